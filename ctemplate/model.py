@@ -1,0 +1,182 @@
+"""The domain's frozen values: queries, answers, services, instances, targets and outcomes.
+
+Knows nothing of where answers come from, how they are rendered or where files go.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+MAX_PORT = 65535
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_field="query", omit_defaults=True):
+    """One question to a source. Equal fields, same query. ``None`` means the source's default."""
+
+    dc: str | None = None
+    ns: str | None = None
+    partition: str | None = None
+    peer: str | None = None
+
+    def __str__(self) -> str:
+        """Show the query as it stands in a template: ``service(web, dc=east)``."""
+        subject = getattr(self, "name", None)
+        parts = [] if subject is None else [str(subject)]
+        scope = ((field, getattr(self, field)) for field in self.__struct_fields__ if field != "name")
+        parts += [f"{field}={value}" for field, value in scope if value is not None]
+        return f"{self.__struct_config__.tag}({', '.join(parts)})"
+
+
+class ServicesQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="services", omit_defaults=True):
+    """The services of a datacenter, with their tags; the answer's value is ``tuple[Service, ...]`` sorted by name."""
+
+
+class ServiceQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="service", omit_defaults=True):
+    """All instances of one service in any state; the value is ``tuple[Instance, ...]`` sorted by node, then id.
+
+    Status and tag are chosen where the answer is used, so that templates share one query. With ``near`` the
+    source's order is kept.
+    """
+
+    name: str
+    near: str | None = None
+    filter: str | None = None
+
+
+AnyQuery = ServicesQuery | ServiceQuery
+
+
+class Status(enum.StrEnum):
+    """The state of an instance, aggregated from all checks of its node and its service."""
+
+    PASSING = "passing"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    MAINTENANCE = "maintenance"
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A service's name and the union of its instances' tags, sorted."""
+
+    name: str
+    tags: tuple[str, ...] = ()
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One health check of a node (``service_id`` empty) or of a service instance."""
+
+    id: str
+    name: str = ""
+    status: str = Status.PASSING
+    service_id: str = ""
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One instance of a service, already valid: printable as it stands in a ``server`` line.
+
+    ``address`` is an IP address, IPv6 in brackets (a host name only where the operator allows it); ``port`` is 0 when
+    unset. ``weight`` is what its status earns: the passing or the warning weight, 0 to 65535. ``created`` orders
+    registrations: lower is longer registered.
+    """
+
+    id: str
+    name: str
+    node: str
+    address: str
+    port: int
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, str] = {}
+    weight: int = 1
+    status: Status = Status.PASSING
+    node_address: str = ""
+    node_meta: Mapping[str, str] = {}
+    checks: tuple[Check, ...] = ()
+    datacenter: str = ""
+    created: int = 0
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print."""
+
+    service: str
+    field: str
+    reason: str
+    instance: str = ""
+
+    def __str__(self) -> str:
+        owner = f"service {self.service!r}" + (f" instance {self.instance!r}" if self.instance else "")
+        return f"{owner}: {self.field}: {self.reason}"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest data for a query. ``seen_at`` is wall-clock seconds; ``index`` is 0 where a source has none.
+
+    ``last_contact`` is the age in seconds of the data where a server reported it. ``filtered`` says that the source
+    admitted leaving out data for lack of rights. ``faults`` names what was left out as invalid.
+    """
+
+    query: AnyQuery
+    value: tuple[Any, ...]
+    index: int = 0
+    seen_at: float = 0.0
+    faults: tuple[Fault, ...] = ()
+    filtered: bool = False
+    known_leader: bool = True
+    last_contact: float | None = None
+
+
+class Snapshot:
+    """An immutable view of all answers at one moment; a render sees exactly one."""
+
+    __slots__ = ("_answers",)
+
+    def __init__(self, answers: Mapping[AnyQuery, Answer]) -> None:
+        self._answers = dict(answers)
+
+    def get(self, query: AnyQuery) -> Answer | None:
+        """Return the answer to the query, or None while there is none."""
+        return self._answers.get(query)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has."""
+
+    destination: Path
+    mode: int | None = None
+    user: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The new bytes of one target."""
+
+    target: Target
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedFile:
+    """A candidate file beside or apart from the live path that it is to replace."""
+
+    candidate: Path
+    live: Path
+
+
+class Outcome(enum.Enum):
+    """What became of a group's new output."""
+
+    UNCHANGED = "unchanged"
+    APPLIED = "applied"
+    PENDING_START = "pending start"
+    WAITING = "waiting"

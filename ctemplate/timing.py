@@ -1,0 +1,90 @@
+"""Pure time policies: when to retry, when a burst is over, how often something may happen.
+
+Nothing here reads a clock; every ``now`` is seconds on one monotonic clock of the caller's.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Delays that double from ``first`` to ``ceiling`` seconds, each drawn at random to keep clients apart."""
+
+    first: float = 0.25
+    ceiling: float = 60.0
+
+    def delay(self, failures: int, draw: float | None = None) -> float:
+        """Return the delay in seconds after that many failures in a row (1 or more).
+
+        The delay is drawn evenly between half of the step and the whole of it; ``draw`` in [0, 1) fixes it.
+        """
+        step = min(self.ceiling, self.first * 2.0 ** min(max(failures, 1) - 1, 62))
+        share = random.random() if draw is None else draw  # noqa: S311 - jitter needs no secrecy
+        return step * (0.5 + share / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """How long a burst of changes is gathered: quiet for ``min`` seconds, but never later than ``max``."""
+
+    min: float = 0.1
+    max: float = 2.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Debounce:
+    """Tells when a burst is due: after ``wait.min`` quiet seconds, at most ``wait.max`` after its first change."""
+
+    wait: Wait
+    _first: float | None = None
+    _latest: float = 0.0
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a change has been noted that was not taken yet."""
+        return self._first is not None
+
+    def note(self, now: float) -> None:
+        """Note a change."""
+        self._latest = now
+        if self._first is None:
+            self._first = now
+
+    def due_at(self) -> float | None:
+        """Return the moment when the burst counts as over, or None when nothing is pending."""
+        if self._first is None:
+            return None
+        return min(self._latest + self.wait.min, self._first + self.wait.max)
+
+    def take(self, now: float) -> bool:
+        """Take the burst if it is due; answer whether it was."""
+        due = self.due_at()
+        if due is None or due > now:
+            return False
+        self._first = None
+        return True
+
+
+@dataclass(slots=True, kw_only=True)
+class TokenBucket:
+    """Allows ``burst`` events at once and one per ``interval`` seconds in the long run."""
+
+    interval: float
+    burst: int = 1
+    _level: float = field(default=0.0, init=False)
+    _updated: float | None = field(default=None, init=False)
+
+    def delay(self, now: float) -> float:
+        """Take one token; return how many seconds to wait before acting on it, 0.0 when it was there already."""
+        if self.interval <= 0:
+            return 0.0
+        if self._updated is None:
+            self._level = float(self.burst)
+        else:
+            self._level = min(float(self.burst), self._level + (now - self._updated) / self.interval)
+        self._updated = now
+        self._level -= 1.0
+        return max(0.0, -self._level * self.interval)
