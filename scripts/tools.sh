@@ -48,7 +48,7 @@ locate() {
 # --- packages -----------------------------------------------------------------------------------------------------
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
-may_install() { has apt-get && { [ "$(id -u)" = 0 ] || { has sudo && sudo -n true 2>/dev/null; }; }; }
+may_be_root() { [ "$(id -u)" = 0 ] || { has sudo && sudo -n true 2>/dev/null; }; }
 
 apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 \
@@ -66,7 +66,8 @@ hold_services() {
 }
 
 install_packages() {
-    may_install || die "$* missing, and this is not a Debian or Ubuntu with root or password-free sudo: $advice"
+    has apt-get || die "missing on a system without apt-get: $advice"
+    may_be_root || die "missing, and neither root nor sudo without a password: as root, apt-get install $*"
     log=$cache/apt.log
     : >"$log"
     hold_services
@@ -91,7 +92,7 @@ ensure_python() {
 # --- nginx --------------------------------------------------------------------------------------------------------
 
 ensure_nginx() {
-    advice="install nginx with its stream module"
+    advice="install nginx with its stream module (ngx_stream_module)"
     has nginx || install_packages nginx libnginx-mod-stream
     which_stream_module >/dev/null || install_packages libnginx-mod-stream
     which_stream_module >/dev/null || die "$(which_nginx) has no stream module: $advice"
@@ -156,7 +157,7 @@ unpack_consul() {
 ensure_consul() {
     which_consul >/dev/null && return
     advice="put the program consul (1.8 or newer) on PATH"
-    has apt-get && has dpkg || die "consul is missing, and this is not a Debian or Ubuntu: $advice"
+    has apt-get && has dpkg || die "missing on a system without apt-get: $advice"
     log=$cache/consul.log
     : >"$log"
     rm -rf "$cache"/consul.??????

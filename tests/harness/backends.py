@@ -9,6 +9,8 @@ from typing import Self
 
 from harness.ports import free_port
 
+QUEUE = 128  # connections waiting to be accepted; the library's 5 drops some under a burst
+
 
 class _Backend:
     """A threaded server on a port that stays its own over stop and start."""
@@ -66,7 +68,10 @@ class HttpBackend(_Backend):
             def log_message(self, *_args) -> None:
                 pass
 
-        return http.server.ThreadingHTTPServer((self.address, self.port), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = QUEUE
+
+        return Server((self.address, self.port), Handler)
 
     @property
     def health_url(self) -> str:
@@ -88,6 +93,7 @@ class TcpBackend(_Backend):
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
             daemon_threads = True
+            request_queue_size = QUEUE
 
         return Server((self.address, self.port), Handler)
 
