@@ -6,8 +6,6 @@ same node, tags or checks cost little memory. Pure; knows nothing of requests.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -16,6 +14,7 @@ import msgspec
 
 from ctemplate.errors import printable
 from ctemplate.model import MAX_PORT, Check, Fault, Instance, Service, Status
+from ctemplate.sources.consul.policy import AddressPolicy
 from ctemplate.sources.consul.settings import Limits
 
 NODE_MAINTENANCE = "_node_maintenance"
@@ -24,13 +23,7 @@ MAX_WEIGHT = 65535
 SHARED_LIMIT = 100_000
 SHARED_LENGTH = 256
 NO_META: Mapping[str, str] = {}
-LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z)({LABEL}\.)*[a-z]([a-z0-9_-]{{0,61}}[a-z0-9])?\.?", re.IGNORECASE)
-LOCAL_NAMES = frozenset({"localhost", "localdomain"})
-THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
-BROADCAST = ipaddress.ip_address("255.255.255.255")
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 T = TypeVar("T")
 
 
@@ -118,93 +111,17 @@ def decode_services(body: bytes) -> tuple[Service, ...]:
     return tuple(Service(name=name, tags=tuple(sorted(set(rows[name] or ())))) for name in sorted(rows))
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """The address policy: which addresses a service may have."""
-
-    allow_hostnames: bool
-    allow_loopback: bool
-    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
-
-    @classmethod
-    def of(cls, limits: Limits) -> Addresses:
-        """Read the limits; raises ValueError for a network that is none."""
-        networks = tuple(ipaddress.ip_network(network) for network in limits.allowed_networks)
-        return cls(limits.allow_hostnames, limits.allow_loopback, networks)
-
-    def judge(self, address: str, node_address: str) -> tuple[str, str]:
-        """Return how the address prints, and why it is refused; one of them is empty."""
-        if not address:
-            return "", "is empty, and so is the node's"
-        parsed = parse_ip(address)
-        if parsed is None and not (self.allow_hostnames and HOSTNAME.fullmatch(address)):
-            what = "is not an IP address" + (" or host name" if self.allow_hostnames else "")
-        else:
-            may_loop = self.allow_loopback or is_loopback(node_address)
-            what = self._refused_name(address, may_loop) if parsed is None else self._refused_ip(parsed, may_loop)
-        if what:
-            return "", f"{printable(address, 100)!r} {what}"
-        return (f"[{parsed}]" if isinstance(parsed, ipaddress.IPv6Address) else str(parsed or address)), ""
-
-    def _refused_ip(self, address: IPAddress, may_loop: bool) -> str:
-        actual = plain_ip(address)
-        if actual.is_loopback and not may_loop:
-            return "is a loopback address, and the node's own is not"
-        if kind := _unroutable(actual):
-            return f"is {kind} address"
-        if self.networks and not any(actual in network for network in self.networks):
-            return "is in none of the allowed networks"
-        return ""
-
-    def _refused_name(self, name: str, may_loop: bool) -> str:
-        if name.lower().rstrip(".").rsplit(".", 1)[-1] in LOCAL_NAMES and not may_loop:
-            return "is a loopback name, and the node's own address is not"
-        return "is a host name, and only networks are allowed" if self.networks else ""
-
-
-def parse_ip(address: str) -> IPAddress | None:
-    """Parse an IP address; one with a zone is none, since it means something on one host only."""
-    if "%" in address:
-        return None
-    try:
-        return ipaddress.ip_address(address)
-    except ValueError:
-        return None
-
-
-def plain_ip(address: IPAddress) -> IPAddress:
-    """Return the IPv4 address that an IPv6 one wraps, or the address itself."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address of a node is the node itself."""
-    parsed = parse_ip(address)
-    return parsed is not None and plain_ip(parsed).is_loopback
-
-
-def _unroutable(address: IPAddress) -> str:
-    if address.is_unspecified or address in THIS_NETWORK:
-        return "an unspecified"
-    if address.is_link_local:
-        return "a link-local"
-    if address.is_multicast:
-        return "a multicast"
-    return "the broadcast" if address == BROADCAST else ""
-
-
 @dataclass(slots=True)
 class Edge:
     """Decodes health answers within limits, sharing equal parts across answers."""
 
     limits: Limits
-    _addresses: Addresses = field(init=False)
+    _policy: AddressPolicy = field(init=False)
     _judged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict, init=False)
     _shared: dict[object, object] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._addresses = Addresses.of(self.limits)
+        self._policy = AddressPolicy.of(self.limits)
 
     def decode_instances(
         self, body: bytes, name: str, *, keep_order: bool = False
@@ -289,7 +206,7 @@ class Edge:
     def _judge(self, address: str, node_address: str) -> tuple[str, str]:
         key = (address, node_address)
         if key not in self._judged:
-            self._judged[key] = self._addresses.judge(address, node_address)
+            self._judged[key] = self._policy.judge(address, node_address)
         return self._judged[key]
 
     def _node_address(self, address: str) -> str:

@@ -57,8 +57,8 @@ class ConsulSource:
             async with asyncio.TaskGroup() as group:
                 while True:
                     self._follow(await catalog.wishes(), catalog, group)
-        except* SourceError as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
         finally:
             self._running.clear()
 
