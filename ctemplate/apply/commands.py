@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctemplate.command import Completed, run
+from ctemplate.command import Completed, run, shown
 from ctemplate.errors import CheckRefused, CommandFailed, indented
 from ctemplate.model import Outcome, StagedFile
 
@@ -74,11 +74,6 @@ def substituted(command: Command, file: StagedFile) -> Command:
     if isinstance(command, str):
         return command.replace(CANDIDATE, shlex.quote(str(file.candidate))).replace(LIVE, shlex.quote(str(file.live)))
     return tuple(part.replace(CANDIDATE, str(file.candidate)).replace(LIVE, str(file.live)) for part in command)
-
-
-def shown(command: Command) -> str:
-    """Return the command as its operator would write it in a shell."""
-    return command if isinstance(command, str) else shlex.join(command)
 
 
 def verdict(completed: Completed) -> str:
