@@ -118,16 +118,16 @@ class Summary:
         served = f"registered after {_ms(self.registered_after)}, first request {_ms(self.served_after)} later"
         return (
             "summary\n"
-            f"  http    {_shares(self.http)}\n"
-            f"  tcp     {_shares(self.tcp)}\n"
+            f"  http    {_shares(self.http, "requests")}\n"
+            f"  tcp     {_shares(self.tcp, "connections")}\n"
             f"  killed  {self.killed}: {gone}, {failed}\n"
             f"  added   {self.added}: {served}"
         )
 
 
-def _shares(answers: Counter[str]) -> str:
+def _shares(answers: Counter[str], what: str) -> str:
     shares = " / ".join(str(times) for _, times in sorted(answers.items()))
-    return f"{answers.total()} requests over {len(answers)} backends: {shares}"
+    return f"{answers.total()} {what} over {len(answers)} backends: {shares}"
 
 
 def _ms(seconds: float) -> str:
@@ -185,7 +185,8 @@ class Play:
         began = time.monotonic()
         self.stage.start_ctemplate()
         wait_for(lambda: all(self.is_in_conf(one) for one in (*self.http, *self.tcp)), "nginx.conf with all backends")
-        wait_for(lambda: self.ask_http() in self.http and self.ask_tcp() in self.tcp, "answer through nginx")
+        wait_for(lambda: count(self.ask_http, 9).keys() == self.http.keys(), "answers of all http backends")
+        wait_for(lambda: count(self.ask_tcp, 6).keys() == self.tcp.keys(), "answers of all tcp backends")
         say(f"nginx serves them all {_ms(time.monotonic() - began)} later")
 
     def _add(self, cast: dict[str, Running], name: str, protocol: str, check: str) -> str:
