@@ -118,8 +118,8 @@ class Summary:
         served = f"registered after {_ms(self.registered_after)}, first request {_ms(self.served_after)} later"
         return (
             "summary\n"
-            f"  http    {_shares(self.http, "requests")}\n"
-            f"  tcp     {_shares(self.tcp, "connections")}\n"
+            f"  http    {_shares(self.http, 'requests')}\n"
+            f"  tcp     {_shares(self.tcp, 'connections')}\n"
             f"  killed  {self.killed}: {gone}, {failed}\n"
             f"  added   {self.added}: {served}"
         )
