@@ -84,7 +84,7 @@ class Word:
 
 
 Statement: TypeAlias = tuple[list[Word], bytes, int]
-"""The words of a directive, the byte that ended it (`;`, `{`, `}`, or nothing at the end of the file), the offset after."""
+"""A directive's words, the byte that ended it (`;`, `{`, `}`, nothing at the end of the file), the offset after it."""
 
 
 def parse(source: bytes, *, where: str, inside: bytes = b"") -> tuple[Directive, ...]:
@@ -129,7 +129,7 @@ class _Reader:
             at = self.gap(at)
             byte = self.source[at : at + 1]
             if not byte and found:
-                self.fault('unexpected end of file, expecting ";" or "}"', at)
+                raise self.fault('unexpected end of file, expecting ";" or "}"', at)
             if not byte:
                 return found, b"", at
             if byte in b";{" if found else byte == b"}":
@@ -173,21 +173,21 @@ class _Reader:
 
     def unfinished(self, start: int, quote: bytes = b"") -> NoReturn:
         self.refuse_long(start, len(self.source), quote)
-        self.fault('unexpected end of file, expecting ";" or "}"', len(self.source))
+        raise self.fault('unexpected end of file, expecting ";" or "}"', len(self.source))
 
     def refuse_long(self, start: int, last: int, quote: bytes = b"") -> None:
         """Refuse text from `start` when nginx still has to keep it in its buffer while it reads the byte at `last`."""
         if min(last, len(self.source) - 1) - start < LIMIT_BYTES:
             return
         if quote:
-            self.fault(f'too long parameter, probably missing terminating "{quote.decode()}" character', start)
-        self.fault(f'too long parameter "{_printable(self.source[start : start + 10])}..." started', start)
+            raise self.fault(f'too long parameter, probably missing terminating "{quote.decode()}" character', start)
+        raise self.fault(f'too long parameter "{_printable(self.source[start : start + 10])}..." started', start)
 
     def unexpected(self, at: int) -> NoReturn:
-        self.fault(f'unexpected "{_printable(self.source[at : at + 1])}"', at)
+        raise self.fault(f'unexpected "{_printable(self.source[at : at + 1])}"', at)
 
-    def fault(self, what: str, at: int) -> NoReturn:
-        raise NginxSyntaxError(where=self.where, line=self.source.count(b"\n", 0, at) + 1, what=what)
+    def fault(self, what: str, at: int) -> NginxSyntaxError:
+        return NginxSyntaxError(where=self.where, line=self.source.count(b"\n", 0, at) + 1, what=what)
 
     def _space_end(self, at: int) -> int:
         match = _SPACE.match(self.source, at)
@@ -262,7 +262,7 @@ class _Parser:
         if parent in VALUE_BLOCKS:
             self.reader.unexpected(block.end - 1)
         if len(self.open) == MAX_DEPTH:
-            self.reader.fault(f"more than {MAX_DEPTH} blocks within each other", block.end)
+            raise self.reader.fault(f"more than {MAX_DEPTH} blocks within each other", block.end)
         self.open.append((block, self.held))
         self.held = []
         if not block.name.endswith(LUA_BLOCK):
@@ -280,17 +280,17 @@ class _Parser:
 
     def finish(self, at: int) -> tuple[Directive, ...]:
         if self.open:
-            self.reader.fault('unexpected end of file, expecting "}"', at)
+            raise self.reader.fault('unexpected end of file, expecting "}"', at)
         return tuple(self.held)
 
     def _lua_end(self, start: int) -> int:
         """Return the offset of the brace that closes a Lua block; braces in Lua's strings and comments do not count."""
         depth = 1
-        for piece in _LUA.finditer(self.source, start):
-            depth += {b"{": 1, b"}": -1}.get(piece["brace"] or b"", 0)
+        for brace in filter(lambda piece: piece["brace"], _LUA.finditer(self.source, start)):
+            depth += 1 if brace["brace"] == b"{" else -1
             if depth == 0:
-                return piece.start()
-        self.reader.fault('unexpected end of file, expecting "}"', len(self.source))
+                return brace.start()
+        raise self.reader.fault('unexpected end of file, expecting "}"', len(self.source))
 
 
 def _decoded(raw: bytes) -> bytes:
