@@ -5,7 +5,7 @@ The command line and the environment say the same things in the same shape; see 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -104,7 +104,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
 class Config(Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
-    vars: dict[str, object] = {}
+    vars: dict[str, Any] = {}
     consul: ConsulSection = ConsulSection()
     catalog: str | None = None
     wait: WaitSection = WaitSection()

@@ -121,3 +121,8 @@ def test_missing_file_and_empty_folder_are_named(tmp_path):
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
     assert str(caught.value) == f"{tmp_path}: no *.toml or *.json file in this folder"
+
+
+def test_variables_keep_what_they_are():
+    config = built({"vars": {"domain": "example.com", "ports": [80, 443], "deep": {"a": True}}})
+    assert config.vars == {"domain": "example.com", "ports": [80, 443], "deep": {"a": True}}
