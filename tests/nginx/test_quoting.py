@@ -15,7 +15,7 @@ from ctemplate.nginx.quoting import (
     quote,
 )
 from ctemplate.nginx.skeleton import skeleton
-from ctemplate.nginx.syntax import NginxSyntaxError, parse
+from ctemplate.nginx.syntax import parse
 
 ANY = st.text(alphabet=st.one_of(st.sampled_from(" ;{}#\"'\\$\r\n\t\0)~./a\u202e\u200b"), st.characters()), max_size=40)
 PLACES = ["a %s;", 'a "%s";', "a '%s';", "a x%s;", "a x%sy z;", "# %s\nx;", "%s b;", "a { b %s; } c;", "a %s { b; }"]
@@ -26,9 +26,7 @@ def arguments(source):
     return [argument.decode() for argument in directive.args]
 
 
-@pytest.mark.parametrize(
-    "value", ["web", "10.0.0.1:80", "[2001:db8::1]:80", "http://a.b/c~d?".rstrip("?"), "a@b+c%20", "..."]
-)
+@pytest.mark.parametrize("value", ["web", "10.0.0.1:80", "[2001:db8::1]:80", "http://a.b/c~d", "a@b+c%20", "..."])
 def test_plain_values_are_tokens(value):
     assert is_token(value)
 
@@ -53,8 +51,12 @@ def test_plain_values_are_tokens(value):
         "\u00e4",
         "\u0661",
         "a\u200b",
-    ]
-    + ["..", "../a", "a/../b", "a/..", "x" * (MAX_TOKEN + 1)],
+        "..",
+        "../a",
+        "a/../b",
+        "a/..",
+        "x" * (MAX_TOKEN + 1),
+    ],
 )
 def test_other_values_are_not(value):
     assert not is_token(value)
@@ -147,13 +149,13 @@ def test_a_plain_name_stays(name):
     [
         ("a b", "a_b-c8687a08aa5d6ed2"),
         ("", "_-e3b0c44298fc1c14"),
-        ("..", "_..-a5ec0b2b0e8b0c7d"),
+        ("..", "_..-5ec1f7e700f37c3d"),
+        ("a/../b", "a_.._b-900ea8b7e0d8fe30"),
         ("x" * 64, "x" * 46 + "-7ce100971f64e700"),
     ],
 )
 def test_another_name_keeps_its_readable_part(name, expected):
-    assert re.sub(r"[0-9a-f]{16}$", "", identifier(name)) == re.sub(r"[0-9a-f]{16}$", "", expected)
-    assert len(identifier(name)) == len(expected)
+    assert identifier(name) == expected
 
 
 def test_a_name_that_looks_made_is_made_anew():
@@ -173,12 +175,3 @@ def test_no_two_names_share_an_identifier(names):
     made = [identifier(name) for name in names]
     assert len(set(made)) == len(names)
     assert all(is_token(name) and len(name) <= 63 and not name.startswith(("-", ".")) for name in made)
-
-
-@given(ANY)
-def test_parsing_of_places_never_crashes(value):
-    for place in PLACES:
-        try:
-            parse((place % value).encode(errors="surrogatepass"), where="x")
-        except NginxSyntaxError as fault:
-            assert fault.where == "x"

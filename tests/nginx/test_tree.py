@@ -100,7 +100,7 @@ def test_parent_steps_lead_where_the_kernel_goes(nginx, tmp_path):
 @pytest.mark.parametrize(
     ("main", "where", "what"),
     [
-        pytest.param("include nowhere;", "nowhere", "cannot be read: No such file or directory, included by {main}", id="missing"),
+        pytest.param("include no;", "no", "cannot be read: No such file or directory, included by {main}", id="none"),
         pytest.param("include conf.d;", "conf.d", "cannot be read: Is a directory, included by {main}", id="folder"),
         pytest.param("include nginx.conf;", "nginx.conf", "includes itself through {main}", id="circle"),
     ],
