@@ -69,6 +69,7 @@ class ConsulSource:
             )
         for dropped in self._running.keys() - wanted:
             self._running.pop(dropped).task.cancel()
+            self.troubles.over(str(dropped), asyncio.get_running_loop().time())
         for query, running in self._running.items():
             if running.watch.answer is not None and catalog.get(query) is None:
                 catalog.put(running.watch.answer)  # dropped and wanted again before anybody looked
