@@ -210,6 +210,8 @@ class Environment(ImmutableSandboxedEnvironment):
             raise jinja2.TemplateSyntaxError("autoescape is not supported: printing follows one rule", node.lineno)
         return tree
 
-    def _generate(self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False) -> str:  # noqa: FBT001, FBT002
+    def _generate(
+        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
+    ) -> str:  # noqa: FBT001, FBT002
         code = super()._generate(source, name, filename, defer_init)
         return code.replace("from jinja2.runtime import ", f"from {runtime.__name__} import ", 1)

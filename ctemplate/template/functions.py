@@ -66,9 +66,7 @@ class Functions:
             return ()
         excluded = run.excluded
         return tuple(
-            service
-            for service in answer.value
-            if service.name not in excluded and (tag is None or tag in service.tags)
+            service for service in answer.value if service.name not in excluded and (tag is None or tag in service.tags)
         )
 
     def service(
@@ -93,9 +91,7 @@ class Functions:
         if answer is None or query.name in run.excluded:
             return ()
         return tuple(
-            instance
-            for instance in answer.value
-            if instance.status in wanted and (tag is None or tag in instance.tags)
+            instance for instance in answer.value if instance.status in wanted and (tag is None or tag in instance.tags)
         )
 
     def listen_port(self, service: Service | Instance | str) -> int:

@@ -123,7 +123,9 @@ def check_numbers(*numbers: object) -> None:
     """Raise LimitExceeded when a width, count or precision is too much for one operation."""
     for number in numbers:
         if isinstance(number, int) and abs(number) > MAX_WIDTH:
-            raise LimitExceeded(f"{number} is more than {MAX_WIDTH}" if number.bit_length() < 64 else "the number is too big")
+            raise LimitExceeded(
+                f"{number} is more than {MAX_WIDTH}" if number.bit_length() < 64 else "the number is too big"
+            )
 
 
 def bounded_range(*bounds: int) -> range:

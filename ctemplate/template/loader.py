@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-SHIPPED = next((folder for folder in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if folder.is_dir()), _PACKAGE)
+SHIPPED = next(
+    (folder for folder in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if folder.is_dir()), _PACKAGE
+)
 """The templates that come with ctemplate: inside the installed package, or beside it in a source checkout."""
 
 

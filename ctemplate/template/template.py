@@ -126,4 +126,3 @@ def _sentence(exc: Exception) -> str:
     if isinstance(exc, MemoryError):
         return "out of memory"
     return printable(exc) or type(exc).__name__
-
