@@ -1,7 +1,7 @@
 """Notice edited files: templates, configuration, catalog files, secrets.
 
 Folders are watched rather than files, so that editors which save by renaming and Kubernetes' swapped ``..data`` links
-are seen. Level-triggered: whatever the notification said, a file counts as edited when its identity, size or time changed.
+are seen. Level-triggered: whatever was notified, a file counts as edited when its identity, size or time changed.
 """
 
 from __future__ import annotations

@@ -17,10 +17,14 @@ LAYERS = {
     "catalog": 1,
     "guard": 1,
     "sources": 1,
+    "command": 1,
+    "edits": 1,
     "template": 2,
     "nginx": 2,
     "apply": 2,
     "pipeline": 3,
+    "worker": 3,
+    "assembly": 3,
     "daemon": 4,
     "status": 4,
     "cli": 5,
@@ -29,6 +33,11 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("model", "errors"),
     ("timing", "errors"),
     ("sources", "catalog"),
+    ("sources", "edits"),
+    ("template", "nginx"),  # the grammar's character rules
+    ("worker", "pipeline"),
+    ("assembly", "pipeline"),
+    ("assembly", "worker"),
 }
 OUTSIDE = {"__init__", "__main__"}  # the version and the way in; anybody may import the first
 
