@@ -6,9 +6,11 @@ Knows addresses and credentials; knows nothing of queries that go on for ever, o
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import cast
 
 import httpx
+import msgspec
 
 from ctemplate.errors import ConfigError
 from ctemplate.sources.consul.address import Address, parse_address
@@ -19,10 +21,10 @@ from ctemplate.sources.consul.transport import BodyTooLarge, Connection
 from ctemplate.sources.consul.wire import STATUS_OK, Consistency, Meta, RequestFailed, Resource, Trouble, diagnose
 
 DIGEST_BYTES = 16
+NO_CONTENT = httpx.ByteStream(b"")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A good answer as it came: its headers' meaning, its bytes and what tells them from others."""
 
     meta: Meta
@@ -32,15 +34,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An address made ready for requests."""
+    """What requests to an address have in common, made once."""
 
-    address: Address
     url: httpx.URL
+    headers: httpx.Headers = field(repr=False)
+    credentials: dict[str, str] = field(repr=False)
 
     @classmethod
-    def of(cls, address: Address) -> Place:
+    def of(cls, address: Address, credentials: dict[str, str]) -> Place:
         """Prepare an address."""
-        return cls(address, httpx.URL(f"http{'s' * address.is_tls}://{address.authority}/"))
+        url = httpx.URL(f"http{'s' * address.is_tls}://{address.authority}/")
+        return cls(url, httpx.Headers({"Host": address.authority, **credentials}), credentials)
 
 
 class Client:
@@ -53,20 +57,20 @@ class Client:
         if not settings.addresses:
             raise ConfigError("consul address", "none is given")
         self.settings = settings
-        self._places = [Place.of(parse_address(text, ssl=settings.ssl)) for text in settings.addresses]
+        self._addresses = [parse_address(text, ssl=settings.ssl) for text in settings.addresses]
         self._current = 0
-        needs_tls = any(place.address.is_tls for place in self._places)
-        self._credentials = Credentials(settings, needs_tls=needs_tls)
+        self._credentials = Credentials(settings, needs_tls=any(address.is_tls for address in self._addresses))
+        self._places = {address: Place.of(address, self._credentials.headers()) for address in self._addresses}
 
     @property
     def address(self) -> Address:
         """The current address."""
-        return self._places[self._current].address
+        return self._addresses[self._current]
 
     def switch(self, failed: Address) -> bool:
         """Make the next address current, if the failed one still is; answer whether there is another to try."""
-        if len(self._places) > 1 and failed == self.address:
-            self._current = (self._current + 1) % len(self._places)
+        if len(self._addresses) > 1 and failed == self.address:
+            self._current = (self._current + 1) % len(self._addresses)
         return failed != self.address
 
     def connect(self) -> Connection:
@@ -104,15 +108,22 @@ class Client:
         return _accepted(response, Meta.of(response.headers.raw), await _body(response), connection, resource)
 
     def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
-        place = next(place for place in self._places if place.address == address)
+        place = self._place(address)
         timeout = {"connect": self.settings.connect_timeout, "read": limit}
         extensions = {"target": target.encode("ascii"), "timeout": timeout}
-        return httpx.Request("GET", place.url, headers=self._credentials.headers(), extensions=extensions)
+        return httpx.Request("GET", place.url, headers=place.headers, stream=NO_CONTENT, extensions=extensions)
+
+    def _place(self, address: Address) -> Place:
+        """Return the prepared address, with the credentials as they are now."""
+        headers, place = self._credentials.headers(), self._places[address]
+        if place.credentials is not headers:
+            place = self._places[address] = Place.of(address, headers)
+        return place
 
 
 async def _body(response: httpx.Response) -> bytes:
     """Return the bytes as they came, whatever encoding the headers claim."""
-    return b"".join([chunk async for chunk in response.aiter_raw()])
+    return b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)])
 
 
 def _accepted(response: httpx.Response, meta: Meta, body: bytes, connection: Connection, resource: Resource) -> Reply:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ctemplate.catalog import Catalog
-from ctemplate.errors import ConfigError, SourceError
+from ctemplate.errors import ConfigError, SourceError, printable
 from ctemplate.model import Answer, AnyQuery, Fault
 from ctemplate.sources.consul.client import Client
 from ctemplate.sources.consul.entries import Edge
@@ -69,6 +69,7 @@ class ConsulSource:
             )
         for dropped in self._running.keys() - wanted:
             self._running.pop(dropped).task.cancel()
+            self.troubles.over(str(dropped), asyncio.get_running_loop().time())
         for query, running in self._running.items():
             if running.watch.answer is not None and catalog.get(query) is None:
                 catalog.put(running.watch.answer)  # dropped and wanted again before anybody looked
@@ -97,4 +98,4 @@ def _tell_faults(answer: Answer, known: tuple[Fault, ...]) -> None:
     for fault in fresh[:FAULTS_LOGGED]:
         logger.warning("%s; it is left out", fault)
     if len(fresh) > FAULTS_LOGGED:
-        logger.warning("%s: %d more are left out", answer.query, len(fresh) - FAULTS_LOGGED)
+        logger.warning("%s: %d more are left out", printable(answer.query), len(fresh) - FAULTS_LOGGED)

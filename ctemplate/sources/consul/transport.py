@@ -114,7 +114,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived."""
         if self._waiter is None and self.served:
-            self._fail(httpx.RemoteProtocolError("the server sent data that nobody asked for"))
+            self.abort()
             return
         try:
             self._parser.feed_data(data)
@@ -125,9 +125,11 @@ class Wire(asyncio.Protocol):
         """End a body that lasts as long as the connection."""
         if self._message.has_head and not self._message.is_complete and self._ends_with_connection():
             self.on_message_complete()
+            self.is_open = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is still waited for."""
+        self.eof_received()
         if self._message.is_complete:
             self.is_open = False
             return
@@ -141,6 +143,11 @@ class Wire(asyncio.Protocol):
         return not names & {b"content-length", b"transfer-encoding"}
 
     # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        """Refuse a second response to one request."""
+        if self._message.is_complete:
+            raise httpx.RemoteProtocolError("the server sent data that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
@@ -228,7 +235,7 @@ class Connection(httpx.AsyncBaseTransport):
     async def _exchange(self, request: httpx.Request) -> Message:
         timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
         connect, read = (timeouts.get(name) or FALLBACK_TIMEOUT for name in ("connect", "read"))
-        content = _head(request) + await request.aread()
+        content = _head(request) if request.method == "GET" else _head(request) + await request.aread()
         kept = self._wire
         if kept is not None and kept.is_open:
             try:

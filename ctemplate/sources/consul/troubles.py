@@ -9,11 +9,14 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
+from ctemplate.errors import printable
 from ctemplate.sources.consul.wire import RequestFailed
 
 logger = logging.getLogger(__name__)
 
 NAMED_LIMIT = 10  # queries named in the log per trouble; the rest is counted
+RECURRENCE = 60.0  # seconds within which a trouble that comes back is told only when it lasts
+PATIENCE = 5.0  # seconds that it lasts then
 SHARED = "consul"
 
 
@@ -24,7 +27,8 @@ class Episode:
     since: float
     subject: str
     queries: set[str] = field(default_factory=set)
-    hit: int = 0
+    named: set[str] = field(default_factory=set)
+    is_told: bool = False
 
 
 class Troubles:
@@ -32,6 +36,7 @@ class Troubles:
 
     def __init__(self) -> None:
         self._episodes: dict[str, Episode] = {}
+        self._ended: dict[str, float] = {}
         self._recovery = asyncio.Event()
 
     @property
@@ -40,22 +45,23 @@ class Troubles:
         return {episode.subject: frozenset(episode.queries) for episode in self._episodes.values()}
 
     def note(self, query: str, failure: RequestFailed, now: float) -> None:
-        """Note that a query failed."""
+        """Note that a query failed, again or for the first time."""
         key = SHARED if failure.remedy.is_shared else failure.trouble.value
-        for other in [other for other in self._episodes if other != key]:
+        for other in self._episodes.keys() - {key}:
             self._leave(other, query, now)
-        episode = self._episodes.get(key)
-        if episode is None:
+        if key not in self._episodes:
             subject = failure.agent if key == SHARED else f"consul: {key}"
-            episode = self._episodes[key] = Episode(since=now, subject=subject)
-        if query in episode.queries:
-            return
+            self._episodes[key] = Episode(since=now, subject=subject)
+        episode = self._episodes[key]
         episode.queries.add(query)
-        episode.hit += 1
-        self._tell_start(episode, query, failure, is_shared=key == SHARED)
+        is_back = now - self._ended.get(key, -RECURRENCE) < RECURRENCE
+        if episode.is_told or not is_back or now - episode.since >= PATIENCE:
+            self._tell(episode, query, failure)
+        else:
+            logger.debug("%s: %s", query, failure)
 
     def over(self, query: str, now: float) -> None:
-        """Note that a query was answered."""
+        """Note that a query was answered, or is not wanted any more."""
         for key in list(self._episodes):
             self._leave(key, query, now)
 
@@ -73,17 +79,23 @@ class Troubles:
             self._recovery = asyncio.Event()
         if not episode.queries:
             del self._episodes[key]
-            counted = f" ({episode.hit} queries)" if episode.hit > 1 else ""
-            logger.info("%s: over after %.1fs%s", episode.subject, now - episode.since, counted)
+            self._ended[key] = now
+            level = logging.INFO if episode.is_told else logging.DEBUG
+            logger.log(level, "%s: over after %.1fs", episode.subject, now - episode.since)
 
-    def _tell_start(self, episode: Episode, query: str, failure: RequestFailed, *, is_shared: bool) -> None:
-        named = 1 if is_shared else NAMED_LIMIT
-        if episode.hit > named:
+    def _tell(self, episode: Episode, query: str, failure: RequestFailed) -> None:
+        """Say that the trouble began; a query's own trouble names each query once, up to a limit."""
+        limit = 1 if failure.remedy.is_shared else NAMED_LIMIT
+        is_known = query in episode.named or len(episode.named) >= limit
+        episode.is_told = True
+        if is_known:
             logger.debug("%s: %s", query, failure)
-        elif is_shared:
-            what = f"{failure.what}; the last answers stay in use while it is retried"
-            logger.warning("%s: %s", episode.subject, what)
-        else:
-            logger.warning("%s: %s; its last answer stays in use while it is retried", query, failure)
-            if episode.hit == named:
-                logger.warning("%s: more queries are hit; they are named at level debug", episode.subject)
+            return
+        episode.named.add(query)
+        if failure.remedy.is_shared:
+            what = f"{failure.what}, first for {query}; the last answers stay in use while it is retried"
+            logger.warning("%s: %s", episode.subject, printable(what))
+            return
+        logger.warning("%s: %s; its last answer stays in use while it is retried", printable(query), failure)
+        if len(episode.named) == limit:
+            logger.warning("%s: further queries are named at level debug only", episode.subject)

@@ -105,15 +105,22 @@ class Watch:
                         self.troubles.over(name, clock())
                         yield answer
                 position.restart()
-            except RequestFailed as failure:
+            except RequestFailed as exc:
                 connection.close()
                 failures += 1
+                failure = self._narrowed(exc)
                 self.troubles.note(name, failure, clock())
                 if failure.remedy.restarts:
                     position.restart()
                 await self.retries.wait(failure, connection, failures)
             finally:
                 connection.close()
+
+    def _narrowed(self, failure: RequestFailed) -> RequestFailed:
+        """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
+        if self.query.dc is None or failure.trouble is not Trouble.UNAVAILABLE:
+            return failure
+        return failure.narrowed(Trouble.FAILED)
 
     async def _answers(self, connection: Connection, position: Position) -> AsyncGenerator[Answer, None]:
         resource = Resource.of(self.query, self.client.settings)

@@ -10,6 +10,8 @@ import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from ctemplate.errors import SourceError, printable
 from ctemplate.model import AnyQuery, ServiceQuery
 from ctemplate.sources.consul.settings import ConsulSettings
@@ -57,8 +59,7 @@ class Resource:
         return f"{self.path}?{params}" if params else self.path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meta:
+class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an answer's headers say. ``last_contact`` is in seconds; None where the server did not tell."""
 
     index: int | None = None
@@ -143,7 +144,12 @@ class RequestFailed(SourceError):
     def __init__(self, agent: str, path: str, what: str, trouble: Trouble) -> None:
         super().__init__(f"{agent}{path}", what)
         self.agent = agent
+        self.path = path
         self.trouble = trouble
+
+    def narrowed(self, trouble: Trouble) -> RequestFailed:
+        """Return the same failure as another kind of trouble."""
+        return RequestFailed(self.agent, self.path, self.what, trouble)
 
     @property
     def remedy(self) -> Remedy:
