@@ -14,13 +14,17 @@ from pathlib import Path
 import msgspec
 
 from ctemplate import apply
-from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
+from ctemplate.apply import CommandCheck, CommandReload, OnEdit, StateFolder
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
-from ctemplate.config.schema import Config, ConsulSection
-from ctemplate.model import Outcome, Output, Target
+from ctemplate.config.schema import Config, ConsulSection, GroupSection
+from ctemplate.live import Crowd, LiveFiles
+from ctemplate.model import Target
+from ctemplate.nginx.check import NginxCheck
+from ctemplate.nginx.command import NginxCommand, recognise
+from ctemplate.nginx.reload import NginxReload
 from ctemplate.pipeline import Collected, Pipeline
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
@@ -28,19 +32,6 @@ from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 from ctemplate.template import Template
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveFiles:
-    """A sink that brings a group's outputs to the live files by a transaction."""
-
-    state: GroupState
-    check: apply.Check | None
-    reload: apply.Reload | None
-
-    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Bring the outputs live, all or none."""
-        return await apply.apply(outputs, state=self.state, check=self.check, reload=self.reload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,17 +80,29 @@ class Assembly:
 
     def _live_files(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> LiveFiles:
         settings = plan.settings
-        check = CommandCheck(command=settings.check, timeout=settings.timeout) if settings.check else None
-        reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
+        nginx = recognise(settings.reload) if settings.reload else None
         group = apply.Group(
             name=settings.name,
             targets=targets,
-            rollback=False,
+            rollback=nginx is not None,
             on_edit=OnEdit(settings.on_edit),
             backups=settings.backups,
         )
         state = held.enter_context(StateFolder(self.state_dir).hold(group))
-        return LiveFiles(state=state, check=check, reload=reload)
+        check = _check(settings, nginx)
+        if nginx is None:
+            reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
+            return LiveFiles(state=state, check=check, reload=reload)
+        program = NginxReload(command=nginx)
+        crowd = Crowd(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
+        return LiveFiles(state=state, check=check, reload=program, crowd=crowd)
+
+
+def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.Check | None:
+    """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
+    if settings.check:
+        return CommandCheck(command=settings.check, timeout=settings.timeout)
+    return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings) if nginx else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

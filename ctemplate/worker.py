@@ -20,6 +20,7 @@ from ctemplate.timing import Backoff, Debounce, Wait
 logger = logging.getLogger(__name__)
 
 RETRY = Backoff(first=2.0, ceiling=60.0)  # a refused group: the cause may have gone, a port freed
+CROWDED = 1.0  # seconds until a delayed reload is considered again
 START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may have been started
 
 
@@ -143,6 +144,8 @@ class Worker:
             delay = RETRY.delay(self._failures)
             self._due = now + delay
             logger.info("%s: next try in %s", self.pipeline.name, shown(delay))
+        elif outcome is Outcome.DELAYED:
+            self._due = now + CROWDED
         elif outcome is Outcome.PENDING_START:
             self._failures += 1
             self._due = now + START.delay(self._failures)

@@ -24,6 +24,7 @@ LAYERS = {
     "nginx": 2,
     "apply": 2,
     "pipeline": 3,
+    "live": 3,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
@@ -38,6 +39,7 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("sources", "edits"),
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
+    ("assembly", "live"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

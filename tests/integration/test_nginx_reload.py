@@ -104,9 +104,7 @@ def duplicate_upstreams(nginx, port, _):
         duplicate_upstreams,
     ],
 )
-async def test_a_rejected_reload_raises_nginx_own_words_and_leaves_the_old_configuration(
-    nginx, port, breaks, programs
-):
+async def test_a_rejected_reload_raises_nginx_own_words_and_leaves_the_old_configuration(nginx, port, breaks, programs):
     configured(nginx, http="limit_req_zone $remote_addr zone=one:1m rate=1r/s;" + listening(port))
     nginx.start()
     workers = nginx.workers()
