@@ -11,6 +11,7 @@ PACKAGE = Path(ctemplate.__file__).parent
 
 LAYERS = {
     "errors": 0,
+    "faults": 0,
     "model": 0,
     "timing": 0,
     "config": 1,
@@ -31,6 +32,7 @@ LAYERS = {
 }
 NEIGHBOURS = {  # imports within a layer, from → to
     ("model", "errors"),
+    ("faults", "errors"),
     ("timing", "errors"),
     ("sources", "catalog"),
     ("sources", "edits"),

@@ -100,7 +100,7 @@ class Transaction:
             self._observe(Step.RESTORING)
         self._observe(Step.RESTORED)
         self._end(result, owes_reload=owes_reload)
-        keep(self._state.refused, {file.destination: file.content for file in self._survey.rewrites})
+        keep_refused(self._survey, self._state)
 
     def _put_in_place(self, file: Compared) -> None:
         if not file.has_new_content:
@@ -141,10 +141,8 @@ def recover(state: GroupState) -> None:
     for destination in state.group.destinations:
         with contextlib.suppress(OSError):
             files.candidate_path(files.resolved(destination)).unlink(missing_ok=True)
-    entry = state.journal.read()
-    if entry is None:
-        return
-    if entry.serial == UNKNOWN or entry.serial > state.ledger.page.serial:
+    entry = state.journal.read_open(state.ledger.page.serial)
+    if entry is not None:
         _take_back(entry, state)
     state.journal.remove()
 
@@ -171,9 +169,17 @@ def _as_swap_failed(where: Path, what: str = "cannot be written") -> Iterator[No
         raise SwapFailed(str(where), f"{what}: {exc.strerror or exc}") from exc
 
 
-def keep(shelf: Shelf, contents: Mapping[Path, bytes]) -> None:
-    """Keep a generation of files; failing that, say so and go on."""
+def keep_refused(survey: Survey, state: GroupState) -> None:
+    """Keep the candidates that were refused, for inspection."""
+    kept = keep(state.refused, {file.destination: file.content for file in survey.rewrites})
+    if kept:
+        log.info("%s: keeps what was refused", kept)
+
+
+def keep(shelf: Shelf, contents: Mapping[Path, bytes]) -> Path | None:
+    """Keep a generation of files and return its folder, None for one that is kept already; failing, go on."""
     try:
-        shelf.put(contents)
+        return shelf.put(contents)
     except OSError as exc:
         log.warning("%s: cannot be written: %s; this generation is not kept", shelf.folder, exc.strerror or exc)
+        return None
