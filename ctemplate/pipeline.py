@@ -49,6 +49,12 @@ class Pipeline:
         self._duration = 0.0
         self._quarantined: tuple[Fault, ...] = ()
 
+    @property
+    def subject(self) -> str:
+        """The group's files, for a sentence about them."""
+        first, *others = (str(target.destination) for target in self.targets)
+        return f"{first} and {len(others)} more" if others else first
+
     async def render(self, snapshot: Snapshot) -> Rendering:
         """Render the group's templates; a big one in a thread, so that the event loop goes on."""
         in_thread = self._duration > SLOW_RENDER or len(snapshot) > SLOW_RENDER * 20_000

@@ -167,7 +167,7 @@ class _Test:
         try:
             copy = mirror(load(self.installation.conf, replaced=replaced), folder)
         except (TreeError, NginxSyntaxError) as exc:
-            raise CheckRefused(exc.where, f"{exc.what}; the live file is untouched") from exc
+            raise CheckRefused(exc.where, f"{exc.what}") from exc
         return copy.main, copy.translate
 
     def verdict(self, completed: Completed, translate: Callable[[str], str]) -> Verdict:
@@ -191,10 +191,10 @@ def _tree(installation: Installation, files: tuple[StagedFile, ...]) -> Tree:
     try:
         return load(installation.conf, replaced={file.live: file.candidate.read_bytes() for file in files})
     except TreeError as exc:
-        raise CheckRefused(exc.where, f"{exc.what}; the live file is untouched") from exc
+        raise CheckRefused(exc.where, f"{exc.what}") from exc
     except NginxSyntaxError as exc:
         line = f"nginx: [emerg] {exc.what} in {exc.where}:{exc.line}"
-        raise CheckRefused(exc.where, "not nginx's language; the live file is untouched", output=(line,)) from exc
+        raise CheckRefused(exc.where, "not nginx's language", output=(line,)) from exc
     except OSError as exc:
         raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
 
@@ -204,4 +204,4 @@ def _refused(files: tuple[StagedFile, ...], found: Verdict) -> CheckRefused:
     lines = found.refusals or found.warnings
     named = [file.live for file in files if any(f" in {file.live}:" in line for line in lines)]
     where = str((named or [file.live for file in files])[0])
-    return CheckRefused(where, f"nginx -t: exit status {found.status}; the live file is untouched", output=lines)
+    return CheckRefused(where, f"nginx -t: exit status {found.status}", output=lines)
