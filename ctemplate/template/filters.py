@@ -162,5 +162,5 @@ def filters() -> dict[str, Callable[..., Any]]:
 
 def tests() -> dict[str, Callable[..., Any]]:
     """Return every test by name."""
-    known: dict[str, Callable[..., Any]] = dict(TESTS)
+    known: Mapping[str, Any] = TESTS
     return {name: function for name, function in known.items() if name != "escaped"}
