@@ -11,24 +11,37 @@ PACKAGE = Path(ctemplate.__file__).parent
 
 LAYERS = {
     "errors": 0,
+    "faults": 0,
     "model": 0,
     "timing": 0,
     "config": 1,
     "catalog": 1,
     "guard": 1,
     "sources": 1,
+    "command": 1,
+    "edits": 1,
     "template": 2,
     "nginx": 2,
     "apply": 2,
     "pipeline": 3,
+    "live": 3,
+    "worker": 3,
+    "assembly": 3,
     "daemon": 4,
     "status": 4,
     "cli": 5,
 }
 NEIGHBOURS = {  # imports within a layer, from → to
     ("model", "errors"),
+    ("faults", "errors"),
     ("timing", "errors"),
     ("sources", "catalog"),
+    ("sources", "edits"),
+    ("template", "nginx"),  # the grammar's character rules
+    ("worker", "pipeline"),
+    ("assembly", "live"),
+    ("assembly", "pipeline"),
+    ("assembly", "worker"),
 }
 OUTSIDE = {"__init__", "__main__"}  # the version and the way in; anybody may import the first
 

@@ -19,7 +19,7 @@ from harness.waiting import wait_for
 START_LIMIT = 30.0  # seconds until there is a leader; a busy machine takes several
 
 
-class ConsulRefusal(AssertionError):  # noqa: N818  # an answer, not a fault of ours
+class ConsulRefusal(AssertionError):  # an answer, not a fault of ours
     """An answer with a status of 400 or more."""
 
     def __init__(self, request: str, status: int, text: str):
