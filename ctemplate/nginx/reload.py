@@ -203,7 +203,7 @@ class _Attempt:
             if process_of(self.master.pid) != self.master:
                 raise ReloadTimedOut(str(self.conf), "the master ended during the reload", output=self._words())
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
+            pause = FIRST_PAUSE if is_pending(self.master, signal.SIGHUP) else min(pause * 1.5, LONGEST_PAUSE)
         raise self._failure(seen)
 
     def _look(self) -> Sign:

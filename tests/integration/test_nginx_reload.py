@@ -24,7 +24,9 @@ UPSTREAM = "upstream web {{ zone web {zone}; {servers} }}\n"
 
 
 def configured(nginx, *, http="", stream="", main=""):
-    nginx.conf.write_text(f"{nginx.main}{main}http {{\n{nginx.http}{http}\n}}\nstream {{\n{stream}\n}}\n")
+    new = nginx.conf.with_name(".new")
+    new.write_text(f"{nginx.main}{main}http {{\n{nginx.http}{http}\n}}\nstream {{\n{stream}\n}}\n")
+    new.replace(nginx.conf)
 
 
 def reload_of(nginx, **options):
@@ -107,7 +109,7 @@ def duplicate_upstreams(nginx, port, _):
 async def test_a_rejected_reload_raises_nginx_own_words_and_leaves_the_old_configuration(nginx, port, breaks, programs):
     configured(nginx, http="limit_req_zone $remote_addr zone=one:1m rate=1r/s;" + listening(port))
     nginx.start()
-    workers = nginx.workers()
+    workers = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")
     words = breaks(nginx, port, programs)
     with pytest.raises(ReloadRejected) as raised:
         await reload_of(nginx).reload((nginx.conf,))
@@ -171,13 +173,19 @@ async def test_a_pid_file_that_names_no_process_is_pending_start(nginx, port, co
     assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
 
 
-async def test_hup_never_reaches_another_program(nginx, port):
+@pytest.fixture
+def other():
+    """A process that is no nginx, and that HUP would end."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+async def test_hup_never_reaches_another_program(nginx, port, other):
     configured(nginx, http=listening(port))
-    with subprocess.Popen(["sleep", "60"]) as other:
-        nginx.pid_file.write_text(f"{other.pid}\n")
-        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
-        assert other.poll() is None
-        other.kill()
+    nginx.pid_file.write_text(f"{other.pid}\n")
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert other.poll() is None
 
 
 async def test_hup_never_reaches_a_worker(nginx, port):
@@ -188,14 +196,13 @@ async def test_hup_never_reaches_a_worker(nginx, port):
     assert nginx.reloads() == 0
 
 
-def test_a_signal_does_not_reach_a_later_process_of_the_same_pid():
-    with subprocess.Popen(["sleep", "60"]) as other:
-        now = process_of(other.pid)
-        earlier = Process(pid=now.pid, started=now.started - 1)
-        assert not send(earlier, signal.SIGKILL)
-        assert other.poll() is None
-        assert send(now, signal.SIGKILL)
-        assert other.wait(10) == -signal.SIGKILL
+def test_a_signal_does_not_reach_a_later_process_of_the_same_pid(other):
+    now = process_of(other.pid)
+    earlier = Process(pid=now.pid, started=now.started - 1)
+    assert not send(earlier, signal.SIGKILL)
+    assert other.poll() is None
+    assert send(now, signal.SIGKILL)
+    assert other.wait(10) == -signal.SIGKILL
 
 
 async def test_a_replaced_executable_is_still_the_same_nginx(nginx, port, tmp_path):
