@@ -127,7 +127,7 @@ async def test_a_refusal_names_the_file_and_the_exit_status(site, check_of):
     with pytest.raises(CheckRefused) as raised:
         await check_of(site).check((stage(site.web, "\n\ngarbage;\n"),))
     assert str(raised.value) == (
-        f"{site.web}: nginx -t: exit status 1; the live file is untouched\n"
+        f"{site.web}: nginx -t: exit status 1\n"
         f'    nginx: [emerg] unknown directive "garbage" in {site.web}:3'
     )
 
