@@ -51,11 +51,10 @@ def test_trouble_of_a_query_names_it_once(lines):
     troubles.note("service(api)", denied("api"), 5.0)
     troubles.over("service(web)", 6.0)
     troubles.over("service(api)", 7.0)
+    began = "http://a:8500/v1/health/service/{0}: status 403: no; its last answer stays in use while it is retried"
     assert lines() == [
-        "WARNING service(web): http://a:8500/v1/health/service/web: status 403: no; its last answer stays in use while"
-        " it is retried",
-        "WARNING service(api): http://a:8500/v1/health/service/api: status 403: no; its last answer stays in use while"
-        " it is retried",
+        f"WARNING service(web): {began.format('web')}",
+        f"WARNING service(api): {began.format('api')}",
         "INFO consul: denied: over after 7.0s",
     ]
 

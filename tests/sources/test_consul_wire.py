@@ -119,8 +119,10 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             b"Your IP is issuing too many concurrent connections, please rate limit your calls\n",
             (
                 Trouble.TOO_MANY_CONNECTIONS,
-                "status 429: Your IP is issuing too many concurrent connections, please rate limit your calls"
-                " (limits.http_max_conns_per_client of the agent)",
+                (
+                    "status 429: Your IP is issuing too many concurrent connections, please rate limit your calls"
+                    " (limits.http_max_conns_per_client of the agent)"
+                ),
             ),
             id="connections",
         ),
@@ -133,8 +135,10 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             b"rpc error: code = ResourceExhausted desc = Resource Exhausted",
             (
                 Trouble.ELSEWHERE,
-                "status 429: rpc error: code = ResourceExhausted desc = Resource Exhausted"
-                " (limits.request_limits of the servers)",
+                (
+                    "status 429: rpc error: code = ResourceExhausted desc = Resource Exhausted"
+                    " (limits.request_limits of the servers)"
+                ),
             ),
             id="server's rate",
         ),
