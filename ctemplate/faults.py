@@ -126,4 +126,6 @@ def _fields(kind: Any) -> list[str]:
 def _choices(kind: Any) -> list[str]:
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
-    return [str(member.value) for member in kind] if isinstance(kind, enum.EnumType) else []
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [str(member.value) for member in kind]
+    return []
