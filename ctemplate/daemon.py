@@ -11,9 +11,8 @@ import logging
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from ctemplate.assembly import Assembly
+from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
 from ctemplate.edits import edits
@@ -26,13 +25,6 @@ logger = logging.getLogger(__name__)
 PATIENCE = Backoff(first=20.0, ceiling=600.0)  # how long an unrendered group waits before its missing queries are named
 NAMED_AT_MOST = 8  # of the missing queries, in one line
 SHUTDOWN_LIMIT = 20.0  # seconds that a transaction under way gets to end when ctemplate is stopped
-
-
-class Assembler(Protocol):
-    """Puts together what the daemon runs, again whenever configuration or templates were edited."""
-
-    def assemble(self, previous: Assembly | None) -> Assembly:
-        """Return a new assembly from what the files say now; raises CtemplateError and leaves ``previous`` as it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,10 +41,12 @@ class Daemon:
     _source: asyncio.Task[None] | None = None
     _edits: asyncio.Task[None] | None = None
     _runs: tuple[asyncio.Task[None], ...] = ()
+    _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
-        with _only_error(), self._signals():
+        with _only_error(), self._signals(), self._held:
+            self._hold_workers()
             async with asyncio.TaskGroup() as tasks:
                 self._start(tasks)
                 helpers = (
@@ -74,9 +68,9 @@ class Daemon:
         Raises SourceTimeout naming the queries that had no answer after ``timeout`` seconds.
         """
         late = None
-        with _only_error(), self._signals(is_patient=False):
+        with _only_error(), self._signals(is_patient=False), self._held:
+            self._hold_workers()
             async with asyncio.TaskGroup() as tasks:
-                self.workers = self.assembly.workers(self.catalog)
                 self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
                 distribute = tasks.create_task(self._distribute(), name="distribute")
                 settling = [tasks.create_task(worker.settle(), name=worker.pipeline.name) for worker in self.workers]
@@ -95,12 +89,16 @@ class Daemon:
         if late is not None:
             raise late
 
+    def _hold_workers(self) -> None:
+        """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
+        self._held.close()
+        self.workers = self._held.enter_context(self.assembly.workers(self.catalog))
+
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the assembly's source, if it has none running, and its workers."""
         if self._source is None:
             self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
         self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
-        self.workers = self.assembly.workers(self.catalog)
         self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
 
     async def _reassemble(self, tasks: asyncio.TaskGroup) -> None:
@@ -112,6 +110,12 @@ class Daemon:
             logger.error("%s; going on with what is running", exc)  # noqa: TRY400 - a sentence, not a traceback
             return
         await self._stop_workers()
+        try:
+            self._hold_workers()
+        except CtemplateError as exc:
+            logger.error("%s; going on with what was running", exc)  # noqa: TRY400 - a sentence, not a traceback
+            self.assembly = previous
+            self._hold_workers()
         if self.assembly.source is not previous.source and self._source is not None:
             self._source.cancel()
             await asyncio.wait([self._source])

@@ -180,3 +180,4 @@ class Outcome(enum.Enum):
     APPLIED = "applied"
     PENDING_START = "pending start"
     WAITING = "waiting"
+    DELAYED = "delayed"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ctemplate.errors import ApplyError, printable
-from ctemplate.model import AnyQuery, Fault, Outcome, Output, Snapshot, Target
+from ctemplate.model import Fault, Outcome, Output, Snapshot, Target
 from ctemplate.template import Renderer, Rendering, Template
 
 logger = logging.getLogger(__name__)
@@ -31,12 +31,10 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one run came to. ``missing`` is what a render still waits for; then the outcome is WAITING."""
+    """What one run came to; WAITING when the rendering still lacks answers."""
 
     outcome: Outcome
-    used: frozenset[AnyQuery]
-    missing: frozenset[AnyQuery] = frozenset()
-    quarantined: tuple[Fault, ...] = ()
+    rendering: Rendering
 
 
 class Pipeline:
@@ -51,6 +49,12 @@ class Pipeline:
         self._duration = 0.0
         self._quarantined: tuple[Fault, ...] = ()
 
+    @property
+    def subject(self) -> str:
+        """The group's files, for a sentence about them."""
+        first, *others = (str(target.destination) for target in self.targets)
+        return f"{first} and {len(others)} more" if others else first
+
     async def render(self, snapshot: Snapshot) -> Rendering:
         """Render the group's templates; a big one in a thread, so that the event loop goes on."""
         in_thread = self._duration > SLOW_RENDER or len(snapshot) > SLOW_RENDER * 20_000
@@ -64,9 +68,8 @@ class Pipeline:
 
     async def run(self, rendering: Rendering) -> Result:
         """Apply a rendering, unless it still lacks answers. Raises ApplyError with the templates' lines added."""
-        facts = {"used": rendering.used, "missing": rendering.missing, "quarantined": rendering.quarantined}
         if rendering.missing:
-            return Result(outcome=Outcome.WAITING, **facts)
+            return Result(outcome=Outcome.WAITING, rendering=rendering)
         self._log_quarantine(rendering.quarantined)
         outputs = tuple(
             Output(target=target, content=text.encode("utf-8", "surrogateescape"))
@@ -77,7 +80,7 @@ class Pipeline:
         except ApplyError as exc:
             exc.output = tuple(self._with_origin(line) for line in exc.output)
             raise
-        return Result(outcome=outcome, **facts)
+        return Result(outcome=outcome, rendering=rendering)
 
     def _log_quarantine(self, quarantined: tuple[Fault, ...]) -> None:
         """Say once what is left out, and once that it is back."""

@@ -27,7 +27,10 @@ class Setting:
 
 SETTINGS = (
     Setting(
-        flag="-consul-addr", path="consul.address", metavar="ADDR", help="Consul's address; commas between several"
+        flag="-consul-addr",
+        path="consul.address",
+        metavar="ADDR",
+        help="Consul's address; commas between several [127.0.0.1:8500]",
     ),
     Setting(
         flag="-consul-token", path="consul.token", metavar="TOKEN", help="ACL token; -consul-token-file hides it better"
@@ -39,7 +42,9 @@ SETTINGS = (
     Setting(flag="-consul-namespace", path="consul.namespace", metavar="NAME", help="namespace of the queries"),
     Setting(flag="-consul-partition", path="consul.partition", metavar="NAME", help="partition of the queries"),
     Setting(flag="-consul-ssl", path="consul.ssl", metavar="", help="speak TLS to Consul", is_switch=True),
-    Setting(flag="-consul-ssl-verify", path="consul.ssl_verify", metavar="BOOL", help="verify Consul's certificate"),
+    Setting(
+        flag="-consul-ssl-verify", path="consul.ssl_verify", metavar="BOOL", help="verify Consul's certificate [true]"
+    ),
     Setting(flag="-consul-ssl-ca-cert", path="consul.ssl_ca_cert", metavar="FILE", help="CA certificate"),
     Setting(flag="-consul-ssl-ca-path", path="consul.ssl_ca_path", metavar="DIR", help="folder of CA certificates"),
     Setting(flag="-consul-ssl-cert", path="consul.ssl_cert", metavar="FILE", help="client certificate"),
@@ -51,19 +56,26 @@ SETTINGS = (
         flag="-consul-retry-backoff",
         path="consul.retry.backoff",
         metavar="DURATION",
-        help="first delay between retries",
+        help="first delay between retries [250ms]",
     ),
     Setting(
-        flag="-consul-retry-max-backoff", path="consul.retry.max_backoff", metavar="DURATION", help="longest such delay"
+        flag="-consul-retry-max-backoff",
+        path="consul.retry.max_backoff",
+        metavar="DURATION",
+        help="longest such delay [1m]",
     ),
-    Setting(flag="-max-stale", path="consul.max_stale", metavar="DURATION", help="oldest answer taken from a follower"),
-    Setting(flag="-max-connections", path="consul.max_connections", metavar="N", help="connections to Consul at most"),
+    Setting(
+        flag="-max-stale", path="consul.max_stale", metavar="DURATION", help="oldest answer taken from a follower [2s]"
+    ),
+    Setting(
+        flag="-max-connections", path="consul.max_connections", metavar="N", help="connections to Consul at most [64]"
+    ),
     Setting(flag="-catalog", path="catalog", metavar="FILE", help="catalog file (YAML or JSON) instead of Consul"),
-    Setting(flag="-timeout", path="timeout", metavar="DURATION", help="-once, -dry: how long to wait for answers"),
+    Setting(flag="-timeout", path="timeout", metavar="DURATION", help="-once, -dry: how long to wait for answers [1m]"),
     Setting(flag="-state-dir", path="state_dir", metavar="DIR", help="folder of ledger, journal and backups"),
     Setting(flag="-pid-file", path="pid_file", metavar="FILE", help="file for the daemon's process id"),
-    Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error"),
-    Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json"),
+    Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error [info]"),
+    Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json [text]"),
 )
 NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wait", "wait.max": "-wait"}
 
@@ -88,8 +100,8 @@ def _option(
     flag: str, *, metavar: str, text: str, is_switch: bool = False, many: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     if is_switch:
-        return click.option(flag, f"-{flag}", is_flag=True, default=None, help=text)
-    return click.option(flag, f"-{flag}", metavar=metavar, multiple=many, help=text)
+        return click.option(flag, is_flag=True, default=None, help=text)
+    return click.option(flag, metavar=metavar, multiple=many, help=text)
 
 
 def flags_layer(given: Mapping[str, Any]) -> Layer:

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ctemplate.assembly import Assembler, Assembly
+from ctemplate.assembly import Assembler
 from ctemplate.cli.logs import configure
 from ctemplate.cli.options import flags_layer
+from ctemplate.config.groups import STDOUT
 from ctemplate.daemon import Daemon
 from ctemplate.errors import ConfigError
 from ctemplate.pipeline import Collected
+from ctemplate.worker import Worker
 
 
 def run(given: Mapping[str, Any]) -> int:
@@ -28,25 +30,22 @@ def run(given: Mapping[str, Any]) -> int:
     )
     config = assembler.config()
     configure(config.log_level, config.log_format)
-    assembly = assembler.assemble()
-    with assembly:
-        daemon = Daemon(assembler=assembler, assembly=assembly)
-        if given["dry"] or given["once"]:
-            asyncio.run(daemon.once(timeout=config.timeout))
-            if given["dry"]:
-                _print(assembly)
-            return 1 if any(worker.error for worker in daemon.workers) else 0
-        with _pid_file(config.pid_file):
-            asyncio.run(daemon.run())
+    daemon = Daemon(assembler=assembler, assembly=assembler.assemble())
+    if given["dry"] or given["once"]:
+        asyncio.run(daemon.once(timeout=config.timeout))
+        _print_collected(daemon.workers)
+        return 1 if any(worker.error for worker in daemon.workers) else 0
+    with _pid_file(config.pid_file):
+        asyncio.run(daemon.run())
     return 0
 
 
-def _print(assembly: Assembly) -> None:
-    """Print what the groups would have written: ``> DESTINATION`` where there is one, then the bytes."""
-    for pipeline in assembly.pipelines:
-        if isinstance(pipeline.sink, Collected):
-            for output in pipeline.sink.outputs:
-                if output.target.destination is not None:
+def _print_collected(workers: tuple[Worker, ...]) -> None:
+    """Print what a dry run would have written: ``> DESTINATION`` where there is one, then the bytes."""
+    for worker in workers:
+        if isinstance(worker.pipeline.sink, Collected):
+            for output in worker.pipeline.sink.outputs:
+                if output.target.destination != STDOUT:
                     sys.stdout.buffer.write(f"> {output.target.destination}\n".encode())
                 sys.stdout.buffer.write(output.content)
     sys.stdout.buffer.flush()

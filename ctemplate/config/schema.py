@@ -5,7 +5,7 @@ The command line and the environment say the same things in the same shape; see 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -45,7 +45,7 @@ class ConsulSection(Section, frozen=True, kw_only=True):
     ssl_key: str | None = None
     ssl_server_name: str | None = None
     max_connections: Annotated[int, Meta(ge=8, le=10_000)] = 64  # Consul allows 200 per client by default
-    max_stale: Duration = Duration(10.0)  # an older answer is asked again from the leader; 0 asks the leader always
+    max_stale: Duration = Duration(2.0)  # an older answer is asked again from the leader; 0 asks the leader always
     wait: Duration = Duration(60.0)  # how long a blocking query may hang; Consul's own default is 5 minutes
     retry: RetrySection = RetrySection()
 
@@ -62,14 +62,16 @@ class WaitSection(Section, frozen=True, kw_only=True):
 
 
 class DataSection(Section, frozen=True, kw_only=True):
-    """``[data]``: what may enter from a source; an instance or service beyond a limit is left out and named."""
+    """``[data]``: what may enter from Consul; an instance or service beyond a limit is left out and named."""
 
-    allow_hostnames: bool = False  # a host name makes nginx resolve at reload; one that fails refuses everything
-    allow_loopback: bool = False  # a loopback address would reach the balancer's own ports
-    allow_networks: tuple[str, ...] = ()  # empty: every unicast address
+    allow_hostnames: bool = False  # nginx resolves names at reload, and refuses everything when one is unknown
+    allow_loopback: bool = False  # a loopback address on another node would reach the balancer's own ports
+    allowed_networks: tuple[str, ...] = ()  # empty: every unicast address
     max_instances: Count = 1000  # per service
-    max_tags: Count = 64  # per instance
-    max_meta_bytes: Count = 8192  # per instance, keys and values together
+    max_tags: Count = 256  # per instance; go-micro writes many
+    max_tag_bytes: Count = 16 * 1024  # per instance, all tags together
+    max_meta_bytes: Count = 48 * 1024  # per instance, keys and values together
+    max_name_bytes: Count = 512  # a service's name, an instance's id, a node's name
 
 
 class GroupSection(Section, frozen=True, kw_only=True):
@@ -102,7 +104,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
 class Config(Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
-    vars: dict[str, object] = {}
+    vars: dict[str, Any] = {}
     consul: ConsulSection = ConsulSection()
     catalog: str | None = None
     wait: WaitSection = WaitSection()

@@ -99,7 +99,7 @@ class NginxReload:
         installation, found = await self._settings()
         master = self._master(installation, found)
         if isinstance(master, Absence):
-            log.info("%s: no master runs: %s", installation.conf, master.reason)
+            log.debug("%s: no master runs: %s", installation.conf, master.reason)
             return Outcome.PENDING_START
         limit = self.timeout or time_limit(found.size_bytes)
         attempt = _Attempt(master=master, logs=logs_of(master, found), conf=installation.conf, files=files, limit=limit)

@@ -23,10 +23,11 @@ LUA_BLOCK = b"_by_lua_block"
 """A directive named so holds Lua source. Without the Lua module nginx refuses the name itself, so the name decides."""
 
 _GAP = rb"(?:[ \t\r\n]++|#[^\n]{0,%d}+\n)*+" % (LIMIT_BYTES - 2)
-_PLAIN = rb"[^ \t\r\n\x0b\x0c;{}#\"'\\]++"
-_STATEMENT = re.compile(  # a whole directive without quotes, escapes and ${}: most of them, read in one step
+_PLAIN = rb"(?:[^ \t\r\n\x0b\x0c;{}#\"'\\]++|(?:\"[^\"\\]*+\"|'[^'\\]*+')(?=[ \t\r\n;{]))"
+_STATEMENT = re.compile(  # a whole directive without escapes and ${}: most of them, read in one step
     rb"%b(?:(%b(?:[ \t\r\n]++%b)*+)[ \t\r\n]*+(?:;|(?<!\$)\{)|(\}))" % (_GAP, _PLAIN, _PLAIN)
 )
+_WORD = re.compile(rb"\"([^\"]*+)\"|'([^']*+)'|([^ \t\r\n]++)")  # within what _STATEMENT has matched
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _BARE = re.compile(rb"(?:[^ \t\r\n;{\\$]++|\\.|\$\{*+)++", re.DOTALL)
 _QUOTED = {
@@ -232,7 +233,7 @@ class _Parser:
         while True:
             simple = match(source, at)
             if simple is not None and (simple[2] or simple.end() - simple.start(1) <= LIMIT_BYTES):
-                name, *args = simple[1].split() if simple[1] else (b"",)
+                name, *args = _split(simple[1]) if simple[1] else (b"",)
                 terminator, start, end = source[simple.end() - 1 : simple.end()], simple.start(1), simple.end()
             else:
                 found, terminator, end = self.reader.statement(at)
@@ -291,6 +292,12 @@ class _Parser:
             if depth == 0:
                 return brace.start()
         raise self.reader.fault('unexpected end of file, expecting "}"', len(self.source))
+
+
+def _split(statement: bytes) -> list[bytes]:
+    if b'"' not in statement and b"'" not in statement:
+        return statement.split()
+    return [b"".join(word) for word in _WORD.findall(statement)]
 
 
 def _decoded(raw: bytes) -> bytes:

@@ -23,7 +23,11 @@ MAX_DEPTH = 50
 
 _GLOB = frozenset("*?[")  # nginx takes any other include for the name of one file
 _FNM_PERIOD = 4
+_LC_CTYPE_AND_COLLATE = 0b1001
 _libc = ctypes.CDLL(None)
+_libc.newlocale.restype = _libc.uselocale.restype = ctypes.c_void_p
+_libc.uselocale.argtypes = (ctypes.c_void_p,)
+_BYTES = _libc.newlocale(_LC_CTYPE_AND_COLLATE, b"C", None)  # nginx never leaves the C locale: a character is a byte
 
 
 class TreeError(Exception):
@@ -214,4 +218,8 @@ def _step(folder: Path, part: str, present: Collection[Path]) -> list[Path]:
 
 def _matches(part: str, name: str) -> bool:
     """Match one step of a path as glob(3) does: a leading dot is matched by a dot only."""
-    return bool(_libc.fnmatch(os.fsencode(part), os.fsencode(name), _FNM_PERIOD) == 0)
+    before = _libc.uselocale(_BYTES)  # of this thread alone
+    try:
+        return bool(_libc.fnmatch(os.fsencode(part), os.fsencode(name), _FNM_PERIOD) == 0)
+    finally:
+        _libc.uselocale(before)

@@ -20,6 +20,7 @@ from msgspec import Meta
 from ctemplate.catalog import Catalog
 from ctemplate.edits import edits
 from ctemplate.errors import ConfigError, printable
+from ctemplate.faults import explained
 from ctemplate.model import (
     MAX_PORT,
     Answer,
@@ -79,7 +80,7 @@ def read(path: Path) -> Catalogue:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as exc:
-        raise ConfigError(str(path), f"cannot be read: {exc.strerror}") from exc
+        raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
     return parse(text, name=str(path))
@@ -95,12 +96,12 @@ def parse(text: str, *, name: str) -> Catalogue:
         raise ConfigError(place, f"is not YAML: {printable(exc.problem)}") from exc
     except yaml.YAMLError as exc:
         raise ConfigError(name, f"is not YAML: {printable(exc)}") from exc
+    data = {} if data is None else data
     try:
-        return msgspec.convert({} if data is None else data, Catalogue)
+        return msgspec.convert(data, Catalogue)
     except msgspec.ValidationError as exc:
-        said, _, place = str(exc).partition(" - at `")
-        path = place.rstrip("`").lstrip("$.")
-        raise ConfigError(f"{name}: {path}" if path else name, said[:1].lower() + said[1:]) from exc
+        path, said = explained(exc, Catalogue, data)
+        raise ConfigError(f"{name}: {path}" if path else name, said) from exc
 
 
 def printed_address(address: str) -> str | None:

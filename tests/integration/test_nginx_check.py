@@ -127,8 +127,7 @@ async def test_a_refusal_names_the_file_and_the_exit_status(site, check_of):
     with pytest.raises(CheckRefused) as raised:
         await check_of(site).check((stage(site.web, "\n\ngarbage;\n"),))
     assert str(raised.value) == (
-        f"{site.web}: nginx -t: exit status 1; the live file is untouched\n"
-        f'    nginx: [emerg] unknown directive "garbage" in {site.web}:3'
+        f'{site.web}: nginx -t: exit status 1\n    nginx: [emerg] unknown directive "garbage" in {site.web}:3'
     )
 
 
@@ -324,3 +323,15 @@ def test_without_root_pid_file_and_logs_of_root_are_no_obstacle(site, text, expe
     check = NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
     found = as_nobody(lambda: outcome_of(check, (staged,)))
     assert found.endswith(expected.format(live=site.web)), found
+
+
+def test_a_configuration_that_may_not_be_read_is_no_refusal(site):
+    hidden = site.web.with_name("hidden.conf")
+    hidden.touch(0o600)
+    for folder in [site.prefix, *site.prefix.parents][:-2]:
+        folder.chmod(folder.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+    check = NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
+    staged = stage(site.web, "")
+    found = as_nobody(lambda: (type(error := outcome_of(check, (staged,))).__name__, str(error)))
+    what = f"cannot be read: Permission denied, included by {site.conf}"
+    assert found == str(("CannotJudge", f"{hidden}: {what}"))

@@ -88,25 +88,24 @@ def test_what_is_dumped_parses_back():
     ("text", "message"),
     [
         pytest.param("services: [", "c.yaml:2:1: is not YAML: did not find expected node content", id="syntax"),
-        pytest.param("servces: {}", "c.yaml: object contains unknown field `servces`", id="unknown-key"),
+        pytest.param("servces: {}", "c.yaml: servces: unknown key; did you mean 'services'?", id="unknown-key"),
         pytest.param(
             "services: {web: {instances: [{port: 80}]}}",
-            "c.yaml: services[...].instances[0]: object missing required field `address`",
+            "c.yaml: services.web.instances[0]: 'address' is missing",
             id="missing-key",
         ),
         pytest.param(
             "services: {web: {instances: [{address: 1.1.1.1, port: 70000}]}}",
-            "c.yaml: services[...].instances[0].port: expected `int` <= 65535",
+            "c.yaml: services.web.instances[0].port: must be a whole number of at most 65535, got 70000",
             id="port",
         ),
-        pytest.param("- a", "c.yaml: expected `object`, got `array`", id="no-table"),
+        pytest.param("- a", "c.yaml: must be a table, got ['a']", id="no-table"),
     ],
 )
 def test_broken_file_is_one_line_with_the_place(text, message):
     with pytest.raises(ConfigError) as caught:
         parse(text, name="c.yaml")
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == message
 
 
 def test_empty_file_is_an_empty_catalog():

@@ -1,0 +1,259 @@
+"""Jinja, sandboxed: what templates may reach, and what happens at each print.
+
+Knows the domain's values only as things with fields. Must not know Consul, files to write, or commands.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from ctemplate.errors import printable
+from ctemplate.model import Check, Instance, Service, Snapshot
+from ctemplate.template import runtime
+from ctemplate.template.compiler import Generator, literal_names
+from ctemplate.template.filters import filters, tests
+from ctemplate.template.formatting import method_of
+from ctemplate.template.functions import Functions, Variables
+from ctemplate.template.limits import Limits, Meter
+from ctemplate.template.origin import Marks
+from ctemplate.template.run import Run
+from ctemplate.template.trust import MAX_EXACT, Refused, Trusted, is_token, text_of
+
+FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) for kind in (Service, Instance, Check)}
+"""The model's types and what templates may read of them."""
+
+_KNOWN_TOKENS = 100_000
+NOT_PLAIN = "is no plain token; print it through | quote, | comment or | token"
+_PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
+
+
+class Undefined(jinja2.StrictUndefined):
+    """A missing name, field or key: any use of it is an error that says what is there instead."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        obj, name = self._undefined_obj, self._undefined_name
+        if self._undefined_hint or obj is runtime.missing:
+            return super()._undefined_message
+        if isinstance(obj, Variables):
+            return f"'var.{name}' is undefined{suggestion(name, obj.values)}"
+        kind = "text" if isinstance(obj, str) else type(obj).__name__.lower()
+        if not isinstance(name, str):
+            return f"{kind} has no item {name!r}"
+        if isinstance(obj, dict):
+            return f"no key {name!r} here{suggestion(name, map(str, obj))}"
+        return f"{kind} has no field {name!r}{suggestion(name, FIELDS.get(type(obj), ()))}"
+
+
+class Compiled(jinja2.Template):
+    """A compiled template. As a module it is made anew in each pass: its top level may read answers."""
+
+    _made: tuple[Run | None, Any] = (None, None)
+
+    def _get_default_module(self, ctx: Context | None = None) -> Any:
+        run = self.environment.run  # type: ignore[attr-defined]
+        if self._made[0] is not run:
+            self._module = None
+            self._made = (run, super()._get_default_module(ctx))
+        return self._made[1]
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """Jinja's environment for one template and what it includes.
+
+    ``names`` are the names that its templates know, ``needed`` the templates that they name, with the first place.
+    """
+
+    code_generator_class = Generator
+    context_class = runtime.TemplateContext
+    template_class = Compiled
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(
+        self, loader: jinja2.BaseLoader, *, escape: str, functions: Functions, marks: Marks | None = None
+    ) -> None:
+        super().__init__(
+            loader=loader,
+            undefined=Undefined,
+            autoescape=True,
+            optimized=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+        self.globals = functions.table()
+        self.filters.clear()
+        self.filters.update(filters() | functions.filters())
+        self.tests.clear()
+        self.tests.update(tests())
+        self.names = set(self.globals)
+        self.needed: dict[str, str] = {}
+        self.run = Run(snapshot=Snapshot({}))
+        self.meter = Meter(Limits())
+        self.refuse: Callable[[str, str], str] = _refused
+        self._checked = self._printed_checked if escape == "nginx" else _printed_freely
+        self.printed = self._checked
+        self._listen_port = functions.listen_port
+        self._marks = marks
+        self._tokens: set[str] = set()
+
+    def start(self, run: Run, meter: Meter, refuse: Callable[[str, str], str]) -> None:
+        """Begin a pass: what it reads, what it may take, and who is told of values that may not be printed."""
+        self.run = run
+        self.meter = meter
+        self.refuse = refuse
+        self.printed = self._printed_counting if run.counts else self._checked
+
+    def _printed_checked(self, value: Any) -> str:
+        kind = type(value)
+        if kind is str:
+            if value in self._tokens:
+                return value  # type: ignore[no-any-return]
+            if is_token(value):
+                return self._remembered(value)
+        elif kind is Trusted:
+            return value  # type: ignore[no-any-return]
+        elif kind is int and -MAX_EXACT < value < MAX_EXACT:
+            return str(value)
+        return self._judged(value)
+
+    def _judged(self, value: Any) -> str:
+        text = str(text_of(value))
+        if isinstance(value, Refused):
+            return self.refuse(text, value.reason)
+        if is_token(text) or isinstance(value, float | jinja2.Undefined):
+            return text
+        return self.refuse(text, NOT_PLAIN if text else "is empty")
+
+    def _remembered(self, token: str) -> str:
+        if len(self._tokens) >= _KNOWN_TOKENS:
+            self._tokens.clear()
+        self._tokens.add(token)
+        return token
+
+    def _printed_counting(self, value: Any) -> str:
+        refused = len(self.run.violations)
+        text = self._checked(value)
+        name = self.run.touched_name()
+        if name is not None and len(self.run.violations) == refused and type(value) is not Trusted:
+            self.run.passed.add((printing_line(), name))
+        return text
+
+    def paced(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Return the items of a loop, counted against the limits."""
+        return self.meter.paced(items)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return what ``obj.attribute`` means in a template: the model's fields first, since most reads are theirs."""
+        kind = type(obj)
+        fields = FIELDS.get(kind)
+        if fields is None:
+            return self._sandboxed(obj, attribute)
+        if kind is not Check:
+            self.run.touched = obj
+        if attribute in fields:
+            return getattr(obj, attribute)
+        if attribute == "listen_port" and kind is Service:
+            return self._listen_port(obj)
+        return self.undefined(obj=obj, name=attribute)
+
+    def _sandboxed(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is Variables:
+            return obj.values[attribute] if attribute in obj.values else self.undefined(obj=obj, name=attribute)
+        if isinstance(obj, str):
+            return method_of(obj, attribute, self) or self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return what ``obj[argument]`` means in a template; a model value has its fields only."""
+        if isinstance(argument, str) and (type(obj) in FIELDS or isinstance(obj, str | Variables)):
+            return self.getattr(obj, str(argument))
+        return super().getitem(obj, argument)
+
+    def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call what a template calls."""
+        self.meter.call()
+        if type(function) in _PLAIN_FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
+            kwargs.pop("_loop_vars", None)
+            kwargs.pop("_block_vars", None)
+            return function(*args, **kwargs)
+        return super().call(context, function, *args, **kwargs)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Carry out ``left operator right`` unless it would build too much."""
+        self.meter.check_binary(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for modifier in tree.find_all(nodes.EvalContextModifier):
+            what = "autoescape is not supported: printing follows one rule"
+            raise jinja2.TemplateSyntaxError(what, modifier.lineno, name, filename)
+        for node in tree.find_all(nodes.Filter):
+            self._check_known(node, self.filters, name, filename)
+        for test in tree.find_all(nodes.Test):
+            self._check_known(test, self.tests, name, filename)
+        self.names.update(node.name for node in tree.find_all(nodes.Name))
+        self.needed = {needed: f"{filename}:{line}" for needed, line in literal_names(tree)} | self.needed
+        if self._marks is not None:
+            self._marks.set(tree, str(filename))
+        return tree
+
+    def _check_known(
+        self, node: nodes.Filter | nodes.Test, known: Iterable[str], name: str | None, filename: str | None
+    ) -> None:
+        if node.name not in known:
+            what = f"no {type(node).__name__.lower()} named {node.name!r}{suggestion(node.name, known)}"
+            raise jinja2.TemplateSyntaxError(what, node.lineno, name, filename)
+
+    def _generate(
+        self,
+        source: nodes.Template,
+        name: str | None,
+        filename: str | None,
+        defer_init: bool = False,  # noqa: FBT001, FBT002  # Jinja's signature
+    ) -> str:
+        code = super()._generate(source, name, filename, defer_init)
+        return code.replace("from jinja2.runtime import ", f"from {runtime.__name__} import ", 1)
+
+
+def _refused(text: str, reason: str) -> str:
+    raise jinja2.TemplateRuntimeError(f"{printable(text)!r} {reason}")
+
+
+def _printed_freely(value: Any) -> str:
+    return str(value)
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return ``; did you mean …?`` when a known name is near."""
+    near = difflib.get_close_matches(str(name), known, 1)
+    return f"; did you mean {printable(near[0])!r}?" if near else ""
+
+
+def template_line(frame: types.FrameType, line: int) -> str | None:
+    """Return ``file:line`` of the template whose code a frame runs, None for any other code."""
+    template = frame.f_globals.get("__jinja_template__")
+    return None if template is None else f"{template.filename}:{template.get_corresponding_lineno(line)}"
+
+
+def printing_line() -> str:
+    """Return ``file:line`` of the template that is running now."""
+    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001  # where we are is the question
+    while frame is not None:
+        if where := template_line(frame, frame.f_lineno):
+            return where
+        frame = frame.f_back
+    return ""
