@@ -36,7 +36,7 @@ async def apply(
     ``outputs`` are all of the group's; ``observe`` sees every step, some of them in another thread.
     Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, saying what became of the files.
     """
-    await finished(recover, state)
+    await finished(recover, state, observe)
     survey = await finished(surveyed, outputs, state)
     observe(Step.SURVEYED)
     if survey.is_settled:

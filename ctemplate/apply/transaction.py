@@ -39,7 +39,7 @@ from ctemplate.apply import files
 from ctemplate.apply.journal import UNKNOWN, Entry
 from ctemplate.apply.ledger import Accepted
 from ctemplate.apply.state import GroupState, Shelf
-from ctemplate.apply.steps import Observe, Step
+from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Compared, Survey
 from ctemplate.errors import ReloadRejected, SwapFailed
 
@@ -133,7 +133,7 @@ class Transaction:
         self._state.journal.remove()
 
 
-def recover(state: GroupState) -> None:
+def recover(state: GroupState, observe: Observe = unobserved) -> None:
     """Put right what a process that died in the middle of a transaction left behind. Nothing to do: nothing touched.
 
     Raises SwapFailed when an old file cannot be put back; the journal stays, and calling again tries again.
@@ -143,11 +143,11 @@ def recover(state: GroupState) -> None:
             files.candidate_path(files.resolved(destination)).unlink(missing_ok=True)
     entry = state.journal.read_open(state.ledger.page.serial)
     if entry is not None:
-        _take_back(entry, state)
+        _take_back(entry, state, observe)
     state.journal.remove()
 
 
-def _take_back(entry: Entry, state: GroupState) -> None:
+def _take_back(entry: Entry, state: GroupState, observe: Observe) -> None:
     """Put the old files back; the debt is written down first, for this may be interrupted as well."""
     ledger, serial = state.ledger, state.ledger.page.serial
     with _as_swap_failed(state.journal.path, "cannot be carried out"):
@@ -158,6 +158,8 @@ def _take_back(entry: Entry, state: GroupState) -> None:
         with _as_swap_failed(Path(old.path), "cannot be put back"):
             files.restore(old)
         log.warning("%s: an interrupted change was rolled back; its reload is owed", old.path)
+        observe(Step.RESTORING)
+    observe(Step.RESTORED)
     ledger.settle("recovered", owes_reload=ledger.page.owes_reload, serial=max(entry.serial, serial + 1))
 
 
