@@ -124,7 +124,8 @@ def _fields(kind: Any) -> list[str]:
 
 
 def _choices(kind: Any) -> list[str]:
-    members: list[Any] = list(kind) if isinstance(kind, enum.EnumMeta) else []
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
-    return [str(member.value) for member in members]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [str(member.value) for member in kind]
+    return []

@@ -24,6 +24,8 @@ LAYERS = {
     "nginx": 2,
     "apply": 2,
     "pipeline": 3,
+    "live": 3,
+    "review": 3,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
@@ -38,6 +40,8 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("sources", "edits"),
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
+    ("assembly", "live"),
+    ("assembly", "review"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

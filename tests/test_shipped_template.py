@@ -272,6 +272,13 @@ def test_variables_of_http_and_stream():
     assert blocks(block(conf, "stream"), "server")[0][:2] == ["listen 10.0.0.1:9999", "listen [::1]:9999"]
 
 
+@pytest.mark.parametrize(
+    ("domain", "host"), [("example.com", "httpfront.example.com"), ("", "httpfront")], ids=["domain", "none"]
+)
+def test_the_domain_follows_the_name(domain, host):
+    assert host in http_servers(directives(EXAMPLE.read_text(), domain=domain))
+
+
 def test_names_that_are_no_host_names_are_told_in_a_comment():
     text = rendering(services(service("two words"))).texts[0]
     (line,) = [line.strip() for line in text.splitlines() if "two" in line and "server_name" in line]

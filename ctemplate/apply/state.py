@@ -26,9 +26,12 @@ from ctemplate.apply.files import resolved, write_all
 from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import Ledger
+from ctemplate.apply.succession import inherit
 from ctemplate.errors import StateError
 
 PRIVATE_FOLDER = 0o700
+LEDGER = "ledger.json"
+LOCKS = "locks"
 
 
 class Shelf:
@@ -44,12 +47,15 @@ class Shelf:
         return tuple(sorted(self.folder.iterdir())) if self.folder.is_dir() else ()
 
     def put(self, files: Mapping[Path, bytes]) -> Path | None:
-        """Keep one more generation and forget the oldest; the newest one is not repeated. Returns its folder."""
+        """Keep one more generation and forget the oldest; return its folder.
+
+        None: nothing to keep, or the newest generation is the same.
+        """
         if not files or self._limit < 1:
             return None
         kept = self.generations
         if kept and _read_tree(kept[-1]) == {_inside(kept[-1], path): content for path, content in files.items()}:
-            return kept[-1]
+            return None
         generation = self.folder / f"{int(kept[-1].name) + 1 if kept else 1:06d}"
         for path, content in files.items():
             _write_file(_inside(generation, path), content)
@@ -80,7 +86,7 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _as_state_error(path):
-            for folder in (path, path / "locks"):
+            for folder in (path, path / LOCKS):
                 _make_private(folder)
 
     @contextlib.contextmanager
@@ -93,23 +99,39 @@ class StateFolder:
             reals = sorted({str(resolved(destination)) for destination in group.destinations})
             for real in reals:
                 locks.enter_context(self._lock(real))
-            folder = self.path / _folder_name(reals)
-            _make_private(folder)
-            state = GroupState(
-                group=group,
-                folder=folder,
-                ledger=Ledger(folder / "ledger.json"),
-                journal=Journal(folder / "journal"),
-                backups=Shelf(folder / "backups", group.backups),
-                refused=Shelf(folder / "refused", group.refused),
-            )
+            state = self._open(group, frozenset(reals))
             locks_held = locks.pop_all()
         with locks_held:
             yield state
 
+    def _open(self, group: Group, reals: frozenset[str]) -> GroupState:
+        folder = self.path / _folder_name(sorted(reals))
+        _make_private(folder)
+        state = GroupState(
+            group=group,
+            folder=folder,
+            ledger=Ledger(folder / LEDGER),
+            journal=Journal(folder / "journal"),
+            backups=Shelf(folder / "backups", group.backups),
+            refused=Shelf(folder / "refused", group.refused),
+        )
+        inherit(
+            state.ledger,
+            state.journal,
+            predecessors=tuple(other for other in self.folders if other != folder),
+            destinations=frozenset(str(destination) for destination in group.destinations),
+            reals=reals,
+        )
+        return state
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The sub-folders of all sets of destinations that were ever used here."""
+        return tuple(sorted(folder for folder in self.path.iterdir() if folder.is_dir() and folder.name != LOCKS))
+
     @contextlib.contextmanager
     def _lock(self, real: str) -> Iterator[None]:
-        path = self.path / "locks" / f"{_short_hash(real)}.lock"
+        path = self.path / LOCKS / f"{_short_hash(real)}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             try:

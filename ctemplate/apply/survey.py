@@ -105,6 +105,11 @@ class Survey:
         return not (self.changes or self.is_reload_due)
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether the ledger has no record yet of one of the files."""
+        return any(file.accepted is None for file in self.files)
+
+    @property
     def records(self) -> dict[str, Accepted]:
         """What the ledger says once all of this is live."""
         return {str(file.destination): file.to_record() for file in self.files if not file.is_left}

@@ -11,6 +11,7 @@ import click
 
 from ctemplate import __version__
 from ctemplate.cli.options import shared_options
+from ctemplate.cli.plan import plan
 from ctemplate.cli.run import run
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
 
@@ -27,6 +28,7 @@ STATUSES = {
     CtemplateError: FAILED_STATUS,
 }
 
+CONTEXT = {"help_option_names": ["-help", "-h"], "max_content_width": 110}
 EPILOG = """Run it as
 
   ctemplate -template "nginx.conf.j2:/etc/nginx/nginx.conf:nginx -s reload"
@@ -37,7 +39,7 @@ Long options take one dash or two. Durations are written like 250ms, 5s or 1m30s
 
 @click.group(
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-help", "-h"], "max_content_width": 110},
+    context_settings=CONTEXT,
     epilog=EPILOG,
     no_args_is_help=True,
 )
@@ -50,6 +52,16 @@ def cli(context: click.Context, /, **given: object) -> None:
     """Keep nginx's configuration true to what Consul knows: watch, render, check, swap, reload, prove."""
     if context.invoked_subcommand is None:
         context.exit(run(given))
+
+
+@cli.command("plan", context_settings=CONTEXT)
+@shared_options
+@click.option("-exit-code", is_flag=True, help="exit with 4 when changes are pending")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _plan(context: click.Context, /, **given: object) -> None:
+    """Show what would change, and why; write nothing."""
+    context.exit(plan(given))
 
 
 def main() -> None:

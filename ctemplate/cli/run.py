@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ctemplate.assembly import Assembler
+from ctemplate.assembly import Assembler, Mode
 from ctemplate.cli.logs import configure
 from ctemplate.cli.options import flags_layer
 from ctemplate.config.groups import STDOUT
@@ -26,7 +26,7 @@ def run(given: Mapping[str, Any]) -> int:
         paths=tuple(Path(path) for path in given["config"]),
         flags=flags_layer(given),
         environ=os.environ,
-        is_dry=given["dry"],
+        mode=Mode.DRY if given["dry"] else Mode.LIVE,
     )
     config = assembler.config()
     configure(config.log_level, config.log_format)

@@ -96,7 +96,7 @@ def replaced(text: str, old: str, new: str, count: int = -1) -> str:
 
 
 class Formatter(SandboxedFormatter):
-    """``str.format`` for templates: attributes as the sandbox allows them, widths bounded, trust kept of whole parts."""
+    """``str.format`` for templates: attributes as the sandbox allows, widths bounded, trust kept of whole parts."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -106,8 +106,8 @@ class Formatter(SandboxedFormatter):
         """Format one value."""
         spec = str(format_spec)
         check_format(spec)
-        text = text_of(value) if not spec else format(value, spec)
-        self.is_whole &= is_whole(text) if type(text) is Trusted or not spec else is_whole(str(text).strip(" "))
+        text = format(value, spec) if spec else text_of(value)
+        self.is_whole &= is_whole(text.strip(" ") if spec else text)
         return text
 
 

@@ -18,6 +18,7 @@ MAX_WIDTH = 10_000
 
 MAX_ITEMS = 1_000_000
 MAX_BITS = 4096
+MAX_SHOWN_BITS = 64
 BATCH = 1000
 _FORMAT_NUMBERS = re.compile(r"\d{5,}")
 
@@ -123,9 +124,8 @@ def check_numbers(*numbers: object) -> None:
     """Raise LimitExceeded when a width, count or precision is too much for one operation."""
     for number in numbers:
         if isinstance(number, int) and abs(number) > MAX_WIDTH:
-            raise LimitExceeded(
-                f"{number} is more than {MAX_WIDTH}" if number.bit_length() < 64 else "the number is too big"
-            )
+            shown = number if number.bit_length() <= MAX_SHOWN_BITS else "the number"
+            raise LimitExceeded(f"{shown} is more than {MAX_WIDTH}")
 
 
 def bounded_range(*bounds: int) -> range:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-SHIPPED = next(
-    (folder for folder in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if folder.is_dir()), _PACKAGE
-)
+_INSTALLED = _PACKAGE / "templates"
+SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "templates"
 """The templates that come with ctemplate: inside the installed package, or beside it in a source checkout."""
 
 
