@@ -181,8 +181,8 @@ def test_ports_that_are_not_for_services_have_no_listener():
 @pytest.mark.parametrize(
     ("entries", "left_out", "field"),
     [
-        pytest.param([service("web", created=1), service("WEB", created=2)], "WEB", "server_name", id="host"),
-        pytest.param([service("WEB", created=1), service("web", created=2)], "web", "server_name", id="host, older"),
+        pytest.param([service("web", created=1), service("WEB", created=2)], "WEB", "http upstream", id="name"),
+        pytest.param([service("WEB", created=1), service("web", created=2)], "web", "http upstream", id="name, older"),
         pytest.param([service("b-99", "tcp", 1), service("a-99", "tcp", 2)], "a-99", "tcp port", id="port"),
         pytest.param([service("web", "tcp")], "web", "name", id="no port in the name"),
     ],
