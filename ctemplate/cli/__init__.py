@@ -106,7 +106,9 @@ def single_dashed(arguments: Sequence[str]) -> list[str]:
 
 def _no_such_option(start: str) -> str:
     """Say which option is unknown, as it was written, and which one may have been meant."""
-    written = next((word for word in single_dashed(sys.argv[1:]) if word.startswith(start)), start).partition("=")[0]
-    known = [flag for option in cli.params for flag in option.opts if len(flag) > SHORTEST_LONG_OPTION]
+    flags = {flag for option in cli.params for flag in option.opts}
+    words = [word.partition("=")[0] for word in single_dashed(sys.argv[1:])]
+    written = next((word for word in words if word.startswith(start) and word not in flags), start)
+    known = sorted(flag for flag in flags if len(flag) > SHORTEST_LONG_OPTION)
     close = difflib.get_close_matches(written, known, n=1)
     return f"no such option {printable(written)}" + (f"; did you mean {close[0]}?" if close else "")

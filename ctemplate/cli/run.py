@@ -60,7 +60,7 @@ def _pid_file(path: str | None) -> Iterator[None]:
     try:
         Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as exc:
-        raise ConfigError("-pid-file", f"{path} cannot be written: {exc.strerror}") from exc
+        raise ConfigError("-pid-file", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc
     try:
         yield
     finally:
