@@ -187,9 +187,14 @@ def test_wrong_option_is_one_line_and_nothing_is_written(told, args, message):
             "c.toml: template[0].sourse: unknown key; did you mean 'source'?",
             id="unknown-key",
         ),
-        pytest.param("c.toml", '[[template]]\ndestination = "x"\n', "c.toml: template[0]: 'source' is missing", id="key"),
         pytest.param(
-            "c.toml", "[wait]\nmin = 5\n", "c.toml: wait.min: must be a duration in quotes like '250ms', got 5", id="bare"
+            "c.toml", '[[template]]\ndestination = "x"\n', "c.toml: template[0]: 'source' is missing", id="key"
+        ),
+        pytest.param(
+            "c.toml",
+            "[wait]\nmin = 5\n",
+            "c.toml: wait.min: must be a duration in quotes like '250ms', got 5",
+            id="bare",
         ),
         pytest.param(
             "c.toml",
@@ -289,8 +294,10 @@ def test_address_where_nobody_listens_is_named_with_what_was_asked(told):
     assert (status, text.splitlines()) == (
         3,
         [
-            f"WARNING http://{address}: connection refused, first for services(); "
-            "the last answers stay in use while it is retried",
+            (
+                f"WARNING http://{address}: connection refused, first for services(); "
+                "the last answers stay in use while it is retried"
+            ),
             f"Consul at {address}: no answer after 1s to services()",
         ],
     )
