@@ -18,17 +18,23 @@ from ctemplate.pipeline import Collected
 from ctemplate.worker import Worker
 
 
-def run(given: Mapping[str, Any]) -> int:
-    """Run as the options say; return the exit status."""
+def prepared(given: Mapping[str, Any], mode: Mode) -> Daemon:
+    """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError."""
     assembler = Assembler(
         paths=tuple(Path(path) for path in given["config"]),
         flags=flags_layer(given),
         environ=os.environ,
-        mode=Mode.DRY if given["dry"] else Mode.LIVE,
+        mode=mode,
     )
     config = assembler.config()
     configure(config.log_level, config.log_format)
-    daemon = Daemon(assembler=assembler, assembly=assembler.assemble())
+    return Daemon(assembler=assembler, assembly=assembler.assemble())
+
+
+def run(given: Mapping[str, Any]) -> int:
+    """Run as the options say; return the exit status."""
+    daemon = prepared(given, Mode.DRY if given["dry"] else Mode.LIVE)
+    config = daemon.assembly.config
     if given["dry"] or given["once"]:
         asyncio.run(daemon.once(timeout=config.timeout))
         _print_collected(daemon.workers)

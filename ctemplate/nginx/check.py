@@ -40,6 +40,10 @@ PROBE_TIMEOUT = 10.0
 FIRST_SECONDS, SECONDS_PER_MIB = 10.0, 5.0
 
 
+class CannotJudge(CheckRefused):
+    """Neither way works here; that says nothing against the candidate."""
+
+
 class Way(enum.Enum):
     """How candidates come to stand where nginx reads them."""
 
@@ -73,7 +77,8 @@ class NginxCheck:
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Return nginx's warnings about the configuration with these candidates in it.
 
-        Raises CheckRefused when nginx would not run it, CommandFailed when nginx cannot be asked.
+        Raises CheckRefused when nginx would not run it, its subclass CannotJudge when there is no way to judge without
+        swapping, CommandFailed when nginx cannot be asked.
         """
         installation = await Installation.find(self.command)
         may_mount = await self._may_mount()
@@ -223,7 +228,8 @@ def _way(replaced: Mapping[Path, bytes], *, may_mount: bool) -> Way:
 def _unreadable(fault: TreeError | NginxSyntaxError) -> CheckRefused:
     """Say in nginx's form what we cannot read ourselves."""
     if isinstance(fault, TreeError):
-        return CheckRefused(fault.where, f"{fault.what}")
+        kind = CannotJudge if isinstance(fault.__cause__, PermissionError) else CheckRefused
+        return kind(fault.where, fault.what)
     line = f"nginx: [emerg] {fault.what} in {fault.where}:{fault.line}"
     return CheckRefused(fault.where, "is not nginx's language", output=(line,))
 

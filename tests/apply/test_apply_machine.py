@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-import copy
 import shutil
 import tempfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from model_program import Site
+from model_program import Killer, Site, WatchedReload
 
-from ctemplate.apply import Step, recover
+from ctemplate.apply import Step
 from ctemplate.errors import ApplyError
 from ctemplate.model import Outcome
 
@@ -21,46 +20,6 @@ numbers = st.integers(0, 3)
 traits = st.sampled_from([b"good", b"good", b"good", b"syntax", b"port", b"slow", b"deaf"])
 contents = st.builds(lambda trait, number: b"%s %d\n" % (trait, number) * 50, trait=traits, number=numbers)
 moments = st.none() | st.integers(0, 14)
-
-
-class Killer:
-    """Keeps what is on disk and in the program at one moment, to go back to as if the process had died there."""
-
-    def __init__(self, site, moment):
-        self.site, self.moment, self.seen, self.step = site, moment, 0, None
-        self.copy = Path(tempfile.mkdtemp()) / "copy"
-
-    def __call__(self, step):
-        if self.seen == self.moment:
-            self.step = step
-            shutil.copytree(self.site.folder, self.copy, symlinks=True)
-            self.program = copy.copy(vars(self.site.program))
-        self.seen += 1
-
-    @property
-    def has_struck(self):
-        return self.step is not None
-
-    def strike(self):
-        if self.has_struck:
-            shutil.rmtree(self.site.folder)
-            shutil.copytree(self.copy, self.site.folder, symlinks=True)
-            vars(self.site.program).update(self.program)
-        shutil.rmtree(self.copy.parent)
-
-
-class WatchedReload:
-    """The program's reload, with moments just before and just after."""
-
-    def __init__(self, program, killer):
-        self.program, self.killer = program, killer
-
-    async def reload(self, files):
-        self.killer(Step.SWAPPED)
-        try:
-            return await self.program.reload(files)
-        finally:
-            self.killer(Step.RELOADED)
 
 
 class Apply(RuleBasedStateMachine):
@@ -103,15 +62,11 @@ class Apply(RuleBasedStateMachine):
         self.good |= set(pair)
         for killer, run in (
             (Killer(self.site, moment), lambda killer: self.runner.run(self.site.apply(*pair, observe=killer))),
-            (Killer(self.site, again), self._recover),
+            (Killer(self.site, again), self.site.recover),
         ):
             run(killer)
             killer.strike()
         self.site.recover()
-
-    def _recover(self, killer):
-        with self.site.hold() as state:
-            recover(state, killer)
 
     @rule(which=st.integers(0, 1), number=numbers)
     def edit(self, which, number):
@@ -163,6 +118,6 @@ class Apply(RuleBasedStateMachine):
 
 
 Apply.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_files_program_and_ledger_agree_whatever_happens = Apply.TestCase

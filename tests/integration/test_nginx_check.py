@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import os
-import pwd
 import shutil
-import stat
 import subprocess
 
 import pytest
 from harness import free_port
+from harness.users import as_nobody, open_to_all
 
 from ctemplate.errors import CheckRefused
 from ctemplate.model import StagedFile
@@ -127,8 +126,7 @@ async def test_a_refusal_names_the_file_and_the_exit_status(site, check_of):
     with pytest.raises(CheckRefused) as raised:
         await check_of(site).check((stage(site.web, "\n\ngarbage;\n"),))
     assert str(raised.value) == (
-        f"{site.web}: nginx -t: exit status 1\n"
-        f'    nginx: [emerg] unknown directive "garbage" in {site.web}:3'
+        f'{site.web}: nginx -t: exit status 1\n    nginx: [emerg] unknown directive "garbage" in {site.web}:3'
     )
 
 
@@ -275,27 +273,6 @@ async def test_no_folder_is_left_in_the_temporary_directory(site, check_of, tmp_
     assert list(private.iterdir()) == []
 
 
-def as_nobody(action):
-    """Return what an action comes to in a process of the user nobody; modules are loaded already."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            nobody = pwd.getpwnam("nobody")
-            os.setgroups([])
-            os.setgid(nobody.pw_gid)
-            os.setuid(nobody.pw_uid)
-            os.chdir("/")
-            os.write(writer, str(action()).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return text
-
-
 def outcome_of(check, files):
     try:
         return asyncio.run(check.check(files))
@@ -319,8 +296,18 @@ def test_without_root_pid_file_and_logs_of_root_are_no_obstacle(site, text, expe
     site.conf.write_text("user root;\n" + site.conf.read_text().replace("access_log off", "access_log logs/access.log"))
     staged = stage(site.web, text)
     shutil.chown(site.prefix / "client_body_temp", "nobody")
-    for folder in [site.prefix, *site.prefix.parents][:-2]:
-        folder.chmod(folder.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+    open_to_all(site.prefix)
     check = NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
     found = as_nobody(lambda: outcome_of(check, (staged,)))
     assert found.endswith(expected.format(live=site.web)), found
+
+
+def test_a_configuration_that_may_not_be_read_is_no_refusal(site):
+    hidden = site.web.with_name("hidden.conf")
+    hidden.touch(0o600)
+    open_to_all(site.prefix)
+    check = NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
+    staged = stage(site.web, "")
+    found = as_nobody(lambda: (type(error := outcome_of(check, (staged,))).__name__, str(error)))
+    what = f"cannot be read: Permission denied, included by {site.conf}"
+    assert found == str(("CannotJudge", f"{hidden}: {what}"))
