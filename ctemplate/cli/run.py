@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from ctemplate.cli.logs import configure
 from ctemplate.cli.options import flags_layer
 from ctemplate.config.groups import STDOUT
 from ctemplate.daemon import Daemon
-from ctemplate.errors import ConfigError
 from ctemplate.pipeline import Collected
 from ctemplate.worker import Worker
 
@@ -41,8 +39,7 @@ def run(given: Mapping[str, Any]) -> int:
         asyncio.run(daemon.once(timeout=config.timeout))
         _print_collected(daemon.workers)
         return 1 if any(worker.error for worker in daemon.workers) else 0
-    with _pid_file(config.pid_file):
-        asyncio.run(daemon.run())
+    asyncio.run(daemon.run())
     return 0
 
 
@@ -55,20 +52,3 @@ def _print_collected(workers: tuple[Worker, ...]) -> None:
                     sys.stdout.buffer.write(f"> {output.target.destination}\n".encode())
                 sys.stdout.buffer.write(output.content)
     sys.stdout.buffer.flush()
-
-
-@contextlib.contextmanager
-def _pid_file(path: str | None) -> Iterator[None]:
-    """Keep the process id in the file while the daemon runs."""
-    if path is None:
-        yield
-        return
-    try:
-        Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
-    except OSError as exc:
-        raise ConfigError("-pid-file", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
