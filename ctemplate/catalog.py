@@ -17,6 +17,7 @@ class Catalog:
 
     def __init__(self) -> None:
         self._answers: dict[AnyQuery, Answer] = {}
+        self._wishes_of: dict[str, frozenset[AnyQuery]] = {}
         self._wanted: frozenset[AnyQuery] = frozenset()
         self._changed: set[AnyQuery] = set()
         self._news = asyncio.Event()
@@ -27,9 +28,25 @@ class Catalog:
         """The queries that somebody needs now."""
         return self._wanted
 
-    def want(self, queries: Iterable[AnyQuery]) -> None:
-        """Replace the wanted queries; answers to queries no longer wanted are forgotten."""
-        wanted = frozenset(queries)
+    def want(self, group: str, queries: frozenset[AnyQuery], *, is_growing: bool = False) -> None:
+        """Say which queries a group needs; answers that no group needs any more are forgotten.
+
+        ``is_growing`` keeps the group's earlier wishes as well: a render that lacks answers has not named all it needs.
+        """
+        before = self._wishes_of.get(group, frozenset())
+        now = before | queries if is_growing else queries
+        if now != before:
+            self._wishes_of[group] = now
+            self._update_wanted()
+
+    def keep_groups(self, groups: Iterable[str]) -> None:
+        """Forget the wishes of all other groups."""
+        kept = set(groups)
+        self._wishes_of = {group: queries for group, queries in self._wishes_of.items() if group in kept}
+        self._update_wanted()
+
+    def _update_wanted(self) -> None:
+        wanted = frozenset().union(*self._wishes_of.values())
         if wanted == self._wanted:
             return
         for dropped in self._wanted - wanted:

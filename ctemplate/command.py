@@ -12,15 +12,20 @@ import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from ctemplate.errors import CommandFailed
+from ctemplate.errors import CommandFailed, printable
 
 SHELL_CHARACTERS = frozenset("|&;<>()$`\\\"'*?[#~=%{}!\n")
+SHELL_WORDS = frozenset({".", ":", "cd", "command", "eval", "exec", "exit", "export", "for", "if", "set", "source"}) | {
+    "trap", "type", "ulimit", "umask", "unset", "until", "wait", "while"
+}  # fmt: skip
 OUTPUT_LIMIT_BYTES = 64 * 1024
+PIPE_BYTES = 64 * 1024
 KILL_GRACE = 3.0
 SECRET_VARIABLES = frozenset({"CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_AUTH", "CONSUL_TOKEN"})
 
-__all__ = ["Completed", "argv_of", "child_environment", "run"]
+__all__ = ["Completed", "argv_of", "child_environment", "run", "shown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +38,22 @@ class Completed:
 
 
 def argv_of(command: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the argument list of a command: a list as it is, a string split on spaces or, if it needs one, a shell."""
+    """Return the argument list of a command: a list as it is, a string split on spaces or, if it needs one, a shell.
+
+    A string needs a shell when it holds a character that means something to one, or begins with a word that only a
+    shell knows.
+    """
     if not isinstance(command, str):
         return tuple(command)
-    if SHELL_CHARACTERS & set(command):
+    words = command.split()
+    if SHELL_CHARACTERS & set(command) or (words and words[0] in SHELL_WORDS):
         return ("sh", "-c", command)
-    return tuple(shlex.split(command))
+    return tuple(words)
+
+
+def shown(command: str | Sequence[str]) -> str:
+    """Return the command in one line, as its operator would type it."""
+    return printable(command if isinstance(command, str) else shlex.join(command))
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -49,80 +64,110 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 async def run(command: str | Sequence[str], *, timeout: float, pass_fds: tuple[int, ...] = ()) -> Completed:
     """Run the command to its end and return how it ended, whatever its exit status.
 
-    Raises CommandFailed when it cannot be started or runs longer than ``timeout`` seconds; then its whole process group
-    gets SIGTERM, and SIGKILL after a short grace. Cancelling kills the group as well.
+    What it leaves running in the background may keep its output open; nobody waits for that. Raises CommandFailed when
+    it cannot be started or runs longer than ``timeout`` seconds; then its whole process group gets SIGTERM, and SIGKILL
+    after a short grace. Cancelling kills the group at once.
     """
-    argv = argv_of(command)
-    shown = command if isinstance(command, str) else shlex.join(argv)
-    if not argv:
-        raise CommandFailed("command", "is empty")
     clock = asyncio.get_running_loop().time
     started = clock()
+    with _Output() as output:
+        process = await _started(command, output, pass_fds)
+        try:
+            async with asyncio.timeout(timeout):
+                status = await process.wait()
+        except TimeoutError:
+            await _end(process)
+            what = f"still running after {timeout:g}s; its process group was killed"
+            raise CommandFailed(shown(command), what, output=output.lines()) from None
+        finally:
+            if process.returncode is None:
+                await _kill(process)
+        return Completed(status=status, output=output.lines(), duration=clock() - started)
+
+
+async def _started(
+    command: str | Sequence[str], output: _Output, pass_fds: tuple[int, ...]
+) -> asyncio.subprocess.Process:
+    argv = argv_of(command)
+    if not argv:
+        raise CommandFailed("command", "is empty")
     try:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=output.writer,
+            stderr=output.writer,
             start_new_session=True,
             pass_fds=pass_fds,
             env=child_environment(os.environ),
         )
-    except OSError as exc:
-        raise CommandFailed(shown, f"cannot be started: {exc.strerror or exc}") from exc
-    output = bytearray()
-    try:
-        async with asyncio.timeout(timeout):
-            await _collect(process, output)
-            status = await process.wait()
-    except TimeoutError:
-        await _end(process)
-        what = f"still running after {timeout:g}s; its process group was killed"
-        raise CommandFailed(shown, what, output=_lines(output)) from None
-    except asyncio.CancelledError:
-        _signal_group(process, signal.SIGKILL)
-        raise
-    return Completed(status=status, output=_lines(output), duration=clock() - started)
-
-
-async def _collect(process: asyncio.subprocess.Process, output: bytearray) -> None:
-    """Read the output as it comes; what lies beyond the limit is read and dropped.
-
-    Ends with the process: a daemon that it leaves behind may hold the pipe open.
-    """
-    stream = process.stdout
-    if stream is None:
-        return
-    ended = asyncio.ensure_future(process.wait())
-    try:
-        while True:
-            chunk = asyncio.ensure_future(stream.read(8192))
-            await asyncio.wait({chunk, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not chunk.done():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.05):
-                        await chunk
-            if chunk.cancelled() or not chunk.done() or not (data := chunk.result()):
-                return
-            output += data[: OUTPUT_LIMIT_BYTES - len(output)]
+    except (OSError, ValueError) as exc:  # ValueError: a NUL character
+        raise CommandFailed(shown(command), f"cannot be started: {getattr(exc, 'strerror', None) or exc}") from exc
     finally:
-        ended.cancel()
+        output.close_writer()
+
+
+class _Output:
+    """The reading end of a command's output, read as it comes; what lies beyond the limit is dropped.
+
+    The pipe is ours, not the process's: its end tells nothing about the end of the process.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        self._loop = asyncio.get_running_loop()
+        self._kept = bytearray()
+
+    def __enter__(self) -> Self:
+        self._loop.add_reader(self._reader, self._read)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._loop.remove_reader(self._reader)
+        os.close(self._reader)
+
+    def close_writer(self) -> None:
+        """Leave the writing end to the process."""
+        os.close(self.writer)
+
+    def lines(self) -> tuple[str, ...]:
+        """Take what is still in the pipe; return the lines with something in them."""
+        self._read()
+        return tuple(line for line in self._kept.decode(errors="replace").splitlines() if line.strip())
+
+    def _read(self) -> None:
+        """Read once, at most all that a pipe holds, so that an endless writer cannot keep the loop busy."""
+        try:
+            data = os.read(self._reader, PIPE_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._reader)
+        self._kept += data[: OUTPUT_LIMIT_BYTES - len(self._kept)]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End the process group: SIGTERM, a short grace, SIGKILL."""
     _signal_group(process, signal.SIGTERM)
+    try:
+        await _wait_briefly(process)
+    finally:
+        await _kill(process)
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the process group and reap the process; one that may not be signalled is left behind."""
+    _signal_group(process, signal.SIGKILL)
+    await _wait_briefly(process)
+
+
+async def _wait_briefly(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(KILL_GRACE):
             await process.wait()
-    _signal_group(process, signal.SIGKILL)
-    await process.wait()
 
 
 def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-
-
-def _lines(output: bytearray) -> tuple[str, ...]:
-    return tuple(line for line in output.decode(errors="replace").splitlines() if line.strip())

@@ -1,0 +1,39 @@
+PYTHON ?= python3
+export PYTHON
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help venv tools test lint demo bench clean
+.DELETE_ON_ERROR:
+
+help: ## say what the targets do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(INSTALLED) ## create .venv with ctemplate and all that its tests need
+
+$(INSTALLED): pyproject.toml
+	@scripts/tools.sh python
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable ".[test]"
+	@touch $@
+
+tools: ## get python3-venv, nginx with its stream module, and Consul, where they are missing
+	@scripts/tools.sh
+
+test: venv tools ## run all tests, on real Consul and nginx too
+	$(BIN)/python -m pytest
+
+lint: venv ## check rules, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+demo: venv tools ## watch ctemplate at work between Consul, nginx and a few backends
+	$(BIN)/python examples/nginx/demo.py
+
+bench: venv tools ## measure speed and memory
+	$(BIN)/python -m bench
+
+clean: ## remove all that was made here, fetched programs included
+	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""``python -m ctemplate``."""
+
+from ctemplate.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""Bring rendered files live, all or nothing, and remember what the program accepted.
+
+``StateFolder(path).hold(group)`` locks a group's destinations and opens its state; `recover` puts right what a killed
+process left; `apply` does the rest::
+
+    with StateFolder(path).hold(group) as state:
+        recover(state)
+        outcome = await apply(outputs, state=state, check=check, reload=reload)
+
+Knows nothing of templates, sources or nginx.
+"""
+
+from ctemplate.apply.commands import CommandCheck, CommandReload
+from ctemplate.apply.flow import apply
+from ctemplate.apply.group import Check, Group, OnEdit, Reload
+from ctemplate.apply.ledger import Accepted, Ledger, Page, read_page
+from ctemplate.apply.state import GroupState, Shelf, StateFolder
+from ctemplate.apply.steps import Observe, Step
+from ctemplate.apply.transaction import recover
+
+__all__ = [
+    "Accepted",
+    "Check",
+    "CommandCheck",
+    "CommandReload",
+    "Group",
+    "GroupState",
+    "Ledger",
+    "Observe",
+    "OnEdit",
+    "Page",
+    "Reload",
+    "Shelf",
+    "StateFolder",
+    "Step",
+    "apply",
+    "read_page",
+    "recover",
+]

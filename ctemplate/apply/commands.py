@@ -1,0 +1,86 @@
+"""A check and a reload that are any program's command: its exit status is the verdict.
+
+Knows nothing of nginx.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctemplate.command import Completed, run, shown
+from ctemplate.errors import CheckRefused, CommandFailed, indented
+from ctemplate.model import Outcome, StagedFile
+
+log = logging.getLogger(__name__)
+
+CANDIDATE = "{candidate}"
+LIVE = "{live}"
+
+Command = str | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandCheck:
+    """A command that exits with 0 when it accepts the candidates; ``timeout`` is seconds.
+
+    With ``{candidate}`` in it, it runs once for each changed file, with that file's candidate there and ``{live}`` for
+    the path that it is to replace. Without, it runs once. With ``destination`` it judges that file's candidate alone
+    and does not run while that file has not changed.
+    """
+
+    command: Command
+    timeout: float = 30.0
+    destination: Path | None = None
+
+    async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
+        """Run the command for the candidates; raises CheckRefused on any other exit status than 0."""
+        mine = tuple(file for file in files if self.destination in (None, file.live))
+        for file in mine if self._names_candidate else mine[:1]:
+            command = substituted(self.command, file)
+            completed = await run(command, timeout=self.timeout)
+            if completed.status != 0:
+                raise CheckRefused(str(file.live), f"{shown(command)}: {verdict(completed)}", output=completed.output)
+        return ()
+
+    @property
+    def _names_candidate(self) -> bool:
+        return any(CANDIDATE in part for part in ([self.command] if isinstance(self.command, str) else self.command))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandReload:
+    """A command that makes a program take its new files and exits with 0 when it did; ``timeout`` is seconds."""
+
+    command: Command
+    timeout: float = 30.0
+
+    async def reload(self, files: tuple[Path, ...]) -> Outcome:
+        """Run the command once for all files; raises CommandFailed on any other exit status than 0."""
+        del files  # the command knows its program
+        completed = await run(self.command, timeout=self.timeout)
+        if completed.status != 0:
+            raise CommandFailed(shown(self.command), verdict(completed), output=completed.output)
+        log.info("%s: done in %.3gs%s", shown(self.command), completed.duration, indented(completed.output))
+        return Outcome.APPLIED
+
+
+def substituted(command: Command, file: StagedFile) -> Command:
+    """Put the file's paths in place of ``{candidate}`` and ``{live}``, quoted for the shell where one reads them."""
+    if isinstance(command, str):
+        return command.replace(CANDIDATE, shlex.quote(str(file.candidate))).replace(LIVE, shlex.quote(str(file.live)))
+    return tuple(part.replace(CANDIDATE, str(file.candidate)).replace(LIVE, str(file.live)) for part in command)
+
+
+def verdict(completed: Completed) -> str:
+    """Return how a failed command ended: ``exit status 1`` or ``killed by SIGTERM``."""
+    if completed.status >= 0:
+        return f"exit status {completed.status}"
+    try:
+        return f"killed by {signal.Signals(-completed.status).name}"
+    except ValueError:
+        return f"killed by signal {-completed.status}"

@@ -1,0 +1,156 @@
+"""Bring a group's outputs live, all or nothing: survey, stage, check, swap, reload, record.
+
+The one sequence of the program; `transaction` tells what each step leaves on disk. Knows nothing of nginx or templates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from ctemplate.apply import files
+from ctemplate.apply.group import Check, Reload
+from ctemplate.apply.state import GroupState
+from ctemplate.apply.steps import Observe, Step, unobserved
+from ctemplate.apply.survey import Survey, surveyed
+from ctemplate.apply.threads import finished
+from ctemplate.apply.transaction import Transaction, keep, recover
+from ctemplate.errors import ApplyError, CheckRefused, SwapFailed
+from ctemplate.model import Outcome, Output, StagedFile
+
+log = logging.getLogger(__name__)
+
+
+async def apply(
+    outputs: tuple[Output, ...],
+    *,
+    state: GroupState,
+    check: Check | None = None,
+    reload: Reload | None = None,
+    observe: Observe = unobserved,
+) -> Outcome:
+    """Bring the group's files to the outputs, or leave all of them as they were.
+
+    UNCHANGED: nothing was touched, nothing was run. PENDING_START: the files are in place, their reload is owed.
+    ``outputs`` are all of the group's; ``observe`` sees every step, some of them in another thread.
+    Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, saying what became of the files.
+    """
+    await finished(recover, state)
+    survey = await finished(surveyed, outputs, state)
+    observe(Step.SURVEYED)
+    if survey.is_settled:
+        await finished(_adopt, survey, state)
+        return Outcome.UNCHANGED
+    if not survey.changes:
+        return await reload_owed(survey, state, reload)
+    transaction = Transaction(survey, state, observe, has_reload=reload is not None)
+    async with staged(survey) as candidates:
+        observe(Step.STAGED)
+        await _checked(candidates, check, survey, state, reload)
+        observe(Step.CHECKED)
+        async with swapped(transaction):
+            outcome = await _reloaded(transaction, survey, state, reload)
+            observe(Step.RELOADED)
+            await finished(transaction.commit, outcome.value, owes_reload=outcome is Outcome.PENDING_START)
+    return outcome
+
+
+@contextlib.asynccontextmanager
+async def staged(survey: Survey) -> AsyncIterator[tuple[StagedFile, ...]]:
+    """Stage the files whose content is new; on leaving, remove the candidates that are still there."""
+    try:
+        await finished(_stage, survey)
+        yield tuple(
+            StagedFile(candidate=files.candidate_path(file.path), live=file.destination) for file in survey.rewrites
+        )
+    finally:
+        await finished(_unstage, survey)
+
+
+@contextlib.asynccontextmanager
+async def swapped(transaction: Transaction) -> AsyncIterator[None]:
+    """Swap the files; leaving without a commit takes the swap back, or keeps it with its reload owed."""
+    try:
+        await finished(transaction.swap)
+        yield
+    except BaseException as error:
+        if transaction.is_open:
+            became = await finished(transaction.abandon, error)
+            if isinstance(error, ApplyError):
+                error.what += f"; {became}"
+        raise
+
+
+async def reload_owed(survey: Survey, state: GroupState, reload: Reload | None) -> Outcome:
+    """Reload what is live already; a failure leaves the reload owed."""
+    try:
+        outcome = await reload.reload(state.group.destinations) if reload else Outcome.UNCHANGED
+    except ApplyError as error:
+        error.what += "; its reload stays owed"
+        raise
+    await finished(_settle, survey, state, outcome)
+    return outcome
+
+
+async def _checked(
+    candidates: tuple[StagedFile, ...], check: Check | None, survey: Survey, state: GroupState, reload: Reload | None
+) -> None:
+    """Have the candidates judged; a refused one is kept, and a reload of the live files that is owed is not put off."""
+    if check is None or not candidates:
+        return
+    try:
+        warnings = await check.check(candidates)
+    except ApplyError as error:
+        error.what += f"; {survey.subject} is untouched"
+        if isinstance(error, CheckRefused):
+            await finished(keep, state.refused, {file.destination: file.content for file in survey.rewrites})
+        if state.ledger.page.owes_reload:
+            await _reload_live(state, reload)
+        raise
+    for warning in warnings:
+        log.warning("%s: %s", state.group.name, warning)
+
+
+async def _reload_live(state: GroupState, reload: Reload | None) -> None:
+    """Pay a reload that the live files are owed, beside a refusal of new ones that is raised anyway."""
+    if reload is None:
+        return
+    try:
+        outcome = await reload.reload(state.group.destinations)
+    except ApplyError as error:
+        log.warning("%s; the reload of the live files stays owed", error)
+        return
+    await finished(state.ledger.settle, outcome.value, owes_reload=outcome is Outcome.PENDING_START)
+
+
+async def _reloaded(transaction: Transaction, survey: Survey, state: GroupState, reload: Reload | None) -> Outcome:
+    if reload is None or not survey.is_reload_due:
+        return Outcome.APPLIED
+    transaction.was_announced = True
+    return await reload.reload(state.group.destinations)
+
+
+def _stage(survey: Survey) -> None:
+    for file in survey.rewrites:
+        try:
+            files.stage(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
+        except OSError as exc:
+            what = f"cannot be staged: {exc.strerror or exc}; {survey.subject} is untouched"
+            raise SwapFailed(str(file.destination), what) from exc
+
+
+def _unstage(survey: Survey) -> None:
+    for file in survey.rewrites:
+        with contextlib.suppress(OSError):
+            files.candidate_path(file.path).unlink(missing_ok=True)
+
+
+def _adopt(survey: Survey, state: GroupState) -> None:
+    """Take files that are right, but unknown to the ledger, as accepted."""
+    if any(file.accepted is None for file in survey.files):
+        state.ledger.settle(Outcome.UNCHANGED.value, records=survey.records, owes_reload=False, durable=False)
+
+
+def _settle(survey: Survey, state: GroupState, outcome: Outcome) -> None:
+    state.ledger.settle(outcome.value, records=survey.records, owes_reload=outcome is Outcome.PENDING_START)

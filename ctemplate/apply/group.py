@@ -1,0 +1,61 @@
+"""What is applied together: a group of targets, and the two contracts that judge and announce its files.
+
+Knows nothing of how files get into place, and nothing of nginx.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ctemplate.model import Outcome, StagedFile, Target
+
+
+class Check(Protocol):
+    """Judges candidates before any live byte changes."""
+
+    async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
+        """Judge the changed files of a group together and return warnings, or raise CheckRefused or CommandFailed."""
+        ...
+
+
+class Reload(Protocol):
+    """Tells a program to take its new files."""
+
+    async def reload(self, files: tuple[Path, ...]) -> Outcome:
+        """Return APPLIED once the program runs the group's files, PENDING_START when no program is there to tell.
+
+        Raises ReloadRejected (it surely runs its old ones), ReloadTimedOut or CommandFailed (nobody knows).
+        """
+        ...
+
+
+class OnEdit(enum.Enum):
+    """What to do with a live file that somebody else changed while its rendering stayed the same."""
+
+    REPAIR = "repair"
+    REPORT = "report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Targets that are checked, swapped and reloaded together, all or nothing.
+
+    ``rollback`` says what a failed reload means: put the old files back (a reload that is proven, as nginx's), or leave
+    the new ones and keep the reload owed (a plain command). A group whose check refuses is never swapped at all.
+    ``backups`` is how many generations of replaced files, ``refused`` how many refused candidates are kept.
+    """
+
+    name: str
+    targets: tuple[Target, ...]
+    rollback: bool = True
+    on_edit: OnEdit = OnEdit.REPAIR
+    backups: int = 3
+    refused: int = 3
+
+    @property
+    def destinations(self) -> tuple[Path, ...]:
+        """The absolute paths of the group's files, as the operator named them."""
+        return tuple(target.destination.absolute() for target in self.targets)

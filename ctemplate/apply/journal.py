@@ -1,0 +1,53 @@
+"""The journal: the old files of a transaction, durable before the first live byte changes.
+
+One binary file with bytes, modes and owners of every file that the transaction touches, or that it was absent. It
+counts only while its serial is above the ledger's, so that a journal which outlives its transaction does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from ctemplate.apply.files import Live, write_private
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = -1
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One transaction: its serial and the files as they were before it."""
+
+    serial: int
+    files: tuple[Live, ...]
+
+
+class Journal:
+    """At most one open transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, entry: Entry) -> None:
+        """Open a transaction; durable when the call returns."""
+        write_private(self.path, msgspec.msgpack.encode(entry))
+
+    def read(self) -> Entry | None:
+        """Return the transaction that was left open, if any.
+
+        An unreadable one comes back with serial UNKNOWN and no files: something was going on, nobody knows what.
+        """
+        try:
+            return msgspec.msgpack.decode(self.path.read_bytes(), type=Entry)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as exc:
+            log.warning("%s: cannot be read: %s; the live files stay as they are, one reload is owed", self.path, exc)
+            return Entry(serial=UNKNOWN, files=())
+
+    def remove(self) -> None:
+        """Drop the journal of a transaction that has ended."""
+        self.path.unlink(missing_ok=True)

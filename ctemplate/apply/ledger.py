@@ -1,0 +1,110 @@
+"""The ledger: what a group's program last accepted, durable, apart from what is on disk.
+
+One JSON file, replaced as a whole. A record of a destination says which bytes stand there by our hand; ``owes_reload``
+says that nobody has proven yet that the program runs them. ``serial`` counts journaled transactions: writing the ledger
+with a transaction's serial is what ends it, whether it went forward or back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ctemplate.apply.files import write_private
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The content, mode and owner that a destination was given; ``at`` is wall-clock seconds."""
+
+    sha256: str
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    at: float
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger's content; ``result`` is the outcome of the last transaction in one word."""
+
+    version: int = VERSION
+    serial: int = 0
+    owes_reload: bool = False
+    result: str = ""
+    at: float = 0.0
+    files: Mapping[str, Accepted] = {}
+
+
+def fingerprint(content: bytes) -> str:
+    """Return the content's SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_page(path: Path) -> Page:
+    """Read a ledger; a missing one is empty.
+
+    One that cannot be read may have owed a reload: it comes back empty and owing one, with a warning.
+    """
+    try:
+        page = msgspec.json.decode(path.read_bytes(), type=Page)
+    except FileNotFoundError:
+        return Page()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        log.warning("%s: cannot be read: %s; treated as unknown, one reload is owed", path, exc)
+        return Page(owes_reload=True)
+    if page.version != VERSION:
+        log.warning("%s: has version %d, not %d; treated as unknown, one reload is owed", path, page.version, VERSION)
+        return Page(owes_reload=True)
+    return page
+
+
+class Ledger:
+    """One group's ledger. One owner; every change is on disk when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._page = read_page(path)
+
+    @property
+    def page(self) -> Page:
+        """The ledger's present content."""
+        return self._page
+
+    def accepted(self, destination: Path) -> Accepted | None:
+        """Return what the destination was last given, if anything."""
+        return self._page.files.get(str(destination))
+
+    def settle(
+        self,
+        result: str,
+        *,
+        owes_reload: bool,
+        records: Mapping[str, Accepted] | None = None,
+        serial: int | None = None,
+        durable: bool = True,
+    ) -> None:
+        """Write down how a transaction ended and which files it left (others keep their record).
+
+        ``serial`` is the transaction's, by default the next one. Where the disk refuses, the process goes on with what
+        it knows and says so.
+        """
+        self._page = Page(
+            serial=self._page.serial + 1 if serial is None else serial,
+            owes_reload=owes_reload,
+            result=result,
+            at=time.time(),
+            files={**self._page.files, **(records or {})},
+        )
+        try:
+            write_private(self._path, msgspec.json.format(msgspec.json.encode(self._page)), durable=durable)
+        except OSError as exc:
+            log.error("%s: cannot be written: %s; known to this process only", self._path, exc.strerror or exc)  # noqa: TRY400

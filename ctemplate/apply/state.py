@@ -1,0 +1,166 @@
+"""The state folder: private, one sub-folder per set of destinations, held by one process at a time.
+
+::
+
+    STATE_DIR/                            0700
+        locks/HASH.lock                   one per real destination, flock held while a group is in use
+        nginx.conf-HASH/
+            ledger.json                   what the program last accepted
+            journal                       old files of the transaction that is going on
+            backups/000007/etc/nginx/…    generations of replaced files
+            refused/000008/etc/nginx/…    candidates that were refused
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ctemplate.apply.files import resolved, write_all
+from ctemplate.apply.group import Group
+from ctemplate.apply.journal import Journal
+from ctemplate.apply.ledger import Ledger
+from ctemplate.errors import StateError
+
+PRIVATE_FOLDER = 0o700
+
+
+class Shelf:
+    """A bounded number of generations of files, newest last, each a small copy of the tree the files live in."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder = folder
+        self._limit = limit
+
+    @property
+    def generations(self) -> tuple[Path, ...]:
+        """The kept generations' folders, oldest first."""
+        return tuple(sorted(self.folder.iterdir())) if self.folder.is_dir() else ()
+
+    def put(self, files: Mapping[Path, bytes]) -> Path | None:
+        """Keep one more generation and forget the oldest; the newest one is not repeated. Returns its folder."""
+        if not files or self._limit < 1:
+            return None
+        kept = self.generations
+        if kept and _read_tree(kept[-1]) == {_inside(kept[-1], path): content for path, content in files.items()}:
+            return kept[-1]
+        generation = self.folder / f"{int(kept[-1].name) + 1 if kept else 1:06d}"
+        for path, content in files.items():
+            _write_file(_inside(generation, path), content)
+        for old in self.generations[: -self._limit]:
+            shutil.rmtree(old, ignore_errors=True)
+        return generation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupState:
+    """One group's part of the state folder, locked: its ledger, journal, backups and refused candidates.
+
+    ``edits`` remembers which foreign changes were reported: the destination and a fingerprint of what was seen.
+    """
+
+    group: Group
+    folder: Path
+    ledger: Ledger
+    journal: Journal
+    backups: Shelf
+    refused: Shelf
+    edits: dict[Path, str] = field(default_factory=dict)
+
+
+class StateFolder:
+    """The folder of `-state-dir`; created private where it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _as_state_error(path):
+            for folder in (path, path / "locks"):
+                _make_private(folder)
+
+    @contextlib.contextmanager
+    def hold(self, group: Group) -> Iterator[GroupState]:
+        """Lock the group's destinations and open its state; let both go on leaving.
+
+        Raises StateError when another process, or another group of this one, holds one of the destinations.
+        """
+        with contextlib.ExitStack() as locks, _as_state_error(self.path):
+            reals = sorted({str(resolved(destination)) for destination in group.destinations})
+            for real in reals:
+                locks.enter_context(self._lock(real))
+            folder = self.path / _folder_name(reals)
+            _make_private(folder)
+            state = GroupState(
+                group=group,
+                folder=folder,
+                ledger=Ledger(folder / "ledger.json"),
+                journal=Journal(folder / "journal"),
+                backups=Shelf(folder / "backups", group.backups),
+                refused=Shelf(folder / "refused", group.refused),
+            )
+            locks_held = locks.pop_all()
+        with locks_held:
+            yield state
+
+    @contextlib.contextmanager
+    def _lock(self, real: str) -> Iterator[None]:
+        path = self.path / "locks" / f"{_short_hash(real)}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+                raise StateError(real, f"is held by another ctemplate, pid {holder or 'unknown'}") from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _as_state_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StateError(exc.filename or str(path), f"cannot be used: {exc.strerror or exc}") from exc
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(PRIVATE_FOLDER)
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+
+
+def _folder_name(reals: list[str]) -> str:
+    readable = "".join(char if char.isalnum() or char in "._-" else "_" for char in Path(reals[0]).name)
+    return f"{readable[:80]}-{_short_hash(chr(0).join(reals))}"
+
+
+def _inside(generation: Path, path: Path) -> Path:
+    return generation / path.relative_to("/")
+
+
+def _read_tree(generation: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in generation.rglob("*") if path.is_file()}
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    for parent in reversed(path.parents):
+        if not parent.exists():
+            parent.mkdir(mode=PRIVATE_FOLDER)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)

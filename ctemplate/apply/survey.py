@@ -1,0 +1,173 @@
+"""Compare a group's outputs with what is live and with the ledger: what differs, and whether a reload is due.
+
+Reads, never writes.
+"""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import pwd
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ctemplate.apply.files import DEFAULT_MODE, Live, read_live, resolved
+from ctemplate.apply.group import OnEdit
+from ctemplate.apply.ledger import Accepted, Ledger, fingerprint
+from ctemplate.apply.state import GroupState
+from ctemplate.errors import SwapFailed
+from ctemplate.model import Output
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One output beside what is live at its destination; mode, uid and gid are what the file shall have.
+
+    ``is_left``: somebody else changed the live file, and the group leaves such files alone.
+    """
+
+    destination: Path
+    content: bytes
+    live: Live
+    mode: int
+    uid: int
+    gid: int
+    accepted: Accepted | None
+    is_left: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The real file, behind symbolic links."""
+        return Path(self.live.path)
+
+    @property
+    def has_new_content(self) -> bool:
+        """Whether the live bytes differ from the output."""
+        return self.live.content != self.content
+
+    @property
+    def has_new_attributes(self) -> bool:
+        """Whether the live bytes are right, but mode or owner are not."""
+        wanted = (self.mode, self.uid, self.gid)
+        return not self.has_new_content and (self.live.mode, self.live.uid, self.live.gid) != wanted
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the ledger holds this very content; content that it never saw counts when it is live."""
+        if self.accepted is None:
+            return not self.has_new_content
+        return self.accepted.sha256 == fingerprint(self.content)
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether somebody else changed the live file while its rendering stayed the same."""
+        return self.accepted is not None and self.has_new_content and self.is_accepted
+
+    def to_record(self) -> Accepted:
+        """Return what the ledger says once this output is live."""
+        return Accepted(
+            sha256=fingerprint(self.content),
+            size=len(self.content),
+            mode=self.mode,
+            uid=self.uid,
+            gid=self.gid,
+            at=time.time(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A group's files compared.
+
+    A reload is due for new content, for a debt, and for live content that the program never got from us.
+    """
+
+    files: tuple[Compared, ...]
+    is_reload_due: bool
+
+    @property
+    def rewrites(self) -> tuple[Compared, ...]:
+        """The files that get new content."""
+        return tuple(file for file in self.files if file.has_new_content and not file.is_left)
+
+    @property
+    def changes(self) -> tuple[Compared, ...]:
+        """The files that are touched at all: new content, then new mode or owner."""
+        return (*self.rewrites, *(file for file in self.files if file.has_new_attributes))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.changes or self.is_reload_due)
+
+    @property
+    def records(self) -> dict[str, Accepted]:
+        """What the ledger says once all of this is live."""
+        return {str(file.destination): file.to_record() for file in self.files if not file.is_left}
+
+    @property
+    def subject(self) -> str:
+        """Name the group's live files in a sentence about all of them."""
+        return "the live file" if len(self.files) == 1 else "every live file"
+
+
+def surveyed(outputs: tuple[Output, ...], state: GroupState) -> Survey:
+    """Compare the outputs with the live files; raises SwapFailed when one cannot be read or its owner is unknown."""
+    compared = tuple(_judged(_compared(output, state.ledger), state) for output in outputs)
+    is_new = any((file.has_new_content and not file.is_left) or not file.is_accepted for file in compared)
+    return Survey(files=compared, is_reload_due=is_new or state.ledger.page.owes_reload)
+
+
+def _compared(output: Output, ledger: Ledger) -> Compared:
+    target, destination = output.target, output.target.destination.absolute()
+    try:
+        live = read_live(resolved(destination))
+    except OSError as exc:
+        raise SwapFailed(str(destination), f"cannot be read: {exc.strerror or exc}") from exc
+    is_there = live.content is not None
+    return Compared(
+        destination=destination,
+        content=output.content,
+        live=live,
+        mode=target.mode if target.mode is not None else live.mode if is_there else DEFAULT_MODE,
+        uid=_user_id(destination, target.user, live.uid if is_there else os.geteuid()),
+        gid=_group_id(destination, target.group, live.gid if is_there else os.getegid()),
+        accepted=ledger.accepted(destination),
+    )
+
+
+def _user_id(destination: Path, user: str | None, default: int) -> int:
+    if user is None:
+        return default
+    try:
+        return int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise SwapFailed(str(destination), f"user {user!r} does not exist; the live file is untouched") from None
+
+
+def _group_id(destination: Path, group: str | None, default: int) -> int:
+    if group is None:
+        return default
+    try:
+        return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise SwapFailed(str(destination), f"group {group!r} does not exist; the live file is untouched") from None
+
+
+def _judged(file: Compared, state: GroupState) -> Compared:
+    """Say once that somebody else changed a file, and whether it is left as it is."""
+    if not file.is_edited:
+        state.edits.pop(file.destination, None)
+        return file
+    is_left = state.group.on_edit is OnEdit.REPORT
+    seen = fingerprint(file.live.content) if file.live.content is not None else ""
+    if state.edits.get(file.destination) != seen:
+        state.edits[file.destination] = seen
+        what = "was changed by somebody else" if seen else "was removed by somebody else"
+        then = "left as it is" if is_left else "its rendering is put back"
+        log.warning("%s: %s; %s", file.destination, what, then)
+    return replace(file, is_left=is_left)

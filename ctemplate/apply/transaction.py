@@ -1,0 +1,179 @@
+"""The part of an apply that may have to be taken back: live files change, then are committed or restored.
+
+The steps, and what a process killed right after each of them leaves behind:
+
+============  ==========================================================  ========================================
+step          what is true on disk                                        the next start
+============  ==========================================================  ========================================
+surveyed      nothing has changed                                         nothing to do
+staged        candidates stand beside the live files, hidden              removes them
+checked       the same; the check accepted them                           removes them
+journaled     the journal holds the old files                             drops the journal, removes candidates
+swapping      some live files are new (seen after each file)              puts the old ones back, owes a reload
+swapped       all live files are new, durably                             puts the old ones back, owes a reload
+reloaded      the program has proven that it runs them                    puts the old ones back, owes a reload
+recorded      the ledger says so: this ends the transaction               nothing to do
+restoring     a failed transaction puts files back (after each file)      goes on with that, owes a reload
+restored      all old files are back, the ledger has not been told yet    drops the journal
+============  ==========================================================  ========================================
+
+After a start every live file is therefore whole and one that was in use before, and whenever nobody has proven that
+the program runs it, the ledger owes a reload. The next apply pays: with the reload of its new output when there is one,
+else with a reload alone.
+
+Writing the ledger with the transaction's serial is the one atomic act that ends it. The journal is written when a
+reload has to be proven or more than one file changes. One file without a reload needs none, its rename is atomic, and
+then the ledger is not synced either: losing it costs nothing but the memory of who wrote the file.
+
+Everything here blocks; it runs in a thread. Knows nothing of checks and commands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ctemplate.apply import files
+from ctemplate.apply.journal import UNKNOWN, Entry
+from ctemplate.apply.ledger import Accepted
+from ctemplate.apply.state import GroupState, Shelf
+from ctemplate.apply.steps import Observe, Step
+from ctemplate.apply.survey import Compared, Survey
+from ctemplate.errors import ReloadRejected, SwapFailed
+
+log = logging.getLogger(__name__)
+
+
+class Transaction:
+    """One change of a group's live files."""
+
+    def __init__(self, survey: Survey, state: GroupState, observe: Observe, *, has_reload: bool) -> None:
+        self._survey = survey
+        self._state = state
+        self._observe = observe
+        self._has_reload = has_reload
+        self._is_journaled = False
+        self.is_open = False
+        self.was_announced = False
+
+    def swap(self) -> None:
+        """Put every candidate in place and mend modes and owners."""
+        changes = self._survey.changes
+        if self._has_reload or len(changes) > 1:
+            self._write_journal()
+        self.is_open = True
+        for file in changes:
+            with _as_swap_failed(file.destination):
+                self._put_in_place(file)
+            self._observe(Step.SWAPPING)
+        for folder in {file.path.parent for file in changes}:
+            with _as_swap_failed(folder):
+                files.sync_folder(folder)
+        self._observe(Step.SWAPPED)
+
+    def commit(self, result: str, *, owes_reload: bool) -> None:
+        """End with the new files in place; the replaced ones become a backup."""
+        self._end(result, owes_reload=owes_reload, records=self._survey.records)
+        self._observe(Step.RECORDED)
+        replaced = {file.destination: file.live.content for file in self._survey.rewrites}
+        keep(self._state.backups, {path: old for path, old in replaced.items() if old is not None})
+
+    def abandon(self, error: BaseException) -> str:
+        """End after an error as the group wants it; say what became of the files."""
+        result = type(error).__name__
+        if self.was_announced and not self._state.group.rollback:
+            self.commit(result, owes_reload=True)
+            return f"{self._survey.subject} stays, its reload is owed"
+        is_unproven = self.was_announced and not isinstance(error, ReloadRejected)
+        self.roll_back(result, owes_reload=is_unproven or self._state.ledger.page.owes_reload)
+        return f"{self._survey.subject} is rolled back" + (", its reload is owed" if is_unproven else "")
+
+    def roll_back(self, result: str, *, owes_reload: bool) -> None:
+        """End with the old files in place; the new ones are kept for inspection."""
+        if owes_reload:
+            self._state.ledger.settle(result, owes_reload=True, serial=self._state.ledger.page.serial)
+        for file in self._survey.changes:
+            with _as_swap_failed(file.destination, "cannot be put back"):
+                files.restore(file.live)
+            self._observe(Step.RESTORING)
+        self._observe(Step.RESTORED)
+        self._end(result, owes_reload=owes_reload)
+        keep(self._state.refused, {file.destination: file.content for file in self._survey.rewrites})
+
+    def _put_in_place(self, file: Compared) -> None:
+        if not file.has_new_content:
+            files.set_attributes(file.path, mode=file.mode, uid=file.uid, gid=file.gid)
+            return
+        try:
+            files.candidate_path(file.path).replace(file.path)
+        except OSError as exc:
+            if exc.errno not in files.NO_RENAME:
+                raise
+            self._write_journal()
+            log.warning("%s: cannot be renamed over (%s); written in place", file.destination, exc.strerror)
+            files.overwrite(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
+
+    def _write_journal(self) -> None:
+        if self._is_journaled:
+            return
+        entry = Entry(
+            serial=self._state.ledger.page.serial + 1, files=tuple(file.live for file in self._survey.changes)
+        )
+        with _as_swap_failed(self._state.journal.path):
+            self._state.journal.write(entry)
+        self._is_journaled = True
+        self._observe(Step.JOURNALED)
+
+    def _end(self, result: str, *, owes_reload: bool, records: Mapping[str, Accepted] | None = None) -> None:
+        is_durable = self._is_journaled or owes_reload
+        self._state.ledger.settle(result, owes_reload=owes_reload, records=records, durable=is_durable)
+        self.is_open = False
+        self._state.journal.remove()
+
+
+def recover(state: GroupState) -> None:
+    """Put right what a process that died in the middle of a transaction left behind. Nothing to do: nothing touched.
+
+    Raises SwapFailed when an old file cannot be put back; the journal stays, and calling again tries again.
+    """
+    for destination in state.group.destinations:
+        with contextlib.suppress(OSError):
+            files.candidate_path(files.resolved(destination)).unlink(missing_ok=True)
+    entry = state.journal.read()
+    if entry is None:
+        return
+    if entry.serial == UNKNOWN or entry.serial > state.ledger.page.serial:
+        _take_back(entry, state)
+    state.journal.remove()
+
+
+def _take_back(entry: Entry, state: GroupState) -> None:
+    """Put the old files back; the debt is written down first, for this may be interrupted as well."""
+    ledger, serial = state.ledger, state.ledger.page.serial
+    with _as_swap_failed(state.journal.path, "cannot be carried out"):
+        changed = tuple(old for old in entry.files if not files.stands(old))
+    if changed or entry.serial == UNKNOWN:
+        ledger.settle("interrupted", owes_reload=True, serial=serial)
+    for old in changed:
+        with _as_swap_failed(Path(old.path), "cannot be put back"):
+            files.restore(old)
+        log.warning("%s: an interrupted change was rolled back; its reload is owed", old.path)
+    ledger.settle("recovered", owes_reload=ledger.page.owes_reload, serial=max(entry.serial, serial + 1))
+
+
+@contextlib.contextmanager
+def _as_swap_failed(where: Path, what: str = "cannot be written") -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise SwapFailed(str(where), f"{what}: {exc.strerror or exc}") from exc
+
+
+def keep(shelf: Shelf, contents: Mapping[Path, bytes]) -> None:
+    """Keep a generation of files; failing that, say so and go on."""
+    try:
+        shelf.put(contents)
+    except OSError as exc:
+        log.warning("%s: cannot be written: %s; this generation is not kept", shelf.folder, exc.strerror or exc)

@@ -1,0 +1,185 @@
+"""Put together what runs: from the configuration to a source, pipelines and workers.
+
+The one place that knows every part; nothing here runs yet, prints or owns a task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ctemplate import apply
+from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
+from ctemplate.catalog import Catalog
+from ctemplate.config.folders import state_folder
+from ctemplate.config.groups import GroupPlan, TemplatePlan, group_plans
+from ctemplate.config.layers import Layer, build, environment_layer, read
+from ctemplate.config.schema import Config, ConsulSection
+from ctemplate.model import Outcome, Output, Target
+from ctemplate.pipeline import Collected, Pipeline
+from ctemplate.sources import Source
+from ctemplate.sources.catalog_file import CatalogFile
+from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
+from ctemplate.template import Template
+from ctemplate.timing import Backoff, Wait
+from ctemplate.worker import Worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveFiles:
+    """A sink that brings a group's outputs to the live files by a transaction."""
+
+    state: GroupState
+    check: apply.Check | None
+    reload: apply.Reload | None
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Bring the outputs live, all or none."""
+        return await apply.apply(outputs, state=self.state, check=self.check, reload=self.reload)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """What the daemon runs: one source, and a plan with its loaded templates for each group."""
+
+    config: Config
+    source: Source
+    source_name: str
+    plans: tuple[GroupPlan, ...]
+    templates: tuple[tuple[Template, ...], ...]
+    state_dir: Path
+    is_dry: bool
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """Every file that a template was made from."""
+        return frozenset().union(*(template.files for templates in self.templates for template in templates))
+
+    @property
+    def summary(self) -> str:
+        """What runs, in a few words."""
+        count = sum(len(plan.templates) for plan in self.plans)
+        groups = f"{len(self.plans)} group{'s' if len(self.plans) > 1 else ''}"
+        return f"{count} template{'s' if count > 1 else ''} in {groups} from {self.source_name}"
+
+    @contextlib.contextmanager
+    def workers(self, catalog: Catalog) -> Iterator[tuple[Worker, ...]]:
+        """Lock the groups' destinations and give a new worker for each group; raises StateError."""
+        wait = Wait(min=self.config.wait.min, max=self.config.wait.max)
+        with contextlib.ExitStack() as held:
+            yield tuple(
+                Worker(
+                    pipeline=self._pipeline(plan, templates, held),
+                    catalog=catalog,
+                    wait=wait,
+                    min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
+                )
+                for plan, templates in zip(self.plans, self.templates, strict=True)
+            )
+
+    def _pipeline(self, plan: GroupPlan, templates: tuple[Template, ...], held: contextlib.ExitStack) -> Pipeline:
+        targets = tuple(_target(template) for template in plan.templates)
+        sink = Collected() if self.is_dry else self._live_files(plan, targets, held)
+        return Pipeline(name=plan.settings.name, templates=templates, targets=targets, sink=sink)
+
+    def _live_files(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> LiveFiles:
+        settings = plan.settings
+        check = CommandCheck(command=settings.check, timeout=settings.timeout) if settings.check else None
+        reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
+        group = apply.Group(
+            name=settings.name,
+            targets=targets,
+            rollback=False,
+            on_edit=OnEdit(settings.on_edit),
+            backups=settings.backups,
+        )
+        state = held.enter_context(StateFolder(self.state_dir).hold(group))
+        return LiveFiles(state=state, check=check, reload=reload)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembler:
+    """Where the configuration comes from, and how it becomes an assembly."""
+
+    paths: tuple[Path, ...]
+    flags: Layer
+    environ: Mapping[str, str]
+    is_dry: bool = False
+
+    def config(self) -> Config:
+        """Read the configuration: environment, files in order, options; raises ConfigError."""
+        files = [layer for path in self.paths for layer in read(path)]
+        return build([environment_layer(self.environ), *files, self.flags])
+
+    def assemble(self, previous: Assembly | None = None) -> Assembly:
+        """Return an assembly of what the files say now; it keeps the previous one's source where that stays the same.
+
+        Raises ConfigError, or TemplateError for a template that cannot be loaded.
+        """
+        config = self.config()
+        plans = group_plans(config, is_dry=self.is_dry)
+        templates = tuple(tuple(self._load(plan, config) for plan in group.templates) for group in plans)
+        is_same = previous is not None and _source_part(previous.config) == _source_part(config)
+        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
+        return Assembly(
+            config=config,
+            source=previous.source if previous is not None and is_same else _source(config),
+            source_name=config.catalog or "Consul at " + ", ".join(_addresses(config.consul)),
+            plans=plans,
+            templates=templates,
+            state_dir=Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home)),
+            is_dry=self.is_dry,
+        )
+
+    def _load(self, plan: TemplatePlan, config: Config) -> Template:
+        return Template.load(plan.source, variables=config.vars, environ=self.environ, escape=plan.escape)
+
+
+def _target(plan: TemplatePlan) -> Target:
+    return Target(destination=plan.destination, mode=plan.mode, user=plan.user, group=plan.owner_group)
+
+
+def _source_part(config: Config) -> tuple[object, ...]:
+    return (config.catalog, config.consul, config.data)
+
+
+def _source(config: Config) -> Source:
+    if config.catalog is not None:
+        return CatalogFile(Path(config.catalog))
+    return ConsulSource(_consul_settings(config))
+
+
+def _addresses(consul: ConsulSection) -> tuple[str, ...]:
+    given = consul.address.split(",") if isinstance(consul.address, str) else consul.address
+    return tuple(address.strip() for address in given)
+
+
+def _consul_settings(config: Config) -> ConsulSettings:
+    consul = config.consul
+    return ConsulSettings(
+        addresses=_addresses(consul),
+        token=consul.token or "",
+        token_file=consul.token_file or "",
+        auth=consul.auth or "",
+        datacenter=consul.datacenter or "",
+        namespace=consul.namespace or "",
+        partition=consul.partition or "",
+        ssl=bool(consul.ssl),
+        ca_cert=consul.ssl_ca_cert or "",
+        ca_path=consul.ssl_ca_path or "",
+        cert=consul.ssl_cert or "",
+        key=consul.ssl_key or "",
+        server_name=consul.ssl_server_name or "",
+        verify=consul.ssl_verify,
+        wait=consul.wait,
+        stale=consul.max_stale > 0,
+        max_stale=consul.max_stale,
+        backoff=Backoff(first=consul.retry.backoff, ceiling=consul.retry.max_backoff),
+        max_connections=consul.max_connections,
+        limits=Limits(**msgspec.structs.asdict(config.data)),
+    )

@@ -1,0 +1,100 @@
+"""The command line: click commands, one file each. The only place that prints or exits."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ctemplate import __version__
+from ctemplate.cli.options import shared_options
+from ctemplate.cli.run import run
+from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
+
+USAGE_STATUS = 2
+FAILED_STATUS = 1
+NO_ANSWER_STATUS = 3
+INTERRUPTED_STATUS = 130
+SHORTEST_LONG_OPTION = 2  # characters; -h and -v are no suggestions
+STATUSES = {
+    SourceTimeout: NO_ANSWER_STATUS,
+    ConfigError: USAGE_STATUS,
+    TemplateError: USAGE_STATUS,
+    StateError: USAGE_STATUS,
+    CtemplateError: FAILED_STATUS,
+}
+
+EPILOG = """Run it as
+
+  ctemplate -template "nginx.conf.j2:/etc/nginx/nginx.conf:nginx -s reload"
+
+Long options take one dash or two. Durations are written like 250ms, 5s or 1m30s.
+"""
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-help", "-h"], "max_content_width": 110},
+    epilog=EPILOG,
+    no_args_is_help=True,
+)
+@shared_options
+@click.option("-once", is_flag=True, help="render and apply once, then exit")
+@click.option("-dry", is_flag=True, help="print what would be written, then exit")
+@click.version_option(__version__, "-version", "-v", message="ctemplate %(version)s", help="show the version")
+@click.pass_context
+def cli(context: click.Context, /, **given: object) -> None:
+    """Keep nginx's configuration true to what Consul knows: watch, render, check, swap, reload, prove."""
+    if context.invoked_subcommand is None:
+        context.exit(run(given))
+
+
+def main() -> None:
+    """Run the command line and exit with its status; every error ends here, in one line."""
+    sys.exit(_status())
+
+
+def _status() -> int:
+    try:
+        result = cli.main(single_dashed(sys.argv[1:]), prog_name="ctemplate", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.format_message())
+        return USAGE_STATUS
+    except click.ClickException as exc:
+        click.echo(f"ctemplate: {_usage_fault(exc)}; see ctemplate -help", err=True)
+        return USAGE_STATUS
+    except CtemplateError as exc:
+        click.echo(str(exc), err=True)
+        return next(status for kind, status in STATUSES.items() if isinstance(exc, kind))
+    except BrokenPipeError:
+        sys.stderr.close()
+        return FAILED_STATUS
+    except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
+        click.echo("ctemplate: interrupted", err=True)
+        return INTERRUPTED_STATUS
+    return result if isinstance(result, int) else 0
+
+
+def _usage_fault(fault: click.ClickException) -> str:
+    if isinstance(fault, click.NoSuchOption):
+        return _no_such_option(fault.option_name)
+    message = fault.format_message().rstrip(".")
+    return message[:1].lower() + message[1:]
+
+
+def single_dashed(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with one dash before long options; people write two as well."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    short = [argument[1:] if argument.startswith("--") else argument for argument in arguments[:end]]
+    return [*short, *arguments[end:]]
+
+
+def _no_such_option(start: str) -> str:
+    """Say which option is unknown, as it was written, and which one may have been meant."""
+    written = next((word for word in single_dashed(sys.argv[1:]) if word.startswith(start)), start).partition("=")[0]
+    known = [flag for option in cli.params for flag in option.opts if len(flag) > SHORTEST_LONG_OPTION]
+    close = difflib.get_close_matches(written, known, n=1)
+    return f"no such option {printable(written)}" + (f"; did you mean {close[0]}?" if close else "")

@@ -1,0 +1,119 @@
+"""Which templates belong together: the configuration's templates sorted into groups. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctemplate.config.schema import Command, Config, GroupSection, TemplateSection
+from ctemplate.errors import ConfigError
+
+STDOUT = Path("-")  # the destination of a template that is only printed
+LARGEST_MODE = 0o7777
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplatePlan:
+    """One template of a group: where it comes from, where it goes, with which mode and owner."""
+
+    source: Path
+    destination: Path
+    mode: int | None
+    user: str | None
+    owner_group: str | None
+    escape: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPlan:
+    """A group's settings and its templates, in the order they were written."""
+
+    settings: GroupSection
+    templates: tuple[TemplatePlan, ...]
+
+
+def group_plans(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
+    """Return the groups: named ones as told, templates with the same command together, others alone.
+
+    Raises ConfigError; a destination may be left out only when nothing is written (``is_dry``).
+    """
+    if not config.template:
+        raise ConfigError("-template", "no template given; write -template SRC:DST:CMD or a [[template]] in a file")
+    named = {}
+    for group in config.group:
+        if group.name in named:
+            raise ConfigError(f"group {group.name!r}", "is defined twice")
+        named[group.name] = group
+    members: dict[str, list[TemplateSection]] = {}
+    settings: dict[str, GroupSection] = {}
+    for number, template in enumerate(config.template):
+        section = _group_of(template, number, named, is_dry=is_dry)
+        settings.setdefault(section.name, section)
+        members.setdefault(section.name, []).append(template)
+    plans = tuple(
+        GroupPlan(settings=settings[name], templates=tuple(_plan(template) for template in templates))
+        for name, templates in members.items()
+    )
+    _check_destinations(template for plan in plans for template in plan.templates)
+    return plans
+
+
+def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSection], *, is_dry: bool) -> GroupSection:
+    where = f"template[{number}] ({template.source or '?'})"
+    if not template.source:
+        raise ConfigError(where, "the source is empty")
+    if template.destination is None and not is_dry:
+        raise ConfigError(where, "has no destination; write SRC:DST, or add -dry to print it")
+    if template.group is not None:
+        if template.command is not None:
+            raise ConfigError(where, "has a command and a group; give the command to the group as 'reload'")
+        if template.group not in named:
+            known = ", ".join(sorted(named)) or "none"
+            raise ConfigError(where, f"unknown group {template.group!r}; defined: {known}")
+        return named[template.group]
+    if template.command:
+        return GroupSection(name=command_name(template.command), reload=template.command)
+    return GroupSection(name=template.destination or template.source)
+
+
+def command_name(command: Command) -> str:
+    """Return a command as one would type it."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def _plan(template: TemplateSection) -> TemplatePlan:
+    user, _, owner_group = (template.owner or "").partition(":")
+    return TemplatePlan(
+        source=Path(template.source),
+        destination=Path(template.destination) if template.destination else STDOUT,
+        mode=_mode(template),
+        user=user or None,
+        owner_group=owner_group or None,
+        escape=template.escape,
+    )
+
+
+def _mode(template: TemplateSection) -> int | None:
+    if template.perms is None:
+        return None
+    try:
+        mode = int(template.perms, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= LARGEST_MODE:
+        raise ConfigError(f"{template.source}: perms", f"must be octal like '0644', got {template.perms!r}")
+    return mode
+
+
+def _check_destinations(templates: Iterable[TemplatePlan]) -> None:
+    """Refuse two templates with one destination."""
+    sources: dict[Path, Path] = {}
+    for template in templates:
+        if template.destination == STDOUT:
+            continue
+        real = template.destination.resolve()
+        if real in sources:
+            raise ConfigError(str(template.destination), f"two templates write it: {sources[real]}, {template.source}")
+        sources[real] = template.source

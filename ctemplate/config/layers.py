@@ -1,0 +1,205 @@
+"""Put the configuration together: defaults, environment, files, command line; later ones win.
+
+Each layer is a nested mapping in the file's shape, checked alone so that an error names the place it came from: the
+file, the variable or the option. Pure but for ``read``, which reads files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ctemplate.config.durations import Duration, parse_duration
+from ctemplate.config.schema import Config
+from ctemplate.errors import ConfigError, printable
+
+ENVIRONMENT = {
+    "CONSUL_HTTP_ADDR": "consul.address",
+    "CONSUL_HTTP_TOKEN": "consul.token",
+    "CONSUL_HTTP_TOKEN_FILE": "consul.token_file",
+    "CONSUL_HTTP_AUTH": "consul.auth",
+    "CONSUL_HTTP_SSL": "consul.ssl",
+    "CONSUL_HTTP_SSL_VERIFY": "consul.ssl_verify",
+    "CONSUL_CACERT": "consul.ssl_ca_cert",
+    "CONSUL_CAPATH": "consul.ssl_ca_path",
+    "CONSUL_CLIENT_CERT": "consul.ssl_cert",
+    "CONSUL_CLIENT_KEY": "consul.ssl_key",
+    "CONSUL_TLS_SERVER_NAME": "consul.ssl_server_name",
+    "CONSUL_NAMESPACE": "consul.namespace",
+    "CONSUL_PARTITION": "consul.partition",
+}
+APPENDED = ("template", "group")
+SECRET_KEYS = ("token", "auth")
+
+_PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`$")
+_MISSING = re.compile(r"Object missing required field `(?P<key>.*)`$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """Part of the configuration and where it was written.
+
+    ``where`` names the place as a whole; ``names`` gives the operator's own word for a key's dotted path, such as
+    ``-wait`` for ``wait.min``.
+    """
+
+    where: str
+    values: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted paths into nested mappings: ``{"wait.min": x}`` into ``{"wait": {"min": x}}``."""
+    result: dict[str, Any] = {}
+    for path, value in settings.items():
+        *parents, last = path.split(".")
+        table = result
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+    return result
+
+
+def environment_layer(environ: Mapping[str, str]) -> Layer:
+    """Return what Consul's own environment variables say; empty ones say nothing."""
+    said = {path: environ[name] for name, path in ENVIRONMENT.items() if environ.get(name)}
+    return Layer(where="environment", values=nested(said), names={path: name for name, path in ENVIRONMENT.items()})
+
+
+def read(path: Path) -> list[Layer]:
+    """Return the layers of a configuration file, or of a folder's ``*.toml`` and ``*.json`` in the order of names.
+
+    Relative paths inside a file count from the file's folder. Raises ConfigError.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in {".toml", ".json"} and file.is_file())
+        if not files:
+            raise ConfigError(str(path), "no *.toml or *.json file in this folder")
+        return [_read_file(file) for file in files if not file.name.startswith(".")]
+    return [_read_file(path)]
+
+
+def _read_file(path: Path) -> Layer:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(str(path), f"cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
+    try:
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except json.JSONDecodeError as exc:
+        raise ConfigError(f"{path}:{exc.lineno}:{exc.colno}", f"is not JSON: {exc.msg.lower()}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(str(path), f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}") from exc
+    if not isinstance(values, dict):
+        raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
+    return Layer(where=str(path), values=_anchored(values, path.parent))
+
+
+def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the template sources and the catalog of a file relative to the file's folder."""
+    result = dict(values)
+    if isinstance(result.get("catalog"), str):
+        result["catalog"] = str(folder / result["catalog"])
+    templates = result.get("template")
+    if isinstance(templates, list):
+        result["template"] = [
+            {**entry, "source": str(folder / entry["source"])}
+            if isinstance(entry, dict) and isinstance(entry.get("source"), str) and entry["source"]
+            else entry
+            for entry in templates
+        ]
+    return result
+
+
+def build(layers: Iterable[Layer]) -> Config:
+    """Return the configuration that the layers make together; raises ConfigError naming the layer at fault."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _convert(layer.values, layer)
+        merged = _merged(merged, layer.values)
+    return _convert(merged, Layer(where="configuration", values=merged))
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    result = dict(low)
+    for key, value in high.items():
+        if depth == 0 and key in APPENDED:
+            result[key] = [*result.get(key, []), *value]
+        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = _merged(result[key], value, depth + 1)
+        else:
+            result[key] = value
+    return result
+
+
+def _convert(values: Mapping[str, Any], layer: Layer) -> Config:
+    try:
+        return msgspec.convert(values, Config, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as exc:
+        raise _explained(str(exc), layer) from exc
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is not Duration:
+        raise NotImplementedError(kind)
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"must be a duration in quotes like '250ms', got {value!r}")  # noqa: TRY004 - msgspec's contract
+    return parse_duration(value)
+
+
+def _explained(message: str, layer: Layer) -> ConfigError:
+    """Turn msgspec's message into ``where: path: what is wrong; fix``."""
+    place = _PLACE.search(message)
+    path = place["path"].lstrip(".") if place else ""
+    said = message[: place.start()] if place else message
+    if unknown := _UNKNOWN.match(said):
+        path = f"{path}.{unknown['key']}".lstrip(".")
+        close = difflib.get_close_matches(unknown["key"], _keys_beside(path), n=1)
+        said = "unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+    elif missing := _MISSING.match(said):
+        said = f"{missing['key']!r} is missing"
+    else:
+        said = said[:1].lower() + said[1:]
+        if path and path.rpartition(".")[2] not in SECRET_KEYS and "got" not in said.replace("got `", ""):
+            said += f", got {printable(_found(layer.values, path), 80)!r}"
+    name = layer.names.get(path)
+    where = name if name is not None else f"{layer.where}: {path}" if path else layer.where
+    return ConfigError(where, said)
+
+
+def _found(values: Any, path: str) -> object:
+    for key, number in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
+        try:
+            values = values[int(number)] if number else values[key]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return "?"
+    return values
+
+
+def _keys_beside(path: str) -> list[str]:
+    """Return the keys that the table around ``path`` may have."""
+    kind: Any = Config
+    for key in re.sub(r"\[[^]]*\]", "", path).split(".")[:-1]:
+        fields = {entry.name: entry.type for entry in msgspec.structs.fields(kind)}
+        kind = fields.get(key)
+        kind = next((part for part in (kind, *getattr(kind, "__args__", ())) if _is_section(part)), None)
+        if kind is None:
+            return []
+    return [entry.name for entry in msgspec.structs.fields(kind)]
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

@@ -1,0 +1,118 @@
+"""The configuration as frozen values: what a file may say, with every default and its reason.
+
+The command line and the environment say the same things in the same shape; see ``layers``. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ctemplate.config.durations import Duration
+
+Count = Annotated[int, Meta(ge=1)]
+Command = str | tuple[str, ...]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration file; unknown keys are errors."""
+
+
+class RetrySection(Section, frozen=True, kw_only=True):
+    """``[consul.retry]``: trouble is retried for ever; these bound the delay between tries."""
+
+    backoff: Duration = Duration(0.25)  # quick enough that an agent's restart is hardly seen
+    max_backoff: Duration = Duration(60.0)  # a minute keeps a fleet from hammering a struggling server
+
+
+class ConsulSection(Section, frozen=True, kw_only=True):
+    """``[consul]``: where Consul is and how to speak to it."""
+
+    address: str | tuple[str, ...] = "127.0.0.1:8500"
+    token: str | None = None
+    token_file: str | None = None
+    auth: str | None = None
+    namespace: str | None = None
+    partition: str | None = None
+    datacenter: str | None = None
+    ssl: bool | None = None
+    ssl_verify: bool = True
+    ssl_ca_cert: str | None = None
+    ssl_ca_path: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
+    ssl_server_name: str | None = None
+    max_connections: Annotated[int, Meta(ge=8, le=10_000)] = 64  # Consul allows 200 per client by default
+    max_stale: Duration = Duration(2.0)  # an older answer is asked again from the leader; 0 asks the leader always
+    wait: Duration = Duration(60.0)  # how long a blocking query may hang; Consul's own default is 5 minutes
+    retry: RetrySection = RetrySection()
+
+    def __repr__(self) -> str:
+        """Show nothing: the token must not reach a log."""
+        return "ConsulSection(…)"
+
+
+class WaitSection(Section, frozen=True, kw_only=True):
+    """``[wait]``: a burst of changes is gathered until it was quiet for min, but never longer than max."""
+
+    min: Duration = Duration(0.1)
+    max: Duration = Duration(2.0)
+
+
+class DataSection(Section, frozen=True, kw_only=True):
+    """``[data]``: what may enter from Consul; an instance or service beyond a limit is left out and named."""
+
+    allow_hostnames: bool = False  # nginx resolves names at reload, and refuses everything when one is unknown
+    allow_loopback: bool = False  # a loopback address on another node would reach the balancer's own ports
+    allowed_networks: tuple[str, ...] = ()  # empty: every unicast address
+    max_instances: Count = 1000  # per service
+    max_tags: Count = 256  # per instance; go-micro writes many
+    max_tag_bytes: Count = 16 * 1024  # per instance, all tags together
+    max_meta_bytes: Count = 48 * 1024  # per instance, keys and values together
+    max_name_bytes: Count = 512  # a service's name, an instance's id, a node's name
+
+
+class GroupSection(Section, frozen=True, kw_only=True):
+    """``[[group]]``: files that are checked, swapped and reloaded together, all or none."""
+
+    name: str
+    reload: Command | None = None
+    check: Command | None = None
+    timeout: Duration = Duration(30.0)  # for the check and for a reload that is a plain command
+    min_interval: Duration = Duration(1.0)  # between reloads
+    max_draining: Count = 4  # old worker generations still draining before a reload is delayed
+    max_delay: Duration = Duration(60.0)  # such a delay ends here
+    refuse_warnings: bool = False
+    on_edit: Literal["repair", "report"] = "repair"
+    backups: Annotated[int, Meta(ge=0, le=1000)] = 3
+
+
+class TemplateSection(Section, frozen=True, kw_only=True):
+    """``[[template]]``: one Jinja source and the file it makes."""
+
+    source: str
+    destination: str | None = None
+    command: Command | None = None
+    group: str | None = None
+    perms: str | None = None
+    owner: str | None = None  # USER[:GROUP]
+    escape: Literal["nginx", "none"] = "nginx"
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole configuration."""
+
+    vars: dict[str, Any] = {}
+    consul: ConsulSection = ConsulSection()
+    catalog: str | None = None
+    wait: WaitSection = WaitSection()
+    data: DataSection = DataSection()
+    group: tuple[GroupSection, ...] = ()
+    template: tuple[TemplateSection, ...] = ()
+    state_dir: str | None = None
+    pid_file: str | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    timeout: Duration = Duration(60.0)  # for -once and -dry, until every answer is in

@@ -1,0 +1,36 @@
+"""The ``-template SRC[:DST[:CMD]]`` and ``-var NAME=VALUE`` forms. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from ctemplate.errors import ConfigError, printable
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse_template(text: str) -> dict[str, str]:
+    """Return the template section of ``SRC[:DST[:CMD]]``; the command is everything after the second colon, untouched.
+
+    Raises ConfigError.
+    """
+    source, _, rest = text.partition(":")
+    destination, _, command = rest.partition(":")
+    if not source.strip():
+        raise ConfigError("-template", f"the source is empty, got {printable(text)!r}; write SRC[:DST[:CMD]]")
+    if command and not destination.strip():
+        raise ConfigError("-template", f"the destination is empty, got {printable(text)!r}; write SRC:DST:CMD")
+    section = {"source": source}
+    if destination.strip():
+        section["destination"] = destination
+    if command.strip():
+        section["command"] = command
+    return section
+
+
+def parse_variable(text: str) -> tuple[str, str]:
+    """Return ``(name, value)`` of ``NAME=VALUE``; raises ConfigError."""
+    name, equals, value = text.partition("=")
+    if not equals or _NAME.fullmatch(name) is None:
+        raise ConfigError("-var", f"must be NAME=VALUE with a plain name, got {printable(text)!r}")
+    return name, value

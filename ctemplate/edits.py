@@ -1,0 +1,54 @@
+"""Notice edited files: templates, configuration, catalog files, secrets.
+
+Folders are watched rather than files, so that editors which save by renaming and Kubernetes' swapped ``..data`` links
+are seen. Level-triggered: whatever was notified, a file counts as edited when its identity, size or time changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from watchfiles import awatch
+
+SETTLE_MS = 50  # editors write in steps; wait this long for the next one
+
+Signature = tuple[int, int, int, int]
+
+
+def signature(path: Path) -> Signature | None:
+    """Return what identifies the file's present content (device, inode, size, time), or None when it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def watched_folders(paths: Iterable[Path]) -> set[Path]:
+    """Return the existing folders where a change to one of the paths, or to a link on its way, shows."""
+    folders = set()
+    for path in paths:
+        absolute = path.absolute()
+        folders |= {absolute.parent, absolute.resolve().parent}
+    return {folder for folder in folders if folder.is_dir()}
+
+
+async def edits(paths: Iterable[Path]) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were edited, created or removed, for ever."""
+    watched = frozenset(paths)
+    known = {path: signature(path) for path in watched}
+    async for _ in awatch(
+        *watched_folders(watched),
+        watch_filter=None,
+        recursive=False,
+        step=SETTLE_MS,
+        debounce=4 * SETTLE_MS,
+        rust_timeout=60_000,
+        yield_on_timeout=True,
+    ):
+        now = {path: signature(path) for path in watched}
+        edited = frozenset(path for path in watched if now[path] != known[path])
+        known = now
+        if edited:
+            yield edited

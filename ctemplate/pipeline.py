@@ -1,0 +1,108 @@
+"""One group from a snapshot to an outcome: render, then apply. The daemon, ``-once`` and ``-dry`` share this path.
+
+Knows nothing of tasks, signals or where answers come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ctemplate.errors import ApplyError, printable
+from ctemplate.model import Fault, Outcome, Output, Snapshot, Target
+from ctemplate.template import Renderer, Rendering, Template
+
+logger = logging.getLogger(__name__)
+
+SLOW_RENDER = 0.02  # seconds; a render that took longer last time goes to a thread, off the event loop
+
+
+class Sink(Protocol):
+    """Where a group's outputs go: to the live files by a transaction, or to the terminal."""
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Bring the outputs to their place, all or none; raises ApplyError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one run came to; WAITING when the rendering still lacks answers."""
+
+    outcome: Outcome
+    rendering: Rendering
+
+
+class Pipeline:
+    """One group's templates and the sink for what they make."""
+
+    def __init__(self, *, name: str, templates: Sequence[Template], targets: Sequence[Target], sink: Sink) -> None:
+        self.name = name
+        self.targets = tuple(targets)
+        self.sink = sink
+        self.templates = tuple(templates)
+        self._renderer = Renderer(self.templates)
+        self._duration = 0.0
+        self._quarantined: tuple[Fault, ...] = ()
+
+    async def render(self, snapshot: Snapshot) -> Rendering:
+        """Render the group's templates; a big one in a thread, so that the event loop goes on."""
+        in_thread = self._duration > SLOW_RENDER or len(snapshot) > SLOW_RENDER * 20_000
+        started = time.monotonic()
+        if in_thread:
+            rendering = await asyncio.to_thread(self._renderer.render, snapshot)
+        else:
+            rendering = self._renderer.render(snapshot)
+        self._duration = time.monotonic() - started
+        return rendering
+
+    async def run(self, rendering: Rendering) -> Result:
+        """Apply a rendering, unless it still lacks answers. Raises ApplyError with the templates' lines added."""
+        if rendering.missing:
+            return Result(outcome=Outcome.WAITING, rendering=rendering)
+        self._log_quarantine(rendering.quarantined)
+        outputs = tuple(
+            Output(target=target, content=text.encode("utf-8", "surrogateescape"))
+            for target, text in zip(self.targets, rendering.texts, strict=True)
+        )
+        try:
+            outcome = await self.sink.apply(outputs)
+        except ApplyError as exc:
+            exc.output = tuple(self._with_origin(line) for line in exc.output)
+            raise
+        return Result(outcome=outcome, rendering=rendering)
+
+    def _log_quarantine(self, quarantined: tuple[Fault, ...]) -> None:
+        """Say once what is left out, and once that it is back."""
+        for fault in quarantined:
+            if fault not in self._quarantined:
+                logger.warning("%s; left out, the rest goes on", fault)
+        back = {fault.service for fault in self._quarantined} - {fault.service for fault in quarantined}
+        for service in sorted(back):
+            logger.info("service %s: no longer left out", printable(repr(service)))
+        self._quarantined = quarantined
+
+    def _with_origin(self, line: str) -> str:
+        """Add the template's line to a program's line that names one of the group's files: ``… in FILE:14 (T:9)``."""
+        for number, target in enumerate(self.targets):
+            found = re.search(rf"{re.escape(str(target.destination))}:(\d+)", line)
+            origin = self._renderer.origin(number, int(found[1])) if found else None
+            if origin:
+                return f"{line} ({origin})"
+        return line
+
+
+class Collected:
+    """A sink that keeps the outputs instead of writing them."""
+
+    def __init__(self) -> None:
+        self.outputs: tuple[Output, ...] = ()
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Keep the outputs."""
+        self.outputs = outputs
+        return Outcome.APPLIED

@@ -1,0 +1,134 @@
+"""One request to Consul over one kept connection, its failure put into one kind of error.
+
+Knows addresses and credentials; knows nothing of queries that go on for ever, or of the catalog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import cast
+
+import httpx
+import msgspec
+
+from ctemplate.errors import ConfigError
+from ctemplate.sources.consul.address import Address, parse_address
+from ctemplate.sources.consul.credentials import Credentials
+from ctemplate.sources.consul.rules import read_timeout
+from ctemplate.sources.consul.settings import ConsulSettings
+from ctemplate.sources.consul.transport import BodyTooLarge, Connection
+from ctemplate.sources.consul.wire import STATUS_OK, Consistency, Meta, RequestFailed, Resource, Trouble, diagnose
+
+DIGEST_BYTES = 16
+NO_CONTENT = httpx.ByteStream(b"")
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A good answer as it came: its headers' meaning, its bytes and what tells them from others."""
+
+    meta: Meta
+    body: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What requests to an address have in common, made once."""
+
+    url: httpx.URL
+    headers: httpx.Headers = field(repr=False)
+    credentials: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, address: Address, credentials: dict[str, str]) -> Place:
+        """Prepare an address."""
+        url = httpx.URL(f"http{'s' * address.is_tls}://{address.authority}/")
+        return cls(url, httpx.Headers({"Host": address.authority, **credentials}), credentials)
+
+
+class Client:
+    """Asks the agent at the current address; connections are the caller's to keep.
+
+    The address is sticky: it stays until it fails, then the next one is current. The constructor raises ConfigError.
+    """
+
+    def __init__(self, settings: ConsulSettings) -> None:
+        if not settings.addresses:
+            raise ConfigError("consul address", "none is given")
+        self.settings = settings
+        self._addresses = [parse_address(text, ssl=settings.ssl) for text in settings.addresses]
+        self._current = 0
+        self._credentials = Credentials(settings, needs_tls=any(address.is_tls for address in self._addresses))
+        self._places = {address: Place.of(address, self._credentials.headers()) for address in self._addresses}
+
+    @property
+    def address(self) -> Address:
+        """The current address."""
+        return self._addresses[self._current]
+
+    def switch(self, failed: Address) -> bool:
+        """Make the next address current, if the failed one still is; answer whether there is another to try."""
+        if len(self._addresses) > 1 and failed == self.address:
+            self._current = (self._current + 1) % len(self._addresses)
+        return failed != self.address
+
+    def connect(self) -> Connection:
+        """Return a connection for the current address; it opens when it is first used."""
+        return Connection(
+            self.address,
+            context=self._credentials.context(),
+            server_name=self.settings.server_name,
+            limit_bytes=self.settings.max_body_bytes,
+        )
+
+    async def read(
+        self,
+        connection: Connection,
+        resource: Resource,
+        *,
+        index: int = 0,
+        wait: float | None = None,
+        consistency: Consistency = Consistency.DEFAULT,
+    ) -> Reply:
+        """Ask for a resource: at once with ``index`` 0, else when it moved past the index or ``wait`` seconds are over.
+
+        Raises RequestFailed.
+        """
+        wait = self.settings.wait if wait is None else wait
+        target = connection.address.prefix + resource.target(index=index, wait=wait, consistency=consistency)
+        limit = self.settings.read_timeout if index == 0 else read_timeout(wait)
+        connection.context = self._credentials.context()
+        request = self._request(connection.address, target, limit)
+        try:
+            response = await connection.handle_async_request(request)
+        except httpx.HTTPError as exc:
+            trouble = Trouble.GARBLED if isinstance(exc, BodyTooLarge) else Trouble.UNREACHABLE
+            raise RequestFailed(str(connection.address), resource.path, str(exc), trouble) from exc
+        return _accepted(response, Meta.of(response.headers.raw), await _body(response), connection, resource)
+
+    def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
+        place = self._place(address)
+        timeout = {"connect": self.settings.connect_timeout, "read": limit}
+        extensions = {"target": target.encode("ascii"), "timeout": timeout}
+        return httpx.Request("GET", place.url, headers=place.headers, stream=NO_CONTENT, extensions=extensions)
+
+    def _place(self, address: Address) -> Place:
+        """Return the prepared address, with the credentials as they are now."""
+        headers, place = self._credentials.headers(), self._places[address]
+        if place.credentials is not headers:
+            place = self._places[address] = Place.of(address, headers)
+        return place
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """Return the bytes as they came, whatever encoding the headers claim."""
+    return b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)])
+
+
+def _accepted(response: httpx.Response, meta: Meta, body: bytes, connection: Connection, resource: Resource) -> Reply:
+    location = response.headers.get("location", "") if response.status_code != STATUS_OK else ""
+    if wrong := diagnose(response.status_code, meta, body, location):
+        trouble, what = wrong
+        raise RequestFailed(str(connection.address), resource.path, what, trouble)
+    return Reply(meta=meta, body=body, digest=hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest())

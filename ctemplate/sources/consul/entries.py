@@ -1,0 +1,259 @@
+"""The typed edge: Consul's JSON becomes the model's values, or is left out with a reason.
+
+Only the fields that the model has are decoded. What was seen before is shared, so that thousands of instances with the
+same node, tags or checks cost little memory. Pure; knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from ctemplate.errors import printable
+from ctemplate.model import MAX_PORT, Check, Fault, Instance, Service, Status
+from ctemplate.sources.consul.policy import AddressPolicy
+from ctemplate.sources.consul.settings import Limits
+
+NODE_MAINTENANCE = "_node_maintenance"
+SERVICE_MAINTENANCE = "_service_maintenance:"
+MAX_WEIGHT = 65535
+SHARED_LIMIT = 100_000
+SHARED_LENGTH = 256
+NO_META: Mapping[str, str] = {}
+
+T = TypeVar("T")
+
+
+class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """The node of a health entry, as Consul writes it."""
+
+    node: str
+    address: str = ""
+    datacenter: str = ""
+    meta: dict[str, str] | None = None
+
+
+class WeightsRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """What an instance weighs while it passes and while it warns."""
+
+    passing: int = 1
+    warning: int = 1
+
+
+class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """The service of a health entry, as Consul writes it."""
+
+    service: str
+    id: str = msgspec.field(default="", name="ID")
+    address: str = ""
+    port: int = 0
+    tags: list[str] | None = None
+    meta: dict[str, str] | None = None
+    weights: WeightsRow | None = None
+    create_index: int = 0
+
+
+class CheckRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """A check of a health entry; its output is never decoded."""
+
+    check_id: str = msgspec.field(default="", name="CheckID")
+    name: str = ""
+    status: str = ""
+    service_id: str = msgspec.field(default="", name="ServiceID")
+
+
+class Entry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """One instance in the answer of ``/v1/health/service/NAME``."""
+
+    node: NodeRow
+    service: ServiceRow
+    checks: list[CheckRow] | None = None
+
+
+ENTRIES = msgspec.json.Decoder(list[Entry] | None)
+ENTRY = msgspec.json.Decoder(Entry)
+RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
+SERVICES = msgspec.json.Decoder(dict[str, list[str] | None] | None)
+
+
+class Undecodable(ValueError):
+    """A body is not what its endpoint answers."""
+
+
+def aggregate(checks: Iterable[Check]) -> Status:
+    """Return one state of all checks of a node and a service: the worst, and maintenance above all.
+
+    No check at all passes. A status that Consul does not have counts as critical.
+    """
+    worst = Status.PASSING
+    for check in checks:
+        if check.id == NODE_MAINTENANCE or check.id.startswith(SERVICE_MAINTENANCE):
+            return Status.MAINTENANCE
+        if check.status == Status.WARNING and worst is Status.PASSING:
+            worst = Status.WARNING
+        elif check.status not in {Status.PASSING, Status.WARNING}:
+            worst = Status.CRITICAL
+    return worst
+
+
+def decode_services(body: bytes) -> tuple[Service, ...]:
+    """Decode the answer of ``/v1/catalog/services``: sorted by name, tags sorted and without doubles.
+
+    Raises Undecodable.
+    """
+    try:
+        rows = SERVICES.decode(body) or {}
+    except msgspec.MsgspecError as exc:
+        raise Undecodable(printable(exc)) from exc
+    return tuple(Service(name=name, tags=tuple(sorted(set(rows[name] or ())))) for name in sorted(rows))
+
+
+@dataclass(slots=True)
+class Edge:
+    """Decodes health answers within limits, sharing equal parts across answers."""
+
+    limits: Limits
+    _policy: AddressPolicy = field(init=False)
+    _judged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict, init=False)
+    _shared: dict[object, object] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._policy = AddressPolicy.of(self.limits)
+
+    def decode_instances(
+        self, body: bytes, name: str, *, keep_order: bool = False
+    ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+        """Decode the answer of ``/v1/health/service/NAME``: what is valid, and what is left out and why.
+
+        Sorted by node, then id; ``keep_order`` keeps Consul's order. Raises Undecodable.
+        """
+        self._forget()
+        entries, faults = _entries(body, name)
+        instances: dict[tuple[str, str], Instance] = {}
+        for entry in entries:
+            instance = self._instance(entry)
+            if isinstance(instance, Fault):
+                faults.append(instance)
+            else:
+                instances.setdefault((instance.node, instance.id), instance)
+        kept, overflow = self._capped(list(instances.values()), name)
+        if not keep_order:
+            kept.sort(key=lambda instance: (instance.node, instance.id))
+        return tuple(kept), tuple(faults + overflow)
+
+    def _capped(self, instances: list[Instance], name: str) -> tuple[list[Instance], list[Fault]]:
+        surplus = len(instances) - self.limits.max_instances
+        if surplus <= 0:
+            return instances, []
+        newest = sorted(instances, key=lambda instance: (instance.created, instance.node, instance.id))[-surplus:]
+        dropped = {(instance.node, instance.id) for instance in newest}
+        reason = f"{len(instances)} of them, at most {self.limits.max_instances} are taken, the longest registered"
+        kept = [instance for instance in instances if (instance.node, instance.id) not in dropped]
+        return kept, [Fault(service=name, field="instances", reason=reason)]
+
+    def _instance(self, entry: Entry) -> Instance | Fault:
+        service, node = entry.service, entry.node
+        rows = sorted(entry.checks or (), key=lambda row: (row.service_id, row.check_id))
+        checks = self._share(tuple(self._check(row) for row in rows))
+        status = aggregate(checks)
+        weights = service.weights or WeightsRow()
+        weight = weights.warning if status is Status.WARNING else weights.passing
+        address, refusal = self._judge(service.address or node.address, node.address)
+        for wrong, reason in self._complaints(entry, weight, refusal):
+            return Fault(service=service.service, instance=service.id, field=wrong, reason=reason)
+        return Instance(
+            id=service.id,
+            name=self._share(service.service),
+            node=self._share(node.node),
+            address=address,
+            port=service.port,
+            tags=self._share(tuple(self._share(tag) for tag in sorted(set(service.tags or ())))),
+            meta=self._share_meta(service.meta),
+            weight=weight,
+            status=status,
+            node_address=self._node_address(node.address),
+            node_meta=self._share_meta(node.meta),
+            checks=checks,
+            datacenter=self._share(node.datacenter),
+            created=service.create_index,
+        )
+
+    def _complaints(self, entry: Entry, weight: int, refusal: str) -> Iterator[tuple[str, str]]:
+        """Yield each field that may not enter the model, and why."""
+        service, limits = entry.service, self.limits
+        for what, text in (("name", service.service), ("id", service.id), ("node", entry.node.node)):
+            if _exceeds(text, limits.max_name_bytes):
+                yield what, f"longer than {limits.max_name_bytes} bytes"
+        if refusal:
+            yield "address", refusal
+        if not 0 <= service.port <= MAX_PORT:
+            yield "port", f"{service.port} is not 0 to {MAX_PORT}"
+        if not 0 <= weight <= MAX_WEIGHT:
+            yield "weight", f"{weight} is not 0 to {MAX_WEIGHT}"
+        if len(service.tags or ()) > limits.max_tags:
+            yield "tags", f"{len(service.tags or ())} of them, at most {limits.max_tags} are taken"
+        if _exceeds("".join(service.tags or ()), limits.max_tag_bytes):
+            yield "tags", f"longer than {limits.max_tag_bytes} bytes together"
+        if service.meta and _exceeds("".join((*service.meta, *service.meta.values())), limits.max_meta_bytes):
+            yield "meta", f"longer than {limits.max_meta_bytes} bytes together"
+
+    def _check(self, row: CheckRow) -> Check:
+        return self._share(Check(id=row.check_id, name=row.name, status=row.status, service_id=row.service_id))
+
+    def _judge(self, address: str, node_address: str) -> tuple[str, str]:
+        key = (address, node_address)
+        if key not in self._judged:
+            self._judged[key] = self._policy.judge(address, node_address)
+        return self._judged[key]
+
+    def _node_address(self, address: str) -> str:
+        printed, refusal = self._judge(address, address)
+        return "" if refusal else printed
+
+    def _share_meta(self, meta: dict[str, str] | None) -> Mapping[str, str]:
+        if not meta:
+            return NO_META
+        key = tuple(meta.items())
+        known = self._shared.setdefault(key, meta)
+        return known if isinstance(known, dict) else meta
+
+    def _share(self, value: T) -> T:
+        if isinstance(value, str) and len(value) > SHARED_LENGTH:
+            return value
+        return self._shared.setdefault(value, value)  # type: ignore[return-value]  # an equal value of the same type
+
+    def _forget(self) -> None:
+        """Keep what is shared within bounds: what is still in use lives on in the answers."""
+        if len(self._shared) > SHARED_LIMIT:
+            self._shared.clear()
+        if len(self._judged) > SHARED_LIMIT:
+            self._judged.clear()
+
+
+def _exceeds(text: str, limit_bytes: int) -> bool:
+    return len(text) * 4 > limit_bytes and len(text.encode()) > limit_bytes
+
+
+def _entries(body: bytes, name: str) -> tuple[list[Entry], list[Fault]]:
+    """Decode all entries at once; when one is odd, one by one, so that it is left out alone."""
+    try:
+        return ENTRIES.decode(body) or [], []
+    except msgspec.ValidationError:
+        pass
+    except msgspec.MsgspecError as exc:
+        raise Undecodable(printable(exc)) from exc
+    try:
+        rows = RAW_ENTRIES.decode(body)
+    except msgspec.MsgspecError as exc:
+        raise Undecodable(printable(exc)) from exc
+    entries: list[Entry] = []
+    faults: list[Fault] = []
+    for row in rows:
+        try:
+            entries.append(ENTRY.decode(row))
+        except msgspec.MsgspecError as exc:
+            faults.append(Fault(service=name, field="entry", reason=printable(exc)))
+    return entries, faults

@@ -1,0 +1,101 @@
+"""What is wrong with Consul at the moment, told once when it starts and once when it is over.
+
+A trouble of the agent concerns all queries and is one trouble; one of a single query is named with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from ctemplate.errors import printable
+from ctemplate.sources.consul.wire import RequestFailed
+
+logger = logging.getLogger(__name__)
+
+NAMED_LIMIT = 10  # queries named in the log per trouble; the rest is counted
+RECURRENCE = 60.0  # seconds within which a trouble that comes back is told only when it lasts
+PATIENCE = 5.0  # seconds that it lasts then
+SHARED = "consul"
+
+
+@dataclass(slots=True)
+class Episode:
+    """A trouble from its first failure until the last query that it hit is answered again."""
+
+    since: float
+    subject: str
+    queries: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
+    is_told: bool = False
+
+
+class Troubles:
+    """Keeps the episodes of one source; ``recovered`` lets those who wait for a retry go at once."""
+
+    def __init__(self) -> None:
+        self._episodes: dict[str, Episode] = {}
+        self._ended: dict[str, float] = {}
+        self._recovery = asyncio.Event()
+
+    @property
+    def current(self) -> dict[str, frozenset[str]]:
+        """The troubles that last, each with the queries it concerns."""
+        return {episode.subject: frozenset(episode.queries) for episode in self._episodes.values()}
+
+    def note(self, query: str, failure: RequestFailed, now: float) -> None:
+        """Note that a query failed, again or for the first time."""
+        key = SHARED if failure.remedy.is_shared else failure.trouble.value
+        for other in self._episodes.keys() - {key}:
+            self._leave(other, query, now)
+        if key not in self._episodes:
+            subject = failure.agent if key == SHARED else f"consul: {key}"
+            self._episodes[key] = Episode(since=now, subject=subject)
+        episode = self._episodes[key]
+        episode.queries.add(query)
+        is_back = now - self._ended.get(key, -RECURRENCE) < RECURRENCE
+        if episode.is_told or not is_back or now - episode.since >= PATIENCE:
+            self._tell(episode, query, failure)
+        else:
+            logger.debug("%s: %s", query, failure)
+
+    def over(self, query: str, now: float) -> None:
+        """Note that a query was answered, or is not wanted any more."""
+        for key in list(self._episodes):
+            self._leave(key, query, now)
+
+    async def recovered(self) -> None:
+        """Wait until a query that had failed with the whole agent is answered again."""
+        await self._recovery.wait()
+
+    def _leave(self, key: str, query: str, now: float) -> None:
+        episode = self._episodes[key]
+        if query not in episode.queries:
+            return
+        episode.queries.discard(query)
+        if key == SHARED:
+            self._recovery.set()
+            self._recovery = asyncio.Event()
+        if not episode.queries:
+            del self._episodes[key]
+            self._ended[key] = now
+            level = logging.INFO if episode.is_told else logging.DEBUG
+            logger.log(level, "%s: over after %.1fs", episode.subject, now - episode.since)
+
+    def _tell(self, episode: Episode, query: str, failure: RequestFailed) -> None:
+        """Say that the trouble began; a query's own trouble names each query once, up to a limit."""
+        limit = 1 if failure.remedy.is_shared else NAMED_LIMIT
+        is_known = query in episode.named or len(episode.named) >= limit
+        episode.is_told = True
+        if is_known:
+            logger.debug("%s: %s", query, failure)
+            return
+        episode.named.add(query)
+        if failure.remedy.is_shared:
+            what = f"{failure.what}, first for {query}; the last answers stay in use while it is retried"
+            logger.warning("%s: %s", episode.subject, printable(what))
+            return
+        logger.warning("%s: %s; its last answer stays in use while it is retried", printable(query), failure)
+        if len(episode.named) == limit:
+            logger.warning("%s: further queries are named at level debug only", episode.subject)

@@ -1,0 +1,169 @@
+"""The filters and tests of templates: Jinja's, without HTML and chance, bounded; and the escapes.
+
+Must not know services.
+"""
+
+from __future__ import annotations
+
+import json as standard_json
+import shlex
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import yaml as pyyaml
+from jinja2 import Environment, pass_environment
+from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
+from jinja2.filters import make_attrgetter
+
+from ctemplate.nginx import quoting
+from ctemplate.template.formatting import filled, replaced
+from ctemplate.template.limits import check_numbers
+from ctemplate.template.trust import Trusted, escaped, formatted, joined, text_of
+
+_HTML = frozenset(["e", "escape", "forceescape", "safe", "striptags", "urlize", "xmlattr"])
+_REMOVED = _HTML | {"random", "pprint"}
+_BOUNDED = frozenset(["batch", "center", "slice", "round", "truncate", "wordwrap"])
+_SAFE_IN_TOKEN = "._-:/@+[]"
+
+
+def quote(value: Any, dollar: str | None = None) -> str:
+    """Return nginx's quoting of the text, one argument."""
+    return escaped(quoting.quote, value, dollar=dollar)
+
+
+def comment(value: Any) -> str:
+    """Return the text as it may stand in a comment."""
+    return escaped(quoting.comment, value)
+
+
+def identifier(value: Any) -> str:
+    """Return a name for nginx's own things, one for each text."""
+    return escaped(quoting.identifier, value)
+
+
+def token(value: Any) -> str:
+    """Return the text itself where it is a plain token; else made one by percent-encoding."""
+    return escaped(_token, value)
+
+
+def _token(text: str) -> str:
+    if quoting.is_token(text):
+        return text
+    encoded = urllib.parse.quote(text, safe=_SAFE_IN_TOKEN, errors="surrogatepass").replace("..", "%2E%2E")
+    if not quoting.is_token(encoded):
+        raise quoting.UnsafeTextError("is empty" if not text else f"is longer than {quoting.MAX_TOKEN} characters")
+    return encoded
+
+
+def json(value: Any, indent: int | None = None) -> str:
+    """Return the value as JSON, keys sorted."""
+    check_numbers(indent)
+    return standard_json.dumps(_built(value), ensure_ascii=False, sort_keys=True, indent=indent)
+
+
+def yaml(value: Any) -> str:
+    """Return the value as YAML on one line, a text always in quotes."""
+    shown = pyyaml.safe_dump(
+        _built(value), default_style='"', default_flow_style=True, width=float("inf"), allow_unicode=True
+    )
+    return shown.removesuffix("\n").removesuffix("\n...")
+
+
+def _built(value: Any) -> Any:
+    """Return the value as plain texts, numbers, lists and mappings."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_built(key): _built(item) for key, item in value.items()}
+    if isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Iterable):
+        return [_built(item) for item in value]
+    return text_of(value)
+
+
+def shell(value: Any) -> str:
+    """Return the text as one word of a shell command."""
+    text = str(text_of(value))
+    if "\0" in text:
+        raise ValueError("a shell word cannot hold a NUL")
+    return shlex.quote(text)
+
+
+@pass_environment
+def join(environment: Environment, values: Iterable[Any], separator: str = "", attribute: str | None = None) -> str:
+    """Join the values; trusted when each of them and the separator is."""
+    if attribute is not None:
+        values = map(make_attrgetter(environment, attribute), values)
+    return joined(values, separator)
+
+
+def trim(value: Any, characters: str | None = None) -> str:
+    """Strip white space, which keeps trust, or other characters, which does not."""
+    text = text_of(value)
+    stripped = str(text).strip(characters)
+    keeps = type(text) is Trusted and characters is None and not stripped.endswith("\\")
+    return Trusted(stripped) if keeps else stripped
+
+
+def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:  # noqa: FBT001, FBT002
+    """Indent every line but the first and blank ones; trust stays. Lines end at line feeds alone."""
+    text = text_of(value)
+    check_numbers(width)
+    margin = width if isinstance(width, str) else " " * width
+    lines = str(text).split("\n")
+    shown = [
+        margin + line if (number or first) and (line or blank) else line  # the first line as asked
+        for number, line in enumerate(lines)
+    ]
+    keeps = type(text) is Trusted and not margin.strip(" \t")
+    return Trusted("\n".join(shown)) if keeps else "\n".join(shown)
+
+
+def form(value: str, *args: Any, **kwargs: Any) -> str:
+    """Return ``value % args``, as Jinja's ``format`` does."""
+    if args and kwargs:
+        raise TypeError("format takes values by position or by name, not both")
+    return formatted(value, kwargs or args)
+
+
+def replace(value: Any, old: str, new: str, count: int = -1) -> str:
+    """Replace a part of a text; the result is never trusted."""
+    return replaced(text_of(value), str(old), str(text_of(new)), count)
+
+
+def _bounded(name: str) -> Callable[..., Any]:
+    original = DEFAULT_FILTERS[name]
+
+    def bounded(value: Any, *args: Any, **kwargs: Any) -> Any:
+        check_numbers(*args, *kwargs.values())
+        return original(value, *args, **kwargs)
+
+    for mark in ("jinja_pass_arg",):
+        if hasattr(original, mark):
+            setattr(bounded, mark, getattr(original, mark))
+    return bounded
+
+
+def filters() -> dict[str, Callable[..., Any]]:
+    """Return every filter by name."""
+    kept = {name: function for name, function in DEFAULT_FILTERS.items() if name not in _REMOVED}
+    ours = (comment, identifier, indent, join, json, quote, replace, shell, token, trim, yaml)
+    return (
+        kept
+        | {name: _bounded(name) for name in _BOUNDED}
+        | {function.__name__: function for function in ours}
+        | {"format": form, "tojson": json}
+    )
+
+
+def tests() -> dict[str, Callable[..., Any]]:
+    """Return every test by name."""
+    return {name: function for name, function in DEFAULT_TESTS.items() if name != "escaped"}
+
+
+__all__ = ["filled", "filters", "tests"]

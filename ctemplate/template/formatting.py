@@ -1,0 +1,118 @@
+"""The methods of texts that templates may call, with their results bounded and their trust kept where it is earned.
+
+Must not know services or the environment's other rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jinja2.sandbox import SandboxedFormatter
+
+from ctemplate.template.limits import check_format, check_numbers
+from ctemplate.template.trust import Trusted, is_whole, text_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MAX_RESULT = 16 * 1024 * 1024
+"""Characters that one method may build."""
+
+PLAIN = frozenset(
+    [
+        "capitalize",
+        "casefold",
+        "count",
+        "endswith",
+        "find",
+        "index",
+        "isalnum",
+        "isalpha",
+        "isascii",
+        "isdecimal",
+        "isdigit",
+        "isidentifier",
+        "islower",
+        "isnumeric",
+        "isprintable",
+        "isspace",
+        "istitle",
+        "isupper",
+        "join",
+        "lower",
+        "lstrip",
+        "partition",
+        "removeprefix",
+        "removesuffix",
+        "rfind",
+        "rindex",
+        "rpartition",
+        "rsplit",
+        "rstrip",
+        "split",
+        "splitlines",
+        "startswith",
+        "strip",
+        "swapcase",
+        "title",
+        "upper",
+    ]
+)
+"""Methods that build no more than they are given."""
+
+WIDTHS = frozenset(["center", "expandtabs", "ljust", "rjust", "zfill"])
+
+
+def method_of(text: str, name: str, environment: Environment) -> Callable[..., Any] | None:
+    """Return the text's method as templates may call it, or None for one that they may not."""
+    if name in PLAIN:
+        return getattr(text, name)  # type: ignore[no-any-return]
+    if name in WIDTHS:
+        return _checked_width(getattr(text, name))
+    if name == "replace":
+        return lambda old, new, count=-1: replaced(text, old, new, count)
+    if name == "format":
+        return lambda *args, **kwargs: filled(text, args, kwargs, environment)
+    if name == "format_map":
+        return lambda mapping: filled(text, (), mapping, environment)
+    return None
+
+
+def _checked_width(method: Callable[..., str]) -> Callable[..., str]:
+    def call(*args: Any) -> str:
+        check_numbers(*args)
+        return method(*args)
+
+    return call
+
+
+def replaced(text: str, old: str, new: str, count: int = -1) -> str:
+    """Return the text with ``old`` replaced; never trusted."""
+    found = text.count(old) if count < 0 else min(count, text.count(old))
+    if len(text) + found * len(new) > MAX_RESULT:
+        raise ValueError("the text would grow too long")
+    return str(text).replace(old, new, count)
+
+
+class Formatter(SandboxedFormatter):
+    """``str.format`` for templates: attributes as the sandbox allows them, widths bounded, trust kept of whole parts."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.is_whole = True
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Format one value."""
+        spec = str(format_spec)
+        check_format(spec)
+        text = text_of(value) if not spec else format(value, spec)
+        self.is_whole &= is_whole(text) if type(text) is Trusted or not spec else is_whole(str(text).strip(" "))
+        return text
+
+
+def filled(text: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], environment: Environment) -> str:
+    """Return ``text.format(*args, **kwargs)``, trusted when the text is and each value comes out whole."""
+    formatter = Formatter(environment)
+    result = str(formatter.vformat(text, args, kwargs))
+    return Trusted(result) if type(text) is Trusted and formatter.is_whole else result

@@ -1,0 +1,170 @@
+"""The functions and values that templates call by name: services, service, listen_port, claim, var, env.
+
+Reads answers from the current run; must not know how they got there or what becomes of the text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jinja2.utils import Cycler, Joiner, Namespace
+
+from ctemplate.command import SECRET_VARIABLES
+from ctemplate.model import MAX_PORT, Fault, Instance, Query, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.template.limits import bounded_range
+from ctemplate.template.run import Claim, Run
+from ctemplate.template.trust import Trusted, text_of, trusted
+
+ANY = "any"
+_STATUSES = {status.value: frozenset({status}) for status in Status} | {ANY: frozenset(Status)}
+_PORT = re.compile(r".+-([1-9][0-9]{0,4})", re.DOTALL)
+
+
+class Variables:
+    """The operator's variables, as ``var`` in a template."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self.values = {name: trusted(value) for name, value in values.items()}
+
+
+class Functions:
+    """What templates call; ``run`` is the pass that is going on."""
+
+    def __init__(self, variables: Mapping[str, object], environ: Mapping[str, str]) -> None:
+        self.run: Run | None = None
+        self._environ = environ
+        self._variables = Variables(variables)
+
+    def table(self) -> dict[str, Any]:
+        """Return the names that every template knows."""
+        return {
+            "services": self.services,
+            "service": self.service,
+            "listen_port": self.listen_port,
+            "claim": self.claim,
+            "var": self._variables,
+            "env": self.env,
+            "range": bounded_range,
+            "dict": dict,
+            "namespace": Namespace,
+            "cycler": Cycler,
+            "joiner": Joiner,
+        }
+
+    def services(
+        self, tag: str | None = None, dc: str | None = None, ns: str | None = None, partition: str | None = None
+    ) -> tuple[Service, ...]:
+        """Return the services, sorted by name; with ``tag``, those that carry it."""
+        run = self._current()
+        answer = run.answer(ServicesQuery(**_scope(dc=dc, ns=ns, partition=partition)))
+        if answer is None:
+            return ()
+        excluded = run.excluded
+        return tuple(
+            service for service in answer.value if service.name not in excluded and (tag is None or tag in service.tags)
+        )
+
+    def service(
+        self,
+        name: str,
+        tag: str | None = None,
+        dc: str | None = None,
+        status: str | Iterable[str] = Status.PASSING.value,
+        near: str | None = None,
+        filter: str | None = None,  # noqa: A002  # Consul's word
+        ns: str | None = None,
+        partition: str | None = None,
+        peer: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """Return the service's instances in the statuses asked for, in the order of the answer."""
+        run = self._current()
+        query = ServiceQuery(
+            name=_word("name", name), **_scope(dc=dc, ns=ns, partition=partition, peer=peer, near=near, filter=filter)
+        )
+        answer = run.answer(query)
+        wanted = _statuses(status)
+        if answer is None or query.name in run.excluded:
+            return ()
+        return tuple(
+            instance for instance in answer.value if instance.status in wanted and (tag is None or tag in instance.tags)
+        )
+
+    def listen_port(self, service: Service | Instance | str) -> int:
+        """Return the port in the service's name and claim it, for udp where tagged so; a name without is a fault."""
+        run = self._current()
+        name = service if isinstance(service, str) else service.name
+        tags = () if isinstance(service, str) else service.tags
+        port = port_of(name)
+        if port is None:
+            reason = "the name does not end in a dash and a port from 1 to 65535"
+            run.faults.setdefault(str(name), Fault(service=str(name), field="name", reason=reason))
+            return 0
+        protocols = [protocol for protocol in ("tcp", "udp") if protocol in tags] or ["tcp"]
+        run.claims.update(Claim(kind=f"{protocol} port", value=str(port), service=str(name)) for protocol in protocols)
+        return port
+
+    def claim(self, kind: str, value: str, service: Service | Instance | None = None) -> str:
+        """Return the value, and claim it for the service, or for the one read last: no other may have it, in any case."""
+        run = self._current()
+        owner = service or run.touched
+        if owner is not None:
+            text = str(text_of(value))
+            run.claims.add(Claim(kind=str(kind), value=text.casefold(), service=owner.name))
+        return value
+
+    def env(self, name: str, default: Any = None) -> Any:
+        """Return a variable of ctemplate's own environment; Consul's credentials are out of reach."""
+        name = _word("name", name) or ""
+        if name in SECRET_VARIABLES:
+            raise PermissionError(f"env: {name} is a credential that templates cannot read")
+        value = self._environ.get(name)
+        if value is not None:
+            return Trusted(value)
+        if default is None:
+            raise LookupError(f'env: {name!r} is not set; give a default: env({name!r}, "…")')
+        return default
+
+    def _current(self) -> Run:
+        if self.run is None:
+            raise RuntimeError("nothing is being rendered")
+        return self.run
+
+
+def port_of(name: str) -> int | None:
+    """Return the port after the name's last dash: 1 to 65535, no leading zero."""
+    match = _PORT.fullmatch(name)
+    if match is None or "-" in match[1] or int(match[1]) > MAX_PORT:
+        return None
+    return int(match[1])
+
+
+def _scope(**words: str | None) -> dict[str, str]:
+    return {key: word for key, value in words.items() if value is not None and (word := _word(key, value))}
+
+
+def _word(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        text_of(value)
+        raise TypeError(f"{key} must be a text, got {value!r}")
+    return str(value)
+
+
+def _statuses(status: str | Iterable[str]) -> frozenset[Status]:
+    if isinstance(status, str):
+        found = _STATUSES.get(status)
+        return found if found is not None else _unknown_status(status)
+    return frozenset().union(*(_statuses(word) for word in status))
+
+
+def _unknown_status(word: str) -> frozenset[Status]:
+    near = difflib.get_close_matches(word, _STATUSES, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_STATUSES)}"
+    raise ValueError(f"status: unknown word {word!r}; {hint}")
+
+
+__all__ = ["ANY", "Functions", "Query", "Variables", "port_of"]

@@ -1,0 +1,58 @@
+"""Where templates may come from: the template's own folder, folders given, and those that ship with ctemplate.
+
+Must not know what is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+from jinja2.loaders import split_template_path
+
+from ctemplate.errors import TemplateError, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+SHIPPED = next(
+    (folder for folder in (_PACKAGE / "templates", _PACKAGE.parent / "templates") if folder.is_dir()), _PACKAGE
+)
+"""The templates that come with ctemplate: inside the installed package, or beside it in a source checkout."""
+
+
+class FolderLoader(jinja2.BaseLoader):
+    """Loads templates by name from a fixed set of folders; nothing outside of them, not by ``..`` nor by a symlink."""
+
+    def __init__(self, source: Path, folders: Sequence[Path]) -> None:
+        self.source = source
+        self.folders = (source.parent, *folders, SHIPPED)
+        self.files: set[Path] = {source}
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        """Return a template's text and the name that errors show for it."""
+        _ = environment
+        if template == self.source.name:
+            return read(self.source), str(self.source), lambda: True
+        parts = split_template_path(template)
+        for folder in self.folders:
+            path = folder.joinpath(*parts)
+            if path.exists() and path.resolve().is_relative_to(folder.resolve()):
+                self.files.add(path)
+                return read(path), str(path) if folder != SHIPPED else template, lambda: True
+        raise jinja2.TemplateNotFound(template)
+
+
+def read(path: Path) -> str:
+    """Return a template's text, or raise TemplateError."""
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise TemplateError(f"{path}:{line}", f"is not UTF-8: byte {exc.object[exc.start]:#04x}") from None
+    except (OSError, ValueError) as exc:
+        what = exc.strerror.lower() if isinstance(exc, OSError) and exc.strerror else printable(exc)
+        raise TemplateError(str(path), f"cannot read the template: {what}") from None

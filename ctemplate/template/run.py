@@ -1,0 +1,67 @@
+"""One pass of one template over one snapshot: what it asked, what it claimed, and what it should not have printed.
+
+Must not know Jinja.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ctemplate.model import Answer, AnyQuery, Fault, Instance, Service, ServiceQuery, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A value that may not be printed as it stands: its text, why, where in the template, and who was read last."""
+
+    text: str
+    reason: str
+    where: str
+    service: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Something of which there is one only, a port or a server name, as one service asked for it."""
+
+    kind: str
+    value: str
+    service: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What one pass reads and records. ``excluded`` are the names of the services that are left out."""
+
+    snapshot: Snapshot
+    excluded: frozenset[str] = frozenset()
+    used: dict[AnyQuery, Answer | None] = field(default_factory=dict)
+    claims: set[Claim] = field(default_factory=set)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    touched: Service | Instance | None = None
+    violations: list[Violation] = field(default_factory=list)
+
+    def answer(self, query: AnyQuery) -> Answer | None:
+        """Return the snapshot's answer, and remember that it was asked for."""
+        answer = self.snapshot.get(query)
+        self.used[query] = answer
+        return answer
+
+    def missing(self) -> frozenset[AnyQuery]:
+        """Return the queries that have no answer yet."""
+        return frozenset(query for query, answer in self.used.items() if answer is None)
+
+    def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
+        """Whether a pass over that snapshot would come to the same end: each answer used is the very same."""
+        return excluded == self.excluded and all(snapshot.get(query) is answer for query, answer in self.used.items())
+
+    def registered(self, service: str) -> int | None:
+        """Return when the service was first registered, as far as the answers in use tell."""
+        created = [
+            instance.created
+            for query, answer in self.used.items()
+            if answer is not None and isinstance(query, ServiceQuery) and query.name == service
+            for instance in answer.value
+            if instance.created
+        ]
+        return min(created, default=None)

@@ -1,0 +1,173 @@
+"""A small HTTP or TCP server that registers itself with Consul, and deregisters when it is asked to end.
+
+    backend.py httpfront --protocol http --check ttl
+    backend.py tcpfront-9999 --protocol tcp --check tcp --consul 127.0.0.1:8500
+
+It answers every request, or every connection, with its own id. Needs Python's standard library only.
+"""
+
+import argparse
+import contextlib
+import http.client
+import http.server
+import json
+import signal
+import socketserver
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+ADDRESS = "127.0.0.1"
+INTERVAL = 1.0  # seconds between two checks, or two heartbeats of a TTL check
+STOP = {signal.SIGTERM, signal.SIGINT}
+
+
+class HttpHandler(http.server.BaseHTTPRequestHandler):
+    """Answers each GET with the instance's id."""
+
+    protocol_version = "HTTP/1.1"  # keeps connections, as nginx does
+    disable_nagle_algorithm = True  # head and body go out as two writes
+
+    def do_GET(self) -> None:
+        """Answer."""
+        body = f"{_id(self.server)}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+class TcpHandler(socketserver.BaseRequestHandler):
+    """Answers each connection with the instance's id."""
+
+    def handle(self) -> None:
+        """Answer and hang up."""
+        with contextlib.suppress(ConnectionError):  # a health check only knocks
+            self.request.sendall(f"{_id(self.server)}\n".encode())
+
+
+class Backend(socketserver.ThreadingTCPServer):
+    """One instance of a service."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, name: str, protocol: str, port: int) -> None:
+        """Listen; port 0 takes any free one."""
+        super().__init__((ADDRESS, port), HttpHandler if protocol == "http" else TcpHandler)
+        self.name = name
+        self.protocol = protocol
+        self.port = self.socket.getsockname()[1]
+        self.id = f"{name}-{self.port}"
+
+
+def _id(server: socketserver.BaseServer) -> str:
+    return server.id if isinstance(server, Backend) else ""
+
+
+class Registration:
+    """What Consul is told about a backend."""
+
+    def __init__(self, consul: str, backend: Backend, check: str) -> None:
+        """Keep what is needed to register, again and again if Consul forgets."""
+        self._consul = consul
+        self._backend = backend
+        self._check = check
+
+    def register(self) -> None:
+        """Tell Consul's agent; with a TTL check, say at once that all is well."""
+        service = {
+            "ID": self._backend.id,
+            "Name": self._backend.name,
+            "Address": ADDRESS,
+            "Port": self._backend.port,
+            "Tags": [self._backend.protocol],
+            "Check": self._checks()[self._check] | {"DeregisterCriticalServiceAfter": "1m"},
+        }
+        self._put("/v1/agent/service/register", service)
+
+    def _checks(self) -> dict[str, dict[str, str]]:
+        where = f"{ADDRESS}:{self._backend.port}"
+        return {
+            "http": {"HTTP": f"http://{where}/", "Interval": f"{INTERVAL}s", "Timeout": "1s"},
+            "tcp": {"TCP": where, "Interval": f"{INTERVAL}s", "Timeout": "1s"},
+            "ttl": {"TTL": f"{3 * INTERVAL}s", "Status": "passing"},
+        }
+
+    def heartbeat(self) -> None:
+        """Keep a TTL check passing; register again if Consul knows the check no more. Other checks need nothing."""
+        if self._check == "ttl" and not self._put(f"/v1/agent/check/pass/service:{self._backend.id}"):
+            self.register()
+
+    def deregister(self) -> None:
+        """Take the instance out of Consul."""
+        self._put(f"/v1/agent/service/deregister/{self._backend.id}")
+
+    def _put(self, path: str, body: Any = None) -> bool:
+        """Answer whether Consul agreed; say why not."""
+        connection = http.client.HTTPConnection(self._consul, timeout=5)
+        try:
+            connection.request("PUT", path, json.dumps(body) if body else None)
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace").strip()
+        except (OSError, http.client.HTTPException) as fault:
+            print(f"{self._backend.id}: {self._consul}: {fault}", file=sys.stderr)
+            return False
+        finally:
+            connection.close()
+        if response.status != http.HTTPStatus.OK:
+            print(f"{self._backend.id}: {path}: {response.status} {text}", file=sys.stderr)
+        return response.status == http.HTTPStatus.OK
+
+
+@contextlib.contextmanager
+def serving(backend: Backend) -> Iterator[None]:
+    """Answer requests within the block."""
+    with backend:
+        threading.Thread(target=backend.serve_forever, args=(0.05,), name=backend.id, daemon=True).start()
+        yield
+        backend.shutdown()
+
+
+@contextlib.contextmanager
+def registered(registration: Registration) -> Iterator[None]:
+    """Be known to Consul within the block."""
+    registration.register()
+    try:
+        yield
+    finally:
+        registration.deregister()
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    options = _options()
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # taken by sigtimedwait, and by no thread
+    backend = Backend(options.name, options.protocol, options.port)
+    registration = Registration(options.consul, backend, options.check)
+    with serving(backend), registered(registration):
+        print(f"{backend.id} registered", flush=True)
+        while not signal.sigtimedwait(STOP, INTERVAL):
+            registration.heartbeat()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="a server that registers itself with Consul")
+    parser.add_argument("name", help="the service's name; a tcp service is called NAME-PORT")
+    parser.add_argument("--protocol", choices=["http", "tcp"], default="http", help="what it speaks, and its tag")
+    parser.add_argument("--check", choices=["http", "tcp", "ttl"], default="http", help="how Consul knows its health")
+    parser.add_argument("--consul", default="127.0.0.1:8500", help="the agent's address")
+    parser.add_argument("--port", type=int, default=0, help="where it listens; any free port by default")
+    options = parser.parse_args()
+    if (options.protocol, options.check) == ("tcp", "http"):
+        parser.error("a tcp server cannot pass an http check")
+    return options
+
+
+if __name__ == "__main__":
+    main()

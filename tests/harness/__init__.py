@@ -1,0 +1,28 @@
+"""Real programs for tests: Consul, nginx, ctemplate and backends, all on loopback, all ended with the test.
+
+Needs nothing of ctemplate's code: it starts the program and looks at what it does from outside.
+"""
+
+from harness.backends import HttpBackend, TcpBackend, http_get, tcp_read
+from harness.consul import Consul
+from harness.ctemplate import Ctemplate
+from harness.nginx import Nginx
+from harness.ports import free_port
+from harness.processes import Process
+from harness.programs import ROOT, program
+from harness.waiting import wait_for
+
+__all__ = [
+    "ROOT",
+    "Consul",
+    "Ctemplate",
+    "HttpBackend",
+    "Nginx",
+    "Process",
+    "TcpBackend",
+    "free_port",
+    "http_get",
+    "program",
+    "tcp_read",
+    "wait_for",
+]

@@ -1,0 +1,136 @@
+import asyncio
+
+import pytest
+
+from ctemplate.catalog import Catalog
+from ctemplate.errors import ConfigError
+from ctemplate.model import Fault, Instance, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.sources.catalog_file import CatalogFile, answer, dump, parse
+
+TEXT = """
+datacenter: dc1
+services:
+  web:
+    tags: [http]
+    instances:
+      - {address: 10.0.0.2, port: 80, id: b, node: n2, status: critical, weight: 3}
+      - {address: "2001:db8::1", port: 81, id: a, node: n1, tags: [http, blue], meta: {zone: "1"}}
+  db:
+    instances:
+      - {address: 10.0.0.3}
+datacenters:
+  east:
+    services:
+      web: {instances: [{address: 10.9.0.1, port: 80}]}
+"""
+
+
+def test_services_come_sorted_with_the_union_of_their_tags():
+    found = answer(parse(TEXT, name="c"), ServicesQuery()).value
+    assert found == (Service(name="db"), Service(name="web", tags=("blue", "http")))
+
+
+def test_instances_come_sorted_by_node_and_id_with_printable_addresses():
+    found = answer(parse(TEXT, name="c"), ServiceQuery(name="web")).value
+    assert found == (
+        Instance(
+            id="a",
+            name="web",
+            node="n1",
+            address="[2001:db8::1]",
+            port=81,
+            tags=("blue", "http"),
+            meta={"zone": "1"},
+            node_address="[2001:db8::1]",
+            datacenter="dc1",
+            created=2,
+        ),
+        Instance(
+            id="b",
+            name="web",
+            node="n2",
+            address="10.0.0.2",
+            port=80,
+            tags=("http",),
+            weight=3,
+            status=Status.CRITICAL,
+            node_address="10.0.0.2",
+            datacenter="dc1",
+            created=1,
+        ),
+    )
+
+
+def test_other_datacenter_has_its_own_services():
+    found = answer(parse(TEXT, name="c"), ServiceQuery(name="web", dc="east")).value
+    assert [(row.address, row.datacenter) for row in found] == [("10.9.0.1", "east")]
+
+
+def test_unknown_service_and_datacenter_have_no_instances():
+    catalogue = parse(TEXT, name="c")
+    assert answer(catalogue, ServiceQuery(name="none")).value == ()
+    assert answer(catalogue, ServicesQuery(dc="none")).value == ()
+
+
+def test_address_that_is_no_ip_is_left_out_with_a_reason():
+    found = answer(parse("services: {web: {instances: [{address: 'a;b'}]}}", name="c"), ServiceQuery(name="web"))
+    reason = "is not an IP address: 'a;b'"
+    assert found.value == ()
+    assert found.faults == (Fault(service="web", instance="web-1", field="address", reason=reason),)
+
+
+def test_what_is_dumped_parses_back():
+    catalogue = parse(TEXT, name="c")
+    assert parse(dump(catalogue), name="c") == catalogue
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("services: [", "c.yaml:2:1: is not YAML: did not find expected node content", id="syntax"),
+        pytest.param("servces: {}", "c.yaml: object contains unknown field `servces`", id="unknown-key"),
+        pytest.param(
+            "services: {web: {instances: [{port: 80}]}}",
+            "c.yaml: services[...].instances[0]: object missing required field `address`",
+            id="missing-key",
+        ),
+        pytest.param(
+            "services: {web: {instances: [{address: 1.1.1.1, port: 70000}]}}",
+            "c.yaml: services[...].instances[0].port: expected `int` <= 65535",
+            id="port",
+        ),
+        pytest.param("- a", "c.yaml: expected `object`, got `array`", id="no-table"),
+    ],
+)
+def test_broken_file_is_one_line_with_the_place(text, message):
+    with pytest.raises(ConfigError) as caught:
+        parse(text, name="c.yaml")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_empty_file_is_an_empty_catalog():
+    assert answer(parse("", name="c"), ServicesQuery()).value == ()
+
+
+async def test_edited_file_is_news_and_a_broken_edit_is_not(tmp_path, caplog):
+    path = tmp_path / "catalog.yaml"
+    path.write_text("services: {web: {}}")
+    catalog = Catalog()
+    catalog.want("g", frozenset({ServicesQuery()}))
+    running = asyncio.create_task(CatalogFile(path).run(catalog))
+    async with asyncio.timeout(20):
+        await catalog.news()
+        assert catalog.get(ServicesQuery()).value == (Service(name="web"),)
+        path.write_text("services: [")
+        while "keeping what was read before" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
+            await asyncio.sleep(0.02)
+        assert catalog.get(ServicesQuery()).value == (Service(name="web"),)
+        fresh = tmp_path / "fresh"
+        fresh.write_text("services: {web: {}, db: {}}")
+        fresh.replace(path)
+        await catalog.news()
+        assert catalog.get(ServicesQuery()).value == (Service(name="db"), Service(name="web"))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
