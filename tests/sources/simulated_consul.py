@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from ctemplate.model import Check, Instance, Service, ServicesQuery
 from ctemplate.sources.consul.planner import Planner
-from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, CheckRow
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.timing import Backoff, TokenBucket
 
 LATENCY = 0.001  # seconds each way
@@ -124,11 +124,11 @@ class World:
 
     def _rows(self):
         for node, (status, modified) in self.nodes.items():
-            yield CheckRow(node=node, check_id="serf", status=status, modified=modified)
+            yield StateRow(node=node, check_id="serf", status=status, modified=modified)
         for name, entries in self.services.items():
             for key, entry in entries.items():
                 if entry.status:
-                    yield CheckRow(
+                    yield StateRow(
                         node=entry.node,
                         check_id=f"check:{key}",
                         service=name,

@@ -110,7 +110,7 @@ def test_quiet_time_costs_what_the_plan_says():
 
 
 def test_plan_counts_its_connections():
-    plan = Plan(polls=frozenset({SERVICES, ALARMS}), readers=8, wake_at=0.0, requests_per_second=0.0)
+    plan = Plan(polls=frozenset({SERVICES, ALARMS}), sentinels=frozenset(), readers=8, wake_at=0.0, requests_per_second=0.0)
     assert plan.connections == 10
 
 
@@ -277,7 +277,7 @@ def test_queries_no_longer_wanted_are_neither_read_nor_polled():
     client.want([SERVICES, *map(service, range(5))])
     assert client.planner.plan(client.now).polls == {SERVICES, *map(service, range(5))}
     client.want([])
-    nothing = Plan(polls=frozenset(), readers=0, wake_at=math.inf, requests_per_second=0.0)
+    nothing = Plan(polls=frozenset(), sentinels=frozenset(), readers=0, wake_at=math.inf, requests_per_second=0.0)
     assert client.planner.plan(client.now) == nothing
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from ctemplate.model import AnyQuery, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.retries import Agenda, Outage
 from ctemplate.sources.consul.scope import Scope
-from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, CheckRow, Named, scope_of
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, Named, StateRow, scope_of
 from ctemplate.sources.consul.sweep import Pace, Sweep
 from ctemplate.timing import Backoff
 
@@ -54,12 +54,14 @@ class Policy:
 class Plan:
     """What should run now.
 
-    ``polls`` are the queries to long-poll for as long as they stay here. ``readers`` is the number of connections for
+    ``polls`` are the queries to long-poll for as long as they stay here, ``sentinels`` those of them whose wake-ups
+    matter even without news. ``readers`` is the number of connections for
     reads. ``wake_at`` is when to ask again if nothing happens before; infinity for never. ``requests_per_second`` is
     what all this costs while nothing changes.
     """
 
     polls: frozenset[PollQuery]
+    sentinels: frozenset[PollQuery]
     readers: int
     wake_at: float
     requests_per_second: float
@@ -121,10 +123,15 @@ class Planner:
         self._strays.discard(query)
         self._later.discard(query)
         self._again.discard(query)
-        for kept in (self._values, self._indexes, self._hot, self._urgent, self._named_at, self._failures):
+        for kept in (self._hot, self._urgent, self._named_at, self._failures):
             kept.pop(query, None)
         if query not in self._scopes:
             self._polls.pop(query, None)
+            self._forget_answer(query)
+
+    def _forget_answer(self, query: AnyQuery) -> None:
+        self._values.pop(query, None)
+        self._indexes.pop(query, None)
 
     def _arrange(self, now: float) -> None:
         """Share the connections out between sentinels, readers and long polls of single queries."""
@@ -154,12 +161,13 @@ class Planner:
             scope.services_woke(self._values[key], self._indexes[key], 0.0, now)
         for query in self._groups[key]:
             self._strays.discard(query)
-            if query != key:
-                self._place(query, now)
+            self._place(query, now)
 
     def _unguard(self, key: ServicesQuery, now: float) -> None:
         for sentinel in self._scopes.pop(key).sentinels:
             self._polls.pop(sentinel, None)
+        if key not in self._wanted:
+            self._forget_answer(key)
         for query in self._groups.get(key, ()):
             self._place(query, now)
 
@@ -168,10 +176,9 @@ class Planner:
         scope = self._scopes.get(scope_of(query))
         if scope is not None and isinstance(query, ServiceQuery):
             scope.add(query)
-        if query in self._hot:
+        if query in self._hot or query in self._scopes:
             return
-        if query not in self._scopes:
-            self._sweep_of(query).touch(query, now)
+        self._sweep_of(query).touch(query, now)
         self._urgent[query] = None
 
     def _fill(self) -> None:
@@ -235,7 +242,7 @@ class Planner:
         if query in self._scopes:
             scope = self._scopes[query]
             self._request(scope, scope.services_woke(value, index, waited, now), now)
-        if query in self._wanted:
+        if query in self._wanted or query in self._scopes:
             self._note(query, index, value, now)
 
     def _note(self, query: AnyQuery, index: int, value: tuple[Any, ...] | None, now: float) -> None:
@@ -253,7 +260,7 @@ class Planner:
             self._again.discard(query)
             self._urgent[query] = None
 
-    def _take_census(self, query: CensusQuery, rows: tuple[CheckRow, ...], now: float) -> None:
+    def _take_census(self, query: CensusQuery, rows: tuple[StateRow, ...], now: float) -> None:
         self._reading.discard(query)
         scope = self._scopes.get(scope_of(query))
         if scope is not None:
@@ -262,17 +269,16 @@ class Planner:
     def _request(self, scope: Scope, named: Named, now: float) -> None:
         """Have the named services read before all others, none oftener than the policy allows."""
         for query in scope.queries_of(named, self._values):
-            if query in self._later:
+            if query in self._later or query in self._hot:
                 continue
             earliest = self._named_at.get(query, -math.inf) + self._policy.min_interval
-            if query not in self._hot and now < earliest:
+            if now < earliest:
                 self._later.put(query, earliest)
                 continue
             scope.await_read(query)
-            if query not in self._hot:
-                self._named_at[query] = now
-                self._urgent[query] = None
-                self._urgent.move_to_end(query, last=False)
+            self._named_at[query] = now
+            self._urgent[query] = None
+            self._urgent.move_to_end(query, last=False)
 
     def failed(self, query: PollQuery | ReadQuery, now: float, *, least_delay: float = 0.0) -> None:
         """Note that a long poll's round or a read failed.
@@ -317,6 +323,7 @@ class Planner:
         readers = max(self._readers, len(self._reading))  # after a change of layout, reads are seen to their end
         return Plan(
             polls=frozenset(itertools.islice(self._polls, max(0, self._budget - readers))),
+            sentinels=frozenset(sentinel for scope in self._scopes.values() for sentinel in scope.sentinels),
             readers=readers,
             wake_at=self._wake_at(now),
             requests_per_second=reads + len(self._polls) / self._policy.wait,

@@ -14,9 +14,9 @@ from ctemplate.sources.consul.sentinel import (
     PARKED,
     AlarmsQuery,
     CensusQuery,
-    CheckRow,
     Explanations,
     Named,
+    StateRow,
     Wake,
     counted,
     is_whole,
@@ -44,7 +44,7 @@ class Scope:
         self._queries: dict[str, tuple[ServiceQuery, ...]] = {}
         self._explanations = Explanations()
         self._services: tuple[Service, ...] = ()
-        self._alarms: tuple[CheckRow, ...] = ()
+        self._alarms: tuple[StateRow, ...] = ()
         self._services_index = 0
         self._alarms_index = 0
         self._wakes: list[Wake] = []
@@ -94,7 +94,7 @@ class Scope:
         self._note(wake, now)
         return named
 
-    def alarms_woke(self, value: tuple[CheckRow, ...] | None, index: int, now: float) -> Named:
+    def alarms_woke(self, value: tuple[StateRow, ...] | None, index: int, now: float) -> Named:
         """Take an answer of the alarms sentinel, ``value`` None when equal; return whom it names."""
         since, self._alarms_index = self._alarms_index, index
         before, self._alarms = self._alarms, self._alarms if value is None else value
@@ -107,8 +107,9 @@ class Scope:
 
     def _is_first_sight(self, sentinel: ServicesQuery | AlarmsQuery, since: int, index: int, now: float) -> bool:
         """Whether nothing can be concluded from what was seen before; then all that was read before is read again."""
+        was_blind = sentinel in self._blind
         self._blind.discard(sentinel)
-        if since and index >= since:
+        if since and index >= since and not was_blind:
             return False
         self.sweep.demand(now)
         return True
@@ -121,7 +122,7 @@ class Scope:
         self._settle_at = now + GRACE
 
     def census_answered(
-        self, rows: tuple[CheckRow, ...], values: Mapping[AnyQuery, tuple[Any, ...]], now: float
+        self, rows: tuple[StateRow, ...], values: Mapping[AnyQuery, tuple[Any, ...]], now: float
     ) -> Named:
         """Take a census; return whom it names, given the newest values."""
         self._settle_at = now + GRACE
@@ -171,6 +172,7 @@ class Scope:
         else:
             self.sweep.demand(self._woken_at)
         self._wakes.clear()
+        self._awaited.clear()
 
     def _settled_at(self) -> float:
         return self._patient_until if self._awaited else min(self._settle_at, self._patient_until)

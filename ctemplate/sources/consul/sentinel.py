@@ -20,20 +20,20 @@ PARKED = 0.1  # seconds that a long poll must have waited for its answer to be a
 
 
 class AlarmsQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="alarms", omit_defaults=True):
-    """The checks of a scope that are not passing; the value is ``tuple[CheckRow, ...]`` in any order.
+    """The checks of a scope that are not passing; the value is ``tuple[StateRow, ...]`` in any order.
 
     ``/v1/health/state/any`` with ``filter=Status != "passing"``: a few bytes, woken by every check.
     """
 
 
 class CensusQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="census", omit_defaults=True):
-    """All checks of a scope; the value is ``tuple[CheckRow, ...]`` in any order. Never long-polled.
+    """All checks of a scope; the value is ``tuple[StateRow, ...]`` in any order. Never long-polled.
 
     ``/v1/health/state/any``: megabytes for thousands of services, yet cheaper than reading each of them.
     """
 
 
-class CheckRow(
+class StateRow(
     msgspec.Struct,
     frozen=True,
     kw_only=True,
@@ -47,7 +47,7 @@ class CheckRow(
         "modified": "ModifyIndex",
     },
 ):
-    """One row of ``/v1/health/state``, decoded as it comes; ``service`` is empty for a check of a node."""
+    """A check as a row of ``/v1/health/state``, decoded as it comes; ``service`` is empty for a check of a node."""
 
     node: str
     check_id: str
@@ -75,18 +75,18 @@ def retagged(before: Iterable[Service], after: Iterable[Service]) -> Named:
     return Named(frozenset(service.name for service in {*before} ^ {*after}))
 
 
-def turned(before: Iterable[CheckRow], after: Iterable[CheckRow]) -> Named:
+def turned(before: Iterable[StateRow], after: Iterable[StateRow]) -> Named:
     """Name the services and nodes with a check that turned, came or went. Rows differ in more than ``modified``."""
     rows = {_state(row) for row in before} ^ {_state(row) for row in after}
     services = frozenset(service for _, _, service, _ in rows if service)
     return Named(services, frozenset(node for node, _, service, _ in rows if not service))
 
 
-def _state(row: CheckRow) -> tuple[str, str, str, str]:
+def _state(row: StateRow) -> tuple[str, str, str, str]:
     return row.node, row.check_id, row.service, row.status
 
 
-def counted(rows: Collection[CheckRow], expected: Mapping[str, int], since: int) -> Named:
+def counted(rows: Collection[StateRow], expected: Mapping[str, int], since: int) -> Named:
     """Name the services of which a check was written after the index ``since``, or has another number of checks.
 
     ``expected`` holds the number of checks known of each service that matters.

@@ -106,5 +106,5 @@ class Sweep:
 
     def _gap(self, oldest: float) -> float:
         if oldest < self._hint:
-            return max(self._pace.leisure / len(self._ages), 1 / self._pace.leisure_rate)
+            return min(1.0, max(self._pace.leisure / len(self._ages), 1 / self._pace.leisure_rate))
         return self._pace.background / len(self._ages)
