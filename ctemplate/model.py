@@ -6,7 +6,7 @@ Knows nothing of where answers come from, how they are rendered or where files g
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,9 @@ class Snapshot:
     def __len__(self) -> int:
         return len(self._answers)
 
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self._answers.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -180,3 +183,4 @@ class Outcome(enum.Enum):
     APPLIED = "applied"
     PENDING_START = "pending start"
     WAITING = "waiting"
+    DELAYED = "delayed"

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+import struct
 from dataclasses import dataclass, field
 
 from ctemplate.sources.consul.address import Address
@@ -98,6 +100,8 @@ class Agent:
             if step is CLOSE:
                 return
             if step is RESET:
+                linger_not = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
                 writer.transport.abort()
                 return
             pieces, pause, ends = step if isinstance(step, tuple) else ([step], 0, False)
@@ -125,7 +129,7 @@ class ScriptedClient:
     """
 
     def __init__(self, *script, settings=None, addresses=("a",)):
-        self.settings = settings or ConsulSettings()
+        self.settings = settings or ConsulSettings(addresses=addresses)
         self.script = list(script)
         self.asked = []
         self.asked_at = []
@@ -145,7 +149,7 @@ class ScriptedClient:
         self.connections.append(ScriptedConnection(self.address))
         return self.connections[-1]
 
-    async def read(self, connection, resource, *, index=0, wait=None, consistency=Consistency.DEFAULT):
+    async def read(self, connection, _resource, *, index=0, consistency=Consistency.DEFAULT):
         self.asked.append((connection.address.host, index, consistency))
         self.asked_at.append(asyncio.get_running_loop().time())
         if not self.script:
@@ -157,4 +161,4 @@ class ScriptedClient:
 
 
 def reply(body=b"[]", index=1, **meta):
-    return Reply(meta=Meta(index=index, is_json=True, **meta), body=body, digest=body[:64] + str(len(body)).encode())
+    return Reply(meta=Meta(index=index, is_json=True, **meta), body=body, digest=body)

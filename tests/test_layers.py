@@ -11,6 +11,7 @@ PACKAGE = Path(ctemplate.__file__).parent
 
 LAYERS = {
     "errors": 0,
+    "faults": 0,
     "model": 0,
     "timing": 0,
     "config": 1,
@@ -23,6 +24,8 @@ LAYERS = {
     "nginx": 2,
     "apply": 2,
     "pipeline": 3,
+    "live": 3,
+    "review": 3,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
@@ -31,11 +34,14 @@ LAYERS = {
 }
 NEIGHBOURS = {  # imports within a layer, from → to
     ("model", "errors"),
+    ("faults", "errors"),
     ("timing", "errors"),
     ("sources", "catalog"),
     ("sources", "edits"),
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
+    ("assembly", "live"),
+    ("assembly", "review"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

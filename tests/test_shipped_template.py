@@ -7,7 +7,7 @@ import pytest
 from ctemplate.model import Snapshot
 from ctemplate.nginx.skeleton import skeleton
 from ctemplate.nginx.syntax import parse
-from ctemplate.sources import catalog_file
+from ctemplate.sources import contents
 from ctemplate.template import Renderer, Template
 
 ROOT = Path(__file__).parents[1]
@@ -16,7 +16,7 @@ EXAMPLE = ROOT / "examples/nginx/catalog.yaml"
 
 def rendering(catalog, **variables):
     """Render the shipped template over a catalog file's text, asking for answers as long as it wants more."""
-    catalogue = catalog_file.parse(catalog, name="catalog.yaml")
+    catalogue = contents.parse(catalog, name="catalog.yaml")
     template = Template.load(ROOT / "templates/nginx.conf.j2", variables=variables, environ={})
     renderer = Renderer([template])
     answers = {}
@@ -24,7 +24,7 @@ def rendering(catalog, **variables):
         rendered = renderer.render(Snapshot(answers))
         if rendered.used == answers.keys():
             return rendered
-        answers = {query: catalog_file.answer(catalogue, query) for query in rendered.used}
+        answers = {query: contents.answer(catalogue, query) for query in rendered.used}
 
 
 def directives(catalog, **variables):
@@ -200,10 +200,10 @@ HOSTILE = ["~.*", "*", "a; } evil {", "two words", "quo'te", 'quo"te', "back\\sl
 def test_no_name_changes_the_structure(name):
     def structure(http_name, tcp_name):
         entries = [{"tags": [tag], "instances": [{"address": "10.0.0.1", "port": 80}]} for tag in ("http", "tcp")]
-        catalogue = catalog_file.dump(
-            catalog_file.Catalogue(
+        catalogue = contents.dump(
+            contents.Contents(
                 services={
-                    key: catalog_file.ServiceEntry(tags=entry["tags"], instances=(catalog_file.Entry(**at),))
+                    key: contents.ServiceEntry(tags=entry["tags"], instances=(contents.Entry(**at),))
                     for key, entry in zip((http_name, tcp_name), entries, strict=True)
                     for at in entry["instances"]
                 }
@@ -270,6 +270,13 @@ def test_variables_of_http_and_stream():
     assert upstreams(http)["httpfront"][-1] == "server 192.168.0.131:32768 max_fails=2 fail_timeout=5s weight=1"
     assert "access_log /var/log/s.log balanced" in block(conf, "stream")
     assert blocks(block(conf, "stream"), "server")[0][:2] == ["listen 10.0.0.1:9999", "listen [::1]:9999"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "host"), [("example.com", "httpfront.example.com"), ("", "httpfront")], ids=["domain", "none"]
+)
+def test_the_domain_follows_the_name(domain, host):
+    assert host in http_servers(directives(EXAMPLE.read_text(), domain=domain))
 
 
 def test_names_that_are_no_host_names_are_told_in_a_comment():

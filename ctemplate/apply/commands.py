@@ -65,7 +65,7 @@ class CommandReload:
         completed = await run(self.command, timeout=self.timeout)
         if completed.status != 0:
             raise CommandFailed(shown(self.command), verdict(completed), output=completed.output)
-        log.info("%s: done in %.3gs%s", shown(self.command), completed.duration, indented(completed.output))
+        log.info("%s: done in %.3fs%s", shown(self.command), completed.duration, indented(completed.output))
         return Outcome.APPLIED
 
 

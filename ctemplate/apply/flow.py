@@ -15,8 +15,8 @@ from ctemplate.apply.state import GroupState
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Survey, surveyed
 from ctemplate.apply.threads import finished
-from ctemplate.apply.transaction import Transaction, keep, recover
-from ctemplate.errors import ApplyError, CheckRefused, SwapFailed
+from ctemplate.apply.transaction import Transaction, keep_refused, recover
+from ctemplate.errors import ApplyError, CheckRefused, SwapFailed, printable
 from ctemplate.model import Outcome, Output, StagedFile
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,12 @@ async def apply(
     ``outputs`` are all of the group's; ``observe`` sees every step, some of them in another thread.
     Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, saying what became of the files.
     """
-    await finished(recover, state)
+    await finished(recover, state, observe)
     survey = await finished(surveyed, outputs, state)
     observe(Step.SURVEYED)
     if survey.is_settled:
-        await finished(_adopt, survey, state)
+        if survey.is_unknown:
+            await finished(_record, survey, state, Outcome.UNCHANGED)
         return Outcome.UNCHANGED
     if not survey.changes:
         return await reload_owed(survey, state, reload)
@@ -75,7 +76,7 @@ async def swapped(transaction: Transaction) -> AsyncIterator[None]:
         await finished(transaction.swap)
         yield
     except BaseException as error:
-        if transaction.is_open:
+        if not transaction.has_ended:
             became = await finished(transaction.abandon, error)
             if isinstance(error, ApplyError):
                 error.what += f"; {became}"
@@ -89,7 +90,8 @@ async def reload_owed(survey: Survey, state: GroupState, reload: Reload | None) 
     except ApplyError as error:
         error.what += "; its reload stays owed"
         raise
-    await finished(_settle, survey, state, outcome)
+    if outcome is not Outcome.PENDING_START or not state.ledger.page.owes_reload:
+        await finished(_record, survey, state, outcome)
     return outcome
 
 
@@ -104,12 +106,12 @@ async def _checked(
     except ApplyError as error:
         error.what += f"; {survey.subject} is untouched"
         if isinstance(error, CheckRefused):
-            await finished(keep, state.refused, {file.destination: file.content for file in survey.rewrites})
+            await finished(keep_refused, survey, state)
         if state.ledger.page.owes_reload:
             await _reload_live(state, reload)
         raise
     for warning in warnings:
-        log.warning("%s: %s", state.group.name, warning)
+        log.warning("%s: %s", state.group.name, printable(warning))
 
 
 async def _reload_live(state: GroupState, reload: Reload | None) -> None:
@@ -146,11 +148,6 @@ def _unstage(survey: Survey) -> None:
             files.candidate_path(file.path).unlink(missing_ok=True)
 
 
-def _adopt(survey: Survey, state: GroupState) -> None:
-    """Take files that are right, but unknown to the ledger, as accepted."""
-    if any(file.accepted is None for file in survey.files):
-        state.ledger.settle(Outcome.UNCHANGED.value, records=survey.records, owes_reload=False, durable=False)
-
-
-def _settle(survey: Survey, state: GroupState, outcome: Outcome) -> None:
+def _record(survey: Survey, state: GroupState, outcome: Outcome) -> None:
+    """Write down what is live as accepted, or as waiting for its program to start."""
     state.ledger.settle(outcome.value, records=survey.records, owes_reload=outcome is Outcome.PENDING_START)

@@ -48,6 +48,14 @@ class Journal:
             log.warning("%s: cannot be read: %s; the live files stay as they are, one reload is owed", self.path, exc)
             return Entry(serial=UNKNOWN, files=())
 
+    def read_open(self, ended: int) -> Entry | None:
+        """Return the transaction that was left open, if its serial is above that of the last one that ended."""
+        entry = self.read()
+        return entry if entry and (entry.serial == UNKNOWN or entry.serial > ended) else None
+
     def remove(self) -> None:
-        """Drop the journal of a transaction that has ended."""
-        self.path.unlink(missing_ok=True)
+        """Drop the journal of a transaction that has ended; the ledger's serial outdates one that stays."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("%s: cannot be removed: %s", self.path, exc.strerror or exc)

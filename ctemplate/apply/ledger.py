@@ -71,7 +71,7 @@ class Ledger:
     """One group's ledger. One owner; every change is on disk when the call returns."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._page = read_page(path)
 
     @property
@@ -104,7 +104,19 @@ class Ledger:
             at=time.time(),
             files={**self._page.files, **(records or {})},
         )
+        self._write(durable=durable)
+
+    def forget(self, destinations: frozenset[str]) -> None:
+        """Drop the records of destinations that another ledger has taken over; an empty ledger goes as a whole."""
+        rest = {path: record for path, record in self._page.files.items() if path not in destinations}
+        self._page = msgspec.structs.replace(self._page, files=rest)
+        if rest:
+            self._write(durable=True)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def _write(self, *, durable: bool) -> None:
         try:
-            write_private(self._path, msgspec.json.format(msgspec.json.encode(self._page)), durable=durable)
+            write_private(self.path, msgspec.json.format(msgspec.json.encode(self._page)), durable=durable)
         except OSError as exc:
-            log.error("%s: cannot be written: %s; known to this process only", self._path, exc.strerror or exc)  # noqa: TRY400
+            log.error("%s: cannot be written: %s; known to this process only", self.path, exc.strerror or exc)  # noqa: TRY400

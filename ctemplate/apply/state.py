@@ -2,9 +2,9 @@
 
 ::
 
-    STATE_DIR/                            0700
+    STATE_DIR/
         locks/HASH.lock                   one per real destination, flock held while a group is in use
-        nginx.conf-HASH/
+        nginx.conf-HASH/                  0700, files 0600
             ledger.json                   what the program last accepted
             journal                       old files of the transaction that is going on
             backups/000007/etc/nginx/…    generations of replaced files
@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +27,12 @@ from ctemplate.apply.files import resolved, write_all
 from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import Ledger
+from ctemplate.apply.succession import inherit
 from ctemplate.errors import StateError
 
 PRIVATE_FOLDER = 0o700
+LEDGER = "ledger.json"
+LOCKS = "locks"
 
 
 class Shelf:
@@ -44,12 +48,15 @@ class Shelf:
         return tuple(sorted(self.folder.iterdir())) if self.folder.is_dir() else ()
 
     def put(self, files: Mapping[Path, bytes]) -> Path | None:
-        """Keep one more generation and forget the oldest; the newest one is not repeated. Returns its folder."""
+        """Keep one more generation and forget the oldest; return its folder.
+
+        None: nothing to keep, or the newest generation is the same.
+        """
         if not files or self._limit < 1:
             return None
         kept = self.generations
         if kept and _read_tree(kept[-1]) == {_inside(kept[-1], path): content for path, content in files.items()}:
-            return kept[-1]
+            return None
         generation = self.folder / f"{int(kept[-1].name) + 1 if kept else 1:06d}"
         for path, content in files.items():
             _write_file(_inside(generation, path), content)
@@ -62,7 +69,8 @@ class Shelf:
 class GroupState:
     """One group's part of the state folder, locked: its ledger, journal, backups and refused candidates.
 
-    ``edits`` remembers which foreign changes were reported: the destination and a fingerprint of what was seen.
+    ``edits`` remembers which foreign changes were reported, by destination with a fingerprint of what was seen, and
+    ``in_place`` which files cannot be renamed over, so that each is said once.
     """
 
     group: Group
@@ -72,16 +80,22 @@ class GroupState:
     backups: Shelf
     refused: Shelf
     edits: dict[Path, str] = field(default_factory=dict)
+    in_place: set[Path] = field(default_factory=set)
 
 
 class StateFolder:
-    """The folder of `-state-dir`; created private where it is missing."""
+    """The folder of `-state-dir`, created private where it is missing; an existing one keeps its mode.
+
+    What ctemplate keeps in it is private in any case. Raises StateError when others could put something in its place.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with _as_state_error(path):
-            for folder in (path, path / "locks"):
-                _make_private(folder)
+            path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+            if path.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+                raise StateError(str(path), "is writable by everybody; give it mode 0700")
+            _make_private(path / LOCKS)
 
     @contextlib.contextmanager
     def hold(self, group: Group) -> Iterator[GroupState]:
@@ -93,23 +107,39 @@ class StateFolder:
             reals = sorted({str(resolved(destination)) for destination in group.destinations})
             for real in reals:
                 locks.enter_context(self._lock(real))
-            folder = self.path / _folder_name(reals)
-            _make_private(folder)
-            state = GroupState(
-                group=group,
-                folder=folder,
-                ledger=Ledger(folder / "ledger.json"),
-                journal=Journal(folder / "journal"),
-                backups=Shelf(folder / "backups", group.backups),
-                refused=Shelf(folder / "refused", group.refused),
-            )
+            state = self._open(group, frozenset(reals))
             locks_held = locks.pop_all()
         with locks_held:
             yield state
 
+    def _open(self, group: Group, reals: frozenset[str]) -> GroupState:
+        folder = self.path / _folder_name(sorted(reals))
+        _make_private(folder)
+        state = GroupState(
+            group=group,
+            folder=folder,
+            ledger=Ledger(folder / LEDGER),
+            journal=Journal(folder / "journal"),
+            backups=Shelf(folder / "backups", group.backups),
+            refused=Shelf(folder / "refused", group.refused),
+        )
+        inherit(
+            state.ledger,
+            state.journal,
+            predecessors=tuple(other for other in self.folders if other != folder),
+            destinations=frozenset(str(destination) for destination in group.destinations),
+            reals=reals,
+        )
+        return state
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The sub-folders of all sets of destinations that were ever used here."""
+        return tuple(sorted(folder for folder in self.path.iterdir() if _is_ours(folder)))
+
     @contextlib.contextmanager
     def _lock(self, real: str) -> Iterator[None]:
-        path = self.path / "locks" / f"{_short_hash(real)}.lock"
+        path = self.path / LOCKS / f"{_short_hash(real)}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -133,9 +163,18 @@ def _as_state_error(path: Path) -> Iterator[None]:
 
 
 def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
+    """Make a folder for nobody but us; one that belongs to somebody else is not trusted."""
+    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise StateError(str(folder), "is not a folder that belongs to this user")
+    if stat.S_IMODE(status.st_mode) != PRIVATE_FOLDER:
         folder.chmod(PRIVATE_FOLDER)
+
+
+def _is_ours(folder: Path) -> bool:
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and folder.name != LOCKS
 
 
 def _short_hash(text: str) -> str:

@@ -6,9 +6,7 @@ file, the variable or the option. Pure but for ``read``, which reads files.
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +15,10 @@ from typing import Any
 
 import msgspec
 
-from ctemplate.config.durations import Duration, parse_duration
+from ctemplate.config.durations import Duration, parse_duration, shown
 from ctemplate.config.schema import Config
-from ctemplate.errors import ConfigError, printable
+from ctemplate.errors import ConfigError
+from ctemplate.faults import explained
 
 ENVIRONMENT = {
     "CONSUL_HTTP_ADDR": "consul.address",
@@ -38,10 +37,6 @@ ENVIRONMENT = {
 }
 APPENDED = ("template", "group")
 SECRET_KEYS = ("token", "auth")
-
-_PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`$")
-_MISSING = re.compile(r"Object missing required field `(?P<key>.*)`$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +87,7 @@ def _read_file(path: Path) -> Layer:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as exc:
-        raise ConfigError(str(path), f"cannot be read: {exc.strerror}") from exc
+        raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
     try:
@@ -128,7 +123,11 @@ def build(layers: Iterable[Layer]) -> Config:
     for layer in layers:
         _convert(layer.values, layer)
         merged = _merged(merged, layer.values)
-    return _convert(merged, Layer(where="configuration", values=merged))
+    config = _convert(merged, Layer(where="configuration", values=merged))
+    if config.wait.max < config.wait.min:
+        low, high = shown(config.wait.min), shown(config.wait.max)
+        raise ConfigError("configuration: wait.max", f"must be at least wait.min ({low}), got {high!r}")
+    return config
 
 
 def _merged(low: Mapping[str, Any], high: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -147,7 +146,7 @@ def _convert(values: Mapping[str, Any], layer: Layer) -> Config:
     try:
         return msgspec.convert(values, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as exc:
-        raise _explained(str(exc), layer) from exc
+        raise _explained(exc, layer) from exc
 
 
 def _decode(kind: type, value: object) -> object:
@@ -160,46 +159,9 @@ def _decode(kind: type, value: object) -> object:
     return parse_duration(value)
 
 
-def _explained(message: str, layer: Layer) -> ConfigError:
+def _explained(error: msgspec.ValidationError, layer: Layer) -> ConfigError:
     """Turn msgspec's message into ``where: path: what is wrong; fix``."""
-    place = _PLACE.search(message)
-    path = place["path"].lstrip(".") if place else ""
-    said = message[: place.start()] if place else message
-    if unknown := _UNKNOWN.match(said):
-        path = f"{path}.{unknown['key']}".lstrip(".")
-        close = difflib.get_close_matches(unknown["key"], _keys_beside(path), n=1)
-        said = "unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
-    elif missing := _MISSING.match(said):
-        said = f"{missing['key']!r} is missing"
-    else:
-        said = said[:1].lower() + said[1:]
-        if path and path.rpartition(".")[2] not in SECRET_KEYS and "got" not in said.replace("got `", ""):
-            said += f", got {printable(_found(layer.values, path), 80)!r}"
+    path, said = explained(error, Config, layer.values, secret=SECRET_KEYS)
     name = layer.names.get(path)
     where = name if name is not None else f"{layer.where}: {path}" if path else layer.where
     return ConfigError(where, said)
-
-
-def _found(values: Any, path: str) -> object:
-    for key, number in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
-        try:
-            values = values[int(number)] if number else values[key]
-        except (KeyError, IndexError, TypeError, ValueError):
-            return "?"
-    return values
-
-
-def _keys_beside(path: str) -> list[str]:
-    """Return the keys that the table around ``path`` may have."""
-    kind: Any = Config
-    for key in re.sub(r"\[[^]]*\]", "", path).split(".")[:-1]:
-        fields = {entry.name: entry.type for entry in msgspec.structs.fields(kind)}
-        kind = fields.get(key)
-        kind = next((part for part in (kind, *getattr(kind, "__args__", ())) if _is_section(part)), None)
-        if kind is None:
-            return []
-    return [entry.name for entry in msgspec.structs.fields(kind)]
-
-
-def _is_section(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

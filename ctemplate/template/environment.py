@@ -1,4 +1,4 @@
-"""Jinja, sandboxed: how templates compile, what they may reach, and what happens at each print.
+"""Jinja, sandboxed: what templates may reach, and what happens at each print.
 
 Knows the domain's values only as things with fields. Must not know Consul, files to write, or commands.
 """
@@ -6,75 +6,34 @@ Knows the domain's values only as things with fields. Must not know Consul, file
 from __future__ import annotations
 
 import difflib
+import sys
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import jinja2
 from jinja2 import nodes
-from jinja2.compiler import CodeGenerator, Frame
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ctemplate.model import Check, Instance, Service
-from ctemplate.nginx.quoting import is_token
+from ctemplate.errors import printable
+from ctemplate.model import Check, Instance, Service, Snapshot
 from ctemplate.template import runtime
+from ctemplate.template.compiler import Generator, literal_names
 from ctemplate.template.filters import filters, tests
 from ctemplate.template.formatting import method_of
 from ctemplate.template.functions import Functions, Variables
-from ctemplate.template.limits import Limits, Meter
+from ctemplate.template.limits import Limits, Meter, check_binary
+from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run
-from ctemplate.template.trust import Refused, Trusted, text_of
+from ctemplate.template.trust import MAX_EXACT, Refused, Trusted, is_token, text_of
 
 FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) for kind in (Service, Instance, Check)}
 """The model's types and what templates may read of them."""
 
 _KNOWN_TOKENS = 100_000
-_FUNCTIONS = (types.MethodType, types.FunctionType)
-
-
-class Generator(CodeGenerator):
-    """Compiles templates so that literals are trusted and every print passes ``Environment.printed``."""
-
-    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Write a literal; a text is trusted, unless nothing but trust could tell it from a plain ``str``."""
-        if isinstance(node.value, str):
-            self.write(f"Markup({node.value!r})")
-        else:
-            super().visit_Const(node, frame)
-
-    def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Write a loop whose items come paced."""
-        if not _is_paced(node.iter):
-            node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
-        super().visit_For(node, frame)
-
-    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802  # Jinja's name
-        """Write a call; that of ``paced`` is direct."""
-        if not _is_paced(node):
-            return super().visit_Call(node, frame, forward_caller=forward_caller)  # type: ignore[no-any-return]
-        self.write("environment.paced(")
-        self.visit(node.args[0], frame)
-        self.write(")")
-        return None
-
-    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:  # noqa: ARG002
-        if isinstance(node, nodes.TemplateData):
-            return node.data
-        raise nodes.Impossible
-
-    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ARG002
-        self.write("environment.printed(")
-
-    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ARG002
-        self.write(")")
-
-
-_PACED = nodes.EnvironmentAttribute("paced")
-
-
-def _is_paced(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.Call) and node.node is _PACED
+NOT_PLAIN = "is no plain token; print it through | quote, | comment or | token"
+_PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
 
 class Undefined(jinja2.StrictUndefined):
@@ -89,28 +48,41 @@ class Undefined(jinja2.StrictUndefined):
             return super()._undefined_message
         if isinstance(obj, Variables):
             return f"'var.{name}' is undefined{suggestion(name, obj.values)}"
-        if isinstance(obj, dict):
-            return f"no key {name!r} here; known: {', '.join(sorted(map(str, obj))) or 'none'}"
         kind = "text" if isinstance(obj, str) else type(obj).__name__.lower()
         if not isinstance(name, str):
             return f"{kind} has no item {name!r}"
+        if isinstance(obj, dict):
+            return f"no key {name!r} here{suggestion(name, map(str, obj))}"
         return f"{kind} has no field {name!r}{suggestion(name, FIELDS.get(type(obj), ()))}"
 
 
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?`` when a known name is near."""
-    near = difflib.get_close_matches(str(name), known, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+class Compiled(jinja2.Template):
+    """A compiled template. As a module it is made anew in each pass: its top level may read answers."""
+
+    _made: tuple[Run | None, Any] = (None, None)
+
+    def _get_default_module(self, ctx: Context | None = None) -> Any:
+        run = self.environment.run  # type: ignore[attr-defined]
+        if self._made[0] is not run:
+            self._module = None
+            self._made = (run, super()._get_default_module(ctx))
+        return self._made[1]
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Jinja's environment for one template and what it includes."""
+    """Jinja's environment for one template and what it includes.
+
+    ``names`` are the names that its templates know, ``needed`` the templates that they name, with the first place.
+    """
 
     code_generator_class = Generator
     context_class = runtime.TemplateContext
+    template_class = Compiled
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, loader: jinja2.BaseLoader, *, escape: str, functions: Functions) -> None:
+    def __init__(
+        self, loader: jinja2.BaseLoader, *, escape: str, functions: Functions, marks: Marks | None = None
+    ) -> None:
         super().__init__(
             loader=loader,
             undefined=Undefined,
@@ -122,17 +94,27 @@ class Environment(ImmutableSandboxedEnvironment):
             auto_reload=False,
         )
         self.globals = functions.table()
-        self._listen_port = functions.listen_port
-        self.filters = filters()
-        self.tests = tests()
+        self.filters.clear()
+        self.filters.update(filters())
+        self.tests.clear()
+        self.tests.update(tests())
+        self.names = set(self.globals)
+        self.needed: dict[str, str] = {}
+        self.run = Run(snapshot=Snapshot({}))
         self.meter = Meter(Limits())
-        self.run: Run | None = None
-        self.refuse: Callable[[str, str], str] = self._refuse_outside_of_render
-        self.printed = self._printed_checked if escape == "nginx" else self._printed_freely
+        self.refuse: Callable[[str, str], str] = _refused
+        self._checked = self._printed_checked if escape == "nginx" else _printed_freely
+        self.printed = self._checked
+        self._listen_port = functions.listen_port
+        self._marks = marks
         self._tokens: set[str] = set()
 
-    def _refuse_outside_of_render(self, text: str, reason: str) -> str:
-        raise jinja2.TemplateRuntimeError(f"{text!r} {reason}")
+    def start(self, run: Run, meter: Meter, refuse: Callable[[str, str], str]) -> None:
+        """Begin a pass: what it reads, what it may take, and who is told of values that may not be printed."""
+        self.run = run
+        self.meter = meter
+        self.refuse = refuse
+        self.printed = self._printed_counting if run.counts else self._checked
 
     def _printed_checked(self, value: Any) -> str:
         kind = type(value)
@@ -143,12 +125,17 @@ class Environment(ImmutableSandboxedEnvironment):
                 return self._remembered(value)
         elif kind is Trusted:
             return value  # type: ignore[no-any-return]
-        elif kind is Refused:
-            return self.refuse(value, value.reason)
+        elif kind is int and -MAX_EXACT < value < MAX_EXACT:
+            return str(value)
+        return self._judged(value)
+
+    def _judged(self, value: Any) -> str:
         text = str(text_of(value))
-        if kind is float or kind is bool or is_token(text) or isinstance(value, jinja2.Undefined):
+        if isinstance(value, Refused):
+            return self.refuse(text, value.reason)
+        if is_token(text) or isinstance(value, float | jinja2.Undefined):
             return text
-        return self.refuse(text, "is no plain token")
+        return self.refuse(text, NOT_PLAIN if text else "is empty")
 
     def _remembered(self, token: str) -> str:
         if len(self._tokens) >= _KNOWN_TOKENS:
@@ -156,8 +143,13 @@ class Environment(ImmutableSandboxedEnvironment):
         self._tokens.add(token)
         return token
 
-    def _printed_freely(self, value: Any) -> str:
-        return str(value)
+    def _printed_counting(self, value: Any) -> str:
+        refused = len(self.run.violations)
+        text = self._checked(value)
+        name = self.run.touched_name()
+        if name is not None and len(self.run.violations) == refused and type(value) is not Trusted:
+            self.run.passed.add((printing_line(), name))
+        return text
 
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:
         """Return the items of a loop, counted against the limits."""
@@ -169,7 +161,7 @@ class Environment(ImmutableSandboxedEnvironment):
         fields = FIELDS.get(kind)
         if fields is None:
             return self._sandboxed(obj, attribute)
-        if self.run is not None and kind is not Check:
+        if kind is not Check:
             self.run.touched = obj
         if attribute in fields:
             return getattr(obj, attribute)
@@ -187,13 +179,13 @@ class Environment(ImmutableSandboxedEnvironment):
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return what ``obj[argument]`` means in a template; a model value has its fields only."""
         if isinstance(argument, str) and (type(obj) in FIELDS or isinstance(obj, str | Variables)):
-            return self.getattr(obj, argument)
+            return self.getattr(obj, str(argument))
         return super().getitem(obj, argument)
 
-    def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call what a template calls."""
         self.meter.call()
-        if type(function) in _FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
+        if type(function) in _PLAIN_FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
             kwargs.pop("_loop_vars", None)
             kwargs.pop("_block_vars", None)
             return function(*args, **kwargs)
@@ -201,17 +193,67 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Carry out ``left operator right`` unless it would build too much."""
-        self.meter.check_binary(operator, left, right)
+        check_binary(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        for node in tree.find_all(nodes.EvalContextModifier):
-            raise jinja2.TemplateSyntaxError("autoescape is not supported: printing follows one rule", node.lineno)
+        for modifier in tree.find_all(nodes.EvalContextModifier):
+            what = "autoescape is not supported: printing follows one rule"
+            raise jinja2.TemplateSyntaxError(what, modifier.lineno, name, filename)
+        for node in tree.find_all(nodes.Filter):
+            self._check_known(node, self.filters, name, filename)
+        for test in tree.find_all(nodes.Test):
+            self._check_known(test, self.tests, name, filename)
+        self.names.update(node.name for node in tree.find_all(nodes.Name))
+        self.needed = {needed: f"{filename}:{line}" for needed, line in literal_names(tree)} | self.needed
+        if self._marks is not None:
+            self._marks.set(tree, str(filename))
         return tree
 
+    def _check_known(
+        self, node: nodes.Filter | nodes.Test, known: Iterable[str], name: str | None, filename: str | None
+    ) -> None:
+        if node.name not in known:
+            what = f"no {type(node).__name__.lower()} named {node.name!r}{suggestion(node.name, known)}"
+            raise jinja2.TemplateSyntaxError(what, node.lineno, name, filename)
+
     def _generate(
-        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
-    ) -> str:  # noqa: FBT001, FBT002
+        self,
+        source: nodes.Template,
+        name: str | None,
+        filename: str | None,
+        defer_init: bool = False,  # noqa: FBT001, FBT002  # Jinja's signature
+    ) -> str:
         code = super()._generate(source, name, filename, defer_init)
         return code.replace("from jinja2.runtime import ", f"from {runtime.__name__} import ", 1)
+
+
+def _refused(text: str, reason: str) -> str:
+    raise jinja2.TemplateRuntimeError(f"{printable(text)!r} {reason}")
+
+
+def _printed_freely(value: Any) -> str:
+    return str(value)
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return ``; did you mean …?`` when a known name is near."""
+    near = difflib.get_close_matches(str(name), known, 1)
+    return f"; did you mean {printable(near[0])!r}?" if near else ""
+
+
+def template_line(frame: types.FrameType, line: int) -> str | None:
+    """Return ``file:line`` of the template whose code a frame runs, None for any other code."""
+    template = frame.f_globals.get("__jinja_template__")
+    return None if template is None else f"{template.filename}:{template.get_corresponding_lineno(line)}"
+
+
+def printing_line() -> str:
+    """Return ``file:line`` of the template that is running now."""
+    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001  # where we are is the question
+    while frame is not None:
+        if where := template_line(frame, frame.f_lineno):
+            return where
+        frame = frame.f_back
+    return ""

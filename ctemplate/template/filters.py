@@ -9,23 +9,25 @@ import json as standard_json
 import shlex
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import Any
 
 import msgspec
 import yaml as pyyaml
 from jinja2 import Environment, pass_environment
-from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
-from jinja2.filters import make_attrgetter
+from jinja2.filters import FILTERS, make_attrgetter
+from jinja2.tests import TESTS
 
 from ctemplate.nginx import quoting
-from ctemplate.template.formatting import filled, replaced
+from ctemplate.template.formatting import replaced
 from ctemplate.template.limits import check_numbers
-from ctemplate.template.trust import Trusted, escaped, formatted, joined, text_of
+from ctemplate.template.trust import Trusted, escaped, formatted, is_token, joined, text_of
 
 _HTML = frozenset(["e", "escape", "forceescape", "safe", "striptags", "urlize", "xmlattr"])
 _REMOVED = _HTML | {"random", "pprint"}
 _BOUNDED = frozenset(["batch", "center", "slice", "round", "truncate", "wordwrap"])
-_SAFE_IN_TOKEN = "._-:/@+[]"
+_JINJA: dict[str, Callable[..., Any]] = dict(FILTERS)
+_KEPT = "._-:/@+[]"
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
@@ -35,7 +37,12 @@ def quote(value: Any, dollar: str | None = None) -> str:
 
 def comment(value: Any) -> str:
     """Return the text as it may stand in a comment."""
-    return escaped(quoting.comment, value)
+    return escaped(_comment, value)
+
+
+def _comment(text: str) -> str:
+    shown = quoting.comment(text)
+    return f"%7E{shown[1:]}" if shown.startswith("~") else shown
 
 
 def identifier(value: Any) -> str:
@@ -49,9 +56,9 @@ def token(value: Any) -> str:
 
 
 def _token(text: str) -> str:
-    if quoting.is_token(text):
+    if is_token(text):
         return text
-    encoded = urllib.parse.quote(text, safe=_SAFE_IN_TOKEN, errors="surrogatepass").replace("..", "%2E%2E")
+    encoded = urllib.parse.quote(text, safe=_KEPT, errors="surrogatepass").replace("..", "%2E%2E").replace("~", "%7E")
     if not quoting.is_token(encoded):
         raise quoting.UnsafeTextError("is empty" if not text else f"is longer than {quoting.MAX_TOKEN} characters")
     return encoded
@@ -137,22 +144,31 @@ def replace(value: Any, old: str, new: str, count: int = -1) -> str:
 
 
 def _bounded(name: str) -> Callable[..., Any]:
-    original = DEFAULT_FILTERS[name]
+    original = _JINJA[name]
 
     def bounded(value: Any, *args: Any, **kwargs: Any) -> Any:
         check_numbers(*args, *kwargs.values())
         return original(value, *args, **kwargs)
 
-    for mark in ("jinja_pass_arg",):
-        if hasattr(original, mark):
-            setattr(bounded, mark, getattr(original, mark))
-    return bounded
+    return wraps(original)(bounded)
 
 
 def filters() -> dict[str, Callable[..., Any]]:
-    """Return every filter by name."""
-    kept = {name: function for name, function in DEFAULT_FILTERS.items() if name not in _REMOVED}
-    ours = (comment, identifier, indent, join, json, quote, replace, shell, token, trim, yaml)
+    """Return the filters that need to know nothing but their values, by name."""
+    kept: dict[str, Callable[..., Any]] = {name: function for name, function in _JINJA.items() if name not in _REMOVED}
+    ours: tuple[Callable[..., Any], ...] = (
+        comment,
+        identifier,
+        indent,
+        join,
+        json,
+        quote,
+        replace,
+        shell,
+        token,
+        trim,
+        yaml,
+    )
     return (
         kept
         | {name: _bounded(name) for name in _BOUNDED}
@@ -163,7 +179,5 @@ def filters() -> dict[str, Callable[..., Any]]:
 
 def tests() -> dict[str, Callable[..., Any]]:
     """Return every test by name."""
-    return {name: function for name, function in DEFAULT_TESTS.items() if name != "escaped"}
-
-
-__all__ = ["filled", "filters", "tests"]
+    known: Mapping[str, Any] = TESTS
+    return {name: function for name, function in known.items() if name != "escaped"}

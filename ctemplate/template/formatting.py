@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2.sandbox import SandboxedFormatter
 
-from ctemplate.template.limits import check_format, check_numbers
+from ctemplate.template.limits import check_format, check_length, check_numbers
 from ctemplate.template.trust import Trusted, is_whole, text_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-MAX_RESULT = 16 * 1024 * 1024
-"""Characters that one method may build."""
 
 PLAIN = frozenset(
     [
@@ -90,13 +87,12 @@ def _checked_width(method: Callable[..., str]) -> Callable[..., str]:
 def replaced(text: str, old: str, new: str, count: int = -1) -> str:
     """Return the text with ``old`` replaced; never trusted."""
     found = text.count(old) if count < 0 else min(count, text.count(old))
-    if len(text) + found * len(new) > MAX_RESULT:
-        raise ValueError("the text would grow too long")
+    check_length(text, len(text) + found * len(new))
     return str(text).replace(old, new, count)
 
 
 class Formatter(SandboxedFormatter):
-    """``str.format`` for templates: attributes as the sandbox allows them, widths bounded, trust kept of whole parts."""
+    """``str.format`` for templates: attributes as the sandbox allows, widths bounded, trust kept of whole parts."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -106,8 +102,8 @@ class Formatter(SandboxedFormatter):
         """Format one value."""
         spec = str(format_spec)
         check_format(spec)
-        text = text_of(value) if not spec else format(value, spec)
-        self.is_whole &= is_whole(text) if type(text) is Trusted or not spec else is_whole(str(text).strip(" "))
+        text = format(value, spec) if spec else text_of(value)
+        self.is_whole &= is_whole(text.strip(" ") if spec else text)
         return text
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from ctemplate.command import SECRET_VARIABLES
-from ctemplate.model import MAX_PORT, Fault, Instance, Query, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.model import MAX_PORT, Fault, Instance, Service, ServiceQuery, ServicesQuery, Snapshot, Status
 from ctemplate.template.limits import bounded_range
 from ctemplate.template.run import Claim, Run
 from ctemplate.template.trust import Trusted, text_of, trusted
 
 ANY = "any"
-_STATUSES = {status.value: frozenset({status}) for status in Status} | {ANY: frozenset(Status)}
+_STATUSES = {status.value: (status,) for status in Status} | {ANY: tuple(Status)}
+_NO_HOST = re.compile(r"^$|^[~.]|[*\s]")
+_KEPT_QUERIES = 65536
 _PORT = re.compile(r".+-([1-9][0-9]{0,4})", re.DOTALL)
 
 
@@ -36,7 +39,7 @@ class Functions:
     """What templates call; ``run`` is the pass that is going on."""
 
     def __init__(self, variables: Mapping[str, object], environ: Mapping[str, str]) -> None:
-        self.run: Run | None = None
+        self.run = Run(snapshot=Snapshot({}))
         self._environ = environ
         self._variables = Variables(variables)
 
@@ -60,7 +63,7 @@ class Functions:
         self, tag: str | None = None, dc: str | None = None, ns: str | None = None, partition: str | None = None
     ) -> tuple[Service, ...]:
         """Return the services, sorted by name; with ``tag``, those that carry it."""
-        run = self._current()
+        run = self.run
         answer = run.answer(ServicesQuery(**_scope(dc=dc, ns=ns, partition=partition)))
         if answer is None:
             return ()
@@ -69,7 +72,7 @@ class Functions:
             service for service in answer.value if service.name not in excluded and (tag is None or tag in service.tags)
         )
 
-    def service(
+    def service(  # noqa: PLR0917  # templates write service(NAME, TAG)
         self,
         name: str,
         tag: str | None = None,
@@ -82,21 +85,18 @@ class Functions:
         peer: str | None = None,
     ) -> tuple[Instance, ...]:
         """Return the service's instances in the statuses asked for, in the order of the answer."""
-        run = self._current()
-        query = ServiceQuery(
-            name=_word("name", name), **_scope(dc=dc, ns=ns, partition=partition, peer=peer, near=near, filter=filter)
-        )
+        run = self.run
+        query = _service_query(name, dc, near, filter, ns, partition, peer)
         answer = run.answer(query)
         wanted = _statuses(status)
         if answer is None or query.name in run.excluded:
             return ()
-        return tuple(
-            instance for instance in answer.value if instance.status in wanted and (tag is None or tag in instance.tags)
-        )
+        found = [instance for instance in answer.value if instance.status in wanted]
+        return tuple(found if tag is None else [instance for instance in found if tag in instance.tags])
 
     def listen_port(self, service: Service | Instance | str) -> int:
         """Return the port in the service's name and claim it, for udp where tagged so; a name without is a fault."""
-        run = self._current()
+        run = self.run
         name = service if isinstance(service, str) else service.name
         tags = () if isinstance(service, str) else service.tags
         port = port_of(name)
@@ -109,12 +109,18 @@ class Functions:
         return port
 
     def claim(self, kind: str, value: str, service: Service | Instance | None = None) -> str:
-        """Return the value, and claim it for the service, or for the one read last: no other may have it, in any case."""
-        run = self._current()
+        """Return the value, and claim it for the service, or for the one read last, whatever its case.
+
+        No other service may have it. A ``server_name`` must be one host's name: not a pattern, nor any host below it.
+        """
+        run = self.run
         owner = service or run.touched
-        if owner is not None:
-            text = str(text_of(value))
-            run.claims.add(Claim(kind=str(kind), value=text.casefold(), service=owner.name))
+        if owner is None:
+            raise ValueError(f"claim: cannot tell whose {kind} this is; name the service: claim(kind, value, svc)")
+        text = str(text_of(value)).casefold()
+        if kind == "server_name" and _NO_HOST.search(text):
+            run.faults.setdefault(owner.name, Fault(service=owner.name, field="name", reason="gives no host name"))
+        run.claims.add(Claim(kind=str(kind), value=text, service=owner.name))
         return value
 
     def env(self, name: str, default: Any = None) -> Any:
@@ -129,10 +135,19 @@ class Functions:
             raise LookupError(f'env: {name!r} is not set; give a default: env({name!r}, "…")')
         return default
 
-    def _current(self) -> Run:
-        if self.run is None:
-            raise RuntimeError("nothing is being rendered")
-        return self.run
+
+@lru_cache(maxsize=_KEPT_QUERIES)
+def _service_query(  # noqa: PLR0917  # positions are quicker to look up
+    name: str,
+    dc: str | None,
+    near: str | None,
+    filter: str | None,  # noqa: A002  # Consul's word
+    ns: str | None,
+    partition: str | None,
+    peer: str | None,
+) -> ServiceQuery:
+    scope = _scope(dc=dc, ns=ns, partition=partition, peer=peer, near=near, filter=filter)
+    return ServiceQuery(name=_word("name", name), **scope)
 
 
 def port_of(name: str) -> int | None:
@@ -154,17 +169,14 @@ def _word(key: str, value: object) -> str:
     return str(value)
 
 
-def _statuses(status: str | Iterable[str]) -> frozenset[Status]:
+def _statuses(status: str | Iterable[str]) -> tuple[Status, ...]:
     if isinstance(status, str):
         found = _STATUSES.get(status)
         return found if found is not None else _unknown_status(status)
-    return frozenset().union(*(_statuses(word) for word in status))
+    return tuple({found: None for word in status for found in _statuses(word)})
 
 
-def _unknown_status(word: str) -> frozenset[Status]:
+def _unknown_status(word: str) -> tuple[Status, ...]:
     near = difflib.get_close_matches(word, _STATUSES, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_STATUSES)}"
     raise ValueError(f"status: unknown word {word!r}; {hint}")
-
-
-__all__ = ["ANY", "Functions", "Query", "Variables", "port_of"]

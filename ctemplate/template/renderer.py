@@ -5,20 +5,34 @@ Must not know where the texts go.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ctemplate.errors import TemplateError, printable
-from ctemplate.model import AnyQuery, Fault, Snapshot
-from ctemplate.template.run import Claim, Run, Violation
+from ctemplate.errors import TemplateError
+from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
+from ctemplate.template.quarantine import Held, Holder, evidence, holders, lost_claims, owners, sentence
+from ctemplate.template.run import Run, Violation
 from ctemplate.template.template import Template
 
-MAX_PASSES = 50
+MAX_PASSES = 30
+"""Passes of a group over one snapshot until nobody more is left out."""
+
+MAX_TRIALS = 200
+"""Passes of one template to find out whose value it is that cannot be told by its text."""
+
+MAX_BROKEN = 3
+"""Services that may break a template outright and are left out; more, or half of all, are the template's fault."""
+
+MANY = 5
+"""From so many services on that a line would leave out, the line itself comes under suspicion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """The texts, parallel to the templates; the queries they used, those still missing, and who was left out."""
+    """The texts, parallel to the templates; the queries they used, those still missing, and who was left out.
+
+    While a query is missing the texts are incomplete, or empty where a template cannot do without the answer.
+    """
 
     texts: tuple[str, ...]
     used: frozenset[AnyQuery]
@@ -31,62 +45,178 @@ class Renderer:
 
     def __init__(self, templates: Sequence[Template]) -> None:
         self._templates = tuple(templates)
-        self._kept: list[tuple[Run, str] | None] = [None] * len(self._templates)
+        self._kept: dict[int, tuple[Run, str]] = {}
+        self._held: dict[str, Held] = {}
 
     def render(self, snapshot: Snapshot) -> Rendering:
-        """Render every template over the snapshot; raise TemplateError for a fault of the template's own."""
-        used: set[AnyQuery] = set()
-        faults: dict[str, Fault] = {}
+        """Render every template over the snapshot; raise TemplateError for a fault of a template's own.
+
+        A service that a template cannot print is left out of every answer of the group, and the group rendered again.
+        """
+        held = {name: verdict for name, verdict in self._held.items() if verdict.holds(snapshot)}
         for _ in range(MAX_PASSES):
-            runs = [self._pass(number, snapshot, frozenset(faults)) for number in range(len(self._templates))]
-            used.update(*(run.used for run, _ in runs))
-            found = _faults([run for run, _ in runs])
+            runs = [self._pass(number, snapshot, frozenset(held)) for number in range(len(self._templates))]
+            found = self._found(runs, held)
             if not found:
-                missing: frozenset[AnyQuery] = frozenset().union(*(run.missing() for run, _ in runs))
-                texts = tuple(text for _, text in runs)
-                quarantined = tuple(faults[name] for name in sorted(faults))
-                return Rendering(texts=texts, used=frozenset(used), missing=missing, quarantined=quarantined)
-            faults |= found
-        raise TemplateError("templates", "still finding faults")
+                self._held = held
+                return self._rendering(runs)
+            held |= {name: Held(fault=fault, evidence=evidence(fault, runs)) for name, fault in found.items()}
+        raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 
-    def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str]) -> tuple[Run, str]:
-        kept = self._kept[number]
-        if kept is not None and kept[0].is_current(snapshot, excluded):
-            return kept
-        run = Run(snapshot=snapshot, excluded=excluded)
-        kept = self._kept[number] = (run, self._templates[number].render(run))
-        return kept
+    def origin(self, template_number: int, line: int) -> str | None:
+        """Return ``file:line`` in the template for a line (from 1) of the last rendering's text, where it is known."""
+        kept = self._kept.get(template_number)
+        if kept is None:
+            return None
+        run, text = kept
+        template, marks = self._templates[template_number].traced()
+        try:
+            traced = template.render(Run(snapshot=run.snapshot, excluded=run.excluded))
+        except TemplateError:
+            return None
+        return marks.origin(traced, text, line)
+
+    def _names(self) -> str:
+        return ", ".join(str(template.source) for template in self._templates)
+
+    def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str]) -> Run:
+        kept = self._kept.get(number)
+        if kept is None or not kept[0].is_current(snapshot, excluded):
+            kept = self._kept[number] = self._fresh(number, snapshot, excluded)
+        return kept[0]
+
+    def _fresh(
+        self, number: int, snapshot: Snapshot, excluded: frozenset[str], *, counts: bool = False
+    ) -> tuple[Run, str]:
+        run = Run(snapshot=snapshot, excluded=excluded, counts=counts)
+        text = ""
+        try:
+            text = self._templates[number].render(run)
+        except TemplateError as exc:
+            run.error = exc
+        return run, text
+
+    def _rendering(self, runs: list[Run]) -> Rendering:
+        used = frozenset(query for run in runs for query in run.used)
+        return Rendering(
+            texts=tuple(self._kept[number][1] for number in range(len(self._templates))),
+            used=used.union(*(verdict.evidence for verdict in self._held.values())),
+            missing=frozenset().union(*(run.missing() for run in runs)),
+            quarantined=tuple(self._held[name].fault for name in sorted(self._held)),
+        )
+
+    def _found(self, runs: list[Run], held: dict[str, Held]) -> dict[str, Fault]:
+        """Return who has to be left out besides those held already."""
+        faults: dict[str, Fault] = {}
+        for number, run in enumerate(runs):
+            faults |= run.faults | _broken(run, held) | self._violators(number, run)
+        return faults or lost_claims(runs)
+
+    def _violators(self, number: int, run: Run) -> dict[str, Fault]:
+        if not run.violations:
+            return {}
+        known = holders(run)
+        suspected = [(violation, owners(violation, known)) for violation in run.violations]
+        certain = {
+            (violation.where, holder.service): holder.fault(violation)
+            for violation, found in suspected
+            if len({holder.service for holder in found}) == 1
+            for holder in found[:1]
+        }
+        if not certain:
+            certain = self._searched(number, run, suspected, known)
+        self._acquit_lines(number, run, certain)
+        return {service: fault for (_, service), fault in reversed(certain.items())}
+
+    def _acquit_lines(self, number: int, run: Run, blamed: dict[tuple[str, str], Fault]) -> None:
+        """Raise TemplateError where a line would leave out many services and no other gets past it either."""
+        for where in {where for where, _ in blamed}:
+            guilty = {service for line, service in blamed if line == where}
+            if len(guilty) >= MANY:
+                counted, _ = self._fresh(number, run.snapshot, run.excluded, counts=True)
+                if not any(line == where and service not in guilty for line, service in counted.passed):
+                    violation = next(violation for violation in run.violations if violation.where == where)
+                    raise _own_fault(violation, f"; as it is for each of {len(guilty)} services")
+
+    def _searched(
+        self,
+        number: int,
+        run: Run,
+        suspected: list[tuple[Violation, tuple[Holder, ...]]],
+        known: Sequence[Holder],
+    ) -> dict[tuple[str, str], Fault]:
+        """Find the owners of one line's values by leaving services out: first those that hold like texts, then all."""
+        violation = suspected[0][0]
+        like = {holder.service for other, found in suspected if other.where == violation.where for holder in found}
+        search = _Search(self, number, run, violation.where)
+        for candidates in (like, {holder.service for holder in known}, _services(run)):
+            guilty = search.guilty(tuple(sorted(candidates - run.excluded)))
+            if guilty:
+                reason = sentence(violation)
+                return {(violation.where, name): Fault(service=name, field="value", reason=reason) for name in guilty}
+        raise _own_fault(violation)
 
 
-def _faults(runs: list[Run]) -> dict[str, Fault]:
-    faults: dict[str, Fault] = {}
-    for run in runs:
-        faults |= run.faults
-        for violation in run.violations:
-            faults.update(_blamed(violation))
-    return faults | _lost_claims(runs)
+@dataclass(slots=True)
+class _Search:
+    """Finds out by trial whose values a line must not print."""
+
+    renderer: Renderer
+    number: int
+    run: Run
+    where: str
+    trials: int = 0
+
+    def guilty(self, candidates: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the candidates without whom the line is fine; none if that takes others to go too."""
+        if not candidates or self.violates(candidates):
+            return ()
+        return self.among(candidates, frozenset(candidates))
+
+    def among(self, suspects: tuple[str, ...], candidates: frozenset[str]) -> tuple[str, ...]:
+        if len(suspects) == 1:
+            return suspects
+        middle = len(suspects) // 2
+        found: tuple[str, ...] = ()
+        for half in (suspects[:middle], suspects[middle:]):
+            if self.violates(candidates.difference(half)):
+                found += self.among(half, candidates)
+        return found or suspects
+
+    def violates(self, left_out: Iterable[str]) -> bool:
+        self.trials += 1
+        if self.trials > MAX_TRIALS:
+            what = f"cannot tell whose value must not be printed after {MAX_TRIALS} trials; use | quote or | comment"
+            raise TemplateError(self.where, what)
+        run, _ = self.renderer._fresh(self.number, self.run.snapshot, self.run.excluded.union(left_out))  # noqa: SLF001  # one class in two parts
+        return any(violation.where == self.where for violation in run.violations)
 
 
-def _blamed(violation: Violation) -> dict[str, Fault]:
-    if violation.service is None:
-        raise TemplateError(violation.where, f"{printable(violation.text)!r} {violation.reason}")
-    reason = f"{violation.where}: {printable(violation.text, 80)!r} {violation.reason}"
-    return {violation.service: Fault(service=violation.service, field="value", reason=reason)}
+def _services(run: Run) -> set[str]:
+    return {
+        item.name
+        for answer in run.used.values()
+        if answer is not None
+        for item in answer.value
+        if isinstance(item, Service | Instance)
+    }
 
 
-def _lost_claims(runs: list[Run]) -> dict[str, Fault]:
-    claimants: dict[tuple[str, str], set[str]] = {}
-    for claim in set[Claim]().union(*(run.claims for run in runs)):
-        claimants.setdefault((claim.kind, claim.value), set()).add(claim.service)
-    faults: dict[str, Fault] = {}
-    for (kind, value), services in sorted(claimants.items()):
-        if len(services) > 1:
-            first, *others = sorted(services, key=lambda name: (_registered(runs, name), name))
-            reason = f"{kind} {printable(value)} belongs to {printable(first)!r}, which was registered first"
-            faults |= {name: Fault(service=name, field=kind, reason=reason) for name in others}
-    return faults
+def _broken(run: Run, held: dict[str, Held]) -> dict[str, Fault]:
+    """Return the service over which the template broke; raise the error where the template itself is to blame.
+
+    While answers are missing nothing is broken: a template may well need what is still to come.
+    """
+    if run.error is None or run.missing():
+        return {}
+    name = run.touched_name()
+    broken = [verdict for verdict in held.values() if verdict.fault.field == "template"]
+    services = _services(run)
+    if name not in services - run.excluded or len(broken) >= MAX_BROKEN or 2 * (len(broken) + 1) >= len(services):
+        raise run.error
+    return {name: Fault(service=name, field="template", reason=str(run.error))}
 
 
-def _registered(runs: list[Run], service: str) -> float:
-    known = [created for run in runs if (created := run.registered(service)) is not None]
-    return min(known, default=float("inf"))
+def _own_fault(violation: Violation, besides: str = "") -> TemplateError:
+    what = sentence(violation).removeprefix(f"{violation.where}: ")
+    return TemplateError(violation.where, what + besides)

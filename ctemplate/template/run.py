@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ctemplate.errors import TemplateError
 from ctemplate.model import Answer, AnyQuery, Fault, Instance, Service, ServiceQuery, Snapshot
 
 
@@ -31,15 +32,22 @@ class Claim:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What one pass reads and records. ``excluded`` are the names of the services that are left out."""
+    """What one pass reads and records. ``excluded`` are the names of the services that are left out.
+
+    ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
+    by line; it is filled only where ``counts`` asks for it.
+    """
 
     snapshot: Snapshot
     excluded: frozenset[str] = frozenset()
+    counts: bool = False
     used: dict[AnyQuery, Answer | None] = field(default_factory=dict)
     claims: set[Claim] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
-    touched: Service | Instance | None = None
     violations: list[Violation] = field(default_factory=list)
+    passed: set[tuple[str, str]] = field(default_factory=set)
+    touched: Service | Instance | None = None
+    error: TemplateError | None = None
 
     def answer(self, query: AnyQuery) -> Answer | None:
         """Return the snapshot's answer, and remember that it was asked for."""
@@ -65,3 +73,7 @@ class Run:
             if instance.created
         ]
         return min(created, default=None)
+
+    def touched_name(self) -> str | None:
+        """Return the name of the service that was read last."""
+        return None if self.touched is None else self.touched.name

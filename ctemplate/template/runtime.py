@@ -8,17 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from jinja2 import runtime as jinja
-from jinja2.runtime import (
-    LoopContext,
-    Namespace,
-    TemplateNotFound,
-    TemplateRuntimeError,
-    Undefined,
-    identity,
-    internalcode,
-    missing,
-)
+from jinja2 import TemplateNotFound, TemplateRuntimeError, Undefined, runtime as jinja
+from jinja2.runtime import LoopContext, identity
+from jinja2.utils import Namespace, internalcode, missing
 
 from ctemplate.template.trust import Trusted, joined
 

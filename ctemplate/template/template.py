@@ -5,34 +5,55 @@ Must not know groups, quarantine, or where the text goes.
 
 from __future__ import annotations
 
-import sys
+import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
+from typing import Self, TypedDict
 
 import jinja2
 
 from ctemplate.errors import CtemplateError, TemplateError, printable
-from ctemplate.template.environment import Environment
+from ctemplate.template.environment import Environment, printing_line, suggestion, template_line
 from ctemplate.template.functions import Functions
-from ctemplate.template.limits import Limits, Meter
+from ctemplate.template.limits import LimitExceeded, Limits, Meter
 from ctemplate.template.loader import FolderLoader
+from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run, Violation
+
+ESCAPES = ("nginx", "none")
 
 PLACEHOLDER = "_"
 """Stands for a value that may not be printed, until the pass is repeated without its owner."""
 
+PIECES = 1000
+"""Pieces of output between two looks at the limits."""
+
+_UNDEFINED = re.compile(r"'(\w+)' is undefined")
+
+
+class _Arguments(TypedDict):
+    variables: Mapping[str, object]
+    environ: Mapping[str, str]
+    escape: str
+    limits: Limits
+
 
 class Template:
-    """A template ready to run. ``escape`` is ``nginx`` or ``none``."""
+    """A template ready to run."""
 
-    def __init__(self, source: Path, environment: Environment, functions: Functions, limits: Limits) -> None:
+    def __init__(
+        self, source: Path, arguments: _Arguments, *, loader: FolderLoader, marks: Marks | None = None
+    ) -> None:
         self.source = source
-        self.limits = limits
-        self._environment = environment
-        self._functions = functions
-        self._loader: FolderLoader = environment.loader  # type: ignore[assignment]
-        self._compiled = self._load(source.name)
+        self._arguments = arguments
+        self._loader = loader
+        self._functions = Functions(arguments["variables"], arguments["environ"])
+        self._environment = Environment(
+            self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
+        )
+        self._compiled = self._load()
 
     @classmethod
     def load(
@@ -44,85 +65,113 @@ class Template:
         escape: str = "nginx",
         limits: Limits | None = None,
         folders: Sequence[Path] = (),
-    ) -> Template:
-        """Read and compile the template and everything it includes; raise TemplateError ``file:line: …``."""
-        functions = Functions(variables, environ)
-        environment = Environment(FolderLoader(source, folders), escape=escape, functions=functions)
-        return cls(source, environment, functions, limits or Limits())
+    ) -> Self:
+        """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
+
+        ``escape`` is the language of the target: ``nginx``, or ``none`` for any other. ``folders`` are searched for
+        what the template includes after its own folder, and before the templates that ship with ctemplate.
+        """
+        if escape not in ESCAPES:
+            raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(ESCAPES)}")
+        return cls(
+            source,
+            {
+                "variables": variables,
+                "environ": environ,
+                "escape": escape,
+                "limits": limits or Limits(),
+            },
+            loader=FolderLoader(source, folders),
+        )
 
     @property
     def files(self) -> frozenset[Path]:
         """The source and everything it has included or imported."""
         return frozenset(self._loader.files)
 
+    def traced(self) -> tuple[Self, Marks]:
+        """Return the same template compiled with marks, to find out where its lines come from."""
+        marks = Marks()
+        return type(self)(self.source, self._arguments, loader=self._loader, marks=marks), marks
+
     def render(self, run: Run) -> str:
-        """Return the text of one pass; the run takes down what it used, claimed and must not print."""
-        environment = self._environment
-        environment.meter = meter = Meter(self.limits)
-        self._functions.run = environment.run = run
-        environment.refuse = self._refuse
+        """Return the text of one pass; the run takes down what it used, claimed and must not print.
+
+        Raises TemplateError for whatever goes wrong in the template.
+        """
+        self._functions.run = run
+        self._environment.start(run, Meter(self._arguments["limits"]), self._refuse)
         try:
-            chunks: list[str] = []
-            size = 0
-            for chunk in self._compiled.root_render_func(self._compiled.new_context()):
-                chunks.append(chunk)
-                size += len(chunk)
-                meter.check_output(size)
-            return "".join(chunks)
+            return self._text()
         except CtemplateError:
             raise
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # whatever a template does, it is told as a fault of its line
             raise self._fault(exc) from None
-        finally:
-            self._functions.run = environment.run = None
+
+    def _text(self) -> str:
+        """Run the template piece by piece; a limit is thrown into it, so that the error has its line."""
+        running = self._compiled.root_render_func(self._compiled.new_context())
+        meter = self._environment.meter
+        texts: list[str] = []
+        size = 0
+        while batch := list(islice(running, PIECES)):
+            texts.append("".join(batch))
+            size += len(texts[-1].encode(errors="surrogatepass"))
+            try:
+                meter.check_output(size)
+                meter.check_time()
+            except LimitExceeded as exc:
+                running.throw(exc)  # type: ignore[attr-defined]
+        return "".join(texts)
 
     def _refuse(self, text: str, reason: str) -> str:
-        run = self._functions.run
-        touched = None if run is None else run.touched
-        where = self._line_of(sys._getframe(1)) or str(self.source)
-        if run is not None:
-            service = touched.name if touched is not None else None
-            run.violations.append(Violation(text=text, reason=reason, where=where, service=service))
+        run = self._environment.run
+        where = printing_line() or str(self.source)
+        run.violations.append(Violation(text=text, reason=reason, where=where, service=run.touched_name()))
         return PLACEHOLDER
 
-    def _load(self, name: str) -> jinja2.Template:
-        try:
-            return self._environment.get_template(name)
-        except jinja2.TemplateSyntaxError as exc:
-            raise TemplateError(f"{exc.filename or name}:{exc.lineno}", printable(exc.message)) from None
-        except jinja2.TemplateNotFound as exc:
-            raise TemplateError(str(self.source), f"no template {exc.name!r} in its folder") from None
-
-    def _fault(self, exc: Exception) -> TemplateError:
+    def _load(self) -> jinja2.Template:
+        """Compile the source and, so that their faults show now, the templates that it names."""
+        environment, loaded = self._environment, {self.source.name}
         where = str(self.source)
+        try:
+            compiled = environment.get_template(self.source.name)
+            while names := environment.needed.keys() - loaded:
+                loaded |= names
+                for name in sorted(names):
+                    where = environment.needed[name]
+                    environment.get_template(name)
+        except CtemplateError:
+            raise
+        except Exception as exc:  # noqa: BLE001  # whatever Jinja makes of a template, it is told as its fault
+            raise self._fault(exc, where) from None
+        return compiled
+
+    def _fault(self, exc: Exception, where: str | None = None) -> TemplateError:
         if isinstance(exc, jinja2.TemplateSyntaxError):
-            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", printable(exc.message))
+            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", _lowered(printable(exc.message or "")))
+        place = where or str(self.source)
         traceback: TracebackType | None = exc.__traceback__
         while traceback is not None:
-            where = _template_line(traceback.tb_frame, traceback.tb_lineno) or where
+            place = template_line(traceback.tb_frame, traceback.tb_lineno) or place
             traceback = traceback.tb_next
-        return TemplateError(where, _sentence(exc))
+        return TemplateError(place, self._sentence(exc))
 
-    def _line_of(self, frame: FrameType | None) -> str | None:
-        while frame is not None:
-            if where := _template_line(frame, frame.f_lineno):
-                return where
-            frame = frame.f_back
-        return None
+    def _sentence(self, exc: Exception) -> str:
+        if isinstance(exc, jinja2.TemplateNotFound):
+            return f"no template {printable(exc.name)!r} in the template's folders"
+        if isinstance(exc, RecursionError):
+            return "macros or includes call each other without end"
+        if isinstance(exc, MemoryError):
+            return "out of memory"
+        said = printable(exc) or type(exc).__name__
+        unknown = _UNDEFINED.fullmatch(said) if isinstance(exc, jinja2.UndefinedError) else None
+        if unknown is not None:
+            return said + suggestion(unknown[1], self._environment.names - {unknown[1]})
+        return said.removeprefix(f"{Functions.__name__}.").removesuffix(".")
 
 
-def _template_line(frame: FrameType, line: int) -> str | None:
-    template = frame.f_globals.get("__jinja_template__")
-    if template is None:
-        return None
-    return f"{template.filename}:{template.get_corresponding_lineno(line)}"
-
-
-def _sentence(exc: Exception) -> str:
-    if isinstance(exc, jinja2.TemplateNotFound):
-        return f"no template {printable(exc.name)!r} in the template's folders"
-    if isinstance(exc, RecursionError):
-        return "macros or includes call each other without end"
-    if isinstance(exc, MemoryError):
-        return "out of memory"
-    return printable(exc) or type(exc).__name__
+def _lowered(sentence: str) -> str:
+    """Return a sentence of Jinja's as ours begin and end."""
+    starts_with_word = sentence[1:2].islower() or sentence[1:2] == " "
+    return (sentence[:1].lower() if starts_with_word else sentence[:1]) + sentence[1:].removesuffix(".")

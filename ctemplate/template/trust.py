@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, SupportsIndex
+from typing import Any, Self, SupportsIndex
 
 from jinja2.runtime import Undefined
 
-from ctemplate.nginx.quoting import UnsafeTextError, is_token
-from ctemplate.template.limits import check_format
+from ctemplate.nginx import quoting
+from ctemplate.template.limits import check_format, check_length
 
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
-_MAX_EXACT = 10**18
+MAX_EXACT = 10**18
+"""Whole numbers below print as they are; longer ones are judged like texts."""
 
 
 class Trusted(str):
@@ -45,12 +46,18 @@ class Trusted(str):
         return joined(parts, self)
 
 
+def is_token(text: str) -> bool:
+    """Whether a value may be printed by itself: a plain token that does not make its place a regular expression."""
+    return quoting.is_token(text) and not text.startswith("~")
+
+
 class Refused(str):
     """Text that an escape could not carry, and why; printing it is a violation."""
 
+    __slots__ = ("reason",)
     reason: str
 
-    def __new__(cls, text: str, reason: str) -> Refused:
+    def __new__(cls, text: str, reason: str) -> Self:
         """Keep the text with the reason."""
         refused = super().__new__(cls, text)
         refused.reason = reason
@@ -63,7 +70,7 @@ def is_whole(value: object) -> bool:
     if kind is Trusted or kind is bool or kind is float:
         return True
     if kind is int:
-        return -_MAX_EXACT < value < _MAX_EXACT  # type: ignore[operator]
+        return -MAX_EXACT < value < MAX_EXACT  # type: ignore[operator]
     return isinstance(value, str) and is_token(value)
 
 
@@ -76,13 +83,16 @@ def text_of(value: object) -> str:
     if value is None:
         raise TypeError('None cannot be printed; give a default: | default("…", true)')
     kind = type(value).__name__.lower()
-    raise TypeError(f"a {kind} cannot be printed; print its fields or items, or use | json | quote")
+    article = "an" if kind[0] in "aeiou" else "a"
+    raise TypeError(f"{article} {kind} cannot be printed; print its fields or items, or use | json | quote")
 
 
 def joined(parts: Iterable[Any], separator: str = "") -> str:
     """Join parts into one text, trusted when each part and the separator is whole."""
     parts = tuple(parts)
-    text = str.join(separator, map(text_of, parts))
+    texts = tuple(map(text_of, parts))
+    check_length(separator, sum(map(len, texts)) + len(separator) * len(texts))
+    text = str.join(separator, texts)
     if all(map(is_whole, parts)) and (not separator or is_whole(separator)):
         return Trusted(text)
     return str(text)
@@ -91,7 +101,7 @@ def joined(parts: Iterable[Any], separator: str = "") -> str:
 def formatted(form: str, values: Any) -> str:
     """Return ``form % values``, trusted when the form is and each value comes out whole."""
     check_format(form)
-    plain = str(form) % values
+    plain: str = str(form) % values
     if type(form) is not Trusted:
         return plain
     pieces = _pieces(form, values)
@@ -135,5 +145,5 @@ def escaped(escape: Callable[..., str], value: Any, **options: Any) -> str:
     text = str(text_of(value))
     try:
         return Trusted(escape(text, **options))
-    except UnsafeTextError as exc:
+    except quoting.UnsafeTextError as exc:
         return Refused(text, str(exc))

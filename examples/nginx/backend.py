@@ -79,8 +79,8 @@ class Registration:
         self._backend = backend
         self._check = check
 
-    def register(self) -> None:
-        """Tell Consul's agent; with a TTL check, say at once that all is well."""
+    def register(self) -> bool:
+        """Tell Consul's agent, and answer whether it agreed; with a TTL check, say at once that all is well."""
         service = {
             "ID": self._backend.id,
             "Name": self._backend.name,
@@ -89,7 +89,7 @@ class Registration:
             "Tags": [self._backend.protocol],
             "Check": self._checks()[self._check] | {"DeregisterCriticalServiceAfter": "1m"},
         }
-        self._put("/v1/agent/service/register", service)
+        return self._put("/v1/agent/service/register", service)
 
     def _checks(self) -> dict[str, dict[str, str]]:
         where = f"{ADDRESS}:{self._backend.port}"
@@ -137,7 +137,8 @@ def serving(backend: Backend) -> Iterator[None]:
 @contextlib.contextmanager
 def registered(registration: Registration) -> Iterator[None]:
     """Be known to Consul within the block."""
-    registration.register()
+    if not registration.register():
+        sys.exit(1)
     try:
         yield
     finally:
@@ -148,7 +149,10 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     options = _options()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # taken by sigtimedwait, and by no thread
-    backend = Backend(options.name, options.protocol, options.port)
+    try:
+        backend = Backend(options.name, options.protocol, options.port)
+    except (OSError, OverflowError) as fault:
+        sys.exit(f"{options.name}: port {options.port}: {fault}")
     registration = Registration(options.consul, backend, options.check)
     with serving(backend), registered(registration):
         print(f"{backend.id} registered", flush=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stage import DemoFailure, Running, Stage, wait_for
+from stage import WORKERS, DemoFailure, Running, Stage, wait_for
 
 HTTP_NAME = "httpfront"
 HTTP_CHECKS = ("http", "tcp", "ttl")
@@ -28,6 +28,7 @@ TCP_CHECKS = ("tcp", "ttl")
 REQUESTS = 300
 CONNECTIONS = 100
 PAUSE = 0.004  # seconds between two requests of the steady client
+RELOAD_INTERVAL = 1.0  # seconds; ctemplate reloads nginx no more often
 BEGAN = time.monotonic()
 
 
@@ -187,6 +188,7 @@ class Play:
         wait_for(lambda: all(self.is_in_conf(one) for one in (*self.http, *self.tcp)), "nginx.conf with all backends")
         wait_for(lambda: count(self.ask_http, 9).keys() == self.http.keys(), "answers of all http backends")
         wait_for(lambda: count(self.ask_tcp, 6).keys() == self.tcp.keys(), "answers of all tcp backends")
+        wait_for(lambda: len(self.stage.nginx_workers()) == WORKERS, "nginx with one generation of workers")
         say(f"nginx serves them all {_ms(time.monotonic() - began)} later")
 
     def _add(self, cast: dict[str, Running], name: str, protocol: str, check: str) -> str:
@@ -215,9 +217,11 @@ class Play:
         say(f"killing {killed} with SIGKILL; Consul checks it once a second")
         with SteadyClient(self.ask_http) as client:
             wait_for(lambda: killed in client.answers, f"request to {killed}")
+            old_workers = self.stage.nginx_workers()
             began = time.monotonic()
             backend.kill()
             wait_for(lambda: not self.is_in_conf(killed), f"nginx.conf without {killed}")
+            wait_for(lambda: not old_workers & self.stage.nginx_workers(), "nginx with new workers only")
             gone_after = time.monotonic() - began
             before = client.answers.copy()
             others = [one for one in self.http if one != killed]
@@ -231,6 +235,7 @@ class Play:
         """Add a backend under steady traffic; return it, the time until it registered, and until its first request."""
         say("adding a backend")
         with SteadyClient(self.ask_http) as client:
+            time.sleep(RELOAD_INTERVAL)  # else the figure would be the rest of the interval since the last reload
             began = time.monotonic()
             added = self._add(self.http, HTTP_NAME, "http", "ttl")
             registered = time.monotonic()

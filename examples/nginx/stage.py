@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 LOWEST_PORT, HIGHEST_PORT = 15000, 32000  # below those that Linux gives to outgoing connections
+WORKERS = 2
 END_WITHIN = 5.0  # seconds that a program has after SIGTERM
 
 
@@ -170,6 +171,11 @@ class Stage:
         pid = self.folder / "nginx.pid"
         wait_for(lambda: pid.exists() and bool(pid.read_text().strip()), "nginx that has started")
 
+    def nginx_workers(self) -> frozenset[int]:
+        """Return the pids of all workers, those included that only finish their last requests."""
+        (master,) = (one.popen.pid for one in self.running if one.name == "nginx")
+        return frozenset(map(int, Path(f"/proc/{master}/task/{master}/children").read_text().split()))
+
     def start_ctemplate(self) -> None:
         """Start ctemplate between Consul and nginx."""
         reload = " ".join([*self.nginx_command, "-s", "reload"])
@@ -184,7 +190,7 @@ class Stage:
             "http_port": self.http_port,
             "stream_module": self.stream_module,
             "user": "",
-            "worker_processes": 2,
+            "worker_processes": WORKERS,
             "worker_connections": 256,
             "worker_rlimit_nofile": "",
             "pid": self.folder / "nginx.pid",

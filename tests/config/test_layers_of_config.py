@@ -43,11 +43,13 @@ def test_later_layers_win_and_templates_add_up():
         ),
         pytest.param(
             {"consul": {"max_connections": 3}},
-            "ctemplate.toml: consul.max_connections: expected `int` >= 8, got '3'",
+            "ctemplate.toml: consul.max_connections: must be a whole number of at least 8, got 3",
             id="number-too-small",
         ),
         pytest.param(
-            {"log_level": "loud"}, "ctemplate.toml: log_level: invalid enum value 'loud', got 'loud'", id="unknown-word"
+            {"log_level": "loud"},
+            "ctemplate.toml: log_level: must be debug, info, warning or error, got 'loud'",
+            id="unknown-word",
         ),
     ],
 )
@@ -117,7 +119,7 @@ def test_broken_file_is_one_line_with_the_place(tmp_path, name, text, message):
 def test_missing_file_and_empty_folder_are_named(tmp_path):
     with pytest.raises(ConfigError) as caught:
         read(tmp_path / "none.toml")
-    assert str(caught.value) == f"{tmp_path}/none.toml: cannot be read: No such file or directory"
+    assert str(caught.value) == f"{tmp_path}/none.toml: cannot be read: no such file or directory"
     with pytest.raises(ConfigError) as caught:
         read(tmp_path)
     assert str(caught.value) == f"{tmp_path}: no *.toml or *.json file in this folder"

@@ -4,8 +4,9 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.errors import ConfigError
-from ctemplate.model import Fault, Instance, Service, ServiceQuery, ServicesQuery, Status
-from ctemplate.sources.catalog_file import CatalogFile, answer, dump, parse
+from ctemplate.model import Answer, Fault, Instance, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.sources.catalog_file import CatalogFile
+from ctemplate.sources.contents import answer, dump, parse, recorded
 
 TEXT = """
 datacenter: dc1
@@ -79,6 +80,34 @@ def test_address_that_is_no_ip_is_left_out_with_a_reason():
     assert found.faults == (Fault(service="web", instance="web-1", field="address", reason=reason),)
 
 
+def test_what_is_recorded_gives_the_same_answers():
+    contents = parse(TEXT, name="c")
+    queries = [
+        ServicesQuery(),
+        ServiceQuery(name="web"),
+        ServiceQuery(name="db"),
+        ServiceQuery(name="web", dc="east"),
+        ServiceQuery(name="web", near="_agent"),
+    ]
+    answers = [answer(contents, query) for query in queries]
+    again = parse(dump(recorded(answers, is_full=True)), name="again")
+    assert [answer(again, query).value for query in queries[:4]] == [found.value for found in answers[:4]]
+
+
+def test_a_recording_keeps_the_order_that_near_gave():
+    query = ServiceQuery(name="web", near="_agent")
+    first, second = answer(parse(TEXT, name="c"), ServiceQuery(name="web")).value
+    given = Answer(query=query, value=(second, first))
+    again = parse(dump(recorded([given])), name="again")
+    assert [row.id for row in answer(again, query).value] == [second.id, first.id]
+
+
+def test_masked_meta_is_not_written():
+    found = answer(parse(TEXT, name="c"), ServiceQuery(name="web"))
+    text = dump(recorded([found], masks=["zo*"]))
+    assert "zone: masked" in text
+
+
 def test_what_is_dumped_parses_back():
     catalogue = parse(TEXT, name="c")
     assert parse(dump(catalogue), name="c") == catalogue
@@ -88,25 +117,24 @@ def test_what_is_dumped_parses_back():
     ("text", "message"),
     [
         pytest.param("services: [", "c.yaml:2:1: is not YAML: did not find expected node content", id="syntax"),
-        pytest.param("servces: {}", "c.yaml: object contains unknown field `servces`", id="unknown-key"),
+        pytest.param("servces: {}", "c.yaml: servces: unknown key; did you mean 'services'?", id="unknown-key"),
         pytest.param(
             "services: {web: {instances: [{port: 80}]}}",
-            "c.yaml: services[...].instances[0]: object missing required field `address`",
+            "c.yaml: services.web.instances[0]: 'address' is missing",
             id="missing-key",
         ),
         pytest.param(
             "services: {web: {instances: [{address: 1.1.1.1, port: 70000}]}}",
-            "c.yaml: services[...].instances[0].port: expected `int` <= 65535",
+            "c.yaml: services.web.instances[0].port: must be a whole number of at most 65535, got 70000",
             id="port",
         ),
-        pytest.param("- a", "c.yaml: expected `object`, got `array`", id="no-table"),
+        pytest.param("- a", "c.yaml: must be a table, got ['a']", id="no-table"),
     ],
 )
 def test_broken_file_is_one_line_with_the_place(text, message):
     with pytest.raises(ConfigError) as caught:
         parse(text, name="c.yaml")
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == message
 
 
 def test_empty_file_is_an_empty_catalog():

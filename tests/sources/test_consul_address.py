@@ -36,9 +36,7 @@ def test_an_address_shows_as_it_was_written(text):
         pytest.param("ftp://a", "consul address 'ftp://a': the scheme must be http, https or unix", id="scheme"),
         pytest.param("a:99999", "consul address 'a:99999': port out of range 0-65535", id="port"),
         pytest.param("a:0", "consul address 'a:0': the port must be 1 to 65535", id="port 0"),
-        pytest.param(
-            "", "consul address '': expected host:port, http://host:port/path or unix:///path", id="empty"
-        ),
+        pytest.param("", "consul address '': expected host:port, http://host:port/path or unix:///path", id="empty"),
         pytest.param(
             "a b:1", "consul address 'a b:1': expected host:port, http://host:port/path or unix:///path", id="space"
         ),

@@ -38,8 +38,8 @@ FULL = {
 }  # fmt: skip
 
 
-def decoded(*rows, limits=Limits(), **options):
-    return Edge(limits).decode_instances(entries(*rows), "web", **options)
+def decoded(*rows, limits=None, **options):
+    return Edge(limits or Limits()).decode_instances(entries(*rows), "web", **options)
 
 
 def test_an_entry_becomes_an_instance():
@@ -127,9 +127,7 @@ def test_the_order_of_checks_does_not_matter(checks):
         pytest.param(entry(Address="evil;"), "address", "'evil;' is not an IP address", id="address"),
         pytest.param(entry(Port=65536), "port", "65536 is not 0 to 65535", id="port"),
         pytest.param(entry(Port=-1), "port", "-1 is not 0 to 65535", id="negative port"),
-        pytest.param(
-            entry(Weights={"Passing": 70000, "Warning": 1}), "weight", "70000 is not 0 to 65535", id="weight"
-        ),
+        pytest.param(entry(Weights={"Passing": 70000, "Warning": 1}), "weight", "70000 is not 0 to 65535", id="weight"),
         pytest.param(entry(Tags=["a", "b", "c", "d"]), "tags", "4 of them, at most 3 are taken", id="tags"),
         pytest.param(entry(Tags=["é" * 11]), "tags", "longer than 20 bytes together", id="size of tags"),
         pytest.param(entry(Meta={"k": "v" * 30}), "meta", "longer than 30 bytes together", id="size of meta"),
@@ -151,9 +149,7 @@ def test_the_weight_that_counts_is_the_one_of_the_status():
 def test_an_entry_of_another_shape_is_left_out_alone():
     instances, faults = decoded(entry(Port="80"), entry("n2", "good"))
     assert [instance.id for instance in instances] == ["good"]
-    assert faults == (
-        Fault(service="web", field="entry", reason="Expected `int`, got `str` - at `$.Service.Port`"),
-    )
+    assert faults == (Fault(service="web", field="entry", reason="Expected `int`, got `str` - at `$.Service.Port`"),)
 
 
 def test_beyond_the_cap_the_longest_registered_stay():

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -38,7 +40,7 @@ def test_an_index_of_zero_is_never_asked_for_twice_in_a_row(received):
     indexes = [0]
     for number in received:
         indexes.append(next_index(indexes[-1], number))
-    assert all(later for earlier, later in zip(indexes, indexes[1:], strict=False) if earlier == 0)
+    assert all(later for earlier, later in itertools.pairwise(indexes) if earlier == 0)
 
 
 @given(st.floats(min_value=0, max_value=600))

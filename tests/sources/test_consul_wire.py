@@ -20,9 +20,7 @@ ELSEWHERE = ConsulSettings(datacenter="east", namespace="team", partition="blue"
         pytest.param(
             ServiceQuery(name="a b/c?d#e%f.é"), DEFAULTS, "/v1/health/service/a%20b%2Fc%3Fd%23e%25f.%C3%A9", id="name"
         ),
-        pytest.param(
-            ServicesQuery(), ELSEWHERE, "/v1/catalog/services?dc=east&ns=team&partition=blue", id="defaults"
-        ),
+        pytest.param(ServicesQuery(), ELSEWHERE, "/v1/catalog/services?dc=east&ns=team&partition=blue", id="defaults"),
         pytest.param(
             ServicesQuery(dc="west", peer="p"),
             ELSEWHERE,
@@ -121,8 +119,10 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             b"Your IP is issuing too many concurrent connections, please rate limit your calls\n",
             (
                 Trouble.TOO_MANY_CONNECTIONS,
-                "status 429: Your IP is issuing too many concurrent connections, please rate limit your calls"
-                " (limits.http_max_conns_per_client of the agent)",
+                (
+                    "status 429: Your IP is issuing too many concurrent connections, please rate limit your calls"
+                    " (limits.http_max_conns_per_client of the agent)"
+                ),
             ),
             id="connections",
         ),
@@ -135,8 +135,10 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             b"rpc error: code = ResourceExhausted desc = Resource Exhausted",
             (
                 Trouble.ELSEWHERE,
-                "status 429: rpc error: code = ResourceExhausted desc = Resource Exhausted"
-                " (limits.request_limits of the servers)",
+                (
+                    "status 429: rpc error: code = ResourceExhausted desc = Resource Exhausted"
+                    " (limits.request_limits of the servers)"
+                ),
             ),
             id="server's rate",
         ),
@@ -158,9 +160,7 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
         pytest.param(403, Meta(), b"ACL not found", (Trouble.DENIED, "status 403: ACL not found"), id="denied"),
         pytest.param(400, Meta(), b"Invalid index", (Trouble.REFUSED, "status 400: Invalid index"), id="400"),
         pytest.param(404, Meta(), b"<html>\nno", (Trouble.REFUSED, "status 404"), id="markup is not repeated"),
-        pytest.param(
-            403, Meta(), b"\x1b[31mred\nforged", (Trouble.DENIED, "status 403: \\x1b[31mred"), id="escapes"
-        ),
+        pytest.param(403, Meta(), b"\x1b[31mred\nforged", (Trouble.DENIED, "status 403: \\x1b[31mred"), id="escapes"),
     ],
 )
 def test_a_status_is_diagnosed(status, meta, body, expected):

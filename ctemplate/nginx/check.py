@@ -1,0 +1,242 @@
+"""Judge candidates as nginx would read them in their real place, and leave no trace of the test.
+
+Two ways lead there. With the right to mount, nginx runs in a private mount namespace in which the candidates are bound
+over the live files. Otherwise it reads a copy of the configuration in which they stand in for them. Swapping files,
+reloading and templates must not be known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ctemplate.command import Completed, run
+from ctemplate.errors import CheckRefused, CommandFailed
+from ctemplate.model import StagedFile
+from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.mirror import mirror
+from ctemplate.nginx.settings import detour
+from ctemplate.nginx.syntax import NginxSyntaxError
+from ctemplate.nginx.tree import Role, TreeError, load
+from ctemplate.nginx.verdict import Verdict, verdict
+
+log = logging.getLogger(__name__)
+
+BIND_FAILED = 97
+NAMESPACE = ("unshare", "--mount", "--propagation", "private", "--", "sh", "-c")
+BIND = f"""
+while [ "$1" != -- ]; do mount --bind -- "$1" "$2" || exit {BIND_FAILED}; shift 2; done
+shift
+exec "$@"
+"""
+PROBE_TIMEOUT = 10.0
+FIRST_SECONDS, SECONDS_PER_MIB = 10.0, 5.0
+
+
+class CannotJudge(CheckRefused):
+    """Neither way works here; that says nothing against the candidate."""
+
+
+class Way(enum.Enum):
+    """How candidates come to stand where nginx reads them."""
+
+    BOUND = "bound over the live files in a private mount namespace"
+    COPIED = "in a copy of the configuration"
+
+
+def way(*, can_mount: bool, all_exist: bool) -> Way:
+    """Choose how to judge: a file can be bound only over one that exists."""
+    return Way.BOUND if can_mount and all_exist else Way.COPIED
+
+
+def time_limit(size_bytes: int) -> float:
+    """Return how long a test of a configuration of this size may take, about ten times what it needs."""
+    return FIRST_SECONDS + SECONDS_PER_MIB * size_bytes / 2**20
+
+
+@dataclass(slots=True, kw_only=True)
+class NginxCheck:
+    """Judges candidates by `nginx -t` with the arguments of the reload command.
+
+    `warnings_refuse` makes nginx's warnings refusals; `timeout` is seconds, by default according to size.
+    """
+
+    command: NginxCommand
+    warnings_refuse: bool = False
+    timeout: float | None = None
+    _can_mount: bool | None = field(default=None, init=False)
+    _strangers: set[Path] = field(default_factory=set, init=False)
+
+    async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
+        """Return nginx's warnings about the configuration with these candidates in it.
+
+        Raises CheckRefused when nginx would not run it, its subclass CannotJudge when there is no way to judge without
+        swapping, CommandFailed when nginx cannot be asked.
+        """
+        installation = await Installation.find(self.command)
+        may_mount = await self._may_mount()
+        folder = Path(tempfile.mkdtemp(prefix="ctemplate-check-"))
+        test = _Test(installation=installation, files=files, folder=folder)
+        try:
+            found = await self._judged(test, may_mount=may_mount)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if found.is_refused or (self.warnings_refuse and found.warnings):
+            raise _refused(files, found)
+        return found.warnings
+
+    async def _judged(self, test: _Test, *, may_mount: bool) -> Verdict:
+        plan = await asyncio.to_thread(test.plan, may_mount=may_mount)
+        self._report(plan.strangers, test.installation.conf)
+        completed = await run(plan.argv, timeout=self.timeout or time_limit(plan.size_bytes))
+        if plan.way is Way.BOUND and completed.status == BIND_FAILED:
+            raise CommandFailed("mount", "cannot bind a candidate over its live file", output=completed.output)
+        log.debug("%s: candidates judged %s", test.installation.conf, plan.way.value)
+        return await asyncio.to_thread(test.verdict, completed, plan.translate)
+
+    async def _may_mount(self) -> bool:
+        """Whether a private mount namespace can be had; asked once."""
+        if self._can_mount is None:
+            self._can_mount = await can_mount()
+            if not self._can_mount:
+                log.info("no right to mount: candidates are judged %s", Way.COPIED.value)
+        return self._can_mount
+
+    def _report(self, strangers: tuple[Path, ...], conf: Path) -> None:
+        for path in strangers:
+            if path not in self._strangers:
+                self._strangers.add(path)
+                log.warning("%s: is not included by %s; nginx reads it only if another directive names it", path, conf)
+
+
+async def can_mount() -> bool:
+    """Try whether we may bind files in a mount namespace of our own."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("mount") is None:
+        return False
+    with tempfile.NamedTemporaryFile(prefix="ctemplate-probe-") as file:
+        completed = await run([*NAMESPACE, BIND, "sh", file.name, file.name, "--", "true"], timeout=PROBE_TIMEOUT)
+    return completed.status == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """A test ready to run."""
+
+    way: Way
+    argv: tuple[str, ...]
+    size_bytes: int
+    translate: Callable[[str], str]
+    strangers: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Test:
+    """One test: what to judge, with which nginx, and a private folder for what it writes."""
+
+    installation: Installation
+    files: tuple[StagedFile, ...]
+    folder: Path
+
+    def plan(self, *, may_mount: bool) -> _Plan:
+        """Lay out the test; raises CheckRefused when the configuration cannot be copied."""
+        candidates = self._candidates()
+        try:
+            tree = load(self.installation.conf, replaced=candidates)
+            led = detour(tree, self.installation, self.folder)
+        except (TreeError, NginxSyntaxError) as exc:
+            return self._unread(candidates, exc, may_mount=may_mount)
+        replaced = {**candidates, **led.replaced}
+        chosen = _way(replaced, may_mount=may_mount)
+        conf, translate = (self.installation.conf, _unchanged) if chosen is Way.BOUND else self._copy(replaced)
+        argv = self.installation.test(conf, error_log=self.folder / "error.log", directives=led.directives)
+        return _Plan(
+            way=chosen,
+            argv=self._bound(replaced, argv) if chosen is Way.BOUND else argv,
+            size_bytes=sum(map(len, tree.sources.values())),
+            translate=translate,
+            strangers=tuple(file.live for file in self.files if tree.role(file.live) is Role.UNUSED),
+        )
+
+    def _unread(
+        self, candidates: Mapping[Path, bytes], fault: TreeError | NginxSyntaxError, *, may_mount: bool
+    ) -> _Plan:
+        """Have nginx say in its own words what is wrong with a configuration that we cannot read."""
+        if _way(candidates, may_mount=may_mount) is Way.COPIED:
+            raise _unreadable(fault) from fault
+        argv = self.installation.test(
+            self.installation.conf,
+            error_log=self.folder / "error.log",
+            directives=self.installation.command.globals,
+        )
+        return _Plan(
+            way=Way.BOUND,
+            argv=self._bound(candidates, argv),
+            size_bytes=sum(map(len, candidates.values())),
+            translate=_unchanged,
+        )
+
+    def _candidates(self) -> dict[Path, bytes]:
+        try:
+            return {file.live.resolve(): file.candidate.read_bytes() for file in self.files}
+        except OSError as exc:
+            raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
+
+    def _bound(self, replaced: Mapping[Path, bytes], argv: tuple[str, ...]) -> tuple[str, ...]:
+        binds = []
+        for number, (live, text) in enumerate(replaced.items()):
+            source = self.folder / f"bound-{number}"
+            source.write_bytes(text)
+            binds += [str(source), str(live)]
+        return (*NAMESPACE, BIND, "sh", *binds, "--", *argv)
+
+    def _copy(self, replaced: Mapping[Path, bytes]) -> tuple[Path, Callable[[str], str]]:
+        folder = self.folder / "copy"
+        folder.mkdir(mode=0o700)
+        try:
+            copy = mirror(load(self.installation.conf, replaced=replaced), folder)
+        except (TreeError, NginxSyntaxError) as exc:
+            raise _unreadable(exc) from exc
+        return copy.main, copy.translate
+
+    def verdict(self, completed: Completed, translate: Callable[[str], str]) -> Verdict:
+        """Judge what nginx said, on its output and, when that was cut, in its log."""
+        ours = {file.live for file in self.files} | {file.live.resolve() for file in self.files}
+        is_root = os.geteuid() == 0
+        found = verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
+        if completed.status == 0 or found.refusals:
+            return found
+        logged = [line for name in self.folder.glob("*log*") for line in name.read_text(errors="replace").splitlines()]
+        lines = (*completed.output, *logged)
+        return verdict(completed.status, lines, ours=ours, translate=translate, is_root=is_root)
+
+
+def _unchanged(line: str) -> str:
+    return line
+
+
+def _way(replaced: Mapping[Path, bytes], *, may_mount: bool) -> Way:
+    return way(can_mount=may_mount, all_exist=all(path.is_file() for path in replaced))
+
+
+def _unreadable(fault: TreeError | NginxSyntaxError) -> CheckRefused:
+    """Say in nginx's form what we cannot read ourselves."""
+    if isinstance(fault, TreeError):
+        kind = CannotJudge if isinstance(fault.__cause__, PermissionError) else CheckRefused
+        return kind(fault.where, fault.what)
+    line = f"nginx: [emerg] {fault.what} in {fault.where}:{fault.line}"
+    return CheckRefused(fault.where, "is not nginx's language", output=(line,))
+
+
+def _refused(files: tuple[StagedFile, ...], found: Verdict) -> CheckRefused:
+    """Name the file that nginx's first refusal names, else the first candidate."""
+    lines = found.refusals or found.warnings
+    named = [file.live for file in files if any(f" in {file.live}:" in line for line in lines)]
+    where = str((named or [file.live for file in files])[0])
+    return CheckRefused(where, f"nginx -t: exit status {found.status}", output=lines)

@@ -1,0 +1,176 @@
+"""Recognise a reload command that is nginx, and say what its arguments mean on this host.
+
+Knows nginx's options and what it was built with. Runs nothing but `nginx -V`; must not know checks, masters or logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctemplate.command import run
+from ctemplate.errors import CommandFailed
+
+PROGRAMS = frozenset({"nginx", "nginx-debug", "openresty"})
+BUILD_TIMEOUT = 10.0
+ERROR_LOG_OPTION_SINCE = (1, 19, 5)
+_WITH_VALUE = frozenset("pcges")
+_NEEDS_A_SHELL = re.compile(r"[$`*?\[~\n]")
+_OPERATORS = frozenset("();<>|&")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxCommand:
+    """An nginx as a reload command names it; None where the command leaves it to nginx's defaults."""
+
+    program: str
+    prefix: str | None = None
+    conf: str | None = None
+    globals: str = ""
+    error_log: str | None = None
+
+
+def recognise(command: str | Sequence[str]) -> NginxCommand | None:
+    """Return what `nginx … -s reload` names, or None for any other command.
+
+    Only nginx itself counts, by name or path. `sudo nginx`, `systemctl reload nginx` and whatever needs a shell stay
+    plain commands: their exit status is all there is.
+    """
+    argv = _words(command)
+    if not argv or Path(argv[0]).name not in PROGRAMS:
+        return None
+    options = _options(argv[1:])
+    if options is None or options.get("s") != "reload":
+        return None
+    return NginxCommand(
+        program=argv[0],
+        prefix=options.get("p"),
+        conf=options.get("c"),
+        globals=options.get("g", ""),
+        error_log=options.get("e"),
+    )
+
+
+def _words(command: str | Sequence[str]) -> list[str]:
+    """Return the arguments of a command, none if only a shell could tell them."""
+    if not isinstance(command, str):
+        return list(command)
+    if _NEEDS_A_SHELL.search(command):
+        return []
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.commenters = ""
+    try:
+        unquoted_operators = any(_OPERATORS.issuperset(word) for word in lexer if word)
+        return [] if unquoted_operators else shlex.split(command)
+    except ValueError:
+        return []
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str] | None:
+    """Read options as nginx does (`ngx_get_options`); None for any that it refuses or that is no part of a reload."""
+    options: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            return None
+        letters = argument[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            if letter == "q":
+                continue
+            value = letters or next(rest, "")
+            if letter not in _WITH_VALUE or not value:
+                return None
+            options[letter] = value
+            break
+    return options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What `nginx -V` says: the version and the values of `--name=value` configure options."""
+
+    version: tuple[int, ...]
+    options: Mapping[str, str]
+
+    @classmethod
+    def from_output(cls, text: str) -> Build:
+        """Read the output of `nginx -V`; whatever is missing in it counts as not given."""
+        version = re.search(r"version: [^/\s]+/(\d+(?:\.\d+)*)", text)
+        arguments = re.search(r"^configure arguments:(.*)$", text, re.MULTILINE)
+        given = shlex.split(arguments[1]) if arguments else []
+        named = (argument.removeprefix("--").partition("=") for argument in given)
+        return cls(
+            version=tuple(int(part) for part in version[1].split(".")) if version else (),
+            options={name: value for name, _, value in named if value},
+        )
+
+    @property
+    def has_error_log_option(self) -> bool:
+        """Whether this nginx knows `-e`."""
+        return self.version >= ERROR_LOG_OPTION_SINCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """A command's nginx on this host: its build, its executable, and where its arguments lead, all paths absolute."""
+
+    command: NginxCommand
+    build: Build
+    executable: Path
+
+    @classmethod
+    async def find(cls, command: NginxCommand) -> Installation:
+        """Ask nginx what it was built with; raises CommandFailed when it cannot be run."""
+        completed = await run([command.program, "-V"], timeout=BUILD_TIMEOUT)
+        found = shutil.which(command.program)
+        if completed.status or found is None:
+            what = f"exit status {completed.status}; its build cannot be known"
+            raise CommandFailed(f"{command.program} -V", what, output=completed.output)
+        build = Build.from_output("\n".join(completed.output))
+        return cls(command=command, build=build, executable=await asyncio.to_thread(Path(found).resolve))
+
+    @property
+    def prefix(self) -> Path:
+        """The folder that logs, pid file and `-c` count from."""
+        return Path(self.command.prefix or self.build.options.get("prefix", "/usr/local/nginx")).absolute()
+
+    @property
+    def conf(self) -> Path:
+        """The main configuration file."""
+        return self.resolved(self.command.conf or self.build.options.get("conf-path", "conf/nginx.conf"))
+
+    @property
+    def default_pid_file(self) -> Path:
+        """The pid file when no `pid` directive names one."""
+        return self.resolved(self.build.options.get("pid-path", "logs/nginx.pid"))
+
+    @property
+    def default_error_log(self) -> str:
+        """The error log when no `error_log` directive names one: a path or `stderr`."""
+        return self.command.error_log or self.build.options.get("error-log-path", "logs/error.log")
+
+    @property
+    def default_access_log(self) -> Path:
+        """The access log of an http block that names none."""
+        return self.resolved(self.build.options.get("http-log-path", "logs/access.log"))
+
+    def resolved(self, path: str) -> Path:
+        """Return a path as nginx takes it, relative ones from the prefix."""
+        return self.prefix / path
+
+    def test(self, conf: Path, *, error_log: Path, directives: str) -> tuple[str, ...]:
+        """Return the arguments that test a configuration as the reload command would load it.
+
+        Early messages go to `error_log`, so that the live log stays clean; `directives` replace those of `-g`.
+        """
+        argv = [str(self.executable), "-t", "-c", str(conf)]
+        argv += ["-p", self.command.prefix] if self.command.prefix else []
+        argv += ["-g", directives] if directives else []
+        argv += ["-e", str(error_log)] if self.build.has_error_log_option else []
+        return tuple(argv)

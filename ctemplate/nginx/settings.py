@@ -1,0 +1,156 @@
+"""Read from a configuration where nginx keeps its pid file and its logs, and lead a test of it elsewhere.
+
+Pure but for asking whether a log can be opened. Must not know how nginx is started, tested or reloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ctemplate.nginx.command import Installation
+from ctemplate.nginx.syntax import Directive, parse, walk, words
+from ctemplate.nginx.tree import Tree
+
+NO_FILE = ("stderr", "off", "syslog:", "memory:")
+_LOGS = (b"access_log", b"error_log")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What holds for the master of a configuration. Logs that are no files (stderr, syslog) are left out."""
+
+    pid_file: Path
+    error_logs: tuple[Path, ...]
+    size_bytes: int
+
+
+def settings(tree: Tree, installation: Installation) -> Settings:
+    """Return the pid file and error logs that a configuration names, or nginx's defaults."""
+    directives = [*parse(installation.command.globals.encode(), where="-g"), *main_directives(tree)]
+    named = {
+        name: [os.fsdecode(d.args[0]) for d in directives if d.name == name and d.args]
+        for name in (b"pid", b"error_log")
+    }
+    logs = named[b"error_log"] or [installation.default_error_log]
+    return Settings(
+        pid_file=installation.resolved(named[b"pid"][0]) if named[b"pid"] else installation.default_pid_file,
+        error_logs=tuple(installation.resolved(log) for log in logs if is_file(log)),
+        size_bytes=sum(map(len, tree.sources.values())),
+    )
+
+
+def is_file(log: str) -> bool:
+    """Whether a log's first argument names one file that nginx opens at start."""
+    return not log.startswith(NO_FILE) and "$" not in log
+
+
+def main_directives(tree: Tree) -> Iterator[Directive]:
+    """Yield the directives outside all blocks, in whichever file they stand."""
+    for path, inside in contexts(tree).items():
+        if not inside and (b"pid" in tree.sources[path] or b"error_log" in tree.sources[path]):
+            yield from parse(tree.sources[path], where=str(path))
+
+
+def contexts(tree: Tree) -> dict[Path, bytes]:
+    """Return the name of the block that includes each file, empty for the main level."""
+    found = {tree.main: b""}
+    for include in tree.includes:
+        for file in include.files:
+            inherited = found.get(include.file, b"")
+            found.setdefault(file, include.inside or inherited)
+    return {path: found.get(path, b"") for path in tree.sources}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detour:
+    """Changed files, by real path, and `-g` directives, with which a test leaves pid file and logs alone."""
+
+    replaced: Mapping[Path, bytes]
+    directives: str
+
+
+def detour(tree: Tree, installation: Installation, folder: Path) -> Detour:
+    """Lead the pid file, the main error log, and every log that a test would create or could not open into a folder.
+
+    Every line keeps its number. A log whose folder is missing stays, so that nginx says so.
+    """
+    ways = _Ways(installation=installation, folder=folder)
+    directives = installation.command.globals.encode()
+    changed = ways.led(directives, b"", where="-g")
+    replaced: dict[Path, bytes] = {}
+    for path, inside in contexts(tree).items():
+        source = tree.sources[path]
+        if any(name in source for name in (b"pid", b"http", *_LOGS)):
+            led = ways.led(source, inside, where=str(path))
+            replaced |= {path.resolve(): led} if led != source else {}
+    if not ways.has_pid:
+        main = replaced.get(tree.main.resolve(), tree.sources[tree.main])
+        replaced[tree.main.resolve()] = b"pid %b; " % _quoted(folder / "pid") + main
+    return Detour(replaced=replaced, directives=os.fsdecode(changed))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Ways:
+    """Where each log goes: one new file for each old one, because nginx compares the options of equal paths."""
+
+    installation: Installation
+    folder: Path
+    has_pid: bool = False
+    logs: dict[Path, Path] = field(default_factory=dict)
+
+    def led(self, source: bytes, inside: bytes, *, where: str) -> bytes:
+        pieces, done = [], 0
+        for depth, parent, directive in walk(parse(source, where=where, inside=inside), inside=inside):
+            is_main = depth == 0 and not inside
+            for start, end, text in self.change(source, directive, parent, is_main=is_main):
+                pieces += [source[done:start], text]
+                done = end
+        return b"".join([*pieces, source[done:]])
+
+    def change(
+        self, source: bytes, directive: Directive, parent: bytes, *, is_main: bool
+    ) -> Iterator[tuple[int, int, bytes]]:
+        """Yield what to put between two offsets for one directive."""
+        if directive.name == b"http" and is_main and directive.block is not None:
+            log = self.installation.default_access_log
+            if _is_unsafe(log):
+                yield directive.end, directive.end, b" access_log %b;" % _quoted(self.other(log))
+        if not directive.args or directive.block is not None or parent in (b"map", b"types", b"geo"):
+            return
+        if directive.name == b"pid" and is_main:
+            self.has_pid = True
+            yield self.argument(source, directive, self.folder / "pid")
+        elif directive.name in _LOGS and is_file(name := os.fsdecode(directive.args[0])):
+            log = self.installation.resolved(name)
+            if _is_unsafe(log) or (is_main and _has_folder(log)):
+                yield self.argument(source, directive, self.other(log))
+
+    def argument(self, source: bytes, directive: Directive, path: Path) -> tuple[int, int, bytes]:
+        word = words(source, directive)[1]
+        return word.start, word.end, _quoted(path) + b"\n" * source.count(b"\n", word.start, word.end)
+
+    def other(self, log: Path) -> Path:
+        return self.logs.setdefault(log, self.folder / f"log-{len(self.logs)}")
+
+
+def _is_unsafe(log: Path) -> bool:
+    """Whether opening a log would create it or is forbidden to us."""
+    return _has_folder(log) and not os.access(log, os.W_OK)
+
+
+def _has_folder(log: Path) -> bool:
+    """Whether a log's folder exists, as far as we are allowed to know."""
+    try:
+        return stat.S_ISDIR(log.parent.stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _quoted(path: Path) -> bytes:
+    return b'"' + os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

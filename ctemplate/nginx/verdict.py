@@ -1,0 +1,117 @@
+"""Understand what `nginx -t` says: which messages refuse, which warn, and which words must not be repeated.
+
+Pure. Must not know where candidates lie or how nginx was started.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REFUSING = frozenset({"emerg", "alert", "crit"})
+HIDDEN = '"…"'
+_MESSAGE = re.compile(
+    r"(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )\[(?P<level>[a-z]+)\] (?:\d+#\d+: )?(?:\*\d+ )?(?P<text>.*)", re.DOTALL
+)
+_CLOSING = re.compile(r"nginx: (?:the )?configuration file .* (?:syntax is ok|test is successful|test failed)$")
+_PLACE = re.compile(r" in (?P<file>/.*):(?P<line>\d+)$", re.DOTALL)
+_TELLING = re.compile(
+    r'(?:[^"]*(?:\(\)|\b(?:certificate|certificate key|zone)) "[^"\s]+"'  # what was opened or allocated
+    r'|[^"]*(?<!directive )"[a-z0-9_]+"(?= directive\b))*'  # a directive that nginx knows
+)
+_QUOTED = re.compile(r'".*"', re.DOTALL)
+_QUOTED_TO_THE_END = re.compile(r'".*', re.DOTALL)
+_UNCUT = 1500  # nginx cuts a message at 2,048 bytes, and with it the place that says whose content it repeats
+_UNPRIVILEGED = 'the "user" directive makes sense only if the master process runs with super-user privileges'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of nginx: its level, its words, and the place in a configuration file at their end, if any."""
+
+    level: str
+    text: str
+    file: Path | None = None
+    line: int | None = None
+
+    @property
+    def refuses(self) -> bool:
+        """Whether nginx would not run with this, whatever its exit status."""
+        return self.level in REFUSING
+
+    def __str__(self) -> str:
+        place = f" in {self.file}:{self.line}" if self.file else ""
+        return f"nginx: [{self.level}] {self.text}{place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a test came to: its exit status, nginx's lines that refuse and those that warn, safe to show."""
+
+    status: int
+    refusals: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nginx would not run the configuration."""
+        return bool(self.status or self.refusals)
+
+
+def verdict(
+    status: int,
+    lines: Iterable[str],
+    *,
+    ours: Collection[Path],
+    translate: Callable[[str], str] = str,
+    is_root: bool = True,
+) -> Verdict:
+    """Judge a test by its exit status and all its output; `ours` are the live paths of the candidates.
+
+    Quoted content of any other file is hidden: nginx repeats what stands in it, and that may be a secret.
+    """
+    found = [safe(message, ours) for message in messages(translate(line) for line in lines)]
+    if not is_root:
+        found = [message for message in found if not message.text.startswith(_UNPRIVILEGED)]
+    refusals = tuple(str(message) for message in found if message.refuses)
+    warnings = tuple(str(message) for message in found if not message.refuses and message.level != "notice")
+    return Verdict(status=status, refusals=refusals, warnings=warnings)
+
+
+def messages(lines: Iterable[str]) -> Iterator[Message]:
+    """Yield messages; a line that starts none belongs to the one before, whose quoted content held a line feed."""
+    pending: list[str] = []
+    for line in lines:
+        if _MESSAGE.match(line) or _CLOSING.match(line):
+            yield from _message(pending)
+            pending = []
+        if not _CLOSING.match(line):
+            pending.append(line)
+    yield from _message(pending)
+
+
+def _message(lines: list[str]) -> Iterator[Message]:
+    """Yield the message of these lines; words that follow no message, of the loader for one, refuse by themselves."""
+    if not lines:
+        return
+    text = "\n".join(lines)
+    match = _MESSAGE.match(text)
+    level, text = (match["level"], match["text"]) if match else ("emerg", text)
+    place = _PLACE.search(text)
+    if place is None:
+        yield Message(level=level, text=text)
+    else:
+        yield Message(level=level, text=text[: place.start()], file=Path(place["file"]), line=int(place["line"]))
+
+
+def safe(message: Message, ours: Collection[Path]) -> Message:
+    """Hide quoted content unless it comes from a candidate; names of directives, opened files and zones stay."""
+    if message.file in ours or (message.file is None and len(message.text) < _UNCUT):
+        return message
+    telling = _TELLING.match(message.text)
+    shown = telling.end() if telling else 0
+    content = _QUOTED if message.file else _QUOTED_TO_THE_END
+    text = message.text[:shown] + content.sub(HIDDEN, message.text[shown:])
+    return Message(level=message.level, text=text, file=message.file, line=message.line)

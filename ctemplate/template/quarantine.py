@@ -1,0 +1,136 @@
+"""Whose fault it is: the service that a forbidden text came from, and those that lose what another holds.
+
+Pure: reads runs, renders nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ctemplate.errors import printable
+from ctemplate.model import Answer, AnyQuery, Fault, Instance, Service, ServiceQuery, Snapshot
+from ctemplate.template.run import Run, Violation
+from ctemplate.template.trust import is_token
+
+SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A text that is no plain token, and the service (and instance) that registered it."""
+
+    service: str
+    field: str
+    text: str
+    instance: str = ""
+
+    def fault(self, violation: Violation) -> Fault:
+        """Return what becomes known of the service that is left out."""
+        return Fault(service=self.service, field=self.field, instance=self.instance, reason=sentence(violation))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A service left out, and the answers that it depends on: while they are the same, so is the verdict."""
+
+    fault: Fault
+    evidence: dict[AnyQuery, Answer | None]
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Whether nothing has changed that could clear the service."""
+        return all(snapshot.get(query) is answer for query, answer in self.evidence.items())
+
+
+def sentence(violation: Violation) -> str:
+    """Return why a value may not be printed, safe to print itself."""
+    return f"{violation.where}: {printable(violation.text, SHOWN)!r} {violation.reason}"
+
+
+def holders(run: Run) -> tuple[Holder, ...]:
+    """Return every text in the answers that the run used which could not be printed as it stands."""
+    found: dict[Holder, None] = {}
+    for answer in run.used.values():
+        for item in answer.value if answer is not None else ():
+            for holder in _texts(item):
+                if not is_token(holder.text):
+                    found[holder] = None
+    return tuple(found)
+
+
+def _texts(item: object) -> Iterator[Holder]:
+    if isinstance(item, Service):
+        yield Holder(service=item.name, field="name", text=item.name)
+        for tag in item.tags:
+            yield Holder(service=item.name, field="tags", text=tag)
+    elif isinstance(item, Instance):
+        for field, text in _fields(item):
+            yield Holder(service=item.name, instance=item.id, field=field, text=text)
+
+
+def _fields(instance: Instance) -> Iterator[tuple[str, str]]:
+    for field in ("id", "name", "node", "address", "node_address", "datacenter"):
+        yield field, getattr(instance, field)
+    yield from (("tags", tag) for tag in instance.tags)
+    for field in ("meta", "node_meta"):
+        for key, text in getattr(instance, field).items():
+            yield f"{field} key", key
+            yield f"{field} {printable(key, SHOWN)!r}", text
+    for check in instance.checks:
+        yield from (("checks", text) for text in (check.id, check.name, check.status, check.service_id))
+
+
+def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
+    """Return who may own the text: those who hold it, or pieces of it that are not part of longer pieces.
+
+    Case does not count, since a template may have changed it. Where the service read last is among them, it alone.
+    """
+    text = violation.text.casefold()
+    within = [holder for holder in known if (piece := holder.text.casefold()) in text and (piece or not text)]
+    pieces = {holder.text.casefold() for holder in within}
+    longest = {piece for piece in pieces if not any(piece in other for other in pieces - {piece})}
+    found = tuple(holder for holder in within if holder.text.casefold() in longest)
+    return tuple(holder for holder in found if holder.service == violation.service) or found
+
+
+def lost_claims(runs: Iterable[Run]) -> dict[str, Fault]:
+    """Return who has to go because another service holds what it claims.
+
+    Services that were registered first hold their claims first; where that is unknown the name decides.
+    """
+    runs = tuple(runs)
+    claims: dict[str, set[tuple[str, str]]] = {}
+    for run in runs:
+        for claim in run.claims:
+            claims.setdefault(claim.service, set()).add((claim.kind, claim.value))
+    if len(set().union(*claims.values())) == sum(map(len, claims.values())):
+        return {}
+    taken: dict[tuple[str, str], str] = {}
+    faults: dict[str, Fault] = {}
+    for service in sorted(claims, key=lambda name: (_registered(runs, name), name)):
+        lost = sorted(claims[service] & taken.keys())
+        if lost:
+            faults[service] = _lost(service, *lost[-1], taken[lost[-1]])
+        else:
+            taken |= dict.fromkeys(claims[service], service)
+    return faults
+
+
+def _lost(service: str, kind: str, value: str, winner: str) -> Fault:
+    what = f"{printable(value, SHOWN)} belongs to service {printable(winner, SHOWN)!r}, which came first"
+    return Fault(service=service, field=printable(kind, SHOWN), reason=what)
+
+
+def _registered(runs: Iterable[Run], service: str) -> float:
+    known = [created for run in runs if (created := run.registered(service)) is not None]
+    return min(known, default=float("inf"))
+
+
+def evidence(fault: Fault, runs: Iterable[Run]) -> dict[AnyQuery, Answer | None]:
+    """Return the answers that a verdict on a service rests on: all but those about other services."""
+    return {
+        query: answer
+        for run in runs
+        for query, answer in run.used.items()
+        if not isinstance(query, ServiceQuery) or query.name == fault.service
+    }

@@ -1,0 +1,14 @@
+"""A site to apply to."""
+
+import pytest
+from model_program import Site
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return Site(tmp_path, "a.conf", "b.conf")

@@ -1,0 +1,259 @@
+import dataclasses
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from model_program import Site
+
+from ctemplate.apply import Group, StateFolder, Step, apply
+from ctemplate.apply.ledger import read_page
+from ctemplate.errors import CheckRefused, ReloadRejected, StateError
+from ctemplate.model import Outcome, Target
+
+HOLDER = """
+import sys
+from pathlib import Path
+from ctemplate.apply import Group, StateFolder
+from ctemplate.model import Target
+group = Group(name="other", targets=tuple(Target(destination=Path(path)) for path in sys.argv[2:]))
+with StateFolder(Path(sys.argv[1])).hold(group):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def ledger_of(site):
+    return next(site.folder.glob("state/*/ledger.json"))
+
+
+async def test_everything_in_the_state_folder_is_private(site):
+    await site.apply(b"one")
+    await site.apply(b"two")
+    with pytest.raises(CheckRefused):
+        await site.apply(b"syntax error")
+    modes = {
+        (path.is_dir(), oct(stat.S_IMODE(path.stat().st_mode)))
+        for path in [site.folder / "state", *(site.folder / "state").rglob("*")]
+    }
+    assert modes == {(True, "0o700"), (False, "0o600")}
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+async def test_a_state_folder_that_was_there_keeps_its_mode_and_what_is_in_it_is_private(site, mode):
+    folder = site.folder / "state"
+    folder.mkdir()
+    folder.chmod(mode)
+    await site.apply(b"one")
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o700}
+
+
+def test_a_state_folder_that_everybody_may_change_is_refused(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(StateError) as caught:
+        StateFolder(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: is writable by everybody; give it mode 0700"
+
+
+def test_a_sub_folder_that_is_a_link_is_not_trusted(site):
+    (site.folder / "state").mkdir()
+    (site.folder / "elsewhere").mkdir()
+    (site.folder / "state" / "locks").symlink_to(site.folder / "elsewhere")
+    with pytest.raises(StateError, match=r"/state/locks: is not a folder that belongs to this user$"):
+        StateFolder(site.folder / "state")
+
+
+def test_a_state_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StateError) as caught:
+        StateFolder(tmp_path / "file" / "state")
+    assert str(caught.value) == f"{tmp_path}/file/state: cannot be used: Not a directory"
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        pytest.param(["a.conf", "b.conf"], id="the same destinations"),
+        pytest.param(["b.conf", "c.conf"], id="one destination in common"),
+        pytest.param(["link.conf"], id="by another name"),
+    ],
+)
+def test_a_second_instance_on_the_same_destination_is_refused_by_pid(pair, theirs):
+    (pair.folder / "etc" / "link.conf").symlink_to("b.conf")
+    paths = [str(pair.folder / "etc" / name) for name in theirs]
+    argv = [sys.executable, "-c", HOLDER, str(pair.folder / "state"), *paths]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StateError) as caught, pair.hold():
+            pass
+        holder.stdin.close()
+    held = "a.conf" if "a.conf" in theirs else "b.conf"
+    assert str(caught.value) == f"{pair.folder}/etc/{held}: is held by another ctemplate, pid {holder.pid}"
+    with pair.hold():
+        pass
+
+
+def test_a_refused_hold_lets_go_of_what_it_had_locked(pair):
+    both, first = pair.group, dataclasses.replace(pair.group, targets=pair.group.targets[:1])
+    second = dataclasses.replace(pair.group, targets=pair.group.targets[1:])
+    state = StateFolder(pair.folder / "state")
+    with state.hold(second):
+        with pytest.raises(StateError, match=f"pid {os.getpid()}$"), state.hold(both):
+            pass
+        with state.hold(first):
+            pass
+
+
+def test_a_looping_link_is_an_error(site):
+    site.program.paths = ()
+    site.path.symlink_to(site.path.name)
+    with pytest.raises(StateError) as caught, site.hold():
+        pass
+    assert str(caught.value) == f"{site.path}: cannot be used: Too many levels of symbolic links"
+
+
+async def test_the_ledger_says_what_was_accepted(site):
+    await site.apply(b"one")
+    page = json.loads(ledger_of(site).read_bytes())
+    record = page["files"][str(site.path)]
+    assert record.pop("at") > 0
+    assert page.pop("at") > 0
+    assert page == {
+        "version": 1,
+        "serial": 1,
+        "owes_reload": False,
+        "result": "applied",
+        "files": {
+            str(site.path): {
+                "sha256": "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
+                "size": 3,
+                "mode": 0o644,
+                "uid": os.geteuid(),
+                "gid": os.getegid(),
+            }
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b'{"version": 1, "serial"', id="torn"),
+        pytest.param(b"\xff\xfe\x00", id="not text"),
+        pytest.param(b'{"version": 1, "files": {"/a": 7}}', id="wrong shape"),
+        pytest.param(b'{"version": 99}', id="from the future"),
+    ],
+)
+async def test_a_ledger_that_cannot_be_read_is_unknown_and_owes_one_reload(site, caplog, content):
+    await site.apply(b"one")
+    ledger_of(site).write_bytes(content)
+    assert await site.apply(b"one") is Outcome.APPLIED
+    assert "treated as unknown, one reload is owed" in caplog.text
+    assert await site.apply(b"one") is Outcome.UNCHANGED
+    assert site.program.reloads == 2
+
+
+async def test_a_journal_that_cannot_be_read_keeps_the_live_file_and_owes_a_reload(site, caplog):
+    await site.apply(b"one")
+    ledger_of(site).with_name("journal").write_bytes(b"\xc1torn")
+    site.recover()
+    assert site.live == (b"one",)
+    assert site.owes_reload
+    assert "the live files stay as they are, one reload is owed" in caplog.text
+
+
+async def test_a_journal_of_a_transaction_that_has_ended_does_no_harm(site):
+    journals = []
+
+    def copy(step):
+        if step is Step.JOURNALED:
+            journals.append(next(site.folder.glob("state/*/journal")).read_bytes())
+
+    await site.apply(b"one")
+    await site.apply(b"two", observe=copy)
+    ledger_of(site).with_name("journal").write_bytes(journals[0])
+    site.recover()
+    assert site.live == (b"two",)
+    assert not site.owes_reload
+    assert not ledger_of(site).with_name("journal").exists()
+
+
+def test_recovery_removes_candidates_of_a_dead_run_and_nothing_else(site):
+    for name in (".n.conf.ctemplate", ".n.conf.swp", ".other.conf.ctemplate"):
+        (site.folder / "etc" / name).write_bytes(b"left")
+    site.recover()
+    assert site.tree == [".n.conf.swp", ".other.conf.ctemplate"]
+
+
+def test_a_missing_ledger_is_empty_and_owes_nothing(tmp_path):
+    page = read_page(tmp_path / "ledger.json")
+    assert (page.serial, page.owes_reload, page.files) == (0, False, {})
+
+
+async def test_a_ledger_without_room_is_known_to_the_process_and_said(site, caplog):
+    with site.hold() as state:
+        state.ledger.path.with_name("ledger.json.new").mkdir()
+        options = {"state": state, "check": site.program, "reload": site.program}
+        assert await apply(site.outputs(b"one"), **options) is Outcome.APPLIED
+        assert await apply(site.outputs(b"one"), **options) is Outcome.UNCHANGED
+        assert f"{state.ledger.path}: cannot be written: Is a directory; known to this process only" in caplog.messages
+    assert site.live == (b"one",)
+
+
+def wider(site, *names):
+    """The same folder with another set of destinations; the program knows them too."""
+    other = Site(site.folder, *names)
+    other.program = site.program
+    other.program.paths = other.paths
+    return other
+
+
+async def test_a_record_and_a_debt_follow_a_destination_into_another_set(site):
+    site.program.stop()
+    await site.apply(b"one")
+    site.program.start()
+    pair = wider(site, "n.conf", "m.conf")
+    pair.paths[1].write_bytes(b"m")
+    assert pair.owes_reload
+    assert await pair.apply(b"one", b"m") is Outcome.APPLIED
+    assert await pair.apply(b"one", b"m") is Outcome.UNCHANGED
+    again = wider(site, "n.conf")
+    assert await again.apply(b"one") is Outcome.UNCHANGED
+    assert not again.owes_reload
+
+
+async def test_an_open_transaction_follows_its_files_into_other_sets(pair):
+    await pair.apply(b"a1", b"b1")
+    journals = []
+
+    def copy(step):
+        if step is Step.JOURNALED:
+            journals.append(next(pair.folder.glob("state/*/journal")).read_bytes())
+
+    with pytest.raises(ReloadRejected):
+        await pair.apply(b"a2", b"port in use", observe=copy)
+    folder = ledger_of(pair).parent
+    page = json.loads((folder / "ledger.json").read_bytes())
+    (folder / "ledger.json").write_text(json.dumps(page | {"serial": page["serial"] - 1}))
+    (folder / "journal").write_bytes(journals[0])
+    for path in pair.paths:
+        path.write_bytes(b"new")
+    first, second = wider(pair, "a.conf"), wider(pair, "b.conf")
+    first.recover()
+    assert pair.live == (b"a1", b"new")
+    assert first.owes_reload
+    second.recover()
+    assert pair.live == (b"a1", b"b1")
+    assert not (folder / "journal").exists()
+    assert not (folder / "ledger.json").exists()
+
+
+def test_groups_name_their_destinations_absolutely(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    group = Group(name="g", targets=(Target(destination=Path("a")), Target(destination=tmp_path / "b")))
+    assert group.destinations == (tmp_path / "a", tmp_path / "b")

@@ -1,0 +1,346 @@
+"""Reloads of a real nginx: taken, refused, impossible, and whom HUP must never reach."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from harness import free_port, wait_for
+from harness.users import as_nobody, open_to_all
+
+from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
+from ctemplate.model import Outcome
+from ctemplate.nginx.command import recognise
+from ctemplate.nginx.errorlog import mark
+from ctemplate.nginx.master import Process, find_master, generations, process_of, send
+from ctemplate.nginx.reload import NginxReload
+
+UPSTREAM = "upstream web {{ zone web {zone}; {servers} }}\n"
+
+
+def configured(nginx, *, http="", stream="", main=""):
+    new = nginx.conf.with_name(".new")
+    new.write_text(f"{nginx.main}{main}http {{\n{nginx.http}{http}\n}}\nstream {{\n{stream}\n}}\n")
+    new.replace(nginx.conf)
+
+
+def reload_of(nginx, **options):
+    return NginxReload(command=recognise([*nginx.arguments, "-s", "reload"]), **options)
+
+
+def listening(port, answer="old"):
+    return f"server {{ listen 127.0.0.1:{port}; return 200 {answer}; }}"
+
+
+def get(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(4096), b"")).partition(b"\r\n\r\n")[2].decode()
+
+
+@pytest.fixture
+def port():
+    return free_port()
+
+
+async def test_a_taken_reload_is_applied_and_runs_the_new_configuration(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    configured(nginx, http=listening(port, "new"))
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert get(port) == "new"
+
+
+def foreign_port(nginx, port, stack):
+    other = stack.enter_context(socket.socket())
+    other.bind(("127.0.0.1", 0))
+    other.listen()
+    taken = other.getsockname()[1]
+    configured(nginx, http=listening(port, "new") + listening(taken))
+    return r"still could not bind\(\)"
+
+
+def http_and_stream_on_one_port(nginx, port, _):
+    both = free_port()
+    stream = f"server {{ listen 127.0.0.1:{both}; return x; }}"
+    configured(nginx, http=listening(port, "new") + listening(both), stream=stream)
+    return r"still could not bind\(\)"
+
+
+def another_key_for_a_limit_zone(nginx, port, _):
+    configured(nginx, http="limit_req_zone $server_addr zone=one:1m rate=1r/s;" + listening(port, "new"))
+    return 'limit_req "one" uses the "\\$server_addr" key while previously it used the "\\$remote_addr" key'
+
+
+def too_small_a_zone(nginx, port, _):
+    servers = " ".join(f"server 127.0.0.1:{1000 + number};" for number in range(60))
+    configured(nginx, http=UPSTREAM.format(zone="32k", servers=servers) + listening(port, "new"))
+    return 'no memory in upstream zone "web"'
+
+
+def only_backup(nginx, port, _):
+    servers = "server 127.0.0.1:1 backup;"
+    configured(nginx, http=UPSTREAM.format(zone="64k", servers=servers) + listening(port, "new"))
+    return "no servers in upstream"
+
+
+def duplicate_upstreams(nginx, port, _):
+    twice = "upstream web { server 127.0.0.1:1; } upstream web { server 127.0.0.1:2; }"
+    configured(nginx, http=twice + listening(port, "new"))
+    return 'duplicate upstream "web"'
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        foreign_port,
+        http_and_stream_on_one_port,
+        another_key_for_a_limit_zone,
+        too_small_a_zone,
+        only_backup,
+        duplicate_upstreams,
+    ],
+)
+async def test_a_rejected_reload_raises_nginx_own_words_and_leaves_the_old_configuration(nginx, port, breaks, programs):
+    configured(nginx, http="limit_req_zone $remote_addr zone=one:1m rate=1r/s;" + listening(port))
+    nginx.start()
+    workers = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")
+    words = breaks(nginx, port, programs)
+    with pytest.raises(ReloadRejected) as raised:
+        await reload_of(nginx).reload((nginx.conf,))
+    error = raised.value
+    assert (error.where, error.what) == (str(nginx.conf), "nginx kept its old configuration")
+    assert re.search(words, "\n".join(error.output)), error.output
+    assert nginx.workers() == workers
+    assert get(port) == "old"
+
+
+async def test_a_port_that_becomes_free_while_nginx_retries_is_no_rejection(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        configured(nginx, http=listening(port, "new") + listening(other.getsockname()[1]))
+        reloading = asyncio.create_task(reload_of(nginx).reload((nginx.conf,)), name="reload")
+        await asyncio.to_thread(wait_for, lambda: "bind() to" in nginx.error_log(), 5, "failed bind")
+    assert await reloading is Outcome.APPLIED
+    assert get(port) == "new"
+
+
+async def test_without_an_error_log_file_a_rejection_times_out(nginx, port):
+    silent = nginx.main.replace(f"{nginx.error_log_file} notice", "/dev/null")
+    nginx.conf.write_text(f"{silent}http {{\n{nginx.http}{listening(port)}\n}}\n")
+    nginx.start()
+    nginx.conf.write_text(f"{silent}http {{\n{nginx.http}upstream web {{ }}\n}}\n")
+    with pytest.raises(ReloadTimedOut) as raised:
+        await reload_of(nginx, timeout=1.0).reload((nginx.conf,))
+    assert str(raised.value) == f"{nginx.conf}: no proof within 1.0s that nginx took it"
+
+
+async def test_an_error_log_rotated_during_the_reload_is_read_from_its_start(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
+    marks = mark([nginx.error_log_file])
+    nginx.error_log_file.rename(nginx.prefix / "error.log.1")
+    nginx.process.signal(signal.SIGUSR1)
+    wait_for(nginx.error_log_file.exists, 5, "reopened log")
+    assert marks[nginx.error_log_file].size > 0
+    with pytest.raises(ReloadRejected) as raised:
+        await reload_of(nginx).reload((nginx.conf,))
+    assert 'unknown directive "garbage"' in str(raised.value)
+
+
+async def test_no_master_is_pending_start_and_nginx_is_not_started(nginx, port):
+    configured(nginx, http=listening(port))
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    nginx.start()
+    nginx.kill()
+    assert nginx.pid_file.exists()
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+
+
+@pytest.mark.parametrize("content", ["", "garbage\n", "0\n", "-1\n", "99999999\n"])
+async def test_a_pid_file_that_names_no_process_is_pending_start(nginx, port, content):
+    configured(nginx, http=listening(port))
+    nginx.pid_file.write_text(content)
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+
+
+@pytest.fixture
+def other():
+    """A process that is no nginx, and that HUP would end."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+async def test_hup_never_reaches_another_program(nginx, port, other):
+    configured(nginx, http=listening(port))
+    nginx.pid_file.write_text(f"{other.pid}\n")
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert other.poll() is None
+
+
+async def test_hup_never_reaches_a_worker(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    nginx.pid_file.write_text(f"{nginx.workers()[0]}\n")
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert nginx.reloads() == 0
+
+
+def test_a_signal_does_not_reach_a_later_process_of_the_same_pid(other):
+    now = process_of(other.pid)
+    earlier = Process(pid=now.pid, started=now.started - 1)
+    assert not send(earlier, signal.SIGKILL)
+    assert other.poll() is None
+    assert send(now, signal.SIGKILL)
+    assert other.wait(10) == -signal.SIGKILL
+
+
+async def test_a_replaced_executable_is_still_the_same_nginx(nginx, port, tmp_path):
+    program = tmp_path / "nginx-copy" / "nginx"
+    program.parent.mkdir()
+    shutil.copy(nginx.program, program)
+    nginx.process.argv[nginx.process.argv.index(nginx.program)] = str(program)
+    nginx.arguments[0] = str(program)
+    configured(nginx, http=listening(port))
+    nginx.start()
+    shutil.copy(nginx.program, tmp_path / "new")
+    (tmp_path / "new").replace(program)
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+
+
+async def test_nginx_without_a_master_process_is_refused_with_the_reason(nginx, port):
+    configured(nginx, http=listening(port), main="master_process off;\n")
+    nginx.process.start()
+    wait_for(lambda: nginx.pid_file.exists() and nginx.pid_file.read_text(), 5, "pid file")
+    with pytest.raises(CommandFailed, match="runs without a master process; its reload cannot be proven"):
+        await reload_of(nginx).reload((nginx.conf,))
+
+
+async def test_a_moved_pid_file_is_followed(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    reload = reload_of(nginx)
+    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    nginx.conf.write_text(nginx.conf.read_text().replace("nginx.pid", "moved.pid"))
+    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    assert (nginx.prefix / "moved.pid").exists()
+    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+
+
+async def test_a_reload_behind_a_foreign_one_proves_its_own(nginx, port):
+    servers = " ".join(f"upstream u{number} {{ zone u{number} 64k; server 127.0.0.1:1; }}\n" for number in range(1500))
+    configured(nginx, http=servers + listening(port))
+    nginx.start()
+    for _ in range(5):
+        configured(nginx, http=servers + listening(port, "foreign"))
+        nginx.process.signal(signal.SIGHUP)
+        await asyncio.sleep(0.02)  # the foreign reload is on its way, or not begun, or done: all must come out right
+        configured(nginx, http=servers + listening(port, "ours"))
+        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+        assert get(port) == "ours"
+
+
+async def test_a_rejection_behind_a_foreign_reload_is_seen(nginx, port):
+    servers = " ".join(f"upstream u{number} {{ zone u{number} 64k; server 127.0.0.1:1; }}\n" for number in range(1500))
+    configured(nginx, http=servers + listening(port))
+    nginx.start()
+    nginx.process.signal(signal.SIGHUP)
+    wait_for(lambda: nginx.reloads() == 1, 5, "foreign reload")
+    nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
+    with pytest.raises(ReloadRejected, match="garbage"):
+        await reload_of(nginx).reload((nginx.conf,))
+
+
+async def test_two_reloads_at_a_time_are_proven_one_after_the_other(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    outcomes = await asyncio.gather(*(reload_of(nginx).reload((nginx.conf,)) for _ in range(3)))
+    assert outcomes == [Outcome.APPLIED] * 3
+    assert nginx.reloads() == 3
+
+
+async def test_draining_workers_are_told_with_age_and_memory(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    reload = reload_of(nginx)
+    assert await reload.draining() == ()
+    with contextlib.ExitStack() as connections:
+        for _ in range(2):
+            connection = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")  # an unfinished request keeps its worker
+            await asyncio.to_thread(time.sleep, 0.7)
+            assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+        old = await reload.draining()
+        assert [worker.process.pid for worker in old] == list(nginx.old_workers())
+        assert all(worker.age > 0.5 and worker.memory_bytes > 0 for worker in old)
+        assert generations(old) == 2
+    wait_for(lambda: not nginx.old_workers(), 10, "end of the old workers")
+    assert await reload.draining() == ()
+
+
+async def test_a_broken_start_of_all_new_workers_is_no_success(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    configured(nginx, http=listening(port), main="working_directory /nonexistent;\n")
+    with pytest.raises(ReloadTimedOut) as raised:
+        await reload_of(nginx).reload((nginx.conf,))
+    assert raised.value.what == "the old workers are gone and nginx reported a failure"
+    assert "cannot be respawned" in str(raised.value)
+
+
+async def test_an_old_worker_that_is_killed_meanwhile_is_no_failure(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    victim = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")[0]
+    reloading = asyncio.create_task(reload_of(nginx).reload((nginx.conf,)), name="reload")
+    await asyncio.to_thread(wait_for, lambda: nginx.reloads() == 1, 5, "reload")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGKILL)
+    assert await reloading is Outcome.APPLIED
+
+
+async def test_a_master_that_ends_during_the_reload_is_no_success(nginx, port):
+    servers = " ".join(f"upstream u{number} {{ zone u{number} 64k; server 127.0.0.1:1; }}\n" for number in range(1500))
+    configured(nginx, http=servers + listening(port))
+    nginx.start()
+    reloading = asyncio.create_task(reload_of(nginx).reload((nginx.conf,)), name="reload")
+    await asyncio.to_thread(wait_for, lambda: nginx.reloads() == 1, 5, "reload")
+    nginx.kill()
+    with pytest.raises(ReloadTimedOut, match="the master ended during the reload"):
+        await reloading
+
+
+def test_the_master_of_another_user_is_neither_signalled_nor_taken_for_absent(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    open_to_all(nginx.prefix)
+    reload = reload_of(nginx)
+
+    def outcome():
+        try:
+            return asyncio.run(reload.reload((nginx.conf,)))
+        except CommandFailed as error:
+            return error
+
+    what = f"process {nginx.master_pid} cannot be verified: Permission denied"
+    assert as_nobody(outcome) == f"{nginx.pid_file}: {what}"
+    assert nginx.reloads() == 0
+
+
+def test_the_master_is_found_by_its_own_pid_file(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    found = find_master(nginx.pid_file, Path(nginx.program).resolve())
+    assert found == process_of(nginx.master_pid)
