@@ -103,8 +103,9 @@ class Worker:
             self.catalog.want(self.pipeline.name, rendering.used, is_growing=bool(rendering.missing))
             if not rendering.missing:
                 self.answered.set()
-            self.result = await self.pipeline.run(rendering)
-            self.error = None
+            result = await self.pipeline.run(rendering)
+            self._tell(result.outcome)
+            self.result, self.error = result, None
         except CtemplateError as exc:
             self._report(exc)
             self.answered.set()
@@ -130,6 +131,16 @@ class Worker:
         dues = [due for due in (self._due, self._debounce.due_at()) if due is not None]
         return max(min(dues), self._not_before) if dues else None
 
+    def _tell(self, outcome: Outcome) -> None:
+        """Log what changed on the host, and once each that a program is awaited and that an error is over."""
+        was = self.result.outcome if self.result else None
+        if outcome is Outcome.APPLIED:
+            logger.info("%s: applied", self.pipeline.subject)
+        elif outcome is Outcome.PENDING_START and was is not outcome:
+            logger.info("%s: written; the reload is owed until the program runs", self.pipeline.subject)
+        elif self.error is not None and outcome is not Outcome.WAITING:
+            logger.info("%s: in order again", self.pipeline.subject)
+
     def _report(self, error: CtemplateError) -> None:
         """Log an error, but only at DEBUG as long as it stays the same."""
         is_known = self.error is not None and str(self.error) == str(error)
@@ -143,7 +154,7 @@ class Worker:
             self._failures += 1
             delay = RETRY.delay(self._failures)
             self._due = now + delay
-            logger.info("%s: next try in %s", self.pipeline.name, shown(delay))
+            logger.info("%s: next try in %s", self.pipeline.subject, shown(delay))
         elif outcome is Outcome.DELAYED:
             self._due = now + CROWDED
         elif outcome is Outcome.PENDING_START:

@@ -110,15 +110,15 @@ def lost_claims(runs: Iterable[Run]) -> dict[str, Fault]:
     for service in sorted(claims, key=lambda name: (_registered(runs, name), name)):
         lost = sorted(claims[service] & taken.keys())
         if lost:
-            faults[service] = _lost(service, *lost[0], taken[lost[0]])
+            faults[service] = _lost(service, *lost[-1], taken[lost[-1]])
         else:
             taken |= dict.fromkeys(claims[service], service)
     return faults
 
 
 def _lost(service: str, kind: str, value: str, winner: str) -> Fault:
-    what = f"{kind} {printable(value, SHOWN)} belongs to service {printable(winner, SHOWN)!r}, which came first"
-    return Fault(service=service, field="name", reason=what)
+    what = f"{printable(value, SHOWN)} belongs to service {printable(winner, SHOWN)!r}, which came first"
+    return Fault(service=service, field=printable(kind, SHOWN), reason=what)
 
 
 def _registered(runs: Iterable[Run], service: str) -> float:
