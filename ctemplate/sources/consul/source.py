@@ -50,7 +50,7 @@ class ConsulSource:
         self._readers = 0
         self._readers_wanted = 0
         self._stirred = asyncio.Event()
-        self._reads_due = asyncio.Event()
+        self._bell: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
 
     def plan(self) -> Plan:
         """Return what runs at this moment, with its connections and requests per second."""
@@ -113,8 +113,13 @@ class ConsulSource:
             group.create_task(self._read_on(catalog), name="consul reader")
         if plan.wake_at > now:
             return plan.wake_at
-        self._reads_due.set()
+        self._ring()
         return math.inf
+
+    def _ring(self) -> None:
+        """Call one idle reader, since there is something to read."""
+        if self._bell.empty():
+            self._bell.put_nowait(None)
 
     async def _stir(self, wake_at: float) -> None:
         """Wait until something happened that may change the plan, or its moment has come."""
@@ -142,10 +147,10 @@ class ConsulSource:
             while self._readers <= self._readers_wanted:
                 query = self._planner.take(_now())
                 if query is None:
-                    self._reads_due.clear()
                     self._stirred.set()
-                    await self._reads_due.wait()
+                    await self._bell.get()
                     continue
+                self._ring()
                 if connection.address != self._client.address:
                     connection.close()
                     connection = self._client.connect()
