@@ -76,7 +76,7 @@ async def swapped(transaction: Transaction) -> AsyncIterator[None]:
         await finished(transaction.swap)
         yield
     except BaseException as error:
-        if transaction.is_open:
+        if not transaction.has_ended:
             became = await finished(transaction.abandon, error)
             if isinstance(error, ApplyError):
                 error.what += f"; {became}"

@@ -11,6 +11,7 @@ import click
 
 from ctemplate import __version__
 from ctemplate.cli.capture import capture
+from ctemplate.cli.golden import golden
 from ctemplate.cli.options import shared_options
 from ctemplate.cli.plan import plan
 from ctemplate.cli.run import run
@@ -73,6 +74,16 @@ def _plan(context: click.Context, /, **given: object) -> None:
 def _capture(context: click.Context, /, **given: object) -> None:
     """Save what the templates see as a catalog file."""
     context.exit(capture(given))
+
+
+@cli.command("test", context_settings=CONTEXT)
+@shared_options
+@click.option("-update", is_flag=True, help="write the expected files instead of comparing")
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.pass_context
+def _test(context: click.Context, /, **given: object) -> None:
+    """Render captures and compare with the expected files beside them."""
+    context.exit(golden(given))
 
 
 def main() -> None:
