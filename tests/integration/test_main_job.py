@@ -204,6 +204,27 @@ def test_consul_may_start_after_ctemplate(tmp_path, start_consul, ctemplate):
     assert (tmp_path / "out").read_text() == "consul\n"
 
 
+def test_refused_configuration_stays_away_and_a_mended_one_comes(tmp_path, nginx, ctemplate):
+    port = free_port()
+    (tmp_path / "catalog.yaml").write_text("services: {}")
+    good = f"{nginx.main}\nhttp {{\n{nginx.http}\nserver {{ listen 127.0.0.1:{port}; return 200 WORD; }}\n}}\n"
+    template = tmp_path / "t.j2"
+    template.write_text(good.replace("WORD", "first"))
+    process = ctemplate("-catalog", "catalog.yaml", "-template", f"t.j2:{nginx.conf}:{nginx.reload_command}")
+    wait_for(nginx.conf.exists, LIMIT, "first nginx.conf", log=process.log)
+    nginx.start()
+    process.wait_for_log(f"INFO {nginx.conf}: applied")  # the reload that was owed to an nginx that did not run yet
+    before = (identities(nginx.conf), nginx.conf.read_text(), nginx.workers())
+    template.write_text("{# a comment, which takes\ntwo lines #}\n" + good.replace("WORD", "second; garbage"))
+    process.wait_for_log('unknown directive "garbage"')
+    line = good[: good.index("WORD")].count("\n") + 1
+    told = next(text for text in process.log().splitlines() if "garbage" in text)
+    assert told == f'    nginx: [emerg] unknown directive "garbage" in {nginx.conf}:{line} (t.j2:{line + 2})'
+    assert (identities(nginx.conf), nginx.conf.read_text(), nginx.workers()) == before
+    template.write_text(good.replace("WORD", "third"))
+    wait_for(lambda: http_get(port)[1] == "third", LIMIT, "the mended configuration", log=process.log)
+
+
 # bursts
 
 

@@ -259,6 +259,24 @@ def test_hangup_reads_the_configuration_again(folder, ctemplate):
         wait_for(reads(folder / name, "web\n"), 10, f"new {name}", log=process.log)
 
 
+def test_hangup_onto_a_destination_of_another_instance_keeps_what_runs(folder, ctemplate, daemon):
+    other = daemon("-template", "names.j2:taken", name="other")
+    config = folder / "c.toml"
+    text = 'catalog = "catalog.yaml"\n[[template]]\nsource = "names.j2"\ndestination = "{}"\n'
+    config.write_text(text.format("own"))
+    process = ctemplate("-config", "c.toml")
+    wait_for(reads(folder / "own", "web\n"), 10, "first output", log=process.log)
+    config.write_text(text.format("taken"))
+    process.signal(signal.SIGHUP)
+    process.wait_for_log(
+        f"{folder}/taken: is held by another ctemplate, pid {other.pid}; going on with what was running"
+    )
+    catalog(folder, "db")
+    wait_for(reads(folder / "own", "db\n"), 10, "new output", log=process.log)
+    process.terminate()
+    assert process.wait() == 0
+
+
 def test_hangup_takes_another_source(folder, ctemplate):
     config = folder / "c.toml"
     text = 'catalog = "{}"\n[[template]]\nsource = "names.j2"\ndestination = "out"\n'
@@ -322,6 +340,14 @@ def test_broken_edit_keeps_the_running_template_and_a_mended_one_recovers(folder
     catalog(folder, "db")
     wait_for(reads(folder / "out", "db\n"), 10, "output of the kept template", log=process.log)
     (folder / "names.j2").write_text("mended")
+    wait_for(reads(folder / "out", "mended"), 10, "mended template", log=process.log)
+
+
+def test_template_that_is_broken_at_the_start_recovers_with_an_edit(folder, daemon):
+    (folder / "broken.j2").write_text("{{ nope }}")
+    process = daemon("-template", "broken.j2:out", "-wait", "0")
+    process.wait_for_log(" ERROR broken.j2:1: 'nope' is undefined")
+    (folder / "broken.j2").write_text("mended")
     wait_for(reads(folder / "out", "mended"), 10, "mended template", log=process.log)
 
 
