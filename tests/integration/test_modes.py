@@ -1,6 +1,7 @@
 """How ctemplate runs: once, dry, as a daemon; its configuration, signals, edits and commands, as processes."""
 
 import json
+import os
 import signal
 import tomllib
 from pathlib import Path
@@ -394,6 +395,29 @@ def test_hanging_command_is_killed_with_its_group_and_stops_nobody_else(folder, 
     process.wait_for_log("still running after 2s; its process group was killed")
     for pid in pids:
         wait_for(lambda pid=pid: not is_alive(pid), 10, f"end of {pid}")
+
+
+def test_second_stop_does_not_wait_for_a_hanging_command(folder, daemon):
+    process = daemon("-template", f"names.j2:out:echo $$ > {folder}/shell; sleep 1000")
+    shell = int(wait_for(lambda: text_of(folder / "shell"), 10, "command", log=process.log))
+    process.terminate()
+    process.wait_for_log("stopping, after what is under way")
+    process.terminate()
+    assert process.wait() == 130
+    assert process.log().endswith("ctemplate: interrupted\n")
+    wait_for(lambda: not is_alive(shell), 10, "end of the command")
+
+
+def test_killed_with_a_reload_under_way_the_next_run_pays_it(folder, daemon, ctemplate, programs):
+    command = f"echo $$ >> {folder}/runs; test -e {folder}/mended || exec sleep 1000"
+    process = daemon("-template", f"names.j2:out:{command}")
+    orphan = int(wait_for(lambda: text_of(folder / "runs"), 10, "command", log=process.log))
+    programs.callback(os.kill, orphan, signal.SIGKILL)
+    process.kill()
+    (folder / "mended").touch()
+    again = ctemplate("-template", f"names.j2:out:{command}", *ONCE, name="again")
+    assert again.wait() == 0, again.log()
+    assert (text_of(folder / "runs").count("\n"), text_of(folder / "out")) == (2, "web\n")
 
 
 def test_failed_reload_stays_owed_and_is_retried(folder, daemon):
