@@ -115,7 +115,9 @@ class Transaction:
             if exc.errno not in files.NO_RENAME:
                 raise
             self._write_journal()
-            log.warning("%s: cannot be renamed over (%s); written in place", file.destination, exc.strerror)
+            level = logging.DEBUG if file.destination in self._state.in_place else logging.WARNING
+            log.log(level, "%s: cannot be renamed over (%s); written in place", file.destination, exc.strerror)
+            self._state.in_place.add(file.destination)
             files.overwrite(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
 
     def _write_journal(self) -> None:
