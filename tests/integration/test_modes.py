@@ -373,7 +373,7 @@ def test_hanging_command_is_killed_with_its_group_and_stops_nobody_else(folder, 
         f"""
         [[group]]
         name = "slow"
-        reload = "echo $$ > {folder}/shell; sleep 1000 & echo $! > {folder}/sleep; wait"
+        reload = "test -e {folder}/shell && exit; echo $$ > {folder}/shell; sleep 1000 & echo $! > {folder}/sleep; wait"
         timeout = "2s"
         [[template]]
         source = "names.j2"
