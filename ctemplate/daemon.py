@@ -65,6 +65,7 @@ class Daemon:
             logger.info("started: %s", self.assembly.summary)
             while await self._until_edited():
                 await self._reassemble(tasks)
+            logger.info("stopping, after what is under way; a second signal does not wait for that")
             await self._stop_workers()
             for task in (self._source, self._edits, self._forgetting, *helpers):
                 if task is not None:
