@@ -17,6 +17,11 @@ from jinja2.runtime import Undefined
 from ctemplate.nginx import quoting
 from ctemplate.template.limits import check_format, check_length
 
+QUOTED = "\ufdd0"
+"""Stands before each quoted value until the text is whole: nginx knows a quote only where an argument starts."""
+
+_MISPLACED = re.compile(rf"(?<![ \t\r\n;{{]){QUOTED}|(?<=[\\$][ \t\r\n;{{]){QUOTED}")
+_IN_COMMENT = re.compile(r"(?:^|[ \t;{}])#")
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 MAX_EXACT = 10**18
 """Whole numbers below print as they are; longer ones are judged like texts."""
@@ -147,3 +152,13 @@ def escaped(escape: Callable[..., str], value: Any, **options: Any) -> str:
         return Trusted(escape(text, **options))
     except quoting.UnsafeTextError as exc:
         return Refused(text, str(exc))
+
+
+def misplaced_quote(text: str) -> int | None:
+    """Return where a quoted value is glued to other text, outside of a comment; None where all stand alone."""
+    for match in _MISPLACED.finditer(text):
+        start = match.start()
+        line = text[text.rfind("\n", 0, start) + 1 : start]
+        if start and not _IN_COMMENT.search(line):
+            return start
+    return None
