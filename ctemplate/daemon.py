@@ -40,6 +40,7 @@ class Daemon:
     _is_edited: bool = False
     _source: asyncio.Task[None] | None = None
     _edits: asyncio.Task[None] | None = None
+    _touches: asyncio.Task[None] | None = None
     _runs: tuple[asyncio.Task[None], ...] = ()
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -57,7 +58,7 @@ class Daemon:
                 while await self._until_edited():
                     await self._reassemble(tasks)
                 await self._stop_workers()
-                for task in (self._source, self._edits, *helpers):
+                for task in (self._source, self._edits, self._touches, *helpers):
                     if task is not None:
                         task.cancel()
         logger.info("stopped")
@@ -99,6 +100,7 @@ class Daemon:
         if self._source is None:
             self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
         self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
+        self._touches = tasks.create_task(self._follow_touches(), name="follow-touches")
         self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
 
     async def _reassemble(self, tasks: asyncio.TaskGroup) -> None:
@@ -120,8 +122,9 @@ class Daemon:
             self._source.cancel()
             await asyncio.wait([self._source])
             self._source = None
-        if self._edits is not None:
-            self._edits.cancel()
+        for task in (self._edits, self._touches):
+            if task is not None:
+                task.cancel()
         self._start(tasks)
         tasks.create_task(self._forget_old_groups(self.workers), name="forget-old-groups")
         logger.info("read again: %s", self.assembly.summary)
@@ -178,6 +181,13 @@ class Daemon:
             logger.debug("edited: %s", ", ".join(sorted(map(str, edited))))
             self._is_edited = True
             self._wake.set()
+
+    async def _follow_touches(self) -> None:
+        """Tell the workers when one of their live files was written."""
+        owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
+        async for touched in edits(owners):
+            for worker in {id(owners[path]): owners[path] for path in touched}.values():
+                worker.touch()
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""
