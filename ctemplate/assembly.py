@@ -21,6 +21,7 @@ from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
 from ctemplate.config.schema import Config, ConsulSection, GroupSection
+from ctemplate.edits import Signature, signatures
 from ctemplate.live import Crowd, LiveFiles
 from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
@@ -46,20 +47,19 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """What the daemon runs: one source, and a plan with its loaded templates for each group."""
+    """What the daemon runs: one source, and a plan with its loaded templates for each group.
+
+    ``signatures`` tell every file that a template was made from as it was then.
+    """
 
     config: Config
     source: Source
     source_name: str
     plans: tuple[GroupPlan, ...]
     templates: tuple[tuple[Template, ...], ...]
+    signatures: Mapping[Path, Signature | None]
     state_dir: Path
     mode: Mode
-
-    @property
-    def files(self) -> frozenset[Path]:
-        """Every file that a template was made from."""
-        return frozenset().union(*(template.files for templates in self.templates for template in templates))
 
     @property
     def summary(self) -> str:
@@ -160,6 +160,7 @@ class Assembler:
             source_name=config.catalog or "Consul at " + ", ".join(_addresses(config.consul)),
             plans=plans,
             templates=templates,
+            signatures=signatures(path for group in templates for template in group for path in template.files),
             state_dir=Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home)),
             mode=self.mode,
         )

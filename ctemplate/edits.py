@@ -7,7 +7,7 @@ are seen. Level-triggered: whatever was notified, a file counts as edited when i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
@@ -38,16 +38,26 @@ def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
     return frozenset(next(each for each in (folder, *folder.parents) if each.is_dir()) for folder in folders)
 
 
-async def edits(paths: Iterable[Path]) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were edited, created or removed, for ever."""
+def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
+    """Return each path with its signature."""
+    return {path: signature(path) for path in paths}
+
+
+async def edits(
+    paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None
+) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were edited, created or removed, for ever.
+
+    ``known`` are the signatures from when the files were read; what was edited since then comes first.
+    """
     watched = frozenset(paths)
-    known = {path: signature(path) for path in watched}
+    known = signatures(watched) if known is None else known
     while True:
         folders = watched_folders(watched)
         async with contextlib.aclosing(_stirs(folders)) as stirs:
             async for _ in stirs:
-                now = {path: signature(path) for path in watched}
-                edited = frozenset(path for path in watched if now[path] != known[path])
+                now = signatures(watched)
+                edited = frozenset(path for path in watched if now[path] != known.get(path))
                 known = now
                 if edited:
                     yield edited
@@ -56,7 +66,8 @@ async def edits(paths: Iterable[Path]) -> AsyncIterator[frozenset[Path]]:
 
 
 async def _stirs(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
-    """Yield whenever something in one of the folders may have changed, at least once a minute."""
+    """Yield once for the past, then whenever something in one of the folders may have changed or a minute is over."""
+    yield
     async for _ in awatch(
         *folders,
         watch_filter=None,

@@ -78,7 +78,7 @@ async def swapped(transaction: Transaction, *, is_judged: bool) -> AsyncIterator
         await finished(transaction.swap, is_judged=is_judged)
         yield
     except BaseException as error:
-        if transaction.is_open:
+        if not transaction.has_ended:
             became = await finished(transaction.abandon, error)
             if isinstance(error, ApplyError):
                 error.what += f"; {became}"

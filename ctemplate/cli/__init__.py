@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import click
 
 from ctemplate import __version__
+from ctemplate.cli.capture import capture
+from ctemplate.cli.golden import golden
 from ctemplate.cli.options import shared_options
 from ctemplate.cli.plan import plan
 from ctemplate.cli.run import run
@@ -62,6 +64,26 @@ def cli(context: click.Context, /, **given: object) -> None:
 def _plan(context: click.Context, /, **given: object) -> None:
     """Show what would change, and why; write nothing."""
     context.exit(plan(given))
+
+
+@cli.command("capture", context_settings=CONTEXT)
+@shared_options
+@click.option("-o", metavar="FILE", help="file to write [standard output]")
+@click.option("-mask", metavar="PATTERN", multiple=True, help="meta keys whose values are not written; repeatable")
+@click.pass_context
+def _capture(context: click.Context, /, **given: object) -> None:
+    """Save what the templates see as a catalog file."""
+    context.exit(capture(given))
+
+
+@cli.command("test", context_settings=CONTEXT)
+@shared_options
+@click.option("-update", is_flag=True, help="write the expected files instead of comparing")
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.pass_context
+def _test(context: click.Context, /, **given: object) -> None:
+    """Render captures and compare with the expected files beside them."""
+    context.exit(golden(given))
 
 
 def main() -> None:

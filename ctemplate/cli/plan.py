@@ -6,16 +6,13 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import click
 import msgspec
 
-from ctemplate.assembly import Assembler, Mode
-from ctemplate.cli.logs import configure
-from ctemplate.cli.options import flags_layer
-from ctemplate.daemon import Daemon
+from ctemplate.assembly import Mode
+from ctemplate.cli.run import prepared
 from ctemplate.errors import printable
 from ctemplate.review import Considered, GroupReview, review
 from ctemplate.worker import Worker
@@ -47,16 +44,8 @@ def plan(given: Mapping[str, Any]) -> int:
 
 def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[Worker, ...]]:
     """Render once by the daemon's own path, into reviews instead of files."""
-    assembler = Assembler(
-        paths=tuple(Path(path) for path in given["config"]),
-        flags=flags_layer(given),
-        environ=os.environ,
-        mode=Mode.PLAN,
-    )
-    config = assembler.config()
-    configure(config.log_level, config.log_format)
-    daemon = Daemon(assembler=assembler, assembly=assembler.assemble())
-    asyncio.run(daemon.once(timeout=config.timeout))
+    daemon = prepared(given, Mode.PLAN)
+    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
     groups = tuple(_reviewed(worker) for worker in daemon.workers)
     return Plan(pending=any(group.is_changed for group in groups), groups=groups), daemon.workers
 
