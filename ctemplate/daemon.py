@@ -42,6 +42,7 @@ class Daemon:
     _is_edited: bool = False
     _source: asyncio.Task[None] | None = None
     _edits: asyncio.Task[None] | None = None
+    _touches: asyncio.Task[None] | None = None
     _forgetting: asyncio.Task[None] | None = None
     _runs: tuple[asyncio.Task[None], ...] = ()
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -67,7 +68,7 @@ class Daemon:
                 await self._reassemble(tasks)
             logger.info("stopping, after what is under way; a second signal does not wait for that")
             await self._stop_workers()
-            for task in (self._source, self._edits, self._forgetting, *helpers):
+            for task in (self._source, self._edits, self._touches, self._forgetting, *helpers):
                 if task is not None:
                     task.cancel()
 
@@ -109,6 +110,7 @@ class Daemon:
             self.catalog.ask_again()
             self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
         self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
+        self._touches = tasks.create_task(self._follow_touches(), name="follow-touches")
         self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
 
     async def _reassemble(self, tasks: asyncio.TaskGroup) -> None:
@@ -130,8 +132,9 @@ class Daemon:
             self._source.cancel()
             await asyncio.wait([self._source])
             self._source = None
-        if self._edits is not None:
-            self._edits.cancel()
+        for task in (self._edits, self._touches):
+            if task is not None:
+                task.cancel()
         self._start(tasks)
         if self._forgetting is not None:
             self._forgetting.cancel()
@@ -188,6 +191,13 @@ class Daemon:
             logger.debug("edited: %s", ", ".join(sorted(map(str, edited))))
             self._is_edited = True
             self._wake.set()
+
+    async def _follow_touches(self) -> None:
+        """Tell the workers when one of their live files was written."""
+        owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
+        async for touched in edits(owners):
+            for worker in {id(owners[path]): owners[path] for path in touched}.values():
+                worker.touch()
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""
