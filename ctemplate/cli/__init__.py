@@ -12,6 +12,7 @@ import click
 from ctemplate import __version__
 from ctemplate.cli.options import shared_options
 from ctemplate.cli.plan import plan
+from ctemplate.cli.release import release
 from ctemplate.cli.run import run
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
 
@@ -62,6 +63,15 @@ def cli(context: click.Context, /, **given: object) -> None:
 def _plan(context: click.Context, /, **given: object) -> None:
     """Show what would change, and why; write nothing."""
     context.exit(plan(given))
+
+
+@cli.command("release", context_settings=CONTEXT)
+@shared_options
+@click.argument("service", required=False)
+@click.pass_context
+def _release(context: click.Context, /, service: str | None, **given: object) -> None:
+    """Take the newest answers for SERVICE, or for all, that the guard of a running ctemplate holds back."""
+    context.exit(release(given, service))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from ctemplate.catalog import Catalog
 from ctemplate.errors import ConfigError, SourceError, printable
 from ctemplate.model import Answer, AnyQuery, Fault
 from ctemplate.sources.consul.client import Client
+from ctemplate.sources.consul.confirm import confirm
 from ctemplate.sources.consul.entries import Edge
 from ctemplate.sources.consul.settings import ConsulSettings
 from ctemplate.sources.consul.troubles import Troubles
@@ -55,6 +56,8 @@ class ConsulSource:
         """
         try:
             async with asyncio.TaskGroup() as group:
+                confirming = confirm(catalog, self._client, self._edge, self.troubles)
+                group.create_task(confirming, name="consul confirm")
                 while True:
                     self._follow(await catalog.wishes(), catalog, group)
         except BaseExceptionGroup as failures:
