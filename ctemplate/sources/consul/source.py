@@ -15,6 +15,7 @@ from ctemplate.catalog import Catalog
 from ctemplate.errors import ConfigError, printable
 from ctemplate.model import Answer, Fault, Query
 from ctemplate.sources.consul.client import Client
+from ctemplate.sources.consul.confirm import confirm
 from ctemplate.sources.consul.entries import Edge
 from ctemplate.sources.consul.planner import Plan, Planner, Policy, PollQuery, ReadQuery
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
@@ -61,6 +62,8 @@ class ConsulSource:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(catalog), name="consul wishes")
+                confirming = confirm(catalog, self._client, self._edge, self.troubles)
+                group.create_task(confirming, name="consul confirm")
                 while True:
                     wake_at = await self._steer(catalog, group)
                     await self._stir(wake_at)
