@@ -15,6 +15,7 @@ from ctemplate.assembly import Mode
 from ctemplate.cli.run import prepared
 from ctemplate.errors import printable
 from ctemplate.review import Considered, GroupReview, review
+from ctemplate.sources import Cost
 from ctemplate.worker import Worker
 
 PENDING_STATUS = 4
@@ -27,6 +28,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     version: Literal[1] = 1
     pending: bool
     groups: tuple[GroupReview, ...]
+    watch: Cost
 
 
 def plan(given: Mapping[str, Any]) -> int:
@@ -47,7 +49,8 @@ def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[Worker, ...]]:
     daemon = prepared(given, Mode.PLAN)
     asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
     groups = tuple(_reviewed(worker) for worker in daemon.workers)
-    return Plan(pending=any(group.is_changed for group in groups), groups=groups), daemon.workers
+    watch = daemon.assembly.source.cost(daemon.catalog.wanted)
+    return Plan(pending=any(group.is_changed for group in groups), groups=groups, watch=watch), daemon.workers
 
 
 def _reviewed(worker: Worker) -> GroupReview:
@@ -71,6 +74,11 @@ def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
         else:
             yield f"{group.name}: no changes"
         yield ""
+    watch = made.watch
+    yield (
+        f"watch: {watch.queries} queries, {watch.connections} connections, "
+        f"{watch.requests_per_second:g} requests per second while nothing changes"
+    )
     pending = sum(group.is_changed for group in made.groups)
     yield f"{pending} of {len(made.groups)} group{'s' if len(made.groups) > 1 else ''} would change"
 
