@@ -30,7 +30,7 @@ from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.pipeline import Collected, Pipeline, Sink
-from ctemplate.review import Considered
+from ctemplate.review import AsPlanned, Considered, FileReview
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
@@ -62,6 +62,7 @@ class Assembly:
     signatures: Mapping[Path, Signature | None]
     state_dir: Path
     mode: Mode
+    planned: Mapping[str, FileReview] | None = None
 
     @property
     def policies(self) -> Policies | None:
@@ -109,7 +110,8 @@ class Assembly:
     def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
         match self.mode:
             case Mode.LIVE:
-                return self._live_files(plan, targets, held)
+                live = self._live_files(plan, targets, held)
+                return live if self.planned is None else AsPlanned(sink=live, planned=self.planned)
             case Mode.DRY:
                 return Collected()
             case Mode.PLAN:
@@ -161,6 +163,7 @@ class Assembler:
     flags: Layer
     environ: Mapping[str, str]
     mode: Mode = Mode.LIVE
+    planned: Mapping[str, FileReview] | None = None
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
@@ -190,6 +193,7 @@ class Assembler:
             signatures=signatures(path for group in templates for template in group for path in template.files),
             state_dir=self.state_dir(config),
             mode=self.mode,
+            planned=self.planned,
         )
 
     def _load(self, plan: TemplatePlan, config: Config) -> Template:

@@ -49,6 +49,7 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("assembly", "memory"),
     ("custody", "memory"),
     ("assembly", "review"),
+    ("review", "pipeline"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }
