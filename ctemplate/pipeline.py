@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ctemplate.errors import ApplyError, printable
@@ -47,7 +48,13 @@ class Pipeline:
         self.templates = tuple(templates)
         self._renderer = Renderer(self.templates)
         self._duration = 0.0
-        self._quarantined: tuple[Fault, ...] = ()
+        self.quarantined: tuple[Fault, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """The group's files, for a sentence about them."""
+        first, *others = (str(target.destination) for target in self.targets)
+        return f"{first} and {len(others)} more" if others else first
 
     async def render(self, snapshot: Snapshot) -> Rendering:
         """Render the group's templates; a big one in a thread, so that the event loop goes on."""
@@ -79,21 +86,28 @@ class Pipeline:
     def _log_quarantine(self, quarantined: tuple[Fault, ...]) -> None:
         """Say once what is left out, and once that it is back."""
         for fault in quarantined:
-            if fault not in self._quarantined:
+            if fault not in self.quarantined:
                 logger.warning("%s; left out, the rest goes on", fault)
-        back = {fault.service for fault in self._quarantined} - {fault.service for fault in quarantined}
+        back = {fault.service for fault in self.quarantined} - {fault.service for fault in quarantined}
         for service in sorted(back):
             logger.info("service %s: no longer left out", printable(repr(service)))
-        self._quarantined = quarantined
+        self.quarantined = quarantined
 
     def _with_origin(self, line: str) -> str:
         """Add the template's line to a program's line that names one of the group's files: ``… in FILE:14 (T:9)``."""
         for number, target in enumerate(self.targets):
-            found = re.search(rf"{re.escape(str(target.destination))}:(\d+)", line)
-            origin = self._renderer.origin(number, int(found[1])) if found else None
+            found = _place(line, target.destination)
+            origin = self._renderer.origin(number, found) if found else None
             if origin:
                 return f"{line} ({origin})"
         return line
+
+
+def _place(text: str, path: Path) -> int | None:
+    """Return the line number behind the path in a text, however the path is written there."""
+    spellings = "|".join(re.escape(str(spelling)) for spelling in {path, path.absolute(), path.resolve()})
+    found = re.search(rf"(?<![^\s\"'(])(?:{spellings}):(\d+)", text)
+    return int(found[1]) if found else None
 
 
 class Collected:
@@ -105,4 +119,4 @@ class Collected:
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Keep the outputs."""
         self.outputs = outputs
-        return Outcome.APPLIED
+        return Outcome.UNCHANGED

@@ -25,6 +25,10 @@ LAYERS = {
     "apply": 2,
     "pipeline": 3,
     "live": 3,
+    "review": 3,
+    "memory": 3,
+    "control": 3,
+    "custody": 3,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
@@ -35,11 +39,16 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("model", "errors"),
     ("faults", "errors"),
     ("timing", "errors"),
+    ("guard", "config"),  # how durations are shown
+    ("catalog", "guard"),
     ("sources", "catalog"),
     ("sources", "edits"),
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
     ("assembly", "live"),
+    ("assembly", "memory"),
+    ("custody", "memory"),
+    ("assembly", "review"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

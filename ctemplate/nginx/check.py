@@ -1,8 +1,9 @@
 """Judge candidates as nginx would read them in their real place, and leave no trace of the test.
 
 Two ways lead there. With the right to mount, nginx runs in a private mount namespace in which the candidates are bound
-over the live files. Otherwise it reads a copy of the configuration in which they stand in for them. Swapping files,
-reloading and templates must not be known here.
+over the live files. Otherwise it reads a copy of the configuration in which they stand in for them. Where neither works
+the caller is told, and may ask again once the files are swapped: then the live configuration is judged as it stands.
+Swapping files, reloading and templates must not be known here.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate.command import Completed, run
-from ctemplate.errors import CheckRefused, CommandFailed
+from ctemplate.errors import CannotJudge, CheckRefused, indented
 from ctemplate.model import StagedFile
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.mirror import mirror
-from ctemplate.nginx.settings import detour
+from ctemplate.nginx.settings import detour, exists, settings
 from ctemplate.nginx.syntax import NginxSyntaxError
-from ctemplate.nginx.tree import Role, Tree, TreeError, load
+from ctemplate.nginx.tree import Role, TooLarge, TreeError, load
 from ctemplate.nginx.verdict import Verdict, verdict
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Way(enum.Enum):
 
     BOUND = "bound over the live files in a private mount namespace"
     COPIED = "in a copy of the configuration"
+    LIVE = "where they stand"
 
 
 def way(*, can_mount: bool, all_exist: bool) -> Way:
@@ -67,33 +69,41 @@ class NginxCheck:
     command: NginxCommand
     warnings_refuse: bool = False
     timeout: float | None = None
+    _nginx: Lookup = field(init=False)
     _can_mount: bool | None = field(default=None, init=False)
     _strangers: set[Path] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._nginx = Lookup(command=self.command)
 
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Return nginx's warnings about the configuration with these candidates in it.
 
-        Raises CheckRefused when nginx would not run it, CommandFailed when nginx cannot be asked.
+        Raises CheckRefused when nginx would not run it, its subclass CannotJudge when there is no way to judge without
+        swapping, CommandFailed when nginx cannot be asked. Candidates that are the live files are judged as they stand.
         """
-        installation = await Installation.find(self.command)
-        tree = await asyncio.to_thread(_tree, installation, files)
-        self._report_strangers(tree, files)
+        installation = await self._nginx.installation()
+        may_mount = await self._may_mount()
         folder = Path(tempfile.mkdtemp(prefix="ctemplate-check-"))
+        test = _Test(installation=installation, files=files, folder=folder)
         try:
-            found = await self._judged(_Test(installation=installation, tree=tree, files=files, folder=folder))
+            found = await self._judged(test, may_mount=may_mount)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if found.is_refused or (self.warnings_refuse and found.warnings):
             raise _refused(files, found)
         return found.warnings
 
-    async def _judged(self, test: _Test) -> Verdict:
-        plan = await asyncio.to_thread(test.plan, can_mount=await self._may_mount())
+    async def _judged(self, test: _Test, *, may_mount: bool) -> Verdict:
+        plan = await asyncio.to_thread(test.plan, may_mount=may_mount)
+        self._report(plan.strangers, test.installation.conf)
         completed = await run(plan.argv, timeout=self.timeout or time_limit(plan.size_bytes))
         if plan.way is Way.BOUND and completed.status == BIND_FAILED:
-            raise CommandFailed("mount", "cannot bind a candidate over its live file", output=completed.output)
-        log.debug("%s: judged %s", test.installation.conf, plan.way.value)
-        return test.verdict(completed, plan.translate)
+            said = indented(completed.output)
+            log.warning("mount: a candidate cannot be bound over its live file; judged %s%s", Way.COPIED.value, said)
+            return await self._judged(test, may_mount=False)
+        log.debug("%s: candidates judged %s", test.installation.conf, plan.way.value)
+        return await asyncio.to_thread(test.verdict, completed, plan)
 
     async def _may_mount(self) -> bool:
         """Whether a private mount namespace can be had; asked once."""
@@ -103,12 +113,11 @@ class NginxCheck:
                 log.info("no right to mount: candidates are judged %s", Way.COPIED.value)
         return self._can_mount
 
-    def _report_strangers(self, tree: Tree, files: tuple[StagedFile, ...]) -> None:
-        for file in files:
-            if file.live not in self._strangers and tree.role(file.live) is Role.UNUSED:
-                self._strangers.add(file.live)
-                what = "is not included by %s; nginx reads it only if another directive names it"
-                log.warning(f"%s: {what}", file.live, tree.main)  # noqa: G004 - the sentence, not its values
+    def _report(self, strangers: tuple[Path, ...], conf: Path) -> None:
+        for path in strangers:
+            if path not in self._strangers:
+                self._strangers.add(path)
+                log.warning("%s: is not included by %s; nginx reads it only if another directive names it", path, conf)
 
 
 async def can_mount() -> bool:
@@ -128,6 +137,8 @@ class _Plan:
     argv: tuple[str, ...]
     size_bytes: int
     translate: Callable[[str], str]
+    strangers: tuple[Path, ...] = ()
+    new_pid_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,23 +146,71 @@ class _Test:
     """One test: what to judge, with which nginx, and a private folder for what it writes."""
 
     installation: Installation
-    tree: Tree
     files: tuple[StagedFile, ...]
     folder: Path
 
-    def plan(self, *, can_mount: bool) -> _Plan:
-        """Lay out the test; raises CheckRefused when the configuration cannot be copied."""
-        led = detour(self.tree, self.installation, self.folder)
-        replaced = {**self.tree.replaced, **led.replaced}
-        chosen = way(can_mount=can_mount, all_exist=all(path.exists() for path in replaced))
+    def plan(self, *, may_mount: bool) -> _Plan:
+        """Lay out the test; raises CannotJudge when the configuration cannot be copied."""
+        if all(file.candidate == file.live for file in self.files):
+            return self._as_it_stands()
+        candidates = self._candidates()
+        try:
+            tree = load(self.installation.conf, replaced=candidates)
+            led = detour(tree, self.installation, self.folder)
+        except (TreeError, NginxSyntaxError) as exc:
+            return self._unread(candidates, exc, may_mount=may_mount)
+        replaced = {**candidates, **led.replaced}
+        chosen = _way(replaced, may_mount=may_mount)
         conf, translate = (self.installation.conf, _unchanged) if chosen is Way.BOUND else self._copy(replaced)
         argv = self.installation.test(conf, error_log=self.folder / "error.log", directives=led.directives)
         return _Plan(
             way=chosen,
             argv=self._bound(replaced, argv) if chosen is Way.BOUND else argv,
-            size_bytes=sum(map(len, self.tree.sources.values())),
+            size_bytes=sum(map(len, tree.sources.values())),
             translate=translate,
+            strangers=tuple(file.live for file in self.files if tree.role(file.live) is Role.UNUSED),
         )
+
+    def _unread(
+        self, candidates: Mapping[Path, bytes], fault: TreeError | NginxSyntaxError, *, may_mount: bool
+    ) -> _Plan:
+        """Have nginx say in its own words what is wrong with a configuration that we cannot read."""
+        if _way(candidates, may_mount=may_mount) is Way.COPIED:
+            raise _unreadable(fault) from fault
+        return _Plan(
+            way=Way.BOUND,
+            argv=self._bound(candidates, self._plain_argv()),
+            size_bytes=sum(map(len, candidates.values())),
+            translate=_unchanged,
+        )
+
+    def _as_it_stands(self) -> _Plan:
+        """Judge the live configuration; no line of it can be led elsewhere, so a log that is missing gets created."""
+        try:
+            found = settings(load(self.installation.conf), self.installation)
+            pid_file, size_bytes = found.pid_file, found.size_bytes
+        except (TreeError, NginxSyntaxError):
+            pid_file, size_bytes = self.installation.default_pid_file, 0
+        return _Plan(
+            way=Way.LIVE,
+            argv=self._plain_argv(),
+            size_bytes=size_bytes,
+            translate=_unchanged,
+            new_pid_file=None if exists(pid_file) else pid_file,
+        )
+
+    def _plain_argv(self) -> tuple[str, ...]:
+        return self.installation.test(
+            self.installation.conf,
+            error_log=self.folder / "error.log",
+            directives=self.installation.command.globals,
+        )
+
+    def _candidates(self) -> dict[Path, bytes]:
+        try:
+            return {file.live.resolve(): file.candidate.read_bytes() for file in self.files}
+        except OSError as exc:
+            raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
 
     def _bound(self, replaced: Mapping[Path, bytes], argv: tuple[str, ...]) -> tuple[str, ...]:
         binds = []
@@ -166,18 +225,22 @@ class _Test:
         folder.mkdir(mode=0o700)
         try:
             copy = mirror(load(self.installation.conf, replaced=replaced), folder)
-        except (TreeError, NginxSyntaxError) as exc:
-            raise CheckRefused(exc.where, f"{exc.what}; the live file is untouched") from exc
+        except TreeError as exc:
+            raise CannotJudge(exc.where, exc.what) from exc
         return copy.main, copy.translate
 
-    def verdict(self, completed: Completed, translate: Callable[[str], str]) -> Verdict:
-        """Judge what nginx said, on its output and, when that was cut, in its log."""
+    def verdict(self, completed: Completed, plan: _Plan) -> Verdict:
+        """Judge what nginx said, on its output and, when that was cut, in its log; remove the pid file that it left."""
+        if plan.new_pid_file is not None and plan.new_pid_file.is_file() and not plan.new_pid_file.stat().st_size:
+            plan.new_pid_file.unlink()
+        translate = plan.translate
         ours = {file.live for file in self.files} | {file.live.resolve() for file in self.files}
         is_root = os.geteuid() == 0
         found = verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
         if completed.status == 0 or found.refusals:
             return found
-        logged = [line for name in self.folder.glob("*log*") for line in name.read_text(errors="replace").splitlines()]
+        logs = (path.read_text(errors="replace") for path in self.folder.glob("*log*") if path.is_file())
+        logged = [line for text in logs for line in text.splitlines()]
         lines = (*completed.output, *logged)
         return verdict(completed.status, lines, ours=ours, translate=translate, is_root=is_root)
 
@@ -186,17 +249,17 @@ def _unchanged(line: str) -> str:
     return line
 
 
-def _tree(installation: Installation, files: tuple[StagedFile, ...]) -> Tree:
-    """Read the configuration with the candidates in place of the live files."""
-    try:
-        return load(installation.conf, replaced={file.live: file.candidate.read_bytes() for file in files})
-    except TreeError as exc:
-        raise CheckRefused(exc.where, f"{exc.what}; the live file is untouched") from exc
-    except NginxSyntaxError as exc:
-        line = f"nginx: [emerg] {exc.what} in {exc.where}:{exc.line}"
-        raise CheckRefused(exc.where, "not nginx's language; the live file is untouched", output=(line,)) from exc
-    except OSError as exc:
-        raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
+def _way(replaced: Mapping[Path, bytes], *, may_mount: bool) -> Way:
+    return way(can_mount=may_mount, all_exist=all(path.is_file() for path in replaced))
+
+
+def _unreadable(fault: TreeError | NginxSyntaxError) -> CheckRefused:
+    """Say in nginx's form what we cannot read ourselves."""
+    if isinstance(fault, TreeError):
+        is_ours = isinstance(fault, TooLarge) or isinstance(fault.__cause__, PermissionError)
+        return (CannotJudge if is_ours else CheckRefused)(fault.where, fault.what)
+    line = f"nginx: [emerg] {fault.what} in {fault.where}:{fault.line}"
+    return CheckRefused(fault.where, "is not nginx's language", output=(line,))
 
 
 def _refused(files: tuple[StagedFile, ...], found: Verdict) -> CheckRefused:
@@ -204,4 +267,4 @@ def _refused(files: tuple[StagedFile, ...], found: Verdict) -> CheckRefused:
     lines = found.refusals or found.warnings
     named = [file.live for file in files if any(f" in {file.live}:" in line for line in lines)]
     where = str((named or [file.live for file in files])[0])
-    return CheckRefused(where, f"nginx -t: exit status {found.status}; the live file is untouched", output=lines)
+    return CheckRefused(where, f"nginx -t: exit status {found.status}", output=lines)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.model import Outcome
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.errorlog import Mark, mark, written_since
 from ctemplate.nginx.master import (
     PROC,
@@ -66,14 +66,17 @@ def time_limit(size_bytes: int) -> float:
 def sign(before: Collection[Process], now: Collection[Worker], said: Collection[Message]) -> Sign:
     """Read the signs: the workers before, those now, and what the master logged since.
 
-    A bind that nginx will try again says nothing yet; neither does the end of a worker that ran before.
+    A bind that nginx will try again says nothing yet; neither does the end of a worker that ran before, nor a refusal
+    while old and new workers run side by side.
     """
     pids = {process.pid for process in before}
     refusals = [message for message in said if not _is_passing(message, pids)]
     active = {worker.process for worker in now if not worker.is_draining}
     has_old, has_new = not active.isdisjoint(before), not active.issubset(before)
+    if refusals and not has_old:
+        return Sign.BROKEN
     if refusals:
-        return Sign.KEPT if has_old else Sign.BROKEN
+        return Sign.NONE if has_new else Sign.KEPT
     return Sign.TAKEN if has_new and not has_old else Sign.NONE
 
 
@@ -88,7 +91,11 @@ class NginxReload:
 
     command: NginxCommand
     timeout: float | None = None
+    _nginx: Lookup = field(init=False)
     _pid_file: Path | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._nginx = Lookup(command=self.command)
 
     async def reload(self, files: tuple[Path, ...]) -> Outcome:
         """Have the running master take the configuration: APPLIED when proven, PENDING_START when no master runs.
@@ -99,7 +106,7 @@ class NginxReload:
         installation, found = await self._settings()
         master = self._master(installation, found)
         if isinstance(master, Absence):
-            log.info("%s: no master runs: %s", installation.conf, master.reason)
+            log.debug("%s: no master runs: %s", installation.conf, master.reason)
             return Outcome.PENDING_START
         limit = self.timeout or time_limit(found.size_bytes)
         attempt = _Attempt(master=master, logs=logs_of(master, found), conf=installation.conf, files=files, limit=limit)
@@ -108,12 +115,20 @@ class NginxReload:
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
         """Return the master's workers that only finish their last connections; none when no master runs."""
-        installation, found = await self._settings()
-        master = self._master(installation, found)
+        master = await self._known_master()
         return () if isinstance(master, Absence) else await asyncio.to_thread(draining, master)
 
+    async def _known_master(self) -> Process | Absence:
+        """Find the master where it was last found, without reading the configuration, else as a reload does."""
+        if self._pid_file is not None:
+            installation = await self._nginx.installation()
+            master = find_master(self._pid_file, installation.executable)
+            if isinstance(master, Process):
+                return master
+        return self._master(*await self._settings())
+
     async def _settings(self) -> tuple[Installation, Settings]:
-        installation = await Installation.find(self.command)
+        installation = await self._nginx.installation()
         try:
             return installation, await asyncio.to_thread(lambda: settings(load(installation.conf), installation))
         except (TreeError, NginxSyntaxError) as exc:
@@ -203,7 +218,7 @@ class _Attempt:
             if process_of(self.master.pid) != self.master:
                 raise ReloadTimedOut(str(self.conf), "the master ended during the reload", output=self._words())
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
+            pause = FIRST_PAUSE if is_pending(self.master, signal.SIGHUP) else min(pause * 1.5, LONGEST_PAUSE)
         raise self._failure(seen)
 
     def _look(self) -> Sign:
