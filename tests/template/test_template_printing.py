@@ -34,7 +34,7 @@ EXPRESSIONS = [
     "V | comment | replace('%3B', ';') | replace('%20', ' ')", "V | replace('x', ' ')", "V | replace('', ' ')",
     "V.replace('a', ' ;')", "' x ' | replace('x', V)", "' x '.replace('x', V)", "V | upper", "V | lower", "V | title",
     "V | capitalize", "V.swapcase()", "V.strip()", "V | trim", "V | trim('x')", "V.lstrip('x')", "V.removeprefix('x')",
-    "V.split(';') | join(' ')", "V.split() | join(' ')", "V.splitlines() | join(' ')", "V.partition(';')[2]",
+    "V.split(';') | join('-')", "V.split() | join('-')", "V.splitlines() | join('-')", "V.partition(';')[2]",
     "V.rsplit('x', 1) | last", "V | center(20)", "V.center(20)", "V.ljust(9, ';')", "' '.center(9, V | first)",
     "V.zfill(20)", "V.expandtabs()", "V | wordwrap(5)", "V | wordwrap(5, true, V)", "V | truncate(5)", "V | indent",
     "V | indent(2, true)", "' x\\ny' | indent(V)", "V | string", "V | list | join", "V | list | join(' ')",
