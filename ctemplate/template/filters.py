@@ -32,13 +32,17 @@ _KEPT = "._-:/@+[]"
 
 def quote(value: Any, dollar: str | None = None) -> str:
     """Return nginx's quoting of the text, one argument. Whether it stands where one starts is seen at the end."""
+    if type(value) is Trusted:
+        return escaped(quoting.quote, value, dollar=dollar)
     quoted = escaped(_quote, value, dollar=dollar)
-    return quoted if type(value) is Trusted or type(quoted) is not Trusted else Trusted(QUOTED + quoted)
+    return Trusted(QUOTED + quoted) if type(quoted) is Trusted else quoted
 
 
 def _quote(text: str, dollar: str | None) -> str:
+    if text.startswith("~"):
+        raise quoting.UnsafeTextError("begins with '~' and would be a pattern")
     if QUOTED in text:
-        raise quoting.UnsafeTextError("it holds a noncharacter")
+        raise quoting.UnsafeTextError("holds a noncharacter")
     return quoting.quote(text, dollar=dollar)
 
 
@@ -139,7 +143,7 @@ def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = 
         margin + line if (number or first) and (line or blank) else line  # the first line as asked
         for number, line in enumerate(lines)
     ]
-    keeps = type(text) is Trusted and not margin.strip(" \t")
+    keeps = type(text) is Trusted and type(width) is not str and not margin.strip(" \t")
     return Trusted("\n".join(shown)) if keeps else "\n".join(shown)
 
 

@@ -59,6 +59,8 @@ class Renderer:
             found = self._found(runs, held)
             if not found:
                 self._held = held
+                for run in runs:
+                    run.forget_unused()
                 return self._rendering(runs)
             held |= {name: Held(fault=fault, evidence=evidence(fault, runs)) for name, fault in found.items()}
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
