@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
-from ctemplate.edits import edits
+from ctemplate.edits import edits, signatures
 from ctemplate.errors import ConfigError
 from ctemplate.model import AnyQuery
 from ctemplate.sources.contents import Contents, answer, parse
@@ -36,6 +36,7 @@ class CatalogFile:
     def __init__(self, path: Path) -> None:
         """Read the file at once, so that a broken one is an error of the start; raises ConfigError."""
         self.path = path
+        self._known = signatures([path])
         self._contents = read(path)
 
     async def run(self, catalog: Catalog) -> None:
@@ -49,7 +50,7 @@ class CatalogFile:
             self._answer_all(catalog, await catalog.wishes())
 
     async def _follow_edits(self, catalog: Catalog) -> None:
-        async for _ in edits([self.path]):
+        async for _ in edits([self.path], known=self._known):
             try:
                 self._contents = read(self.path)
             except ConfigError as exc:
