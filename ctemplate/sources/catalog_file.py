@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
-from ctemplate.edits import edits
+from ctemplate.edits import edits, signatures
 from ctemplate.errors import ConfigError
 from ctemplate.model import AnyQuery
 from ctemplate.sources import Cost
@@ -38,6 +38,7 @@ class CatalogFile:
     def __init__(self, path: Path) -> None:
         """Read the file at once, so that a broken one is an error of the start; raises ConfigError."""
         self.path = path
+        self._known = signatures([path])
         self._contents = read(path)
 
     async def run(self, catalog: Catalog) -> None:
@@ -55,7 +56,7 @@ class CatalogFile:
             self._answer_all(catalog, await catalog.wishes())
 
     async def _follow_edits(self, catalog: Catalog) -> None:
-        async for _ in edits([self.path]):
+        async for _ in edits([self.path], known=self._known):
             try:
                 self._contents = read(self.path)
             except ConfigError as exc:
