@@ -26,6 +26,7 @@ LAYERS = {
     "pipeline": 3,
     "live": 3,
     "review": 3,
+    "lint": 3,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
