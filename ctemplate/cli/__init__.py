@@ -13,11 +13,13 @@ import click
 from ctemplate import __version__
 from ctemplate.cli.capture import capture
 from ctemplate.cli.golden import golden
+from ctemplate.cli.lint import lint
 from ctemplate.cli.options import shared_options
 from ctemplate.cli.plan import apply_plan, plan
 from ctemplate.cli.release import release
 from ctemplate.cli.run import run
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
+from ctemplate.lint import FORMATS
 
 USAGE_STATUS = 2
 FAILED_STATUS = 1
@@ -86,6 +88,15 @@ def _apply(context: click.Context, /, plan_file: Path, **given: object) -> None:
 def _capture(context: click.Context, /, **given: object) -> None:
     """Save what the templates see as a catalog file."""
     context.exit(capture(given))
+
+
+@cli.command("lint", context_settings=CONTEXT)
+@shared_options
+@click.option("-format", type=click.Choice(FORMATS), default="text", help="text for people, json or sarif for machines")
+@click.pass_context
+def _lint(context: click.Context, /, **given: object) -> None:
+    """Check templates and configuration, without any source."""
+    context.exit(lint(given))
 
 
 @cli.command("test", context_settings=CONTEXT)
