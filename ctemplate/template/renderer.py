@@ -153,7 +153,8 @@ class Renderer:
         """Raise TemplateError where a line would leave out many services and no other gets past it either."""
         for where in {where for where, _ in blamed}:
             guilty = {service for line, service in blamed if line == where}
-            if len(guilty) >= MANY:
+            prints = sum(violation.where == where for violation in run.violations)
+            if min(len(guilty), prints) >= MANY:
                 counted, _ = self._fresh(number, run.snapshot, run.excluded, counts=True)
                 if not any(line == where and service not in guilty for line, service in counted.passed):
                     violation = next(violation for violation in run.violations if violation.where == where)
