@@ -121,6 +121,21 @@ def test_owners_are_found_wherever_their_values_are_printed(template):
     assert [fault.service for fault in rendering.quarantined] == [name for name, _, _ in bad]
 
 
+def test_one_whose_text_is_cut_out_of_anothers_is_not_blamed():
+    services = [web(name="zz a;b zz"), web(name="innocent", meta={"x": "a;b"}), web(name="other")]
+    template = "{{ services() | map(attribute='name') | map('replace', 'zz', '') | join('-') }}"
+    rendering = render(template, world(*services))
+    assert rendering.texts == ("innocent-other",)
+    assert [fault.service for fault in rendering.quarantined] == ["zz a;b zz"]
+
+
+def test_many_owners_of_one_text_are_told_apart():
+    bad = [web(name=f"bad{number:03};") for number in range(300)]
+    rendering = render("{{ services() | map(attribute='name') | join(' ') }}", world(web(name="good"), *bad))
+    assert rendering.texts == ("good",)
+    assert len(rendering.quarantined) == 300
+
+
 def test_an_innocent_that_holds_a_like_text_is_not_blamed():
     services = [web(name="a;b"), web(name="innocent", tags=("a;b",)), web(name="other", meta={"x": "a;b c"})]
     rendering = render("{{ services() | map(attribute='name') | join(' ') }}", world(*services))
