@@ -152,10 +152,10 @@ def _usage_fault(fault: click.ClickException) -> str:
 
 
 def single_dashed(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with one dash before long options; people write two as well."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    short = [argument[1:] if argument.startswith("--") else argument for argument in arguments[:end]]
-    return [*short, *arguments[end:]]
+    """Return the arguments with one dash before every option that is known; people write two as well."""
+    commands = (cli, *cli.commands.values())
+    known = {flag for command in commands for option in command.params for flag in option.opts} | {"-help"}
+    return [word[1:] if word.startswith("--") and word[1:].partition("=")[0] in known else word for word in arguments]
 
 
 def _no_such_option(start: str) -> str:
@@ -164,5 +164,5 @@ def _no_such_option(start: str) -> str:
     words = [word.partition("=")[0] for word in single_dashed(sys.argv[1:])]
     written = next((word for word in words if word.startswith(start) and word not in flags), start)
     known = sorted(flag for flag in flags if len(flag) > SHORTEST_LONG_OPTION)
-    close = difflib.get_close_matches(written, known, n=1)
+    close = difflib.get_close_matches(f"-{written.lstrip('-')}", known, n=1)
     return f"no such option {printable(written)}" + (f"; did you mean {close[0]}?" if close else "")
