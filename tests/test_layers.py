@@ -26,6 +26,10 @@ LAYERS = {
     "pipeline": 3,
     "live": 3,
     "review": 3,
+    "memory": 3,
+    "control": 3,
+    "custody": 3,
+    "lint": 3,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
@@ -36,12 +40,17 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("model", "errors"),
     ("faults", "errors"),
     ("timing", "errors"),
+    ("guard", "config"),  # how durations are shown
+    ("catalog", "guard"),
     ("sources", "catalog"),
     ("sources", "edits"),
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
     ("assembly", "live"),
+    ("assembly", "memory"),
+    ("custody", "memory"),
     ("assembly", "review"),
+    ("review", "pipeline"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

@@ -32,6 +32,7 @@ class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     """The node of a health entry, as Consul writes it."""
 
     node: str
+    id: str = msgspec.field(default="", name="ID")
     address: str = ""
     datacenter: str = ""
     meta: dict[str, str] | None = None
@@ -184,6 +185,7 @@ class Edge:
             meta=self._share_meta(service.meta),
             weight=weight,
             status=status,
+            node_id=self._share(node.id),
             node_address=self._node_address(node.address),
             node_meta=self._share_meta(node.meta),
             checks=checks,

@@ -152,6 +152,7 @@ class Watch:
         """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
         if self.query.dc is None or failure.trouble is not Trouble.UNAVAILABLE:
             return failure
+        self.troubles.broke(self.query.dc)
         return failure.narrowed(Trouble.FAILED)
 
     async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
@@ -177,6 +178,7 @@ class Watch:
             filtered=reply.meta.filtered_by_acls,
             known_leader=reply.meta.known_leader,
             last_contact=reply.meta.last_contact,
+            session=self.troubles.session(self.query.dc),
         )
         return self.answer
 
