@@ -108,20 +108,21 @@ def nursery(site, tmp_path, programs):
 
 
 @pytest.mark.parametrize(
-    ("step", "files", "reloads"),
+    ("step", "expected"),
     [
-        pytest.param("surveyed", "1", 0, id="surveyed"),
-        pytest.param("staged", "1", 0, id="staged"),
-        pytest.param("checked", "1", 0, id="checked"),
-        pytest.param("journaled", "1", 0, id="journaled"),
-        pytest.param("swapping", None, 1, id="first file swapped"),
-        pytest.param("swapped", "2", 1, id="swapped"),
-        pytest.param("reloaded", "2", 1, id="reloaded"),
-        pytest.param("recorded", "2", 1, id="recorded"),
+        pytest.param("surveyed", ("1", 0), id="surveyed"),
+        pytest.param("staged", ("1", 0), id="staged"),
+        pytest.param("checked", ("1", 0), id="checked"),
+        pytest.param("journaled", ("1", 0), id="journaled"),
+        pytest.param("swapping", (None, 1), id="first file swapped"),
+        pytest.param("swapped", ("2", 1), id="swapped"),
+        pytest.param("reloaded", ("2", 1), id="reloaded"),
+        pytest.param("recorded", ("2", 1), id="recorded"),
     ],
 )
-def test_a_kill_at_a_step_then_the_old_data_then_the_new(site, nursery, ctemplate, step, files, reloads):
-    """`files` is the generation on disk after the kill, None for one of each; `reloads` what the old data then cost."""
+def test_a_kill_at_a_step_then_the_old_data_then_the_new(site, nursery, ctemplate, step, expected):
+    """`expected`: the generation on disk after the kill, None for one of each, and the reloads that old data cost."""
+    files, reloads = expected
     judge = Judge(site)
     nursery.bear(step)
     if step != "surveyed":
@@ -158,7 +159,7 @@ def test_a_kill_while_a_rejected_change_is_taken_back(site, nursery, ctemplate, 
 
 
 def test_kills_at_random_moments_under_change(site, nursery):
-    judge, seed = Judge(site), random.randrange(10**6)
+    judge, seed = Judge(site), random.randrange(10**6)  # noqa: S311 - a moment, not a secret
     draw = random.Random(seed)  # noqa: S311 - a moment, not a secret
     generations = (str(number) for number in itertools.count(2))
     generation = "1"
