@@ -12,6 +12,7 @@ import click
 
 from ctemplate import __version__
 from ctemplate.cli.capture import capture
+from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.golden import golden
 from ctemplate.cli.lint import lint
 from ctemplate.cli.options import shared_options
@@ -133,6 +134,8 @@ def _status() -> int:
         click.echo(f"ctemplate: {_usage_fault(exc)}; see ctemplate -help", err=True)
         return USAGE_STATUS
     except CtemplateError as exc:
+        if isinstance(exc, TemplateError) and sys.stderr.isatty():
+            illustrate(exc)
         click.echo(str(exc), err=True)
         return next(status for kind, status in STATUSES.items() if isinstance(exc, kind))
     except BrokenPipeError:

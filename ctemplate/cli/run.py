@@ -32,7 +32,8 @@ def prepared(given: Mapping[str, Any], mode: Mode, planned: Mapping[str, FileRev
         planned=planned,
     )
     config = assembler.config()
-    configure(config.log_level, config.log_format)
+    is_daemon = mode is Mode.LIVE and not given.get("once")
+    configure(config.log_level, config.log_format, is_daemon=is_daemon)
     return Daemon(assembler=assembler, assembly=assembler.assemble())
 
 
