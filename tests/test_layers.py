@@ -27,6 +27,7 @@ LAYERS = {
     "live": 3,
     "review": 3,
     "lint": 3,
+    "doctor": 4,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
