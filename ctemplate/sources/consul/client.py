@@ -145,7 +145,7 @@ class Client:
             response = await connection.handle_async_request(post)
         except httpx.HTTPError as exc:
             raise RequestFailed(str(connection.address), resource.path, str(exc), Trouble.UNREACHABLE) from exc
-        return granted(response.status_code, await _body(response))
+        return granted(response.status_code, await _body(response), asked=len(rights))
 
     def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
         place = self._place(address)
