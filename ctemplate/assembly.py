@@ -21,6 +21,7 @@ from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
 from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
+from ctemplate.edits import Signature, signatures
 from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.live import Crowd, LiveFiles
 from ctemplate.memory import memory_path
@@ -29,7 +30,7 @@ from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.pipeline import Collected, Pipeline, Sink
-from ctemplate.review import Considered
+from ctemplate.review import AsPlanned, Considered, FileReview
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
@@ -48,20 +49,20 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """What the daemon runs: one source, and a plan with its loaded templates for each group."""
+    """What the daemon runs: one source, and a plan with its loaded templates for each group.
+
+    ``signatures`` tell every file that a template was made from as it was then.
+    """
 
     config: Config
     source: Source
     source_name: str
     plans: tuple[GroupPlan, ...]
     templates: tuple[tuple[Template, ...], ...]
+    signatures: Mapping[Path, Signature | None]
     state_dir: Path
     mode: Mode
-
-    @property
-    def files(self) -> frozenset[Path]:
-        """Every file that a template was made from."""
-        return frozenset().union(*(template.files for templates in self.templates for template in templates))
+    planned: Mapping[str, FileReview] | None = None
 
     @property
     def policies(self) -> Policies | None:
@@ -109,7 +110,8 @@ class Assembly:
     def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
         match self.mode:
             case Mode.LIVE:
-                return self._live_files(plan, targets, held)
+                live = self._live_files(plan, targets, held)
+                return live if self.planned is None else AsPlanned(sink=live, planned=self.planned)
             case Mode.DRY:
                 return Collected()
             case Mode.PLAN:
@@ -161,6 +163,7 @@ class Assembler:
     flags: Layer
     environ: Mapping[str, str]
     mode: Mode = Mode.LIVE
+    planned: Mapping[str, FileReview] | None = None
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
@@ -187,8 +190,10 @@ class Assembler:
             source_name=config.catalog or "Consul at " + ", ".join(_addresses(config.consul)),
             plans=plans,
             templates=templates,
+            signatures=signatures(path for group in templates for template in group for path in template.files),
             state_dir=self.state_dir(config),
             mode=self.mode,
+            planned=self.planned,
         )
 
     def _load(self, plan: TemplatePlan, config: Config) -> Template:
@@ -206,7 +211,7 @@ def _source_part(config: Config) -> tuple[object, ...]:
 def _source(config: Config) -> Source:
     if config.catalog is not None:
         return CatalogFile(Path(config.catalog))
-    return ConsulSource(_consul_settings(config))
+    return ConsulSource(consul_settings(config))
 
 
 def _addresses(consul: ConsulSection) -> tuple[str, ...]:
@@ -214,7 +219,8 @@ def _addresses(consul: ConsulSection) -> tuple[str, ...]:
     return tuple(address.strip() for address in given)
 
 
-def _consul_settings(config: Config) -> ConsulSettings:
+def consul_settings(config: Config) -> ConsulSettings:
+    """Return the settings of the Consul source."""
     consul = config.consul
     return ConsulSettings(
         addresses=_addresses(consul),

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
@@ -18,7 +20,7 @@ from ctemplate.config.durations import shown
 from ctemplate.control import CONTROL, serve
 from ctemplate.custody import Keeper, follow_guard, recall_late
 from ctemplate.edits import edits
-from ctemplate.errors import CtemplateError, SourceTimeout, printable
+from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.timing import Backoff
 from ctemplate.worker import Worker
 
@@ -42,6 +44,8 @@ class Daemon:
     _is_edited: bool = False
     _source: asyncio.Task[None] | None = None
     _edits: asyncio.Task[None] | None = None
+    _touches: asyncio.Task[None] | None = None
+    _forgetting: asyncio.Task[None] | None = None
     _runs: tuple[asyncio.Task[None], ...] = ()
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _keeper: Keeper = field(init=False)
@@ -55,24 +59,31 @@ class Daemon:
         with _only_error(), self._signals(), self._held:
             self._hold_workers()
             await self._keeper.load()
-            async with self._kept(), asyncio.TaskGroup() as tasks:
-                self._start(tasks)
-                helpers = (
-                    tasks.create_task(self._distribute(), name="distribute"),
-                    tasks.create_task(self._name_missing(), name="name-missing"),
-                    tasks.create_task(follow_guard(self.catalog), name="follow-guard"),
-                    tasks.create_task(recall_late(self.catalog, self.assembly.source_name), name="recall-late"),
-                    tasks.create_task(self._keeper.run(), name="keep-answers"),
-                    tasks.create_task(serve(self.assembly.state_dir / CONTROL, self.catalog), name="control"),
-                )
-                logger.info("started: %s", self.assembly.summary)
-                while await self._until_edited():
-                    await self._reassemble(tasks)
-                await self._stop_workers()
-                for task in (self._source, self._edits, *helpers):
-                    if task is not None:
-                        task.cancel()
+            with _pid_file(self.assembly.config.pid_file):
+                async with self._kept():
+                    await self._run()
         logger.info("stopped")
+
+    async def _run(self) -> None:
+        """Start all tasks, start them anew after edits, and end them."""
+        async with asyncio.TaskGroup() as tasks:
+            self._start(tasks)
+            helpers = (
+                tasks.create_task(self._distribute(), name="distribute"),
+                tasks.create_task(self._name_missing(), name="name-missing"),
+                tasks.create_task(follow_guard(self.catalog), name="follow-guard"),
+                tasks.create_task(recall_late(self.catalog, self.assembly.source_name), name="recall-late"),
+                tasks.create_task(self._keeper.run(), name="keep-answers"),
+                tasks.create_task(serve(self.assembly.state_dir / CONTROL, self.catalog), name="control"),
+            )
+            logger.info("started: %s", self.assembly.summary)
+            while await self._until_edited():
+                await self._reassemble(tasks)
+            logger.info("stopping, after what is under way; a second signal does not wait for that")
+            await self._stop_workers()
+            for task in (self._source, self._edits, self._touches, self._forgetting, *helpers):
+                if task is not None:
+                    task.cancel()
 
     async def once(self, *, timeout: float) -> None:
         """Run every group once, as soon as its answers are in; the workers hold what became of each.
@@ -121,8 +132,10 @@ class Daemon:
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the assembly's source, if it has none running, and its workers."""
         if self._source is None:
+            self.catalog.ask_again()
             self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
         self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
+        self._touches = tasks.create_task(self._follow_touches(), name="follow-touches")
         self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
 
     async def _reassemble(self, tasks: asyncio.TaskGroup) -> None:
@@ -144,20 +157,21 @@ class Daemon:
             self._source.cancel()
             await asyncio.wait([self._source])
             self._source = None
-        if self._edits is not None:
-            self._edits.cancel()
+        for task in (self._edits, self._touches):
+            if task is not None:
+                task.cancel()
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
         self._start(tasks)
-        tasks.create_task(self._forget_old_groups(self.workers), name="forget-old-groups")
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        self._forgetting = tasks.create_task(self._forget_old_groups(), name="forget-old-groups")
         logger.info("read again: %s", self.assembly.summary)
 
-    async def _forget_old_groups(self, workers: tuple[Worker, ...]) -> None:
+    async def _forget_old_groups(self) -> None:
         """Drop the wishes of groups that are gone, once the new ones know what they need."""
-        for worker in workers:
-            await worker.answered.wait()
-        if workers is self.workers:
-            self.catalog.keep_groups(worker.pipeline.name for worker in workers)
+        await self._until_answered()
+        self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
 
     async def _stop_workers(self) -> None:
         """End the workers after what they are doing; one that takes too long is cancelled."""
@@ -200,10 +214,17 @@ class Daemon:
         return named + (f" and {more} more" if more > 0 else "")
 
     async def _follow_edits(self) -> None:
-        async for edited in edits(self.assembly.files):
+        async for edited in edits(self.assembly.signatures, known=self.assembly.signatures):
             logger.debug("edited: %s", ", ".join(sorted(map(str, edited))))
             self._is_edited = True
             self._wake.set()
+
+    async def _follow_touches(self) -> None:
+        """Tell the workers when one of their live files was written."""
+        owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
+        async for touched in edits(owners):
+            for worker in {id(owners[path]): owners[path] for path in touched}.values():
+                worker.touch()
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""
@@ -242,6 +263,23 @@ class Daemon:
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _pid_file(path: str | None) -> Iterator[None]:
+    """Keep the process id in the file; whoever enters holds the destinations, so nobody else's file is overwritten."""
+    if path is None:
+        yield
+        return
+    try:
+        Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
+    except OSError as exc:
+        raise ConfigError("-pid-file", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
 
 
 @contextlib.contextmanager

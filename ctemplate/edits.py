@@ -6,7 +6,8 @@ are seen. Level-triggered: whatever was notified, a file counts as edited when i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
@@ -25,21 +26,50 @@ def signature(path: Path) -> Signature | None:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def watched_folders(paths: Iterable[Path]) -> set[Path]:
-    """Return the existing folders where a change to one of the paths, or to a link on its way, shows."""
+def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
+    """Return the existing folders where a change to one of the paths, or to a link on its way, shows.
+
+    In place of a folder that is missing stands the nearest above it that is there.
+    """
     folders = set()
     for path in paths:
         absolute = path.absolute()
         folders |= {absolute.parent, absolute.resolve().parent}
-    return {folder for folder in folders if folder.is_dir()}
+    return frozenset(next(each for each in (folder, *folder.parents) if each.is_dir()) for folder in folders)
 
 
-async def edits(paths: Iterable[Path]) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were edited, created or removed, for ever."""
+def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
+    """Return each path with its signature."""
+    return {path: signature(path) for path in paths}
+
+
+async def edits(
+    paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None
+) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were edited, created or removed, for ever.
+
+    ``known`` are the signatures from when the files were read; what was edited since then comes first.
+    """
     watched = frozenset(paths)
-    known = {path: signature(path) for path in watched}
+    known = signatures(watched) if known is None else known
+    while True:
+        folders = watched_folders(watched)
+        async with contextlib.aclosing(_stirs(folders)) as stirs:
+            async for _ in stirs:
+                now = signatures(watched)
+                edited = frozenset(path for path in watched if now[path] != known.get(path))
+                known = now
+                if edited:
+                    yield edited
+                if watched_folders(watched) != folders:
+                    break
+
+
+async def _stirs(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
+    """Yield once for the past, then whenever something in one of the folders may have changed or a minute is over."""
+    yield
     async for _ in awatch(
-        *watched_folders(watched),
+        *folders,
         watch_filter=None,
         recursive=False,
         step=SETTLE_MS,
@@ -47,8 +77,4 @@ async def edits(paths: Iterable[Path]) -> AsyncIterator[frozenset[Path]]:
         rust_timeout=60_000,
         yield_on_timeout=True,
     ):
-        now = {path: signature(path) for path in watched}
-        edited = frozenset(path for path in watched if now[path] != known[path])
-        known = now
-        if edited:
-            yield edited
+        yield

@@ -29,6 +29,8 @@ LAYERS = {
     "memory": 3,
     "control": 3,
     "custody": 3,
+    "lint": 3,
+    "doctor": 4,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
@@ -49,6 +51,7 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("assembly", "memory"),
     ("custody", "memory"),
     ("assembly", "review"),
+    ("review", "pipeline"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

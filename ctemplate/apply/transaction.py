@@ -22,8 +22,9 @@ the program runs it, the ledger owes a reload. The next apply pays: with the rel
 else with a reload alone.
 
 Writing the ledger with the transaction's serial is the one atomic act that ends it. The journal is written when a
-reload has to be proven or more than one file changes. One file without a reload needs none, its rename is atomic, and
-then the ledger is not synced either: losing it costs nothing but the memory of who wrote the file.
+reload has to be proven, more than one file changes, or a file can be judged only once it is live. Else one file
+without a reload needs none, its rename is atomic, and then the ledger is not synced either: losing it costs nothing but
+the memory of who wrote the file.
 
 Everything here blocks; it runs in a thread. Knows nothing of checks and commands.
 """
@@ -55,15 +56,16 @@ class Transaction:
         self._observe = observe
         self._has_reload = has_reload
         self._is_journaled = False
-        self.is_open = False
+        self._has_begun = False
+        self.has_ended = False
         self.was_announced = False
 
-    def swap(self) -> None:
+    def swap(self, *, is_judged: bool = True) -> None:
         """Put every candidate in place and mend modes and owners."""
         changes = self._survey.changes
-        if self._has_reload or len(changes) > 1:
+        if self._has_reload or len(changes) > 1 or not is_judged:
             self._write_journal()
-        self.is_open = True
+        self._has_begun = True
         for file in changes:
             with _as_swap_failed(file.destination):
                 self._put_in_place(file)
@@ -82,6 +84,8 @@ class Transaction:
 
     def abandon(self, error: BaseException) -> str:
         """End after an error as the group wants it; say what became of the files."""
+        if not self._has_begun:
+            return f"{self._survey.subject} is untouched"
         result = type(error).__name__
         if self.was_announced and not self._state.group.rollback:
             self.commit(result, owes_reload=True)
@@ -112,7 +116,9 @@ class Transaction:
             if exc.errno not in files.NO_RENAME:
                 raise
             self._write_journal()
-            log.warning("%s: cannot be renamed over (%s); written in place", file.destination, exc.strerror)
+            level = logging.DEBUG if file.destination in self._state.in_place else logging.WARNING
+            log.log(level, "%s: cannot be renamed over (%s); written in place", file.destination, exc.strerror)
+            self._state.in_place.add(file.destination)
             files.overwrite(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
 
     def _write_journal(self) -> None:
@@ -129,7 +135,7 @@ class Transaction:
     def _end(self, result: str, *, owes_reload: bool, records: Mapping[str, Accepted] | None = None) -> None:
         is_durable = self._is_journaled or owes_reload
         self._state.ledger.settle(result, owes_reload=owes_reload, records=records, durable=is_durable)
-        self.is_open = False
+        self.has_ended = True
         self._state.journal.remove()
 
 

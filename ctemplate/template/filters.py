@@ -21,7 +21,7 @@ from jinja2.tests import TESTS
 from ctemplate.nginx import quoting
 from ctemplate.template.formatting import replaced
 from ctemplate.template.limits import check_numbers
-from ctemplate.template.trust import Trusted, escaped, formatted, is_token, joined, text_of
+from ctemplate.template.trust import QUOTED, Trusted, escaped, formatted, is_token, joined, text_of
 
 _HTML = frozenset(["e", "escape", "forceescape", "safe", "striptags", "urlize", "xmlattr"])
 _REMOVED = _HTML | {"random", "pprint"}
@@ -31,8 +31,19 @@ _KEPT = "._-:/@+[]"
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
-    """Return nginx's quoting of the text, one argument."""
-    return escaped(quoting.quote, value, dollar=dollar)
+    """Return nginx's quoting of the text, one argument. Whether it stands where one starts is seen at the end."""
+    if type(value) is Trusted:
+        return escaped(quoting.quote, value, dollar=dollar)
+    quoted = escaped(_quote, value, dollar=dollar)
+    return Trusted(QUOTED + quoted) if type(quoted) is Trusted else quoted
+
+
+def _quote(text: str, dollar: str | None) -> str:
+    if text.startswith("~"):
+        raise quoting.UnsafeTextError("begins with '~' and would be a pattern")
+    if QUOTED in text:
+        raise quoting.UnsafeTextError("holds a noncharacter")
+    return quoting.quote(text, dollar=dollar)
 
 
 def comment(value: Any) -> str:
@@ -72,10 +83,15 @@ def json(value: Any, indent: int | None = None) -> str:
 
 def yaml(value: Any) -> str:
     """Return the value as YAML on one line, a text always in quotes."""
-    shown = pyyaml.safe_dump(
-        _built(value), default_style='"', default_flow_style=True, width=float("inf"), allow_unicode=True
-    )
+    shown = pyyaml.dump(_built(value), Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
     return shown.removesuffix("\n").removesuffix("\n...")
+
+
+class _Dumper(pyyaml.SafeDumper):
+    """Writes texts in double quotes."""
+
+
+_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
 def _built(value: Any) -> Any:
@@ -127,7 +143,7 @@ def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = 
         margin + line if (number or first) and (line or blank) else line  # the first line as asked
         for number, line in enumerate(lines)
     ]
-    keeps = type(text) is Trusted and not margin.strip(" \t")
+    keeps = type(text) is Trusted and type(width) is not str and not margin.strip(" \t")
     return Trusted("\n".join(shown)) if keeps else "\n".join(shown)
 
 

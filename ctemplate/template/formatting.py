@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2.sandbox import SandboxedFormatter
 
-from ctemplate.template.limits import check_format, check_numbers
-from ctemplate.template.trust import Trusted, is_whole, text_of
+from ctemplate.template.limits import check_format, check_length, check_numbers
+from ctemplate.template.trust import Trusted, is_padded, is_whole, text_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-MAX_RESULT = 16 * 1024 * 1024
-"""Characters that one method may build."""
 
 PLAIN = frozenset(
     [
@@ -90,16 +87,16 @@ def _checked_width(method: Callable[..., str]) -> Callable[..., str]:
 def replaced(text: str, old: str, new: str, count: int = -1) -> str:
     """Return the text with ``old`` replaced; never trusted."""
     found = text.count(old) if count < 0 else min(count, text.count(old))
-    if len(text) + found * len(new) > MAX_RESULT:
-        raise ValueError("the text would grow too long")
+    check_length(text, len(text) + found * len(new))
     return str(text).replace(old, new, count)
 
 
 class Formatter(SandboxedFormatter):
     """``str.format`` for templates: attributes as the sandbox allows, widths bounded, trust kept of whole parts."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, form: str) -> None:
         super().__init__(environment)
+        self.form = str(form)
         self.is_whole = True
 
     def format_field(self, value: Any, format_spec: str) -> str:
@@ -107,12 +104,13 @@ class Formatter(SandboxedFormatter):
         spec = str(format_spec)
         check_format(spec)
         text = format(value, spec) if spec else text_of(value)
-        self.is_whole &= is_whole(text.strip(" ") if spec else text)
+        own_spec = f":{spec}}}" in self.form  # not one that came from a value
+        self.is_whole &= (own_spec and is_padded(value, text)) if spec else is_whole(text)
         return text
 
 
 def filled(text: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], environment: Environment) -> str:
     """Return ``text.format(*args, **kwargs)``, trusted when the text is and each value comes out whole."""
-    formatter = Formatter(environment)
+    formatter = Formatter(environment, text)
     result = str(formatter.vformat(text, args, kwargs))
     return Trusted(result) if type(text) is Trusted and formatter.is_whole else result

@@ -17,10 +17,11 @@ import jinja2
 from ctemplate.errors import CtemplateError, TemplateError, printable
 from ctemplate.template.environment import Environment, printing_line, suggestion, template_line
 from ctemplate.template.functions import Functions
-from ctemplate.template.limits import Limits, Meter
+from ctemplate.template.limits import LimitExceeded, Limits, Meter
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run, Violation
+from ctemplate.template.trust import QUOTED, misplaced_quote
 
 ESCAPES = ("nginx", "none")
 
@@ -38,16 +39,18 @@ class _Arguments(TypedDict):
     environ: Mapping[str, str]
     escape: str
     limits: Limits
-    folders: Sequence[Path]
 
 
 class Template:
     """A template ready to run."""
 
-    def __init__(self, source: Path, arguments: _Arguments, marks: Marks | None = None) -> None:
+    def __init__(
+        self, source: Path, arguments: _Arguments, *, loader: FolderLoader, marks: Marks | None = None
+    ) -> None:
         self.source = source
         self._arguments = arguments
-        self._loader = FolderLoader(source, arguments["folders"])
+        self._loader = loader
+        self._is_traced = marks is not None
         self._functions = Functions(arguments["variables"], arguments["environ"])
         self._environment = Environment(
             self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
@@ -79,8 +82,8 @@ class Template:
                 "environ": environ,
                 "escape": escape,
                 "limits": limits or Limits(),
-                "folders": folders,
             },
+            loader=FolderLoader(source, folders),
         )
 
     @property
@@ -89,9 +92,9 @@ class Template:
         return frozenset(self._loader.files)
 
     def traced(self) -> tuple[Self, Marks]:
-        """Return the template compiled with marks, to find out where its lines come from."""
+        """Return the same template compiled with marks, to find out where its lines come from."""
         marks = Marks()
-        return type(self)(self.source, self._arguments, marks), marks
+        return type(self)(self.source, self._arguments, loader=self._loader, marks=marks), marks
 
     def render(self, run: Run) -> str:
         """Return the text of one pass; the run takes down what it used, claimed and must not print.
@@ -101,23 +104,37 @@ class Template:
         self._functions.run = run
         self._environment.start(run, Meter(self._arguments["limits"]), self._refuse)
         try:
-            return self._text()
+            text = self._text()
         except CtemplateError:
             raise
         except Exception as exc:  # noqa: BLE001  # whatever a template does, it is told as a fault of its line
             raise self._fault(exc) from None
+        return self._with_quotes_in_place(run, text) if QUOTED in text else text
+
+    def _with_quotes_in_place(self, run: Run, text: str) -> str:
+        plain = text.replace(QUOTED, "")
+        at = misplaced_quote(text) if self._arguments["escape"] == "nginx" and not self._is_traced else None
+        if at is None:
+            return plain
+        traced, marks = self.traced()
+        again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded))
+        where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
+        raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _text(self) -> str:
+        """Run the template piece by piece; a limit is thrown into it, so that the error has its line."""
+        running = self._compiled.root_render_func(self._compiled.new_context())
         meter = self._environment.meter
-        pieces = iter(self._compiled.root_render_func(self._compiled.new_context()))
         texts: list[str] = []
         size = 0
-        while batch := list(islice(pieces, PIECES)):
-            text = "".join(batch)
-            size += len(text.encode(errors="surrogatepass"))
-            meter.check_output(size)
-            meter.check_time()
-            texts.append(text)
+        while batch := list(islice(running, PIECES)):
+            texts.append("".join(batch))
+            size += len(texts[-1].encode(errors="surrogatepass"))
+            try:
+                meter.check_output(size)
+                meter.check_time()
+            except LimitExceeded as exc:
+                running.throw(exc)  # type: ignore[attr-defined]
         return "".join(texts)
 
     def _refuse(self, text: str, reason: str) -> str:
@@ -145,7 +162,7 @@ class Template:
 
     def _fault(self, exc: Exception, where: str | None = None) -> TemplateError:
         if isinstance(exc, jinja2.TemplateSyntaxError):
-            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", _lowered(printable(exc.message)))
+            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", lowered(printable(exc.message or "")))
         place = where or str(self.source)
         traceback: TracebackType | None = exc.__traceback__
         while traceback is not None:
@@ -164,10 +181,10 @@ class Template:
         unknown = _UNDEFINED.fullmatch(said) if isinstance(exc, jinja2.UndefinedError) else None
         if unknown is not None:
             return said + suggestion(unknown[1], self._environment.names - {unknown[1]})
-        return _lowered(said)
+        return said.removeprefix(f"{Functions.__name__}.").removesuffix(".")
 
 
-def _lowered(sentence: str) -> str:
-    """Return a sentence of Jinja's or Python's as ours begin and end."""
+def lowered(sentence: str) -> str:
+    """Return a sentence of Jinja's as ours begin and end."""
     starts_with_word = sentence[1:2].islower() or sentence[1:2] == " "
     return (sentence[:1].lower() if starts_with_word else sentence[:1]) + sentence[1:].removesuffix(".")

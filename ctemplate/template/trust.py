@@ -15,8 +15,17 @@ from typing import Any, Self, SupportsIndex
 from jinja2.runtime import Undefined
 
 from ctemplate.nginx import quoting
-from ctemplate.template.limits import check_format
+from ctemplate.template.limits import check_format, check_length
 
+QUOTED = "\ufdd0"
+"""Stands before each quoted value until the text is whole: nginx knows a quote only where an argument starts."""
+
+_LINE = re.compile(  # as nginx reads: a comment, quoted texts, and words, in which quotes mean nothing
+    r"""(?:[ \t\r;{}]++|(?P<comment>\#.*+)|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'"""
+    r"""|(?:[^ \t\r;{}"'\\\#]|\\.)(?:[^ \t\r;{\\]|\\.)*+)*+""",
+    re.DOTALL,
+)
+_ENDS_WORD = re.compile(r"(?<![\\$])[ \t\r;{]$")
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 MAX_EXACT = 10**18
 """Whole numbers below print as they are; longer ones are judged like texts."""
@@ -83,13 +92,16 @@ def text_of(value: object) -> str:
     if value is None:
         raise TypeError('None cannot be printed; give a default: | default("…", true)')
     kind = type(value).__name__.lower()
-    raise TypeError(f"a {kind} cannot be printed; print its fields or items, or use | json | quote")
+    article = "an" if kind[0] in "aeiou" else "a"
+    raise TypeError(f"{article} {kind} cannot be printed; print its fields or items, or use | json | quote")
 
 
 def joined(parts: Iterable[Any], separator: str = "") -> str:
     """Join parts into one text, trusted when each part and the separator is whole."""
     parts = tuple(parts)
-    text = str.join(separator, map(text_of, parts))
+    texts = tuple(map(text_of, parts))
+    check_length(separator, sum(map(len, texts)) + len(separator) * len(texts))
+    text = str.join(separator, texts)
     if all(map(is_whole, parts)) and (not separator or is_whole(separator)):
         return Trusted(text)
     return str(text)
@@ -119,11 +131,16 @@ def _pieces(form: str, values: Any) -> list[str] | None:
         value = values[match["key"]] if match["key"] is not None else next(rest)
         exact = type(value) is Trusted and match["kind"] == "s" and not match["spec"]
         piece = value if exact else f"%{match['spec']}{match['kind']}" % (value,)
-        if not exact and not is_token(piece.strip(" ")):
+        if not exact and not is_padded(value, piece):
             return None
         pieces.append(piece)
     pieces.append(str(form)[end:])
     return pieces
+
+
+def is_padded(value: object, text: str) -> bool:
+    """Whether the text is that of a value that may be printed, with nothing but spaces set around it."""
+    return is_whole(value) and is_token(text.strip(" "))
 
 
 def trusted(value: Any) -> Any:
@@ -144,3 +161,15 @@ def escaped(escape: Callable[..., str], value: Any, **options: Any) -> str:
         return Trusted(escape(text, **options))
     except quoting.UnsafeTextError as exc:
         return Refused(text, str(exc))
+
+
+def misplaced_quote(text: str) -> int | None:
+    """Return where a quoted value does not start an argument, outside of comments; None where all of them do."""
+    at = text.find(QUOTED)
+    while at >= 0:
+        before = text[text.rfind("\n", 0, at) + 1 : at].replace(QUOTED, "")
+        line = _LINE.fullmatch(before)
+        if line is None or (line["comment"] is None and before and not _ENDS_WORD.search(before)):
+            return at
+        at = text.find(QUOTED, at + 1)
+    return None

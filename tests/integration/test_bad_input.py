@@ -9,6 +9,7 @@ from harness import free_port
 
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", re.MULTILINE)
 GOOD = "services: {web: {tags: [http], instances: [{address: 10.0.0.1, port: 80}]}}\n"
+KEPT = "the last answers stay in use while it is retried"
 TEMPLATE = '[[template]]\nsource = "good.j2"\ndestination = "out"\n'
 
 
@@ -57,7 +58,7 @@ GOOD_ARGS = ("-template", "good.j2:out", "-catalog", "good.yaml", "-once")
         ),
         pytest.param(
             [*GOOD_ARGS, "--log-levle", "info"],
-            "ctemplate: no such option -log-levle; did you mean -log-level?; see ctemplate -help",
+            "ctemplate: no such option --log-levle; did you mean -log-level?; see ctemplate -help",
             id="mistyped-after-good-ones",
         ),
         pytest.param(["-xyzzy"], "ctemplate: no such option -xyzzy; see ctemplate -help", id="unknown-option"),
@@ -187,9 +188,14 @@ def test_wrong_option_is_one_line_and_nothing_is_written(told, args, message):
             "c.toml: template[0].sourse: unknown key; did you mean 'source'?",
             id="unknown-key",
         ),
-        pytest.param("c.toml", '[[template]]\ndestination = "x"\n', "c.toml: template[0]: 'source' is missing", id="key"),
         pytest.param(
-            "c.toml", "[wait]\nmin = 5\n", "c.toml: wait.min: must be a duration in quotes like '250ms', got 5", id="bare"
+            "c.toml", '[[template]]\ndestination = "x"\n', "c.toml: template[0]: 'source' is missing", id="no-source"
+        ),
+        pytest.param(
+            "c.toml",
+            "[wait]\nmin = 5\n",
+            "c.toml: wait.min: must be a duration in quotes like '250ms', got 5",
+            id="no-unit",
         ),
         pytest.param(
             "c.toml",
@@ -260,8 +266,8 @@ def test_broken_catalog_is_one_line_and_nothing_is_written(folder, told, text, m
         pytest.param(lambda path: path.write_bytes(b"a\n\xff"), "t.j2:2: is not UTF-8: byte 0xff", id="no-text"),
         pytest.param(
             lambda path: path.write_text("a\n{% for s in services() %}\n"),
-            "t.j2:2: Unexpected end of template. Jinja was looking for the following tags: 'endfor' or 'else'. "
-            "The innermost block that needs to be closed is 'for'.",
+            "t.j2:2: unexpected end of template. Jinja was looking for the following tags: 'endfor' or 'else'. "
+            "The innermost block that needs to be closed is 'for'",
             id="syntax",
         ),
     ],
@@ -289,8 +295,7 @@ def test_address_where_nobody_listens_is_named_with_what_was_asked(told):
     assert (status, text.splitlines()) == (
         3,
         [
-            f"WARNING http://{address}: connection refused, first for services(); "
-            "the last answers stay in use while it is retried",
+            f"WARNING http://{address}: connection refused, first for services(); {KEPT}",
             f"Consul at {address}: no answer after 1s to services()",
         ],
     )

@@ -49,6 +49,7 @@ def test_an_entry_becomes_an_instance():
                 id="web-1",
                 name="web",
                 node="n1",
+                node_id="5b1f",
                 address="[2001:db8::7]",
                 port=8080,
                 tags=("http", "v2"),

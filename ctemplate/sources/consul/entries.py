@@ -15,6 +15,7 @@ import msgspec
 from ctemplate.errors import printable
 from ctemplate.model import MAX_PORT, Check, Fault, Instance, Service, Status
 from ctemplate.sources.consul.policy import AddressPolicy
+from ctemplate.sources.consul.sentinel import StateRow
 from ctemplate.sources.consul.settings import Limits
 
 NODE_MAINTENANCE = "_node_maintenance"
@@ -77,6 +78,7 @@ class Entry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 ENTRIES = msgspec.json.Decoder(list[Entry] | None)
 ENTRY = msgspec.json.Decoder(Entry)
 RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
+STATES = msgspec.json.Decoder(list[StateRow] | None)
 SERVICES = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
 
@@ -110,6 +112,14 @@ def decode_services(body: bytes) -> tuple[Service, ...]:
     except msgspec.MsgspecError as exc:
         raise Undecodable(printable(exc)) from exc
     return tuple(Service(name=name, tags=tuple(sorted(set(rows[name] or ())))) for name in sorted(rows))
+
+
+def decode_states(body: bytes) -> tuple[StateRow, ...]:
+    """Decode an answer of ``/v1/health/state/any``, in the order it came in. Raises Undecodable."""
+    try:
+        return tuple(STATES.decode(body) or ())
+    except msgspec.MsgspecError as exc:
+        raise Undecodable(printable(exc)) from exc
 
 
 @dataclass(slots=True)

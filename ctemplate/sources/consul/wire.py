@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from ctemplate.errors import SourceError, printable
-from ctemplate.model import AnyQuery, ServiceQuery
+from ctemplate.model import Query, ServiceQuery
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.settings import ConsulSettings
 
 STATUS_OK = 200
@@ -35,7 +36,7 @@ class Resource:
     params: str = ""
 
     @classmethod
-    def of(cls, query: AnyQuery, settings: ConsulSettings) -> Resource:
+    def of(cls, query: Query, settings: ConsulSettings) -> Resource:
         """Return the resource that answers a query."""
         scope: dict[str, str | None] = {
             "dc": query.dc or settings.datacenter,
@@ -46,6 +47,10 @@ class Resource:
         if isinstance(query, ServiceQuery):
             name = urllib.parse.quote(query.name, safe="")
             return cls.named(f"/v1/health/service/{name}", **scope, near=query.near, filter=query.filter)
+        if isinstance(query, AlarmsQuery):
+            return cls.named("/v1/health/state/any", **scope, filter='Status != "passing"')
+        if isinstance(query, CensusQuery):
+            return cls.named("/v1/health/state/any", **scope)
         return cls.named("/v1/catalog/services", **scope)
 
     @classmethod

@@ -1,0 +1,46 @@
+"""Edits of files, as operators, editors and Kubernetes make them."""
+
+import asyncio
+import contextlib
+
+from ctemplate.edits import edits, signatures
+
+
+async def first(paths, **options):
+    async with asyncio.timeout(20):
+        return await anext(edits(paths, **options))
+
+
+async def test_what_was_edited_since_it_was_read_comes_first(tmp_path):
+    edited, same, gone = tmp_path / "edited", tmp_path / "same", tmp_path / "gone"
+    for path in (edited, same, gone):
+        path.write_text("read")
+    known = signatures([edited, same, gone])
+    edited.write_text("edited since")
+    gone.unlink()
+    assert await first(known, known=known) == {edited, gone}
+
+
+async def test_file_that_comes_into_being_is_an_edit(tmp_path):
+    path = tmp_path / "late"
+    waiting = asyncio.create_task(first([path]))
+    async with asyncio.timeout(20):
+        while not waiting.done():
+            await asyncio.sleep(0.02)
+            (tmp_path / "other").write_text("of no interest")
+            path.write_text("here")
+    assert waiting.result() == {path}
+
+
+async def test_a_file_in_a_folder_that_is_created_later_is_followed(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    async with asyncio.timeout(10), contextlib.aclosing(edits([path])) as seen:
+        coming = asyncio.create_task(anext(seen), name="first")
+        await asyncio.sleep(0)
+        path.parent.mkdir(parents=True)
+        path.write_text("one")
+        assert await coming == {path}
+        coming = asyncio.create_task(anext(seen), name="second")
+        await asyncio.sleep(0)
+        path.write_text("another")
+        assert await coming == {path}
