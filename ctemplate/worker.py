@@ -157,7 +157,7 @@ class Worker:
             logger.info("%s: applied", self.pipeline.subject)
         elif outcome is Outcome.PENDING_START and was is not outcome:
             logger.info("%s: written; the reload is owed until the program runs", self.pipeline.subject)
-        elif self.error is not None and outcome is not Outcome.WAITING:
+        elif self.error is not None and outcome not in UNSETTLED:
             logger.info("%s: in order again", self.pipeline.subject)
 
     def _report(self, error: CtemplateError) -> None:

@@ -12,6 +12,7 @@ import click
 
 from ctemplate import __version__
 from ctemplate.cli.capture import capture
+from ctemplate.cli.doctor import doctor
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.golden import golden
 from ctemplate.cli.lint import lint
@@ -98,6 +99,15 @@ def _capture(context: click.Context, /, **given: object) -> None:
 def _lint(context: click.Context, /, **given: object) -> None:
     """Check templates and configuration, without any source."""
     context.exit(lint(given))
+
+
+@cli.command("doctor", context_settings=CONTEXT)
+@shared_options
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _doctor(context: click.Context, /, **given: object) -> None:
+    """Check that everything ctemplate needs is here and allowed."""
+    context.exit(doctor(given))
 
 
 @cli.command("test", context_settings=CONTEXT)

@@ -2,6 +2,8 @@
 
 import re
 import socket
+from datetime import datetime
+from itertools import pairwise
 
 import pytest
 from harness import free_port, tcp_read, wait_for
@@ -190,6 +192,24 @@ def test_a_reload_waits_while_too_many_old_generations_drain_and_no_longer_than_
     assert site.running() == "3"
     daemon.wait_for_log("2 old generations of workers drain after 3s; reloading")
     site.wait_running("4", log=daemon.log)
+
+
+def test_many_changes_cost_one_reload_in_an_interval_and_the_last_one_counts(tmp_path, nginx, ctemplate):
+    site = Site(tmp_path, nginx, min_interval="2s")
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    nginx.start()
+    daemon = ctemplate(*site.args)
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 10, "paid reload")
+    for generation in range(2, 22):
+        seen = daemon.log().count("read again")
+        site.publish(str(generation))
+        daemon.wait_for(lambda seen=seen: daemon.log().count("read again") > seen, 10, "catalog read again")
+    site.wait_running("21", log=daemon.log)
+    daemon.wait_for(lambda: daemon.log().count(": applied") == nginx.reloads(), 10, "a line for each reload")
+    began = [datetime.fromisoformat(line[:23]) for line in daemon.log().splitlines() if line.endswith(": applied")]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(began)]
+    assert gaps, "a reload after the first"
+    assert min(gaps) >= 1.9, "each reload waits for its interval"
 
 
 def test_a_run_of_once_waits_for_old_workers_too(tmp_path, nginx, ctemplate):
