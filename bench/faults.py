@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.agent import consul_version
+from bench.process import Connections
 from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted
 
-from harness import Consul, wait_for
+from harness import Consul, free_port, wait_for
 from harness.cluster import SIZE, Cluster
+from harness.meddler import Meddler, Meddling, alternating, cut_off, empty, limited, slow
 
 PAUSE = 60.0
 CUT = 10.0  # seconds that servers are cut off
@@ -162,8 +164,138 @@ def majority_frozen(options: Options, stack: ExitStack, folder: Path) -> Iterato
     yield from in_cluster(options, stack, folder, trouble)
 
 
+def crowded(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """300 services, default limit of 200 connections, SIGKILL of the agent, start with its data."""
+    consul = Consul(folder, persistent=True)
+    stack.callback(consul.kill)
+    consul.start()
+    scene = Scene(folder, stack, address=consul.address)
+    scene.populate(consul)
+    for number in range(SERVICES):
+        consul.catalog(f"other{number}", f"other{number}", scene.backends["a"].port)
+    scene.start()
+    with Connections(consul.port) as connections:
+
+        def trouble() -> None:
+            consul.kill()
+            consul.start()
+            time.sleep(options.cut)
+
+        found = scene.through(trouble, lambda name, port: consul.catalog("web", name, port))
+    if connections.most >= DEFAULT_LIMIT:
+        found.faults.append(f"{connections.most} connections")
+    yield found
+
+
+def datacenter_killed(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """One of two joined datacenters killed, a change in the other."""
+    here, there = (datacenter(folder, name) for name in ("dc1", "dc2"))
+    there.join([f"127.0.0.1:{here.ports['serf_wan']}"], wan=True)
+    for consul in (here, there):
+        stack.callback(consul.kill)
+        consul.start()
+    wait_for(lambda: set(here.api("GET", "/v1/catalog/datacenters")) == {"dc1", "dc2"}, LIMIT, "both datacenters")
+    scene = Scene(folder, stack, address=here.address, source=folder / "dc.j2")
+    http = f"{scene.nginx.main}http {{\n{scene.nginx.http}\n"
+    (folder / "dc.j2").write_text(http + BOTH_DATACENTERS.format(port=scene.port))
+    scene.populate(here, FIRST[:1])
+    scene.populate(there, FIRST[1:])
+    scene.start()
+
+    def trouble() -> None:
+        there.kill()
+        time.sleep(options.cut)
+
+    yield scene.through(trouble, lambda name, port: here.catalog("web", name, port))
+
+
+BOTH_DATACENTERS = """\
+upstream web {{
+    {{% for dc in ["dc1", "dc2"] %}}
+    {{% for i in service("web", dc=dc) %}}
+    server {{{{ i.address }}}}:{{{{ i.port }}}};
+    {{% endfor %}}
+    {{% endfor %}}
+}}
+server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://web; }} }}
+}}
+"""
+
+
+def datacenter(folder: Path, name: str) -> Consul:
+    """Return an agent that is a datacenter of its own."""
+    config = {"datacenter": name, "ports": {"serf_wan": free_port()}}
+    return Consul(folder, persistent=True, name=name, config=config)
+
+
+def meddled(options: Options, stack: ExitStack, folder: Path, meddling: Meddling) -> Iterator[Seen]:
+    """Have answers changed for a while."""
+    consul = Consul(folder, persistent=True)
+    stack.callback(consul.kill)
+    consul.start()
+    meddler = Meddler(consul.port)
+    stack.callback(meddler.stop)
+    meddler.start()
+    scene = Scene(folder, stack, address=meddler.address)
+    scene.populate(consul)
+    scene.start()
+
+    def trouble() -> None:
+        with meddler.meddling(meddling):
+            time.sleep(options.cut)
+
+    yield scene.through(trouble, lambda name, port: consul.catalog("web", name, port))
+    if not meddler.meddled:
+        raise AssertionError("nobody asked while answers were meddled with")
+
+
+def empty_answers(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Empty answers of status 200 for {cut:g} s."""
+    yield from meddled(options, stack, folder, empty)
+
+
+def alternating_replicas(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Every other stale answer is older and lacks half, for {cut:g} s."""
+    yield from meddled(options, stack, folder, alternating())
+
+
+def limited_without_body(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Status 429 without a body for {cut:g} s."""
+    yield from meddled(options, stack, folder, limited(""))
+
+
+def limited_by_servers(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Status 429, resource exhausted, for {cut:g} s."""
+    yield from meddled(options, stack, folder, limited("Resource Exhausted: rate limit exceeded"))
+
+
+def limited_connections(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Status 429, too many connections, for {cut:g} s."""
+    body = "Your IP is issuing too many concurrent connections, please rate limit your calls"
+    yield from meddled(options, stack, folder, limited(body))
+
+
+def slow_bytes(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Answers that take two seconds from first byte to last, for {cut:g} s."""
+    yield from meddled(options, stack, folder, slow)
+
+
+def cut_bodies(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Half of each body for {cut:g} s."""
+    yield from meddled(options, stack, folder, cut_off)
+
+
 CLUSTER: tuple[Trouble, ...] = (leader_killed, minority_frozen, majority_frozen)
-AGENT: tuple[Trouble, ...] = (killed_with_data, killed_without_data, frozen, restored)
+AGENT: tuple[Trouble, ...] = (killed_with_data, killed_without_data, frozen, restored, crowded, datacenter_killed)
+MEDDLED: tuple[Trouble, ...] = (
+    empty_answers,
+    alternating_replicas,
+    limited_without_body,
+    limited_by_servers,
+    slow_bytes,
+    cut_bodies,
+)
+PATIENT: tuple[Trouble, ...] = (limited_connections,)  # the limit is given a minute to pass
 
 
 def seen(trouble: Trouble, options: Options) -> list[Seen]:
@@ -215,7 +347,7 @@ def main() -> None:
     options = Options(times=given.times, pause=given.pause)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {consul_version()}\n")
     print(f"{HEAD}\n|{'---|' * HEAD.count(' | ')}---|")
-    for trouble in (*AGENT, *CLUSTER):
+    for trouble in (*AGENT, *CLUSTER, *MEDDLED, *PATIENT):
         if given.only in trouble.__name__:
             found = seen(trouble, options)
             print(row(trouble, options, found), flush=True)
