@@ -14,16 +14,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.agent import consul_version
 from bench.process import Connections
-from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted
+from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted, together
 
 from harness import Consul, free_port, wait_for
 from harness.cluster import SIZE, Cluster
+from harness.island import Island
 from harness.meddler import Meddler, Meddling, alternating, cut_off, empty, limited, slow
 
 PAUSE = 60.0
@@ -123,9 +124,7 @@ def in_cluster(
     scene.start()
     for _ in range(options.times):
         yield scene.through(lambda: trouble(cluster), lambda name, port: cluster.servers[0].catalog("web", name, port))
-        accepted(lambda: cluster.servers[0].uncatalog(NEW))
-        scene.wait_serving(FIRST)
-        cluster.wait_whole()
+        back_to_first(cluster, scene)
 
 
 def leader_killed(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
@@ -162,6 +161,59 @@ def majority_frozen(options: Options, stack: ExitStack, folder: Path) -> Iterato
         cluster.wait_whole()
 
     yield from in_cluster(options, stack, folder, trouble)
+
+
+@contextmanager
+def on_island(folder: Path, stack: ExitStack) -> Iterator[tuple[Island, Cluster, Scene]]:
+    """Start a cluster of which server 0, the one that is asked first, can be cut off from the others."""
+    island = Island()
+    stack.callback(island.remove)
+    island.make()
+    cluster = Cluster(folder, island)
+    stack.callback(cluster.kill)
+    cluster.start()
+    scene = Scene(folder, stack, address=cluster.address)
+    accepted(lambda: scene.populate(cluster.servers[1]))
+    scene.start()
+    yield island, cluster, scene
+
+
+def minority_cut(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """The server that ctemplate asks cut off from the other two for {cut:g} s and more, a change there meanwhile."""
+    with on_island(folder, stack) as (island, cluster, scene):
+        for _ in range(options.times):
+            with island.cut():
+                yield scene.through(
+                    lambda: time.sleep(options.cut), lambda name, port: cluster.servers[1].catalog("web", name, port)
+                )
+            back_to_first(cluster, scene)
+
+
+def stale_reads(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """A server that was cut off and missed a change is the only one left for {cut:g} s."""
+    with on_island(folder, stack) as (island, cluster, scene):
+        for _ in range(options.times):
+            with island.cut():
+                accepted(lambda: cluster.servers[1].catalog("web", NEW, scene.backends[NEW].port))
+                scene.wait_serving((*FIRST, NEW))
+                with scene.watched((*FIRST, NEW)) as during:
+                    for server in cluster.servers[1:]:
+                        server.kill()
+                    time.sleep(options.cut)
+            for server in cluster.servers[1:]:
+                server.launch()
+            with scene.watched((*FIRST, NEW)) as after:
+                during.catch_up = back_to_first(cluster, scene)
+            yield together(during, after)
+
+
+def back_to_first(cluster: Cluster, scene: Scene) -> float:
+    """Deregister the new backend; return the seconds from Consul's consent until nobody reaches it."""
+    cluster.wait_whole()
+    accepted(lambda: cluster.servers[1].uncatalog(NEW))
+    began = time.monotonic()
+    scene.wait_serving(FIRST)
+    return time.monotonic() - began
 
 
 def crowded(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
@@ -286,6 +338,7 @@ def cut_bodies(options: Options, stack: ExitStack, folder: Path) -> Iterator[See
 
 
 CLUSTER: tuple[Trouble, ...] = (leader_killed, minority_frozen, majority_frozen)
+CUT_OFF: tuple[Trouble, ...] = (minority_cut, stale_reads)  # for root only
 AGENT: tuple[Trouble, ...] = (killed_with_data, killed_without_data, frozen, restored, crowded, datacenter_killed)
 MEDDLED: tuple[Trouble, ...] = (
     empty_answers,
@@ -340,15 +393,16 @@ HEAD = "| trouble | times | requests | failed | wrong upstream | upstream missin
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
     parser.add_argument("--times", type=int, default=10, help="for each trouble of the cluster (default 10)")
-    parser.add_argument("--only", default="", help="troubles whose name holds this")
+    parser.add_argument("--only", nargs="*", default=[""], help="troubles whose names hold one of these")
     parser.add_argument("--pause", type=float, default=PAUSE, help="seconds that the agent is frozen (default 60)")
     parser.add_argument("--log", action="store_true", help="print ctemplate's log as well")
     given = parser.parse_args()
     options = Options(times=given.times, pause=given.pause)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {consul_version()}\n")
     print(f"{HEAD}\n|{'---|' * HEAD.count(' | ')}---|")
-    for trouble in (*AGENT, *CLUSTER, *MEDDLED, *PATIENT):
-        if given.only in trouble.__name__:
+    cut_off = CUT_OFF if Island.is_allowed() else ()
+    for trouble in (*AGENT, *CLUSTER, *cut_off, *MEDDLED, *PATIENT):
+        if any(word in trouble.__name__ for word in given.only):
             found = seen(trouble, options)
             print(row(trouble, options, found), flush=True)
             for each in found:

@@ -1,9 +1,10 @@
 """A server between a client and a real Consul agent that passes everything on, until it is told to meddle."""
 
-import itertools
 import json
+import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -33,6 +34,7 @@ class Meddler:
         return f"127.0.0.1:{self._server.port}"
 
     def start(self) -> Self:
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it prints every request
         self._server.start()
         return self
 
@@ -78,10 +80,11 @@ def empty(_request: Request, response: Response) -> Response:
 
 def alternating() -> Meddling:
     """Answer stale reads in turn as a server that is up to date and one that lags behind and knows half."""
-    turns = itertools.count()
+    turns: Counter[str] = Counter()
 
     def meddling(request: Request, response: Response) -> Response:
-        if "stale" not in request.args or next(turns) % 2 or request.path.startswith("/v1/status"):
+        turns[request.path] += "stale" in request.args
+        if "stale" not in request.args or turns[request.path] % 2:
             return response
         known = json.loads(response.get_data())
         half = known[: len(known) // 2] if isinstance(known, list) else dict(list(known.items())[: len(known) // 2])
