@@ -95,7 +95,7 @@ class Environment(ImmutableSandboxedEnvironment):
         )
         self.globals = functions.table()
         self.filters.clear()
-        self.filters.update(filters() | functions.filters())
+        self.filters.update(filters())
         self.tests.clear()
         self.tests.update(tests())
         self.names = set(self.globals)

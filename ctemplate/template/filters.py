@@ -45,6 +45,11 @@ def _comment(text: str) -> str:
     return f"%7E{shown[1:]}" if shown.startswith("~") else shown
 
 
+def identifier(value: Any) -> str:
+    """Return a name for nginx's own things, one for each text."""
+    return escaped(quoting.identifier, value)
+
+
 def token(value: Any) -> str:
     """Return the text itself where it is a plain token; else made one by percent-encoding."""
     return escaped(_token, value)
@@ -151,7 +156,19 @@ def _bounded(name: str) -> Callable[..., Any]:
 def filters() -> dict[str, Callable[..., Any]]:
     """Return the filters that need to know nothing but their values, by name."""
     kept: dict[str, Callable[..., Any]] = {name: function for name, function in _JINJA.items() if name not in _REMOVED}
-    ours: tuple[Callable[..., Any], ...] = (comment, indent, join, json, quote, replace, shell, token, trim, yaml)
+    ours: tuple[Callable[..., Any], ...] = (
+        comment,
+        identifier,
+        indent,
+        join,
+        json,
+        quote,
+        replace,
+        shell,
+        token,
+        trim,
+        yaml,
+    )
     return (
         kept
         | {name: _bounded(name) for name in _BOUNDED}
@@ -162,5 +179,5 @@ def filters() -> dict[str, Callable[..., Any]]:
 
 def tests() -> dict[str, Callable[..., Any]]:
     """Return every test by name."""
-    known: dict[str, Callable[..., Any]] = dict(TESTS)
+    known: Mapping[str, Any] = TESTS
     return {name: function for name, function in known.items() if name != "escaped"}

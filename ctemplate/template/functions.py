@@ -14,15 +14,14 @@ from typing import Any
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from ctemplate.command import SECRET_VARIABLES
-from ctemplate.model import MAX_PORT, Answer, Fault, Instance, Service, ServiceQuery, ServicesQuery, Snapshot, Status
-from ctemplate.nginx import quoting
+from ctemplate.model import MAX_PORT, Fault, Instance, Service, ServiceQuery, ServicesQuery, Snapshot, Status
 from ctemplate.template.limits import bounded_range
 from ctemplate.template.run import Claim, Run
-from ctemplate.template.trust import Trusted, escaped, text_of, trusted
+from ctemplate.template.trust import Trusted, text_of, trusted
 
 ANY = "any"
 _STATUSES = {status.value: (status,) for status in Status} | {ANY: tuple(Status)}
-_NO_HOST = re.compile(r"^[~.]|[*\s]|\.\.|\.$|^$")
+_NO_HOST = re.compile(r"^$|^[~.]|[*\s]")
 _KEPT_QUERIES = 65536
 _PORT = re.compile(r".+-([1-9][0-9]{0,4})", re.DOTALL)
 
@@ -41,7 +40,6 @@ class Functions:
 
     def __init__(self, variables: Mapping[str, object], environ: Mapping[str, str]) -> None:
         self.run = Run(snapshot=Snapshot({}))
-        self._names: tuple[Answer | None, frozenset[str]] = (None, frozenset())
         self._environ = environ
         self._variables = Variables(variables)
 
@@ -60,10 +58,6 @@ class Functions:
             "cycler": Cycler,
             "joiner": Joiner,
         }
-
-    def filters(self) -> dict[str, Any]:
-        """Return the filters that need to know who claims what."""
-        return {"identifier": self.identifier}
 
     def services(
         self, tag: str | None = None, dc: str | None = None, ns: str | None = None, partition: str | None = None
@@ -128,26 +122,6 @@ class Functions:
             run.faults.setdefault(owner.name, Fault(service=owner.name, field="name", reason="gives no host name"))
         run.claims.add(Claim(kind=str(kind), value=text, service=owner.name))
         return value
-
-    def identifier(self, value: Any) -> str:
-        """Return a name for nginx's own things, one for each text; a service's name claims it, whatever its case."""
-        name = escaped(quoting.identifier, value)
-        text = str(text_of(value))
-        if self._is_service(text):
-            self.run.claims.add(Claim(kind="identifier", value=name.casefold(), service=text))
-        return name
-
-    def _is_service(self, name: str) -> bool:
-        if name == self.run.touched_name():
-            return True
-        answers = (answer for query, answer in self.run.used.items() if isinstance(query, ServicesQuery))
-        return any(name in self._names_in(answer) for answer in answers if answer is not None)
-
-    def _names_in(self, answer: Answer) -> frozenset[str]:
-        """Return the names of the services in an answer; those of the last one asked for are kept."""
-        if self._names[0] is not answer:
-            self._names = (answer, frozenset(service.name for service in answer.value))
-        return self._names[1]
 
     def env(self, name: str, default: Any = None) -> Any:
         """Return a variable of ctemplate's own environment; Consul's credentials are out of reach."""

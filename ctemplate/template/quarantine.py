@@ -117,8 +117,8 @@ def lost_claims(runs: Iterable[Run]) -> dict[str, Fault]:
 
 
 def _lost(service: str, kind: str, value: str, winner: str) -> Fault:
-    what = f"{kind} {printable(value, SHOWN)} belongs to service {printable(winner, SHOWN)!r}, which came first"
-    return Fault(service=service, field="name", reason=what)
+    what = f"{printable(value, SHOWN)} belongs to service {printable(winner, SHOWN)!r}, which came first"
+    return Fault(service=service, field=printable(kind, SHOWN), reason=what)
 
 
 def _registered(runs: Iterable[Run], service: str) -> float:

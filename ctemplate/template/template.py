@@ -114,7 +114,7 @@ class Template:
         size = 0
         while batch := list(islice(pieces, PIECES)):
             text = "".join(batch)
-            size += len(text.encode())
+            size += len(text.encode(errors="surrogatepass"))
             meter.check_output(size)
             meter.check_time()
             texts.append(text)
