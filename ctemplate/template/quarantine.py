@@ -49,13 +49,14 @@ def sentence(violation: Violation) -> str:
 
 def holders(run: Run) -> tuple[Holder, ...]:
     """Return every text in the answers that the run used which could not be printed as it stands."""
-    found: dict[Holder, None] = {}
+    return tuple(dict.fromkeys(holder for holder in texts(run) if not is_token(holder.text)))
+
+
+def texts(run: Run) -> Iterator[Holder]:
+    """Yield every text in the answers that the run used, and whose it is."""
     for answer in run.used.values():
         for item in answer.value if answer is not None else ():
-            for holder in _texts(item):
-                if not is_token(holder.text):
-                    found[holder] = None
-    return tuple(found)
+            yield from _texts(item)
 
 
 def _texts(item: object) -> Iterator[Holder]:

@@ -113,12 +113,12 @@ class Template:
         texts: list[str] = []
         size = 0
         while batch := list(islice(pieces, PIECES)):
-            text = "".join(batch)
+            text = self._environment.concat(batch)
             size += len(text.encode(errors="surrogatepass"))
             meter.check_output(size)
             meter.check_time()
             texts.append(text)
-        return "".join(texts)
+        return self._environment.concat(texts)
 
     def _refuse(self, text: str, reason: str) -> str:
         run = self._environment.run

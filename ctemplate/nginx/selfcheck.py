@@ -1,0 +1,132 @@
+"""Proof after the fact that data stands in a configuration as values alone: the last line behind quoting.
+
+A text comes as pieces, a template's own and what somebody registered. Each registered piece has to stand where one
+harmless word in its place would stand: same directives, same blocks, same arguments. It may be no directive's name and
+no part of what makes nginx load code or files. Who registered it, and what follows, must not be known here.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from ctemplate.nginx.skeleton import LOADS, Shape, departure, skeleton
+from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse, walk
+
+MAX_TRIALS = 400
+"""Readings of the text to find out which pieces break it; then all that are left count as guilty."""
+
+_MARK = re.compile(rb"\x01(\d+)\x02")
+_OPENS = re.compile(
+    rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
+    rb"|.*_temp_path|.*_cache_path|.*_store|.*_ssl_(?:.*certificate.*|.*_file|crl)"
+)
+"""Directives that read or write a file as the master's user: data may be a part of the path, never its beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a text; ``data`` is the number of the registered value that it is, None for a template's own text."""
+
+    text: bytes
+    data: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A registered value that is more than a value, and why; ``data`` is its number."""
+
+    data: int
+    reason: str
+
+
+class Unreadable(ValueError):
+    """With harmless values the text is not nginx's language: nothing can be proven of it. Says what nginx would."""
+
+
+def findings(pieces: Sequence[Piece], *, inside: bytes = b"") -> tuple[Finding, ...]:
+    """Return every value that changes the structure, names a directive, or has nginx load or open what it says.
+
+    ``inside`` names the block that includes this text, if any. Raises Unreadable where only the real values make nginx's
+    language of the text; where nothing does there is no finding: nginx will refuse the text itself.
+    """
+    if all(piece.data is None for piece in pieces):
+        return ()
+    check = _Check(pieces, inside)
+    return tuple(_misplaced(check.benign, inside)) or check.breaking()
+
+
+def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Finding]:
+    """Yield the values in a place where no value belongs, whatever it is."""
+    for _, parent, directive in walk(benign, inside=inside):
+        if parent in VALUE_BLOCKS:
+            continue
+        name = directive.name
+        yield from _found(name, "would be the name of a directive")
+        if LOADS.fullmatch(name):
+            for argument in directive.args:
+                yield from _found(argument, f"would choose what {_shown(name)!r} loads")
+        elif _OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
+            yield Finding(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
+
+
+def _found(text: bytes, reason: str) -> Iterator[Finding]:
+    return (Finding(data=int(number), reason=reason) for number in _MARK.findall(text))
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("ascii", "replace")
+
+
+class _Check:
+    """Readings of one text with some of its values real and the others harmless."""
+
+    def __init__(self, pieces: Sequence[Piece], inside: bytes) -> None:
+        self._pieces = pieces
+        self._inside = inside
+        self._trials = 0
+        self.benign: tuple[Directive, ...] = ()
+        try:
+            self.benign = self._parsed(frozenset())
+        except NginxSyntaxError as exc:
+            if self._is_readable():
+                raise Unreadable(f"line {exc.line}: {exc.what}") from exc
+        self._skeleton: tuple[Shape, ...] = tuple(skeleton(self.benign, inside=inside))
+
+    def breaking(self) -> tuple[Finding, ...]:
+        """Return the values that change the structure."""
+        suspects = tuple(dict.fromkeys(piece.data for piece in self._pieces if piece.data is not None))
+        if not self.benign or not self._departs(suspects):
+            return ()
+        reason = "would change the structure of the configuration"
+        return tuple(Finding(data=number, reason=reason) for number in self._among(suspects))
+
+    def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
+        """Return those of the suspects, who break the text together, who do so alone; all if none does."""
+        if len(suspects) == 1 or self._trials > MAX_TRIALS:
+            return suspects
+        middle = len(suspects) // 2
+        halves = (half for half in (suspects[:middle], suspects[middle:]) if self._departs(half))
+        return tuple(number for half in halves for number in self._among(half)) or suspects
+
+    def _departs(self, real: Collection[int]) -> bool:
+        self._trials += 1
+        try:
+            found = self._parsed(frozenset(real))
+        except NginxSyntaxError:
+            return True
+        return departure(found, iter(self._skeleton), inside=self._inside) is not None
+
+    def _is_readable(self) -> bool:
+        try:
+            self._parsed(None)
+        except NginxSyntaxError:
+            return False
+        return True
+
+    def _parsed(self, real: frozenset[int] | None) -> tuple[Directive, ...]:
+        """Read the text with these values as they are, all of them for None."""
+        text = b"".join(
+            piece.text if piece.data is None or real is None or piece.data in real else b"\x01%d\x02" % piece.data
+            for piece in self._pieces
+        )
+        return parse(text, where="", inside=self._inside)
