@@ -6,6 +6,7 @@ The one place that knows every part; nothing here runs yet, prints or owns a tas
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,15 +18,17 @@ from ctemplate import apply
 from ctemplate.apply import CommandCheck, CommandReload, OnEdit, StateFolder
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
-from ctemplate.config.groups import GroupPlan, TemplatePlan, group_plans
+from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
 from ctemplate.config.schema import Config, ConsulSection, GroupSection
+from ctemplate.edits import Signature, signatures
 from ctemplate.live import Crowd, LiveFiles
 from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
 from ctemplate.nginx.reload import NginxReload
-from ctemplate.pipeline import Collected, Pipeline
+from ctemplate.pipeline import Collected, Pipeline, Sink
+from ctemplate.review import Considered
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
@@ -34,22 +37,29 @@ from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
 
 
+class Mode(enum.Enum):
+    """What becomes of a group's outputs: live files, nothing but a look at them, or a review."""
+
+    LIVE = "live"
+    DRY = "dry"
+    PLAN = "plan"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """What the daemon runs: one source, and a plan with its loaded templates for each group."""
+    """What the daemon runs: one source, and a plan with its loaded templates for each group.
+
+    ``signatures`` tell every file that a template was made from as it was then.
+    """
 
     config: Config
     source: Source
     source_name: str
     plans: tuple[GroupPlan, ...]
     templates: tuple[tuple[Template, ...], ...]
+    signatures: Mapping[Path, Signature | None]
     state_dir: Path
-    is_dry: bool
-
-    @property
-    def files(self) -> frozenset[Path]:
-        """Every file that a template was made from."""
-        return frozenset().union(*(template.files for templates in self.templates for template in templates))
+    mode: Mode
 
     @property
     def summary(self) -> str:
@@ -75,8 +85,17 @@ class Assembly:
 
     def _pipeline(self, plan: GroupPlan, templates: tuple[Template, ...], held: contextlib.ExitStack) -> Pipeline:
         targets = tuple(_target(template) for template in plan.templates)
-        sink = Collected() if self.is_dry else self._live_files(plan, targets, held)
+        sink = self._sink(plan, targets, held)
         return Pipeline(name=plan.settings.name, templates=templates, targets=targets, sink=sink)
+
+    def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
+        match self.mode:
+            case Mode.LIVE:
+                return self._live_files(plan, targets, held)
+            case Mode.DRY:
+                return Collected()
+            case Mode.PLAN:
+                return _considered(plan.settings)
 
     def _live_files(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> LiveFiles:
         settings = plan.settings
@@ -98,6 +117,12 @@ class Assembly:
         return LiveFiles(state=state, check=check, reload=program, crowd=crowd)
 
 
+def _considered(settings: GroupSection) -> Considered:
+    nginx = recognise(settings.reload) if settings.reload else None
+    commands = (command_name(settings.reload),) if settings.reload else ()
+    return Considered(check=_check(settings, nginx), commands=commands)
+
+
 def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.Check | None:
     """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
     if settings.check:
@@ -112,7 +137,7 @@ class Assembler:
     paths: tuple[Path, ...]
     flags: Layer
     environ: Mapping[str, str]
-    is_dry: bool = False
+    mode: Mode = Mode.LIVE
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
@@ -125,7 +150,7 @@ class Assembler:
         Raises ConfigError, or TemplateError for a template that cannot be loaded.
         """
         config = self.config()
-        plans = group_plans(config, is_dry=self.is_dry)
+        plans = group_plans(config, is_dry=self.mode is Mode.DRY)
         templates = tuple(tuple(self._load(plan, config) for plan in group.templates) for group in plans)
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
         home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
@@ -135,8 +160,9 @@ class Assembler:
             source_name=config.catalog or "Consul at " + ", ".join(_addresses(config.consul)),
             plans=plans,
             templates=templates,
+            signatures=signatures(path for group in templates for template in group for path in template.files),
             state_dir=Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home)),
-            is_dry=self.is_dry,
+            mode=self.mode,
         )
 
     def _load(self, plan: TemplatePlan, config: Config) -> Template:

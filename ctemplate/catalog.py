@@ -61,6 +61,10 @@ class Catalog:
         self._wishes.clear()
         return self._wanted
 
+    def ask_again(self) -> None:
+        """Tell the wishes once more, to a source that has just taken over."""
+        self._wishes.set()
+
     def put(self, answer: Answer) -> bool:
         """Keep the answer; answer whether it is news: the first one, or another value than before.
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
 from ctemplate.edits import edits
-from ctemplate.errors import CtemplateError, SourceTimeout, printable
+from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.timing import Backoff
 from ctemplate.worker import Worker
 
@@ -40,6 +42,7 @@ class Daemon:
     _is_edited: bool = False
     _source: asyncio.Task[None] | None = None
     _edits: asyncio.Task[None] | None = None
+    _forgetting: asyncio.Task[None] | None = None
     _runs: tuple[asyncio.Task[None], ...] = ()
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -47,20 +50,25 @@ class Daemon:
         """Keep every group true until SIGTERM or SIGINT."""
         with _only_error(), self._signals(), self._held:
             self._hold_workers()
-            async with asyncio.TaskGroup() as tasks:
-                self._start(tasks)
-                helpers = (
-                    tasks.create_task(self._distribute(), name="distribute"),
-                    tasks.create_task(self._name_missing(), name="name-missing"),
-                )
-                logger.info("started: %s", self.assembly.summary)
-                while await self._until_edited():
-                    await self._reassemble(tasks)
-                await self._stop_workers()
-                for task in (self._source, self._edits, *helpers):
-                    if task is not None:
-                        task.cancel()
+            with _pid_file(self.assembly.config.pid_file):
+                await self._run()
         logger.info("stopped")
+
+    async def _run(self) -> None:
+        """Start all tasks, start them anew after edits, and end them."""
+        async with asyncio.TaskGroup() as tasks:
+            self._start(tasks)
+            helpers = (
+                tasks.create_task(self._distribute(), name="distribute"),
+                tasks.create_task(self._name_missing(), name="name-missing"),
+            )
+            logger.info("started: %s", self.assembly.summary)
+            while await self._until_edited():
+                await self._reassemble(tasks)
+            await self._stop_workers()
+            for task in (self._source, self._edits, self._forgetting, *helpers):
+                if task is not None:
+                    task.cancel()
 
     async def once(self, *, timeout: float) -> None:
         """Run every group once, as soon as its answers are in; the workers hold what became of each.
@@ -97,6 +105,7 @@ class Daemon:
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the assembly's source, if it has none running, and its workers."""
         if self._source is None:
+            self.catalog.ask_again()
             self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
         self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
         self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
@@ -123,15 +132,15 @@ class Daemon:
         if self._edits is not None:
             self._edits.cancel()
         self._start(tasks)
-        tasks.create_task(self._forget_old_groups(self.workers), name="forget-old-groups")
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        self._forgetting = tasks.create_task(self._forget_old_groups(), name="forget-old-groups")
         logger.info("read again: %s", self.assembly.summary)
 
-    async def _forget_old_groups(self, workers: tuple[Worker, ...]) -> None:
+    async def _forget_old_groups(self) -> None:
         """Drop the wishes of groups that are gone, once the new ones know what they need."""
-        for worker in workers:
-            await worker.answered.wait()
-        if workers is self.workers:
-            self.catalog.keep_groups(worker.pipeline.name for worker in workers)
+        await self._until_answered()
+        self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
 
     async def _stop_workers(self) -> None:
         """End the workers after what they are doing; one that takes too long is cancelled."""
@@ -174,7 +183,7 @@ class Daemon:
         return named + (f" and {more} more" if more > 0 else "")
 
     async def _follow_edits(self) -> None:
-        async for edited in edits(self.assembly.files):
+        async for edited in edits(self.assembly.signatures, known=self.assembly.signatures):
             logger.debug("edited: %s", ", ".join(sorted(map(str, edited))))
             self._is_edited = True
             self._wake.set()
@@ -213,6 +222,23 @@ class Daemon:
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _pid_file(path: str | None) -> Iterator[None]:
+    """Keep the process id in the file; whoever enters holds the destinations, so nobody else's file is overwritten."""
+    if path is None:
+        yield
+        return
+    try:
+        Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
+    except OSError as exc:
+        raise ConfigError("-pid-file", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ are seen. Level-triggered: whatever was notified, a file counts as edited when i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
@@ -34,10 +34,23 @@ def watched_folders(paths: Iterable[Path]) -> set[Path]:
     return {folder for folder in folders if folder.is_dir()}
 
 
-async def edits(paths: Iterable[Path]) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were edited, created or removed, for ever."""
+def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
+    """Return each path with its signature."""
+    return {path: signature(path) for path in paths}
+
+
+async def edits(
+    paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None
+) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were edited, created or removed, for ever.
+
+    ``known`` are the signatures from when the files were read; what was edited since then comes first.
+    """
     watched = frozenset(paths)
-    known = {path: signature(path) for path in watched}
+    known = signatures(watched) if known is None else known
+    if edited := frozenset(path for path, now in signatures(watched).items() if now != known.get(path)):
+        known = signatures(watched)
+        yield edited
     async for _ in awatch(
         *watched_folders(watched),
         watch_filter=None,
@@ -47,8 +60,8 @@ async def edits(paths: Iterable[Path]) -> AsyncIterator[frozenset[Path]]:
         rust_timeout=60_000,
         yield_on_timeout=True,
     ):
-        now = {path: signature(path) for path in watched}
-        edited = frozenset(path for path in watched if now[path] != known[path])
+        now = signatures(watched)
+        edited = frozenset(path for path in watched if now[path] != known.get(path))
         known = now
         if edited:
             yield edited

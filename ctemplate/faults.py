@@ -6,6 +6,7 @@ Knows no configuration and no catalog, only how msgspec writes its sentences.
 from __future__ import annotations
 
 import difflib
+import enum
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -125,4 +126,6 @@ def _fields(kind: Any) -> list[str]:
 def _choices(kind: Any) -> list[str]:
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
-    return [str(member.value) for member in kind] if isinstance(kind, type) and hasattr(kind, "__members__") else []
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [str(member.value) for member in kind]
+    return []

@@ -6,7 +6,7 @@ Knows nothing of where answers come from, how they are rendered or where files g
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,9 @@ class Snapshot:
 
     def __len__(self) -> int:
         return len(self._answers)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self._answers.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

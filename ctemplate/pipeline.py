@@ -47,7 +47,7 @@ class Pipeline:
         self.templates = tuple(templates)
         self._renderer = Renderer(self.templates)
         self._duration = 0.0
-        self._quarantined: tuple[Fault, ...] = ()
+        self.quarantined: tuple[Fault, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -85,12 +85,12 @@ class Pipeline:
     def _log_quarantine(self, quarantined: tuple[Fault, ...]) -> None:
         """Say once what is left out, and once that it is back."""
         for fault in quarantined:
-            if fault not in self._quarantined:
+            if fault not in self.quarantined:
                 logger.warning("%s; left out, the rest goes on", fault)
-        back = {fault.service for fault in self._quarantined} - {fault.service for fault in quarantined}
+        back = {fault.service for fault in self.quarantined} - {fault.service for fault in quarantined}
         for service in sorted(back):
             logger.info("service %s: no longer left out", printable(repr(service)))
-        self._quarantined = quarantined
+        self.quarantined = quarantined
 
     def _with_origin(self, line: str) -> str:
         """Add the template's line to a program's line that names one of the group's files: ``… in FILE:14 (T:9)``."""
@@ -111,4 +111,4 @@ class Collected:
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Keep the outputs."""
         self.outputs = outputs
-        return Outcome.APPLIED
+        return Outcome.UNCHANGED

@@ -119,7 +119,7 @@ async def test_a_command_that_cannot_be_started_is_an_error(command, message):
 async def until(condition):
     """Return the condition's first true value."""
     async with asyncio.timeout(LIMIT):
-        while not (value := condition()):
+        while not (value := condition()):  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(0.01)
     return value
 

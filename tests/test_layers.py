@@ -25,6 +25,7 @@ LAYERS = {
     "apply": 2,
     "pipeline": 3,
     "live": 3,
+    "review": 3,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
@@ -40,6 +41,7 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
     ("assembly", "live"),
+    ("assembly", "review"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

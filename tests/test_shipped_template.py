@@ -7,7 +7,7 @@ import pytest
 from ctemplate.model import Snapshot
 from ctemplate.nginx.skeleton import skeleton
 from ctemplate.nginx.syntax import parse
-from ctemplate.sources import catalog_file
+from ctemplate.sources import contents
 from ctemplate.template import Renderer, Template
 
 ROOT = Path(__file__).parents[1]
@@ -16,7 +16,7 @@ EXAMPLE = ROOT / "examples/nginx/catalog.yaml"
 
 def rendering(catalog, **variables):
     """Render the shipped template over a catalog file's text, asking for answers as long as it wants more."""
-    catalogue = catalog_file.parse(catalog, name="catalog.yaml")
+    catalogue = contents.parse(catalog, name="catalog.yaml")
     template = Template.load(ROOT / "templates/nginx.conf.j2", variables=variables, environ={})
     renderer = Renderer([template])
     answers = {}
@@ -24,7 +24,7 @@ def rendering(catalog, **variables):
         rendered = renderer.render(Snapshot(answers))
         if rendered.used == answers.keys():
             return rendered
-        answers = {query: catalog_file.answer(catalogue, query) for query in rendered.used}
+        answers = {query: contents.answer(catalogue, query) for query in rendered.used}
 
 
 def directives(catalog, **variables):
@@ -200,10 +200,10 @@ HOSTILE = ["~.*", "*", "a; } evil {", "two words", "quo'te", 'quo"te', "back\\sl
 def test_no_name_changes_the_structure(name):
     def structure(http_name, tcp_name):
         entries = [{"tags": [tag], "instances": [{"address": "10.0.0.1", "port": 80}]} for tag in ("http", "tcp")]
-        catalogue = catalog_file.dump(
-            catalog_file.Catalogue(
+        catalogue = contents.dump(
+            contents.Contents(
                 services={
-                    key: catalog_file.ServiceEntry(tags=entry["tags"], instances=(catalog_file.Entry(**at),))
+                    key: contents.ServiceEntry(tags=entry["tags"], instances=(contents.Entry(**at),))
                     for key, entry in zip((http_name, tcp_name), entries, strict=True)
                     for at in entry["instances"]
                 }

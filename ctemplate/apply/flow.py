@@ -36,7 +36,7 @@ async def apply(
     ``outputs`` are all of the group's; ``observe`` sees every step, some of them in another thread.
     Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, saying what became of the files.
     """
-    await finished(recover, state)
+    await finished(recover, state, observe)
     survey = await finished(surveyed, outputs, state)
     observe(Step.SURVEYED)
     if survey.is_settled:
@@ -76,7 +76,7 @@ async def swapped(transaction: Transaction) -> AsyncIterator[None]:
         await finished(transaction.swap)
         yield
     except BaseException as error:
-        if transaction.is_open:
+        if not transaction.has_ended:
             became = await finished(transaction.abandon, error)
             if isinstance(error, ApplyError):
                 error.what += f"; {became}"

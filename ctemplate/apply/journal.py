@@ -54,5 +54,8 @@ class Journal:
         return entry if entry and (entry.serial == UNKNOWN or entry.serial > ended) else None
 
     def remove(self) -> None:
-        """Drop the journal of a transaction that has ended."""
-        self.path.unlink(missing_ok=True)
+        """Drop the journal of a transaction that has ended; the ledger's serial outdates one that stays."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("%s: cannot be removed: %s", self.path, exc.strerror or exc)

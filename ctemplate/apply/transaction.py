@@ -39,7 +39,7 @@ from ctemplate.apply import files
 from ctemplate.apply.journal import UNKNOWN, Entry
 from ctemplate.apply.ledger import Accepted
 from ctemplate.apply.state import GroupState, Shelf
-from ctemplate.apply.steps import Observe, Step
+from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Compared, Survey
 from ctemplate.errors import ReloadRejected, SwapFailed
 
@@ -55,7 +55,8 @@ class Transaction:
         self._observe = observe
         self._has_reload = has_reload
         self._is_journaled = False
-        self.is_open = False
+        self._has_begun = False
+        self.has_ended = False
         self.was_announced = False
 
     def swap(self) -> None:
@@ -63,7 +64,7 @@ class Transaction:
         changes = self._survey.changes
         if self._has_reload or len(changes) > 1:
             self._write_journal()
-        self.is_open = True
+        self._has_begun = True
         for file in changes:
             with _as_swap_failed(file.destination):
                 self._put_in_place(file)
@@ -82,6 +83,8 @@ class Transaction:
 
     def abandon(self, error: BaseException) -> str:
         """End after an error as the group wants it; say what became of the files."""
+        if not self._has_begun:
+            return f"{self._survey.subject} is untouched"
         result = type(error).__name__
         if self.was_announced and not self._state.group.rollback:
             self.commit(result, owes_reload=True)
@@ -129,11 +132,11 @@ class Transaction:
     def _end(self, result: str, *, owes_reload: bool, records: Mapping[str, Accepted] | None = None) -> None:
         is_durable = self._is_journaled or owes_reload
         self._state.ledger.settle(result, owes_reload=owes_reload, records=records, durable=is_durable)
-        self.is_open = False
+        self.has_ended = True
         self._state.journal.remove()
 
 
-def recover(state: GroupState) -> None:
+def recover(state: GroupState, observe: Observe = unobserved) -> None:
     """Put right what a process that died in the middle of a transaction left behind. Nothing to do: nothing touched.
 
     Raises SwapFailed when an old file cannot be put back; the journal stays, and calling again tries again.
@@ -143,11 +146,11 @@ def recover(state: GroupState) -> None:
             files.candidate_path(files.resolved(destination)).unlink(missing_ok=True)
     entry = state.journal.read_open(state.ledger.page.serial)
     if entry is not None:
-        _take_back(entry, state)
+        _take_back(entry, state, observe)
     state.journal.remove()
 
 
-def _take_back(entry: Entry, state: GroupState) -> None:
+def _take_back(entry: Entry, state: GroupState, observe: Observe) -> None:
     """Put the old files back; the debt is written down first, for this may be interrupted as well."""
     ledger, serial = state.ledger, state.ledger.page.serial
     with _as_swap_failed(state.journal.path, "cannot be carried out"):
@@ -158,6 +161,8 @@ def _take_back(entry: Entry, state: GroupState) -> None:
         with _as_swap_failed(Path(old.path), "cannot be put back"):
             files.restore(old)
         log.warning("%s: an interrupted change was rolled back; its reload is owed", old.path)
+        observe(Step.RESTORING)
+    observe(Step.RESTORED)
     ledger.settle("recovered", owes_reload=ledger.page.owes_reload, serial=max(entry.serial, serial + 1))
 
 

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 import click
 
 from ctemplate import __version__
+from ctemplate.cli.capture import capture
+from ctemplate.cli.golden import golden
 from ctemplate.cli.options import shared_options
+from ctemplate.cli.plan import plan
 from ctemplate.cli.run import run
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
 
@@ -27,6 +30,7 @@ STATUSES = {
     CtemplateError: FAILED_STATUS,
 }
 
+CONTEXT = {"help_option_names": ["-help", "-h"], "max_content_width": 110}
 EPILOG = """Run it as
 
   ctemplate -template "nginx.conf.j2:/etc/nginx/nginx.conf:nginx -s reload"
@@ -37,7 +41,7 @@ Long options take one dash or two. Durations are written like 250ms, 5s or 1m30s
 
 @click.group(
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-help", "-h"], "max_content_width": 110},
+    context_settings=CONTEXT,
     epilog=EPILOG,
     no_args_is_help=True,
 )
@@ -50,6 +54,36 @@ def cli(context: click.Context, /, **given: object) -> None:
     """Keep nginx's configuration true to what Consul knows: watch, render, check, swap, reload, prove."""
     if context.invoked_subcommand is None:
         context.exit(run(given))
+
+
+@cli.command("plan", context_settings=CONTEXT)
+@shared_options
+@click.option("-exit-code", is_flag=True, help="exit with 4 when changes are pending")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _plan(context: click.Context, /, **given: object) -> None:
+    """Show what would change, and why; write nothing."""
+    context.exit(plan(given))
+
+
+@cli.command("capture", context_settings=CONTEXT)
+@shared_options
+@click.option("-o", metavar="FILE", help="file to write [standard output]")
+@click.option("-mask", metavar="PATTERN", multiple=True, help="meta keys whose values are not written; repeatable")
+@click.pass_context
+def _capture(context: click.Context, /, **given: object) -> None:
+    """Save what the templates see as a catalog file."""
+    context.exit(capture(given))
+
+
+@cli.command("test", context_settings=CONTEXT)
+@shared_options
+@click.option("-update", is_flag=True, help="write the expected files instead of comparing")
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.pass_context
+def _test(context: click.Context, /, **given: object) -> None:
+    """Render captures and compare with the expected files beside them."""
+    context.exit(golden(given))
 
 
 def main() -> None:
@@ -94,7 +128,9 @@ def single_dashed(arguments: Sequence[str]) -> list[str]:
 
 def _no_such_option(start: str) -> str:
     """Say which option is unknown, as it was written, and which one may have been meant."""
-    written = next((word for word in single_dashed(sys.argv[1:]) if word.startswith(start)), start).partition("=")[0]
-    known = [flag for option in cli.params for flag in option.opts if len(flag) > SHORTEST_LONG_OPTION]
+    flags = {flag for option in cli.params for flag in option.opts}
+    words = [word.partition("=")[0] for word in single_dashed(sys.argv[1:])]
+    written = next((word for word in words if word.startswith(start) and word not in flags), start)
+    known = sorted(flag for flag in flags if len(flag) > SHORTEST_LONG_OPTION)
     close = difflib.get_close_matches(written, known, n=1)
     return f"no such option {printable(written)}" + (f"; did you mean {close[0]}?" if close else "")

@@ -24,7 +24,7 @@ from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.mirror import mirror
 from ctemplate.nginx.settings import detour
 from ctemplate.nginx.syntax import NginxSyntaxError
-from ctemplate.nginx.tree import Role, Tree, TreeError, load
+from ctemplate.nginx.tree import Role, TreeError, load
 from ctemplate.nginx.verdict import Verdict, verdict
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,10 @@ exec "$@"
 """
 PROBE_TIMEOUT = 10.0
 FIRST_SECONDS, SECONDS_PER_MIB = 10.0, 5.0
+
+
+class CannotJudge(CheckRefused):
+    """Neither way works here; that says nothing against the candidate."""
 
 
 class Way(enum.Enum):
@@ -73,27 +77,29 @@ class NginxCheck:
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Return nginx's warnings about the configuration with these candidates in it.
 
-        Raises CheckRefused when nginx would not run it, CommandFailed when nginx cannot be asked.
+        Raises CheckRefused when nginx would not run it, its subclass CannotJudge when there is no way to judge without
+        swapping, CommandFailed when nginx cannot be asked.
         """
         installation = await Installation.find(self.command)
-        tree = await asyncio.to_thread(_tree, installation, files)
-        self._report_strangers(tree, files)
+        may_mount = await self._may_mount()
         folder = Path(tempfile.mkdtemp(prefix="ctemplate-check-"))
+        test = _Test(installation=installation, files=files, folder=folder)
         try:
-            found = await self._judged(_Test(installation=installation, tree=tree, files=files, folder=folder))
+            found = await self._judged(test, may_mount=may_mount)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if found.is_refused or (self.warnings_refuse and found.warnings):
             raise _refused(files, found)
         return found.warnings
 
-    async def _judged(self, test: _Test) -> Verdict:
-        plan = await asyncio.to_thread(test.plan, can_mount=await self._may_mount())
+    async def _judged(self, test: _Test, *, may_mount: bool) -> Verdict:
+        plan = await asyncio.to_thread(test.plan, may_mount=may_mount)
+        self._report(plan.strangers, test.installation.conf)
         completed = await run(plan.argv, timeout=self.timeout or time_limit(plan.size_bytes))
         if plan.way is Way.BOUND and completed.status == BIND_FAILED:
             raise CommandFailed("mount", "cannot bind a candidate over its live file", output=completed.output)
-        log.debug("%s: judged %s", test.installation.conf, plan.way.value)
-        return test.verdict(completed, plan.translate)
+        log.debug("%s: candidates judged %s", test.installation.conf, plan.way.value)
+        return await asyncio.to_thread(test.verdict, completed, plan.translate)
 
     async def _may_mount(self) -> bool:
         """Whether a private mount namespace can be had; asked once."""
@@ -103,12 +109,11 @@ class NginxCheck:
                 log.info("no right to mount: candidates are judged %s", Way.COPIED.value)
         return self._can_mount
 
-    def _report_strangers(self, tree: Tree, files: tuple[StagedFile, ...]) -> None:
-        for file in files:
-            if file.live not in self._strangers and tree.role(file.live) is Role.UNUSED:
-                self._strangers.add(file.live)
-                what = "is not included by %s; nginx reads it only if another directive names it"
-                log.warning(f"%s: {what}", file.live, tree.main)  # noqa: G004 - the sentence, not its values
+    def _report(self, strangers: tuple[Path, ...], conf: Path) -> None:
+        for path in strangers:
+            if path not in self._strangers:
+                self._strangers.add(path)
+                log.warning("%s: is not included by %s; nginx reads it only if another directive names it", path, conf)
 
 
 async def can_mount() -> bool:
@@ -128,6 +133,7 @@ class _Plan:
     argv: tuple[str, ...]
     size_bytes: int
     translate: Callable[[str], str]
+    strangers: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,23 +141,52 @@ class _Test:
     """One test: what to judge, with which nginx, and a private folder for what it writes."""
 
     installation: Installation
-    tree: Tree
     files: tuple[StagedFile, ...]
     folder: Path
 
-    def plan(self, *, can_mount: bool) -> _Plan:
+    def plan(self, *, may_mount: bool) -> _Plan:
         """Lay out the test; raises CheckRefused when the configuration cannot be copied."""
-        led = detour(self.tree, self.installation, self.folder)
-        replaced = {**self.tree.replaced, **led.replaced}
-        chosen = way(can_mount=can_mount, all_exist=all(path.exists() for path in replaced))
+        candidates = self._candidates()
+        try:
+            tree = load(self.installation.conf, replaced=candidates)
+            led = detour(tree, self.installation, self.folder)
+        except (TreeError, NginxSyntaxError) as exc:
+            return self._unread(candidates, exc, may_mount=may_mount)
+        replaced = {**candidates, **led.replaced}
+        chosen = _way(replaced, may_mount=may_mount)
         conf, translate = (self.installation.conf, _unchanged) if chosen is Way.BOUND else self._copy(replaced)
         argv = self.installation.test(conf, error_log=self.folder / "error.log", directives=led.directives)
         return _Plan(
             way=chosen,
             argv=self._bound(replaced, argv) if chosen is Way.BOUND else argv,
-            size_bytes=sum(map(len, self.tree.sources.values())),
+            size_bytes=sum(map(len, tree.sources.values())),
             translate=translate,
+            strangers=tuple(file.live for file in self.files if tree.role(file.live) is Role.UNUSED),
         )
+
+    def _unread(
+        self, candidates: Mapping[Path, bytes], fault: TreeError | NginxSyntaxError, *, may_mount: bool
+    ) -> _Plan:
+        """Have nginx say in its own words what is wrong with a configuration that we cannot read."""
+        if _way(candidates, may_mount=may_mount) is Way.COPIED:
+            raise _unreadable(fault) from fault
+        argv = self.installation.test(
+            self.installation.conf,
+            error_log=self.folder / "error.log",
+            directives=self.installation.command.globals,
+        )
+        return _Plan(
+            way=Way.BOUND,
+            argv=self._bound(candidates, argv),
+            size_bytes=sum(map(len, candidates.values())),
+            translate=_unchanged,
+        )
+
+    def _candidates(self) -> dict[Path, bytes]:
+        try:
+            return {file.live.resolve(): file.candidate.read_bytes() for file in self.files}
+        except OSError as exc:
+            raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
 
     def _bound(self, replaced: Mapping[Path, bytes], argv: tuple[str, ...]) -> tuple[str, ...]:
         binds = []
@@ -167,7 +202,7 @@ class _Test:
         try:
             copy = mirror(load(self.installation.conf, replaced=replaced), folder)
         except (TreeError, NginxSyntaxError) as exc:
-            raise CheckRefused(exc.where, f"{exc.what}") from exc
+            raise _unreadable(exc) from exc
         return copy.main, copy.translate
 
     def verdict(self, completed: Completed, translate: Callable[[str], str]) -> Verdict:
@@ -186,17 +221,17 @@ def _unchanged(line: str) -> str:
     return line
 
 
-def _tree(installation: Installation, files: tuple[StagedFile, ...]) -> Tree:
-    """Read the configuration with the candidates in place of the live files."""
-    try:
-        return load(installation.conf, replaced={file.live: file.candidate.read_bytes() for file in files})
-    except TreeError as exc:
-        raise CheckRefused(exc.where, f"{exc.what}") from exc
-    except NginxSyntaxError as exc:
-        line = f"nginx: [emerg] {exc.what} in {exc.where}:{exc.line}"
-        raise CheckRefused(exc.where, "not nginx's language", output=(line,)) from exc
-    except OSError as exc:
-        raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
+def _way(replaced: Mapping[Path, bytes], *, may_mount: bool) -> Way:
+    return way(can_mount=may_mount, all_exist=all(path.is_file() for path in replaced))
+
+
+def _unreadable(fault: TreeError | NginxSyntaxError) -> CheckRefused:
+    """Say in nginx's form what we cannot read ourselves."""
+    if isinstance(fault, TreeError):
+        kind = CannotJudge if isinstance(fault.__cause__, PermissionError) else CheckRefused
+        return kind(fault.where, fault.what)
+    line = f"nginx: [emerg] {fault.what} in {fault.where}:{fault.line}"
+    return CheckRefused(fault.where, "is not nginx's language", output=(line,))
 
 
 def _refused(files: tuple[StagedFile, ...], found: Verdict) -> CheckRefused:

@@ -76,7 +76,7 @@ def find_master(pid_file: Path, executable: Path, *, proc: Path = PROC) -> Proce
     try:
         return _verified(pid, pid_file, executable, proc)
     except (FileNotFoundError, ProcessLookupError):
-        return Absence(reason=f"{pid_file} names process {pid}, which does not run")
+        return Absence(reason=f"{pid_file} names process {pid}, which has ended")
     except PermissionError as exc:
         raise CommandFailed(str(pid_file), f"process {pid} cannot be verified: {exc.strerror}") from exc
 
@@ -134,21 +134,32 @@ def send(process: Process, number: signal.Signals) -> bool:
     A pid file descriptor is opened before the process is compared, so the signal cannot reach a later one of its pid.
     Raises CommandFailed when we may not.
     """
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if process_of(process.pid) != process:
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = _opened(process.pid, stack)
+            if process_of(process.pid) != process:
+                return False
+            if descriptor is None:
+                os.kill(process.pid, number)
+            else:
+                signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
             return False
-        signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError as exc:
-        raise CommandFailed(f"process {process.pid}", f"{number.name} cannot be sent: {exc.strerror}") from exc
-    finally:
-        os.close(descriptor)
+        except PermissionError as exc:
+            raise CommandFailed(f"process {process.pid}", f"{number.name} cannot be sent: {exc.strerror}") from exc
     return True
+
+
+def _opened(pid: int, stack: contextlib.ExitStack) -> int | None:
+    """Open a pid file descriptor; None where the kernel or a sandbox has none."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def workers(master: Process, *, proc: Path = PROC) -> tuple[Worker, ...]:

@@ -66,14 +66,17 @@ def time_limit(size_bytes: int) -> float:
 def sign(before: Collection[Process], now: Collection[Worker], said: Collection[Message]) -> Sign:
     """Read the signs: the workers before, those now, and what the master logged since.
 
-    A bind that nginx will try again says nothing yet; neither does the end of a worker that ran before.
+    A bind that nginx will try again says nothing yet; neither does the end of a worker that ran before, nor a refusal
+    while old and new workers run side by side.
     """
     pids = {process.pid for process in before}
     refusals = [message for message in said if not _is_passing(message, pids)]
     active = {worker.process for worker in now if not worker.is_draining}
     has_old, has_new = not active.isdisjoint(before), not active.issubset(before)
+    if refusals and not has_old:
+        return Sign.BROKEN
     if refusals:
-        return Sign.KEPT if has_old else Sign.BROKEN
+        return Sign.NONE if has_new else Sign.KEPT
     return Sign.TAKEN if has_new and not has_old else Sign.NONE
 
 
@@ -108,9 +111,17 @@ class NginxReload:
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
         """Return the master's workers that only finish their last connections; none when no master runs."""
-        installation, found = await self._settings()
-        master = self._master(installation, found)
+        master = await self._known_master()
         return () if isinstance(master, Absence) else await asyncio.to_thread(draining, master)
+
+    async def _known_master(self) -> Process | Absence:
+        """Find the master where it was last found, without reading the configuration, else as a reload does."""
+        if self._pid_file is not None:
+            installation = await Installation.find(self.command)
+            master = find_master(self._pid_file, installation.executable)
+            if isinstance(master, Process):
+                return master
+        return self._master(*await self._settings())
 
     async def _settings(self) -> tuple[Installation, Settings]:
         installation = await Installation.find(self.command)
@@ -203,7 +214,7 @@ class _Attempt:
             if process_of(self.master.pid) != self.master:
                 raise ReloadTimedOut(str(self.conf), "the master ended during the reload", output=self._words())
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
+            pause = FIRST_PAUSE if is_pending(self.master, signal.SIGHUP) else min(pause * 1.5, LONGEST_PAUSE)
         raise self._failure(seen)
 
     def _look(self) -> Sign:

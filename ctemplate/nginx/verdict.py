@@ -22,6 +22,7 @@ _TELLING = re.compile(
     r'|[^"]*(?<!directive )"[a-z0-9_]+"(?= directive\b))*'  # a directive that nginx knows
 )
 _QUOTED = re.compile(r'".*"', re.DOTALL)
+_QUOTED_TO_THE_END = re.compile(r'".*', re.DOTALL)
 _UNCUT = 1500  # nginx cuts a message at 2,048 bytes, and with it the place that says whose content it repeats
 _UNPRIVILEGED = 'the "user" directive makes sense only if the master process runs with super-user privileges'
 
@@ -111,5 +112,6 @@ def safe(message: Message, ours: Collection[Path]) -> Message:
         return message
     telling = _TELLING.match(message.text)
     shown = telling.end() if telling else 0
-    text = message.text[:shown] + _QUOTED.sub(HIDDEN, message.text[shown:])
+    content = _QUOTED if message.file else _QUOTED_TO_THE_END
+    text = message.text[:shown] + content.sub(HIDDEN, message.text[shown:])
     return Message(level=message.level, text=text, file=message.file, line=message.line)

@@ -23,7 +23,7 @@ from ctemplate.template.compiler import Generator, literal_names
 from ctemplate.template.filters import filters, tests
 from ctemplate.template.formatting import method_of
 from ctemplate.template.functions import Functions, Variables
-from ctemplate.template.limits import Limits, Meter
+from ctemplate.template.limits import Limits, Meter, check_binary
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Print, Run
 from ctemplate.template.trust import (
@@ -219,7 +219,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Carry out ``left operator right`` unless it would build too much."""
-        self.meter.check_binary(operator, left, right)
+        check_binary(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:

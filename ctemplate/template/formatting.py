@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2.sandbox import SandboxedFormatter
 
-from ctemplate.template.limits import check_format, check_numbers
+from ctemplate.template.limits import check_format, check_length, check_numbers
 from ctemplate.template.trust import Trusted, is_whole, mark, shadow_of, text_of, with_shadow
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-MAX_RESULT = 16 * 1024 * 1024
-"""Characters that one method may build."""
 
 PLAIN = frozenset(
     [
@@ -90,8 +87,7 @@ def _checked_width(method: Callable[..., str]) -> Callable[..., str]:
 def replaced(text: str, old: str, new: str, count: int = -1) -> str:
     """Return the text with ``old`` replaced; never trusted."""
     found = text.count(old) if count < 0 else min(count, text.count(old))
-    if len(text) + found * len(new) > MAX_RESULT:
-        raise ValueError("the text would grow too long")
+    check_length(text, len(text) + found * len(new))
     return str(text).replace(old, new, count)
 
 

@@ -16,7 +16,12 @@ from typing import Any
 MAX_WIDTH = 10_000
 """Widths, precisions and counts that a template may ask of one operation."""
 
+MAX_TEXT = 16 * 1024 * 1024
+"""Characters that one operation may build; what templates print has a limit of its own."""
+
 MAX_ITEMS = 1_000_000
+"""Items that one operation may build."""
+
 MAX_BITS = 4096
 MAX_SHOWN_BITS = 64
 BATCH = 1000
@@ -29,7 +34,7 @@ class LimitExceeded(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one render of one template: seconds, loop steps, and bytes of output or of any text on the way."""
+    """Bounds of one render of one template: seconds, loop steps, and bytes of output."""
 
     timeout: float = 10.0
     steps: int = 20_000_000
@@ -53,9 +58,9 @@ class Meter:
             raise LimitExceeded(f"still rendering after {self._limits.timeout:g}s")
 
     def check_output(self, size: int) -> None:
-        """Raise LimitExceeded when a text of that many bytes is too much."""
+        """Raise LimitExceeded when that many bytes of output are too much."""
         if size > self._limits.output_bytes:
-            raise LimitExceeded(f"more than {self._limits.output_bytes} bytes of text")
+            raise LimitExceeded(f"more than {self._limits.output_bytes} bytes of output")
 
     def call(self) -> None:
         """Count one call of a macro, function or method."""
@@ -83,33 +88,37 @@ class Meter:
         if self._steps > self._limits.steps:
             raise LimitExceeded(f"more than {self._limits.steps} loop steps")
 
-    def check_binary(self, operator: str, left: Any, right: Any) -> None:
-        """Raise LimitExceeded when ``left operator right`` would build too big a text, list or number."""
-        if operator == "*":
-            self._check_product(left, right)
-        elif operator == "**":
-            if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_BITS:
-                raise LimitExceeded("the number is too big")
-        elif operator == "%" and isinstance(left, str):
-            check_format(left)
-        elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
-            self.check_length(left, len(left) + len(right))
 
-    def _check_product(self, left: Any, right: Any) -> None:
-        if isinstance(left, int) and isinstance(right, int):
-            if left.bit_length() + right.bit_length() > MAX_BITS:
-                raise LimitExceeded("the number is too big")
-            return
-        for items, times in ((left, right), (right, left)):
-            if isinstance(items, str | list | tuple | bytes) and isinstance(times, int):
-                self.check_length(items, len(items) * times)
+def check_binary(operator: str, left: Any, right: Any) -> None:
+    """Raise LimitExceeded when ``left operator right`` would build too big a text, list or number."""
+    if operator == "*":
+        _check_product(left, right)
+    elif operator == "**":
+        if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_BITS:
+            raise LimitExceeded("the number is too big")
+    elif operator == "%" and isinstance(left, str):
+        check_format(left)
+    elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
+        check_length(left, len(left) + len(right))
 
-    def check_length(self, kind: object, length: int) -> None:
-        """Raise LimitExceeded when a text (of characters) or a list (of items) of that length is too much."""
-        if isinstance(kind, str | bytes):
-            self.check_output(length)
-        elif length > MAX_ITEMS:
-            raise LimitExceeded(f"more than {MAX_ITEMS} items")
+
+def _check_product(left: Any, right: Any) -> None:
+    if isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() + right.bit_length() > MAX_BITS:
+            raise LimitExceeded("the number is too big")
+        return
+    for items, times in ((left, right), (right, left)):
+        if isinstance(items, str | list | tuple) and isinstance(times, int):
+            check_length(items, len(items) * times)
+
+
+def check_length(kind: object, length: int) -> None:
+    """Raise LimitExceeded when a text (of characters) or a list (of items) of that length is too much."""
+    if isinstance(kind, str):
+        if length > MAX_TEXT:
+            raise LimitExceeded(f"a text of more than {MAX_TEXT} characters")
+    elif length > MAX_ITEMS:
+        raise LimitExceeded(f"more than {MAX_ITEMS} items")
 
 
 def check_format(text: str) -> None:

@@ -30,18 +30,24 @@ class FolderLoader(jinja2.BaseLoader):
         self.source = source
         self.folders = (source.parent, *folders, SHIPPED)
         self.files: set[Path] = {source}
+        self._found: dict[str, tuple[str, str]] = {}
 
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-        """Return a template's text and the name that errors show for it."""
+        """Return a template's text, as it was when first asked for, and the name that errors show for it."""
         _ = environment
+        if template not in self._found:
+            self._found[template] = self._read(template)
+        return (*self._found[template], lambda: True)
+
+    def _read(self, template: str) -> tuple[str, str]:
         if template == self.source.name:
-            return read(self.source), str(self.source), lambda: True
+            return read(self.source), str(self.source)
         parts = split_template_path(template)
         for folder in self.folders:
             path = folder.joinpath(*parts)
             if path.exists() and path.resolve().is_relative_to(folder.resolve()):
                 self.files.add(path)
-                return read(path), str(path) if folder != SHIPPED else template, lambda: True
+                return read(path), template if folder == SHIPPED else str(path)
         raise jinja2.TemplateNotFound(template)
 
 

@@ -111,7 +111,7 @@ def lost_claims(runs: Iterable[Run]) -> dict[str, Fault]:
     for service in sorted(claims, key=lambda name: (_registered(runs, name), name)):
         lost = sorted(claims[service] & taken.keys())
         if lost:
-            faults[service] = _lost(service, *lost[0], taken[lost[0]])
+            faults[service] = _lost(service, *lost[-1], taken[lost[-1]])
         else:
             taken |= dict.fromkeys(claims[service], service)
     return faults

@@ -17,7 +17,7 @@ import jinja2
 from ctemplate.errors import CtemplateError, TemplateError, printable
 from ctemplate.template.environment import Environment, printing_line, suggestion, template_line
 from ctemplate.template.functions import Functions
-from ctemplate.template.limits import Limits, Meter
+from ctemplate.template.limits import LimitExceeded, Limits, Meter
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run, Violation
@@ -38,16 +38,17 @@ class _Arguments(TypedDict):
     environ: Mapping[str, str]
     escape: str
     limits: Limits
-    folders: Sequence[Path]
 
 
 class Template:
     """A template ready to run."""
 
-    def __init__(self, source: Path, arguments: _Arguments, marks: Marks | None = None) -> None:
+    def __init__(
+        self, source: Path, arguments: _Arguments, *, loader: FolderLoader, marks: Marks | None = None
+    ) -> None:
         self.source = source
         self._arguments = arguments
-        self._loader = FolderLoader(source, arguments["folders"])
+        self._loader = loader
         self._functions = Functions(arguments["variables"], arguments["environ"])
         self._environment = Environment(
             self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
@@ -79,8 +80,8 @@ class Template:
                 "environ": environ,
                 "escape": escape,
                 "limits": limits or Limits(),
-                "folders": folders,
             },
+            loader=FolderLoader(source, folders),
         )
 
     @property
@@ -89,9 +90,9 @@ class Template:
         return frozenset(self._loader.files)
 
     def traced(self) -> tuple[Self, Marks]:
-        """Return the template compiled with marks, to find out where its lines come from."""
+        """Return the same template compiled with marks, to find out where its lines come from."""
         marks = Marks()
-        return type(self)(self.source, self._arguments, marks), marks
+        return type(self)(self.source, self._arguments, loader=self._loader, marks=marks), marks
 
     def render(self, run: Run) -> str:
         """Return the text of one pass; the run takes down what it used, claimed and must not print.
@@ -108,17 +109,20 @@ class Template:
             raise self._fault(exc) from None
 
     def _text(self) -> str:
-        meter = self._environment.meter
-        pieces = iter(self._compiled.root_render_func(self._compiled.new_context()))
+        """Run the template piece by piece; a limit is thrown into it, so that the error has its line."""
+        running = self._compiled.root_render_func(self._compiled.new_context())
+        meter, concat = self._environment.meter, self._environment.concat
         texts: list[str] = []
         size = 0
-        while batch := list(islice(pieces, PIECES)):
-            text = self._environment.concat(batch)
-            size += len(text.encode(errors="surrogatepass"))
-            meter.check_output(size)
-            meter.check_time()
-            texts.append(text)
-        return self._environment.concat(texts)
+        while batch := list(islice(running, PIECES)):
+            texts.append(concat(batch))
+            size += len(texts[-1].encode(errors="surrogatepass"))
+            try:
+                meter.check_output(size)
+                meter.check_time()
+            except LimitExceeded as exc:
+                running.throw(exc)  # type: ignore[attr-defined]
+        return concat(texts)
 
     def _refuse(self, text: str, reason: str) -> str:
         run = self._environment.run
@@ -145,7 +149,7 @@ class Template:
 
     def _fault(self, exc: Exception, where: str | None = None) -> TemplateError:
         if isinstance(exc, jinja2.TemplateSyntaxError):
-            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", _lowered(printable(exc.message)))
+            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", _lowered(printable(exc.message or "")))
         place = where or str(self.source)
         traceback: TracebackType | None = exc.__traceback__
         while traceback is not None:
@@ -164,10 +168,10 @@ class Template:
         unknown = _UNDEFINED.fullmatch(said) if isinstance(exc, jinja2.UndefinedError) else None
         if unknown is not None:
             return said + suggestion(unknown[1], self._environment.names - {unknown[1]})
-        return _lowered(said)
+        return said.removeprefix(f"{Functions.__name__}.").removesuffix(".")
 
 
 def _lowered(sentence: str) -> str:
-    """Return a sentence of Jinja's or Python's as ours begin and end."""
+    """Return a sentence of Jinja's as ours begin and end."""
     starts_with_word = sentence[1:2].islower() or sentence[1:2] == " "
     return (sentence[:1].lower() if starts_with_word else sentence[:1]) + sentence[1:].removesuffix(".")

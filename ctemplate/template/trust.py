@@ -18,7 +18,7 @@ from typing import Any, Self, SupportsIndex
 from jinja2.runtime import Undefined
 
 from ctemplate.nginx import quoting
-from ctemplate.template.limits import check_format
+from ctemplate.template.limits import check_format, check_length
 
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 _MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
@@ -167,13 +167,16 @@ def text_of(value: object) -> str:
     if value is None:
         raise TypeError('None cannot be printed; give a default: | default("…", true)')
     kind = type(value).__name__.lower()
-    raise TypeError(f"a {kind} cannot be printed; print its fields or items, or use | json | quote")
+    article = "an" if kind[0] in "aeiou" else "a"
+    raise TypeError(f"{article} {kind} cannot be printed; print its fields or items, or use | json | quote")
 
 
 def joined(parts: Iterable[Any], separator: str = "") -> str:
     """Join parts into one text, trusted when each part and the separator is whole."""
     parts = tuple(parts)
-    text = str.join(separator, map(text_of, parts))
+    texts = tuple(map(text_of, parts))
+    check_length(separator, sum(map(len, texts)) + len(separator) * len(texts))
+    text = str.join(separator, texts)
     if all(map(is_whole, parts)) and (not separator or is_whole(separator)):
         return with_shadow(text, shadow_of(separator).join(map(shadow_of, parts)))
     return str(text)

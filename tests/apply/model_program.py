@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
+import tempfile
 from pathlib import Path
 
-from ctemplate.apply import Group, StateFolder, apply, recover
+from ctemplate.apply import Group, StateFolder, Step, apply, recover
+from ctemplate.apply.steps import Observe, unobserved
 from ctemplate.errors import CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.model import Outcome, Output, StagedFile, Target
 
@@ -101,9 +105,9 @@ class Site:
         with self.hold() as state:
             return await apply(self.outputs(*contents), state=state, **options)
 
-    def recover(self) -> None:
+    def recover(self, observe: Observe = unobserved) -> None:
         with self.hold() as state:
-            recover(state)
+            recover(state, observe)
 
     @property
     def owes_reload(self) -> bool:
@@ -123,3 +127,46 @@ class Site:
         with self.hold() as state:
             generations = getattr(state, shelf).generations
         return [(generation / self.path.relative_to("/")).read_bytes() for generation in generations]
+
+
+class Killer:
+    """Keeps what is on disk and in the program at one moment, to go back to as if the process had died there.
+
+    The moment is a number of steps, or the first time that a step is seen.
+    """
+
+    def __init__(self, site: Site, moment: int | Step | None) -> None:
+        self.site, self.moment, self.seen, self.step = site, moment, 0, None
+        self.copy = Path(tempfile.mkdtemp()) / "copy"
+
+    def __call__(self, step):
+        if not self.has_struck and self.moment in (self.seen, step):
+            self.step = step
+            shutil.copytree(self.site.folder, self.copy, symlinks=True)
+            self.program = copy.copy(vars(self.site.program))
+        self.seen += 1
+
+    @property
+    def has_struck(self):
+        return self.step is not None
+
+    def strike(self):
+        if self.has_struck:
+            shutil.rmtree(self.site.folder)
+            shutil.copytree(self.copy, self.site.folder, symlinks=True)
+            vars(self.site.program).update(self.program)
+        shutil.rmtree(self.copy.parent)
+
+
+class WatchedReload:
+    """The program's reload, with moments just before and just after."""
+
+    def __init__(self, program, killer):
+        self.program, self.killer = program, killer
+
+    async def reload(self, files):
+        self.killer(Step.SWAPPED)
+        try:
+            return await self.program.reload(files)
+        finally:
+            self.killer(Step.RELOADED)

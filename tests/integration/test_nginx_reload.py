@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import free_port, wait_for
+from harness.users import as_nobody, open_to_all
 
 from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.model import Outcome
@@ -24,7 +26,9 @@ UPSTREAM = "upstream web {{ zone web {zone}; {servers} }}\n"
 
 
 def configured(nginx, *, http="", stream="", main=""):
-    nginx.conf.write_text(f"{nginx.main}{main}http {{\n{nginx.http}{http}\n}}\nstream {{\n{stream}\n}}\n")
+    new = nginx.conf.with_name(".new")
+    new.write_text(f"{nginx.main}{main}http {{\n{nginx.http}{http}\n}}\nstream {{\n{stream}\n}}\n")
+    new.replace(nginx.conf)
 
 
 def reload_of(nginx, **options):
@@ -107,7 +111,7 @@ def duplicate_upstreams(nginx, port, _):
 async def test_a_rejected_reload_raises_nginx_own_words_and_leaves_the_old_configuration(nginx, port, breaks, programs):
     configured(nginx, http="limit_req_zone $remote_addr zone=one:1m rate=1r/s;" + listening(port))
     nginx.start()
-    workers = nginx.workers()
+    workers = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")
     words = breaks(nginx, port, programs)
     with pytest.raises(ReloadRejected) as raised:
         await reload_of(nginx).reload((nginx.conf,))
@@ -171,13 +175,19 @@ async def test_a_pid_file_that_names_no_process_is_pending_start(nginx, port, co
     assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
 
 
-async def test_hup_never_reaches_another_program(nginx, port):
+@pytest.fixture
+def other():
+    """A process that is no nginx, and that HUP would end."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+async def test_hup_never_reaches_another_program(nginx, port, other):
     configured(nginx, http=listening(port))
-    with subprocess.Popen(["sleep", "60"]) as other:
-        nginx.pid_file.write_text(f"{other.pid}\n")
-        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
-        assert other.poll() is None
-        other.kill()
+    nginx.pid_file.write_text(f"{other.pid}\n")
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert other.poll() is None
 
 
 async def test_hup_never_reaches_a_worker(nginx, port):
@@ -188,14 +198,13 @@ async def test_hup_never_reaches_a_worker(nginx, port):
     assert nginx.reloads() == 0
 
 
-def test_a_signal_does_not_reach_a_later_process_of_the_same_pid():
-    with subprocess.Popen(["sleep", "60"]) as other:
-        now = process_of(other.pid)
-        earlier = Process(pid=now.pid, started=now.started - 1)
-        assert not send(earlier, signal.SIGKILL)
-        assert other.poll() is None
-        assert send(now, signal.SIGKILL)
-        assert other.wait(10) == -signal.SIGKILL
+def test_a_signal_does_not_reach_a_later_process_of_the_same_pid(other):
+    now = process_of(other.pid)
+    earlier = Process(pid=now.pid, started=now.started - 1)
+    assert not send(earlier, signal.SIGKILL)
+    assert other.poll() is None
+    assert send(now, signal.SIGKILL)
+    assert other.wait(10) == -signal.SIGKILL
 
 
 async def test_a_replaced_executable_is_still_the_same_nginx(nginx, port, tmp_path):
@@ -279,6 +288,55 @@ async def test_draining_workers_are_told_with_age_and_memory(nginx, port):
         assert generations(old) == 2
     wait_for(lambda: not nginx.old_workers(), 10, "end of the old workers")
     assert await reload.draining() == ()
+
+
+async def test_a_broken_start_of_all_new_workers_is_no_success(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    configured(nginx, http=listening(port), main="working_directory /nonexistent;\n")
+    with pytest.raises(ReloadTimedOut) as raised:
+        await reload_of(nginx).reload((nginx.conf,))
+    assert raised.value.what == "the old workers are gone and nginx reported a failure"
+    assert "cannot be respawned" in str(raised.value)
+
+
+async def test_an_old_worker_that_is_killed_meanwhile_is_no_failure(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    victim = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")[0]
+    reloading = asyncio.create_task(reload_of(nginx).reload((nginx.conf,)), name="reload")
+    await asyncio.to_thread(wait_for, lambda: nginx.reloads() == 1, 5, "reload")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGKILL)
+    assert await reloading is Outcome.APPLIED
+
+
+async def test_a_master_that_ends_during_the_reload_is_no_success(nginx, port):
+    servers = " ".join(f"upstream u{number} {{ zone u{number} 64k; server 127.0.0.1:1; }}\n" for number in range(1500))
+    configured(nginx, http=servers + listening(port))
+    nginx.start()
+    reloading = asyncio.create_task(reload_of(nginx).reload((nginx.conf,)), name="reload")
+    await asyncio.to_thread(wait_for, lambda: nginx.reloads() == 1, 5, "reload")
+    nginx.kill()
+    with pytest.raises(ReloadTimedOut, match="the master ended during the reload"):
+        await reloading
+
+
+def test_the_master_of_another_user_is_neither_signalled_nor_taken_for_absent(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    open_to_all(nginx.prefix)
+    reload = reload_of(nginx)
+
+    def outcome():
+        try:
+            return asyncio.run(reload.reload((nginx.conf,)))
+        except CommandFailed as error:
+            return error
+
+    what = f"process {nginx.master_pid} cannot be verified: Permission denied"
+    assert as_nobody(outcome) == f"{nginx.pid_file}: {what}"
+    assert nginx.reloads() == 0
 
 
 def test_the_master_is_found_by_its_own_pid_file(nginx, port):

@@ -4,8 +4,9 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.errors import ConfigError
-from ctemplate.model import Fault, Instance, Service, ServiceQuery, ServicesQuery, Status
-from ctemplate.sources.catalog_file import CatalogFile, answer, dump, parse
+from ctemplate.model import Answer, Fault, Instance, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.sources.catalog_file import CatalogFile
+from ctemplate.sources.contents import answer, dump, parse, recorded
 
 TEXT = """
 datacenter: dc1
@@ -77,6 +78,34 @@ def test_address_that_is_no_ip_is_left_out_with_a_reason():
     reason = "is not an IP address: 'a;b'"
     assert found.value == ()
     assert found.faults == (Fault(service="web", instance="web-1", field="address", reason=reason),)
+
+
+def test_what_is_recorded_gives_the_same_answers():
+    contents = parse(TEXT, name="c")
+    queries = [
+        ServicesQuery(),
+        ServiceQuery(name="web"),
+        ServiceQuery(name="db"),
+        ServiceQuery(name="web", dc="east"),
+        ServiceQuery(name="web", near="_agent"),
+    ]
+    answers = [answer(contents, query) for query in queries]
+    again = parse(dump(recorded(answers, is_full=True)), name="again")
+    assert [answer(again, query).value for query in queries[:4]] == [found.value for found in answers[:4]]
+
+
+def test_a_recording_keeps_the_order_that_near_gave():
+    query = ServiceQuery(name="web", near="_agent")
+    first, second = answer(parse(TEXT, name="c"), ServiceQuery(name="web")).value
+    given = Answer(query=query, value=(second, first))
+    again = parse(dump(recorded([given])), name="again")
+    assert [row.id for row in answer(again, query).value] == [second.id, first.id]
+
+
+def test_masked_meta_is_not_written():
+    found = answer(parse(TEXT, name="c"), ServiceQuery(name="web"))
+    text = dump(recorded([found], masks=["zo*"]))
+    assert "zone: masked" in text
 
 
 def test_what_is_dumped_parses_back():

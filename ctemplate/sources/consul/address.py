@@ -75,4 +75,4 @@ def _unix(text: str) -> Address:
 
 
 def _unusable(text: str, why: str) -> ConfigError:
-    return ConfigError(f"consul address {printable(text, 100)!r}", why)
+    return ConfigError(f"consul address '{printable(text, 100)}'", why)

@@ -72,7 +72,7 @@ class AddressPolicy:
         else:
             refusal = self._refused_name(address, may_loop=may_loop)
         if refusal:
-            return "", f"{printable(address, 100)!r} {refusal}"
+            return "", f"'{printable(address, 100)}' {refusal}"
         return (f"[{parsed}]" if isinstance(parsed, ipaddress.IPv6Address) else str(parsed or address)), ""
 
     def _refused_ip(self, address: IPAddress, *, may_loop: bool) -> str:

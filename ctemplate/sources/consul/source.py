@@ -63,10 +63,9 @@ class ConsulSource:
             self._running.clear()
 
     def _follow(self, wanted: Collection[AnyQuery], catalog: Catalog, group: asyncio.TaskGroup) -> None:
-        if len(wanted) > self._settings.max_connections:
-            raise SourceError(
-                "consul", f"{len(wanted)} queries need more than {self._settings.max_connections} connections"
-            )
+        limit = self._settings.max_connections
+        if len(wanted) > limit:
+            raise SourceError("consul", f"{len(wanted)} queries need a connection each, and {limit} are allowed")
         for dropped in self._running.keys() - wanted:
             self._running.pop(dropped).task.cancel()
             self.troubles.over(str(dropped), asyncio.get_running_loop().time())

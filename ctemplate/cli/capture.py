@@ -1,0 +1,58 @@
+"""``ctemplate capture``: save what the templates see as a catalog file, small, readable and in a stable order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ctemplate.assembly import Mode
+from ctemplate.cli.run import prepared
+from ctemplate.errors import ConfigError
+from ctemplate.model import Answer, AnyQuery, Snapshot
+from ctemplate.pipeline import Pipeline
+from ctemplate.sources.contents import Contents, answer, dump, recorded
+
+logger = logging.getLogger(__name__)
+
+
+def capture(given: Mapping[str, Any]) -> int:
+    """Write the capture to ``-o FILE`` or to the terminal; return 1 when a template failed, else 0.
+
+    The capture is played back before it is written: only what is needed to render the same bytes goes into it.
+    """
+    daemon = prepared(given, Mode.DRY)
+    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
+    pipelines = tuple(worker.pipeline for worker in daemon.workers)
+    snapshot = daemon.catalog.snapshot()
+    is_failed = any(worker.error for worker in daemon.workers)
+    contents = recorded(snapshot, masks=given["mask"])
+    if not is_failed and not given["mask"] and not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
+        contents = recorded(snapshot, is_full=True)
+        if not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
+            logger.warning("the capture does not give the same output again: a template prints more than it can hold")
+    _write(dump(contents), given["o"])
+    return 1 if is_failed else 0
+
+
+async def _gives_the_same(contents: Contents, snapshot: Snapshot, pipelines: tuple[Pipeline, ...]) -> bool:
+    """Whether every group renders the same texts from the capture as from the answers."""
+    again: dict[AnyQuery, Answer] = {given.query: answer(contents, given.query) for given in snapshot}
+    for pipeline in pipelines:
+        texts = (await pipeline.render(snapshot)).texts
+        if (await pipeline.render(Snapshot(again))).texts != texts:
+            return False
+    return True
+
+
+def _write(text: str, path: str | None) -> None:
+    if path is None:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError("-o", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc

@@ -1,0 +1,86 @@
+"""``ctemplate plan``: what an apply would change, whether the check accepts it, and why. Writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import click
+import msgspec
+
+from ctemplate.assembly import Mode
+from ctemplate.cli.run import prepared
+from ctemplate.errors import printable
+from ctemplate.review import Considered, GroupReview, review
+from ctemplate.worker import Worker
+
+PENDING_STATUS = 4
+COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What `plan -format json` prints; its schema is docs/plan.schema.json."""
+
+    version: Literal[1] = 1
+    pending: bool
+    groups: tuple[GroupReview, ...]
+
+
+def plan(given: Mapping[str, Any]) -> int:
+    """Print the plan; return 1 when a group failed, 4 when changes are pending and ``-exit-code`` asked, else 0."""
+    made, workers = made_plan(given)
+    if given["format"] == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())
+    else:
+        is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        click.echo("\n".join(text(made, is_coloured=is_coloured)))
+    if any(worker.error for worker in workers):
+        return 1
+    return PENDING_STATUS if made.pending and given["exit_code"] else 0
+
+
+def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[Worker, ...]]:
+    """Render once by the daemon's own path, into reviews instead of files."""
+    daemon = prepared(given, Mode.PLAN)
+    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
+    groups = tuple(_reviewed(worker) for worker in daemon.workers)
+    return Plan(pending=any(group.is_changed for group in groups), groups=groups), daemon.workers
+
+
+def _reviewed(worker: Worker) -> GroupReview:
+    sink = worker.pipeline.sink
+    if not isinstance(sink, Considered):
+        raise TypeError(type(sink))
+    return review(worker.pipeline.name, sink, worker.pipeline.quarantined, worker.catalog.snapshot())
+
+
+def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
+    """Yield the plan's lines for a person."""
+    for group in made.groups:
+        for file in group.files:
+            yield from (_painted(line, is_coloured=is_coloured) for line in file.diff)
+        yield from _section("what it means", [sentence for file in group.files for sentence in file.changes])
+        yield from _section("why", group.why)
+        yield from _section("left out", group.left_out)
+        if group.is_changed:
+            yield from _section(f"check: {group.verdict}", group.output, is_always=True)
+            yield from _section("then", group.commands)
+        else:
+            yield f"{group.name}: no changes"
+        yield ""
+    pending = sum(group.is_changed for group in made.groups)
+    yield f"{pending} of {len(made.groups)} group{'s' if len(made.groups) > 1 else ''} would change"
+
+
+def _section(title: str, lines: tuple[str, ...] | list[str], *, is_always: bool = False) -> Iterator[str]:
+    if lines or is_always:
+        yield f"{title}:" if lines else title
+        yield from (f"    {printable(line)}" for line in lines)
+
+
+def _painted(line: str, *, is_coloured: bool) -> str:
+    shown = printable(line.replace("\t", "    "))
+    return click.style(shown, fg=COLOURS.get(line[:1])) if is_coloured else shown

@@ -1,0 +1,173 @@
+"""What would change if a group were applied now: a diff, its meaning for traffic, why, and the check's verdict.
+
+Runs nothing but the check, on candidates in a private temporary folder; writes nowhere else. Knows no terminals.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ctemplate.apply import Check
+from ctemplate.config.groups import STDOUT
+from ctemplate.errors import ApplyError, printable
+from ctemplate.model import Answer, Fault, Instance, Outcome, Output, ServiceQuery, StagedFile, Status
+from ctemplate.nginx.meaning import BackendChange, Changes, changes, meaning
+from ctemplate.nginx.syntax import NginxSyntaxError, parse
+
+
+class FileReview(msgspec.Struct, frozen=True, kw_only=True):
+    """One target: ``diff`` is unified, line by line; the digests are of the live bytes (None: no file) and the new."""
+
+    destination: str
+    diff: tuple[str, ...]
+    live_sha256: str | None
+    sha256: str
+    changes: tuple[str, ...] = ()
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the live bytes would change."""
+        return self.live_sha256 != self.sha256
+
+
+class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
+    """One group: its files, why they change, what the check said, and what would run afterwards.
+
+    ``verdict`` is ``accepted``, ``refused``, ``not checked`` or ``unchanged``; ``output`` the check's own words.
+    """
+
+    name: str
+    files: tuple[FileReview, ...]
+    why: tuple[str, ...]
+    verdict: str
+    output: tuple[str, ...]
+    commands: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether any live file would change."""
+        return any(file.is_changed for file in self.files)
+
+
+@dataclass(slots=True, kw_only=True)
+class Considered:
+    """A sink that has the outputs judged and keeps them, and leaves every file alone."""
+
+    check: Check | None = None
+    commands: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    verdict: str = "unchanged"
+    output: tuple[str, ...] = ()
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Keep the outputs; raises the check's refusal."""
+        self.outputs = outputs
+        changed = tuple(output for output in outputs if read_live(output) != output.content)
+        if not changed:
+            return Outcome.UNCHANGED
+        self.verdict = "not checked"
+        if self.check is not None:
+            await self._judge(changed, self.check)
+        return Outcome.UNCHANGED
+
+    async def _judge(self, changed: tuple[Output, ...], check: Check) -> None:
+        self.verdict = "refused"
+        with tempfile.TemporaryDirectory(prefix="ctemplate-plan-") as folder:
+            staged = tuple(_staged(output, Path(folder) / str(number)) for number, output in enumerate(changed))
+            try:
+                self.output = await check.check(staged)
+            except ApplyError as exc:
+                self.output = (exc.what, *exc.output)
+                raise
+        self.verdict = "accepted"
+
+
+def review(name: str, sink: Considered, faults: Iterable[Fault], answers: Iterable[Answer]) -> GroupReview:
+    """Return the review of a group whose outputs the sink has considered."""
+    reviewed = [_file_review(output) for output in sink.outputs]
+    backends = [change for _, found in reviewed if found is not None for change in found.backends]
+    return GroupReview(
+        name=name,
+        files=tuple(file for file, _ in reviewed),
+        why=tuple(reasons(backends, answers)),
+        verdict=sink.verdict,
+        output=sink.output,
+        commands=sink.commands if sink.verdict != "unchanged" else (),
+        left_out=tuple(map(str, faults)),
+    )
+
+
+def read_live(output: Output) -> bytes | None:
+    """Return the bytes at the output's destination, or None when there is no file that can be read."""
+    try:
+        return output.target.destination.read_bytes()
+    except OSError:
+        return None
+
+
+def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Iterator[str]:
+    """Tell for each backend that changes which service and instance it is, in which state, and at which index."""
+    known: dict[str, tuple[Instance, Answer]] = {
+        f"{instance.address}:{instance.port}": (instance, answer)
+        for answer in answers
+        if isinstance(answer.query, ServiceQuery)
+        for instance in answer.value
+    }
+    for change in backends:
+        found = known.get(change.address)
+        yield f"{change.upstream} {change.address}: {_state(*found) if found else 'no longer registered'}"
+
+
+def _state(instance: Instance, answer: Answer) -> str:
+    failing = [check.id for check in instance.checks if check.status != Status.PASSING]
+    because = f" (check {printable(', '.join(failing))})" if failing else ""
+    at = f", Consul index {answer.index}" if answer.index else ""
+    where = f"service {printable(instance.name)}, instance {printable(instance.id)} on {printable(instance.node)}"
+    return f"{where}: {instance.status}{because}{at}"
+
+
+def _file_review(output: Output) -> tuple[FileReview, Changes | None]:
+    live, destination = read_live(output), str(output.target.destination)
+    before = live or b""
+    diff = difflib.unified_diff(
+        before.decode(errors="replace").splitlines(),
+        output.content.decode(errors="replace").splitlines(),
+        f"{destination} (live)" if live is not None else "(no file)",
+        f"{destination} (planned)",
+        lineterm="",
+    )
+    found = _meant(before, output.content, destination)
+    file = FileReview(
+        destination="" if output.target.destination == STDOUT else destination,
+        diff=tuple(diff),
+        live_sha256=None if live is None else hashlib.sha256(live).hexdigest(),
+        sha256=hashlib.sha256(output.content).hexdigest(),
+        changes=found.sentences if found is not None else (),
+    )
+    return file, found
+
+
+def _meant(before: bytes, after: bytes, destination: str) -> Changes | None:
+    """Return what the change means to nginx, or None for what is not nginx's language."""
+    try:
+        new = meaning(parse(after, where=destination))
+    except NginxSyntaxError:
+        return None
+    try:
+        old = meaning(parse(before, where=destination))
+    except NginxSyntaxError:
+        old = meaning(())
+    return changes(old, new)
+
+
+def _staged(output: Output, candidate: Path) -> StagedFile:
+    candidate.write_bytes(output.content)
+    return StagedFile(candidate=candidate, live=output.target.destination.absolute())

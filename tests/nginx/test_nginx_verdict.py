@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import pytest
+
+from ctemplate.nginx.verdict import Message, Verdict, messages, safe, verdict
+
+WEB = Path("/etc/nginx/conf.d/web.conf")
+OTHER = Path("/etc/nginx/nginx.conf")
+CLOSING = (
+    "nginx: the configuration file /etc/nginx/nginx.conf syntax is ok",
+    "nginx: configuration file /etc/nginx/nginx.conf test is successful",
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "expected"),
+    [
+        pytest.param(0, CLOSING, Verdict(status=0, refusals=(), warnings=()), id="good"),
+        pytest.param(
+            0,
+            (f"nginx: [warn] a in {WEB}:1", *CLOSING),
+            Verdict(status=0, refusals=(), warnings=(f"nginx: [warn] a in {WEB}:1",)),
+            id="warning",
+        ),
+        pytest.param(
+            1,
+            (f"nginx: [emerg] a in {WEB}:1", "nginx: configuration file /etc/nginx/nginx.conf test failed"),
+            Verdict(status=1, refusals=(f"nginx: [emerg] a in {WEB}:1",), warnings=()),
+            id="refused",
+        ),
+        pytest.param(
+            0,
+            ("nginx: [alert] could not open error log file", *CLOSING),
+            Verdict(status=0, refusals=("nginx: [alert] could not open error log file",), warnings=()),
+            id="alert with exit status 0",
+        ),
+        pytest.param(
+            1,
+            ("2026/01/02 03:04:05 [crit] 7#7: no memory",),
+            Verdict(status=1, refusals=("nginx: [crit] no memory",), warnings=()),
+            id="log line",
+        ),
+        pytest.param(
+            127,
+            ("nginx: error while loading shared libraries: libx.so",),
+            Verdict(
+                status=127,
+                refusals=("nginx: [emerg] nginx: error while loading shared libraries: libx.so",),
+                warnings=(),
+            ),
+            id="loader",
+        ),
+        pytest.param(0, ("nginx: [notice] a",), Verdict(status=0, refusals=(), warnings=()), id="notice"),
+    ],
+)
+def test_a_test_is_judged_by_status_and_words(status, lines, expected):
+    assert verdict(status, lines, ours={WEB}) == expected
+
+
+def test_the_user_directive_is_no_warning_without_root():
+    what = 'the "user" directive makes sense only if the master process runs with super-user privileges, ignored'
+    lines = (f"nginx: [warn] {what} in {OTHER}:1",)
+    assert verdict(0, lines, ours={OTHER}, is_root=False) == Verdict(status=0, refusals=(), warnings=())
+    assert verdict(0, lines, ours={OTHER}, is_root=True) == Verdict(status=0, refusals=(), warnings=lines)
+
+
+def test_paths_are_translated_before_the_place_is_read():
+    line = f'nginx: [emerg] unknown directive "x" in /tmp/copy{WEB}:3'
+    found = verdict(1, [line], ours={WEB}, translate=lambda text: text.replace("/tmp/copy/", "/"))
+    assert found.refusals == (f'nginx: [emerg] unknown directive "x" in {WEB}:3',)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param('unknown directive "TOKEN=x"', 'unknown directive "…"', id="unknown directive"),
+        pytest.param('unknown directive "a="b""', 'unknown directive "…"', id="quotes within"),
+        pytest.param('unknown directive "a" directive"', 'unknown directive "…"', id="imitation"),
+        pytest.param('unknown directive "a\nb"', 'unknown directive "…"', id="line feed"),
+        pytest.param('invalid value "x" in "gzip" directive, use "on"', 'invalid value "…"', id="value"),
+        pytest.param('host not found in upstream "key"', 'host not found in upstream "…"', id="host"),
+        pytest.param('"server" directive is not allowed here', '"server" directive is not allowed here', id="known"),
+        pytest.param('open() "/a/b" failed (2: No such file)', 'open() "/a/b" failed (2: No such file)', id="path"),
+        pytest.param(
+            'cannot load certificate "/a": x() failed', 'cannot load certificate "/a": x() failed', id="certificate"
+        ),
+        pytest.param("no quotes", "no quotes", id="no quotes"),
+    ],
+)
+def test_content_of_other_files_is_hidden(text, expected):
+    foreign = Message(level="emerg", text=text, file=OTHER, line=1)
+    assert safe(foreign, {WEB}) == Message(level="emerg", text=expected, file=OTHER, line=1)
+    own = Message(level="emerg", text=text, file=WEB, line=1)
+    assert safe(own, {WEB}) == own
+
+
+def test_a_message_that_lost_its_place_hides_its_content():
+    cut = Message(level="emerg", text='unknown directive "' + "x" * 2000)
+    assert safe(cut, {WEB}).text == 'unknown directive "…"'
+    inner = Message(level="emerg", text='unknown directive "a="x"' + "x" * 2000)
+    assert safe(inner, {WEB}).text == 'unknown directive "…"'
+
+
+def test_content_with_line_feeds_stays_one_message():
+    lines = ['nginx: [emerg] unknown directive "a', f'b" in {OTHER}:2', f"nginx: [warn] c in {WEB}:1"]
+    assert list(messages(lines)) == [
+        Message(level="emerg", text='unknown directive "a\nb"', file=OTHER, line=2),
+        Message(level="warn", text="c", file=WEB, line=1),
+    ]

@@ -1,0 +1,216 @@
+import json
+
+import pytest
+from consul_fakes import entries, entry
+from hypothesis import given, strategies as st
+
+from ctemplate.model import Check, Fault, Instance, Service, Status
+from ctemplate.sources.consul.entries import Edge, Undecodable, aggregate, decode_services
+from ctemplate.sources.consul.settings import Limits
+
+FULL = {
+    "Node": {
+        "ID": "5b1f",
+        "Node": "n1",
+        "Address": "10.9.9.9",
+        "Datacenter": "dc1",
+        "TaggedAddresses": {"lan": "10.9.9.9"},
+        "Meta": {"rack": "r1"},
+        "CreateIndex": 3,
+    },
+    "Service": {
+        "ID": "web-1",
+        "Service": "web",
+        "Tags": ["v2", "http", "v2"],
+        "Address": "2001:db8::7",
+        "Meta": {"version": "2"},
+        "Port": 8080,
+        "Weights": {"Passing": 10, "Warning": 3},
+        "EnableTagOverride": False,
+        "CreateIndex": 42,
+        "ModifyIndex": 43,
+    },
+    "Checks": [
+        {"Node": "n1", "CheckID": "service:web-1", "Name": "http", "Status": "warning", "Output": "x" * 99,
+         "ServiceID": "web-1"},
+        {"Node": "n1", "CheckID": "serfHealth", "Name": "Serf Health Status", "Status": "passing", "ServiceID": ""},
+    ],
+}  # fmt: skip
+
+
+def decoded(*rows, limits=None, **options):
+    return Edge(limits or Limits()).decode_instances(entries(*rows), "web", **options)
+
+
+def test_an_entry_becomes_an_instance():
+    assert decoded(FULL) == (
+        (
+            Instance(
+                id="web-1",
+                name="web",
+                node="n1",
+                address="[2001:db8::7]",
+                port=8080,
+                tags=("http", "v2"),
+                meta={"version": "2"},
+                weight=3,
+                status=Status.WARNING,
+                node_address="10.9.9.9",
+                node_meta={"rack": "r1"},
+                checks=(
+                    Check(id="serfHealth", name="Serf Health Status", status="passing"),
+                    Check(id="service:web-1", name="http", status="warning", service_id="web-1"),
+                ),
+                datacenter="dc1",
+                created=42,
+            ),
+        ),
+        (),
+    )
+
+
+def test_a_service_without_address_has_its_nodes():
+    (instance,), _ = decoded(entry(Address=""))
+    assert instance.address == "10.9.9.9"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null"])
+def test_an_unknown_service_has_no_instances(body):
+    assert Edge(Limits()).decode_instances(body, "web") == ((), ())
+
+
+def test_instances_are_sorted_by_node_then_id():
+    rows = [entry("n2", "a"), entry("n1", "b"), entry("n1", "a")]
+    instances, _ = decoded(*rows)
+    assert [(i.node, i.id) for i in instances] == [("n1", "a"), ("n1", "b"), ("n2", "a")]
+
+
+def test_consuls_order_is_kept_where_it_is_asked_for():
+    instances, _ = decoded(entry("n2", "a"), entry("n1", "b"), keep_order=True)
+    assert [i.node for i in instances] == ["n2", "n1"]
+
+
+def test_the_same_id_on_two_nodes_is_two_instances():
+    instances, _ = decoded(entry("n1", "a"), entry("n2", "a"), entry("n1", "a", Port=81))
+    assert [(i.node, i.port) for i in instances] == [("n1", 80), ("n2", 80)]
+
+
+@pytest.mark.parametrize(
+    ("checks", "status"),
+    [
+        pytest.param([], Status.PASSING, id="none"),
+        pytest.param([("c", "passing"), ("d", "passing")], Status.PASSING, id="passing"),
+        pytest.param([("c", "warning"), ("d", "passing")], Status.WARNING, id="warning"),
+        pytest.param([("c", "warning"), ("d", "critical")], Status.CRITICAL, id="critical wins over warning"),
+        pytest.param([("c", "critical"), ("d", "warning")], Status.CRITICAL, id="critical stays"),
+        pytest.param([("c", "critical"), ("_node_maintenance", "critical")], Status.MAINTENANCE, id="node"),
+        pytest.param([("_service_maintenance:web-1", "passing")], Status.MAINTENANCE, id="service"),
+        pytest.param([("c", "unknown")], Status.CRITICAL, id="another word"),
+        pytest.param([("c", "")], Status.CRITICAL, id="no word"),
+        pytest.param([("_service_maintenance", "passing")], Status.PASSING, id="nearly maintenance"),
+    ],
+)
+def test_one_state_comes_of_all_checks(checks, status):
+    assert aggregate([Check(id=id_, status=word) for id_, word in checks]) == status
+
+
+@given(st.permutations([("a", "passing"), ("b", "warning"), ("c", "critical"), ("_node_maintenance", "critical")]))
+def test_the_order_of_checks_does_not_matter(checks):
+    found = [Check(id=id_, status=word) for id_, word in checks]
+    assert aggregate(found) == Status.MAINTENANCE
+    assert aggregate([check for check in found if len(check.id) == 1]) == Status.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "reason"),
+    [
+        pytest.param(entry(Address="evil;"), "address", "'evil;' is not an IP address", id="address"),
+        pytest.param(entry(Port=65536), "port", "65536 is not 0 to 65535", id="port"),
+        pytest.param(entry(Port=-1), "port", "-1 is not 0 to 65535", id="negative port"),
+        pytest.param(entry(Weights={"Passing": 70000, "Warning": 1}), "weight", "70000 is not 0 to 65535", id="weight"),
+        pytest.param(entry(Tags=["a", "b", "c", "d"]), "tags", "4 of them, at most 3 are taken", id="tags"),
+        pytest.param(entry(Tags=["é" * 11]), "tags", "longer than 20 bytes together", id="size of tags"),
+        pytest.param(entry(Meta={"k": "v" * 30}), "meta", "longer than 30 bytes together", id="size of meta"),
+        pytest.param(entry("n" * 17), "node", "longer than 16 bytes", id="node"),
+    ],
+)
+def test_what_is_not_valid_is_left_out_with_a_reason(row, field, reason):
+    limits = Limits(max_tags=3, max_tag_bytes=20, max_meta_bytes=30, max_name_bytes=16)
+    instances, faults = decoded(row, entry("n2", "good"), limits=limits)
+    assert [instance.id for instance in instances] == ["good"]
+    assert faults == (Fault(service="web", instance="web-1", field=field, reason=reason),)
+
+
+def test_the_weight_that_counts_is_the_one_of_the_status():
+    (instance,), faults = decoded(entry(Weights={"Passing": 5, "Warning": 70000}))
+    assert (instance.weight, faults) == (5, ())
+
+
+def test_an_entry_of_another_shape_is_left_out_alone():
+    instances, faults = decoded(entry(Port="80"), entry("n2", "good"))
+    assert [instance.id for instance in instances] == ["good"]
+    assert faults == (Fault(service="web", field="entry", reason="Expected `int`, got `str` - at `$.Service.Port`"),)
+
+
+def test_beyond_the_cap_the_longest_registered_stay():
+    rows = [entry("n1", f"i{n}", CreateIndex=100 - n) for n in range(5)]
+    instances, faults = decoded(*rows, limits=Limits(max_instances=3))
+    assert [instance.id for instance in instances] == ["i2", "i3", "i4"]
+    reason = "5 of them, at most 3 are taken, the longest registered"
+    assert faults == (Fault(service="web", field="instances", reason=reason),)
+
+
+@pytest.mark.parametrize("body", [b"", b"[{", b'{"a":1}', b'"x"', b"[1,", b"\xff"])
+def test_a_body_that_is_no_list_is_undecodable(body):
+    with pytest.raises(Undecodable):
+        Edge(Limits()).decode_instances(body, "web")
+
+
+def test_equal_parts_are_shared_across_answers():
+    edge = Edge(Limits())
+    row = FULL | {"Service": FULL["Service"] | {"ID": "web-2"}}
+    (first,), _ = edge.decode_instances(entries(FULL), "web")
+    (second,), _ = edge.decode_instances(entries(row), "web")
+    assert first.id != second.id
+    assert first.tags is second.tags
+    assert first.meta is second.meta
+    assert first.node is second.node
+    assert first.checks[0] is second.checks[0]
+
+
+def test_services_are_sorted_with_sorted_tags():
+    body = json.dumps({"web": ["b", "a", "b"], "api": [], "db": None}).encode()
+    assert decode_services(body) == (
+        Service(name="api"),
+        Service(name="db"),
+        Service(name="web", tags=("a", "b")),
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"web":"x"}'])
+def test_services_of_another_shape_are_undecodable(body):
+    with pytest.raises(Undecodable):
+        decode_services(body)
+
+
+TEXT = st.text(max_size=30)
+ROW = st.fixed_dictionaries(
+    {
+        "Node": st.fixed_dictionaries({"Node": TEXT, "Address": TEXT}),
+        "Service": st.fixed_dictionaries(
+            {"ID": TEXT, "Service": TEXT, "Address": TEXT | st.ip_addresses().map(str), "Port": st.integers()},
+            optional={"Tags": st.lists(TEXT) | st.none(), "Meta": st.dictionaries(TEXT, TEXT)},
+        ),
+    },
+    optional={"Checks": st.lists(st.fixed_dictionaries({"CheckID": TEXT, "Status": TEXT})) | st.none()},
+)
+
+
+@given(st.lists(ROW, max_size=8))
+def test_whatever_is_registered_each_row_is_an_instance_a_fault_or_a_double(rows):
+    instances, faults = decoded(*rows)
+    keys = {(row["Node"]["Node"], row["Service"]["ID"]) for row in rows}
+    assert {(i.node, i.id) for i in instances} <= keys
+    assert len(keys) <= len(instances) + len(faults) <= len(rows)
+    assert all(0 <= i.port <= 65535 and i.address and i.address.isprintable() for i in instances)
+    assert all(str(fault).isprintable() for fault in faults)

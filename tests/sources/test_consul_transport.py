@@ -1,0 +1,178 @@
+import asyncio
+
+import httpx
+import pytest
+from consul_fakes import CLOSE, HANG, RESET, Agent, answer
+
+from ctemplate.sources.consul.address import Address, parse_address
+from ctemplate.sources.consul.transport import BodyTooLarge, Connection
+
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Consul-Index: 4\r\n\r\n"
+    b"3\r\n[1,\r\n2;ext=1\r\n2]\r\n0\r\nTrailer: x\r\n\r\n"
+)
+
+
+async def get(connection, target="/v1/x", read=5.0):
+    timeout = {"connect": 2.0, "read": read}
+    request = httpx.Request("GET", "http://agent/", extensions={"target": target.encode(), "timeout": timeout})
+    response = await connection.handle_async_request(request)
+    return response.status_code, await response.aread()
+
+
+def connection_to(agent, **options):
+    return Connection(parse_address(agent.address), **options)
+
+
+async def test_requests_share_one_connection():
+    async with Agent([answer(b"[1]"), answer(b"[2]"), CHUNKED]).listening() as agent:
+        connection = connection_to(agent)
+        assert [await get(connection) for _ in range(3)] == [(200, b"[1]"), (200, b"[2]"), (200, b"[1,2]")]
+        assert agent.connections == 1
+        assert connection.is_open
+        await connection.aclose()
+
+
+async def test_the_head_is_the_requests_own():
+    async with Agent([answer()]).listening() as agent:
+        async with httpx.AsyncClient(transport=connection_to(agent), trust_env=False) as client:
+            response = await client.get(f"http://{agent.address}/v1/a%20b?x=1", headers={"X-Consul-Token": "t"})
+        assert response.json() == []
+        assert agent.heads[0].startswith("GET /v1/a%20b?x=1 HTTP/1.1\r\n")
+        assert f"host: {agent.address}\r\n" in agent.heads[0].lower()
+        assert "\r\nX-Consul-Token: t\r\n" in agent.heads[0]
+
+
+async def test_a_body_is_sent_with_other_methods():
+    async with Agent([answer()]).listening() as agent:
+        async with httpx.AsyncClient(transport=connection_to(agent), trust_env=False) as client:
+            assert (await client.put(f"http://{agent.address}/v1/kv/a", content=b"")).status_code == 200
+        assert agent.heads[0].startswith("PUT /v1/kv/a HTTP/1.1\r\n")
+
+
+async def test_a_body_may_last_as_long_as_the_connection():
+    early = answer(b"too many", status="429 Too Many Requests", length=False, headers=["Connection: close"])
+    async with Agent([([early], 0, True)]).listening() as agent:
+        assert await get(connection_to(agent)) == (429, b"too many")
+
+
+async def test_an_answer_before_the_question_is_understood():
+    early = answer(b"too many", status="429 Too Many Requests", length=False, headers=["Connection: close"])
+    async with Agent(greeting=early).listening() as agent:
+        assert await get(connection_to(agent)) == (429, b"too many")
+
+
+async def test_a_connection_that_the_server_closes_is_opened_again():
+    async with Agent([answer(headers=["Connection: close"]), answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        assert [await get(connection), await get(connection)] == [(200, b"[]"), (200, b"[2]")]
+        assert agent.connections == 2
+        await connection.aclose()
+
+
+@pytest.mark.parametrize("end", [pytest.param(CLOSE, id="closed"), pytest.param(RESET, id="reset")])
+async def test_a_kept_connection_that_was_closed_is_replaced_once_without_a_word(end):
+    async with Agent([answer(b"[1]"), end, answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        assert [await get(connection), await get(connection)] == [(200, b"[1]"), (200, b"[2]")]
+        assert agent.connections == 2
+        await connection.aclose()
+
+
+PARTIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1"
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "message"),
+    [
+        pytest.param(CLOSE, httpx.ReadError, "connection closed without an answer", id="closed"),
+        pytest.param(RESET, httpx.ReadError, "connection reset without an answer", id="reset"),
+        pytest.param(HANG, httpx.ReadTimeout, "read timed out after 0.2s", id="hung"),
+        pytest.param(([PARTIAL], 0, True), httpx.ReadError, "connection closed in the middle of an answer", id="cut"),
+        pytest.param(
+            ([b"HTTP/1.1 200 OK\r\n"] + [b"X: y\r\n"] * 999, 0.05, True),
+            httpx.ReadTimeout,
+            "read timed out after 0.2s",
+            id="slow bytes",
+        ),
+        pytest.param(b"SSH-2.0-x\r\n", httpx.RemoteProtocolError, "the answer is not HTTP", id="not HTTP"),
+        pytest.param(
+            answer(b"x" * 2000), BodyTooLarge, "answer is larger than 1000 bytes", id="gigantic body"
+        ),
+        pytest.param(
+            answer(headers=[f"X-{n}: {'y' * 1000}" for n in range(99)]),
+            BodyTooLarge,
+            "answer has more than 65536 bytes of headers",
+            id="gigantic head",
+        ),
+    ],
+)  # fmt: skip
+async def test_a_bad_answer_is_an_error_in_httpxs_words(step, error, message):
+    async with Agent([step]).listening() as agent:
+        connection = connection_to(agent, limit_bytes=1000)
+        with pytest.raises(error) as caught:
+            await get(connection, read=0.2)
+        assert (str(caught.value), agent.connections) == (message, 1)
+        assert caught.value.request.url == "http://agent/"
+        assert not connection.is_open
+
+
+async def test_after_an_error_the_next_request_starts_afresh():
+    async with Agent([CLOSE, answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        with pytest.raises(httpx.ReadError):
+            await get(connection)
+        assert await get(connection) == (200, b"[2]")
+        await connection.aclose()
+
+
+async def test_a_second_answer_to_one_question_is_not_taken_for_the_next():
+    async with Agent([answer(b"[1]") + answer(b"[evil]"), answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        assert [await get(connection), await get(connection)] == [(200, b"[1]"), (200, b"[2]")]
+        await connection.aclose()
+
+
+async def test_a_cancelled_request_closes_its_connection():
+    async with Agent([HANG, answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        task = asyncio.create_task(get(connection, read=60))
+        while not agent.targets:  # noqa: ASYNC110 - what happens on a socket sets no event of ours
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not connection.is_open
+        assert await get(connection) == (200, b"[2]")
+        await connection.aclose()
+
+
+async def test_two_requests_at_once_are_a_mistake():
+    async with Agent([HANG]).listening() as agent:
+        connection = connection_to(agent)
+        task = asyncio.create_task(get(connection, read=60))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="one request at a time"):
+            await get(connection)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_nobody_listening_is_said(unused_tcp_port):
+    with pytest.raises(httpx.ConnectError) as caught:
+        await get(Connection(parse_address(f"127.0.0.1:{unused_tcp_port}")))
+    assert str(caught.value) == "connection refused"
+
+
+async def test_a_unix_socket_is_an_address(tmp_path):
+    path = str(tmp_path / "agent.sock")
+    async with Agent([answer(b"[1]")]).listening(path=path):
+        connection = Connection(Address(scheme="http", socket=path))
+        assert await get(connection) == (200, b"[1]")
+        await connection.aclose()
+
+
+async def test_a_missing_unix_socket_is_said(tmp_path):
+    with pytest.raises(httpx.ConnectError) as caught:
+        await get(Connection(Address(scheme="http", socket=str(tmp_path / "none"))))
+    assert str(caught.value) == "no such file or directory"

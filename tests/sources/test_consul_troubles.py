@@ -1,0 +1,98 @@
+import logging
+
+import pytest
+
+from ctemplate.sources.consul.troubles import Troubles
+from ctemplate.sources.consul.wire import RequestFailed, Trouble
+
+
+@pytest.fixture
+def lines(caplog):
+    """What an operator sees at the default level."""
+    caplog.set_level(logging.INFO)
+    return lambda: [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+
+def refused(name="web"):
+    return RequestFailed("http://a:8500", f"/v1/health/service/{name}", "connection refused", Trouble.UNREACHABLE)
+
+
+def denied(name="web"):
+    return RequestFailed("http://a:8500", f"/v1/health/service/{name}", "status 403: no", Trouble.DENIED)
+
+
+BEGAN = "WARNING http://a:8500: connection refused, first for q0; the last answers stay in use while it is retried"
+
+
+def test_trouble_of_the_agent_is_one_line_for_all_queries(lines):
+    troubles = Troubles()
+    for now in range(10):
+        for number in range(100):
+            troubles.note(f"q{number}", refused(), float(now))
+    for number in range(100):
+        troubles.over(f"q{number}", 12.5)
+    assert lines() == [BEGAN, "INFO http://a:8500: over after 12.5s"]
+    assert troubles.current == {}
+
+
+def test_trouble_lasts_until_the_last_query_is_answered(lines):
+    troubles = Troubles()
+    troubles.note("q0", refused(), 0.0)
+    troubles.note("q1", refused(), 1.0)
+    troubles.over("q0", 2.0)
+    assert lines() == [BEGAN]
+    assert troubles.current == {"http://a:8500": frozenset({"q1"})}
+
+
+def test_trouble_of_a_query_names_it_once(lines):
+    troubles = Troubles()
+    for now in range(5):
+        troubles.note("service(web)", denied(), float(now))
+    troubles.note("service(api)", denied("api"), 5.0)
+    troubles.over("service(web)", 6.0)
+    troubles.over("service(api)", 7.0)
+    began = "http://a:8500/v1/health/service/{0}: status 403: no; its last answer stays in use while it is retried"
+    assert lines() == [
+        f"WARNING service(web): {began.format('web')}",
+        f"WARNING service(api): {began.format('api')}",
+        "INFO consul: denied: over after 7.0s",
+    ]
+
+
+def test_a_thousand_denied_queries_are_a_dozen_lines(lines):
+    troubles = Troubles()
+    for number in range(1000):
+        troubles.note(f"q{number}", denied(), 0.0)
+    assert len(lines()) == 11
+    assert lines()[-1] == "WARNING consul: denied: further queries are named at level debug only"
+
+
+def test_trouble_that_keeps_coming_back_does_not_fill_the_log(lines):
+    troubles = Troubles()
+    for now in range(0, 600, 2):
+        troubles.note("q0", refused(), float(now))
+        troubles.over("q0", now + 1.0)
+    assert len(lines()) == 2
+
+
+def test_trouble_that_comes_back_and_lasts_is_told(lines):
+    troubles = Troubles()
+    troubles.note("q0", refused(), 0.0)
+    troubles.over("q0", 1.0)
+    for now in range(10, 30):
+        troubles.note("q0", refused(), float(now))
+    troubles.over("q0", 30.0)
+    assert lines() == [BEGAN, "INFO http://a:8500: over after 1.0s", BEGAN, "INFO http://a:8500: over after 20.0s"]
+
+
+def test_a_query_whose_trouble_changes_leaves_the_first_one(lines):
+    troubles = Troubles()
+    troubles.note("q0", refused(), 0.0)
+    troubles.note("q0", denied(), 3.0)
+    assert troubles.current == {"consul: denied": frozenset({"q0"})}
+    assert lines()[1] == "INFO http://a:8500: over after 3.0s"
+
+
+def test_names_cannot_forge_a_line(lines):
+    Troubles().note("service(a\nERROR forged)", denied(), 0.0)
+    assert "\n" not in lines()[0]

@@ -1,0 +1,193 @@
+import urllib.parse
+
+import pytest
+from hypothesis import given, strategies as st
+
+from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.settings import ConsulSettings
+from ctemplate.sources.consul.wire import REMEDIES, Consistency, Meta, RequestFailed, Resource, Trouble, diagnose
+
+JSON = Meta(is_json=True)
+DEFAULTS = ConsulSettings()
+ELSEWHERE = ConsulSettings(datacenter="east", namespace="team", partition="blue")
+
+
+@pytest.mark.parametrize(
+    ("query", "settings", "target"),
+    [
+        pytest.param(ServicesQuery(), DEFAULTS, "/v1/catalog/services", id="services"),
+        pytest.param(ServiceQuery(name="web"), DEFAULTS, "/v1/health/service/web", id="service"),
+        pytest.param(
+            ServiceQuery(name="a b/c?d#e%f.é"), DEFAULTS, "/v1/health/service/a%20b%2Fc%3Fd%23e%25f.%C3%A9", id="name"
+        ),
+        pytest.param(ServicesQuery(), ELSEWHERE, "/v1/catalog/services?dc=east&ns=team&partition=blue", id="defaults"),
+        pytest.param(
+            ServicesQuery(dc="west", peer="p"),
+            ELSEWHERE,
+            "/v1/catalog/services?dc=west&ns=team&partition=blue&peer=p",
+            id="a query's own wins",
+        ),
+        pytest.param(
+            ServiceQuery(name="web", near="_agent", filter='Service.Meta.v == "1&2"'),
+            DEFAULTS,
+            "/v1/health/service/web?near=_agent&filter=Service.Meta.v%20%3D%3D%20%221%262%22",
+            id="near and filter",
+        ),
+    ],
+)
+def test_a_query_has_a_target(query, settings, target):
+    assert Resource.of(query, settings).target() == target
+
+
+@pytest.mark.parametrize(
+    ("options", "target"),
+    [
+        pytest.param({}, "/v1/x", id="at once"),
+        pytest.param({"index": 0, "wait": 60}, "/v1/x", id="index 0 never blocks"),
+        pytest.param({"index": 7, "wait": 60}, "/v1/x?index=7&wait=60000ms", id="long poll"),
+        pytest.param({"consistency": Consistency.STALE}, "/v1/x?stale", id="stale"),
+        pytest.param(
+            {"index": 7, "wait": 0.5, "consistency": Consistency.CONSISTENT},
+            "/v1/x?consistent&index=7&wait=500ms",
+            id="consistent long poll",
+        ),
+    ],
+)
+def test_a_target_says_how_to_answer(options, target):
+    assert Resource(path="/v1/x").target(**options) == target
+
+
+@given(st.text(min_size=1))
+def test_any_name_stays_one_segment_of_the_path(name):
+    target = Resource.of(ServiceQuery(name=name.encode("utf-8", "replace").decode()), DEFAULTS).target()
+    assert target.isascii()
+    prefix, _, rest = target.rpartition("/")
+    assert prefix == "/v1/health/service"
+    assert urllib.parse.unquote(rest) == name.encode("utf-8", "replace").decode()
+    assert not set(rest) & set("?#&\r\n ")
+
+
+def test_headers_are_read():
+    headers = [
+        (b"Content-Type", b"application/json"),
+        (b"X-Consul-Index", b"123"),
+        (b"X-Consul-Knownleader", b"false"),
+        (b"X-Consul-Lastcontact", b"1500"),
+        (b"X-Consul-Effective-Consistency", b"stale"),
+        (b"X-Consul-Results-Filtered-By-ACLs", b"true"),
+        (b"X-Consul-Query-Backend", b"blocking-query"),
+        (b"Content-Encoding", b"gzip"),
+    ]
+    assert Meta.of(headers) == Meta(
+        index=123,
+        known_leader=False,
+        last_contact=1.5,
+        effective_consistency="stale",
+        filtered_by_acls=True,
+        query_backend="blocking-query",
+        is_json=True,
+        is_encoded=True,
+    )
+
+
+@pytest.mark.parametrize("value", [b"", b"-1", b"1e9", b"x", b"9" * 30, "²".encode("latin-1")])
+def test_an_index_that_is_no_number_counts_as_missing(value):
+    assert Meta.of([(b"x-consul-index", value)]) == Meta()
+
+
+@pytest.mark.parametrize(
+    ("status", "meta", "body", "expected"),
+    [
+        pytest.param(200, JSON, b"[]", None, id="good"),
+        pytest.param(
+            200,
+            Meta(),
+            b"<html>",
+            (Trouble.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"),
+            id="not JSON",
+        ),
+        pytest.param(
+            200,
+            Meta(is_json=True, is_encoded=True),
+            b"",
+            (Trouble.REFUSED, "the answer is compressed, though nobody asked for it"),
+            id="compressed",
+        ),
+        pytest.param(
+            429,
+            Meta(),
+            b"Your IP is issuing too many concurrent connections, please rate limit your calls\n",
+            (
+                Trouble.TOO_MANY_CONNECTIONS,
+                (
+                    "status 429: Your IP is issuing too many concurrent connections, please rate limit your calls"
+                    " (limits.http_max_conns_per_client of the agent)"
+                ),
+            ),
+            id="connections",
+        ),
+        pytest.param(
+            429, Meta(), b"", (Trouble.OVERLOADED, "status 429 (limits.rpc_rate of the agent)"), id="agent's rate"
+        ),
+        pytest.param(
+            429,
+            Meta(),
+            b"rpc error: code = ResourceExhausted desc = Resource Exhausted",
+            (
+                Trouble.ELSEWHERE,
+                (
+                    "status 429: rpc error: code = ResourceExhausted desc = Resource Exhausted"
+                    " (limits.request_limits of the servers)"
+                ),
+            ),
+            id="server's rate",
+        ),
+        pytest.param(503, Meta(), b"", (Trouble.UNAVAILABLE, "status 503"), id="503"),
+        pytest.param(
+            500,
+            Meta(),
+            b"No cluster leader",
+            (Trouble.UNAVAILABLE, "status 500: No cluster leader"),
+            id="no leader",
+        ),
+        pytest.param(
+            500,
+            Meta(),
+            b"No path to datacenter",
+            (Trouble.FAILED, "status 500: No path to datacenter"),
+            id="no path",
+        ),
+        pytest.param(403, Meta(), b"ACL not found", (Trouble.DENIED, "status 403: ACL not found"), id="denied"),
+        pytest.param(400, Meta(), b"Invalid index", (Trouble.REFUSED, "status 400: Invalid index"), id="400"),
+        pytest.param(404, Meta(), b"<html>\nno", (Trouble.REFUSED, "status 404"), id="markup is not repeated"),
+        pytest.param(403, Meta(), b"\x1b[31mred\nforged", (Trouble.DENIED, "status 403: \\x1b[31mred"), id="escapes"),
+    ],
+)
+def test_a_status_is_diagnosed(status, meta, body, expected):
+    assert diagnose(status, meta, body) == expected
+
+
+def test_a_redirect_is_not_followed():
+    assert diagnose(301, Meta(), b"", "https://else\nwhere/") == (
+        Trouble.REFUSED,
+        "redirected to https://else\\nwhere/, which is not followed; give the address that answers itself",
+    )
+
+
+@given(st.integers(100, 599), st.binary(max_size=400))
+def test_every_status_has_a_diagnosis_that_prints(status, body):
+    found = diagnose(status, JSON, body)
+    assert (found is None) == (status == 200)
+    if found:
+        assert found[1].isprintable()
+        assert len(found[1]) < 400
+
+
+def test_every_trouble_has_a_remedy():
+    assert set(REMEDIES) == set(Trouble)
+
+
+def test_a_failure_names_the_url():
+    failure = RequestFailed("http://127.0.0.1:8500", "/v1/health/service/web", "status 503", Trouble.UNAVAILABLE)
+    assert str(failure) == "http://127.0.0.1:8500/v1/health/service/web: status 503"
+    assert failure.remedy == REMEDIES[Trouble.UNAVAILABLE]

@@ -1,0 +1,63 @@
+"""Services and templates for the tests of rendering."""
+
+import tempfile
+from pathlib import Path
+
+from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.template import Limits, Renderer, Template
+
+
+def instance(name, number=0, **fields):
+    defaults = {
+        "id": f"{name}-{number}",
+        "node": f"node{number}",
+        "address": f"10.0.0.{number + 1}",
+        "port": 8000 + number,
+    }
+    return Instance(name=name, **(defaults | fields))
+
+
+def answers(*services):
+    """Answers for services given as ``(name, tags, instances)``."""
+    known = tuple(Service(name=name, tags=tuple(tags)) for name, tags, _ in sorted(services))
+    found = {ServicesQuery(): Answer(query=ServicesQuery(), value=known)}
+    for name, _, instances in services:
+        query = ServiceQuery(name=name)
+        found[query] = Answer(query=query, value=tuple(instances))
+    return found
+
+
+def world(*services):
+    return Snapshot(answers(*services))
+
+
+def web(*, name="web", count=1, tags=("http",), **fields):
+    """One service with that many instances."""
+    return name, tags, tuple(instance(name, number, tags=tuple(tags), **fields) for number in range(count))
+
+
+def load(text, *, folder=None, variables=None, environ=None, escape="nginx", **limits):
+    """Load a template's text from a file named ``t.j2``."""
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(folder or temporary) / "t.j2"
+        source.write_text(text)
+        return Template.load(
+            source, variables=variables or {}, environ=environ or {}, escape=escape, limits=Limits(**limits)
+        )
+
+
+def render(text, snapshot=None, **options):
+    return Renderer([load(text, **options)]).render(snapshot or Snapshot({}))
+
+
+def text_of(text, snapshot=None, **options):
+    """The text of a template over a snapshot from which nothing is left out or missing."""
+    rendering = render(text, snapshot, **options)
+    assert rendering.quarantined == ()
+    assert rendering.missing == frozenset()
+    return rendering.texts[0]
+
+
+def message(error, text="t.j2"):
+    """The error's sentence without the folder of the test's template."""
+    return str(error.value)[str(error.value).index(text) :]

@@ -1,0 +1,214 @@
+"""What templates call: services, service, listen_port, claim, var, env."""
+
+import pytest
+from rendering import answers, instance, load, message, render, text_of, web, world
+
+from ctemplate.errors import TemplateError
+from ctemplate.model import Answer, Instance, ServiceQuery, ServicesQuery, Snapshot, Status
+from ctemplate.template import Renderer
+
+WORLD = world(
+    web(name="api", count=2, tags=("http", "v1")),
+    web(name="db-5432", tags=("tcp",)),
+    web(name="dns-53", tags=("tcp", "udp")),
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        pytest.param("{% for s in services() %}{{ s.name }} {% endfor %}", "api db-5432 dns-53 ", id="all, by name"),
+        pytest.param('{% for s in services(tag="tcp") %}{{ s.name }} {% endfor %}', "db-5432 dns-53 ", id="by tag"),
+        pytest.param('{% for s in services("http") %}{{ s.tags | join(",") }}{% endfor %}', "http,v1", id="tags"),
+        pytest.param('{{ services("tcp") | map(attribute="listen_port") | join(" ") }}', "5432 53", id="ports"),
+        pytest.param('{{ listen_port("db-5432") }}', "5432", id="port of a name"),
+        pytest.param(
+            '{% for i in service("api") %}{{ i.address }}:{{ i.port }};{% endfor %}',
+            "10.0.0.1:8000;10.0.0.2:8001;",
+            id="instances",
+        ),
+        pytest.param('{{ service("api", tag="v2") | length }}', "0", id="no instance with the tag"),
+        pytest.param('{{ service("api") | map(attribute="node") | join(" ") }}', "node0 node1", id="nodes"),
+    ],
+)
+def test_functions_answer_from_the_snapshot(template, shown):
+    assert text_of(template, WORLD) == shown
+
+
+STATES = tuple(instance("api", number, status=status) for number, status in enumerate(Status))
+
+
+@pytest.mark.parametrize(
+    ("status", "numbers"),
+    [
+        pytest.param("", "0", id="passing unless asked"),
+        pytest.param(', status="warning"', "1", id="one word"),
+        pytest.param(', status=["passing", "critical"]', "0 2", id="a list"),
+        pytest.param(', status="any"', "0 1 2 3", id="any"),
+        pytest.param(', status=["maintenance"]', "3", id="maintenance"),
+        pytest.param(", status=[]", "", id="none"),
+    ],
+)
+def test_status_selects_instances(status, numbers):
+    template = f'{{% for i in service("api"{status}) %}}{{{{ i.id }}}} {{% endfor %}}'
+    assert text_of(template, world(("api", (), STATES))).split() == [f"api-{n}" for n in numbers.split()]
+
+
+@pytest.mark.parametrize(
+    ("call", "query"),
+    [
+        pytest.param(
+            'services(dc="east", ns="n", partition="p")', ServicesQuery(dc="east", ns="n", partition="p"), id="services"
+        ),
+        pytest.param(
+            'service("a b@c", dc="east", near="_agent", filter="x == 1", peer="q")',
+            ServiceQuery(name="a b@c", dc="east", near="_agent", filter="x == 1", peer="q"),
+            id="service",
+        ),
+        pytest.param(
+            'service("web", tag="x", status="any", dc="")', ServiceQuery(name="web"), id="choices are not asked"
+        ),
+    ],
+)
+def test_a_render_names_the_answers_it_lacks(call, query):
+    rendering = render(f"{{{{ {call} | length }}}}")
+    assert rendering.missing == rendering.used == frozenset({query})
+
+
+def test_a_template_that_needs_an_answer_waits_for_it_instead_of_failing():
+    rendering = render('{{ (service("api") | first).address }}')
+    assert rendering.missing == frozenset({ServiceQuery(name="api")})
+
+
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [
+        ("web-80", 80),
+        ("a-b-65535", 65535),
+        ("web-1", 1),
+        ("--7", 7),
+        ("a\n-8", 8),
+        ("web-0", None),
+        ("web-080", None),
+        ("web-65536", None),
+        ("web", None),
+        ("80", None),
+        ("-80", None),
+        ("web-", None),
+        ("web-8 0", None),
+        ("web-٨", None),
+        ("web-+1", None),
+        ("web-1\n", None),
+    ],
+)
+def test_the_port_stands_after_the_last_dash(name, port):
+    rendering = render("{% for s in services() %}{{ s.listen_port }}{% endfor %}", world(web(name=name)))
+    expected = ("", [name]) if port is None else (str(port), [])
+    assert (rendering.texts[0], [fault.service for fault in rendering.quarantined]) == expected
+
+
+def test_variables_and_environment_are_the_operators():
+    variables = {"domain": "a; b", "ports": [80, "8 1"], "table": {"key": "x y"}, "items": "own"}
+    template = '{{ var.domain }}|{{ var.ports | join("; ") }}|{{ var.table.key }}|{{ var.items }}|{{ env("A") }}'
+    assert text_of(template, variables=variables, environ={"A": "{ }"}) == "a; b|80; 8 1|x y|own|{ }"
+
+
+def test_defaults_stand_in_for_what_is_not_set():
+    assert text_of('{{ var.none | default("a; b") }}{{ env("NONE", "c d") }}') == "a; bc d"
+
+
+@pytest.mark.parametrize("name", ["CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_AUTH", "CONSUL_TOKEN"])
+def test_credentials_are_out_of_reach(name):
+    with pytest.raises(TemplateError) as error:
+        render(f'{{{{ env("{name}", "x") }}}}', environ={name: "sesame"})
+    assert message(error) == f"t.j2:1: env: {name} is a credential that templates cannot read"
+
+
+def registered(name, created, **fields):
+    return name, ("http", "tcp"), (instance(name, created=created, **fields),)
+
+
+LISTEN = "{% for s in services() %}{{ s.listen_port }}{% set _ = service(s.name) %} {% endfor %}"
+NAMED = '{% for s in services() %}{{ claim("server_name", s.name ~ ".x") }} {% set _ = service(s.name) %}{% endfor %}'
+
+
+@pytest.mark.parametrize(
+    ("template", "services", "text", "left_out"),
+    [
+        pytest.param(
+            LISTEN, [registered("a-80", 9), registered("b-80", 5)], "80 ", "a-80", id="port, longest registered"
+        ),
+        pytest.param(LISTEN, [registered("a-80", 0), registered("b-80", 5)], "80 ", "a-80", id="port, known wins"),
+        pytest.param(
+            LISTEN, [registered("a-80", 0), registered("b-80", 0)], "80 ", "b-80", id="port, unknown: by name"
+        ),
+        pytest.param(
+            NAMED, [registered("Web", 9), registered("web", 5)], "web.x ", "Web", id="server name, in any case"
+        ),
+    ],
+)
+def test_what_can_be_had_once_goes_to_the_longest_registered(template, services, text, left_out):
+    rendering = render(template, world(*services))
+    assert rendering.texts == (text,)
+    assert [fault.service for fault in rendering.quarantined] == [left_out]
+
+
+def test_both_claimants_are_named():
+    rendering = render(LISTEN, world(registered("a-80", 9), registered("b-80", 5)))
+    assert [str(fault) for fault in rendering.quarantined] == [
+        "service 'a-80': tcp port: 80 belongs to service 'b-80', which came first"
+    ]
+
+
+def test_one_port_may_serve_tcp_and_udp():
+    services = web(name="a-53", tags=("tcp",)), web(name="b-53", tags=("udp",))
+    assert text_of("{% for s in services() %}{{ s.listen_port }} {% endfor %}", world(*services)) == "53 53 "
+
+
+def test_templates_of_one_group_share_claims():
+    one, two = (load(f'{{{{ services(tag="{tag}")[0].listen_port }}}}') for tag in ("one", "two"))
+    snapshot = world(web(name="a-80", tags=("one",)), web(name="b-80", tags=("two",)), web(name="c-81", tags=("two",)))
+    rendering = Renderer([one, two]).render(snapshot)
+    assert rendering.texts == ("80", "81")
+    assert [fault.service for fault in rendering.quarantined] == ["b-80"]
+
+
+def test_losing_one_claim_frees_the_others():
+    template = NAMED + "{% for s in services() %}{{ s.listen_port }} {% endfor %}"
+    template = template.replace('s.name ~ ".x"', "s.tags[0]")
+    services = [
+        ("old-80", ("one", "tcp"), (instance("old-80", created=1),)),
+        ("mid-80", ("two", "tcp"), (instance("mid-80", created=2),)),
+        ("new-81", ("two", "tcp"), (instance("new-81", created=3),)),
+    ]
+    rendering = render(template, world(*services))
+    assert [fault.service for fault in rendering.quarantined] == ["mid-80"]
+    assert rendering.texts == ("two one 81 80 ",)
+
+
+@pytest.mark.parametrize("name", ["~.*", ".x", "*", "a b"])
+def test_a_server_name_is_one_hosts_name(name):
+    rendering = render(
+        '{% for s in services() %}{{ claim("server_name", s.name) | token }}{% endfor %}', world(web(name=name))
+    )
+    assert (rendering.texts[0], [str(f) for f in rendering.quarantined]) == (
+        "",
+        [f"service {name!r}: name: gives no host name"],
+    )
+
+
+def test_a_kept_text_is_the_same_object_until_an_answer_changes():
+    known = answers(web(name="api"), web(name="other"))
+    renderer = Renderer([load('{{ service("api")[0].address }}'), load('{{ service("other")[0].address }}')])
+    first = renderer.render(Snapshot(known))
+    query = ServiceQuery(name="api")
+    moved = Instance(id="1", name="api", node="n", address="10.9.9.9", port=1)
+    second = renderer.render(Snapshot(known | {query: Answer(query=query, value=(moved,))}))
+    assert second.texts == ("10.9.9.9", "10.0.0.1")
+    assert second.texts[1] is first.texts[1]
+
+
+def test_equal_but_new_answers_are_rendered_again():
+    known = answers(web(name="api"))
+    renderer = Renderer([load('{{ service("api") | map(attribute="address") | join(" ") }}')])
+    assert renderer.render(Snapshot(known)).texts == renderer.render(Snapshot(answers(web(name="api")))).texts

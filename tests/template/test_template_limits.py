@@ -1,0 +1,107 @@
+"""A template that asks for more than any machine has ends in an error."""
+
+import pytest
+from rendering import message, render, text_of
+
+from ctemplate.errors import TemplateError
+
+BIG = "{% set big = range(100000) %}"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param(
+            BIG + "{% for a in big %}{% for b in big %}{% endfor %}{% endfor %}",
+            "more than 300000 loop steps",
+            id="loops",
+        ),
+        pytest.param(
+            "{% set few = [1] * 900 %}{% for a in few %}{% for b in few %}{% endfor %}{% endfor %}",
+            "more than 300000 loop steps",
+            id="short loops",
+        ),
+        pytest.param(
+            BIG + "{% for a in big | map('string') | map('upper') %}{% for b in big %}{% endfor %}{% endfor %}",
+            "more than 300000 loop steps",
+            id="lazy loops",
+        ),
+        pytest.param(
+            BIG + "{% for a in big recursive %}{{ loop(big) }}{% endfor %}",
+            "macros or includes call each other without end",
+            id="recursive loops",
+        ),
+        pytest.param(
+            "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+            "still rendering after 0.5s",
+            id="calls",
+        ),
+        pytest.param(
+            "{% for a in range(100000) %}0123456789{% endfor %}", "more than 100000 bytes of output", id="output"
+        ),
+        pytest.param(
+            "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            "a text of more than 16777216 characters",
+            id="doubling by ~",
+        ),
+        pytest.param(
+            "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
+            "a text of more than 16777216 characters",
+            id="doubling by +",
+        ),
+        pytest.param(
+            "{% set n = namespace(x=[1]) %}{% for a in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
+            "more than 1000000 items",
+            id="doubling a list",
+        ),
+        pytest.param("{{ 'a' * 10 ** 10 }}", "a text of more than 16777216 characters", id="times"),
+        pytest.param("{{ 10 ** 10 * 'a' }}", "a text of more than 16777216 characters", id="times, turned round"),
+        pytest.param("{{ [0] * 10 ** 9 }}", "more than 1000000 items", id="list times"),
+        pytest.param("{{ 9 ** 99999999 }}", "the number is too big", id="power"),
+        pytest.param("{{ (2 ** 4000) * (2 ** 4000) }}", "the number is too big", id="product"),
+        pytest.param("{{ range(10 ** 9) | length }}", "more than 1000000 items", id="range"),
+        pytest.param("{{ 'a' | center(10 ** 9) }}", "1000000000 is more than 10000", id="center"),
+        pytest.param("{{ 'a'.ljust(10 ** 9) }}", "1000000000 is more than 10000", id="method"),
+        pytest.param("{{ 'a' | indent(10 ** 9) }}", "1000000000 is more than 10000", id="indent"),
+        pytest.param("{{ 5 | round(-10 ** 9) }}", "-1000000000 is more than 10000", id="round"),
+        pytest.param("{{ [1] | batch(10 ** 9, 0) | list }}", "1000000000 is more than 10000", id="batch"),
+        pytest.param("{{ [1] | slice(10 ** 9) | list }}", "1000000000 is more than 10000", id="slice"),
+        pytest.param("{{ {} | json(10 ** 9) }}", "1000000000 is more than 10000", id="json"),
+        pytest.param("{{ '%999999999d' | format(1) }}", "a format's width is more than 10000", id="format"),
+        pytest.param("{{ '%999999999d' % 1 }}", "a format's width is more than 10000", id="percent"),
+        pytest.param(
+            "{{ '%*d' % (999999999, 1) }}",
+            "a width from an argument ('*') is not supported in a format",
+            id="percent, argument",
+        ),
+        pytest.param("{{ '{:999999999}'.format(1) }}", "a format's width is more than 10000", id="method format"),
+        pytest.param("{{ '{:{}}'.format(1, 999999999) }}", "a format's width is more than 10000", id="nested format"),
+        pytest.param(
+            "{{ ('a' * 90000) | replace('a', 'b' * 90000) }}", "a text of more than 16777216 characters", id="replace"
+        ),
+        pytest.param("{{ (['a' * 90000] * 900) | join }}", "a text of more than 16777216 characters", id="join"),
+        pytest.param(
+            "{{ 'a'.join(['a' * 90000] * 900) }}", "a text of more than 16777216 characters", id="method join"
+        ),
+    ],
+)
+def test_too_much_is_an_error(text, sentence):
+    with pytest.raises(TemplateError) as error:
+        render(text, timeout=0.5, steps=300_000, output_bytes=100_000)
+    assert message(error) == f"t.j2:1: {sentence}"
+
+
+def test_limits_start_anew_with_each_render():
+    text = "{% for a in range(200000) %}{% endfor %}x"
+    assert [text_of(text, steps=300_000) for _ in range(3)] == ["x"] * 3
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2000, 2001])
+def test_pacing_keeps_every_item(count):
+    text = f"{{% for a in range({count}) %}}{{{{ loop.index }}}}{{% if loop.last %}}!{{% endif %}},{{% endfor %}}"
+    expected = "".join(f"{n}," for n in range(1, count)) + (f"{count}!," if count else "")
+    assert text_of(text) == expected
+
+
+def test_many_empty_prints_do_not_end_the_text():
+    assert text_of("{% for a in range(5000) %}{{ '' }}{% endfor %}end") == "end"

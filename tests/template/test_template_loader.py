@@ -1,0 +1,60 @@
+"""Templates come from their own folder, folders given, and the package; from nowhere else."""
+
+import pytest
+from rendering import load, text_of
+
+from ctemplate.errors import TemplateError
+from ctemplate.template import Renderer, Template
+from ctemplate.template.loader import SHIPPED
+
+
+def test_names_are_found_in_the_own_folder_first_then_in_those_given(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder, names in ((own, "ab"), (other, "bc")):
+        (folder / "sub").mkdir(parents=True)
+        for name in names:
+            (folder / "sub" / f"{name}.j2").write_text(f"{folder.name}-{name} ")
+    (own / "t.j2").write_text("{% include 'sub/a.j2' %}{% include 'sub/b.j2' %}{% include 'sub/c.j2' %}")
+    template = Template.load(own / "t.j2", variables={}, environ={}, folders=(other,))
+    assert Renderer([template]).render(None).texts == ("own-a own-b other-c ",)
+    assert template.files == {own / "t.j2", own / "sub/a.j2", own / "sub/b.j2", other / "sub/c.j2"}
+
+
+def test_shipped_macros_are_found_from_anywhere():
+    template = load("{% import 'nginx.j2' as nginx %}{{ nginx.zone_size(1) }}")
+    assert Renderer([template]).render(None).texts == ("64k",)
+    assert SHIPPED / "nginx.j2" in template.files
+
+
+def test_a_symlink_does_not_lead_out_of_the_folder(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("sesame")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "link.j2").symlink_to(secret)
+    with pytest.raises(TemplateError, match=r"t\.j2:1: no template 'link\.j2' in the template's folders"):
+        load("{% include 'link.j2' %}", folder=own)
+
+
+def test_a_symlink_within_the_folder_is_followed_and_so_is_one_to_the_template(tmp_path):
+    data = tmp_path / "..data"
+    data.mkdir()
+    (data / "t.j2").write_text("{% include 'i.j2' %}")
+    (data / "i.j2").write_text("included")
+    for name in ("t.j2", "i.j2"):
+        (tmp_path / name).symlink_to(data / name)
+    template = Template.load(tmp_path / "t.j2", variables={}, environ={})
+    assert Renderer([template]).render(None).texts == ("included",)
+
+
+def test_an_optional_include_may_be_missing():
+    assert text_of("{% include 'gone.j2' ignore missing %}x") == "x"
+
+
+def test_a_name_computed_from_data_stays_in_the_folders():
+    with pytest.raises(TemplateError, match=r"no template '\.\./secret'"):
+        text_of("{% include '../' ~ 'secret' %}")
+
+
+def test_data_is_never_compiled():
+    assert text_of("{{ '{{ 7 * 7 }}' }}") == "{{ 7 * 7 }}"
