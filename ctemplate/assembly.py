@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
 from ctemplate.nginx.reload import NginxReload
+from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.pipeline import Collected, Pipeline, Sink
 from ctemplate.review import Considered
 from ctemplate.sources import Source
@@ -35,6 +37,8 @@ from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 from ctemplate.template import Template
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
+
+_NGINX = re.compile("nginx|openresty|tengine|angie")
 
 
 class Mode(enum.Enum):
@@ -86,7 +90,13 @@ class Assembly:
     def _pipeline(self, plan: GroupPlan, templates: tuple[Template, ...], held: contextlib.ExitStack) -> Pipeline:
         targets = tuple(_target(template) for template in plan.templates)
         sink = self._sink(plan, targets, held)
-        return Pipeline(name=plan.settings.name, templates=templates, targets=targets, sink=sink)
+        return Pipeline(
+            name=plan.settings.name,
+            templates=templates,
+            targets=targets,
+            sink=sink,
+            surroundings=_surroundings(plan.settings, targets),
+        )
 
     def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
         match self.mode:
@@ -121,6 +131,15 @@ def _considered(settings: GroupSection) -> Considered:
     nginx = recognise(settings.reload) if settings.reload else None
     commands = (command_name(settings.reload),) if settings.reload else ()
     return Considered(check=_check(settings, nginx), commands=commands)
+
+
+def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
+    """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
+    files = tuple(target.destination for target in targets)
+    command = recognise(settings.reload) if settings.reload else None
+    told = (settings.reload, settings.check, *map(str, files))
+    is_nginx = command is not None or any(_NGINX.search(str(words)) for words in told)
+    return Surroundings(command=command, files=files) if is_nginx else None
 
 
 def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.Check | None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from ctemplate.nginx.names import Clash, Name, clashes
 from ctemplate.nginx.skeleton import LOADS, Shape, departure, skeleton
 from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse, walk
 
@@ -37,22 +38,34 @@ class Finding:
 
     data: int
     reason: str
+    is_misplaced: bool = True
+    """Whether no value at all may stand there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What is wrong with the values in a text: those that are more than values, else the names used twice."""
+
+    findings: tuple[Finding, ...] = ()
+    clashes: tuple[Clash, ...] = ()
 
 
 class Unreadable(ValueError):
     """With harmless values the text is not nginx's language: nothing can be proven of it. Says what nginx would."""
 
 
-def findings(pieces: Sequence[Piece], *, inside: bytes = b"") -> tuple[Finding, ...]:
-    """Return every value that changes the structure, names a directive, or has nginx load or open what it says.
+def examine(pieces: Sequence[Piece], *, inside: bytes = b"", taken: frozenset[Name] = frozenset()) -> Report:
+    """Report every value that changes the structure, names a directive, or has nginx load or open what it says.
 
-    ``inside`` names the block that includes this text, if any. Raises Unreadable where only the real values make nginx's
-    language of the text; where nothing does there is no finding: nginx will refuse the text itself.
+    ``inside`` names the block that includes this text, if any; ``taken`` are names of other files. Raises Unreadable
+    where only the real values make nginx's language of the text; where nothing does there is nothing to report: nginx
+    will refuse the text itself.
     """
     if all(piece.data is None for piece in pieces):
-        return ()
+        return Report()
     check = _Check(pieces, inside)
-    return tuple(_misplaced(check.benign, inside)) or check.breaking()
+    found = tuple(_misplaced(check.benign, inside)) or check.breaking()
+    return Report(findings=found) if found else Report(clashes=check.clashes(taken))
 
 
 def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Finding]:
@@ -98,7 +111,13 @@ class _Check:
         if not self.benign or not self._departs(suspects):
             return ()
         reason = "would change the structure of the configuration"
-        return tuple(Finding(data=number, reason=reason) for number in self._among(suspects))
+        return tuple(Finding(data=number, reason=reason, is_misplaced=False) for number in self._among(suspects))
+
+    def clashes(self, taken: frozenset[Name]) -> tuple[Clash, ...]:
+        """Return the names that are used twice, in a text whose structure is sound."""
+        if not self.benign:
+            return ()
+        return clashes(self._parsed(None), self.benign, inside=self._inside, taken=taken)
 
     def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
         """Return those of the suspects, who break the text together, who do so alone; all if none does."""

@@ -127,9 +127,9 @@ class Environment(ImmutableSandboxedEnvironment):
         self.meter = meter
         self.refuse = refuse
         self.printed = self._printed_counting if run.counts else self._checked
-        self.concat = "".join
+        self.concat = "".join  # type: ignore[method-assign]
         if run.prints is not None:
-            self.printed, self.concat = self._printed_shadowed, concatenated
+            self.printed, self.concat = self._printed_shadowed, concatenated  # type: ignore[method-assign]
 
     def _printed_checked(self, value: Any) -> str:
         kind = type(value)

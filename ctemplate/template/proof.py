@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ctemplate.errors import TemplateError
+from ctemplate.errors import TemplateError, printable
 from ctemplate.model import Fault
-from ctemplate.nginx.selfcheck import Finding, Piece, Unreadable, findings
-from ctemplate.template.quarantine import Holder, sentence, texts
+from ctemplate.nginx.names import Clash, shown
+from ctemplate.nginx.selfcheck import Finding, Piece, Unreadable, examine
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template.quarantine import SHOWN, Holder, sentence, texts
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import pieces, shadow_of
 
@@ -18,8 +20,8 @@ MANY = 5
 """From so many services on that one line would leave out, the line itself is at fault."""
 
 
-def unproven(text: str, run: Run, *, source: str, inside: bytes) -> dict[str, Fault]:
-    """Return the services whose values are more than values in the text of a pass with shadow.
+def unproven(text: str, run: Run, *, source: str, place: Place) -> dict[str, Fault]:
+    """Return the services whose values are more than values in the text of a pass with shadow, or take others' names.
 
     Raises TemplateError where a template's own line puts values in such a place, or where nothing can be proven.
     """
@@ -30,34 +32,60 @@ def unproven(text: str, run: Run, *, source: str, inside: bytes) -> dict[str, Fa
     if cut is None:
         raise TemplateError(source, "cannot tell values from its own text, which holds control characters")
     try:
-        found = findings([Piece(text=_bytes(part), data=number) for part, number in cut], inside=inside)
+        cuts = [Piece(text=_bytes(part), data=number) for part, number in cut]
+        report = examine(cuts, inside=place.inside, taken=place.taken)
     except Unreadable as exc:
         what = f"not nginx's language with plain values ({exc}); a value within quotes needs no filter quote"
         raise TemplateError(source, what) from exc
-    violations = [_violation(finding, run) for finding in found]
-    return _blamed(violations, tuple(texts(run))) if violations else {}
+    if not report.findings and not report.clashes:
+        return {}
+    known = tuple(texts(run))
+    return _blamed(report.findings, run, known) or _losers(report.clashes, run, known)
 
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _violation(finding: Finding, run: Run) -> Violation:
-    printed = (run.prints or [])[finding.data]
-    return Violation(text=printed.text, reason=finding.reason, where=printed.where, service=printed.service)
+def _violation(number: int, reason: str, run: Run) -> Violation:
+    printed = (run.prints or [])[number]
+    return Violation(text=printed.text, reason=reason, where=printed.where, service=printed.service)
 
 
-def _blamed(violations: Sequence[Violation], known: Sequence[Holder]) -> dict[str, Fault]:
+def _blamed(findings: Sequence[Finding], run: Run, known: Sequence[Holder]) -> dict[str, Fault]:
     faults: dict[str, Fault] = {}
     lines: dict[tuple[str, str], set[str]] = {}
-    for violation in violations:
+    for finding in findings:
+        violation = _violation(finding.data, finding.reason, run)
         holder = _owner(violation, known)
         faults.setdefault(holder.service, holder.fault(violation))
         guilty = lines.setdefault((violation.where, violation.reason), set())
         guilty.add(holder.service)
-        if len(guilty) >= MANY and "structure" not in violation.reason:
+        if len(guilty) >= MANY and finding.is_misplaced:
             raise _own_fault(violation, f"; as would those of {len(guilty)} services")
     return faults
+
+
+def _losers(clashes: Sequence[Clash], run: Run, known: Sequence[Holder]) -> dict[str, Fault]:
+    """Return who loses a name: all to the configuration itself, else all but the longest registered."""
+    faults: dict[str, Fault] = {}
+    for clash in clashes:
+        uses = [{_owner(_violation(number, "", run), known).service for number in data} for data in clash.data]
+        services = sorted(set().union(*uses), key=lambda name: (_registered(run, name), name))
+        if all(uses):
+            winner, *services = services
+            why = f"belongs to service {printable(winner, SHOWN)!r}, which came first"
+        else:
+            why = "belongs to the configuration itself"
+        for service in services:
+            reason = f"{printable(shown(clash.name), SHOWN)} {why}"
+            faults.setdefault(service, Fault(service=service, field=clash.name[0], reason=reason))
+    return faults
+
+
+def _registered(run: Run, service: str) -> float:
+    created = run.registered(service)
+    return float("inf") if created is None else created
 
 
 def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:

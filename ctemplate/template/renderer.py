@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ctemplate.errors import TemplateError
 from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
+from ctemplate.nginx.surroundings import Place
 from ctemplate.template.proof import unproven
 from ctemplate.template.quarantine import Held, Holder, evidence, holders, lost_claims, owners, sentence
 from ctemplate.template.run import Run, Violation
@@ -44,26 +45,22 @@ class Rendering:
 class Renderer:
     """Renders the templates of one group together; a text whose answers did not change is kept."""
 
-    def __init__(self, templates: Sequence[Template], *, blocks: Sequence[bytes | None] = ()) -> None:
-        """Take the group's templates; ``blocks`` name the nginx block around each of their files.
-
-        Empty for a main configuration, None where the file is not nginx's: every other text is proven before it leaves.
-        """
+    def __init__(self, templates: Sequence[Template]) -> None:
         self._templates = tuple(templates)
-        self._blocks = tuple(blocks)
-        self._proven: dict[int, str] = {}
+        self._proven: dict[int, tuple[str, Place]] = {}
         self._kept: dict[int, tuple[Run, str]] = {}
         self._held: dict[str, Held] = {}
 
-    def render(self, snapshot: Snapshot) -> Rendering:
+    def render(self, snapshot: Snapshot, places: Sequence[Place | None] = ()) -> Rendering:
         """Render every template over the snapshot; raise TemplateError for a fault of a template's own.
 
         A service that a template cannot print is left out of every answer of the group, and the group rendered again.
+        A text with a place in nginx's configuration is proven to hold data as values alone, again on pain of that.
         """
         held = {name: verdict for name, verdict in self._held.items() if verdict.holds(snapshot)}
         for _ in range(MAX_PASSES):
             runs = [self._pass(number, snapshot, frozenset(held)) for number in range(len(self._templates))]
-            found = self._found(runs, held) or self._unproven(runs)
+            found = self._found(runs, held) or self._unproven(runs, places)
             if not found:
                 self._held = held
                 return self._rendering(runs)
@@ -119,22 +116,22 @@ class Renderer:
             faults |= run.faults | _broken(run, held) | self._violators(number, run)
         return faults or lost_claims(runs)
 
-    def _unproven(self, runs: list[Run]) -> dict[str, Fault]:
+    def _unproven(self, runs: list[Run], places: Sequence[Place | None]) -> dict[str, Fault]:
         """Return whose values would be more than values in the texts, which are whole."""
         faults: dict[str, Fault] = {}
         if any(run.missing() for run in runs):
             return faults
-        for number, (run, inside) in enumerate(zip(runs, self._blocks, strict=False)):
+        for number, (run, place) in enumerate(zip(runs, places, strict=False)):
             template, text = self._templates[number], self._kept[number][1]
-            if inside is None or self._proven.get(number) == text:
+            if place is None or self._proven.get(number) == (text, place):
                 continue
             shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[])
             again = template.render(shadowed)
             if again != text:
                 raise TemplateError(str(template.source), "gives another text each time it is rendered")
-            found = unproven(again, shadowed, source=str(template.source), inside=inside)
+            found = unproven(again, shadowed, source=str(template.source), place=place)
             if not found:
-                self._proven[number] = text
+                self._proven[number] = (text, place)
             faults |= found
         return faults
 

@@ -85,6 +85,11 @@ class Template:
         )
 
     @property
+    def is_for_nginx(self) -> bool:
+        """Whether its text is to be nginx's language."""
+        return self._arguments["escape"] == "nginx"
+
+    @property
     def files(self) -> frozenset[Path]:
         """The source and everything it has included or imported."""
         return frozenset(self._loader.files)

@@ -4,6 +4,7 @@ import pytest
 
 from ctemplate.errors import TemplateError
 from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.nginx.surroundings import Place
 from ctemplate.template import Renderer, Template
 
 GOOD = "good"
@@ -22,11 +23,12 @@ def snapshot(**services):
 
 @pytest.fixture
 def render(tmp_path):
-    def rendered(source, *, inside=b"", **services):
+    def rendered(source, *, inside=b"", taken=frozenset(), **services):
         file = tmp_path / "t.j2"
         file.write_text(source)
         template = Template.load(file, variables={"root": "/srv"}, environ={"HOME": "/home"})
-        result = Renderer([template], blocks=[inside]).render(snapshot(**services))
+        place = None if inside is None else Place(inside=inside, taken=taken)
+        result = Renderer([template]).render(snapshot(**services), [place])
         assert not result.missing
         return result.texts[0], {fault.service: fault.reason.partition(": ")[2] for fault in result.quarantined}
 
@@ -35,35 +37,36 @@ def render(tmp_path):
 
 EACH = "{% for s in services() %}{% for i in service(s.name) %}"
 END = "{% endfor %}{% endfor %}"
+IF, FI = "{% if i.meta.d is defined %}", "{% endif %}"
 
 
 @pytest.mark.parametrize(
-    ("line", "evil", "reason"),
+    ("line", "evil"),
     [
-        pytest.param('{{ i.meta.d | default("root") }} /x;', {"meta": {"d": "user"}}, "", id="name of a directive"),
-        pytest.param("root {{ i.meta.d }};", {"meta": {"d": "/etc"}}, "", id="root"),
-        pytest.param("root /srv/{{ i.meta.d }}/x;", {"meta": {"d": "etc"}}, "", id="within root"),
-        pytest.param("include {{ i.meta.d | quote }};", {"meta": {"d": "/etc/x"}}, "", id="include"),
-        pytest.param('alias {{ "/a/" ~ i.meta.d ~ "/" }};', {"meta": {"d": "b"}}, "", id="joined into alias"),
-        pytest.param("{% set x %}load_module {{ i.meta.d }};{% endset %}{{ x }}", {"meta": {"d": "m.so"}}, "", id="set"),
-        pytest.param("access_log {{ i.meta.d }};", {"meta": {"d": "/etc/cron.d/x"}}, "", id="a whole log file"),
+        pytest.param('{{ i.meta.d | default("root") }} /x;', {"meta": {"d": "user"}}, id="name of a directive"),
+        pytest.param("root {{ i.meta.d }};", {"meta": {"d": "/etc"}}, id="root"),
+        pytest.param("root /srv/{{ i.meta.d }}/x;", {"meta": {"d": "etc"}}, id="within root"),
+        pytest.param("include {{ i.meta.d | quote }};", {"meta": {"d": "/etc/x"}}, id="include"),
+        pytest.param('alias {{ "/a/" ~ i.meta.d ~ "/" }};', {"meta": {"d": "b"}}, id="joined into alias"),
+        pytest.param("{% set x %}load_module {{ i.meta.d }};{% endset %}{{ x }}", {"meta": {"d": "m.so"}}, id="set"),
+        pytest.param("access_log {{ i.meta.d }};", {"meta": {"d": "/etc/cron.d/x"}}, id="a whole log file"),
     ],
 )
-def test_what_nginx_loads_comes_from_the_template_alone(render, line, evil, reason):
-    text, faults = render(f"{EACH}{{% if i.meta.d is defined %}}{line}{{% endif %}}\nlisten {{{{ i.port }}}};{END}", evil=evil)
+def test_what_nginx_loads_comes_from_the_template_alone(render, line, evil):
+    text, faults = render(f"{EACH}{IF}{line}{FI}\nlisten {{{{ i.port }}}};{END}", evil=evil)
     assert set(faults) == {"evil"}
     assert text.split() == ["listen", "80;"]
 
 
 def test_the_reason_names_value_place_and_directive(render):
-    _, faults = render(f"{EACH}{{% if i.meta %}}root {{{{ i.meta.d }}}};{{% endif %}}{END}", evil={"meta": {"d": "/etc"}})
+    _, faults = render(f"{EACH}{IF}root {{{{ i.meta.d }}}};{FI}{END}", evil={"meta": {"d": "/etc"}})
     assert faults == {"evil": "'/etc' would choose what 'root' loads"}
 
 
 def test_a_line_that_many_services_would_break_is_the_templates_fault(render, tmp_path):
     many = {f"s{number}": {"meta": {"d": "x"}} for number in range(9)}
     with pytest.raises(TemplateError) as caught:
-        render(f"{EACH}{{% if i.meta %}}root {{{{ i.meta.d }}}};{{% endif %}}{END}", **many)
+        render(f"{EACH}{IF}root {{{{ i.meta.d }}}};{FI}{END}", **many)
     assert str(caught.value) == f"{tmp_path}/t.j2:1: 'x' would choose what 'root' loads; as would those of 5 services"
 
 
@@ -94,12 +97,18 @@ def test_normal_templates_pass(render, line):
     assert text
 
 
-def test_quoting_within_the_templates_own_quotes_cannot_break_out(render, tmp_path):
-    evil = {"meta": {"d": "; root /etc; set $y "}}
-    source = f"{EACH}{{% if i.meta %}}set $x '{{{{ i.meta.d | quote }}}}' \"{{{{ i.meta.d | quote }}}}\";{{% endif %}}{END}"
-    with pytest.raises(TemplateError):
+@pytest.mark.parametrize("quotes", ['"', "'"])
+def test_quoting_within_the_templates_own_quotes_is_refused_when_it_breaks_out(render, tmp_path, quotes):
+    source = f"{EACH}{IF}set $x {quotes}{{{{ i.meta.d | quote }}}}{quotes};{FI}{END}"
+    if quotes == "'":  # nginx reads a double quote within single ones as itself
+        assert render(source, evil={"meta": {"d": "; root /etc; set y "}})[1] == {}
+        return
+    with pytest.raises(TemplateError) as caught:
         render(source, evil={"meta": {"d": "; root /etc; set y "}})
-    assert evil
+    assert str(caught.value) == (
+        f"{tmp_path}/t.j2: not nginx's language with plain values (line 1: unexpected \"\\x01\");"
+        " a value within quotes needs no filter quote"
+    )
 
 
 def test_entries_of_a_map_in_a_file_of_their_own_are_data(render):
@@ -111,3 +120,42 @@ def test_entries_of_a_map_in_a_file_of_their_own_are_data(render):
 
 def test_what_is_no_nginx_configuration_is_not_proven(render):
     assert render(f"root {EACH}{{{{ s.name }}}}{END};", inside=None) == ("root good;", {})
+
+
+SIMPLE = """
+http {
+    upstream static { server 10.9.9.9:1; }
+{% for s in services() %}
+    upstream {{ s.name }} {
+{% for i in service(s.name) %}
+        server {{ i.address }}:{{ i.port }};
+{% endfor %}
+    }
+    server {
+        listen 80;
+        server_name {{ s.name }}.example.com;
+    }
+{% endfor %}
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("services", "fault"),
+    [
+        pytest.param({"GOOD": {"created": 2}}, {"GOOD": "server_name"}, id="another case"),
+        pytest.param({"static": {}}, {"static": "http upstream"}, id="the template's own upstream"),
+        pytest.param({"Backend": {}}, {"Backend": "http upstream"}, id="an upstream of another file"),
+        pytest.param({"www": {}}, {"www": "server_name"}, id="a host of another file"),
+        pytest.param({"other": {}}, {}, id="nobody's"),
+    ],
+)
+def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path, services, fault):
+    file = tmp_path / "t.j2"
+    file.write_text(SIMPLE)
+    template = Template.load(file, variables={}, environ={})
+    taken = frozenset({("http upstream", b"backend"), ("server_name", b"www.example.com on *:80")})
+    known = {GOOD: {"created": 1}} | services
+    result = Renderer([template]).render(snapshot(**known), [Place(taken=taken)])
+    assert {found.service: found.field for found in result.quarantined} in (fault, dict.fromkeys(fault, "http upstream"))
+    assert f"upstream {GOOD} " in result.texts[0]
