@@ -1,7 +1,7 @@
 """What a configuration may hold once only: names of upstreams, server names, ports. Pure.
 
 nginx refuses a second upstream of a name and a second stream server on a port. It passes over a second server of a name
-with a mere warning, so that whoever comes first in the file takes the requests of the other. Who asked for what, and who
+with a mere warning, so that whoever comes first in the file takes its requests. Who asked for what, and who
 has to go, must not be known here.
 """
 
@@ -47,9 +47,7 @@ def clashes(
     uses: dict[Name, list[frozenset[int]]] = {}
     for name, data in _uses(real, marked, inside):
         uses.setdefault(name, [frozenset()] if name in taken else []).append(data)
-    return tuple(
-        Clash(name=name, data=tuple(found)) for name, found in uses.items() if len(found) > 1 and any(found)
-    )
+    return tuple(Clash(name=name, data=tuple(found)) for name, found in uses.items() if len(found) > 1 and any(found))
 
 
 def _uses(
@@ -110,5 +108,3 @@ def _marks(arguments: Iterable[bytes]) -> frozenset[int]:
 def shown(name: Name) -> str:
     """Return a name for a sentence."""
     return f"{name[0]} {name[1].decode(errors='backslashreplace')}"
-
-

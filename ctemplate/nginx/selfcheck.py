@@ -97,27 +97,28 @@ class _Check:
         self._pieces = pieces
         self._inside = inside
         self._trials = 0
+        self._real = self._read(None)
         self.benign: tuple[Directive, ...] = ()
         try:
             self.benign = self._parsed(frozenset())
         except NginxSyntaxError as exc:
-            if self._is_readable():
+            if self._real is not None:
                 raise Unreadable(f"line {exc.line}: {exc.what}") from exc
         self._skeleton: tuple[Shape, ...] = tuple(skeleton(self.benign, inside=inside))
 
     def breaking(self) -> tuple[Finding, ...]:
         """Return the values that change the structure."""
-        suspects = tuple(dict.fromkeys(piece.data for piece in self._pieces if piece.data is not None))
-        if not self.benign or not self._departs(suspects):
+        if not self.benign or not self._differs(self._real):
             return ()
+        suspects = tuple(dict.fromkeys(piece.data for piece in self._pieces if piece.data is not None))
         reason = "would change the structure of the configuration"
         return tuple(Finding(data=number, reason=reason, is_misplaced=False) for number in self._among(suspects))
 
     def clashes(self, taken: frozenset[Name]) -> tuple[Clash, ...]:
         """Return the names that are used twice, in a text whose structure is sound."""
-        if not self.benign:
+        if not self.benign or self._real is None:
             return ()
-        return clashes(self._parsed(None), self.benign, inside=self._inside, taken=taken)
+        return clashes(self._real, self.benign, inside=self._inside, taken=taken)
 
     def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
         """Return those of the suspects, who break the text together, who do so alone; all if none does."""
@@ -129,18 +130,16 @@ class _Check:
 
     def _departs(self, real: Collection[int]) -> bool:
         self._trials += 1
-        try:
-            found = self._parsed(frozenset(real))
-        except NginxSyntaxError:
-            return True
-        return departure(found, iter(self._skeleton), inside=self._inside) is not None
+        return self._differs(self._read(frozenset(real)))
 
-    def _is_readable(self) -> bool:
+    def _differs(self, found: tuple[Directive, ...] | None) -> bool:
+        return found is None or departure(found, iter(self._skeleton), inside=self._inside) is not None
+
+    def _read(self, real: frozenset[int] | None) -> tuple[Directive, ...] | None:
         try:
-            self._parsed(None)
+            return self._parsed(real)
         except NginxSyntaxError:
-            return False
-        return True
+            return None
 
     def _parsed(self, real: frozenset[int] | None) -> tuple[Directive, ...]:
         """Read the text with these values as they are, all of them for None."""

@@ -9,6 +9,7 @@ import difflib
 import sys
 import types
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import jinja2
@@ -44,6 +45,7 @@ FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) fo
 """The model's types and what templates may read of them."""
 
 _KNOWN_TOKENS = 100_000
+_KNOWN_LINES = 4096
 NOT_PLAIN = "is no plain token; print it through | quote, | comment or | token"
 _PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
@@ -272,7 +274,12 @@ def suggestion(name: object, known: Iterable[str]) -> str:
 def template_line(frame: types.FrameType, line: int) -> str | None:
     """Return ``file:line`` of the template whose code a frame runs, None for any other code."""
     template = frame.f_globals.get("__jinja_template__")
-    return None if template is None else f"{template.filename}:{template.get_corresponding_lineno(line)}"
+    return None if template is None else _source_line(template, line)
+
+
+@lru_cache(maxsize=_KNOWN_LINES)
+def _source_line(template: jinja2.Template, line: int) -> str:
+    return f"{template.filename}:{template.get_corresponding_lineno(line)}"
 
 
 def printing_line() -> str:

@@ -132,8 +132,7 @@ def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = 
 def _indented(text: str, margin: str, *, first: bool, blank: bool) -> list[str]:
     """Indent the lines; a template's own first line as asked."""
     return [
-        margin + line if (number or first) and (line or blank) else line
-        for number, line in enumerate(text.split("\n"))
+        margin + line if (number or first) and (line or blank) else line for number, line in enumerate(text.split("\n"))
     ]
 
 

@@ -106,7 +106,7 @@ def test_quoting_within_the_templates_own_quotes_is_refused_when_it_breaks_out(r
     with pytest.raises(TemplateError) as caught:
         render(source, evil={"meta": {"d": "; root /etc; set y "}})
     assert str(caught.value) == (
-        f"{tmp_path}/t.j2: not nginx's language with plain values (line 1: unexpected \"\\x01\");"
+        f'{tmp_path}/t.j2: not nginx\'s language with plain values (line 1: unexpected "\\x01");'
         " a value within quotes needs no filter quote"
     )
 
@@ -157,5 +157,8 @@ def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path
     taken = frozenset({("http upstream", b"backend"), ("server_name", b"www.example.com on *:80")})
     known = {GOOD: {"created": 1}} | services
     result = Renderer([template]).render(snapshot(**known), [Place(taken=taken)])
-    assert {found.service: found.field for found in result.quarantined} in (fault, dict.fromkeys(fault, "http upstream"))
+    assert {found.service: found.field for found in result.quarantined} in (
+        fault,
+        dict.fromkeys(fault, "http upstream"),
+    )
     assert f"upstream {GOOD} " in result.texts[0]
