@@ -17,7 +17,7 @@ from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import pieces, shadow_of
 
 MANY = 5
-"""From so many services on that one line would leave out, the line itself is at fault."""
+"""From so many services on, or half of all, that have a value where none may stand the line itself is at fault."""
 
 
 def unproven(text: str, run: Run, *, source: str, place: Place) -> dict[str, Fault]:
@@ -55,14 +55,15 @@ def _violation(number: int, reason: str, run: Run) -> Violation:
 def _blamed(findings: Sequence[Finding], run: Run, known: Sequence[Holder]) -> dict[str, Fault]:
     faults: dict[str, Fault] = {}
     lines: dict[tuple[str, str], set[str]] = {}
+    everybody = len({holder.service for holder in known} - run.excluded)
     for finding in findings:
         violation = _violation(finding.data, finding.reason, run)
         holder = _owner(violation, known)
         faults.setdefault(holder.service, holder.fault(violation))
         guilty = lines.setdefault((violation.where, violation.reason), set())
         guilty.add(holder.service)
-        if len(guilty) >= MANY and finding.is_misplaced:
-            raise _own_fault(violation, f"; as would those of {len(guilty)} services")
+        if finding.is_misplaced and (len(guilty) >= MANY or 2 * len(guilty) >= everybody):
+            raise _own_fault(violation, f" (service {printable(holder.service, SHOWN)!r})")
     return faults
 
 
