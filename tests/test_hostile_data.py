@@ -1,6 +1,6 @@
 """Nothing registered can write a directive: the typed edge, the templates and nginx's grammar, end to end.
 
-Every field × place × filter, with known break-outs and generated ones. What reaches the output is judged by the grammar
+Every field in every place through every filter, with known break-outs and generated ones. What reaches the output is judged by the grammar
 alone, apart from the proof that the renderer makes for itself.
 """
 
@@ -48,7 +48,7 @@ BREAK_OUTS = (
     "127.0.0.1:1; } server { listen 81; location / { return 200 pwned; } } upstream b { server 1.1.1.1:1",
     '"; load_module /tmp/evil.so; "',
     "'; root /etc; '",
-    "\\\"; root /etc; #",
+    '\\"; root /etc; #',
     "*/ } } env X; http { {",
     "{{ 7 * 7 }}",
     "{% raw %}",
@@ -112,7 +112,10 @@ SELECTED = {
 BEFORE, AFTER = "{% for s in services() %}{% for i in service(s.name) %}\nserver { } ", "\n{% endfor %}{% endfor %}\n"
 
 
-OWN = {"good": {"address": "10.0.0.1", "node address": "10.0.0.3"}, "other": {"address": "10.0.0.2", "node address": ""}}
+OWN = {
+    "good": {"address": "10.0.0.1", "node address": "10.0.0.3"},
+    "other": {"address": "10.0.0.2", "node address": "10.0.0.4"},
+}
 
 
 def answers(field=None, text=""):

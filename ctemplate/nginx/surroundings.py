@@ -49,15 +49,17 @@ class Surroundings:
 def places(conf: Path, files: Sequence[Path]) -> tuple[Place, ...]:
     """Return the place of each file in the configuration that starts at ``conf``."""
     try:
-        tree = load(conf, replaced=dict.fromkeys(files, b""))
-        taken = frozenset().union(*(_names(tree, conf, path, source) for path, source in tree.sources.items()))
+        tree = load(conf, replaced={file: b"" for file in files if not file.exists()})
+        own = {file.resolve() for file in files}
+        others = {path: source for path, source in tree.sources.items() if path.resolve() not in own}
+        taken = frozenset().union(*(_names(tree, path, source) for path, source in others.items()))
     except (TreeError, NginxSyntaxError, OSError):
         return tuple(Place() for _ in files)
     return tuple(Place(inside=next(_blocks(tree, file), b""), taken=taken) for file in files)
 
 
-def _names(tree: Tree, conf: Path, path: Path, source: bytes) -> frozenset[Name]:
-    inside = b"" if path == conf else next(_blocks(tree, path), b"")
+def _names(tree: Tree, path: Path, source: bytes) -> frozenset[Name]:
+    inside = next(_blocks(tree, path), b"")
     return names(parse(source, where=str(path), inside=inside), inside=inside)
 
 

@@ -81,13 +81,24 @@ def test_a_line_that_many_services_would_break_is_the_templates_fault(render, tm
         pytest.param("{% if i.name == 'good' %}root /srv/good;{% endif %}", id="chosen by data"),
         pytest.param("access_log /var/log/{{ i.name }}.log;", id="data within a log's path"),
         pytest.param("server_name {{ (i.meta.hosts | default('x')).split(',') | join(' ') }};", id="a list split"),
-        pytest.param("{% for host in (i.meta.words | default('')).split() %}server_name {{ host }};{% endfor %}", id="words split"),
-        pytest.param("server_name {{ i.meta.words | default('') | quote }}; # {{ i.meta.odd | default('') | comment }}", id="quoted"),
-        pytest.param("map $a $b { {{ i.meta.words | default('') | quote }} {{ i.port }}; {{ i.name }} 1; }", id="keys of a map"),
+        pytest.param(
+            "{% for host in (i.meta.words | default('')).split() %}server_name {{ host }};{% endfor %}",
+            id="words split",
+        ),
+        pytest.param(
+            "server_name {{ i.meta.words | default('') | quote }}; # {{ i.meta.odd | default('') | comment }}",
+            id="quoted",
+        ),
+        pytest.param(
+            "map $a $b { {{ i.meta.words | default('') | quote }} {{ i.port }}; {{ i.name }} 1; }", id="keys of a map"
+        ),
         pytest.param('{{ "server %s:%d weight=%-5s;" | format(i.address, i.port, i.name) }}', id="formatted data"),
         pytest.param('{{ "server " ~ i.address ~ ":" ~ i.port ~ ";" }}', id="a directive joined of parts"),
         pytest.param('{{ ["server", i.address] | join(" ") }};', id="joined by a space"),
-        pytest.param("{% filter indent(4) %}\nserver_name {{ i.meta.words | default('') | quote }};\n{% endfilter %}", id="indented"),
+        pytest.param(
+            "{% filter indent(4) %}\nserver_name {{ i.meta.words | default('') | quote }};\n{% endfilter %}",
+            id="indented",
+        ),
     ],
 )
 def test_normal_templates_pass(render, line):

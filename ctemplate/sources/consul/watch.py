@@ -16,7 +16,7 @@ import msgspec
 
 from ctemplate.model import Answer, AnyQuery, Fault, Instance, Service, ServiceQuery
 from ctemplate.sources.consul.client import Client, Reply
-from ctemplate.sources.consul.entries import Edge, Undecodable, decode_services
+from ctemplate.sources.consul.entries import Edge, Undecodable, askable, decode_services
 from ctemplate.sources.consul.rules import Pace, Position, is_too_old
 from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
@@ -152,4 +152,4 @@ class Watch:
     def _decoded(self, body: bytes) -> tuple[Value, tuple[Fault, ...]]:
         if isinstance(self.query, ServiceQuery):
             return self.edge.decode_instances(body, self.query.name, keep_order=self.query.near is not None)
-        return decode_services(body), ()
+        return askable(decode_services(body))
