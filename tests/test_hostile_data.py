@@ -1,7 +1,7 @@
 """Nothing registered can write a directive: the typed edge, the templates and nginx's grammar, end to end.
 
-Every field in every place through every filter, with known break-outs and generated ones. What reaches the output is judged by the grammar
-alone, apart from the proof that the renderer makes for itself.
+Every field in every place through every filter, with known break-outs and generated ones. What reaches the output is
+judged by the grammar alone, apart from the proof that the renderer makes for itself.
 """
 
 import json
@@ -92,7 +92,7 @@ FILTERS = (
     ' | replace(" ", "_")',
     " | quote | trim",
     ' | default("x") | indent(2)',
-    " | list | join",
+    " | list | join ~ 'x'",
     " | string",
 )
 OPERATIONS = ('{} ~ "x"', '"x" + {}', '"%s" % {}', '"%s" | format({})', '"{{}}".format({})', "[{}] | join", "{}[:9]")
@@ -172,7 +172,6 @@ expressions = st.sampled_from([*("{}" + name for name in FILTERS), *OPERATIONS])
 @settings(max_examples=2000, deadline=None)
 @given(st.sampled_from(FIELDS), st.sampled_from(sorted(PLACES)), expressions, texts)
 def test_the_skeleton_never_changes(source, field, place, expression, text):
-    assume(text or "list" not in expression)  # joined of nothing is nothing, as a loop over nothing is
     value = "{{ " + expression.format(SELECTED[field]) + " }}"
     source.write_text(BEFORE + PLACES[place].format(value) + AFTER)
     template = Template.load(source, variables={}, environ={})

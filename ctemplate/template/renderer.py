@@ -63,7 +63,7 @@ class Renderer:
             found = self._found(runs, held) or self._unproven(runs, places)
             if not found:
                 self._held = held
-                return self._rendering(runs)
+                return self._rendering(runs, snapshot)
             held |= {name: Held(fault=fault, evidence=evidence(fault, runs)) for name, fault in found.items()}
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 
@@ -100,12 +100,13 @@ class Renderer:
             run.error = exc
         return run, text
 
-    def _rendering(self, runs: list[Run]) -> Rendering:
+    def _rendering(self, runs: list[Run], snapshot: Snapshot) -> Rendering:
         used = frozenset(query for run in runs for query in run.used)
+        used = used.union(*(verdict.evidence for verdict in self._held.values()))
         return Rendering(
             texts=tuple(self._kept[number][1] for number in range(len(self._templates))),
-            used=used.union(*(verdict.evidence for verdict in self._held.values())),
-            missing=frozenset().union(*(run.missing() for run in runs)),
+            used=used,
+            missing=frozenset(query for query in used if snapshot.get(query) is None),
             quarantined=tuple(self._held[name].fault for name in sorted(self._held)),
         )
 

@@ -122,6 +122,25 @@ def test_quoting_within_the_templates_own_quotes_is_refused_when_it_breaks_out(r
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "value", "reason"),
+    [
+        pytest.param(
+            "set $x a{{ i.meta.d | quote }};", '"; load_module /tmp/x.so; "', "change the structure", id="glued quote"
+        ),
+        pytest.param("location {{ i.meta.d | quote }} { }", "~ (a+)+", "change the structure", id="regex for a path"),
+        pytest.param("server_name {{ i.meta.d | quote }};", "~.", "change the structure", id="regex for a host"),
+        pytest.param("map $a $b { {{ i.meta.d }} 1; }", "default", "change the structure", id="default of a map"),
+        pytest.param("map $a $b { {{ i.meta.d }} /etc/passwd; }", "include", "change the structure", id="include"),
+    ],
+)
+def test_a_value_that_changes_the_structure_leaves_out_its_service_alone(render, line, value, reason):
+    text, faults = render(f"{EACH}{IF}{line}{FI}{END}", evil={"meta": {"d": value}}, tame={"meta": {"d": "plain"}})
+    assert set(faults) == {"evil"}
+    assert reason in faults["evil"]
+    assert "plain" in text
+
+
 def test_entries_of_a_map_in_a_file_of_their_own_are_data(render):
     text, faults = render(f"{EACH}{{{{ s.name }}}} {{{{ i.port }}}};{END}", inside=b"map")
     assert (text, faults) == ("fine 80;good 80;well 80;", {})
