@@ -10,7 +10,7 @@ import enum
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -155,7 +155,7 @@ class Assembler:
 
     paths: tuple[Path, ...]
     flags: Layer
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     mode: Mode = Mode.LIVE
 
     def config(self) -> Config:
