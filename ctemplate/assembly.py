@@ -21,9 +21,11 @@ from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
-from ctemplate.config.schema import Config, ConsulSection, GroupSection
+from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.edits import Signature, signatures
+from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.live import Crowd, LiveFiles
+from ctemplate.memory import memory_path
 from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
@@ -64,6 +66,22 @@ class Assembly:
     signatures: Mapping[Path, Signature | None]
     state_dir: Path
     mode: Mode
+
+    @property
+    def policies(self) -> Policies | None:
+        """What guards the answers: nothing where they are an operator's own, or where nothing is written."""
+        if self.mode is not Mode.LIVE or self.config.catalog is not None:
+            return None
+        section = self.config.guard
+        return Policies(
+            default=_guard_policy(section, section),
+            services={name: _guard_policy(own, section) for name, own in section.service.items()},
+        )
+
+    @property
+    def memory_path(self) -> Path:
+        """Where the last good answers are kept."""
+        return memory_path(self.state_dir, (t.destination for plan in self.plans for t in plan.templates))
 
     @property
     def summary(self) -> str:
@@ -127,6 +145,11 @@ class Assembly:
         return LiveFiles(state=state, check=check, reload=program, crowd=crowd)
 
 
+def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
+    given = {name: getattr(own, name) for name in ServiceGuardSection.__struct_fields__}
+    return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
+
+
 def _considered(settings: GroupSection) -> Considered:
     nginx = recognise(settings.reload) if settings.reload else None
     commands = (command_name(settings.reload),) if settings.reload else ()
@@ -163,6 +186,11 @@ class Assembler:
         files = [layer for path in self.paths for layer in read(path)]
         return build([environment_layer(self.environ), *files, self.flags])
 
+    def state_dir(self, config: Config) -> Path:
+        """Return the state folder: the one that the configuration names, or the usual place."""
+        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
+        return Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home))
+
     def assemble(self, previous: Assembly | None = None) -> Assembly:
         """Return an assembly of what the files say now; it keeps the previous one's source where that stays the same.
 
@@ -172,7 +200,6 @@ class Assembler:
         plans = group_plans(config, is_dry=self.mode is Mode.DRY)
         templates = tuple(tuple(self._load(plan, config) for plan in group.templates) for group in plans)
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
-        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
         return Assembly(
             config=config,
             source=previous.source if previous is not None and is_same else _source(config),
@@ -180,7 +207,7 @@ class Assembler:
             plans=plans,
             templates=templates,
             signatures=signatures(path for group in templates for template in group for path in template.files),
-            state_dir=Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home)),
+            state_dir=self.state_dir(config),
             mode=self.mode,
         )
 

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ctemplate.errors import ApplyError, printable
@@ -115,11 +116,18 @@ class Pipeline:
     def _with_origin(self, line: str) -> str:
         """Add the template's line to a program's line that names one of the group's files: ``… in FILE:14 (T:9)``."""
         for number, target in enumerate(self.targets):
-            found = re.search(rf"{re.escape(str(target.destination))}:(\d+)", line)
-            origin = self._renderer.origin(number, int(found[1])) if found else None
+            found = _place(line, target.destination)
+            origin = self._renderer.origin(number, found) if found else None
             if origin:
                 return f"{line} ({origin})"
         return line
+
+
+def _place(text: str, path: Path) -> int | None:
+    """Return the line number behind the path in a text, however the path is written there."""
+    spellings = "|".join(re.escape(str(spelling)) for spelling in {path, path.absolute(), path.resolve()})
+    found = re.search(rf"(?<![^\s\"'(])(?:{spellings}):(\d+)", text)
+    return int(found[1]) if found else None
 
 
 class Collected:

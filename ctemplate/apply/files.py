@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -15,7 +16,7 @@ import msgspec
 
 DEFAULT_MODE = 0o644
 FOLDER_MODE = 0o755
-LONGEST_NAME = 200
+LONGEST_NAME = 255  # bytes
 NO_RENAME = frozenset({errno.EBUSY, errno.EXDEV})  # a bind-mounted file; a mount between folder and file
 NOT_COPIED = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA, errno.ENOENT, errno.ERANGE})
 
@@ -61,7 +62,10 @@ def read_live(path: Path) -> Live:
 
 def candidate_path(path: Path) -> Path:
     """Return the one name that a candidate for the path ever has: hidden from ``*`` and ``*.conf``."""
-    return path.with_name(f".{path.name[:LONGEST_NAME]}.ctemplate")
+    name = f".{path.name}.ctemplate"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.ctemplate"
+    return path.with_name(name)
 
 
 def stage(path: Path, content: bytes, *, mode: int, uid: int, gid: int) -> Path:

@@ -2,9 +2,9 @@
 
 ::
 
-    STATE_DIR/                            0700
+    STATE_DIR/
         locks/HASH.lock                   one per real destination, flock held while a group is in use
-        nginx.conf-HASH/
+        nginx.conf-HASH/                  0700, files 0600
             ledger.json                   what the program last accepted
             journal                       old files of the transaction that is going on
             backups/000007/etc/nginx/…    generations of replaced files
@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,8 @@ class Shelf:
 class GroupState:
     """One group's part of the state folder, locked: its ledger, journal, backups and refused candidates.
 
-    ``edits`` remembers which foreign changes were reported: the destination and a fingerprint of what was seen.
+    ``edits`` remembers which foreign changes were reported, by destination with a fingerprint of what was seen, and
+    ``in_place`` which files cannot be renamed over, so that each is said once.
     """
 
     group: Group
@@ -78,16 +80,22 @@ class GroupState:
     backups: Shelf
     refused: Shelf
     edits: dict[Path, str] = field(default_factory=dict)
+    in_place: set[Path] = field(default_factory=set)
 
 
 class StateFolder:
-    """The folder of `-state-dir`; created private where it is missing."""
+    """The folder of `-state-dir`, created private where it is missing; an existing one keeps its mode.
+
+    What ctemplate keeps in it is private in any case. Raises StateError when others could put something in its place.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with _as_state_error(path):
-            for folder in (path, path / LOCKS):
-                _make_private(folder)
+            path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+            if path.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+                raise StateError(str(path), "is writable by everybody; give it mode 0700")
+            _make_private(path / LOCKS)
 
     @contextlib.contextmanager
     def hold(self, group: Group) -> Iterator[GroupState]:
@@ -127,7 +135,7 @@ class StateFolder:
     @property
     def folders(self) -> tuple[Path, ...]:
         """The sub-folders of all sets of destinations that were ever used here."""
-        return tuple(sorted(folder for folder in self.path.iterdir() if folder.is_dir() and folder.name != LOCKS))
+        return tuple(sorted(folder for folder in self.path.iterdir() if _is_ours(folder)))
 
     @contextlib.contextmanager
     def _lock(self, real: str) -> Iterator[None]:
@@ -155,9 +163,18 @@ def _as_state_error(path: Path) -> Iterator[None]:
 
 
 def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
+    """Make a folder for nobody but us; one that belongs to somebody else is not trusted."""
+    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise StateError(str(folder), "is not a folder that belongs to this user")
+    if stat.S_IMODE(status.st_mode) != PRIVATE_FOLDER:
         folder.chmod(PRIVATE_FOLDER)
+
+
+def _is_ours(folder: Path) -> bool:
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and folder.name != LOCKS
 
 
 def _short_hash(text: str) -> str:

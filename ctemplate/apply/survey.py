@@ -10,6 +10,7 @@ import logging
 import os
 import pwd
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from ctemplate.errors import SwapFailed
 from ctemplate.model import Output
 
 log = logging.getLogger(__name__)
+
+NO_ID = 2**32 - 1  # to the kernel this means "leave it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,33 +137,35 @@ def _compared(output: Output, ledger: Ledger) -> Compared:
     except OSError as exc:
         raise SwapFailed(str(destination), f"cannot be read: {exc.strerror or exc}") from exc
     is_there = live.content is not None
+    uid, gid = (live.uid, live.gid) if is_there else (os.geteuid(), os.getegid())
     return Compared(
         destination=destination,
         content=output.content,
         live=live,
         mode=target.mode if target.mode is not None else live.mode if is_there else DEFAULT_MODE,
-        uid=_user_id(destination, target.user, live.uid if is_there else os.geteuid()),
-        gid=_group_id(destination, target.group, live.gid if is_there else os.getegid()),
+        uid=uid if target.user is None else _id(destination, "user", target.user, _user_id),
+        gid=gid if target.group is None else _id(destination, "group", target.group, _group_id),
         accepted=ledger.accepted(destination),
     )
 
 
-def _user_id(destination: Path, user: str | None, default: int) -> int:
-    if user is None:
-        return default
-    try:
-        return int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
-    except KeyError:
-        raise SwapFailed(str(destination), f"user {user!r} does not exist; the live file is untouched") from None
+def _user_id(name: str) -> int:
+    return pwd.getpwnam(name).pw_uid
 
 
-def _group_id(destination: Path, group: str | None, default: int) -> int:
-    if group is None:
-        return default
+def _group_id(name: str) -> int:
+    return grp.getgrnam(name).gr_gid
+
+
+def _id(destination: Path, kind: str, name: str, look_up: Callable[[str], int]) -> int:
+    """Return the number of a user or a group given by name or number."""
     try:
-        return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise SwapFailed(str(destination), f"group {group!r} does not exist; the live file is untouched") from None
+        number = int(name) if name.isdecimal() else look_up(name)
+    except (KeyError, ValueError):  # ValueError: a NUL character, too many digits
+        number = NO_ID
+    if number >= NO_ID:
+        raise SwapFailed(str(destination), f"{kind} {name!r} does not exist; the live file is untouched")
+    return number
 
 
 def _judged(file: Compared, state: GroupState) -> Compared:

@@ -14,6 +14,7 @@ from ctemplate.cli.capture import capture
 from ctemplate.cli.golden import golden
 from ctemplate.cli.options import shared_options
 from ctemplate.cli.plan import plan
+from ctemplate.cli.release import release
 from ctemplate.cli.run import run
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
 
@@ -84,6 +85,15 @@ def _capture(context: click.Context, /, **given: object) -> None:
 def _test(context: click.Context, /, **given: object) -> None:
     """Render captures and compare with the expected files beside them."""
     context.exit(golden(given))
+
+
+@cli.command("release", context_settings=CONTEXT)
+@shared_options
+@click.argument("service", required=False)
+@click.pass_context
+def _release(context: click.Context, /, service: str | None, **given: object) -> None:
+    """Take the newest answers for SERVICE, or for all, that the guard of a running ctemplate holds back."""
+    context.exit(release(given, service))
 
 
 def main() -> None:

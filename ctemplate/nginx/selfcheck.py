@@ -6,6 +6,7 @@ no part of what makes nginx load code or files. Who registered it, and what foll
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -99,16 +100,18 @@ class _Check:
         self._trials = 0
         self._real = self._read(None)
         self.benign: tuple[Directive, ...] = ()
+        self._is_readable = True
         try:
             self.benign = self._parsed(frozenset())
         except NginxSyntaxError as exc:
             if self._real is not None:
                 raise Unreadable(f"line {exc.line}: {exc.what}") from exc
+            self._is_readable = False
         self._skeleton: tuple[Shape, ...] = tuple(skeleton(self.benign, inside=inside))
 
     def breaking(self) -> tuple[Finding, ...]:
         """Return the values that change the structure."""
-        if not self.benign or not self._differs(self._real):
+        if not self._is_readable or not self._differs(self._real):
             return ()
         suspects = tuple(dict.fromkeys(piece.data for piece in self._pieces if piece.data is not None))
         reason = "would change the structure of the configuration"
@@ -116,17 +119,24 @@ class _Check:
 
     def clashes(self, taken: frozenset[Name]) -> tuple[Clash, ...]:
         """Return the names that are used twice, in a text whose structure is sound."""
-        if not self.benign or self._real is None:
+        if not self._is_readable or self._real is None:
             return ()
         return clashes(self._real, self.benign, inside=self._inside, taken=taken)
 
     def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
-        """Return those of the suspects, who break the text together, who do so alone; all if none does."""
+        """Return those of the suspects, who break the text together, who do so alone; else those it takes for it."""
         if len(suspects) == 1 or self._trials > MAX_TRIALS:
             return suspects
         middle = len(suspects) // 2
         halves = (half for half in (suspects[:middle], suspects[middle:]) if self._departs(half))
-        return tuple(number for half in halves for number in self._among(half)) or suspects
+        return tuple(number for half in halves for number in self._among(half)) or self._needed(suspects)
+
+    def _needed(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shortest run of the suspects that still breaks the text; they stand side by side, as a rule."""
+        spare = bisect_left(range(len(suspects)), x=True, key=lambda count: not self._departs(suspects[count:])) - 1
+        suspects = suspects[max(spare, 0) :]
+        needed = bisect_left(range(len(suspects)), x=True, key=lambda count: self._departs(suspects[:count]))
+        return suspects[:needed]
 
     def _departs(self, real: Collection[int]) -> bool:
         self._trials += 1
@@ -143,8 +153,16 @@ class _Check:
 
     def _parsed(self, real: frozenset[int] | None) -> tuple[Directive, ...]:
         """Read the text with these values as they are, all of them for None."""
-        text = b"".join(
-            piece.text if piece.data is None or real is None or piece.data in real else b"\x01%d\x02" % piece.data
-            for piece in self._pieces
-        )
+        text = b"".join(self._texts(real))
         return parse(text, where="", inside=self._inside)
+
+    def _texts(self, real: frozenset[int] | None) -> Iterator[bytes]:
+        """Yield the pieces; values side by side are one harmless word together."""
+        follows = False
+        for piece in self._pieces:
+            if piece.data is None or real is None or piece.data in real:
+                follows = follows and not piece.text
+                yield piece.text
+            elif not follows:
+                follows = True
+                yield b"\x01%d\x02" % piece.data

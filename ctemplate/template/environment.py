@@ -29,6 +29,7 @@ from ctemplate.template.origin import Marks
 from ctemplate.template.run import Print, Run
 from ctemplate.template.trust import (
     MAX_EXACT,
+    QUOTED,
     TRUSTED,
     Earned,
     Refused,
@@ -176,7 +177,7 @@ class Environment(ImmutableSandboxedEnvironment):
             return text
         whole = numbered(shadow, len(run.prints))
         if whole != shadow:
-            run.prints.append(Print(text=str(text), where=printing_line(), service=run.touched_name()))
+            run.prints.append(Print(text=text.replace(QUOTED, ""), where=printing_line(), service=run.touched_name()))
         return with_shadow(text, whole)
 
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:

@@ -21,7 +21,18 @@ from jinja2.tests import TESTS
 from ctemplate.nginx import quoting
 from ctemplate.template.formatting import replaced
 from ctemplate.template.limits import check_numbers
-from ctemplate.template.trust import TRUSTED, escaped, formatted, is_token, joined, shadow_of, text_of, with_shadow
+from ctemplate.template.trust import (
+    QUOTED,
+    TRUSTED,
+    Earned,
+    escaped,
+    formatted,
+    is_token,
+    joined,
+    shadow_of,
+    text_of,
+    with_shadow,
+)
 
 _HTML = frozenset(["e", "escape", "forceescape", "safe", "striptags", "urlize", "xmlattr"])
 _REMOVED = _HTML | {"random", "pprint"}
@@ -31,8 +42,15 @@ _KEPT = "._-:/@+[]"
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
-    """Return nginx's quoting of the text, one argument."""
-    return escaped(quoting.quote, value, dollar=dollar)
+    """Return nginx's quoting of the text, one argument. Whether it stands where one starts is seen at the end."""
+    quoted = escaped(_quote, value, dollar=dollar)
+    return with_shadow(QUOTED + quoted, QUOTED + quoted.shadow) if isinstance(quoted, Earned) else quoted
+
+
+def _quote(text: str, dollar: str | None) -> str:
+    if QUOTED in text:
+        raise quoting.UnsafeTextError("it holds a noncharacter")
+    return quoting.quote(text, dollar=dollar)
 
 
 def comment(value: Any) -> str:
@@ -72,10 +90,15 @@ def json(value: Any, indent: int | None = None) -> str:
 
 def yaml(value: Any) -> str:
     """Return the value as YAML on one line, a text always in quotes."""
-    shown = pyyaml.safe_dump(
-        _built(value), default_style='"', default_flow_style=True, width=float("inf"), allow_unicode=True
-    )
+    shown = pyyaml.dump(_built(value), Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
     return shown.removesuffix("\n").removesuffix("\n...")
+
+
+class _Dumper(pyyaml.SafeDumper):
+    """Writes texts in double quotes."""
+
+
+_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
 def _built(value: Any) -> Any:

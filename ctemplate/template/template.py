@@ -21,6 +21,7 @@ from ctemplate.template.limits import LimitExceeded, Limits, Meter
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run, Violation
+from ctemplate.template.trust import QUOTED, misplaced_quote, without_quotes
 
 ESCAPES = ("nginx", "none")
 
@@ -49,6 +50,7 @@ class Template:
         self.source = source
         self._arguments = arguments
         self._loader = loader
+        self._is_traced = marks is not None
         self._functions = Functions(arguments["variables"], arguments["environ"])
         self._environment = Environment(
             self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
@@ -107,11 +109,22 @@ class Template:
         self._functions.run = run
         self._environment.start(run, Meter(self._arguments["limits"]), self._refuse)
         try:
-            return self._text()
+            text = self._text()
         except CtemplateError:
             raise
         except Exception as exc:  # noqa: BLE001  # whatever a template does, it is told as a fault of its line
             raise self._fault(exc) from None
+        return self._with_quotes_in_place(run, text) if QUOTED in text else text
+
+    def _with_quotes_in_place(self, run: Run, text: str) -> str:
+        plain = without_quotes(text)
+        at = misplaced_quote(text) if self._arguments["escape"] == "nginx" and not self._is_traced else None
+        if at is None:
+            return plain
+        traced, marks = self.traced()
+        again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded))
+        where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
+        raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _text(self) -> str:
         """Run the template piece by piece; a limit is thrown into it, so that the error has its line."""

@@ -20,6 +20,11 @@ from jinja2.runtime import Undefined
 from ctemplate.nginx import quoting
 from ctemplate.template.limits import check_format, check_length
 
+QUOTED = "\ufdd0"
+"""Stands before each quoted value until the text is whole: nginx knows a quote only where an argument starts."""
+
+_MISPLACED = re.compile(rf"(?<![ \t\r\n;{{]){QUOTED}|(?<=[\\$][ \t\r\n;{{]){QUOTED}")
+_IN_COMMENT = re.compile(r"(?:^|[ \t;{}])#")
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 _MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
 _QUOTES = "\"'"
@@ -178,7 +183,7 @@ def joined(parts: Iterable[Any], separator: str = "") -> str:
     check_length(separator, sum(map(len, texts)) + len(separator) * len(texts))
     text = str.join(separator, texts)
     if all(map(is_whole, parts)) and (not separator or is_whole(separator)):
-        return with_shadow(text, shadow_of(separator).join(map(shadow_of, parts)))
+        return with_shadow(text, str.join(shadow_of(separator), map(shadow_of, parts)))
     return str(text)
 
 
@@ -234,3 +239,19 @@ def escaped(escape: Callable[..., str], value: Any, **options: Any) -> str:
         return Trusted(safe) if type(value) is Trusted else with_shadow(safe, mark(safe))
     except quoting.UnsafeTextError as exc:
         return Refused(text, str(exc))
+
+
+def without_quotes(text: str) -> str:
+    """Return a whole text without what stands before its quoted values; it keeps its shadow."""
+    plain = text.replace(QUOTED, "")
+    return with_shadow(plain, text.shadow.replace(QUOTED, "")) if isinstance(text, Earned) else plain
+
+
+def misplaced_quote(text: str) -> int | None:
+    """Return where a quoted value is glued to other text, outside of a comment; None where all stand alone."""
+    for match in _MISPLACED.finditer(text):
+        start = match.start()
+        line = text[text.rfind("\n", 0, start) + 1 : start]
+        if start and not _IN_COMMENT.search(line):
+            return start
+    return None

@@ -62,6 +62,9 @@ async def test_a_mended_mode_is_rolled_back_with_its_group(pair):
     ("owner", "message"),
     [
         pytest.param({"user": "nope"}, "user 'nope' does not exist; the live file is untouched", id="user"),
+        pytest.param(
+            {"user": "4294967295"}, "user '4294967295' does not exist; the live file is untouched", id="number"
+        ),
         pytest.param({"group": "nope"}, "group 'nope' does not exist; the live file is untouched", id="group"),
     ],
 )
@@ -183,3 +186,4 @@ async def test_a_write_in_place_is_rolled_back_in_place(site, no_rename):
 def test_a_candidates_name_is_hidden_and_fits(tmp_path):
     assert candidate_path(tmp_path / "nginx.conf").name == ".nginx.conf.ctemplate"
     assert len(candidate_path(tmp_path / ("x" * 255)).name) <= 255
+    assert candidate_path(tmp_path / ("x" * 254 + "a")) != candidate_path(tmp_path / ("x" * 254 + "b"))

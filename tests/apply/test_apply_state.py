@@ -42,10 +42,29 @@ async def test_everything_in_the_state_folder_is_private(site):
     assert modes == {(True, "0o700"), (False, "0o600")}
 
 
-def test_a_state_folder_that_others_can_read_is_made_private(tmp_path):
-    (tmp_path / "state").mkdir(mode=0o755)
-    StateFolder(tmp_path / "state")
-    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+async def test_a_state_folder_that_was_there_keeps_its_mode_and_what_is_in_it_is_private(site, mode):
+    folder = site.folder / "state"
+    folder.mkdir()
+    folder.chmod(mode)
+    await site.apply(b"one")
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o700}
+
+
+def test_a_state_folder_that_everybody_may_change_is_refused(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(StateError) as caught:
+        StateFolder(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: is writable by everybody; give it mode 0700"
+
+
+def test_a_sub_folder_that_is_a_link_is_not_trusted(site):
+    (site.folder / "state").mkdir()
+    (site.folder / "elsewhere").mkdir()
+    (site.folder / "state" / "locks").symlink_to(site.folder / "elsewhere")
+    with pytest.raises(StateError, match=r"/state/locks: is not a folder that belongs to this user$"):
+        StateFolder(site.folder / "state")
 
 
 def test_a_state_folder_that_cannot_be_made_is_an_error(tmp_path):

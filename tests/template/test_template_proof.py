@@ -108,26 +108,9 @@ def test_normal_templates_pass(render, line):
     assert text
 
 
-@pytest.mark.parametrize("quotes", ['"', "'"])
-def test_quoting_within_the_templates_own_quotes_is_refused_when_it_breaks_out(render, tmp_path, quotes):
-    source = f"{EACH}{IF}set $x {quotes}{{{{ i.meta.d | quote }}}}{quotes};{FI}{END}"
-    if quotes == "'":  # nginx reads a double quote within single ones as itself
-        assert render(source, evil={"meta": {"d": "; root /etc; set y "}})[1] == {}
-        return
-    with pytest.raises(TemplateError) as caught:
-        render(source, evil={"meta": {"d": "; root /etc; set y "}})
-    assert str(caught.value) == (
-        f'{tmp_path}/t.j2: not nginx\'s language with plain values (line 1: unexpected "\\x01");'
-        " a value within quotes needs no filter quote"
-    )
-
-
 @pytest.mark.parametrize(
     ("line", "value", "reason"),
     [
-        pytest.param(
-            "set $x a{{ i.meta.d | quote }};", '"; load_module /tmp/x.so; "', "change the structure", id="glued quote"
-        ),
         pytest.param("location {{ i.meta.d | quote }} { }", "~ (a+)+", "change the structure", id="regex for a path"),
         pytest.param("server_name {{ i.meta.d | quote }};", "~.", "change the structure", id="regex for a host"),
         pytest.param("map $a $b { {{ i.meta.d }} 1; }", "default", "change the structure", id="default of a map"),

@@ -16,6 +16,7 @@ import msgspec
 from ctemplate.errors import printable
 from ctemplate.model import MAX_PORT, Check, Fault, Instance, Service, Status
 from ctemplate.sources.consul.policy import AddressPolicy
+from ctemplate.sources.consul.sentinel import StateRow
 from ctemplate.sources.consul.settings import Limits
 
 NODE_MAINTENANCE = "_node_maintenance"
@@ -32,6 +33,7 @@ class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     """The node of a health entry, as Consul writes it."""
 
     node: str
+    id: str = msgspec.field(default="", name="ID")
     address: str = ""
     datacenter: str = ""
     meta: dict[str, str] | None = None
@@ -77,6 +79,7 @@ class Entry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 ENTRIES = msgspec.json.Decoder(list[Entry] | None)
 ENTRY = msgspec.json.Decoder(Entry)
 RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
+STATES = msgspec.json.Decoder(list[StateRow] | None)
 SERVICES = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
 
@@ -125,6 +128,14 @@ def askable(services: tuple[Service, ...]) -> tuple[tuple[Service, ...], tuple[F
         elif not name or posixpath.normpath(path := f"/services/{name}") != path.removesuffix("/"):
             faults[name] = Fault(service=name, field="name", reason="is a path; Consul answers for another")
     return tuple(service for service in services if service.name not in faults), tuple(faults.values())
+
+
+def decode_states(body: bytes) -> tuple[StateRow, ...]:
+    """Decode an answer of ``/v1/health/state/any``, in the order it came in. Raises Undecodable."""
+    try:
+        return tuple(STATES.decode(body) or ())
+    except msgspec.MsgspecError as exc:
+        raise Undecodable(printable(exc)) from exc
 
 
 @dataclass(slots=True)
@@ -190,6 +201,7 @@ class Edge:
             meta=self._share_meta(service.meta),
             weight=weight,
             status=status,
+            node_id=self._share(node.id),
             node_address=self._node_address(node.address),
             node_meta=self._share_meta(node.meta),
             checks=checks,

@@ -1,37 +1,35 @@
-"""The Consul source: follows the catalog's wishes, one watch per wanted query.
+"""The Consul source: follows the catalog's wishes over as few connections as are allowed.
 
-The only place that owns tasks. Which queries get a long poll is decided here and nowhere else.
+The only place that owns tasks: one per long poll and one per reader, as the planner says. What to watch how is decided
+in ``planner`` and nowhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass
+import math
 
 from ctemplate.catalog import Catalog
-from ctemplate.errors import ConfigError, SourceError, printable
-from ctemplate.model import Answer, AnyQuery, Fault
+from ctemplate.errors import ConfigError, printable
+from ctemplate.model import Answer, Fault, Query
 from ctemplate.sources.consul.client import Client
+from ctemplate.sources.consul.confirm import confirm
 from ctemplate.sources.consul.entries import Edge
-from ctemplate.sources.consul.settings import ConsulSettings
+from ctemplate.sources.consul.planner import Plan, Planner, Policy, PollQuery, ReadQuery
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
+from ctemplate.sources.consul.settings import ConsulSettings, Pacing
+from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.watch import Retries, Watch
+from ctemplate.sources.consul.wire import RequestFailed, Trouble
 
 logger = logging.getLogger(__name__)
 
-STARTS_AT_ONCE = 50
-START_INTERVAL = 0.02  # seconds between fifties of first requests: an agent takes a thousand in half a second
 FAULTS_LOGGED = 5  # per answer; the rest is counted
-
-
-@dataclass(slots=True)
-class Running:
-    """A watch and the task that runs it."""
-
-    watch: Watch
-    task: asyncio.Task[None]
+SENTINEL_PACING = Pacing(interval=0.1, burst=50, idle_interval=0.2, idle_burst=10)
+"""A sentinel that wakes without news still tells that something moved."""
 
 
 class ConsulSource:
@@ -46,50 +44,160 @@ class ConsulSource:
             raise ConfigError("allowed networks", str(exc)) from exc
         self.troubles = Troubles()
         self._retries = Retries(self._client, self.troubles)
-        self._running: dict[AnyQuery, Running] = {}
+        policy = Policy(backoff=settings.backoff, wait=settings.wait)
+        self._planner = Planner(max_connections=settings.max_connections, policy=policy)
+        self._watches: dict[Query, Watch] = {}
+        self._polls: dict[tuple[PollQuery, Pacing], asyncio.Task[None]] = {}
+        self._readers = 0
+        self._readers_wanted = 0
+        self._stirred = asyncio.Event()
+        self._bell: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
+
+    def plan(self) -> Plan:
+        """Return what runs at this moment, with its connections and requests per second."""
+        return self._planner.plan(_now())
 
     async def run(self, catalog: Catalog) -> None:
-        """Answer the wanted queries until cancelled; see ``Source.run``.
-
-        Raises SourceError where more queries are wanted than connections are allowed.
-        """
+        """Answer the wanted queries until cancelled; see ``Source.run``."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(catalog), name="consul wishes")
+                confirming = confirm(catalog, self._client, self._edge, self.troubles)
+                group.create_task(confirming, name="consul confirm")
                 while True:
-                    self._follow(await catalog.wishes(), catalog, group)
+                    wake_at = await self._steer(catalog, group)
+                    await self._stir(wake_at)
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
-            self._running.clear()
+            self._polls.clear()
+            self._readers = 0
 
-    def _follow(self, wanted: Collection[AnyQuery], catalog: Catalog, group: asyncio.TaskGroup) -> None:
-        limit = self._settings.max_connections
-        if len(wanted) > limit:
-            raise SourceError("consul", f"{len(wanted)} queries need a connection each, and {limit} are allowed")
-        for dropped in self._running.keys() - wanted:
-            self._running.pop(dropped).task.cancel()
-            self.troubles.over(str(dropped), asyncio.get_running_loop().time())
-        for query, running in self._running.items():
-            if running.watch.answer is not None and catalog.get(query) is None:
-                catalog.put(running.watch.answer)  # dropped and wanted again before anybody looked
-        for number, query in enumerate(sorted(wanted - self._running.keys(), key=str)):
-            self._start(query, catalog, group, delay=number // STARTS_AT_ONCE * START_INTERVAL)
+    async def _follow(self, catalog: Catalog) -> None:
+        """Plan for whatever the catalog wants."""
+        while True:
+            wanted = await catalog.wishes()
+            for query in wanted:
+                watch = self._watch(query)
+                if watch.answer is not None and catalog.get(query) is None:
+                    catalog.put(watch.answer)  # known already: a sentinel's, or dropped and wanted again
+            self._planner.want(wanted, _now())
+            self._forget(self._watches.keys() - wanted - self._planner.plan(_now()).polls)
+            self._stirred.set()
 
-    def _start(self, query: AnyQuery, catalog: Catalog, group: asyncio.TaskGroup, delay: float) -> None:
-        watch = Watch(query, self._client, self._edge, self.troubles, self._retries)
-        task = group.create_task(_feed(watch, catalog, delay), name=f"consul {query}")
-        self._running[query] = Running(watch, task)
+    def _watch(self, query: Query) -> Watch:
+        watch = self._watches.get(query)
+        if watch is None:
+            watch = self._watches[query] = Watch(query, self._client, self._edge, self.troubles, self._retries)
+        return watch
+
+    def _forget(self, queries: frozenset[Query] | set[Query]) -> None:
+        for query in queries:
+            del self._watches[query]
+            self.troubles.over(str(query), _now())
+
+    async def _steer(self, catalog: Catalog, group: asyncio.TaskGroup) -> float:
+        """Run exactly what is planned; return when to look again."""
+        now = _now()
+        plan = self._planner.plan(now)
+        wanted = {(query, self._pacing(query, plan)) for query in plan.polls}
+        dropped = [self._polls.pop(poll) for poll in self._polls.keys() - wanted]
+        for task in dropped:
+            task.cancel()
+        if dropped:  # their connections close before others open
+            await asyncio.wait(dropped)
+            await asyncio.sleep(0)
+        for query, pacing in wanted - self._polls.keys():
+            polling = self._poll(query, self._watch(query), pacing, catalog)
+            self._polls[query, pacing] = group.create_task(polling, name=f"consul {query}")
+        self._readers_wanted = plan.readers
+        while self._readers < plan.readers:
+            self._readers += 1
+            group.create_task(self._read_on(catalog), name="consul reader")
+        if plan.wake_at > now:
+            return plan.wake_at
+        self._ring()
+        return math.inf
+
+    def _ring(self) -> None:
+        """Call one idle reader, since there is something to read."""
+        if self._bell.empty():
+            self._bell.put_nowait(None)
+
+    async def _stir(self, wake_at: float) -> None:
+        """Wait until something happened that may change the plan, or its moment has come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(wake_at if math.isfinite(wake_at) else None):
+                await self._stirred.wait()
+        self._stirred.clear()
+
+    def _pacing(self, query: PollQuery, plan: Plan) -> Pacing:
+        return SENTINEL_PACING if query in plan.sentinels else self._settings.pacing
+
+    async def _poll(self, query: PollQuery, watch: Watch, pacing: Pacing, catalog: Catalog) -> None:
+        async with contextlib.aclosing(watch.events(pacing)) as events:
+            async for event in events:
+                if isinstance(event, RequestFailed):
+                    self._failed(query, event)
+                else:
+                    self._answered(query, watch, event, catalog)
+                self._stirred.set()
+
+    async def _read_on(self, catalog: Catalog) -> None:
+        """Read whatever is due over one kept connection, for as long as so many readers are wanted."""
+        connection = self._client.connect()
+        try:
+            while self._readers <= self._readers_wanted:
+                query = self._planner.take(_now())
+                if query is None:
+                    self._stirred.set()
+                    await self._bell.get()
+                    continue
+                self._ring()
+                if connection.address != self._client.address:
+                    connection.close()
+                    connection = self._client.connect()
+                await self._read(query, connection, catalog)
+        finally:
+            self._readers -= 1
+            connection.close()
+
+    async def _read(self, query: ReadQuery, connection: Connection, catalog: Catalog) -> None:
+        known = self._watches.get(query)
+        watch = Watch(query, self._client, self._edge, self.troubles, self._retries) if known is None else known
+        before = watch.answer
+        try:
+            answer = await watch.read(connection)
+        except RequestFailed as failure:
+            connection.close()
+            self.troubles.note(str(query), failure, _now())
+            if failure.remedy.switches:
+                self._client.switch(connection.address)
+            self._failed(query, failure)
+            return
+        if self.troubles.current:
+            self.troubles.over(str(query), _now())
+        self._answered(query, watch, answer, catalog)
+        if watch.is_news and before is not None:
+            self._stirred.set()
+
+    def _answered(self, query: PollQuery | ReadQuery, watch: Watch, answer: Answer, catalog: Catalog) -> None:
+        if not isinstance(query, AlarmsQuery | CensusQuery):
+            known = catalog.get(query)
+            if answer.faults and (known is None or answer.faults != known.faults):
+                _tell_faults(answer, () if known is None else known.faults)
+            catalog.put(answer)
+        value = answer.value if watch.is_news else None
+        self._planner.answered(query, index=answer.index, value=value, waited=watch.waited, now=_now())
+
+    def _failed(self, query: PollQuery | ReadQuery, failure: RequestFailed) -> None:
+        self._planner.failed(query, _now(), least_delay=failure.remedy.first)
+        if failure.trouble is Trouble.TOO_MANY_CONNECTIONS:
+            self._planner.refused(_now())
 
 
-async def _feed(watch: Watch, catalog: Catalog, delay: float) -> None:
-    """Put every answer of a watch into the catalog."""
-    await asyncio.sleep(delay)
-    known: tuple[Fault, ...] = ()
-    async for answer in watch.answers():
-        if answer.faults != known:
-            _tell_faults(answer, known)
-            known = answer.faults
-        catalog.put(answer)
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _tell_faults(answer: Answer, known: tuple[Fault, ...]) -> None:

@@ -1,4 +1,4 @@
-"""One query, watched for ever: requests until one fails, inside retries that never end.
+"""One query: asked once, or watched for ever, requests until one fails, inside retries that never end.
 
 Each layer is an async generator over the one inside it. Knows nothing of the catalog or of other queries.
 """
@@ -11,13 +11,16 @@ import random
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 
-from ctemplate.model import Answer, AnyQuery, Fault, Instance, Service, ServiceQuery
+from ctemplate.model import Answer, AnyQuery, Fault, Instance, Query, Service, ServiceQuery
 from ctemplate.sources.consul.client import Client, Reply
-from ctemplate.sources.consul.entries import Edge, Undecodable, askable, decode_services
+from ctemplate.sources.consul.entries import Edge, Undecodable, askable, decode_services, decode_states
 from ctemplate.sources.consul.rules import Pace, Position, is_too_old
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.sources.consul.settings import Pacing
 from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.wire import Consistency, RequestFailed, Resource, Trouble
@@ -27,7 +30,19 @@ RECOVERY_SPREAD = 0.5  # seconds over which those who waited for the agent come 
 RETRIES_PER_SECOND = 20.0
 RETRIES_AT_ONCE = 20
 
-Value = tuple[Service, ...] | tuple[Instance, ...]
+Value = tuple[Service, ...] | tuple[Instance, ...] | tuple[StateRow, ...]
+
+
+async def asked(
+    client: Client, connection: Connection, resource: Resource, position: Position, *, index: int
+) -> tuple[Reply, bool]:
+    """Ask once; return the answer and whether it may be used, or the leader has to be asked. Raises RequestFailed."""
+    settings = client.settings
+    is_stale = settings.stale and settings.max_stale > 0 and not position.must_confirm
+    consistency = Consistency.STALE if is_stale else Consistency.DEFAULT
+    reply = await client.read(connection, resource, index=index, consistency=consistency)
+    too_old = is_too_old(reply.meta, max_stale=settings.max_stale)
+    return reply, position.accepts(reply.meta.index, was_stale=is_stale, is_too_old=too_old)
 
 
 async def replies(
@@ -37,14 +52,10 @@ async def replies(
 
     Never asks faster than the pace allows; an answer with the same bytes as the one before is no news.
     """
-    settings, clock = client.settings, asyncio.get_running_loop().time
+    clock = asyncio.get_running_loop().time
     seen = b""
     while connection.address == client.address:
-        is_stale = settings.stale and settings.max_stale > 0 and not position.must_confirm
-        consistency = Consistency.STALE if is_stale else Consistency.DEFAULT
-        reply = await client.read(connection, resource, index=position.index, consistency=consistency)
-        too_old = is_too_old(reply.meta, max_stale=settings.max_stale)
-        usable = position.accepts(reply.meta.index, was_stale=is_stale, is_too_old=too_old)
+        reply, usable = await asked(client, connection, resource, position, index=position.index)
         delay = pace.delay(clock(), is_news=usable and reply.digest != seen)
         if usable:
             seen = reply.digest
@@ -82,36 +93,57 @@ class Retries:
 
 @dataclass(slots=True)
 class Watch:
-    """One query, its newest answer, and what is needed to keep it new."""
+    """One query, its newest answer, and what is needed to keep it new.
 
-    query: AnyQuery
+    ``is_news`` says whether the newest answer's value differs from the one before, ``waited`` how many seconds it took
+    to come.
+    """
+
+    query: Query
     client: Client
     edge: Edge
     troubles: Troubles
     retries: Retries
     answer: Answer | None = None
+    is_news: bool = False
+    waited: float = 0.0
+    _position: Position = field(default_factory=Position)
     _digest: bytes = b""
 
-    async def answers(self) -> AsyncGenerator[Answer, None]:
-        """Yield every answer, for ever: failures are noted, waited out and tried again."""
+    async def read(self, connection: Connection) -> Answer:
+        """Ask once and return the answer as it is now. Raises RequestFailed."""
+        resource = Resource.of(self.query, self.client.settings)
+        try:
+            while True:
+                reply, usable = await asked(self.client, connection, resource, self._position, index=0)
+                if usable:
+                    return self._taken(reply, connection, resource)
+        except RequestFailed as exc:
+            if exc.remedy.restarts:
+                self._position.restart()
+            raise self._narrowed(exc) from exc
+
+    async def events(self, pacing: Pacing) -> AsyncGenerator[Answer | RequestFailed, None]:
+        """Yield every answer, for ever, and every failure before it is waited out and tried again."""
         clock = asyncio.get_running_loop().time
-        position, failures, name = Position(), 0, str(self.query)
+        failures, name = 0, str(self.query)
         while True:
             connection = self.client.connect()
             try:
-                async with contextlib.aclosing(self._answers(connection, position)) as answers:
+                async with contextlib.aclosing(self._answers(connection, pacing)) as answers:
                     async for answer in answers:
                         failures = 0
                         self.troubles.over(name, clock())
                         yield answer
-                position.restart()
+                self._position.restart()
             except RequestFailed as exc:
                 connection.close()
                 failures += 1
                 failure = self._narrowed(exc)
                 self.troubles.note(name, failure, clock())
                 if failure.remedy.restarts:
-                    position.restart()
+                    self._position.restart()
+                yield failure
                 await self.retries.wait(failure, connection, failures)
             finally:
                 connection.close()
@@ -120,36 +152,43 @@ class Watch:
         """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
         if self.query.dc is None or failure.trouble is not Trouble.UNAVAILABLE:
             return failure
+        self.troubles.broke(self.query.dc)
         return failure.narrowed(Trouble.FAILED)
 
-    async def _answers(self, connection: Connection, position: Position) -> AsyncGenerator[Answer, None]:
+    async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
         resource = Resource.of(self.query, self.client.settings)
-        pace = Pace(self.client.settings.pacing)
-        async with contextlib.aclosing(replies(self.client, connection, resource, position, pace)) as stream:
+        pace = Pace(pacing)
+        async with contextlib.aclosing(replies(self.client, connection, resource, self._position, pace)) as stream:
             async for reply in stream:
-                try:
-                    yield self._taken(reply)
-                except Undecodable as exc:
-                    what = f"the answer cannot be read: {exc}"
-                    raise RequestFailed(str(connection.address), resource.path, what, Trouble.GARBLED) from exc
+                yield self._taken(reply, connection, resource)
 
-    def _taken(self, reply: Reply) -> Answer:
-        """Make the reply the newest answer; equal bytes are not decoded again."""
-        if self.answer is None or reply.digest != self._digest:
-            value, faults = self._decoded(reply.body)
-            self.answer = Answer(query=self.query, value=value, faults=faults)
+    def _taken(self, reply: Reply, connection: Connection, resource: Resource) -> Answer:
+        """Make the reply the newest answer; equal bytes are not decoded again, equal values are kept once."""
+        known, self.is_news, self.waited = self.answer, False, reply.waited
+        if known is None or reply.digest != self._digest:
+            value, faults = self._decoded(reply.body, connection, resource)
+            self.is_news = known is None or value != known.value
+            value = value if known is None or self.is_news else known.value
+            known = Answer(query=cast("AnyQuery", self.query), value=value, faults=faults)
         self._digest = reply.digest
         self.answer = msgspec.structs.replace(
-            self.answer,
+            known,
             index=reply.meta.index or 0,
             seen_at=time.time(),
             filtered=reply.meta.filtered_by_acls,
             known_leader=reply.meta.known_leader,
             last_contact=reply.meta.last_contact,
+            session=self.troubles.session(self.query.dc),
         )
         return self.answer
 
-    def _decoded(self, body: bytes) -> tuple[Value, tuple[Fault, ...]]:
-        if isinstance(self.query, ServiceQuery):
-            return self.edge.decode_instances(body, self.query.name, keep_order=self.query.near is not None)
-        return askable(decode_services(body))
+    def _decoded(self, body: bytes, connection: Connection, resource: Resource) -> tuple[Value, tuple[Fault, ...]]:
+        try:
+            if isinstance(self.query, ServiceQuery):
+                return self.edge.decode_instances(body, self.query.name, keep_order=self.query.near is not None)
+            if isinstance(self.query, AlarmsQuery | CensusQuery):
+                return decode_states(body), ()
+            return askable(decode_services(body))
+        except Undecodable as exc:
+            what = f"the answer cannot be read: {exc}"
+            raise RequestFailed(str(connection.address), resource.path, what, Trouble.GARBLED) from exc

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import msgspec
 
 from ctemplate.errors import SourceError, printable
-from ctemplate.model import AnyQuery, ServiceQuery
+from ctemplate.model import Query, ServiceQuery
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.settings import ConsulSettings
+
+STATUS_OK = 200
 
 
 class Consistency(enum.Enum):
@@ -33,7 +36,7 @@ class Resource:
     params: str = ""
 
     @classmethod
-    def of(cls, query: AnyQuery, settings: ConsulSettings) -> Resource:
+    def of(cls, query: Query, settings: ConsulSettings) -> Resource:
         """Return the resource that answers a query."""
         scope: dict[str, str | None] = {
             "dc": query.dc or settings.datacenter,
@@ -44,6 +47,10 @@ class Resource:
         if isinstance(query, ServiceQuery):
             name = urllib.parse.quote(query.name, safe="")
             return cls.named(f"/v1/health/service/{name}", **scope, near=query.near, filter=query.filter)
+        if isinstance(query, AlarmsQuery):
+            return cls.named("/v1/health/state/any", **scope, filter='Status != "passing"')
+        if isinstance(query, CensusQuery):
+            return cls.named("/v1/health/state/any", **scope)
         return cls.named("/v1/catalog/services", **scope)
 
     @classmethod
@@ -94,6 +101,16 @@ def _number(value: bytes | None) -> int | None:
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
+
+
+class Right(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="pascal"):
+    """A right to read that Consul is asked about."""
+
+    resource: str
+    segment: str
+    access: str
+    namespace: str = ""
+    partition: str = ""
 
 
 class Trouble(enum.Enum):
@@ -157,8 +174,34 @@ class RequestFailed(SourceError):
         return REMEDIES[self.trouble]
 
 
+class Granted(msgspec.Struct, frozen=True, rename="pascal"):
+    """Consul's word on one right."""
+
+    allow: bool
+
+
+GRANTED = msgspec.json.Decoder(list[Granted])
+DENIALS = (b"acl not found", b"permission denied")
+
+
+def granted(status: int, body: bytes) -> bool | None:
+    """Read the answer to a question about rights: all granted, one denied, or None where it does not say.
+
+    Without ACLs, where nothing can be denied, Consul answers 401.
+    """
+    if status == 401 and b"acl support disabled" in body.lower():  # noqa: PLR2004
+        return True
+    if status == 403 and any(text in body.lower() for text in DENIALS):  # noqa: PLR2004
+        return False
+    if status != STATUS_OK:
+        return None
+    try:
+        return all(row.allow for row in GRANTED.decode(body))
+    except msgspec.MsgspecError:
+        return None
+
+
 LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader not found", b"leadership lost")
-STATUS_OK = 200
 
 
 def diagnose(status: int, meta: Meta, body: bytes, location: str = "") -> tuple[Trouble, str] | None:

@@ -1,0 +1,1 @@
+"""Measures ctemplate against a real Consul: `python -m bench --help`."""

@@ -1,0 +1,143 @@
+"""A real Consul agent on loopback with default limits, filled with services, and the changes to measure."""
+
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+NODE = "bench-node"
+START_LIMIT = 30.0
+OPERATIONS = 60  # per transaction; Consul allows 64
+
+
+def consul_program() -> str:
+    """Return the path of consul; scripts/tools.sh holds the rule."""
+    command = [str(ROOT / "scripts/tools.sh"), "which", "consul"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def consul_version() -> str:
+    command = [consul_program(), "version"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Agent:
+    """Speaks to one agent over one kept connection."""
+
+    def __init__(self, port: int, pid: int) -> None:
+        self.port = port
+        self.pid = pid
+        self.address = f"127.0.0.1:{port}"
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def api(self, method: str, path: str, body: object = None) -> object:
+        data = None if body is None else json.dumps(body)
+        self._connection.request(method, path, data)
+        response = self._connection.getresponse()
+        text = response.read()
+        if response.status != http.client.OK:
+            raise RuntimeError(f"{method} {path}: {response.status} {text.decode(errors='replace')}")
+        return json.loads(text) if text else None
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + START_LIMIT
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, http.client.HTTPException, RuntimeError):
+                if self.api("GET", "/v1/status/leader") and self.api("GET", "/v1/catalog/nodes"):
+                    return
+            self._connection.close()
+            time.sleep(0.1)
+        raise RuntimeError("consul did not become its own leader")
+
+    def fill(self, services: int, instances: int) -> None:
+        """Register services, every other one tagged http, each instance with a passing check, on one outside node."""
+        self.api("PUT", "/v1/catalog/register", {"Node": NODE, "Address": "10.0.0.1"})
+        operations: list[object] = []
+        for number in range(services):
+            for instance in range(instances):
+                operations += registration(number, instance)
+                if len(operations) >= OPERATIONS:
+                    self.api("PUT", "/v1/txn", operations)
+                    operations = []
+        if operations:
+            self.api("PUT", "/v1/txn", operations)
+
+    def register(self, number: int, instance: int, port: int | None = None) -> None:
+        """Register an instance with its check, as an agent does."""
+        self.api("PUT", "/v1/txn", registration(number, instance, port))
+
+    def move(self, number: int, instance: int, port: int) -> None:
+        """Change an instance's port and nothing else."""
+        self.api("PUT", "/v1/txn", registration(number, instance, port)[:1])
+
+    def deregister(self, number: int, instance: int) -> None:
+        entry = {"Node": NODE, "ServiceID": f"svc{number:05}-{instance}"}
+        self.api("PUT", "/v1/catalog/deregister", entry)
+
+    def turn(self, number: int, instance: int, status: str) -> None:
+        """Turn an instance's check."""
+        self.api("PUT", "/v1/txn", registration(number, instance, status=status)[1:])
+
+
+def service_name(number: int) -> str:
+    return f"svc{number:05}"
+
+
+def registration(number: int, instance: int, port: int | None = None, status: str = "passing") -> list[object]:
+    """Return the operations that register an instance and its check."""
+    name = service_name(number)
+    id_ = f"{name}-{instance}"
+    service = {
+        "ID": id_,
+        "Service": name,
+        "Tags": ["http"] if number % 2 == 0 else ["other"],
+        "Address": f"10.{1 + instance % 200}.{number // 250}.{number % 250 + 1}",
+        "Port": 8000 + instance if port is None else port,
+    }
+    check = {"Node": NODE, "CheckID": f"service:{id_}", "Name": "alive", "ServiceID": id_, "Status": status}
+    return [
+        {"Service": {"Verb": "set", "Node": NODE, "Service": service}},
+        {"Check": {"Verb": "set", "Check": check}},
+    ]
+
+
+@contextlib.contextmanager
+def running_agent(limits: dict[str, object] | None = None) -> Iterator[Agent]:
+    """Run a development agent in memory; ``limits`` as in Consul's configuration, its defaults when None."""
+    port = free_port()
+    ports = {"http": port, "server": free_port(), "serf_lan": free_port()}
+    config = {
+        "node_name": "bench",
+        "bind_addr": "127.0.0.1",
+        "client_addr": "127.0.0.1",
+        "ports": {"dns": -1, "https": -1, "grpc": -1, "serf_wan": -1} | ports,
+        "disable_update_check": True,
+        "log_level": "ERR",
+    }
+    if limits:
+        config["limits"] = limits
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "consul.json"
+        file.write_text(json.dumps(config))
+        command = [consul_program(), "agent", "-dev", f"-config-file={file}"]
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+            try:
+                agent = Agent(port, process.pid)
+                agent.wait_ready()
+                yield agent
+            finally:
+                process.terminate()
+                process.wait()

@@ -1,0 +1,343 @@
+"""The planner against a simulated Consul: few connections, no change missed, few requests, no busy loop."""
+
+import math
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, Client, World
+
+from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.planner import Plan, Planner, Policy
+from ctemplate.sources.consul.scope import GRACE
+from ctemplate.sources.consul.sentinel import AlarmsQuery
+from ctemplate.sources.consul.sweep import Pace
+
+SERVICES = ServicesQuery()
+ALARMS = AlarmsQuery()
+SETTLED = 16.0  # seconds after which a sweep at leisure has come round
+MENDED = 60.0  # the same after failures, with their delays
+
+
+def service(number, **scope):
+    return ServiceQuery(name=f"s{number}", **scope)
+
+
+def filled(services, instances=3):
+    world = World()
+    for number in range(services):
+        for instance in range(instances):
+            world.register(f"s{number}", f"s{number}-{instance}", node=f"n{instance}", port=8000, status="passing")
+    return world
+
+
+def watching(services, *, max_connections=64, policy=None, instances=3, **options):
+    """A client that has its first answers to the services and all their instances."""
+    world = filled(services, instances)
+    planner = Planner(max_connections=max_connections, policy=policy)
+    client = Client(planner, world, connections_allowed=max_connections, **options)
+    client.want([SERVICES])
+    client.run(0.1)
+    client.want([SERVICES, *map(service, range(services))])
+    client.run(30.0)
+    return client
+
+
+def latency(client, query, limit):
+    """Seconds of simulated time until the answer to the query is the truth."""
+    start = client.now
+    while client.now - start < limit:
+        if query not in client.stale():
+            return client.now - start
+        client.run(LATENCY / 2)
+    return limit
+
+
+@pytest.mark.parametrize(
+    ("services", "max_connections", "polls", "readers"),
+    [
+        pytest.param(0, 64, 1, 0, id="services-alone"),
+        pytest.param(10, 64, 11, 0, id="few-have-a-poll-each"),
+        pytest.param(61, 64, 62, 0, id="as-many-as-the-budget-without-its-spare"),
+        pytest.param(62, 64, 2, 8, id="one-more-are-watched-by-sentinels"),
+        pytest.param(500, 64, 2, 8, id="many-are-watched-by-sentinels"),
+        pytest.param(500, 8, 2, 1, id="small-budget"),
+        pytest.param(20, 4, 1, 1, id="budget-too-small-for-sentinels"),
+        pytest.param(20, 1, 0, 1, id="one-connection"),
+    ],
+)
+def test_connections_follow_from_queries_and_budget(services, max_connections, polls, readers):
+    planner = Planner(max_connections=max_connections)
+    planner.want([SERVICES, *map(service, range(services))], 0.0)
+    plan = planner.plan(0.0)
+    assert (len(plan.polls), plan.readers) == (polls, readers)
+
+
+def test_one_poll_serves_the_wanted_services_and_the_sentinel():
+    planner = Planner()
+    planner.want([SERVICES, *map(service, range(100))], 0.0)
+    assert planner.plan(0.0).polls == {SERVICES, ALARMS}
+
+
+def test_scopes_have_sentinels_of_their_own_and_lonely_queries_long_polls():
+    planner = Planner()
+    east = [service(number, dc="east") for number in range(80)]
+    west = [service(number, dc="west") for number in range(40)]
+    lonely = service(1, dc="north")
+    planner.want([*east, *west, lonely], 0.0)
+    sentinels = {kind(dc=dc) for kind in (ServicesQuery, AlarmsQuery) for dc in ("east", "west")}
+    assert planner.plan(0.0).polls == {*sentinels, lonely}
+
+
+def test_what_a_peer_exports_is_swept_without_sentinels():
+    planner = Planner(max_connections=16)
+    planner.want([service(number, peer="other") for number in range(40)], 0.0)
+    assert all(isinstance(query, ServiceQuery) for query in planner.plan(0.0).polls)
+
+
+def test_start_reads_everything_once():
+    client = watching(1000)
+    assert not client.stale()
+    assert client.requests < 1000 + 1000 * 30 / 300 + 20
+
+
+def test_quiet_time_costs_what_the_plan_says():
+    client = watching(1000)
+    plan = client.planner.plan(client.now)
+    before = client.requests
+    client.run(600.0)
+    assert plan.requests_per_second == pytest.approx((client.requests - before) / 600.0, rel=0.1)
+    assert plan.requests_per_second < 4
+
+
+def test_plan_counts_its_connections():
+    plan = Plan(polls=frozenset({SERVICES, ALARMS}), sentinels=frozenset(), readers=8, wake_at=0.0, requests_per_second=0.0)
+    assert plan.connections == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "within"),
+    [
+        pytest.param(("turn", "s7", "s7-1", "critical"), 5 * LATENCY, id="check-turns"),
+        pytest.param(("turn_node", "n1", "critical"), 1000 / 8 * 3 * LATENCY, id="check-of-a-node-turns"),
+        pytest.param(("register", "s7", "s7-9"), 0.5, id="new-instance"),
+        pytest.param(("deregister", "s7", "s7-1"), 0.5, id="instance-removed"),
+    ],
+)
+def test_change_is_seen_soon(change, within):
+    client = watching(1000)
+    client.change(*change)
+    assert latency(client, service(7), 10.0) <= within
+
+
+@pytest.mark.parametrize("fields", [{"port": 9}, {"tags": ("new",)}, {"status": "passing", "port": 9}], ids=str)
+def test_new_port_or_tag_is_seen_soon(fields):
+    client = watching(1000)
+    client.change("register", "s7", "s7-1", **fields)
+    assert latency(client, service(7), 10.0) <= 0.5
+
+
+def test_service_that_changed_lately_has_a_poll_of_its_own():
+    client = watching(1000)
+    client.change("register", "s7", "s7-1", port=9)
+    client.run(2.0)
+    assert service(7) in client.planner.plan(client.now).polls
+    client.change("register", "s7", "s7-1", port=10)
+    assert latency(client, service(7), 10.0) <= 3 * LATENCY
+
+
+def test_latest_changes_displace_older_ones_after_their_tenure():
+    client = watching(100, max_connections=12)
+    for number in range(30):
+        client.change("register", f"s{number}", f"s{number}-1", port=9)
+        client.run(12.0)
+    assert client.planner.plan(client.now).polls - {SERVICES, ALARMS} == {service(n) for n in range(24, 30)}
+
+
+def test_change_of_a_polled_service_does_not_start_a_round():
+    client = watching(1000)
+    client.change("register", "s7", "s7-1", port=9)
+    client.run(60.0)
+    before = client.requests
+    client.change("register", "s7", "s7-1", port=10)
+    client.run(0.5)
+    assert client.requests - before < 60
+
+
+def test_named_instance_with_a_check_costs_a_census_instead_of_a_round():
+    client = watching(1000)
+    before = client.requests
+    client.change("register", "s7", "s7-9", status="passing")
+    client.run(0.5)
+    assert not client.stale()
+    assert client.requests - before < 100
+
+
+def test_unnamed_change_costs_one_round():
+    client = watching(1000)
+    before = client.requests
+    client.change("register", "s7", "s7-1", port=9)
+    client.run(3.0)
+    assert 1000 <= client.requests - before < 1100
+
+
+def test_steady_unnamed_changes_leave_rest_between_rounds():
+    policy = Policy()
+    client = watching(1000, policy=policy)
+    before, began = client.requests, client.now
+    for number in range(200):
+        client.change("register", f"s{number}", f"s{number}-1", port=9)
+        client.run(0.05)
+    full_speed = policy.readers / (2 * LATENCY)
+    assert (client.requests - before) / (client.now - began) < full_speed * (policy.pace.duty + 0.15)
+    client.run(SETTLED)
+    assert not client.stale()
+
+
+def test_wake_during_a_round_makes_another_round_due():
+    client = watching(1000)
+    client.change("register", "s7", "s7-1", port=9)
+    client.run(GRACE + 0.1)
+    client.change("register", "s8", "s8-1", port=9)
+    client.run(1.5)
+    assert not client.stale()
+
+
+def test_flapping_service_beyond_the_polls_is_read_once_a_second():
+    client = watching(100, max_connections=8)
+    for number in range(10, 20):
+        client.change("turn", f"s{number}", f"s{number}-1", "critical")
+    client.run(1.0)
+    before = client.requests
+    for turn in range(40):
+        client.change("turn", "s7", "s7-1", "passing" if turn % 2 else "critical")
+        client.run(0.05)
+    rounds_of_the_sentinel, reads_at_leisure = 40, 20
+    assert client.requests - before <= rounds_of_the_sentinel + reads_at_leisure + 5
+    client.run(2.0)
+    assert not client.stale()
+
+
+def test_polled_service_that_never_rests_is_asked_at_a_bounded_rate():
+    client = watching(10)
+    before = client.requests
+    for turn in range(1000):
+        client.change("register", "s7", "s7-1", port=turn)
+        client.run(0.01)
+    assert client.requests - before <= 2 * (10 / POLL_INTERVAL + POLL_BURST)
+    client.run(1.0)
+    assert not client.stale()
+
+
+def test_index_that_starts_over_makes_everything_be_read_again():
+    client = watching(200)
+    client.change("restart")
+    client.world.services["s7"]["s7-1"] = client.world.services["s7"]["s7-0"]
+    client.run(5.0)
+    assert not client.stale()
+
+
+def test_outage_is_probed_and_its_end_found_at_once():
+    client = watching(200)
+    client.is_away = True
+    client.change("register", "s7", "s7-1", port=9)
+    client.run(600.0)
+    before = client.requests
+    client.run(60.0)
+    assert client.requests - before < 60
+    client.is_away = False
+    client.change("register", "s8", "s8-1", port=9)
+    client.run(20.0)
+    assert not client.stale()
+
+
+def test_refused_connections_are_halved_and_grow_back():
+    client = watching(200)
+    client.planner.refused(client.now)
+    client.planner.refused(client.now + 0.1)
+    assert client.planner.plan(client.now).connections <= 32
+    client.run(130.0)
+    for number in range(60):
+        client.change("turn", f"s{number}", f"s{number}-1", "critical")
+    client.run(5.0)
+    assert client.planner.plan(client.now).connections == 62
+
+
+def test_query_wanted_during_a_round_is_read_before_it_goes_on():
+    client = watching(1000)
+    client.change("register", "s7", "s7-1", port=9)
+    client.change("register", "late", "late-1", port=9)
+    client.run(GRACE + 0.05)
+    late = ServiceQuery(name="late")
+    client.want({*client.wanted, late})
+    assert latency(client, late, 10.0) <= 5 * LATENCY
+
+
+def test_queries_no_longer_wanted_are_neither_read_nor_polled():
+    client = watching(200)
+    client.want([SERVICES, *map(service, range(5))])
+    assert client.planner.plan(client.now).polls == {SERVICES, *map(service, range(5))}
+    client.want([])
+    nothing = Plan(polls=frozenset(), sentinels=frozenset(), readers=0, wake_at=math.inf, requests_per_second=0.0)
+    assert client.planner.plan(client.now) == nothing
+
+
+numbers = st.integers(0, 39)
+instances = st.integers(0, 3)
+statuses = st.sampled_from(["passing", "warning", "critical"])
+changes = st.one_of(
+    st.tuples(st.just("register"), numbers, instances, st.fixed_dictionaries({"port": st.integers(1, 5)})),
+    st.tuples(st.just("register"), numbers, instances, st.fixed_dictionaries({"status": statuses, "port": st.just(7)})),
+    st.tuples(st.just("register"), numbers, instances, st.just({"tags": ("http",)})),
+    st.tuples(st.just("deregister"), numbers, instances),
+    st.tuples(st.just("turn"), numbers, instances, statuses),
+    st.tuples(st.just("turn_node"), instances, statuses),
+    st.just(("restart",)),
+)
+wishes = st.builds(lambda least, most: ("want", range(least, most)), st.integers(0, 20), st.integers(0, 40))
+pauses = st.floats(0.0, 3.0).map(lambda seconds: ("pause", seconds))
+stories = st.lists(st.one_of(changes, changes, pauses, wishes), max_size=40)
+
+
+def play(client, story):
+    for step in story:
+        match step:
+            case ("pause", seconds):
+                client.run(seconds)
+            case ("want", wanted):
+                client.want([SERVICES, *map(service, wanted)])
+            case ("register", number, instance, fields):
+                client.change("register", f"s{number}", f"s{number}-{instance}", **fields)
+            case ("turn" | "deregister" as method, number, instance, *status):
+                client.change(method, f"s{number}", f"s{number}-{instance}", *status)
+            case ("turn_node", number, status):
+                client.change("turn_node", f"n{number}", status)
+            case ("restart",):
+                client.change("restart")
+        client.run(2 * LATENCY)
+
+
+@pytest.mark.parametrize("census_least", [200, 1], ids=["sweeps", "censuses"])
+@pytest.mark.parametrize("max_connections", [1, 4, 8, 12, 64])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(story=stories)
+def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census_least, story):
+    policy = Policy(pace=Pace(census_least=census_least))
+    client = watching(30, max_connections=max_connections, policy=policy)
+    play(client, story)
+    client.run(SETTLED)
+    assert client.stale() == set()
+    before = client.requests
+    client.run(SETTLED)
+    assert client.requests - before < 40 * 3 + 64
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(story=stories, rate=st.sampled_from([0.05, 0.5, 0.9]), seed=st.integers(0, 1000))
+def test_whatever_fails_every_answer_becomes_the_truth(story, rate, seed):
+    client = watching(30, max_connections=12, seed=seed)
+    client.failure_rate = rate
+    play(client, story)
+    client.run(5.0)
+    client.failure_rate = 0.0
+    client.run(MENDED)
+    assert client.stale() == set()
