@@ -32,7 +32,7 @@ from ctemplate.nginx.command import NginxCommand, recognise
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.pipeline import Collected, Pipeline, Sink
-from ctemplate.review import Considered
+from ctemplate.review import AsPlanned, Considered, FileReview
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
@@ -66,6 +66,7 @@ class Assembly:
     signatures: Mapping[Path, Signature | None]
     state_dir: Path
     mode: Mode
+    planned: Mapping[str, FileReview] | None = None
 
     @property
     def policies(self) -> Policies | None:
@@ -119,7 +120,8 @@ class Assembly:
     def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
         match self.mode:
             case Mode.LIVE:
-                return self._live_files(plan, targets, held)
+                live = self._live_files(plan, targets, held)
+                return live if self.planned is None else AsPlanned(sink=live, planned=self.planned)
             case Mode.DRY:
                 return Collected()
             case Mode.PLAN:
@@ -180,6 +182,7 @@ class Assembler:
     flags: Layer
     environ: Mapping[str, str] = field(repr=False)
     mode: Mode = Mode.LIVE
+    planned: Mapping[str, FileReview] | None = None
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
@@ -209,6 +212,7 @@ class Assembler:
             signatures=signatures(path for group in templates for template in group for path in template.files),
             state_dir=self.state_dir(config),
             mode=self.mode,
+            planned=self.planned,
         )
 
     def _load(self, plan: TemplatePlan, config: Config) -> Template:

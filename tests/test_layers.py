@@ -29,6 +29,7 @@ LAYERS = {
     "memory": 3,
     "control": 3,
     "custody": 3,
+    "lint": 3,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,
@@ -49,6 +50,7 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("assembly", "memory"),
     ("custody", "memory"),
     ("assembly", "review"),
+    ("review", "pipeline"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

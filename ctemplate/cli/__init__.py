@@ -6,17 +6,20 @@ import asyncio
 import difflib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from ctemplate import __version__
 from ctemplate.cli.capture import capture
 from ctemplate.cli.golden import golden
+from ctemplate.cli.lint import lint
 from ctemplate.cli.options import shared_options
-from ctemplate.cli.plan import plan
+from ctemplate.cli.plan import apply_plan, plan
 from ctemplate.cli.release import release
 from ctemplate.cli.run import run
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
+from ctemplate.lint import FORMATS
 
 USAGE_STATUS = 2
 FAILED_STATUS = 1
@@ -59,12 +62,22 @@ def cli(context: click.Context, /, **given: object) -> None:
 
 @cli.command("plan", context_settings=CONTEXT)
 @shared_options
+@click.option("-o", metavar="FILE", help="save the plan for `apply`")
 @click.option("-exit-code", is_flag=True, help="exit with 4 when changes are pending")
 @click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
 @click.pass_context
 def _plan(context: click.Context, /, **given: object) -> None:
     """Show what would change, and why; write nothing."""
     context.exit(plan(given))
+
+
+@cli.command("apply", context_settings=CONTEXT)
+@shared_options
+@click.argument("plan_file", metavar="PLAN", type=Path)
+@click.pass_context
+def _apply(context: click.Context, /, plan_file: Path, **given: object) -> None:
+    """Carry out a plan saved by plan -o FILE, unless the world has moved on."""
+    context.exit(apply_plan(given, plan_file))
 
 
 @cli.command("capture", context_settings=CONTEXT)
@@ -75,6 +88,15 @@ def _plan(context: click.Context, /, **given: object) -> None:
 def _capture(context: click.Context, /, **given: object) -> None:
     """Save what the templates see as a catalog file."""
     context.exit(capture(given))
+
+
+@cli.command("lint", context_settings=CONTEXT)
+@shared_options
+@click.option("-format", type=click.Choice(FORMATS), default="text", help="text for people, json or sarif for machines")
+@click.pass_context
+def _lint(context: click.Context, /, **given: object) -> None:
+    """Check templates and configuration, without any source."""
+    context.exit(lint(given))
 
 
 @cli.command("test", context_settings=CONTEXT)

@@ -15,16 +15,21 @@ from ctemplate.cli.options import flags_layer
 from ctemplate.config.groups import STDOUT
 from ctemplate.daemon import Daemon
 from ctemplate.pipeline import Collected
+from ctemplate.review import FileReview
 from ctemplate.worker import Worker
 
 
-def prepared(given: Mapping[str, Any], mode: Mode) -> Daemon:
-    """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError."""
+def prepared(given: Mapping[str, Any], mode: Mode, planned: Mapping[str, FileReview] | None = None) -> Daemon:
+    """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError.
+
+    With ``planned`` it applies nothing else than that.
+    """
     assembler = Assembler(
         paths=tuple(Path(path) for path in given["config"]),
         flags=flags_layer(given),
         environ=os.environ,
         mode=mode,
+        planned=planned,
     )
     config = assembler.config()
     configure(config.log_level, config.log_format)

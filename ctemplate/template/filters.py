@@ -25,6 +25,7 @@ from ctemplate.template.trust import (
     QUOTED,
     TRUSTED,
     Earned,
+    Trusted,
     escaped,
     formatted,
     is_token,
@@ -43,13 +44,17 @@ _KEPT = "._-:/@+[]"
 
 def quote(value: Any, dollar: str | None = None) -> str:
     """Return nginx's quoting of the text, one argument. Whether it stands where one starts is seen at the end."""
+    if type(value) is Trusted:
+        return escaped(quoting.quote, value, dollar=dollar)
     quoted = escaped(_quote, value, dollar=dollar)
     return with_shadow(QUOTED + quoted, QUOTED + quoted.shadow) if isinstance(quoted, Earned) else quoted
 
 
 def _quote(text: str, dollar: str | None) -> str:
+    if text.startswith("~"):
+        raise quoting.UnsafeTextError("begins with '~' and would be a pattern")
     if QUOTED in text:
-        raise quoting.UnsafeTextError("it holds a noncharacter")
+        raise quoting.UnsafeTextError("holds a noncharacter")
     return quoting.quote(text, dollar=dollar)
 
 
@@ -146,7 +151,7 @@ def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = 
     check_numbers(width)
     margin = width if isinstance(width, str) else " " * width
     shown = _indented(str(text), margin, first=first, blank=blank)
-    keeps = type(text) in TRUSTED and not margin.strip(" \t")
+    keeps = type(text) in TRUSTED and type(width) is not str and not margin.strip(" \t")
     if not keeps:
         return "\n".join(shown)
     return with_shadow("\n".join(shown), "\n".join(_indented(shadow_of(text), margin, first=first, blank=blank)))

@@ -63,6 +63,8 @@ class Renderer:
             found = self._found(runs, held) or self._unproven(runs, places)
             if not found:
                 self._held = held
+                for run in runs:
+                    run.forget_unused()
                 return self._rendering(runs, snapshot)
             held |= {name: Held(fault=fault, evidence=evidence(fault, runs)) for name, fault in found.items()}
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")

@@ -74,6 +74,10 @@ class Run:
         """Whether a pass over that snapshot would come to the same end: each answer used is the very same."""
         return excluded == self.excluded and all(snapshot.get(query) is answer for query, answer in self.used.items())
 
+    def forget_unused(self) -> None:
+        """Let go of the answers that the pass did not ask for, so that a kept text keeps nothing else."""
+        self.snapshot = Snapshot({query: answer for query, answer in self.used.items() if answer is not None})
+
     def registered(self, service: str) -> int | None:
         """Return when the service was first registered, as far as the answers in use tell."""
         created = [

@@ -167,7 +167,7 @@ class Template:
 
     def _fault(self, exc: Exception, where: str | None = None) -> TemplateError:
         if isinstance(exc, jinja2.TemplateSyntaxError):
-            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", _lowered(printable(exc.message or "")))
+            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", lowered(printable(exc.message or "")))
         place = where or str(self.source)
         traceback: TracebackType | None = exc.__traceback__
         while traceback is not None:
@@ -189,7 +189,7 @@ class Template:
         return said.removeprefix(f"{Functions.__name__}.").removesuffix(".")
 
 
-def _lowered(sentence: str) -> str:
+def lowered(sentence: str) -> str:
     """Return a sentence of Jinja's as ours begin and end."""
     starts_with_word = sentence[1:2].islower() or sentence[1:2] == " "
     return (sentence[:1].lower() if starts_with_word else sentence[:1]) + sentence[1:].removesuffix(".")

@@ -23,8 +23,12 @@ from ctemplate.template.limits import check_format, check_length
 QUOTED = "\ufdd0"
 """Stands before each quoted value until the text is whole: nginx knows a quote only where an argument starts."""
 
-_MISPLACED = re.compile(rf"(?<![ \t\r\n;{{]){QUOTED}|(?<=[\\$][ \t\r\n;{{]){QUOTED}")
-_IN_COMMENT = re.compile(r"(?:^|[ \t;{}])#")
+_LINE = re.compile(  # as nginx reads: a comment, quoted texts, and words, in which quotes mean nothing
+    r"""(?:[ \t\r;{}]++|(?P<comment>\#.*+)|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'"""
+    r"""|(?:[^ \t\r;{}"'\\\#]|\\.)(?:[^ \t\r;{\\]|\\.)*+)*+""",
+    re.DOTALL,
+)
+_ENDS_WORD = re.compile(r"(?<![\\$])[ \t\r;{]$")
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 _MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
 _QUOTES = "\"'"
@@ -213,11 +217,16 @@ def _parts(form: str, values: Any) -> list[str] | None:
         value = values[match["key"]] if match["key"] is not None else next(rest)
         exact = type(value) in TRUSTED and match["kind"] == "s" and not match["spec"]
         piece = value if exact else f"%{match['spec']}{match['kind']}" % (value,)
-        if not exact and not is_token(piece.strip(" ")):
+        if not exact and not is_padded(value, piece):
             return None
         parts.append(piece)
     parts.append(Trusted(str(form)[end:]))
     return parts
+
+
+def is_padded(value: object, text: str) -> bool:
+    """Whether the text is that of a value that may be printed, with nothing but spaces set around it."""
+    return is_whole(value) and is_token(text.strip(" "))
 
 
 def trusted(value: Any) -> Any:
@@ -248,10 +257,12 @@ def without_quotes(text: str) -> str:
 
 
 def misplaced_quote(text: str) -> int | None:
-    """Return where a quoted value is glued to other text, outside of a comment; None where all stand alone."""
-    for match in _MISPLACED.finditer(text):
-        start = match.start()
-        line = text[text.rfind("\n", 0, start) + 1 : start]
-        if start and not _IN_COMMENT.search(line):
-            return start
+    """Return where a quoted value does not start an argument, outside of comments; None where all of them do."""
+    at = text.find(QUOTED)
+    while at >= 0:
+        before = text[text.rfind("\n", 0, at) + 1 : at].replace(QUOTED, "")
+        line = _LINE.fullmatch(before)
+        if line is None or (line["comment"] is None and before and not _ENDS_WORD.search(before)):
+            return at
+        at = text.find(QUOTED, at + 1)
     return None

@@ -46,20 +46,15 @@ def site(tmp_path, nginx):
 EVIL = "x\n    server 127.0.0.1:1; } server { listen 127.0.0.1:2; root /etc; } upstream y { server 127.0.0.1:3"
 
 
-MANY_CONNECTIONS = {"limits": {"http_max_conns_per_client": 600}}  # one long poll for each service
-
-
 def test_two_hundred_services_are_updated_while_one_tries_to_write_directives(
-    start_consul, nginx, ctemplate, http_backend, site
+    consul, nginx, ctemplate, http_backend, site
 ):
     template, port = site
-    consul = start_consul(config=MANY_CONNECTIONS)
     first, second = http_backend("first"), http_backend("second")
     for number in range(SERVICES):
         consul.register(f"web-{number}", port=first.port, tags=["http"], meta={"owner": "team-a"})
     nginx.start()
-    source = ("-consul-addr", consul.address, "-max-connections", "400")
-    process = ctemplate(*source, "-template", template, "-wait", "50ms:500ms")
+    process = ctemplate("-consul-addr", consul.address, "-template", template, "-wait", "50ms:500ms")
     process.wait_for(lambda: f"web-{SERVICES - 1}.example" in nginx.conf.read_text(), LIMIT, "all services")
     process.wait_for(lambda: reached(port, "web-7") == f"first {first.port}", LIMIT, "web-7 served")
 

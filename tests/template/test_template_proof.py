@@ -111,8 +111,8 @@ def test_normal_templates_pass(render, line):
 @pytest.mark.parametrize(
     ("line", "value", "reason"),
     [
-        pytest.param("location {{ i.meta.d | quote }} { }", "~ (a+)+", "change the structure", id="regex for a path"),
-        pytest.param("server_name {{ i.meta.d | quote }};", "~.", "change the structure", id="regex for a host"),
+        pytest.param("location {{ i.meta.d | quote }} { }", "~ (a+)+", "would be a pattern", id="regex for a path"),
+        pytest.param("server_name {{ i.meta.d | quote }};", "~.", "would be a pattern", id="regex for a host"),
         pytest.param("map $a $b { {{ i.meta.d }} 1; }", "default", "change the structure", id="default of a map"),
         pytest.param("map $a $b { {{ i.meta.d }} /etc/passwd; }", "include", "change the structure", id="include"),
     ],

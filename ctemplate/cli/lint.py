@@ -1,0 +1,27 @@
+"""``ctemplate lint``: templates and configuration without any source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ctemplate import lint as linting
+from ctemplate.cli.options import flags_layer
+from ctemplate.config.layers import environment_layer
+
+
+def lint(given: Mapping[str, Any]) -> int:
+    """Print what is wrong; return 1 when something is, else 0."""
+    found = linting.written(
+        [Path(path) for path in given["config"]],
+        environment=environment_layer(os.environ),
+        flags=flags_layer(given),
+    )
+    findings = linting.lint(found, os.environ)
+    if findings or given["format"] != "text":
+        click.echo(linting.shown(findings, given["format"]))
+    return 1 if findings else 0
