@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
 from ctemplate.nginx.reload import NginxReload
+from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.pipeline import Collected, Pipeline, Sink
 from ctemplate.review import AsPlanned, Considered, FileReview
 from ctemplate.sources import Source
@@ -37,6 +39,8 @@ from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 from ctemplate.template import Template
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
+
+_NGINX = re.compile("nginx|openresty|tengine|angie")
 
 
 class Mode(enum.Enum):
@@ -105,7 +109,13 @@ class Assembly:
     def _pipeline(self, plan: GroupPlan, templates: tuple[Template, ...], held: contextlib.ExitStack) -> Pipeline:
         targets = tuple(_target(template) for template in plan.templates)
         sink = self._sink(plan, targets, held)
-        return Pipeline(name=plan.settings.name, templates=templates, targets=targets, sink=sink)
+        return Pipeline(
+            name=plan.settings.name,
+            templates=templates,
+            targets=targets,
+            sink=sink,
+            surroundings=_surroundings(plan.settings, targets),
+        )
 
     def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
         match self.mode:
@@ -148,6 +158,15 @@ def _considered(settings: GroupSection) -> Considered:
     return Considered(check=_check(settings, nginx), commands=commands)
 
 
+def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
+    """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
+    files = tuple(target.destination for target in targets)
+    command = recognise(settings.reload) if settings.reload else None
+    told = (settings.reload, settings.check, *map(str, files))
+    is_nginx = command is not None or any(_NGINX.search(str(words)) for words in told)
+    return Surroundings(command=command, files=files) if is_nginx else None
+
+
 def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.Check | None:
     """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
     if settings.check:
@@ -161,7 +180,7 @@ class Assembler:
 
     paths: tuple[Path, ...]
     flags: Layer
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     mode: Mode = Mode.LIVE
     planned: Mapping[str, FileReview] | None = None
 
