@@ -79,6 +79,23 @@ def held(guard, before, new, now=0.0):
         pytest.param(web(instance(1, MAINTENANCE)), web(index=11), [], [], id="one in maintenance goes"),
         pytest.param(web(1, 2, 3), web(4, 5, 6, index=11), ["i4", "i5", "i6"], [], id="all replaced"),
         pytest.param(web(1), web(instance(9, port=8001), index=11), ["i9"], [], id="replaced by one"),
+        pytest.param(
+            web(1), web(instance(9, CRITICAL), index=11), ["i1", "i9"], [Cause.LOSS], id="replaced by a failing one"
+        ),
+        pytest.param(
+            web(1, 2),
+            web(instance(1, CRITICAL), instance(2, CRITICAL), index=11, session=5.0),
+            ["i1", "i2"],
+            [Cause.FLIPPED],
+            id="all checks fail after a break",
+        ),
+        pytest.param(
+            web(1, 2),
+            web(instance(1, CRITICAL), 2, index=11, session=5.0),
+            ["i1", "i2"],
+            [],
+            id="one check fails after a break",
+        ),
         pytest.param(web(1, 2, 3), web(4, index=11), ["i1", "i2", "i3", "i4"], [Cause.LOSS], id="three for one"),
         pytest.param(
             web(1, 2, 3, 4), web(1, 2, 3, index=9), ["i1", "i2", "i3", "i4"], [Cause.INDEX_FELL], id="index fell"
@@ -345,6 +362,49 @@ def test_what_nobody_needs_is_forgotten():
     assert (it.holds, it.doubts(), ids(it.take(web(index=5), 1.0))) == ((), (), [])
 
 
+def test_what_fails_together_after_a_break_is_kept_until_it_passes_or_a_minute_is_over():
+    it, one, two = guard(), instance(1, CRITICAL), instance(2, CRITICAL)
+    it.take(web(1, 2), 0.0)
+    assert shown_status(it.take(web(one, two, index=11, session=5.0), 0.0)) == ["passing", "passing"]
+    assert it.doubts() == ()
+    assert shown_status(it.take(web(1, two, index=12, session=5.0), 1.0)) == ["passing", "passing"]
+    assert shown_status(it.take(web(one, two, index=13, session=5.0), 2.0)) == ["passing", "passing"]
+    assert [shown_status(answer) for answer in it.review(60.0)] == [["passing", "critical"]]
+    assert [shown_status(answer) for answer in it.review(62.0)] == [["critical", "critical"]]
+
+
+def test_what_fails_one_after_the_other_after_a_break_is_counted_together():
+    it, one, two, three = guard(), *(instance(number, CRITICAL) for number in (1, 2, 3))
+    it.take(web(1, 2, 3), 0.0)
+    assert shown_status(it.take(web(one, 2, 3, index=11, session=5.0), 0.0)) == ["critical", "passing", "passing"]
+    assert shown_status(it.take(web(one, two, 3, index=12, session=6.0), 1.0)) == ["passing"] * 3
+    assert shown_status(it.take(web(one, two, three, index=13, session=6.0), 2.0)) == ["passing"] * 3
+    it.release("web")
+    assert [shown_status(answer) for answer in it.review(2.0)] == [["critical"] * 3]
+    assert shown_status(it.take(web(one, two, three, index=14, session=6.0), 3.0)) == ["critical"] * 3
+
+
+def test_what_fails_together_long_after_a_break_passes():
+    it = guard()
+    it.take(web(1), 0.0)
+    it.take(web(1, session=5.0), 0.0)
+    assert shown_status(it.take(web(instance(1, CRITICAL), index=11, session=5.0), 60.0)) == ["critical"]
+
+
+def test_what_comes_back_failing_is_kept_until_it_passes():
+    it, failing = guard(), web(instance(1, CRITICAL, created=90), index=6, session=5.0)
+    it.take(web(1), 0.0)
+    it.take(web(index=5, session=5.0), 0.0)
+    assert shown_status(it.take(failing, 1.0)) == ["passing"]
+    moved = web(instance(9, CRITICAL, port=8001, created=90), index=7, session=5.0)
+    moved = msgspec.structs.replace(
+        moved, value=tuple(msgspec.structs.replace(each, address="10.0.0.1") for each in moved.value)
+    )
+    assert ids(it.take(moved, 2.0)) == ["i1"]
+    assert ids(it.take(web(msgspec.structs.replace(moved.value[0], status=Status.PASSING), index=8), 3.0)) == ["i9"]
+    assert it.holds == ()
+
+
 # Panic
 
 
@@ -379,6 +439,13 @@ def test_panic_keeps_nothing_that_was_meant_or_never_worked(before, new):
     it = guard(panic=True)
     it.take(before, 0.0)
     assert it.take(new, 0.0).value == new.value
+
+
+def test_what_panic_keeps_is_guarded_too():
+    it = guard(panic=True)
+    it.take(web(1), 0.0)
+    it.take(web(instance(1, CRITICAL), index=11), 0.0)
+    assert shown_status(it.take(web(index=5), 1.0)) == ["passing"]
 
 
 def test_panic_ends_by_release_until_something_works_again():

@@ -13,14 +13,15 @@ from typing import Any
 import msgspec
 
 from ctemplate.guard.flaps import Flaps
-from ctemplate.guard.hold import Cause, Entry, Hold
-from ctemplate.guard.losses import Histories, absent, is_in_use, key, suspicion, verdict
+from ctemplate.guard.hold import STUBBORN, Cause, Entry, Hold
+from ctemplate.guard.losses import Histories, absent, is_in_use, is_large, key, missed, suspicion, verdict
 from ctemplate.guard.policy import GuardPolicy, Policies
 from ctemplate.guard.reports import Report, begun, ended
 from ctemplate.model import Answer, AnyQuery, Doubt, Instance, Query, ServiceQuery, Status
 
 GRACE = 3.0  # seconds for a confirmation to come before a doubted loss counts as held and is told
 RECHECK = 30.0  # seconds after a confirmation failed until the next answer asks for another one
+SETTLING = 60.0  # seconds after a break: an agent that starts takes every check for failed until it has run
 MANY_NODES = 48  # of a doubted loss whose rights are asked for
 
 BACK = "all is back"
@@ -42,7 +43,8 @@ class Memory:
 class Known:
     """A query's newest answer as it came, and what the guard made of it.
 
-    ``is_fresh`` is False while the answer is a remembered one, ``is_shown`` while nothing of it may be shown yet.
+    ``is_fresh`` is False while the answer is a remembered one, ``is_shown`` while nothing of it may be shown yet. Until
+    ``settles_at``, what of the ``baseline``, the last answer before a break, fails together is a sign of trouble.
     """
 
     raw: Answer
@@ -52,6 +54,8 @@ class Known:
     may_panic: bool = False
     is_fresh: bool = True
     is_shown: bool = True
+    settles_at: float = -math.inf
+    baseline: Answer | None = None
 
 
 class Guard:
@@ -76,31 +80,38 @@ class Guard:
         return self._show(known, now)
 
     def _compare(self, known: Known, new: Answer, policy: GuardPolicy, now: float) -> None:
-        before, known.raw = known.raw, new
+        before, known.raw = _in_panic(known.raw, known.panic), new
         known.is_shown, known.is_fresh = known.is_fresh, True
         if self._histories.note(before, new):
             self._reopen(Cause.UNSEEN)
+        if before.session != new.session:
+            known.baseline = before if now >= known.settles_at else known.baseline
+            known.settles_at = now + min(SETTLING, policy.hold)
+        self._expire(known, now)
         known.holds = tuple(self._still(hold, new, now) for hold in known.holds if self._is_missing(hold, new))
         if before.value is not new.value:
-            gone = absent(before.value, new.value)
-            cause = suspicion(before, new, gone, policy) if gone else None
-            if cause is not None:
-                known.holds += (_hold(before, gone, cause, policy, now),)
+            is_settling = now < known.settles_at
+            known.holds += _doubted(before, new, policy, now)
             if isinstance(new.query, ServiceQuery):
-                known.flaps.note(before.value, new.value, policy.readd, now)
+                known.holds += _flipped(known, new, policy, now) if is_settling else ()
+                known.flaps.note(before.value, new.value, 0.0 if is_settling else policy.readd, now)
                 known.may_panic = known.may_panic or any(map(is_in_use, before.value))
         if not known.is_shown and not any(hold.is_open for hold in known.holds):
             known.is_shown = True
 
+    def _expire(self, known: Known, now: float) -> None:
+        self._ended += [(hold, EXPIRED) for hold in known.holds if hold.until <= now]
+        known.holds = tuple(hold for hold in known.holds if hold.until > now)
+
     def _is_missing(self, hold: Hold, new: Answer) -> bool:
-        is_missing = bool(absent(hold.entries, new.value))
+        is_missing = bool(missed(hold.entries, new.value))
         if not is_missing:
             self._ended.append((hold, BACK))
         return is_missing
 
     def _still(self, hold: Hold, new: Answer, now: float) -> Hold:
-        is_open = hold.is_open or now >= hold.judged_at + RECHECK
-        return replace(hold, entries=absent(hold.entries, new.value), is_open=is_open)
+        is_open = hold.is_open or (hold.cause not in STUBBORN and now >= hold.judged_at + RECHECK)
+        return replace(hold, entries=missed(hold.entries, new.value), is_open=is_open)
 
     def _reopen(self, cause: Cause) -> None:
         for query in self._active:
@@ -186,8 +197,7 @@ class Guard:
         shown = []
         for query in tuple(self._active):
             known = self._known[query]
-            self._ended += [(hold, EXPIRED) for hold in known.holds if hold.until <= now]
-            known.holds = tuple(hold for hold in known.holds if hold.until > now)
+            self._expire(known, now)
             if not any(hold.is_open and now < hold.since + GRACE for hold in known.holds):
                 known.is_shown = True
             answer = self._show(known, now)
@@ -202,8 +212,10 @@ class Guard:
             known = self._known[query]
             taken = tuple((hold, _of_service(hold, service)) for hold in known.holds)
             released += [replace(hold, entries=part) for hold, part in taken if part]
-            left = ((hold, tuple(entry for entry in hold.entries if entry not in part)) for hold, part in taken)
+            left = ((hold, absent(hold.entries, part)) for hold, part in taken)
             known.holds = tuple(replace(hold, entries=rest) for hold, rest in left if rest)
+            if any(part for _, part in taken):
+                known.settles_at = -math.inf
             if known.panic is not None and _of_service(known.panic, service):
                 released.append(known.panic)
                 known.panic, known.may_panic = None, False
@@ -272,13 +284,43 @@ class Guard:
         return tuple(Memory(answer=each.raw, holds=tuple(_moved(hold, ahead) for hold in each.holds)) for each in known)
 
 
-def _hold(before: Answer, gone: tuple[Entry, ...], cause: Cause, policy: GuardPolicy, now: float) -> Hold:
+def _in_panic(answer: Answer, panic: Hold | None) -> Answer:
+    """Return the answer as it is shown in panic: what is used although it fails can be lost, too."""
+    if panic is None:
+        return answer
+    value = _with_status(answer.value, dict.fromkeys(map(key, panic.entries), Status.PASSING))
+    return msgspec.structs.replace(answer, value=value)
+
+
+def _doubted(before: Answer, new: Answer, policy: GuardPolicy, now: float) -> tuple[Hold, ...]:
+    """Return a hold on what the new answer lacks, if that is doubted."""
+    gone = absent(filter(is_in_use, before.value), new.value)
+    cause = suspicion(before, new, gone, policy)
+    return () if cause is None else (_hold(before, gone, cause, policy.hold, now),)
+
+
+def _flipped(known: Known, new: Answer, policy: GuardPolicy, now: float) -> tuple[Hold, ...]:
+    """Return a hold on what was in use before the break and fails now, if that is much."""
+    before = known.baseline
+    if before is None or policy.hold <= 0:
+        return ()
+    lost = missed(filter(is_in_use, before.value), new.value)
+    others = {key(entry) for hold in known.holds for entry in hold.entries}  # held already
+    others.update(map(key, absent(lost, new.value)))  # gone, which is judged by itself
+    fresh = tuple(entry for entry in lost if key(entry) not in others)
+    if not fresh or not is_large(before, new, len(lost), policy):
+        return ()
+    return (_hold(before, fresh, Cause.FLIPPED, min(policy.hold, SETTLING), now),)
+
+
+def _hold(before: Answer, entries: tuple[Entry, ...], cause: Cause, limit: float, now: float) -> Hold:
     return Hold(
         query=before.query,
-        entries=gone,
+        entries=entries,
         cause=cause,
         since=now,
-        until=now + policy.hold,
+        until=now + limit,
+        is_open=cause not in STUBBORN,
         index=before.index,
         session=before.session,
         was_filtered=before.filtered,
@@ -286,8 +328,8 @@ def _hold(before: Answer, gone: tuple[Entry, ...], cause: Cause, policy: GuardPo
 
 
 def _merged(value: tuple[Any, ...], kept: tuple[Entry, ...], query: AnyQuery) -> tuple[Any, ...]:
-    """Add what is kept, in the order of the query's answers; after the others where that order is the source's."""
-    merged = (*value, *kept)
+    """Put what is kept in, in the order of the query's answers; after the others where that order is the source's."""
+    merged = (*absent(value, kept), *kept)
     return merged if isinstance(query, ServiceQuery) and query.near else tuple(sorted(merged, key=key))
 
 
@@ -317,4 +359,11 @@ def _doubt(query: AnyQuery, entries: Iterable[Entry]) -> Doubt:
 
 
 def _moved(hold: Hold, by: float) -> Hold:
-    return replace(hold, since=hold.since + by, until=hold.until + by, judged_at=-math.inf, is_open=True, is_told=False)
+    return replace(
+        hold,
+        since=hold.since + by,
+        until=hold.until + by,
+        judged_at=-math.inf,
+        is_open=hold.cause not in STUBBORN,
+        is_told=False,
+    )

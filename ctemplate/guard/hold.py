@@ -20,7 +20,12 @@ class Cause(enum.Enum):
     FILTERED = "%s vanished as Consul filtered its answer by ACLs"
     DENIED = "%s vanished from sight: the token has no right to read them"
     LEADERLESS = "%s vanished in the answer of a server that knew no leader"
+    FLIPPED = "%s failed together as Consul came back in sight"
     PANIC = "%s failed, the last ones of their service"
+
+
+STUBBORN = frozenset({Cause.INDEX_FELL, Cause.FLIPPED, Cause.PANIC})
+"""Nothing that could be read proves these wrong: an index that fell grows again whatever was lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,37 +37,42 @@ def absent(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ..
     places: set[tuple[str, int]] = set()
     for entry in answer:
         keys.add(key(entry))
-        if isinstance(entry, Instance):
+        if isinstance(entry, Instance) and entry.port:
             places.add((entry.address, entry.port))
     return tuple(
         entry
         for entry in entries
-        if key(entry) not in keys
-        and not (isinstance(entry, Instance) and entry.port and (entry.address, entry.port) in places)
+        if key(entry) not in keys and not (isinstance(entry, Instance) and (entry.address, entry.port) in places)
+    )
+
+
+def missed(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries that an answer lacks or has as failing; maintenance is meant, and counts as there."""
+    return absent(
+        entries, (entry for entry in answer if not isinstance(entry, Instance) or entry.status is not Status.CRITICAL)
     )
 
 
 def suspicion(before: Answer, new: Answer, gone: tuple[Entry, ...], policy: GuardPolicy) -> Cause | None:
-    """Return why the loss of the ``gone`` entries is doubted, or None where it passes at once."""
-    lost = sum(map(is_in_use, gone))
-    if policy.hold <= 0 or not lost:
+    """Return why the loss of the ``gone`` entries, all in use, is doubted, or None where it passes at once."""
+    if policy.hold <= 0 or not gone:
         return None
-    if 0 < new.index < before.index:
-        return Cause.INDEX_FELL
-    if 0 < new.index == before.index:
-        return Cause.UNMOVED
-    if not new.known_leader:
-        return Cause.LEADERLESS
-    if new.filtered and not before.filtered:
-        return Cause.FILTERED
-    return Cause.LOSS if _is_large(before, new, lost, policy) else None
+    reasons = {
+        Cause.INDEX_FELL: 0 < new.index < before.index,
+        Cause.UNMOVED: 0 < new.index == before.index,
+        Cause.LEADERLESS: not new.known_leader,
+        Cause.FILTERED: new.filtered and not before.filtered,
+        Cause.LOSS: is_large(before, new, len(gone), policy),
+    }
+    return next((cause for cause, applies in reasons.items() if applies), None)
 
 
-def _is_large(before: Answer, new: Answer, lost: int, policy: GuardPolicy) -> bool:
+def is_large(before: Answer, new: Answer, lost: int, policy: GuardPolicy) -> bool:
+    """Whether losing so many of the instances in use is more than the policy allows; services lose everything."""
     if isinstance(before.query, ServicesQuery):
-        return True  # each name is a service that loses everything
+        return True
     used = sum(map(is_in_use, before.value))
-    loss = lost - len(absent(new.value, before.value))
+    loss = lost - sum(map(is_in_use, absent(new.value, before.value)))
     if loss <= 0:
         return False
     too_few = loss >= used or len(new.value) < policy.min_instances
@@ -116,8 +121,6 @@ def verdict(hold: Hold, answer: Answer, histories: Histories, *, may_read: bool 
 
     ``may_read`` tells whether the token has the right to read the entries, None where Consul did not say.
     """
-    if hold.cause is Cause.INDEX_FELL:
-        return hold.cause  # older data was put back: that the index has passed us since proves nothing
     histories_differ = histories.origin(answer.query, answer.session) != histories.origin(answer.query, hold.session)
     is_filtered = isinstance(answer.query, ServiceQuery) and answer.filtered and not hold.was_filtered
     reasons = {

@@ -44,10 +44,10 @@ class Scene:
         self.out = folder / "out"
         self.process = None
 
-    def start(self, more=""):
+    def start(self, more="", *args):
         self.folder.joinpath("out.j2").write_text(TEMPLATE)
         self.folder.joinpath("c.toml").write_text(CONFIG.format(port=self.port, more=more))
-        self.process = self._start("-config", self.folder / "c.toml", "-log-level", "debug")
+        self.process = self._start("-config", self.folder / "c.toml", "-log-level", "debug", *args)
         return self
 
     def services(self):
@@ -169,6 +169,46 @@ def test_a_restart_with_its_data_is_no_trouble_for_what_was_deregistered_meanwhi
     it.process.resume()
     it.wait({"api": places(1)})
     assert it.warnings() == []
+
+
+def test_an_agent_that_starts_again_takes_all_checks_for_failed_and_nothing_happens(start_consul, scene):
+    consul = start_consul(persistent=True)
+    register(consul, "web", 3)
+    it = scene(consul).start()
+    it.wait({"web": places(3)})
+    consul.kill()
+    consul.start()
+    it.told("3 instances failed together as Consul came back in sight")
+    assert consul.passing("web") == []
+    stays(it, {"web": places(3)})
+    for number in (1, 2):
+        consul.set_check(f"service:web-{number}", "passing")
+    wait_for(lambda: len(consul.passing("web")) == 2, LIMIT, "two passing")
+    stays(it, {"web": places(3)})
+    it.release()
+    it.wait({"web": places(2)})
+
+
+def test_once_is_guarded_as_well(start_consul, scene):
+    consul = start_consul()
+    register(consul, "web", 3)
+    it = scene(consul)
+    assert it.start("", "-once").process.wait(30) == 0
+    assert it.services() == {"web": places(3)}
+    consul.kill()
+    consul.start()
+    it.out.unlink()
+    for _ in range(2):
+        assert it.start('[guard]\nhold = "20s"', "-once").process.wait(30) == 0
+        assert it.services() == {"web": places(3)}
+    consul.register("api", port=80)
+    wait_for(
+        lambda: (
+            it.start('[guard]\nhold = "20s"', "-once").process.wait(30) or it.services() == {"api": ["127.0.0.1:80"]}
+        ),
+        LIMIT,
+        "end of the hold",
+    )
 
 
 def test_the_operator_releases_a_hold(start_consul, scene):
@@ -299,11 +339,7 @@ def test_a_cold_start_without_consul_renders_what_was_known(start_consul, scene)
     it.told("going on with the last good answers, up to ")
     consul.start()
     it.told("all answers are new again")
-    for number in (1, 2, 3):
-        consul.set_check(f"service:web-{number}", "passing")
-    it.wait({"web": places(3)})
-    consul.deregister("web-3")
-    it.wait({"web": places(2)})
+    stays(it, {"web": places(3)})
 
 
 def test_a_restart_during_the_trouble_does_not_lower_the_guard(start_consul, scene):

@@ -94,7 +94,7 @@ async def test_a_loss_that_the_consistent_read_does_not_show_is_over(scene):
 
 
 async def test_a_denied_right_holds_the_loss(scene):
-    scene.body, scene.rights = b'{"web": [], "db": []}', Response(json.dumps([{"Allow": False}]), 200)
+    scene.body, scene.rights = b'{"web": [], "db": []}', Response('[{"Allow": true}, {"Allow": false}]', 200)
     async with following(scene, ALL) as catalog:
         await seen(catalog, ALL, 2)
         scene.body, scene.index = b"{}", 11
