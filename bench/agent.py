@@ -76,9 +76,9 @@ class Agent:
         if operations:
             self.api("PUT", "/v1/txn", operations)
 
-    def register(self, number: int, instance: int, port: int | None = None) -> None:
+    def register(self, number: int, instance: int, port: int | None = None, status: str = "passing") -> None:
         """Register an instance with its check, as an agent does."""
-        self.api("PUT", "/v1/txn", registration(number, instance, port))
+        self.api("PUT", "/v1/txn", registration(number, instance, port, status))
 
     def move(self, number: int, instance: int, port: int) -> None:
         """Change an instance's port and nothing else."""

@@ -225,7 +225,7 @@ def _source_part(config: Config) -> tuple[object, ...]:
 def _source(config: Config) -> Source:
     if config.catalog is not None:
         return CatalogFile(Path(config.catalog))
-    return ConsulSource(_consul_settings(config))
+    return ConsulSource(consul_settings(config))
 
 
 def _addresses(consul: ConsulSection) -> tuple[str, ...]:
@@ -233,7 +233,8 @@ def _addresses(consul: ConsulSection) -> tuple[str, ...]:
     return tuple(address.strip() for address in given)
 
 
-def _consul_settings(config: Config) -> ConsulSettings:
+def consul_settings(config: Config) -> ConsulSettings:
+    """Return the settings of the Consul source."""
     consul = config.consul
     return ConsulSettings(
         addresses=_addresses(consul),

@@ -163,6 +163,10 @@ class Catalog:
         """The queries shown as an earlier process knew them, since their source has not answered yet."""
         return frozenset(self._stale)
 
+    def oldest(self) -> float:
+        """Return when the oldest of the stale answers was seen, on the wall clock."""
+        return min((self._answers[query].seen_at for query in self._stale if query in self._answers), default=0.0)
+
     def follow_policies(self, policies: Policies | None) -> None:
         """Judge by other policies from now on."""
         self._guard.policies = policies

@@ -58,7 +58,8 @@ async def serve(folder: Path, catalog: Catalog) -> None:
         with _short_path(folder, name) as path:
             server = await asyncio.start_unix_server(answer, path)
     except OSError as exc:
-        logger.warning("%s: no socket can be made: %s; 'ctemplate release' will not work", folder, exc.strerror)
+        reason = (exc.strerror or str(exc)).lower()
+        logger.warning("%s: no socket can be made: %s; 'ctemplate release' will not work", folder, reason)
         return
     try:
         async with server:

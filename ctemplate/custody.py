@@ -13,14 +13,13 @@ from pathlib import Path
 
 from ctemplate import memory
 from ctemplate.catalog import Catalog
-from ctemplate.errors import printable
+from ctemplate.config.durations import shown
 
 logger = logging.getLogger(__name__)
 
 KEEP_INTERVAL = 5.0  # seconds between two writings of the last good answers
 KEEP_SHARE = 50.0  # a writing that takes long is done so many times its duration apart
 LATENESS = 5.0  # seconds without an answer until what an earlier process knew is rendered
-NAMED_AT_MOST = 8
 
 
 async def follow_guard(catalog: Catalog) -> None:
@@ -37,17 +36,10 @@ async def recall_late(catalog: Catalog, source_name: str) -> None:
         await asyncio.sleep(LATENESS)
         if not catalog.recall():
             continue
-        since = time.monotonic()
-        logger.warning("%s: no answer yet; going on with the last good answers to %s", source_name, _stale(catalog))
+        since, age = time.monotonic(), shown(max(time.time() - catalog.oldest(), 1.0))
+        logger.warning("%s: no answer yet; going on with the last good answers, up to %s old", source_name, age)
         await catalog.renewed.wait()
-        logger.info("%s: all answers are new again after %.0fs", source_name, time.monotonic() - since)
-
-
-def _stale(catalog: Catalog) -> str:
-    names = sorted(map(str, catalog.stale))
-    more = len(names) - NAMED_AT_MOST
-    shown = ", ".join(printable(name, 80) for name in names[:NAMED_AT_MOST])
-    return shown + (f" and {more} more" if more > 0 else "")
+        logger.info("%s: all answers are new again after %s", source_name, shown(time.monotonic() - since))
 
 
 @dataclass(slots=True)

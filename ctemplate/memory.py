@@ -83,7 +83,8 @@ def save(path: Path, memories: Iterable[Memory]) -> bool:
         make_folder(path.parent, PRIVATE_FOLDER)
         write_private(path, content)
     except OSError as exc:
-        logger.warning("%s: cannot be written: %s; a restart will not know the last good answers", path, exc.strerror)
+        reason = (exc.strerror or str(exc)).lower()
+        logger.warning("%s: cannot be written: %s; a restart will not know the last good answers", path, reason)
         return False
     return True
 
@@ -96,7 +97,7 @@ def load(path: Path) -> tuple[Memory, ...]:
     except FileNotFoundError:
         return ()
     except OSError as exc:
-        return _unusable(path, f"cannot be read: {exc.strerror}")
+        return _unusable(path, f"cannot be read: {(exc.strerror or str(exc)).lower()}")
     if size > LIMIT_BYTES:
         return _unusable(path, f"has {size} bytes, more than {LIMIT_BYTES}")
     try:

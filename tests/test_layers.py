@@ -30,6 +30,7 @@ LAYERS = {
     "control": 3,
     "custody": 3,
     "lint": 3,
+    "doctor": 4,
     "worker": 3,
     "assembly": 3,
     "daemon": 4,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ctemplate.assembly import Mode
-from ctemplate.cli.run import prepared
+from ctemplate.cli.run import prepared, run_once
 from ctemplate.errors import ConfigError
 from ctemplate.model import Answer, AnyQuery, Snapshot
 from ctemplate.pipeline import Pipeline
@@ -25,7 +25,7 @@ def capture(given: Mapping[str, Any]) -> int:
     The capture is played back before it is written: only what is needed to render the same bytes goes into it.
     """
     daemon = prepared(given, Mode.DRY)
-    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
+    run_once(given, daemon)
     pipelines = tuple(worker.pipeline for worker in daemon.workers)
     snapshot = daemon.catalog.snapshot()
     is_failed = any(worker.error for worker in daemon.workers)

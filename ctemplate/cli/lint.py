@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import click
 
 from ctemplate import lint as linting
+from ctemplate.cli.excerpt import excerpt
 from ctemplate.cli.options import flags_layer
 from ctemplate.config.layers import environment_layer
+from ctemplate.errors import indented
 
 
 def lint(given: Mapping[str, Any]) -> int:
@@ -22,6 +25,9 @@ def lint(given: Mapping[str, Any]) -> int:
         flags=flags_layer(given),
     )
     findings = linting.lint(found, os.environ)
-    if findings or given["format"] != "text":
+    if given["format"] == "text" and sys.stdout.isatty():
+        for finding in findings:
+            click.echo(f"{finding}{indented(tuple(excerpt(finding.path, finding.line)))}")
+    elif findings or given["format"] != "text":
         click.echo(linting.shown(findings, given["format"]))
     return 1 if findings else 0

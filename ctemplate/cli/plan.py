@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ import msgspec
 
 from ctemplate.assembly import Mode
 from ctemplate.cli.capture import write_output
-from ctemplate.cli.run import prepared
+from ctemplate.cli.run import prepared, run_once
 from ctemplate.errors import ConfigError, printable
 from ctemplate.review import Considered, GroupReview, review
 from ctemplate.sources import Cost
@@ -58,14 +57,14 @@ def apply_plan(given: Mapping[str, Any], path: Path) -> int:
         raise ConfigError(str(path), f"is no plan: {printable(exc)}; make one with plan -o FILE") from exc
     planned = {file.destination: file for group in saved.groups for file in group.files}
     daemon = prepared(given, Mode.LIVE, planned)
-    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
+    run_once(given, daemon)
     return 1 if any(worker.error for worker in daemon.workers) else 0
 
 
 def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[Worker, ...]]:
     """Render once by the daemon's own path, into reviews instead of files."""
     daemon = prepared(given, Mode.PLAN)
-    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
+    run_once(given, daemon)
     groups = tuple(_reviewed(worker) for worker in daemon.workers)
     watch = daemon.assembly.source.cost(daemon.catalog.wanted)
     return Plan(pending=any(group.is_changed for group in groups), groups=groups, watch=watch), daemon.workers

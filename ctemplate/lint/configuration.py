@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ctemplate.config.groups import GroupPlan, TemplatePlan, grouped, shared_destinations
@@ -55,12 +55,13 @@ def lint(found: Written, environ: Mapping[str, str]) -> tuple[Finding, ...]:
 
 
 def _broken(layers: Sequence[Layer]) -> Iterator[Finding]:
-    """Yield the first fault of every layer."""
+    """Yield the first fault of every table of every layer."""
     for layer in layers:
-        try:
-            build([layer])
-        except ConfigError as exc:
-            yield told(exc)
+        for key, value in layer.values.items():
+            try:
+                build([replace(layer, values={key: value})])
+            except ConfigError as exc:
+                yield told(exc)
 
 
 def told(exc: ConfigError) -> Finding:

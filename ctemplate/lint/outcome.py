@@ -21,9 +21,7 @@ def empty_upstreams(source: Source, reading: Reading, text: Text) -> Iterator[Fi
     """Yield upstreams whose servers all come from loops that may find nobody."""
     for upstream in text.upstreams:
         if _may_be_empty(upstream, reading):
-            message = (
-                "may have no server, which nginx refuses; put {% if … %} around it or {% else %} server … down; in it"
-            )
+            message = "may have no server, which nginx refuses; guard it by {% if … %}, or add {% else %}"
             yield source.finding(upstream.offset, "CT501", message)
 
 

@@ -94,8 +94,8 @@ def lint_template(
     for name, source in made.sources.items():
         shared = frozenset().union(*modules.values()) if _is_included(name, made) else frozenset()
         found += _judged(source, environment, modules, shared, given, is_nginx=plan.escape == "nginx")
-    if not found:
-        found += _unloadable(plan, given, environ)
+    places = {(fault.path, fault.line) for fault in found}
+    found += [fault for fault in _unloadable(plan, given, environ) if (fault.path, fault.line) not in places]
     silent = [fault for fault in found if any(source.silences(fault) for source in made.sources.values())]
     return tuple(fault for fault in found if fault not in silent), made
 
@@ -135,7 +135,7 @@ def _judged(
 
 
 def _unloadable(plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what the daemon itself would say of the template, where no rule found anything."""
+    """Yield what the daemon itself would say of the template."""
     try:
         Template.load(Path(plan.source), variables=dict.fromkeys(given), environ=environ, escape=plan.escape)
     except TemplateError as exc:

@@ -95,6 +95,7 @@ class _Walk:
         self.position = Position()
         self.branches: tuple[Branch, ...] = ()
         self.open: list[tuple[int, Upstream]] = []
+        self.began = 0
 
     def body(self, body: Iterable[nodes.Node]) -> None:
         for node in body:
@@ -164,16 +165,18 @@ class _Walk:
         for offset, character in enumerate(node.data):
             before = self.position
             self.position = after(before, character)
+            if self.position.directive and not before.directive:
+                self.began = node.lineno + offset
             if len(self.position.blocks) > len(before.blocks):
-                self.opened(node.lineno + offset)
+                self.opened()
             elif len(self.position.blocks) < len(before.blocks):
                 self.closed()
             elif before.directive == "server" and before.statement and not self.position.statement:
                 self.server()
 
-    def opened(self, offset: int) -> None:
+    def opened(self) -> None:
         if self.position.blocks[-1] == "upstream":
-            upstream = Upstream(offset=offset, branches=self.branches)
+            upstream = Upstream(offset=self.began, branches=self.branches)
             self.text.upstreams.append(upstream)
             self.open.append((len(self.position.blocks), upstream))
 

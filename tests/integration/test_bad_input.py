@@ -58,7 +58,7 @@ GOOD_ARGS = ("-template", "good.j2:out", "-catalog", "good.yaml", "-once")
         ),
         pytest.param(
             [*GOOD_ARGS, "--log-levle", "info"],
-            "ctemplate: no such option -log-levle; did you mean -log-level?; see ctemplate -help",
+            "ctemplate: no such option --log-levle; did you mean -log-level?; see ctemplate -help",
             id="mistyped-after-good-ones",
         ),
         pytest.param(["-xyzzy"], "ctemplate: no such option -xyzzy; see ctemplate -help", id="unknown-option"),

@@ -56,6 +56,7 @@ def test_an_entry_becomes_an_instance():
                 meta={"version": "2"},
                 weight=3,
                 status=Status.WARNING,
+                node_id="5b1f",
                 node_address="10.9.9.9",
                 node_meta={"rack": "r1"},
                 checks=(

@@ -37,7 +37,7 @@ NO_CONTENT = httpx.ByteStream(b"")
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A good answer as it came: its headers' meaning, its bytes and what tells them from others.
+    """A good answer as it came: its headers and their meaning, its bytes and what tells them from others.
 
     ``waited`` is how many seconds it took to come.
     """
@@ -46,6 +46,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
     digest: bytes
     waited: float = 0.0
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class Client:
             response = await connection.handle_async_request(post)
         except httpx.HTTPError as exc:
             raise RequestFailed(str(connection.address), resource.path, str(exc), Trouble.UNREACHABLE) from exc
-        return granted(response.status_code, await _body(response))
+        return granted(response.status_code, await _body(response), asked=len(rights))
 
     def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
         place = self._place(address)
@@ -173,4 +174,5 @@ def _accepted(
     if wrong := diagnose(response.status_code, meta, body, location):
         trouble, what = wrong
         raise RequestFailed(str(connection.address), resource.path, what, trouble)
-    return Reply(meta=meta, body=body, digest=hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest(), waited=waited)
+    digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+    return Reply(meta=meta, body=body, digest=digest, waited=waited, headers=tuple(response.headers.raw))

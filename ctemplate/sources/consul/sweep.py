@@ -25,7 +25,7 @@ class Pace:
 
     duty: float = 0.5
     leisure: float = 10.0
-    leisure_rate: float = 100.0
+    leisure_rate: float = 200.0
     background: float = 300.0
     batch: int = 16
     census_least: int = 200

@@ -184,8 +184,8 @@ GRANTED = msgspec.json.Decoder(list[Granted])
 DENIALS = (b"acl not found", b"permission denied")
 
 
-def granted(status: int, body: bytes) -> bool | None:
-    """Read the answer to a question about rights: all granted, one denied, or None where it does not say.
+def granted(status: int, body: bytes, *, asked: int) -> bool | None:
+    """Read the answer to a question about so many rights: all granted, one denied, or None where it does not say.
 
     Without ACLs, where nothing can be denied, Consul answers 401.
     """
@@ -196,9 +196,10 @@ def granted(status: int, body: bytes) -> bool | None:
     if status != STATUS_OK:
         return None
     try:
-        return all(row.allow for row in GRANTED.decode(body))
+        rows = GRANTED.decode(body)
     except msgspec.MsgspecError:
         return None
+    return all(row.allow for row in rows) if len(rows) == asked else None
 
 
 LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader not found", b"leadership lost")
