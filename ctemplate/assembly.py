@@ -1,12 +1,14 @@
 """Put together what runs: from the configuration to a source, pipelines and workers.
 
-The one place that knows every part; nothing here runs yet, prints or owns a task.
+The one place that knows every part; nothing here runs yet, prints or owns a task. Only what a killed process left of a
+group's files is put right as soon as they are held.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,13 +18,14 @@ from pathlib import Path
 import msgspec
 
 from ctemplate import apply
-from ctemplate.apply import CommandCheck, CommandReload, OnEdit, StateFolder
+from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
 from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.edits import Signature, signatures
+from ctemplate.errors import ApplyError
 from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.live import Crowd, LiveFiles
 from ctemplate.memory import memory_path
@@ -39,6 +42,8 @@ from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 from ctemplate.template import Template
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 _NGINX = re.compile("nginx|openresty|tengine|angie")
 
@@ -138,6 +143,7 @@ class Assembly:
             backups=settings.backups,
         )
         state = held.enter_context(StateFolder(self.state_dir).hold(group))
+        _recover(state)
         check = _check(settings, nginx)
         if nginx is None:
             reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
@@ -150,6 +156,14 @@ class Assembly:
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
     given = {name: getattr(own, name) for name in ServiceGuardSection.__struct_fields__}
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
+
+
+def _recover(state: GroupState) -> None:
+    """Put right what a killed process left before any answer comes: until then nginx may be started by somebody."""
+    try:
+        apply.recover(state)
+    except ApplyError as exc:
+        logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
 
 
 def _considered(settings: GroupSection) -> Considered:
