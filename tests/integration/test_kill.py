@@ -158,6 +158,24 @@ def test_a_kill_while_a_rejected_change_is_taken_back(site, nursery, ctemplate, 
     judge.settled("1", once.log)
 
 
+@pytest.mark.parametrize("step", ["swapping", "swapped", "reloaded"])
+def test_a_start_puts_the_old_files_back_before_any_answer_comes(site, nursery, ctemplate, step):
+    judge = Judge(site)
+    nursery.bear(step)
+    site.publish("2")
+    nursery.wait_dead()
+    assert site.contents() != judge.rendering("1")
+    silent = ["-config", str(site.config), "-consul-addr", f"127.0.0.1:{free_port()}"]
+    daemon = ctemplate(*silent)
+    daemon.wait_for_log("started")
+    assert daemon.log().count("an interrupted change was rolled back; its reload is owed") == (
+        1 if step == "swapping" else 2
+    )
+    assert (site.contents(), site.leftovers()) == (judge.rendering("1"), [])
+    assert site.nginx.check().returncode == 0
+    assert site.ledger()["owes_reload"]
+
+
 def test_kills_at_random_moments_under_change(site, nursery):
     judge, seed = Judge(site), random.randrange(10**6)  # noqa: S311 - a moment, not a secret
     draw = random.Random(seed)  # noqa: S311 - a moment, not a secret
