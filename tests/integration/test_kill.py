@@ -209,7 +209,7 @@ def _change_until(site, generations, window):
 def test_kills_of_the_real_program_under_change(site, tmp_path, programs):
     judge, draw = Judge(site), random.Random()  # noqa: S311 - a moment, not a secret
     generations, generation = (str(number) for number in itertools.count(2)), "1"
-    daemon = Ctemplate(tmp_path, *site.args)
+    daemon = Ctemplate(tmp_path, *site.args, env={"TMPDIR": str(tmp_path)})
     programs.callback(daemon.kill)
     for _ in range(REAL_KILLS):
         daemon.start()
