@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -14,7 +15,7 @@ class Count:
     """What one client saw.
 
     `dropped`: a kept connection that ended before the answer's first byte. `failed`: anything else that is no answer
-    of status 200; `faults` are the first few of those.
+    of status 200; `faults` are the first few of those. `answers` counts each text that came.
     """
 
     requests: int = 0
@@ -22,16 +23,18 @@ class Count:
     failed: int = 0
     slowest: float = 0.0
     faults: list[str] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
 
 
 class Client:
     """Asks again and again in a thread of its own, at most `rate` times a second, until the block is left."""
 
-    def __init__(self, port: int, *, keeps_alive: bool, rate: float = 200.0):
+    def __init__(self, port: int, *, keeps_alive: bool, rate: float = 200.0, host: str = "load"):
         self.count = Count()
         self._port = port
         self._keeps_alive = keeps_alive
         self._pause = 1 / rate
+        self._host = host
         self._connection: socket.socket | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"client-{port}", daemon=True)
@@ -68,7 +71,9 @@ class Client:
     def _judge(self, answer: bytes) -> None:
         if not answer.startswith(b"HTTP/1.1 200 "):
             self._fail(repr(answer[:80]))
-        elif not self._keeps_alive or b"Connection: close" in answer:
+            return
+        self.count.answers[answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip()] += 1
+        if not self._keeps_alive or b"Connection: close" in answer:
             self._close()
 
     def _exchange(self) -> bytes:
@@ -78,7 +83,7 @@ class Client:
         kept = "keep-alive" if self._keeps_alive else "close"
         answer = b""
         try:
-            connection.sendall(f"GET / HTTP/1.1\r\nHost: load\r\nConnection: {kept}\r\n\r\n".encode())
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {self._host}\r\nConnection: {kept}\r\n\r\n".encode())
             while not _is_whole(answer):
                 piece = connection.recv(4096)
                 if not piece:

@@ -18,7 +18,7 @@ import msgspec
 from ctemplate.model import Answer, AnyQuery, Fault, Instance, Query, Service, ServiceQuery
 from ctemplate.sources.consul.client import Client, Reply
 from ctemplate.sources.consul.entries import Edge, Undecodable, askable, decode_services, decode_states
-from ctemplate.sources.consul.rules import Pace, Position, is_too_old
+from ctemplate.sources.consul.rules import Pace, Position, is_abandoned, is_too_old
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.sources.consul.settings import Pacing
 from ctemplate.sources.consul.transport import Connection
@@ -55,7 +55,10 @@ async def replies(
     clock = asyncio.get_running_loop().time
     seen = b""
     while connection.address == client.address:
-        reply, usable = await asked(client, connection, resource, position, index=position.index)
+        index = position.index
+        reply, usable = await asked(client, connection, resource, position, index=index)
+        if is_abandoned(index, reply.meta.index, waited=reply.waited, wait=client.settings.wait):
+            position.restart()
         delay = pace.delay(clock(), is_news=usable and reply.digest != seen)
         if usable:
             seen = reply.digest
