@@ -114,3 +114,15 @@ def test_a_server_that_answers_at_once_never_makes_a_busy_loop(news):
         now += pace.delay(now, is_news=is_news)
     assert now >= (len(news) - PACING.burst) * PACING.interval - 1e-6
     assert now >= (news.count(False) - PACING.idle_burst) * PACING.idle_interval - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("size", "delay"),
+    [
+        pytest.param(4_000, 0.0, id="small"),
+        pytest.param(400_000, 0.1, id="a list of ten thousand services"),
+        pytest.param(8_000_000, 2.0, id="every check of a big cluster"),
+    ],
+)
+def test_large_answers_are_paced_by_their_size(size, delay):
+    assert Pace(Pacing()).delay(0.0, is_news=True, size=size) == pytest.approx(delay)

@@ -56,7 +56,7 @@ async def replies(
     seen = b""
     while connection.address == client.address:
         reply, usable = await asked(client, connection, resource, position, index=position.index)
-        delay = pace.delay(clock(), is_news=usable and reply.digest != seen)
+        delay = pace.delay(clock(), is_news=usable and reply.digest != seen, size=len(reply.body))
         if usable:
             seen = reply.digest
             yield reply
