@@ -139,7 +139,7 @@ class StateFolder:
 
     @contextlib.contextmanager
     def _lock(self, real: str) -> Iterator[None]:
-        path = self.path / LOCKS / f"{_short_hash(real)}.lock"
+        path = lock_file(self.path, real)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -152,6 +152,11 @@ class StateFolder:
             yield
         finally:
             os.close(descriptor)
+
+
+def lock_file(folder: Path, real: str) -> Path:
+    """Return the file in a state folder whose lock guards a real destination."""
+    return folder / LOCKS / f"{_short_hash(real)}.lock"
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 
+from ctemplate.cli.excerpt import Excerpts
+from ctemplate.cli.progress import TerminalHandler
 from ctemplate.errors import printable
 
 LINE_LIMIT = 4000  # characters of one line
@@ -29,9 +31,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields | {"message": _safe(_message(self, record))}, ensure_ascii=False)
 
 
-def configure(level: str, log_format: str) -> None:
-    """Send ctemplate's log to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+def configure(level: str, log_format: str, *, is_daemon: bool = True) -> None:
+    """Send ctemplate's log to stderr; what a person waits for at a terminal shows a template's lines as well."""
+    handler = TerminalHandler(sys.stderr) if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)
+    if not is_daemon and log_format == "text" and sys.stderr.isatty():
+        handler.addFilter(Excerpts())
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,14 @@ def group_plans(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...
 
     Raises ConfigError; a destination may be left out only when nothing is written (``is_dry``).
     """
+    plans = grouped(config, is_dry=is_dry)
+    for destination, first, second in shared_destinations(plans):
+        raise ConfigError(str(destination), f"two templates write it: {first}, {second}")
+    return plans
+
+
+def grouped(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
+    """Return the groups, whatever their destinations; raises ConfigError."""
     if not config.template:
         raise ConfigError("-template", "no template given; write -template SRC:DST:CMD or a [[template]] in a file")
     named = {}
@@ -52,12 +60,10 @@ def group_plans(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...
         section = _group_of(template, number, named, is_dry=is_dry)
         settings.setdefault(section.name, section)
         members.setdefault(section.name, []).append(template)
-    plans = tuple(
+    return tuple(
         GroupPlan(settings=settings[name], templates=tuple(_plan(template) for template in templates))
         for name, templates in members.items()
     )
-    _check_destinations(template for plan in plans for template in plan.templates)
-    return plans
 
 
 def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSection], *, is_dry: bool) -> GroupSection:
@@ -107,13 +113,12 @@ def _mode(template: TemplateSection) -> int | None:
     return mode
 
 
-def _check_destinations(templates: Iterable[TemplatePlan]) -> None:
-    """Refuse two templates with one destination."""
+def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path, Path]]:
+    """Yield each destination that a template shares with an earlier one, and the sources of both."""
     sources: dict[Path, Path] = {}
-    for template in templates:
+    for template in (template for plan in plans for template in plan.templates):
         if template.destination == STDOUT:
             continue
-        real = template.destination.resolve()
-        if real in sources:
-            raise ConfigError(str(template.destination), f"two templates write it: {sources[real]}, {template.source}")
-        sources[real] = template.source
+        first = sources.setdefault(template.destination.resolve(), template.source)
+        if first is not template.source:
+            yield template.destination, first, template.source

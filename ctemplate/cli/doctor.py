@@ -1,0 +1,43 @@
+"""``ctemplate doctor``: look whether everything that ctemplate needs is here, and allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from ctemplate.assembly import Assembler, Assembly, Mode
+from ctemplate.cli.options import flags_layer
+from ctemplate.doctor import Diagnosis, Mark, examination
+
+
+def doctor(given: Mapping[str, Any]) -> int:
+    """Print a line for each thing looked at; return 1 when one of them is a fault, else 0."""
+    assembly = Assembler(
+        paths=tuple(Path(path) for path in given["config"]),
+        flags=flags_layer(given),
+        environ=os.environ,
+        mode=Mode.DRY,
+    ).assemble()
+    is_text = given["format"] == "text"
+    found = asyncio.run(_examined(assembly, is_told=is_text))
+    if not is_text:
+        made = {"version": 1, "findings": [asdict(diagnosis) for diagnosis in found]}
+        click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())
+    return 1 if any(diagnosis.mark is Mark.FAULT for diagnosis in found) else 0
+
+
+async def _examined(assembly: Assembly, *, is_told: bool) -> list[Diagnosis]:
+    """Examine everything, telling each line as it comes: Consul may take its time."""
+    found = []
+    async for diagnosis in examination(assembly):
+        found.append(diagnosis)
+        if is_told:
+            click.echo(str(diagnosis))
+    return found

@@ -1,0 +1,33 @@
+"""``ctemplate lint``: templates and configuration without any source."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ctemplate import lint as linting
+from ctemplate.cli.excerpt import excerpt
+from ctemplate.cli.options import flags_layer
+from ctemplate.config.layers import environment_layer
+from ctemplate.errors import indented
+
+
+def lint(given: Mapping[str, Any]) -> int:
+    """Print what is wrong; return 1 when something is, else 0."""
+    found = linting.written(
+        [Path(path) for path in given["config"]],
+        environment=environment_layer(os.environ),
+        flags=flags_layer(given),
+    )
+    findings = linting.lint(found, os.environ)
+    if given["format"] == "text" and sys.stdout.isatty():
+        for finding in findings:
+            click.echo(f"{finding}{indented(tuple(excerpt(finding.path, finding.line)))}")
+    elif findings or given["format"] != "text":
+        click.echo(linting.shown(findings, given["format"]))
+    return 1 if findings else 0

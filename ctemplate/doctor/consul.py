@@ -1,0 +1,160 @@
+"""What facts about Consul mean: reach, leader, version, clock, token and connections. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
+from ctemplate.model import AnyQuery, ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.wire import RequestFailed, Trouble
+
+TELLS_FILTERED_SINCE = (1, 11)
+LARGEST_SKEW = 5.0  # seconds; the Date header has whole ones, and an answer takes its time
+NAMED_AT_MOST = 5  # of queries that share one fault
+DEFAULT_LIMIT = 200  # connections per client, where an agent's own limit cannot be read
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """What `/v1/agent/self` says; https://developer.hashicorp.com/consul/api-docs/agent#read-configuration."""
+
+    config: dict[str, Any] = msgspec.field(name="Config", default_factory=dict)
+    debug: dict[str, Any] = msgspec.field(name="DebugConfig", default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """The agent's version, empty where it does not say."""
+        return str(self.config.get("Version") or "")
+
+    @property
+    def connection_limit(self) -> int | None:
+        """How many connections one client may have: 0 for no limit, None where the agent does not say."""
+        limit = self.debug.get("HTTPMaxConnsPerClient")
+        return limit if isinstance(limit, int) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsulFacts:
+    """What one agent answered. ``skew`` is its clock minus ours, in seconds; ``refused`` are the queries that failed.
+
+    ``leader`` is its address, empty where there is none. ``filtered`` are the queries whose answers Consul admits to
+    have cut, ``empty`` those that came back with nothing. ``untried`` counts the queries that were not asked.
+    """
+
+    name: str
+    leader: str | RequestFailed
+    agent: Agent | RequestFailed | None = None
+    skew: float | None = None
+    denies_by_default: bool = False
+    has_token: bool = False
+    tried: int = 0
+    untried: int = 0
+    refused: Mapping[AnyQuery, RequestFailed] = field(default_factory=dict)
+    filtered: frozenset[AnyQuery] = frozenset()
+    empty: frozenset[AnyQuery] = frozenset()
+    connections: int = 0
+    max_connections: int = 64
+
+
+def judged(facts: ConsulFacts) -> Iterator[Diagnosis]:
+    """Yield a line for each thing about Consul."""
+    if isinstance(facts.leader, RequestFailed) and facts.leader.trouble is Trouble.UNREACHABLE:
+        yield fault(facts.name, facts.leader.what, "start it, or correct consul.address or CONSUL_HTTP_ADDR")
+        return
+    yield ok(facts.name, "answers")
+    yield _leader(facts)
+    yield _version(facts)
+    yield from _clock(facts)
+    yield from _rights(facts)
+    yield _limit(facts)
+
+
+def _leader(facts: ConsulFacts) -> Diagnosis:
+    what = "Consul's leader"
+    if isinstance(facts.leader, RequestFailed):
+        return fault(what, facts.leader.what, "look into the servers' logs; live files stay as they are meanwhile")
+    if not facts.leader:
+        return fault(what, "none", "look into the servers' logs; live files stay as they are meanwhile")
+    return ok(what, facts.leader)
+
+
+def _version(facts: ConsulFacts) -> Diagnosis:
+    what = "Consul's version"
+    if not isinstance(facts.agent, Agent) or not facts.agent.version:
+        why = facts.agent.what if isinstance(facts.agent, RequestFailed) else "the agent does not say"
+        return warning(what, f"unknown, {why}", 'agent_prefix "" { policy = "read" } lets the token read it')
+    numbers = tuple(int(part) for part in facts.agent.version.split("+")[0].split("-")[0].split(".")[:2])
+    if numbers < TELLS_FILTERED_SINCE:
+        return warning(what, f"{facts.agent.version} does not tell when it leaves out data", "use 1.11 or newer")
+    return ok(what, facts.agent.version)
+
+
+def _clock(facts: ConsulFacts) -> Iterator[Diagnosis]:
+    if facts.skew is None:
+        return
+    what = "clock against Consul's"
+    if abs(facts.skew) <= LARGEST_SKEW:
+        yield ok(what, f"less than {LARGEST_SKEW:g}s apart")
+    else:
+        side = "behind" if facts.skew > 0 else "ahead"
+        yield warning(what, f"{abs(facts.skew):.0f}s {side}", "set both by NTP; times in logs cannot be compared")
+
+
+def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
+    """Yield what the token may not read of what the templates ask for."""
+    what = "rights of the token" if facts.has_token else "rights without a token"
+    denied = [query for query, failure in facts.refused.items() if failure.trouble is Trouble.DENIED]
+    others = {query: failure for query, failure in facts.refused.items() if query not in denied}
+    for query, failure in others.items():
+        yield fault(str(query), failure.what, "see what Consul says of it")
+    if denied:
+        yield fault(what, f"{_named(denied)}: {facts.refused[denied[0]].what}", _policy(denied))
+    if facts.filtered:
+        found = f"Consul left out data of {_named(sorted(facts.filtered, key=str))}"
+        yield fault(what, found, _policy(list(facts.filtered)))
+    bare = sorted((query for query in facts.empty - facts.filtered if _lists_consul(query)), key=str)
+    if bare:
+        found = f"{_named(bare)} is empty, though Consul itself is always a service"
+        yield fault(what, found, _policy(bare))
+    if facts.denies_by_default and not facts.has_token:
+        found = "Consul denies by default, and left out data does not show"
+        yield fault(what, found, "give a token by consul.token_file or CONSUL_HTTP_TOKEN_FILE")
+    elif not (facts.refused or facts.filtered or bare):
+        rest = f", {facts.untried} more not tried" if facts.untried else ""
+        yield ok(what, f"all {facts.tried} queries of the templates were answered{rest}")
+
+
+def _lists_consul(query: AnyQuery) -> bool:
+    """Whether a query's answer holds Consul's own service for whoever may read it."""
+    return isinstance(query, ServicesQuery) and (query.ns, query.partition, query.peer) == (None, None, None)
+
+
+def _named(queries: list[AnyQuery]) -> str:
+    more = f" and {len(queries) - NAMED_AT_MOST} more" if len(queries) > NAMED_AT_MOST else ""
+    return ", ".join(str(query) for query in queries[:NAMED_AT_MOST]) + more
+
+
+def _policy(queries: list[AnyQuery]) -> str:
+    """Return the rules that let a token read the queries."""
+    names = {query.name for query in queries if isinstance(query, ServiceQuery)}
+    is_all = len(names) != len(queries) or len(names) > 1
+    service = 'service_prefix ""' if is_all else f'service "{next(iter(names))}"'
+    return f'its policy needs {service} {{ policy = "read" }} and node_prefix "" {{ policy = "read" }}'
+
+
+def _limit(facts: ConsulFacts) -> Diagnosis:
+    what = "connections to Consul"
+    known = facts.agent.connection_limit if isinstance(facts.agent, Agent) else None
+    limit = DEFAULT_LIMIT if known is None else known
+    allowed = (
+        f"{limit} allowed" if known is not None else f"{limit} allowed by default, the agent's own limit is unknown"
+    )
+    planned = f"{facts.connections} planned, {facts.max_connections} at most"
+    if limit and facts.max_connections > limit:
+        fix = f"lower -max-connections below {limit}, or raise limits.http_max_conns_per_client of the agent"
+        is_fault = facts.connections > limit
+        return (fault if is_fault else warning)(what, f"{planned}, {allowed}", fix)
+    return ok(what, f"{planned}, {allowed if limit else 'no limit'}")

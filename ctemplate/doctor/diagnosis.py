@@ -1,0 +1,45 @@
+"""One line of the doctor: what was looked at, what was found, and what to do about it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ctemplate.errors import printable
+
+
+class Mark(enum.StrEnum):
+    """How a line is meant: nothing to do, worth knowing, or in the way of ctemplate's work."""
+
+    OK = "ok"
+    WARNING = "warn"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """One line; ``fix`` is empty where there is nothing to do."""
+
+    mark: Mark
+    what: str
+    found: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        fix = f"; {self.fix}" if self.fix else ""
+        return f"{self.mark:<5} {printable(self.what)}: {printable(self.found)}{fix}"
+
+
+def ok(what: str, found: str) -> Diagnosis:
+    """Return a line that asks for nothing."""
+    return Diagnosis(mark=Mark.OK, what=what, found=found)
+
+
+def warning(what: str, found: str, fix: str) -> Diagnosis:
+    """Return a line that is worth knowing."""
+    return Diagnosis(mark=Mark.WARNING, what=what, found=found, fix=fix)
+
+
+def fault(what: str, found: str, fix: str) -> Diagnosis:
+    """Return a line that somebody must act on."""
+    return Diagnosis(mark=Mark.FAULT, what=what, found=found, fix=fix)

@@ -1,0 +1,68 @@
+"""All that the doctor looks at for one assembly, in the order in which one would mend it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ctemplate.assembly import Assembly, consul_settings
+from ctemplate.config.groups import GroupPlan
+from ctemplate.doctor import consul, nginx, places
+from ctemplate.doctor.asking import asked
+from ctemplate.doctor.diagnosis import Diagnosis, fault, ok
+from ctemplate.doctor.looking import destination_facts, nginx_facts, selinux_mode, state_facts
+from ctemplate.errors import CommandFailed, TemplateError
+from ctemplate.nginx.command import NginxCommand, recognise
+from ctemplate.nginx.tree import Tree
+
+
+async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
+    """Yield a line for each thing: the source, each nginx, each destination, the state folder."""
+    async for line in _source(assembly):
+        yield line
+    trees: list[Tree] = []
+    for command, plan in _nginxes(assembly.plans):
+        try:
+            facts = await nginx_facts(command, plan)
+        except CommandFailed as exc:
+            yield fault(exc.where, exc.what, "install nginx, or correct the reload command")
+            continue
+        trees += [facts.tree] if facts.tree else []
+        for line in nginx.judged(facts):
+            yield line
+    for line in _places(assembly, trees):
+        yield line
+
+
+async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
+    """Yield what there is to say of Consul, each of its addresses; a catalog file is only named."""
+    if assembly.config.catalog is not None:
+        yield ok(assembly.config.catalog, "is used instead of Consul")
+        return
+    settings = consul_settings(assembly.config)
+    for address in settings.addresses:
+        try:
+            facts = await asked(replace(settings, addresses=(address,)), f"Consul at {address}", assembly.templates)
+        except TemplateError as exc:
+            yield fault(exc.where, exc.what, "correct the template; ctemplate lint says more")
+            continue
+        for line in consul.judged(facts):
+            yield line
+
+
+def _nginxes(plans: tuple[GroupPlan, ...]) -> Iterator[tuple[NginxCommand, GroupPlan]]:
+    """Yield each nginx that a group reloads."""
+    for plan in plans:
+        command = recognise(plan.settings.reload) if plan.settings.reload else None
+        if command is not None:
+            yield command, plan
+
+
+def _places(assembly: Assembly, trees: list[Tree]) -> Iterator[Diagnosis]:
+    for template in (template for plan in assembly.plans for template in plan.templates):
+        facts = destination_facts(template, state_dir=assembly.state_dir, trees=trees)
+        if facts is not None:
+            yield from places.judged_destination(facts)
+    yield from places.judged_state(state_facts(Path(assembly.state_dir).absolute()))
+    yield from places.judged_selinux(selinux_mode())

@@ -1,0 +1,146 @@
+"""What facts about an nginx mean: version, stream module, configuration, master, settings that matter. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
+from ctemplate.errors import CtemplateError
+from ctemplate.nginx.master import Absence, Process
+from ctemplate.nginx.syntax import Directive, NginxSyntaxError, parse, walk
+from ctemplate.nginx.tree import Tree
+
+OLDEST_TESTED = (1, 18)
+STREAM_MODULE = "ngx_stream_module.so"
+LUA_TRAP = "lua_setexdata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Whether an nginx has the stream module: built in, or as a file that exists or not; None for neither."""
+
+    is_built_in: bool = False
+    module: str | None = None
+    exists: bool = False
+
+
+def stream_of(output: str) -> tuple[bool, bool]:
+    """Return from `nginx -V` whether the stream module is built in, and whether it was built as a module."""
+    found = re.search(r"--with-stream(=dynamic)?(?=\s|$)", output)
+    return found is not None and not found[1], found is not None and bool(found[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxFacts:
+    """One nginx: what it is, what its live configuration is worth, and who runs it.
+
+    ``refusal`` is why its live configuration cannot run, ``warnings`` nginx's words about one that can.
+    ``tree`` is None where there is no configuration to read yet. ``wants_stream``: a template writes a stream block.
+    """
+
+    name: str
+    version: tuple[int, ...]
+    conf: str
+    stream: Stream
+    wants_stream: bool
+    tree: Tree | None = None
+    refusal: CtemplateError | None = None
+    warnings: tuple[str, ...] = ()
+    master: Process | Absence | CtemplateError | None = None
+
+
+def judged(facts: NginxFacts) -> Iterator[Diagnosis]:
+    """Yield a line for each thing about nginx."""
+    yield _version(facts)
+    yield _stream(facts)
+    yield _configuration(facts)
+    yield from _master(facts)
+    if facts.tree is not None:
+        directives = tuple(_directives(facts.tree))
+        yield from _shutdown(directives)
+        yield from _hashes(directives, facts.warnings)
+
+
+def _version(facts: NginxFacts) -> Diagnosis:
+    shown = ".".join(map(str, facts.version))
+    if facts.version < OLDEST_TESTED:
+        oldest = ".".join(map(str, OLDEST_TESTED))
+        return warning(f"{facts.name}: version", shown or "unknown", f"{oldest} and newer are known to work")
+    return ok(f"{facts.name}: version", shown)
+
+
+def _stream(facts: NginxFacts) -> Diagnosis:
+    what, stream = f"{facts.name}: stream module", facts.stream
+    if stream.is_built_in:
+        return ok(what, "built in")
+    if stream.module is not None and stream.exists:
+        return ok(what, stream.module)
+    found = f"{stream.module} does not exist" if stream.module else "not built"
+    if facts.wants_stream:
+        return fault(what, f"{found}, and a template writes a stream block", "install libnginx-mod-stream or its like")
+    return ok(what, f"{found}, and no template needs it")
+
+
+def _configuration(facts: NginxFacts) -> Diagnosis:
+    what = facts.conf
+    if facts.refusal is None:
+        return ok(what, "nginx accepts it" if facts.tree is not None else "not written yet")
+    words = " ".join(facts.refusal.output[:2])
+    found = f"{facts.refusal.what}{': ' if words else ''}{words}"
+    if LUA_TRAP in words:
+        return fault(what, found, "install libluajit2-5.1-2; the other LuaJIT lacks what the Lua module needs")
+    return fault(what, found, "correct it; every candidate is judged together with it")
+
+
+def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
+    what = f"{facts.name}: master"
+    match facts.master:
+        case Process(pid=pid):
+            yield ok(what, f"runs as process {pid}")
+        case Absence(reason=reason):
+            yield warning(what, f"does not run: {reason}", "start it; files are written, and the reload is owed")
+        case CtemplateError() as error:
+            yield fault(what, f"{error.where}: {error.what}", "run ctemplate as a user that may signal it")
+        case None:
+            pass
+
+
+def _directives(tree: Tree) -> Iterator[Directive]:
+    """Yield every directive of a configuration, but for files that cannot be parsed."""
+    for path, source in tree.sources.items():
+        try:
+            found = parse(source, where=str(path))
+        except NginxSyntaxError:
+            continue
+        yield from (directive for _, _, directive in walk(found))
+
+
+def _shutdown(directives: tuple[Directive, ...]) -> Iterator[Diagnosis]:
+    """Yield what ends old workers, where connections may last."""
+    what, reasons = "worker_shutdown_timeout", []
+    if any(directive.name == b"stream" and directive.block is not None for directive in directives):
+        reasons.append("stream servers")
+    if any(directive.name == b"proxy_set_header" and directive.args[:1] == (b"Upgrade",) for directive in directives):
+        reasons.append("websockets")
+    given = [directive for directive in directives if directive.name == what.encode() and directive.args]
+    if given:
+        yield ok(what, given[0].args[0].decode(errors="replace"))
+    elif reasons:
+        found = f"not set, and there are {' and '.join(reasons)}: old workers stay as long as their connections"
+        yield warning(what, found, "set it at the top of the configuration, such as worker_shutdown_timeout 5m;")
+
+
+def _hashes(directives: tuple[Directive, ...], warnings: tuple[str, ...]) -> Iterator[Diagnosis]:
+    """Yield whether nginx's hash of server names is large enough, by its own word."""
+    what = "server_names_hash_max_size"
+    names = sum(len(directive.args) for directive in directives if directive.name == b"server_name")
+    sizes = [directive.args[0].decode(errors="replace") for directive in directives if directive.name == what.encode()]
+    counted = f"{names} name{'' if names == 1 else 's'}"
+    said = next((line for line in warnings if "server_names_hash" in line), None)
+    if said is not None:
+        fix = f"set {what} to at least {2 * max(names, 512)}, and server_names_hash_bucket_size if it is named"
+        yield warning(what, f"{sizes[0] if sizes else 'not set'} for {counted}: {said}", fix)
+    elif names:
+        yield ok(what, f"{sizes[0] if sizes else 'the default'} is enough for {counted}")

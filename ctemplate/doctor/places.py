@@ -1,0 +1,98 @@
+"""What facts about folders mean: destinations, owners, free space, includes that catch a candidate, state. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
+
+LEAST_FREE_BYTES = 16 * 1024 * 1024
+"""Below, a candidate and the backups may not fit; a full disk keeps the old files, and no new ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderFacts:
+    """A folder that files go to. ``existing`` is the nearest folder that exists; ``free_bytes`` are of its disk."""
+
+    path: Path
+    existing: Path
+    is_folder: bool
+    is_writable: bool
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationFacts:
+    """One destination. ``kind`` says what stands there: a file, nothing, or something that cannot be replaced.
+
+    ``owner_fault`` is why its owner cannot be set, empty when it can. ``caught_by`` are the includes of nginx, as
+    ``file:line``, that would take a candidate beside it for a part of the configuration.
+    """
+
+    path: Path
+    real: Path
+    kind: str
+    folder: FolderFacts
+    owner_fault: str = ""
+    caught_by: tuple[str, ...] = ()
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateFacts:
+    """The state folder, and whether others may write into it."""
+
+    folder: FolderFacts
+    is_open: bool = False
+
+
+def judged_destination(facts: DestinationFacts) -> Iterator[Diagnosis]:
+    """Yield a line for each thing about a destination."""
+    what = str(facts.path)
+    link = f", a link to {facts.real}" if facts.real != facts.path else ""
+    if facts.kind not in {"file", "nothing"}:
+        yield fault(what, f"is {facts.kind}", "give a path for a file")
+    elif trouble := _unusable(facts.folder):
+        yield trouble
+    else:
+        yield ok(what, f"can be {'replaced' if facts.kind == 'file' else 'written'}{link}")
+    if facts.owner_fault:
+        yield fault(what, facts.owner_fault, "correct owner, or run ctemplate as root")
+    if facts.caught_by:
+        fix = "narrow the pattern, such as to *.conf"
+        yield fault(what, f"its candidate would be included by {', '.join(facts.caught_by)}", fix)
+    if facts.holder:
+        yield warning(what, f"is held by another ctemplate, {facts.holder}", "a second one on it would not start")
+
+
+def judged_state(facts: StateFacts) -> Iterator[Diagnosis]:
+    """Yield whether the state folder can be used."""
+    what = f"state folder {facts.folder.path}"
+    if facts.is_open:
+        yield fault(what, "is writable by everybody", "give it mode 0700")
+    elif trouble := _unusable(facts.folder, what):
+        yield trouble
+    else:
+        is_there = facts.folder.existing == facts.folder.path
+        yield ok(what, "can be used" if is_there else "does not exist yet and can be made")
+
+
+def _unusable(facts: FolderFacts, what: str = "") -> Diagnosis | None:
+    """Return why files cannot go to a folder, or that they may not fit."""
+    what = what or str(facts.path)
+    if not facts.is_folder:
+        return fault(what, f"{facts.existing} is no folder", "give a path below a folder")
+    if not facts.is_writable:
+        return fault(what, f"no right to write into {facts.existing}", "give the user of ctemplate write access to it")
+    if facts.free_bytes < LEAST_FREE_BYTES:
+        return fault(what, f"{facts.free_bytes // 1024} KiB free on its disk", "make room")
+    return None
+
+
+def judged_selinux(mode: str) -> Iterator[Diagnosis]:
+    """Yield a hint where SELinux enforces; ``mode`` is what the kernel says, empty without SELinux."""
+    if mode.strip() == "1":
+        fix = "if nginx may not read a file, run restorecon on it and give its folder the type httpd_config_t"
+        yield warning("SELinux", "enforcing: a new file gets the type of its folder", fix)

@@ -1,0 +1,107 @@
+"""Lint the configuration: every layer alone, then all of them together, then its templates.
+
+Reads the files that it names. Must not know how findings are printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ctemplate.config.groups import GroupPlan, TemplatePlan, grouped, shared_destinations
+from ctemplate.config.layers import Layer, build, read
+from ctemplate.errors import ConfigError, printable
+from ctemplate.lint import variables
+from ctemplate.lint.finding import Finding, in_order
+from ctemplate.lint.templates import Family, lint_template
+from ctemplate.lint.variables import Given, line_of
+
+_PLACE = re.compile(r"(?P<path>.+):(?P<line>\d+):(?P<column>\d+)")
+_TOML_PLACE = re.compile(r" \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What the operator wrote, lowest layer first, and which files cannot be read."""
+
+    layers: tuple[Layer, ...]
+    faults: tuple[Finding, ...] = ()
+
+
+def written(paths: Iterable[Path], *, environment: Layer, flags: Layer) -> Written:
+    """Read every configuration file, those after a broken one too."""
+    layers, faults = [environment], []
+    for path in paths:
+        try:
+            layers += read(path)
+        except ConfigError as exc:
+            faults.append(told(exc))
+    return Written(layers=(*layers, flags), faults=tuple(faults))
+
+
+def lint(found: Written, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return everything that is wrong with the configuration and its templates, in order."""
+    faults = [*found.faults, *_broken(found.layers)]
+    if faults:
+        return in_order(faults)
+    try:
+        plans = grouped(build(found.layers), is_dry=True)
+    except ConfigError as exc:
+        return (told(exc),)
+    templates = [template for plan in plans for template in plan.templates]
+    return in_order([*_shared(plans), *_lint_templates(templates, _given(found.layers), environ)])
+
+
+def _broken(layers: Sequence[Layer]) -> Iterator[Finding]:
+    """Yield the first fault of every table of every layer."""
+    for layer in layers:
+        for key, value in layer.values.items():
+            try:
+                build([replace(layer, values={key: value})])
+            except ConfigError as exc:
+                yield told(exc)
+
+
+def told(exc: ConfigError) -> Finding:
+    """Return an error of the configuration as a finding."""
+    if place := _PLACE.fullmatch(exc.where):
+        line, column = int(place["line"]), int(place["column"])
+        return Finding(path=place["path"], line=line, column=column, code="CT701", message=exc.what)
+    if place := _TOML_PLACE.search(exc.what):
+        line, column = int(place["line"]), int(place["column"])
+        return Finding(path=exc.where, line=line, column=column, code="CT701", message=exc.what[: place.start()])
+    path, _, key = exc.where.partition(": ")
+    return Finding(path=path, code="CT701", message=f"{key}: {exc.what}" if key else exc.what)
+
+
+def _shared(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:
+    for destination, first, second in shared_destinations(plans):
+        message = f"its destination {printable(destination)} is that of {printable(first)}; give each its own"
+        yield Finding(path=str(second), code="CT702", message=message)
+
+
+def _lint_templates(
+    templates: Iterable[TemplatePlan], given: Mapping[str, Given], environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Yield the faults of all templates; which variables are unused is known only where every template was read."""
+    families: list[Family] = []
+    for template in templates:
+        found, family = lint_template(template, given, environ)
+        yield from found
+        families.append(family)
+    if not any(family.faults for family in families):
+        yield from variables.unused(given.values(), (tree for family in families for tree in family.trees))
+
+
+def _given(layers: Iterable[Layer]) -> dict[str, Given]:
+    """Return the variables with the place that wins."""
+    found: dict[str, Given] = {}
+    for layer in layers:
+        path = Path(layer.where)
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        place = layer.where if text else "-var"
+        for name in layer.values.get("vars", {}):
+            found[name] = Given(name=name, path=place, line=line_of(name, text))
+    return found

@@ -1,0 +1,141 @@
+"""What is known of a value without rendering: its type, which registered field it came from, how it was escaped.
+
+Derived from the model's and the functions' own annotations, so that it follows them. Must not know scopes or rules.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ctemplate.model import Service, Status
+from ctemplate.template.environment import FIELDS
+
+ESCAPES = frozenset({"quote", "comment", "token", "identifier"})
+PLAIN = frozenset({"address", "node_address", "status"})
+"""Fields that are valid tokens whatever was registered."""
+
+CLAIMS = frozenset({"claim", "listen_port"})
+_KEEPING = frozenset(
+    ["sort", "unique", "reverse", "list", "select", "reject", "selectattr", "rejectattr", "default", "d"]
+)
+_PICKING = frozenset({"first", "last", "min", "max"})
+_NUMBERS = frozenset({"int", "float", "abs", "round", "sum"})
+_CHANGING = frozenset(
+    ["lower", "upper", "title", "capitalize", "trim", "replace", "truncate", "string", "indent", "center", "format"]
+)
+_SPLITTING = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
+_TELLING = ("is", "starts", "ends", "find", "rfind", "index", "rindex", "count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A value's type (``object`` where it is unknown), and for lists and mappings that of their items.
+
+    ``field`` is the registered field that the value came from, empty for any other value. ``is_whole`` says that it
+    still holds all of the field, so that equal values mean equal fields. ``escape`` is the filter that made it safe.
+    """
+
+    of: type = object
+    items: Kind | None = None
+    parts: tuple[Kind, ...] = ()
+    field: str = ""
+    is_whole: bool = False
+    is_claimed: bool = False
+    escape: str = ""
+
+    @property
+    def is_model(self) -> bool:
+        """Whether this is a service, an instance or a check."""
+        return self.of in FIELDS
+
+    @property
+    def is_registered_text(self) -> bool:
+        """Whether this is a text that a registrant chose, not escaped and not sure to be a token."""
+        return self.of is str and bool(self.field) and self.field not in PLAIN and not self.escape
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What a template may read of a model's value."""
+        return FIELDS.get(self.of, frozenset()) | ({"listen_port"} if self.of is Service else set())
+
+
+UNKNOWN = Kind()
+TEXT = Kind(of=str)
+NUMBER = Kind(of=int)
+
+
+def of_annotation(hint: Any, field: str = "") -> Kind:
+    """Return what an annotation says of a value; ``field`` is the model's field that holds it."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint in FIELDS:
+        return Kind(of=hint)
+    if hint in {str, int, Status}:
+        return Kind(of=int if hint is int else str, field=field, is_whole=bool(field))
+    if origin is tuple and arguments:
+        return Kind(of=tuple, items=of_annotation(arguments[0], field))
+    if origin is Mapping:
+        key, value = (of_annotation(argument, field) for argument in arguments)
+        return Kind(of=dict, items=value, parts=(key, value), field=field)
+    return UNKNOWN
+
+
+def of_field(kind: Kind, name: str) -> Kind:
+    """Return the kind of a field of a model's value."""
+    if name == "listen_port" and kind.of is Service:
+        return Kind(of=int, field=name, is_claimed=True)
+    hints = typing.get_type_hints(kind.of) if kind.is_model else {}
+    return of_annotation(hints[name], name) if name in hints else UNKNOWN
+
+
+def of_result(function: Callable[..., Any]) -> Kind:
+    """Return the kind of what a function of templates returns."""
+    try:
+        return of_annotation(typing.get_type_hints(function).get("return"))
+    except (NameError, TypeError):
+        return UNKNOWN
+
+
+def of_method(kind: Kind, name: str) -> Kind:
+    """Return the kind of what a method of a text or mapping returns."""
+    if kind.of is dict and kind.parts:
+        key, value = kind.parts
+        found = {"keys": key, "values": value, "items": Kind(of=tuple, parts=kind.parts)}
+        if name in found:
+            return Kind(of=tuple, items=found[name], field=kind.field)
+        return value if name == "get" else UNKNOWN
+    if kind.of is not str or name.startswith(_TELLING):
+        return UNKNOWN
+    return Kind(of=tuple, items=_part(kind)) if name in _SPLITTING else _part(kind)
+
+
+def of_filter(kind: Kind, name: str) -> Kind:
+    """Return the kind of what a filter returns."""
+    if name in ESCAPES:
+        return replace(kind, of=str, escape=name, items=None, parts=())
+    if name in _KEEPING:
+        return kind
+    if name in _NUMBERS:
+        return Kind(of=int, field=kind.field, is_claimed=kind.is_claimed)
+    if kind.of is tuple:
+        item = kind.items or UNKNOWN
+        return item if name in _PICKING else joined([item]) if name == "join" else UNKNOWN
+    if kind.of is dict and name in {"dictsort", "items"}:
+        return Kind(of=tuple, items=Kind(of=tuple, parts=kind.parts))
+    return _part(kind) if kind.of is str and name in _CHANGING else UNKNOWN
+
+
+def joined(kinds: list[Kind]) -> Kind:
+    """Return the kind of a text put together of others: registered when a part is, whole when one part alone is."""
+    registered = [kind for kind in kinds if kind.field]
+    if not registered:
+        return TEXT if all(kind.of is not object for kind in kinds) else UNKNOWN
+    first = next((kind for kind in registered if kind.is_registered_text), registered[0])
+    is_whole = len(registered) == 1 and first.is_whole
+    return replace(first, of=str, is_whole=is_whole, items=None, parts=())
+
+
+def _part(kind: Kind) -> Kind:
+    return replace(kind, is_whole=False, is_claimed=False, escape="")

@@ -1,0 +1,123 @@
+"""Names, filters, tests, fields and arguments that do not exist."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+
+from jinja2 import nodes
+from jinja2.runtime import LoopContext
+
+from ctemplate.errors import printable
+from ctemplate.lint.finding import Finding
+from ctemplate.lint.reading import Reading
+from ctemplate.lint.source import Source, literal, member_name, members
+from ctemplate.template.environment import Environment, suggestion
+from ctemplate.template.formatting import PLAIN, WIDTHS
+
+CHANCE = frozenset({"now", "time", "today", "timestamp", "utcnow", "random", "shuffle", "uuid", "uuid4", "lipsum"})
+"""What other template languages call the clock and chance; here there is none."""
+
+TEXT_METHODS = PLAIN | WIDTHS | {"replace", "format", "format_map"}
+LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith("_"))
+_CHANCE = "an output that changes by itself is reloaded for ever; ctemplate has no clock and no chance"
+
+
+def unknown_names(source: Source, reading: Reading) -> Iterator[Finding]:
+    """Yield the names that nobody gives."""
+    given = {node.name for node in source.tree.find_all(nodes.Name) if node.ctx != "load"} | set(reading.functions)
+    for node in reading.unknown:
+        if node.name in CHANCE:
+            yield source.finding(node, "CT301", f"{node.name!r}: {_CHANCE}")
+        elif node not in reading.defaulted:
+            yield source.finding(node, "CT102", f"{node.name!r} is undefined{suggestion(node.name, given)}")
+
+
+def unknown_filters(source: Source, environment: Environment) -> Iterator[Finding]:
+    """Yield the filters and tests that do not exist, those that filters name by a text too."""
+    for node in source.tree.find_all(nodes.Filter):
+        if node.name not in environment.filters:
+            yield _unknown(source, node, node.name, environment.filters, code="CT103")
+        for number, position in (("filter", 0), ("test", 0 if node.name in {"select", "reject"} else 1)):
+            yield from _named(source, node, environment, kind=number, position=position)
+    for test in source.tree.find_all(nodes.Test):
+        if test.name not in environment.tests:
+            yield _unknown(source, test, test.name, environment.tests, code="CT104")
+
+
+def _named(
+    source: Source, node: nodes.Filter, environment: Environment, *, kind: str, position: int
+) -> Iterator[Finding]:
+    """Yield what ``map``, ``select`` and their like name by a text."""
+    takers = {"filter": {"map"}, "test": {"select", "reject", "selectattr", "rejectattr"}}
+    if node.name not in takers[kind] or len(node.args) <= position:
+        return
+    named = node.args[position]
+    known: Iterable[str] = environment.filters if kind == "filter" else environment.tests
+    if isinstance(named, nodes.Const) and isinstance(named.value, str) and named.value not in known:
+        yield _unknown(source, named, named.value, known, code="CT103" if kind == "filter" else "CT104")
+
+
+def _unknown(source: Source, node: nodes.Node, name: str, known: Iterable[str], *, code: str) -> Finding:
+    if name in CHANCE:
+        return source.finding(node, "CT301", f"{name!r}: {_CHANCE}")
+    word = "filter" if code == "CT103" else "test"
+    return source.finding(node, code, f"no {word} named {printable(name)!r}{suggestion(name, known)}")
+
+
+def unknown_fields(source: Source, reading: Reading, modules: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
+    """Yield fields that services, instances, checks, texts, ``loop`` and imported templates do not have."""
+    imported = _imported(source.tree, modules)
+    for node in members(source.tree):
+        name = member_name(node)
+        known = _known_fields(node.node, reading, imported)
+        if name is not None and known is not None and name not in known[1]:
+            message = f"{known[0]} has no field {printable(name)!r}{suggestion(name, known[1])}"
+            yield source.finding(node.lineno + 1, "CT105", message)
+    for imports in source.tree.find_all(nodes.FromImport):
+        template = literal(imports.template) or ""
+        names = modules.get(template)
+        wanted = [given if isinstance(given, str) else given[0] for given in imports.names]
+        for unknown in () if names is None else set(wanted) - names:
+            message = f"{template} has no field {unknown!r}{suggestion(unknown, names or ())}"
+            yield source.finding(imports, "CT105", message)
+
+
+def _known_fields(
+    of: nodes.Expr, reading: Reading, imported: Mapping[str, tuple[str, frozenset[str]]]
+) -> tuple[str, frozenset[str]] | None:
+    kind = reading.kind(of)
+    if kind.is_model:
+        return kind.of.__name__.lower(), kind.fields
+    if kind.of is str:
+        return "text", TEXT_METHODS
+    if isinstance(of, nodes.Name) and of.name in imported:
+        return imported[of.name]
+    if isinstance(of, nodes.Name) and of.name == "loop":
+        return "loop", LOOP_FIELDS
+    return None
+
+
+def _imported(tree: nodes.Template, modules: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return what each imported module is called, and the names that it gives."""
+    return {
+        node.target: (name, modules[name])
+        for node in tree.find_all(nodes.Import)
+        if (name := literal(node.template)) is not None and name in modules
+    }
+
+
+def unknown_arguments(source: Source, reading: Reading) -> Iterator[Finding]:
+    """Yield named arguments that a function does not take."""
+    for call in source.tree.find_all(nodes.Call):
+        name = call.node.name if isinstance(call.node, nodes.Name) else ""
+        function = reading.functions.get(name)
+        if not inspect.isroutine(function):
+            continue
+        parameters = inspect.signature(function).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            continue
+        for keyword in call.kwargs:
+            if keyword.key not in parameters:
+                message = f"{name}() has no argument {keyword.key!r}{suggestion(keyword.key, parameters)}"
+                yield source.finding(keyword, "CT106", message)

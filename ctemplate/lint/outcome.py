@@ -1,0 +1,70 @@
+"""What nginx would refuse or ignore, depending on who registers: empty upstreams, ports and names that clash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jinja2 import nodes
+
+from ctemplate.lint.finding import Finding
+from ctemplate.lint.kinds import Kind
+from ctemplate.lint.reading import Reading
+from ctemplate.lint.source import Source, start
+from ctemplate.lint.text import Branch, Mode, Print, Text, Upstream
+from ctemplate.model import Instance, Service
+
+PORT_FIX = "use svc.listen_port, or claim(…), so that one of them is left out and named"
+NAME_FIX = 'use claim("server_name", …, svc), so that one of them is left out and named'
+
+
+def empty_upstreams(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
+    """Yield upstreams whose servers all come from loops that may find nobody."""
+    for upstream in text.upstreams:
+        if _may_be_empty(upstream, reading):
+            message = "may have no server, which nginx refuses; guard it by {% if … %}, or add {% else %}"
+            yield source.finding(upstream.offset, "CT501", message)
+
+
+def _may_be_empty(upstream: Upstream, reading: Reading) -> bool:
+    if upstream.is_filled or not upstream.loops:
+        return False
+    return all(
+        reading.kind(loop.iter).items == Kind(of=Instance) and not _is_guarded(loop, branches, reading)
+        for loop, branches in upstream.loops
+    )
+
+
+def _is_guarded(loop: nodes.For, branches: tuple[Branch, ...], reading: Reading) -> bool:
+    """Whether a condition around the loop asks about what it goes through."""
+    listed = reading.origin(loop.iter)
+    tests = [branch.node.test for branch in branches if isinstance(branch.node, nodes.If)]
+    return any(_asks(test, loop.iter, listed, reading) for test in tests)
+
+
+def _asks(test: nodes.Node, named: nodes.Node, listed: nodes.Node, reading: Reading) -> bool:
+    asked = [test, *test.find_all(nodes.Expr)]
+    seen = [reading.origin(node) for node in asked]
+    deeper = [part for node in seen for part in (node, *node.find_all(nodes.Expr))]
+    return any(node in (named, listed) for node in [*asked, *deeper])
+
+
+def clashes(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
+    """Yield ports and server names made of registered values that two services may share."""
+    for printed in text.prints:
+        if printed.position.mode is not Mode.BARE or not _is_repeated(printed, reading):
+            continue
+        kind = reading.kind(printed.node)
+        if not kind.field or kind.is_claimed:
+            continue
+        offset, directive = start(printed.node), printed.position.directive
+        if directive == "listen":
+            yield source.finding(offset, "CT502", f"two services may ask for one port; {PORT_FIX}")
+        elif directive == "server_name" and not (kind.is_whole and kind.field == "name"):
+            yield source.finding(offset, "CT503", f"two services may share a server name; {NAME_FIX}")
+
+
+def _is_repeated(printed: Print, reading: Reading) -> bool:
+    """Whether a print stands in a loop over services or instances."""
+    repeated = (Kind(of=Service), Kind(of=Instance))
+    loops = (branch.node for branch in printed.branches if isinstance(branch.node, nodes.For))
+    return any(reading.kind(loop.iter).items in repeated for loop in loops)

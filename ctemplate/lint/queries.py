@@ -1,0 +1,76 @@
+"""Reading every service where a tag would do: each service read is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jinja2 import nodes
+
+from ctemplate.lint.finding import Finding
+from ctemplate.lint.reading import Reading
+from ctemplate.lint.source import Source, literal
+
+
+def everything(source: Source, reading: Reading) -> Iterator[Finding]:
+    """Yield loops over all services that ask for one tag only inside."""
+    for loop in source.tree.find_all(nodes.For):
+        call = _services(reading.origin(loop.iter))
+        if call is None or not isinstance(loop.target, nodes.Name):
+            continue
+        tag = _tag_asked(loop, loop.target.name)
+        if tag is not None:
+            message = f"every service is looked at, and one tag is asked for inside; write services(tag={tag!r})"
+            yield source.finding(call, "CT601", message)
+
+
+def _services(listed: nodes.Node) -> nodes.Name | None:
+    """Return the name in a call of ``services`` without a tag."""
+    if not isinstance(listed, nodes.Call) or not isinstance(listed.node, nodes.Name) or listed.node.name != "services":
+        return None
+    has_tag = bool(listed.args) or any(keyword.key == "tag" for keyword in listed.kwargs) or listed.dyn_kwargs
+    return None if has_tag else listed.node
+
+
+def _tag_asked(loop: nodes.For, name: str) -> str | None:
+    """Return the one tag that a loop over services asks for, of them or of their instances; None for none or several.
+
+    A condition with another way out (``else``), or one beside other text, is no such question.
+    """
+    if loop.test is not None and (tag := _membership(loop.test, name)) is not None:
+        return tag
+    whole = [node for node in loop.body if not _is_blank(node) and not isinstance(node, nodes.Assign)]
+    condition = whole[0] if len(whole) == 1 else None
+    if isinstance(condition, nodes.If) and not condition.else_ and not condition.elif_:
+        tag = _membership(condition.test, name)
+        if tag is not None:
+            return tag
+    tags = [_tag_of(call) for call in loop.find_all(nodes.Call) if _is_service_of(call, name)]
+    return tags[0] if tags and len(set(tags)) == 1 else None
+
+
+def _is_blank(node: nodes.Node) -> bool:
+    pieces = node.nodes if isinstance(node, nodes.Output) else [node]
+    return all(isinstance(piece, nodes.TemplateData) and not piece.data.strip() for piece in pieces)
+
+
+def _membership(test: nodes.Node, name: str) -> str | None:
+    """Return the tag of ``"tag" in NAME.tags``, alone or joined to more by ``and``."""
+    if isinstance(test, nodes.And):
+        left = _membership(test.left, name)
+        return left if left is not None else _membership(test.right, name)
+    if not isinstance(test, nodes.Compare) or len(test.ops) != 1 or test.ops[0].op != "in":
+        return None
+    tags = test.ops[0].expr
+    is_of_loop = isinstance(tags, nodes.Getattr) and tags.attr == "tags" and tags.node == nodes.Name(name, "load")
+    return literal(test.expr) if is_of_loop else None
+
+
+def _is_service_of(call: nodes.Call, name: str) -> bool:
+    """Whether a call is ``service(NAME.name, …)``."""
+    is_service = isinstance(call.node, nodes.Name) and call.node.name == "service"
+    return is_service and bool(call.args) and call.args[0] == nodes.Getattr(nodes.Name(name, "load"), "name", "load")
+
+
+def _tag_of(call: nodes.Call) -> str | None:
+    given = [keyword.value for keyword in call.kwargs if keyword.key == "tag"] or call.args[1:2]
+    return literal(given[0]) if given else None

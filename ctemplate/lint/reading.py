@@ -1,0 +1,266 @@
+"""Read a template's tree once: what kind each expression is of, which names nobody gives, what a name was made of.
+
+Follows Jinja's rules of scope, generously: a name that any path could give counts as given. Must not know codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import nodes
+
+from ctemplate.lint import kinds
+from ctemplate.lint.kinds import NUMBER, TEXT, UNKNOWN, Kind
+from ctemplate.lint.source import literal, member_name
+
+IMPLICIT = frozenset({"self", "super", "caller", "varargs", "kwargs", "loop"})
+_TOLERANT_TESTS = frozenset({"defined", "undefined"})
+_DEFAULTS = frozenset({"default", "d"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What a name stands for: its kind, and the expression it was set to."""
+
+    kind: Kind = UNKNOWN
+    made_of: nodes.Node | None = None
+
+
+Scope = dict[str, Meaning]
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """What a reading found out; ``defaulted`` are the expressions that may be missing without harm."""
+
+    functions: Mapping[str, Any]
+    kinds: dict[nodes.Node, Kind] = field(default_factory=dict)
+    made_of: dict[nodes.Node, nodes.Node] = field(default_factory=dict)
+    unknown: list[nodes.Name] = field(default_factory=list)
+    defaulted: set[nodes.Node] = field(default_factory=set)
+
+    def kind(self, node: nodes.Node) -> Kind:
+        """Return what is known of an expression."""
+        return self.kinds.get(node, UNKNOWN)
+
+    def origin(self, node: nodes.Node) -> nodes.Node:
+        """Return the expression that a name was set to, or the expression itself."""
+        seen: set[nodes.Node] = set()
+        while node in self.made_of and node not in seen:
+            seen.add(node)
+            node = self.made_of[node]
+        return node
+
+
+def read(tree: nodes.Template, *, functions: Mapping[str, Any], given: Iterable[str] = ()) -> Reading:
+    """Read a tree; ``functions`` are the names that every template knows, ``given`` those of who includes it."""
+    reading = Reading(functions=functions)
+    scope: Scope = {name: Meaning() for name in (*IMPLICIT, *given, *exported(tree))}
+    _Reader(reading).body(tree.body, scope)
+    return reading
+
+
+def exported(tree: nodes.Template) -> frozenset[str]:
+    """Return the names that a template gives: what it sets, imports and defines outside of macros."""
+    names: set[str] = set()
+    for node in tree.find_all((nodes.Macro, nodes.Import, nodes.FromImport, nodes.Assign, nodes.AssignBlock)):
+        if isinstance(node, nodes.Macro):
+            names.add(node.name)
+        elif isinstance(node, nodes.Import):
+            names.add(node.target)
+        elif isinstance(node, nodes.FromImport):
+            names.update(alias if isinstance(alias, str) else alias[1] for alias in node.names)
+        elif isinstance(node, nodes.Assign | nodes.AssignBlock):
+            names.update(name.name for name in _targets(node.target))
+    return frozenset(names)
+
+
+def _targets(target: nodes.Node) -> list[nodes.Name]:
+    if isinstance(target, nodes.Name):
+        return [target]
+    return list(target.find_all(nodes.Name))
+
+
+class _Reader:
+    """Walks statements in order; a scope is copied where Jinja opens one."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def body(self, body: Iterable[nodes.Node], scope: Scope) -> None:
+        for node in body:
+            statement = getattr(self, f"_{type(node).__name__.lower()}", None)
+            if statement is None:
+                self._other(node, scope)
+            else:
+                statement(node, scope)
+
+    def _other(self, node: nodes.Node, scope: Scope) -> None:
+        for child in node.iter_child_nodes():
+            if isinstance(child, nodes.Expr):
+                self.kind(child, scope)
+            else:
+                self.body([child], scope)
+
+    def _for(self, node: nodes.For, scope: Scope) -> None:
+        listed = self.kind(node.iter, scope)
+        inner = dict(scope)
+        _bind(node.target, Meaning(kind=_item(listed)), inner)
+        if node.test is not None:
+            self.kind(node.test, inner)
+        self.body(node.body, inner)
+        self.body(node.else_, dict(scope))
+
+    def _assign(self, node: nodes.Assign, scope: Scope) -> None:
+        kind = self.kind(node.node, scope)
+        if isinstance(node.target, nodes.NSRef):
+            return
+        _bind(node.target, Meaning(kind=kind, made_of=node.node), scope)
+
+    def _assignblock(self, node: nodes.AssignBlock, scope: Scope) -> None:
+        if node.filter is not None:
+            self.kind(node.filter, scope)
+        self.body(node.body, dict(scope))
+        _bind(node.target, Meaning(), scope)
+
+    def _with(self, node: nodes.With, scope: Scope) -> None:
+        inner = dict(scope)
+        for target, value in zip(node.targets, node.values, strict=True):
+            _bind(target, Meaning(kind=self.kind(value, scope), made_of=value), inner)
+        self.body(node.body, inner)
+
+    def _macro(self, node: nodes.Macro, scope: Scope) -> None:
+        scope[node.name] = Meaning()
+        self._callable(node, scope)
+
+    def _callblock(self, node: nodes.CallBlock, scope: Scope) -> None:
+        self.kind(node.call, scope)
+        self._callable(node, scope)
+
+    def _callable(self, node: nodes.Macro | nodes.CallBlock, scope: Scope) -> None:
+        for default in node.defaults:
+            self.kind(default, scope)
+        self.body(node.body, scope | {argument.name: Meaning() for argument in node.args})
+
+    def _import(self, node: nodes.Import, scope: Scope) -> None:
+        self.kind(node.template, scope)
+        scope[node.target] = Meaning()
+
+    def _fromimport(self, node: nodes.FromImport, scope: Scope) -> None:
+        self.kind(node.template, scope)
+        scope.update((alias if isinstance(alias, str) else alias[1], Meaning()) for alias in node.names)
+
+    def _block(self, node: nodes.Block, scope: Scope) -> None:
+        self.body(node.body, dict(scope))
+
+    # expressions
+
+    def kind(self, node: nodes.Node, scope: Scope) -> Kind:
+        """Return an expression's kind and remember it, with those of all its parts."""
+        parts = {child: self.kind(child, scope) for child in node.iter_child_nodes()}
+        kind = self._kind(node, parts, scope)
+        self._reading.kinds[node] = kind
+        return kind
+
+    def _kind(self, node: nodes.Node, parts: Mapping[nodes.Node, Kind], scope: Scope) -> Kind:
+        match node:
+            case nodes.Name():
+                return self._name(node, scope)
+            case nodes.Call():
+                return self._call(node)
+            case nodes.Filter():
+                return self._filter(node, parts)
+            case nodes.Test():
+                return self._test(node)
+            case nodes.Getattr() | nodes.Getitem():
+                return _member(parts[node.node], node)
+            case _:
+                return _composed(node, tuple(parts.values()))
+
+    def _name(self, node: nodes.Name, scope: Scope) -> Kind:
+        meaning = scope.get(node.name)
+        if node.ctx != "load":
+            return UNKNOWN
+        if meaning is None:
+            if node.name not in self._reading.functions:
+                self._reading.unknown.append(node)
+            return UNKNOWN
+        if meaning.made_of is not None:
+            self._reading.made_of[node] = meaning.made_of
+        return meaning.kind
+
+    def _test(self, node: nodes.Test) -> Kind:
+        if node.name in _TOLERANT_TESTS:
+            self._reading.defaulted.add(node.node)
+        return NUMBER
+
+    def _call(self, node: nodes.Call) -> Kind:
+        called = node.node
+        if isinstance(called, nodes.Name):
+            if called.name in kinds.CLAIMS:
+                return Kind(of=str, is_claimed=True)
+            function = self._reading.functions.get(called.name)
+            return kinds.of_result(function) if callable(function) else UNKNOWN
+        if isinstance(called, nodes.Getattr):
+            return kinds.of_method(self._reading.kind(called.node), called.attr)
+        return UNKNOWN
+
+    def _filter(self, node: nodes.Filter, parts: Mapping[nodes.Node, Kind]) -> Kind:
+        if node.node is None:
+            return UNKNOWN
+        if node.name in _DEFAULTS:
+            self._reading.defaulted.add(node.node)
+        if node.name == "map":
+            return _mapped(node, parts[node.node])
+        return kinds.of_filter(parts[node.node], node.name)
+
+
+def _bind(target: nodes.Node, meaning: Meaning, scope: Scope) -> None:
+    if isinstance(target, nodes.Name):
+        scope[target.name] = meaning
+        return
+    for number, name in enumerate(getattr(target, "items", ())):
+        parts = meaning.kind.parts
+        _bind(name, Meaning(kind=parts[number] if number < len(parts) else UNKNOWN), scope)
+
+
+def _item(listed: Kind) -> Kind:
+    if listed.of is dict and listed.parts:
+        return listed.parts[0]
+    return listed.items or UNKNOWN
+
+
+def _member(kind: Kind, node: nodes.Getattr | nodes.Getitem) -> Kind:
+    name = member_name(node)
+    if kind.is_model and name is not None:
+        return kinds.of_field(kind, name)
+    return kind.items or UNKNOWN if kind.of in {tuple, dict} else UNKNOWN
+
+
+def _composed(node: nodes.Node, parts: tuple[Kind, ...]) -> Kind:
+    """Return the kind of a literal, or of what an operator makes."""
+    match node:
+        case nodes.Const():
+            return TEXT if isinstance(node.value, str) else NUMBER if isinstance(node.value, int | float) else UNKNOWN
+        case nodes.Concat():
+            return kinds.joined(list(parts))
+        case nodes.Add() | nodes.Mod():
+            return kinds.joined(list(parts)) if any(kind.of is str for kind in parts) else UNKNOWN
+        case nodes.List() | nodes.Tuple():
+            return Kind(of=tuple, items=parts[0] if len(set(parts)) == 1 else UNKNOWN)
+        case nodes.CondExpr():
+            branches = set(parts[1:])
+            return branches.pop() if len(branches) == 1 else UNKNOWN
+        case _:
+            return UNKNOWN
+
+
+def _mapped(node: nodes.Filter, listed: Kind) -> Kind:
+    item = listed.items or UNKNOWN
+    for keyword in node.kwargs:
+        if keyword.key == "attribute" and (name := literal(keyword.value)) is not None:
+            return Kind(of=tuple, items=kinds.of_field(item, name))
+    name = literal(node.args[0]) if node.args else None
+    return UNKNOWN if name is None else Kind(of=tuple, items=kinds.of_filter(item, name))

@@ -1,0 +1,132 @@
+"""A template's source as rules look at it: the text, its tree with exact places, and which findings it silences.
+
+Must not know what any rule looks for.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import jinja2
+from jinja2 import nodes
+from jinja2.lexer import TokenStream
+from jinja2.parser import Parser
+
+from ctemplate.errors import printable
+from ctemplate.lint.finding import Finding
+from ctemplate.template.template import lowered
+
+_IGNORE = re.compile(r"\bctemplate:\s*ignore\s+(CT\d+(?:[\s,]+CT\d+)*)")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One parsed template. The ``lineno`` of the tree's nodes are offsets into ``text``, so that each has a column.
+
+    ``ignored`` are the codes that a comment silences, by the lines for which it does.
+    """
+
+    path: str
+    text: str = field(repr=False)
+    tree: nodes.Template = field(repr=False)
+    ignored: Mapping[int, frozenset[str]]
+
+    def finding(self, node: nodes.Node | int, code: str, message: str) -> Finding:
+        """Return a finding at a node, or at an offset."""
+        line, column = place(self.text, node if isinstance(node, int) else node.lineno)
+        return Finding(path=self.path, line=line, column=column, code=code, message=message)
+
+    def silences(self, finding: Finding) -> bool:
+        """Whether a comment of this source silences the finding."""
+        return finding.path == self.path and finding.code in self.ignored.get(finding.line, ())
+
+
+def place(text: str, offset: int) -> tuple[int, int]:
+    """Return the line and column of an offset, both from 1."""
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    line = bisect_right(starts, offset)
+    return line, offset - starts[line - 1] + 1
+
+
+def parse(path: str, text: str, environment: jinja2.Environment) -> Source | Finding:
+    """Parse a template as the environment would; return what is wrong when it cannot be parsed."""
+    text = _LINE_BREAK.sub("\n", text)
+    try:
+        tokens = tuple(_tokens(text, environment))
+    except jinja2.TemplateSyntaxError as exc:
+        return Finding(path=path, line=exc.lineno, column=1, code="CT101", message=_sentence(exc))
+    try:
+        tree = _Parser(environment, text, tokens).parse()
+    except jinja2.TemplateSyntaxError as exc:
+        line, column = place(text, exc.lineno)
+        return Finding(path=path, line=line, column=column, code="CT101", message=_sentence(exc))
+    return Source(path=path, text=text, tree=tree, ignored=_ignored(text, tokens))
+
+
+def _sentence(exc: jinja2.TemplateSyntaxError) -> str:
+    return lowered(printable(exc.message or ""))
+
+
+Token = tuple[int, str, str]
+"""An offset, a type and the raw text."""
+
+
+def _tokens(text: str, environment: jinja2.Environment) -> Iterator[Token]:
+    """Yield Jinja's tokens with offsets instead of lines; white space that a tag strips stands between them."""
+    offset = 0
+    for _, kind, raw in environment.lexer.tokeniter(text, None):
+        offset = text.index(raw, offset)
+        yield offset, kind, raw
+        offset += len(raw)
+
+
+class _Parser(Parser):
+    """Jinja's parser, fed with offsets for line numbers."""
+
+    def __init__(self, environment: jinja2.Environment, text: str, tokens: tuple[Token, ...]) -> None:
+        super().__init__(environment, text)
+        self.stream = TokenStream(environment.lexer.wrap(tokens), None, None)
+
+
+def _ignored(text: str, tokens: tuple[Token, ...]) -> dict[int, frozenset[str]]:
+    """Return the codes silenced on each line: the comment's own, or the one below where it stands alone."""
+    ignored: dict[int, frozenset[str]] = {}
+    for offset, kind, raw in tokens:
+        found = _IGNORE.search(raw) if kind == "comment" else None
+        if found:
+            line, _ = place(text, offset + len(raw))
+            line += _stands_alone(text, offset, offset + len(raw))
+            ignored[line] = ignored.get(line, frozenset()) | frozenset(re.findall(r"CT\d+", found[1]))
+    return ignored
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether nothing but a comment, whose words are between the offsets, is on its lines."""
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    behind = text[end:].partition("\n")[0]
+    return not before.strip(" \t{#-+") and not behind.strip(" \t-+#}")
+
+
+def members(tree: nodes.Node) -> Iterator[nodes.Getattr | nodes.Getitem]:
+    """Yield every ``VALUE.NAME`` and ``VALUE[…]``."""
+    yield from tree.find_all(nodes.Getattr)
+    yield from tree.find_all(nodes.Getitem)
+
+
+def member_name(node: nodes.Getattr | nodes.Getitem) -> str | None:
+    """Return the name that is asked for, None where only a render tells it."""
+    return node.attr if isinstance(node, nodes.Getattr) else literal(node.arg)
+
+
+def literal(node: nodes.Node | None) -> str | None:
+    """Return the text that a literal stands for, None for anything else."""
+    return node.value if isinstance(node, nodes.Const) and isinstance(node.value, str) else None
+
+
+def start(node: nodes.Node) -> int:
+    """Return the offset where an expression begins."""
+    return min(part.lineno for part in (node, *node.find_all(nodes.Expr)) if part.lineno is not None)

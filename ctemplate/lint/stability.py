@@ -1,0 +1,69 @@
+"""Outputs that change while nothing changed: each change costs a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jinja2 import nodes
+
+from ctemplate.lint.finding import Finding
+from ctemplate.lint.reading import Reading
+from ctemplate.lint.source import Source, start
+from ctemplate.lint.text import Mode, Print, Text
+
+POSITIONS = frozenset({"index", "index0", "revindex", "revindex0"})
+NAMING = frozenset({"upstream", "zone", "server_name", "listen", "proxy_pass"})
+"""Directives whose argument is a name or port that nginx keeps state for, or refers to."""
+
+_SORTED = frozenset({"sort", "dictsort", "groupby", "length", "count", "first", "last"})
+
+
+def moving_orders(source: Source, reading: Reading) -> Iterator[Finding]:
+    """Yield loops over what has no order of its own."""
+    for loop in source.tree.find_all(nodes.For):
+        near = _near(loop.iter, reading)
+        if near is not None:
+            message = "near= orders by round-trip times, which change by themselves; add | sort(attribute=…)"
+            yield source.finding(near, "CT302", message)
+        kind = reading.kind(loop.iter)
+        if kind.field and (kind.of is dict or (kind.of is tuple and _is_pairs(loop.iter))):
+            message = f"the order of {kind.field} is as the source gives it; loop over … | dictsort"
+            yield source.finding(loop.iter, "CT302", message)
+
+
+def _near(listed: nodes.Node, reading: Reading) -> nodes.Keyword | None:
+    """Return the ``near`` of the call whose order a loop shows, None where something sorts it."""
+    listed = reading.origin(listed)
+    while isinstance(listed, nodes.Filter) and listed.node is not None:
+        if listed.name in _SORTED:
+            return None
+        listed = reading.origin(listed.node)
+    if not isinstance(listed, nodes.Call) or not isinstance(listed.node, nodes.Name) or listed.node.name != "service":
+        return None
+    return next((keyword for keyword in listed.kwargs if keyword.key == "near"), None)
+
+
+def _is_pairs(listed: nodes.Node) -> bool:
+    """Whether an expression is a call of ``items``, ``keys`` or ``values``."""
+    if not isinstance(listed, nodes.Call) or not isinstance(listed.node, nodes.Getattr):
+        return False
+    return listed.node.attr in {"items", "keys", "values"}
+
+
+def positions(source: Source, text: Text) -> Iterator[Finding]:
+    """Yield names made from the position in a loop."""
+    for printed in text.prints:
+        found = _position(printed)
+        if found is not None:
+            where = printed.position.directive
+            message = f"loop.{found.attr} makes every later {where} change when one service comes or goes; use the name"
+            yield source.finding(start(found), "CT303", message)
+
+
+def _position(printed: Print) -> nodes.Getattr | None:
+    if printed.position.mode is not Mode.BARE or printed.position.directive not in NAMING:
+        return None
+    fields = [*printed.node.find_all(nodes.Getattr)]
+    if isinstance(printed.node, nodes.Getattr):
+        fields.append(printed.node)
+    return next((node for node in fields if node.node == nodes.Name("loop", "load") and node.attr in POSITIONS), None)

@@ -1,0 +1,142 @@
+"""Lint one template with all that it includes and imports. Reads the files; everything else is pure.
+
+Must not know configuration files, sources or nginx's answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from jinja2 import nodes
+
+from ctemplate.config.groups import TemplatePlan
+from ctemplate.errors import TemplateError
+from ctemplate.lint import names, outcome, printing, queries, stability, variables
+from ctemplate.lint.finding import Finding
+from ctemplate.lint.reading import exported, read
+from ctemplate.lint.source import Source, parse
+from ctemplate.lint.text import follow
+from ctemplate.lint.variables import Given
+from ctemplate.template import Template
+from ctemplate.template.compiler import literal_names
+from ctemplate.template.environment import Environment
+from ctemplate.template.functions import Functions
+from ctemplate.template.loader import FolderLoader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A template and what it names, by the names that templates use; and the faults that kept others out."""
+
+    sources: Mapping[str, Source]
+    faults: tuple[Finding, ...]
+
+    @property
+    def trees(self) -> tuple[nodes.Template, ...]:
+        """The trees of all sources."""
+        return tuple(source.tree for source in self.sources.values())
+
+
+def family(plan: TemplatePlan, environment: Environment) -> Family:
+    """Read and parse a template and everything that it includes or imports by a literal name."""
+    sources: dict[str, Source] = {}
+    faults: list[Finding] = []
+    pending: list[tuple[str, Source | None, int]] = [(plan.source.name, None, 0)]
+    seen = {plan.source.name}
+    while pending:
+        name, wanted_by, offset = pending.pop()
+        try:
+            found = _parsed(name, environment)
+        except jinja2.TemplateNotFound:
+            message = f"no template {name!r} in the template's folders"
+            faults += [wanted_by.finding(offset, "CT101", message)] if wanted_by else []
+            continue
+        except TemplateError as exc:
+            faults.append(_told(exc))
+            continue
+        if isinstance(found, Finding):
+            faults.append(found)
+            continue
+        sources[name] = found
+        for other, place in literal_names(found.tree):
+            if other not in seen:
+                seen.add(other)
+                pending.append((other, found, place))
+    return Family(sources=sources, faults=tuple(faults))
+
+
+def _parsed(name: str, environment: Environment) -> Source | Finding:
+    assert environment.loader is not None  # noqa: S101  # environments of templates have one
+    text, path, _ = environment.loader.get_source(environment, name)
+    return parse(path or name, text, environment)
+
+
+def _told(exc: TemplateError) -> Finding:
+    """Return an error of loading as a finding: its place is ``file:line`` or ``file``."""
+    path, _, line = exc.where.rpartition(":")
+    if not line.isdecimal():
+        return Finding(path=exc.where, code="CT101", message=exc.what)
+    return Finding(path=path, line=int(line), column=1, code="CT101", message=exc.what)
+
+
+def lint_template(
+    plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping[str, str]
+) -> tuple[tuple[Finding, ...], Family]:
+    """Return what is wrong with a template, and what it is made of."""
+    functions = Functions(dict.fromkeys(given), environ)
+    environment = Environment(FolderLoader(plan.source, ()), escape=plan.escape, functions=functions)
+    made = family(plan, environment)
+    found = [*made.faults]
+    modules = {name: frozenset(exported(source.tree)) for name, source in made.sources.items()}
+    for name, source in made.sources.items():
+        shared = frozenset().union(*modules.values()) if _is_included(name, made) else frozenset()
+        found += _judged(source, environment, modules, shared, given, is_nginx=plan.escape == "nginx")
+    places = {(fault.path, fault.line) for fault in found}
+    found += [fault for fault in _unloadable(plan, given, environ) if (fault.path, fault.line) not in places]
+    silent = [fault for fault in found if any(source.silences(fault) for source in made.sources.values())]
+    return tuple(fault for fault in found if fault not in silent), made
+
+
+def _is_included(name: str, made: Family) -> bool:
+    """Whether a template may use names that another one gives: it is included, or it extends another."""
+    if any(node for node in made.sources[name].tree.find_all(nodes.Extends)):
+        return True
+    including = (node for tree in made.trees for node in tree.find_all((nodes.Include, nodes.Extends)))
+    return any(isinstance(node.template, nodes.Const) and node.template.value == name for node in including)  # type: ignore[attr-defined]
+
+
+def _judged(
+    source: Source,
+    environment: Environment,
+    modules: Mapping[str, frozenset[str]],
+    shared: frozenset[str],
+    given: Mapping[str, Given],
+    *,
+    is_nginx: bool,
+) -> Iterator[Finding]:
+    """Yield what the rules find in one source; those of nginx's language hold for nginx's files alone."""
+    reading = read(source.tree, functions=environment.globals, given=shared)
+    yield from names.unknown_names(source, reading)
+    yield from names.unknown_filters(source, environment)
+    yield from names.unknown_fields(source, reading, modules)
+    yield from names.unknown_arguments(source, reading)
+    yield from variables.missing(source, reading, given)
+    yield from stability.moving_orders(source, reading)
+    yield from queries.everything(source, reading)
+    if is_nginx:
+        text = follow(source.tree)
+        yield from stability.positions(source, text)
+        yield from printing.prints(source, reading, text)
+        yield from outcome.empty_upstreams(source, reading, text)
+        yield from outcome.clashes(source, reading, text)
+
+
+def _unloadable(plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what the daemon itself would say of the template."""
+    try:
+        Template.load(Path(plan.source), variables=dict.fromkeys(given), environ=environ, escape=plan.escape)
+    except TemplateError as exc:
+        yield _told(exc)

@@ -1,0 +1,257 @@
+"""Follow a template's own text as nginx would read it: where each value is printed, and which upstreams it opens.
+
+A path through the template is guessed: the first branch of each condition, one turn of each loop. Must not know codes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from jinja2 import nodes
+
+LUA_BLOCK = "_by_lua_block"
+_PRINT = "\0"
+
+
+class Mode(enum.Enum):
+    """What nginx takes the next character for."""
+
+    BARE = "bare"
+    COMMENT = "comment"
+    QUOTED = "quoted"
+    LUA = "lua"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where in nginx's language the text has got to: the statement so far, and the names of the open blocks."""
+
+    mode: Mode = Mode.BARE
+    quote: str = ""
+    is_escaped: bool = False
+    statement: str = ""
+    blocks: tuple[str, ...] = ()
+    braces: int = 0
+
+    @property
+    def directive(self) -> str:
+        """The name of the statement that has begun, empty before one."""
+        words = self.statement.split(maxsplit=1)
+        return words[0] if words else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A part of the template that may be left out or repeated: its condition or loop, and which body it is."""
+
+    node: nodes.If | nodes.For
+    is_else: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Print:
+    """A value printed: where, and within which branches."""
+
+    node: nodes.Expr
+    position: Position
+    branches: tuple[Branch, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Upstream:
+    """An upstream block in the template's text: the branches around it, and the loops that make its servers.
+
+    ``is_filled`` says that one server is there in any case, as far as can be told.
+    """
+
+    offset: int
+    branches: tuple[Branch, ...]
+    loops: list[tuple[nodes.For, tuple[Branch, ...]]] = field(default_factory=list)
+    is_filled: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Text:
+    """All prints and upstreams of a template, in order."""
+
+    prints: list[Print] = field(default_factory=list)
+    upstreams: list[Upstream] = field(default_factory=list)
+
+
+def follow(tree: nodes.Template) -> Text:
+    """Follow a template's text from its start."""
+    walk = _Walk()
+    walk.body(tree.body)
+    return walk.text
+
+
+class _Walk:
+    """The text so far: a position, the branches around it, the upstreams that are open."""
+
+    def __init__(self) -> None:
+        self.text = Text()
+        self.position = Position()
+        self.branches: tuple[Branch, ...] = ()
+        self.open: list[tuple[int, Upstream]] = []
+        self.began = 0
+
+    def body(self, body: Iterable[nodes.Node]) -> None:
+        for node in body:
+            match node:
+                case nodes.Output():
+                    self.output(node)
+                case nodes.If():
+                    self.condition(node)
+                case nodes.For():
+                    self.loop(node)
+                case nodes.Macro() | nodes.AssignBlock():
+                    self.apart(node.body)
+                case nodes.With() | nodes.Block() | nodes.FilterBlock() | nodes.CallBlock() | nodes.Scope():
+                    self.body(node.body)
+                case _:
+                    pass
+
+    def apart(self, body: Iterable[nodes.Node]) -> None:
+        """Follow a text that does not stand here: its start is nginx's start of a line."""
+        held = self.position, self.branches, self.open
+        self.position, self.branches, self.open = Position(), (), []
+        self.body(body)
+        self.position, self.branches, self.open = held
+
+    def condition(self, node: nodes.If) -> None:
+        before = self.position
+        self.branch(Branch(node=node), node.body)
+        after = self.position
+        for other in node.elif_:
+            self.position = before
+            self.branch(Branch(node=other), other.body)
+        if node.else_:
+            self.position = before
+            self.branch(Branch(node=node, is_else=True), node.else_)
+        self.position = after
+
+    def loop(self, node: nodes.For) -> None:
+        before = self.position
+        self.branch(Branch(node=node), node.body)
+        after = self.position
+        if node.else_:
+            self.position = before
+            self.branch(Branch(node=node, is_else=True), node.else_)
+        self.position = after
+
+    def branch(self, branch: Branch, body: Iterable[nodes.Node]) -> None:
+        self.branches = (*self.branches, branch)
+        self.body(body)
+        self.branches = self.branches[:-1]
+
+    def output(self, node: nodes.Output) -> None:
+        for piece in node.nodes:
+            if isinstance(piece, nodes.TemplateData):
+                self.data(piece)
+            else:
+                self.printed(piece)
+
+    def printed(self, node: nodes.Expr) -> None:
+        self.text.prints.append(Print(node=node, position=self.position, branches=self.branches))
+        if self.position.mode is not Mode.BARE:
+            return
+        if not self.position.directive and isinstance(node, nodes.Call):
+            self.server()
+        self.position = replace(self.position, statement=self.position.statement + _PRINT)
+
+    def data(self, node: nodes.TemplateData) -> None:
+        for offset, character in enumerate(node.data):
+            before = self.position
+            self.position = after(before, character)
+            if self.position.directive and not before.directive:
+                self.began = node.lineno + offset
+            if len(self.position.blocks) > len(before.blocks):
+                self.opened()
+            elif len(self.position.blocks) < len(before.blocks):
+                self.closed()
+            elif before.directive == "server" and before.statement and not self.position.statement:
+                self.server()
+
+    def opened(self) -> None:
+        if self.position.blocks[-1] == "upstream":
+            upstream = Upstream(offset=self.began, branches=self.branches)
+            self.text.upstreams.append(upstream)
+            self.open.append((len(self.position.blocks), upstream))
+
+    def closed(self) -> None:
+        while self.open and self.open[-1][0] > len(self.position.blocks):
+            self.open.pop()
+
+    def server(self) -> None:
+        """Note a server line in the innermost upstream: there in any case, or made by a loop."""
+        if not self.open or self.open[-1][0] != len(self.position.blocks):
+            return
+        upstream = self.open[-1][1]
+        inside = self.branches[len(upstream.branches) :]
+        loops = [branch.node for branch in inside if isinstance(branch.node, nodes.For) and not branch.is_else]
+        if loops:
+            upstream.loops.append((loops[0], self.branches[: self.branches.index(Branch(node=loops[0]))]))
+        else:
+            upstream.is_filled = True
+
+
+def after(position: Position, character: str) -> Position:
+    """Return the position after one more character of text, by nginx's rules of tokens."""
+    match position.mode:
+        case Mode.COMMENT:
+            return replace(position, mode=Mode.BARE) if character == "\n" else position
+        case Mode.QUOTED:
+            return _in_quotes(position, character)
+        case Mode.LUA:
+            return _in_lua(position, character)
+        case Mode.BARE:
+            return _bare(position, character)
+
+
+def _in_quotes(position: Position, character: str) -> Position:
+    if position.is_escaped:
+        return replace(position, is_escaped=False)
+    if character == "\\":
+        return replace(position, is_escaped=True)
+    if character == position.quote:
+        return replace(position, mode=Mode.BARE, quote="", statement=position.statement + character)
+    return position
+
+
+def _in_lua(position: Position, character: str) -> Position:
+    braces = position.braces + {"{": 1, "}": -1}.get(character, 0)
+    if braces:
+        return replace(position, braces=braces)
+    return replace(position, mode=Mode.BARE, braces=0, blocks=position.blocks[:-1])
+
+
+def _bare(position: Position, character: str) -> Position:
+    statement = position.statement
+    if position.is_escaped or character == "\\":
+        return replace(position, is_escaped=not position.is_escaped, statement=statement + "_")
+    if not statement or statement[-1] in " \t\r\n":
+        begun = _begun(position, character)
+        if begun is not None:
+            return begun
+    if character == ";":
+        return replace(position, statement="")
+    if character == "{" and not statement.endswith("$"):
+        block = position.directive
+        mode = Mode.LUA if block.endswith(LUA_BLOCK) else Mode.BARE
+        return replace(position, mode=mode, statement="", blocks=(*position.blocks, block), braces=mode is Mode.LUA)
+    if character == "\n" and not statement.strip(f"{_PRINT} \t\r\n"):
+        return replace(position, statement="")  # a print on a line of its own: whole directives, most likely
+    return replace(position, statement=statement + character)
+
+
+def _begun(position: Position, character: str) -> Position | None:
+    """Return the position after a character that means something at the start of a token only."""
+    if character == "#":
+        return replace(position, mode=Mode.COMMENT)
+    if character == "}":
+        return replace(position, statement="", blocks=position.blocks[:-1])
+    if character in "\"'":
+        return replace(position, mode=Mode.QUOTED, quote=character, statement=position.statement + character)
+    return None

@@ -1,0 +1,251 @@
+"""Each rule on small templates: what it finds and where, and what it leaves alone."""
+
+import pytest
+
+from ctemplate.config.layers import Layer
+from ctemplate.lint import Written, lint
+
+NO_ENVIRONMENT = {}
+
+
+@pytest.fixture
+def linted(tmp_path, monkeypatch):
+    """Lint a template, with variables and other templates beside it; return the lines of the findings."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(text, *, variables=None, files=None, escape="nginx"):
+        for name, content in ({"t": text} | (files or {})).items():
+            (tmp_path / name).write_text(content)
+        values = {"template": [{"source": "t", "escape": escape}], "vars": variables or {}}
+        layer = Layer(where="command line", values=values)
+        return [str(finding) for finding in lint(Written(layers=(layer,)), NO_ENVIRONMENT)]
+
+    return run
+
+
+def codes(lines):
+    return [line.split()[1] for line in lines]
+
+
+SERVICES = "{% for s in services(tag='x') %}"
+INSTANCES = "{% for i in service('web') %}"
+END = "{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("a\n{% if %}", ["t:2:7: CT101 expected an expression, got 'end of statement block'"], id="syntax"),
+        pytest.param("a\r\n{% for x in [] %}", ["CT101"], id="unclosed"),
+        pytest.param("{{ 'a }}", ['t:1:1: CT101 unexpected char "\'" at 3'], id="lexer"),
+        pytest.param(
+            "x{% include 'gone.j2' %}", ["t:1:5: CT101 no template 'gone.j2' in the template's folders"], id="include"
+        ),
+        pytest.param("{% include 'gone.j2' ignore missing %}", [], id="optional include"),
+        pytest.param("{% block a %}{% endblock %}{% block a %}{% endblock %}", ["CT101"], id="found by loading alone"),
+        pytest.param(
+            "\n  {{ servces() }}", ["t:2:6: CT102 'servces' is undefined; did you mean 'services'?"], id="name"
+        ),
+        pytest.param("{% if x is defined %}{% endif %}{{ y | default(1) }}", [], id="name that may be missing"),
+        pytest.param("{% macro m(a) %}{{ a }}{{ caller() }}{{ varargs }}{% endmacro %}{{ m(1) }}", [], id="macro"),
+        pytest.param(
+            "{% for a, b in [] %}{{ a }}{{ b }}{{ loop.index }}{% endfor %}{{ a }}", ["CT102"], id="loop scope"
+        ),
+        pytest.param("{% if 1 %}{% set a = 1 %}{% endif %}{{ a }}", [], id="set in a branch"),
+        pytest.param("{% with a = 1 %}{{ a }}{% endwith %}{{ a }}", ["CT102"], id="with"),
+        pytest.param("{% set ns = namespace(a=1) %}{% set ns.a = 2 %}{{ ns.a }}", [], id="namespace"),
+        pytest.param("{{ 1 | roud }}", ["t:1:8: CT103 no filter named 'roud'; did you mean 'round'?"], id="filter"),
+        pytest.param("{{ [] | map('uper') | list }}", ["CT103"], id="filter by name"),
+        pytest.param(
+            "{{ [] | select('od') | list }}{{ [] | rejectattr('a', 'od') | list }}", ["CT104"] * 2, id="tests"
+        ),
+        pytest.param("{% set x %}{% filter nope %}a{% endfilter %}{% endset %}", ["CT103"], id="filter block"),
+        pytest.param(f"{SERVICES}{{{{ s.tag }}}}{END}", ["CT105"], id="field of a service"),
+        pytest.param(f"{SERVICES}{{{{ s['nam'] }}}}{END}", ["CT105"], id="item of a service"),
+        pytest.param(f"{SERVICES}{{{{ s.name.upper().lowr() }}}}{END}", ["CT105"], id="method of a text"),
+        pytest.param("{% for c in service('w')[0].checks %}{{ c.nme }}{% endfor %}", ["CT105"], id="field of a check"),
+        pytest.param("{{ (service('w') | first).prt }}", ["CT105"], id="field of the first instance"),
+        pytest.param(
+            "{% set all = service('w') | sort(attribute='id') %}{{ all[0].prt }}", ["CT105"], id="through set"
+        ),
+        pytest.param(f"{SERVICES}{{{{ loop.indx }}}}{END}", ["CT105"], id="field of loop"),
+        pytest.param("{{ service('w', tga='a') | length }}", ["CT106"], id="argument"),
+        pytest.param("{{ dict(a=1) }}{{ namespace(a=1) }}", [], id="arguments of types"),
+    ],
+)
+def test_names_are_known(linted, text, expected):
+    found = linted(text)
+    assert (codes(found) if expected and " " not in expected[0] else found) == expected
+
+
+def test_names_of_imported_templates_are_known(linted):
+    pieces = {"pieces.j2": "{% macro one() %}1{% endmacro %}{% set two = 2 %}"}
+    text = "{% import 'pieces.j2' as p %}{{ p.one() }}{{ p.tow }}{% from 'pieces.j2' import one, thre %}"
+    assert linted(text, files=pieces) == [
+        "t:1:48: CT105 pieces.j2 has no field 'tow'; did you mean 'two'?",
+        "t:1:57: CT105 pieces.j2 has no field 'thre'",
+    ]
+
+
+def test_faults_of_included_templates_have_their_own_place(linted):
+    found = linted("{% set a = 1 %}{% include 'part.j2' %}", files={"part.j2": "{{ a }}\n {{ b }}"})
+    assert found == ["part.j2:2:5: CT102 'b' is undefined"]
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "expected"),
+    [
+        pytest.param("{{ var.a }}", {"a": "1"}, [], id="given and used"),
+        pytest.param(
+            " {{ var.a }}",
+            {},
+            ["t:1:5: CT201 'var.a' has no value; give it by -var a=… or [vars], or write | default(…)"],
+            id="missing",
+        ),
+        pytest.param("{{ var.doman }}{{ var.domain }}", {"domain": "x"}, ["CT201"], id="misspelt"),
+        pytest.param("{{ var.a | default('') }}{{ 1 if var.a is defined }}", {}, [], id="defaulted"),
+        pytest.param("{% if var.a | default('') %}{{ var.a }}{% endif %}", {}, [], id="guarded"),
+        pytest.param("{% if var.a | default('') %}{% endif %}{{ var.a }}", {}, ["CT201"], id="guarded elsewhere"),
+        pytest.param("{{ var['a'] }}", {"a": 1}, [], id="as an item"),
+        pytest.param("{{ 1 }}", {"domian": 1}, ["-var: CT202 no template uses var.domian"], id="unused"),
+        pytest.param("{% for n in ['a'] %}{{ var[n] }}{% endfor %}", {"a": 1}, [], id="names that only a render tells"),
+    ],
+)
+def test_variables_are_given_and_used(linted, text, variables, expected):
+    found = linted(text, variables=variables)
+    assert (codes(found) if expected and " " not in expected[0] else found) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("{{ now() }}{{ [1] | random }}", ["CT301", "CT301"], id="clock and chance"),
+        pytest.param("{% for i in service('w', near='_agent') %}{% endfor %}", ["CT302"], id="near"),
+        pytest.param("{% set all = service('w', near='a') %}{% for i in all %}{% endfor %}", ["CT302"], id="near, set"),
+        pytest.param("{% for i in service('w', near='a') | sort(attribute='id') %}{% endfor %}", [], id="near, sorted"),
+        pytest.param("{{ (service('w', near='a') | first).address }}", [], id="the nearest one"),
+        pytest.param(f"{INSTANCES}{{% for k in i.meta %}}{END}{END}", ["CT302"], id="mapping"),
+        pytest.param(f"{INSTANCES}{{% for k, v in i.meta.items() %}}{END}{END}", ["CT302"], id="mapping's items"),
+        pytest.param(f"{INSTANCES}{{% for k, v in i.meta | dictsort %}}{END}{END}", [], id="mapping, sorted"),
+        pytest.param(f"{INSTANCES}{{% for t in i.tags %}}{END}{END}", [], id="list"),
+        pytest.param(f"{SERVICES}zone a{{{{ loop.index0 }}}} 64k;{END}", ["CT303"], id="position"),
+        pytest.param(f"{SERVICES}weight={{{{ loop.index }}}};{END}", [], id="position that names nothing"),
+    ],
+)
+def test_outputs_are_stable(linted, text, expected):
+    assert codes(linted(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("# {{ s.name }}\n", ["CT401"], id="comment"),
+        pytest.param("# {{ s.name | comment }}\n", [], id="comment, escaped"),
+        pytest.param("a#b {{ s.name }};", [], id="no comment"),
+        pytest.param("# it's\na {{ s.name }};", [], id="quote in a comment"),
+        pytest.param("a '{{ s.name }}';", ["CT402"], id="quotes"),
+        pytest.param('a "\\"{{ s.name }}";', ["CT402"], id="escaped quote in quotes"),
+        pytest.param('a b"c {{ s.name }};', [], id="quote within a token"),
+        pytest.param('a "b" {{ s.name }};', [], id="after quotes"),
+        pytest.param('a "{{ s.name | quote }}";', ["CT402"], id="quotes twice"),
+        pytest.param("a {{ s.tags | first }};", ["CT403"], id="tag"),
+        pytest.param("a {{ s.tags | join('-') }};", ["CT403"], id="tags"),
+        pytest.param("a {{ s.tags | map('token') | join('-') }};", [], id="tags, escaped"),
+        pytest.param("a {{ s.tags[0] | token }};", [], id="tag, escaped"),
+        pytest.param("{% for t in s.tags %}a {{ 'x' ~ t }};{% endfor %}", ["CT403"], id="tag within a text"),
+        pytest.param("{% set t = s.tags | first %}a {{ t }};", ["CT403"], id="tag, set"),
+        pytest.param("{% for i in service(s.name) %}a {{ i.meta['v'] }};{% endfor %}", ["CT403"], id="meta"),
+        pytest.param("{% for i in service(s.name) %}# {{ i.address }}:{{ i.port }}\n{% endfor %}", [], id="address"),
+        pytest.param("content_by_lua_block { x = '{{ s.name }}' }\n# {{ s.name }}\n", ["CT401"], id="after lua"),
+    ],
+)
+def test_registered_values_are_escaped_for_their_place(linted, text, expected):
+    assert codes(linted(f"{SERVICES}{text}{END}")) == expected
+
+
+def test_places_in_other_formats_are_not_nginx(linted):
+    assert linted(f"{SERVICES}# {{{{ s.name }}}}\n{END}", escape="none") == []
+
+
+SERVER = "server {{ i.address }}:{{ i.port }};"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(f"upstream a {{ {INSTANCES}{SERVER}{END} }}", ["CT501"], id="bare"),
+        pytest.param(
+            f"upstream a {{ zone a 64k; {INSTANCES}{SERVER}{END} keepalive 2; }}", ["CT501"], id="with others"
+        ),
+        pytest.param(f"upstream a {{ server b:1; {INSTANCES}{SERVER}{END} }}", [], id="a server of its own"),
+        pytest.param(f"upstream a {{ {INSTANCES}{SERVER}{{% else %}}server b:1;{END} }}", [], id="else"),
+        pytest.param(f"upstream a {{ {INSTANCES}{SERVER}{{% else %}}keepalive 2;{END} }}", ["CT501"], id="no server"),
+        pytest.param(
+            f"{{% set w = service('web') %}}{{% if w %}}upstream a {{ {{% for i in w %}}{SERVER}{END} }}{{% endif %}}",
+            [],
+            id="guarded",
+        ),
+        pytest.param(
+            f"{{% if service('web') | length > 1 %}}upstream a {{ {INSTANCES}{SERVER}{END} }}{{% endif %}}",
+            [],
+            id="guarded by the same call",
+        ),
+        pytest.param(
+            f"{{% if service('api') %}}upstream a {{ {INSTANCES}{SERVER}{END} }}{{% endif %}}",
+            ["CT501"],
+            id="guarded by another service",
+        ),
+        pytest.param(
+            f"{{% macro u(all) %}}upstream a {{ {{% for i in all %}}{SERVER}{END} }}{{% endmacro %}}", [], id="macro"
+        ),
+        pytest.param(
+            "{% import 'nginx.j2' as n %}upstream a { {% for i in service('w') %}{{ n.server(i) }}{% endfor %} }",
+            ["CT501"],
+            id="server by a macro",
+        ),
+        pytest.param(f"{SERVICES}server {{ listen {{{{ s.listen_port }}}}; }}{END}", [], id="port, claimed"),
+        pytest.param(f"{SERVICES}listen {{{{ s.name.split('-')[1] | int }}}};{END}", ["CT502"], id="port of a name"),
+        pytest.param(f"{INSTANCES}listen {{{{ i.port }}}};{END}", ["CT502"], id="port of an instance"),
+        pytest.param("listen {{ var.port | default(80) }};", [], id="port of the operator"),
+        pytest.param(f"{SERVICES}server_name {{{{ s.name }}}}.x;{END}", [], id="whole name"),
+        pytest.param(
+            f"{SERVICES}server_name {{{{ s.name | replace('.', '-') }}}};{END}", ["CT503"], id="part of a name"
+        ),
+        pytest.param(f"{SERVICES}server_name {{{{ s.tags | first | token }}}};{END}", ["CT503"], id="tag"),
+        pytest.param(f"{SERVICES}server_name {{{{ claim('server_name', s.tags[0], s) }}}};{END}", [], id="claimed"),
+    ],
+)
+def test_nginx_would_take_the_outcome(linted, text, expected):
+    assert codes(linted(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param("{% if 'http' in s.tags %}{{ service(s.name) | length }}{% endif %}", ["CT601"], id="condition"),
+        pytest.param("{% if 1 and 'http' in s.tags %}a{% endif %}", ["CT601"], id="condition among others"),
+        pytest.param("{{ service(s.name, tag='http') | length }}", ["CT601"], id="tag of instances"),
+        pytest.param("{% if 'http' in s.tags %}a{% else %}b{% endif %}", [], id="both ways"),
+        pytest.param("{{ s.name }}{% if 'http' in s.tags %}a{% endif %}", [], id="all are printed"),
+        pytest.param("{{ service(s.name, 'a') | length }}{{ service(s.name, 'b') | length }}", [], id="two tags"),
+        pytest.param("{{ service(s.name) | length }}", [], id="no tag"),
+    ],
+)
+def test_a_tag_is_asked_for_once(linted, body, expected):
+    assert codes(linted(f"{{% for s in services() %}}{body}{{% endfor %}}")) == expected
+    assert codes(linted(f"{{% for s in services(tag='http') %}}{body}{{% endfor %}}")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("{{ a }}{# ctemplate: ignore CT102 #}", [], id="same line"),
+        pytest.param("{# ctemplate: ignore CT102 for now #}\n{{ a }}", [], id="line above"),
+        pytest.param("{#- ctemplate:\n ignore CT999, CT102 -#}\n{{ a }}", [], id="several codes, several lines"),
+        pytest.param("{# ctemplate: ignore CT103 #}\n{{ a }}", ["CT102"], id="another code"),
+        pytest.param("{# ctemplate: ignore CT102 #}\n\n{{ a }}", ["CT102"], id="too far above"),
+        pytest.param("x {# ctemplate: ignore CT102 #}\n{{ a }}", ["CT102"], id="behind something else"),
+    ],
+)
+def test_a_comment_silences_a_code(linted, text, expected):
+    assert codes(linted(text)) == expected
