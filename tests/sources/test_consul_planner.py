@@ -110,14 +110,8 @@ def test_quiet_time_costs_what_the_plan_says():
 
 
 def test_plan_counts_its_connections():
-<<<<<<< HEAD
-    plan = Plan(
-        polls=frozenset({SERVICES, ALARMS}), sentinels=frozenset(), readers=8, wake_at=0.0, requests_per_second=0.0
-    )
-=======
     polls = frozenset({SERVICES, ALARMS})
     plan = Plan(polls=polls, sentinels=frozenset(), readers=8, wake_at=0.0, requests_per_second=0.0)
->>>>>>> main
     assert plan.connections == 10
 
 

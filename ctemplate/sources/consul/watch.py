@@ -55,16 +55,11 @@ async def replies(
     clock = asyncio.get_running_loop().time
     seen = b""
     while connection.address == client.address:
-<<<<<<< HEAD
-        reply, usable = await asked(client, connection, resource, position, index=position.index)
-        delay = pace.delay(clock(), is_news=usable and reply.digest != seen, size=len(reply.body))
-=======
         index = position.index
         reply, usable = await asked(client, connection, resource, position, index=index)
         if is_abandoned(index, reply.meta.index, waited=reply.waited, wait=client.settings.wait):
             position.restart()
-        delay = pace.delay(clock(), is_news=usable and reply.digest != seen)
->>>>>>> main
+        delay = pace.delay(clock(), is_news=usable and reply.digest != seen, size=len(reply.body))
         if usable:
             seen = reply.digest
             yield reply
