@@ -3,11 +3,11 @@ export PYTHON
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help venv tools test lint demo bench clean
+.PHONY: help venv tools test lint demo bench recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED) ## create .venv with ctemplate and all that its tests need
 
@@ -37,3 +37,13 @@ bench: venv tools ## measure speed and memory
 clean: ## remove all that was made here, fetched programs included
 	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+recordings: venv tools ## record the pictures of the README anew, from real runs
+	rm -rf .cache/recording && mkdir -p .cache/recording docs/pictures
+	cd .cache/recording && ../../.venv/bin/ctemplate -catalog ../../examples/nginx/catalog.yaml -once \
+	    -template ../../templates/nginx.conf.j2:nginx.conf -state-dir state -log-level warning
+	cp templates/nginx.conf.j2 templates/nginx.j2 .cache/recording/
+	cp examples/nginx/catalog-next.yaml .cache/recording/catalog.yaml
+	cd .cache/recording && PATH="$(CURDIR)/.venv/bin:$$PATH" python3 ../../scripts/record.py \
+	    ../../docs/pictures/plan.svg ctemplate plan -catalog catalog.yaml -template nginx.conf.j2:nginx.conf
+	PATH="$(CURDIR)/.venv/bin:$$PATH" python3 scripts/record.py docs/pictures/demo.svg python examples/nginx/demo.py

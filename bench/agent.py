@@ -43,6 +43,7 @@ class Agent:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def api(self, method: str, path: str, body: object = None) -> object:
+        """Return the decoded answer; raises RuntimeError for any status but 200."""
         data = None if body is None else json.dumps(body)
         self._connection.request(method, path, data)
         response = self._connection.getresponse()
@@ -52,6 +53,7 @@ class Agent:
         return json.loads(text) if text else None
 
     def wait_ready(self) -> None:
+        """Wait until the agent has a leader and knows itself."""
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, http.client.HTTPException, RuntimeError):
@@ -74,16 +76,17 @@ class Agent:
         if operations:
             self.api("PUT", "/v1/txn", operations)
 
-    def register(self, number: int, instance: int, port: int | None = None) -> None:
+    def register(self, number: int, instance: int, port: int | None = None, status: str = "passing") -> None:
         """Register an instance with its check, as an agent does."""
-        self.api("PUT", "/v1/txn", registration(number, instance, port))
+        self.api("PUT", "/v1/txn", registration(number, instance, port, status))
 
     def move(self, number: int, instance: int, port: int) -> None:
         """Change an instance's port and nothing else."""
         self.api("PUT", "/v1/txn", registration(number, instance, port)[:1])
 
     def deregister(self, number: int, instance: int) -> None:
-        entry = {"Node": NODE, "ServiceID": f"svc{number:05}-{instance}"}
+        """Remove an instance with its check."""
+        entry = {"Node": NODE, "ServiceID": f"{service_name(number)}-{instance}"}
         self.api("PUT", "/v1/catalog/deregister", entry)
 
     def turn(self, number: int, instance: int, status: str) -> None:
@@ -92,7 +95,13 @@ class Agent:
 
 
 def service_name(number: int) -> str:
+    """Return the name of a service by its number."""
     return f"svc{number:05}"
+
+
+def address_of(number: int, instance: int) -> str:
+    """Return the address of an instance; no two have the same."""
+    return f"10.{1 + instance}.{number // 250}.{number % 250 + 1}"
 
 
 def registration(number: int, instance: int, port: int | None = None, status: str = "passing") -> list[object]:
@@ -103,7 +112,7 @@ def registration(number: int, instance: int, port: int | None = None, status: st
         "ID": id_,
         "Service": name,
         "Tags": ["http"] if number % 2 == 0 else ["other"],
-        "Address": f"10.{1 + instance % 200}.{number // 250}.{number % 250 + 1}",
+        "Address": address_of(number, instance),
         "Port": 8000 + instance if port is None else port,
     }
     check = {"Node": NODE, "CheckID": f"service:{id_}", "Name": "alive", "ServiceID": id_, "Status": status}

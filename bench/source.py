@@ -16,19 +16,24 @@ SERVICES = ServicesQuery()
 
 
 async def tell(catalog: Catalog) -> None:
+    """Want what a template would want, and write a line per batch of news."""
     catalog.want("bench", frozenset({SERVICES}))
+    missing = catalog.missing()
     while True:
         news = await catalog.news()
+        missing -= news
         if SERVICES in news:
             answer = catalog.get(SERVICES)
             services = () if answer is None else answer.value
             queries = (ServiceQuery(name=service.name) for service in services if "http" in service.tags)
             catalog.want("bench", frozenset({SERVICES, *queries}))
+            missing = catalog.missing()
         names = " ".join(query.name if isinstance(query, ServiceQuery) else "services" for query in news)
-        print(f"{time.monotonic():.6f} {len(catalog.missing())} {names}", flush=True)
+        print(f"{time.monotonic():.6f} {len(missing)} {names}", flush=True)
 
 
 async def main(address: str) -> None:
+    """Run the source on an agent until cancelled."""
     catalog = Catalog()
     source = ConsulSource(ConsulSettings(addresses=(address,)))
     async with asyncio.TaskGroup() as group:

@@ -1,40 +1,51 @@
 """Put together what runs: from the configuration to a source, pipelines and workers.
 
-The one place that knows every part; nothing here runs yet, prints or owns a task.
+The one place that knows every part; nothing here runs yet, prints or owns a task. Only what a killed process left of a
+group's files is put right as soon as they are held.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from ctemplate import apply
-from ctemplate.apply import CommandCheck, CommandReload, OnEdit, StateFolder
+from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
-from ctemplate.config.schema import Config, ConsulSection, GroupSection
+from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.edits import Signature, signatures
+from ctemplate.errors import ApplyError
+from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.live import Crowd, LiveFiles
+from ctemplate.memory import memory_path
 from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
 from ctemplate.nginx.reload import NginxReload
+from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.pipeline import Collected, Pipeline, Sink
-from ctemplate.review import Considered
+from ctemplate.review import AsPlanned, Considered, FileReview
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 from ctemplate.template import Template
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_NGINX = re.compile("nginx|openresty|tengine|angie")
 
 
 class Mode(enum.Enum):
@@ -60,6 +71,23 @@ class Assembly:
     signatures: Mapping[Path, Signature | None]
     state_dir: Path
     mode: Mode
+    planned: Mapping[str, FileReview] | None = None
+
+    @property
+    def policies(self) -> Policies | None:
+        """What guards the answers: nothing where they are an operator's own, or where nothing is written."""
+        if self.mode is not Mode.LIVE or self.config.catalog is not None:
+            return None
+        section = self.config.guard
+        return Policies(
+            default=_guard_policy(section, section),
+            services={name: _guard_policy(own, section) for name, own in section.service.items()},
+        )
+
+    @property
+    def memory_path(self) -> Path:
+        """Where the last good answers are kept."""
+        return memory_path(self.state_dir, (t.destination for plan in self.plans for t in plan.templates))
 
     @property
     def summary(self) -> str:
@@ -86,12 +114,19 @@ class Assembly:
     def _pipeline(self, plan: GroupPlan, templates: tuple[Template, ...], held: contextlib.ExitStack) -> Pipeline:
         targets = tuple(_target(template) for template in plan.templates)
         sink = self._sink(plan, targets, held)
-        return Pipeline(name=plan.settings.name, templates=templates, targets=targets, sink=sink)
+        return Pipeline(
+            name=plan.settings.name,
+            templates=templates,
+            targets=targets,
+            sink=sink,
+            surroundings=_surroundings(plan.settings, targets),
+        )
 
     def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
         match self.mode:
             case Mode.LIVE:
-                return self._live_files(plan, targets, held)
+                live = self._live_files(plan, targets, held)
+                return live if self.planned is None else AsPlanned(sink=live, planned=self.planned)
             case Mode.DRY:
                 return Collected()
             case Mode.PLAN:
@@ -108,6 +143,7 @@ class Assembly:
             backups=settings.backups,
         )
         state = held.enter_context(StateFolder(self.state_dir).hold(group))
+        _recover(state)
         check = _check(settings, nginx)
         if nginx is None:
             reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
@@ -117,10 +153,32 @@ class Assembly:
         return LiveFiles(state=state, check=check, reload=program, crowd=crowd)
 
 
+def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
+    given = {name: getattr(own, name) for name in ServiceGuardSection.__struct_fields__}
+    return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
+
+
+def _recover(state: GroupState) -> None:
+    """Put right what a killed process left before any answer comes: until then nginx may be started by somebody."""
+    try:
+        apply.recover(state)
+    except ApplyError as exc:
+        logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
+
+
 def _considered(settings: GroupSection) -> Considered:
     nginx = recognise(settings.reload) if settings.reload else None
     commands = (command_name(settings.reload),) if settings.reload else ()
     return Considered(check=_check(settings, nginx), commands=commands)
+
+
+def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
+    """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
+    files = tuple(target.destination for target in targets)
+    command = recognise(settings.reload) if settings.reload else None
+    told = (settings.reload, settings.check, *map(str, files))
+    is_nginx = command is not None or any(_NGINX.search(str(words)) for words in told)
+    return Surroundings(command=command, files=files) if is_nginx else None
 
 
 def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.Check | None:
@@ -136,13 +194,19 @@ class Assembler:
 
     paths: tuple[Path, ...]
     flags: Layer
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     mode: Mode = Mode.LIVE
+    planned: Mapping[str, FileReview] | None = None
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
         files = [layer for path in self.paths for layer in read(path)]
         return build([environment_layer(self.environ), *files, self.flags])
+
+    def state_dir(self, config: Config) -> Path:
+        """Return the state folder: the one that the configuration names, or the usual place."""
+        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
+        return Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home))
 
     def assemble(self, previous: Assembly | None = None) -> Assembly:
         """Return an assembly of what the files say now; it keeps the previous one's source where that stays the same.
@@ -153,7 +217,6 @@ class Assembler:
         plans = group_plans(config, is_dry=self.mode is Mode.DRY)
         templates = tuple(tuple(self._load(plan, config) for plan in group.templates) for group in plans)
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
-        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
         return Assembly(
             config=config,
             source=previous.source if previous is not None and is_same else _source(config),
@@ -161,8 +224,9 @@ class Assembler:
             plans=plans,
             templates=templates,
             signatures=signatures(path for group in templates for template in group for path in template.files),
-            state_dir=Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home)),
+            state_dir=self.state_dir(config),
             mode=self.mode,
+            planned=self.planned,
         )
 
     def _load(self, plan: TemplatePlan, config: Config) -> Template:

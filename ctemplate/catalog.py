@@ -1,21 +1,34 @@
 """Where sources and renders meet: the queries wanted, and the newest answer to each.
 
 Level-triggered: an answer or a wish sets a flag, and whoever waits looks at the whole state. Lost, doubled or reordered
-wake-ups cannot hurt. One owner, one event loop; nothing here knows Consul or templates.
+wake-ups cannot hurt. One owner, one event loop; nothing here knows Consul or templates. What of an answer is shown is
+the guard's to say.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
-from ctemplate.model import Answer, AnyQuery, Snapshot
+from ctemplate.guard import Guard, Hold, Memory, Policies, Report
+from ctemplate.model import Answer, AnyQuery, Doubt, Snapshot
+
+SETTLE = 0.2  # seconds in which holds that begin or end together are gathered
 
 
 class Catalog:
-    """The newest answers to the wanted queries."""
+    """The newest answers to the wanted queries, as far as the guard believes them; without policies it believes all."""
 
-    def __init__(self) -> None:
+    def __init__(self, policies: Policies | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._guard = Guard(policies)
+        self._clock = clock
+        self._guard_news = asyncio.Event()
+        self._doubtful = asyncio.Event()
+        self.changes = 0  # counts whatever a later process should know
+        self._is_recalling = False
+        self._stale: set[AnyQuery] = set()
+        self.renewed = asyncio.Event()  # set while nothing stale is shown
         self._answers: dict[AnyQuery, Answer] = {}
         self._wishes_of: dict[str, frozenset[AnyQuery]] = {}
         self._wanted: frozenset[AnyQuery] = frozenset()
@@ -52,8 +65,12 @@ class Catalog:
         for dropped in self._wanted - wanted:
             self._answers.pop(dropped, None)
             self._changed.discard(dropped)
+            self._stale.discard(dropped)
+            self._guard.forget(dropped)
         self._wanted = wanted
         self._wishes.set()
+        if self._is_recalling:
+            self.recall()
 
     async def wishes(self) -> frozenset[AnyQuery]:
         """Wait until the wanted queries changed since the last call; return them. One caller: the source."""
@@ -72,10 +89,28 @@ class Catalog:
         """
         if answer.query not in self._wanted:
             return False
+        self._stale.discard(answer.query)
+        self._settle_recall()
+        return self._shown(self._guard.take(answer, self._clock()))
+
+    def _settle_recall(self) -> None:
+        self._is_recalling = self._is_recalling and bool(self._stale)
+        if not self._is_recalling:
+            self.renewed.set()
+
+    def _shown(self, answer: Answer | None) -> bool:
+        """Show an answer that came through the guard, and wake whoever the guard needs."""
+        if self._guard.is_busy:
+            self.changes += 1
+            self._guard_news.set()
+            self._doubtful.set()
+        if answer is None:
+            return False
         known = self._answers.get(answer.query)
         self._answers[answer.query] = answer
         if known is not None and known.value == answer.value and known.faults == answer.faults:
             return False
+        self.changes += 1
         self._changed.add(answer.query)
         self._news.set()
         return True
@@ -98,3 +133,87 @@ class Catalog:
     def snapshot(self) -> Snapshot:
         """Return an immutable view of all answers at this moment."""
         return Snapshot(self._answers)
+
+    # The guard: doubts for the source, holds for the operator
+
+    async def doubts(self) -> tuple[Doubt, ...]:
+        """Wait until the guard doubts something; return what a consistent read is to confirm. For one caller."""
+        while not (found := self._guard.doubts()):
+            self._doubtful.clear()
+            await self._doubtful.wait()
+        return found
+
+    def confirm(self, answer: Answer, *, may_read: bool | None) -> None:
+        """Keep a consistent read that settles a doubt.
+
+        ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say.
+        """
+        if answer.query in self._wanted:
+            self._stale.discard(answer.query)
+            self._settle_recall()
+            self._shown(self._guard.confirm(answer, self._clock(), may_read=may_read))
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """What the guard holds now; its moments are on the catalog's clock."""
+        return self._guard.holds
+
+    @property
+    def stale(self) -> frozenset[AnyQuery]:
+        """The queries shown as an earlier process knew them, since their source has not answered yet."""
+        return frozenset(self._stale)
+
+    def oldest(self) -> float:
+        """Return when the oldest of the stale answers was seen, on the wall clock."""
+        return min((self._answers[query].seen_at for query in self._stale if query in self._answers), default=0.0)
+
+    def follow_policies(self, policies: Policies | None) -> None:
+        """Judge by other policies from now on."""
+        self._guard.policies = policies
+
+    async def guard_due(self) -> None:
+        """Wait until the guard has something to review or to tell."""
+        while (due := self._guard.due_at(self._clock())) > self._clock():
+            self._guard_news.clear()
+            try:
+                async with asyncio.timeout(None if due == float("inf") else due - self._clock()):
+                    await self._guard_news.wait()
+                await asyncio.sleep(SETTLE)
+            except TimeoutError:
+                continue
+
+    def review(self) -> list[Report]:
+        """End the holds whose time is over; return what the operator is to be told."""
+        now = self._clock()
+        for answer in self._guard.review(now):
+            self._shown(answer)
+        return self._guard.reports(now)
+
+    def release(self, service: str | None = None) -> tuple[Hold, ...]:
+        """End the holds on a service, or all of them; return them."""
+        released = self._guard.release(service)
+        self._guard_news.set()
+        return released
+
+    # What outlives the process
+
+    def remember(self, memories: Iterable[Memory], *, wall: float) -> None:
+        """Judge first answers by what an earlier process knew; ``wall`` is the wall clock's now."""
+        self._guard.remember(memories, ahead=wall - self._clock())
+
+    def memories(self, *, wall: float) -> tuple[Memory, ...]:
+        """Return what a later process needs of the wanted queries."""
+        return self._guard.memories(self._wanted, ahead=wall - self._clock())
+
+    def recall(self) -> frozenset[AnyQuery]:
+        """Show what an earlier process knew wherever no answer came yet, from now on; return those queries."""
+        self._is_recalling = True
+        self.renewed.clear()
+        now, recalled = self._clock(), set()
+        for query in self.missing():
+            if (answer := self._guard.recall(query, now)) is not None:
+                recalled.add(query)
+                self._stale.add(query)
+                self._shown(answer)
+        self._settle_recall()
+        return frozenset(recalled)

@@ -10,13 +10,15 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
+from ctemplate.control import CONTROL, serve
+from ctemplate.custody import Keeper, follow_guard, recall_late
 from ctemplate.edits import edits
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.timing import Backoff
@@ -35,23 +37,31 @@ class Daemon:
 
     assembler: Assembler
     assembly: Assembly
-    catalog: Catalog = field(default_factory=Catalog)
+    catalog: Catalog = field(init=False)
     workers: tuple[Worker, ...] = ()
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _is_edited: bool = False
     _source: asyncio.Task[None] | None = None
     _edits: asyncio.Task[None] | None = None
+    _touches: asyncio.Task[None] | None = None
     _forgetting: asyncio.Task[None] | None = None
     _runs: tuple[asyncio.Task[None], ...] = ()
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _keeper: Keeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.catalog = Catalog(self.assembly.policies)
+        self._keeper = Keeper(self.catalog, self.assembly.memory_path)
 
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
         with _only_error(), self._signals(), self._held:
             self._hold_workers()
+            await self._keeper.load()
             with _pid_file(self.assembly.config.pid_file):
-                await self._run()
+                async with self._kept():
+                    await self._run()
         logger.info("stopped")
 
     async def _run(self) -> None:
@@ -61,12 +71,17 @@ class Daemon:
             helpers = (
                 tasks.create_task(self._distribute(), name="distribute"),
                 tasks.create_task(self._name_missing(), name="name-missing"),
+                tasks.create_task(follow_guard(self.catalog), name="follow-guard"),
+                tasks.create_task(recall_late(self.catalog, self.assembly.source_name), name="recall-late"),
+                tasks.create_task(self._keeper.run(), name="keep-answers"),
+                tasks.create_task(serve(self.assembly.state_dir / CONTROL, self.catalog), name="control"),
             )
             logger.info("started: %s", self.assembly.summary)
             while await self._until_edited():
                 await self._reassemble(tasks)
+            logger.info("stopping, after what is under way; a second signal does not wait for that")
             await self._stop_workers()
-            for task in (self._source, self._edits, self._forgetting, *helpers):
+            for task in (self._source, self._edits, self._touches, self._forgetting, *helpers):
                 if task is not None:
                     task.cancel()
 
@@ -78,9 +93,12 @@ class Daemon:
         late = None
         with _only_error(), self._signals(is_patient=False), self._held:
             self._hold_workers()
-            async with asyncio.TaskGroup() as tasks:
+            if self.assembly.policies is not None:
+                await self._keeper.load()
+            async with self._kept(), asyncio.TaskGroup() as tasks:
                 self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
                 distribute = tasks.create_task(self._distribute(), name="distribute")
+                guard = tasks.create_task(follow_guard(self.catalog), name="follow-guard")
                 settling = [tasks.create_task(worker.settle(), name=worker.pipeline.name) for worker in self.workers]
                 try:
                     async with asyncio.timeout(timeout):
@@ -92,10 +110,19 @@ class Daemon:
                     for task in settling:
                         task.cancel()
                 await asyncio.wait(settling)
-                self._source.cancel()
-                distribute.cancel()
+                for task in (self._source, distribute, guard):
+                    task.cancel()
         if late is not None:
             raise late
+
+    @contextlib.asynccontextmanager
+    async def _kept(self) -> AsyncIterator[None]:
+        """Keep the last good answers on leaving, whatever happened, where anything is written at all."""
+        try:
+            yield
+        finally:
+            if self.assembly.policies is not None:
+                await self._keeper.save()
 
     def _hold_workers(self) -> None:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
@@ -108,6 +135,7 @@ class Daemon:
             self.catalog.ask_again()
             self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
         self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
+        self._touches = tasks.create_task(self._follow_touches(), name="follow-touches")
         self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
 
     async def _reassemble(self, tasks: asyncio.TaskGroup) -> None:
@@ -129,8 +157,11 @@ class Daemon:
             self._source.cancel()
             await asyncio.wait([self._source])
             self._source = None
-        if self._edits is not None:
-            self._edits.cancel()
+        for task in (self._edits, self._touches):
+            if task is not None:
+                task.cancel()
+        self.catalog.follow_policies(self.assembly.policies)
+        self._keeper.path = self.assembly.memory_path
         self._start(tasks)
         if self._forgetting is not None:
             self._forgetting.cancel()
@@ -188,6 +219,13 @@ class Daemon:
             self._is_edited = True
             self._wake.set()
 
+    async def _follow_touches(self) -> None:
+        """Tell the workers when one of their live files was written."""
+        owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
+        async for touched in edits(owners):
+            for worker in {id(owners[path]): owners[path] for path in touched}.values():
+                worker.touch()
+
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""
         while not self._is_stopping:
@@ -200,7 +238,7 @@ class Daemon:
 
     @contextlib.contextmanager
     def _signals(self, *, is_patient: bool = True) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, on the second one without any patience; read everything again on SIGHUP."""
+        """Stop on SIGTERM and SIGINT, at once on a second one; read all again on SIGHUP; release holds on SIGUSR1."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
 
@@ -214,7 +252,10 @@ class Daemon:
             self._is_edited = True
             self._wake.set()
 
-        handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup}
+        def release() -> None:
+            logger.info("released by SIGUSR1: %d holds", len(self.catalog.release()))
+
+        handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         try:

@@ -6,7 +6,8 @@ are seen. Level-triggered: whatever was notified, a file counts as edited when i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
@@ -25,13 +26,16 @@ def signature(path: Path) -> Signature | None:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def watched_folders(paths: Iterable[Path]) -> set[Path]:
-    """Return the existing folders where a change to one of the paths, or to a link on its way, shows."""
+def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
+    """Return the existing folders where a change to one of the paths, or to a link on its way, shows.
+
+    In place of a folder that is missing stands the nearest above it that is there.
+    """
     folders = set()
     for path in paths:
         absolute = path.absolute()
         folders |= {absolute.parent, absolute.resolve().parent}
-    return {folder for folder in folders if folder.is_dir()}
+    return frozenset(next(each for each in (folder, *folder.parents) if each.is_dir()) for folder in folders)
 
 
 def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
@@ -48,11 +52,24 @@ async def edits(
     """
     watched = frozenset(paths)
     known = signatures(watched) if known is None else known
-    if edited := frozenset(path for path, now in signatures(watched).items() if now != known.get(path)):
-        known = signatures(watched)
-        yield edited
+    while True:
+        folders = watched_folders(watched)
+        async with contextlib.aclosing(_stirs(folders)) as stirs:
+            async for _ in stirs:
+                now = signatures(watched)
+                edited = frozenset(path for path in watched if now[path] != known.get(path))
+                known = now
+                if edited:
+                    yield edited
+                if watched_folders(watched) != folders:
+                    break
+
+
+async def _stirs(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
+    """Yield once for the past, then whenever something in one of the folders may have changed or a minute is over."""
+    yield
     async for _ in awatch(
-        *watched_folders(watched),
+        *folders,
         watch_filter=None,
         recursive=False,
         step=SETTLE_MS,
@@ -60,8 +77,4 @@ async def edits(
         rust_timeout=60_000,
         yield_on_timeout=True,
     ):
-        now = signatures(watched)
-        edited = frozenset(path for path in watched if now[path] != known.get(path))
-        known = now
-        if edited:
-            yield edited
+        yield

@@ -10,6 +10,7 @@
     ├── StateError            the state folder cannot be used, or another instance holds it
     └── ApplyError            a group's files could not be brought live
         ├── CheckRefused      the check refused the candidate; live files untouched
+        │   └── CannotJudge   there is no way to judge the candidate before it is swapped
         ├── SwapFailed        a file could not be staged or put in place
         ├── CommandFailed     a command exited non-zero, was not found, or ran out of time
         ├── ReloadRejected    nginx kept its old configuration and said why
@@ -77,6 +78,10 @@ class ApplyError(CtemplateError):
 
 class CheckRefused(ApplyError):
     """The check refused the candidate; every live file is untouched."""
+
+
+class CannotJudge(CheckRefused):
+    """No way to judge the candidate beside the live file works here; that says nothing against the candidate."""
 
 
 class SwapFailed(ApplyError):

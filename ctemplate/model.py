@@ -82,7 +82,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``address`` is an IP address, IPv6 in brackets (a host name only where the operator allows it); ``port`` is 0 when
     unset. ``weight`` is what its status earns: the passing or the warning weight, 0 to 65535. ``created`` orders
-    registrations: lower is longer registered.
+    registrations: lower is longer registered. ``node_id`` is what a node was given when it first started, empty for
+    one that was registered by somebody else.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     meta: Mapping[str, str] = {}
     weight: int = 1
     status: Status = Status.PASSING
+    node_id: str = ""
     node_address: str = ""
     node_meta: Mapping[str, str] = {}
     checks: tuple[Check, ...] = ()
@@ -118,7 +120,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The newest data for a query. ``seen_at`` is wall-clock seconds; ``index`` is 0 where a source has none.
 
     ``last_contact`` is the age in seconds of the data where a server reported it. ``filtered`` says that the source
-    admitted leaving out data for lack of rights. ``faults`` names what was left out as invalid.
+    admitted leaving out data for lack of rights. ``faults`` names what was left out as invalid. ``session`` is
+    the moment (wall clock) since when the source has been in sight without a break.
     """
 
     query: AnyQuery
@@ -129,6 +132,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     filtered: bool = False
     known_leader: bool = True
     last_contact: float | None = None
+    session: float = 0.0
+
+
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """A loss that a consistent read is to confirm, with the rights to the services and nodes it concerns."""
+
+    query: AnyQuery
+    services: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
 
 
 class Snapshot:

@@ -11,10 +11,12 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ctemplate.errors import ApplyError, printable
 from ctemplate.model import Fault, Outcome, Output, Snapshot, Target
+from ctemplate.nginx.surroundings import Place, Surroundings
 from ctemplate.template import Renderer, Rendering, Template
 
 logger = logging.getLogger(__name__)
@@ -40,12 +42,22 @@ class Result:
 class Pipeline:
     """One group's templates and the sink for what they make."""
 
-    def __init__(self, *, name: str, templates: Sequence[Template], targets: Sequence[Target], sink: Sink) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        templates: Sequence[Template],
+        targets: Sequence[Target],
+        sink: Sink,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        """Take the group's parts; ``surroundings`` are there where its files are nginx's, and then are proven."""
         self.name = name
         self.targets = tuple(targets)
         self.sink = sink
         self.templates = tuple(templates)
         self._renderer = Renderer(self.templates)
+        self._surroundings = surroundings
         self._duration = 0.0
         self.quarantined: tuple[Fault, ...] = ()
 
@@ -58,13 +70,22 @@ class Pipeline:
     async def render(self, snapshot: Snapshot) -> Rendering:
         """Render the group's templates; a big one in a thread, so that the event loop goes on."""
         in_thread = self._duration > SLOW_RENDER or len(snapshot) > SLOW_RENDER * 20_000
+        places = await self._places()
         started = time.monotonic()
         if in_thread:
-            rendering = await asyncio.to_thread(self._renderer.render, snapshot)
+            rendering = await asyncio.to_thread(self._renderer.render, snapshot, places)
         else:
-            rendering = self._renderer.render(snapshot)
+            rendering = self._renderer.render(snapshot, places)
         self._duration = time.monotonic() - started
         return rendering
+
+    async def _places(self) -> tuple[Place | None, ...]:
+        """Return where each file stands in nginx's configuration, None for one that is no part of it."""
+        if self._surroundings is None:
+            return ()
+        places = await self._surroundings.places()
+        both = zip(self.templates, places, strict=True)
+        return tuple(place if template.is_for_nginx else None for template, place in both)
 
     async def run(self, rendering: Rendering) -> Result:
         """Apply a rendering, unless it still lacks answers. Raises ApplyError with the templates' lines added."""
@@ -95,11 +116,18 @@ class Pipeline:
     def _with_origin(self, line: str) -> str:
         """Add the template's line to a program's line that names one of the group's files: ``… in FILE:14 (T:9)``."""
         for number, target in enumerate(self.targets):
-            found = re.search(rf"{re.escape(str(target.destination))}:(\d+)", line)
-            origin = self._renderer.origin(number, int(found[1])) if found else None
+            found = _place(line, target.destination)
+            origin = self._renderer.origin(number, found) if found else None
             if origin:
                 return f"{line} ({origin})"
         return line
+
+
+def _place(text: str, path: Path) -> int | None:
+    """Return the line number behind the path in a text, however the path is written there."""
+    spellings = "|".join(re.escape(str(spelling)) for spelling in {path, path.absolute(), path.resolve()})
+    found = re.search(rf"(?<![^\s\"'(])(?:{spellings}):(\d+)", text)
+    return int(found[1]) if found else None
 
 
 class Collected:

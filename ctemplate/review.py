@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ctemplate.errors import ApplyError, printable
 from ctemplate.model import Answer, Fault, Instance, Outcome, Output, ServiceQuery, StagedFile, Status
 from ctemplate.nginx.meaning import BackendChange, Changes, changes, meaning
 from ctemplate.nginx.syntax import NginxSyntaxError, parse
+from ctemplate.pipeline import Sink
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +91,31 @@ class Considered:
         self.verdict = "accepted"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsPlanned:
+    """A sink that applies only what a plan foresaw, to files that are still what they were when it was made."""
+
+    sink: Sink
+    planned: Mapping[str, FileReview]
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Apply the outputs; raises ApplyError when the world has moved on since the plan."""
+        for output in outputs:
+            destination = str(output.target.destination)
+            file = self.planned.get(destination)
+            if file is None:
+                raise ApplyError(destination, "is not in the plan; make a new one")
+            if _digest(read_live(output)) != file.live_sha256:
+                raise ApplyError(destination, "has changed since the plan was made; make a new one")
+            if _digest(output.content) != file.sha256:
+                raise ApplyError(destination, "would now be something else than what was planned; make a new one")
+        return await self.sink.apply(outputs)
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
 def review(name: str, sink: Considered, faults: Iterable[Fault], answers: Iterable[Answer]) -> GroupReview:
     """Return the review of a group whose outputs the sink has considered."""
     reviewed = [_file_review(output) for output in sink.outputs]
@@ -148,7 +174,7 @@ def _file_review(output: Output) -> tuple[FileReview, Changes | None]:
     file = FileReview(
         destination="" if output.target.destination == STDOUT else destination,
         diff=tuple(diff),
-        live_sha256=None if live is None else hashlib.sha256(live).hexdigest(),
+        live_sha256=_digest(live),
         sha256=hashlib.sha256(output.content).hexdigest(),
         changes=found.sentences if found is not None else (),
     )

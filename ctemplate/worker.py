@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 RETRY = Backoff(first=2.0, ceiling=60.0)  # a refused group: the cause may have gone, a port freed
 CROWDED = 1.0  # seconds until a delayed reload is considered again
+UNSETTLED = frozenset({Outcome.WAITING, Outcome.DELAYED})
 START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may have been started
 
 
@@ -44,6 +45,7 @@ class Worker:
     _due: float | None = 0.0
     _not_before: float = 0.0
     _failures: int = 0
+    _is_touched: bool = False
     _is_stopping: bool = False
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,8 +54,8 @@ class Worker:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last step came to an end, good or bad, rather than to waiting for answers."""
-        return self.error is not None or (self.result is not None and self.result.outcome is not Outcome.WAITING)
+        """Whether the last step came to an end, good or bad, rather than to waiting for answers or old workers."""
+        return self.error is not None or (self.result is not None and self.result.outcome not in UNSETTLED)
 
     @property
     def missing(self) -> frozenset[AnyQuery]:
@@ -78,6 +80,14 @@ class Worker:
         self._debounce.note(now)
         self._wake.set()
 
+    def touch(self) -> None:
+        """Note that one of the group's live files was written, by the group itself as likely as by somebody else.
+
+        The next look at it costs little and mends it. Where the last try failed nothing is hurried: that try wrote too.
+        """
+        self._is_touched = True
+        self._wake.set()
+
     def stop(self) -> None:
         """Ask the worker to end after what it is doing."""
         self._is_stopping = True
@@ -92,8 +102,11 @@ class Worker:
 
     async def settle(self) -> None:
         """Run the group until it was applied once, or failed."""
+        clock = asyncio.get_running_loop().time
         while not self.is_settled and await self._until_due():
             await self.step()
+            if not self.is_settled:
+                self._decide_next(clock())
 
     async def step(self) -> None:
         """Render the newest snapshot and apply it; an error of the group is logged and kept, never raised."""
@@ -115,6 +128,7 @@ class Worker:
         clock = asyncio.get_running_loop().time
         while not self._is_stopping:
             self._wake.clear()
+            self._take_touch(clock())
             due, now = self._next_due(), clock()
             if due is not None and due <= now:
                 self._due = None
@@ -127,6 +141,11 @@ class Worker:
                 continue
         return False
 
+    def _take_touch(self, now: float) -> None:
+        if self._is_touched and self.is_settled and self.error is None:
+            self._debounce.note(now)
+        self._is_touched = False
+
     def _next_due(self) -> float | None:
         dues = [due for due in (self._due, self._debounce.due_at()) if due is not None]
         return max(min(dues), self._not_before) if dues else None
@@ -138,7 +157,7 @@ class Worker:
             logger.info("%s: applied", self.pipeline.subject)
         elif outcome is Outcome.PENDING_START and was is not outcome:
             logger.info("%s: written; the reload is owed until the program runs", self.pipeline.subject)
-        elif self.error is not None and outcome is not Outcome.WAITING:
+        elif self.error is not None and outcome not in UNSETTLED:
             logger.info("%s: in order again", self.pipeline.subject)
 
     def _report(self, error: CtemplateError) -> None:
@@ -162,5 +181,5 @@ class Worker:
             self._due = now + START.delay(self._failures)
         else:
             self._failures = 0
-        if outcome is Outcome.APPLIED:
+        if outcome is Outcome.APPLIED or self.error is not None:
             self._not_before = now + self.min_interval

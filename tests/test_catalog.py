@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.model import Answer, Service, ServiceQuery, ServicesQuery
+from ctemplate.guard import Cause, GuardPolicy, Policies
+from ctemplate.model import Answer, Doubt, Instance, Service, ServiceQuery, ServicesQuery
 
 SERVICES, WEB, DB = ServicesQuery(), ServiceQuery(name="web"), ServiceQuery(name="db")
 
@@ -97,3 +98,79 @@ def test_queries_with_equal_fields_are_one_query():
         ServiceQuery(name="web"),
         ServiceQuery(name="web", dc="x"),
     }
+
+
+def web(*ids, index=10, session=1.0):
+    value = tuple(Instance(id=each, name="web", node="n", address="10.0.0.1", port=80) for each in ids)
+    return Answer(query=WEB, value=value, index=index, session=session)
+
+
+def guarded(clock=lambda: 0.0, **policy):
+    catalog = Catalog(Policies(default=GuardPolicy(**policy)), clock=clock)
+    catalog.want("g", frozenset({WEB}))
+    return catalog
+
+
+async def test_a_doubted_loss_is_no_news_until_it_is_confirmed():
+    catalog = guarded()
+    catalog.put(web("a"))
+    await catalog.news()
+    assert not catalog.put(web(index=11))
+    assert catalog.get(WEB).value == web("a").value
+    assert await catalog.doubts() == (Doubt(query=WEB, services=("web",), nodes=("n",)),)
+    catalog.confirm(web(index=11), may_read=True)
+    assert await catalog.news() == {WEB}
+    assert catalog.get(WEB).value == ()
+
+
+async def test_a_hold_that_ends_in_its_time_is_news():
+    now = [0.0]
+    catalog = guarded(lambda: now[0], hold=60.0)
+    catalog.put(web("a"))
+    catalog.put(web(index=5))
+    await catalog.news()
+    now[0] = 3.0
+    await asyncio.wait_for(catalog.guard_due(), 1)
+    assert [report.is_start for report in catalog.review()] == [True]
+    assert [hold.cause for hold in catalog.holds] == [Cause.INDEX_FELL]
+    now[0] = 60.0
+    await asyncio.wait_for(catalog.guard_due(), 1)
+    assert [report.is_start for report in catalog.review()] == [False]
+    assert await catalog.news() == {WEB}
+
+
+async def test_policies_can_change_while_running():
+    catalog = guarded()
+    catalog.put(web("a"))
+    catalog.follow_policies(None)
+    catalog.put(web(index=5))
+    assert catalog.get(WEB).value == ()
+
+
+async def test_remembered_answers_are_shown_on_recall_until_new_ones_come():
+    before = guarded()
+    before.put(web("a", "b"))
+    catalog = Catalog(Policies(), clock=lambda: 0.0)
+    catalog.remember(before.memories(wall=5.0), wall=9.0)
+    assert (catalog.recall(), catalog.missing()) == (frozenset(), frozenset())
+    catalog.want("g", frozenset({WEB, DB}))
+    assert catalog.missing() == {WEB, DB}
+    assert (catalog.recall(), catalog.stale, catalog.missing()) == ({WEB}, {WEB}, {DB})
+    assert catalog.get(WEB).value == web("a", "b").value
+    assert not catalog.renewed.is_set()
+    catalog.put(web("a", index=11, session=2.0))
+    assert (catalog.stale, catalog.renewed.is_set()) == (frozenset(), True)
+    assert catalog.get(WEB).value == web("a").value
+
+
+async def test_wishes_that_come_while_stale_answers_are_shown_are_served_at_once():
+    before = Catalog(Policies(), clock=lambda: 0.0)
+    before.want("g", frozenset({SERVICES, WEB}))
+    before.put(services("web"))
+    before.put(web("a"))
+    catalog = Catalog(Policies(), clock=lambda: 0.0)
+    catalog.remember(before.memories(wall=0.0), wall=0.0)
+    catalog.want("g", frozenset({SERVICES}))
+    catalog.recall()
+    catalog.want("g", frozenset({SERVICES, WEB}))
+    assert (catalog.stale, catalog.missing()) == ({SERVICES, WEB}, frozenset())

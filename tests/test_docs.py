@@ -2,6 +2,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ctemplate.config.layers import Layer, build
@@ -28,6 +29,7 @@ def test_documented_defaults_are_the_defaults():
         Config().log_level,
         Config().timeout,
     )
+    assert msgspec.structs.replace(config.guard, service={}) == Config().guard
     assert config.consul.max_stale == Config().consul.max_stale
 
 

@@ -1,6 +1,7 @@
 """Edits of files, as operators, editors and Kubernetes make them."""
 
 import asyncio
+import contextlib
 
 from ctemplate.edits import edits, signatures
 
@@ -29,3 +30,17 @@ async def test_file_that_comes_into_being_is_an_edit(tmp_path):
             (tmp_path / "other").write_text("of no interest")
             path.write_text("here")
     assert waiting.result() == {path}
+
+
+async def test_a_file_in_a_folder_that_is_created_later_is_followed(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    async with asyncio.timeout(10), contextlib.aclosing(edits([path])) as seen:
+        coming = asyncio.create_task(anext(seen), name="first")
+        await asyncio.sleep(0)
+        path.parent.mkdir(parents=True)
+        path.write_text("one")
+        assert await coming == {path}
+        coming = asyncio.create_task(anext(seen), name="second")
+        await asyncio.sleep(0)
+        path.write_text("another")
+        assert await coming == {path}

@@ -26,6 +26,9 @@ LAYERS = {
     "pipeline": 3,
     "live": 3,
     "review": 3,
+    "memory": 3,
+    "control": 3,
+    "custody": 3,
     "lint": 3,
     "doctor": 4,
     "worker": 3,
@@ -38,12 +41,17 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("model", "errors"),
     ("faults", "errors"),
     ("timing", "errors"),
+    ("guard", "config"),  # how durations are shown
+    ("catalog", "guard"),
     ("sources", "catalog"),
     ("sources", "edits"),
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
     ("assembly", "live"),
+    ("assembly", "memory"),
+    ("custody", "memory"),
     ("assembly", "review"),
+    ("review", "pipeline"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

@@ -15,7 +15,9 @@ READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 
 
 def blocks(readme, language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", readme.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    """The fenced blocks of a language, in order."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", readme.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for name, text in fences if name == language]
 
 
 def commands(readme):

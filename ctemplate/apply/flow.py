@@ -16,7 +16,7 @@ from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Survey, surveyed
 from ctemplate.apply.threads import finished
 from ctemplate.apply.transaction import Transaction, keep_refused, recover
-from ctemplate.errors import ApplyError, CheckRefused, SwapFailed, printable
+from ctemplate.errors import ApplyError, CannotJudge, CheckRefused, SwapFailed, printable
 from ctemplate.model import Outcome, Output, StagedFile
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,11 @@ async def apply(
     transaction = Transaction(survey, state, observe, has_reload=reload is not None)
     async with staged(survey) as candidates:
         observe(Step.STAGED)
-        await _checked(candidates, check, survey, state, reload)
+        is_judged = await _checked(candidates, check, survey, state, reload)
         observe(Step.CHECKED)
-        async with swapped(transaction):
+        async with swapped(transaction, is_judged=is_judged):
+            if not is_judged:
+                await _judged_live(check, survey, state)
             outcome = await _reloaded(transaction, survey, state, reload)
             observe(Step.RELOADED)
             await finished(transaction.commit, outcome.value, owes_reload=outcome is Outcome.PENDING_START)
@@ -70,10 +72,10 @@ async def staged(survey: Survey) -> AsyncIterator[tuple[StagedFile, ...]]:
 
 
 @contextlib.asynccontextmanager
-async def swapped(transaction: Transaction) -> AsyncIterator[None]:
+async def swapped(transaction: Transaction, *, is_judged: bool) -> AsyncIterator[None]:
     """Swap the files; leaving without a commit takes the swap back, or keeps it with its reload owed."""
     try:
-        await finished(transaction.swap)
+        await finished(transaction.swap, is_judged=is_judged)
         yield
     except BaseException as error:
         if not transaction.has_ended:
@@ -97,12 +99,18 @@ async def reload_owed(survey: Survey, state: GroupState, reload: Reload | None) 
 
 async def _checked(
     candidates: tuple[StagedFile, ...], check: Check | None, survey: Survey, state: GroupState, reload: Reload | None
-) -> None:
-    """Have the candidates judged; a refused one is kept, and a reload of the live files that is owed is not put off."""
+) -> bool:
+    """Have the candidates judged; a refused one is kept, and a reload of the live files that is owed is not put off.
+
+    Answer False when they can be judged only once they are live.
+    """
     if check is None or not candidates:
-        return
+        return True
     try:
         warnings = await check.check(candidates)
+    except CannotJudge as error:
+        log.warning("%s; swapped to be judged where it stands, and put back at once when refused", error)
+        return False
     except ApplyError as error:
         error.what += f"; {survey.subject} is untouched"
         if isinstance(error, CheckRefused):
@@ -110,6 +118,18 @@ async def _checked(
         if state.ledger.page.owes_reload:
             await _reload_live(state, reload)
         raise
+    _tell(warnings, state)
+    return True
+
+
+async def _judged_live(check: Check | None, survey: Survey, state: GroupState) -> None:
+    """Have the files judged that are live already; raises what takes them back."""
+    if check is not None:
+        live = tuple(StagedFile(candidate=file.destination, live=file.destination) for file in survey.rewrites)
+        _tell(await check.check(live), state)
+
+
+def _tell(warnings: tuple[str, ...], state: GroupState) -> None:
     for warning in warnings:
         log.warning("%s: %s", state.group.name, printable(warning))
 

@@ -17,7 +17,10 @@ class Check(Protocol):
     """Judges candidates before any live byte changes."""
 
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
-        """Judge the changed files of a group together and return warnings, or raise CheckRefused or CommandFailed."""
+        """Judge the changed files of a group together and return warnings, or raise CheckRefused or CommandFailed.
+
+        CannotJudge asks for a second call, after the swap, with candidates that are the live files.
+        """
         ...
 
 

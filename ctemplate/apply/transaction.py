@@ -22,8 +22,9 @@ the program runs it, the ledger owes a reload. The next apply pays: with the rel
 else with a reload alone.
 
 Writing the ledger with the transaction's serial is the one atomic act that ends it. The journal is written when a
-reload has to be proven or more than one file changes. One file without a reload needs none, its rename is atomic, and
-then the ledger is not synced either: losing it costs nothing but the memory of who wrote the file.
+reload has to be proven, more than one file changes, or a file can be judged only once it is live. Else one file
+without a reload needs none, its rename is atomic, and then the ledger is not synced either: losing it costs nothing but
+the memory of who wrote the file.
 
 Everything here blocks; it runs in a thread. Knows nothing of checks and commands.
 """
@@ -59,10 +60,10 @@ class Transaction:
         self.has_ended = False
         self.was_announced = False
 
-    def swap(self) -> None:
+    def swap(self, *, is_judged: bool = True) -> None:
         """Put every candidate in place and mend modes and owners."""
         changes = self._survey.changes
-        if self._has_reload or len(changes) > 1:
+        if self._has_reload or len(changes) > 1 or not is_judged:
             self._write_journal()
         self._has_begun = True
         for file in changes:

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -16,7 +17,8 @@ from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.golden import golden
 from ctemplate.cli.lint import lint
 from ctemplate.cli.options import shared_options
-from ctemplate.cli.plan import plan
+from ctemplate.cli.plan import apply_plan, plan
+from ctemplate.cli.release import release
 from ctemplate.cli.run import run
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
 from ctemplate.lint import FORMATS
@@ -62,12 +64,22 @@ def cli(context: click.Context, /, **given: object) -> None:
 
 @cli.command("plan", context_settings=CONTEXT)
 @shared_options
+@click.option("-o", metavar="FILE", help="save the plan for `apply`")
 @click.option("-exit-code", is_flag=True, help="exit with 4 when changes are pending")
 @click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
 @click.pass_context
 def _plan(context: click.Context, /, **given: object) -> None:
     """Show what would change, and why; write nothing."""
     context.exit(plan(given))
+
+
+@cli.command("apply", context_settings=CONTEXT, short_help="Carry out a plan saved by plan -o FILE.")
+@shared_options
+@click.argument("plan_file", metavar="PLAN", type=Path)
+@click.pass_context
+def _apply(context: click.Context, /, plan_file: Path, **given: object) -> None:
+    """Carry out a plan saved by plan -o FILE, unless the world has moved on."""
+    context.exit(apply_plan(given, plan_file))
 
 
 @cli.command("capture", context_settings=CONTEXT)
@@ -108,6 +120,15 @@ def _test(context: click.Context, /, **given: object) -> None:
     context.exit(golden(given))
 
 
+@cli.command("release", context_settings=CONTEXT, short_help="Take at once what the guard holds back.")
+@shared_options
+@click.argument("service", required=False)
+@click.pass_context
+def _release(context: click.Context, /, service: str | None, **given: object) -> None:
+    """Take the newest answers for SERVICE, or for all, that the guard of a running ctemplate holds back."""
+    context.exit(release(given, service))
+
+
 def main() -> None:
     """Run the command line and exit with its status; every error ends here, in one line."""
     sys.exit(_status())
@@ -144,10 +165,10 @@ def _usage_fault(fault: click.ClickException) -> str:
 
 
 def single_dashed(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with one dash before long options; people write two as well."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    short = [argument[1:] if argument.startswith("--") else argument for argument in arguments[:end]]
-    return [*short, *arguments[end:]]
+    """Return the arguments with one dash before every option that is known; people write two as well."""
+    commands = (cli, *cli.commands.values())
+    known = {flag for command in commands for option in command.params for flag in option.opts} | {"-help"}
+    return [word[1:] if word.startswith("--") and word[1:].partition("=")[0] in known else word for word in arguments]
 
 
 def _no_such_option(start: str) -> str:
@@ -156,5 +177,5 @@ def _no_such_option(start: str) -> str:
     words = [word.partition("=")[0] for word in single_dashed(sys.argv[1:])]
     written = next((word for word in words if word.startswith(start) and word not in flags), start)
     known = sorted(flag for flag in flags if len(flag) > SHORTEST_LONG_OPTION)
-    close = difflib.get_close_matches(written, known, n=1)
+    close = difflib.get_close_matches(f"-{written.lstrip('-')}", known, n=1)
     return f"no such option {printable(written)}" + (f"; did you mean {close[0]}?" if close else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ctemplate.assembly import Mode
-from ctemplate.cli.run import prepared
+from ctemplate.cli.run import prepared, run_once
 from ctemplate.errors import ConfigError
 from ctemplate.model import Answer, AnyQuery, Snapshot
 from ctemplate.pipeline import Pipeline
@@ -25,7 +25,7 @@ def capture(given: Mapping[str, Any]) -> int:
     The capture is played back before it is written: only what is needed to render the same bytes goes into it.
     """
     daemon = prepared(given, Mode.DRY)
-    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
+    run_once(given, daemon)
     pipelines = tuple(worker.pipeline for worker in daemon.workers)
     snapshot = daemon.catalog.snapshot()
     is_failed = any(worker.error for worker in daemon.workers)
@@ -34,7 +34,7 @@ def capture(given: Mapping[str, Any]) -> int:
         contents = recorded(snapshot, is_full=True)
         if not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
             logger.warning("the capture does not give the same output again: a template prints more than it can hold")
-    _write(dump(contents), given["o"])
+    write_output(dump(contents), given["o"])
     return 1 if is_failed else 0
 
 
@@ -48,7 +48,8 @@ async def _gives_the_same(contents: Contents, snapshot: Snapshot, pipelines: tup
     return True
 
 
-def _write(text: str, path: str | None) -> None:
+def write_output(text: str, path: str | None) -> None:
+    """Write to the file of ``-o``, or to the terminal."""
     if path is None:
         sys.stdout.write(text)
         return

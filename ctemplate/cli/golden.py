@@ -6,7 +6,6 @@ destination: ``nginx.conf``, or ``sites/a.conf`` where two targets end alike.
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import click
 
 from ctemplate.assembly import Mode
-from ctemplate.cli.run import prepared
+from ctemplate.cli.run import prepared, run_once
 from ctemplate.errors import ConfigError, CtemplateError, printable
 from ctemplate.model import Output
 from ctemplate.pipeline import Collected
@@ -60,7 +59,7 @@ def _passes(catalog: Path, given: Mapping[str, Any]) -> bool:
 
 def _outputs(catalog: Path, given: Mapping[str, Any]) -> tuple[Output, ...]:
     daemon = prepared({**given, "catalog": str(catalog)}, Mode.DRY)
-    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
+    run_once(given, daemon)
     for worker in daemon.workers:
         if worker.error is not None:
             raise worker.error

@@ -8,6 +8,7 @@ import sys
 import time
 
 from ctemplate.cli.excerpt import Excerpts
+from ctemplate.cli.progress import TerminalHandler
 from ctemplate.errors import printable
 
 LINE_LIMIT = 4000  # characters of one line
@@ -32,7 +33,7 @@ class JsonFormatter(logging.Formatter):
 
 def configure(level: str, log_format: str, *, is_daemon: bool = True) -> None:
     """Send ctemplate's log to stderr; what a person waits for at a terminal shows a template's lines as well."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TerminalHandler(sys.stderr) if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)
     if not is_daemon and log_format == "text" and sys.stderr.isatty():
         handler.addFilter(Excerpts())
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())

@@ -86,6 +86,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command = _option(setting.flag, metavar=setting.metavar, text=setting.help, is_switch=setting.is_switch)(
             command
         )
+    command = _option("-quiet", metavar="", text="no progress on a terminal", is_switch=True)(command)
     command = _option("-wait", metavar="MIN[:MAX]", text="gather changes: quiet for MIN, at most MAX [100ms:2s]")(
         command
     )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import click
 import msgspec
 
 from ctemplate.assembly import Mode
-from ctemplate.cli.run import prepared
-from ctemplate.errors import printable
+from ctemplate.cli.capture import write_output
+from ctemplate.cli.run import prepared, run_once
+from ctemplate.errors import ConfigError, printable
 from ctemplate.review import Considered, GroupReview, review
+from ctemplate.sources import Cost
 from ctemplate.worker import Worker
 
 PENDING_STATUS = 4
@@ -27,11 +29,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     version: Literal[1] = 1
     pending: bool
     groups: tuple[GroupReview, ...]
+    watch: Cost
 
 
 def plan(given: Mapping[str, Any]) -> int:
     """Print the plan; return 1 when a group failed, 4 when changes are pending and ``-exit-code`` asked, else 0."""
     made, workers = made_plan(given)
+    if given["o"]:
+        write_output(msgspec.json.format(msgspec.json.encode(made)).decode() + "\n", given["o"])
     if given["format"] == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())
     else:
@@ -42,12 +47,27 @@ def plan(given: Mapping[str, Any]) -> int:
     return PENDING_STATUS if made.pending and given["exit_code"] else 0
 
 
+def apply_plan(given: Mapping[str, Any], path: Path) -> int:
+    """Carry out a saved plan; return 1, with nothing touched, when the world has moved on since."""
+    try:
+        saved = msgspec.json.decode(path.read_bytes(), type=Plan)
+    except OSError as exc:
+        raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise ConfigError(str(path), f"is no plan: {printable(exc)}; make one with plan -o FILE") from exc
+    planned = {file.destination: file for group in saved.groups for file in group.files}
+    daemon = prepared(given, Mode.LIVE, planned)
+    run_once(given, daemon)
+    return 1 if any(worker.error for worker in daemon.workers) else 0
+
+
 def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[Worker, ...]]:
     """Render once by the daemon's own path, into reviews instead of files."""
     daemon = prepared(given, Mode.PLAN)
-    asyncio.run(daemon.once(timeout=daemon.assembly.config.timeout))
+    run_once(given, daemon)
     groups = tuple(_reviewed(worker) for worker in daemon.workers)
-    return Plan(pending=any(group.is_changed for group in groups), groups=groups), daemon.workers
+    watch = daemon.assembly.source.cost(daemon.catalog.wanted)
+    return Plan(pending=any(group.is_changed for group in groups), groups=groups, watch=watch), daemon.workers
 
 
 def _reviewed(worker: Worker) -> GroupReview:
@@ -71,6 +91,11 @@ def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
         else:
             yield f"{group.name}: no changes"
         yield ""
+    watch = made.watch
+    yield (
+        f"watch: {watch.queries} queries, {watch.connections} connections, "
+        f"{watch.requests_per_second:g} requests per second while nothing changes"
+    )
     pending = sum(group.is_changed for group in made.groups)
     yield f"{pending} of {len(made.groups)} group{'s' if len(made.groups) > 1 else ''} would change"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -12,19 +11,25 @@ from typing import Any
 from ctemplate.assembly import Assembler, Mode
 from ctemplate.cli.logs import configure
 from ctemplate.cli.options import flags_layer
+from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
 from ctemplate.daemon import Daemon
 from ctemplate.pipeline import Collected
+from ctemplate.review import FileReview
 from ctemplate.worker import Worker
 
 
-def prepared(given: Mapping[str, Any], mode: Mode) -> Daemon:
-    """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError."""
+def prepared(given: Mapping[str, Any], mode: Mode, planned: Mapping[str, FileReview] | None = None) -> Daemon:
+    """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError.
+
+    With ``planned`` it applies nothing else than that.
+    """
     assembler = Assembler(
         paths=tuple(Path(path) for path in given["config"]),
         flags=flags_layer(given),
         environ=os.environ,
         mode=mode,
+        planned=planned,
     )
     config = assembler.config()
     is_daemon = mode is Mode.LIVE and not given.get("once")
@@ -32,15 +37,20 @@ def prepared(given: Mapping[str, Any], mode: Mode) -> Daemon:
     return Daemon(assembler=assembler, assembly=assembler.assemble())
 
 
+def run_once(given: Mapping[str, Any], daemon: Daemon) -> None:
+    """Let the daemon settle every group once, with progress for a person who waits."""
+    work = daemon.once(timeout=daemon.assembly.config.timeout)
+    run_with_progress(daemon, work, is_quiet=given["quiet"])
+
+
 def run(given: Mapping[str, Any]) -> int:
     """Run as the options say; return the exit status."""
     daemon = prepared(given, Mode.DRY if given["dry"] else Mode.LIVE)
-    config = daemon.assembly.config
     if given["dry"] or given["once"]:
-        asyncio.run(daemon.once(timeout=config.timeout))
+        run_once(given, daemon)
         _print_collected(daemon.workers)
         return 1 if any(worker.error for worker in daemon.workers) else 0
-    asyncio.run(daemon.run())
+    run_with_progress(daemon, daemon.run(), is_quiet=given["quiet"])
     return 0
 
 

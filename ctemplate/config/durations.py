@@ -13,6 +13,22 @@ class Duration(float):
     """Seconds, written in a file or an option as a Go-style duration."""
 
 
+class Share(float):
+    """A part of the whole, 0 to 1, written in a file as ``50%`` or as ``0.5``."""
+
+
+def parse_share(value: object) -> Share:
+    """Return a share written as ``"50%"`` or as a number from 0 to 1; raises ValueError with a sentence."""
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1 or isinstance(value, bool):
+        raise ValueError(f"must be a share like '50%' or 0.5, got {value!r}")
+    return Share(share)
+
+
 def parse_duration(text: str) -> Duration:
     """Return the seconds of a duration like ``250ms``, ``5s`` or ``1m30s``; plain ``0`` needs no unit.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ctemplate.config.durations import Duration, parse_duration, shown
+from ctemplate.config.durations import Duration, Share, parse_duration, parse_share, shown
 from ctemplate.config.schema import Config
 from ctemplate.errors import ConfigError
 from ctemplate.faults import explained
@@ -48,7 +48,7 @@ class Layer:
     """
 
     where: str
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -150,6 +150,8 @@ def _convert(values: Mapping[str, Any], layer: Layer) -> Config:
 
 
 def _decode(kind: type, value: object) -> object:
+    if kind is Share:
+        return parse_share(value)
     if kind is not Duration:
         raise NotImplementedError(kind)
     if isinstance(value, Duration):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from ctemplate.config.durations import Duration
+from ctemplate.config.durations import Duration, Share
 
 Count = Annotated[int, Meta(ge=1)]
 Command = str | tuple[str, ...]
@@ -74,6 +74,27 @@ class DataSection(Section, frozen=True, kw_only=True):
     max_name_bytes: Count = 512  # a service's name, an instance's id, a node's name
 
 
+class ServiceGuardSection(Section, frozen=True, kw_only=True):
+    """``[guard.service."NAME"]``: what is different for one service."""
+
+    min_instances: Annotated[int, Meta(ge=0)] | None = None
+    max_loss: Share | None = None
+    hold: Duration | None = None
+    panic: bool | None = None
+    readd: Duration | None = None
+
+
+class GuardSection(Section, frozen=True, kw_only=True):
+    """``[guard]``: when the last good answer is kept instead of a suspicious new one."""
+
+    min_instances: Annotated[int, Meta(ge=0)] = 0  # a loss that leaves fewer is doubted
+    max_loss: Share = Share(0.5)  # so is one of more, at once, of three or more
+    hold: Duration = Duration(300.0)  # agents register their services again within a minute or two; 0: no guard
+    panic: bool = False  # keep the instances of a service that all fail
+    readd: Duration = Duration(0.0)  # how long an instance that failed must pass before it is used again
+    service: dict[str, ServiceGuardSection] = {}
+
+
 class GroupSection(Section, frozen=True, kw_only=True):
     """``[[group]]``: files that are checked, swapped and reloaded together, all or none."""
 
@@ -109,6 +130,7 @@ class Config(Section, frozen=True, kw_only=True):
     catalog: str | None = None
     wait: WaitSection = WaitSection()
     data: DataSection = DataSection()
+    guard: GuardSection = GuardSection()
     group: tuple[GroupSection, ...] = ()
     template: tuple[TemplateSection, ...] = ()
     state_dir: str | None = None

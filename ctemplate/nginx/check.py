@@ -1,8 +1,9 @@
 """Judge candidates as nginx would read them in their real place, and leave no trace of the test.
 
 Two ways lead there. With the right to mount, nginx runs in a private mount namespace in which the candidates are bound
-over the live files. Otherwise it reads a copy of the configuration in which they stand in for them. Swapping files,
-reloading and templates must not be known here.
+over the live files. Otherwise it reads a copy of the configuration in which they stand in for them. Where neither works
+the caller is told, and may ask again once the files are swapped: then the live configuration is judged as it stands.
+Swapping files, reloading and templates must not be known here.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate.command import Completed, run
-from ctemplate.errors import CheckRefused, CommandFailed
+from ctemplate.errors import CannotJudge, CheckRefused, indented
 from ctemplate.model import StagedFile
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.mirror import mirror
-from ctemplate.nginx.settings import detour
+from ctemplate.nginx.settings import detour, exists, settings
 from ctemplate.nginx.syntax import NginxSyntaxError
-from ctemplate.nginx.tree import Role, TreeError, load
+from ctemplate.nginx.tree import Role, TooLarge, TreeError, load
 from ctemplate.nginx.verdict import Verdict, verdict
 
 log = logging.getLogger(__name__)
@@ -40,15 +41,12 @@ PROBE_TIMEOUT = 10.0
 FIRST_SECONDS, SECONDS_PER_MIB = 10.0, 5.0
 
 
-class CannotJudge(CheckRefused):
-    """Neither way works here; that says nothing against the candidate."""
-
-
 class Way(enum.Enum):
     """How candidates come to stand where nginx reads them."""
 
     BOUND = "bound over the live files in a private mount namespace"
     COPIED = "in a copy of the configuration"
+    LIVE = "where they stand"
 
 
 def way(*, can_mount: bool, all_exist: bool) -> Way:
@@ -71,16 +69,20 @@ class NginxCheck:
     command: NginxCommand
     warnings_refuse: bool = False
     timeout: float | None = None
+    _nginx: Lookup = field(init=False)
     _can_mount: bool | None = field(default=None, init=False)
     _strangers: set[Path] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._nginx = Lookup(command=self.command)
 
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Return nginx's warnings about the configuration with these candidates in it.
 
         Raises CheckRefused when nginx would not run it, its subclass CannotJudge when there is no way to judge without
-        swapping, CommandFailed when nginx cannot be asked.
+        swapping, CommandFailed when nginx cannot be asked. Candidates that are the live files are judged as they stand.
         """
-        installation = await Installation.find(self.command)
+        installation = await self._nginx.installation()
         may_mount = await self._may_mount()
         folder = Path(tempfile.mkdtemp(prefix="ctemplate-check-"))
         test = _Test(installation=installation, files=files, folder=folder)
@@ -97,9 +99,11 @@ class NginxCheck:
         self._report(plan.strangers, test.installation.conf)
         completed = await run(plan.argv, timeout=self.timeout or time_limit(plan.size_bytes))
         if plan.way is Way.BOUND and completed.status == BIND_FAILED:
-            raise CommandFailed("mount", "cannot bind a candidate over its live file", output=completed.output)
+            said = indented(completed.output)
+            log.warning("mount: a candidate cannot be bound over its live file; judged %s%s", Way.COPIED.value, said)
+            return await self._judged(test, may_mount=False)
         log.debug("%s: candidates judged %s", test.installation.conf, plan.way.value)
-        return await asyncio.to_thread(test.verdict, completed, plan.translate)
+        return await asyncio.to_thread(test.verdict, completed, plan)
 
     async def _may_mount(self) -> bool:
         """Whether a private mount namespace can be had; asked once."""
@@ -134,6 +138,7 @@ class _Plan:
     size_bytes: int
     translate: Callable[[str], str]
     strangers: tuple[Path, ...] = ()
+    new_pid_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +150,9 @@ class _Test:
     folder: Path
 
     def plan(self, *, may_mount: bool) -> _Plan:
-        """Lay out the test; raises CheckRefused when the configuration cannot be copied."""
+        """Lay out the test; raises CannotJudge when the configuration cannot be copied."""
+        if all(file.candidate == file.live for file in self.files):
+            return self._as_it_stands()
         candidates = self._candidates()
         try:
             tree = load(self.installation.conf, replaced=candidates)
@@ -170,16 +177,33 @@ class _Test:
         """Have nginx say in its own words what is wrong with a configuration that we cannot read."""
         if _way(candidates, may_mount=may_mount) is Way.COPIED:
             raise _unreadable(fault) from fault
-        argv = self.installation.test(
+        return _Plan(
+            way=Way.BOUND,
+            argv=self._bound(candidates, self._plain_argv()),
+            size_bytes=sum(map(len, candidates.values())),
+            translate=_unchanged,
+        )
+
+    def _as_it_stands(self) -> _Plan:
+        """Judge the live configuration; no line of it can be led elsewhere, so a log that is missing gets created."""
+        try:
+            found = settings(load(self.installation.conf), self.installation)
+            pid_file, size_bytes = found.pid_file, found.size_bytes
+        except (TreeError, NginxSyntaxError):
+            pid_file, size_bytes = self.installation.default_pid_file, 0
+        return _Plan(
+            way=Way.LIVE,
+            argv=self._plain_argv(),
+            size_bytes=size_bytes,
+            translate=_unchanged,
+            new_pid_file=None if exists(pid_file) else pid_file,
+        )
+
+    def _plain_argv(self) -> tuple[str, ...]:
+        return self.installation.test(
             self.installation.conf,
             error_log=self.folder / "error.log",
             directives=self.installation.command.globals,
-        )
-        return _Plan(
-            way=Way.BOUND,
-            argv=self._bound(candidates, argv),
-            size_bytes=sum(map(len, candidates.values())),
-            translate=_unchanged,
         )
 
     def _candidates(self) -> dict[Path, bytes]:
@@ -201,18 +225,22 @@ class _Test:
         folder.mkdir(mode=0o700)
         try:
             copy = mirror(load(self.installation.conf, replaced=replaced), folder)
-        except (TreeError, NginxSyntaxError) as exc:
-            raise _unreadable(exc) from exc
+        except TreeError as exc:
+            raise CannotJudge(exc.where, exc.what) from exc
         return copy.main, copy.translate
 
-    def verdict(self, completed: Completed, translate: Callable[[str], str]) -> Verdict:
-        """Judge what nginx said, on its output and, when that was cut, in its log."""
+    def verdict(self, completed: Completed, plan: _Plan) -> Verdict:
+        """Judge what nginx said, on its output and, when that was cut, in its log; remove the pid file that it left."""
+        if plan.new_pid_file is not None and plan.new_pid_file.is_file() and not plan.new_pid_file.stat().st_size:
+            plan.new_pid_file.unlink()
+        translate = plan.translate
         ours = {file.live for file in self.files} | {file.live.resolve() for file in self.files}
         is_root = os.geteuid() == 0
         found = verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
         if completed.status == 0 or found.refusals:
             return found
-        logged = [line for name in self.folder.glob("*log*") for line in name.read_text(errors="replace").splitlines()]
+        logs = (path.read_text(errors="replace") for path in self.folder.glob("*log*") if path.is_file())
+        logged = [line for text in logs for line in text.splitlines()]
         lines = (*completed.output, *logged)
         return verdict(completed.status, lines, ours=ours, translate=translate, is_root=is_root)
 
@@ -228,8 +256,8 @@ def _way(replaced: Mapping[Path, bytes], *, may_mount: bool) -> Way:
 def _unreadable(fault: TreeError | NginxSyntaxError) -> CheckRefused:
     """Say in nginx's form what we cannot read ourselves."""
     if isinstance(fault, TreeError):
-        kind = CannotJudge if isinstance(fault.__cause__, PermissionError) else CheckRefused
-        return kind(fault.where, fault.what)
+        is_ours = isinstance(fault, TooLarge) or isinstance(fault.__cause__, PermissionError)
+        return (CannotJudge if is_ours else CheckRefused)(fault.where, fault.what)
     line = f"nginx: [emerg] {fault.what} in {fault.where}:{fault.line}"
     return CheckRefused(fault.where, "is not nginx's language", output=(line,))
 

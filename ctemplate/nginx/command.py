@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate.command import run
@@ -174,3 +174,29 @@ class Installation:
         argv += ["-g", directives] if directives else []
         argv += ["-e", str(error_log)] if self.build.has_error_log_option else []
         return tuple(argv)
+
+
+@dataclass(slots=True, kw_only=True)
+class Lookup:
+    """Finds a command's nginx, and asks it what it is only when the executable has become another one."""
+
+    command: NginxCommand
+    _known: Installation | None = field(default=None, init=False)
+    _identity: tuple[int, ...] = field(default=(), init=False)
+
+    async def installation(self) -> Installation:
+        """Return the nginx as it is installed now; raises CommandFailed when it cannot be run."""
+        identity = _identity(self.command.program)
+        if self._known is None or not identity or identity != self._identity:
+            self._known = await Installation.find(self.command)
+            self._identity = identity
+        return self._known
+
+
+def _identity(program: str) -> tuple[int, ...]:
+    """Return what tells an executable from another one at its path, nothing when it is not there."""
+    try:
+        found = Path(shutil.which(program) or program).stat()
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

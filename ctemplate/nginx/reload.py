@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.model import Outcome
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.errorlog import Mark, mark, written_since
 from ctemplate.nginx.master import (
     PROC,
@@ -91,7 +91,11 @@ class NginxReload:
 
     command: NginxCommand
     timeout: float | None = None
+    _nginx: Lookup = field(init=False)
     _pid_file: Path | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._nginx = Lookup(command=self.command)
 
     async def reload(self, files: tuple[Path, ...]) -> Outcome:
         """Have the running master take the configuration: APPLIED when proven, PENDING_START when no master runs.
@@ -117,14 +121,14 @@ class NginxReload:
     async def _known_master(self) -> Process | Absence:
         """Find the master where it was last found, without reading the configuration, else as a reload does."""
         if self._pid_file is not None:
-            installation = await Installation.find(self.command)
+            installation = await self._nginx.installation()
             master = find_master(self._pid_file, installation.executable)
             if isinstance(master, Process):
                 return master
         return self._master(*await self._settings())
 
     async def _settings(self) -> tuple[Installation, Settings]:
-        installation = await Installation.find(self.command)
+        installation = await self._nginx.installation()
         try:
             return installation, await asyncio.to_thread(lambda: settings(load(installation.conf), installation))
         except (TreeError, NginxSyntaxError) as exc:

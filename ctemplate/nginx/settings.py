@@ -6,6 +6,7 @@ Pure but for asking whether a log can be opened. Must not know how nginx is star
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from ctemplate.nginx.tree import Tree
 
 NO_FILE = ("stderr", "off", "syslog:", "memory:")
 _LOGS = (b"access_log", b"error_log")
+_FOLDERS = re.compile(rb"(?:client_body|proxy|fastcgi|uwsgi|scgi)_temp_path|(?:proxy|fastcgi|uwsgi|scgi)_cache_path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,8 @@ class Detour:
 def detour(tree: Tree, installation: Installation, folder: Path) -> Detour:
     """Lead the pid file, the main error log, and every log that a test would create or could not open into a folder.
 
-    Every line keeps its number. A log whose folder is missing stays, so that nginx says so.
+    So are folders for temporary files and caches that a test would create. Every line keeps its number. What lies in a
+    folder that is missing stays, so that nginx says so.
     """
     ways = _Ways(installation=installation, folder=folder)
     directives = installation.command.globals.encode()
@@ -84,7 +87,7 @@ def detour(tree: Tree, installation: Installation, folder: Path) -> Detour:
     replaced: dict[Path, bytes] = {}
     for path, inside in contexts(tree).items():
         source = tree.sources[path]
-        if any(name in source for name in (b"pid", b"http", *_LOGS)):
+        if any(name in source for name in (b"pid", b"http", b"_path", *_LOGS)):
             led = ways.led(source, inside, where=str(path))
             replaced |= {path.resolve(): led} if led != source else {}
     if not ways.has_pid:
@@ -95,12 +98,12 @@ def detour(tree: Tree, installation: Installation, folder: Path) -> Detour:
 
 @dataclass(slots=True, kw_only=True)
 class _Ways:
-    """Where each log goes: one new file for each old one, because nginx compares the options of equal paths."""
+    """Where each log and folder goes: one new for each old one, because nginx compares the options of equal paths."""
 
     installation: Installation
     folder: Path
     has_pid: bool = False
-    logs: dict[Path, Path] = field(default_factory=dict)
+    others: dict[Path, Path] = field(default_factory=dict)
 
     def led(self, source: bytes, inside: bytes, *, where: str) -> bytes:
         pieces, done = [], 0
@@ -128,18 +131,30 @@ class _Ways:
             log = self.installation.resolved(name)
             if _is_unsafe(log) or (is_main and _has_folder(log)):
                 yield self.argument(source, directive, self.other(log))
+        elif _FOLDERS.fullmatch(directive.name):
+            folder = self.installation.resolved(os.fsdecode(directive.args[0]))
+            if _has_folder(folder) and not exists(folder):
+                yield self.argument(source, directive, self.other(folder))
 
     def argument(self, source: bytes, directive: Directive, path: Path) -> tuple[int, int, bytes]:
         word = words(source, directive)[1]
         return word.start, word.end, _quoted(path) + b"\n" * source.count(b"\n", word.start, word.end)
 
-    def other(self, log: Path) -> Path:
-        return self.logs.setdefault(log, self.folder / f"log-{len(self.logs)}")
+    def other(self, path: Path) -> Path:
+        return self.others.setdefault(path, self.folder / f"log-{len(self.others)}")
 
 
 def _is_unsafe(log: Path) -> bool:
     """Whether opening a log would create it or is forbidden to us."""
     return _has_folder(log) and not os.access(log, os.W_OK)
+
+
+def exists(path: Path) -> bool:
+    """Whether a path exists, as far as we are allowed to know."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def _has_folder(log: Path) -> bool:

@@ -15,8 +15,8 @@ from types import MappingProxyType
 
 from ctemplate.nginx.syntax import Directive, parse, walk, words
 
-MAX_FILES = 10_000
-"""Files of one configuration; nginx itself has no limit."""
+MAX_FILES = 100_000
+"""Files of one configuration, ten for each of ten thousand services; nginx itself has no limit."""
 
 MAX_DEPTH = 50
 """Includes within includes; nginx itself has no limit and dies of a circle."""
@@ -40,6 +40,10 @@ class TreeError(Exception):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
+
+
+class TooLarge(TreeError):
+    """The configuration is beyond a limit of ours; nginx may well read it."""
 
 
 class Role(enum.Enum):
@@ -146,7 +150,7 @@ class _Reading:
         if path in self.sources:
             return
         if len(chain) == MAX_DEPTH or len(self.sources) == MAX_FILES:
-            raise TreeError(where=str(path), what=f"more than {MAX_DEPTH} includes deep, or {MAX_FILES} files")
+            raise TooLarge(where=str(path), what=f"more than {MAX_DEPTH} includes deep, or {MAX_FILES} files")
         self.sources[path] = source = self.source(path, chain)
         found = tuple(self.includes_of(path, source, inside))
         self.includes += found

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
-from ctemplate.edits import edits
+from ctemplate.edits import edits, signatures
 from ctemplate.errors import ConfigError
 from ctemplate.model import AnyQuery
+from ctemplate.sources import Cost
 from ctemplate.sources.contents import Contents, answer, parse
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ class CatalogFile:
     def __init__(self, path: Path) -> None:
         """Read the file at once, so that a broken one is an error of the start; raises ConfigError."""
         self.path = path
+        self._known = signatures([path])
         self._contents = read(path)
 
     async def run(self, catalog: Catalog) -> None:
@@ -44,12 +47,16 @@ class CatalogFile:
             tasks.create_task(self._follow_wishes(catalog), name="catalog-file-wishes")
             tasks.create_task(self._follow_edits(catalog), name="catalog-file-edits")
 
+    def cost(self, queries: Iterable[AnyQuery]) -> Cost:
+        """Return what watching costs: a file asks nothing of anybody."""
+        return Cost(queries=len(frozenset(queries)))
+
     async def _follow_wishes(self, catalog: Catalog) -> None:
         while True:
             self._answer_all(catalog, await catalog.wishes())
 
     async def _follow_edits(self, catalog: Catalog) -> None:
-        async for _ in edits([self.path]):
+        async for _ in edits([self.path], known=self._known):
             try:
                 self._contents = read(self.path)
             except ConfigError as exc:

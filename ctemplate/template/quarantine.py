@@ -5,20 +5,23 @@ Pure: reads runs, renders nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctemplate.errors import printable
-from ctemplate.model import Answer, AnyQuery, Fault, Instance, Service, ServiceQuery, Snapshot
+from ctemplate.model import Answer, AnyQuery, Check, Fault, Instance, Service, ServiceQuery, Snapshot
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import is_token
 
 SHOWN = 80
 
+MANY_TEXTS = 50
+"""Texts that are looked for in all the data of one pass; others have to wait for the next."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A text that is no plain token, and the service (and instance) that registered it."""
+    """A text that is no plain token, in lower case, and the service (and instance) that registered it."""
 
     service: str
     field: str
@@ -49,35 +52,58 @@ def sentence(violation: Violation) -> str:
 
 def holders(run: Run) -> tuple[Holder, ...]:
     """Return every text in the answers that the run used which could not be printed as it stands."""
-    found: dict[Holder, None] = {}
+    return tuple(dict.fromkeys(holder for holder in texts(run) if not is_token(holder.text)))
+
+
+def texts(run: Run) -> Iterator[Holder]:
+    """Yield every text in the answers that the run used, and whose it is."""
     for answer in run.used.values():
         for item in answer.value if answer is not None else ():
-            for holder in _texts(item):
-                if not is_token(holder.text):
-                    found[holder] = None
-    return tuple(found)
+            yield from _held_by(item)
 
 
-def _texts(item: object) -> Iterator[Holder]:
-    if isinstance(item, Service):
-        yield Holder(service=item.name, field="name", text=item.name)
-        for tag in item.tags:
-            yield Holder(service=item.name, field="tags", text=tag)
-    elif isinstance(item, Instance):
-        for field, text in _fields(item):
-            yield Holder(service=item.name, instance=item.id, field=field, text=text)
+def _held_by(item: object) -> Iterator[Holder]:
+    if not isinstance(item, Service | Instance):
+        return
+    instance = item.id if isinstance(item, Instance) else ""
+    for name in item.__struct_fields__:
+        for field, text in _texts(name, getattr(item, name)):
+            yield Holder(service=item.name, field=field, text=text.casefold(), instance=instance)
 
 
-def _fields(instance: Instance) -> Iterator[tuple[str, str]]:
-    for field in ("id", "name", "node", "address", "node_address", "datacenter"):
-        yield field, getattr(instance, field)
-    yield from (("tags", tag) for tag in instance.tags)
-    for field in ("meta", "node_meta"):
-        for key, text in getattr(instance, field).items():
+def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:
+    """Yield the texts in a field's value, with the field's name as it may be shown."""
+    if isinstance(value, str):
+        yield field, value
+    elif isinstance(value, Mapping):
+        for key, text in value.items():
             yield f"{field} key", key
             yield f"{field} {printable(key, SHOWN)!r}", text
-    for check in instance.checks:
-        yield from (("checks", text) for text in (check.id, check.name, check.status, check.service_id))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _texts(field, item)
+    elif isinstance(value, Check):
+        for name in value.__struct_fields__:
+            yield from _texts(field, getattr(value, name))
+
+
+def read_last(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
+    """Return the violations whose very text the service read last holds: there is nothing more to find out."""
+    held = {(holder.service, holder.text): holder for holder in reversed(known)}
+    found = ((violation, held.get((violation.service or "", violation.text.casefold()))) for violation in violations)
+    return [(violation, holder) for violation, holder in found if holder is not None]
+
+
+def told_by_text(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
+    """Return the violations with a piece that one service alone holds, and that service."""
+    told: list[tuple[Violation, Holder]] = []
+    for violation in list(dict.fromkeys(violations))[:MANY_TEXTS]:
+        found = owners(violation, known)
+        services: dict[str, set[str]] = {}
+        for holder in found:
+            services.setdefault(holder.text, set()).add(holder.service)
+        told += [(violation, holder) for holder in found if len(services[holder.text]) == 1]
+    return told
 
 
 def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
@@ -86,10 +112,10 @@ def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
     Case does not count, since a template may have changed it. Where the service read last is among them, it alone.
     """
     text = violation.text.casefold()
-    within = [holder for holder in known if (piece := holder.text.casefold()) in text and (piece or not text)]
-    pieces = {holder.text.casefold() for holder in within}
+    within = [holder for holder in known if holder.text in text and (holder.text or not text)]
+    pieces = {holder.text for holder in within}
     longest = {piece for piece in pieces if not any(piece in other for other in pieces - {piece})}
-    found = tuple(holder for holder in within if holder.text.casefold() in longest)
+    found = tuple(holder for holder in within if holder.text in longest)
     return tuple(holder for holder in found if holder.service == violation.service) or found
 
 

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 
 from ctemplate.errors import TemplateError
 from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
-from ctemplate.template.quarantine import Held, Holder, evidence, holders, lost_claims, owners, sentence
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template.proof import unproven
+from ctemplate.template.quarantine import (
+    Held,
+    Holder,
+    evidence,
+    holders,
+    lost_claims,
+    owners,
+    read_last,
+    sentence,
+    told_by_text,
+)
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.template import Template
 
@@ -45,21 +57,25 @@ class Renderer:
 
     def __init__(self, templates: Sequence[Template]) -> None:
         self._templates = tuple(templates)
+        self._proven: dict[int, tuple[str, Place]] = {}
         self._kept: dict[int, tuple[Run, str]] = {}
         self._held: dict[str, Held] = {}
 
-    def render(self, snapshot: Snapshot) -> Rendering:
+    def render(self, snapshot: Snapshot, places: Sequence[Place | None] = ()) -> Rendering:
         """Render every template over the snapshot; raise TemplateError for a fault of a template's own.
 
         A service that a template cannot print is left out of every answer of the group, and the group rendered again.
+        A text with a place in nginx's configuration is proven to hold data as values alone, again on pain of that.
         """
         held = {name: verdict for name, verdict in self._held.items() if verdict.holds(snapshot)}
         for _ in range(MAX_PASSES):
             runs = [self._pass(number, snapshot, frozenset(held)) for number in range(len(self._templates))]
-            found = self._found(runs, held)
+            found = self._found(runs, held) or self._unproven(runs, places)
             if not found:
                 self._held = held
-                return self._rendering(runs)
+                for run in runs:
+                    run.forget_unused()
+                return self._rendering(runs, snapshot)
             held |= {name: Held(fault=fault, evidence=evidence(fault, runs)) for name, fault in found.items()}
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 
@@ -96,12 +112,13 @@ class Renderer:
             run.error = exc
         return run, text
 
-    def _rendering(self, runs: list[Run]) -> Rendering:
+    def _rendering(self, runs: list[Run], snapshot: Snapshot) -> Rendering:
         used = frozenset(query for run in runs for query in run.used)
+        used = used.union(*(verdict.evidence for verdict in self._held.values()))
         return Rendering(
             texts=tuple(self._kept[number][1] for number in range(len(self._templates))),
-            used=used.union(*(verdict.evidence for verdict in self._held.values())),
-            missing=frozenset().union(*(run.missing() for run in runs)),
+            used=used,
+            missing=frozenset(query for query in used if snapshot.get(query) is None),
             quarantined=tuple(self._held[name].fault for name in sorted(self._held)),
         )
 
@@ -112,42 +129,65 @@ class Renderer:
             faults |= run.faults | _broken(run, held) | self._violators(number, run)
         return faults or lost_claims(runs)
 
+    def _unproven(self, runs: list[Run], places: Sequence[Place | None]) -> dict[str, Fault]:
+        """Return whose values would be more than values in the texts, which are whole."""
+        faults: dict[str, Fault] = {}
+        if any(run.missing() for run in runs):
+            return faults
+        for number, (run, place) in enumerate(zip(runs, places, strict=False)):
+            template, text = self._templates[number], self._kept[number][1]
+            if place is None or self._proven.get(number) == (text, place):
+                continue
+            shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[])
+            again = template.render(shadowed)
+            if again != text:
+                raise TemplateError(str(template.source), "gives another text each time it is rendered")
+            found = unproven(again, shadowed, source=str(template.source), place=place)
+            if not found:
+                self._proven[number] = (text, place)
+            faults |= found
+        return faults
+
     def _violators(self, number: int, run: Run) -> dict[str, Fault]:
         if not run.violations:
             return {}
         known = holders(run)
-        suspected = [(violation, owners(violation, known)) for violation in run.violations]
-        certain = {
-            (violation.where, holder.service): holder.fault(violation)
-            for violation, found in suspected
-            if len({holder.service for holder in found}) == 1
-            for holder in found[:1]
-        }
-        if not certain:
-            certain = self._searched(number, run, suspected, known)
-        self._acquit_lines(number, run, certain)
-        return {service: fault for (_, service), fault in reversed(certain.items())}
+        certain: Sequence[tuple[Violation, Holder]] = read_last(run.violations, known)
+        blamed = _faults_of(certain or self._confirmed(number, run, told_by_text(run.violations, known)))
+        if not blamed:
+            blamed = self._searched(number, run, known)
+        self._acquit_lines(number, run, blamed)
+        return {service: fault for (_, service), fault in reversed(blamed.items())}
+
+    def _confirmed(
+        self, number: int, run: Run, suspected: Sequence[tuple[Violation, Holder]]
+    ) -> Sequence[tuple[Violation, Holder]]:
+        """Keep those suspected by a text alone whose text is gone when they are."""
+        if not suspected:
+            return ()
+        without, _ = self._fresh(number, run.snapshot, run.excluded.union(holder.service for _, holder in suspected))
+        left = [(violation.where, violation.text.casefold()) for violation in without.violations]
+        return [
+            (violation, holder)
+            for violation, holder in suspected
+            if not any(where == violation.where and holder.text in text for where, text in left)
+        ]
 
     def _acquit_lines(self, number: int, run: Run, blamed: dict[tuple[str, str], Fault]) -> None:
         """Raise TemplateError where a line would leave out many services and no other gets past it either."""
         for where in {where for where, _ in blamed}:
             guilty = {service for line, service in blamed if line == where}
-            if len(guilty) >= MANY:
+            prints = sum(violation.where == where for violation in run.violations)
+            if min(len(guilty), prints) >= MANY:
                 counted, _ = self._fresh(number, run.snapshot, run.excluded, counts=True)
                 if not any(line == where and service not in guilty for line, service in counted.passed):
                     violation = next(violation for violation in run.violations if violation.where == where)
                     raise _own_fault(violation, f"; as it is for each of {len(guilty)} services")
 
-    def _searched(
-        self,
-        number: int,
-        run: Run,
-        suspected: list[tuple[Violation, tuple[Holder, ...]]],
-        known: Sequence[Holder],
-    ) -> dict[tuple[str, str], Fault]:
+    def _searched(self, number: int, run: Run, known: Sequence[Holder]) -> dict[tuple[str, str], Fault]:
         """Find the owners of one line's values by leaving services out: first those that hold like texts, then all."""
-        violation = suspected[0][0]
-        like = {holder.service for other, found in suspected if other.where == violation.where for holder in found}
+        violation = run.violations[0]
+        like = {holder.service for holder in owners(violation, known)}
         search = _Search(self, number, run, violation.where)
         for candidates in (like, {holder.service for holder in known}, _services(run)):
             guilty = search.guilty(tuple(sorted(candidates - run.excluded)))
@@ -190,6 +230,10 @@ class _Search:
             raise TemplateError(self.where, what)
         run, _ = self.renderer._fresh(self.number, self.run.snapshot, self.run.excluded.union(left_out))  # noqa: SLF001  # one class in two parts
         return any(violation.where == self.where for violation in run.violations)
+
+
+def _faults_of(blamed: Sequence[tuple[Violation, Holder]]) -> dict[tuple[str, str], Fault]:
+    return {(violation.where, holder.service): holder.fault(violation) for violation, holder in blamed}
 
 
 def _services(run: Run) -> set[str]:

@@ -22,6 +22,15 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Print:
+    """A value of somebody's as it was printed: its text, where in the template, and who was read last."""
+
+    text: str
+    where: str
+    service: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """Something of which there is one only, a port or a server name, as one service asked for it."""
 
@@ -35,7 +44,8 @@ class Run:
     """What one pass reads and records. ``excluded`` are the names of the services that are left out.
 
     ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
-    by line; it is filled only where ``counts`` asks for it.
+    by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data, where they are wanted:
+    then the text of the pass has a shadow.
     """
 
     snapshot: Snapshot
@@ -46,6 +56,7 @@ class Run:
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     passed: set[tuple[str, str]] = field(default_factory=set)
+    prints: list[Print] | None = None
     touched: Service | Instance | None = None
     error: TemplateError | None = None
 
@@ -62,6 +73,10 @@ class Run:
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
         """Whether a pass over that snapshot would come to the same end: each answer used is the very same."""
         return excluded == self.excluded and all(snapshot.get(query) is answer for query, answer in self.used.items())
+
+    def forget_unused(self) -> None:
+        """Let go of the answers that the pass did not ask for, so that a kept text keeps nothing else."""
+        self.snapshot = Snapshot({query: answer for query, answer in self.used.items() if answer is not None})
 
     def registered(self, service: str) -> int | None:
         """Return when the service was first registered, as far as the answers in use tell."""

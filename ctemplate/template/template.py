@@ -21,6 +21,7 @@ from ctemplate.template.limits import LimitExceeded, Limits, Meter
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run, Violation
+from ctemplate.template.trust import QUOTED, misplaced_quote, without_quotes
 
 ESCAPES = ("nginx", "none")
 
@@ -49,6 +50,7 @@ class Template:
         self.source = source
         self._arguments = arguments
         self._loader = loader
+        self._is_traced = marks is not None
         self._functions = Functions(arguments["variables"], arguments["environ"])
         self._environment = Environment(
             self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
@@ -85,6 +87,11 @@ class Template:
         )
 
     @property
+    def is_for_nginx(self) -> bool:
+        """Whether its text is to be nginx's language."""
+        return self._arguments["escape"] == "nginx"
+
+    @property
     def files(self) -> frozenset[Path]:
         """The source and everything it has included or imported."""
         return frozenset(self._loader.files)
@@ -102,27 +109,38 @@ class Template:
         self._functions.run = run
         self._environment.start(run, Meter(self._arguments["limits"]), self._refuse)
         try:
-            return self._text()
+            text = self._text()
         except CtemplateError:
             raise
         except Exception as exc:  # noqa: BLE001  # whatever a template does, it is told as a fault of its line
             raise self._fault(exc) from None
+        return self._with_quotes_in_place(run, text) if QUOTED in text else text
+
+    def _with_quotes_in_place(self, run: Run, text: str) -> str:
+        plain = without_quotes(text)
+        at = misplaced_quote(text) if self._arguments["escape"] == "nginx" and not self._is_traced else None
+        if at is None:
+            return plain
+        traced, marks = self.traced()
+        again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded))
+        where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
+        raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _text(self) -> str:
         """Run the template piece by piece; a limit is thrown into it, so that the error has its line."""
         running = self._compiled.root_render_func(self._compiled.new_context())
-        meter = self._environment.meter
+        meter, concat = self._environment.meter, self._environment.concat
         texts: list[str] = []
         size = 0
         while batch := list(islice(running, PIECES)):
-            texts.append("".join(batch))
+            texts.append(concat(batch))
             size += len(texts[-1].encode(errors="surrogatepass"))
             try:
                 meter.check_output(size)
                 meter.check_time()
             except LimitExceeded as exc:
                 running.throw(exc)  # type: ignore[attr-defined]
-        return "".join(texts)
+        return concat(texts)
 
     def _refuse(self, text: str, reason: str) -> str:
         run = self._environment.run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ctemplate.apply import Group, StateFolder, Step, apply, recover
 from ctemplate.apply.steps import Observe, unobserved
-from ctemplate.errors import CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut
+from ctemplate.errors import CannotJudge, CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.model import Outcome, Output, StagedFile, Target
 
 
@@ -60,6 +60,18 @@ class Program:
 
     def _live(self) -> dict[Path, bytes | None]:
         return {path: path.read_bytes() if path.exists() else None for path in self.paths}
+
+
+class BlindCheck:
+    """The program's check, which can judge nothing before it is live."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
+        if any(file.candidate != file.live for file in files):
+            raise CannotJudge("site.conf", "too strange to copy")
+        return await self.program.check(files)
 
 
 class BrokenCommand:

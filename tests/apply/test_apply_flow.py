@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import dataclasses
 import fnmatch
 import logging
@@ -6,7 +7,7 @@ import os
 import stat
 
 import pytest
-from model_program import BrokenCommand, Site
+from model_program import BlindCheck, BrokenCommand, Killer, Site
 
 from ctemplate.apply import OnEdit, Step, apply
 from ctemplate.errors import CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut, SwapFailed
@@ -343,3 +344,37 @@ async def test_a_failed_swap_puts_back_what_was_swapped(pair):
     assert pair.live == (b"a1", b"b1")
     assert not pair.owes_reload
     assert pair.program.reloads == 1
+
+
+BLIND = "site.conf: too strange to copy; swapped to be judged where it stands, and put back at once when refused"
+
+
+async def test_what_cannot_be_judged_before_is_judged_once_it_is_live(pair, caplog):
+    await pair.apply(b"a1", b"b1")
+    steps = []
+    assert await pair.apply(b"a1", b"b2", check=BlindCheck(pair.program), observe=steps.append) is Outcome.APPLIED
+    assert (pair.live, pair.program.running[pair.paths[1]]) == ((b"a1", b"b2"), b"b2")
+    assert [(file.candidate, file.live) for file in pair.program.checks[-1]] == [(pair.paths[1], pair.paths[1])]
+    assert BLIND in caplog.messages
+
+
+async def test_what_is_refused_once_it_is_live_is_put_back_without_a_reload(site):
+    await site.apply(b"one")
+    before, reloads = site.path.stat().st_mtime_ns, site.program.reloads
+    with pytest.raises(CheckRefused) as raised:
+        await site.apply(b"syntax", check=BlindCheck(site.program))
+    assert str(raised.value).startswith(f"{site.path}: model -t: exit status 1; the live file is rolled back\n")
+    assert (site.live, site.path.stat().st_mtime_ns, site.program.reloads) == ((b"one",), before, reloads)
+    assert not site.owes_reload
+    assert site.kept("refused") == [b"syntax"]
+
+
+async def test_a_kill_while_the_live_file_is_judged_is_put_right_even_without_a_reload(site):
+    await site.apply(b"one", reload=None)
+    killer = Killer(site, Step.SWAPPED)
+    with contextlib.suppress(CheckRefused):
+        await site.apply(b"syntax", check=BlindCheck(site.program), reload=None, observe=killer)
+    killer.strike()
+    assert site.live == (b"syntax",)
+    site.recover()
+    assert site.live == (b"one",)

@@ -1,7 +1,8 @@
 import pytest
 
+from ctemplate.config.durations import Duration, Share
 from ctemplate.config.layers import Layer, build, environment_layer, nested, read
-from ctemplate.config.schema import Config, ConsulSection, TemplateSection
+from ctemplate.config.schema import Config, ConsulSection, ServiceGuardSection, TemplateSection
 from ctemplate.errors import ConfigError
 
 
@@ -57,6 +58,20 @@ def test_error_names_file_key_and_fix(values, message):
     with pytest.raises(ConfigError) as caught:
         built(values)
     assert str(caught.value) == message
+
+
+def test_guard_shares_are_written_as_percent_or_number():
+    guard = {"max_loss": "25%", "service": {"we.b": {"max_loss": 0.1, "hold": "1m"}}}
+    section = built({"guard": guard}).guard
+    assert (section.max_loss, section.hold) == (0.25, 300.0)
+    assert section.service["we.b"] == ServiceGuardSection(max_loss=Share(0.1), hold=Duration(60.0))
+
+
+@pytest.mark.parametrize("value", ["150%", "half", -0.1, 50, True, "nan"])
+def test_malformed_share_is_explained(value):
+    with pytest.raises(ConfigError) as caught:
+        built({"guard": {"service": {"web": {"max_loss": value}}}})
+    assert str(caught.value).endswith(f"must be a share like '50%' or 0.5, got {value!r}")
 
 
 def test_error_of_an_option_names_the_option():

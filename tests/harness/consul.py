@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import urllib.parse
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +32,7 @@ class ConsulRefusal(AssertionError):  # an answer, not a fault of ours
 class Consul:
     """One agent: in memory (`-dev`) by default, a server with a data folder when persistent.
 
-    Limits are Consul's own unless `config`, in the words of Consul's configuration file, says otherwise.
+    `servers` is how many make a cluster; more than one are persistent. `bind` is where they hear each other. Limits are Consul's own unless `config`, in the words of Consul's configuration file, says otherwise.
     """
 
     def __init__(
@@ -42,14 +43,18 @@ class Consul:
         config: Mapping[str, Any] | None = None,
         http_port: int | None = None,
         name: str = "consul",
+        servers: int = 1,
+        bind: str = "127.0.0.1",
     ):
         self.port = http_port or free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self.persistent = persistent
+        self.persistent = persistent or servers > 1
         self.data_dir = folder / f"{name}-data"
         self.config_file = folder / f"{name}.json"
-        self._config = _config(name, self.port) | dict(config or {})
-        mode = ["-server", "-bootstrap-expect=1", f"-data-dir={self.data_dir}"] if persistent else ["-dev"]
+        base, own = _config(name, self.port, bind), dict(config or {})
+        self.ports: dict[str, int] = base["ports"] | own.pop("ports", {})
+        self._config = base | own | {"ports": self.ports}
+        mode = ["-server", f"-bootstrap-expect={servers}", f"-data-dir={self.data_dir}"] if self.persistent else ["-dev"]
         argv = [program("consul"), "agent", *mode, f"-config-file={self.config_file}"]
         self.process = Process(name, argv, folder)
 
@@ -59,10 +64,19 @@ class Consul:
 
     def start(self) -> Self:
         """Start the agent and wait until it is its own leader."""
-        self.config_file.write_text(json.dumps(self._config))
-        self.process.start()
+        self.launch()
         self.wait_leader()
         return self
+
+    def launch(self) -> None:
+        """Start the agent, and wait for nothing."""
+        self.config_file.write_text(json.dumps(self._config))
+        self.process.start()
+
+    def join(self, places: Sequence[str], *, wan: bool = False) -> None:
+        """Have the agent join others, `ADDRESS:SERF_PORT` each, when it is started."""
+        self._config["retry_join_wan" if wan else "retry_join"] = list(places)
+        self._config["retry_interval_wan" if wan else "retry_interval"] = "1s"
 
     def stop(self) -> None:
         """End the agent with SIGTERM; a server that stops keeps its data and its registrations."""
@@ -149,6 +163,23 @@ class Consul:
     def deregister(self, service_id: str) -> None:
         self.api("PUT", f"/v1/agent/service/deregister/{_quoted(service_id)}")
 
+    def catalog(self, name: str, service_id: str, port: int, *, address: str = "127.0.0.1") -> None:
+        """Register an instance tagged `http` on a node of its own that no agent looks after: nobody repairs it."""
+        service = {"Service": name, "ID": service_id, "Address": address, "Port": port, "Tags": ["http"]}
+        self.api("PUT", "/v1/catalog/register", {"Node": "outside", "Address": address, "Service": service})
+
+    def uncatalog(self, service_id: str) -> None:
+        """Deregister what `catalog` registered."""
+        self.api("PUT", "/v1/catalog/deregister", {"Node": "outside", "ServiceID": service_id})
+
+    def snapshot(self) -> bytes:
+        """Return a snapshot of all that Consul knows; `restore` takes it."""
+        with urllib.request.urlopen(f"{self.url}/v1/snapshot", timeout=10) as response:
+            return bytes(response.read())
+
+    def restore(self, snapshot: bytes) -> None:
+        self.api("PUT", "/v1/snapshot", snapshot)
+
     def set_check(self, check_id: str, status: str, output: str = "") -> None:
         """Report a TTL check as `passing`, `warning` or `critical`."""
         self.api("PUT", f"/v1/agent/check/update/{_quoted(check_id)}", {"Status": status, "Output": output})
@@ -171,13 +202,13 @@ class Consul:
         wait_for(lambda: self.passing(name) == sorted(ids), timeout, f"{name} passing as {ids}", log=self.log)
 
 
-def _config(name: str, http_port: int) -> dict[str, Any]:
+def _config(name: str, http_port: int, bind: str) -> dict[str, Any]:
     unused = {"dns": -1, "https": -1, "grpc": -1, "serf_wan": -1}
     if _version() >= (1, 14):
         unused["grpc_tls"] = -1
     return {
         "node_name": name,
-        "bind_addr": "127.0.0.1",
+        "bind_addr": bind,
         "client_addr": "127.0.0.1",
         "ports": unused | {"http": http_port, "server": free_port(), "serf_lan": free_port()},
         "performance": {"raft_multiplier": 1},

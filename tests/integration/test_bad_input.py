@@ -58,7 +58,7 @@ GOOD_ARGS = ("-template", "good.j2:out", "-catalog", "good.yaml", "-once")
         ),
         pytest.param(
             [*GOOD_ARGS, "--log-levle", "info"],
-            "ctemplate: no such option -log-levle; did you mean -log-level?; see ctemplate -help",
+            "ctemplate: no such option --log-levle; did you mean -log-level?; see ctemplate -help",
             id="mistyped-after-good-ones",
         ),
         pytest.param(["-xyzzy"], "ctemplate: no such option -xyzzy; see ctemplate -help", id="unknown-option"),
@@ -266,8 +266,8 @@ def test_broken_catalog_is_one_line_and_nothing_is_written(folder, told, text, m
         pytest.param(lambda path: path.write_bytes(b"a\n\xff"), "t.j2:2: is not UTF-8: byte 0xff", id="no-text"),
         pytest.param(
             lambda path: path.write_text("a\n{% for s in services() %}\n"),
-            "t.j2:2: Unexpected end of template. Jinja was looking for the following tags: 'endfor' or 'else'. "
-            "The innermost block that needs to be closed is 'for'.",
+            "t.j2:2: unexpected end of template. Jinja was looking for the following tags: 'endfor' or 'else'. "
+            "The innermost block that needs to be closed is 'for'",
             id="syntax",
         ),
     ],

@@ -1,6 +1,7 @@
 """How ctemplate runs: once, dry, as a daemon; its configuration, signals, edits and commands, as processes."""
 
 import json
+import os
 import signal
 import tomllib
 from pathlib import Path
@@ -259,6 +260,24 @@ def test_hangup_reads_the_configuration_again(folder, ctemplate):
         wait_for(reads(folder / name, "web\n"), 10, f"new {name}", log=process.log)
 
 
+def test_hangup_onto_a_destination_of_another_instance_keeps_what_runs(folder, ctemplate, daemon):
+    other = daemon("-template", "names.j2:taken", name="other")
+    config = folder / "c.toml"
+    text = 'catalog = "catalog.yaml"\n[[template]]\nsource = "names.j2"\ndestination = "{}"\n'
+    config.write_text(text.format("own"))
+    process = ctemplate("-config", "c.toml")
+    wait_for(reads(folder / "own", "web\n"), 10, "first output", log=process.log)
+    config.write_text(text.format("taken"))
+    process.signal(signal.SIGHUP)
+    process.wait_for_log(
+        f"{folder}/taken: is held by another ctemplate, pid {other.pid}; going on with what was running"
+    )
+    catalog(folder, "db")
+    wait_for(reads(folder / "own", "db\n"), 10, "new output", log=process.log)
+    process.terminate()
+    assert process.wait() == 0
+
+
 def test_hangup_takes_another_source(folder, ctemplate):
     config = folder / "c.toml"
     text = 'catalog = "{}"\n[[template]]\nsource = "names.j2"\ndestination = "out"\n'
@@ -325,6 +344,14 @@ def test_broken_edit_keeps_the_running_template_and_a_mended_one_recovers(folder
     wait_for(reads(folder / "out", "mended"), 10, "mended template", log=process.log)
 
 
+def test_template_that_is_broken_at_the_start_recovers_with_an_edit(folder, daemon):
+    (folder / "broken.j2").write_text("{{ nope }}")
+    process = daemon("-template", "broken.j2:out", "-wait", "0")
+    process.wait_for_log(" ERROR broken.j2:1: 'nope' is undefined")
+    (folder / "broken.j2").write_text("mended")
+    wait_for(reads(folder / "out", "mended"), 10, "mended template", log=process.log)
+
+
 def test_template_that_fails_on_some_data_recovers_with_the_data(folder, daemon):
     (folder / "first.j2").write_text("{{ services()[0].name }}")
     catalog(folder)
@@ -346,7 +373,7 @@ def test_hanging_command_is_killed_with_its_group_and_stops_nobody_else(folder, 
         f"""
         [[group]]
         name = "slow"
-        reload = "echo $$ > {folder}/shell; sleep 1000 & echo $! > {folder}/sleep; wait"
+        reload = "test -e {folder}/shell && exit; echo $$ > {folder}/shell; sleep 1000 & echo $! > {folder}/sleep; wait"
         timeout = "2s"
         [[template]]
         source = "names.j2"
@@ -368,6 +395,29 @@ def test_hanging_command_is_killed_with_its_group_and_stops_nobody_else(folder, 
     process.wait_for_log("still running after 2s; its process group was killed")
     for pid in pids:
         wait_for(lambda pid=pid: not is_alive(pid), 10, f"end of {pid}")
+
+
+def test_second_stop_does_not_wait_for_a_hanging_command(folder, daemon):
+    process = daemon("-template", f"names.j2:out:echo $$ > {folder}/shell; sleep 1000")
+    shell = int(wait_for(lambda: text_of(folder / "shell"), 10, "command", log=process.log))
+    process.terminate()
+    process.wait_for_log("stopping, after what is under way")
+    process.terminate()
+    assert process.wait() == 130
+    assert process.log().endswith("ctemplate: interrupted\n")
+    wait_for(lambda: not is_alive(shell), 10, "end of the command")
+
+
+def test_killed_with_a_reload_under_way_the_next_run_pays_it(folder, daemon, ctemplate, programs):
+    command = f"echo $$ >> {folder}/runs; test -e {folder}/mended || exec sleep 1000"
+    process = daemon("-template", f"names.j2:out:{command}")
+    orphan = int(wait_for(lambda: text_of(folder / "runs"), 10, "command", log=process.log))
+    programs.callback(os.kill, orphan, signal.SIGKILL)
+    process.kill()
+    (folder / "mended").touch()
+    again = ctemplate("-template", f"names.j2:out:{command}", *ONCE, name="again")
+    assert again.wait() == 0, again.log()
+    assert (text_of(folder / "runs").count("\n"), text_of(folder / "out")) == (2, "web\n")
 
 
 def test_failed_reload_stays_owed_and_is_retried(folder, daemon):

@@ -74,6 +74,22 @@ async def test_a_good_main_file_is_accepted_without_a_trace(site, check_of):
     assert not site.error_log_file.exists()
 
 
+async def test_folders_for_temporary_files_and_caches_are_not_created(nginx, check_of):
+    cache = f"proxy_cache_path {nginx.prefix}/cache levels=1:2 keys_zone=one:1m;"
+    nginx.conf.write_text(main_text(nginx, cache))
+    staged = stage(nginx.conf, main_text(nginx, cache + " # new"))
+    before = state(nginx.prefix)
+    assert await check_of(nginx).check((staged,)) == ()
+    assert state(nginx.prefix) == before
+
+
+async def test_a_cache_in_a_folder_that_is_missing_is_refused(nginx, check_of):
+    nginx.conf.write_text(main_text(nginx))
+    staged = stage(nginx.conf, main_text(nginx, "proxy_cache_path missing/cache keys_zone=one:1m;"))
+    with pytest.raises(CheckRefused, match="mkdir"):
+        await check_of(nginx).check((staged,))
+
+
 async def test_a_good_fragment_is_accepted_without_a_trace(site, check_of):
     staged = stage(site.web, "upstream web { server 127.0.0.1:2; }\n")
     before = state(site.prefix)
@@ -300,6 +316,15 @@ def test_without_root_pid_file_and_logs_of_root_are_no_obstacle(site, text, expe
     check = NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
     found = as_nobody(lambda: outcome_of(check, (staged,)))
     assert found.endswith(expected.format(live=site.web)), found
+
+
+async def test_live_files_are_judged_where_they_stand_and_no_empty_pid_file_stays(site, check_of):
+    live = StagedFile(candidate=site.web, live=site.web)
+    assert await check_of(site).check((live,)) == ()
+    site.web.write_text("garbage;\n")
+    with pytest.raises(CheckRefused, match="garbage"):
+        await check_of(site).check((live,))
+    assert not site.pid_file.exists()
 
 
 def test_a_configuration_that_may_not_be_read_is_no_refusal(site):

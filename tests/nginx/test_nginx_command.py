@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.nginx.command import Build, Installation, NginxCommand, recognise
+from ctemplate.errors import CommandFailed
+from ctemplate.nginx.command import Build, Installation, Lookup, NginxCommand, recognise
 
 
 @pytest.mark.parametrize(
@@ -123,3 +124,36 @@ def test_an_old_nginx_gets_no_error_log_option():
         "-c",
         "/b.conf",
     )
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A program that says what nginx says, and notes each time that it is asked."""
+    path = tmp_path / "nginx"
+
+    def write(version):
+        new = tmp_path / "new"
+        new.write_text(f"#!/bin/sh\necho asked >> {tmp_path}/asked\necho nginx version: nginx/{version}\n")
+        new.chmod(0o755)
+        new.replace(path)
+        return path
+
+    return write
+
+
+async def test_nginx_is_asked_for_its_build_once_and_again_after_an_upgrade(program, tmp_path):
+    lookup = Lookup(command=NginxCommand(program=str(program("1.22.1"))))
+    assert [(await lookup.installation()).build.version for _ in range(3)] == [(1, 22, 1)] * 3
+    program("1.27.4")
+    assert [(await lookup.installation()).build.version for _ in range(2)] == [(1, 27, 4)] * 2
+    assert (tmp_path / "asked").read_text() == "asked\n" * 2
+
+
+async def test_a_program_that_has_gone_is_an_error_again_and_again(program):
+    path = program("1.22.1")
+    lookup = Lookup(command=NginxCommand(program=str(path)))
+    await lookup.installation()
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(CommandFailed):
+            await lookup.installation()

@@ -3,7 +3,7 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.sources.consul.rules import Pace, Position, is_too_old, next_index, read_timeout
+from ctemplate.sources.consul.rules import Pace, Position, is_abandoned, is_too_old, next_index, read_timeout
 from ctemplate.sources.consul.settings import Pacing
 from ctemplate.sources.consul.wire import Meta
 
@@ -114,3 +114,18 @@ def test_a_server_that_answers_at_once_never_makes_a_busy_loop(news):
         now += pace.delay(now, is_news=is_news)
     assert now >= (len(news) - PACING.burst) * PACING.interval - 1e-6
     assert now >= (news.count(False) - PACING.idle_burst) * PACING.idle_interval - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("index", "received", "waited", "expected"),
+    [
+        pytest.param(9, 9, 0.5, True, id="early and unmoved"),
+        pytest.param(9, 9, 2.0, False, id="the wait is over"),
+        pytest.param(9, 10, 0.5, False, id="moved"),
+        pytest.param(9, 8, 0.5, False, id="fell: seen anyway"),
+        pytest.param(9, None, 0.5, False, id="without an index"),
+        pytest.param(0, 9, 0.5, False, id="not a long poll"),
+    ],
+)
+def test_a_poll_is_abandoned(index, received, waited, expected):
+    assert is_abandoned(index, received, waited=waited, wait=2.0) == expected

@@ -6,7 +6,7 @@ import pytest
 from consul_fakes import HANG, Agent, answer, entries, entry
 
 from ctemplate.catalog import Catalog
-from ctemplate.errors import ConfigError, SourceError
+from ctemplate.errors import ConfigError
 from ctemplate.model import ServiceQuery, ServicesQuery
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 
@@ -76,12 +76,12 @@ async def test_a_query_dropped_and_wanted_again_at_once_has_its_answer():
         assert len(agent.targets) == 2
 
 
-async def test_more_queries_than_connections_are_refused():
-    source, catalog = ConsulSource(ConsulSettings(max_connections=1)), Catalog()
-    catalog.want("g", frozenset({WEB, API}))
-    with pytest.raises(SourceError) as caught:
-        await source.run(catalog)
-    assert str(caught.value) == "consul: 2 queries need a connection each, and 1 are allowed"
+async def test_more_queries_than_connections_share_them():
+    script = [answer(entries(entry())) for _ in range(3)]
+    async with Agent(script).listening() as agent, running(agent, max_connections=1) as catalog:
+        catalog.want("g", frozenset({WEB, API, ServiceQuery(name="db")}))
+        await complete(catalog)
+        assert agent.connections == 1
 
 
 async def test_what_is_left_out_is_logged_once(caplog):

@@ -96,3 +96,16 @@ def test_a_query_whose_trouble_changes_leaves_the_first_one(lines):
 def test_names_cannot_forge_a_line(lines):
     Troubles().note("service(a\nERROR forged)", denied(), 0.0)
     assert "\n" not in lines()[0]
+
+
+def test_a_session_ends_with_the_agent_out_of_sight():
+    troubles = Troubles()
+    first = troubles.session(None)
+    troubles.note("q0", denied(), 0.0)
+    assert (troubles.session(None), troubles.session("east")) == (first, first)
+    troubles.broke("east")
+    east = troubles.session("east")
+    assert (troubles.session(None), east > first) == (first, True)
+    troubles.note("q0", refused(), 1.0)
+    assert troubles.session(None) > east
+    assert troubles.session("east") == troubles.session(None)

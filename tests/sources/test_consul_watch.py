@@ -5,7 +5,7 @@ import itertools
 import pytest
 from consul_fakes import ScriptedClient, entries, entry, reply
 
-from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.model import Answer, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.entries import Edge
 from ctemplate.sources.consul.rules import Pace, Position
 from ctemplate.sources.consul.settings import ConsulSettings, Limits
@@ -27,6 +27,14 @@ def failure(trouble=Trouble.UNREACHABLE, what="connection refused"):
 def new_watch(client, query=WEB):
     troubles = Troubles()
     return Watch(query, client, Edge(Limits()), troubles, Retries(client, troubles))
+
+
+async def answers(watch):
+    """Yield a watch's answers without its failures."""
+    async with contextlib.aclosing(watch.events(watch.client.settings.pacing)) as events:
+        async for event in events:
+            if isinstance(event, Answer):
+                yield event
 
 
 async def taken(stream, count, timeout=3600):
@@ -95,7 +103,7 @@ async def test_replies_end_when_another_address_is_current():
 async def test_a_failure_is_retried_and_the_last_answer_stays():
     client = ScriptedClient(reply(entries(entry()), 5), failure(), failure(), reply(entries(entry()), 5))
     watch = new_watch(client)
-    first, second = await taken(watch.answers(), 2)
+    first, second = await taken(answers(watch), 2)
     assert first.value == second.value
     assert [index for _, index, _ in client.asked] == [0, 5, 0, 0]
     assert all(connection.is_closed for connection in client.connections)
@@ -104,7 +112,7 @@ async def test_a_failure_is_retried_and_the_last_answer_stays():
 async def test_retries_back_off_to_a_ceiling_and_never_end():
     settings = ConsulSettings(backoff=Backoff(first=0.25, ceiling=30.0))
     client = ScriptedClient(*(failure() for _ in range(200)), reply(entries(entry()), 5), settings=settings)
-    (answer,) = await taken(new_watch(client).answers(), 1, timeout=10_000)
+    (answer,) = await taken(answers(new_watch(client)), 1, timeout=10_000)
     gaps = [later - earlier for earlier, later in itertools.pairwise(client.asked_at)]
     assert len(answer.value) == 1
     assert 0.125 <= gaps[0] <= 0.25
@@ -122,7 +130,7 @@ async def test_retries_back_off_to_a_ceiling_and_never_end():
 )
 async def test_some_troubles_are_left_alone_for_a_while(trouble, shortest):
     client = ScriptedClient(failure(trouble), reply(index=5))
-    await taken(new_watch(client).answers(), 1)
+    await taken(answers(new_watch(client)), 1)
     assert shortest <= client.asked_at[1] - client.asked_at[0] <= shortest * 2
 
 
@@ -137,7 +145,7 @@ async def test_some_troubles_are_left_alone_for_a_while(trouble, shortest):
 )
 async def test_the_index_after_a_trouble(trouble, index):
     client = ScriptedClient(reply(index=5), failure(trouble), reply(index=5))
-    await taken(new_watch(client).answers(), 2)
+    await taken(answers(new_watch(client)), 2)
     assert client.asked[2][1] == index
 
 
@@ -145,15 +153,15 @@ async def test_the_next_address_is_tried_at_once_and_kept():
     client = ScriptedClient(
         reply(b"[]", 50), failure(), reply(entries(entry()), 3), reply(b"[]", 4), addresses=("a", "b")
     )
-    answers = await taken(new_watch(client).answers(), 3)
-    assert [answer.index for answer in answers] == [50, 3, 4]
+    found = await taken(answers(new_watch(client)), 3)
+    assert [answer.index for answer in found] == [50, 3, 4]
     assert client.asked[:4] == [("a", 0, STALE), ("a", 50, STALE), ("b", 0, STALE), ("b", 3, STALE)]
     assert client.asked_at[2] == client.asked_at[1]
 
 
 async def test_addresses_that_all_fail_are_not_hammered():
     client = ScriptedClient(*(failure() for _ in range(100)), addresses=("a", "b"))
-    await taken(new_watch(client).answers(), 1, timeout=60)
+    await taken(answers(new_watch(client)), 1, timeout=60)
     assert len(client.asked) < 20
     assert {host for host, _, _ in client.asked} == {"a", "b"}
 
@@ -161,14 +169,14 @@ async def test_addresses_that_all_fail_are_not_hammered():
 async def test_another_datacenter_that_is_away_is_that_querys_own_trouble():
     client = ScriptedClient(failure(Trouble.UNAVAILABLE, "status 500: No cluster leader"), addresses=("a", "b"))
     watch = new_watch(client, ServicesQuery(dc="east"))
-    await taken(watch.answers(), 1, timeout=0.5)
+    await taken(answers(watch), 1, timeout=0.5)
     assert client.address.host == "a"
     assert watch.troubles.current == {"consul: failed": frozenset({"services(dc=east)"})}
 
 
 async def test_garbage_is_a_failure_and_not_an_answer():
     client = ScriptedClient(reply(b"[{", 5), reply(entries(entry()), 6))
-    (answer,) = await taken(new_watch(client).answers(), 1)
+    (answer,) = await taken(answers(new_watch(client)), 1)
     assert len(answer.value) == 1
     assert [index for _, index, _ in client.asked] == [0, 0]
 
@@ -176,7 +184,7 @@ async def test_garbage_is_a_failure_and_not_an_answer():
 async def test_equal_bytes_are_not_decoded_again():
     body = entries(entry())
     client = ScriptedClient(reply(body, 5), reply(body, 6), reply(entries(entry(Port=81)), 7))
-    first, second, third = await taken(new_watch(client).answers(), 3)
+    first, second, third = await taken(answers(new_watch(client)), 3)
     assert second.value is first.value
     assert (first.index, second.index) == (5, 6)
     assert [instance.port for instance in third.value] == [81]
@@ -184,7 +192,7 @@ async def test_equal_bytes_are_not_decoded_again():
 
 async def test_an_answer_says_what_the_headers_said():
     client = ScriptedClient(reply(b"{}", 5, filtered_by_acls=True, last_contact=0.5))
-    (answer,) = await taken(new_watch(client, ServicesQuery()).answers(), 1)
+    (answer,) = await taken(answers(new_watch(client, ServicesQuery())), 1)
     assert (answer.query, answer.value, answer.index) == (ServicesQuery(), (), 5)
     assert (answer.filtered, answer.known_leader, answer.last_contact) == (True, True, 0.5)
 

@@ -5,7 +5,16 @@ from hypothesis import given, strategies as st
 
 from ctemplate.model import ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.settings import ConsulSettings
-from ctemplate.sources.consul.wire import REMEDIES, Consistency, Meta, RequestFailed, Resource, Trouble, diagnose
+from ctemplate.sources.consul.wire import (
+    REMEDIES,
+    Consistency,
+    Meta,
+    RequestFailed,
+    Resource,
+    Trouble,
+    diagnose,
+    granted,
+)
 
 JSON = Meta(is_json=True)
 DEFAULTS = ConsulSettings()
@@ -191,3 +200,24 @@ def test_a_failure_names_the_url():
     failure = RequestFailed("http://127.0.0.1:8500", "/v1/health/service/web", "status 503", Trouble.UNAVAILABLE)
     assert str(failure) == "http://127.0.0.1:8500/v1/health/service/web: status 503"
     assert failure.remedy == REMEDIES[Trouble.UNAVAILABLE]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        pytest.param(200, b'[{"Allow":true,"Resource":"service"},{"Allow":true}]', True, id="all"),
+        pytest.param(200, b'[{"Allow":true},{"Allow":false}]', False, id="one is denied"),
+        pytest.param(401, b"ACL support disabled", True, id="no ACLs"),
+        pytest.param(401, b"Unauthorized", None, id="a proxy"),
+        pytest.param(403, b"ACL not found", False, id="token deleted"),
+        pytest.param(403, b"Permission denied: token", False, id="denied"),
+        pytest.param(403, b"<html>forbidden", None, id="a proxy forbids"),
+        pytest.param(404, b"", None, id="before Consul 1.7"),
+        pytest.param(500, b"No cluster leader", None, id="no leader"),
+        pytest.param(200, b"{}", None, id="nonsense"),
+        pytest.param(200, b'[{"allow":true},{"allow":true}]', None, id="nothing said"),
+        pytest.param(200, b'[{"Allow":true}]', None, id="not about all"),
+    ],
+)
+def test_rights_are_granted_only_where_consul_says_so(status, body, expected):
+    assert granted(status, body, asked=2) is expected

@@ -9,6 +9,7 @@ from ctemplate.template import Limits, Renderer, Template
 
 def instance(name, number=0, **fields):
     defaults = {
+        "datacenter": "dc1",
         "id": f"{name}-{number}",
         "node": f"node{number}",
         "address": f"10.0.0.{number + 1}",

@@ -6,6 +6,7 @@ Knows addresses and credentials; knows nothing of queries that go on for ever, o
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import cast
@@ -19,7 +20,17 @@ from ctemplate.sources.consul.credentials import Credentials
 from ctemplate.sources.consul.rules import read_timeout
 from ctemplate.sources.consul.settings import ConsulSettings
 from ctemplate.sources.consul.transport import BodyTooLarge, Connection
-from ctemplate.sources.consul.wire import STATUS_OK, Consistency, Meta, RequestFailed, Resource, Trouble, diagnose
+from ctemplate.sources.consul.wire import (
+    STATUS_OK,
+    Consistency,
+    Meta,
+    RequestFailed,
+    Resource,
+    Right,
+    Trouble,
+    diagnose,
+    granted,
+)
 
 DIGEST_BYTES = 16
 NO_CONTENT = httpx.ByteStream(b"")
@@ -113,6 +124,28 @@ class Client:
             raise RequestFailed(str(connection.address), resource.path, str(exc), trouble) from exc
         body = await _body(response)
         return _accepted(response, body, monotonic() - began, connection, resource)
+
+    async def allows(self, connection: Connection, rights: Sequence[Right], *, dc: str | None = None) -> bool | None:
+        """Ask whether our token has all of these rights (64 at most); None where Consul does not say.
+
+        Without ACLs everything is allowed. The endpoint is the one that Consul's own page asks; since Consul 1.7.
+        Raises RequestFailed.
+        """
+        resource = Resource.named("/v1/internal/acl/authorize", dc=dc or self.settings.datacenter)
+        request = self._request(
+            connection.address, connection.address.prefix + resource.target(), self.settings.read_timeout
+        )
+        body = msgspec.json.encode(rights)
+        headers = httpx.Headers(request.headers)
+        headers.update({"Content-Type": "application/json", "Content-Length": str(len(body))})
+        post = httpx.Request(
+            "POST", request.url, headers=headers, stream=httpx.ByteStream(body), extensions=request.extensions
+        )
+        try:
+            response = await connection.handle_async_request(post)
+        except httpx.HTTPError as exc:
+            raise RequestFailed(str(connection.address), resource.path, str(exc), Trouble.UNREACHABLE) from exc
+        return granted(response.status_code, await _body(response), asked=len(rights))
 
     def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
         place = self._place(address)

@@ -41,7 +41,7 @@ class Policy:
     """
 
     spare: int = 2
-    readers: int = 8
+    readers: int = 16
     min_interval: float = 1.0
     tenure: float = 10.0
     wait: float = 60.0

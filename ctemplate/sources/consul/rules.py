@@ -32,6 +32,14 @@ def read_timeout(wait: float, margin: float = READ_MARGIN) -> float:
     return wait * (1 + 1 / JITTER_FRACTION) + margin
 
 
+def is_abandoned(index: int, received: int | None, *, waited: float, wait: float) -> bool:
+    """Tell whether a long poll came back early and unmoved: Consul drops all polls when a snapshot is restored.
+
+    Asked again with its index, such a poll would sleep until the restored state has passed it, and not see it fall.
+    """
+    return 0 < index == received and waited < wait
+
+
 def is_too_old(meta: Meta, *, max_stale: float) -> bool:
     """Tell whether a stale read's answer must be asked for again from the leader.
 

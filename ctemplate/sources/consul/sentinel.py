@@ -16,7 +16,7 @@ import msgspec
 from ctemplate.model import Query, Service, ServiceQuery, ServicesQuery
 
 KNOWN_INDEXES = 1024
-PARKED = 0.1  # seconds that a long poll must have waited for its answer to be about one moment
+PARKED = 0.5  # seconds that a long poll must have waited for its answer to be about one moment, on a slow agent too
 
 
 class AlarmsQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="alarms", omit_defaults=True):

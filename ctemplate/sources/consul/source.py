@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import logging
 import math
+from collections.abc import Iterable
 
 from ctemplate.catalog import Catalog
 from ctemplate.errors import ConfigError, printable
-from ctemplate.model import Answer, Fault, Query
+from ctemplate.model import Answer, AnyQuery, Fault, Query
+from ctemplate.sources import Cost
 from ctemplate.sources.consul.client import Client
+from ctemplate.sources.consul.confirm import confirm
 from ctemplate.sources.consul.entries import Edge
 from ctemplate.sources.consul.planner import Plan, Planner, Policy, PollQuery, ReadQuery
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
@@ -43,24 +46,39 @@ class ConsulSource:
             raise ConfigError("allowed networks", str(exc)) from exc
         self.troubles = Troubles()
         self._retries = Retries(self._client, self.troubles)
-        policy = Policy(backoff=settings.backoff, wait=settings.wait)
-        self._planner = Planner(max_connections=settings.max_connections, policy=policy)
+        self._planner = self._new_planner()
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[PollQuery, Pacing], asyncio.Task[None]] = {}
         self._readers = 0
         self._readers_wanted = 0
         self._stirred = asyncio.Event()
-        self._reads_due = asyncio.Event()
+        self._bell: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
 
     def plan(self) -> Plan:
         """Return what runs at this moment, with its connections and requests per second."""
         return self._planner.plan(_now())
+
+    def cost(self, queries: Iterable[AnyQuery]) -> Cost:
+        """Return what watching these queries would cost Consul; see ``Source.cost``."""
+        planner = self._new_planner()
+        wanted = frozenset(queries)
+        planner.want(wanted, 0.0)
+        plan = planner.plan(0.0)
+        return Cost(
+            queries=len(wanted), connections=plan.connections, requests_per_second=round(plan.requests_per_second, 3)
+        )
+
+    def _new_planner(self) -> Planner:
+        policy = Policy(backoff=self._settings.backoff, wait=self._settings.wait)
+        return Planner(max_connections=self._settings.max_connections, policy=policy)
 
     async def run(self, catalog: Catalog) -> None:
         """Answer the wanted queries until cancelled; see ``Source.run``."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(catalog), name="consul wishes")
+                confirming = confirm(catalog, self._client, self._edge, self.troubles)
+                group.create_task(confirming, name="consul confirm")
                 while True:
                     wake_at = await self._steer(catalog, group)
                     await self._stir(wake_at)
@@ -113,8 +131,13 @@ class ConsulSource:
             group.create_task(self._read_on(catalog), name="consul reader")
         if plan.wake_at > now:
             return plan.wake_at
-        self._reads_due.set()
+        self._ring()
         return math.inf
+
+    def _ring(self) -> None:
+        """Call one idle reader, since there is something to read."""
+        if self._bell.empty():
+            self._bell.put_nowait(None)
 
     async def _stir(self, wake_at: float) -> None:
         """Wait until something happened that may change the plan, or its moment has come."""
@@ -142,10 +165,10 @@ class ConsulSource:
             while self._readers <= self._readers_wanted:
                 query = self._planner.take(_now())
                 if query is None:
-                    self._reads_due.clear()
                     self._stirred.set()
-                    await self._reads_due.wait()
+                    await self._bell.get()
                     continue
+                self._ring()
                 if connection.address != self._client.address:
                     connection.close()
                     connection = self._client.connect()

@@ -20,13 +20,15 @@ class Pace:
 
     ``duty`` is the largest share of the time that rounds at full speed may take under steady change. At leisure, all
     queries are read within ``leisure`` seconds, but no more than ``leisure_rate`` a second; in quiet times, within
-    ``background`` seconds. With fewer than ``census_least`` queries a round is over before a census would be.
+    ``background`` seconds; both ``batch`` at a time, which costs less than one by one. With fewer than
+    ``census_least`` queries a round is over before a census would be.
     """
 
     duty: float = 0.5
     leisure: float = 10.0
-    leisure_rate: float = 100.0
+    leisure_rate: float = 200.0
     background: float = 300.0
+    batch: int = 16
     census_least: int = 200
 
 
@@ -41,6 +43,7 @@ class Sweep:
         self._round: float | None = None  # the demand that the running round serves
         self._began = 0.0
         self._rest_until = -math.inf
+        self._left = 0  # of a batch at leisure
         self._latest = -math.inf
 
     def __len__(self) -> int:
@@ -56,6 +59,8 @@ class Sweep:
         """Note that the query is read from this moment on; it is added if it was not there."""
         self._ages[query] = began
         self._ages.move_to_end(query)
+        if self._latest == -math.inf:
+            self._latest = began
 
     def discard(self, query: AnyQuery) -> None:
         """Sweep the query no longer."""
@@ -75,19 +80,25 @@ class Sweep:
             return math.inf
         oldest = self._oldest()
         self._settle(oldest, now)
-        if self._round is not None:
+        if self._round is not None or self._left:
             return now
         rounds_at = self._rest_until if oldest < self._demand else math.inf
-        return min(rounds_at, self._latest + self._gap(oldest))
+        return min(rounds_at, self._latest + self._gap(oldest) * self._batch)
 
     def take(self, now: float) -> AnyQuery | None:
         """Return the query to read now, if any; it counts as read from now on."""
         if self.next_at(now) > now:
             return None
+        if self._round is None:
+            self._left = (self._left or self._batch) - 1
         query = next(iter(self._ages))
         self.touch(query, now)
         self._latest = now
         return query
+
+    @property
+    def _batch(self) -> int:
+        return min(self._pace.batch, len(self._ages))
 
     @property
     def background_rate(self) -> float:

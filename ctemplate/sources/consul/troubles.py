@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 
 from ctemplate.errors import printable
@@ -38,6 +39,15 @@ class Troubles:
         self._episodes: dict[str, Episode] = {}
         self._ended: dict[str, float] = {}
         self._recovery = asyncio.Event()
+        self._broken_at: dict[str | None, float] = {None: time.time()}
+
+    def session(self, dc: str | None) -> float:
+        """Return since when (wall clock) a datacenter, or our own for None, has been in sight without a break."""
+        return max(self._broken_at[None], self._broken_at.get(dc, 0.0))
+
+    def broke(self, dc: str | None) -> None:
+        """Note that a datacenter, or the agent itself for None, was lost sight of."""
+        self._broken_at[dc] = time.time()
 
     @property
     def current(self) -> dict[str, frozenset[str]]:
@@ -46,6 +56,8 @@ class Troubles:
 
     def note(self, query: str, failure: RequestFailed, now: float) -> None:
         """Note that a query failed, again or for the first time."""
+        if failure.remedy.is_shared and failure.remedy.restarts:
+            self.broke(None)
         key = SHARED if failure.remedy.is_shared else failure.trouble.value
         for other in self._episodes.keys() - {key}:
             self._leave(other, query, now)

@@ -17,8 +17,8 @@ import msgspec
 
 from ctemplate.model import Answer, AnyQuery, Fault, Instance, Query, Service, ServiceQuery
 from ctemplate.sources.consul.client import Client, Reply
-from ctemplate.sources.consul.entries import Edge, Undecodable, decode_services, decode_states
-from ctemplate.sources.consul.rules import Pace, Position, is_too_old
+from ctemplate.sources.consul.entries import Edge, Undecodable, askable, decode_services, decode_states
+from ctemplate.sources.consul.rules import Pace, Position, is_abandoned, is_too_old
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.sources.consul.settings import Pacing
 from ctemplate.sources.consul.transport import Connection
@@ -55,7 +55,10 @@ async def replies(
     clock = asyncio.get_running_loop().time
     seen = b""
     while connection.address == client.address:
-        reply, usable = await asked(client, connection, resource, position, index=position.index)
+        index = position.index
+        reply, usable = await asked(client, connection, resource, position, index=index)
+        if is_abandoned(index, reply.meta.index, waited=reply.waited, wait=client.settings.wait):
+            position.restart()
         delay = pace.delay(clock(), is_news=usable and reply.digest != seen)
         if usable:
             seen = reply.digest
@@ -152,6 +155,7 @@ class Watch:
         """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
         if self.query.dc is None or failure.trouble is not Trouble.UNAVAILABLE:
             return failure
+        self.troubles.broke(self.query.dc)
         return failure.narrowed(Trouble.FAILED)
 
     async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
@@ -177,6 +181,7 @@ class Watch:
             filtered=reply.meta.filtered_by_acls,
             known_leader=reply.meta.known_leader,
             last_contact=reply.meta.last_contact,
+            session=self.troubles.session(self.query.dc),
         )
         return self.answer
 
@@ -186,7 +191,7 @@ class Watch:
                 return self.edge.decode_instances(body, self.query.name, keep_order=self.query.near is not None)
             if isinstance(self.query, AlarmsQuery | CensusQuery):
                 return decode_states(body), ()
-            return decode_services(body), ()
+            return askable(decode_services(body))
         except Undecodable as exc:
             what = f"the answer cannot be read: {exc}"
             raise RequestFailed(str(connection.address), resource.path, what, Trouble.GARBLED) from exc

@@ -17,6 +17,8 @@ from ctemplate.model import Query, ServiceQuery
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.settings import ConsulSettings
 
+STATUS_OK = 200
+
 
 class Consistency(enum.Enum):
     """Which server may answer: any, the leader, or the leader after asking a quorum."""
@@ -101,6 +103,16 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
+class Right(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="pascal"):
+    """A right to read that Consul is asked about."""
+
+    resource: str
+    segment: str
+    access: str
+    namespace: str = ""
+    partition: str = ""
+
+
 class Trouble(enum.Enum):
     """What went wrong with a request."""
 
@@ -162,8 +174,35 @@ class RequestFailed(SourceError):
         return REMEDIES[self.trouble]
 
 
+class Granted(msgspec.Struct, frozen=True, rename="pascal"):
+    """Consul's word on one right."""
+
+    allow: bool
+
+
+GRANTED = msgspec.json.Decoder(list[Granted])
+DENIALS = (b"acl not found", b"permission denied")
+
+
+def granted(status: int, body: bytes, *, asked: int) -> bool | None:
+    """Read the answer to a question about so many rights: all granted, one denied, or None where it does not say.
+
+    Without ACLs, where nothing can be denied, Consul answers 401.
+    """
+    if status == 401 and b"acl support disabled" in body.lower():  # noqa: PLR2004
+        return True
+    if status == 403 and any(text in body.lower() for text in DENIALS):  # noqa: PLR2004
+        return False
+    if status != STATUS_OK:
+        return None
+    try:
+        rows = GRANTED.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    return all(row.allow for row in rows) if len(rows) == asked else None
+
+
 LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader not found", b"leadership lost")
-STATUS_OK = 200
 
 
 def diagnose(status: int, meta: Meta, body: bytes, location: str = "") -> tuple[Trouble, str] | None:

@@ -1,0 +1,73 @@
+"""What goes on beside the answers: holds end and are told, the last good answers are kept, and recalled when needed.
+
+Coroutines for the daemon to run; each ends when it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctemplate import memory
+from ctemplate.catalog import Catalog
+from ctemplate.config.durations import shown
+
+logger = logging.getLogger(__name__)
+
+KEEP_INTERVAL = 5.0  # seconds between two writings of the last good answers
+KEEP_SHARE = 50.0  # a writing that takes long is done so many times its duration apart
+LATENESS = 5.0  # seconds without an answer until what an earlier process knew is rendered
+
+
+async def follow_guard(catalog: Catalog) -> None:
+    """End holds in their time, and tell the operator of those that begin and end."""
+    while True:
+        await catalog.guard_due()
+        for report in catalog.review():
+            logger.log(logging.WARNING if report.is_start else logging.INFO, "%s", report.text)
+
+
+async def recall_late(catalog: Catalog, source_name: str) -> None:
+    """Show remembered answers where the source gives none, and say when it has given them all."""
+    while True:
+        await asyncio.sleep(LATENESS)
+        if not catalog.recall():
+            continue
+        since, age = time.monotonic(), shown(max(time.time() - catalog.oldest(), 1.0))
+        logger.warning("%s: no answer yet; going on with the last good answers, up to %s old", source_name, age)
+        await catalog.renewed.wait()
+        logger.info("%s: all answers are new again after %s", source_name, shown(time.monotonic() - since))
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Writes the last good answers when they changed, off the event loop, and not too often."""
+
+    catalog: Catalog
+    path: Path
+    _kept: int = 0
+
+    async def load(self) -> None:
+        """Have the first answers judged by what an earlier process knew."""
+        memories = await asyncio.to_thread(memory.load, self.path)
+        self.catalog.remember(memories, wall=time.time())
+        self._kept = self.catalog.changes
+
+    async def run(self) -> None:
+        """Keep the answers for ever."""
+        pause = KEEP_INTERVAL
+        while True:
+            await asyncio.sleep(pause)
+            started = time.monotonic()
+            await self.save()
+            pause = max(KEEP_INTERVAL, KEEP_SHARE * (time.monotonic() - started))
+
+    async def save(self) -> None:
+        """Keep the answers now, if they changed."""
+        changes, memories = self.catalog.changes, self.catalog.memories(wall=time.time())
+        if changes != self._kept and memories:
+            self._kept = changes
+            await asyncio.to_thread(memory.save, self.path, memories)

@@ -1,0 +1,71 @@
+"""The guard's words to the operator: one line when holds begin, one when they end, however many there are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ctemplate.config.durations import shown
+from ctemplate.errors import printable
+from ctemplate.guard.hold import Cause, Hold
+from ctemplate.model import ServiceQuery
+
+NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A line for the log; a warning where holds begin."""
+
+    text: str
+    is_start: bool
+
+
+def begun(holds: Iterable[Hold]) -> list[Report]:
+    """Return a line for each cause for which holds began."""
+    return [Report(text=_begin(cause, group), is_start=True) for cause, group in _by_cause(holds)]
+
+
+def ended(holds: Iterable[tuple[Hold, str]], now: float) -> list[Report]:
+    """Return a line for each way in which holds ended."""
+    groups: dict[str, list[Hold]] = {}
+    for hold, how in holds:
+        groups.setdefault(how, []).append(hold)
+    return [Report(text=_end(how, group, now), is_start=False) for how, group in groups.items()]
+
+
+def _by_cause(holds: Iterable[Hold]) -> list[tuple[Cause, list[Hold]]]:
+    groups: dict[Cause, list[Hold]] = {}
+    for hold in holds:
+        groups.setdefault(hold.cause, []).append(hold)
+    return list(groups.items())
+
+
+def _begin(cause: Cause, holds: list[Hold]) -> str:
+    latest = max(hold.until - hold.since for hold in holds)
+    limit = "until that changes" if math.isinf(latest) else f"for up to {shown(latest)}"
+    what = cause.value % _vanished(holds)
+    return f"held: {_named(holds)}: {what}; kept {limit}, or until 'ctemplate release'"
+
+
+def _end(how: str, holds: list[Hold], now: float) -> str:
+    longest = max(now - hold.since for hold in holds)
+    return f"no longer held after {shown(longest)}: {_named(holds)}: {how}"
+
+
+def _vanished(holds: list[Hold]) -> str:
+    instances = sum(len(hold.entries) for hold in holds if isinstance(hold.query, ServiceQuery))
+    names = sum(len(hold.entries) for hold in holds if not isinstance(hold.query, ServiceQuery))
+    parts = [_counted(instances, "instance"), _counted(names, "service")]
+    return " and ".join(part for part in parts if part)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}" if number else ""
+
+
+def _named(holds: list[Hold]) -> str:
+    names = sorted({str(hold.query) for hold in holds})
+    more = len(names) - NAMED_AT_MOST
+    return ", ".join(printable(name, 80) for name in names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,179 @@
+"""The last good answers on disk: what lets a restart judge its first answers, and render while the source is away.
+
+One private file in the state folder, replaced as a whole. Knows nothing of when to write it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ctemplate.apply.files import make_folder, write_private
+from ctemplate.guard import Cause, Hold, Memory
+from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
+PRIVATE_FOLDER = 0o700
+
+Q = TypeVar("Q")
+E = TypeVar("E")
+
+
+class KeptHold(msgspec.Struct, Generic[E], frozen=True, kw_only=True, omit_defaults=True):
+    """A hold; ``until`` is None where it has no end of its own. Moments are on the wall clock."""
+
+    entries: tuple[E, ...]
+    cause: str
+    since: float
+    until: float | None = None
+    index: int = 0
+    session: float = 0.0
+    was_filtered: bool = False
+
+
+class KeptAnswer(msgspec.Struct, Generic[Q, E], frozen=True, kw_only=True, omit_defaults=True):
+    """An answer as it came, and what is held beside it."""
+
+    query: Q
+    value: tuple[E, ...]
+    index: int = 0
+    seen_at: float = 0.0
+    filtered: bool = False
+    session: float = 0.0
+    holds: tuple[KeptHold[E], ...] = ()
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file."""
+
+    version: int
+    instances: tuple[KeptAnswer[ServiceQuery, Instance], ...] = ()
+    services: tuple[KeptAnswer[ServicesQuery, Service], ...] = ()
+
+
+class Version(msgspec.Struct, frozen=True):
+    """What every version of the file says."""
+
+    version: int = 0
+
+
+def memory_path(state_dir: Path, destinations: Iterable[Path]) -> Path:
+    """Return the file of those who write these destinations; a lock on each of them keeps others out."""
+    reals = "\0".join(sorted(os.path.realpath(destination) for destination in destinations))
+    return state_dir / f"answers-{hashlib.sha256(os.fsencode(reals)).hexdigest()[:16]}.json"
+
+
+def save(path: Path, memories: Iterable[Memory]) -> bool:
+    """Replace the file; answer whether that worked, with a warning where it did not. Blocks on the disk."""
+    content = msgspec.json.encode(_page(memories))
+    if len(content) > LIMIT_BYTES:
+        logger.warning("%s: would have %d bytes, more than %d; it is not written", path, len(content), LIMIT_BYTES)
+        return False
+    try:
+        make_folder(path.parent, PRIVATE_FOLDER)
+        write_private(path, content)
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        logger.warning("%s: cannot be written: %s; a restart will not know the last good answers", path, reason)
+        return False
+    return True
+
+
+def load(path: Path) -> tuple[Memory, ...]:
+    """Return what the file holds, nothing where there is none or, with a warning, where it is unfit. Blocks."""
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= LIMIT_BYTES else b""
+    except FileNotFoundError:
+        return ()
+    except OSError as exc:
+        return _unusable(path, f"cannot be read: {(exc.strerror or str(exc)).lower()}")
+    if size > LIMIT_BYTES:
+        return _unusable(path, f"has {size} bytes, more than {LIMIT_BYTES}")
+    try:
+        version = msgspec.json.decode(content, type=Version).version
+        if version != VERSION:
+            return _unusable(path, f"is of version {version}, not {VERSION}")
+        page = msgspec.json.decode(content, type=Page)
+        return (*map(_memory, page.services), *map(_memory, page.instances))
+    except (msgspec.MsgspecError, ValueError) as exc:
+        return _unusable(path, f"is damaged: {exc}")
+
+
+def _unusable(path: Path, what: str) -> tuple[Memory, ...]:
+    logger.warning("%s: %s; starting without the last good answers", path, what)
+    return ()
+
+
+def _page(memories: Iterable[Memory]) -> Page:
+    kept = [_kept(memory) for memory in memories]
+    return Page(
+        version=VERSION,
+        instances=tuple(answer for answer in kept if isinstance(answer.query, ServiceQuery)),
+        services=tuple(answer for answer in kept if isinstance(answer.query, ServicesQuery)),
+    )
+
+
+def _kept(memory: Memory) -> KeptAnswer:  # type: ignore[type-arg]  # either kind
+    answer = memory.answer
+    return KeptAnswer(
+        query=answer.query,
+        value=answer.value,
+        index=answer.index,
+        seen_at=answer.seen_at,
+        filtered=answer.filtered,
+        session=answer.session,
+        holds=tuple(
+            KeptHold(
+                entries=hold.entries,
+                cause=hold.cause.name,
+                since=hold.since,
+                until=None if math.isinf(hold.until) else hold.until,
+                index=hold.index,
+                session=hold.session,
+                was_filtered=hold.was_filtered,
+            )
+            for hold in memory.holds
+        ),
+    )
+
+
+def _memory(kept: KeptAnswer) -> Memory:  # type: ignore[type-arg]  # either kind
+    answer = Answer(
+        query=kept.query,
+        value=kept.value,
+        index=kept.index,
+        seen_at=kept.seen_at,
+        filtered=kept.filtered,
+        session=kept.session,
+    )
+    holds = tuple(
+        Hold(
+            query=kept.query,
+            entries=hold.entries,
+            cause=_cause(hold.cause),
+            since=hold.since,
+            until=math.inf if hold.until is None else hold.until,
+            index=hold.index,
+            session=hold.session,
+            was_filtered=hold.was_filtered,
+        )
+        for hold in kept.holds
+    )
+    return Memory(answer=answer, holds=holds)
+
+
+def _cause(name: str) -> Cause:
+    if name not in Cause.__members__:
+        raise ValueError(f"unknown cause {name!r}")
+    return Cause[name]

@@ -1,0 +1,79 @@
+"""Daemons born quickly, to be killed: a program that has ctemplate loaded and forks one for each line it reads.
+
+    python nursery.py CONFIG CATALOG LOG
+
+A line is empty or names a step of the transaction at which the daemon kills itself. Answers each line with a pid.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctemplate import apply
+from ctemplate.apply import Observe, Step
+from ctemplate.assembly import Assembler
+from ctemplate.cli.logs import configure
+from ctemplate.config.layers import Layer
+from ctemplate.daemon import Daemon
+from ctemplate.live import LiveFiles
+from ctemplate.model import Outcome, Output
+
+
+@dataclass
+class Watched:
+    """A group's live files, with somebody who sees every step of their transactions."""
+
+    live: LiveFiles
+    observe: Observe
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        live = self.live
+        return await apply.apply(outputs, state=live.state, check=live.check, reload=live.reload, observe=self.observe)
+
+
+class DoomedDaemon(Daemon):
+    """A daemon that kills itself at a step."""
+
+    step: Step
+
+    def _hold_workers(self) -> None:
+        super()._hold_workers()
+        for worker in self.workers:
+            worker.pipeline.sink = Watched(worker.pipeline.sink, self._observe)
+
+    def _observe(self, step: Step) -> None:
+        if step is self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def live(config: Path, catalog: Path, step: str) -> None:
+    assembler = Assembler(
+        paths=(config,), flags=Layer(where="nursery", values={"catalog": str(catalog)}), environ=os.environ
+    )
+    configure("info", "text")
+    kind = DoomedDaemon if step else Daemon
+    daemon = kind(assembler=assembler, assembly=assembler.assemble())
+    if step:
+        daemon.step = Step(step)
+    asyncio.run(daemon.run())
+
+
+def main() -> None:
+    config, catalog, log = map(Path, sys.argv[1:])
+    log.touch()
+    for line in sys.stdin:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need nobody
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            sys.stderr = log.open("a")
+            live(config, catalog, line.strip())
+            os._exit(0)
+        print(pid, flush=True)  # noqa: T201 - its answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""More services than connections, on a real agent with its default limits: every kind of change is found."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from ctemplate.catalog import Catalog
+from ctemplate.model import ServiceQuery, ServicesQuery, Status
+from ctemplate.sources.consul import ConsulSettings, ConsulSource
+
+SERVICES = 300
+CONNECTIONS = 24
+NODE = "outside"
+LIMIT = 30.0
+ESTABLISHED = "01"
+
+
+def name(number):
+    return f"svc{number}"
+
+
+def service(number, **fields):
+    entry = {"ID": f"{name(number)}-1", "Service": name(number), "Address": "10.0.0.1", "Port": 80} | fields
+    return {"Service": {"Verb": "set", "Node": NODE, "Service": entry}}
+
+
+def check(number, status="passing"):
+    id_ = f"{name(number)}-1"
+    entry = {"Node": NODE, "CheckID": f"service:{id_}", "ServiceID": id_, "Status": status}
+    return {"Check": {"Verb": "set", "Check": entry}}
+
+
+@pytest.fixture
+def filled(consul):
+    """An agent with many services of one instance and a check each."""
+    consul.api("PUT", "/v1/catalog/register", {"Node": NODE, "Address": "10.0.0.1"})
+    for first in range(0, SERVICES, 30):
+        numbers = range(first, min(first + 30, SERVICES))
+        consul.api("PUT", "/v1/txn", [operation for n in numbers for operation in (service(n), check(n))])
+    return consul
+
+
+@contextlib.asynccontextmanager
+async def watching(consul):
+    source = ConsulSource(ConsulSettings(addresses=(consul.address,), max_connections=CONNECTIONS))
+    catalog = Catalog()
+    catalog.want("test", frozenset({ServicesQuery(), *(ServiceQuery(name=name(n)) for n in range(SERVICES))}))
+    task = asyncio.create_task(source.run(catalog))
+    try:
+        await until(catalog, lambda: not catalog.missing())
+        yield catalog
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def until(catalog, condition):
+    async with asyncio.timeout(LIMIT):
+        while not condition():
+            await catalog.news()
+
+
+def connections(port):
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(1 for row in rows if int(row[2].split(":")[1], 16) == port and row[3] == ESTABLISHED)
+
+
+def only(catalog, number):
+    (instance,) = catalog.get(ServiceQuery(name=name(number))).value
+    return instance
+
+
+async def test_every_kind_of_change_is_found_within_the_connections_allowed(filled):
+    async with watching(filled) as catalog:
+        filled.api("PUT", "/v1/txn", [check(7, "critical")])
+        await until(catalog, lambda: only(catalog, 7).status is Status.CRITICAL)
+        filled.api("PUT", "/v1/txn", [service(8, Port=81)])
+        await until(catalog, lambda: only(catalog, 8).port == 81)
+        filled.api("PUT", "/v1/txn", [service(9, Meta={"version": "2"})])
+        await until(catalog, lambda: only(catalog, 9).meta == {"version": "2"})
+        filled.api("PUT", "/v1/txn", [service(10, ID="second", Port=82)])
+        await until(catalog, lambda: len(catalog.get(ServiceQuery(name=name(10))).value) == 2)
+        filled.api("PUT", "/v1/catalog/deregister", {"Node": NODE, "ServiceID": f"{name(11)}-1"})
+        await until(catalog, lambda: catalog.get(ServiceQuery(name=name(11))).value == ())
+        assert connections(filled.port) <= CONNECTIONS
+
+
+async def test_node_in_maintenance_takes_all_its_services_along(filled):
+    async with watching(filled) as catalog:
+        maintenance = {"Node": NODE, "CheckID": "_node_maintenance", "Status": "critical"}
+        filled.api("PUT", "/v1/txn", [{"Check": {"Verb": "set", "Check": maintenance}}])
+        await until(catalog, lambda: all(only(catalog, n).status is Status.MAINTENANCE for n in range(SERVICES)))
+
+
+async def test_connections_never_exceed_what_is_allowed_while_everything_changes(filled):
+    most = 0
+    async with watching(filled) as catalog:
+        for number in range(100):
+            filled.api("PUT", "/v1/txn", [service(number, Port=90), check(number, "warning")])
+            await asyncio.sleep(0)
+            most = max(most, connections(filled.port))
+        await until(catalog, lambda: all(only(catalog, n).status is Status.WARNING for n in range(100)))
+        await until(catalog, lambda: all(only(catalog, n).port == 90 for n in range(100)))
+        assert CONNECTIONS // 2 <= max(most, connections(filled.port)) <= CONNECTIONS

@@ -1,0 +1,403 @@
+"""Trouble in a real Consul never empties what ctemplate writes; what is real passes at once."""
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from harness import Consul, free_port, http_get, wait_for
+from harness.consul import ConsulRefusal
+from harness.ctemplate import _environment
+
+TEMPLATE = """
+{% for svc in services() if svc.name != "consul" %}
+{{ svc.name }}:{% for i in service(svc.name) %} {{ i.address }}:{{ i.port }}{% endfor %}
+
+{% endfor %}
+"""
+CONFIG = """
+[wait]
+min = "20ms"
+max = "200ms"
+[consul]
+address = "127.0.0.1:{port}"
+wait = "5s"
+retry = {{ backoff = "100ms", max_backoff = "1s" }}
+{more}
+[[template]]
+source = "out.j2"
+destination = "out"
+escape = "none"
+"""
+PASSING = {"TTL": "1h", "Status": "passing"}
+LIMIT = 60.0
+
+
+class Scene:
+    """A ctemplate that renders every service to one line, beside a Consul."""
+
+    def __init__(self, folder, start, port):
+        self.folder, self._start, self.port = folder, start, port
+        self.out = folder / "out"
+        self.process = None
+
+    def start(self, more="", *args):
+        self.folder.joinpath("out.j2").write_text(TEMPLATE)
+        self.folder.joinpath("c.toml").write_text(CONFIG.format(port=self.port, more=more))
+        self.process = self._start("-config", self.folder / "c.toml", "-log-level", "debug", *args)
+        return self
+
+    def services(self):
+        text = self.out.read_text() if self.out.exists() else ""
+        return {line.split(":")[0]: line.split()[1:] for line in text.splitlines() if line}
+
+    def wait(self, expected, limit=LIMIT):
+        self.process.wait_for(lambda: self.services() == expected, limit, f"{expected} in the file")
+
+    def told(self, text):
+        self.process.wait_for_log(text, LIMIT)
+
+    def warnings(self):
+        return [line for line in self.process.log().splitlines() if " WARNING held" in line]
+
+    def release(self, *args):
+        return subprocess.run(
+            [sys.executable, "-m", "ctemplate", "release", "-config", self.folder / "c.toml", *args],
+            env=_environment(self.folder / "state"),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+
+@pytest.fixture
+def scene(tmp_path, ctemplate):
+    return lambda consul: Scene(tmp_path, ctemplate, consul.port)
+
+
+def register(consul, name, count, **fields):
+    for number in range(1, count + 1):
+        consul.register(name, service_id=f"{name}-{number}", port=8000 + number, checks=[PASSING], **fields)
+
+
+def places(count):
+    return [f"127.0.0.1:{8000 + number}" for number in range(1, count + 1)]
+
+
+def stays(scene, expected, seconds=2.0):
+    """The file never says anything else for a while."""
+    with pytest.raises(AssertionError, match="within"):
+        wait_for(lambda: scene.services() != expected, seconds, "another content")
+
+
+def test_deregistration_of_all_instances_passes_at_once(consul, scene):
+    register(consul, "web", 3)
+    register(consul, "api", 1)
+    it = scene(consul).start()
+    it.wait({"web": places(3), "api": places(1)})
+    for number in (1, 2, 3):
+        consul.deregister(f"web-{number}")
+    it.wait({"api": places(1)})
+    consul.deregister("api-1")
+    it.wait({})
+    assert it.warnings() == []
+
+
+def test_maintenance_and_failing_checks_pass_at_once(consul, scene):
+    register(consul, "web", 3)
+    it = scene(consul).start()
+    it.wait({"web": places(3)})
+    for number in (1, 2, 3):
+        consul.maintenance(f"web-{number}", on=True)
+    it.wait({"web": []})
+    for number in (1, 2, 3):
+        consul.maintenance(f"web-{number}", on=False)
+    it.wait({"web": places(3)})
+    for number in (1, 2, 3):
+        consul.set_check(f"service:web-{number}", "critical")
+    it.wait({"web": []})
+    assert it.warnings() == []
+
+
+@pytest.mark.parametrize("back", [(), ("api",)], ids=["nothing came back", "another service came back"])
+def test_a_consul_that_lost_its_data_empties_nothing(start_consul, scene, back):
+    consul = start_consul(persistent=True)
+    register(consul, "web", 3)
+    register(consul, "api", 2)
+    it = scene(consul).start('[guard]\nhold = "12s"')
+    everything = {"web": places(3), "api": places(2)}
+    it.wait(everything)
+    consul.kill()
+    consul.restart(keep_data=False)
+    for name in back:
+        register(consul, name, 2)
+    it.told("WARNING held: ")
+    stays(it, everything)
+    it.told("the time is over")
+    it.wait({name: places(2) for name in back})
+
+
+def test_registration_after_the_loss_ends_the_hold(start_consul, scene):
+    consul = start_consul()
+    register(consul, "web", 3)
+    it = scene(consul).start()
+    it.wait({"web": places(3)})
+    consul.kill()
+    consul.start()
+    it.told("WARNING held: ")
+    assert it.services() == {"web": places(3)}
+    register(consul, "web", 3)
+    it.told("all is back")
+    stays(it, {"web": places(3)})
+
+
+def test_a_restart_with_its_data_is_no_trouble_for_what_was_deregistered_meanwhile(start_consul, scene):
+    consul = start_consul(persistent=True)
+    register(consul, "web", 2)
+    register(consul, "api", 1)
+    it = scene(consul).start()
+    it.wait({"web": places(2), "api": places(1)})
+    it.process.pause()
+    consul.deregister("web-1")
+    consul.deregister("web-2")
+    consul.restart()
+    it.process.resume()
+    it.wait({"api": places(1)})
+    assert it.warnings() == []
+
+
+def test_an_agent_that_starts_again_takes_all_checks_for_failed_and_nothing_happens(start_consul, scene):
+    consul = start_consul(persistent=True)
+    register(consul, "web", 3)
+    it = scene(consul).start()
+    it.wait({"web": places(3)})
+    consul.kill()
+    consul.start()
+    it.told("3 instances failed together as Consul came back in sight")
+    assert consul.passing("web") == []
+    stays(it, {"web": places(3)})
+    for number in (1, 2):
+        consul.set_check(f"service:web-{number}", "passing")
+    wait_for(lambda: len(consul.passing("web")) == 2, LIMIT, "two passing")
+    stays(it, {"web": places(3)})
+    it.release()
+    it.wait({"web": places(2)})
+
+
+def test_once_is_guarded_as_well(start_consul, scene):
+    consul = start_consul()
+    register(consul, "web", 3)
+    it = scene(consul)
+    assert it.start("", "-once").process.wait(30) == 0
+    assert it.services() == {"web": places(3)}
+    consul.kill()
+    consul.start()
+    it.out.unlink()
+    for _ in range(2):
+        assert it.start('[guard]\nhold = "20s"', "-once").process.wait(30) == 0
+        assert it.services() == {"web": places(3)}
+    consul.register("api", port=80)
+    wait_for(
+        lambda: (
+            it.start('[guard]\nhold = "20s"', "-once").process.wait(30) or it.services() == {"api": ["127.0.0.1:80"]}
+        ),
+        LIMIT,
+        "end of the hold",
+    )
+
+
+def test_the_operator_releases_a_hold(start_consul, scene):
+    consul = start_consul()
+    register(consul, "web", 2)
+    register(consul, "api", 2)
+    it = scene(consul).start()
+    everything = {"web": places(2), "api": places(2)}
+    it.wait(everything)
+    consul.kill()
+    consul.start()
+    it.told("WARNING held: ")
+    said = it.release("web")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert sorted(said.stdout.splitlines()) == ["released service(web): 2", "released services(): 1"]
+    it.wait({"api": places(2)})
+    assert it.release("web").stdout == "nothing is held of service 'web'\n"
+    it.process.signal(signal.SIGUSR1)
+    it.wait({})
+    it.process.stop()
+    said = it.release()
+    assert said.returncode == 1
+    assert "no running ctemplate has its state here" in said.stderr
+
+
+@pytest.fixture
+def guarded_consul(tmp_path, programs):
+    """An agent with default deny, and the management token."""
+    consul = Consul(tmp_path, config={"acl": {"enabled": True, "default_policy": "deny"}})
+    programs.callback(consul.kill)
+    consul.config_file.write_text(json.dumps(consul._config))
+    consul.process.start()
+
+    def bootstrapped():
+        try:
+            return consul.api("PUT", "/v1/acl/bootstrap")["SecretID"]
+        except (OSError, ConsulRefusal):
+            return None
+
+    return consul, consul.process.wait_for(bootstrapped, LIMIT, "management token")
+
+
+ALL_RULES = 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }'
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        pytest.param('service_prefix "x" { policy = "read" }', id="nothing"),
+        pytest.param('service_prefix "" { policy = "read" }', id="services without nodes"),
+        pytest.param('service "api" { policy = "read" } node_prefix "" { policy = "read" }', id="another service"),
+    ],
+)
+def test_a_token_that_loses_its_rights_empties_nothing(guarded_consul, scene, left):
+    consul, master = guarded_consul
+
+    def put(name, node):
+        service = {"Service": name, "ID": f"{name}-1", "Port": 8001, "Address": "127.0.0.1"}
+        body = {"Node": node, "Address": "127.0.0.1", "Service": service}
+        consul.api("PUT", "/v1/catalog/register", body, token=master)
+
+    put("web", "n1")
+    put("api", "n2")
+    policy = consul.api("PUT", "/v1/acl/policy", {"Name": "p", "Rules": ALL_RULES}, token=master)
+    token = consul.api("PUT", "/v1/acl/token", {"Policies": [{"Name": "p"}]}, token=master)["SecretID"]
+    it = scene(consul)
+    it.folder.joinpath("token").write_text(token)
+    it.start(f'token_file = "{it.folder}/token"\n[guard]\nhold = "1s"')
+    everything = {"api": places(1), "web": places(1)}
+    it.wait(everything)
+
+    def rules(text):
+        consul.api("PUT", f"/v1/acl/policy/{policy['ID']}", {"Name": "p", "Rules": text}, token=master)
+
+    rules(left)
+    consul.api(
+        "PUT", "/v1/catalog/register", {"Node": "n1", "Address": "127.0.0.9"}, token=master
+    )  # so that Consul's indexes move
+    it.told("the token has no right to read them")
+    stays(it, everything, 4.0)
+    rules(ALL_RULES)
+    it.told("all is back")
+    stays(it, everything)
+
+
+def test_a_restored_snapshot_takes_nothing_away(start_consul, scene):
+    consul = start_consul()
+    register(consul, "api", 2)
+    wait_for(lambda: len(consul.health("api")) == 2, LIMIT, "api")
+    snapshot = snapshot_of(consul)
+    it = scene(consul).start()
+    it.wait({"api": places(2)})
+    for number in (1, 2):  # on a node of nobody's, so that no agent registers it again
+        service = {"Service": "web", "ID": f"web-{number}", "Port": 8000 + number, "Address": "127.0.0.1"}
+        consul.api("PUT", "/v1/catalog/register", {"Node": "other", "Address": "127.0.0.1", "Service": service})
+    everything = {"api": places(2), "web": places(2)}
+    it.wait(everything)
+    restore(consul, snapshot)
+    wait_for(lambda: consul.health("web") == [], LIMIT, "web gone")
+    it.told("as Consul's index went back")
+    stays(it, everything)
+    it.release("web")
+    it.wait({"api": places(2)})
+
+
+def snapshot_of(consul):
+    connection = http.client.HTTPConnection("127.0.0.1", consul.port, timeout=10)
+    connection.request("GET", "/v1/snapshot")
+    data = connection.getresponse().read()
+    connection.close()
+    return data
+
+
+def restore(consul, data):
+    consul.api("PUT", "/v1/snapshot", data)
+
+
+def test_a_cold_start_without_consul_renders_what_was_known(start_consul, scene):
+    consul = start_consul(persistent=True)
+    register(consul, "web", 3)
+    it = scene(consul).start()
+    it.wait({"web": places(3)})
+    it.process.stop()
+    consul.kill()
+    it.out.unlink()
+    it.start()
+    it.wait({"web": places(3)})
+    it.told("going on with the last good answers, up to ")
+    consul.start()
+    it.told("all answers are new again")
+    stays(it, {"web": places(3)})
+
+
+def test_a_restart_during_the_trouble_does_not_lower_the_guard(start_consul, scene):
+    consul = start_consul()
+    register(consul, "web", 3)
+    it = scene(consul).start()
+    it.wait({"web": places(3)})
+    kept(it)
+    it.process.kill()
+    consul.kill()
+    consul.start()
+    for _ in range(2):
+        it.start()
+        it.told("WARNING held: ")
+        stays(it, {"web": places(3)})
+        it.process.stop()
+    it.out.unlink()
+    it.start('[guard]\nhold = "5m"')
+    it.wait({"web": places(3)})
+
+
+def kept(scene):
+    """Wait until the answers are on disk."""
+    return scene.process.wait_for(lambda: list(scene.folder.glob("state/answers-*")), LIMIT, "kept answers")
+
+
+def test_kept_answers_are_private(consul, scene):
+    register(consul, "web", 1)
+    it = scene(consul).start()
+    it.wait({"web": places(1)})
+    (path,) = kept(it)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_nginx_serves_through_a_consul_that_lost_its_data(start_consul, nginx, http_backend, tmp_path, ctemplate):
+    consul, backend, port = start_consul(), http_backend("a"), free_port()
+    tmp_path.joinpath("n.j2").write_text(
+        f"{nginx.main}http {{\n{nginx.http}"
+        "{% for s in services() if s.name == 'web' %}\n"
+        "upstream web {\n{% for i in service('web') %}\nserver {{ i.address }}:{{ i.port }};\n{% endfor %}\n}\n"
+        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://web; }} }}\n"
+        "{% endfor %}\n}\n"
+    )
+    nginx.conf.write_text(f"{nginx.main}http {{\n{nginx.http}}}\n")
+    nginx.start()
+    consul.register("web", port=backend.port, checks=[PASSING])
+    spec = f"{tmp_path}/n.j2:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-template", spec, "-consul-addr", consul.address, "-wait", "20ms:200ms")
+
+    def served():
+        try:
+            return http_get(port)[0] == 200
+        except OSError:
+            return False
+
+    process.wait_for(served, LIMIT, "answer through nginx")
+    consul.kill()
+    consul.start()
+    process.wait_for_log("WARNING held: ", LIMIT)
+    assert [served() for _ in range(20)] == [True] * 20
+    assert re.search(r"server 127\.0\.0\.1:\d+;", nginx.conf.read_text())

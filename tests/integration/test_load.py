@@ -1,0 +1,17 @@
+"""Clients that keep asking while nginx is reloaded: the short form of `python -m bench.reloads`."""
+
+from bench.reloads import measured
+
+RELOADS = 15
+
+
+def test_no_request_fails_that_nginx_did_not_drop(tmp_path):
+    counts, _, reloads = measured(tmp_path, reloads=RELOADS, rate=200)
+    assert reloads == RELOADS, "one change, one reload"
+    assert {name: (count.failed, count.faults) for name, count in counts.items()} == {
+        "no keep-alive": (0, []),
+        "keep-alive": (0, []),
+    }
+    assert counts["no keep-alive"].dropped == 0
+    assert counts["keep-alive"].dropped <= RELOADS, "nginx drops an idle kept connection at most once a reload"
+    assert min(count.requests for count in counts.values()) > RELOADS

@@ -1,0 +1,238 @@
+"""What passes a test and yet cannot run, what cannot run at all: nginx goes on with the old, and the log says why."""
+
+import re
+import socket
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+from harness import free_port, tcp_read, wait_for
+from harness.site import Site, instances
+
+
+@pytest.fixture
+def site(tmp_path, nginx):
+    return Site(tmp_path, nginx)
+
+
+@pytest.fixture
+def daemon(site, ctemplate):
+    """A daemon whose nginx runs generation 1."""
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    site.nginx.start()
+    daemon = ctemplate(*site.args)
+    daemon.wait_for_log("started")
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 10, "paid reload")
+    site.wait_running("1", log=daemon.log)
+    return daemon
+
+
+@pytest.fixture
+def foreign(programs):
+    """A port that another process holds."""
+    other = programs.enter_context(socket.socket())
+    other.bind(("127.0.0.1", free_port()))
+    other.listen()
+    return other
+
+
+REJECTED = [
+    pytest.param(
+        lambda port: {"edge": instances(port), "stream_edge": instances(port)},
+        lambda port: (rf"\[emerg\] bind\(\) to 127\.0\.0\.1:{port} failed \(98.*\n", r"still could not bind\(\)"),
+        id="http and stream on one port",
+    ),
+    pytest.param(
+        lambda _: {"key": {"instances": [{"address": "10.0.0.1", "meta": {"key": "server"}}]}},
+        lambda _: (r'limit_req "one" uses the "\$server_addr" key while previously it used the "\$remote_addr" key',),
+        id="another key for a zone",
+    ),
+]
+
+
+def wait_for_failure(daemon, site, what):
+    daemon.wait_for_log(what, 20)
+    daemon.wait_for_log(f"{site.fragment} and 1 more: next try in", 20)
+
+
+@pytest.mark.parametrize(("breaks", "words"), REJECTED)
+def test_what_passes_the_test_but_not_the_reload_is_rolled_back_and_mends_with_the_data(site, daemon, breaks, words):
+    port = free_port()
+    contents, times, workers = site.contents(), site.times(), site.nginx.workers()
+    site.publish("2", **breaks(port))
+    wait_for_failure(daemon, site, "nginx kept its old configuration; every live file is rolled back")
+    for word in words(port):
+        assert re.search(word, daemon.log()), daemon.log()
+    assert (site.contents(), site.times(), site.leftovers()) == (contents, times, [])
+    assert (site.running(), site.nginx.workers()) == ("1", workers)
+    assert site.nginx.check().returncode == 0
+    assert not site.ledger()["owes_reload"]
+    site.publish("3")
+    site.wait_running("3", log=daemon.log)
+
+
+def test_a_port_of_another_process_is_taken_once_it_is_free(site, daemon, foreign):
+    contents, times, port = site.contents(), site.times(), foreign.getsockname()[1]
+    site.publish("2", edge=instances(port))
+    wait_for_failure(daemon, site, "nginx kept its old configuration; every live file is rolled back")
+    assert f"bind() to 127.0.0.1:{port} failed (98: Address already in use)" in daemon.log()
+    assert (site.contents(), site.times(), site.running()) == (contents, times, "1")
+    foreign.close()
+    site.wait_running("2", 30, log=daemon.log)
+    assert site.nginx.check().returncode == 0
+    assert daemon.log().count("kept its old configuration") == 1, "one trouble, one line"
+
+
+def up(*names, ports=(1,), **options):
+    return instances(*ports, tags=("up", *names), **options)
+
+
+REFUSED = [
+    pytest.param({"a": up("web", ports=range(1, 61))}, 'no memory in upstream zone "web"', None, id="zone too small"),
+    pytest.param({"a": up("web", kind="backup")}, "no servers in upstream", 2, id="only backup"),
+    pytest.param({"a": up("web"), "b": up("web")}, 'duplicate upstream "web"', 6, id="duplicate names"),
+]
+
+
+@pytest.mark.parametrize(("services", "words", "line"), REFUSED)
+def test_what_the_test_refuses_touches_no_live_file_and_mends_with_the_data(site, daemon, services, words, line):
+    identities, reloads = site.identities(), site.nginx.reloads()
+    site.publish("2", **services)
+    wait_for_failure(daemon, site, "nginx -t: exit status 1; every live file is untouched")
+    assert words in daemon.log()
+    if line:
+        assert f" in {site.fragment}:{line} ({site.folder}/upstreams.conf.j2:5)\n" in daemon.log()
+    assert (site.identities(), site.leftovers()) == (identities, [])
+    assert (site.running(), site.nginx.reloads()) == ("1", reloads)
+    (refused,) = site.state.glob("*/refused/*")
+    assert (refused / site.fragment.relative_to("/")).read_text().startswith("# generation 2\n")
+    assert (refused.stat().st_mode & 0o777, refused.parent.stat().st_mode & 0o777) == (0o700, 0o700)
+    site.publish("3")
+    site.wait_running("3", log=daemon.log)
+
+
+def test_what_returns_to_what_runs_costs_no_reload(site, daemon):
+    reloads = site.nginx.reloads()
+    site.publish("2", a=up("web", kind="backup"))
+    wait_for_failure(daemon, site, "nginx -t: exit status 1; every live file is untouched")
+    identities = site.identities()
+    site.publish("1")
+    daemon.wait_for_log("in order again")
+    assert (site.identities(), site.nginx.reloads()) == (identities, reloads)
+
+
+def test_nginx_that_is_not_there_yet_is_told_once_it_is(site, ctemplate):
+    daemon = ctemplate(*site.args)
+    daemon.wait_for_log("written; the reload is owed until the program runs")
+    site.nginx.conf.write_text(site.nginx.conf.read_text())  # nothing changes but the time
+    site.publish("2")
+    daemon.wait_for(lambda: b"# generation 2" in (site.contents()[1] or b""), 10, "generation 2 written")
+    assert site.ledger()["owes_reload"]
+    site.nginx.start()
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 20, "paid reload")
+    assert (site.nginx.reloads(), site.running()) == (1, "2")
+    daemon.wait_for_log("and 1 more: applied")
+
+
+def test_a_candidate_that_is_refused_before_nginx_runs_is_not_written(site, ctemplate):
+    site.publish("2", a=up("web", kind="backup"))
+    once = ctemplate(*site.args, "-once")
+    assert once.wait(20) == 1
+    assert "nginx -t: exit status 1" in once.log()
+    assert site.contents() == (None, None)
+
+
+def test_a_live_file_that_somebody_edits_is_put_right_at_once(site, daemon):
+    contents, reloads = site.contents(), site.nginx.reloads()
+    site.fragment.write_text("# mine\n")
+    daemon.wait_for_log(f"{site.fragment}: was changed by somebody else; its rendering is put back")
+    daemon.wait_for(lambda: site.contents() == contents, 10, "repaired file")
+    daemon.wait_for(lambda: site.nginx.reloads() == reloads + 1, 10, "reload")
+    site.nginx.conf.unlink()
+    daemon.wait_for_log(f"{site.nginx.conf}: was removed by somebody else; its rendering is put back")
+    daemon.wait_for(lambda: site.contents() == contents, 10, "repaired file")
+    daemon.wait_for(lambda: site.nginx.reloads() == reloads + 2, 10, "reload")
+
+
+def test_an_edit_is_only_reported_where_the_operator_wants_that(tmp_path, nginx, ctemplate):
+    site = Site(tmp_path, nginx, on_edit="report")
+    site.publish("1")
+    daemon = ctemplate(*site.args)
+    daemon.wait_for_log("written; the reload is owed")
+    nginx.start()
+    daemon.wait_for_log("applied")
+    site.fragment.write_text("# mine\n")
+    daemon.wait_for_log(f"{site.fragment}: was changed by somebody else; left as it is")
+    reloads = nginx.reloads()
+    site.publish("1", other=instances(1))  # a change that renders the same
+    site.fragment.write_text("# mine again\n")
+    daemon.wait_for_log("left as it is", times=2)
+    assert (site.fragment.read_text(), nginx.reloads()) == ("# mine again\n", reloads)
+
+
+def test_a_reload_waits_while_too_many_old_generations_drain_and_no_longer_than_told(
+    tmp_path, nginx, ctemplate, programs
+):
+    site = Site(tmp_path, nginx, max_draining=2, max_delay="3s", min_interval="1s")
+    edge = free_port()
+    site.publish("1", edge=instances(edge))
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    nginx.start()
+    daemon = ctemplate(*site.args)
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 10, "paid reload")
+    for generation in ("2", "3"):  # an unfinished request keeps its worker, and with it that worker's configuration
+        pin = programs.enter_context(socket.create_connection(("127.0.0.1", edge)))
+        pin.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        old = len(nginx.old_workers())
+        site.publish(generation, edge=instances(edge))
+        site.wait_running(generation, log=daemon.log)
+        wait_for(lambda old=old: len(nginx.old_workers()) == old + 1, 10, "one more draining worker")
+    site.publish("4", edge=instances(edge))
+    daemon.wait_for_log("2 old generations of workers still drain; the next reload waits, at most 3s")
+    assert site.running() == "3"
+    daemon.wait_for_log("2 old generations of workers drain after 3s; reloading")
+    site.wait_running("4", log=daemon.log)
+
+
+def test_many_changes_cost_one_reload_in_an_interval_and_the_last_one_counts(tmp_path, nginx, ctemplate):
+    site = Site(tmp_path, nginx, min_interval="2s")
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    nginx.start()
+    daemon = ctemplate(*site.args)
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 10, "paid reload")
+    for generation in range(2, 22):
+        seen = daemon.log().count("read again")
+        site.publish(str(generation))
+        daemon.wait_for(lambda seen=seen: daemon.log().count("read again") > seen, 10, "catalog read again")
+    site.wait_running("21", log=daemon.log)
+    daemon.wait_for(lambda: daemon.log().count(": applied") == nginx.reloads(), 10, "a line for each reload")
+    began = [datetime.fromisoformat(line[:23]) for line in daemon.log().splitlines() if line.endswith(": applied")]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(began)]
+    assert gaps, "a reload after the first"
+    assert min(gaps) >= 1.9, "each reload waits for its interval"
+
+
+def test_a_run_of_once_waits_for_old_workers_too(tmp_path, nginx, ctemplate):
+    site = Site(tmp_path, nginx, max_draining=1, max_delay="2s")
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    nginx.start()
+    assert ctemplate(*site.args, "-once", name="second").wait(20) == 0
+    with socket.create_connection(("127.0.0.1", site.port)) as pin:
+        pin.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        nginx.reload()
+        wait_for(nginx.old_workers, 10, "a draining worker")
+        site.publish("2")
+        once = ctemplate(*site.args, "-once")
+        assert once.wait(20) == 0
+        assert "reloading" in once.log()
+    assert site.running() == "2"
+
+
+def test_a_stream_port_moves_without_a_restart(site, daemon):
+    first, second = free_port(), free_port()
+    site.publish("2", stream_edge=instances(first))
+    site.wait_running("2", log=daemon.log)
+    assert tcp_read(first) == "stream"
+    site.publish("3", stream_edge=instances(second))
+    site.wait_running("3", log=daemon.log)
+    assert tcp_read(second) == "stream"

@@ -1,0 +1,16 @@
+"""Trouble of one agent, and answers that no real Consul can be made to give: nginx's clients notice nothing.
+
+Long form: `python -m bench.faults`.
+"""
+
+import pytest
+from bench import faults
+
+OPTIONS = faults.Options(pause=8.0)
+
+
+@pytest.mark.parametrize("trouble", [pytest.param(trouble, id=trouble.__name__) for trouble in faults.AGENT])
+def test_trouble_of_an_agent_never_reaches_nginx(trouble):
+    (seen,) = faults.seen(trouble, OPTIONS)
+    assert faults.verdict(seen) == []
+    assert seen.requests > 100

@@ -1,0 +1,126 @@
+import asyncio
+import contextlib
+import json
+
+import pytest
+from consul_fakes import entries, entry
+from werkzeug import Response
+
+from ctemplate.catalog import Catalog
+from ctemplate.guard import Cause, Policies
+from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.sources.consul import ConsulSettings, ConsulSource
+from ctemplate.timing import Backoff
+
+WEB, ALL = ServiceQuery(name="web", dc="east"), ServicesQuery()
+AUTHORIZE = "/v1/internal/acl/authorize"
+QUICK = Backoff(first=0.02, ceiling=0.05)
+
+
+class Scene:
+    """Consul as a test says: a body and an index for reads, an answer to questions about rights."""
+
+    def __init__(self, httpserver):
+        self.body, self.index, self.rights = b"[]", 10, Response("ACL support disabled", 401)
+        self.confirmed = None  # body and index of consistent reads where they differ
+        self.reads, self.asked = [], []
+        self.address = httpserver.url_for("/")
+        httpserver.expect_request("/v1/health/service/web").respond_with_handler(self.read)
+        httpserver.expect_request("/v1/catalog/services").respond_with_handler(self.read)
+        httpserver.expect_request(AUTHORIZE, method="POST").respond_with_handler(self.authorize)
+
+    def read(self, request):
+        self.reads.append(request.query_string.decode())
+        body, index = self.body, self.index
+        if "consistent" in request.args and self.confirmed:
+            body, index = self.confirmed
+        return Response(body, 200, {"X-Consul-Index": str(index), "Content-Type": "application/json"})
+
+    def authorize(self, request):
+        self.asked.append((request.query_string.decode(), request.headers.get("X-Consul-Token"), request.json))
+        return self.rights or Response(json.dumps([{"Allow": True}] * len(request.json)), 200)
+
+
+@pytest.fixture
+def scene(httpserver):
+    return Scene(httpserver)
+
+
+@contextlib.asynccontextmanager
+async def following(scene, query):
+    settings = ConsulSettings(addresses=(scene.address,), token="t", wait=0.05, backoff=QUICK)
+    source, catalog = ConsulSource(settings), Catalog(Policies())
+    catalog.want("g", frozenset({query}))
+    task = asyncio.create_task(source.run(catalog))
+    try:
+        yield catalog
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what happens on a socket sets no event of ours
+            await asyncio.sleep(0.005)
+
+
+async def seen(catalog, query, count):
+    await until(lambda: (answer := catalog.get(query)) is not None and len(answer.value) == count)
+
+
+def rights(*pairs):
+    return [{"Resource": resource, "Segment": segment, "Access": "read"} for resource, segment in pairs]
+
+
+async def test_a_loss_is_confirmed_by_a_consistent_read_and_the_rights(scene):
+    scene.body = entries(entry())
+    async with following(scene, WEB) as catalog:
+        await seen(catalog, WEB, 1)
+        scene.body, scene.index = b"[]", 11
+        await seen(catalog, WEB, 0)
+    assert scene.asked == [("dc=east", "t", rights(("service", "web"), ("node", "n1")))]
+    assert [read for read in scene.reads if "consistent" in read] == ["dc=east&consistent"]
+
+
+async def test_a_loss_that_the_consistent_read_does_not_show_is_over(scene):
+    scene.body = entries(entry())
+    scene.confirmed = (entries(entry()), 12)
+    async with following(scene, WEB) as catalog:
+        await seen(catalog, WEB, 1)
+        scene.body, scene.index = b"[]", 11
+        await until(lambda: any("consistent" in read for read in scene.reads))
+        assert len(catalog.get(WEB).value) == 1
+
+
+async def test_a_denied_right_holds_the_loss(scene):
+    scene.body, scene.rights = b'{"web": [], "db": []}', Response('[{"Allow": true}, {"Allow": false}]', 200)
+    async with following(scene, ALL) as catalog:
+        await seen(catalog, ALL, 2)
+        scene.body, scene.index = b"{}", 11
+        await until(lambda: catalog.holds)
+        assert [hold.cause for hold in catalog.holds] == [Cause.DENIED]
+        assert len(catalog.get(ALL).value) == 2
+    assert scene.asked[0][2] == rights(("service", "db"), ("service", "web"))
+
+
+async def test_many_rights_are_asked_for_in_portions(scene):
+    names = [f"s{number:03}" for number in range(130)]
+    scene.body, scene.rights = json.dumps({name: [] for name in names}).encode(), None
+    async with following(scene, ALL) as catalog:
+        await seen(catalog, ALL, 130)
+        scene.body, scene.index = b"{}", 11
+        await seen(catalog, ALL, 0)
+    assert [len(asked) for _, _, asked in scene.asked] == [64, 64, 2]
+
+
+async def test_a_confirmation_that_fails_is_tried_again(scene):
+    scene.body = entries(entry())
+    scene.confirmed = (b"No cluster leader", 11)
+    async with following(scene, WEB) as catalog:
+        await seen(catalog, WEB, 1)
+        scene.body, scene.index = b"[]", 11
+        await until(lambda: sum("consistent" in read for read in scene.reads) >= 3)
+        assert len(catalog.get(WEB).value) == 1
+        scene.confirmed = None
+        await seen(catalog, WEB, 0)

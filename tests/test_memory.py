@@ -1,0 +1,106 @@
+import math
+
+import pytest
+
+from ctemplate import memory
+from ctemplate.guard import Cause, Hold, Memory
+from ctemplate.model import Answer, Check, Instance, Service, ServiceQuery, ServicesQuery, Status
+
+WEB, ALL = ServiceQuery(name="web", dc="east", filter='Service.Meta.x == "ü"'), ServicesQuery()
+INSTANCE = Instance(
+    id="w1",
+    name="web",
+    node="n1",
+    address="[2001:db8::1]",
+    port=80,
+    tags=("a",),
+    meta={"k": "v"},
+    weight=3,
+    status=Status.WARNING,
+    node_id="5b1f",
+    node_meta={"rack": "r1"},
+    checks=(Check(id="c", status="warning", service_id="w1"),),
+    created=7,
+)
+HOLD = Hold(
+    query=WEB,
+    entries=(INSTANCE,),
+    cause=Cause.DENIED,
+    since=100.5,
+    until=math.inf,
+    index=9,
+    session=8.5,
+    was_filtered=True,
+)
+MEMORIES = (
+    Memory(
+        answer=Answer(query=ALL, value=(Service(name="web", tags=("a",)), Service(name="db")), index=3, seen_at=1.5)
+    ),
+    Memory(
+        answer=Answer(query=WEB, value=(INSTANCE,), index=9, seen_at=2.5, filtered=True, session=8.5), holds=(HOLD,)
+    ),
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "answers.json"
+
+
+def test_what_is_saved_is_loaded(path):
+    assert memory.save(path, MEMORIES)
+    assert memory.load(path) == MEMORIES
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_kept_is_nothing_known(path, caplog):
+    assert (memory.load(path), caplog.messages) == ((), [])
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        pytest.param(b"", "is damaged: Input data was truncated", id="empty"),
+        pytest.param(b'{"version": 1, "instances": [{}]}', "is damaged: ", id="wrong shape"),
+        pytest.param(b'{"version": 2, "instances": 5}', "is of version 2, not 1", id="a later version"),
+        pytest.param(
+            b'{"version":1,"services":[{"query":{"query":"services"},"value":[],'
+            b'"holds":[{"entries":[],"cause":"X","since":0}]}]}',
+            "is damaged: unknown cause 'X'",
+            id="an unknown cause",
+        ),
+    ],
+)
+def test_an_unfit_file_is_told_and_left_aside(path, caplog, content, what):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert memory.load(path) == ()
+    (message,) = caplog.messages
+    assert message.startswith(f"{path}: {what}")
+    assert message.endswith("; starting without the last good answers")
+
+
+def test_too_much_is_neither_written_nor_read(path, caplog, monkeypatch):
+    assert memory.save(path, MEMORIES)
+    monkeypatch.setattr(memory, "LIMIT_BYTES", 10)
+    assert not memory.save(path, MEMORIES)
+    assert memory.load(path) == ()
+    assert [message.split("; ")[-1] for message in caplog.messages] == [
+        "it is not written",
+        "starting without the last good answers",
+    ]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, caplog):
+    tmp_path.joinpath("file").touch()
+    assert not memory.save(tmp_path / "file" / "answers.json", MEMORIES)
+    (message,) = caplog.messages
+    assert message.endswith("cannot be written: not a directory; a restart will not know the last good answers")
+
+
+def test_each_set_of_destinations_has_its_own_file(tmp_path):
+    tmp_path.joinpath("link").symlink_to(tmp_path / "a")
+    one = memory.memory_path(tmp_path, [tmp_path / "a", tmp_path / "b"])
+    assert memory.memory_path(tmp_path, [tmp_path / "b", tmp_path / "link"]) == one
+    assert memory.memory_path(tmp_path, [tmp_path / "a"]) != one
