@@ -1,27 +1,31 @@
 """Put together what runs: from the configuration to a source, pipelines and workers.
 
-The one place that knows every part; nothing here runs yet, prints or owns a task.
+The one place that knows every part; nothing here runs yet, prints or owns a task. Only what a killed process left of a
+group's files is put right as soon as they are held.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from ctemplate import apply
-from ctemplate.apply import CommandCheck, CommandReload, OnEdit, StateFolder
+from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
 from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.edits import Signature, signatures
+from ctemplate.errors import ApplyError
 from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.live import Crowd, LiveFiles
 from ctemplate.memory import memory_path
@@ -29,6 +33,7 @@ from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
 from ctemplate.nginx.reload import NginxReload
+from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.pipeline import Collected, Pipeline, Sink
 from ctemplate.review import AsPlanned, Considered, FileReview
 from ctemplate.sources import Source
@@ -37,6 +42,10 @@ from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 from ctemplate.template import Template
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_NGINX = re.compile("nginx|openresty|tengine|angie")
 
 
 class Mode(enum.Enum):
@@ -105,7 +114,13 @@ class Assembly:
     def _pipeline(self, plan: GroupPlan, templates: tuple[Template, ...], held: contextlib.ExitStack) -> Pipeline:
         targets = tuple(_target(template) for template in plan.templates)
         sink = self._sink(plan, targets, held)
-        return Pipeline(name=plan.settings.name, templates=templates, targets=targets, sink=sink)
+        return Pipeline(
+            name=plan.settings.name,
+            templates=templates,
+            targets=targets,
+            sink=sink,
+            surroundings=_surroundings(plan.settings, targets),
+        )
 
     def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
         match self.mode:
@@ -128,6 +143,7 @@ class Assembly:
             backups=settings.backups,
         )
         state = held.enter_context(StateFolder(self.state_dir).hold(group))
+        _recover(state)
         check = _check(settings, nginx)
         if nginx is None:
             reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
@@ -142,10 +158,27 @@ def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection)
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
 
 
+def _recover(state: GroupState) -> None:
+    """Put right what a killed process left before any answer comes: until then nginx may be started by somebody."""
+    try:
+        apply.recover(state)
+    except ApplyError as exc:
+        logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
+
+
 def _considered(settings: GroupSection) -> Considered:
     nginx = recognise(settings.reload) if settings.reload else None
     commands = (command_name(settings.reload),) if settings.reload else ()
     return Considered(check=_check(settings, nginx), commands=commands)
+
+
+def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
+    """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
+    files = tuple(target.destination for target in targets)
+    command = recognise(settings.reload) if settings.reload else None
+    told = (settings.reload, settings.check, *map(str, files))
+    is_nginx = command is not None or any(_NGINX.search(str(words)) for words in told)
+    return Surroundings(command=command, files=files) if is_nginx else None
 
 
 def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.Check | None:
@@ -161,7 +194,7 @@ class Assembler:
 
     paths: tuple[Path, ...]
     flags: Layer
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     mode: Mode = Mode.LIVE
     planned: Mapping[str, FileReview] | None = None
 

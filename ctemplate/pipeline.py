@@ -16,6 +16,7 @@ from typing import Protocol
 
 from ctemplate.errors import ApplyError, printable
 from ctemplate.model import Fault, Outcome, Output, Snapshot, Target
+from ctemplate.nginx.surroundings import Place, Surroundings
 from ctemplate.template import Renderer, Rendering, Template
 
 logger = logging.getLogger(__name__)
@@ -41,12 +42,22 @@ class Result:
 class Pipeline:
     """One group's templates and the sink for what they make."""
 
-    def __init__(self, *, name: str, templates: Sequence[Template], targets: Sequence[Target], sink: Sink) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        templates: Sequence[Template],
+        targets: Sequence[Target],
+        sink: Sink,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        """Take the group's parts; ``surroundings`` are there where its files are nginx's, and then are proven."""
         self.name = name
         self.targets = tuple(targets)
         self.sink = sink
         self.templates = tuple(templates)
         self._renderer = Renderer(self.templates)
+        self._surroundings = surroundings
         self._duration = 0.0
         self.quarantined: tuple[Fault, ...] = ()
 
@@ -59,13 +70,22 @@ class Pipeline:
     async def render(self, snapshot: Snapshot) -> Rendering:
         """Render the group's templates; a big one in a thread, so that the event loop goes on."""
         in_thread = self._duration > SLOW_RENDER or len(snapshot) > SLOW_RENDER * 20_000
+        places = await self._places()
         started = time.monotonic()
         if in_thread:
-            rendering = await asyncio.to_thread(self._renderer.render, snapshot)
+            rendering = await asyncio.to_thread(self._renderer.render, snapshot, places)
         else:
-            rendering = self._renderer.render(snapshot)
+            rendering = self._renderer.render(snapshot, places)
         self._duration = time.monotonic() - started
         return rendering
+
+    async def _places(self) -> tuple[Place | None, ...]:
+        """Return where each file stands in nginx's configuration, None for one that is no part of it."""
+        if self._surroundings is None:
+            return ()
+        places = await self._surroundings.places()
+        both = zip(self.templates, places, strict=True)
+        return tuple(place if template.is_for_nginx else None for template, place in both)
 
     async def run(self, rendering: Rendering) -> Result:
         """Apply a rendering, unless it still lacks answers. Raises ApplyError with the templates' lines added."""

@@ -73,7 +73,7 @@ def _plan(context: click.Context, /, **given: object) -> None:
     context.exit(plan(given))
 
 
-@cli.command("apply", context_settings=CONTEXT)
+@cli.command("apply", context_settings=CONTEXT, short_help="Carry out a plan saved by plan -o FILE.")
 @shared_options
 @click.argument("plan_file", metavar="PLAN", type=Path)
 @click.pass_context
@@ -120,7 +120,7 @@ def _test(context: click.Context, /, **given: object) -> None:
     context.exit(golden(given))
 
 
-@cli.command("release", context_settings=CONTEXT)
+@cli.command("release", context_settings=CONTEXT, short_help="Take at once what the guard holds back.")
 @shared_options
 @click.argument("service", required=False)
 @click.pass_context

@@ -48,7 +48,7 @@ class Layer:
     """
 
     where: str
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     names: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -65,6 +65,7 @@ async def asked(settings: ConsulSettings, name: str, groups: Iterable[tuple[Temp
         untried=len(tried.untried),
         refused=tried.refused,
         filtered=frozenset(query for query, answer in tried.answers.items() if answer.filtered),
+        empty=frozenset(query for query, answer in tried.answers.items() if not answer.value),
         connections=_planned(settings, tried),
         max_connections=settings.max_connections,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
-from ctemplate.model import AnyQuery, ServiceQuery
+from ctemplate.model import AnyQuery, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.wire import RequestFailed, Trouble
 
 TELLS_FILTERED_SINCE = (1, 11)
@@ -40,7 +40,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
 class ConsulFacts:
     """What one agent answered. ``skew`` is its clock minus ours, in seconds; ``refused`` are the queries that failed.
 
-    ``leader`` is its address, empty where there is none. ``untried`` counts the queries that were not asked.
+    ``leader`` is its address, empty where there is none. ``filtered`` are the queries whose answers Consul admits to
+    have cut, ``empty`` those that came back with nothing. ``untried`` counts the queries that were not asked.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ConsulFacts:
     untried: int = 0
     refused: Mapping[AnyQuery, RequestFailed] = field(default_factory=dict)
     filtered: frozenset[AnyQuery] = frozenset()
+    empty: frozenset[AnyQuery] = frozenset()
     connections: int = 0
     max_connections: int = 64
 
@@ -113,12 +115,21 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
     if facts.filtered:
         found = f"Consul left out data of {_named(sorted(facts.filtered, key=str))}"
         yield fault(what, found, _policy(list(facts.filtered)))
+    bare = sorted((query for query in facts.empty - facts.filtered if _lists_consul(query)), key=str)
+    if bare:
+        found = f"{_named(bare)} is empty, though Consul itself is always a service"
+        yield fault(what, found, _policy(bare))
     if facts.denies_by_default and not facts.has_token:
         found = "Consul denies by default, and left out data does not show"
         yield fault(what, found, "give a token by consul.token_file or CONSUL_HTTP_TOKEN_FILE")
-    elif not facts.refused and not facts.filtered:
+    elif not (facts.refused or facts.filtered or bare):
         rest = f", {facts.untried} more not tried" if facts.untried else ""
         yield ok(what, f"all {facts.tried} queries of the templates were answered{rest}")
+
+
+def _lists_consul(query: AnyQuery) -> bool:
+    """Whether a query's answer holds Consul's own service for whoever may read it."""
+    return isinstance(query, ServicesQuery) and (query.ns, query.partition, query.peer) == (None, None, None)
 
 
 def _named(queries: list[AnyQuery]) -> str:

@@ -36,8 +36,8 @@ def stream_of(output: str) -> tuple[bool, bool]:
 class NginxFacts:
     """One nginx: what it is, what its live configuration is worth, and who runs it.
 
-    ``refusal`` is why its live configuration cannot run, ``warnings`` nginx's words about one that can. ``tree`` is None
-    where there is no configuration to read yet. ``wants_stream`` says that a template writes a stream block.
+    ``refusal`` is why its live configuration cannot run, ``warnings`` nginx's words about one that can.
+    ``tree`` is None where there is no configuration to read yet. ``wants_stream``: a template writes a stream block.
     """
 
     name: str
@@ -137,6 +137,7 @@ def _hashes(directives: tuple[Directive, ...], warnings: tuple[str, ...]) -> Ite
     what = "server_names_hash_max_size"
     names = sum(len(directive.args) for directive in directives if directive.name == b"server_name")
     sizes = [directive.args[0].decode(errors="replace") for directive in directives if directive.name == what.encode()]
+    counted = f"{names} name{'' if names == 1 else 's'}"
     said = next((line for line in warnings if "server_names_hash" in line), None)
     if said is not None:
         fix = f"set {what} to at least {2 * max(names, 512)}, and server_names_hash_bucket_size if it is named"

@@ -19,7 +19,7 @@ ENTRY_WORDS = frozenset(
 )
 """First words that nginx takes as an instruction inside a value block; any other is a key, that is data."""
 
-_LOADS = re.compile(
+LOADS = re.compile(
     rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*",
     re.DOTALL,
 )
@@ -57,7 +57,7 @@ def _shape(depth: int, parent: bytes, directive: Directive) -> Shape:
     opens = directive.block is not None
     if parent in VALUE_BLOCKS and name not in ENTRY_WORDS:
         return depth, name[:1] if name.startswith(b"~") else b"", len(args), opens
-    if _LOADS.fullmatch(name):
+    if LOADS.fullmatch(name):
         return depth, name, args, opens
     if name in _TAKES_REGEX and any(argument.startswith(b"~") for argument in args):
         return depth, name + b" ~", len(args), opens

@@ -9,6 +9,7 @@ import difflib
 import sys
 import types
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import jinja2
@@ -25,13 +26,27 @@ from ctemplate.template.formatting import method_of
 from ctemplate.template.functions import Functions, Variables
 from ctemplate.template.limits import Limits, Meter, check_binary
 from ctemplate.template.origin import Marks
-from ctemplate.template.run import Run
-from ctemplate.template.trust import MAX_EXACT, Refused, Trusted, is_token, text_of
+from ctemplate.template.run import Print, Run
+from ctemplate.template.trust import (
+    MAX_EXACT,
+    QUOTED,
+    TRUSTED,
+    Earned,
+    Refused,
+    Trusted,
+    concatenated,
+    is_token,
+    numbered,
+    shadow_of,
+    text_of,
+    with_shadow,
+)
 
 FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) for kind in (Service, Instance, Check)}
 """The model's types and what templates may read of them."""
 
 _KNOWN_TOKENS = 100_000
+_KNOWN_LINES = 4096
 NOT_PLAIN = "is no plain token; print it through | quote, | comment or | token"
 _PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
@@ -115,6 +130,9 @@ class Environment(ImmutableSandboxedEnvironment):
         self.meter = meter
         self.refuse = refuse
         self.printed = self._printed_counting if run.counts else self._checked
+        self.concat = "".join  # type: ignore[method-assign]
+        if run.prints is not None:
+            self.printed, self.concat = self._printed_shadowed, concatenated  # type: ignore[method-assign]
 
     def _printed_checked(self, value: Any) -> str:
         kind = type(value)
@@ -123,7 +141,7 @@ class Environment(ImmutableSandboxedEnvironment):
                 return value  # type: ignore[no-any-return]
             if is_token(value):
                 return self._remembered(value)
-        elif kind is Trusted:
+        elif kind is Trusted or kind is Earned:
             return value  # type: ignore[no-any-return]
         elif kind is int and -MAX_EXACT < value < MAX_EXACT:
             return str(value)
@@ -147,9 +165,20 @@ class Environment(ImmutableSandboxedEnvironment):
         refused = len(self.run.violations)
         text = self._checked(value)
         name = self.run.touched_name()
-        if name is not None and len(self.run.violations) == refused and type(value) is not Trusted:
+        if name is not None and len(self.run.violations) == refused and type(value) not in TRUSTED:
             self.run.passed.add((printing_line(), name))
         return text
+
+    def _printed_shadowed(self, value: Any) -> str:
+        """Print with a shadow, and note who printed where."""
+        text, run = self._checked(value), self.run
+        shadow = shadow_of(value) if text == value else text
+        if text == shadow or run.prints is None:
+            return text
+        whole = numbered(shadow, len(run.prints))
+        if whole != shadow:
+            run.prints.append(Print(text=text.replace(QUOTED, ""), where=printing_line(), service=run.touched_name()))
+        return with_shadow(text, whole)
 
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:
         """Return the items of a loop, counted against the limits."""
@@ -246,7 +275,12 @@ def suggestion(name: object, known: Iterable[str]) -> str:
 def template_line(frame: types.FrameType, line: int) -> str | None:
     """Return ``file:line`` of the template whose code a frame runs, None for any other code."""
     template = frame.f_globals.get("__jinja_template__")
-    return None if template is None else f"{template.filename}:{template.get_corresponding_lineno(line)}"
+    return None if template is None else _source_line(template, line)
+
+
+@lru_cache(maxsize=_KNOWN_LINES)
+def _source_line(template: jinja2.Template, line: int) -> str:
+    return f"{template.filename}:{template.get_corresponding_lineno(line)}"
 
 
 def printing_line() -> str:

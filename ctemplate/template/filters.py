@@ -21,7 +21,19 @@ from jinja2.tests import TESTS
 from ctemplate.nginx import quoting
 from ctemplate.template.formatting import replaced
 from ctemplate.template.limits import check_numbers
-from ctemplate.template.trust import QUOTED, Trusted, escaped, formatted, is_token, joined, text_of
+from ctemplate.template.trust import (
+    QUOTED,
+    TRUSTED,
+    Earned,
+    Trusted,
+    escaped,
+    formatted,
+    is_token,
+    joined,
+    shadow_of,
+    text_of,
+    with_shadow,
+)
 
 _HTML = frozenset(["e", "escape", "forceescape", "safe", "striptags", "urlize", "xmlattr"])
 _REMOVED = _HTML | {"random", "pprint"}
@@ -35,7 +47,7 @@ def quote(value: Any, dollar: str | None = None) -> str:
     if type(value) is Trusted:
         return escaped(quoting.quote, value, dollar=dollar)
     quoted = escaped(_quote, value, dollar=dollar)
-    return Trusted(QUOTED + quoted) if type(quoted) is Trusted else quoted
+    return with_shadow(QUOTED + quoted, QUOTED + quoted.shadow) if isinstance(quoted, Earned) else quoted
 
 
 def _quote(text: str, dollar: str | None) -> str:
@@ -129,8 +141,8 @@ def trim(value: Any, characters: str | None = None) -> str:
     """Strip white space, which keeps trust, or other characters, which does not."""
     text = text_of(value)
     stripped = str(text).strip(characters)
-    keeps = type(text) is Trusted and characters is None and not stripped.endswith("\\")
-    return Trusted(stripped) if keeps else stripped
+    keeps = type(text) in TRUSTED and characters is None and not stripped.endswith("\\")
+    return with_shadow(stripped, shadow_of(text).strip()) if keeps else stripped
 
 
 def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:  # noqa: FBT001, FBT002
@@ -138,13 +150,18 @@ def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = 
     text = text_of(value)
     check_numbers(width)
     margin = width if isinstance(width, str) else " " * width
-    lines = str(text).split("\n")
-    shown = [
-        margin + line if (number or first) and (line or blank) else line  # the first line as asked
-        for number, line in enumerate(lines)
+    shown = _indented(str(text), margin, first=first, blank=blank)
+    keeps = type(text) in TRUSTED and type(width) is not str and not margin.strip(" \t")
+    if not keeps:
+        return "\n".join(shown)
+    return with_shadow("\n".join(shown), "\n".join(_indented(shadow_of(text), margin, first=first, blank=blank)))
+
+
+def _indented(text: str, margin: str, *, first: bool, blank: bool) -> list[str]:
+    """Indent the lines; a template's own first line as asked."""
+    return [
+        margin + line if (number or first) and (line or blank) else line for number, line in enumerate(text.split("\n"))
     ]
-    keeps = type(text) is Trusted and type(width) is not str and not margin.strip(" \t")
-    return Trusted("\n".join(shown)) if keeps else "\n".join(shown)
 
 
 def form(value: str, *args: Any, **kwargs: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2.sandbox import SandboxedFormatter
 
 from ctemplate.template.limits import check_format, check_length, check_numbers
-from ctemplate.template.trust import Trusted, is_padded, is_whole, text_of
+from ctemplate.template.trust import Trusted, is_padded, is_whole, mark, shadow_of, text_of, with_shadow
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -94,10 +94,11 @@ def replaced(text: str, old: str, new: str, count: int = -1) -> str:
 class Formatter(SandboxedFormatter):
     """``str.format`` for templates: attributes as the sandbox allows, widths bounded, trust kept of whole parts."""
 
-    def __init__(self, environment: Environment, form: str) -> None:
+    def __init__(self, environment: Environment, form: str, *, shows_data: bool = True) -> None:
         super().__init__(environment)
         self.form = str(form)
         self.is_whole = True
+        self._shows_data = shows_data
 
     def format_field(self, value: Any, format_spec: str) -> str:
         """Format one value."""
@@ -106,11 +107,15 @@ class Formatter(SandboxedFormatter):
         text = format(value, spec) if spec else text_of(value)
         own_spec = f":{spec}}}" in self.form  # not one that came from a value
         self.is_whole &= (own_spec and is_padded(value, text)) if spec else is_whole(text)
-        return text
+        if self._shows_data:
+            return text
+        return mark(text) if spec and isinstance(value, str) else shadow_of(text if spec else value)
 
 
 def filled(text: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], environment: Environment) -> str:
-    """Return ``text.format(*args, **kwargs)``, trusted when the text is and each value comes out whole."""
+    """Return ``text.format(*args, **kwargs)``, trusted when the text is without data and each value comes out whole."""
     formatter = Formatter(environment, text)
     result = str(formatter.vformat(text, args, kwargs))
-    return Trusted(result) if type(text) is Trusted and formatter.is_whole else result
+    if type(text) is not Trusted or not formatter.is_whole:
+        return result
+    return with_shadow(result, str(Formatter(environment, text, shows_data=False).vformat(text, args, kwargs)))

@@ -52,11 +52,14 @@ def sentence(violation: Violation) -> str:
 
 def holders(run: Run) -> tuple[Holder, ...]:
     """Return every text in the answers that the run used which could not be printed as it stands."""
-    found: dict[Holder, None] = {}
+    return tuple(dict.fromkeys(holder for holder in texts(run) if not is_token(holder.text)))
+
+
+def texts(run: Run) -> Iterator[Holder]:
+    """Yield every text in the answers that the run used, and whose it is."""
     for answer in run.used.values():
         for item in answer.value if answer is not None else ():
-            found.update(dict.fromkeys(_held_by(item)))
-    return tuple(found)
+            yield from _held_by(item)
 
 
 def _held_by(item: object) -> Iterator[Holder]:
@@ -65,8 +68,7 @@ def _held_by(item: object) -> Iterator[Holder]:
     instance = item.id if isinstance(item, Instance) else ""
     for name in item.__struct_fields__:
         for field, text in _texts(name, getattr(item, name)):
-            if not is_token(text):
-                yield Holder(service=item.name, field=field, text=text.casefold(), instance=instance)
+            yield Holder(service=item.name, field=field, text=text.casefold(), instance=instance)
 
 
 def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:

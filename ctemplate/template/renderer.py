@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from ctemplate.errors import TemplateError
 from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template.proof import unproven
 from ctemplate.template.quarantine import (
     Held,
     Holder,
@@ -55,23 +57,25 @@ class Renderer:
 
     def __init__(self, templates: Sequence[Template]) -> None:
         self._templates = tuple(templates)
+        self._proven: dict[int, tuple[str, Place]] = {}
         self._kept: dict[int, tuple[Run, str]] = {}
         self._held: dict[str, Held] = {}
 
-    def render(self, snapshot: Snapshot) -> Rendering:
+    def render(self, snapshot: Snapshot, places: Sequence[Place | None] = ()) -> Rendering:
         """Render every template over the snapshot; raise TemplateError for a fault of a template's own.
 
         A service that a template cannot print is left out of every answer of the group, and the group rendered again.
+        A text with a place in nginx's configuration is proven to hold data as values alone, again on pain of that.
         """
         held = {name: verdict for name, verdict in self._held.items() if verdict.holds(snapshot)}
         for _ in range(MAX_PASSES):
             runs = [self._pass(number, snapshot, frozenset(held)) for number in range(len(self._templates))]
-            found = self._found(runs, held)
+            found = self._found(runs, held) or self._unproven(runs, places)
             if not found:
                 self._held = held
                 for run in runs:
                     run.forget_unused()
-                return self._rendering(runs)
+                return self._rendering(runs, snapshot)
             held |= {name: Held(fault=fault, evidence=evidence(fault, runs)) for name, fault in found.items()}
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 
@@ -108,12 +112,13 @@ class Renderer:
             run.error = exc
         return run, text
 
-    def _rendering(self, runs: list[Run]) -> Rendering:
+    def _rendering(self, runs: list[Run], snapshot: Snapshot) -> Rendering:
         used = frozenset(query for run in runs for query in run.used)
+        used = used.union(*(verdict.evidence for verdict in self._held.values()))
         return Rendering(
             texts=tuple(self._kept[number][1] for number in range(len(self._templates))),
-            used=used.union(*(verdict.evidence for verdict in self._held.values())),
-            missing=frozenset().union(*(run.missing() for run in runs)),
+            used=used,
+            missing=frozenset(query for query in used if snapshot.get(query) is None),
             quarantined=tuple(self._held[name].fault for name in sorted(self._held)),
         )
 
@@ -123,6 +128,25 @@ class Renderer:
         for number, run in enumerate(runs):
             faults |= run.faults | _broken(run, held) | self._violators(number, run)
         return faults or lost_claims(runs)
+
+    def _unproven(self, runs: list[Run], places: Sequence[Place | None]) -> dict[str, Fault]:
+        """Return whose values would be more than values in the texts, which are whole."""
+        faults: dict[str, Fault] = {}
+        if any(run.missing() for run in runs):
+            return faults
+        for number, (run, place) in enumerate(zip(runs, places, strict=False)):
+            template, text = self._templates[number], self._kept[number][1]
+            if place is None or self._proven.get(number) == (text, place):
+                continue
+            shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[])
+            again = template.render(shadowed)
+            if again != text:
+                raise TemplateError(str(template.source), "gives another text each time it is rendered")
+            found = unproven(again, shadowed, source=str(template.source), place=place)
+            if not found:
+                self._proven[number] = (text, place)
+            faults |= found
+        return faults
 
     def _violators(self, number: int, run: Run) -> dict[str, Fault]:
         if not run.violations:

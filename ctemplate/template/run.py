@@ -22,6 +22,15 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Print:
+    """A value of somebody's as it was printed: its text, where in the template, and who was read last."""
+
+    text: str
+    where: str
+    service: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """Something of which there is one only, a port or a server name, as one service asked for it."""
 
@@ -35,7 +44,8 @@ class Run:
     """What one pass reads and records. ``excluded`` are the names of the services that are left out.
 
     ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
-    by line; it is filled only where ``counts`` asks for it.
+    by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data, where they are wanted:
+    then the text of the pass has a shadow.
     """
 
     snapshot: Snapshot
@@ -46,6 +56,7 @@ class Run:
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     passed: set[tuple[str, str]] = field(default_factory=set)
+    prints: list[Print] | None = None
     touched: Service | Instance | None = None
     error: TemplateError | None = None
 

@@ -12,7 +12,7 @@ from jinja2 import TemplateNotFound, TemplateRuntimeError, Undefined, runtime as
 from jinja2.runtime import LoopContext, identity
 from jinja2.utils import Namespace, internalcode, missing
 
-from ctemplate.template.trust import Trusted, joined
+from ctemplate.template.trust import captured, joined
 
 __all__ = [
     "LoopContext",
@@ -32,7 +32,7 @@ __all__ = [
     "str_join",
 ]
 
-Markup = Trusted
+Markup = captured
 markup_join = str_join = joined
 
 
@@ -45,7 +45,7 @@ class Macro(jinja.Macro):
     """A macro, or the body of a ``call`` block: what it printed is trusted."""
 
     def _invoke(self, arguments: list[Any], autoescape: bool) -> str:  # noqa: ARG002, FBT001  # Jinja's signature
-        return Trusted(self._func(*arguments))
+        return captured(self._func(*arguments))
 
 
 class BlockReference(jinja.BlockReference):
@@ -53,7 +53,7 @@ class BlockReference(jinja.BlockReference):
 
     @internalcode
     def __call__(self) -> str:
-        return Trusted("".join(self._stack[self._depth](self._context)))
+        return captured(self._context.environment.concat(self._stack[self._depth](self._context)))
 
     @property
     def super(self) -> Any:

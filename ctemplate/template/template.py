@@ -21,7 +21,7 @@ from ctemplate.template.limits import LimitExceeded, Limits, Meter
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run, Violation
-from ctemplate.template.trust import QUOTED, misplaced_quote
+from ctemplate.template.trust import QUOTED, misplaced_quote, without_quotes
 
 ESCAPES = ("nginx", "none")
 
@@ -87,6 +87,11 @@ class Template:
         )
 
     @property
+    def is_for_nginx(self) -> bool:
+        """Whether its text is to be nginx's language."""
+        return self._arguments["escape"] == "nginx"
+
+    @property
     def files(self) -> frozenset[Path]:
         """The source and everything it has included or imported."""
         return frozenset(self._loader.files)
@@ -112,7 +117,7 @@ class Template:
         return self._with_quotes_in_place(run, text) if QUOTED in text else text
 
     def _with_quotes_in_place(self, run: Run, text: str) -> str:
-        plain = text.replace(QUOTED, "")
+        plain = without_quotes(text)
         at = misplaced_quote(text) if self._arguments["escape"] == "nginx" and not self._is_traced else None
         if at is None:
             return plain
@@ -124,18 +129,18 @@ class Template:
     def _text(self) -> str:
         """Run the template piece by piece; a limit is thrown into it, so that the error has its line."""
         running = self._compiled.root_render_func(self._compiled.new_context())
-        meter = self._environment.meter
+        meter, concat = self._environment.meter, self._environment.concat
         texts: list[str] = []
         size = 0
         while batch := list(islice(running, PIECES)):
-            texts.append("".join(batch))
+            texts.append(concat(batch))
             size += len(texts[-1].encode(errors="surrogatepass"))
             try:
                 meter.check_output(size)
                 meter.check_time()
             except LimitExceeded as exc:
                 running.throw(exc)  # type: ignore[attr-defined]
-        return "".join(texts)
+        return concat(texts)
 
     def _refuse(self, text: str, reason: str) -> str:
         run = self._environment.run

@@ -3,7 +3,10 @@
 A template's own text and literals are trusted; so is what an escape returns, and what is joined of nothing but such
 parts and plain tokens. Every other operation on a trusted text gives an ordinary ``str``: whoever slices a quoted value
 has to quote again. So trust need not survive any operation; it is earned by the few that join whole parts, and a
-forgotten one is safe. Knows nothing of Jinja's environment or of services.
+forgotten one is safe.
+
+Trusted text that holds what somebody registered has a shadow: the same text with a mark for each such value. It tells
+afterwards which places of an output are data. Knows nothing of Jinja's environment or of services.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ _LINE = re.compile(  # as nginx reads: a comment, quoted texts, and words, in wh
 )
 _ENDS_WORD = re.compile(r"(?<![\\$])[ \t\r;{]$")
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
+_MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
+_QUOTES = "\"'"
 MAX_EXACT = 10**18
 """Whole numbers below print as they are; longer ones are judged like texts."""
 
@@ -55,6 +60,85 @@ class Trusted(str):
         return joined(parts, self)
 
 
+class Earned(Trusted):
+    """Trusted text that holds what somebody registered; ``shadow`` is the text with marks in its place."""
+
+    __slots__ = ("shadow",)
+    shadow: str
+
+    def __mul__(self, times: SupportsIndex) -> Trusted:
+        return with_shadow(str.__mul__(self, times), self.shadow * times)
+
+    __rmul__ = __mul__
+
+
+TRUSTED = frozenset({Trusted, Earned})
+
+
+def with_shadow(text: str, shadow: str) -> Trusted:
+    """Return trusted text with its shadow; where the two are the same nothing in it is data."""
+    if text == shadow:
+        return Trusted(text)
+    earned = Earned(text)
+    earned.shadow = shadow
+    return earned
+
+
+def shadow_of(value: Any) -> str:
+    """Return the value's text with marks for data: numbers are none, nor is what is trusted without a shadow."""
+    if isinstance(value, Earned):
+        return value.shadow
+    if type(value) is Trusted or not isinstance(value, str):
+        return text_of(value)
+    return mark(value)
+
+
+def mark(text: str) -> str:
+    """Return what stands for one value in a shadow: as many words as the value should be, one, in quotes if it is."""
+    core = text.strip(" ")
+    if not core:
+        return text
+    before, _, after = text.partition(core)
+    if len(core) > 1 and core[0] in _QUOTES and core[-1] == core[0]:
+        return f"{before}{core[0]}\x01{len(core) - 2}\x02{core[0]}{after}"
+    return f"{before}\x01{len(core)}\x02{after}"
+
+
+def numbered(shadow: str, number: int) -> str:
+    """Give the shadow's marks that have none yet the number of the print that they belong to."""
+    return _MARK.sub(lambda found: found[0] if found[2] else f"\x01{found[1]}:{number}\x02", shadow)
+
+
+def captured(text: str) -> Trusted:
+    """Return text that was checked piece by piece as it was printed; it keeps its shadow."""
+    return text if isinstance(text, Earned) else Trusted(text)
+
+
+def concatenated(pieces: Iterable[str]) -> str:
+    """Join pieces of output; the result has a shadow where a piece has one."""
+    pieces = tuple(pieces)
+    text = "".join(pieces)
+    shadow = "".join(piece.shadow if type(piece) is Earned else piece for piece in pieces)
+    return text if text == shadow else with_shadow(text, shadow)
+
+
+def pieces(text: str, shadow: str) -> list[tuple[str, int | None]] | None:
+    """Cut a text along its shadow: each piece with the number of its print, None for a template's own text.
+
+    None altogether when the two do not belong together.
+    """
+    found: list[tuple[str, int | None]] = []
+    at = end = 0
+    for known in _MARK.finditer(shadow):
+        own, length = shadow[end : known.start()], int(known[1])
+        if not text.startswith(own, at) or known[2] is None:
+            return None
+        at += len(own)
+        found += [(own, None), (text[at : at + length], int(known[2]))]
+        at, end = at + length, known.end()
+    return None if text[at:] != shadow[end:] else [*found, (text[at:], None)]
+
+
 def is_token(text: str) -> bool:
     """Whether a value may be printed by itself: a plain token that does not make its place a regular expression."""
     return quoting.is_token(text) and not text.startswith("~")
@@ -76,7 +160,7 @@ class Refused(str):
 def is_whole(value: object) -> bool:
     """Whether the value may be printed as it stands: trusted, a number, or a plain token."""
     kind = type(value)
-    if kind is Trusted or kind is bool or kind is float:
+    if kind is Trusted or kind is Earned or kind is bool or kind is float:
         return True
     if kind is int:
         return -MAX_EXACT < value < MAX_EXACT  # type: ignore[operator]
@@ -103,39 +187,41 @@ def joined(parts: Iterable[Any], separator: str = "") -> str:
     check_length(separator, sum(map(len, texts)) + len(separator) * len(texts))
     text = str.join(separator, texts)
     if all(map(is_whole, parts)) and (not separator or is_whole(separator)):
-        return Trusted(text)
+        return with_shadow(text, str.join(shadow_of(separator), map(shadow_of, parts)))
     return str(text)
 
 
 def formatted(form: str, values: Any) -> str:
-    """Return ``form % values``, trusted when the form is and each value comes out whole."""
+    """Return ``form % values``, trusted when the form is without data and each value comes out whole."""
     check_format(form)
     plain: str = str(form) % values
     if type(form) is not Trusted:
         return plain
-    pieces = _pieces(form, values)
-    return Trusted(plain) if pieces is not None and "".join(pieces) == plain else plain
+    parts = _parts(form, values)
+    if parts is None or "".join(parts) != plain:
+        return plain
+    return with_shadow(plain, "".join(map(shadow_of, parts)))
 
 
-def _pieces(form: str, values: Any) -> list[str] | None:
+def _parts(form: str, values: Any) -> list[str] | None:
     """Format each conversion on its own; None when one does not come out whole."""
     rest = iter(values if isinstance(values, tuple) else (values,))
-    pieces: list[str] = []
+    parts: list[str] = []
     end = 0
     for match in _CONVERSION.finditer(str(form)):
-        pieces.append(str(form)[end : match.start()])
+        parts.append(Trusted(str(form)[end : match.start()]))
         end = match.end()
         if match["kind"] == "%":
-            pieces.append("%")
+            parts.append(Trusted("%"))
             continue
         value = values[match["key"]] if match["key"] is not None else next(rest)
-        exact = type(value) is Trusted and match["kind"] == "s" and not match["spec"]
+        exact = type(value) in TRUSTED and match["kind"] == "s" and not match["spec"]
         piece = value if exact else f"%{match['spec']}{match['kind']}" % (value,)
         if not exact and not is_padded(value, piece):
             return None
-        pieces.append(piece)
-    pieces.append(str(form)[end:])
-    return pieces
+        parts.append(piece)
+    parts.append(Trusted(str(form)[end:]))
+    return parts
 
 
 def is_padded(value: object, text: str) -> bool:
@@ -158,9 +244,16 @@ def escaped(escape: Callable[..., str], value: Any, **options: Any) -> str:
     """Return the value's text through the escape, trusted; or Refused when the escape cannot carry it."""
     text = str(text_of(value))
     try:
-        return Trusted(escape(text, **options))
+        safe = escape(text, **options)
+        return Trusted(safe) if type(value) is Trusted else with_shadow(safe, mark(safe))
     except quoting.UnsafeTextError as exc:
         return Refused(text, str(exc))
+
+
+def without_quotes(text: str) -> str:
+    """Return a whole text without what stands before its quoted values; it keeps its shadow."""
+    plain = text.replace(QUOTED, "")
+    return with_shadow(plain, text.shadow.replace(QUOTED, "")) if isinstance(text, Earned) else plain
 
 
 def misplaced_quote(text: str) -> int | None:

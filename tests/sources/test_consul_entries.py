@@ -5,7 +5,7 @@ from consul_fakes import entries, entry
 from hypothesis import given, strategies as st
 
 from ctemplate.model import Check, Fault, Instance, Service, Status
-from ctemplate.sources.consul.entries import Edge, Undecodable, aggregate, decode_services
+from ctemplate.sources.consul.entries import Edge, Undecodable, aggregate, askable, decode_services
 from ctemplate.sources.consul.settings import Limits
 
 FULL = {
@@ -49,7 +49,6 @@ def test_an_entry_becomes_an_instance():
                 id="web-1",
                 name="web",
                 node="n1",
-                node_id="5b1f",
                 address="[2001:db8::7]",
                 port=8080,
                 tags=("http", "v2"),
@@ -216,3 +215,26 @@ def test_whatever_is_registered_each_row_is_an_instance_a_fault_or_a_double(rows
     assert len(keys) <= len(instances) + len(faults) <= len(rows)
     assert all(0 <= i.port <= 65535 and i.address and i.address.isprintable() for i in instances)
     assert all(str(fault).isprintable() for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".", "..", "a//b", "/a", "/", "a/./b", "a/../b", "a\nb", "a\0b", "a\u200bb", "a\u202eb", "\u2028", "\xa0", ""],
+)
+def test_a_name_that_consul_cannot_be_asked_for_is_left_out(name):
+    kept, faults = askable((Service(name=name), Service(name="web")))
+    assert kept == (Service(name="web"),)
+    assert [(fault.service, fault.field) for fault in faults] == [(name, "name")]
+
+
+@pytest.mark.parametrize("name", ["web", "a/b", "a/", "...", "a b", " ", "a?b", "a%b", "a#b", "é", "a\\b", "x" * 300])
+def test_any_other_name_is_opaque(name):
+    assert askable((Service(name=name),)) == ((Service(name=name),), ())
+
+
+def test_an_instance_of_a_name_that_differs_in_case_is_not_the_services():
+    row = {"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": {"ID": "x", "Service": "WEB"}}
+    instances, faults = Edge(limits=Limits()).decode_instances(json.dumps([row]).encode(), "web")
+    assert instances == ()
+    reason = "Consul counts it to 'web', which differs in case"
+    assert faults == (Fault(service="WEB", instance="x", field="name", reason=reason),)

@@ -6,6 +6,7 @@ same node, tags or checks cost little memory. Pure; knows nothing of requests.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -114,6 +115,21 @@ def decode_services(body: bytes) -> tuple[Service, ...]:
     return tuple(Service(name=name, tags=tuple(sorted(set(rows[name] or ())))) for name in sorted(rows))
 
 
+def askable(services: tuple[Service, ...]) -> tuple[tuple[Service, ...], tuple[Fault, ...]]:
+    """Sort out the names that Consul registers and then refuses to be asked for, which would be waited for in vain.
+
+    They hold what is not printable, or steps of a path (``..``, ``//``) that its server takes for another address.
+    """
+    faults = {}
+    for service in services:
+        name = service.name
+        if not name.isprintable():
+            faults[name] = Fault(service=name, field="name", reason="holds what is not printable; Consul answers 400")
+        elif not name or posixpath.normpath(path := f"/services/{name}") != path.removesuffix("/"):
+            faults[name] = Fault(service=name, field="name", reason="is a path; Consul answers for another")
+    return tuple(service for service in services if service.name not in faults), tuple(faults.values())
+
+
 def decode_states(body: bytes) -> tuple[StateRow, ...]:
     """Decode an answer of ``/v1/health/state/any``, in the order it came in. Raises Undecodable."""
     try:
@@ -145,7 +161,7 @@ class Edge:
         entries, faults = _entries(body, name)
         instances: dict[tuple[str, str], Instance] = {}
         for entry in entries:
-            instance = self._instance(entry)
+            instance = self._instance(entry) if entry.service.service == name else _namesake(entry.service, name)
             if isinstance(instance, Fault):
                 faults.append(instance)
             else:
@@ -243,6 +259,12 @@ class Edge:
             self._shared.clear()
         if len(self._judged) > SHARED_LIMIT:
             self._judged.clear()
+
+
+def _namesake(service: ServiceRow, name: str) -> Fault:
+    """Return the fault of an instance that Consul, which ignores case, counts to another service."""
+    reason = f"Consul counts it to {printable(name)!r}, which differs in case"
+    return Fault(service=service.service, instance=service.id, field="name", reason=reason)
 
 
 def _exceeds(text: str, limit_bytes: int) -> bool:

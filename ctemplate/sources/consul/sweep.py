@@ -20,7 +20,8 @@ class Pace:
 
     ``duty`` is the largest share of the time that rounds at full speed may take under steady change. At leisure, all
     queries are read within ``leisure`` seconds, but no more than ``leisure_rate`` a second; in quiet times, within
-    ``background`` seconds; both ``batch`` at a time, which costs less than one by one. With fewer than ``census_least`` queries a round is over before a census would be.
+    ``background`` seconds; both ``batch`` at a time, which costs less than one by one. With fewer than
+    ``census_least`` queries a round is over before a census would be.
     """
 
     duty: float = 0.5

@@ -17,7 +17,7 @@ import msgspec
 
 from ctemplate.model import Answer, AnyQuery, Fault, Instance, Query, Service, ServiceQuery
 from ctemplate.sources.consul.client import Client, Reply
-from ctemplate.sources.consul.entries import Edge, Undecodable, decode_services, decode_states
+from ctemplate.sources.consul.entries import Edge, Undecodable, askable, decode_services, decode_states
 from ctemplate.sources.consul.rules import Pace, Position, is_abandoned, is_too_old
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.sources.consul.settings import Pacing
@@ -59,7 +59,7 @@ async def replies(
         reply, usable = await asked(client, connection, resource, position, index=index)
         if is_abandoned(index, reply.meta.index, waited=reply.waited, wait=client.settings.wait):
             position.restart()
-        delay = pace.delay(clock(), is_news=usable and reply.digest != seen)
+        delay = pace.delay(clock(), is_news=usable and reply.digest != seen, size=len(reply.body))
         if usable:
             seen = reply.digest
             yield reply
@@ -191,7 +191,7 @@ class Watch:
                 return self.edge.decode_instances(body, self.query.name, keep_order=self.query.near is not None)
             if isinstance(self.query, AlarmsQuery | CensusQuery):
                 return decode_states(body), ()
-            return decode_services(body), ()
+            return askable(decode_services(body))
         except Undecodable as exc:
             what = f"the answer cannot be read: {exc}"
             raise RequestFailed(str(connection.address), resource.path, what, Trouble.GARBLED) from exc

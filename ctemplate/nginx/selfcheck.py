@@ -1,0 +1,168 @@
+"""Proof after the fact that data stands in a configuration as values alone: the last line behind quoting.
+
+A text comes as pieces, a template's own and what somebody registered. Each registered piece has to stand where one
+harmless word in its place would stand: same directives, same blocks, same arguments. It may be no directive's name and
+no part of what makes nginx load code or files. Who registered it, and what follows, must not be known here.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from ctemplate.nginx.names import Clash, Name, clashes
+from ctemplate.nginx.skeleton import LOADS, Shape, departure, skeleton
+from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse, walk
+
+MAX_TRIALS = 400
+"""Readings of the text to find out which pieces break it; then all that are left count as guilty."""
+
+_MARK = re.compile(rb"\x01(\d+)\x02")
+_OPENS = re.compile(
+    rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
+    rb"|.*_temp_path|.*_cache_path|.*_store|.*_ssl_(?:.*certificate.*|.*_file|crl)"
+)
+"""Directives that read or write a file as the master's user: data may be a part of the path, never its beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a text; ``data`` is the number of the registered value that it is, None for a template's own text."""
+
+    text: bytes
+    data: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A registered value that is more than a value, and why; ``data`` is its number."""
+
+    data: int
+    reason: str
+    is_misplaced: bool = True
+    """Whether no value at all may stand there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What is wrong with the values in a text: those that are more than values, else the names used twice."""
+
+    findings: tuple[Finding, ...] = ()
+    clashes: tuple[Clash, ...] = ()
+
+
+class Unreadable(ValueError):
+    """With harmless values the text is not nginx's language: nothing can be proven of it. Says what nginx would."""
+
+
+def examine(pieces: Sequence[Piece], *, inside: bytes = b"", taken: frozenset[Name] = frozenset()) -> Report:
+    """Report every value that changes the structure, names a directive, or has nginx load or open what it says.
+
+    ``inside`` names the block that includes this text, if any; ``taken`` are names of other files. Raises Unreadable
+    where only the real values make nginx's language of the text; where nothing does there is nothing to report: nginx
+    will refuse the text itself.
+    """
+    if all(piece.data is None for piece in pieces):
+        return Report()
+    check = _Check(pieces, inside)
+    found = tuple(_misplaced(check.benign, inside)) or check.breaking()
+    return Report(findings=found) if found else Report(clashes=check.clashes(taken))
+
+
+def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Finding]:
+    """Yield the values in a place where no value belongs, whatever it is."""
+    for _, parent, directive in walk(benign, inside=inside):
+        if parent in VALUE_BLOCKS:
+            continue
+        name = directive.name
+        yield from _found(name, "would be the name of a directive")
+        if LOADS.fullmatch(name):
+            for argument in directive.args:
+                yield from _found(argument, f"would choose what {_shown(name)!r} loads")
+        elif _OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
+            yield Finding(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
+
+
+def _found(text: bytes, reason: str) -> Iterator[Finding]:
+    return (Finding(data=int(number), reason=reason) for number in _MARK.findall(text))
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("ascii", "replace")
+
+
+class _Check:
+    """Readings of one text with some of its values real and the others harmless."""
+
+    def __init__(self, pieces: Sequence[Piece], inside: bytes) -> None:
+        self._pieces = pieces
+        self._inside = inside
+        self._trials = 0
+        self._real = self._read(None)
+        self.benign: tuple[Directive, ...] = ()
+        self._is_readable = True
+        try:
+            self.benign = self._parsed(frozenset())
+        except NginxSyntaxError as exc:
+            if self._real is not None:
+                raise Unreadable(f"line {exc.line}: {exc.what}") from exc
+            self._is_readable = False
+        self._skeleton: tuple[Shape, ...] = tuple(skeleton(self.benign, inside=inside))
+
+    def breaking(self) -> tuple[Finding, ...]:
+        """Return the values that change the structure."""
+        if not self._is_readable or not self._differs(self._real):
+            return ()
+        suspects = tuple(dict.fromkeys(piece.data for piece in self._pieces if piece.data is not None))
+        reason = "would change the structure of the configuration"
+        return tuple(Finding(data=number, reason=reason, is_misplaced=False) for number in self._among(suspects))
+
+    def clashes(self, taken: frozenset[Name]) -> tuple[Clash, ...]:
+        """Return the names that are used twice, in a text whose structure is sound."""
+        if not self._is_readable or self._real is None:
+            return ()
+        return clashes(self._real, self.benign, inside=self._inside, taken=taken)
+
+    def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
+        """Return those of the suspects, who break the text together, who do so alone; else those it takes for it."""
+        if len(suspects) == 1 or self._trials > MAX_TRIALS:
+            return suspects
+        middle = len(suspects) // 2
+        halves = (half for half in (suspects[:middle], suspects[middle:]) if self._departs(half))
+        return tuple(number for half in halves for number in self._among(half)) or self._needed(suspects)
+
+    def _needed(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shortest run of the suspects that still breaks the text; they stand side by side, as a rule."""
+        spare = bisect_left(range(len(suspects)), x=True, key=lambda count: not self._departs(suspects[count:])) - 1
+        suspects = suspects[max(spare, 0) :]
+        needed = bisect_left(range(len(suspects)), x=True, key=lambda count: self._departs(suspects[:count]))
+        return suspects[:needed]
+
+    def _departs(self, real: Collection[int]) -> bool:
+        self._trials += 1
+        return self._differs(self._read(frozenset(real)))
+
+    def _differs(self, found: tuple[Directive, ...] | None) -> bool:
+        return found is None or departure(found, iter(self._skeleton), inside=self._inside) is not None
+
+    def _read(self, real: frozenset[int] | None) -> tuple[Directive, ...] | None:
+        try:
+            return self._parsed(real)
+        except NginxSyntaxError:
+            return None
+
+    def _parsed(self, real: frozenset[int] | None) -> tuple[Directive, ...]:
+        """Read the text with these values as they are, all of them for None."""
+        text = b"".join(self._texts(real))
+        return parse(text, where="", inside=self._inside)
+
+    def _texts(self, real: frozenset[int] | None) -> Iterator[bytes]:
+        """Yield the pieces; values side by side are one harmless word together."""
+        follows = False
+        for piece in self._pieces:
+            if piece.data is None or real is None or piece.data in real:
+                follows = follows and not piece.text
+                yield piece.text
+            elif not follows:
+                follows = True
+                yield b"\x01%d\x02" % piece.data

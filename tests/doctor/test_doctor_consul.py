@@ -1,0 +1,154 @@
+import pytest
+
+from ctemplate.doctor.consul import Agent, ConsulFacts, judged
+from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.wire import RequestFailed, Trouble
+
+WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
+
+
+def failed(what, trouble):
+    return RequestFailed("http://c:8500", "/v1/x", what, trouble)
+
+
+def agent(version="1.18.2", limit=200):
+    return Agent(config={"Version": version}, debug={"HTTPMaxConnsPerClient": limit})
+
+
+def lines(**facts):
+    given = {"name": "Consul at c:8500", "leader": "10.0.0.1:8300", "agent": agent(), "tried": 2, "connections": 3}
+    return [str(line) for line in judged(ConsulFacts(**(given | facts)))]
+
+
+WELL = [
+    "ok    Consul at c:8500: answers",
+    "ok    Consul's leader: 10.0.0.1:8300",
+    "ok    Consul's version: 1.18.2",
+    "ok    rights without a token: all 2 queries of the templates were answered",
+    "ok    connections to Consul: 3 planned, 64 at most, 200 allowed",
+]
+DENIED = failed("status 403: Permission denied", Trouble.DENIED)
+UNKNOWN_LIMIT = (
+    "ok    connections to Consul: 3 planned, 64 at most, 200 allowed by default, the agent's own limit is unknown"
+)
+READ_ALL = 'its policy needs service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }'
+
+
+def test_all_is_well():
+    assert lines() == WELL
+
+
+def test_an_agent_out_of_reach_is_all_there_is_to_say():
+    assert lines(leader=failed("connection refused", Trouble.UNREACHABLE)) == [
+        "fault Consul at c:8500: connection refused; start it, or correct consul.address or CONSUL_HTTP_ADDR"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "number", "expected"),
+    [
+        pytest.param(
+            {"leader": ""},
+            1,
+            "fault Consul's leader: none; look into the servers' logs; live files stay as they are meanwhile",
+            id="no leader",
+        ),
+        pytest.param({"agent": agent("1.15.4+ent")}, 2, "ok    Consul's version: 1.15.4+ent", id="enterprise"),
+        pytest.param({"agent": agent("1.20.0-dev")}, 2, "ok    Consul's version: 1.20.0-dev", id="development"),
+        pytest.param(
+            {"agent": agent("1.10.9")},
+            2,
+            "warn  Consul's version: 1.10.9 does not tell when it leaves out data; use 1.11 or newer",
+            id="old",
+        ),
+        pytest.param(
+            {"agent": DENIED},
+            2,
+            "warn  Consul's version: unknown, status 403: Permission denied; "
+            'agent_prefix "" { policy = "read" } lets the token read it',
+            id="version denied",
+        ),
+        pytest.param({"skew": -1.2}, 3, "ok    clock against Consul's: less than 5s apart", id="clock"),
+        pytest.param(
+            {"skew": 61.0},
+            3,
+            "warn  clock against Consul's: 61s behind; set both by NTP; times in logs cannot be compared",
+            id="clock behind",
+        ),
+        pytest.param(
+            {"skew": -61.0},
+            3,
+            "warn  clock against Consul's: 61s ahead; set both by NTP; times in logs cannot be compared",
+            id="clock ahead",
+        ),
+        pytest.param(
+            {"refused": {WEB: DENIED}, "has_token": True},
+            3,
+            "fault rights of the token: service(web): status 403: Permission denied; "
+            'its policy needs service "web" { policy = "read" } and node_prefix "" { policy = "read" }',
+            id="one service denied",
+        ),
+        pytest.param(
+            {"refused": {WEB: DENIED, API: DENIED}},
+            3,
+            f"fault rights without a token: service(web), service(api): status 403: Permission denied; {READ_ALL}",
+            id="services denied",
+        ),
+        pytest.param(
+            {"refused": {WEB: failed("status 500", Trouble.FAILED)}},
+            3,
+            "fault service(web): status 500; see what Consul says of it",
+            id="failed",
+        ),
+        pytest.param(
+            {"filtered": frozenset({ALL}), "empty": frozenset({ALL}), "has_token": True},
+            3,
+            f"fault rights of the token: Consul left out data of services(); {READ_ALL}",
+            id="filtered",
+        ),
+        pytest.param(
+            {"empty": frozenset({ALL, WEB})},
+            3,
+            "fault rights without a token: services() is empty, though Consul itself is always a service; " + READ_ALL,
+            id="empty",
+        ),
+        pytest.param(
+            {"denies_by_default": True},
+            3,
+            "fault rights without a token: Consul denies by default, and left out data does not show; "
+            "give a token by consul.token_file or CONSUL_HTTP_TOKEN_FILE",
+            id="no token",
+        ),
+        pytest.param(
+            {"untried": 7},
+            3,
+            "ok    rights without a token: all 2 queries of the templates were answered, 7 more not tried",
+            id="many",
+        ),
+        pytest.param(
+            {"agent": agent(limit=0)},
+            4,
+            "ok    connections to Consul: 3 planned, 64 at most, no limit",
+            id="no limit",
+        ),
+        pytest.param(
+            {"agent": agent(limit=2)},
+            4,
+            "fault connections to Consul: 3 planned, 64 at most, 2 allowed; lower -max-connections below 2, "
+            "or raise limits.http_max_conns_per_client of the agent",
+            id="limit below the plan",
+        ),
+    ],
+)
+def test_a_fact_is_told_with_what_to_do(facts, number, expected):
+    found = lines(**facts)
+    others = [line for place, line in enumerate(found) if place != number and line not in WELL]
+    assert (found[number], others) == (expected, [UNKNOWN_LIMIT] if facts.get("agent") is DENIED else [])
+
+
+def test_an_unreadable_limit_is_taken_for_the_default():
+    assert lines(agent=DENIED, max_connections=300)[-1] == (
+        "warn  connections to Consul: 3 planned, 300 at most, 200 allowed by default, "
+        "the agent's own limit is unknown; lower -max-connections below 200, "
+        "or raise limits.http_max_conns_per_client of the agent"
+    )

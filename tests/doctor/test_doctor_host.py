@@ -1,0 +1,209 @@
+from pathlib import Path
+
+import pytest
+
+from ctemplate.doctor.nginx import NginxFacts, Stream, judged, stream_of
+from ctemplate.doctor.places import (
+    DestinationFacts,
+    FolderFacts,
+    StateFacts,
+    judged_destination,
+    judged_selinux,
+    judged_state,
+)
+from ctemplate.errors import CheckRefused, CommandFailed
+from ctemplate.nginx.master import Absence, Process
+from ctemplate.nginx.tree import load
+
+BUILT_IN = Stream(is_built_in=True)
+MASTER = Process(pid=7, started=1)
+RUNS = [
+    "ok    nginx: version: 1.22.1",
+    "ok    nginx: stream module: built in",
+    "ok    /etc/nginx.conf: not written yet",
+    "ok    nginx: master: runs as process 7",
+]
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        pytest.param("--with-stream --with-debug", (True, False), id="built in"),
+        pytest.param("--a --with-stream=dynamic --with-stream_ssl_module", (False, True), id="module"),
+        pytest.param("--with-stream_ssl_module", (False, False), id="neither"),
+    ],
+)
+def test_the_build_tells_of_the_stream_module(output, expected):
+    assert stream_of(output) == expected
+
+
+OLD_STAY = (
+    "old workers stay as long as their connections; "
+    "set it at the top of the configuration, such as worker_shutdown_timeout 5m;"
+)
+
+
+def nginx_lines(**facts):
+    given = {
+        "name": "nginx",
+        "version": (1, 22, 1),
+        "conf": "/etc/nginx.conf",
+        "stream": BUILT_IN,
+        "wants_stream": True,
+        "master": MASTER,
+    }
+    return [str(line) for line in judged(NginxFacts(**(given | facts)))]
+
+
+LUA = CheckRefused(
+    "/etc/nginx.conf", "nginx -t: exit status 1", output=("nginx: [emerg] undefined symbol: lua_setexdata",)
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "number", "expected"),
+    [
+        pytest.param({}, 0, RUNS[0], id="well"),
+        pytest.param({"version": (1, 14)}, 0, "warn  nginx: version: 1.14; 1.18 and newer are known to work", id="old"),
+        pytest.param(
+            {"stream": Stream(module="/m.so", exists=True)}, 1, "ok    nginx: stream module: /m.so", id="module"
+        ),
+        pytest.param(
+            {"stream": Stream(module="/m.so")},
+            1,
+            "fault nginx: stream module: /m.so does not exist, and a template writes a stream block; "
+            "install libnginx-mod-stream or its like",
+            id="module missing",
+        ),
+        pytest.param(
+            {"stream": Stream(), "wants_stream": False},
+            1,
+            "ok    nginx: stream module: not built, and no template needs it",
+            id="module not needed",
+        ),
+        pytest.param(
+            {"refusal": LUA},
+            2,
+            "fault /etc/nginx.conf: nginx -t: exit status 1: nginx: [emerg] undefined symbol: lua_setexdata; "
+            "install libluajit2-5.1-2; the other LuaJIT lacks what the Lua module needs",
+            id="lua",
+        ),
+        pytest.param(
+            {"master": Absence(reason="/run/nginx.pid does not exist")},
+            3,
+            "warn  nginx: master: does not run: /run/nginx.pid does not exist; "
+            "start it; files are written, and the reload is owed",
+            id="no master",
+        ),
+        pytest.param(
+            {"master": CommandFailed("/run/nginx.pid", "cannot be read: Permission denied")},
+            3,
+            "fault nginx: master: /run/nginx.pid: cannot be read: Permission denied; "
+            "run ctemplate as a user that may signal it",
+            id="master out of reach",
+        ),
+    ],
+)
+def test_a_fact_about_nginx_is_told_with_what_to_do(facts, number, expected):
+    found = nginx_lines(**facts)
+    assert found[number] == expected
+    assert found[:number] + found[number + 1 :] == RUNS[:number] + RUNS[number + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("http {}", [], id="nothing that lasts"),
+        pytest.param("worker_shutdown_timeout 9s; stream {}", ["ok    worker_shutdown_timeout: 9s"], id="set"),
+        pytest.param(
+            "stream {} http { proxy_set_header Upgrade $u; }",
+            [f"warn  worker_shutdown_timeout: not set, and there are stream servers and websockets: {OLD_STAY}"],
+            id="not set",
+        ),
+        pytest.param(
+            "http { server { server_name a b; } }",
+            ["ok    server_names_hash_max_size: the default is enough for 2 names"],
+            id="names",
+        ),
+    ],
+)
+def test_the_live_configuration_is_looked_through(tmp_path, text, expected):
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(text)
+    assert nginx_lines(tree=load(conf))[4:] == expected
+
+
+def folder(path="/etc/nginx", **facts):
+    given = {"existing": Path(path), "is_folder": True, "is_writable": True, "free_bytes": 1 << 30}
+    return FolderFacts(path=Path(path), **(given | facts))
+
+
+FILE = Path("/etc/nginx/nginx.conf")
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        pytest.param({}, ["ok    /etc/nginx/nginx.conf: can be replaced"], id="file"),
+        pytest.param({"kind": "nothing"}, ["ok    /etc/nginx/nginx.conf: can be written"], id="new"),
+        pytest.param(
+            {"real": Path("/srv/n.conf")},
+            ["ok    /etc/nginx/nginx.conf: can be replaced, a link to /srv/n.conf"],
+            id="link",
+        ),
+        pytest.param(
+            {"kind": "a folder"}, ["fault /etc/nginx/nginx.conf: is a folder; give a path for a file"], id="folder"
+        ),
+        pytest.param(
+            {"folder": folder(is_writable=False)},
+            ["fault /etc/nginx: no right to write into /etc/nginx; give the user of ctemplate write access to it"],
+            id="no right",
+        ),
+        pytest.param(
+            {"folder": folder(is_folder=False, existing=Path("/etc"))},
+            ["fault /etc/nginx: /etc is no folder; give a path below a folder"],
+            id="below a file",
+        ),
+        pytest.param(
+            {"folder": folder(free_bytes=2048)}, ["fault /etc/nginx: 2 KiB free on its disk; make room"], id="full"
+        ),
+        pytest.param(
+            {"owner_fault": "no user named 'x'", "caught_by": ("a:1: *",), "holder": "process 9"},
+            [
+                "ok    /etc/nginx/nginx.conf: can be replaced",
+                "fault /etc/nginx/nginx.conf: no user named 'x'; correct owner, or run ctemplate as root",
+                f"fault {FILE}: its candidate would be included by a:1: *; narrow the pattern, such as to *.conf",
+                f"warn  {FILE}: is held by another ctemplate, process 9; a second one on it would not start",
+            ],
+            id="several",
+        ),
+    ],
+)
+def test_a_destination_is_told_with_what_to_do(facts, expected):
+    given = {"path": FILE, "real": FILE, "kind": "file", "folder": folder()}
+    assert [str(line) for line in judged_destination(DestinationFacts(**(given | facts)))] == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        pytest.param({"folder": folder("/s")}, "ok    state folder /s: can be used", id="there"),
+        pytest.param(
+            {"folder": folder("/s", existing=Path("/"))},
+            "ok    state folder /s: does not exist yet and can be made",
+            id="to be made",
+        ),
+        pytest.param(
+            {"folder": folder("/s"), "is_open": True},
+            "fault state folder /s: is writable by everybody; give it mode 0700",
+            id="open",
+        ),
+    ],
+)
+def test_the_state_folder_is_told_with_what_to_do(facts, expected):
+    assert [str(line) for line in judged_state(StateFacts(**facts))] == [expected]
+
+
+@pytest.mark.parametrize(("mode", "count"), [("1\n", 1), ("0\n", 0), ("", 0)])
+def test_selinux_is_a_hint_where_it_enforces(mode, count):
+    assert len(list(judged_selinux(mode))) == count

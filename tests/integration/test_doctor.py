@@ -1,0 +1,243 @@
+"""`ctemplate doctor` against real Consul and real nginx: whole outputs, and the exit status."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+from harness import free_port
+from harness.users import as_nobody, open_to_all
+
+from ctemplate.doctor.looking import folder_facts
+
+TEMPLATE = """events {}
+http {
+{% for svc in services(tag="http") %}
+{% set all = service(svc.name) %}
+{% if all %}
+    upstream {{ svc.name }} {
+{% for i in all %}
+        server {{ i.address }}:{{ i.port }};
+{% endfor %}
+    }
+{% endif %}
+{% endfor %}
+}
+"""
+ROOT_TOKEN = "11111111-1111-1111-1111-111111111111"
+ACL = {
+    "primary_datacenter": "dc1",
+    "acl": {
+        "enabled": True,
+        "default_policy": "deny",
+        "tokens": {"master": ROOT_TOKEN, "agent": ROOT_TOKEN, "default": ROOT_TOKEN},
+    },
+}
+
+
+@pytest.fixture
+def site(nginx):
+    """A folder with a template for an nginx that runs; its configuration is live."""
+    (nginx.prefix.parent / "t.j2").write_text(TEMPLATE)
+    nginx.conf.write_text(f"{nginx.main}http {{\n{nginx.http}server {{ listen 127.0.0.1:{free_port()}; }}\n}}\n")
+    return nginx
+
+
+def examined(ctemplate, nginx, *args, name="ctemplate", env=None):
+    """Run the doctor on the site; return its exit status and its lines."""
+    template = f"t.j2:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("doctor", "-template", template, *args, name=name, env=env)
+    status = process.wait(60)
+    assert process.log() == ""
+    return status, process.stdout().splitlines()
+
+
+def nginx_lines(nginx, *, master=None):
+    stream = nginx.stream_module or "built in"
+    running = f"ok    {nginx.program}: master: runs as process {nginx.process.pid}" if master is None else master
+    return [
+        running if line is None else line
+        for line in (
+            f"ok    {nginx.program}: version: {version(nginx)}",
+            f"ok    {nginx.program}: stream module: {stream}",
+            f"ok    {nginx.conf}: nginx accepts it",
+            None,
+        )
+    ]
+
+
+def version(nginx):
+    said = subprocess.run([nginx.program, "-v"], capture_output=True, text=True, check=True).stderr
+    return said.strip().partition("/")[2].split()[0]
+
+
+def version_line(consul):
+    found = consul.api("GET", "/v1/agent/self", token=ROOT_TOKEN)["Config"]["Version"]
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) < (1, 11):
+        return f"warn  Consul's version: {found} does not tell when it leaves out data; use 1.11 or newer"
+    return f"ok    Consul's version: {found}"
+
+
+def place_lines(nginx):
+    state = nginx.prefix.parent / "state"
+    return [
+        f"ok    {nginx.conf}: can be replaced",
+        f"ok    state folder {state}: does not exist yet and can be made",
+    ]
+
+
+def test_all_is_well(site, consul, ctemplate):
+    site.start()
+    consul.register("web", port=80, tags=["http"])
+    status, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    assert lines == [
+        f"ok    Consul at {consul.address}: answers",
+        f"ok    Consul's leader: {consul.api('GET', '/v1/status/leader')}",
+        version_line(consul),
+        "ok    clock against Consul's: less than 5s apart",
+        "ok    rights without a token: all 2 queries of the templates were answered",
+        "ok    connections to Consul: 2 planned, 64 at most, 200 allowed",
+        *nginx_lines(site),
+        *place_lines(site),
+    ]
+    assert status == 0
+    assert not (site.prefix.parent / "state").exists()
+
+
+def test_faults_are_told_with_what_to_do(site, ctemplate):
+    address = f"127.0.0.1:{free_port()}"
+    site.conf.write_text("http { bogus; }\n")
+    status, lines = examined(ctemplate, site, "-consul-addr", address)
+    assert lines[0] == (
+        f"fault Consul at {address}: connection refused; start it, or correct consul.address or CONSUL_HTTP_ADDR"
+    )
+    assert lines[3] == (
+        f'fault {site.conf}: nginx -t: exit status 1: nginx: [emerg] unknown directive "bogus" in {site.conf}:1; '
+        "correct it; every candidate is judged together with it"
+    )
+    assert status == 1
+
+
+def test_nothing_is_written_yet(site, consul, ctemplate):
+    site.conf.unlink()
+    status, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    assert lines[-3:] == [
+        f"ok    {site.conf}: not written yet",
+        f"ok    {site.conf}: can be written",
+        place_lines(site)[1],
+    ]
+    assert status == 0
+
+
+def test_a_master_that_does_not_run_is_a_warning(site, consul, ctemplate):
+    status, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    told = f"{site.program}: master: does not run: {site.pid_file} does not exist"
+    assert f"warn  {told}; start it; files are written, and the reload is owed" in lines
+    assert status == 0
+
+
+def test_websockets_and_long_hashes_are_warned_of(site, consul, ctemplate):
+    """nginx hashes names only where several servers share a port."""
+    port = free_port()
+    names = [f"a-rather-long-name-{number}.example.com" for number in range(400)]
+    servers = [
+        f"server {{ listen 127.0.0.1:{port}; server_name {' '.join(part)}; }}" for part in (names[:9], names[9:])
+    ]
+    http = "\n".join(["proxy_set_header Upgrade $http_upgrade;", "server_names_hash_max_size 32;", *servers])
+    site.conf.write_text(f"{site.main}http {{\n{site.http}{http}\n}}\n")
+    _, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    shutdown, hashes = (line for line in lines if "worker_shutdown_timeout" in line or "hash_max_size" in line)
+    found = "not set, and there are websockets: old workers stay as long as their connections"
+    fix = "set it at the top of the configuration, such as worker_shutdown_timeout 5m;"
+    assert shutdown == f"warn  worker_shutdown_timeout: {found}; {fix}"
+    assert hashes.startswith("warn  server_names_hash_max_size: 32 for 400 names: ")
+    assert "could not build optimal server_names_hash" in hashes
+
+
+def test_an_include_that_would_catch_a_candidate_is_a_fault(site, consul, ctemplate):
+    folder = site.prefix / "sites"
+    folder.mkdir()
+    (folder / "a").write_text("")
+    text = f"{site.main}http {{\n{site.http}include {folder}/.a*;\n}}\n"
+    site.conf.write_text(text)
+    line = 1 + text.splitlines().index(f"include {folder}/.a*;")
+    template = f"t.j2:{folder}/a:{site.reload_command}"
+    process = ctemplate("doctor", "-template", template, "-consul-addr", consul.address)
+    assert process.wait(60) == 1
+    found = f"its candidate would be included by {site.conf}:{line}: {folder}/.a*"
+    faults = [line for line in process.stdout().splitlines() if line.startswith("fault")]
+    assert faults == [f"fault {folder}/a: {found}; narrow the pattern, such as to *.conf"]
+
+
+def test_a_token_without_rights_is_told_which_it_needs(site, start_consul, ctemplate):
+    consul = start_consul(config=ACL)
+    policy = {"Name": "nodes", "Rules": 'node_prefix "" { policy = "read" }'}
+    consul.api("PUT", "/v1/acl/policy", policy, token=ROOT_TOKEN)
+    made = consul.api("PUT", "/v1/acl/token", {"Policies": [{"Name": "nodes"}]}, token=ROOT_TOKEN)
+    site.start()
+    (site.prefix.parent / "token").write_text(made["SecretID"])
+    options = ("-consul-addr", consul.address, "-consul-token-file", "token")
+    status, lines = examined(ctemplate, site, *options)
+    version, rights = (line for line in lines if not line.startswith("ok"))
+    assert version.startswith("warn  Consul's version: unknown, status 403: Permission denied")
+    assert version.endswith('; agent_prefix "" { policy = "read" } lets the token read it')
+    assert rights.startswith("fault rights of the token: ")
+    assert rights.endswith(
+        '; its policy needs service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }'
+    )
+    assert (status, made["SecretID"] in "".join(lines)) == (1, False)
+    (site.prefix.parent / "token").write_text(ROOT_TOKEN)
+    status, lines = examined(ctemplate, site, *options, name="again")
+    assert [line for line in lines if not line.startswith("ok") and "version" not in line] == []
+    assert status == 0
+
+
+def test_a_wrong_token_is_refused(site, start_consul, ctemplate):
+    consul = start_consul(config=ACL)
+    wrong = {"CONSUL_HTTP_TOKEN": "22222222-2222-2222-2222-222222222222"}
+    status, lines = examined(ctemplate, site, "-consul-addr", consul.address, env=wrong)
+    (told,) = [line for line in lines if line.startswith("fault")]
+    assert told.startswith("fault rights of the token: services(): status 403: ")
+    assert (status, "2222" in "".join(lines)) == (1, False)
+
+
+def test_an_agent_with_a_low_limit_is_told(site, start_consul, ctemplate):
+    consul = start_consul(config={"limits": {"http_max_conns_per_client": 40}})
+    _, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    assert (
+        "warn  connections to Consul: 1 planned, 64 at most, 40 allowed; lower -max-connections below 40, "
+        "or raise limits.http_max_conns_per_client of the agent"
+    ) in lines
+
+
+def test_a_destination_held_by_another_ctemplate_is_told(site, consul, ctemplate):
+    site.start()
+    (site.prefix.parent / "t.j2").write_text(site.conf.read_text())
+    template = f"t.j2:{site.conf}:{site.reload_command}"
+    daemon = ctemplate("-template", template, "-consul-addr", consul.address, name="daemon")
+    daemon.wait_for_log("started", 20)
+    _, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    assert (
+        f"warn  {site.conf}: is held by another ctemplate, process {daemon.pid}; a second one on it would not start"
+    ) in lines
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can act as somebody else")
+def test_a_folder_without_rights_is_told(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o755)
+    open_to_all(tmp_path)
+    assert as_nobody(lambda: (folder_facts(closed / "new").is_writable, folder_facts(closed).existing)) == str(
+        (False, closed)
+    )
+
+
+def test_json_says_the_same(tmp_path, ctemplate):
+    (tmp_path / "t.j2").write_text("x")
+    (tmp_path / "c.json").write_text('{"services": {}}')
+    args = ("doctor", "-catalog", "c.json", "-template", f"t.j2:{tmp_path}/out")
+    text, machine = ctemplate(*args), ctemplate(*args, "-format", "json", name="json")
+    assert (text.wait(), machine.wait()) == (0, 0)
+    found = json.loads(machine.stdout())["findings"]
+    assert [f"{line['mark']:<5} {line['what']}: {line['found']}" for line in found] == text.stdout().splitlines()

@@ -1,0 +1,75 @@
+import pytest
+
+from ctemplate.nginx.names import Clash, clashes, names
+from ctemplate.nginx.syntax import parse
+
+
+def found(source, *, values=(), inside=b"", taken=()):
+    """The clashes in a source in which each value stands for `$0`, `$1` …"""
+    real = marked = source
+    for number, value in enumerate(values):
+        real = real.replace(b"$%d" % number, value)
+        marked = marked.replace(b"$%d" % number, b"\x01%d\x02" % number)
+    both = (parse(text, where="", inside=inside) for text in (real, marked))
+    return clashes(*both, inside=inside, taken=frozenset(taken))
+
+
+def clash(kind, name, *data):
+    return (Clash(name=(kind, name), data=tuple(map(frozenset, data))),)
+
+
+@pytest.mark.parametrize(
+    ("source", "values", "expected"),
+    [
+        pytest.param(
+            b"http { upstream $0 { } upstream $1 { } }",
+            (b"web", b"WEB"),
+            clash("http upstream", b"web", {0}, {1}),
+            id="upstreams of one name but for case",
+        ),
+        pytest.param(b"http { upstream $0 { } } stream { upstream $1 { } }", (b"a", b"a"), (), id="http and stream"),
+        pytest.param(
+            b"http { upstream fixed { } upstream $0 { } }",
+            (b"fixed",),
+            clash("http upstream", b"fixed", (), {0}),
+            id="an upstream of the template's own",
+        ),
+        pytest.param(b"http { upstream a { } upstream a { } }", (), (), id="the template's own doubles"),
+        pytest.param(
+            b"http { server { listen 80; server_name $0.x; } server { listen *:80; server_name b $1.x; } }",
+            (b"a", b"A"),
+            clash("server_name", b"a.x on *:80", {0}, {1}),
+            id="one host on one port",
+        ),
+        pytest.param(
+            b"http { server { listen 80; server_name $0; } server { listen 81; server_name $1; } }",
+            (b"a", b"a"),
+            (),
+            id="one host on two ports",
+        ),
+        pytest.param(
+            b"stream { server { listen $0; } server { listen $1 udp; } server { listen 0.0.0.0:$2; } }",
+            (b"53", b"53", b"53"),
+            clash("tcp port", b"*:53", {0}, {2}),
+            id="one port of one protocol",
+        ),
+        pytest.param(
+            b"http { server { listen 80; } } stream { server { listen $0; } }",
+            (b"80",),
+            clash("tcp port", b"*:80", {0}, ()),
+            id="a port of http",
+        ),
+    ],
+)
+def test_names_that_are_used_twice_are_found(source, values, expected):
+    assert found(source, values=values) == expected
+
+
+def test_names_of_other_files_are_taken():
+    taken = names(parse(b"upstream web { } server { server_name a; }", where="", inside=b"http"), inside=b"http")
+    assert taken == {("http upstream", b"web"), ("server_name", b"a on *:80"), ("tcp port", b"*:80")}
+    source = b"upstream $0 { } server { server_name $1; } server { server_name b; }"
+    assert found(source, values=(b"Web", b"A"), inside=b"http", taken=taken) == (
+        *clash("http upstream", b"web", (), {0}),
+        *clash("server_name", b"a on *:80", (), {1}),
+    )

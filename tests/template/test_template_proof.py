@@ -1,0 +1,177 @@
+"""The last line behind the printing rule: a rendered text is proven to hold data as values alone."""
+
+import pytest
+
+from ctemplate.errors import TemplateError
+from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template import Renderer, Template
+
+GOOD = "good"
+
+
+def snapshot(**services):
+    """Services by name, each with one instance and the fields told; a good one is always there."""
+    services = {GOOD: {}, "fine": {}, "well": {}} | services
+    listed = tuple(Service(name=name, tags=tuple(fields.get("tags", ()))) for name, fields in sorted(services.items()))
+    answers = {ServicesQuery(): listed}
+    for name, fields in services.items():
+        instance = {"id": name, "name": name, "node": "n", "address": "10.0.0.1", "port": 80} | fields
+        answers[ServiceQuery(name=name)] = (Instance(**instance),)
+    return Snapshot({query: Answer(query=query, value=value) for query, value in answers.items()})
+
+
+@pytest.fixture
+def render(tmp_path):
+    def rendered(source, *, inside=b"", taken=frozenset(), **services):
+        file = tmp_path / "t.j2"
+        file.write_text(source)
+        template = Template.load(file, variables={"root": "/srv"}, environ={"HOME": "/home"})
+        place = None if inside is None else Place(inside=inside, taken=taken)
+        result = Renderer([template]).render(snapshot(**services), [place])
+        assert not result.missing
+        return result.texts[0], {fault.service: fault.reason.partition(": ")[2] for fault in result.quarantined}
+
+    return rendered
+
+
+EACH = "{% for s in services() %}{% for i in service(s.name) %}"
+END = "{% endfor %}{% endfor %}"
+IF, FI = "{% if i.meta.d is defined %}", "{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("line", "evil"),
+    [
+        pytest.param('{{ i.meta.d | default("root") }} /x;', {"meta": {"d": "user"}}, id="name of a directive"),
+        pytest.param("root {{ i.meta.d }};", {"meta": {"d": "/etc"}}, id="root"),
+        pytest.param("root /srv/{{ i.meta.d }}/x;", {"meta": {"d": "etc"}}, id="within root"),
+        pytest.param("include {{ i.meta.d | quote }};", {"meta": {"d": "/etc/x"}}, id="include"),
+        pytest.param('alias {{ "/a/" ~ i.meta.d ~ "/" }};', {"meta": {"d": "b"}}, id="joined into alias"),
+        pytest.param("{% set x %}load_module {{ i.meta.d }};{% endset %}{{ x }}", {"meta": {"d": "m.so"}}, id="set"),
+        pytest.param("access_log {{ i.meta.d }};", {"meta": {"d": "/etc/cron.d/x"}}, id="a whole log file"),
+    ],
+)
+def test_what_nginx_loads_comes_from_the_template_alone(render, line, evil):
+    text, faults = render(f"{EACH}{IF}{line}{FI}\nlisten {{{{ i.port }}}};{END}", evil=evil)
+    assert set(faults) == {"evil"}
+    assert text.replace("\n", "") == "listen 80;" * 3
+
+
+def test_the_reason_names_value_place_and_directive(render):
+    _, faults = render(f"{EACH}{IF}root {{{{ i.meta.d }}}};{FI}{END}", evil={"meta": {"d": "/etc"}})
+    assert faults == {"evil": "'/etc' would choose what 'root' loads"}
+
+
+def test_a_line_that_many_services_would_break_is_the_templates_fault(render, tmp_path):
+    many = {f"s{number}": {"meta": {"d": "x"}} for number in range(9)}
+    with pytest.raises(TemplateError) as caught:
+        render(f"{EACH}{IF}root {{{{ i.meta.d }}}};{FI}{END}", **many)
+    assert str(caught.value) == f"{tmp_path}/t.j2:1: 'x' would choose what 'root' loads (service 's4')"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("root {{ var.root }}/{{ env('HOME') }}/{{ loop.index }};", id="the operator's"),
+        pytest.param("include {{ var.root ~ '/*.conf' }} {{ var.root | quote }};", id="joined of the operator's"),
+        pytest.param("{% set r = var.root ~ '/x' %}{% set t %}{{ r }}/y{% endset %}root {{ t }};", id="captured"),
+        pytest.param("{% macro m(x) %}{{ x }}{% endmacro %}root {{ m(var.root) }};", id="macro"),
+        pytest.param('root {{ "%s/%s" | format(var.root, "x") }} {{ "{}".format(var.root) }};', id="formatted"),
+        pytest.param("{% if i.name == 'good' %}root /srv/good;{% endif %}", id="chosen by data"),
+        pytest.param("access_log /var/log/{{ i.name }}.log;", id="data within a log's path"),
+        pytest.param("server_name {{ (i.meta.hosts | default('x')).split(',') | join(' ') }};", id="a list split"),
+        pytest.param(
+            "{% for host in (i.meta.words | default('')).split() %}server_name {{ host }};{% endfor %}",
+            id="words split",
+        ),
+        pytest.param(
+            "server_name {{ i.meta.words | default('') | quote }}; # {{ i.meta.odd | default('') | comment }}",
+            id="quoted",
+        ),
+        pytest.param(
+            "map $a $b { {{ i.meta.words | default('') | quote }} {{ i.port }}; {{ i.name }} 1; }", id="keys of a map"
+        ),
+        pytest.param('{{ "server %s:%d weight=%-5s;" | format(i.address, i.port, i.name) }}', id="formatted data"),
+        pytest.param('{{ "server " ~ i.address ~ ":" ~ i.port ~ ";" }}', id="a directive joined of parts"),
+        pytest.param('{{ ["server", i.address] | join(" ") }};', id="joined by a space"),
+        pytest.param(
+            "{% filter indent(4) %}\nserver_name {{ i.meta.words | default('') | quote }};\n{% endfilter %}",
+            id="indented",
+        ),
+    ],
+)
+def test_normal_templates_pass(render, line):
+    meta = {"hosts": "a.com,b.com", "words": "a b  c", "odd": "; } evil"}
+    text, faults = render(EACH + line + END, good={"meta": meta})
+    assert faults == {}
+    assert text
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "reason"),
+    [
+        pytest.param("location {{ i.meta.d | quote }} { }", "~ (a+)+", "would be a pattern", id="regex for a path"),
+        pytest.param("server_name {{ i.meta.d | quote }};", "~.", "would be a pattern", id="regex for a host"),
+        pytest.param("map $a $b { {{ i.meta.d }} 1; }", "default", "change the structure", id="default of a map"),
+        pytest.param("map $a $b { {{ i.meta.d }} /etc/passwd; }", "include", "change the structure", id="include"),
+    ],
+)
+def test_a_value_that_changes_the_structure_leaves_out_its_service_alone(render, line, value, reason):
+    text, faults = render(f"{EACH}{IF}{line}{FI}{END}", evil={"meta": {"d": value}}, tame={"meta": {"d": "plain"}})
+    assert set(faults) == {"evil"}
+    assert reason in faults["evil"]
+    assert "plain" in text
+
+
+def test_entries_of_a_map_in_a_file_of_their_own_are_data(render):
+    text, faults = render(f"{EACH}{{{{ s.name }}}} {{{{ i.port }}}};{END}", inside=b"map")
+    assert (text, faults) == ("fine 80;good 80;well 80;", {})
+    _, faults = render(f"{EACH}{{{{ s.name }}}} {{{{ i.port }}}};{END}", inside=b"map", include={})
+    assert set(faults) == {"include"}
+
+
+def test_what_is_no_nginx_configuration_is_not_proven(render):
+    assert render(f"root {EACH}{{{{ s.name }}}}{END};", inside=None) == ("root finegoodwell;", {})
+
+
+SIMPLE = """
+http {
+    upstream static { server 10.9.9.9:1; }
+{% for s in services() %}
+    upstream {{ s.name }} {
+{% for i in service(s.name) %}
+        server {{ i.address }}:{{ i.port }};
+{% endfor %}
+    }
+    server {
+        listen 80;
+        server_name {{ s.name }}.example.com;
+    }
+{% endfor %}
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("services", "fault"),
+    [
+        pytest.param({"GOOD": {"created": 2}}, {"GOOD": "server_name"}, id="another case"),
+        pytest.param({"static": {}}, {"static": "http upstream"}, id="the template's own upstream"),
+        pytest.param({"Backend": {}}, {"Backend": "http upstream"}, id="an upstream of another file"),
+        pytest.param({"www": {}}, {"www": "server_name"}, id="a host of another file"),
+        pytest.param({"other": {}}, {}, id="nobody's"),
+    ],
+)
+def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path, services, fault):
+    file = tmp_path / "t.j2"
+    file.write_text(SIMPLE)
+    template = Template.load(file, variables={}, environ={})
+    taken = frozenset({("http upstream", b"backend"), ("server_name", b"www.example.com on *:80")})
+    known = {GOOD: {"created": 1}} | services
+    result = Renderer([template]).render(snapshot(**known), [Place(taken=taken)])
+    assert {found.service: found.field for found in result.quarantined} in (
+        fault,
+        dict.fromkeys(fault, "http upstream"),
+    )
+    assert f"upstream {GOOD} " in result.texts[0]

@@ -1,0 +1,185 @@
+"""Nothing registered can write a directive: the typed edge, the templates and nginx's grammar, end to end.
+
+Every field in every place through every filter, with known break-outs and generated ones. What reaches the output is
+judged by the grammar alone, apart from the proof that the renderer makes for itself.
+"""
+
+import json
+
+import pytest
+from hypothesis import assume, given, settings, strategies as st
+
+from ctemplate.errors import TemplateError
+from ctemplate.model import Answer, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.nginx.skeleton import skeleton
+from ctemplate.nginx.surroundings import Place
+from ctemplate.nginx.syntax import NginxSyntaxError, parse
+from ctemplate.sources.consul.entries import Edge, decode_services
+from ctemplate.sources.consul.settings import Limits
+from ctemplate.template import Renderer, Template
+
+BREAK_OUTS = (
+    ";",
+    "{",
+    "}",
+    '"',
+    "'",
+    "\\",
+    "\r",
+    "\n",
+    "\0",
+    "$host",
+    "${host}",
+    "#",
+    " ",
+    "\t",
+    "\v",
+    "\x85",
+    "\u2028",
+    "\u202e",
+    "\u200b",
+    "../../etc/passwd",
+    "~.*",
+    "~*(a+)+$",
+    "a" * 5000,
+    "a;" * 2500,
+    "x\nserver 6.6.6.6:80;",
+    "x\r\nserver 6.6.6.6:80;",
+    "127.0.0.1:1; } server { listen 81; location / { return 200 pwned; } } upstream b { server 1.1.1.1:1",
+    '"; load_module /tmp/evil.so; "',
+    "'; root /etc; '",
+    '\\"; root /etc; #',
+    "*/ } } env X; http { {",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "unix:/var/run/docker.sock",
+    "default",
+    "include",
+    "content_by_lua_block",
+    "%0a}",
+    "\x1b[2J",
+    "é",
+    "\ufffd",
+)
+
+FIELDS = ("name", "tag", "meta key", "meta value", "address", "node", "node address", "id", "check")
+PLACES = {
+    "argument": "proxy_set_header X {};",
+    "glued": "proxy_set_header X-{} a;",
+    "double quotes": 'proxy_set_header X "{}";',
+    "single quotes": "proxy_set_header X '{}';",
+    "comment": "# {}\n",
+    "upstream": "upstream {} {{ server 10.0.0.1:1; }}",
+    "server_name": "server {{ server_name {}; }}",
+    "map key": "map $a $b {{ {} 1; }}",
+    "map value": "map $a $b {{ x {}; }}",
+    "proxy_pass": "location /x {{ proxy_pass http://{}; }}",
+    "location": "location {} {{ }}",
+    "regex": "location ~ ^/{}$ {{ }}",
+    "return": 'return 200 "{}";',
+    "set": "set $x {};",
+    "log_format": "log_format x '$remote_addr {} \"$request\"';",
+}
+FILTERS = (
+    "",
+    " | quote",
+    " | comment",
+    " | token",
+    " | identifier",
+    " | json | quote",
+    " | trim",
+    " | upper",
+    ' | replace(" ", "_")',
+    " | quote | trim",
+    ' | default("x") | indent(2)',
+    " | list | join ~ 'x'",
+    " | string",
+)
+OPERATIONS = ('{} ~ "x"', '"x" + {}', '"%s" % {}', '"%s" | format({})', '"{{}}".format({})', "[{}] | join", "{}[:9]")
+
+SELECTED = {
+    "name": "s.name",
+    "tag": "i.tags[0]",
+    "meta key": "(i.meta | list)[0]",
+    "meta value": "(i.meta.values() | list)[0]",
+    "address": "i.address",
+    "node": "i.node",
+    "node address": "i.node_address",
+    "id": "i.id",
+    "check": "i.checks[0].name",
+}
+
+BEFORE, AFTER = "{% for s in services() %}{% for i in service(s.name) %}\nserver { } ", "\n{% endfor %}{% endfor %}\n"
+
+
+OWN = {
+    "good": {"address": "10.0.0.1", "node address": "10.0.0.3"},
+    "other": {"address": "10.0.0.2", "node address": "10.0.0.4"},
+}
+
+
+def answers(field=None, text=""):
+    """Two services, through Consul's JSON and the typed edge; in the second one's field stands the text."""
+    services, found = {}, {}
+    for owner, own in OWN.items():
+        values = {key: f"{owner}-{key.replace(' ', '-')}" for key in FIELDS} | own
+        if owner == "other" and field is not None:
+            values[field] = text
+        entry = {
+            "Node": {"Node": values["node"], "Address": values["node address"]},
+            "Service": {
+                "ID": values["id"],
+                "Service": values["name"],
+                "Tags": [values["tag"]],
+                "Meta": {values["meta key"]: values["meta value"]},
+                "Address": values["address"],
+                "Port": 80,
+            },
+            "Checks": [{"CheckID": "c", "Name": values["check"], "Status": "passing"}],
+        }
+        services[values["name"]] = [values["tag"]]
+        body = json.dumps([entry]).encode()
+        found[values["name"]] = Edge(limits=Limits()).decode_instances(body, values["name"])[0]
+    listed = decode_services(json.dumps(services).encode())
+    known = {ServicesQuery(): listed} | {ServiceQuery(name=name): value for name, value in found.items()}
+    return Snapshot({query: Answer(query=query, value=value) for query, value in known.items()})
+
+
+def shapes(text):
+    return list(skeleton(parse(text.encode("utf-8", "surrogateescape"), where="")))
+
+
+def is_nginx(text):
+    try:
+        return bool(shapes(text)) or True
+    except NginxSyntaxError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return tmp_path_factory.mktemp("templates") / "t.j2"
+
+
+texts = st.one_of(
+    st.sampled_from(BREAK_OUTS),
+    st.lists(st.sampled_from((*BREAK_OUTS, "a", "b-1")), max_size=4).map("".join),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+)
+expressions = st.sampled_from([*("{}" + name for name in FILTERS), *OPERATIONS])
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.sampled_from(FIELDS), st.sampled_from(sorted(PLACES)), expressions, texts)
+def test_the_skeleton_never_changes(source, field, place, expression, text):
+    value = "{{ " + expression.format(SELECTED[field]) + " }}"
+    source.write_text(BEFORE + PLACES[place].format(value) + AFTER)
+    template = Template.load(source, variables={}, environ={})
+    try:
+        harmless = Renderer([template]).render(answers(), [Place()]).texts[0]
+    except TemplateError:
+        assume(False)
+    assume(is_nginx(harmless))
+    one = shapes("server { } " + PLACES[place].format("x") + "\n")
+    rendered = Renderer([template]).render(answers(field, text), [Place()])
+    assert shapes(rendered.texts[0]) in (one, one * 2)
