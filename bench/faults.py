@@ -387,7 +387,8 @@ def row(trouble: Trouble, options: Options, found: Sequence[Seen]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-COLUMNS = "trouble|times|requests|failed|wrong upstream|upstream missing|reloads|lasted|old data|lines".split("|")
+SEEN = ["trouble", "times", "requests", "failed", "wrong upstream", "upstream missing"]
+COLUMNS = [*SEEN, "reloads", "lasted", "old data", "lines"]
 
 
 def main() -> None:
