@@ -129,8 +129,17 @@ class Scene:
         return frozenset(found)
 
     def wait_serving(self, names: Sequence[str], host: str = HOST) -> None:
-        """Wait until exactly these backends answer."""
-        wait_for(lambda: self.serving(host) == set(names), LIMIT, f"{names} serving", log=self.ctemplate.log)
+        """Wait until exactly these backends are configured, and answer."""
+
+        def is_serving() -> bool:
+            return self.configured() == set(names) == self.serving(host)
+
+        wait_for(is_serving, LIMIT, f"{names} serving", log=self.ctemplate.log)
+
+    def configured(self) -> frozenset[str]:
+        """Return the names of the backends in nginx's configuration."""
+        text = self.nginx.conf.read_text()
+        return frozenset(name for name, backend in self.backends.items() if f":{backend.port}" in text)
 
     @contextmanager
     def watched(self, allowed: Sequence[str] = FIRST, host: str = HOST) -> Iterator[Seen]:
