@@ -1,5 +1,6 @@
 """What the kernel knows of a process: CPU time, memory, connections."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -24,3 +25,12 @@ def connections(port: int) -> int:
     """Count the established connections to a port on loopback, each once, by the side of the one who asked."""
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return sum(1 for row in rows if int(row[2].split(":")[1], 16) == port and row[3] == ESTABLISHED)
+
+
+def sockets(pid: int) -> int:
+    """Count the sockets that a process holds open, whoever is at their other end."""
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            count += str(link.readlink()).startswith("socket:")
+    return count
