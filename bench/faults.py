@@ -387,7 +387,9 @@ def row(trouble: Trouble, options: Options, found: Sequence[Seen]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-HEAD = "| trouble | times | requests | failed | wrong upstream | upstream missing | reloads | lasted | old data | lines |"
+HEAD = (
+    "| trouble | times | requests | failed | wrong upstream | upstream missing | reloads | lasted | old data | lines |"
+)
 
 
 def main() -> None:
