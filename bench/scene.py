@@ -116,7 +116,10 @@ class Scene:
         self.ctemplate.wait_for_log(": applied", LIMIT)
 
     def serving(self, host: str = HOST, count: int = 12) -> frozenset[str]:
-        """Return the names of the backends that answer so many requests, enough for all to have their turn, or what came instead."""
+        """Return the names of the backends that answer so many requests, or what came instead.
+
+        The default lets each backend have its turn with each of nginx's workers.
+        """
         found = set()
         for _ in range(count):
             try:
@@ -145,6 +148,7 @@ class Scene:
             seen.reloads = self.nginx.reloads() - reloads
 
     def lines(self) -> list[str]:
+        """Return what ctemplate told so far."""
         return self.ctemplate.log().splitlines()
 
     def through(self, trouble: Callable[[], object], change: Callable[[str, int], object]) -> Seen:

@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from jinja2.utils import Cycler, Joiner, Namespace
@@ -60,9 +61,15 @@ class Functions:
         }
 
     def services(
-        self, tag: str | None = None, dc: str | None = None, ns: str | None = None, partition: str | None = None
+        self,
+        tag: str | None = None,
+        dc: str | Iterable[str] | None = None,
+        ns: str | None = None,
+        partition: str | None = None,
     ) -> tuple[Service, ...]:
-        """Return the services, sorted by name; with ``tag``, those that carry it."""
+        """Return the services, sorted by name; with ``tag``, those that carry it; of several datacenters, all."""
+        if dc is not None and not isinstance(dc, str):
+            return _united(self.services(tag, each, ns, partition) for each in _datacenters(dc))
         run = self.run
         answer = run.answer(ServicesQuery(**_scope(dc=dc, ns=ns, partition=partition)))
         if answer is None:
@@ -76,15 +83,22 @@ class Functions:
         self,
         name: str,
         tag: str | None = None,
-        dc: str | None = None,
+        dc: str | Iterable[str] | None = None,
         status: str | Iterable[str] = Status.PASSING.value,
         near: str | None = None,
         filter: str | None = None,  # noqa: A002  # Consul's word
         ns: str | None = None,
         partition: str | None = None,
         peer: str | None = None,
+        failover: bool = False,  # noqa: FBT001, FBT002  # templates write failover=true
     ) -> tuple[Instance, ...]:
-        """Return the service's instances in the statuses asked for, in the order of the answer."""
+        """Return the service's instances in the statuses asked for, in the order of the answer.
+
+        Of several datacenters, those of all in their order; with ``failover``, those of the first that has any.
+        """
+        if dc is not None and not isinstance(dc, str):
+            each = (self.service(name, tag, one, status, near, filter, ns, partition, peer) for one in _datacenters(dc))
+            return next((found for found in each if found), ()) if failover else tuple(chain.from_iterable(each))
         run = self.run
         query = _service_query(name, dc, near, filter, ns, partition, peer)
         answer = run.answer(query)
@@ -134,6 +148,19 @@ class Functions:
         if default is None:
             raise LookupError(f'env: {name!r} is not set; give a default: env({name!r}, "…")')
         return default
+
+
+def _datacenters(dc: Iterable[str]) -> tuple[str, ...]:
+    """Return the datacenters of a list, each once, in their order."""
+    return tuple(dict.fromkeys(_word("dc", each) for each in dc))
+
+
+def _united(answers: Iterable[tuple[Service, ...]]) -> tuple[Service, ...]:
+    """Return the services of several answers, sorted by name, each with all its tags."""
+    tags: dict[str, set[str]] = {}
+    for service in chain.from_iterable(answers):
+        tags.setdefault(service.name, set()).update(service.tags)
+    return tuple(Service(name=name, tags=tuple(sorted(tags[name]))) for name in sorted(tags))
 
 
 @lru_cache(maxsize=_KEPT_QUERIES)

@@ -33,7 +33,8 @@ class Consul:
     """One agent: in memory (`-dev`) by default, a server with a data folder when persistent.
 
     `servers` is how many make a cluster; more than one are persistent. `bind` is where they hear each other,
-    `host` where clients reach one, `namespace` the network namespace that it runs in. Limits are Consul's own unless `config`, in the words of Consul's configuration file, says otherwise.
+    `host` where clients reach one, `namespace` the network namespace that it runs in. Limits are Consul's own unless
+    `config`, in the words of Consul's configuration file, says otherwise.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Consul:
         base, own = _config(name, self.port, bind, host), dict(config or {})
         self.ports: dict[str, int] = base["ports"] | own.pop("ports", {})
         self._config = base | own | {"ports": self.ports}
-        mode = ["-server", f"-bootstrap-expect={servers}", f"-data-dir={self.data_dir}"] if self.persistent else ["-dev"]
+        mode = (
+            ["-server", f"-bootstrap-expect={servers}", f"-data-dir={self.data_dir}"] if self.persistent else ["-dev"]
+        )
         inside = ["ip", "netns", "exec", namespace] if namespace else []
         argv = [*inside, program("consul"), "agent", *mode, f"-config-file={self.config_file}"]
         self.process = Process(name, argv, folder)
@@ -179,7 +182,7 @@ class Consul:
 
     def snapshot(self) -> bytes:
         """Return a snapshot of all that Consul knows; `restore` takes it."""
-        with urllib.request.urlopen(f"{self.url}/v1/snapshot", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.url}/v1/snapshot", timeout=10) as response:  # noqa: S310  # of our own
             return bytes(response.read())
 
     def restore(self, snapshot: bytes) -> None:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from typing import Self
 
-from harness.ports import free_port
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
+
+from harness.ports import free_port
 
 PASSED_ON = ("Content-Type", "X-Consul-Index", "X-Consul-KnownLeader", "X-Consul-LastContact")
 

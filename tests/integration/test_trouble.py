@@ -4,6 +4,7 @@ Long form: `python -m bench.faults`.
 """
 
 import pytest
+
 from bench import faults
 
 OPTIONS = faults.Options(pause=8.0, cut=4.0)

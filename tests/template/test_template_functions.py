@@ -4,7 +4,7 @@ import pytest
 from rendering import answers, instance, load, message, render, text_of, web, world
 
 from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, Instance, ServiceQuery, ServicesQuery, Snapshot, Status
+from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot, Status
 from ctemplate.template import Renderer
 
 WORLD = world(
@@ -33,6 +33,44 @@ WORLD = world(
 )
 def test_functions_answer_from_the_snapshot(template, shown):
     assert text_of(template, WORLD) == shown
+
+
+def in_datacenters(**numbers):
+    """A service with instances of these numbers, by datacenter."""
+    found = {}
+    for dc, given in numbers.items():
+        services, query = ServicesQuery(dc=dc), ServiceQuery(name="web", dc=dc)
+        instances = tuple(instance("web", number, datacenter=dc) for number in given)
+        found[services] = Answer(query=services, value=(Service(name="web", tags=(dc,)),) if given else ())
+        found[query] = Answer(query=query, value=instances)
+    return Snapshot(found)
+
+
+@pytest.mark.parametrize(
+    ("call", "shown"),
+    [
+        pytest.param('service("web", dc=["a", "b"])', "0 1 2", id="merged, in the order of the list"),
+        pytest.param('service("web", dc=["b", "a", "b"])', "2 0 1", id="each once"),
+        pytest.param('service("web", dc=["a", "b"], failover=true)', "0 1", id="the first"),
+        pytest.param('service("web", dc=["c", "b", "a"], failover=true)', "2", id="the first that has any"),
+        pytest.param('service("web", dc=["c"], failover=true)', "", id="none has any"),
+    ],
+)
+def test_several_datacenters_are_merged_or_in_failover_order(call, shown):
+    template = f'{{{{ {call} | map(attribute="id") | join(" ") }}}}'
+    known = in_datacenters(a=[0, 1], b=[2], c=[])
+    assert text_of(template, known) == " ".join(f"web-{number}" for number in shown.split())
+
+
+def test_services_of_several_datacenters_have_all_their_tags():
+    template = '{% for s in services(dc=["b", "a"]) %}{{ s.name }}: {{ s.tags | join(" ") }}{% endfor %}'
+    assert text_of(template, in_datacenters(a=[0], b=[2])) == "web: a b"
+
+
+def test_failover_waits_for_the_datacenters_before():
+    query = ServiceQuery(name="web", dc="a")
+    rendering = render('{{ service("web", dc=["a", "b"], failover=true) | length }}', in_datacenters(b=[2]))
+    assert rendering.missing == {query}
 
 
 STATES = tuple(instance("api", number, status=status) for number, status in enumerate(Status))
