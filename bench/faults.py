@@ -1,7 +1,7 @@
 """Count what clients of nginx notice of Consul's troubles: `python -m bench.faults [--times N] [--only WORD]`.
 
-Real Consul, ctemplate and nginx on loopback, two steady clients of 25 requests a second each. For each trouble: what the
-clients got while it lasted, how soon a change after it was served, and how much ctemplate's log said.
+Real Consul, ctemplate and nginx on loopback, two steady clients of 25 requests a second each. For each trouble: what
+the clients got while it lasted, how soon a change after it was served, and how much ctemplate's log said.
 """
 
 from __future__ import annotations
