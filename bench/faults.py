@@ -14,15 +14,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.agent import consul_version
-from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted
+from bench.process import Connections
+from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted, together
 
-from harness import Consul, wait_for
+from harness import Consul, free_port, wait_for
 from harness.cluster import SIZE, Cluster
+from harness.island import Island
+from harness.meddler import Meddler, Meddling, alternating, cut_off, empty, limited, slow
 
 PAUSE = 60.0
 CUT = 10.0  # seconds that servers are cut off
@@ -121,9 +124,7 @@ def in_cluster(
     scene.start()
     for _ in range(options.times):
         yield scene.through(lambda: trouble(cluster), lambda name, port: cluster.servers[0].catalog("web", name, port))
-        accepted(lambda: cluster.servers[0].uncatalog(NEW))
-        scene.wait_serving(FIRST)
-        cluster.wait_whole()
+        back_to_first(cluster, scene)
 
 
 def leader_killed(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
@@ -162,8 +163,192 @@ def majority_frozen(options: Options, stack: ExitStack, folder: Path) -> Iterato
     yield from in_cluster(options, stack, folder, trouble)
 
 
+@contextmanager
+def on_island(folder: Path, stack: ExitStack) -> Iterator[tuple[Island, Cluster, Scene]]:
+    """Start a cluster of which server 0, the one that is asked first, can be cut off from the others."""
+    island = Island()
+    stack.callback(island.remove)
+    island.make()
+    cluster = Cluster(folder, island)
+    stack.callback(cluster.kill)
+    cluster.start()
+    scene = Scene(folder, stack, address=cluster.address)
+    accepted(lambda: scene.populate(cluster.servers[1]))
+    scene.start()
+    yield island, cluster, scene
+
+
+def minority_cut(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """The server that ctemplate asks cut off from the other two for {cut:g} s and more, a change there meanwhile."""
+    with on_island(folder, stack) as (island, cluster, scene):
+        for _ in range(options.times):
+            with island.cut():
+                yield scene.through(
+                    lambda: time.sleep(options.cut), lambda name, port: cluster.servers[1].catalog("web", name, port)
+                )
+            back_to_first(cluster, scene)
+
+
+def stale_reads(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """A server that was cut off and missed a change is the only one left for {cut:g} s."""
+    with on_island(folder, stack) as (island, cluster, scene):
+        for _ in range(options.times):
+            with island.cut():
+                accepted(lambda: cluster.servers[1].catalog("web", NEW, scene.backends[NEW].port))
+                scene.wait_serving((*FIRST, NEW))
+                with scene.watched((*FIRST, NEW)) as during:
+                    for server in cluster.servers[1:]:
+                        server.kill()
+                    time.sleep(options.cut)
+            for server in cluster.servers[1:]:
+                server.launch()
+            with scene.watched((*FIRST, NEW)) as after:
+                during.catch_up = back_to_first(cluster, scene)
+            yield together(during, after)
+
+
+def back_to_first(cluster: Cluster, scene: Scene) -> float:
+    """Deregister the new backend; return the seconds from Consul's consent until nobody reaches it."""
+    cluster.wait_whole()
+    accepted(lambda: cluster.servers[1].uncatalog(NEW))
+    began = time.monotonic()
+    scene.wait_serving(FIRST)
+    return time.monotonic() - began
+
+
+def crowded(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """300 services, default limit of 200 connections, SIGKILL of the agent, start with its data."""
+    consul = Consul(folder, persistent=True)
+    stack.callback(consul.kill)
+    consul.start()
+    scene = Scene(folder, stack, address=consul.address)
+    scene.populate(consul)
+    for number in range(SERVICES):
+        consul.catalog(f"other{number}", f"other{number}", scene.backends["a"].port)
+    scene.start()
+    with Connections(consul.port) as connections:
+
+        def trouble() -> None:
+            consul.kill()
+            consul.start()
+            time.sleep(options.cut)
+
+        found = scene.through(trouble, lambda name, port: consul.catalog("web", name, port))
+    if connections.most >= DEFAULT_LIMIT:
+        found.faults.append(f"{connections.most} connections")
+    yield found
+
+
+def datacenter_killed(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """One of two joined datacenters killed, a change in the other."""
+    here, there = (datacenter(folder, name) for name in ("dc1", "dc2"))
+    there.join([f"127.0.0.1:{here.ports['serf_wan']}"], wan=True)
+    for consul in (here, there):
+        stack.callback(consul.kill)
+        consul.start()
+    wait_for(lambda: set(here.api("GET", "/v1/catalog/datacenters")) == {"dc1", "dc2"}, LIMIT, "both datacenters")
+    scene = Scene(folder, stack, address=here.address, source=folder / "dc.j2")
+    http = f"{scene.nginx.main}http {{\n{scene.nginx.http}\n"
+    (folder / "dc.j2").write_text(http + BOTH_DATACENTERS.format(port=scene.port))
+    scene.populate(here, FIRST[:1])
+    scene.populate(there, FIRST[1:])
+    scene.start()
+
+    def trouble() -> None:
+        there.kill()
+        time.sleep(options.cut)
+
+    yield scene.through(trouble, lambda name, port: here.catalog("web", name, port))
+
+
+BOTH_DATACENTERS = """\
+upstream web {{
+    {{% for dc in ["dc1", "dc2"] %}}
+    {{% for i in service("web", dc=dc) %}}
+    server {{{{ i.address }}}}:{{{{ i.port }}}};
+    {{% endfor %}}
+    {{% endfor %}}
+}}
+server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://web; }} }}
+}}
+"""
+
+
+def datacenter(folder: Path, name: str) -> Consul:
+    """Return an agent that is a datacenter of its own."""
+    config = {"datacenter": name, "ports": {"serf_wan": free_port()}}
+    return Consul(folder, persistent=True, name=name, config=config)
+
+
+def meddled(options: Options, stack: ExitStack, folder: Path, meddling: Meddling) -> Iterator[Seen]:
+    """Have answers changed for a while."""
+    consul = Consul(folder, persistent=True)
+    stack.callback(consul.kill)
+    consul.start()
+    meddler = Meddler(consul.port)
+    stack.callback(meddler.stop)
+    meddler.start()
+    scene = Scene(folder, stack, address=meddler.address)
+    scene.populate(consul)
+    scene.start()
+
+    def trouble() -> None:
+        with meddler.meddling(meddling):
+            time.sleep(options.cut)
+
+    yield scene.through(trouble, lambda name, port: consul.catalog("web", name, port))
+    if not meddler.meddled:
+        raise AssertionError("nobody asked while answers were meddled with")
+
+
+def empty_answers(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Empty answers of status 200 for {cut:g} s."""
+    yield from meddled(options, stack, folder, empty)
+
+
+def alternating_replicas(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Every other stale answer is older and lacks half, for {cut:g} s."""
+    yield from meddled(options, stack, folder, alternating())
+
+
+def limited_without_body(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Status 429 without a body for {cut:g} s."""
+    yield from meddled(options, stack, folder, limited(""))
+
+
+def limited_by_servers(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Status 429, resource exhausted, for {cut:g} s."""
+    yield from meddled(options, stack, folder, limited("Resource Exhausted: rate limit exceeded"))
+
+
+def limited_connections(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Status 429, too many connections, for {cut:g} s."""
+    body = "Your IP is issuing too many concurrent connections, please rate limit your calls"
+    yield from meddled(options, stack, folder, limited(body))
+
+
+def slow_bytes(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Answers that take two seconds from first byte to last, for {cut:g} s."""
+    yield from meddled(options, stack, folder, slow)
+
+
+def cut_bodies(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """Half of each body for {cut:g} s."""
+    yield from meddled(options, stack, folder, cut_off)
+
+
 CLUSTER: tuple[Trouble, ...] = (leader_killed, minority_frozen, majority_frozen)
-AGENT: tuple[Trouble, ...] = (killed_with_data, killed_without_data, frozen, restored)
+CUT_OFF: tuple[Trouble, ...] = (minority_cut, stale_reads)  # for root only
+AGENT: tuple[Trouble, ...] = (killed_with_data, killed_without_data, frozen, restored, crowded, datacenter_killed)
+MEDDLED: tuple[Trouble, ...] = (
+    empty_answers,
+    alternating_replicas,
+    limited_without_body,
+    limited_by_servers,
+    slow_bytes,
+    cut_bodies,
+)
+PATIENT: tuple[Trouble, ...] = (limited_connections,)  # the limit is given a minute to pass
 
 
 def seen(trouble: Trouble, options: Options) -> list[Seen]:
@@ -208,15 +393,16 @@ HEAD = "| trouble | times | requests | failed | wrong upstream | upstream missin
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
     parser.add_argument("--times", type=int, default=10, help="for each trouble of the cluster (default 10)")
-    parser.add_argument("--only", default="", help="troubles whose name holds this")
+    parser.add_argument("--only", nargs="*", default=[""], help="troubles whose names hold one of these")
     parser.add_argument("--pause", type=float, default=PAUSE, help="seconds that the agent is frozen (default 60)")
     parser.add_argument("--log", action="store_true", help="print ctemplate's log as well")
     given = parser.parse_args()
     options = Options(times=given.times, pause=given.pause)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {consul_version()}\n")
     print(f"{HEAD}\n|{'---|' * HEAD.count(' | ')}---|")
-    for trouble in (*AGENT, *CLUSTER):
-        if given.only in trouble.__name__:
+    cut_off = CUT_OFF if Island.is_allowed() else ()
+    for trouble in (*AGENT, *CLUSTER, *cut_off, *MEDDLED, *PATIENT):
+        if any(word in trouble.__name__ for word in given.only):
             found = seen(trouble, options)
             print(row(trouble, options, found), flush=True)
             for each in found:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import threading
 from pathlib import Path
+from typing import Self
 
 TICK = os.sysconf("SC_CLK_TCK")
 ESTABLISHED = "01"
@@ -24,3 +26,25 @@ def connections(port: int) -> int:
     """Count the established connections to a port on loopback, each once, by the side of the one who asked."""
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return sum(1 for row in rows if int(row[2].split(":")[1], 16) == port and row[3] == ESTABLISHED)
+
+
+class Connections:
+    """Watches how many connections a port has at most while the block lasts."""
+
+    def __init__(self, port: int) -> None:
+        self.most = 0
+        self._port = port
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._count, name="connections", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        while not self._is_over.wait(0.05):
+            self.most = max(self.most, connections(self._port))

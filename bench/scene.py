@@ -115,8 +115,8 @@ class Scene:
         self.wait_serving(FIRST)
         self.ctemplate.wait_for_log(": applied", LIMIT)
 
-    def serving(self, host: str = HOST, count: int = 4) -> frozenset[str]:
-        """Return the names of the backends that answer a few requests, or what came instead."""
+    def serving(self, host: str = HOST, count: int = 12) -> frozenset[str]:
+        """Return the names of the backends that answer so many requests, enough for all to have their turn, or what came instead."""
         found = set()
         for _ in range(count):
             try:
@@ -169,7 +169,7 @@ def together(during: Seen, after: Seen) -> Seen:
         missing=during.missing,
         reloads=during.reloads,
         lasted=during.lasted,
-        catch_up=after.catch_up,
+        catch_up=after.catch_up or during.catch_up,
         log=during.log + after.log,
         faults=during.faults + after.faults,
     )

@@ -149,5 +149,6 @@ def test_a_fact_is_told_with_what_to_do(facts, number, expected):
 def test_an_unreadable_limit_is_taken_for_the_default():
     assert lines(agent=DENIED, max_connections=300)[-1] == (
         "warn  connections to Consul: 3 planned, 300 at most, 200 allowed by default, "
-        "the agent's own limit is unknown; lower -max-connections below 200, or raise limits.http_max_conns_per_client of the agent"
+        "the agent's own limit is unknown; lower -max-connections below 200, "
+        "or raise limits.http_max_conns_per_client of the agent"
     )

@@ -6,22 +6,31 @@ from pathlib import Path
 from typing import Self
 
 from harness.consul import START_LIMIT, Consul, ConsulRefusal
+from harness.island import Island
 from harness.waiting import wait_for
 
 SIZE = 3
 
 
 class Cluster:
-    """Servers 0, 1 and 2, on 127.0.0.2 to 127.0.0.4; their HTTP addresses are on 127.0.0.1."""
+    """Servers 0, 1 and 2, on 127.0.0.2 to 127.0.0.4, or 0 on an island and the others at its shore."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, island: Island | None = None):
+        places = [f"127.0.0.{number + 2}" for number in range(SIZE)]
+        if island:
+            places = [island.place, island.shore, island.shore]
         self.servers = [
-            Consul(folder, servers=SIZE, bind=f"127.0.0.{number + 2}", name=f"server{number}", config=CONFIG)
-            for number in range(SIZE)
+            Consul(folder, servers=SIZE, bind=place, name=f"server{number}", config=CONFIG, **_dwelling(number, island))
+            for number, place in enumerate(places)
         ]
-        places = [f"127.0.0.{number + 2}:{server.ports['serf_lan']}" for number, server in enumerate(self.servers)]
+        self._names = {
+            f"{place}:{server.ports['server']}": number
+            for number, (place, server) in enumerate(zip(places, self.servers, strict=True))
+        }
         for server in self.servers:
-            server.join(places)
+            server.join(
+                [f"{place}:{other.ports['serf_lan']}" for place, other in zip(places, self.servers, strict=True)]
+            )
 
     def start(self) -> Self:
         """Start all servers and wait for a leader that all of them know."""
@@ -50,12 +59,9 @@ class Cluster:
 
         def number() -> str:
             known = {_leader(server) for server in self.servers if server.process.is_running} - {""}
-            return str(self._number(known.pop())) if len(known) == 1 else ""
+            return str(self._names[known.pop()]) if len(known) == 1 else ""
 
         return int(wait_for(number, START_LIMIT, "leader"))
-
-    def _number(self, leader: str) -> int:
-        return int(leader.split(":")[0].rsplit(".", 1)[1]) - 2
 
     @contextmanager
     def paused(self, numbers: Sequence[int]) -> Iterator[None]:
@@ -67,6 +73,10 @@ class Cluster:
         finally:
             for number in numbers:
                 self.servers[number].resume()
+
+
+def _dwelling(number: int, island: Island | None) -> dict[str, str]:
+    return {"host": island.clients_place, "namespace": island.name} if island and number == 0 else {}
 
 
 CONFIG = {"autopilot": {"cleanup_dead_servers": False}}  # a frozen server is to come back as the one it was

@@ -32,7 +32,8 @@ class ConsulRefusal(AssertionError):  # an answer, not a fault of ours
 class Consul:
     """One agent: in memory (`-dev`) by default, a server with a data folder when persistent.
 
-    `servers` is how many make a cluster; more than one are persistent. `bind` is where they hear each other. Limits are Consul's own unless `config`, in the words of Consul's configuration file, says otherwise.
+    `servers` is how many make a cluster; more than one are persistent. `bind` is where they hear each other,
+    `host` where clients reach one, `namespace` the network namespace that it runs in. Limits are Consul's own unless `config`, in the words of Consul's configuration file, says otherwise.
     """
 
     def __init__(
@@ -45,17 +46,21 @@ class Consul:
         name: str = "consul",
         servers: int = 1,
         bind: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+        namespace: str = "",
     ):
         self.port = http_port or free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.host = host
+        self.address = f"{host}:{self.port}"
         self.persistent = persistent or servers > 1
         self.data_dir = folder / f"{name}-data"
         self.config_file = folder / f"{name}.json"
-        base, own = _config(name, self.port, bind), dict(config or {})
+        base, own = _config(name, self.port, bind, host), dict(config or {})
         self.ports: dict[str, int] = base["ports"] | own.pop("ports", {})
         self._config = base | own | {"ports": self.ports}
         mode = ["-server", f"-bootstrap-expect={servers}", f"-data-dir={self.data_dir}"] if self.persistent else ["-dev"]
-        argv = [program("consul"), "agent", *mode, f"-config-file={self.config_file}"]
+        inside = ["ip", "netns", "exec", namespace] if namespace else []
+        argv = [*inside, program("consul"), "agent", *mode, f"-config-file={self.config_file}"]
         self.process = Process(name, argv, folder)
 
     @property
@@ -118,7 +123,7 @@ class Consul:
 
         A body of `str` or `bytes` is sent as it is, anything else as JSON.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
         data = body if isinstance(body, str | bytes | None) else json.dumps(body)
         try:
             connection.request(method, path, data, {"X-Consul-Token": token} if token else {})
@@ -202,14 +207,14 @@ class Consul:
         wait_for(lambda: self.passing(name) == sorted(ids), timeout, f"{name} passing as {ids}", log=self.log)
 
 
-def _config(name: str, http_port: int, bind: str) -> dict[str, Any]:
+def _config(name: str, http_port: int, bind: str, host: str) -> dict[str, Any]:
     unused = {"dns": -1, "https": -1, "grpc": -1, "serf_wan": -1}
     if _version() >= (1, 14):
         unused["grpc_tls"] = -1
     return {
         "node_name": name,
         "bind_addr": bind,
-        "client_addr": "127.0.0.1",
+        "client_addr": host,
         "ports": unused | {"http": http_port, "server": free_port(), "serf_lan": free_port()},
         "performance": {"raft_multiplier": 1},
         "disable_update_check": True,

@@ -51,6 +51,9 @@ upstream {{ u }} {
 }
 {% endfor %}
 {% endfor %}
+{% for i in service("twice") %}
+upstream twice { server {{ i.address }}:{{ i.port }}; }
+{% endfor %}
 """
 SETTINGS = {"min_interval": "100ms", "max_draining": 1000}
 

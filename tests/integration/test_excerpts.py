@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 
@@ -46,7 +47,9 @@ def run(folder, *args, terminal):
 
 
 def lines(output):
-    return [line.partition(" ERROR ")[2] or line for line in output.decode().splitlines()]
+    """What stays to be read: progress is cleared from its line."""
+    shown = re.sub(r"[^\n]*\r\x1b\[K", "", output.decode())
+    return [line.partition(" ERROR ")[2] or line for line in shown.splitlines()]
 
 
 ONCE = ("-catalog", "catalog.json", "-template", "t.j2:out")

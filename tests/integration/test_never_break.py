@@ -89,19 +89,19 @@ def up(*names, ports=(1,), **options):
 
 REFUSED = [
     pytest.param({"a": up("web", ports=range(1, 61))}, 'no memory in upstream zone "web"', None, id="zone too small"),
-    pytest.param({"a": up("web", kind="backup")}, "no servers in upstream", 2, id="only backup"),
-    pytest.param({"a": up("web"), "b": up("web")}, 'duplicate upstream "web"', 6, id="duplicate names"),
+    pytest.param({"a": up("web", kind="backup")}, "no servers in upstream", (2, 5), id="only backup"),
+    pytest.param({"twice": instances(1, 2)}, 'duplicate upstream "twice"', (3, 14), id="duplicate names"),
 ]
 
 
-@pytest.mark.parametrize(("services", "words", "line"), REFUSED)
-def test_what_the_test_refuses_touches_no_live_file_and_mends_with_the_data(site, daemon, services, words, line):
+@pytest.mark.parametrize(("services", "words", "lines"), REFUSED)
+def test_what_the_test_refuses_touches_no_live_file_and_mends_with_the_data(site, daemon, services, words, lines):
     identities, reloads = site.identities(), site.nginx.reloads()
     site.publish("2", **services)
     wait_for_failure(daemon, site, "nginx -t: exit status 1; every live file is untouched")
     assert words in daemon.log()
-    if line:
-        assert f" in {site.fragment}:{line} ({site.folder}/upstreams.conf.j2:5)\n" in daemon.log()
+    if lines:
+        assert f" in {site.fragment}:{lines[0]} ({site.folder}/upstreams.conf.j2:{lines[1]})\n" in daemon.log()
     assert (site.identities(), site.leftovers()) == (identities, [])
     assert (site.running(), site.nginx.reloads()) == ("1", reloads)
     (refused,) = site.state.glob("*/refused/*")

@@ -156,11 +156,13 @@ class Client:
     world: World
     connections_allowed: int
     failure_rate: float = 0.0
+    jitter: float = 1.0
     is_away: bool = False
     seed: int = 0
     now: float = 0.0
     requests: int = 0
     most_connections: int = 0
+    abandoned: int = 0
     values: dict = field(default_factory=dict)
     indexes: dict = field(default_factory=dict)
     wanted: frozenset = frozenset()
@@ -204,11 +206,13 @@ class Client:
         plan = self.planner.plan(self.now)
         for query in self._polls.keys() - plan.polls:
             self._polls.pop(query).is_over = True
-            self._paces.pop(query, None)
+            self.abandoned += 1
+        for query in self._paces.keys() - plan.polls:
+            del self._paces[query]
         for query in self.values.keys() - self.wanted - plan.polls:
             del self.values[query], self.indexes[query]
         for query in plan.polls - self._polls.keys():
-            self._poll(query, self.now)
+            self._poll(query)
         while len(self._reads) < plan.readers and (query := self.planner.take(self.now)) is not None:
             assert query not in [read.query for read in self._reads]
             self._reads.append(self._ask(query, self.now, is_poll=False))
@@ -226,13 +230,16 @@ class Client:
             self._steered_at = moment
             self._at(moment, self._steer)
 
-    def _poll(self, query, start):
-        self._paces.setdefault(query, TokenBucket(interval=POLL_INTERVAL, burst=POLL_BURST))
-        self._polls[query] = self._ask(query, start, is_poll=True)
+    def _poll(self, query):
+        """Ask for another round, as soon as the pace or the backoff allows."""
+        pace = self._paces.setdefault(query, TokenBucket(interval=POLL_INTERVAL, burst=POLL_BURST))
+        failures = self._failures[query]
+        delay = BACKOFF.delay(failures, draw=0.5) if failures else pace.delay(self.now)
+        self._polls[query] = self._ask(query, self.now + delay, is_poll=True)
 
     def _ask(self, query, start, *, is_poll):
         request = Request(query, self.indexes.get(query, 0) if is_poll else 0, start + WAIT, is_poll, start)
-        self._at(start + LATENCY, self._arrive, request)
+        self._at(start + self._leg(), self._arrive, request)
         return request
 
     def _arrive(self, request):
@@ -240,7 +247,7 @@ class Client:
             return
         self.requests += 1
         if self.is_away or self._draw.random() < self.failure_rate:
-            self._at(self.now + LATENCY, self._fail, request)
+            self._at(self.now + self._leg(), self._fail, request)
         elif self._is_due(request):
             self._serve(request)
         else:
@@ -252,7 +259,11 @@ class Client:
 
     def _serve(self, request):
         answer = (request, self.world.index_of(request.query), self.world.value_of(request.query))
-        self._at(self.now + LATENCY, self._deliver, answer)
+        self._at(self.now + self._leg(), self._deliver, answer)
+
+    def _leg(self):
+        """Seconds that a request or an answer is on its way; with jitter, some overtake others."""
+        return LATENCY if self.jitter == 1 else LATENCY * self._draw.uniform(1 / self.jitter, self.jitter)
 
     def _expire(self, request):
         if request in self._parked:
@@ -269,16 +280,16 @@ class Client:
         if request.is_over:
             return False
         request.is_over = True
-        if not request.is_poll:
+        if request.is_poll:
+            del self._polls[request.query]
+        else:
             self._reads.remove(request)
         return True
 
     def _fail(self, request):
         if self._end(request):
             self._failures[request.query] += 1
-            if request.is_poll:
-                self._poll(request.query, self.now + BACKOFF.delay(self._failures[request.query], draw=0.5))
-            self.planner.failed(request.query, self.now)
+            self.planner.failed(request.query, self.now, is_read=not request.is_poll)
             self._steer()
 
     def _deliver(self, answer):
@@ -290,8 +301,7 @@ class Client:
         is_equal = self.values.get(query) == value
         if query in self.wanted or request.is_poll:
             self.values[query], self.indexes[query] = value, index
-        if request.is_poll:
-            self._poll(query, self.now + self._paces[query].delay(self.now))
         news = None if is_equal else value
-        self.planner.answered(query, index=index, value=news, waited=self.now - request.asked_at, now=self.now)
+        waited = self.now - request.asked_at if request.is_poll else None
+        self.planner.answered(query, index=index, value=news, waited=waited, now=self.now)
         self._steer()

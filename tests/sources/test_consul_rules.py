@@ -129,3 +129,15 @@ def test_a_server_that_answers_at_once_never_makes_a_busy_loop(news):
 )
 def test_a_poll_is_abandoned(index, received, waited, expected):
     assert is_abandoned(index, received, waited=waited, wait=2.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "delay"),
+    [
+        pytest.param(4_000, 0.0, id="small"),
+        pytest.param(400_000, 0.1, id="a list of ten thousand services"),
+        pytest.param(8_000_000, 2.0, id="every check of a big cluster"),
+    ],
+)
+def test_large_answers_are_paced_by_their_size(size, delay):
+    assert Pace(Pacing()).delay(0.0, is_news=True, size=size) == pytest.approx(delay)

@@ -5,6 +5,9 @@ mostly who; the named queries are read at once over a few kept connections, thos
 of their own, and a paced sweep finds what nobody can name. An address of a node itself wakes none of them: the sweep
 finds it within ``Pace.background`` seconds.
 
+Consul counts the connection of a long poll that was given up until its wait is over, so a long poll changes hands only
+between two rounds.
+
 Pure: no await, no clock, no I/O; every method takes ``now``, seconds on one monotonic clock. The caller runs exactly
 the long polls of ``plan``, reads whatever ``take`` returns over ``plan.readers`` connections, and reports each end.
 """
@@ -16,7 +19,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ctemplate.model import AnyQuery, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.retries import Agenda, Outage
@@ -36,14 +39,12 @@ class Policy:
     """What the planner may spend. Times in seconds.
 
     ``spare`` connections are left for the caller's other requests. A query named again and again is read once per
-    ``min_interval``. One that changed keeps its own long poll for ``tenure`` at least, even if others changed later.
-    ``wait`` is how long a long poll waits for a change.
+    ``min_interval``. ``wait`` is how long a long poll waits for a change.
     """
 
     spare: int = 2
     readers: int = 16
     min_interval: float = 1.0
-    tenure: float = 10.0
     wait: float = 60.0
     backoff: Backoff = field(default_factory=lambda: Backoff(ceiling=15.0))
     probe: Backoff = field(default_factory=lambda: Backoff(ceiling=5.0))
@@ -89,6 +90,7 @@ class Planner:
         self._indexes: dict[AnyQuery, int] = {}
         self._polls: dict[PollQuery, None] = {}
         self._hot: OrderedDict[AnyQuery, float] = OrderedDict()
+        self._heirs: OrderedDict[AnyQuery, float] = OrderedDict()
         self._urgent: OrderedDict[AnyQuery, None] = OrderedDict()
         self._later = Agenda()
         self._named_at: dict[AnyQuery, float] = {}
@@ -123,7 +125,7 @@ class Planner:
         self._strays.discard(query)
         self._later.discard(query)
         self._again.discard(query)
-        for kept in (self._hot, self._urgent, self._named_at, self._failures):
+        for kept in (self._hot, self._heirs, self._urgent, self._named_at, self._failures):
             kept.pop(query, None)
         if query not in self._scopes:
             self._polls.pop(query, None)
@@ -192,23 +194,32 @@ class Planner:
         return self._strays if scope is None else scope.sweep
 
     def _promote(self, query: AnyQuery, now: float) -> None:
-        """Give a query that changed a long poll of its own, unless all others changed lately too."""
+        """Give a query that changed a long poll of its own, now or when another's has waited in vain."""
         if query in self._hot:
             self._hot[query] = now
             self._hot.move_to_end(query)
-            return
-        if len(self._hot) >= self._slots:
-            coldest = next(iter(self._hot), None)
-            if coldest is None or now - self._hot[coldest] < self._policy.tenure:
-                return
-            self._demote(coldest, now)
-        self._heat(query, now)
+        elif len(self._hot) < self._slots:
+            self._heat(query, now)
+        elif self._slots > 0:
+            self._heirs[query] = now
+            self._heirs.move_to_end(query)
+            if len(self._heirs) > self._slots:
+                self._heirs.popitem(last=False)
+
+    def _hand_over(self, query: AnyQuery, now: float) -> None:
+        """Let a query whose long poll brought no news give it to the one that changed last, if that was later."""
+        heir = next(reversed(self._heirs), None)
+        if heir is not None and self._heirs[heir] > self._hot[query]:
+            changed_at = self._heirs[heir]
+            self._demote(query, now)
+            self._heat(heir, changed_at)
 
     def _heat(self, query: AnyQuery, changed_at: float) -> None:
         self._hot[query] = changed_at
         self._hot.move_to_end(query, last=changed_at > -math.inf)
         self._polls[query] = None
         self._sweep_of(query).discard(query)
+        self._heirs.pop(query, None)
         self._urgent.pop(query, None)
         self._later.discard(query)
 
@@ -221,9 +232,15 @@ class Planner:
     # What came of it
 
     def answered(
-        self, query: PollQuery | ReadQuery, *, index: int, value: tuple[Any, ...] | None, waited: float, now: float
+        self,
+        query: PollQuery | ReadQuery,
+        *,
+        index: int,
+        value: tuple[Any, ...] | None,
+        waited: float | None,
+        now: float,
     ) -> None:
-        """Note the answer to a long poll's round or to a read, for which the caller ``waited`` so many seconds.
+        """Note the answer to a long poll that ``waited`` so many seconds for it, or, with None, to a read.
 
         ``value`` is None when it equals the query's last one; what is neither wanted nor polled has no last one.
         """
@@ -232,8 +249,8 @@ class Planner:
         if isinstance(query, CensusQuery):
             self._take_census(query, value or (), now)
             return
-        if not isinstance(query, AlarmsQuery):
-            self._reading.discard(query)
+        if waited is None:
+            self._reading.discard(cast("ReadQuery", query))
         if isinstance(query, AlarmsQuery):
             scope = self._scopes.get(scope_of(query))
             if scope is not None:
@@ -241,9 +258,11 @@ class Planner:
             return
         if query in self._scopes:
             scope = self._scopes[query]
-            self._request(scope, scope.services_woke(value, index, waited, now), now)
+            self._request(scope, scope.services_woke(value, index, waited or 0.0, now), now)
         if query in self._wanted or query in self._scopes:
             self._note(query, index, value, now)
+        if query in self._hot and value is None and waited is not None:
+            self._hand_over(query, now)
 
     def _note(self, query: AnyQuery, index: int, value: tuple[Any, ...] | None, now: float) -> None:
         is_first, has_moved = query not in self._values, self._indexes.get(query) != index
@@ -280,7 +299,7 @@ class Planner:
             self._urgent[query] = None
             self._urgent.move_to_end(query, last=False)
 
-    def failed(self, query: PollQuery | ReadQuery, now: float, *, least_delay: float = 0.0) -> None:
+    def failed(self, query: PollQuery | ReadQuery, now: float, *, is_read: bool, least_delay: float = 0.0) -> None:
         """Note that a long poll's round or a read failed.
 
         A read is tried again after a delay that grows; when to try a long poll again is the caller's to say.
@@ -289,7 +308,7 @@ class Planner:
         scope = self._scopes.get(scope_of(query))
         if scope is not None and query in scope.sentinels:
             scope.sentinel_failed(query)
-        if isinstance(query, AlarmsQuery) or query not in self._reading:
+        if not is_read or isinstance(query, AlarmsQuery):
             return
         self._reading.discard(query)
         if query in self._wanted and query not in self._hot and not isinstance(query, CensusQuery):
@@ -314,6 +333,10 @@ class Planner:
         self._fill()
 
     # What to do
+
+    def is_polled(self, query: PollQuery) -> bool:
+        """Whether the query is to be long-polled for another round."""
+        return query in self._polls
 
     def plan(self, now: float) -> Plan:
         """Return what should run now."""

@@ -52,7 +52,7 @@ def is_too_old(meta: Meta, *, max_stale: float) -> bool:
 
 @dataclass(slots=True)
 class Pace:
-    """Paces one query: few questions in a row are free, answers without news cost more than changes."""
+    """Paces one query: few questions in a row are free, answers without news cost more, and so do large ones."""
 
     pacing: Pacing
     _asked: TokenBucket = field(init=False)
@@ -62,9 +62,11 @@ class Pace:
         self._asked = TokenBucket(interval=self.pacing.interval, burst=self.pacing.burst)
         self._idle = TokenBucket(interval=self.pacing.idle_interval, burst=self.pacing.idle_burst)
 
-    def delay(self, now: float, *, is_news: bool) -> float:
-        """Return the seconds to wait after an answer before asking again."""
+    def delay(self, now: float, *, is_news: bool, size: int = 0) -> float:
+        """Return the seconds to wait after an answer of ``size`` bytes before asking again."""
         asked = self._asked.delay(now)
+        if size >= self.pacing.large_bytes:
+            asked = max(asked, size / self.pacing.bytes_per_second)
         return asked if is_news else max(asked, self._idle.delay(now))
 
 

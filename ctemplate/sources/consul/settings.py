@@ -59,6 +59,12 @@ class Pacing:
     idle_burst: int = 5
     """Answers without news that are not delayed yet."""
 
+    bytes_per_second: float = 4_000_000
+    """Of one query's answers, in the long run: a list of megabytes that changes all the time keeps the agent busy."""
+
+    large_bytes: int = 64 * 1024
+    """Answers smaller than this are never delayed for their size."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsulSettings:

@@ -116,7 +116,8 @@ class ConsulSource:
         now = _now()
         plan = self._planner.plan(now)
         wanted = {(query, self._pacing(query, plan)) for query in plan.polls}
-        dropped = [self._polls.pop(poll) for poll in self._polls.keys() - wanted]
+        over = {poll for poll, task in self._polls.items() if task.done()}
+        dropped = [self._polls.pop(poll) for poll in self._polls.keys() - (wanted - over)]
         for task in dropped:
             task.cancel()
         if dropped:  # their connections close before others open
@@ -153,10 +154,12 @@ class ConsulSource:
         async with contextlib.aclosing(watch.events(pacing)) as events:
             async for event in events:
                 if isinstance(event, RequestFailed):
-                    self._failed(query, event)
+                    self._failed(query, event, is_read=False)
                 else:
-                    self._answered(query, watch, event, catalog)
+                    self._answered(query, watch, event, catalog, waited=watch.waited)
                 self._stirred.set()
+                if not self._planner.is_polled(query):  # between two rounds the connection can go without a trace
+                    break
 
     async def _read_on(self, catalog: Catalog) -> None:
         """Read whatever is due over one kept connection, for as long as so many readers are wanted."""
@@ -188,25 +191,27 @@ class ConsulSource:
             self.troubles.note(str(query), failure, _now())
             if failure.remedy.switches:
                 self._client.switch(connection.address)
-            self._failed(query, failure)
+            self._failed(query, failure, is_read=True)
             return
         if self.troubles.current:
             self.troubles.over(str(query), _now())
-        self._answered(query, watch, answer, catalog)
+        self._answered(query, watch, answer, catalog, waited=None)
         if watch.is_news and before is not None:
             self._stirred.set()
 
-    def _answered(self, query: PollQuery | ReadQuery, watch: Watch, answer: Answer, catalog: Catalog) -> None:
+    def _answered(
+        self, query: PollQuery | ReadQuery, watch: Watch, answer: Answer, catalog: Catalog, *, waited: float | None
+    ) -> None:
         if not isinstance(query, AlarmsQuery | CensusQuery):
             known = catalog.get(query)
             if answer.faults and (known is None or answer.faults != known.faults):
                 _tell_faults(answer, () if known is None else known.faults)
             catalog.put(answer)
         value = answer.value if watch.is_news else None
-        self._planner.answered(query, index=answer.index, value=value, waited=watch.waited, now=_now())
+        self._planner.answered(query, index=answer.index, value=value, waited=waited, now=_now())
 
-    def _failed(self, query: PollQuery | ReadQuery, failure: RequestFailed) -> None:
-        self._planner.failed(query, _now(), least_delay=failure.remedy.first)
+    def _failed(self, query: PollQuery | ReadQuery, failure: RequestFailed, *, is_read: bool) -> None:
+        self._planner.failed(query, _now(), is_read=is_read, least_delay=failure.remedy.first)
         if failure.trouble is Trouble.TOO_MANY_CONNECTIONS:
             self._planner.refused(_now())
 

@@ -59,7 +59,7 @@ async def replies(
         reply, usable = await asked(client, connection, resource, position, index=index)
         if is_abandoned(index, reply.meta.index, waited=reply.waited, wait=client.settings.wait):
             position.restart()
-        delay = pace.delay(clock(), is_news=usable and reply.digest != seen)
+        delay = pace.delay(clock(), is_news=usable and reply.digest != seen, size=len(reply.body))
         if usable:
             seen = reply.digest
             yield reply
