@@ -1,7 +1,7 @@
 """Count what clients of nginx notice of Consul's troubles: `python -m bench.faults [--times N] [--only WORD]`.
 
-Real Consul, ctemplate and nginx on one machine, two steady clients of 25 requests a second each. For each trouble: what
-the clients got, how soon a change after it was served, and how much ctemplate's log said.
+Real Consul, ctemplate and nginx on loopback, two steady clients of 25 requests a second each. For each trouble: what
+the clients got while it lasted, how soon a change after it was served, and how much ctemplate's log said.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.agent import consul_version
+from bench.process import Connections
+from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted, together
+
 from harness import Consul, free_port, wait_for
 from harness.cluster import SIZE, Cluster
 from harness.island import Island
 from harness.meddler import Meddler, Meddling, alternating, cut_off, empty, limited, slow
-
-from bench.agent import consul_version
-from bench.process import Connections
-from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted, together
 
 PAUSE = 60.0
 CUT = 10.0  # seconds that servers are cut off
@@ -56,7 +56,7 @@ def one_agent(folder: Path, stack: ExitStack, *, persistent: bool = True) -> tup
     return consul, scene
 
 
-def killed_with_data(_options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+def killed_with_data(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
     """SIGKILL of the agent, 3 s, start with its data."""
     consul, scene = one_agent(folder, stack)
 
@@ -68,7 +68,7 @@ def killed_with_data(_options: Options, stack: ExitStack, folder: Path) -> Itera
     yield scene.through(trouble, lambda name, port: consul.catalog("web", name, port))
 
 
-def killed_without_data(_options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+def killed_without_data(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
     """SIGKILL of the agent, start without data; once held, all is registered again."""
     consul, scene = one_agent(folder, stack)
 
@@ -93,8 +93,8 @@ def frozen(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
     yield scene.through(trouble, lambda name, port: consul.catalog("web", name, port))
 
 
-def restored(_options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
-    """Restore a snapshot without the backends over the live agent; once held, register them again."""
+def restored(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """A snapshot without the backends restored over the live agent; once held, they are registered again."""
     consul = Consul(folder, persistent=True)
     stack.callback(consul.kill)
     consul.start()
@@ -179,7 +179,7 @@ def on_island(folder: Path, stack: ExitStack) -> Iterator[tuple[Island, Cluster,
 
 
 def minority_cut(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
-    """Cut the server that is asked off from the other two for {cut:g} s and more, with a change there meanwhile."""
+    """The server that ctemplate asks cut off from the other two for {cut:g} s and more, a change there meanwhile."""
     with on_island(folder, stack) as (island, cluster, scene):
         for _ in range(options.times):
             with island.cut():
@@ -190,7 +190,7 @@ def minority_cut(options: Options, stack: ExitStack, folder: Path) -> Iterator[S
 
 
 def stale_reads(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
-    """Leave only a server that was cut off and missed a change, for {cut:g} s."""
+    """A server that was cut off and missed a change is the only one left for {cut:g} s."""
     with on_island(folder, stack) as (island, cluster, scene):
         for _ in range(options.times):
             with island.cut():
@@ -387,8 +387,7 @@ def row(trouble: Trouble, options: Options, found: Sequence[Seen]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-SEEN = ["trouble", "times", "requests", "failed", "wrong upstream", "upstream missing"]
-COLUMNS = [*SEEN, "reloads", "lasted", "old data", "lines"]
+HEAD = "| trouble | times | requests | failed | wrong upstream | upstream missing | reloads | lasted | old data | lines |"
 
 
 def main() -> None:
@@ -400,7 +399,7 @@ def main() -> None:
     given = parser.parse_args()
     options = Options(times=given.times, pause=given.pause)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {consul_version()}\n")
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    print(f"{HEAD}\n|{'---|' * HEAD.count(' | ')}---|")
     cut_off = CUT_OFF if Island.is_allowed() else ()
     for trouble in (*AGENT, *CLUSTER, *cut_off, *MEDDLED, *PATIENT):
         if any(word in trouble.__name__ for word in given.only):
