@@ -16,13 +16,14 @@ import time
 
 from bench.agent import Agent, running_agent, service_name
 from bench.changes import INSTANCES
-from bench.process import connections, cpu_seconds, resident_mb
+from bench.process import connections, cpu_seconds, resident_mb, sockets
 from ctemplate.catalog import Catalog
 from ctemplate.model import ServiceQuery, ServicesQuery
 from ctemplate.sources.consul import ConsulSettings, ConsulSource
 
 SETTLED = 60.0  # seconds after the last change until answers are compared
 REPORT = 60.0
+GLANCE = 10  # changes between two counts of the connections
 
 
 class Warnings(logging.Handler):
@@ -68,24 +69,27 @@ def differing(agent: Agent, catalog: Catalog, services: int) -> list[str]:
 
 async def follow(agent: Agent, services: int, seconds: float, rate: float) -> int:
     """Run source and changes; return the number of wrong answers."""
-    catalog, pid = Catalog(), os.getpid()
+    catalog, pid, before = Catalog(), os.getpid(), sockets(agent.pid)
     catalog.want("bench", frozenset({ServicesQuery(), *(ServiceQuery(name=service_name(n)) for n in range(services))}))
     source = asyncio.create_task(ConsulSource(ConsulSettings(addresses=(agent.address,))).run(catalog))
     began, draw = time.monotonic(), random.Random(11)  # noqa: S311 - repeatable, not secret
     while catalog.missing():
-        await asyncio.wait({source, asyncio.ensure_future(catalog.news())}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({source}, timeout=0.1)
     print(f"all answers after {time.monotonic() - began:.1f} s", flush=True)
     began, done, cpu, report = time.monotonic(), 0, cpu_seconds(pid), time.monotonic()
+    most = held = 0
     while time.monotonic() - began < seconds:
         await asyncio.to_thread(change, agent, services, draw)
         done += 1
         await asyncio.sleep(max(0.0, began + done / rate - time.monotonic()))
+        if done % GLANCE == 0:
+            most = max(most, connections(agent.port) - 1)
+            held = max(held, sockets(agent.pid) - before)
         if time.monotonic() >= report:
             report += REPORT
             used = (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
-            print(
-                f"{done} changes, {resident_mb(pid):.0f} MB, {connections(agent.port) - 1} connections, {used:.0%} CPU"
-            )
+            counts = f"at most {most} connections, {held} held by the agent"
+            print(f"{done} changes, {resident_mb(pid):.0f} MB, {counts}, {used:.0%} CPU")
     await asyncio.sleep(SETTLED)
     wrong = await asyncio.to_thread(differing, agent, catalog, services)
     print(f"{done} changes, {resident_mb(pid):.0f} MB, {len(wrong)} of {services} answers differ {wrong[:5]}")

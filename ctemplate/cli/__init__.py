@@ -28,6 +28,7 @@ FAILED_STATUS = 1
 NO_ANSWER_STATUS = 3
 INTERRUPTED_STATUS = 130
 SHORTEST_LONG_OPTION = 2  # characters; -h and -v are no suggestions
+CLOSE_ENOUGH = 0.65  # likeness of what is suggested; less is a guess at random
 STATUSES = {
     SourceTimeout: NO_ANSWER_STATUS,
     ConfigError: USAGE_STATUS,
@@ -177,5 +178,5 @@ def _no_such_option(start: str) -> str:
     words = [word.partition("=")[0] for word in single_dashed(sys.argv[1:])]
     written = next((word for word in words if word.startswith(start) and word not in flags), start)
     known = sorted(flag for flag in flags if len(flag) > SHORTEST_LONG_OPTION)
-    close = difflib.get_close_matches(f"-{written.lstrip('-')}", known, n=1)
+    close = difflib.get_close_matches(f"-{written.lstrip('-')}", known, n=1, cutoff=CLOSE_ENOUGH)
     return f"no such option {printable(written)}" + (f"; did you mean {close[0]}?" if close else "")

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from ctemplate.assembly import Assembler, Assembly, Mode
-from ctemplate.cli.options import flags_layer
+from ctemplate.assembly import Assembly, Mode
+from ctemplate.cli.run import assembler
 from ctemplate.doctor import Diagnosis, Mark, examination
 
 
 def doctor(given: Mapping[str, Any]) -> int:
     """Print a line for each thing looked at; return 1 when one of them is a fault, else 0."""
-    assembly = Assembler(
-        paths=tuple(Path(path) for path in given["config"]),
-        flags=flags_layer(given),
-        environ=os.environ,
-        mode=Mode.DRY,
-    ).assemble()
+    assembly = assembler(given, Mode.DRY).assemble()
     is_text = given["format"] == "text"
     found = asyncio.run(_examined(assembly, is_told=is_text))
     if not is_text:

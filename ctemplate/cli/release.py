@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from ctemplate.assembly import Assembler
-from ctemplate.cli.options import flags_layer
+from ctemplate.cli.run import assembler
 from ctemplate.control import CONTROL, Request, ask
 from ctemplate.errors import CtemplateError, printable
 
 
 def release(given: Mapping[str, Any], service: str | None) -> int:
     """Ask every ctemplate with this state folder to release a service, or all; raises CtemplateError if none runs."""
-    assembler = Assembler(
-        paths=tuple(Path(path) for path in given["config"]), flags=flags_layer(given), environ=os.environ
-    )
-    folder = assembler.state_dir(assembler.config()) / CONTROL
+    made = assembler(given)
+    folder = made.state_dir(made.config()) / CONTROL
     try:
         replies = ask(folder, Request(release=service))
     except (OSError, msgspec.MsgspecError) as exc:

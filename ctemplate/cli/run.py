@@ -19,22 +19,29 @@ from ctemplate.review import FileReview
 from ctemplate.worker import Worker
 
 
-def prepared(given: Mapping[str, Any], mode: Mode, planned: Mapping[str, FileReview] | None = None) -> Daemon:
-    """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError.
-
-    With ``planned`` it applies nothing else than that.
-    """
-    assembler = Assembler(
+def assembler(
+    given: Mapping[str, Any], mode: Mode = Mode.LIVE, planned: Mapping[str, FileReview] | None = None
+) -> Assembler:
+    """Return what puts together a run as the options say; raises ConfigError for a malformed one."""
+    return Assembler(
         paths=tuple(Path(path) for path in given["config"]),
         flags=flags_layer(given),
         environ=os.environ,
         mode=mode,
         planned=planned,
     )
-    config = assembler.config()
+
+
+def prepared(given: Mapping[str, Any], mode: Mode, planned: Mapping[str, FileReview] | None = None) -> Daemon:
+    """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError.
+
+    With ``planned`` it applies nothing else than that.
+    """
+    made = assembler(given, mode, planned)
+    config = made.config()
     is_daemon = mode is Mode.LIVE and not given.get("once")
     configure(config.log_level, config.log_format, is_daemon=is_daemon)
-    return Daemon(assembler=assembler, assembly=assembler.assemble())
+    return Daemon(assembler=made, assembly=made.assemble())
 
 
 def run_once(given: Mapping[str, Any], daemon: Daemon) -> None:

@@ -55,7 +55,7 @@ def test_trouble_of_a_query_names_it_once(lines):
     assert lines() == [
         f"WARNING service(web): {began.format('web')}",
         f"WARNING service(api): {began.format('api')}",
-        "INFO consul: denied: over after 7.0s",
+        "INFO Consul: queries denied: over after 7.0s",
     ]
 
 
@@ -64,7 +64,7 @@ def test_a_thousand_denied_queries_are_a_dozen_lines(lines):
     for number in range(1000):
         troubles.note(f"q{number}", denied(), 0.0)
     assert len(lines()) == 11
-    assert lines()[-1] == "WARNING consul: denied: further queries are named at level debug only"
+    assert lines()[-1] == "WARNING Consul: queries denied: further queries are named at level debug only"
 
 
 def test_trouble_that_keeps_coming_back_does_not_fill_the_log(lines):
@@ -89,7 +89,7 @@ def test_a_query_whose_trouble_changes_leaves_the_first_one(lines):
     troubles = Troubles()
     troubles.note("q0", refused(), 0.0)
     troubles.note("q0", denied(), 3.0)
-    assert troubles.current == {"consul: denied": frozenset({"q0"})}
+    assert troubles.current == {"Consul: queries denied": frozenset({"q0"})}
     assert lines()[1] == "INFO http://a:8500: over after 3.0s"
 
 

@@ -171,7 +171,7 @@ async def test_another_datacenter_that_is_away_is_that_querys_own_trouble():
     watch = new_watch(client, ServicesQuery(dc="east"))
     await taken(answers(watch), 1, timeout=0.5)
     assert client.address.host == "a"
-    assert watch.troubles.current == {"consul: failed": frozenset({"services(dc=east)"})}
+    assert watch.troubles.current == {"Consul: queries failed": frozenset({"services(dc=east)"})}
 
 
 async def test_garbage_is_a_failure_and_not_an_answer():

@@ -62,7 +62,7 @@ class Troubles:
         for other in self._episodes.keys() - {key}:
             self._leave(other, query, now)
         if key not in self._episodes:
-            subject = failure.agent if key == SHARED else f"consul: {key}"
+            subject = failure.agent if key == SHARED else f"Consul: queries {key}"
             self._episodes[key] = Episode(since=now, subject=subject)
         episode = self._episodes[key]
         episode.queries.add(query)
