@@ -134,7 +134,7 @@ class Assembly:
 
     def _live_files(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> LiveFiles:
         settings = plan.settings
-        nginx = recognise(settings.reload) if settings.reload else None
+        nginx = recognise(settings.reload)
         group = apply.Group(
             name=settings.name,
             targets=targets,
@@ -167,7 +167,7 @@ def _recover(state: GroupState) -> None:
 
 
 def _considered(settings: GroupSection) -> Considered:
-    nginx = recognise(settings.reload) if settings.reload else None
+    nginx = recognise(settings.reload)
     commands = (command_name(settings.reload),) if settings.reload else ()
     return Considered(check=_check(settings, nginx), commands=commands)
 
@@ -175,7 +175,7 @@ def _considered(settings: GroupSection) -> Considered:
 def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
     """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
     files = tuple(target.destination for target in targets)
-    command = recognise(settings.reload) if settings.reload else None
+    command = recognise(settings.reload)
     told = (settings.reload, settings.check, *map(str, files))
     is_nginx = command is not None or any(_NGINX.search(str(words)) for words in told)
     return Surroundings(command=command, files=files) if is_nginx else None

@@ -54,7 +54,7 @@ async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
 def _nginxes(plans: tuple[GroupPlan, ...]) -> Iterator[tuple[NginxCommand, GroupPlan]]:
     """Yield each nginx that a group reloads."""
     for plan in plans:
-        command = recognise(plan.settings.reload) if plan.settings.reload else None
+        command = recognise(plan.settings.reload)
         if command is not None:
             yield command, plan
 

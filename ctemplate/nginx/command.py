@@ -35,13 +35,13 @@ class NginxCommand:
     error_log: str | None = None
 
 
-def recognise(command: str | Sequence[str]) -> NginxCommand | None:
-    """Return what `nginx … -s reload` names, or None for any other command.
+def recognise(command: str | Sequence[str] | None) -> NginxCommand | None:
+    """Return what `nginx … -s reload` names, or None for any other command, and for none.
 
     Only nginx itself counts, by name or path. `sudo nginx`, `systemctl reload nginx` and whatever needs a shell stay
     plain commands: their exit status is all there is.
     """
-    argv = _words(command)
+    argv = _words(command) if command else ()
     if not argv or Path(argv[0]).name not in PROGRAMS:
         return None
     options = _options(argv[1:])

@@ -27,7 +27,6 @@ KEEPALIVE_OPTIONS = (  # a dead peer is noticed after a minute and a half, also 
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
 HEAD_LIMIT_BYTES = 64 * 1024
-BODILESS = frozenset({204, 304})
 FALLBACK_TIMEOUT = 5.0
 
 
