@@ -39,7 +39,7 @@ from ctemplate.review import AsPlanned, Considered, FileReview
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
-from ctemplate.template import Template
+from ctemplate.template import Limits as RenderLimits, Template
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
 
@@ -230,7 +230,10 @@ class Assembler:
         )
 
     def _load(self, plan: TemplatePlan, config: Config) -> Template:
-        return Template.load(plan.source, variables=config.vars, environ=self.environ, escape=plan.escape)
+        limits = RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
+        return Template.load(
+            plan.source, variables=config.vars, environ=self.environ, escape=plan.escape, limits=limits
+        )
 
 
 def _target(plan: TemplatePlan) -> Target:

@@ -74,6 +74,13 @@ class DataSection(Section, frozen=True, kw_only=True):
     max_name_bytes: Count = 512  # a service's name, an instance's id, a node's name
 
 
+class RenderSection(Section, frozen=True, kw_only=True):
+    """``[render]``: what one render of one template may take, so that a loop without end ends in an error."""
+
+    timeout: Duration = Duration(10.0)
+    max_output_bytes: Count = 64 * 1024 * 1024
+
+
 class ServiceGuardSection(Section, frozen=True, kw_only=True):
     """``[guard.service."NAME"]``: what is different for one service."""
 
@@ -131,6 +138,7 @@ class Config(Section, frozen=True, kw_only=True):
     wait: WaitSection = WaitSection()
     data: DataSection = DataSection()
     guard: GuardSection = GuardSection()
+    render: RenderSection = RenderSection()
     group: tuple[GroupSection, ...] = ()
     template: tuple[TemplateSection, ...] = ()
     state_dir: str | None = None
