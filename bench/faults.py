@@ -186,7 +186,7 @@ def on_island(folder: Path, stack: ExitStack) -> Iterator[tuple[Island, Cluster,
 
 
 def minority_cut(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
-    """Cut a server, at first the one that is asked, off from two others for {cut:g} s, with a change there meanwhile."""
+    """Cut a server, at first the one asked, off from two others for {cut:g} s, with a change there meanwhile."""
     with on_island(folder, stack) as (island, cluster, scene):
         for _ in range(options.times):
             with island.cut():

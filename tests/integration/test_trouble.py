@@ -7,7 +7,7 @@ import pytest
 
 from bench import faults
 
-OPTIONS = faults.Options(pause=8.0, cut=4.0)
+OPTIONS = faults.Options(pause=5.0, cut=3.0)
 
 
 @pytest.mark.parametrize("trouble", [pytest.param(trouble, id=trouble.__name__) for trouble in faults.AGENT])
