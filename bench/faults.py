@@ -26,7 +26,7 @@ from harness.island import Island
 from harness.meddler import Meddler, Meddling, alternating, cut_off, empty, limited, slow
 
 from bench.agent import consul_version
-from bench.process import Connections
+from bench.process import Connections, connections
 from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted, together
 
 PAUSE = 60.0
@@ -146,11 +146,16 @@ def minority_frozen(options: Options, stack: ExitStack, folder: Path) -> Iterato
     """SIGSTOP for {cut:g} s of one server of three, the one that ctemplate asks."""
 
     def trouble(cluster: Cluster) -> None:
-        with cluster.paused([0]):
+        with cluster.paused([asked(cluster)]):
             time.sleep(options.cut)
         cluster.wait_whole()
 
     yield from in_cluster(options, stack, folder, trouble)
+
+
+def asked(cluster: Cluster) -> int:
+    """Return the number of the server to which ctemplate is connected."""
+    return max(range(SIZE), key=lambda number: connections(cluster.servers[number].port))
 
 
 def majority_frozen(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
@@ -181,7 +186,7 @@ def on_island(folder: Path, stack: ExitStack) -> Iterator[tuple[Island, Cluster,
 
 
 def minority_cut(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
-    """Cut the server that is asked off from the other two for {cut:g} s and more, with a change there meanwhile."""
+    """Cut a server, at first the one asked, off from two others for {cut:g} s, with a change there meanwhile."""
     with on_island(folder, stack) as (island, cluster, scene):
         for _ in range(options.times):
             with island.cut():

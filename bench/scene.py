@@ -16,7 +16,7 @@ from harness import ROOT, Consul, Ctemplate, HttpBackend, Nginx, free_port, http
 from harness.consul import ConsulRefusal
 from harness.load import Client, Count
 
-LIMIT = 60.0
+LIMIT = 120.0
 RATE = 25.0  # requests a second of each client
 WAIT = 2.0  # seconds of a long poll: short, so that every trouble meets many questions
 HOST = "web.test"
