@@ -1,7 +1,7 @@
 #!/bin/sh
 # Gets the programs that tests, demo and bench run: Python's venv, nginx with its stream module, Consul.
 #
-#   scripts/tools.sh [python] [nginx] [consul]            get what is missing; all three by default
+#   scripts/tools.sh [python] [nginx] [ip] [consul]       get what is missing; all of them by default
 #   scripts/tools.sh which nginx|stream-module|consul     print where it is; fail with a sentence if it is nowhere
 #
 # Silent about what is already here, and safe to run again: nothing is ever left half installed.
@@ -98,6 +98,13 @@ ensure_nginx() {
     which_stream_module >/dev/null || die "$(which_nginx) has no stream module: $advice"
 }
 
+# --- ip -----------------------------------------------------------------------------------------------------------
+# Only the tests that cut a network want it; where it is neither here nor to be had, they say so.
+
+ensure_ip() {
+    has ip || ! has apt-get || ! may_be_root || install_packages iproute2
+}
+
 # --- consul -------------------------------------------------------------------------------------------------------
 # Debian 11 (bullseye) was the last Debian with Consul; the program needs libc only and runs from any folder.
 
@@ -177,10 +184,10 @@ if [ "${1-}" = which ]; then
     exit
 fi
 mkdir -p "$cache"
-[ $# -gt 0 ] || set -- python nginx consul
+[ $# -gt 0 ] || set -- python nginx ip consul
 for tool in "$@"; do
     case "$tool" in
-        python | nginx | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
-        *) die "$tool: unknown tool; known are python, nginx and consul" ;;
+        python | nginx | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
+        *) die "$tool: unknown tool; known are python, nginx, ip and consul" ;;
     esac
 done

@@ -5,6 +5,7 @@ Works for root only.
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ class Island:
     @staticmethod
     def is_allowed() -> bool:
         """Whether this process may make namespaces."""
+        if shutil.which("ip") is None:
+            return False
         return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
 
     def make(self) -> None:
