@@ -67,7 +67,7 @@ class Keeper:
 
     async def save(self) -> None:
         """Keep the answers now, if they changed."""
-        changes, memories = self.catalog.changes, self.catalog.memories(wall=time.time())
-        if changes != self._kept and memories:
+        changes = self.catalog.changes
+        if changes != self._kept and (memories := self.catalog.memories(wall=time.time())):
             self._kept = changes
             await asyncio.to_thread(memory.save, self.path, memories)

@@ -223,8 +223,8 @@ class Daemon:
         """Tell the workers when one of their live files was written."""
         owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
         async for touched in edits(owners):
-            for worker in {id(owners[path]): owners[path] for path in touched}.values():
-                worker.touch()
+            for path in touched:
+                owners[path].touch(path)
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from ctemplate import apply
@@ -75,3 +76,7 @@ class LiveFiles:
         outcome = await apply.apply(outputs, state=self.state, check=self.check, reload=self.reload)
         self._applied = outputs
         return outcome
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether the file at the destination is, untouched since, what the last transaction put there."""
+        return self.state.wrote(destination)

@@ -21,7 +21,8 @@ from ctemplate.template import Renderer, Rendering, Template
 
 logger = logging.getLogger(__name__)
 
-SLOW_RENDER = 0.02  # seconds; a render that took longer last time goes to a thread, off the event loop
+SLOW_RENDER = 0.02  # seconds; a group of which a render took longer once goes to a thread, off the event loop
+MANY_ANSWERS = 1000  # of a group that was never rendered; it may be slow
 
 
 class Sink(Protocol):
@@ -29,6 +30,9 @@ class Sink(Protocol):
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs to their place, all or none; raises ApplyError."""
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether the file at the destination is, untouched since, what this sink put there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,7 @@ class Pipeline:
         self.templates = tuple(templates)
         self._renderer = Renderer(self.templates)
         self._surroundings = surroundings
-        self._duration = 0.0
+        self._slowest = 0.0
         self.quarantined: tuple[Fault, ...] = ()
 
     @property
@@ -69,14 +73,14 @@ class Pipeline:
 
     async def render(self, snapshot: Snapshot) -> Rendering:
         """Render the group's templates; a big one in a thread, so that the event loop goes on."""
-        in_thread = self._duration > SLOW_RENDER or len(snapshot) > SLOW_RENDER * 20_000
+        in_thread = self._slowest > SLOW_RENDER or len(snapshot) > MANY_ANSWERS
         places = await self._places()
         started = time.monotonic()
         if in_thread:
             rendering = await asyncio.to_thread(self._renderer.render, snapshot, places)
         else:
             rendering = self._renderer.render(snapshot, places)
-        self._duration = time.monotonic() - started
+        self._slowest = max(self._slowest, time.monotonic() - started)
         return rendering
 
     async def _places(self) -> tuple[Place | None, ...]:
@@ -140,3 +144,7 @@ class Collected:
         """Keep the outputs."""
         self.outputs = outputs
         return Outcome.UNCHANGED
+
+    def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
+        """Answer False: nothing is ever written."""
+        return False

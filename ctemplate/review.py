@@ -79,6 +79,10 @@ class Considered:
             await self._judge(changed, self.check)
         return Outcome.UNCHANGED
 
+    def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
+        """Answer False: nothing is ever written."""
+        return False
+
     async def _judge(self, changed: tuple[Output, ...], check: Check) -> None:
         self.verdict = "refused"
         with tempfile.TemporaryDirectory(prefix="ctemplate-plan-") as folder:
@@ -110,6 +114,10 @@ class AsPlanned:
             if _digest(output.content) != file.sha256:
                 raise ApplyError(destination, "would now be something else than what was planned; make a new one")
         return await self.sink.apply(outputs)
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether the file at the destination is, untouched since, what the sink put there."""
+        return self.sink.wrote(destination)
 
 
 def _digest(content: bytes | None) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
@@ -80,11 +81,13 @@ class Worker:
         self._debounce.note(now)
         self._wake.set()
 
-    def touch(self) -> None:
-        """Note that one of the group's live files was written, by the group itself as likely as by somebody else.
+    def touch(self, destination: Path) -> None:
+        """Note that one of the group's live files was written; what the group itself put there needs no look.
 
-        The next look at it costs little and mends it. Where the last try failed nothing is hurried: that try wrote too.
+        A look mends it. Where the last try failed nothing is hurried: that try wrote too.
         """
+        if self.pipeline.sink.wrote(destination):
+            return
         self._is_touched = True
         self._wake.set()
 

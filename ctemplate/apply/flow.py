@@ -36,8 +36,7 @@ async def apply(
     ``outputs`` are all of the group's; ``observe`` sees every step, some of them in another thread.
     Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, saying what became of the files.
     """
-    await finished(recover, state, observe)
-    survey = await finished(surveyed, outputs, state)
+    survey = await finished(_recovered, outputs, state, observe)
     observe(Step.SURVEYED)
     if survey.is_settled:
         if survey.is_unknown:
@@ -59,16 +58,23 @@ async def apply(
     return outcome
 
 
+def _recovered(outputs: tuple[Output, ...], state: GroupState, observe: Observe) -> Survey:
+    """Put right what a killed process left, then compare the outputs with what is live."""
+    recover(state, observe)
+    return surveyed(outputs, state)
+
+
 @contextlib.asynccontextmanager
 async def staged(survey: Survey) -> AsyncIterator[tuple[StagedFile, ...]]:
-    """Stage the files whose content is new; on leaving, remove the candidates that are still there."""
+    """Stage the files whose content is new; leaving with an error removes them, else they were swapped."""
     try:
         await finished(_stage, survey)
         yield tuple(
             StagedFile(candidate=files.candidate_path(file.path), live=file.destination) for file in survey.rewrites
         )
-    finally:
+    except BaseException:
         await finished(_unstage, survey)
+        raise
 
 
 @contextlib.asynccontextmanager

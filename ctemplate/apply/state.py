@@ -28,6 +28,7 @@ from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import Ledger
 from ctemplate.apply.succession import inherit
+from ctemplate.edits import Signature, signature
 from ctemplate.errors import StateError
 
 PRIVATE_FOLDER = 0o700
@@ -70,7 +71,8 @@ class GroupState:
     """One group's part of the state folder, locked: its ledger, journal, backups and refused candidates.
 
     ``edits`` remembers which foreign changes were reported, by destination with a fingerprint of what was seen, and
-    ``in_place`` which files cannot be renamed over, so that each is said once.
+    ``in_place`` which files cannot be renamed over, so that each is said once. ``written`` are the real files that this
+    process put in place last, as they were then.
     """
 
     group: Group
@@ -81,6 +83,12 @@ class GroupState:
     refused: Shelf
     edits: dict[Path, str] = field(default_factory=dict)
     in_place: set[Path] = field(default_factory=set)
+    written: dict[Path, Signature | None] = field(default_factory=dict)
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether the file at the destination is, untouched since, what this process put there."""
+        found = signature(destination)
+        return found is not None and found == self.written.get(Path(os.path.realpath(destination)))
 
 
 class StateFolder:

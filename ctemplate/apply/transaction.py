@@ -42,6 +42,7 @@ from ctemplate.apply.ledger import Accepted
 from ctemplate.apply.state import GroupState, Shelf
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Compared, Survey
+from ctemplate.edits import signature
 from ctemplate.errors import ReloadRejected, SwapFailed
 
 log = logging.getLogger(__name__)
@@ -110,9 +111,12 @@ class Transaction:
         if not file.has_new_content:
             files.set_attributes(file.path, mode=file.mode, uid=file.uid, gid=file.gid)
             return
+        candidate = files.candidate_path(file.path)
+        self._state.written[file.path] = signature(candidate)
         try:
-            files.candidate_path(file.path).replace(file.path)
+            candidate.replace(file.path)
         except OSError as exc:
+            del self._state.written[file.path]
             if exc.errno not in files.NO_RENAME:
                 raise
             self._write_journal()
@@ -120,6 +124,7 @@ class Transaction:
             log.log(level, "%s: cannot be renamed over (%s); written in place", file.destination, exc.strerror)
             self._state.in_place.add(file.destination)
             files.overwrite(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
+            candidate.unlink(missing_ok=True)
 
     def _write_journal(self) -> None:
         if self._is_journaled:
