@@ -6,16 +6,22 @@ Must not know the domain: only Jinja's tree and the names that compiled template
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
+
+from ctemplate.template.cutting import names_around
 
 _PACED = nodes.EnvironmentAttribute("paced")
 
 
 class Generator(CodeGenerator):
     """Writes the Python code of a template."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._memos: dict[int, tuple[str, nodes.Name]] = {}  # the bodies that are fragments, by identity
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a literal; a text is trusted."""
@@ -25,10 +31,45 @@ class Generator(CodeGenerator):
             super().visit_Const(node, frame)
 
     def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Write a loop whose items come paced."""
+        """Write a loop whose items come paced, and whose body is cut into fragments where that can be."""
         if not _is_paced(node.iter):
+            names = names_around(node)
             node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
+            if names is not None:
+                self._cut(node, names, frame)
         super().visit_For(node, frame)
+
+    def _cut(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> None:
+        """Write how the loop's fragments are found, and have its body written as one."""
+        memo = self.temporary_identifier()
+        self.writeline(f"{memo} = environment.fragments.of({f'{self.name}:{memo}'!r}, (", node)
+        for name in names:
+            self.write(f"{frame.symbols.find_ref(name) or f'resolve({name!r})'}, ")
+        self.write("))")
+        node.body = [nodes.Scope(node.body, lineno=node.lineno)]
+        self._memos[id(node.body[0])] = memo, cast("nodes.Name", node.target)
+
+    def visit_Scope(self, node: nodes.Scope, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+        """Write a scope; one that is a fragment prints what was kept of it, and runs only where nothing was."""
+        if id(node) not in self._memos:
+            super().visit_Scope(node, frame)
+            return
+        memo, target = self._memos[id(node)]
+        text = self.temporary_identifier()
+        self.writeline(f"{text} = environment.fragments.kept({memo}, {frame.symbols.ref(target.name)})", node)
+        self.writeline(f"if {text} is None:")
+        self.indent()
+        inner = frame.inner()
+        inner.symbols.analyze_node(node)
+        self.enter_frame(inner)
+        self.buffer(inner)
+        self.blockvisit(node.body, inner)
+        self.writeline(f"{text} = environment.fragments.keep(concat({inner.buffer}))")
+        self.leave_frame(inner)
+        self.outdent()
+        self.start_write(frame, node)
+        self.write(text)
+        self.end_write(frame)
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802  # Jinja's
         """Write a call; that of ``paced`` is direct."""

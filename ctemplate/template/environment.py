@@ -6,15 +6,17 @@ Knows the domain's values only as things with fields. Must not know Consul, file
 from __future__ import annotations
 
 import difflib
+import itertools
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import jinja2
 from jinja2 import nodes
-from jinja2.runtime import Context
+from jinja2.environment import TemplateModule
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ctemplate.errors import printable
@@ -23,6 +25,7 @@ from ctemplate.template import runtime
 from ctemplate.template.compiler import Generator, literal_names
 from ctemplate.template.filters import filters, tests
 from ctemplate.template.formatting import method_of
+from ctemplate.template.fragments import SCALARS, Fragments
 from ctemplate.template.functions import Functions, Variables
 from ctemplate.template.limits import Limits, Meter, check_binary
 from ctemplate.template.origin import Marks
@@ -72,16 +75,35 @@ class Undefined(jinja2.StrictUndefined):
 
 
 class Compiled(jinja2.Template):
-    """A compiled template. As a module it is made anew in each pass: its top level may read answers."""
+    """A compiled template. As a module it is made anew in each pass where its top level reads answers."""
 
+    environment: Environment
     _made: tuple[Run | None, Any] = (None, None)
+    _constant: Mapping[bool, TemplateModule] = {}
 
-    def _get_default_module(self, ctx: Context | None = None) -> Any:
-        run = self.environment.run  # type: ignore[attr-defined]
+    def _get_default_module(self, ctx: Context | None = None) -> Any:  # noqa: ARG002  # Jinja's signature
+        run = self.environment.run
+        is_shadowed = run.prints is not None
+        if is_shadowed in self._constant:
+            return self._constant[is_shadowed]
         if self._made[0] is not run:
-            self._module = None
-            self._made = (run, super()._get_default_module(ctx))
+            before, context = run.marks(), self.new_context()
+            self._made = (run, TemplateModule(self, context))
+            if run.marks() == before and all(map(self._is_constant, context.vars.values())):
+                self._constant = {**self._constant, is_shadowed: self._made[1]}
+                macros = (value for value in context.vars.values() if isinstance(value, Macro))
+                self.environment.fragments.trust((self._made[1], *macros))
         return self._made[1]
+
+    def _is_constant(self, value: Any) -> bool:
+        """Whether a value that was made without reading an answer is the same whenever it is made, and stays so."""
+        if isinstance(value, list | tuple):
+            return all(map(self._is_constant, value))
+        if isinstance(value, dict):
+            return all(map(self._is_constant, value.values()))
+        if isinstance(value, Macro) and value._func.__globals__ is self.root_render_func.__globals__:  # noqa: SLF001  # whose it is
+            return True
+        return type(value) in SCALARS or self.environment.fragments.is_constant(value)
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -122,6 +144,9 @@ class Environment(ImmutableSandboxedEnvironment):
         self.printed = self._checked
         self._listen_port = functions.listen_port
         self._marks = marks
+        self.fragments = Fragments()
+        self.fragments.trust(self.globals.values())
+        self._numbers = itertools.count()
         self._tokens: set[str] = set()
 
     def start(self, run: Run, meter: Meter, refuse: Callable[[str, str], str]) -> None:
@@ -129,6 +154,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.run = run
         self.meter = meter
         self.refuse = refuse
+        self.fragments.start(run)
         self.printed = self._printed_counting if run.counts else self._checked
         self.concat = "".join  # type: ignore[method-assign]
         if run.prints is not None:
@@ -175,9 +201,11 @@ class Environment(ImmutableSandboxedEnvironment):
         shadow = shadow_of(value) if text == value else text
         if text == shadow or run.prints is None:
             return text
-        whole = numbered(shadow, len(run.prints))
+        number = next(self._numbers)
+        whole = numbered(shadow, number)
         if whole != shadow:
-            run.prints.append(Print(text=text.replace(QUOTED, ""), where=printing_line(), service=run.touched_name()))
+            where, service = printing_line(), run.touched_name()
+            run.prints[number] = Print(text=text.replace(QUOTED, ""), where=where, service=service)
         return with_shadow(text, whole)
 
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:

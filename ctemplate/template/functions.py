@@ -116,10 +116,11 @@ class Functions:
         port = port_of(name)
         if port is None:
             reason = "the name does not end in a dash and a port from 1 to 65535"
-            run.faults.setdefault(str(name), Fault(service=str(name), field="name", reason=reason))
+            run.find_fault(Fault(service=str(name), field="name", reason=reason))
             return 0
         protocols = [protocol for protocol in ("tcp", "udp") if protocol in tags] or ["tcp"]
-        run.claims.update(Claim(kind=f"{protocol} port", value=str(port), service=str(name)) for protocol in protocols)
+        for protocol in protocols:
+            run.claim(Claim(kind=f"{protocol} port", value=str(port), service=str(name)))
         return port
 
     def claim(self, kind: str, value: str, service: Service | Instance | None = None) -> str:
@@ -133,8 +134,8 @@ class Functions:
             raise ValueError(f"claim: cannot tell whose {kind} this is; name the service: claim(kind, value, svc)")
         text = str(text_of(value)).casefold()
         if kind == "server_name" and _NO_HOST.search(text):
-            run.faults.setdefault(owner.name, Fault(service=owner.name, field="name", reason="gives no host name"))
-        run.claims.add(Claim(kind=str(kind), value=text, service=owner.name))
+            run.find_fault(Fault(service=owner.name, field="name", reason="gives no host name"))
+        run.claim(Claim(kind=str(kind), value=text, service=owner.name))
         return value
 
     def env(self, name: str, default: Any = None) -> Any:

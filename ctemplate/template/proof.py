@@ -25,8 +25,7 @@ def unproven(text: str, run: Run, *, source: str, place: Place) -> dict[str, Fau
 
     Raises TemplateError where a template's own line puts values in such a place, or where nothing can be proven.
     """
-    prints = run.prints or []
-    if not prints:
+    if not run.prints:
         return {}
     cut = pieces(str(text), shadow_of(text))
     if cut is None:
@@ -48,7 +47,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _violation(number: int, reason: str, run: Run) -> Violation:
-    printed = (run.prints or [])[number]
+    printed = (run.prints or {})[number]
     return Violation(text=printed.text, reason=reason, where=printed.where, service=printed.service)
 
 

@@ -98,13 +98,13 @@ class Renderer:
     def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str]) -> Run:
         kept = self._kept.get(number)
         if kept is None or not kept[0].is_current(snapshot, excluded):
-            kept = self._kept[number] = self._fresh(number, snapshot, excluded)
+            kept = self._kept[number] = self._fresh(number, snapshot, excluded, keeps=True)
         return kept[0]
 
     def _fresh(
-        self, number: int, snapshot: Snapshot, excluded: frozenset[str], *, counts: bool = False
+        self, number: int, snapshot: Snapshot, excluded: frozenset[str], *, counts: bool = False, keeps: bool = False
     ) -> tuple[Run, str]:
-        run = Run(snapshot=snapshot, excluded=excluded, counts=counts)
+        run = Run(snapshot=snapshot, excluded=excluded, counts=counts, keeps=keeps)
         text = ""
         try:
             text = self._templates[number].render(run)
@@ -138,7 +138,7 @@ class Renderer:
             template, text = self._templates[number], self._kept[number][1]
             if place is None or self._proven.get(number) == (text, place):
                 continue
-            shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[])
+            shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints={}, keeps=True)
             again = template.render(shadowed)
             if again != text:
                 raise TemplateError(str(template.source), "gives another text each time it is rendered")

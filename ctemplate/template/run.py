@@ -5,7 +5,9 @@ Must not know Jinja.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ctemplate.errors import TemplateError
 from ctemplate.model import Answer, AnyQuery, Fault, Instance, Service, ServiceQuery, Snapshot
@@ -39,13 +41,23 @@ class Claim:
     service: str
 
 
+class Marks(NamedTuple):
+    """How far a pass has come: how much it read, claimed and printed of others, and how often it found fault."""
+
+    reads: int
+    claims: int
+    prints: int
+    flaws: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """What one pass reads and records. ``excluded`` are the names of the services that are left out.
 
     ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
-    by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data, where they are wanted:
-    then the text of the pass has a shadow.
+    by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data by number, where they are
+    wanted: then the text of the pass has a shadow. ``keeps`` lets the pass use and leave fragments; for these,
+    ``reads`` and ``claimed`` tell in order what was read and claimed, ``flaws`` how often fault was found.
     """
 
     snapshot: Snapshot
@@ -56,7 +68,11 @@ class Run:
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     passed: set[tuple[str, str]] = field(default_factory=set)
-    prints: list[Print] | None = None
+    prints: dict[int, Print] | None = None
+    keeps: bool = False
+    reads: list[tuple[AnyQuery, Answer | None]] = field(default_factory=list)
+    claimed: list[Claim] = field(default_factory=list)
+    flaws: int = 0
     touched: Service | Instance | None = None
     error: TemplateError | None = None
 
@@ -64,7 +80,27 @@ class Run:
         """Return the snapshot's answer, and remember that it was asked for."""
         answer = self.snapshot.get(query)
         self.used[query] = answer
+        self.reads.append((query, answer))
         return answer
+
+    def claim(self, claim: Claim) -> None:
+        """Take down a claim."""
+        self.claims.add(claim)
+        self.claimed.append(claim)
+
+    def find_fault(self, fault: Fault) -> None:
+        """Take down why a service has to be left out; the first reason counts."""
+        self.faults.setdefault(fault.service, fault)
+        self.flaws += 1
+
+    def refuse(self, violation: Violation) -> None:
+        """Take down a value that may not be printed."""
+        self.violations.append(violation)
+        self.flaws += 1
+
+    def marks(self) -> Marks:
+        """Return how far the pass has come."""
+        return Marks(len(self.reads), len(self.claimed), len(self.prints or ()), self.flaws)
 
     def missing(self) -> frozenset[AnyQuery]:
         """Return the queries that have no answer yet."""
@@ -72,10 +108,11 @@ class Run:
 
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
         """Whether a pass over that snapshot would come to the same end: each answer used is the very same."""
-        return excluded == self.excluded and all(snapshot.get(query) is answer for query, answer in self.used.items())
+        return excluded == self.excluded and all(map(operator.is_, map(snapshot.get, self.used), self.used.values()))
 
     def forget_unused(self) -> None:
         """Let go of the answers that the pass did not ask for, so that a kept text keeps nothing else."""
+        self.reads, self.claimed = [], []
         self.snapshot = Snapshot({query: answer for query, answer in self.used.items() if answer is not None})
 
     def registered(self, service: str) -> int | None:

@@ -110,6 +110,7 @@ class Template:
         self._environment.start(run, Meter(self._arguments["limits"]), self._refuse)
         try:
             text = self._text()
+            self._environment.fragments.finish()
         except CtemplateError:
             raise
         except Exception as exc:  # noqa: BLE001  # whatever a template does, it is told as a fault of its line
@@ -145,7 +146,7 @@ class Template:
     def _refuse(self, text: str, reason: str) -> str:
         run = self._environment.run
         where = printing_line() or str(self.source)
-        run.violations.append(Violation(text=text, reason=reason, where=where, service=run.touched_name()))
+        run.refuse(Violation(text=text, reason=reason, where=where, service=run.touched_name()))
         return PLACEHOLDER
 
     def _load(self) -> jinja2.Template:

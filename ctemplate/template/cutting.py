@@ -1,0 +1,116 @@
+"""Which loops of a template are cut into fragments, and what their bodies take from around them.
+
+Knows Jinja's tree only; must not know how fragments are kept, or the domain beyond the name of one function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jinja2 import nodes
+
+READER = "service"
+"""The function that a loop's body has to call; other loops read nothing, and are cheap."""
+
+_OPAQUE = (
+    nodes.Include,
+    nodes.Import,
+    nodes.FromImport,
+    nodes.Extends,
+    nodes.Block,
+    nodes.ContextReference,
+    nodes.DerivedContextReference,
+    nodes.EvalContextModifier,
+)
+"""What reads names that do not stand in the body, or changes how it is read."""
+
+_SPECIAL = frozenset({"loop", "self", "super"})
+
+
+def names_around(loop: nodes.For) -> tuple[str, ...] | None:
+    """Return the names that a loop's body reads from around it, sorted; None for a loop that is not cut."""
+    if not isinstance(loop.target, nodes.Name) or loop.recursive or not _reads(loop.body):
+        return None
+    if any(True for statement in loop.body for _ in _opaque(statement)):
+        return None
+    found: set[str] = set()
+    _statements(loop.body, {loop.target.name}, found)
+    return None if found & _SPECIAL else tuple(sorted(found))
+
+
+def _reads(body: Iterable[nodes.Node]) -> bool:
+    calls = (call for statement in body for call in statement.find_all(nodes.Call))
+    return any(isinstance(call.node, nodes.Name) and call.node.name == READER for call in calls)
+
+
+def _opaque(statement: nodes.Node) -> Iterable[nodes.Node]:
+    return (statement,) if isinstance(statement, _OPAQUE) else statement.find_all(_OPAQUE)
+
+
+def _statements(body: Iterable[nodes.Node], bound: set[str], found: set[str]) -> None:
+    """Take the names that a scope reads into ``found``, in the order of running; ``bound`` grows by what it sets."""
+    for node in body:
+        _visit(node, bound, found)
+
+
+def _visit(node: nodes.Node, bound: set[str], found: set[str]) -> None:
+    match node:
+        case nodes.Name() | nodes.NSRef():
+            if node.name not in bound:
+                found.add(node.name)
+        case nodes.Assign():
+            _visit(node.node, bound, found)
+            _bind(node.target, bound, found)
+        case nodes.If():
+            # What only a branch sets may come from around the loop as well, so it is not bound afterwards.
+            _visit(node.test, bound, found)
+            for branch in (node.body, node.elif_, node.else_):
+                _statements(branch, bound.copy(), found)
+        case nodes.For():
+            _visit(node.iter, bound, found)
+            inner = bound | _targets(node.target) | {"loop"}
+            _statements([node.test] if node.test else [], inner, found)
+            _statements(node.body, inner.copy(), found)
+            _statements(node.else_, bound.copy(), found)
+        case _:
+            _scope(node, bound, found)
+
+
+def _scope(node: nodes.Node, bound: set[str], found: set[str]) -> None:
+    match node:
+        case nodes.AssignBlock():
+            _statements([node.filter] if node.filter else [], bound, found)
+            _statements(node.body, bound.copy(), found)
+            _bind(node.target, bound, found)
+        case nodes.With():
+            _statements(node.values, bound, found)
+            _statements(node.body, bound.union(*map(_targets, node.targets)), found)
+        case nodes.Macro() | nodes.CallBlock():
+            _macro(node, bound, found)
+        case nodes.FilterBlock():
+            _visit(node.filter, bound, found)
+            _statements(node.body, bound.copy(), found)
+        case nodes.Scope():
+            _statements(node.body, bound.copy(), found)
+        case _:
+            _statements(node.iter_child_nodes(), bound, found)
+
+
+def _macro(node: nodes.Macro | nodes.CallBlock, bound: set[str], found: set[str]) -> None:
+    _statements([node.call] if isinstance(node, nodes.CallBlock) else [], bound, found)
+    _statements(node.defaults, bound, found)
+    if isinstance(node, nodes.Macro):
+        bound.add(node.name)
+    _statements(node.body, bound.union({"caller", "varargs", "kwargs"}, *map(_targets, node.args)), found)
+
+
+def _targets(target: nodes.Node) -> set[str]:
+    names = (target,) if isinstance(target, nodes.Name) else target.find_all(nodes.Name)
+    return {name.name for name in names}
+
+
+def _bind(target: nodes.Node, bound: set[str], found: set[str]) -> None:
+    """Bind what an assignment sets; a namespace's field is set in a namespace from around, if it is no own one."""
+    spaces = (target,) if isinstance(target, nodes.NSRef) else target.find_all(nodes.NSRef)
+    _statements(spaces, bound, found)
+    bound |= _targets(target)

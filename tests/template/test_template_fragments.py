@@ -1,0 +1,189 @@
+"""Fragments: what was kept of an earlier pass never shows in a text; it only saves rendering it."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from rendering import answers, instance, load, web
+
+from ctemplate.errors import TemplateError
+from ctemplate.model import Snapshot, Status
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template import Renderer
+
+LIBRARY = """\
+{% set marks = ["a", "b"] %}
+{% set deep = {"a": [1, 2]} %}
+{% macro one(i) %}{{ i.address }}:{{ i.port }} {{ marks[0] }}{{ deep.a[1] }};{% endmacro %}
+{% macro all(tag) %}
+{% for s in services(tag=tag) %}{{ s.name }}={% for i in service(s.name) %}{{ one(i) }}{% endfor %};
+{% endfor %}
+{% endmacro %}
+"""
+COUNTING = """\
+{% set ns = namespace(n=0) %}
+{% macro count() %}{% set ns.n = ns.n + 1 %}{{ ns.n }}{% endmacro %}
+"""
+READING = '{% set names = services() | map(attribute="name") | list %}{% set first = names[:1] %}'
+LOOP = "{% for s in services() %}BODY;\n{% endfor %}"
+BODIES = {
+    "plain": "{{ s.name }} {% for i in service(s.name) %}{{ i.address }}:{{ i.port }} {{ i.weight }}{% endfor %}",
+    "number of the loop": "{{ loop.index }} {{ service(s.name) | length }}",
+    "neighbour in the loop": "{{ (loop.previtem | default(s)).name }}{{ service(s.name) | length }}",
+    "number of an inner loop": "{% for i in service(s.name) %}{{ loop.index }}{{ i.port }}{% endfor %}",
+    "namespace": "{% set ns.n = ns.n + 1 %}{{ ns.n }}{{ service(s.name) | length }}",
+    "own namespace": "{% set own = namespace(n=0) %}{% for i in service(s.name) %}{% set own.n = own.n + i.port %}"
+    "{% endfor %}{{ own.n }}",
+    "cycler": "{{ turn.next() }}{{ service(s.name) | length }}",
+    "cycler's method": "{{ next() }}{{ service(s.name) | length }}",
+    "counting macro": "{{ counted() }}{{ service(s.name) | length }}",
+    "counting module": "{{ counting.count() }}{{ service(s.name) | length }}",
+    "reading module": "{{ reading.first | join }}{{ reading.names | length }}{{ service(s.name) | length }}",
+    "library": "{% for i in service(s.name) %}{{ library.one(i) }}{% endfor %}",
+    "macro that loops": '{{ library.all("http") }}{{ service(s.name) | length }}',
+    "set by a branch": "{% if service(s.name) %}{% set around = s.name %}{% endif %}{{ around }}",
+    "set around": "{{ around }}{% set around = s.name %}{{ around }}{{ service(s.name) | length }}",
+    "value of all": "{{ total }}{{ service(s.name) | length }}",
+    "list of all": "{{ names | length }}{{ names[0] }}{{ service(s.name) | length }}",
+    "other service": "{{ service(first) | length }}{{ service(s.name) | length }}",
+    "statuses": "{{ service(s.name, status=['passing', 'critical']) | length }}",
+    "claim": "{{ claim('name', s.name) }}{{ service(s.name) | length }}",
+    "claim of who was read last": "{{ claim('name', 'all') }}{{ service(s.name) | length }}",
+    "port": "{% if 'tcp' in s.tags %}{{ s.listen_port }}{% endif %}{{ service(s.name) | length }}",
+    "call block": "{% call library.one(service(s.name)[0] if service(s.name) else first_one) %}{% endcall %}",
+    "filter block": "{% filter upper %}{{ s.name }}{{ service(s.name) | length }}{% endfilter %}",
+    "block set": "{% set x %}{{ s.name }}{{ service(s.name) | length }}{% endset %}{{ x }}{{ x }}",
+    "include": "{% include 'part.j2' %}{{ service(s.name) | length }}",
+    "quoted": "{% for i in service(s.name) %} {{ i.node | quote }} {{ i.meta.x | default('-') | quote }}{% endfor %}",
+    "printed as it is": "{% for i in service(s.name) %}{{ i.meta.x | default('-') }}{% endfor %}",
+}
+TOP = """\
+{% import "library.j2" as library %}
+{% import "counting.j2" as counting %}
+{% import "reading.j2" as reading %}
+{% from "library.j2" import one %}
+{% set ns = namespace(n=0) %}
+{% set turn = cycler("a", "b") %}
+{% set next = turn.next %}
+{% set around = "around" %}
+{% set names = services() | map(attribute="name") | list or ["-"] %}
+{% set total = names | length %}
+{% set first = names[0] %}
+{% set first_one = {"address": "-", "port": 0} %}
+{% macro counted() %}{% set ns.n = ns.n + 1 %}{{ ns.n }}{% endmacro %}
+"""
+
+services = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c-80", "d-80", "e"]),
+        st.sampled_from([("http",), ("tcp",), ("http", "tcp")]),
+        st.lists(
+            st.tuples(
+                st.integers(1, 3),
+                st.sampled_from([Status.PASSING, Status.CRITICAL]),
+                st.sampled_from(["n1", "n 2"]),
+                st.sampled_from(["ok", "not ok;"]),
+            ),
+            max_size=2,
+        ),
+    ),
+    max_size=5,
+    unique_by=lambda service: service[0],
+)
+
+
+def made(service):
+    name, tags, rows = service
+    found = [
+        instance(name, number, port=port, status=status, node=node, meta={"x": x}, tags=tags, created=port)
+        for number, (port, status, node, x) in enumerate(rows)
+    ]
+    return name, tags, tuple(found)
+
+
+def next_world(known, wanted):
+    """The answers for what is registered now; an answer that did not change is the very same."""
+    new = answers(*map(made, wanted))
+    return {
+        query: known[query] if query in known and known[query].value == answer.value else answer
+        for query, answer in new.items()
+    }
+
+
+def outcome(renderer, snapshot, places=()):
+    try:
+        return renderer.render(snapshot, places)
+    except TemplateError as exc:
+        return str(exc)
+
+
+def templates(folder, body):
+    (folder / "library.j2").write_text(LIBRARY)
+    (folder / "counting.j2").write_text(COUNTING)
+    (folder / "reading.j2").write_text(READING)
+    (folder / "part.j2").write_text("{{ s.name }}{{ ns.n }}")
+    loop = LOOP.replace("BODY", body)
+    return lambda: Renderer([load(TOP + loop + loop, folder=folder)])
+
+
+@pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in BODIES.items()])
+def test_a_text_with_fragments_is_the_text_without(body, tmp_path_factory):
+    new_renderer = templates(tmp_path_factory.mktemp("templates"), body)
+
+    @settings(max_examples=8)
+    @given(st.lists(services, min_size=2, max_size=5), st.booleans())
+    def check(worlds, is_proven):
+        places = (Place(),) if is_proven else ()
+        renderer, known = new_renderer(), {}
+        for wanted in worlds:
+            known = next_world(known, wanted)
+            assert outcome(renderer, Snapshot(known), places) == outcome(new_renderer(), Snapshot(known), places)
+
+    check()
+
+
+def kept(renderer):
+    """The fragments of the last pass."""
+    casts = renderer._templates[0]._environment.fragments._casts.values()
+    return [fragment for memos in casts for memo in memos.values() for fragment in memo.now.values()]
+
+
+def names(count):
+    return [f"s{number}" for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{% for s in services() %}{{ s.name }}{{ service(s.name) | length }}{% endfor %}", id="loop"),
+        pytest.param('{% import "nginx.j2" as nginx %}{{ nginx.http_upstreams() }}', id="shipped macros"),
+    ],
+)
+def test_only_the_fragment_of_what_changed_is_rendered_anew(text):
+    renderer = Renderer([load(text)])
+    before = answers(*(web(name=name) for name in names(5)))
+    renderer.render(Snapshot(before))
+    first = kept(renderer)
+    after = before | {query: answer for query, answer in answers(web(name="s3", count=2)).items() if query in before}
+    after = {query: before[query] if query == next(iter(before)) else answer for query, answer in after.items()}
+    renderer.render(Snapshot(after))
+    second = kept(renderer)
+    assert (len(first), len(second)) == (5, 5)
+    assert sum(any(new is old for old in first) for new in second) == 4
+
+
+def test_what_is_no_longer_printed_is_forgotten():
+    renderer = Renderer([load("{% for s in services() %}{{ s.name }}{{ service(s.name) | length }}{% endfor %}")])
+    for count in (5, 2):
+        renderer.render(Snapshot(answers(*(web(name=name) for name in names(count)))))
+    assert len(kept(renderer)) == 2
+
+
+def test_fragments_of_those_left_out_are_bounded():
+    text = "{% for s in services() %}{{ s.name }}{% for i in service(s.name) %}{{ i.node }}{% endfor %}{% endfor %}"
+    renderer = Renderer([load(text)])
+    everybody = names(12)
+    for evil in itertools.islice(itertools.cycle(everybody), 24):
+        world = answers(*(web(name=name, node="evil;" if name == evil else "n") for name in everybody))
+        assert [fault.service for fault in renderer.render(Snapshot(world)).quarantined] == [evil]
+    assert len(renderer._templates[0]._environment.fragments._casts) <= 4
