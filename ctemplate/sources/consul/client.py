@@ -169,10 +169,11 @@ async def _body(response: httpx.Response) -> bytes:
 def _accepted(
     response: httpx.Response, body: bytes, waited: float, connection: Connection, resource: Resource
 ) -> Reply:
-    meta = Meta.of(response.headers.raw)
+    headers = tuple(response.headers.raw)
+    meta = Meta.of(headers)
     location = response.headers.get("location", "") if response.status_code != STATUS_OK else ""
     if wrong := diagnose(response.status_code, meta, body, location):
         trouble, what = wrong
         raise RequestFailed(str(connection.address), resource.path, what, trouble)
     digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
-    return Reply(meta=meta, body=body, digest=digest, waited=waited, headers=tuple(response.headers.raw))
+    return Reply(meta=meta, body=body, digest=digest, waited=waited, headers=headers)

@@ -110,17 +110,20 @@ class Watch:
     answer: Answer | None = None
     is_news: bool = False
     waited: float = 0.0
+    _resource: Resource = field(init=False)
     _position: Position = field(default_factory=Position)
     _digest: bytes = b""
 
+    def __post_init__(self) -> None:
+        self._resource = Resource.of(self.query, self.client.settings)
+
     async def read(self, connection: Connection) -> Answer:
         """Ask once and return the answer as it is now. Raises RequestFailed."""
-        resource = Resource.of(self.query, self.client.settings)
         try:
             while True:
-                reply, usable = await asked(self.client, connection, resource, self._position, index=0)
+                reply, usable = await asked(self.client, connection, self._resource, self._position, index=0)
                 if usable:
-                    return self._taken(reply, connection, resource)
+                    return self._taken(reply, connection)
         except RequestFailed as exc:
             if exc.remedy.restarts:
                 self._position.restart()
@@ -159,17 +162,17 @@ class Watch:
         return failure.narrowed(Trouble.FAILED)
 
     async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
-        resource = Resource.of(self.query, self.client.settings)
         pace = Pace(pacing)
-        async with contextlib.aclosing(replies(self.client, connection, resource, self._position, pace)) as stream:
+        stream = replies(self.client, connection, self._resource, self._position, pace)
+        async with contextlib.aclosing(stream):
             async for reply in stream:
-                yield self._taken(reply, connection, resource)
+                yield self._taken(reply, connection)
 
-    def _taken(self, reply: Reply, connection: Connection, resource: Resource) -> Answer:
+    def _taken(self, reply: Reply, connection: Connection) -> Answer:
         """Make the reply the newest answer; equal bytes are not decoded again, equal values are kept once."""
         known, self.is_news, self.waited = self.answer, False, reply.waited
         if known is None or reply.digest != self._digest:
-            value, faults = self._decoded(reply.body, connection, resource)
+            value, faults = self._decoded(reply.body, connection)
             self.is_news = known is None or value != known.value
             value = value if known is None or self.is_news else known.value
             known = Answer(query=cast("AnyQuery", self.query), value=value, faults=faults)
@@ -185,7 +188,7 @@ class Watch:
         )
         return self.answer
 
-    def _decoded(self, body: bytes, connection: Connection, resource: Resource) -> tuple[Value, tuple[Fault, ...]]:
+    def _decoded(self, body: bytes, connection: Connection) -> tuple[Value, tuple[Fault, ...]]:
         try:
             if isinstance(self.query, ServiceQuery):
                 return self.edge.decode_instances(body, self.query.name, keep_order=self.query.near is not None)
@@ -194,4 +197,4 @@ class Watch:
             return askable(decode_services(body))
         except Undecodable as exc:
             what = f"the answer cannot be read: {exc}"
-            raise RequestFailed(str(connection.address), resource.path, what, Trouble.GARBLED) from exc
+            raise RequestFailed(str(connection.address), self._resource.path, what, Trouble.GARBLED) from exc
