@@ -24,7 +24,7 @@ class Pace:
     ``census_least`` queries a round is over before a census would be.
     """
 
-    duty: float = 0.3
+    duty: float = 0.4
     leisure: float = 10.0
     leisure_rate: float = 200.0
     background: float = 300.0
