@@ -98,16 +98,20 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--services", type=int, nargs="+", default=[60, 100, 1000, 5000])
     parser.add_argument("--changes", type=int, default=30, help="of each kind (default 30)")
     parser.add_argument("--only", choices=PARTS, help="measure this alone; source is measured only when asked for")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.other = os.environ.get("CONSUL_TEMPLATE")
+    if options.other and not os.access(options.other, os.X_OK):
+        parser.error(f"CONSUL_TEMPLATE={options.other}: not a program that can be run")
+    return options
 
 
 def main() -> None:
     """Measure everything that was asked for; exit with 1 if something never showed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then, too
-    options, path = parsed(), os.environ.get("CONSUL_TEMPLATE")
+    options = parsed()
     parts = [options.only] if options.only else [part for part in PARTS if part != "source"]
     with installed() as environment:
-        other = ConsulTemplate(environment, Path(path).resolve()) if path else None
+        other = ConsulTemplate(environment, Path(options.other).resolve()) if options.other else None
         print(description(other), flush=True)
         program, is_fine = Ctemplate(environment), True
         if "services" in parts:

@@ -109,12 +109,13 @@ def start_under_default_limits(program: Program, services: int) -> str:
     """Return how long a start takes on a default Consul, or that it is never complete."""
     with running_agent() as agent:
         agent.fill(services, INSTANCES)
-        try:
-            with Rendering(agent, program, services) as subject:
+        with Rendering(agent, program, services) as subject:
+            try:
                 return str(Figure(amount=subject.wait_complete(START_LIMIT), unit="s"))
-        except NeverCameError as exc:
-            say(f"! {exc}")
-            return f"never rendered within {START_LIMIT:.0f} s"
+            except NeverCameError as exc:
+                say(f"! {exc}")
+                why = "" if subject.process.is_running else ", ended by itself"
+                return f"never rendered within {START_LIMIT:.0f} s{why}"
 
 
 def measure_starts(record: Record, start: Callable[[], Subject], times: int) -> None:
