@@ -1,106 +1,128 @@
-"""Measure ctemplate against a real Consul agent with default limits: `python -m bench [--services N…]`.
+"""Measure ctemplate against a real Consul and a real nginx: `make bench`, or `python -m bench [--services N…]`.
 
-Prints Markdown: medians and 95th percentiles, for the Consul source alone and for the whole program.
+Prints Markdown tables of medians and 95th percentiles, and on standard error each figure as it comes. The environment
+variable CONSUL_TEMPLATE may name a consul-template, which is then measured in turn with ctemplate.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
-import statistics
-import time
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from bench.agent import consul_version, running_agent
-from bench.changes import INSTANCES, Change, Kind, mixed_changes, single_changes
-from bench.process import cpu_seconds
-from bench.subjects import Ctemplate, PatientCtemplate, SourceAlone, Subject
+from bench import requests, templates
+from bench.agent import RAISED
+from bench.changes import INSTANCES
+from bench.figures import number, table
+from bench.machine import description
+from bench.measuring import Record, measured_program, measured_source, start_under_default_limits
+from bench.programs import ConsulTemplate, Ctemplate, Program, installed
+from bench.rows import TARGETS, Row
 
-IDLE = 10.0
-BURST = 10.0
-PAUSES = {Kind.TURN_BACK: 0.3, Kind.TURN: 0.3, Kind.MOVE_AGAIN: 0.3}
-PAUSE = 1.0  # seconds between changes that take long to find, so that each meets a quiet source
-
-
-def spread(latencies: Sequence[float]) -> str:
-    """Return median and 95th percentile in milliseconds."""
-    ordered = sorted(latencies)
-    p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
-    return f"{statistics.median(ordered) * 1000:.1f} / {p95 * 1000:.1f} ms"
+Records = dict[int, Record]  # by the number of services
+PARTS = ["services", "source", "templates", "requests"]
 
 
-def show(what: str, value: str) -> None:
-    """Print a row of the table."""
-    print(f"| {what} | {value} |", flush=True)
+def size(services: int) -> str:
+    """Return what is registered, as the head of a column."""
+    return f"{number(services)} × {INSTANCES}"  # noqa: RUF001 - a multiplication sign is what it is
 
 
-def measure_start(subject: Subject) -> None:
-    """Measure what it takes until everything is there, and what quiet times cost."""
-    show("start to complete", f"{subject.wait_complete():.2f} s, {subject.cpu:.2f} s CPU")
-    time.sleep(3.0)
-    show("resident memory", f"{subject.memory:.0f} MB")
-    show("connections", str(subject.connections))
-    ours, agents = subject.cpu, cpu_seconds(subject.agent.pid)
-    time.sleep(IDLE)
-    theirs = (cpu_seconds(subject.agent.pid) - agents) / IDLE
-    show("idle CPU", f"{(subject.cpu - ours) / IDLE:.2%} (agent {theirs:.2%})")
+def show_sizes(title: str, records: Records, targets: Mapping[Row, Mapping[int, str]]) -> None:
+    """Print a table with a column for each size, and one for its targets where it has some."""
+    aimed = [services for services in records if any(services in goals for goals in targets.values())]
+    heads = ["", *(head for one in records for head in (size(one), *(["target"] if one in aimed else [])))]
+    rows = []
+    for row in Row:
+        if any(row in record.figures for record in records.values()):
+            cells = [row.value]
+            for services, record in records.items():
+                cells.append(str(record.figures.get(row, "")))
+                cells += [targets.get(row, {}).get(services, "")] if services in aimed else []
+            rows.append(cells)
+    print(f"\n### {title}\n\n{table(heads, rows)}", flush=True)
 
 
-def measure_single(subject: Subject, changes: Sequence[Change]) -> None:
-    """Measure changes that come one by one, each after the one before was seen."""
-    kind, before, latencies = changes[0].kind, subject.cpu, []
-    for change in changes:
-        subject.expect(change)
-        latencies += subject.latencies([change])
-        time.sleep(PAUSES.get(kind, PAUSE))
-    cpu = (subject.cpu - before) / len(changes)
-    show(kind.value, f"{spread(latencies)}, {cpu * 1000:.1f} ms CPU each")
+def show_side_by_side(services: int, limited: Sequence[str], ours: Record, theirs: Record) -> None:
+    """Print a table of two programs and their ratios."""
+    rows = [[Row.START_LIMITED.value, *limited, ""]]
+    for row in Row:
+        one, other = ours.figures.get(row), theirs.figures.get(row)
+        if one or other:
+            ratio = one.ratio(other) if one and other else ""
+            rows.append([row.value, str(one or ours.failure), str(other or "not reached"), ratio])
+    print(f"\n### {size(services)}, Consul's limits raised\n")
+    print(table(["", Ctemplate.name, ConsulTemplate.name, "ratio"], rows), flush=True)
 
 
-def measure_burst(subject: Subject, changes: Sequence[Change]) -> None:
-    """Measure many changes in ten seconds."""
-    ours, agents, began = subject.cpu, cpu_seconds(subject.agent.pid), time.monotonic()
-    for step, change in enumerate(changes):
-        subject.expect(change)
-        time.sleep(max(0.0, began + (step + 1) * BURST / len(changes) - time.monotonic()))
-    spent, cpu = time.monotonic() - began, subject.cpu - ours
-    latencies = subject.latencies(changes)
-    theirs = cpu_seconds(subject.agent.pid) - agents
-    value = f"{cpu:.2f} s CPU (agent {theirs:.1f} s), seen after {spread(latencies)}"
-    show(f"{len(changes)} mixed changes in {spent:.1f} s", value)
-    show("then: connections, resident memory", f"{subject.connections}, {subject.memory:.0f} MB")
+def measure_services(program: Program, other: Program | None, sizes: Sequence[int], changes: int) -> bool:
+    """Measure programs at each size in turn; return whether ctemplate showed everything."""
+    records = {services: Record(f"{size(services)}, {program.name}") for services in sizes}
+    try:
+        for services, record in records.items():
+            measured_program(record, program, services, changes)
+            if other:
+                measure_side_by_side(program, other, services, changes)
+    finally:
+        show_sizes("ctemplate, Consul's default limits", records, TARGETS)
+    return not any(record.failure for record in records.values())
 
 
-def run(services: int, count: int, kind: type[Subject], *, is_burst: bool) -> None:
-    """Measure one subject at one size, against an agent of its own."""
-    with running_agent() as agent:
-        agent.fill(services, INSTANCES)
-        with kind(agent, services) as subject:
-            print(f"\n### {services} services of {INSTANCES} instances, {subject.name}\n\n| | |\n|---|---|")
-            measure_start(subject)
-            if not is_burst:
-                for changes in single_changes(services, min(count, services // 8)):
-                    measure_single(subject, changes)
-            else:
-                measure_burst(subject, mixed_changes(services, 500))
+def measure_side_by_side(program: Program, other: Program, services: int, changes: int) -> None:
+    """Measure both programs where neither meets a limit, and how they start where Consul has its own."""
+    limited = [start_under_default_limits(one, services) for one in (program, other)]
+    records = []
+    for one in (program, other):
+        records.append(Record(f"{size(services)}, {one.name}, limits raised"))
+        measured_program(records[-1], one, services, changes, RAISED)
+    show_side_by_side(services, limited, *records)
+
+
+def measure_source(environment: Mapping[str, str], sizes: Sequence[int], changes: int) -> bool:
+    """Measure the source alone at each size; return whether it showed everything."""
+    records = {services: Record(f"{size(services)}, source alone") for services in sizes}
+    try:
+        for services, record in records.items():
+            measured_source(record, environment, services, changes)
+    finally:
+        show_sizes("The source alone, without rendering and writing", records, {})
+    return not any(record.failure for record in records.values())
+
+
+def parsed() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--services", type=int, nargs="+", default=[60, 100, 1000, 5000])
+    parser.add_argument("--changes", type=int, default=30, help="of each kind (default 30)")
+    parser.add_argument("--only", choices=PARTS, help="measure this alone; source is measured only when asked for")
+    options = parser.parse_args()
+    options.other = os.environ.get("CONSUL_TEMPLATE")
+    if options.other and not os.access(options.other, os.X_OK):
+        parser.error(f"CONSUL_TEMPLATE={options.other}: not a program that can be run")
+    return options
 
 
 def main() -> None:
-    """Measure everything that was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--services", type=int, nargs="*", default=[100, 1000, 5000])
-    parser.add_argument("--changes", type=int, default=50, help="of each kind (default 50)")
-    parser.add_argument("--only", choices=["source", "ctemplate"], help="measure this alone")
-    options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {consul_version()}")
-    for services in options.services:
-        if options.only != "ctemplate":
-            run(services, options.changes, SourceAlone, is_burst=False)
-            run(services, options.changes, SourceAlone, is_burst=True)
-        if options.only != "source":
-            run(services, options.changes, Ctemplate, is_burst=False)
-            run(services, options.changes, PatientCtemplate, is_burst=True)
+    """Measure everything that was asked for; exit with 1 if something never showed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then, too
+    options = parsed()
+    parts = [options.only] if options.only else [part for part in PARTS if part != "source"]
+    with installed() as environment:
+        other = ConsulTemplate(environment, Path(options.other).resolve()) if options.other else None
+        print(description(other), flush=True)
+        program, is_fine = Ctemplate(environment), True
+        if "services" in parts:
+            is_fine &= measure_services(program, other, options.services, options.changes)
+        if "source" in parts:
+            is_fine &= measure_source(environment, options.services, options.changes)
+        if "templates" in parts:
+            is_fine &= templates.measure(program, other, options.changes)
+        if "requests" in parts:
+            is_fine &= requests.measure(options.changes)
+    sys.exit(0 if is_fine else 1)
 
 
 if __name__ == "__main__":

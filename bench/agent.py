@@ -1,19 +1,21 @@
-"""A real Consul agent on loopback with default limits, filled with services, and the changes to measure."""
+"""A real Consul agent on loopback, filled with services, and the changes to measure."""
 
 import contextlib
 import http.client
 import json
-import socket
+import resource
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from harness import Process, free_port
 
 ROOT = Path(__file__).parents[1]
 NODE = "bench-node"
 START_LIMIT = 30.0
 OPERATIONS = 60  # per transaction; Consul allows 64
+RAISED = {"http_max_conns_per_client": 10_000}  # for a connection per service; Consul wants as many open files
 
 
 def consul_program() -> str:
@@ -25,12 +27,6 @@ def consul_program() -> str:
 def consul_version() -> str:
     command = [consul_program(), "version"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Agent:
@@ -52,16 +48,12 @@ class Agent:
             raise RuntimeError(f"{method} {path}: {response.status} {text.decode(errors='replace')}")
         return json.loads(text) if text else None
 
-    def wait_ready(self) -> None:
-        """Wait until the agent has a leader and knows itself."""
-        deadline = time.monotonic() + START_LIMIT
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError, http.client.HTTPException, RuntimeError):
-                if self.api("GET", "/v1/status/leader") and self.api("GET", "/v1/catalog/nodes"):
-                    return
-            self._connection.close()
-            time.sleep(0.1)
-        raise RuntimeError("consul did not become its own leader")
+    def is_ready(self) -> bool:
+        """Whether the agent has a leader and knows itself."""
+        with contextlib.suppress(OSError, http.client.HTTPException, RuntimeError):
+            return bool(self.api("GET", "/v1/status/leader") and self.api("GET", "/v1/catalog/nodes"))
+        self._connection.close()
+        return False
 
     def fill(self, services: int, instances: int) -> None:
         """Register services, every other one tagged http, each instance with a passing check, on one outside node."""
@@ -123,7 +115,7 @@ def registration(number: int, instance: int, port: int | None = None, status: st
 
 
 @contextlib.contextmanager
-def running_agent(limits: dict[str, object] | None = None) -> Iterator[Agent]:
+def running_agent(limits: Mapping[str, object] | None = None) -> Iterator[Agent]:
     """Run a development agent in memory; ``limits`` as in Consul's configuration, its defaults when None."""
     port = free_port()
     ports = {"http": port, "server": free_port(), "serf_lan": free_port()}
@@ -137,16 +129,16 @@ def running_agent(limits: dict[str, object] | None = None) -> Iterator[Agent]:
     }
     if limits:
         config["limits"] = limits
-    with tempfile.TemporaryDirectory() as folder:
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # connections are files, here and in what is started
+    with tempfile.TemporaryDirectory(prefix="bench-consul-") as folder:
         file = Path(folder) / "consul.json"
         file.write_text(json.dumps(config))
-        command = [consul_program(), "agent", "-dev", f"-config-file={file}"]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-            try:
-                agent = Agent(port, process.pid)
-                agent.wait_ready()
-                yield agent
-            finally:
-                process.terminate()
-                process.wait()
+        process = Process("consul", [consul_program(), "agent", "-dev", f"-config-file={file}"], Path(folder))
+        process.start()
+        try:
+            agent = Agent(port, process.pid)
+            process.wait_for(agent.is_ready, START_LIMIT, "Consul with a leader and its own node")
+            yield agent
+        finally:
+            process.stop()

@@ -10,6 +10,7 @@ from enum import Enum
 from bench.agent import Agent, address_of, service_name
 
 INSTANCES = 3
+LATELY = 30  # services of which a further change is measured soon after one
 
 
 class Kind(Enum):
@@ -20,6 +21,8 @@ class Kind(Enum):
     REGISTER = "instance registered"
     DEREGISTER = "instance removed"
     MOVE = "instance moves to another port"
+    REGISTER_AGAIN = "instance registered, service changed lately"
+    DEREGISTER_AGAIN = "instance removed, service changed lately"
     MOVE_AGAIN = "instance moves again, service changed lately"
 
 
@@ -45,16 +48,16 @@ class Change:
     @property
     def is_there(self) -> bool:
         """Whether the line is there afterwards."""
-        return self.kind not in {Kind.TURN, Kind.DEREGISTER}
+        return self.kind not in {Kind.TURN, Kind.DEREGISTER, Kind.DEREGISTER_AGAIN}
 
     def carry_out(self, agent: Agent) -> None:
         """Tell the agent."""
         match self.kind:
             case Kind.TURN | Kind.TURN_BACK:
                 agent.turn(self.number, self.instance, "critical" if self.kind is Kind.TURN else "passing")
-            case Kind.REGISTER:
+            case Kind.REGISTER | Kind.REGISTER_AGAIN:
                 agent.register(self.number, self.instance, self.port)
-            case Kind.DEREGISTER:
+            case Kind.DEREGISTER | Kind.DEREGISTER_AGAIN:
                 agent.deregister(self.number, self.instance)
             case Kind.MOVE | Kind.MOVE_AGAIN:
                 agent.move(self.number, self.instance, self.port)
@@ -74,29 +77,38 @@ def watched(services: int) -> Iterator[int]:
 
 
 def single_changes(services: int, count: int) -> Iterator[list[Change]]:
-    """Yield lists of changes of one kind each; those of the same service undo or repeat each other."""
+    """Yield lists of changes of one kind each; each kind has an instance of its own, and each service is met once."""
     numbers = watched(services)
+    count = min(count, services // 2)
     turning = [Change(Kind.TURN, next(numbers), 0, port_of(0)) for _ in range(count)]
     yield turning
-    yield [Change(Kind.TURN_BACK, change.number, 0, port_of(0)) for change in turning[-30:]]
+    yield [Change(Kind.TURN_BACK, change.number, 0, port_of(0)) for change in turning[-LATELY:]]
     yield [Change(Kind.REGISTER, next(numbers), 3, port_of(3)) for _ in range(count)]
     yield [Change(Kind.DEREGISTER, next(numbers), 2, port_of(2)) for _ in range(count)]
     moving = [Change(Kind.MOVE, next(numbers), 1, 9001) for _ in range(count)]
     yield moving
-    yield [Change(Kind.MOVE_AGAIN, change.number, 1, 9002) for change in moving[-30:]]
+    lately = [change.number for change in moving[-LATELY:]]
+    yield [Change(Kind.REGISTER_AGAIN, number, 4, port_of(4)) for number in lately]
+    yield [Change(Kind.DEREGISTER_AGAIN, number, 4, port_of(4)) for number in lately]
+    yield [Change(Kind.MOVE_AGAIN, number, 1, 9002) for number in lately]
 
 
-def mixed_changes(services: int, most: int) -> list[Change]:
-    """Return checks that turn, instances that come, go and move, in turn, each in another service."""
-    numbers = watched(services)
+def mixed_changes(services: int, count: int) -> list[Change]:
+    """Return checks that turn, instances that come, go and move, in turn.
+
+    Each is in another service until all had one; then those that came go again, and so on.
+    """
+    numbers, watched_services = watched(services), (services + 1) // 2
     changes = []
-    for step in range(min(most, services // 2)):
+    for step in range(count):
+        lap, place = divmod(step, watched_services)
+        is_back = lap % 2 == 1
         number = next(numbers)
         change = (
-            Change(Kind.TURN, number, 0, port_of(0)),
-            Change(Kind.REGISTER, number, 3, port_of(3)),
-            Change(Kind.DEREGISTER, number, 2, port_of(2)),
-            Change(Kind.MOVE, number, 1, 9001),
-        )[step % 4]
+            Change(Kind.TURN_BACK if is_back else Kind.TURN, number, 0, port_of(0)),
+            Change(Kind.DEREGISTER if is_back else Kind.REGISTER, number, 3, port_of(3)),
+            Change(Kind.REGISTER if is_back else Kind.DEREGISTER, number, 2, port_of(2)),
+            Change(Kind.MOVE, number, 1, 9001 + lap),
+        )[place % 4]
         changes.append(change)
     return changes

@@ -18,8 +18,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # their harness starts the programs
-
 from harness import Consul, free_port, wait_for
 from harness.cluster import SIZE, Cluster
 from harness.island import Island

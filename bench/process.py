@@ -1,20 +1,21 @@
 """What the kernel knows of a process: CPU time, memory, connections."""
 
 import contextlib
-import os
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Self
 
-TICK = os.sysconf("SC_CLK_TCK")
 ESTABLISHED = "01"
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time used so far, in seconds, user and system together."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    """Return the CPU time used so far, in seconds, user and system together, to the microsecond.
+
+    The kernel has a clock for each process, named by its pid: clock_getcpuclockid(3).
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def resident_mb(pid: int) -> float:

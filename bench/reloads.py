@@ -14,8 +14,6 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # their harness starts the programs
-
 from harness import Ctemplate, Nginx, program, wait_for
 from harness.load import Client, Count
 from harness.site import Site

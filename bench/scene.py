@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # their harness starts the programs
 
 from harness import ROOT, Consul, Ctemplate, HttpBackend, Nginx, free_port, http_get, wait_for
 from harness.consul import ConsulRefusal
@@ -19,14 +16,15 @@ from harness.load import Client, Count
 LIMIT = 120.0
 RATE = 25.0  # requests a second of each client
 WAIT = 2.0  # seconds of a long poll: short, so that every trouble meets many questions
+DEBOUNCE = ("20ms", "200ms")
 HOST = "web.test"
 FIRST = ("a", "b")  # the backends that are registered from the start
 NEW = "new"  # the one that is registered once the trouble is over
 
 CONFIG = """
 [wait]
-min = "20ms"
-max = "200ms"
+min = "{debounce[0]}"
+max = "{debounce[1]}"
 [consul]
 address = "{address}"
 wait = "{wait:g}s"
@@ -77,7 +75,14 @@ class Scene:
     """ctemplate with the shipped template between a Consul and an nginx that serves ``web``."""
 
     def __init__(
-        self, folder: Path, stack: ExitStack, *, address: str, wait: float = WAIT, source: Path | None = None
+        self,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        address: str,
+        wait: float = WAIT,
+        debounce: tuple[str, str] = DEBOUNCE,
+        source: Path | None = None,
     ) -> None:
         """Describe it: ``wait`` is that of long polls, ``source`` another template than the shipped one."""
         self.folder = folder
@@ -87,6 +92,7 @@ class Scene:
         text = CONFIG.format(
             address=address,
             wait=wait,
+            debounce=debounce,
             nginx=self.nginx,
             port=self.port,
             source=source or ROOT / "templates/nginx.conf.j2",
