@@ -15,7 +15,6 @@ POSITIONS = frozenset({"index", "index0", "revindex", "revindex0"})
 NAMING = frozenset({"upstream", "zone", "server_name", "listen", "proxy_pass"})
 """Directives whose argument is a name or port that nginx keeps state for, or refers to."""
 
-_TAKERS = frozenset({"service", "query"})
 _SORTED = frozenset({"sort", "dictsort", "groupby", "length", "count", "first", "last"})
 
 
@@ -39,7 +38,7 @@ def _near(listed: nodes.Node, reading: Reading) -> nodes.Keyword | None:
         if listed.name in _SORTED:
             return None
         listed = reading.origin(listed.node)
-    if not isinstance(listed, nodes.Call) or not isinstance(listed.node, nodes.Name) or listed.node.name not in _TAKERS:
+    if not isinstance(listed, nodes.Call) or not isinstance(listed.node, nodes.Name) or listed.node.name != "service":
         return None
     return next((keyword for keyword in listed.kwargs if keyword.key == "near"), None)
 

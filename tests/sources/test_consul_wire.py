@@ -3,7 +3,7 @@ import urllib.parse
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.settings import ConsulSettings
 from ctemplate.sources.consul.wire import (
     REMEDIES,
@@ -41,6 +41,13 @@ ELSEWHERE = ConsulSettings(datacenter="east", namespace="team", partition="blue"
             DEFAULTS,
             "/v1/health/service/web?near=_agent&filter=Service.Meta.v%20%3D%3D%20%221%262%22",
             id="near and filter",
+        ),
+        pytest.param(PreparedQuery(name="a/b c"), DEFAULTS, "/v1/query/a%2Fb%20c/execute", id="prepared query"),
+        pytest.param(
+            PreparedQuery(name="web", near="_agent", dc="west"),
+            ELSEWHERE,
+            "/v1/query/web/execute?dc=west&ns=team&partition=blue&near=_agent",
+            id="prepared query with all it can have",
         ),
     ],
 )
@@ -168,6 +175,13 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
         ),
         pytest.param(403, Meta(), b"ACL not found", (Trouble.DENIED, "status 403: ACL not found"), id="denied"),
         pytest.param(400, Meta(), b"Invalid index", (Trouble.REFUSED, "status 400: Invalid index"), id="400"),
+        pytest.param(
+            404,
+            Meta(),
+            b"Query not found",
+            (Trouble.UNKNOWN, "no prepared query has this name or id"),
+            id="a prepared query that is not defined",
+        ),
         pytest.param(404, Meta(), b"<html>\nno", (Trouble.REFUSED, "status 404"), id="markup is not repeated"),
         pytest.param(403, Meta(), b"\x1b[31mred\nforged", (Trouble.DENIED, "status 403: \\x1b[31mred"), id="escapes"),
     ],
