@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.settings import ConsulSettings
 from ctemplate.sources.consul.wire import (
     REMEDIES,
@@ -53,6 +54,41 @@ ELSEWHERE = ConsulSettings(datacenter="east", namespace="team", partition="blue"
 )
 def test_a_query_has_a_target(query, settings, target):
     assert Resource.of(query, settings).target() == target
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        pytest.param(ServicesQuery, {}, id="services"),
+        pytest.param(ServiceQuery, {"name": "web"}, id="service"),
+        pytest.param(PreparedQuery, {"name": "live"}, id="prepared query"),
+        pytest.param(AlarmsQuery, {}, id="alarms"),
+        pytest.param(CensusQuery, {}, id="census"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("scope", "settings", "asked"),
+    [
+        pytest.param({}, DEFAULTS, {}, id="none"),
+        pytest.param(
+            {"ns": "n", "partition": "p", "peer": "q"},
+            DEFAULTS,
+            {"ns": "n", "partition": "p", "peer": "q"},
+            id="its own",
+        ),
+        pytest.param({}, ELSEWHERE, {"dc": "east", "ns": "team", "partition": "blue"}, id="the options'"),
+        pytest.param(
+            {"ns": "n"}, ELSEWHERE, {"dc": "east", "ns": "n", "partition": "blue"}, id="its own namespace alone"
+        ),
+        pytest.param(
+            {"ns": "ä&b", "partition": "p"}, ELSEWHERE, {"dc": "east", "ns": "ä&b", "partition": "p"}, id="quoted"
+        ),
+    ],
+)
+def test_every_query_is_asked_for_in_its_namespace_and_partition_and_of_its_peer(kind, fields, scope, settings, asked):
+    _, _, params = Resource.of(kind(**fields, **scope), settings).target().partition("?")
+    found = dict(urllib.parse.parse_qsl(params, strict_parsing=bool(params)))
+    assert {name: value for name, value in found.items() if name != "filter"} == asked
 
 
 @pytest.mark.parametrize(
