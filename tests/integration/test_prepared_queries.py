@@ -42,11 +42,12 @@ def consul(start_consul):
 def run(tmp_path, ctemplate):
     """Start a ctemplate that renders a template to `out`; each new `out` adds a line to `runs`."""
 
-    def start(consul, *args, template=TEMPLATE, **options):
+    def start(consul, *args, verb=(), template=TEMPLATE, **options):
         (tmp_path / "live.j2").write_text(template)
         (tmp_path / "ctemplate.toml").write_text(f'[consul]\nquery_interval = "{INTERVAL}"\n')
         command = f"echo run >> {tmp_path}/runs"
         return ctemplate(
+            *verb,
             "-config",
             "ctemplate.toml",
             "-consul-addr",
@@ -107,7 +108,7 @@ def test_a_query_that_is_deleted_keeps_its_last_answer_until_it_is_back(consul, 
     )
 
 
-def test_once_dry_and_plan_know_prepared_queries(consul, run, tmp_path):
+def test_once_and_dry_know_prepared_queries(consul, run, tmp_path):
     prepare(consul)
     dry = run(consul, "-dry", name="dry")
     assert dry.wait() == 0, dry.log()
@@ -115,6 +116,22 @@ def test_once_dry_and_plan_know_prepared_queries(consul, run, tmp_path):
     once = run(consul, "-once", name="once")
     assert once.wait() == 0, once.log()
     assert (tmp_path / "out").read_text() == TWO
+
+
+def test_plan_tells_what_would_change_and_what_the_query_costs(consul, run):
+    prepare(consul)
+    plan = run(consul, verb=("plan",))
+    assert plan.wait() == 0, plan.log()
+    assert "+web web-2 10.0.0.2:80" in plan.stdout()
+    assert "watch: 1 queries, 1 connections, 3.333 requests per second" in plan.stdout()
+
+
+def test_a_template_waits_for_a_query_until_somebody_defines_it(consul, run, tmp_path):
+    process = run(consul)
+    process.wait_for_log("no prepared query has this name or id")
+    assert not (tmp_path / "out").exists()
+    prepare(consul)
+    process.wait_for(reads(tmp_path / "out", TWO), LIMIT, "both instances")
 
 
 def test_once_ends_in_time_where_nobody_knows_the_query(consul, run):
