@@ -274,6 +274,7 @@ def consul_settings(config: Config) -> ConsulSettings:
         server_name=consul.ssl_server_name or "",
         verify=consul.ssl_verify,
         wait=consul.wait,
+        query_interval=consul.query_interval,
         stale=consul.max_stale > 0,
         max_stale=consul.max_stale,
         backoff=Backoff(first=consul.retry.backoff, ceiling=consul.retry.max_backoff),

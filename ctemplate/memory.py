@@ -17,7 +17,7 @@ import msgspec
 
 from ctemplate.apply.files import make_folder, write_private
 from ctemplate.guard import Cause, Hold, Memory
-from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery
+from ctemplate.model import Answer, Instance, InstancesQuery, Service, ServicesQuery
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
     version: int
-    instances: tuple[KeptAnswer[ServiceQuery, Instance], ...] = ()
+    instances: tuple[KeptAnswer[InstancesQuery, Instance], ...] = ()
     services: tuple[KeptAnswer[ServicesQuery, Service], ...] = ()
 
 
@@ -119,7 +119,7 @@ def _page(memories: Iterable[Memory]) -> Page:
     kept = [_kept(memory) for memory in memories]
     return Page(
         version=VERSION,
-        instances=tuple(answer for answer in kept if isinstance(answer.query, ServiceQuery)),
+        instances=tuple(answer for answer in kept if isinstance(answer.query, InstancesQuery)),
         services=tuple(answer for answer in kept if isinstance(answer.query, ServicesQuery)),
     )
 

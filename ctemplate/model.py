@@ -9,7 +9,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -17,7 +17,12 @@ MAX_PORT = 65535
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_field="query", omit_defaults=True):
-    """One question to a source. Equal fields, same query. ``None`` means the source's default."""
+    """One question to a source. Equal fields, same query. ``None`` means the source's default.
+
+    ``blocks`` says whether Consul can hold the answer back until it changes; what it cannot is polled.
+    """
+
+    blocks: ClassVar[bool] = True
 
     dc: str | None = None
     ns: str | None = None
@@ -49,7 +54,21 @@ class ServiceQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="servi
     filter: str | None = None
 
 
-AnyQuery = ServicesQuery | ServiceQuery
+class PreparedQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="query", omit_defaults=True):
+    """What a prepared query, by name or id, gives now; the value is ``tuple[Instance, ...]`` sorted by node, then id.
+
+    All are of one service, in one datacenter, both of which the definition kept in Consul chooses. With ``near`` the
+    source's order of nodes is kept.
+    """
+
+    blocks: ClassVar[bool] = False
+
+    name: str
+    near: str | None = None
+
+
+InstancesQuery = ServiceQuery | PreparedQuery
+AnyQuery = ServicesQuery | InstancesQuery
 
 
 class Status(enum.StrEnum):

@@ -17,7 +17,7 @@ import msgspec
 from ctemplate.apply import Check
 from ctemplate.config.groups import STDOUT
 from ctemplate.errors import ApplyError, printable
-from ctemplate.model import Answer, Fault, Instance, Outcome, Output, ServiceQuery, StagedFile, Status
+from ctemplate.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, StagedFile, Status
 from ctemplate.nginx.meaning import BackendChange, Changes, changes, meaning
 from ctemplate.nginx.syntax import NginxSyntaxError, parse
 from ctemplate.pipeline import Sink
@@ -152,7 +152,7 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
     known: dict[str, tuple[Instance, Answer]] = {
         f"{instance.address}:{instance.port}": (instance, answer)
         for answer in answers
-        if isinstance(answer.query, ServiceQuery)
+        if isinstance(answer.query, InstancesQuery)
         for instance in answer.value
     }
     for change in backends:

@@ -26,6 +26,15 @@ class Backoff:
         return step * (0.5 + share / 2)
 
 
+def jittered(interval: float, draw: float | None = None) -> float:
+    """Return the interval less up to a tenth, drawn at random, so that clients that started together drift apart.
+
+    ``draw`` in [0, 1) fixes it.
+    """
+    share = random.random() if draw is None else draw  # noqa: S311 - jitter needs no secrecy
+    return interval * (1 - share / 10)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """How long a burst of changes is gathered: quiet for ``min`` seconds, but never later than ``max``."""

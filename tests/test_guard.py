@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
-from ctemplate.model import Answer, Doubt, Instance, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.model import Answer, Doubt, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 CRITICAL, MAINTENANCE = Status.CRITICAL, Status.MAINTENANCE
@@ -170,6 +170,67 @@ def test_near_order_is_kept_with_the_held_ones_last():
     it = guard()
     it.take(web(3, 1, 2, 4, query=near), 0.0)
     assert ids(it.take(web(4, index=11, query=near), 0.0)) == ["i4", "i3", "i1", "i2"]
+
+
+LIVE = PreparedQuery(name="live")
+NEAR = PreparedQuery(name="live", near="_agent")
+
+
+def live(*numbers, query=LIVE, **fields):
+    """An answer of a prepared query, which has no index."""
+    return web(*numbers, query=query, index=0, **fields)
+
+
+def test_lots_drawn_among_the_nearest_change_nothing():
+    it = guard()
+    it.take(live(3, 1, 2, query=NEAR), 0.0)
+    assert ids(it.take(live(1, 2, 3, query=NEAR), 1.0)) == ["i3", "i1", "i2"]
+    assert ids(it.take(live(2, 4, 3, 1, query=NEAR), 2.0)) == ["i2", "i4", "i3", "i1"]
+
+
+def test_the_order_that_an_earlier_process_knew_stays():
+    it = guard()
+    it.remember([Memory(answer=live(3, 1, 2, query=NEAR, session=1.0))], ahead=0.0)
+    assert ids(it.take(live(1, 2, 3, query=NEAR, session=5.0), 0.0)) == ["i3", "i1", "i2"]
+
+
+def test_a_small_loss_of_a_prepared_query_passes_though_it_has_no_index():
+    assert held(guard(), live(1, 2, 3), live(1, 2)) == (["i1", "i2"], [])
+
+
+@pytest.mark.parametrize(
+    ("confirmation", "may_read", "cause"),
+    [
+        pytest.param(live(), True, None, id="deregistered"),
+        pytest.param(live(), False, Cause.DENIED, id="no right"),
+        pytest.param(live(), None, Cause.LOSS, id="rights unknown"),
+        pytest.param(live(filtered=True), True, Cause.FILTERED, id="filtered"),
+        pytest.param(live(session=5.0), True, Cause.UNSEEN, id="nobody saw it"),
+    ],
+)
+def test_a_loss_of_a_prepared_query_is_confirmed_by_rights_and_history(confirmation, may_read, cause):
+    it = guard()
+    it.take(live(1), 0.0)
+    it.take(msgspec.structs.replace(confirmation, filtered=False), 0.0)
+    assert it.doubts() == (Doubt(query=LIVE, services=("web",), nodes=("n",)),)
+    it.confirm(confirmation, 0.1, may_read=may_read)
+    it.reports(0.1)
+    assert [hold.cause for hold in it.holds] == ([] if cause is None else [cause])
+
+
+def test_a_prepared_query_speaks_for_the_data_after_a_break():
+    it = guard()
+    it.take(live(1, 2, 3), 0.0)
+    it.take(live(1, session=5.0), 1.0)
+    assert ids(it.confirm(live(1, session=5.0), 1.1, may_read=True)) == ["i1"]
+
+
+@pytest.mark.parametrize("name", ["web", "live", None])
+def test_a_prepared_query_is_released_by_its_name_or_its_services(name):
+    it = guard()
+    it.take(live(1), 0.0)
+    it.take(live(), 0.0)
+    assert [ids_of(hold) for hold in it.release(name)] == [["i1"]]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from ctemplate import memory
 from ctemplate.guard import Cause, Hold, Memory
-from ctemplate.model import Answer, Check, Instance, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.model import Answer, Check, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
 
 WEB, ALL = ServiceQuery(name="web", dc="east", filter='Service.Meta.x == "ü"'), ServicesQuery()
 INSTANCE = Instance(
@@ -39,6 +39,7 @@ MEMORIES = (
     Memory(
         answer=Answer(query=WEB, value=(INSTANCE,), index=9, seen_at=2.5, filtered=True, session=8.5), holds=(HOLD,)
     ),
+    Memory(answer=Answer(query=PreparedQuery(name="live", near="_agent"), value=(INSTANCE,), seen_at=3.5)),
 )
 
 

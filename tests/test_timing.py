@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.timing import Backoff, Debounce, TokenBucket, Wait
+from ctemplate.timing import Backoff, Debounce, TokenBucket, Wait, jittered
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,11 @@ def test_backoff_doubles_with_jitter_up_to_its_ceiling(failures, draw, delay):
 @given(st.integers(min_value=-3, max_value=10_000))
 def test_backoff_is_never_zero_and_never_above_the_ceiling(failures):
     assert 0 < Backoff().delay(failures) <= 60.0
+
+
+@pytest.mark.parametrize(("draw", "delay"), [(0.0, 10.0), (0.5, 9.5), (1.0, 9.0)])
+def test_an_interval_is_up_to_a_tenth_shorter(draw, delay):
+    assert jittered(10.0, draw) == pytest.approx(delay)
 
 
 def test_debounce_without_a_change_is_never_due():

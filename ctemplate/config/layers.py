@@ -37,6 +37,7 @@ ENVIRONMENT = {
 }
 APPENDED = ("template", "group")
 SECRET_KEYS = ("token", "auth")
+MIN_QUERY_INTERVAL = 0.1  # seconds; oftener would be a busy loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,9 @@ def build(layers: Iterable[Layer]) -> Config:
     if config.wait.max < config.wait.min:
         low, high = shown(config.wait.min), shown(config.wait.max)
         raise ConfigError("configuration: wait.max", f"must be at least wait.min ({low}), got {high!r}")
+    if config.consul.query_interval < MIN_QUERY_INTERVAL:
+        least, found = shown(MIN_QUERY_INTERVAL), shown(config.consul.query_interval)
+        raise ConfigError("configuration: consul.query_interval", f"must be at least {least}, got {found!r}")
     return config
 
 

@@ -47,6 +47,7 @@ class ConsulSection(Section, frozen=True, kw_only=True):
     max_connections: Annotated[int, Meta(ge=8, le=10_000)] = 64  # Consul allows 200 per client by default
     max_stale: Duration = Duration(2.0)  # an older answer is asked again from the leader; 0 asks the leader always
     wait: Duration = Duration(60.0)  # how long a blocking query may hang; Consul's own default is 5 minutes
+    query_interval: Duration = Duration(10.0)  # a prepared query cannot wait for a change, and is executed so often
     retry: RetrySection = RetrySection()
 
     def __repr__(self) -> str:

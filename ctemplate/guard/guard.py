@@ -17,7 +17,7 @@ from ctemplate.guard.hold import STUBBORN, Cause, Entry, Hold
 from ctemplate.guard.losses import Histories, absent, is_in_use, is_large, key, missed, suspicion, verdict
 from ctemplate.guard.policy import GuardPolicy, Policies
 from ctemplate.guard.reports import Report, begun, ended
-from ctemplate.model import Answer, AnyQuery, Doubt, Instance, Query, ServiceQuery, Status
+from ctemplate.model import Answer, AnyQuery, Doubt, Instance, InstancesQuery, PreparedQuery, Query, Status
 
 GRACE = 3.0  # seconds for a confirmation to come before a doubted loss counts as held and is told
 RECHECK = 30.0  # seconds after a confirmation failed until the next answer asks for another one
@@ -76,7 +76,7 @@ class Guard:
         if known is None or self.policies is None:
             known = self._known[new.query] = Known(new)
         else:
-            self._compare(known, new, self.policies.of(new.query), now)
+            self._compare(known, _in_known_order(known.raw, new), self.policies.of(new.query), now)
         return self._show(known, now)
 
     def _compare(self, known: Known, new: Answer, policy: GuardPolicy, now: float) -> None:
@@ -92,7 +92,7 @@ class Guard:
         if before.value is not new.value:
             is_settling = now < known.settles_at
             known.holds += _doubted(before, new, policy, now)
-            if isinstance(new.query, ServiceQuery):
+            if isinstance(new.query, InstancesQuery):
                 known.holds += _flipped(known, new, policy, now) if is_settling else ()
                 known.flaps.note(before.value, new.value, 0.0 if is_settling else policy.readd, now)
                 known.may_panic = known.may_panic or any(map(is_in_use, before.value))
@@ -148,12 +148,12 @@ class Guard:
 
     def _show(self, known: Known, now: float) -> Answer | None:
         query, value = known.raw.query, known.raw.value
-        if isinstance(query, ServiceQuery) and self.policies is not None:
+        if isinstance(query, InstancesQuery) and self.policies is not None:
             waiting = known.flaps.shown(value, now)
             value = _with_status(value, waiting) if waiting else value
         for hold in known.holds:
             value = _merged(value, hold.entries, query)
-        if isinstance(query, ServiceQuery) and self.policies is not None:
+        if isinstance(query, InstancesQuery) and self.policies is not None:
             value = self._panicked(known, value, self.policies.of(query), now)
         if known.is_fresh and (known.holds or known.panic or known.flaps.due_at(now) < math.inf):
             self._active[query] = None
@@ -284,6 +284,13 @@ class Guard:
         return tuple(Memory(answer=each.raw, holds=tuple(_moved(hold, ahead) for hold in each.holds)) for each in known)
 
 
+def _in_known_order(before: Answer, new: Answer) -> Answer:
+    """Return the answer in the order of the one before where nothing else differs: a prepared query draws lots."""
+    if not isinstance(new.query, PreparedQuery) or sorted(before.value, key=key) != sorted(new.value, key=key):
+        return new
+    return msgspec.structs.replace(new, value=before.value)
+
+
 def _in_panic(answer: Answer, panic: Hold | None) -> Answer:
     """Return the answer as it is shown in panic: what is used although it fails can be lost, too."""
     if panic is None:
@@ -330,7 +337,7 @@ def _hold(before: Answer, entries: tuple[Entry, ...], cause: Cause, limit: float
 def _merged(value: tuple[Any, ...], kept: tuple[Entry, ...], query: AnyQuery) -> tuple[Any, ...]:
     """Put what is kept in, in the order of the query's answers; after the others where that order is the source's."""
     merged = (*absent(value, kept), *kept)
-    return merged if isinstance(query, ServiceQuery) and query.near else tuple(sorted(merged, key=key))
+    return merged if isinstance(query, InstancesQuery) and query.near else tuple(sorted(merged, key=key))
 
 
 def _with_status(value: tuple[Any, ...], statuses: dict[tuple[str, str], Status]) -> tuple[Any, ...]:
@@ -346,16 +353,18 @@ def _told_at(hold: Hold) -> float:
 
 def _of_service(hold: Hold, service: str | None) -> tuple[Entry, ...]:
     """Return the hold's entries that belong to a service, or all of them."""
-    if service is None or (isinstance(hold.query, ServiceQuery) and hold.query.name == service):
+    if service is None or (isinstance(hold.query, InstancesQuery) and hold.query.name == service):
         return hold.entries
-    return tuple(entry for entry in hold.entries if not isinstance(entry, Instance) and entry.name == service)
+    return tuple(entry for entry in hold.entries if entry.name == service)
 
 
 def _doubt(query: AnyQuery, entries: Iterable[Entry]) -> Doubt:
-    if isinstance(query, ServiceQuery):
-        nodes = sorted({entry.node for entry in entries if isinstance(entry, Instance)})
-        return Doubt(query=query, services=(query.name,), nodes=tuple(nodes[:MANY_NODES]))
-    return Doubt(query=query, services=tuple(sorted({entry.name for entry in entries})))
+    services, nodes = set(), set()
+    for entry in entries:
+        services.add(entry.name)
+        if isinstance(entry, Instance):
+            nodes.add(entry.node)
+    return Doubt(query=query, services=tuple(sorted(services)), nodes=tuple(sorted(nodes)[:MANY_NODES]))
 
 
 def _moved(hold: Hold, by: float) -> Hold:

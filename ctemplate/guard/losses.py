@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from ctemplate.guard.hold import Cause, Entry, Hold
 from ctemplate.guard.policy import GuardPolicy
-from ctemplate.model import Answer, AnyQuery, Instance, ServiceQuery, ServicesQuery, Status
+from ctemplate.model import Answer, AnyQuery, Instance, InstancesQuery, ServicesQuery, Status
 
 IN_USE = frozenset({Status.PASSING, Status.WARNING})
 FEW = 3  # fewer instances than this may lose any but the last one
@@ -96,7 +96,7 @@ class Histories:
     def note(self, before: Answer, new: Answer) -> bool:
         """Learn from an answer and the one before it; answer whether two histories turned out to be one."""
         query = new.query
-        if before.session == new.session or not isinstance(query, ServiceQuery) or query.peer is not None:
+        if before.session == new.session or not isinstance(query, InstancesQuery) or query.peer is not None:
             return False
         earlier = self.origin(query, before.session)
         if self.origin(query, new.session) <= earlier or 0 < new.index < before.index:
@@ -119,16 +119,17 @@ def _registrations(instances: Iterable[Entry]) -> set[tuple[str, str, str, int]]
 def verdict(hold: Hold, answer: Answer, histories: Histories, *, may_read: bool | None) -> Cause | None:
     """Judge a hold by a consistent read that lacks its entries too; None says that the loss is real.
 
-    ``may_read`` tells whether the token has the right to read the entries, None where Consul did not say.
+    ``may_read`` tells whether the token has the right to read the entries, None where Consul did not say. An index of 0
+    is none, and tells nothing.
     """
     histories_differ = histories.origin(answer.query, answer.session) != histories.origin(answer.query, hold.session)
-    is_filtered = isinstance(answer.query, ServiceQuery) and answer.filtered and not hold.was_filtered
+    is_filtered = isinstance(answer.query, InstancesQuery) and answer.filtered and not hold.was_filtered
     reasons = {
         Cause.DENIED: may_read is False,
         Cause.LEADERLESS: not answer.known_leader,
         Cause.FILTERED: is_filtered,
         Cause.INDEX_FELL: answer.index < hold.index,
-        Cause.UNMOVED: answer.index == hold.index,
+        Cause.UNMOVED: 0 < answer.index == hold.index,
         Cause.UNSEEN: histories_differ,
         Cause.LOSS: may_read is None,
     }

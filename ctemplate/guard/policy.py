@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ctemplate.model import AnyQuery, ServiceQuery
+from ctemplate.model import AnyQuery, InstancesQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +26,11 @@ class GuardPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """The policy for all, and those of single services by name."""
+    """The policy for all, and those of single services, or prepared queries, by name."""
 
     default: GuardPolicy = GuardPolicy()
     services: Mapping[str, GuardPolicy] = field(default_factory=dict)
 
     def of(self, query: AnyQuery) -> GuardPolicy:
         """Return the policy for a query's answer."""
-        return self.services.get(query.name, self.default) if isinstance(query, ServiceQuery) else self.default
+        return self.services.get(query.name, self.default) if isinstance(query, InstancesQuery) else self.default

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ctemplate.config.durations import shown
 from ctemplate.errors import printable
 from ctemplate.guard.hold import Cause, Hold
-from ctemplate.model import ServiceQuery
+from ctemplate.model import InstancesQuery
 
 NAMED_AT_MOST = 5
 
@@ -55,8 +55,8 @@ def _end(how: str, holds: list[Hold], now: float) -> str:
 
 
 def _vanished(holds: list[Hold]) -> str:
-    instances = sum(len(hold.entries) for hold in holds if isinstance(hold.query, ServiceQuery))
-    names = sum(len(hold.entries) for hold in holds if not isinstance(hold.query, ServiceQuery))
+    instances = sum(len(hold.entries) for hold in holds if isinstance(hold.query, InstancesQuery))
+    names = sum(len(hold.entries) for hold in holds if not isinstance(hold.query, InstancesQuery))
     parts = [_counted(instances, "instance"), _counted(names, "service")]
     return " and ".join(part for part in parts if part)
 

@@ -23,6 +23,8 @@ from ctemplate.model import (
     Check,
     Fault,
     Instance,
+    InstancesQuery,
+    PreparedQuery,
     Service,
     ServiceQuery,
     ServicesQuery,
@@ -63,9 +65,14 @@ class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class AnswerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The answer to one query that asks for more than a service of a datacenter: in its own order, as it was given."""
+    """The answer to one query that asks for more than a service of a datacenter: in its own order, as it was given.
+
+    ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says.
+    """
 
     question: AnyQuery
+    service: str = ""
+    datacenter: str = ""
     services: dict[str, ServiceEntry] = {}
     instances: tuple[Entry, ...] = ()
 
@@ -121,14 +128,15 @@ def answer(contents: Contents, query: AnyQuery, *, now: float = 0.0) -> Answer:
     if isinstance(query, ServicesQuery):
         return Answer(query=query, value=_services(services), seen_at=now)
     entry = services.get(query.name, ServiceEntry())
-    instances, faults = _instances(query, entry, datacenter)
+    instances, faults = _instances(query, entry, query.name, datacenter)
     return Answer(query=query, value=instances, faults=faults, seen_at=now)
 
 
 def _special_answer(entry: AnswerEntry, query: AnyQuery, now: float) -> Answer:
     if isinstance(query, ServicesQuery):
         return Answer(query=query, value=_services(entry.services), seen_at=now)
-    instances, faults = _instances(query, ServiceEntry(instances=entry.instances), query.dc or "")
+    service, datacenter = entry.service or query.name, entry.datacenter or query.dc or ""
+    instances, faults = _instances(query, ServiceEntry(instances=entry.instances), service, datacenter)
     return Answer(query=query, value=instances, faults=faults, seen_at=now)
 
 
@@ -143,20 +151,20 @@ def _services(services: dict[str, ServiceEntry]) -> tuple[Service, ...]:
 
 
 def _instances(
-    query: ServiceQuery, entry: ServiceEntry, datacenter: str
+    query: InstancesQuery, entry: ServiceEntry, service: str, datacenter: str
 ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
     instances, faults = [], []
     for number, row in enumerate(entry.instances, start=1):
         address = printed_address(row.address)
-        row_id = row.id or f"{query.name}-{number}"
+        row_id = row.id or f"{service}-{number}"
         if address is None:
             reason = f"is not an IP address: {printable(row.address, 100)!r}"
-            faults.append(Fault(service=query.name, instance=row_id, field="address", reason=reason))
+            faults.append(Fault(service=service, instance=row_id, field="address", reason=reason))
             continue
         instances.append(
             Instance(
                 id=row_id,
-                name=query.name,
+                name=service,
                 node=row.node or f"node-{row.address}",
                 address=address,
                 port=row.port,
@@ -214,6 +222,8 @@ def recorded(answers: Iterable[Answer], *, masks: Iterable[str] = (), is_full: b
 def _is_plain(query: AnyQuery) -> bool:
     """Whether the query asks for no more than the services of a datacenter, or one of them."""
     extras = (query.ns, query.partition, query.peer)
+    if isinstance(query, PreparedQuery):
+        return False
     return not any((*extras, query.near, query.filter) if isinstance(query, ServiceQuery) else extras)
 
 
@@ -222,7 +232,18 @@ def _recorded_special(answer: Answer, row: Callable[[Instance, int, tuple[str, .
         services = {service.name: ServiceEntry(tags=service.tags) for service in answer.value}
         return AnswerEntry(question=answer.query, services=services)
     rows = tuple(row(instance, number, ()) for number, instance in enumerate(answer.value, start=1))
-    return AnswerEntry(question=answer.query, instances=rows)
+    service, datacenter = _shared(answer.value)
+    return AnswerEntry(
+        question=answer.query,
+        service="" if service == answer.query.name else service,
+        datacenter="" if datacenter == answer.query.dc else datacenter,
+        instances=rows,
+    )
+
+
+def _shared(instances: tuple[Instance, ...]) -> tuple[str, str]:
+    """Return the service and the datacenter of the instances of one answer."""
+    return (instances[0].name, instances[0].datacenter) if instances else ("", "")
 
 
 def _row(instance: Instance, number: int, shared: tuple[str, ...], masks: tuple[str, ...], *, is_full: bool) -> Entry:

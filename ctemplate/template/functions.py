@@ -1,4 +1,4 @@
-"""The functions and values that templates call by name: services, service, listen_port, claim, var, env.
+"""The functions and values that templates call by name: services, service, query, listen_port, claim, var, env.
 
 Reads answers from the current run; must not know how they got there or what becomes of the text.
 """
@@ -15,7 +15,17 @@ from typing import Any
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from ctemplate.command import SECRET_VARIABLES
-from ctemplate.model import MAX_PORT, Fault, Instance, Service, ServiceQuery, ServicesQuery, Snapshot, Status
+from ctemplate.model import (
+    MAX_PORT,
+    Fault,
+    Instance,
+    PreparedQuery,
+    Service,
+    ServiceQuery,
+    ServicesQuery,
+    Snapshot,
+    Status,
+)
 from ctemplate.template.limits import bounded_range
 from ctemplate.template.run import Claim, Run
 from ctemplate.template.trust import Trusted, text_of, trusted
@@ -49,6 +59,7 @@ class Functions:
         return {
             "services": self.services,
             "service": self.service,
+            "query": self.query,
             "listen_port": self.listen_port,
             "claim": self.claim,
             "var": self._variables,
@@ -105,8 +116,33 @@ class Functions:
         wanted = _statuses(status)
         if answer is None or query.name in run.excluded:
             return ()
-        found = [instance for instance in answer.value if instance.status in wanted]
-        return tuple(found if tag is None else [instance for instance in found if tag in instance.tags])
+        return _chosen(answer.value, wanted, tag)
+
+    def query(  # noqa: PLR0917  # templates write query(NAME, TAG), as they do of services
+        self,
+        name: str,
+        tag: str | None = None,
+        dc: str | None = None,
+        status: str | Iterable[str] = ANY,
+        near: str | None = None,
+        ns: str | None = None,
+        partition: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """Return the instances that a prepared query, by name or id, gives: sorted by node, then id.
+
+        Its definition in Consul chooses the service, states, tags and the datacenters to fail over to; ``tag`` and
+        ``status`` choose among what it gives, which by default is taken as it is. With ``near`` they come as far away
+        as Consul thinks; an order that alone has changed is kept as it was.
+        """
+        run = self.run
+        answer = run.answer(
+            PreparedQuery(name=_word("name", name), **_scope(dc=dc, ns=ns, partition=partition, near=near))
+        )
+        wanted = _statuses(status)
+        if answer is None:
+            return ()
+        found = _chosen(answer.value, wanted, tag)
+        return tuple(instance for instance in found if instance.name not in run.excluded)
 
     def listen_port(self, service: Service | Instance | str) -> int:
         """Return the port in the service's name and claim it, for udp where tagged so; a name without is a fault."""
@@ -149,6 +185,12 @@ class Functions:
         if default is None:
             raise LookupError(f'env: {name!r} is not set; give a default: env({name!r}, "…")')
         return default
+
+
+def _chosen(instances: Iterable[Instance], statuses: tuple[Status, ...], tag: str | None) -> tuple[Instance, ...]:
+    """Return the instances in one of the states, and with the tag if one is asked for."""
+    found = [instance for instance in instances if instance.status in statuses]
+    return tuple(found if tag is None else [instance for instance in found if tag in instance.tags])
 
 
 def _datacenters(dc: Iterable[str]) -> tuple[str, ...]:

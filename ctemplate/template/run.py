@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, AnyQuery, Fault, Instance, Service, ServiceQuery, Snapshot
+from ctemplate.model import Answer, AnyQuery, Fault, Instance, PreparedQuery, Service, ServiceQuery, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +120,17 @@ class Run:
         created = [
             instance.created
             for query, answer in self.used.items()
-            if answer is not None and isinstance(query, ServiceQuery) and query.name == service
+            if answer is not None and _may_tell_of(query, service)
             for instance in answer.value
-            if instance.created
+            if instance.created and instance.name == service
         ]
         return min(created, default=None)
 
     def touched_name(self) -> str | None:
         """Return the name of the service that was read last."""
         return None if self.touched is None else self.touched.name
+
+
+def _may_tell_of(query: AnyQuery, service: str) -> bool:
+    """Whether instances of the service may be in the query's answer; a prepared query's name tells nothing of that."""
+    return isinstance(query, PreparedQuery) or (isinstance(query, ServiceQuery) and query.name == service)

@@ -48,6 +48,11 @@ def test_later_layers_win_and_templates_add_up():
             id="number-too-small",
         ),
         pytest.param(
+            {"consul": {"query_interval": "0"}},
+            "configuration: consul.query_interval: must be at least 100ms, got '0ms'",
+            id="interval-too-short",
+        ),
+        pytest.param(
             {"log_level": "loud"},
             "ctemplate.toml: log_level: must be debug, info, warning or error, got 'loud'",
             id="unknown-word",

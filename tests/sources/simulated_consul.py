@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from ctemplate.model import Check, Instance, Service, ServicesQuery
+from ctemplate.model import Check, Instance, PreparedQuery, Service, ServicesQuery
 from ctemplate.sources.consul.planner import Planner
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.timing import Backoff, TokenBucket
@@ -92,6 +92,8 @@ class World:
             return self.catalog_index
         if isinstance(query, AlarmsQuery | CensusQuery):
             return self.checks_index
+        if isinstance(query, PreparedQuery):
+            return 1  # whatever changes
         return self.service_index.get(query.name, self.extinction)
 
     def value_of(self, query):
@@ -150,7 +152,10 @@ class Request:
 
 @dataclass
 class Client:
-    """Runs a planner against a world on a clock of its own, and keeps account of what it does."""
+    """Runs a planner against a world on a clock of its own, and keeps account of what it does.
+
+    A prepared query has the name of its service, and gives all instances.
+    """
 
     planner: Planner
     world: World

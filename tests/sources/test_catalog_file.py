@@ -4,7 +4,7 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.errors import ConfigError
-from ctemplate.model import Answer, Fault, Instance, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.model import Answer, Fault, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.contents import answer, dump, parse, recorded
 
@@ -100,6 +100,21 @@ def test_a_recording_keeps_the_order_that_near_gave():
     given = Answer(query=query, value=(second, first))
     again = parse(dump(recorded([given])), name="again")
     assert [row.id for row in answer(again, query).value] == [second.id, first.id]
+
+
+def test_a_recording_of_a_prepared_query_tells_what_it_chose():
+    query = PreparedQuery(name="live", near="_agent")
+    first, second = answer(parse(TEXT, name="c"), ServiceQuery(name="web", dc="east")).value * 2
+    given = Answer(query=query, value=(second, first))
+    contents = recorded([given], is_full=True)
+    assert (contents.answers[0].service, contents.answers[0].datacenter) == ("web", "east")
+    again = parse(dump(contents), name="again")
+    assert answer(again, query).value == given.value
+
+
+def test_a_prepared_query_that_is_not_written_down_gives_the_service_of_its_name():
+    found = answer(parse(TEXT, name="c"), PreparedQuery(name="web"))
+    assert [(instance.name, instance.id) for instance in found.value] == [("web", "a"), ("web", "b")]
 
 
 def test_masked_meta_is_not_written():

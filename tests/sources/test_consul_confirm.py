@@ -8,7 +8,7 @@ from werkzeug import Response
 
 from ctemplate.catalog import Catalog
 from ctemplate.guard import Cause, Policies
-from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul import ConsulSettings, ConsulSource
 from ctemplate.timing import Backoff
 
@@ -27,6 +27,7 @@ class Scene:
         self.address = httpserver.url_for("/")
         httpserver.expect_request("/v1/health/service/web").respond_with_handler(self.read)
         httpserver.expect_request("/v1/catalog/services").respond_with_handler(self.read)
+        httpserver.expect_request("/v1/query/live/execute").respond_with_handler(self.read)
         httpserver.expect_request(AUTHORIZE, method="POST").respond_with_handler(self.authorize)
 
     def read(self, request):
@@ -48,7 +49,7 @@ def scene(httpserver):
 
 @contextlib.asynccontextmanager
 async def following(scene, query):
-    settings = ConsulSettings(addresses=(scene.address,), token="t", wait=0.05, backoff=QUICK)
+    settings = ConsulSettings(addresses=(scene.address,), token="t", wait=0.05, query_interval=0.05, backoff=QUICK)
     source, catalog = ConsulSource(settings), Catalog(Policies())
     catalog.want("g", frozenset({query}))
     task = asyncio.create_task(source.run(catalog))
@@ -102,6 +103,33 @@ async def test_a_denied_right_holds_the_loss(scene):
         assert [hold.cause for hold in catalog.holds] == [Cause.DENIED]
         assert len(catalog.get(ALL).value) == 2
     assert scene.asked[0][2] == rights(("service", "db"), ("service", "web"))
+
+
+async def test_rights_are_asked_for_in_the_namespace_and_partition_of_the_query(scene):
+    query = ServiceQuery(name="web", ns="n", partition="p")
+    scene.body = entries(entry())
+    async with following(scene, query) as catalog:
+        await seen(catalog, query, 1)
+        scene.body, scene.index = b"[]", 11
+        await seen(catalog, query, 0)
+    place = {"Namespace": "n", "Partition": "p"}
+    assert scene.asked[0][2] == [right | place for right in rights(("service", "web"), ("node", "n1"))]
+
+
+@pytest.mark.parametrize(
+    ("rights_given", "kept"), [(None, 0), (Response('[{"Allow": false}, {"Allow": true}]', 200), 1)]
+)
+async def test_a_loss_of_a_prepared_query_is_confirmed_by_the_rights_to_its_service(scene, rights_given, kept):
+    query = PreparedQuery(name="live")
+    scene.body, scene.index = b'{"Service": "web", "Nodes": %b}' % entries(entry()), 1
+    async with following(scene, query) as catalog:
+        await seen(catalog, query, 1)
+        scene.rights = rights_given
+        scene.body = b'{"Service": "web", "Nodes": []}'
+        await until(lambda: catalog.holds or not catalog.get(query).value)
+        assert len(catalog.get(query).value) == kept
+    assert scene.asked[0] == ("", "t", rights(("service", "web"), ("node", "n1")))
+    assert "consistent" in scene.reads
 
 
 async def test_many_rights_are_asked_for_in_portions(scene):

@@ -4,7 +4,7 @@ import pytest
 from consul_fakes import entries, entry
 from hypothesis import given, strategies as st
 
-from ctemplate.model import Check, Fault, Instance, Service, Status
+from ctemplate.model import Check, Fault, Instance, PreparedQuery, Service, Status
 from ctemplate.sources.consul.entries import Edge, Undecodable, aggregate, askable, decode_services
 from ctemplate.sources.consul.settings import Limits
 
@@ -238,3 +238,43 @@ def test_an_instance_of_a_name_that_differs_in_case_is_not_the_services():
     assert instances == ()
     reason = "Consul counts it to 'web', which differs in case"
     assert faults == (Fault(service="WEB", instance="x", field="name", reason=reason),)
+
+
+def executed(*rows, near=None, service="web"):
+    body = json.dumps({"Service": service, "Nodes": rows, "Datacenter": "dc1", "Failovers": 0}).encode()
+    return Edge(Limits()).decode(body, PreparedQuery(name="live", near=near))
+
+
+@given(st.permutations([("n2", "a"), ("n1", "b"), ("n1", "a"), ("n3", "a"), ("bad", "a"), ("bad", "b")]))
+def test_what_a_prepared_query_gives_does_not_depend_on_lots(places):
+    rows = [entry(node, id_, **({"Address": "x y"} if node == "bad" else {})) for node, id_ in places]
+    instances, faults = executed(*rows)
+    assert [(instance.node, instance.id) for instance in instances] == [
+        ("n1", "a"),
+        ("n1", "b"),
+        ("n2", "a"),
+        ("n3", "a"),
+    ]
+    assert [fault.instance for fault in faults] == ["a", "b"]
+
+
+def test_near_keeps_the_order_of_nodes_alone():
+    instances, _ = executed(entry("n2", "b"), entry("n1", "a"), entry("n2", "a"), near="_agent")
+    assert [(instance.node, instance.id) for instance in instances] == [("n2", "a"), ("n2", "b"), ("n1", "a")]
+
+
+def test_a_prepared_query_without_instances_gives_none():
+    assert Edge(Limits()).decode(b'{"Service": "web", "Nodes": null}', PreparedQuery(name="live")) == ((), ())
+
+
+def test_a_proxy_that_stands_for_the_service_is_left_out():
+    instances, faults = executed(entry("n1", "web-proxy", Service="web-sidecar-proxy"), entry("n1", "web-1"))
+    assert [instance.id for instance in instances] == ["web-1"]
+    reason = "Consul counts it to 'web', whose proxy it is; proxies are not taken"
+    assert faults == (Fault(service="web-sidecar-proxy", instance="web-proxy", field="name", reason=reason),)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"Service": "web", "Nodes": {}}', b'{"Service": 1}', b"{"])
+def test_an_execution_of_another_shape_is_undecodable(body):
+    with pytest.raises(Undecodable):
+        Edge(Limits()).decode(body, PreparedQuery(name="live"))

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, World
 
-from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.planner import Plan, Planner, Policy
 from ctemplate.sources.consul.scope import GRACE
 from ctemplate.sources.consul.sentinel import AlarmsQuery, StateRow
 from ctemplate.sources.consul.sweep import Pace
+from ctemplate.timing import Backoff
 
 SERVICES = ServicesQuery()
 ALARMS = AlarmsQuery()
@@ -20,6 +21,10 @@ MENDED = 60.0  # the same after failures, with their delays
 
 def service(number, **scope):
     return ServiceQuery(name=f"s{number}", **scope)
+
+
+def prepared(number, **scope):
+    return PreparedQuery(name=f"s{number}", **scope)
 
 
 def filled(services, instances=3):
@@ -70,6 +75,100 @@ def test_connections_follow_from_queries_and_budget(services, max_connections, p
     planner.want([SERVICES, *map(service, range(services))], 0.0)
     plan = planner.plan(0.0)
     assert (len(plan.polls), plan.readers) == (polls, readers)
+
+
+@pytest.mark.parametrize(
+    ("services", "queries", "max_connections", "polls", "readers"),
+    [
+        pytest.param(0, 1, 64, 1, 1, id="one-needs-a-reader"),
+        pytest.param(10, 3, 64, 11, 3, id="a-few-have-a-reader-each"),
+        pytest.param(10, 300, 64, 11, 15, id="many-share-the-readers"),
+        pytest.param(60, 1, 64, 61, 1, id="as-many-as-the-budget-without-its-spare"),
+        pytest.param(61, 1, 64, 2, 15, id="one-more-and-the-services-are-watched-by-sentinels"),
+        pytest.param(500, 5, 64, 2, 15, id="they-share-the-readers-of-the-sweep"),
+        pytest.param(2, 1, 8, 3, 1, id="small-budget"),
+        pytest.param(0, 1, 1, 0, 1, id="one-connection"),
+    ],
+)
+def test_prepared_queries_are_read_within_the_budget(services, queries, max_connections, polls, readers):
+    planner = Planner(max_connections=max_connections)
+    planner.want([SERVICES, *map(service, range(services)), *map(prepared, range(queries))], 0.0)
+    plan = planner.plan(0.0)
+    assert (len(plan.polls), plan.readers) == (polls, readers)
+    assert plan.connections <= max_connections
+
+
+def test_prepared_queries_make_no_scope_worth_guarding():
+    planner = Planner(max_connections=8)
+    planner.want([prepared(number, dc=dc) for dc in ("east", "west") for number in range(9)], 0.0)
+    assert planner.plan(0.0).polls == frozenset()
+
+
+@pytest.mark.parametrize("services", [3, 200], ids=["all-have-polls", "under-sentinels"])
+def test_a_change_of_a_prepared_query_is_seen_within_the_interval(services):
+    client = watching(services)
+    wanted = list(map(prepared, range(3)))
+    client.want([*client.wanted, *wanted])
+    assert latency(client, wanted[2], 5.0) <= 5 * LATENCY
+    for port in (1, 2, 3):
+        client.run(port * 3.3)
+        client.change("register", "s2", "s2-1", port=port)
+        assert latency(client, wanted[2], 20.0) <= 10.0 + 5 * LATENCY
+
+
+def test_a_prepared_query_costs_what_the_plan_says_and_no_poll_when_it_changes():
+    client = watching(3)
+    client.want(map(prepared, range(3)))
+    client.run(20.0)
+    before = client.requests
+    for port in range(60):
+        client.change("register", "s1", "s1-1", port=port)
+        client.run(10.0)
+    plan = client.planner.plan(client.now)
+    assert (plan.polls, plan.readers, plan.requests_per_second) == (frozenset(), 3, pytest.approx(0.3))
+    assert 180 <= client.requests - before <= 200  # up to a tenth more often
+
+
+def test_a_prepared_query_that_fails_is_tried_again_sooner_than_it_would_be_read():
+    planner = Planner(policy=Policy(backoff=Backoff(first=1.0, ceiling=60.0)))
+    planner.want([prepared(1)], 0.0)
+    now, pauses = 0.0, []
+    for _ in range(8):
+        assert planner.take(now) == prepared(1)
+        planner.failed(prepared(1), now, is_read=True)
+        due = planner.plan(now).wake_at
+        pauses.append(due - now)
+        now = due
+    assert pauses[0] <= 1.0
+    assert max(pauses) <= 10.0
+    assert min(pauses[6:]) >= 9.0
+
+
+def test_prepared_queries_that_nobody_defined_are_no_outage():
+    planner = Planner()
+    planner.want([SERVICES, *map(service, range(100)), *map(prepared, range(5))], 0.0)
+    taken = []
+    while (query := planner.take(0.0)) is not None:
+        taken.append(query)
+        if query in map(prepared, range(5)):
+            planner.failed(query, 0.0, is_read=True)
+        else:
+            planner.answered(query, index=1, value=(), waited=None, now=0.0)
+    assert {*map(service, range(100)), *map(prepared, range(5))} <= set(taken)
+
+
+def test_a_prepared_query_dropped_while_it_is_read_and_wanted_again_goes_on():
+    planner = Planner()
+    planner.want([prepared(1)], 0.0)
+    assert planner.take(0.0) == prepared(1)
+    planner.want([], 0.1)
+    planner.want([prepared(1)], 0.2)
+    assert planner.take(0.2) is None
+    planner.answered(prepared(1), index=0, value=(), waited=None, now=0.3)
+    assert planner.take(0.3) is None
+    due = planner.plan(0.3).wake_at
+    assert 9.0 < due <= 10.3
+    assert planner.take(due) == prepared(1)
 
 
 def test_one_poll_serves_the_wanted_services_and_the_sentinel():
@@ -333,7 +432,7 @@ def play(client, story):
             case ("pause", seconds):
                 client.run(seconds)
             case ("want", wanted):
-                client.want([SERVICES, *map(service, wanted)])
+                client.want([SERVICES, *map(service, wanted), *map(prepared, wanted[::7])])
             case ("register", number, instance, fields):
                 client.change("register", f"s{number}", f"s{number}-{instance}", **fields)
             case ("turn" | "deregister" as method, number, instance, *status):
@@ -357,7 +456,7 @@ def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census
     assert client.stale() == set()
     before = client.requests
     client.run(SETTLED)
-    assert client.requests - before < 40 * 3 + 64
+    assert client.requests - before < 40 * 3 + 64 + 6 * SETTLED / 9
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

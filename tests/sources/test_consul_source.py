@@ -1,22 +1,33 @@
 import asyncio
 import contextlib
+import json
 import logging
 
 import pytest
 from consul_fakes import HANG, Agent, answer, entries, entry
 
+from ctemplate.assembly import consul_settings
 from ctemplate.catalog import Catalog
+from ctemplate.config.layers import Layer, build
 from ctemplate.errors import ConfigError
-from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery, Snapshot
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
+from ctemplate.template import Renderer, Template
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
+LIVE = PreparedQuery(name="live")
 
 
 @contextlib.asynccontextmanager
 async def running(agent, **settings):
     """A source that follows a catalog, against a scripted agent."""
-    source, catalog = ConsulSource(ConsulSettings(addresses=(agent.address,), **settings)), Catalog()
+    async with followed(ConsulSettings(addresses=(agent.address,), **settings)) as catalog:
+        yield catalog
+
+
+@contextlib.asynccontextmanager
+async def followed(settings):
+    source, catalog = ConsulSource(settings), Catalog()
     task = asyncio.create_task(source.run(catalog))
     try:
         yield catalog
@@ -100,3 +111,102 @@ def test_a_network_that_is_none_is_a_configuration_error():
     with pytest.raises(ConfigError) as caught:
         ConsulSource(ConsulSettings(limits=Limits(allowed_networks=("10.0.0.0/33",))))
     assert str(caught.value) == "allowed networks: '10.0.0.0/33' does not appear to be an IPv4 or IPv6 network"
+
+
+def executed(*rows):
+    return json.dumps({"Service": "web", "Nodes": rows}).encode()
+
+
+async def test_a_prepared_query_is_asked_for_again_without_an_index():
+    script = [answer(executed(entry())), answer(executed(entry(Port=81)))]
+    async with Agent(script).listening() as agent, running(agent, query_interval=0.05) as catalog:
+        catalog.want("g", frozenset({LIVE}))
+        await until(lambda: (found := catalog.get(LIVE)) and found.value[0].port == 81)
+        await until(lambda: len(agent.targets) > 2)
+        assert set(agent.targets) == {"/v1/query/live/execute?stale"}
+        assert catalog.get(LIVE).index == 0
+        assert agent.connections == 1
+
+
+async def test_equal_answers_to_a_prepared_query_in_another_order_are_no_news():
+    one, two = entry(id_="a"), entry(id_="b", Port=81)
+    script = [answer(executed(*rows)) for rows in ((one, two), (two, one), (one, two))]
+    async with Agent(script).listening() as agent, running(agent, query_interval=0.05) as catalog:
+        catalog.want("g", frozenset({LIVE}))
+        await complete(catalog)
+        await until(lambda: len(agent.targets) > 3)
+        assert catalog.changes == 1
+
+
+async def test_a_prepared_query_that_is_unknown_is_one_warning_and_keeps_its_answer(caplog):
+    caplog.set_level(logging.INFO)
+    unknown = answer(b"Query not found", status="404 Not Found", index=None)
+    script = [answer(executed(entry())), unknown, unknown, answer(executed(entry(Port=81)))]
+    async with Agent(script).listening() as agent, running(agent, query_interval=0.05) as catalog:
+        catalog.want("g", frozenset({LIVE}))
+        await until(lambda: len(agent.targets) > 2)
+        assert catalog.get(LIVE).value[0].port == 80
+        await until(lambda: catalog.get(LIVE).value[0].port == 81)
+        told = [record.getMessage() for record in caplog.records]
+        assert told[0] == (
+            f"query(live): http://{agent.address}/v1/query/live/execute: no prepared query has this name or id; "
+            "its last answer stays in use while it is retried"
+        )
+        assert [text.partition(" after ")[0] for text in told[1:]] == ["Consul: queries not known to Consul: over"]
+
+
+def test_the_cost_counts_prepared_queries():
+    source = ConsulSource(ConsulSettings(query_interval=5.0))
+    cost = source.cost([ALL, LIVE])
+    assert (cost.queries, cost.connections, cost.requests_per_second) == (2, 2, pytest.approx(0.217))
+
+
+SCOPED = {"namespace": "team", "partition": "blue"}
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "target"),
+    [
+        pytest.param(
+            'services(ns="n", partition="p")', {}, "/v1/catalog/services?ns=n&partition=p&stale", id="services"
+        ),
+        pytest.param(
+            'service("web", ns="n", partition="p", peer="q")',
+            {},
+            "/v1/health/service/web?ns=n&partition=p&peer=q&stale",
+            id="service",
+        ),
+        pytest.param(
+            'query("live", ns="n", partition="p")', {}, "/v1/query/live/execute?ns=n&partition=p&stale", id="query"
+        ),
+        pytest.param("services()", SCOPED, "/v1/catalog/services?ns=team&partition=blue&stale", id="services, options"),
+        pytest.param(
+            'service("web", peer="q")',
+            SCOPED,
+            "/v1/health/service/web?ns=team&partition=blue&peer=q&stale",
+            id="service, options",
+        ),
+        pytest.param(
+            'query("live")', SCOPED, "/v1/query/live/execute?ns=team&partition=blue&stale", id="query, options"
+        ),
+    ],
+)
+async def test_what_a_template_or_the_options_say_of_the_scope_is_sent(tmp_path, call, options, target):
+    (tmp_path / "t.j2").write_text(f"{{{{ {call} | length }}}}")
+    template = Template.load(tmp_path / "t.j2", variables={}, environ={})
+    async with Agent().listening() as agent:
+        config = build([Layer(where="options", values={"consul": options | {"address": agent.address}})])
+        async with followed(consul_settings(config)) as catalog:
+            catalog.want("g", Renderer([template]).render(Snapshot({})).used)
+            await until(lambda: agent.targets)
+    assert agent.targets == [target]
+
+
+async def test_sentinels_stay_in_the_scope_of_what_they_watch():
+    async with Agent().listening() as agent, running(agent, max_connections=8) as catalog:
+        catalog.want("g", frozenset(ServiceQuery(name=f"s{n}", ns="n", partition="p") for n in range(20)))
+        await until(lambda: {target.partition("?")[0] for target in agent.targets} >= SENTINELS)
+        assert all("ns=n&partition=p" in target for target in agent.targets)
+
+
+SENTINELS = {"/v1/catalog/services", "/v1/health/state/any"}

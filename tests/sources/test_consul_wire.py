@@ -3,7 +3,8 @@ import urllib.parse
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.settings import ConsulSettings
 from ctemplate.sources.consul.wire import (
     REMEDIES,
@@ -42,10 +43,52 @@ ELSEWHERE = ConsulSettings(datacenter="east", namespace="team", partition="blue"
             "/v1/health/service/web?near=_agent&filter=Service.Meta.v%20%3D%3D%20%221%262%22",
             id="near and filter",
         ),
+        pytest.param(PreparedQuery(name="a/b c"), DEFAULTS, "/v1/query/a%2Fb%20c/execute", id="prepared query"),
+        pytest.param(
+            PreparedQuery(name="web", near="_agent", dc="west"),
+            ELSEWHERE,
+            "/v1/query/web/execute?dc=west&ns=team&partition=blue&near=_agent",
+            id="prepared query with all it can have",
+        ),
     ],
 )
 def test_a_query_has_a_target(query, settings, target):
     assert Resource.of(query, settings).target() == target
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        pytest.param(ServicesQuery, {}, id="services"),
+        pytest.param(ServiceQuery, {"name": "web"}, id="service"),
+        pytest.param(PreparedQuery, {"name": "live"}, id="prepared query"),
+        pytest.param(AlarmsQuery, {}, id="alarms"),
+        pytest.param(CensusQuery, {}, id="census"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("scope", "settings", "asked"),
+    [
+        pytest.param({}, DEFAULTS, {}, id="none"),
+        pytest.param(
+            {"ns": "n", "partition": "p", "peer": "q"},
+            DEFAULTS,
+            {"ns": "n", "partition": "p", "peer": "q"},
+            id="its own",
+        ),
+        pytest.param({}, ELSEWHERE, {"dc": "east", "ns": "team", "partition": "blue"}, id="the options'"),
+        pytest.param(
+            {"ns": "n"}, ELSEWHERE, {"dc": "east", "ns": "n", "partition": "blue"}, id="its own namespace alone"
+        ),
+        pytest.param(
+            {"ns": "ä&b", "partition": "p"}, ELSEWHERE, {"dc": "east", "ns": "ä&b", "partition": "p"}, id="quoted"
+        ),
+    ],
+)
+def test_every_query_is_asked_for_in_its_namespace_and_partition_and_of_its_peer(kind, fields, scope, settings, asked):
+    _, _, params = Resource.of(kind(**fields, **scope), settings).target().partition("?")
+    found = dict(urllib.parse.parse_qsl(params, strict_parsing=bool(params)))
+    assert {name: value for name, value in found.items() if name != "filter"} == asked
 
 
 @pytest.mark.parametrize(
@@ -168,6 +211,13 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
         ),
         pytest.param(403, Meta(), b"ACL not found", (Trouble.DENIED, "status 403: ACL not found"), id="denied"),
         pytest.param(400, Meta(), b"Invalid index", (Trouble.REFUSED, "status 400: Invalid index"), id="400"),
+        pytest.param(
+            404,
+            Meta(),
+            b"Query not found",
+            (Trouble.UNKNOWN, "no prepared query has this name or id"),
+            id="a prepared query that is not defined",
+        ),
         pytest.param(404, Meta(), b"<html>\nno", (Trouble.REFUSED, "status 404"), id="markup is not repeated"),
         pytest.param(403, Meta(), b"\x1b[31mred\nforged", (Trouble.DENIED, "status 403: \\x1b[31mred"), id="escapes"),
     ],

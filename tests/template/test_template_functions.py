@@ -1,10 +1,10 @@
-"""What templates call: services, service, listen_port, claim, var, env."""
+"""What templates call: services, service, query, listen_port, claim, var, env."""
 
 import pytest
 from rendering import answers, instance, load, message, render, text_of, web, world
 
 from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot, Status
+from ctemplate.model import Answer, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Snapshot, Status
 from ctemplate.template import Renderer
 
 WORLD = world(
@@ -67,6 +67,51 @@ def test_services_of_several_datacenters_have_all_their_tags():
     assert text_of(template, in_datacenters(a=[0], b=[2])) == "web: a b"
 
 
+LIVE = Answer(
+    query=PreparedQuery(name="live"),
+    value=(
+        instance("web", 0, tags=("blue",), created=5),
+        instance("web", 1, status=Status.WARNING),
+        instance("web", 2, status=Status.CRITICAL, tags=("blue",)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "shown"),
+    [
+        pytest.param('query("live")', "0 1 2", id="as Consul chose"),
+        pytest.param('query("live", tag="blue")', "0 2", id="with a tag"),
+        pytest.param('query("live", status=["passing", "warning"])', "0 1", id="in some states"),
+    ],
+)
+def test_a_prepared_query_gives_what_it_chose(call, shown):
+    template = f'{{{{ {call} | map(attribute="id") | join(" ") }}}}'
+    assert text_of(template, Snapshot({LIVE.query: LIVE})) == " ".join(f"web-{number}" for number in shown.split())
+
+
+def test_a_service_is_left_out_of_a_prepared_query_by_its_own_name():
+    bad = instance("web", 0, meta={"root": "/srv; }"})
+    good = instance("api", 0)
+    snapshot = Snapshot(
+        {
+            query: Answer(query=query, value=(found,))
+            for query, found in ((PreparedQuery(name="a"), bad), (PreparedQuery(name="b"), good))
+        }
+    )
+    template = '{% for i in query("a") + query("b") %}{{ i.name }} {{ i.meta.root }};{% endfor %}'
+    rendering = render(template.replace("i.meta.root", 'i.meta.get("root", "/")'), snapshot)
+    assert rendering.texts == ("api /;",)
+    assert [fault.service for fault in rendering.quarantined] == ["web"]
+
+
+def test_who_a_prepared_query_shows_to_be_registered_first_wins():
+    late = Answer(query=ServiceQuery(name="api"), value=(instance("api", 0, created=9),))
+    template = '{% for i in service("api") + query("live") %}{{ claim("server_name", "x.test", i) }} {% endfor %}'
+    rendering = render(template, Snapshot({late.query: late, LIVE.query: LIVE}))
+    assert [fault.service for fault in rendering.quarantined] == ["api"]
+
+
 def test_failover_waits_for_the_datacenters_before():
     query = ServiceQuery(name="web", dc="a")
     rendering = render('{{ service("web", dc=["a", "b"], failover=true) | length }}', in_datacenters(b=[2]))
@@ -102,6 +147,11 @@ def test_status_selects_instances(status, numbers):
             'service("a b@c", dc="east", near="_agent", filter="x == 1", peer="q")',
             ServiceQuery(name="a b@c", dc="east", near="_agent", filter="x == 1", peer="q"),
             id="service",
+        ),
+        pytest.param(
+            'query("a b", dc="east", near="_agent", ns="n", partition="p", tag="x", status="passing")',
+            PreparedQuery(name="a b", dc="east", near="_agent", ns="n", partition="p"),
+            id="query",
         ),
         pytest.param(
             'service("web", tag="x", status="any", dc="")', ServiceQuery(name="web"), id="choices are not asked"

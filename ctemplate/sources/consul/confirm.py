@@ -9,11 +9,12 @@ import asyncio
 import time
 
 from ctemplate.catalog import Catalog
-from ctemplate.model import Answer, Doubt, ServiceQuery
+from ctemplate.model import Answer, Doubt
 from ctemplate.sources.consul.client import Client
-from ctemplate.sources.consul.entries import Edge, Undecodable, decode_services
+from ctemplate.sources.consul.entries import Edge, Undecodable
 from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
+from ctemplate.sources.consul.watch import index_of
 from ctemplate.sources.consul.wire import Consistency, RequestFailed, Resource, Right
 from ctemplate.timing import Backoff
 
@@ -46,15 +47,12 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Edge
     session = troubles.session(doubt.query.dc)  # a break while the answer is under way must not go unseen
     resource = Resource.of(doubt.query, client.settings)
     reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
-    if isinstance(query := doubt.query, ServiceQuery):
-        value, faults = edge.decode_instances(reply.body, query.name, keep_order=query.near is not None)
-    else:
-        value, faults = decode_services(reply.body), ()  # type: ignore[assignment]  # of services
+    value, faults = edge.decode(reply.body, doubt.query)
     return Answer(
-        query=query,
+        query=doubt.query,
         value=value,
         faults=faults,
-        index=reply.meta.index or 0,
+        index=index_of(reply, doubt.query),
         seen_at=time.time(),
         filtered=reply.meta.filtered_by_acls,
         known_leader=reply.meta.known_leader,

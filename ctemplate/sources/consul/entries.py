@@ -14,9 +14,9 @@ from typing import TypeVar
 import msgspec
 
 from ctemplate.errors import printable
-from ctemplate.model import MAX_PORT, Check, Fault, Instance, Service, Status
+from ctemplate.model import MAX_PORT, Check, Fault, Instance, PreparedQuery, Query, Service, ServiceQuery, Status
 from ctemplate.sources.consul.policy import AddressPolicy
-from ctemplate.sources.consul.sentinel import StateRow
+from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.sources.consul.settings import Limits
 
 NODE_MAINTENANCE = "_node_maintenance"
@@ -27,6 +27,8 @@ SHARED_LENGTH = 256
 NO_META: Mapping[str, str] = {}
 
 T = TypeVar("T")
+
+Value = tuple[Service, ...] | tuple[Instance, ...] | tuple[StateRow, ...]
 
 
 class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -76,9 +78,17 @@ class Entry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     checks: list[CheckRow] | None = None
 
 
+class Execution(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """The answer of ``/v1/query/NAME/execute``: entries of one service, as for a service asked by its name."""
+
+    service: str
+    nodes: msgspec.Raw = msgspec.Raw(b"null")
+
+
 ENTRIES = msgspec.json.Decoder(list[Entry] | None)
 ENTRY = msgspec.json.Decoder(Entry)
 RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
+EXECUTION = msgspec.json.Decoder(Execution)
 STATES = msgspec.json.Decoder(list[StateRow] | None)
 SERVICES = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
@@ -149,6 +159,36 @@ class Edge:
 
     def __post_init__(self) -> None:
         self._policy = AddressPolicy.of(self.limits)
+
+    def decode(self, body: bytes, query: Query) -> tuple[Value, tuple[Fault, ...]]:
+        """Decode the answer to a query: what is valid, and what is left out and why. Raises Undecodable."""
+        match query:
+            case ServiceQuery():
+                return self.decode_instances(body, query.name, keep_order=query.near is not None)
+            case PreparedQuery():
+                return self.decode_execution(body, keep_order=query.near is not None)
+            case AlarmsQuery() | CensusQuery():
+                return decode_states(body), ()
+            case _:
+                return askable(decode_services(body))
+
+    def decode_execution(
+        self, body: bytes, *, keep_order: bool = False
+    ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+        """Decode the answer of ``/v1/query/NAME/execute``: what is valid, and what is left out and why.
+
+        Sorted by node, then id, since Consul draws lots at each time it is asked; ``keep_order`` keeps its order of
+        nodes, for it draws lots among the instances of one. Raises Undecodable.
+        """
+        try:
+            execution = EXECUTION.decode(body)
+        except msgspec.MsgspecError as exc:
+            raise Undecodable(printable(exc)) from exc
+        instances, faults = self.decode_instances(bytes(execution.nodes), execution.service, keep_order=keep_order)
+        if keep_order:
+            ranks = {node: rank for rank, node in enumerate(dict.fromkeys(instance.node for instance in instances))}
+            instances = tuple(sorted(instances, key=lambda instance: (ranks[instance.node], instance.id)))
+        return instances, tuple(sorted(faults, key=str))
 
     def decode_instances(
         self, body: bytes, name: str, *, keep_order: bool = False
@@ -262,8 +302,10 @@ class Edge:
 
 
 def _namesake(service: ServiceRow, name: str) -> Fault:
-    """Return the fault of an instance that Consul, which ignores case, counts to another service."""
-    reason = f"Consul counts it to {printable(name)!r}, which differs in case"
+    """Return the fault of an instance that Consul counts to another service: it ignores case, and gives proxies."""
+    is_alike = service.service.casefold() == name.casefold()
+    difference = "which differs in case" if is_alike else "whose proxy it is; proxies are not taken"
+    reason = f"Consul counts it to {printable(name)!r}, {difference}"
     return Fault(service=service.service, instance=service.id, field="name", reason=reason)
 
 

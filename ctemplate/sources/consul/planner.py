@@ -5,6 +5,8 @@ mostly who; the named queries are read at once over a few kept connections, thos
 of their own, and a paced sweep finds what nobody can name. An address of a node itself wakes none of them: the sweep
 finds it within ``Pace.background`` seconds.
 
+What does not block, a prepared query, is read once in an interval, whatever else is going on; a failed one no later.
+
 Consul counts the connection of a long poll that was given up until its wait is over, so a long poll changes hands only
 between two rounds.
 
@@ -26,7 +28,7 @@ from ctemplate.sources.consul.retries import Agenda, Outage
 from ctemplate.sources.consul.scope import Scope
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, Named, StateRow, scope_of
 from ctemplate.sources.consul.sweep import Pace, Sweep
-from ctemplate.timing import Backoff
+from ctemplate.timing import Backoff, jittered
 
 PollQuery = AnyQuery | AlarmsQuery
 ReadQuery = AnyQuery | CensusQuery
@@ -39,13 +41,15 @@ class Policy:
     """What the planner may spend. Times in seconds.
 
     ``spare`` connections are left for the caller's other requests. A query named again and again is read once per
-    ``min_interval``. ``wait`` is how long a long poll waits for a change.
+    ``min_interval``. ``wait`` is how long a long poll waits for a change, ``interval`` what lies between two reads of a
+    query that does not block.
     """
 
     spare: int = 2
     readers: int = 16
     min_interval: float = 1.0
     wait: float = 60.0
+    interval: float = 10.0
     backoff: Backoff = field(default_factory=lambda: Backoff(ceiling=15.0))
     probe: Backoff = field(default_factory=lambda: Backoff(ceiling=5.0))
     pace: Pace = field(default_factory=Pace)
@@ -83,6 +87,7 @@ class Planner:
         self._readers = 0
         self._slots = 0
         self._wanted: frozenset[AnyQuery] = frozenset()
+        self._unblocking = 0
         self._groups: dict[ServicesQuery, dict[AnyQuery, None]] = {}
         self._scopes: dict[ServicesQuery, Scope] = {}
         self._strays = Sweep(self._policy.pace)
@@ -107,8 +112,10 @@ class Planner:
         for query in self._wanted - wanted:
             self._forget(query)
         added, self._wanted = wanted - self._wanted, wanted
+        self._unblocking = sum(not query.blocks for query in wanted)
         for query in added:
-            self._groups.setdefault(scope_of(query), {})[query] = None
+            if query.blocks:
+                self._groups.setdefault(scope_of(query), {})[query] = None
         self._arrange(now)
         for query in added:
             self._place(query, now)
@@ -119,9 +126,10 @@ class Planner:
         scope = self._scopes.get(key)
         if scope is not None and isinstance(query, ServiceQuery):
             scope.discard(query)
-        self._groups[key].pop(query)
-        if not self._groups[key]:
-            del self._groups[key]
+        group = self._groups.get(key, {})
+        group.pop(query, None)
+        if not group:
+            self._groups.pop(key, None)
         self._strays.discard(query)
         self._later.discard(query)
         self._again.discard(query)
@@ -138,8 +146,10 @@ class Planner:
     def _arrange(self, now: float) -> None:
         """Share the connections out between sentinels, readers and long polls of single queries."""
         room = max(1, self._budget - self._policy.spare)
-        is_direct = len(self._wanted) <= room
-        self._readers = 0 if is_direct else max(1, min(self._policy.readers, room // 4))
+        most = max(1, min(self._policy.readers, room // 4))
+        few = min(most, self._unblocking)
+        is_direct = len(self._wanted) - self._unblocking + few <= room
+        self._readers = few if is_direct else most
         guarded = frozenset() if is_direct else self._worth_guarding((room - self._readers) // 4)
         for key in self._scopes.keys() - guarded:
             self._unguard(key, now)
@@ -180,7 +190,8 @@ class Planner:
             scope.add(query)
         if query in self._hot or query in self._scopes:
             return
-        self._sweep_of(query).touch(query, now)
+        if query.blocks:
+            self._sweep_of(query).touch(query, now)
         self._urgent[query] = None
 
     def _fill(self) -> None:
@@ -271,9 +282,11 @@ class Planner:
         if value is not None or is_first:
             self._values[query] = value or ()
         scope = self._scopes.get(scope_of(query))
-        if scope is not None and query not in self._scopes:
+        if not query.blocks:
+            self._later.put(query, now + jittered(self._policy.interval))
+        elif scope is not None and query not in self._scopes:
             scope.was_read(query, index if has_moved else None)
-        if value is not None and not is_first and query not in self._scopes:
+        if value is not None and not is_first and query.blocks and query not in self._scopes:
             self._promote(query, now)
         if query in self._again:
             self._again.discard(query)
@@ -304,7 +317,8 @@ class Planner:
 
         A read is tried again after a delay that grows; when to try a long poll again is the caller's to say.
         """
-        self._outage.failed(query, now)
+        if query.blocks:  # what Consul does not know, or cannot reach, is no sign that it is away itself
+            self._outage.failed(query, now)
         scope = self._scopes.get(scope_of(query))
         if scope is not None and query in scope.sentinels:
             scope.sentinel_failed(query)
@@ -313,7 +327,10 @@ class Planner:
         self._reading.discard(query)
         if query in self._wanted and query not in self._hot and not isinstance(query, CensusQuery):
             failures = self._failures[query] = self._failures.get(query, 0) + 1
-            self._later.put(query, now + max(self._policy.backoff.delay(failures), least_delay))
+            delay = self._policy.backoff.delay(failures)
+            if not query.blocks:
+                delay = min(delay, jittered(self._policy.interval))  # asked no oftener than when all is well
+            self._later.put(query, now + max(delay, least_delay))
 
     def _resume(self) -> None:
         """Read everything again that failed while the source was away."""
@@ -342,6 +359,7 @@ class Planner:
         """Return what should run now."""
         if self._budget < self._limit and now >= self._shed_until:
             self._rebudget(self._budget * 2, now)
+        polled = self._unblocking / self._policy.interval
         reads = sum((scope.sweep.background_rate for scope in self._scopes.values()), self._strays.background_rate)
         readers = max(self._readers, len(self._reading))  # after a change of layout, reads are seen to their end
         return Plan(
@@ -349,7 +367,7 @@ class Planner:
             sentinels=frozenset(sentinel for scope in self._scopes.values() for sentinel in scope.sentinels),
             readers=readers,
             wake_at=self._wake_at(now),
-            requests_per_second=reads + len(self._polls) / self._policy.wait,
+            requests_per_second=polled + reads + len(self._polls) / self._policy.wait,
         )
 
     def _wake_at(self, now: float) -> float:

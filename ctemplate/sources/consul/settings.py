@@ -101,6 +101,10 @@ class ConsulSettings:
     wait: float = 60.0
     """Longest long poll. Short enough that a lost connection is noticed soon, long enough to cost nothing."""
 
+    query_interval: float = 10.0
+    """Between two executions of a prepared query, which cannot wait for a change: as late as a change is seen at most,
+    and one request in ten seconds costs Consul little. Up to a tenth less, drawn at random."""
+
     stale: bool = True
     """Let any server answer, not the leader alone: reads scale and go on without a leader. Bounded by ``max_stale``."""
 

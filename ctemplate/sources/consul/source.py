@@ -69,8 +69,9 @@ class ConsulSource:
         )
 
     def _new_planner(self) -> Planner:
-        policy = Policy(backoff=self._settings.backoff, wait=self._settings.wait)
-        return Planner(max_connections=self._settings.max_connections, policy=policy)
+        settings = self._settings
+        policy = Policy(backoff=settings.backoff, wait=settings.wait, interval=settings.query_interval)
+        return Planner(max_connections=settings.max_connections, policy=policy)
 
     async def run(self, catalog: Catalog) -> None:
         """Answer the wanted queries until cancelled; see ``Source.run``."""

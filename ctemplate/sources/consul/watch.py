@@ -15,11 +15,10 @@ from typing import cast
 
 import msgspec
 
-from ctemplate.model import Answer, AnyQuery, Fault, Instance, Query, Service, ServiceQuery
+from ctemplate.model import Answer, AnyQuery, Fault, Query
 from ctemplate.sources.consul.client import Client, Reply
-from ctemplate.sources.consul.entries import Edge, Undecodable, askable, decode_services, decode_states
+from ctemplate.sources.consul.entries import Edge, Undecodable, Value
 from ctemplate.sources.consul.rules import Pace, Position, is_abandoned, is_too_old
-from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.sources.consul.settings import Pacing
 from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
@@ -29,8 +28,6 @@ from ctemplate.timing import TokenBucket
 RECOVERY_SPREAD = 0.5  # seconds over which those who waited for the agent come back
 RETRIES_PER_SECOND = 20.0
 RETRIES_AT_ONCE = 20
-
-Value = tuple[Service, ...] | tuple[Instance, ...] | tuple[StateRow, ...]
 
 
 async def asked(
@@ -92,6 +89,11 @@ class Retries:
             async with asyncio.timeout(delay):
                 await self.troubles.recovered()
                 await asyncio.sleep(random.uniform(0, RECOVERY_SPREAD))  # noqa: S311 - jitter
+
+
+def index_of(reply: Reply, query: Query) -> int:
+    """Return the index of an answer, 0 for none: what does not block always comes with a 1, whatever changes."""
+    return (reply.meta.index or 0) if query.blocks else 0
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ class Watch:
         self._digest = reply.digest
         self.answer = msgspec.structs.replace(
             known,
-            index=reply.meta.index or 0,
+            index=index_of(reply, self.query),
             seen_at=time.time(),
             filtered=reply.meta.filtered_by_acls,
             known_leader=reply.meta.known_leader,
@@ -190,11 +192,7 @@ class Watch:
 
     def _decoded(self, body: bytes, connection: Connection) -> tuple[Value, tuple[Fault, ...]]:
         try:
-            if isinstance(self.query, ServiceQuery):
-                return self.edge.decode_instances(body, self.query.name, keep_order=self.query.near is not None)
-            if isinstance(self.query, AlarmsQuery | CensusQuery):
-                return decode_states(body), ()
-            return askable(decode_services(body))
+            return self.edge.decode(body, self.query)
         except Undecodable as exc:
             what = f"the answer cannot be read: {exc}"
             raise RequestFailed(str(connection.address), self._resource.path, what, Trouble.GARBLED) from exc

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ctemplate.errors import SourceError, printable
-from ctemplate.model import Query, ServiceQuery
+from ctemplate.model import PreparedQuery, Query, ServiceQuery
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.settings import ConsulSettings
 
@@ -47,6 +47,9 @@ class Resource:
         if isinstance(query, ServiceQuery):
             name = urllib.parse.quote(query.name, safe="")
             return cls.named(f"/v1/health/service/{name}", **scope, near=query.near, filter=query.filter)
+        if isinstance(query, PreparedQuery):
+            name = urllib.parse.quote(query.name, safe="")
+            return cls.named(f"/v1/query/{name}/execute", **scope, near=query.near)
         if isinstance(query, AlarmsQuery):
             return cls.named("/v1/health/state/any", **scope, filter='Status != "passing"')
         if isinstance(query, CensusQuery):
@@ -124,6 +127,7 @@ class Trouble(enum.Enum):
     FAILED = "failed"
     DENIED = "denied"
     REFUSED = "refused"
+    UNKNOWN = "not known to Consul"
     GARBLED = "garbled"
 
 
@@ -151,6 +155,7 @@ REMEDIES = {
     Trouble.FAILED: Remedy(is_shared=False, restarts=True, first=1.0),
     Trouble.DENIED: Remedy(is_shared=False, first=5.0),
     Trouble.REFUSED: Remedy(is_shared=False, first=15.0),
+    Trouble.UNKNOWN: Remedy(is_shared=False, first=1.0),
     Trouble.GARBLED: Remedy(is_shared=False, restarts=True, first=1.0),
 }
 
@@ -212,6 +217,8 @@ def diagnose(status: int, meta: Meta, body: bytes, location: str = "") -> tuple[
     said = _said(body)
     if status == 429:  # noqa: PLR2004
         return _rate_limited(body, said)
+    if status == 404 and body.strip().lower() == b"query not found":  # noqa: PLR2004
+        return Trouble.UNKNOWN, "no prepared query has this name or id"
     if 300 <= status < 400:  # noqa: PLR2004
         target = f" to {printable(location, 200)}" if location else ""
         return Trouble.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"
