@@ -31,6 +31,7 @@ PAUSE = 60.0
 CUT = 10.0  # seconds that servers are cut off
 SERVICES = 300
 LINES = 19  # of ctemplate's log for one trouble at most
+DEFAULT_WAIT = 60.0  # seconds of a long poll
 DEFAULT_LIMIT = 200  # Consul's connections per client address
 
 Trouble = Callable[["Options", ExitStack, Path], Iterator[Seen]]
@@ -149,6 +150,22 @@ def minority_frozen(options: Options, stack: ExitStack, folder: Path) -> Iterato
         cluster.wait_whole()
 
     yield from in_cluster(options, stack, folder, trouble)
+
+
+def hung_quietly(options: Options, stack: ExitStack, folder: Path) -> Iterator[Seen]:
+    """SIGSTOP of one server of three, the one that is asked by long polls of 60 s, and a change elsewhere meanwhile."""
+    cluster = Cluster(folder)
+    stack.callback(cluster.kill)
+    cluster.start()
+    scene = Scene(folder, stack, address=cluster.address, wait=DEFAULT_WAIT)
+    scene.populate(cluster.servers[0])
+    scene.start()
+    for _ in range(options.times):
+        hung = asked(cluster)
+        other = cluster.servers[(hung + 1) % SIZE]
+        with cluster.paused([hung]):
+            yield scene.through(lambda: time.sleep(1), lambda name, port, other=other: other.catalog("web", name, port))
+        back_to_first(cluster, scene)
 
 
 def asked(cluster: Cluster) -> int:
@@ -340,7 +357,7 @@ def cut_bodies(options: Options, stack: ExitStack, folder: Path) -> Iterator[See
     yield from meddled(options, stack, folder, cut_off)
 
 
-CLUSTER: tuple[Trouble, ...] = (leader_killed, minority_frozen, majority_frozen)
+CLUSTER: tuple[Trouble, ...] = (leader_killed, minority_frozen, majority_frozen, hung_quietly)
 CUT_OFF: tuple[Trouble, ...] = (minority_cut, stale_reads)  # for root only
 AGENT: tuple[Trouble, ...] = (killed_with_data, killed_without_data, frozen, restored, crowded, datacenter_killed)
 MEDDLED: tuple[Trouble, ...] = (

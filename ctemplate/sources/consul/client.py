@@ -6,6 +6,7 @@ Knows addresses and credentials; knows nothing of queries that go on for ever, o
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -19,7 +20,7 @@ from ctemplate.sources.consul.address import Address, parse_address
 from ctemplate.sources.consul.credentials import Credentials
 from ctemplate.sources.consul.rules import read_timeout
 from ctemplate.sources.consul.settings import ConsulSettings
-from ctemplate.sources.consul.transport import BodyTooLarge, Connection
+from ctemplate.sources.consul.transport import BodyTooLarge, Connection, Contact
 from ctemplate.sources.consul.wire import (
     STATUS_OK,
     Consistency,
@@ -76,6 +77,8 @@ class Client:
         self.settings = settings
         self._addresses = [parse_address(text, ssl=settings.ssl) for text in settings.addresses]
         self._current = 0
+        self._contacts = {address: Contact() for address in self._addresses}
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._credentials = Credentials(settings, needs_tls=any(address.is_tls for address in self._addresses))
         self._places = {address: Place.of(address, self._credentials.headers()) for address in self._addresses}
 
@@ -92,12 +95,45 @@ class Client:
 
     def connect(self) -> Connection:
         """Return a connection for the current address; it opens when it is first used."""
-        return Connection(
+        connection = Connection(
             self.address,
             context=self._credentials.context(),
             server_name=self.settings.server_name,
             limit_bytes=self.settings.max_body_bytes,
+            contact=self._contacts[self.address],
         )
+        self._connections.add(connection)
+        return connection
+
+    @property
+    def contact_at(self) -> float:
+        """When a byte last came from the current address, on the loop's clock; minus infinity for never."""
+        return self._contacts[self.address].at
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the current address owes an answer to anybody."""
+        return any(each.is_busy and each.address == self.address for each in self._connections)
+
+    def give_up(self, address: Address, what: str) -> None:
+        """End every request to an address that is under way, as unreachable, and move on from it."""
+        self.switch(address)
+        for connection in tuple(self._connections):
+            if connection.address == address:
+                connection.fail(httpx.ReadTimeout(what))
+
+    async def knock(self, connection: Connection, *, limit: float) -> bool | None:
+        """Ask the agent for its front page, which it needs nobody for; answer whether it lives, None for unknown.
+
+        Any answer is one: an agent that refuses, redirects or closes lives. What may be our own fault tells nothing.
+        """
+        request = self._request(connection.address, f"{connection.address.prefix}/", limit)
+        try:
+            await connection.handle_async_request(request)
+        except httpx.HTTPError as exc:
+            is_silent = isinstance(exc, httpx.TimeoutException) or isinstance(exc.__cause__, ConnectionRefusedError)
+            return False if is_silent else None
+        return True
 
     async def read(
         self,

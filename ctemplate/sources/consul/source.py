@@ -19,6 +19,7 @@ from ctemplate.sources import Cost
 from ctemplate.sources.consul.client import Client
 from ctemplate.sources.consul.confirm import confirm
 from ctemplate.sources.consul.entries import Edge
+from ctemplate.sources.consul.heartbeat import listen
 from ctemplate.sources.consul.planner import Plan, Planner, Policy, PollQuery, ReadQuery
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.settings import ConsulSettings, Pacing
@@ -80,6 +81,8 @@ class ConsulSource:
                 group.create_task(self._follow(catalog), name="consul wishes")
                 confirming = confirm(catalog, self._client, self._edge, self.troubles)
                 group.create_task(confirming, name="consul confirm")
+                if self._settings.max_connections > Policy().spare:
+                    group.create_task(listen(self._client, self.troubles), name="consul heartbeat")
                 while True:
                     wake_at = await self._steer(catalog, group)
                     await self._stir(wake_at)

@@ -8,6 +8,7 @@ Errors are httpx's own exception types.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import ssl
@@ -47,11 +48,19 @@ class Message:
     is_complete: bool = False
 
 
+@dataclass(slots=True)
+class Contact:
+    """When a byte last came from an agent, over whichever connection; seconds on the loop's clock."""
+
+    at: float = -math.inf
+
+
 class Wire(asyncio.Protocol):
     """One TCP connection: sends a request, gathers the response, one at a time."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, contact: Contact) -> None:
         self._limit_bytes = limit_bytes
+        self._contact = contact
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
@@ -94,9 +103,10 @@ class Wire(asyncio.Protocol):
         return message
 
     def _expire(self, timeout: float) -> None:
-        self._fail(httpx.ReadTimeout(f"read timed out after {timeout:.1f}s"))
+        self.fail(httpx.ReadTimeout(f"read timed out after {timeout:.1f}s"))
 
-    def _fail(self, failure: httpx.TransportError) -> None:
+    def fail(self, failure: httpx.TransportError) -> None:
+        """Close the connection at once; an exchange that is under way raises the failure."""
         self.is_open = False
         self._failure = self._failure or failure
         if self._waiter is not None and not self._waiter.done():
@@ -112,13 +122,14 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived."""
+        self._contact.at = self._loop.time()
         if self._waiter is None and self.served:
             self.abort()
             return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self._fail(_broken(exc))
+            self.fail(_broken(exc))
 
     def eof_received(self) -> None:
         """End a body that lasts as long as the connection."""
@@ -135,7 +146,7 @@ class Wire(asyncio.Protocol):
         self.has_answered_partly = self._message.head_size > 0
         verb = "reset" if isinstance(exc, ConnectionResetError) else "closed"
         when = "in the middle of an answer" if self.has_answered_partly else "without an answer"
-        self._fail(httpx.ReadError(f"connection {verb} {when}"))
+        self.fail(httpx.ReadError(f"connection {verb} {when}"))
 
     def _ends_with_connection(self) -> bool:
         names = {name.lower() for name, _ in self._message.headers}
@@ -199,11 +210,13 @@ class Connection(httpx.AsyncBaseTransport):
         context: ssl.SSLContext | None = None,
         server_name: str = "",
         limit_bytes: int = 64 * 1024 * 1024,
+        contact: Contact | None = None,
     ) -> None:
         self.address = address
         self.context = context
         self._server_name = server_name
         self._limit_bytes = limit_bytes
+        self._contact = contact or Contact()
         self._wire: Wire | None = None
         self._busy = False
 
@@ -211,6 +224,11 @@ class Connection(httpx.AsyncBaseTransport):
     def is_open(self) -> bool:
         """Whether a connection stands."""
         return self._wire is not None and self._wire.is_open
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._busy
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request over the kept connection; the response's body is complete when this returns.
@@ -274,7 +292,12 @@ class Connection(httpx.AsyncBaseTransport):
         return wire
 
     def _new_wire(self) -> Wire:
-        return Wire(self._limit_bytes)
+        return Wire(self._limit_bytes, self._contact)
+
+    def fail(self, failure: httpx.TransportError) -> None:
+        """End the request that is under way with this failure; one that still connects has its own limit."""
+        if self._wire is not None:
+            self._wire.fail(failure)
 
     def close(self) -> None:
         """Close the connection; the next request opens a new one."""

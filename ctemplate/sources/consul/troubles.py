@@ -78,8 +78,13 @@ class Troubles:
             self._leave(key, query, now)
 
     async def recovered(self) -> None:
-        """Wait until a query that had failed with the whole agent is answered again."""
+        """Wait until a query that had failed with the whole agent is answered again, or the agent lives again."""
         await self._recovery.wait()
+
+    def revived(self) -> None:
+        """Let those go who wait for the agent: it lives again."""
+        self._recovery.set()
+        self._recovery = asyncio.Event()
 
     def _leave(self, key: str, query: str, now: float) -> None:
         episode = self._episodes[key]
@@ -87,8 +92,7 @@ class Troubles:
             return
         episode.queries.discard(query)
         if key == SHARED:
-            self._recovery.set()
-            self._recovery = asyncio.Event()
+            self.revived()
         if not episode.queries:
             del self._episodes[key]
             self._ended[key] = now
