@@ -48,23 +48,41 @@ def test_trouble_of_a_query_names_it_once(lines):
     troubles = Troubles()
     for now in range(5):
         troubles.note("service(web)", denied(), float(now))
-    troubles.note("service(api)", denied("api"), 5.0)
-    troubles.over("service(web)", 6.0)
-    troubles.over("service(api)", 7.0)
+    troubles.note("service(api)", denied("api"), 15.0)
+    troubles.over("service(web)", 16.0)
+    troubles.over("service(api)", 17.0)
     began = "http://a:8500/v1/health/service/{0}: status 403: no; its last answer stays in use while it is retried"
     assert lines() == [
         f"WARNING service(web): {began.format('web')}",
         f"WARNING service(api): {began.format('api')}",
-        "INFO Consul: queries denied: over after 7.0s",
+        "INFO Consul: queries denied: over after 17.0s",
     ]
 
 
-def test_a_thousand_denied_queries_are_a_dozen_lines(lines):
+def test_those_who_join_a_trouble_are_told_together_ever_more_rarely(lines):
     troubles = Troubles()
-    for number in range(1000):
-        troubles.note(f"q{number}", denied(), 0.0)
-    assert len(lines()) == 11
-    assert lines()[-1] == "WARNING Consul: queries denied: further queries are named at level debug only"
+    for now in range(0, 100, 5):
+        for number in range(100 + now):
+            troubles.note(f"q{number:03}", denied(), float(now))
+    began, *joined = lines()
+    assert began.startswith("WARNING q000: http://a:8500/v1/health/service/web: status 403: no; ")
+    told = [line.partition(", one of them")[0] for line in joined]
+    assert told == [
+        "WARNING Consul: queries denied: q001, q002, q003, q004, q005 and 99 more",
+        "WARNING Consul: queries denied: q105, q106, q107, q108, q109 and 15 more",
+        "WARNING Consul: queries denied: q125, q126, q127, q128, q129 and 35 more",
+    ]
+    assert joined[0].endswith("status 403: no; they are retried, what they last answered stays in use")
+
+
+def test_a_trouble_before_the_first_answer_promises_none(lines):
+    troubles = Troubles()
+    troubles.note("q0", refused(), 0.0, is_answered=False)
+    troubles.note("q1", denied(), 0.0, is_answered=False)
+    assert lines() == [
+        "WARNING http://a:8500: connection refused, first for q0; it is retried until it answers",
+        "WARNING q1: http://a:8500/v1/health/service/web: status 403: no; it is retried until it answers",
+    ]
 
 
 def test_trouble_that_keeps_coming_back_does_not_fill_the_log(lines):

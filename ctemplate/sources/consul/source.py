@@ -192,7 +192,7 @@ class ConsulSource:
             answer = await watch.read(connection)
         except RequestFailed as failure:
             connection.close()
-            self.troubles.note(str(query), failure, _now())
+            self.troubles.note(str(query), failure, _now(), is_answered=before is not None)
             if failure.remedy.switches:
                 self._client.switch(connection.address)
             self._failed(query, failure, is_read=True)

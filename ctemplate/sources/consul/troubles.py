@@ -1,12 +1,14 @@
 """What is wrong with Consul at the moment, told once when it starts and once when it is over.
 
-A trouble of the agent concerns all queries and is one trouble; one of a single query is named with it.
+A trouble of the agent concerns all queries and is one trouble. One of single queries names the first at once; those
+that join it are gathered, and named together in a line that comes ever more rarely.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -15,7 +17,8 @@ from ctemplate.sources.consul.wire import RequestFailed
 
 logger = logging.getLogger(__name__)
 
-NAMED_LIMIT = 10  # queries named in the log per trouble; the rest is counted
+NAMED_LIMIT = 5  # queries named in a line; the rest is counted
+GATHER = 10.0  # seconds in which the queries that join a trouble are gathered; twice as long each time
 RECURRENCE = 60.0  # seconds within which a trouble that comes back is told only when it lasts
 PATIENCE = 5.0  # seconds that it lasts then
 SHARED = "consul"
@@ -30,6 +33,8 @@ class Episode:
     queries: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
     is_told: bool = False
+    told_next_at: float = -math.inf
+    gather: float = GATHER
 
 
 class Troubles:
@@ -54,8 +59,8 @@ class Troubles:
         """The troubles that last, each with the queries it concerns."""
         return {episode.subject: frozenset(episode.queries) for episode in self._episodes.values()}
 
-    def note(self, query: str, failure: RequestFailed, now: float) -> None:
-        """Note that a query failed, again or for the first time."""
+    def note(self, query: str, failure: RequestFailed, now: float, *, is_answered: bool = True) -> None:
+        """Note that a query failed, again or for the first time; ``is_answered``: whether it ever had an answer."""
         if failure.remedy.is_shared and failure.remedy.restarts:
             self.broke(None)
         key = SHARED if failure.remedy.is_shared else failure.trouble.value
@@ -68,7 +73,7 @@ class Troubles:
         episode.queries.add(query)
         is_back = now - self._ended.get(key, -RECURRENCE) < RECURRENCE
         if episode.is_told or not is_back or now - episode.since >= PATIENCE:
-            self._tell(episode, query, failure)
+            self._tell(episode, query, failure, now, is_answered=is_answered)
         else:
             logger.debug("%s: %s", query, failure)
 
@@ -99,19 +104,31 @@ class Troubles:
             level = logging.INFO if episode.is_told else logging.DEBUG
             logger.log(level, "%s: over after %.1fs", episode.subject, now - episode.since)
 
-    def _tell(self, episode: Episode, query: str, failure: RequestFailed) -> None:
-        """Say that the trouble began; a query's own trouble names each query once, up to a limit."""
-        limit = 1 if failure.remedy.is_shared else NAMED_LIMIT
-        is_known = query in episode.named or len(episode.named) >= limit
+    def _tell(self, episode: Episode, query: str, failure: RequestFailed, now: float, *, is_answered: bool) -> None:
+        """Say that the trouble began, or which queries have joined it since the last line about it."""
+        fresh = {query} if failure.remedy.is_shared else episode.queries - episode.named
+        is_due = not episode.is_told if failure.remedy.is_shared else fresh and now >= episode.told_next_at
         episode.is_told = True
-        if is_known:
+        if not is_due:
             logger.debug("%s: %s", query, failure)
             return
-        episode.named.add(query)
+        episode.named |= fresh
+        episode.told_next_at, episode.gather = now + episode.gather, 2 * episode.gather
         if failure.remedy.is_shared:
-            what = f"{failure.what}, first for {query}; the last answers stay in use while it is retried"
+            then = f"the last answers stay in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
+            logger.warning("%s: %s", episode.subject, printable(f"{failure.what}, first for {query}; {then}"))
+        elif fresh == {query}:
+            then = f"its last answer stays in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
+            logger.warning("%s: %s; %s", printable(query), failure, then)
+        else:
+            what = f"{_listed(fresh)}, one of them: {failure}; they are retried, what they last answered stays in use"
             logger.warning("%s: %s", episode.subject, printable(what))
-            return
-        logger.warning("%s: %s; its last answer stays in use while it is retried", printable(query), failure)
-        if len(episode.named) == limit:
-            logger.warning("%s: further queries are named at level debug only", episode.subject)
+
+
+_RETRIED = "it is retried"
+
+
+def _listed(queries: set[str]) -> str:
+    named = sorted(queries)[:NAMED_LIMIT]
+    more = len(queries) - len(named)
+    return ", ".join(printable(query, 80) for query in named) + (f" and {more} more" if more else "")

@@ -148,7 +148,7 @@ class Watch:
                 connection.close()
                 failures += 1
                 failure = self._narrowed(exc)
-                self.troubles.note(name, failure, clock())
+                self.troubles.note(name, failure, clock(), is_answered=self.answer is not None)
                 if failure.remedy.restarts:
                     self._position.restart()
                 yield failure
