@@ -28,6 +28,7 @@ class Catalog:
         self.changes = 0  # counts whatever a later process should know
         self._is_recalling = False
         self._stale: set[AnyQuery] = set()
+        self.presumes = False  # whether a datacenter that never answered may count as absent
         self.renewed = asyncio.Event()  # set while nothing stale is shown
         self._answers: dict[AnyQuery, Answer] = {}
         self._wishes_of: dict[str, frozenset[AnyQuery]] = {}
@@ -108,7 +109,7 @@ class Catalog:
             return False
         known = self._answers.get(answer.query)
         self._answers[answer.query] = answer
-        if known is not None and known.value == answer.value and known.faults == answer.faults:
+        if known is not None and (known.value, known.faults, known.absent) == (answer.value, answer.faults, False):
             return False
         self.changes += 1
         self._changed.add(answer.query)
@@ -127,8 +128,18 @@ class Catalog:
         return self._answers.get(query)
 
     def missing(self) -> frozenset[AnyQuery]:
-        """Return the wanted queries that have no answer yet."""
-        return frozenset(query for query in self._wanted if query not in self._answers)
+        """Return the wanted queries that have no answer yet, or an absent one."""
+        answers = self._answers
+        return frozenset(query for query in self._wanted if query not in answers or answers[query].absent)
+
+    def presume_absent(self, query: AnyQuery) -> bool:
+        """Show that the query's datacenter has been away since the start; answer whether that is news."""
+        if not self.presumes or query not in self._wanted or query in self._answers:
+            return False
+        self._answers[query] = Answer(query=query, value=(), absent=True)
+        self._changed.add(query)
+        self._news.set()
+        return True
 
     def snapshot(self) -> Snapshot:
         """Return an immutable view of all answers at this moment."""

@@ -56,6 +56,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
+        self.catalog.presumes = True
         with _only_error(), self._signals(), self._held:
             self._hold_workers()
             await self._keeper.load()

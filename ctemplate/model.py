@@ -140,7 +140,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``last_contact`` is the age in seconds of the data where a server reported it. ``filtered`` says that the source
     admitted leaving out data for lack of rights. ``faults`` names what was left out as invalid. ``session`` is
-    the moment (wall clock) since when the source has been in sight without a break.
+    the moment (wall clock) since when the source has been in sight without a break. ``absent``: no answer at all, but
+    a stand-in for that of a datacenter that has been away since the start; it is one only beside others' answers.
     """
 
     query: AnyQuery
@@ -152,6 +153,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     known_leader: bool = True
     last_contact: float | None = None
     session: float = 0.0
+    absent: bool = False
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):

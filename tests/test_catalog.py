@@ -174,3 +174,25 @@ async def test_wishes_that_come_while_stale_answers_are_shown_are_served_at_once
     catalog.recall()
     catalog.want("g", frozenset({SERVICES, WEB}))
     assert (catalog.stale, catalog.missing()) == ({SERVICES, WEB}, frozenset())
+
+
+async def test_an_absent_datacenter_is_news_once_and_its_first_answer_too():
+    catalog = Catalog()
+    catalog.presumes = True
+    catalog.want("g", frozenset({SERVICES}))
+    assert catalog.presume_absent(SERVICES)
+    assert await catalog.news() == {SERVICES}
+    assert not catalog.presume_absent(SERVICES)
+    assert catalog.missing() == {SERVICES}
+    assert catalog.put(services())
+    assert (catalog.get(SERVICES).absent, catalog.missing()) == (False, frozenset())
+
+
+def test_nothing_is_presumed_where_nobody_may_or_an_answer_is_there():
+    catalog = Catalog()
+    catalog.want("g", frozenset({SERVICES}))
+    assert not catalog.presume_absent(SERVICES)
+    catalog.presumes = True
+    catalog.put(services("web"))
+    assert not catalog.presume_absent(SERVICES)
+    assert not catalog.presume_absent(WEB)

@@ -80,12 +80,17 @@ class Functions:
     ) -> tuple[Service, ...]:
         """Return the services, sorted by name; with ``tag``, those that carry it; of several datacenters, all."""
         if dc is not None and not isinstance(dc, str):
-            return _united(self.services(tag, each, ns, partition) for each in _datacenters(dc))
-        run = self.run
-        answer = run.answer(ServicesQuery(**_scope(dc=dc, ns=ns, partition=partition)))
+            queries = [ServicesQuery(**_scope(dc=one, ns=ns, partition=partition)) for one in _datacenters(dc)]
+            found = _united([self._services(query, tag, in_company=True) for query in queries])
+            self.run.await_all(queries)
+            return found
+        return self._services(ServicesQuery(**_scope(dc=dc, ns=ns, partition=partition)), tag)
+
+    def _services(self, query: ServicesQuery, tag: str | None, *, in_company: bool = False) -> tuple[Service, ...]:
+        answer = self.run.answer(query, in_company=in_company)
         if answer is None:
             return ()
-        excluded = run.excluded
+        excluded = self.run.excluded
         return tuple(
             service for service in answer.value if service.name not in excluded and (tag is None or tag in service.tags)
         )
@@ -107,14 +112,21 @@ class Functions:
 
         Of several datacenters, those of all in their order; with ``failover``, those of the first that has any.
         """
-        if dc is not None and not isinstance(dc, str):
-            each = (self.service(name, tag, one, status, near, filter, ns, partition, peer) for one in _datacenters(dc))
-            return next((found for found in each if found), ()) if failover else tuple(chain.from_iterable(each))
-        run = self.run
-        query = _service_query(name, dc, near, filter, ns, partition, peer)
-        answer = run.answer(query)
         wanted = _statuses(status)
-        if answer is None or query.name in run.excluded:
+        if dc is None or isinstance(dc, str):
+            return self._instances(_service_query(name, dc, near, filter, ns, partition, peer), wanted, tag)
+        queries = [_service_query(name, one, near, filter, ns, partition, peer) for one in _datacenters(dc)]
+        each = (self._instances(query, wanted, tag, in_company=True) for query in queries)
+        found = next((some for some in each if some), ()) if failover else tuple(chain.from_iterable(each))
+        if not found:
+            self.run.await_all(queries)
+        return found
+
+    def _instances(
+        self, query: ServiceQuery, wanted: tuple[Status, ...], tag: str | None, *, in_company: bool = False
+    ) -> tuple[Instance, ...]:
+        answer = self.run.answer(query, in_company=in_company)
+        if answer is None or query.name in self.run.excluded:
             return ()
         return _chosen(answer.value, wanted, tag)
 

@@ -118,7 +118,9 @@ class Renderer:
         return Rendering(
             texts=tuple(self._kept[number][1] for number in range(len(self._templates))),
             used=used,
-            missing=frozenset(query for query in used if snapshot.get(query) is None),
+            missing=frozenset(query for query in used if snapshot.get(query) is None).union(
+                *(run.alone for run in runs)
+            ),
             quarantined=tuple(self._held[name].fault for name in sorted(self._held)),
         )
 

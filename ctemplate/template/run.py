@@ -6,6 +6,7 @@ Must not know Jinja.
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -56,14 +57,16 @@ class Run:
 
     ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data by number, where they are
-    wanted: then the text of the pass has a shadow. ``keeps`` lets the pass use and leave fragments; for these,
-    ``reads`` and ``claimed`` tell in order what was read and claimed, ``flaws`` how often fault was found.
+    wanted: then the text of the pass has a shadow. ``alone`` are the queries whose answers are absent with no other's
+    beside them. ``keeps`` lets the pass use and leave fragments; for these, ``reads`` and ``claimed`` tell in order
+    what was read and claimed, ``flaws`` how often fault was found.
     """
 
     snapshot: Snapshot
     excluded: frozenset[str] = frozenset()
     counts: bool = False
     used: dict[AnyQuery, Answer | None] = field(default_factory=dict)
+    alone: set[AnyQuery] = field(default_factory=set)
     claims: set[Claim] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
@@ -76,12 +79,22 @@ class Run:
     touched: Service | Instance | None = None
     error: TemplateError | None = None
 
-    def answer(self, query: AnyQuery) -> Answer | None:
-        """Return the snapshot's answer, and remember that it was asked for."""
+    def answer(self, query: AnyQuery, *, in_company: bool = False) -> Answer | None:
+        """Return the snapshot's answer, and remember that it was asked for; an absent one counts in company only."""
         answer = self.snapshot.get(query)
         self.used[query] = answer
         self.reads.append((query, answer))
+        if answer is not None and answer.absent and not in_company:
+            self.await_all((query,))
+            return None
         return answer
+
+    def await_all(self, queries: Iterable[AnyQuery]) -> None:
+        """Wait for queries, if the datacenters of all of them are absent."""
+        found = [(query, self.used.get(query)) for query in queries]
+        if all(answer is not None and answer.absent for _, answer in found):
+            self.alone.update(query for query, _ in found)
+            self.flaws += 1
 
     def claim(self, claim: Claim) -> None:
         """Take down a claim."""
@@ -102,9 +115,9 @@ class Run:
         """Return how far the pass has come."""
         return Marks(len(self.reads), len(self.claimed), len(self.prints or ()), self.flaws)
 
-    def missing(self) -> frozenset[AnyQuery]:
+    def missing(self) -> set[AnyQuery]:
         """Return the queries that have no answer yet."""
-        return frozenset(query for query, answer in self.used.items() if answer is None)
+        return self.alone.union(query for query, answer in self.used.items() if answer is None)
 
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
         """Whether a pass over that snapshot would come to the same end: each answer used is the very same."""

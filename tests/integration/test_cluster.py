@@ -1,6 +1,7 @@
 """Elections, cut-off servers and lost majorities: nginx's clients notice none of them. Long form: `bench.faults`."""
 
 import pytest
+from harness import Ctemplate, wait_for
 from harness.island import Island
 
 from bench import faults
@@ -21,3 +22,28 @@ def test_a_server_without_the_others_never_reaches_nginx(trouble):
     (seen,) = faults.seen(trouble, OPTIONS)
     assert faults.verdict(seen) == []
     assert seen.requests > 100
+
+
+def test_a_datacenter_that_is_away_from_the_start_does_not_hold_up_the_others(tmp_path):
+    here, there = (faults.datacenter(tmp_path, name) for name in ("dc1", "dc2"))
+    there.join([f"127.0.0.1:{here.ports['serf_wan']}"], wan=True)
+    template, file = tmp_path / "t.j2", tmp_path / "out" / "file"
+    template.write_text('{% for i in service("web", dc=["dc1", "dc2"]) %}{{ i.port }} {% endfor %}')
+    args = ("-consul-addr", here.address, "-template", f"{template}:{file}", "-state-dir", tmp_path / "state")
+    daemon = Ctemplate(tmp_path, *args)
+    try:
+        for consul in (here, there):
+            consul.start()
+        wait_for(lambda: set(here.api("GET", "/v1/catalog/datacenters")) == {"dc1", "dc2"}, 60, "both datacenters")
+        here.catalog("web", "a", 8001)
+        there.catalog("web", "b", 8002)
+        there.kill()
+        daemon.start()
+        daemon.wait_for(lambda: file.exists() and file.read_text() == "8001 ", 60, "the part of dc1")
+        said = "datacenter dc2: has not answered since the start; left out wherever other datacenters are asked as well"
+        assert daemon.log().count(said) == 1
+        there.start()
+        daemon.wait_for(lambda: file.read_text() == "8001 8002 ", 90, "the part of dc2")
+    finally:
+        for process in (daemon, here, there):
+            process.kill()

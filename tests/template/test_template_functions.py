@@ -300,3 +300,30 @@ def test_equal_but_new_answers_are_rendered_again():
     known = answers(web(name="api"))
     renderer = Renderer([load('{{ service("api") | map(attribute="address") | join(" ") }}')])
     assert renderer.render(Snapshot(known)).texts == renderer.render(Snapshot(answers(web(name="api")))).texts
+
+
+@pytest.mark.parametrize(
+    ("call", "away", "printed", "missing"),
+    [
+        pytest.param('service("web", dc=["a", "b"])', "b", "2", set(), id="beside an answer"),
+        pytest.param('service("web", dc=["b", "a"], failover=true)', "b", "2", set(), id="failed over from"),
+        pytest.param('service("web", dc=["a", "b"], failover=true)', "b", "2", set(), id="not needed"),
+        pytest.param('service("web", dc=["a", "b"])', "ab", "0", {"a", "b"}, id="all of them"),
+        pytest.param('service("web", dc=["b", "a"], failover=true)', "ab", "0", {"a", "b"}, id="all to fail over to"),
+        pytest.param('service("web", dc="b")', "b", "0", {"b"}, id="alone"),
+    ],
+)
+def test_an_absent_datacenter_counts_only_beside_others(call, away, printed, missing):
+    answers = {query.dc: Answer(query=query, value=(), absent=query.dc in away) for query in map(in_dc, "ab")}
+    if "a" not in away:
+        answers["a"] = Answer(query=in_dc("a"), value=(instance("web", 0), instance("web", 1)))
+    snapshot = Snapshot({answer.query: answer for answer in answers.values()})
+    renderer = Renderer([load("{% for name in ['x'] %}{{ " + call + " | length }}{% endfor %}")])
+    for _ in range(2):
+        rendering = renderer.render(snapshot)
+        assert rendering.missing == set(map(in_dc, missing))
+        assert missing or rendering.texts == (printed,)
+
+
+def in_dc(dc):
+    return ServiceQuery(name="web", dc=dc)

@@ -31,6 +31,7 @@ from ctemplate.sources.consul.wire import RequestFailed, Trouble
 logger = logging.getLogger(__name__)
 
 FAULTS_LOGGED = 5  # per answer; the rest is counted
+ABSENT_AFTER = 10.0  # seconds without sight of another datacenter; what an earlier process knew is shown before
 SENTINEL_PACING = Pacing(interval=0.1, burst=50, idle_interval=0.2, idle_burst=10)
 """A sentinel that wakes without news still tells that something moved."""
 
@@ -50,6 +51,7 @@ class ConsulSource:
         self._planner = self._new_planner()
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[PollQuery, Pacing], asyncio.Task[None]] = {}
+        self._absent: set[str | None] = set()  # the datacenters that were told to be absent
         self._readers = 0
         self._readers_wanted = 0
         self._stirred = asyncio.Event()
@@ -159,6 +161,7 @@ class ConsulSource:
             async for event in events:
                 if isinstance(event, RequestFailed):
                     self._failed(query, event, is_read=False)
+                    self._presume(query, watch, catalog)
                 else:
                     self._answered(query, watch, event, catalog, waited=watch.waited)
                 self._stirred.set()
@@ -196,6 +199,7 @@ class ConsulSource:
             if failure.remedy.switches:
                 self._client.switch(connection.address)
             self._failed(query, failure, is_read=True)
+            self._presume(query, watch, catalog)
             return
         if self.troubles.current:
             self.troubles.over(str(query), _now())
@@ -218,6 +222,16 @@ class ConsulSource:
         self._planner.failed(query, _now(), is_read=is_read, least_delay=failure.remedy.first)
         if failure.trouble is Trouble.TOO_MANY_CONNECTIONS:
             self._planner.refused(_now())
+
+    def _presume(self, query: PollQuery | ReadQuery, watch: Watch, catalog: Catalog) -> None:
+        """Take a datacenter that never answered for absent after a while, so that the others need not wait for it."""
+        if isinstance(query, AlarmsQuery | CensusQuery) or watch.answer is not None or watch.away_since is None:
+            return
+        is_late = _now() >= watch.away_since + ABSENT_AFTER
+        if is_late and catalog.presume_absent(query) and query.dc not in self._absent:
+            self._absent.add(query.dc)
+            what = "has not answered since the start; left out wherever other datacenters are asked as well"
+            logger.warning("datacenter %s: %s", printable(query.dc), what)
 
 
 def _now() -> float:

@@ -101,7 +101,7 @@ class Watch:
     """One query, its newest answer, and what is needed to keep it new.
 
     ``is_news`` says whether the newest answer's value differs from the one before, ``waited`` how many seconds it took
-    to come.
+    to come, ``away_since`` since when its datacenter has been away, on the loop's clock.
     """
 
     query: Query
@@ -112,6 +112,7 @@ class Watch:
     answer: Answer | None = None
     is_news: bool = False
     waited: float = 0.0
+    away_since: float | None = None
     _resource: Resource = field(init=False)
     _position: Position = field(default_factory=Position)
     _digest: bytes = b""
@@ -158,9 +159,11 @@ class Watch:
 
     def _narrowed(self, failure: RequestFailed) -> RequestFailed:
         """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
-        if self.query.dc is None or failure.trouble is not Trouble.UNAVAILABLE:
+        if self.query.dc is None or failure.trouble not in {Trouble.UNAVAILABLE, Trouble.FAILED}:
             return failure
         self.troubles.broke(self.query.dc)
+        if self.away_since is None:
+            self.away_since = asyncio.get_running_loop().time()
         return failure.narrowed(Trouble.FAILED)
 
     async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
@@ -172,7 +175,7 @@ class Watch:
 
     def _taken(self, reply: Reply, connection: Connection) -> Answer:
         """Make the reply the newest answer; equal bytes are not decoded again, equal values are kept once."""
-        known, self.is_news, self.waited = self.answer, False, reply.waited
+        known, self.is_news, self.waited, self.away_since = self.answer, False, reply.waited, None
         if known is None or reply.digest != self._digest:
             value, faults = self._decoded(reply.body, connection)
             self.is_news = known is None or value != known.value
