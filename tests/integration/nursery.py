@@ -33,6 +33,9 @@ class Watched:
         live = self.live
         return await apply.apply(outputs, state=live.state, check=live.check, reload=live.reload, observe=self.observe)
 
+    def wrote(self, destination: Path) -> bool:
+        return self.live.wrote(destination)
+
 
 class DoomedDaemon(Daemon):
     """A daemon that kills itself at a step."""
