@@ -100,10 +100,11 @@ class Assembly:
     def workers(self, catalog: Catalog) -> Iterator[tuple[Worker, ...]]:
         """Lock the groups' destinations and give a new worker for each group; raises StateError."""
         wait = Wait(min=self.config.wait.min, max=self.config.wait.max)
+        states = StateFolder(self.state_dir) if self.mode is Mode.LIVE else None
         with contextlib.ExitStack() as held:
             yield tuple(
                 Worker(
-                    pipeline=self._pipeline(plan, templates, held),
+                    pipeline=self._pipeline(plan, templates, states, held),
                     catalog=catalog,
                     wait=wait,
                     min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
@@ -111,9 +112,15 @@ class Assembly:
                 for plan, templates in zip(self.plans, self.templates, strict=True)
             )
 
-    def _pipeline(self, plan: GroupPlan, templates: tuple[Template, ...], held: contextlib.ExitStack) -> Pipeline:
+    def _pipeline(
+        self,
+        plan: GroupPlan,
+        templates: tuple[Template, ...],
+        states: StateFolder | None,
+        held: contextlib.ExitStack,
+    ) -> Pipeline:
         targets = tuple(_target(template) for template in plan.templates)
-        sink = self._sink(plan, targets, held)
+        sink = self._spared(plan) if states is None else self._live(plan, targets, states, held)
         return Pipeline(
             name=plan.settings.name,
             templates=templates,
@@ -122,35 +129,38 @@ class Assembly:
             surroundings=_surroundings(plan.settings, targets),
         )
 
-    def _sink(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> Sink:
-        match self.mode:
-            case Mode.LIVE:
-                live = self._live_files(plan, targets, held)
-                return live if self.planned is None else AsPlanned(sink=live, planned=self.planned)
-            case Mode.DRY:
-                return Collected()
-            case Mode.PLAN:
-                return _considered(plan.settings)
+    def _spared(self, plan: GroupPlan) -> Sink:
+        """Return what leaves every file alone."""
+        return Collected() if self.mode is Mode.DRY else _considered(plan.settings)
 
-    def _live_files(self, plan: GroupPlan, targets: tuple[Target, ...], held: contextlib.ExitStack) -> LiveFiles:
-        settings = plan.settings
-        nginx = recognise(settings.reload)
-        group = apply.Group(
-            name=settings.name,
-            targets=targets,
-            rollback=nginx is not None,
-            on_edit=OnEdit(settings.on_edit),
-            backups=settings.backups,
-        )
-        state = held.enter_context(StateFolder(self.state_dir).hold(group))
-        _recover(state)
-        check = _check(settings, nginx)
-        if nginx is None:
-            reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
-            return LiveFiles(state=state, check=check, reload=reload)
-        program = NginxReload(command=nginx)
-        crowd = Crowd(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-        return LiveFiles(state=state, check=check, reload=program, crowd=crowd)
+    def _live(
+        self, plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
+    ) -> Sink:
+        live = _live_files(plan, targets, states, held)
+        return live if self.planned is None else AsPlanned(sink=live, planned=self.planned)
+
+
+def _live_files(
+    plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
+) -> LiveFiles:
+    settings = plan.settings
+    nginx = recognise(settings.reload)
+    group = apply.Group(
+        name=settings.name,
+        targets=targets,
+        rollback=nginx is not None,
+        on_edit=OnEdit(settings.on_edit),
+        backups=settings.backups,
+    )
+    state = held.enter_context(states.hold(group))
+    _recover(state)
+    check = _check(settings, nginx)
+    if nginx is None:
+        reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
+        return LiveFiles(state=state, check=check, reload=reload)
+    program = NginxReload(command=nginx)
+    crowd = Crowd(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
+    return LiveFiles(state=state, check=check, reload=program, crowd=crowd)
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:

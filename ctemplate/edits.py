@@ -31,10 +31,10 @@ def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
 
     In place of a folder that is missing stands the nearest above it that is there.
     """
-    folders = set()
-    for path in paths:
-        absolute = path.absolute()
-        folders |= {absolute.parent, absolute.resolve().parent}
+    absolutes = [path.absolute() for path in paths]
+    folders = {absolute.parent for absolute in absolutes}
+    folders |= {folder.resolve() for folder in folders}
+    folders |= {absolute.resolve().parent for absolute in absolutes if absolute.is_symlink()}
     return frozenset(next(each for each in (folder, *folder.parents) if each.is_dir()) for folder in folders)
 
 

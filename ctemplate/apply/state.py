@@ -21,18 +21,20 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ctemplate.apply.files import resolved, write_all
 from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import Ledger
-from ctemplate.apply.succession import inherit
+from ctemplate.apply.succession import Predecessor, inherit
 from ctemplate.edits import Signature, signature
 from ctemplate.errors import StateError
 
 PRIVATE_FOLDER = 0o700
 LEDGER = "ledger.json"
+JOURNAL = "journal"
 LOCKS = "locks"
 
 
@@ -117,8 +119,11 @@ class StateFolder:
                 locks.enter_context(self._lock(real))
             state = self._open(group, frozenset(reals))
             locks_held = locks.pop_all()
-        with locks_held:
-            yield state
+        try:
+            with locks_held:
+                yield state
+        finally:
+            self.__dict__.pop("_predecessors", None)
 
     def _open(self, group: Group, reals: frozenset[str]) -> GroupState:
         folder = self.path / _folder_name(sorted(reals))
@@ -127,18 +132,23 @@ class StateFolder:
             group=group,
             folder=folder,
             ledger=Ledger(folder / LEDGER),
-            journal=Journal(folder / "journal"),
+            journal=Journal(folder / JOURNAL),
             backups=Shelf(folder / "backups", group.backups),
             refused=Shelf(folder / "refused", group.refused),
         )
         inherit(
             state.ledger,
             state.journal,
-            predecessors=tuple(other for other in self.folders if other != folder),
+            predecessors=tuple(other for path, other in self._predecessors.items() if path != folder),
             destinations=frozenset(str(destination) for destination in group.destinations),
             reals=reals,
         )
         return state
+
+    @cached_property
+    def _predecessors(self) -> Mapping[Path, Predecessor]:
+        """What was known before the groups held now, by sub-folder; these have no destination in common."""
+        return {folder: Predecessor(Ledger(folder / LEDGER), Journal(folder / JOURNAL)) for folder in self.folders}
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -8,41 +8,54 @@ process left open. Moving is repeatable: written here first, taken away there af
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from ctemplate.apply.journal import Entry, Journal
 from ctemplate.apply.ledger import Ledger
+
+
+@dataclass(slots=True)
+class Predecessor:
+    """What an earlier set of destinations knew, read once; ``entry`` is the transaction it left open."""
+
+    ledger: Ledger
+    journal: Journal
+    entry: Entry | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.entry = self.journal.read_open(self.ledger.page.serial)
+
+    def leave(self, reals: frozenset[str]) -> None:
+        """Let go of the journaled files of these real paths."""
+        if self.entry is None:
+            return
+        rest = tuple(file for file in self.entry.files if file.path not in reals)
+        self.entry = Entry(serial=self.entry.serial, files=rest) if rest else None
+        if self.entry:
+            self.journal.write(self.entry)
+        else:
+            self.journal.remove()
 
 
 def inherit(
     ledger: Ledger,
     journal: Journal,
     *,
-    predecessors: Iterable[Path],
+    predecessors: Iterable[Predecessor],
     destinations: frozenset[str],
     reals: frozenset[str],
 ) -> None:
     """Move records of the destinations and journaled files of the real paths from the predecessors' folders."""
-    for folder in predecessors:
-        theirs, open_entry = Ledger(folder / ledger.path.name), Journal(folder / journal.path.name)
-        entry = open_entry.read_open(theirs.page.serial)
-        old = tuple(file for file in entry.files if file.path in reals) if entry else ()
-        records = {path: record for path, record in theirs.page.files.items() if path in destinations}
+    for other in predecessors:
+        old = tuple(file for file in other.entry.files if file.path in reals) if other.entry else ()
+        records = {path: record for path, record in other.ledger.page.files.items() if path in destinations}
         if not old and not records:
             continue
         mine = journal.read_open(ledger.page.serial)
         if old:
             journal.write(Entry(serial=ledger.page.serial + 1, files=(*(mine.files if mine else ()), *old)))
-        owes_reload = ledger.page.owes_reload or theirs.page.owes_reload
+        owes_reload = ledger.page.owes_reload or other.ledger.page.owes_reload
         ledger.settle("inherited", owes_reload=owes_reload, records=records, serial=ledger.page.serial)
-        if entry and old:
-            _leave(open_entry, entry, reals)
-        theirs.forget(destinations)
-
-
-def _leave(journal: Journal, entry: Entry, reals: frozenset[str]) -> None:
-    rest = tuple(file for file in entry.files if file.path not in reals)
-    if rest:
-        journal.write(Entry(serial=entry.serial, files=rest))
-    else:
-        journal.remove()
+        if old:
+            other.leave(reals)
+        other.ledger.forget(destinations)
