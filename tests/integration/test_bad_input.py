@@ -9,7 +9,7 @@ from harness import free_port
 
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", re.MULTILINE)
 GOOD = "services: {web: {tags: [http], instances: [{address: 10.0.0.1, port: 80}]}}\n"
-KEPT = "the last answers stay in use while it is retried"
+KEPT = "it is retried until it answers"
 TEMPLATE = '[[template]]\nsource = "good.j2"\ndestination = "out"\n'
 
 
