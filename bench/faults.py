@@ -23,6 +23,7 @@ from harness.cluster import SIZE, Cluster
 from harness.island import Island
 from harness.meddler import Meddler, Meddling, alternating, cut_off, empty, limited, slow
 
+from bench.access import certificates_rotated, rights_lost, socket_gone
 from bench.agent import consul_version
 from bench.process import Connections, connections
 from bench.scene import FIRST, LIMIT, NEW, Scene, Seen, accepted, together
@@ -370,6 +371,7 @@ def cut_bodies(options: Options, stack: ExitStack, folder: Path) -> Iterator[See
 
 CLUSTER: tuple[Trouble, ...] = (leader_killed, minority_frozen, majority_frozen, hung_quietly)
 CUT_OFF: tuple[Trouble, ...] = (minority_cut, stale_reads)  # for root only
+ACCESS: tuple[Trouble, ...] = (rights_lost, certificates_rotated, socket_gone)
 AGENT: tuple[Trouble, ...] = (killed_with_data, killed_without_data, frozen, restored, crowded, datacenter_killed)
 MEDDLED: tuple[Trouble, ...] = (
     empty_answers,
@@ -433,7 +435,7 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {consul_version()}\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     cut_off = CUT_OFF if Island.is_allowed() else ()
-    for trouble in (*AGENT, *CLUSTER, *cut_off, *MEDDLED, *PATIENT):
+    for trouble in (*AGENT, *ACCESS, *CLUSTER, *cut_off, *MEDDLED, *PATIENT):
         if any(word in trouble.__name__ for word in given.only):
             found = seen(trouble, options)
             print(row(trouble, options, found), flush=True)

@@ -29,6 +29,7 @@ max = "{debounce[1]}"
 address = "{address}"
 wait = "{wait:g}s"
 retry = {{ backoff = "100ms", max_backoff = "1s" }}
+{consul}
 [[template]]
 source = "{source}"
 destination = "{nginx.conf}"
@@ -83,8 +84,12 @@ class Scene:
         wait: float = WAIT,
         debounce: tuple[str, str] = DEBOUNCE,
         source: Path | None = None,
+        consul: str = "",
     ) -> None:
-        """Describe it: ``wait`` is that of long polls, ``source`` another template than the shipped one."""
+        """Describe it: ``wait`` is that of long polls, ``source`` another template than the shipped one.
+
+        ``consul`` are more lines of the configuration about Consul.
+        """
         self.folder = folder
         self.nginx = Nginx(folder)
         self.port = free_port()
@@ -92,6 +97,7 @@ class Scene:
         text = CONFIG.format(
             address=address,
             wait=wait,
+            consul=consul,
             debounce=debounce,
             nginx=self.nginx,
             port=self.port,

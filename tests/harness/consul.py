@@ -242,3 +242,13 @@ def _decoded(text: str) -> Any:
 
 def _quoted(part: str) -> str:
     return urllib.parse.quote(part, safe="")
+
+
+def certificates(folder: Path, *, clients: int = 1) -> tuple[Any, ...]:
+    """Make an authority, a server's and clients' certificates; return the authority and (certificate, key) pairs."""
+    orders = [["ca", "create"], ["cert", "create", "-server"], *[["cert", "create", "-client"]] * clients]
+    for order in orders:
+        subprocess.run([program("consul"), "tls", *order], cwd=folder, check=True, capture_output=True)
+    names = ["dc1-server-consul-0", *(f"dc1-client-consul-{number}" for number in range(clients))]
+    pairs = [(str(folder / f"{name}.pem"), str(folder / f"{name}-key.pem")) for name in names]
+    return (str(folder / "consul-agent-ca.pem"), *pairs)

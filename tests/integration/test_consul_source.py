@@ -5,11 +5,10 @@ import contextlib
 import functools
 import logging
 import shutil
-import subprocess
 
 import pytest
-from harness import free_port, program, wait_for
-from harness.consul import ConsulRefusal
+from harness import free_port, wait_for
+from harness.consul import ConsulRefusal, certificates
 
 from ctemplate.catalog import Catalog
 from ctemplate.model import ServiceQuery, ServicesQuery, Status
@@ -162,18 +161,6 @@ async def test_a_unix_socket_is_an_address(start_consul, tmp_path):
     consul.register("web", service_id="w1", port=80)
     async with watching(WEB, addresses=(f"unix://{socket}",)) as catalog:
         await until(catalog, lambda: ids(catalog) == ["w1"])
-
-
-def certificates(folder):
-    """Make an authority, a server's and a client's certificate; return the authority and (certificate, key) pairs."""
-    consul = program("consul")
-    for arguments in (["ca", "create"], ["cert", "create", "-server"], ["cert", "create", "-client"]):
-        subprocess.run([consul, "tls", *arguments], cwd=folder, check=True, capture_output=True)
-    pairs = [
-        (str(folder / f"dc1-{kind}-consul-0.pem"), str(folder / f"dc1-{kind}-consul-0-key.pem"))
-        for kind in ("server", "client")
-    ]
-    return str(folder / "consul-agent-ca.pem"), *pairs
 
 
 async def told(caplog, text):

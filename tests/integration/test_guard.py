@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from harness import Consul, free_port, http_get, wait_for
@@ -292,6 +293,23 @@ def test_a_token_that_loses_its_rights_empties_nothing(guarded_consul, scene, le
     rules(ALL_RULES)
     it.told("all is back")
     stays(it, everything)
+
+
+def test_a_flapping_instance_leaves_at_once_and_comes_back_ever_later(consul, scene):
+    register(consul, "web", 3)
+    it = scene(consul).start('[guard]\nreadd = "2s"')
+    it.wait({"web": places(3)})
+    waits = []
+    for _ in range(2):
+        consul.set_check("service:web-1", "critical")
+        it.wait({"web": places(3)[1:]})
+        consul.set_check("service:web-1", "passing")
+        began = time.monotonic()
+        it.wait({"web": places(3)})
+        waits.append(time.monotonic() - began)
+    assert waits[0] >= 2.0
+    assert waits[1] >= 3.5, "twice as long but for what has decayed"
+    assert it.warnings() == []
 
 
 def test_a_restored_snapshot_takes_nothing_away(start_consul, scene):

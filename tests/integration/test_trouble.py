@@ -10,7 +10,10 @@ from bench import faults
 OPTIONS = faults.Options(pause=5.0, cut=3.0)
 
 
-@pytest.mark.parametrize("trouble", [pytest.param(trouble, id=trouble.__name__) for trouble in faults.AGENT])
+TROUBLES = (*faults.AGENT, *faults.ACCESS)
+
+
+@pytest.mark.parametrize("trouble", [pytest.param(trouble, id=trouble.__name__) for trouble in TROUBLES])
 def test_trouble_of_an_agent_never_reaches_nginx(trouble):
     (seen,) = faults.seen(trouble, OPTIONS)
     assert faults.verdict(seen) == []
