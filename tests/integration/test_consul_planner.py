@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import signal
 from pathlib import Path
 
 import pytest
+from harness import wait_for
 
 from ctemplate.catalog import Catalog
 from ctemplate.model import ServiceQuery, ServicesQuery, Status
@@ -12,6 +14,7 @@ from ctemplate.sources.consul import ConsulSettings, ConsulSource
 
 SERVICES = 300
 CONNECTIONS = 24
+HANGUPS = 100
 NODE = "outside"
 LIMIT = 30.0
 ESTABLISHED = "01"
@@ -104,3 +107,28 @@ async def test_connections_never_exceed_what_is_allowed_while_everything_changes
         await until(catalog, lambda: all(only(catalog, n).status is Status.WARNING for n in range(100)))
         await until(catalog, lambda: all(only(catalog, n).port == 90 for n in range(100)))
         assert CONNECTIONS // 2 <= max(most, connections(filled.port)) <= CONNECTIONS
+
+
+def descriptors(pid):
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_a_hundred_hangups_leave_no_descriptor_behind(filled, tmp_path, ctemplate):
+    config, out = tmp_path / "c.toml", tmp_path / "out"
+    config.write_text(
+        f'[consul]\naddress = "{filled.address}"\nmax_connections = {CONNECTIONS}\n'
+        '[[template]]\nsource = "ports.j2"\ndestination = "out"\n'
+    )
+    (tmp_path / "ports.j2").write_text(
+        "{% for s in services() %}{% for i in service(s.name) %}{{ i.port }}\n{% endfor %}{% endfor %}"
+    )
+    process = ctemplate("-config", "c.toml")
+    wait_for(out.exists, LIMIT, "the first file", log=process.log)
+    before = descriptors(process.pid)
+    for number in range(1, HANGUPS + 1):
+        process.signal(signal.SIGHUP)
+        process.wait_for_log("read again", times=number)
+    filled.api("PUT", "/v1/txn", [service(7, Port=81)])
+    wait_for(lambda: "81\n" in out.read_text(), LIMIT, "the last port", log=process.log)
+    assert descriptors(process.pid) <= before + CONNECTIONS, "one a hangup would be far more"
+    assert connections(filled.port) <= CONNECTIONS
