@@ -19,7 +19,8 @@ Name: TypeAlias = tuple[str, bytes]
 
 _DEFAULT_LISTEN = Directive(name=b"listen", args=(b"80",), line=0, last_line=0, start=0, end=0)
 _DEFAULT_HOST = Directive(name=b"server_name", args=(b"",), line=0, last_line=0, start=0, end=0)
-_HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
+HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
+"""Blocks, the top among them, whose servers and upstreams use names."""
 _ANY_ADDRESS = re.compile(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
 _MARK = re.compile(rb"\x01(\d+)\x02")
 
@@ -32,9 +33,18 @@ class Clash:
     data: tuple[frozenset[int], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    """The names that directives use, each with the numbers of the marks in it; http servers share their ports."""
+
+    names: tuple[tuple[Name, frozenset[int]], ...]
+    ports: tuple[tuple[Name, frozenset[int]], ...]
+
+
 def names(directives: tuple[Directive, ...], *, inside: bytes = b"") -> frozenset[Name]:
     """Return the names that a configuration uses."""
-    return frozenset(name for name, _ in _uses(directives, directives, inside))
+    found = uses(directives, directives, inside=inside)
+    return frozenset(name for name, _ in found.names + found.ports)
 
 
 def clashes(
@@ -44,29 +54,43 @@ def clashes(
 
     ``marked`` is the same configuration with a mark for each registered value.
     """
-    uses: dict[Name, list[frozenset[int]]] = {}
-    for name, data in _uses(real, marked, inside):
-        uses.setdefault(name, [frozenset()] if name in taken else []).append(data)
-    return tuple(Clash(name=name, data=tuple(found)) for name, found in uses.items() if len(found) > 1 and any(found))
+    each: dict[Name, list[frozenset[int]]] = {}
+    found = uses(real, marked, inside=inside)
+    for name, data in found.names + found.ports:
+        each.setdefault(name, [frozenset()] if name in taken else []).append(data)
+    return tuple(Clash(name=name, data=tuple(data)) for name, data in each.items() if len(data) > 1 and any(data))
 
 
-def _uses(
-    real: tuple[Directive, ...], marked: tuple[Directive, ...], inside: bytes
-) -> Iterator[tuple[Name, frozenset[int]]]:
-    """Yield each use of a name with the numbers of the marks in it; http servers share their ports."""
+def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
+    """Whether the parts of one configuration may clash: False only where ``clashes`` would find nothing."""
+    known: dict[Name, bool] = dict.fromkeys(taken, False)  # whether there is data in it
+    shared: dict[Name, bool] = {}
+    for part in parts:
+        for name, data in part.names:
+            if name in known and (data or known[name]):
+                return True
+            known[name] = bool(data)
+        for name, data in part.ports:
+            shared[name] = shared.get(name, False) or bool(data)
+    return any(name in known and (has_data or known[name]) for name, has_data in shared.items())
+
+
+def uses(real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes) -> Uses:
+    """Return the names that directives use; ``marked`` are the same with a mark for each registered value."""
+    found: list[tuple[Name, frozenset[int]]] = []
     shared: dict[Name, frozenset[int]] = {}
-    for (_, parent, found), (_, _, like) in zip(walk(real, inside=inside), walk(marked, inside=inside), strict=True):
-        if parent not in _HOLDS_SERVERS or found.block is None or like.block is None:
+    for (_, parent, one), (_, _, like) in zip(walk(real, inside=inside), walk(marked, inside=inside), strict=True):
+        if parent not in HOLDS_SERVERS or one.block is None or like.block is None:
             continue
-        if found.name == b"upstream" and found.args:
-            yield (f"{_kind(parent)} upstream", found.args[0].lower()), _marks(like.args)
-        elif found.name == b"server" and parent == b"stream":
-            yield from _ports(found.block, like.block)
-        elif found.name == b"server":
-            yield from _hosts(found.block, like.block)
-            for name, data in _ports(found.block, like.block):
+        if one.name == b"upstream" and one.args:
+            found.append(((f"{_kind(parent)} upstream", one.args[0].lower()), _marks(like.args)))
+        elif one.name == b"server" and parent == b"stream":
+            found += _ports(one.block, like.block)
+        elif one.name == b"server":
+            found += _hosts(one.block, like.block)
+            for name, data in _ports(one.block, like.block):
                 shared.setdefault(name, data)
-    yield from shared.items()
+    return Uses(names=tuple(found), ports=tuple(shared.items()))
 
 
 def _kind(parent: bytes) -> str:

@@ -7,15 +7,18 @@ no part of what makes nginx load code or files. Who registered it, and what foll
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ctemplate.nginx.names import Clash, Name, clashes
+from ctemplate.nginx.names import Clash, Name, Uses, clashes, uses
 from ctemplate.nginx.skeleton import LOADS, Shape, departure, skeleton
 from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse, walk
 
 MAX_TRIALS = 400
 """Readings of the text to find out which pieces break it; then all that are left count as guilty."""
+
+GAP = "\x03"
+"""Begins the name of a directive that stands where parts are left out that were proven by themselves."""
 
 _MARK = re.compile(rb"\x01(\d+)\x02")
 _OPENS = re.compile(
@@ -51,6 +54,14 @@ class Report:
     clashes: tuple[Clash, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """What a text tells whose values are values alone: the names it uses, and the blocks that its gaps stand in."""
+
+    uses: Uses
+    gaps: Mapping[bytes, bytes]
+
+
 class Unreadable(ValueError):
     """With harmless values the text is not nginx's language: nothing can be proven of it. Says what nginx would."""
 
@@ -67,6 +78,28 @@ def examine(pieces: Sequence[Piece], *, inside: bytes = b"", taken: frozenset[Na
     check = _Check(pieces, inside)
     found = tuple(_misplaced(check.benign, inside)) or check.breaking()
     return Report(findings=found) if found else Report(clashes=check.clashes(taken))
+
+
+def gap(number: int) -> Piece:
+    """Return what stands for parts of a text that are left out; ``Sound.gaps`` names it by its text without the end."""
+    return Piece(text=f"{GAP}{number};\n".encode())
+
+
+def sound(pieces: Sequence[Piece], *, inside: bytes) -> Sound | None:
+    """Return what a text tells in which ``examine`` would find no value that is more than a value; None where in doubt.
+
+    Its gaps may stand for any texts that are sound by themselves inside the same blocks and end with a line break, so
+    that no comment goes on behind them. A gap within a comment or an argument is not among ``Sound.gaps``.
+    """
+    try:
+        check = _Check(pieces, inside)
+    except Unreadable:
+        return None
+    if check.real is None or not check.is_intact or any(True for _ in _misplaced(check.benign, inside)):
+        return None
+    found = walk(check.benign, inside=inside)
+    gaps = {one.name: parent for _, parent, one in found if one.name.startswith(GAP.encode())}
+    return Sound(uses=uses(check.real, check.benign, inside=inside), gaps=gaps)
 
 
 def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Finding]:
@@ -98,20 +131,25 @@ class _Check:
         self._pieces = pieces
         self._inside = inside
         self._trials = 0
-        self._real = self._read(None)
+        self.real = self._read(None)
         self.benign: tuple[Directive, ...] = ()
         self._is_readable = True
         try:
             self.benign = self._parsed(frozenset())
         except NginxSyntaxError as exc:
-            if self._real is not None:
+            if self.real is not None:
                 raise Unreadable(f"line {exc.line}: {exc.what}") from exc
             self._is_readable = False
         self._skeleton: tuple[Shape, ...] = tuple(skeleton(self.benign, inside=inside))
 
+    @property
+    def is_intact(self) -> bool:
+        """Whether the values leave the structure as it is."""
+        return self._is_readable and not self._differs(self.real)
+
     def breaking(self) -> tuple[Finding, ...]:
         """Return the values that change the structure."""
-        if not self._is_readable or not self._differs(self._real):
+        if not self._is_readable or self.is_intact:
             return ()
         suspects = tuple(dict.fromkeys(piece.data for piece in self._pieces if piece.data is not None))
         reason = "would change the structure of the configuration"
@@ -119,9 +157,9 @@ class _Check:
 
     def clashes(self, taken: frozenset[Name]) -> tuple[Clash, ...]:
         """Return the names that are used twice, in a text whose structure is sound."""
-        if not self._is_readable or self._real is None:
+        if not self._is_readable or self.real is None:
             return ()
-        return clashes(self._real, self.benign, inside=self._inside, taken=taken)
+        return clashes(self.real, self.benign, inside=self._inside, taken=taken)
 
     def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
         """Return those of the suspects, who break the text together, who do so alone; else those it takes for it."""

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from ctemplate.errors import TemplateError, printable
 from ctemplate.model import Fault
 from ctemplate.nginx.names import Clash, shown
-from ctemplate.nginx.selfcheck import Finding, Piece, Unreadable, examine
+from ctemplate.nginx.selfcheck import Finding, Unreadable, examine
 from ctemplate.nginx.surroundings import Place
+from ctemplate.template.parts import Parts, as_bytes
 from ctemplate.template.quarantine import SHOWN, Holder, sentence, texts
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import pieces, shadow_of
@@ -20,19 +21,20 @@ MANY = 5
 """From so many services on, or half of all, that have a value where none may stand the line itself is at fault."""
 
 
-def unproven(text: str, run: Run, *, source: str, place: Place) -> dict[str, Fault]:
+def unproven(text: str, run: Run, parts: Parts, *, source: str, place: Place) -> dict[str, Fault]:
     """Return the services whose values are more than values in the text of a pass with shadow, or take others' names.
 
+    ``parts`` are those of the template's last text: what stands in this one as well is not proven again.
     Raises TemplateError where a template's own line puts values in such a place, or where nothing can be proven.
     """
-    if not run.prints:
+    shadow = shadow_of(text)
+    if not run.prints or parts.are_sound(str(text), shadow, place):
         return {}
-    cut = pieces(str(text), shadow_of(text))
-    if cut is None:
+    whole = pieces(str(text), shadow)
+    if whole is None:
         raise TemplateError(source, "cannot tell values from its own text, which holds control characters")
     try:
-        cuts = [Piece(text=_bytes(part), data=number) for part, number in cut]
-        report = examine(cuts, inside=place.inside, taken=place.taken)
+        report = examine(as_bytes(whole), inside=place.inside, taken=place.taken)
     except Unreadable as exc:
         what = f"not nginx's language with plain values ({exc}); a value within quotes needs no filter quote"
         raise TemplateError(source, what) from exc
@@ -40,10 +42,6 @@ def unproven(text: str, run: Run, *, source: str, place: Place) -> dict[str, Fau
         return {}
     known = tuple(texts(run))
     return _blamed(report.findings, run, known) or _losers(report.clashes, run, known)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _violation(number: int, reason: str, run: Run) -> Violation:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ctemplate.errors import TemplateError
 from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
 from ctemplate.nginx.surroundings import Place
+from ctemplate.template.parts import Parts
 from ctemplate.template.proof import unproven
 from ctemplate.template.quarantine import (
     Held,
@@ -57,6 +58,7 @@ class Renderer:
 
     def __init__(self, templates: Sequence[Template]) -> None:
         self._templates = tuple(templates)
+        self._parts = tuple(Parts() for _ in self._templates)
         self._proven: dict[int, tuple[str, Place]] = {}
         self._kept: dict[int, tuple[Run, str]] = {}
         self._held: dict[str, Held] = {}
@@ -144,7 +146,7 @@ class Renderer:
             again = template.render(shadowed)
             if again != text:
                 raise TemplateError(str(template.source), "gives another text each time it is rendered")
-            found = unproven(again, shadowed, source=str(template.source), place=place)
+            found = unproven(again, shadowed, self._parts[number], source=str(template.source), place=place)
             if not found:
                 self._proven[number] = (text, place)
             faults |= found

@@ -1,0 +1,122 @@
+"""Parts of a text that were proven to hold data as values alone: while they stand in it unchanged, they stay proven.
+
+A text of many services is long, and a change touches a few lines of it. So it is cut after blocks that close, each part
+is proven by itself, once, and the rest of the text with gaps in place of these parts. Where anything is in doubt the
+text counts as unproven here, and has to be examined as a whole. Must not know templates, or whose data it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from ctemplate.nginx.names import HOLDS_SERVERS, Uses, may_clash
+from ctemplate.nginx.selfcheck import GAP, Piece, gap, sound
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template.trust import pieces
+
+_CLOSED = "}\n"
+
+
+class Part(NamedTuple):
+    """A stretch of a text and of its shadow; whether it opens and closes the same number of blocks, as it seems."""
+
+    text: str
+    shadow: str
+    is_balanced: bool
+
+
+class Proven(NamedTuple):
+    """The block that a part was proven for, and the names it uses; None where it could not be proven by itself."""
+
+    inside: bytes
+    uses: Uses | None
+
+
+class Parts:
+    """The parts of one template's text, from one proof to the next."""
+
+    def __init__(self) -> None:
+        self._before: dict[Part, Proven] = {}
+        self._now: dict[Part, Proven] = {}
+
+    def are_sound(self, text: str, shadow: str, place: Place) -> bool:
+        """Whether the text holds data as values alone, and clashes with nothing; False where in doubt."""
+        if GAP in text or text.count(_CLOSED) != shadow.count(_CLOSED):
+            return False
+        self._before, self._now = self._now, {}
+        try:
+            return self._are_sound(_cut(text, shadow, depth=0 if place.inside else 1), place)
+        finally:
+            self._before = {}
+
+    def _are_sound(self, parts: Iterable[Part], place: Place) -> bool:
+        outline: list[Piece] = []
+        left_out: list[list[Part]] = []
+        for is_sound, run in groupby(parts, lambda part: self._proven(part, place.inside or b"http").uses is not None):
+            if is_sound:
+                outline.append(gap(len(left_out)))
+                left_out.append(list(run))
+                continue
+            for part in run:
+                own = pieces(part.text, part.shadow)
+                if own is None:
+                    return False
+                outline += as_bytes(own)
+        rest = sound(outline, inside=place.inside)
+        if rest is None or len(rest.gaps) != len(left_out) or not HOLDS_SERVERS.issuperset(rest.gaps.values()):
+            return False
+        found = [rest.uses]
+        for inside, proven in zip(rest.gaps.values(), left_out, strict=True):
+            for part in proven:
+                uses = self._proven(part, inside, again=True).uses
+                if uses is None:
+                    return False
+                found.append(uses)
+        return not may_clash(found, taken=place.taken)
+
+    def _proven(self, part: Part, inside: bytes, *, again: bool = False) -> Proven:
+        """Return what is known of a part; ``again`` where it has to be known for this very block."""
+        if not part.is_balanced:
+            return Proven(inside, None)
+        known = self._now.get(part) or self._before.get(part)
+        if known is None or (again and known.inside != inside):
+            known = Proven(inside, _uses(part, inside))
+        self._now[part] = known
+        return known
+
+
+def _cut(text: str, shadow: str, *, depth: int) -> Iterator[Part]:
+    """Cut a text after blocks that close, no deeper in other blocks than ``depth``, as far as counting braces tells.
+
+    Only a template's own braces count, and what they mean is not asked: a wrong cut is found out by the proof.
+    """
+    texts, shadows = text.split(_CLOSED), shadow.split(_CLOSED)
+    start = begun = now = 0
+    for number, own in enumerate(shadows):
+        now += own.count("{") - own.count("}") - 1
+        if now <= depth and number < len(shadows) - 1:
+            yield _part(texts, shadows, start, number + 1, is_balanced=now == begun)
+            start, begun = number + 1, now
+    yield Part(_CLOSED.join(texts[start:]), _CLOSED.join(shadows[start:]), is_balanced=False)
+
+
+def _part(texts: Sequence[str], shadows: Sequence[str], start: int, end: int, *, is_balanced: bool) -> Part:
+    return Part(_joined(texts[start:end]), _joined(shadows[start:end]), is_balanced)
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return _CLOSED.join(lines) + _CLOSED
+
+
+def _uses(part: Part, inside: bytes) -> Uses | None:
+    """Return the names of a part that reads as whole directives, in which data are values alone."""
+    own = pieces(part.text, part.shadow)
+    found = None if own is None else sound(as_bytes(own), inside=inside)
+    return None if found is None else found.uses
+
+
+def as_bytes(cut: Iterable[tuple[str, int | None]]) -> list[Piece]:
+    """Return a text's pieces as nginx reads them."""
+    return [Piece(text=text.encode("utf-8", "surrogateescape"), data=number) for text, number in cut]

@@ -1,0 +1,141 @@
+"""A text proven part by part: whatever passes would pass as a whole, whatever was proven before."""
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from ctemplate.nginx.selfcheck import Report, examine
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template.parts import Parts, as_bytes
+from ctemplate.template.trust import pieces
+
+PLAIN = ("a", "b", "c", "d", "80", "81", "82", '"a b"')
+BREAK_OUTS = (
+    "",
+    "~x",
+    "include",
+    "default",
+    "#",
+    "{",
+    "}",
+    "}\n",
+    "\n",
+    ";",
+    "'",
+    '"',
+    "\\",
+    "a; root /",
+    "x\n}\nserver {\nlisten 90",
+    "1; } upstream x { server 1",
+    "}\n}\nhttp {\n",
+    "a\x03b",
+    "$x{",
+)
+BLOCKS = (
+    "upstream @ {\nserver @:@;\n}\n",
+    "server {\nlisten @;\nserver_name @ @;\nlocation /@ {\nproxy_pass http://@;\n}\n}\n",
+    "server {\nlisten 80;\nserver_name @;  # @\n}\n",
+    "listen @;\nlocation @ {\n}\n",
+    "map $a $b {\n@ @;\ndefault @;\n}\n",
+    "limit_req_zone $a zone=@:1m;\n",
+    "log_format j '{\n @ }\n';\n",
+    "init_by_lua_block {\nlocal t = {@}\n}\n",
+    "# { @\n",
+    "@",
+    "x @",
+    "}\n",
+    "http {\n",
+    "stream {\n",
+    "include @;\n",
+    "root @;\n",
+    "'\n",
+    '"}\n',
+    "${x}\n",
+    "access_log @;\n",
+)
+WHOLE = BLOCKS[:4]
+AROUND = (
+    ("http {\n", "}\n"),
+    ("stream {\n", "}\n"),
+    ("server {\n", "}\nserver {\nlisten a;\n}\n"),
+    ("", ""),
+    ("http {\n", ""),
+)
+SERVER_IN_PARTS = "server {\nlocation / {\n}\nlisten @;\nlocation / {\n}\n}\nserver {\nlisten x;\n}\n"
+PLACES = (
+    Place(),
+    Place(inside=b"http"),
+    Place(inside=b"stream"),
+    Place(inside=b"map"),
+    Place(inside=b"server"),
+    Place(taken=frozenset({("http upstream", b"x"), ("tcp port", b"*:80")})),
+)
+
+
+def text_and_shadow(source, values):
+    """Put values in the place of each `@`; the shadow has a mark there, numbered by where it stands."""
+    first, *rest = source.split("@")
+    text = shadow = first
+    for number, (own, value) in enumerate(zip(rest, values, strict=False)):
+        text += value + own
+        shadow += f"\x01{len(value)}:{number}\x02{own}"
+    return text, shadow
+
+
+@st.composite
+def texts(draw):
+    """A few texts that have most of their blocks in common, as one template's have."""
+    blocks = st.sampled_from(WHOLE * 10 + BLOCKS)
+    plain = st.lists(st.sampled_from(PLAIN), min_size=6, max_size=6)
+    held = draw(st.lists(blocks, min_size=1, max_size=6))
+    values = [draw(plain) for _ in held]
+    before, after = draw(st.sampled_from(AROUND))
+    found = []
+    for _ in range(draw(st.integers(1, 3))):
+        number = draw(st.integers(0, len(held) - 1))
+        if draw(st.booleans()):
+            held[number] = draw(blocks)
+        values[number] = draw(plain)
+        if draw(st.booleans()):
+            values[number][draw(st.integers(0, 5))] = draw(st.sampled_from(BREAK_OUTS))
+        source = before + "".join(held) + after
+        found.append(
+            (source, [value for block, own in zip(held, values, strict=True) for value in own[: block.count("@")]])
+        )
+    return found
+
+
+@settings(max_examples=1000)
+@given(texts(), st.sampled_from(PLACES))
+def test_what_is_sound_part_by_part_is_sound_as_a_whole(sources, place):
+    parts = Parts()
+    for source, values in sources:
+        text, shadow = text_and_shadow(source, values)
+        is_sound = parts.are_sound(text, shadow, place)
+        assert is_sound is Parts().are_sound(text, shadow, place)
+        if is_sound:
+            assert examine(as_bytes(pieces(text, shadow)), inside=place.inside, taken=place.taken) == Report()
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(WHOLE), max_size=5))
+def test_plain_values_in_whole_blocks_are_sound(blocks):
+    source = (
+        "user a;\nevents {\n}\nhttp {\nmap $a $b {\nx @;\n}\n" + "".join(blocks) + "}\nstream {\n" + WHOLE[0] + "}\n"
+    )
+    text, shadow = text_and_shadow(source, [f"v{number}" for number in range(100)])
+    assert Parts().are_sound(text, shadow, Place())
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        pytest.param("http {\n}\nhttp {\nupstream @ {\n}\nupstream @ {\n}\n}\n", Place(), id="one name in two parts"),
+        pytest.param("upstream @ {\n}\n", PLACES[-1], id="a name of another file"),
+        pytest.param(SERVER_IN_PARTS, Place(), id="a server in two parts"),
+        pytest.param("http {\nmap $a $b {\n}\ninclude @;\nmap $a $c {\n}\n}\n", Place(), id="what nginx loads"),
+        pytest.param("http {\nmap a b {\nx { }\n@ include;\ny {\n}\n}\n}\n", Place(), id="blocks within a map"),
+    ],
+)
+def test_what_one_value_spoils_is_not_sound_because_its_parts_are(source, place):
+    text, shadow = text_and_shadow(source, ["x", "x"])
+    assert not Parts().are_sound(text, shadow, place)
