@@ -11,8 +11,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from ctemplate.guard import Guard, Hold, Memory, Policies, Report
-from ctemplate.model import Answer, AnyQuery, Doubt, Snapshot
+from ctemplate.model import Answer, AnyQuery, Doubt, Snapshot, reads_alike
 
 SETTLE = 0.2  # seconds in which holds that begin or end together are gathered
 
@@ -108,8 +110,10 @@ class Catalog:
         if answer is None:
             return False
         known = self._answers.get(answer.query)
+        if known is not None and known.value is not answer.value and known.value == answer.value:
+            answer = msgspec.structs.replace(answer, value=known.value)
         self._answers[answer.query] = answer
-        if known is not None and (known.value, known.faults, known.absent) == (answer.value, answer.faults, False):
+        if reads_alike(answer, known) and known is not None and known.faults == answer.faults:
             return False
         self.changes += 1
         self._changed.add(answer.query)

@@ -156,6 +156,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     absent: bool = False
 
 
+def reads_alike(now: Answer | None, before: Answer | None) -> bool:
+    """Whether a template finds the same in two answers to one query; equal values are one and the same in a catalog."""
+    if now is before:
+        return True
+    return now is not None and before is not None and now.value is before.value and now.absent is before.absent
+
+
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):
     """A loss that a consistent read is to confirm, with the rights to the services and nodes it concerns."""
 

@@ -4,7 +4,7 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.guard import Cause, GuardPolicy, Policies
-from ctemplate.model import Answer, Doubt, Instance, Service, ServiceQuery, ServicesQuery
+from ctemplate.model import Answer, Doubt, Instance, Service, ServiceQuery, ServicesQuery, reads_alike
 
 SERVICES, WEB, DB = ServicesQuery(), ServiceQuery(name="web"), ServiceQuery(name="db")
 
@@ -33,8 +33,10 @@ async def test_equal_answer_is_no_news_but_moves_the_index():
     catalog.want("g", frozenset({SERVICES}))
     catalog.put(services("web"))
     await catalog.news()
+    known = catalog.get(SERVICES)
     assert not catalog.put(services("web", index=7))
     assert catalog.get(SERVICES).index == 7
+    assert reads_alike(catalog.get(SERVICES), known)
     assert await is_quiet(catalog)
 
 

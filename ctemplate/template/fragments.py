@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from ctemplate.model import Answer, AnyQuery, Check, Instance, Service
+from ctemplate.model import Answer, AnyQuery, Check, Instance, Service, reads_alike
 from ctemplate.template.run import Claim, Marks, Print, Run
 from ctemplate.template.trust import Trusted
 
@@ -37,9 +37,10 @@ class Fragment:
     touched: Service | Instance | None
 
     def is_current(self, run: Run) -> bool:
-        """Whether each answer that was read is the very same."""
-        for query, answer in self.reads:  # noqa: SIM110  # all() takes twice as long for one read or two
-            if run.snapshot.get(query) is not answer:
+        """Whether each answer that was read still reads the same."""
+        for query, answer in self.reads:  # all() takes twice as long for one read or two
+            now = run.snapshot.get(query)
+            if now is not answer and not reads_alike(now, answer):
                 return False
         return True
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctemplate.errors import printable
-from ctemplate.model import Answer, AnyQuery, Check, Fault, Instance, Service, ServiceQuery, Snapshot
+from ctemplate.model import Answer, AnyQuery, Check, Fault, Instance, Service, ServiceQuery, Snapshot, reads_alike
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import is_token
 
@@ -42,7 +42,7 @@ class Held:
 
     def holds(self, snapshot: Snapshot) -> bool:
         """Whether nothing has changed that could clear the service."""
-        return all(snapshot.get(query) is answer for query, answer in self.evidence.items())
+        return all(reads_alike(snapshot.get(query), answer) for query, answer in self.evidence.items())
 
 
 def sentence(violation: Violation) -> str:

@@ -5,13 +5,22 @@ Must not know Jinja.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, AnyQuery, Fault, Instance, PreparedQuery, Service, ServiceQuery, Snapshot
+from ctemplate.model import (
+    Answer,
+    AnyQuery,
+    Fault,
+    Instance,
+    PreparedQuery,
+    Service,
+    ServiceQuery,
+    Snapshot,
+    reads_alike,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +129,8 @@ class Run:
         return self.alone.union(query for query, answer in self.used.items() if answer is None)
 
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
-        """Whether a pass over that snapshot would come to the same end: each answer used is the very same."""
-        return excluded == self.excluded and all(map(operator.is_, map(snapshot.get, self.used), self.used.values()))
+        """Whether a pass over that snapshot would come to the same end: each answer used reads the same."""
+        return excluded == self.excluded and all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
 
     def forget_unused(self) -> None:
         """Let go of the answers that the pass did not ask for, so that a kept text keeps nothing else."""
