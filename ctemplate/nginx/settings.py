@@ -18,6 +18,8 @@ from ctemplate.nginx.tree import Tree
 
 NO_FILE = ("stderr", "off", "syslog:", "memory:")
 _LOGS = (b"access_log", b"error_log")
+_LED = re.compile(rb"_path|access_log|error_log")
+_NOTHING = re.compile(rb"(?!)")
 _FOLDERS = re.compile(rb"(?:client_body|proxy|fastcgi|uwsgi|scgi)_temp_path|(?:proxy|fastcgi|uwsgi|scgi)_cache_path")
 
 
@@ -54,7 +56,7 @@ def main_directives(tree: Tree) -> Iterator[Directive]:
     """Yield the directives outside all blocks, in whichever file they stand."""
     for path, inside in contexts(tree).items():
         if not inside and (b"pid" in tree.sources[path] or b"error_log" in tree.sources[path]):
-            yield from parse(tree.sources[path], where=str(path))
+            yield from parse(tree.sources[path], where=str(path), sought=_NOTHING)
 
 
 def contexts(tree: Tree) -> dict[Path, bytes]:
@@ -107,7 +109,8 @@ class _Ways:
 
     def led(self, source: bytes, inside: bytes, *, where: str) -> bytes:
         pieces, done = [], 0
-        for depth, parent, directive in walk(parse(source, where=where, inside=inside), inside=inside):
+        directives = parse(source, where=where, inside=inside, sought=_LED)
+        for depth, parent, directive in walk(directives, inside=inside):
             is_main = depth == 0 and not inside
             for start, end, text in self.change(source, directive, parent, is_main=is_main):
                 pieces += [source[done:start], text]

@@ -27,6 +27,12 @@ _PLAIN = rb"(?:[^ \t\r\n\x0b\x0c;{}#\"'\\]++|(?:\"[^\"\\]*+\"|'[^'\\]*+')(?=[ \t
 _STATEMENT = re.compile(  # a whole directive without escapes and ${}: most of them, read in one step
     rb"%b(?:(%b(?:[ \t\r\n]++%b)*+)[ \t\r\n]*+(?:;|(?<!\$)\{)|(\}))" % (_GAP, _PLAIN, _PLAIN)
 )
+_PLAIN_BODY = rb"(?:)"  # what stands between a block's braces, in plain statements and blocks of them, some deep
+for _ in range(5):
+    _PLAIN_BODY = rb"(?:%b%b(?:[ \t\r\n]++%b)*+[ \t\r\n]*+(?:;|(?<!\$)\{%b\}))*+%b(?=\})" % (
+        _GAP, _PLAIN, _PLAIN, _PLAIN_BODY, _GAP,
+    )  # fmt: skip
+_BODY = re.compile(_PLAIN_BODY)
 _WORD = re.compile(rb"\"([^\"]*+)\"|'([^']*+)'|([^ \t\r\n]++)")  # within what _STATEMENT has matched
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _BARE = re.compile(rb"(?:[^ \t\r\n;{\\$]++|\\.|\$\{*+)++", re.DOTALL)
@@ -88,13 +94,18 @@ Statement: TypeAlias = tuple[list[Word], bytes, int]
 """A directive's words, the byte that ended it (`;`, `{`, `}`, nothing at the end of the file), the offset after it."""
 
 
-def parse(source: bytes, *, where: str, inside: bytes = b"") -> tuple[Directive, ...]:
+def parse(
+    source: bytes, *, where: str, inside: bytes = b"", sought: re.Pattern[bytes] | None = None
+) -> tuple[Directive, ...]:
     """Return the directives of one file, or raise NginxSyntaxError where nginx would refuse to read on.
 
     `inside` names the block that includes this file, if any: the entries of a `map` are no directives.
     Includes are not followed. Unknown names and wrong counts of arguments are no fault here.
+
+    With `sought`, plain blocks in which the pattern finds nothing come as if they were empty, and faults in them may go
+    unseen: for whoever looks for a few directives in a long file.
     """
-    return _Parser(source, where, inside).directives()
+    return _Parser(source, where, inside, sought).directives()
 
 
 def words(source: bytes, directive: Directive) -> tuple[Word, ...]:
@@ -219,8 +230,9 @@ class _Block:
 
 
 class _Parser:
-    def __init__(self, source: bytes, where: str, inside: bytes) -> None:
+    def __init__(self, source: bytes, where: str, inside: bytes, sought: re.Pattern[bytes] | None) -> None:
         self.source = source
+        self.sought = sought
         self.reader = _Reader(source, where)
         self.inside = inside
         self.open: list[tuple[_Block, list[Directive]]] = []  # each with what its parent held before it
@@ -267,10 +279,17 @@ class _Parser:
         self.open.append((block, self.held))
         self.held = []
         if not block.name.endswith(LUA_BLOCK):
-            return block.end
+            return self._passed_over(block.end)
         closing = self._lua_end(block.end)
         block.args += (self.source[block.end : closing],)
         return closing
+
+    def _passed_over(self, at: int) -> int:
+        """Return the end of a block's body where nothing in it is sought; else its start, `at`."""
+        body = _BODY.match(self.source, at) if self.sought is not None else None
+        if body is None or self.sought is None or self.sought.search(body[0]) or LUA_BLOCK in body[0]:
+            return at
+        return body.end()
 
     def leave(self, at: int) -> None:
         if not self.open:

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import enum
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ MAX_FILES = 100_000
 MAX_DEPTH = 50
 """Includes within includes; nginx itself has no limit and dies of a circle."""
 
+_INCLUDE = re.compile(rb"include")
 _GLOB = frozenset("*?[")  # nginx takes any other include for the name of one file
 _FNM_PERIOD = 4
 _LC_CTYPE_AND_COLLATE = 0b1001
@@ -171,7 +173,8 @@ class _Reading:
     def includes_of(self, path: Path, source: bytes, inside: bytes) -> Iterator[Include]:
         if b"include" not in source:  # no escape spells it otherwise; most big files end here
             return
-        for _, parent, directive in walk(parse(source, where=str(path), inside=inside), inside=inside):
+        directives = parse(source, where=str(path), inside=inside, sought=_INCLUDE)
+        for _, parent, directive in walk(directives, inside=inside):
             if _is_include(parent, directive):
                 yield self.include(path, source, parent, directive)
 

@@ -1,4 +1,6 @@
 import contextlib
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, strategies as st
@@ -174,6 +176,54 @@ def check_places(source, directives):
         assert directive.line == source.count(b"\n", 0, directive.start) + 1
         assert directive.last_line == source.count(b"\n", 0, directive.end) + 1
         assert source[directive.end - 1 : directive.end] == (b";" if directive.block is None else b"{")
+
+
+TOKENS = st.sampled_from(
+    [
+        b"a",
+        b" ",
+        b";",
+        b"a b;",
+        b"{",
+        b"a {",
+        b"}",
+        b"\n",
+        b"sought;",
+        b"map {",
+        b"x_by_lua_block {",
+        b"-- }\n",
+        b"# {\n",
+        b"'",
+        b'"',
+        b"'}'",
+        b"$",
+        b"${a}",
+        b"\\",
+        b"a { b { sought c; } }",
+        b"a { b { } d; }",
+    ]
+)
+
+
+def whole_directives(blocks):
+    return st.lists(TOKENS | blocks, max_size=6).map(lambda parts: b"a {" + b" ".join(parts) + b"}\n")
+
+
+@given(st.lists(TOKENS | st.recursive(TOKENS, whole_directives, max_leaves=12), max_size=8).map(b"".join))
+def test_what_is_sought_is_found_whatever_is_passed_over(source):
+    def found(directives):
+        every = walk(directives)
+        return [(place, replace(one, block=None)) for *place, one in every if place[0] == 0 or b"sought" in one.name]
+
+    with contextlib.suppress(NginxSyntaxError):
+        whole = found(parse(source, where="x"))
+        assert found(parse(source, where="x", sought=re.compile(b"sought"))) == whole
+
+
+def test_blocks_without_what_is_sought_come_empty():
+    source = b"a { b { c; } }\nd { sought; }\ne { f; # sought\n }\n"
+    found = parse(source, where="x", sought=re.compile(b"sought"))
+    assert [(one.name, one.line, len(one.block)) for one in found] == [(b"a", 1, 0), (b"d", 2, 1), (b"e", 3, 1)]
 
 
 @given(st.lists(st.lists(st.binary(min_size=1, max_size=8), min_size=1, max_size=4), max_size=5))
