@@ -81,6 +81,7 @@ class Assembly:
         section = self.config.guard
         return Policies(
             default=_guard_policy(section, section),
+            is_scoped=bool(self.config.consul.namespace or self.config.consul.partition),
             services={name: _guard_policy(own, section) for name, own in section.service.items()},
         )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from ctemplate.guard import Guard, Hold, Memory, Policies, Report
+from ctemplate.guard import GRACE, Guard, Hold, Memory, Policies, Report
 from ctemplate.model import Answer, AnyQuery, Doubt, Snapshot, reads_alike
 
 SETTLE = 0.2  # seconds in which holds that begin or end together are gathered
@@ -203,6 +203,10 @@ class Catalog:
         for answer in self._guard.review(now):
             self._shown(answer)
         return self._guard.reports(now)
+
+    def unreported(self) -> list[Report]:
+        """Return what the operator is still to be told, doubts that a confirmation may yet settle included."""
+        return self._guard.reports(self._clock() + GRACE)
 
     def release(self, service: str | None = None) -> tuple[Hold, ...]:
         """End the holds on a service, or all of them; return them."""

@@ -27,7 +27,13 @@ async def follow_guard(catalog: Catalog) -> None:
     while True:
         await catalog.guard_due()
         for report in catalog.review():
-            logger.log(logging.WARNING if report.is_start else logging.INFO, "%s", report.text)
+            logger.log(logging.WARNING if report.is_warning else logging.INFO, "%s", report.text)
+
+
+def tell_holds(catalog: Catalog) -> None:
+    """Tell of what is held, at the end of a run too short for the time in which that is told by itself."""
+    for report in catalog.unreported():
+        logger.warning("%s", report.text)
 
 
 async def recall_late(catalog: Catalog, source_name: str) -> None:

@@ -18,7 +18,7 @@ from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
 from ctemplate.control import CONTROL, serve
-from ctemplate.custody import Keeper, follow_guard, recall_late
+from ctemplate.custody import Keeper, follow_guard, recall_late, tell_holds
 from ctemplate.edits import edits
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.timing import Backoff
@@ -27,7 +27,7 @@ from ctemplate.worker import Worker
 logger = logging.getLogger(__name__)
 
 PATIENCE = Backoff(first=20.0, ceiling=600.0)  # how long an unrendered group waits before its missing queries are named
-NAMED_AT_MOST = 8  # of the missing queries, in one line
+NAMED_AT_MOST = 100  # of the missing queries, in one line
 SHUTDOWN_LIMIT = 20.0  # seconds that a transaction under way gets to end when ctemplate is stopped
 
 
@@ -111,6 +111,7 @@ class Daemon:
                     for task in settling:
                         task.cancel()
                 await asyncio.wait(settling)
+                tell_holds(self.catalog)
                 for task in (self._source, distribute, guard):
                     task.cancel()
         if late is not None:

@@ -133,11 +133,11 @@ async def test_a_hold_that_ends_in_its_time_is_news():
     await catalog.news()
     now[0] = 3.0
     await asyncio.wait_for(catalog.guard_due(), 1)
-    assert [report.is_start for report in catalog.review()] == [True]
+    assert [report.is_warning for report in catalog.review()] == [True]
     assert [hold.cause for hold in catalog.holds] == [Cause.INDEX_FELL]
     now[0] = 60.0
     await asyncio.wait_for(catalog.guard_due(), 1)
-    assert [report.is_start for report in catalog.review()] == [False]
+    assert [report.is_warning for report in catalog.review()] == [True]
     assert await catalog.news() == {WEB}
 
 

@@ -16,17 +16,29 @@ from ctemplate.guard.flaps import Flaps
 from ctemplate.guard.hold import STUBBORN, Cause, Entry, Hold
 from ctemplate.guard.losses import Histories, absent, is_in_use, is_large, key, missed, suspicion, verdict
 from ctemplate.guard.policy import GuardPolicy, Policies
-from ctemplate.guard.reports import Report, begun, ended
-from ctemplate.model import Answer, AnyQuery, Doubt, Instance, InstancesQuery, PreparedQuery, Query, Status
+from ctemplate.guard.reports import EXPIRED, Report, begun, blinded, ended, seen
+from ctemplate.guard.rights import is_blind, may_be_blind
+from ctemplate.model import (
+    Answer,
+    AnyQuery,
+    Doubt,
+    Instance,
+    InstancesQuery,
+    PreparedQuery,
+    Query,
+    ServiceQuery,
+    Status,
+)
 
 GRACE = 3.0  # seconds for a confirmation to come before a doubted loss counts as held and is told
+RIGHTS_RECHECK = 10.0  # seconds between two looks whether lost rights are back …
+RIGHTS_RECHECKED = 20  # … at so many holds at most
 RECHECK = 30.0  # seconds after a confirmation failed until the next answer asks for another one
 SETTLING = 60.0  # seconds after a break: an agent that starts takes every check for failed until it has run
 MANY_NODES = 48  # of a doubted loss whose rights are asked for
 
 BACK = "all is back"
 CONFIRMED = "the loss is confirmed"
-EXPIRED = "the time is over, the newest answer is taken"
 RELEASED = "released by the operator"
 UNWANTED = "nobody needs it any more"
 
@@ -40,10 +52,20 @@ class Memory:
 
 
 @dataclass(slots=True)
+class Blind:
+    """Since when a query has had none but empty first answers, and whether our rights to more are in question."""
+
+    since: float
+    is_open: bool
+    is_told: bool = False
+
+
+@dataclass(slots=True)
 class Known:
     """A query's newest answer as it came, and what the guard made of it.
 
-    ``is_fresh`` is False while the answer is a remembered one, ``is_shown`` while nothing of it may be shown yet. Until
+    ``is_fresh`` is False while the answer is a remembered one, ``is_shown`` while nothing of it may be shown yet.
+    ``blind`` is a first answer that may be empty for lack of rights alone: nothing of it is shown, ever. Until
     ``settles_at``, what of the ``baseline``, the last answer before a break, fails together is a sign of trouble.
     """
 
@@ -54,6 +76,7 @@ class Known:
     may_panic: bool = False
     is_fresh: bool = True
     is_shown: bool = True
+    blind: Blind | None = None
     settles_at: float = -math.inf
     baseline: Answer | None = None
 
@@ -67,20 +90,30 @@ class Guard:
         self._active: dict[AnyQuery, None] = {}  # those with holds or waits
         self._histories = Histories()
         self._ended: list[tuple[Hold, str]] = []
+        self._sighted: list[AnyQuery] = []
 
     # Answers
 
     def take(self, new: Answer, now: float) -> Answer | None:
         """Take a query's newest answer; return what may be shown, None where that must wait for a confirmation."""
         known = self._known.get(new.query)
-        if known is None or self.policies is None:
+        if self.policies is None:
             known = self._known[new.query] = Known(new)
+        elif known is None or known.blind is not None:
+            known = self._known[new.query] = self._first(new, None if known is None else known.blind, now)
         else:
             self._compare(known, _in_known_order(known.raw, new), self.policies.of(new.query), now)
         return self._show(known, now)
 
+    def _first(self, new: Answer, blind: Blind | None, now: float) -> Known:
+        """Return what is known with a first answer; one that is empty may be so because our token sees nothing."""
+        if self.policies is None or self.policies.of(new.query).hold <= 0 or not may_be_blind(new, self.policies):
+            self._sighted += [new.query] if blind is not None and blind.is_told else []
+            return Known(new)
+        return Known(new, blind=blind or Blind(now, is_open=not is_blind(new)))
+
     def _compare(self, known: Known, new: Answer, policy: GuardPolicy, now: float) -> None:
-        before, known.raw = _in_panic(known.raw, known.panic), new
+        before, shown, known.raw = _in_panic(known.raw, known.panic), _as_used(known), new
         known.is_shown, known.is_fresh = known.is_fresh, True
         if self._histories.note(before, new):
             self._reopen(Cause.UNSEEN)
@@ -91,7 +124,7 @@ class Guard:
         known.holds = tuple(self._still(hold, new, now) for hold in known.holds if self._is_missing(hold, new))
         if before.value is not new.value:
             is_settling = now < known.settles_at
-            known.holds += _doubted(before, new, policy, now)
+            known.holds += _doubted(shown, new, policy, now)
             if isinstance(new.query, InstancesQuery):
                 known.holds += _flipped(known, new, policy, now) if is_settling else ()
                 known.flaps.note(before.value, new.value, 0.0 if is_settling else policy.readd, now)
@@ -127,7 +160,14 @@ class Guard:
         known = self._known.get(answer.query)
         if known is None or (answer.session == known.raw.session and answer.index < known.raw.index):
             return None
+        if known.blind is not None and known.blind.is_open and may_read is not False and not answer.filtered:
+            known = self._known[answer.query] = Known(answer)
+            return self._show(known, now)
         self.take(answer, now)
+        known = self._known[answer.query]
+        if known.blind is not None:
+            known.blind.is_open = False
+            return None
         judged = [(hold, self._judge(hold, answer, now, may_read=may_read)) for hold in known.holds]
         self._ended += [(hold, CONFIRMED) for hold, left in judged if left is None]
         known.holds = tuple(left for _, left in judged if left is not None)
@@ -155,6 +195,9 @@ class Guard:
             value = _merged(value, hold.entries, query)
         if isinstance(query, InstancesQuery) and self.policies is not None:
             value = self._panicked(known, value, self.policies.of(query), now)
+        if known.blind is not None:
+            self._active[query] = None
+            return None
         if known.is_fresh and (known.holds or known.panic or known.flaps.due_at(now) < math.inf):
             self._active[query] = None
         else:
@@ -188,13 +231,16 @@ class Guard:
         for query in self._active:
             known = self._known[query]
             due = min(due, known.flaps.due_at(now))
+            if known.blind is not None and not known.blind.is_told:
+                due = min(due, known.blind.since + GRACE)
             for hold in (*known.holds, *([known.panic] if known.panic else [])):
-                due = min(due, hold.until, math.inf if hold.is_told else _told_at(hold))
-        return 0.0 if self._ended else due
+                due = min(due, hold.until, math.inf if hold.is_told else _told_at(hold), _rechecked_at(hold))
+        return 0.0 if self._ended or self._sighted else due
 
     def review(self, now: float) -> tuple[Answer, ...]:
         """End the holds whose time is over; return what is to be shown of the queries with holds or waits."""
         shown = []
+        self._recheck(now)
         for query in tuple(self._active):
             known = self._known[query]
             self._expire(known, now)
@@ -204,6 +250,16 @@ class Guard:
             if answer is not None:
                 shown.append(answer)
         return tuple(shown)
+
+    def _recheck(self, now: float) -> None:
+        """Have it confirmed anew, a few at a time, that our token still lacks the rights whose loss holds entries."""
+        left = RIGHTS_RECHECKED
+        for query in self._active:
+            known = self._known[query]
+            due = [hold for hold in known.holds if _rechecked_at(hold) <= now]
+            if due and left > 0:
+                left -= 1
+                known.holds = tuple(replace(hold, is_open=True) if hold in due else hold for hold in known.holds)
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
         """End the holds on a service, or all of them; ``review`` then returns what is to be shown."""
@@ -216,6 +272,8 @@ class Guard:
             known.holds = tuple(replace(hold, entries=rest) for hold, rest in left if rest)
             if any(part for _, part in taken):
                 known.settles_at = -math.inf
+            if known.blind is not None and service in {None, getattr(query, "name", None)}:
+                known.blind = None
             if known.panic is not None and _of_service(known.panic, service):
                 released.append(known.panic)
                 known.panic, known.may_panic = None, False
@@ -233,7 +291,17 @@ class Guard:
                 fresh.append(known.panic)
                 known.panic = replace(known.panic, is_told=True)
         over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told], []
-        return begun(fresh) + ended(over, now)
+        sighted, self._sighted = self._sighted, []
+        return begun(fresh) + blinded(self._newly_blind(now)) + ended(over, now) + seen(sighted)
+
+    def _newly_blind(self, now: float) -> list[AnyQuery]:
+        found = []
+        for query in self._active:
+            blind = self._known[query].blind
+            if blind is not None and not blind.is_told and not blind.is_open and blind.since + GRACE <= now:
+                blind.is_told = True
+                found.append(query)
+        return found
 
     @property
     def holds(self) -> tuple[Hold, ...]:
@@ -245,12 +313,15 @@ class Guard:
     @property
     def is_busy(self) -> bool:
         """Whether there is anything to confirm, to review or to tell."""
-        return bool(self._active or self._ended)
+        return bool(self._active or self._ended or self._sighted)
 
     def doubts(self) -> tuple[Doubt, ...]:
         """Return what a source is to confirm."""
         found = []
         for query in self._active:
+            blind = self._known[query].blind
+            if blind is not None and blind.is_open and isinstance(query, ServiceQuery):
+                found.append(Doubt(query=query, services=(query.name,), nodes=()))
             entries = [entry for hold in self._known[query].holds if hold.is_open for entry in hold.entries]
             if entries:
                 found.append(_doubt(query, entries))
@@ -274,14 +345,17 @@ class Guard:
         """Start from what an earlier process knew; ``ahead`` is wall-clock time minus the caller's clock."""
         for memory in memories:
             holds = tuple(_moved(hold, -ahead) for hold in memory.holds)
-            known = Known(memory.answer, holds, is_fresh=False)
-            known.may_panic = any(map(is_in_use, memory.answer.value))
+            lost = tuple(hold for hold in holds if hold.cause is not Cause.PANIC)
+            known = Known(memory.answer, lost, is_fresh=False)
+            known.panic = next((hold for hold in holds if hold.cause is Cause.PANIC), None)
+            known.may_panic = known.panic is not None or any(map(is_in_use, memory.answer.value))
             self._known[memory.answer.query] = known
 
     def memories(self, queries: Iterable[Query], *, ahead: float) -> tuple[Memory, ...]:
         """Return what a later process needs of these queries."""
-        known = [self._known[query] for query in queries if query in self._known]
-        return tuple(Memory(answer=each.raw, holds=tuple(_moved(hold, ahead) for hold in each.holds)) for each in known)
+        found = (self._known[query] for query in queries if query in self._known)
+        known = [each for each in found if each.blind is None]
+        return tuple(Memory(answer=each.raw, holds=tuple(_moved(hold, ahead) for hold in _all(each))) for each in known)
 
 
 def _in_known_order(before: Answer, new: Answer) -> Answer:
@@ -289,6 +363,19 @@ def _in_known_order(before: Answer, new: Answer) -> Answer:
     if not isinstance(new.query, PreparedQuery) or sorted(before.value, key=key) != sorted(new.value, key=key):
         return new
     return msgspec.structs.replace(new, value=before.value)
+
+
+def _all(known: Known) -> tuple[Hold, ...]:
+    return known.holds if known.panic is None else (*known.holds, known.panic)
+
+
+def _as_used(known: Known) -> Answer:
+    """Return the newest answer with what failed and is used all the same, after a break or in panic."""
+    answer = _in_panic(known.raw, known.panic)
+    flipped = {key(entry): entry for hold in known.holds if hold.cause is Cause.FLIPPED for entry in hold.entries}
+    if not flipped:
+        return answer
+    return msgspec.structs.replace(answer, value=tuple(flipped.get(key(entry), entry) for entry in answer.value))
 
 
 def _in_panic(answer: Answer, panic: Hold | None) -> Answer:
@@ -312,7 +399,7 @@ def _flipped(known: Known, new: Answer, policy: GuardPolicy, now: float) -> tupl
     if before is None or policy.hold <= 0:
         return ()
     lost = missed(filter(is_in_use, before.value), new.value)
-    others = {key(entry) for hold in known.holds for entry in hold.entries}  # held already
+    others = {key(entry) for hold in _all(known) for entry in hold.entries}  # held already
     others.update(map(key, absent(lost, new.value)))  # gone, which is judged by itself
     fresh = tuple(entry for entry in lost if key(entry) not in others)
     if not fresh or not is_large(before, new, len(lost), policy):
@@ -345,6 +432,12 @@ def _with_status(value: tuple[Any, ...], statuses: dict[tuple[str, str], Status]
         msgspec.structs.replace(instance, status=statuses[key(instance)]) if key(instance) in statuses else instance
         for instance in value
     )
+
+
+def _rechecked_at(hold: Hold) -> float:
+    """Return when to look whether rights are back; infinity where the hold is not about rights."""
+    is_about_rights = hold.cause in {Cause.DENIED, Cause.FILTERED} and not hold.is_open
+    return hold.judged_at + RIGHTS_RECHECK if is_about_rights else math.inf
 
 
 def _told_at(hold: Hold) -> float:

@@ -26,9 +26,13 @@ class GuardPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """The policy for all, and those of single services, or prepared queries, by name."""
+    """The policy for all, and those of single services, or prepared queries, by name.
+
+    ``is_scoped``: queries go to one namespace or partition, which may have no services at all.
+    """
 
     default: GuardPolicy = GuardPolicy()
+    is_scoped: bool = False
     services: Mapping[str, GuardPolicy] = field(default_factory=dict)
 
     def of(self, query: AnyQuery) -> GuardPolicy:

@@ -9,22 +9,23 @@ from dataclasses import dataclass
 from ctemplate.config.durations import shown
 from ctemplate.errors import printable
 from ctemplate.guard.hold import Cause, Hold
-from ctemplate.model import InstancesQuery
+from ctemplate.model import AnyQuery, InstancesQuery
 
+EXPIRED = "the time is over, the newest answer is taken"
 NAMED_AT_MOST = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A line for the log; a warning where holds begin."""
+    """A line for the log; a warning where something is held, and where what was held is lost."""
 
     text: str
-    is_start: bool
+    is_warning: bool
 
 
 def begun(holds: Iterable[Hold]) -> list[Report]:
     """Return a line for each cause for which holds began."""
-    return [Report(text=_begin(cause, group), is_start=True) for cause, group in _by_cause(holds)]
+    return [Report(text=_begin(cause, group), is_warning=True) for cause, group in _by_cause(holds)]
 
 
 def ended(holds: Iterable[tuple[Hold, str]], now: float) -> list[Report]:
@@ -32,7 +33,20 @@ def ended(holds: Iterable[tuple[Hold, str]], now: float) -> list[Report]:
     groups: dict[str, list[Hold]] = {}
     for hold, how in holds:
         groups.setdefault(how, []).append(hold)
-    return [Report(text=_end(how, group, now), is_start=False) for how, group in groups.items()]
+    return [Report(text=_end(how, group, now), is_warning=how == EXPIRED) for how, group in groups.items()]
+
+
+def blinded(queries: Iterable[AnyQuery]) -> list[Report]:
+    """Return a line for the queries whose first answers are empty for lack of rights, if there are any."""
+    names = _listed(queries)
+    what = "the first answer is empty, as for a token without rights; it is not taken before something can be seen"
+    return [Report(text=f"{names}: {what}, or 'ctemplate release'", is_warning=True)] if names else []
+
+
+def seen(queries: Iterable[AnyQuery]) -> list[Report]:
+    """Return a line for the queries that show something at last, if there are any."""
+    names = _listed(queries)
+    return [Report(text=f"{names}: can be seen now", is_warning=False)] if names else []
 
 
 def _by_cause(holds: Iterable[Hold]) -> list[tuple[Cause, list[Hold]]]:
@@ -66,6 +80,10 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _named(holds: list[Hold]) -> str:
-    names = sorted({str(hold.query) for hold in holds})
+    return _listed(hold.query for hold in holds)
+
+
+def _listed(queries: Iterable[AnyQuery]) -> str:
+    names = sorted(set(map(str, queries)))
     more = len(names) - NAMED_AT_MOST
     return ", ".join(printable(name, 80) for name in names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -116,7 +116,7 @@ class Functions:
         if dc is None or isinstance(dc, str):
             return self._instances(_service_query(name, dc, near, filter, ns, partition, peer), wanted, tag)
         queries = [_service_query(name, one, near, filter, ns, partition, peer) for one in _datacenters(dc)]
-        each = (self._instances(query, wanted, tag, in_company=True) for query in queries)
+        each = [self._instances(query, wanted, tag, in_company=True) for query in queries]  # all are watched
         found = next((some for some in each if some), ()) if failover else tuple(chain.from_iterable(each))
         if not found:
             self.run.await_all(queries)

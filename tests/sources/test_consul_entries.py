@@ -153,6 +153,11 @@ def test_an_entry_of_another_shape_is_left_out_alone():
     assert faults == (Fault(service="web", field="entry", reason="Expected `int`, got `str` - at `$.Service.Port`"),)
 
 
+def test_an_answer_of_another_shape_throughout_is_no_answer():
+    with pytest.raises(Undecodable, match="Expected `int`, got `str`"):
+        decoded(entry(Port="80"), entry("n2", Port="81"))
+
+
 def test_beyond_the_cap_the_longest_registered_stay():
     rows = [entry("n1", f"i{n}", CreateIndex=100 - n) for n in range(5)]
     instances, faults = decoded(*rows, limits=Limits(max_instances=3))

@@ -314,7 +314,7 @@ def _exceeds(text: str, limit_bytes: int) -> bool:
 
 
 def _entries(body: bytes, name: str) -> tuple[list[Entry], list[Fault]]:
-    """Decode all entries at once; when one is odd, one by one, so that it is left out alone."""
+    """Decode all entries at once; when one is odd, one by one, so that it is left out alone. When all are, none is."""
     try:
         return ENTRIES.decode(body) or [], []
     except msgspec.ValidationError:
@@ -332,4 +332,6 @@ def _entries(body: bytes, name: str) -> tuple[list[Entry], list[Fault]]:
             entries.append(ENTRY.decode(row))
         except msgspec.MsgspecError as exc:
             faults.append(Fault(service=name, field="entry", reason=printable(exc)))
+    if faults and not entries:  # not one registrant's doing: the shape is another
+        raise Undecodable(faults[0].reason)
     return entries, faults

@@ -230,7 +230,7 @@ class ConsulSource:
         is_late = _now() >= watch.away_since + ABSENT_AFTER
         if is_late and catalog.presume_absent(query) and query.dc not in self._absent:
             self._absent.add(query.dc)
-            what = "has not answered since the start; left out wherever other datacenters are asked as well"
+            what = f"is away, and {printable(query)} was never answered; it is left out beside other datacenters"
             logger.warning("datacenter %s: %s", printable(query.dc), what)
 
 

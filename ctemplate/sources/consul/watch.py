@@ -16,6 +16,7 @@ from typing import cast
 import msgspec
 
 from ctemplate.model import Answer, AnyQuery, Fault, Query
+from ctemplate.sources.consul.address import Address
 from ctemplate.sources.consul.client import Client, Reply
 from ctemplate.sources.consul.entries import Edge, Undecodable, Value
 from ctemplate.sources.consul.rules import Pace, Position, is_abandoned, is_too_old
@@ -115,6 +116,7 @@ class Watch:
     away_since: float | None = None
     _resource: Resource = field(init=False)
     _position: Position = field(default_factory=Position)
+    _address: Address | None = None
     _digest: bytes = b""
 
     def __post_init__(self) -> None:
@@ -123,6 +125,7 @@ class Watch:
     async def read(self, connection: Connection) -> Answer:
         """Ask once and return the answer as it is now. Raises RequestFailed."""
         try:
+            self._face(connection.address)
             while True:
                 reply, usable = await asked(self.client, connection, self._resource, self._position, index=0)
                 if usable:
@@ -138,6 +141,7 @@ class Watch:
         failures, name = 0, str(self.query)
         while True:
             connection = self.client.connect()
+            self._face(connection.address)
             try:
                 async with contextlib.aclosing(self._answers(connection, pacing)) as answers:
                     async for answer in answers:
@@ -156,6 +160,12 @@ class Watch:
                 await self.retries.wait(failure, connection, failures)
             finally:
                 connection.close()
+
+    def _face(self, address: Address) -> None:
+        """Turn to an address; an index means nothing to another server than the one that gave it."""
+        if address != self._address:
+            self._position.restart()
+        self._address = address
 
     def _narrowed(self, failure: RequestFailed) -> RequestFailed:
         """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
