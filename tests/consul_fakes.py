@@ -145,6 +145,15 @@ class ScriptedClient:
             self._addresses.append(self._addresses.pop(0))
         return failed != self.address
 
+    def served(self, address, resource):
+        pass
+
+    def failed(self, address, resource):
+        pass
+
+    async def turned(self):
+        await asyncio.Event().wait()
+
     def connect(self):
         self.connections.append(ScriptedConnection(self.address))
         return self.connections[-1]

@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -116,3 +117,25 @@ def test_no_address_is_an_error():
     with pytest.raises(ConfigError) as caught:
         Client(ConsulSettings(addresses=()))
     assert str(caught.value) == "consul address: none is given"
+
+
+async def test_an_address_at_which_everything_fails_is_left(httpserver):
+    httpserver.expect_request("/b/v1/x").respond_with_json([])
+    httpserver.expect_request("/a/v1/x").respond_with_data("no", status=403)
+    client = Client(ConsulSettings(addresses=(httpserver.url_for("/a"), httpserver.url_for("/b"))))
+    waiting = asyncio.create_task(client.turned())
+    for _ in range(3):
+        with pytest.raises(RequestFailed):
+            await read(client)
+    await asyncio.wait_for(waiting, 1)
+    assert (await read(client)).body == b"[]"
+
+
+async def test_what_another_datacenter_fails_to_answer_says_nothing_of_the_address(httpserver):
+    httpserver.expect_request("/a/v1/x").respond_with_data("No path to datacenter", status=500)
+    client = Client(ConsulSettings(addresses=(httpserver.url_for("/a"), "b:1")))
+    first = client.address
+    for _ in range(5):
+        with pytest.raises(RequestFailed):
+            await read(client, Resource(path="/v1/x", params="dc=west"))
+    assert client.address == first

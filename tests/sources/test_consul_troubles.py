@@ -2,6 +2,7 @@ import logging
 
 import pytest
 
+from ctemplate.sources.consul.address import Address
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.wire import RequestFailed, Trouble
 
@@ -66,7 +67,7 @@ def test_those_who_join_a_trouble_are_told_together_ever_more_rarely(lines):
             troubles.note(f"q{number:03}", denied(), float(now))
     began, *joined = lines()
     assert began.startswith("WARNING q000: http://a:8500/v1/health/service/web: status 403: no; ")
-    told = [line.partition(", one of them")[0] for line in joined]
+    told = [line.partition(", for example")[0] for line in joined]
     assert told == [
         "WARNING Consul: queries denied: q001, q002, q003, q004, q005 and 99 more",
         "WARNING Consul: queries denied: q105, q106, q107, q108, q109 and 15 more",
@@ -127,3 +128,20 @@ def test_a_session_ends_with_the_agent_out_of_sight():
     troubles.note("q0", refused(), 1.0)
     assert troubles.session(None) > east
     assert troubles.session("east") == troubles.session(None)
+
+
+def test_the_agent_that_answers_in_place_of_another_is_named(lines):
+    troubles = Troubles(2)
+    troubles.note("q0", refused(), 0.0)
+    troubles.over("q0", 0.1, Address(scheme="http", host="b"))
+    assert lines() == [BEGAN, "INFO http://b:8500: answers in place of http://a:8500, after 0.1s"]
+
+
+def test_that_none_of_several_agents_answers_is_told_once(lines):
+    troubles = Troubles(2)
+    other = RequestFailed("http://b:8500", "/", "timed out", Trouble.UNREACHABLE)
+    for now in range(3):
+        troubles.note("q0", refused(), float(now))
+        troubles.note("q0", other, now + 0.5)
+    causes = "http://a:8500: connection refused; http://b:8500: timed out"
+    assert lines() == [BEGAN, f"WARNING Consul: none of 2 addresses answers: {causes}"]

@@ -5,7 +5,10 @@ Knows addresses and credentials; knows nothing of queries that go on for ever, o
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
+import urllib.parse
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +23,7 @@ from ctemplate.sources.consul.address import Address, parse_address
 from ctemplate.sources.consul.credentials import Credentials
 from ctemplate.sources.consul.rules import read_timeout
 from ctemplate.sources.consul.settings import ConsulSettings
+from ctemplate.sources.consul.standing import Standing, Tour
 from ctemplate.sources.consul.transport import BodyTooLarge, Connection, Contact
 from ctemplate.sources.consul.wire import (
     STATUS_OK,
@@ -32,6 +36,8 @@ from ctemplate.sources.consul.wire import (
     diagnose,
     granted,
 )
+
+logger = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
 NO_CONTENT = httpx.ByteStream(b"")
@@ -68,7 +74,8 @@ class Place:
 class Client:
     """Asks the agent at the current address; connections are the caller's to keep.
 
-    The address is sticky: it stays until it fails, then the next one is current. The constructor raises ConfigError.
+    The address is sticky: it stays until it fails, or what is asked there fails, then the next one is current. The
+    constructor raises ConfigError.
     """
 
     def __init__(self, settings: ConsulSettings) -> None:
@@ -77,6 +84,9 @@ class Client:
         self.settings = settings
         self._addresses = [parse_address(text, ssl=settings.ssl) for text in settings.addresses]
         self._current = 0
+        self._standing = Standing()
+        self._tour = Tour(len(self._addresses))
+        self._turned = asyncio.Event()
         self._contacts = {address: Contact() for address in self._addresses}
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._credentials = Credentials(settings, needs_tls=any(address.is_tls for address in self._addresses))
@@ -91,7 +101,30 @@ class Client:
         """Make the next address current, if the failed one still is; answer whether there is another to try."""
         if len(self._addresses) > 1 and failed == self.address:
             self._current = (self._current + 1) % len(self._addresses)
+            level = logging.INFO if self._standing.has_served else logging.DEBUG
+            logger.log(level, "Consul: %s is asked now, in place of %s", self.address, failed)
+            self._standing = Standing()
         return failed != self.address
+
+    async def turned(self) -> None:
+        """Wait until another address is asked because the one before served nobody any more."""
+        await self._turned.wait()
+
+    def served(self, address: Address, resource: Resource) -> None:
+        """Note that an address gave an answer that could be used."""
+        if address == self.address:
+            self._standing.answered(resource)
+            self._tour.served()
+
+    def failed(self, address: Address, resource: Resource) -> None:
+        """Note that no usable answer came; move on where question after question fails, whatever is wrong there."""
+        dc = dict(urllib.parse.parse_qsl(resource.params)).get("dc")
+        if len(self._addresses) == 1 or address != self.address or dc not in {None, self.settings.datacenter}:
+            return  # what another datacenter fails to answer says nothing of the address
+        if self._standing.failed(resource) and self._tour.may_turn(monotonic()):
+            self.switch(address)
+            self._turned.set()
+            self._turned = asyncio.Event()
 
     def connect(self) -> Connection:
         """Return a connection for the current address; it opens when it is first used."""
@@ -148,6 +181,16 @@ class Client:
 
         Raises RequestFailed.
         """
+        try:
+            return await self._read(connection, resource, index=index, wait=wait, consistency=consistency)
+        except RequestFailed as exc:
+            if not exc.remedy.switches:
+                self.failed(connection.address, resource)
+            raise
+
+    async def _read(
+        self, connection: Connection, resource: Resource, *, index: int, wait: float | None, consistency: Consistency
+    ) -> Reply:
         wait = self.settings.wait if wait is None else wait
         target = connection.address.prefix + resource.target(index=index, wait=wait, consistency=consistency)
         limit = self.settings.read_timeout if index == 0 else read_timeout(wait)

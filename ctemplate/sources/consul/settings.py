@@ -115,7 +115,7 @@ class ConsulSettings:
     read_timeout: float = 30.0
     """For a whole answer that need not wait; a long poll gets its wait and the agent's jitter on top."""
 
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.25, ceiling=30.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.25, ceiling=60.0))
     """Between retries of one query. They never end: an outage needs no restart of ours."""
 
     pacing: Pacing = Pacing()

@@ -46,7 +46,7 @@ class ConsulSource:
             self._edge = Edge(settings.limits)
         except ValueError as exc:
             raise ConfigError("allowed networks", str(exc)) from exc
-        self.troubles = Troubles()
+        self.troubles = Troubles(len(settings.addresses))
         self._retries = Retries(self._client, self.troubles)
         self._planner = self._new_planner()
         self._watches: dict[Query, Watch] = {}
@@ -202,7 +202,7 @@ class ConsulSource:
             self._presume(query, watch, catalog)
             return
         if self.troubles.current:
-            self.troubles.over(str(query), _now())
+            self.troubles.over(str(query), _now(), connection.address)
         self._answered(query, watch, answer, catalog, waited=None)
         if watch.is_news and before is not None:
             self._stirred.set()

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 from ctemplate.errors import printable
+from ctemplate.sources.consul.address import Address
 from ctemplate.sources.consul.wire import RequestFailed
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,10 @@ SHARED = "consul"
 
 @dataclass(slots=True)
 class Episode:
-    """A trouble from its first failure until the last query that it hit is answered again."""
+    """A trouble from its first failure until the last query that it hit is answered again.
+
+    ``causes`` are what each of the agents asked meanwhile said last, ``is_everywhere`` whether that were all there are.
+    """
 
     since: float
     subject: str
@@ -35,12 +39,16 @@ class Episode:
     is_told: bool = False
     told_next_at: float = -math.inf
     gather: float = GATHER
+    causes: dict[str, str] = field(default_factory=dict)
+    is_everywhere: bool = False
 
 
 class Troubles:
     """Keeps the episodes of one source; ``recovered`` lets those who wait for a retry go at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: int = 1) -> None:
+        """Start without trouble; ``addresses`` are how many agents there are to ask."""
+        self._addresses = addresses
         self._episodes: dict[str, Episode] = {}
         self._ended: dict[str, float] = {}
         self._recovery = asyncio.Event()
@@ -76,11 +84,21 @@ class Troubles:
             self._tell(episode, query, failure, now, is_answered=is_answered)
         else:
             logger.debug("%s: %s", query, failure)
+        if key == SHARED:
+            self._spread(episode, failure)
 
-    def over(self, query: str, now: float) -> None:
-        """Note that a query was answered, or is not wanted any more."""
+    def _spread(self, episode: Episode, failure: RequestFailed) -> None:
+        """Say once that none of several agents answers."""
+        episode.causes[failure.agent] = failure.what
+        if episode.is_told and not episode.is_everywhere and 1 < self._addresses <= len(episode.causes):
+            episode.is_everywhere = True
+            causes = "; ".join(f"{agent}: {what}" for agent, what in episode.causes.items())
+            logger.warning("Consul: none of %d addresses answers: %s", self._addresses, printable(causes))
+
+    def over(self, query: str, now: float, at: Address | None = None) -> None:
+        """Note that a query was answered, by the agent at an address, or is not wanted any more."""
         for key in list(self._episodes):
-            self._leave(key, query, now)
+            self._leave(key, query, now, at)
 
     async def recovered(self) -> None:
         """Wait until a query that had failed with the whole agent is answered again, or the agent lives again."""
@@ -91,7 +109,7 @@ class Troubles:
         self._recovery.set()
         self._recovery = asyncio.Event()
 
-    def _leave(self, key: str, query: str, now: float) -> None:
+    def _leave(self, key: str, query: str, now: float, at: Address | None = None) -> None:
         episode = self._episodes[key]
         if query not in episode.queries:
             return
@@ -102,7 +120,9 @@ class Troubles:
             del self._episodes[key]
             self._ended[key] = now
             level = logging.INFO if episode.is_told else logging.DEBUG
-            logger.log(level, "%s: over after %.1fs", episode.subject, now - episode.since)
+            is_elsewhere = key == SHARED and at is not None and str(at) != episode.subject
+            subject = f"{at}: answers in place of {episode.subject}," if is_elsewhere else f"{episode.subject}: over"
+            logger.log(level, "%s after %.1fs", subject, now - episode.since)
 
     def _tell(self, episode: Episode, query: str, failure: RequestFailed, now: float, *, is_answered: bool) -> None:
         """Say that the trouble began, or which queries have joined it since the last line about it."""
@@ -121,7 +141,7 @@ class Troubles:
             then = f"its last answer stays in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
             logger.warning("%s: %s; %s", printable(query), failure, then)
         else:
-            what = f"{_listed(fresh)}, one of them: {failure}; they are retried, what they last answered stays in use"
+            what = f"{_listed(fresh)}, for example {failure}; they are retried, what they last answered stays in use"
             logger.warning("%s: %s", episode.subject, printable(what))
 
 

@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -81,15 +81,25 @@ class Retries:
         switched = remedy.switches and self.client.switch(connection.address)
         if switched and failures < len(settings.addresses):
             return
+        if connection.address != self.client.address and not remedy.switches:
+            return  # others failed there, too
         delay = max(remedy.first * random.uniform(1.0, 1.5), settings.backoff.delay(failures))  # noqa: S311 - jitter
         delay += self._budget.delay(asyncio.get_running_loop().time())
-        if not remedy.restarts:
-            await asyncio.sleep(delay)
-            return
+        relief = [self.client.turned(), *([self.troubles.recovered()] if remedy.restarts else [])]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
-                await self.troubles.recovered()
+                await _first_of(relief)
                 await asyncio.sleep(random.uniform(0, RECOVERY_SPREAD))  # noqa: S311 - jitter
+
+
+async def _first_of(waits: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Wait until one of several things has happened."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def index_of(reply: Reply, query: Query) -> int:
@@ -146,7 +156,7 @@ class Watch:
                 async with contextlib.aclosing(self._answers(connection, pacing)) as answers:
                     async for answer in answers:
                         failures = 0
-                        self.troubles.over(name, clock())
+                        self.troubles.over(name, clock(), connection.address)
                         yield answer
                 self._position.restart()
             except RequestFailed as exc:
@@ -191,6 +201,7 @@ class Watch:
             self.is_news = known is None or value != known.value
             value = value if known is None or self.is_news else known.value
             known = Answer(query=cast("AnyQuery", self.query), value=value, faults=faults)
+        self.client.served(connection.address, self._resource)
         self._digest = reply.digest
         self.answer = msgspec.structs.replace(
             known,
@@ -207,5 +218,6 @@ class Watch:
         try:
             return self.edge.decode(body, self.query)
         except Undecodable as exc:
+            self.client.failed(connection.address, self._resource)
             what = f"the answer cannot be read: {exc}"
             raise RequestFailed(str(connection.address), self._resource.path, what, Trouble.GARBLED) from exc

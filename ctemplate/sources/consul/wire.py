@@ -149,8 +149,8 @@ class Remedy:
 REMEDIES = {
     Trouble.UNREACHABLE: Remedy(is_shared=True, restarts=True, switches=True),
     Trouble.UNAVAILABLE: Remedy(is_shared=True, restarts=True, switches=True),
-    Trouble.OVERLOADED: Remedy(is_shared=True, first=1.0),
-    Trouble.TOO_MANY_CONNECTIONS: Remedy(is_shared=True, first=60.0),
+    Trouble.OVERLOADED: Remedy(is_shared=True, switches=True, first=1.0),
+    Trouble.TOO_MANY_CONNECTIONS: Remedy(is_shared=True, switches=True, first=60.0),
     Trouble.ELSEWHERE: Remedy(is_shared=True, switches=True),
     Trouble.FAILED: Remedy(is_shared=False, restarts=True, first=1.0),
     Trouble.DENIED: Remedy(is_shared=False, first=5.0),
