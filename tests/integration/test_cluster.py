@@ -40,7 +40,7 @@ def test_a_datacenter_that_is_away_from_the_start_does_not_hold_up_the_others(tm
         there.kill()
         daemon.start()
         daemon.wait_for(lambda: file.exists() and file.read_text() == "8001 ", 60, "the part of dc1")
-        said = "datacenter dc2: is away, and service(api) dc=dc2 was never answered"
+        said = "datacenter dc2: is away, and service(web, dc=dc2) was never answered"
         assert daemon.log().count(said) == 1
         there.start()
         daemon.wait_for(lambda: file.read_text() == "8001 8002 ", 90, "the part of dc2")
