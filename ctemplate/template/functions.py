@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -110,22 +110,43 @@ class Functions:
     ) -> tuple[Instance, ...]:
         """Return the service's instances in the statuses asked for, in the order of the answer.
 
-        Of several datacenters, those of all in their order; with ``failover``, those of the first that has any.
+        Of several datacenters, those of all in their order; with ``failover``, those of the first that has any. The
+        others are asked as well, so that their answers are there, or remembered, when they are needed.
         """
         wanted = _statuses(status)
         if dc is None or isinstance(dc, str):
             return self._instances(_service_query(name, dc, near, filter, ns, partition, peer), wanted, tag)
         queries = [_service_query(name, one, near, filter, ns, partition, peer) for one in _datacenters(dc)]
-        each = [self._instances(query, wanted, tag, in_company=True) for query in queries]  # all are watched
-        found = next((some for some in each if some), ()) if failover else tuple(chain.from_iterable(each))
+        if failover:
+            found = self._first(queries, wanted, tag)
+        else:
+            found = tuple(chain.from_iterable(self._instances(one, wanted, tag, in_company=True) for one in queries))
         if not found:
             self.run.await_all(queries)
         return found
 
-    def _instances(
-        self, query: ServiceQuery, wanted: tuple[Status, ...], tag: str | None, *, in_company: bool = False
+    def _first(
+        self, queries: Sequence[ServiceQuery], wanted: tuple[Status, ...], tag: str | None
     ) -> tuple[Instance, ...]:
-        answer = self.run.answer(query, in_company=in_company)
+        """Return what the first query with any instances gives; those behind it, or one without answer, are spare."""
+        found: tuple[Instance, ...] = ()
+        is_decided = any(query.name in self.run.excluded for query in queries)
+        for query in queries:
+            some = self._instances(query, wanted, tag, in_company=True, is_spare=is_decided)
+            if not is_decided:
+                found, is_decided = some, bool(some) or self.run.used[query] is None
+        return found
+
+    def _instances(
+        self,
+        query: ServiceQuery,
+        wanted: tuple[Status, ...],
+        tag: str | None,
+        *,
+        in_company: bool = False,
+        is_spare: bool = False,
+    ) -> tuple[Instance, ...]:
+        answer = self.run.answer(query, in_company=in_company, is_spare=is_spare)
         if answer is None or query.name in self.run.excluded:
             return ()
         return _chosen(answer.value, wanted, tag)

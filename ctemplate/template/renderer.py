@@ -116,12 +116,12 @@ class Renderer:
 
     def _rendering(self, runs: list[Run], snapshot: Snapshot) -> Rendering:
         used = frozenset(query for run in runs for query in run.used)
-        used = used.union(*(verdict.evidence for verdict in self._held.values()))
+        evidence = frozenset(query for verdict in self._held.values() for query in verdict.evidence) - used
         return Rendering(
             texts=tuple(self._kept[number][1] for number in range(len(self._templates))),
-            used=used,
-            missing=frozenset(query for query in used if snapshot.get(query) is None).union(
-                *(run.alone for run in runs)
+            used=used | evidence,
+            missing=frozenset(query for query in evidence if snapshot.get(query) is None).union(
+                *(run.awaited for run in runs)
             ),
             quarantined=tuple(self._held[name].fault for name in sorted(self._held)),
         )
@@ -136,7 +136,7 @@ class Renderer:
     def _unproven(self, runs: list[Run], places: Sequence[Place | None]) -> dict[str, Fault]:
         """Return whose values would be more than values in the texts, which are whole."""
         faults: dict[str, Fault] = {}
-        if any(run.missing() for run in runs):
+        if any(run.awaited for run in runs):
             return faults
         for number, (run, place) in enumerate(zip(runs, places, strict=False)):
             template, text = self._templates[number], self._kept[number][1]
@@ -255,7 +255,7 @@ def _broken(run: Run, held: dict[str, Held]) -> dict[str, Fault]:
 
     While answers are missing nothing is broken: a template may well need what is still to come.
     """
-    if run.error is None or run.missing():
+    if run.error is None or run.awaited:
         return {}
     name = run.touched_name()
     broken = [verdict for verdict in held.values() if verdict.fault.field == "template"]

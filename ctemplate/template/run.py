@@ -66,16 +66,16 @@ class Run:
 
     ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data by number, where they are
-    wanted: then the text of the pass has a shadow. ``alone`` are the queries whose answers are absent with no other's
-    beside them. ``keeps`` lets the pass use and leave fragments; for these, ``reads`` and ``claimed`` tell in order
-    what was read and claimed, ``flaws`` how often fault was found.
+    wanted: then the text of the pass has a shadow. ``awaited`` are the queries that the pass cannot do without: they
+    have no answer, or an absent one with no other's beside it. ``keeps`` lets the pass use and leave fragments; for
+    these, ``reads`` and ``claimed`` tell in order what was read and claimed, ``flaws`` how often fault was found.
     """
 
     snapshot: Snapshot
     excluded: frozenset[str] = frozenset()
     counts: bool = False
     used: dict[AnyQuery, Answer | None] = field(default_factory=dict)
-    alone: set[AnyQuery] = field(default_factory=set)
+    awaited: set[AnyQuery] = field(default_factory=set)
     claims: set[Claim] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
@@ -88,12 +88,19 @@ class Run:
     touched: Service | Instance | None = None
     error: TemplateError | None = None
 
-    def answer(self, query: AnyQuery, *, in_company: bool = False) -> Answer | None:
-        """Return the snapshot's answer, and remember that it was asked for; an absent one counts in company only."""
+    def answer(self, query: AnyQuery, *, in_company: bool = False, is_spare: bool = False) -> Answer | None:
+        """Return the snapshot's answer, and remember that it was asked for; an absent one counts in company only.
+
+        A spare answer may be needed one day: it is wanted, but nothing waits for it.
+        """
         answer = self.snapshot.get(query)
         self.used[query] = answer
         self.reads.append((query, answer))
-        if answer is not None and answer.absent and not in_company:
+        if answer is None:
+            self.flaws += 1
+            if not is_spare:
+                self.awaited.add(query)
+        elif answer.absent and not in_company:
             self.await_all((query,))
             return None
         return answer
@@ -102,7 +109,7 @@ class Run:
         """Wait for queries, if the datacenters of all of them are absent."""
         found = [(query, self.used.get(query)) for query in queries]
         if all(answer is not None and answer.absent for _, answer in found):
-            self.alone.update(query for query, _ in found)
+            self.awaited.update(query for query, _ in found)
             self.flaws += 1
 
     def claim(self, claim: Claim) -> None:
@@ -123,10 +130,6 @@ class Run:
     def marks(self) -> Marks:
         """Return how far the pass has come."""
         return Marks(len(self.reads), len(self.claimed), len(self.prints or ()), self.flaws)
-
-    def missing(self) -> set[AnyQuery]:
-        """Return the queries that have no answer yet."""
-        return self.alone.union(query for query, answer in self.used.items() if answer is None)
 
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
         """Whether a pass over that snapshot would come to the same end: each answer used reads the same."""

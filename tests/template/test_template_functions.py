@@ -118,6 +118,39 @@ def test_failover_waits_for_the_datacenters_before():
     assert rendering.missing == {query}
 
 
+@pytest.mark.parametrize(
+    ("known", "missing"),
+    [
+        pytest.param({"a": [0], "b": [1]}, "", id="all answered"),
+        pytest.param({"a": [0]}, "", id="the first has some"),
+        pytest.param({"b": [1]}, "a", id="the first has not answered"),
+        pytest.param({"a": []}, "b", id="the first has none"),
+        pytest.param({}, "a", id="none answered"),
+    ],
+)
+def test_failover_asks_every_datacenter_and_waits_only_for_those_it_needs(known, missing):
+    template = "{% for name in ['x'] %}{{ service('web', dc=['a', 'b'], failover=true) | length }}{% endfor %}"
+    renderer, snapshot = Renderer([load(template)]), in_datacenters(**known)
+    for _ in range(2):
+        rendering = renderer.render(snapshot)
+        assert rendering.used == {in_dc("a"), in_dc("b")}
+        assert rendering.missing == set(map(in_dc, missing))
+
+
+def test_what_is_spare_in_one_call_is_awaited_by_another():
+    spare, needed = "service('web', dc=['a', 'b'], failover=true)", "service('web', dc='b')"
+    for calls in ((spare, needed), (needed, spare)):
+        template = "".join("{{ CALL | length }}".replace("CALL", call) for call in calls)
+        assert render(template, in_datacenters(a=[0])).missing == {in_dc("b")}
+
+
+def test_a_spare_datacenter_is_used_as_soon_as_it_is_needed():
+    template = "{% for name in ['web'] %}{{ service(name, dc=['a', 'b'], failover=true)[0].id }}{% endfor %}"
+    renderer = Renderer([load(template)])
+    for known, shown in (({"a": [0]}, "web-0"), ({"a": [0], "b": [1]}, "web-0"), ({"a": [], "b": [1]}, "web-1")):
+        assert renderer.render(in_datacenters(**known)).texts == (shown,)
+
+
 STATES = tuple(instance("api", number, status=status) for number, status in enumerate(Status))
 
 

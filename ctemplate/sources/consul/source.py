@@ -51,7 +51,7 @@ class ConsulSource:
         self._planner = self._new_planner()
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[PollQuery, Pacing], asyncio.Task[None]] = {}
-        self._absent: set[str | None] = set()  # the datacenters that were told to be absent
+        self._absent: set[str | None] = set()  # the datacenters that were told to be absent, until they answer
         self._readers = 0
         self._readers_wanted = 0
         self._stirred = asyncio.Event()
@@ -211,6 +211,7 @@ class ConsulSource:
         self, query: PollQuery | ReadQuery, watch: Watch, answer: Answer, catalog: Catalog, *, waited: float | None
     ) -> None:
         if not isinstance(query, AlarmsQuery | CensusQuery):
+            self._absent.discard(query.dc)
             known = catalog.get(query)
             if answer.faults and (known is None or answer.faults != known.faults):
                 _tell_faults(answer, () if known is None else known.faults)
@@ -224,7 +225,7 @@ class ConsulSource:
             self._planner.refused(_now())
 
     def _presume(self, query: PollQuery | ReadQuery, watch: Watch, catalog: Catalog) -> None:
-        """Take a datacenter that never answered for absent after a while, so that the others need not wait for it."""
+        """Take a datacenter that never answered a query for absent after a while, so that the others need not wait."""
         if isinstance(query, AlarmsQuery | CensusQuery) or watch.answer is not None or watch.away_since is None:
             return
         is_late = _now() >= watch.away_since + ABSENT_AFTER
