@@ -75,8 +75,8 @@ class Assembly:
 
     @property
     def policies(self) -> Policies | None:
-        """What guards the answers: nothing where they are an operator's own, or where nothing is written."""
-        if self.mode is not Mode.LIVE or self.config.catalog is not None:
+        """What guards the answers, also those that are only looked at: nothing where they are an operator's own."""
+        if self.config.catalog is not None:
             return None
         section = self.config.guard
         return Policies(
@@ -84,6 +84,11 @@ class Assembly:
             is_scoped=bool(self.config.consul.namespace or self.config.consul.partition),
             services={name: _guard_policy(own, section) for name, own in section.service.items()},
         )
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether the last good answers are kept for a later process: where they are guarded, and files written."""
+        return self.mode is Mode.LIVE and self.policies is not None
 
     @property
     def memory_path(self) -> Path:

@@ -119,11 +119,11 @@ class Daemon:
 
     @contextlib.asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
-        """Keep the last good answers on leaving, whatever happened, where anything is written at all."""
+        """Keep the last good answers on leaving, whatever happened, where that is to be."""
         try:
             yield
         finally:
-            if self.assembly.policies is not None:
+            if self.assembly.keeps_answers:
                 await self._keeper.save()
 
     def _hold_workers(self) -> None:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
+from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies, described
 from ctemplate.model import Answer, Doubt, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
@@ -138,6 +138,15 @@ def test_a_floor_is_one_more_reason_for_doubt():
 
 def test_without_a_hold_there_is_no_guard():
     assert held(guard(hold=0.0), web(1), web(index=9)) == ([], [])
+
+
+def test_what_is_held_is_described_query_by_query():
+    guard = Guard(Policies())
+    for query in (WEB, API):
+        held(guard, web(3, query=query), web(index=5, query=query))
+    assert described(guard.holds) == tuple(
+        f"{query}: 1 instance vanished as Consul's index went back" for query in (API, WEB)
+    )
 
 
 def test_without_policies_everything_passes():

@@ -15,6 +15,7 @@ from ctemplate.assembly import Mode
 from ctemplate.cli.capture import write_output
 from ctemplate.cli.run import prepared, run_once
 from ctemplate.errors import ConfigError, printable
+from ctemplate.guard import described
 from ctemplate.review import Considered, GroupReview, review
 from ctemplate.sources import Cost
 from ctemplate.worker import Worker
@@ -24,12 +25,16 @@ COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What `plan -format json` prints; its schema is docs/plan.schema.json."""
+    """What `plan -format json` prints; its schema is docs/plan.schema.json.
+
+    ``held`` is what the guard keeps in the groups although the newest answers lack it, and why.
+    """
 
     version: Literal[1] = 1
     pending: bool
     groups: tuple[GroupReview, ...]
     watch: Cost
+    held: tuple[str, ...] = ()
 
 
 def plan(given: Mapping[str, Any]) -> int:
@@ -67,7 +72,13 @@ def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[Worker, ...]]:
     run_once(given, daemon)
     groups = tuple(_reviewed(worker) for worker in daemon.workers)
     watch = daemon.assembly.source.cost(daemon.catalog.wanted)
-    return Plan(pending=any(group.is_changed for group in groups), groups=groups, watch=watch), daemon.workers
+    made = Plan(
+        pending=any(group.is_changed for group in groups),
+        groups=groups,
+        watch=watch,
+        held=described(daemon.catalog.holds),
+    )
+    return made, daemon.workers
 
 
 def _reviewed(worker: Worker) -> GroupReview:
@@ -91,6 +102,7 @@ def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
         else:
             yield f"{group.name}: no changes"
         yield ""
+    yield from _section("held by the guard", made.held)
     watch = made.watch
     yield (
         f"watch: {watch.queries} queries, {watch.connections} connections, "

@@ -6,6 +6,6 @@ Pure: no clock, no I/O; every ``now`` is seconds on one monotonic clock of the c
 from ctemplate.guard.guard import GRACE, Guard, Memory
 from ctemplate.guard.hold import Cause, Hold
 from ctemplate.guard.policy import GuardPolicy, Policies
-from ctemplate.guard.reports import Report
+from ctemplate.guard.reports import Report, described
 
-__all__ = ["GRACE", "Cause", "Guard", "GuardPolicy", "Hold", "Memory", "Policies", "Report"]
+__all__ = ["GRACE", "Cause", "Guard", "GuardPolicy", "Hold", "Memory", "Policies", "Report", "described"]

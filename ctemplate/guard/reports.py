@@ -36,6 +36,15 @@ def ended(holds: Iterable[tuple[Hold, str]], now: float) -> list[Report]:
     return [Report(text=_end(how, group, now), is_warning=how == EXPIRED) for how, group in groups.items()]
 
 
+def described(holds: Iterable[Hold]) -> tuple[str, ...]:
+    """Return a line for each query with holds and each cause: what is held, and why."""
+    groups: dict[tuple[str, Cause], list[Hold]] = {}
+    for hold in holds:
+        groups.setdefault((str(hold.query), hold.cause), []).append(hold)
+    lines = ((query, cause.value % _vanished(group)) for (query, cause), group in groups.items())
+    return tuple(f"{query}: {what}" for query, what in sorted(lines))
+
+
 def blinded(queries: Iterable[AnyQuery]) -> list[Report]:
     """Return a line for the queries whose first answers are empty for lack of rights, if there are any."""
     names = _listed(queries)

@@ -65,8 +65,12 @@ class Scene:
         return [line for line in self.process.log().splitlines() if " WARNING held" in line]
 
     def release(self, *args):
+        return self.run("release", *args)
+
+    def run(self, *args):
+        """Run ctemplate with this configuration to its end, beside the one that was started."""
         return subprocess.run(
-            [sys.executable, "-m", "ctemplate", "release", "-config", self.folder / "c.toml", *args],
+            [sys.executable, "-m", "ctemplate", args[0], "-config", self.folder / "c.toml", *args[1:]],
             env=_environment(self.folder / "state"),
             cwd=self.folder,
             capture_output=True,
@@ -210,6 +214,34 @@ def test_once_is_guarded_as_well(start_consul, scene):
         LIMIT,
         "end of the hold",
     )
+
+
+def test_a_plan_and_a_dry_run_are_guarded_and_keep_nothing(start_consul, scene):
+    consul = start_consul()
+    register(consul, "web", 3)
+    it = scene(consul)
+    assert it.start("", "-once").process.wait(30) == 0
+    before, text, plan = state(it), it.out.read_text(), it.folder / "plan.json"
+    consul.kill()
+    consul.start()
+    made = it.run("plan", "-o", plan)
+    assert (made.returncode, made.stdout.splitlines()[:5]) == (
+        0,
+        [
+            "out: no changes",
+            "",
+            "held by the guard:",
+            "    service(web): 3 instances vanished as Consul's index went back",
+            "    services(): 1 service vanished as Consul's index went back",
+        ],
+    )
+    assert json.loads(plan.read_bytes())["held"] == [line.strip() for line in made.stdout.splitlines()[3:5]]
+    dry = it.run("-dry")
+    assert (dry.returncode, dry.stdout) == (0, f"> out\n{text}")
+    assert "WARNING held: service(web), services(): 3 instances and 1 service vanished" in dry.stderr
+    assert (state(it), it.out.read_text()) == (before, text)
+    assert it.run("apply", plan).returncode == 0
+    assert it.out.read_text() == text
 
 
 def test_the_operator_releases_a_hold(start_consul, scene):
@@ -382,6 +414,11 @@ def test_a_restart_during_the_trouble_does_not_lower_the_guard(start_consul, sce
 def kept(scene):
     """Wait until the answers are on disk."""
     return scene.process.wait_for(lambda: list(scene.folder.glob("state/answers-*")), LIMIT, "kept answers")
+
+
+def state(scene):
+    """Every file and folder of the state, with the time of its last change."""
+    return {path: path.stat().st_mtime_ns for path in (scene.folder / "state").rglob("*")}
 
 
 def test_kept_answers_are_private(consul, scene):
