@@ -11,7 +11,7 @@ import enum
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,11 +24,12 @@ from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, read
 from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
+from ctemplate.control import CONTROL
 from ctemplate.edits import Signature, signatures
 from ctemplate.errors import ApplyError
 from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.live import Crowd, LiveFiles
-from ctemplate.memory import memory_path
+from ctemplate.memory import memory_path, writer_name
 from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand, recognise
@@ -93,7 +94,12 @@ class Assembly:
     @property
     def memory_path(self) -> Path:
         """Where the last good answers are kept."""
-        return memory_path(self.state_dir, (t.destination for plan in self.plans for t in plan.templates))
+        return memory_path(self.state_dir, _destinations(self.plans))
+
+    @property
+    def control_path(self) -> Path:
+        """Where the operator reaches who writes these destinations."""
+        return _control_path(self.state_dir, self.plans)
 
     @property
     def summary(self) -> str:
@@ -224,6 +230,10 @@ class Assembler:
         home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
         return Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home))
 
+    def control_path(self, config: Config) -> Path:
+        """Return where who runs with this configuration is reached; raises ConfigError."""
+        return _control_path(self.state_dir(config), group_plans(config))
+
     def assemble(self, previous: Assembly | None = None) -> Assembly:
         """Return an assembly of what the files say now; it keeps the previous one's source where that stays the same.
 
@@ -250,6 +260,14 @@ class Assembler:
         return Template.load(
             plan.source, variables=config.vars, environ=self.environ, escape=plan.escape, limits=limits
         )
+
+
+def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:
+    return (template.destination for plan in plans for template in plan.templates)
+
+
+def _control_path(state_dir: Path, plans: Iterable[GroupPlan]) -> Path:
+    return state_dir / CONTROL / f"{writer_name(_destinations(plans))}.sock"
 
 
 def _target(plan: TemplatePlan) -> Target:

@@ -174,6 +174,11 @@ class Catalog:
         return self._guard.holds
 
     @property
+    def blind(self) -> frozenset[AnyQuery]:
+        """The queries whose first answers the guard does not take; see ``Guard.blind``."""
+        return self._guard.blind
+
+    @property
     def stale(self) -> frozenset[AnyQuery]:
         """The queries shown as an earlier process knew them, since their source has not answered yet."""
         return frozenset(self._stale)

@@ -17,7 +17,7 @@ from pathlib import Path
 from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
-from ctemplate.control import CONTROL, serve
+from ctemplate.control import serve
 from ctemplate.custody import Keeper, follow_guard, recall_late, tell_holds
 from ctemplate.edits import edits
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
@@ -46,6 +46,7 @@ class Daemon:
     _edits: asyncio.Task[None] | None = None
     _touches: asyncio.Task[None] | None = None
     _forgetting: asyncio.Task[None] | None = None
+    _control: asyncio.Task[None] | None = None
     _runs: tuple[asyncio.Task[None], ...] = ()
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _keeper: Keeper = field(init=False)
@@ -75,14 +76,13 @@ class Daemon:
                 tasks.create_task(follow_guard(self.catalog), name="follow-guard"),
                 tasks.create_task(recall_late(self.catalog, self.assembly.source_name), name="recall-late"),
                 tasks.create_task(self._keeper.run(), name="keep-answers"),
-                tasks.create_task(serve(self.assembly.state_dir / CONTROL, self.catalog), name="control"),
             )
             logger.info("started: %s", self.assembly.summary)
             while await self._until_edited():
                 await self._reassemble(tasks)
             logger.info("stopping, after what is under way; a second signal does not wait for that")
             await self._stop_workers()
-            for task in (self._source, self._edits, self._touches, self._forgetting, *helpers):
+            for task in (self._source, self._edits, self._touches, self._forgetting, self._control, *helpers):
                 if task is not None:
                     task.cancel()
 
@@ -136,6 +136,8 @@ class Daemon:
         if self._source is None:
             self.catalog.ask_again()
             self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
+        if self._control is None:
+            self._control = tasks.create_task(serve(self.assembly.control_path, self.catalog), name="control")
         self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
         self._touches = tasks.create_task(self._follow_touches(), name="follow-touches")
         self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
@@ -149,6 +151,8 @@ class Daemon:
             logger.error("%s; going on with what is running", exc)  # noqa: TRY400 - a sentence, not a traceback
             return
         await self._stop_workers()
+        if self.assembly.control_path != previous.control_path:
+            await self._stop_control()  # while its name, that of the destinations, is still ours
         try:
             self._hold_workers()
         except CtemplateError as exc:
@@ -174,6 +178,12 @@ class Daemon:
         """Drop the wishes of groups that are gone, once the new ones know what they need."""
         await self._until_answered()
         self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
+
+    async def _stop_control(self) -> None:
+        if self._control is not None:
+            self._control.cancel()
+            await asyncio.wait([self._control])
+            self._control = None
 
     async def _stop_workers(self) -> None:
         """End the workers after what they are doing; one that takes too long is cancelled."""

@@ -67,10 +67,15 @@ class Version(msgspec.Struct, frozen=True):
     version: int = 0
 
 
-def memory_path(state_dir: Path, destinations: Iterable[Path]) -> Path:
-    """Return the file of those who write these destinations; a lock on each of them keeps others out."""
+def writer_name(destinations: Iterable[Path]) -> str:
+    """Return a short name for who writes these destinations; a lock on each of them keeps others out."""
     reals = "\0".join(sorted(os.path.realpath(destination) for destination in destinations))
-    return state_dir / f"answers-{hashlib.sha256(os.fsencode(reals)).hexdigest()[:16]}.json"
+    return hashlib.sha256(os.fsencode(reals)).hexdigest()[:16]
+
+
+def memory_path(state_dir: Path, destinations: Iterable[Path]) -> Path:
+    """Return the file of who writes these destinations."""
+    return state_dir / f"answers-{writer_name(destinations)}.json"
 
 
 def save(path: Path, memories: Iterable[Memory]) -> bool:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.control import Reply, Request, ask, serve
+from ctemplate.control import Reply, Request, answering, ask, serve
 from ctemplate.guard import Policies
 from ctemplate.model import Answer, Instance, ServiceQuery
 
@@ -23,11 +23,11 @@ def holding():
 
 
 @contextlib.asynccontextmanager
-async def serving(folder, catalog):
-    task = asyncio.create_task(serve(folder, catalog))
+async def serving(path, catalog):
+    task = asyncio.create_task(serve(path, catalog))
     try:
         async with asyncio.timeout(10):
-            while not list(folder.glob("*.sock")) and not task.done():  # noqa: ASYNC110 - a file has no event
+            while not await asyncio.to_thread(answering, path.parent):  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(0.01)
         yield
     finally:
@@ -37,39 +37,58 @@ async def serving(folder, catalog):
 
 @pytest.mark.parametrize("service", ["web", None])
 async def test_a_hold_is_released(tmp_path, service):
-    folder, catalog = tmp_path / ("long" * 30) / "control", holding()
-    async with serving(folder, catalog):
-        assert await asyncio.to_thread(ask, folder, Request(release="other")) == [Reply()]
-        assert await asyncio.to_thread(ask, folder, Request(release=service)) == [Reply(released=("service(web): 1",))]
-        assert folder.stat().st_mode & 0o777 == 0o700
-    assert list(folder.iterdir()) == []
+    path, catalog = tmp_path / ("long" * 30) / "control" / "a.sock", holding()
+    async with serving(path, catalog):
+        assert await asked(path, "other") == Reply(held=("web",))
+        assert await asked(path, service) == Reply(released=("service(web): 1",))
+        assert [each.stat().st_mode & 0o777 for each in (path.parent, path)] == [0o700, 0o600]
+    assert list(path.parent.iterdir()) == []
     catalog.review()
     assert catalog.get(WEB).value == ()
 
 
+async def asked(path, service):
+    return await asyncio.to_thread(ask, path, Request(release=service))
+
+
+async def test_an_empty_first_answer_is_released(tmp_path):
+    catalog = Catalog(Policies())
+    catalog.want("g", frozenset({WEB}))
+    catalog.put(Answer(query=WEB, value=(), index=10, filtered=True))
+    async with serving(tmp_path / "a.sock", catalog):
+        assert await asked(tmp_path / "a.sock", "other") == Reply(held=("web",))
+        assert await asked(tmp_path / "a.sock", "web") == Reply(released=("service(web): its empty first answer",))
+
+
 @pytest.mark.parametrize("sent", [b"", b"{", b"[]\n", b'{"open": 1}\n', b"x" * 200_000], ids=range(5))
 async def test_nonsense_is_not_answered_and_does_no_harm(tmp_path, sent):
-    folder = tmp_path / "control"
-    async with serving(folder, holding()):
-        (path,) = folder.glob("*.sock")
+    path = tmp_path / "control" / "a.sock"
+    async with serving(path, holding()):
         reader, writer = await asyncio.open_unix_connection(path)
         with contextlib.suppress(OSError):
             writer.write(sent)
             writer.write_eof()
             assert await reader.read() == b""
         writer.close()
-        assert await asyncio.to_thread(ask, folder, Request(release="other")) == [Reply()]
+        assert await asked(path, "other") == Reply(held=("web",))
 
 
-def test_a_socket_left_behind_is_removed(tmp_path):
-    path = tmp_path / "1.sock"
+async def test_a_socket_left_behind_answers_nobody_and_is_taken_over(tmp_path):
+    path = tmp_path / "a.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    assert (ask(tmp_path, Request()), path.exists()) == ([], False)
+    assert (await asked(path, None), answering(tmp_path), path.exists()) == (None, [], True)
+    async with serving(path, holding()):
+        assert answering(tmp_path) == [path]
+        assert await asked(path, "web") == Reply(released=("service(web): 1",))
+
+
+def test_nobody_answers_where_there_is_no_socket(tmp_path):
+    assert (ask(tmp_path / "a.sock", Request()), answering(tmp_path / "none")) == (None, [])
 
 
 async def test_without_a_place_for_the_socket_everything_else_goes_on(tmp_path, caplog):
     tmp_path.joinpath("file").touch()
-    await serve(tmp_path / "file" / "control", Catalog())
+    await serve(tmp_path / "file" / "control" / "a.sock", Catalog())
     (message,) = caplog.messages
     assert message.endswith("no socket can be made: not a directory; 'ctemplate release' will not work")

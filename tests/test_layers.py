@@ -47,6 +47,7 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("sources", "edits"),
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
+    ("assembly", "control"),  # where its socket is
     ("assembly", "live"),
     ("assembly", "memory"),
     ("custody", "memory"),

@@ -3,29 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 from ctemplate.cli.run import assembler
-from ctemplate.control import CONTROL, Request, ask
-from ctemplate.errors import CtemplateError, printable
+from ctemplate.control import CONTROL, Reply, Request, answering, ask
+from ctemplate.errors import ConfigError, CtemplateError, printable
+
+NAMED_AT_MOST = 100  # of the services held
 
 
 def release(given: Mapping[str, Any], service: str | None) -> int:
-    """Ask every ctemplate with this state folder to release a service, or all; raises CtemplateError if none runs."""
-    made = assembler(given)
-    folder = made.state_dir(made.config()) / CONTROL
-    try:
-        replies = ask(folder, Request(release=service))
-    except (OSError, msgspec.MsgspecError) as exc:
-        raise CtemplateError(str(folder), f"no answer from ctemplate: {exc}") from exc
-    if not replies:
-        raise CtemplateError(str(folder.parent), "no running ctemplate has its state here; see -state-dir")
+    """Ask the ctemplate with this configuration to release a service, or all; with a state folder alone, all of them.
+
+    Raises CtemplateError if none runs, or if nothing is held of that service.
+    """
+    replies = [_asked(path, service) for path in _sockets(given)]
     released = [line for reply in replies for line in reply.released]
     for line in released:
         click.echo(f"released {printable(line)}")
+    if not released and service is not None:
+        held = sorted({name for reply in replies for name in reply.held})
+        raise CtemplateError(f"service {printable(repr(service))}", f"nothing of it is held; {_listed(held)}")
     if not released:
-        click.echo("nothing is held" + (f" of service {printable(repr(service))}" if service else ""))
+        click.echo("nothing is held")
     return 0
+
+
+def _sockets(given: Mapping[str, Any]) -> list[Path]:
+    """Return where to ask: the one who writes the destinations, or everybody in a state folder that is named."""
+    made = assembler(given)
+    config = made.config()
+    folder = made.state_dir(config) / CONTROL
+    running = answering(folder)
+    if config.template:
+        path = made.control_path(config)
+        if path in running:
+            return [path]
+        others = f"; others that run there: {len(running)}" if running else ""
+        what = f"no running ctemplate with its state here writes just the files of this configuration{others}"
+        raise CtemplateError(str(folder.parent), f"{what}; see -state-dir")
+    if not running:
+        raise CtemplateError(str(folder.parent), "no running ctemplate has its state here; see -state-dir")
+    if len(running) > 1 and config.state_dir is None:
+        what = f"{len(running)} ctemplates have their state in {folder.parent}"
+        raise ConfigError("release", f"{what}; say which one by its -config, or all of them by -state-dir")
+    return running
+
+
+def _asked(path: Path, service: str | None) -> Reply:
+    try:
+        return ask(path, Request(release=service)) or Reply()
+    except (OSError, msgspec.MsgspecError) as exc:
+        raise CtemplateError(str(path), f"no answer from ctemplate: {exc}") from exc
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "nor of any other"
+    more = len(names) - NAMED_AT_MOST
+    named = ", ".join(printable(name, 80) for name in names[:NAMED_AT_MOST])
+    return f"held are: {named}" + (f" and {more} more" if more > 0 else "")

@@ -311,6 +311,11 @@ class Guard:
         return tuple(kept) + tuple(each.panic for each in known if each.panic is not None)
 
     @property
+    def blind(self) -> frozenset[AnyQuery]:
+        """The queries whose first answers are not taken, since they may be empty for lack of rights alone."""
+        return frozenset(query for query in self._active if self._known[query].blind is not None)
+
+    @property
     def is_busy(self) -> bool:
         """Whether there is anything to confirm, to review or to tell."""
         return bool(self._active or self._ended or self._sighted)

@@ -43,6 +43,7 @@ class Scene:
     def __init__(self, folder, start, port):
         self.folder, self._start, self.port = folder, start, port
         self.out = folder / "out"
+        self.config = folder / "c.toml"
         self.process = None
 
     def start(self, more="", *args):
@@ -67,10 +68,10 @@ class Scene:
     def release(self, *args):
         return self.run("release", *args)
 
-    def run(self, *args):
+    def run(self, verb, *args, config=True):
         """Run ctemplate with this configuration to its end, beside the one that was started."""
         return subprocess.run(
-            [sys.executable, "-m", "ctemplate", args[0], "-config", self.folder / "c.toml", *args[1:]],
+            [sys.executable, "-m", "ctemplate", verb, *(["-config", self.config] if config else []), *args],
             env=_environment(self.folder / "state"),
             cwd=self.folder,
             capture_output=True,
@@ -256,15 +257,63 @@ def test_the_operator_releases_a_hold(start_consul, scene):
     it.told("WARNING held: ")
     said = it.release("web")
     assert (said.returncode, said.stderr) == (0, "")
-    assert sorted(said.stdout.splitlines()) == ["released service(web): 2", "released services(): 1"]
+    assert said.stdout.splitlines() == ["released service(web): 2", "released services(): 1"]
     it.wait({"api": places(2)})
-    assert it.release("web").stdout == "nothing is held of service 'web'\n"
+    unknown = it.release("web")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == "service 'web': nothing of it is held; held are: api\n"
     it.process.signal(signal.SIGUSR1)
     it.wait({})
     it.process.stop()
     said = it.release()
     assert said.returncode == 1
-    assert "no running ctemplate has its state here" in said.stderr
+    assert "no running ctemplate with its state here writes just the files of this configuration; see" in said.stderr
+
+
+def test_a_release_is_for_one_of_those_who_share_a_state_folder(start_consul, tmp_path, ctemplate):
+    consul = start_consul()
+    register(consul, "web", 2)
+    tmp_path.joinpath("out.j2").write_text(TEMPLATE)
+    one, two = (writer(tmp_path, ctemplate, name, consul.port) for name in ("one", "two"))
+    for it in (one, two):
+        it.wait({"web": places(2)})
+    consul.kill()
+    consul.start()
+    for it in (one, two):
+        it.told("WARNING held: ")
+    bare = one.run("release", config=False)
+    assert (bare.returncode, bare.stdout) == (2, "")
+    assert f"2 ctemplates have their state in {tmp_path}/state; say which one" in bare.stderr
+    other = one.run("release", "-template", f"out.j2:{tmp_path}/other", config=False)
+    assert (other.returncode, other.stdout) == (1, "")
+    assert other.stderr.endswith("of this configuration; others that run there: 2; see -state-dir\n")
+    assert one.run("release", "web").stdout.splitlines() == ["released service(web): 2", "released services(): 1"]
+    one.wait({})
+    stays(two, {"web": places(2)})
+    configure(tmp_path, "two", consul.port, destination="three")
+    two.process.signal(signal.SIGHUP)
+    two.told("INFO read again: ")
+    two.out = tmp_path / "three"
+    two.wait({"web": places(2)})
+    assert two.run("release").stdout.splitlines() == ["released service(web): 2", "released services(): 1"]
+    two.wait({})
+    assert one.run("release", "-state-dir", tmp_path / "state", config=False).stdout == "nothing is held\n"
+    sockets = list(tmp_path.glob("state/control/*"))
+    assert [path.stat().st_mode & 0o777 for path in sockets] == [0o600, 0o600]
+
+
+def configure(folder, name, port, *, destination):
+    text = CONFIG.format(port=port, more="").replace('destination = "out"', f'destination = "{destination}"')
+    folder.joinpath(f"{name}.toml").write_text(text)
+
+
+def writer(folder, start, name, port):
+    """A ctemplate that has its name as destination and shares the state folder."""
+    it = Scene(folder, start, port)
+    it.out, it.config = folder / name, folder / f"{name}.toml"
+    configure(folder, name, port, destination=name)
+    it.process = start("-config", it.config, name=name)
+    return it
 
 
 @pytest.fixture
