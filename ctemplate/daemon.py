@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,9 @@ from ctemplate.worker import Worker
 logger = logging.getLogger(__name__)
 
 PATIENCE = Backoff(first=20.0, ceiling=600.0)  # how long an unrendered group waits before its missing queries are named
-NAMED_AT_MOST = 100  # of the missing queries, in one line
+NAMED_AT_MOST = 100  # of the missing queries, in one line,
+NAMED_CHARACTERS = 3000  # that has room for so many
+COUNTED_FROM = 9  # queries, which nobody counts at a glance
 SHUTDOWN_LIMIT = 20.0  # seconds that a transaction under way gets to end when ctemplate is stopped
 
 
@@ -220,10 +222,7 @@ class Daemon:
                 logger.warning("%s: still no answer to %s", self.assembly.source_name, self._missing())
 
     def _missing(self) -> str:
-        missing = sorted(str(query) for worker in self.workers for query in worker.missing)
-        named = ", ".join(printable(query, 80) for query in missing[:NAMED_AT_MOST])
-        more = len(missing) - NAMED_AT_MOST
-        return named + (f" and {more} more" if more > 0 else "")
+        return named({str(query) for worker in self.workers for query in worker.missing})
 
     async def _follow_edits(self) -> None:
         async for edited in edits(self.assembly.signatures, known=self.assembly.signatures):
@@ -275,6 +274,16 @@ class Daemon:
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
+
+
+def named(queries: Collection[str]) -> str:
+    """Return the queries' names in order, ``a, b``; of many their number first, and as many names as fit."""
+    names = [printable(query, 80) for query in sorted(queries)[:NAMED_AT_MOST]]
+    while len(names) > 1 and sum(map(len, names)) + 2 * len(names) > NAMED_CHARACTERS:
+        names.pop()
+    count = f"{len(queries)} queries: " if len(queries) >= COUNTED_FROM else ""
+    more = len(queries) - len(names)
+    return count + ", ".join(names) + (f" and {more} more" if more else "")
 
 
 @contextlib.contextmanager
