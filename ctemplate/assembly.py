@@ -313,5 +313,6 @@ def consul_settings(config: Config) -> ConsulSettings:
         max_stale=consul.max_stale,
         backoff=Backoff(first=consul.retry.backoff, ceiling=consul.retry.max_backoff),
         max_connections=consul.max_connections,
+        max_body_bytes=consul.max_answer_bytes,
         limits=Limits(**msgspec.structs.asdict(config.data)),
     )

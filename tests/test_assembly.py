@@ -1,9 +1,11 @@
 import pytest
 
-from ctemplate.assembly import Assembler, Mode
+from ctemplate.assembly import Assembler, Mode, consul_settings
 from ctemplate.catalog import Catalog
 from ctemplate.config.layers import Layer
+from ctemplate.config.schema import Config, ConsulSection
 from ctemplate.errors import TemplateError
+from ctemplate.sources.consul import ConsulSettings
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,11 @@ async def test_limits_of_the_configuration_bound_a_render(tmp_path, template, re
         await worker.step()
     assert isinstance(worker.error, TemplateError)
     assert message in str(worker.error)
+
+
+def test_the_defaults_of_the_configuration_are_those_of_the_source():
+    assert consul_settings(Config()) == ConsulSettings()
+
+
+def test_the_size_of_an_answer_can_be_bounded():
+    assert consul_settings(Config(consul=ConsulSection(max_answer_bytes=1000))).max_body_bytes == 1000

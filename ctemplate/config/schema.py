@@ -48,6 +48,7 @@ class ConsulSection(Section, frozen=True, kw_only=True):
     max_stale: Duration = Duration(2.0)  # an older answer is asked again from the leader; 0 asks the leader always
     wait: Duration = Duration(60.0)  # how long a blocking query may hang; Consul's own default is 5 minutes
     query_interval: Duration = Duration(10.0)  # a prepared query cannot wait for a change, and is executed so often
+    max_answer_bytes: Count = 64 * 1024 * 1024  # fifty thousand instances of one service
     retry: RetrySection = RetrySection()
 
     def __repr__(self) -> str:
