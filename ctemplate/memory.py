@@ -17,7 +17,7 @@ import msgspec
 
 from ctemplate.apply.files import make_folder, write_private
 from ctemplate.guard import Cause, Hold, Memory
-from ctemplate.model import Answer, Instance, InstancesQuery, Service, ServicesQuery
+from ctemplate.model import Answer, Instance, InstancesQuery, Roll, Service, ServicesQuery
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     instances: tuple[KeptAnswer[InstancesQuery, Instance], ...] = ()
     services: tuple[KeptAnswer[ServicesQuery, Service], ...] = ()
+    rolls: tuple[Roll, ...] = ()
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -78,7 +79,7 @@ def memory_path(state_dir: Path, destinations: Iterable[Path]) -> Path:
     return state_dir / f"answers-{writer_name(destinations)}.json"
 
 
-def save(path: Path, memories: Iterable[Memory]) -> bool:
+def save(path: Path, memories: Iterable[Memory | Roll]) -> bool:
     """Replace the file; answer whether that worked, with a warning where it did not. Blocks on the disk."""
     content = msgspec.json.encode(_page(memories))
     if len(content) > LIMIT_BYTES:
@@ -94,7 +95,7 @@ def save(path: Path, memories: Iterable[Memory]) -> bool:
     return True
 
 
-def load(path: Path) -> tuple[Memory, ...]:
+def load(path: Path) -> tuple[Memory | Roll, ...]:
     """Return what the file holds, nothing where there is none or, with a warning, where it is unfit. Blocks."""
     try:
         size = path.stat().st_size
@@ -110,22 +111,24 @@ def load(path: Path) -> tuple[Memory, ...]:
         if version != VERSION:
             return _unusable(path, f"is of version {version}, not {VERSION}")
         page = msgspec.json.decode(content, type=Page)
-        return (*map(_memory, page.services), *map(_memory, page.instances))
+        return (*map(_memory, page.services), *map(_memory, page.instances), *page.rolls)
     except (msgspec.MsgspecError, ValueError) as exc:
         return _unusable(path, f"is damaged: {exc}")
 
 
-def _unusable(path: Path, what: str) -> tuple[Memory, ...]:
+def _unusable(path: Path, what: str) -> tuple[Memory | Roll, ...]:
     logger.warning("%s: %s; starting without the last good answers", path, what)
     return ()
 
 
-def _page(memories: Iterable[Memory]) -> Page:
-    kept = [_kept(memory) for memory in memories]
+def _page(memories: Iterable[Memory | Roll]) -> Page:
+    memories = tuple(memories)
+    kept = [_kept(memory) for memory in memories if isinstance(memory, Memory)]
     return Page(
         version=VERSION,
         instances=tuple(answer for answer in kept if isinstance(answer.query, InstancesQuery)),
         services=tuple(answer for answer in kept if isinstance(answer.query, ServicesQuery)),
+        rolls=tuple(memory for memory in memories if isinstance(memory, Roll)),
     )
 
 

@@ -163,6 +163,24 @@ def reads_alike(now: Answer | None, before: Answer | None) -> bool:
     return now is not None and before is not None and now.value is before.value and now.absent is before.absent
 
 
+class Server(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One of the source's own servers: the id of its node, and the index under which it was registered."""
+
+    node_id: str
+    created: int
+
+
+Servers = frozenset[Server]
+
+
+class Roll(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The servers of a datacenter, seen in a session; see ``Answer``."""
+
+    dc: str | None = None
+    servers: Servers = frozenset()
+    session: float = 0.0
+
+
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):
     """A loss that a consistent read is to confirm, with the rights to the services and nodes it concerns."""
 

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies, described
-from ctemplate.model import Answer, Doubt, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.model import (
+    Answer,
+    Doubt,
+    Instance,
+    PreparedQuery,
+    Roll,
+    Server,
+    Service,
+    ServiceQuery,
+    ServicesQuery,
+    Status,
+)
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 CRITICAL, MAINTENANCE = Status.CRITICAL, Status.MAINTENANCE
@@ -330,6 +341,148 @@ def test_other_datacenters_do_not_speak_for_ours():
     it.take(web(index=11, session=5.0), 1.0)
     it.take(web(7, query=east, session=5.0), 1.0)
     assert ids(it.confirm(web(index=11, session=5.0), 1.0, may_read=True)) == ["i1"]
+
+
+# Who answers
+
+
+def servers(*pairs):
+    return frozenset(Server(node_id=node_id, created=created) for node_id, created in pairs)
+
+
+OURS, THEIRS = servers(("a", 6), ("b", 8)), servers(("c", 6))
+
+
+def roll(seen, **fields):
+    return Roll(servers=seen, **fields)
+
+
+def after_loss(it, seen, *, session=0.0, index=11, now=1.0, query=WEB):
+    """Return what is shown once a consistent read has shown that all is gone, and who says so."""
+    gone = web(index=index, session=session, query=query)
+    it.take(gone, now)
+    shown = it.confirm(gone, now, may_read=True, servers=seen)
+    it.reports(now)
+    return ids(shown), [hold.cause for hold in it.holds]
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "held"),
+    [
+        pytest.param(OURS, OURS, False, id="the same servers"),
+        pytest.param(OURS, servers(("b", 8), ("c", 6)), False, id="one of them"),
+        pytest.param(OURS, THEIRS, True, id="others"),
+        pytest.param(OURS, servers(("a", 9), ("b", 6)), True, id="registered anew"),
+        pytest.param(OURS, servers(), False, id="no right to see them"),
+        pytest.param(servers(), THEIRS, False, id="nothing known"),
+    ],
+)
+def test_a_loss_within_a_session_is_held_where_another_consul_answers(known, seen, held):
+    it = guard()
+    it.take(web(1), 0.0)
+    it.witness(roll(known), 0.0)
+    assert after_loss(it, seen) == ((["i1"], [Cause.ANOTHER]) if held else ([], []))
+
+
+def test_that_another_consul_answers_is_said_plainly():
+    it = guard()
+    it.take(web(1), 0.0)
+    it.witness(roll(OURS), 0.0)
+    it.take(web(index=11), 1.0)
+    it.confirm(web(index=11), 1.0, may_read=True, servers=THEIRS)
+    (report,) = it.reports(1.0)
+    assert report.text == (
+        "held: service(web): 1 instance vanished; another Consul answers here: none of its servers was there before; "
+        "kept for up to 5m, or until 'ctemplate release'"
+    )
+
+
+def test_what_another_consul_lacks_stays_held_once_its_servers_cannot_be_seen():
+    it = guard()
+    it.take(web(1), 0.0)
+    it.witness(roll(OURS), 0.0)
+    after_loss(it, THEIRS)
+    assert after_loss(it, servers(), index=12, now=40.0) == (["i1"], [Cause.ANOTHER])
+    assert after_loss(it, OURS, index=13, now=80.0) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "index", "held"),
+    [
+        pytest.param(roll(OURS), servers(("b", 8)), 31, False, id="one was there before"),
+        pytest.param(roll(OURS), servers(("b", 8)), 30, True, id="the index is no farther than it was"),
+        pytest.param(roll(OURS), servers(("b", 8)), 0, True, id="no index"),
+        pytest.param(roll(OURS, session=1.0), servers(("b", 8)), 31, True, id="known since the break alone"),
+        pytest.param(roll(OURS), servers(), 31, True, id="nobody to be seen"),
+        pytest.param(roll(servers()), OURS, 31, True, id="nobody was known"),
+    ],
+)
+def test_after_a_break_one_of_the_servers_speaks_for_the_data(known, seen, index, held):
+    it, query = guard(), PreparedQuery(name="web") if index == 0 else WEB
+    it.take(web(1, query=query, index=min(index, 10)), 0.0)
+    it.take(witness(0.0, index=30), 0.0)
+    it.witness(known, 0.0)
+    assert after_loss(it, seen, session=5.0, index=index, query=query) == (
+        (["i1"], [Cause.UNSEEN]) if held else ([], [])
+    )
+
+
+def test_servers_that_are_exchanged_one_by_one_stay_ours():
+    it = guard()
+    it.take(web(1), 0.0)
+    for first in range(9):
+        it.witness(roll(servers(*((f"s{number}", number) for number in range(first, first + 3)))), float(first))
+    assert after_loss(it, servers(("s10", 10)), session=5.0) == ([], [])
+
+
+def test_strangers_are_ours_after_the_longest_hold_and_prove_nothing_of_before():
+    policies = Policies(default=GuardPolicy(hold=60.0), services={"api": GuardPolicy(hold=100.0)})
+    it = Guard(policies)
+    it.take(web(1), 0.0)
+    it.witness(roll(OURS), 0.0)
+    assert [it.witness(roll(THEIRS), now) for now in (1.0, 100.9)] == [False, False]
+    assert it.witness(roll(OURS), 101.0) is False
+    assert [it.witness(roll(THEIRS), now) for now in (102.0, 202.0)] == [False, True]
+    assert after_loss(it, THEIRS, session=5.0, now=203.0) == (["i1"], [Cause.UNSEEN])
+
+
+def test_the_operator_takes_another_consul_for_ours():
+    it = guard()
+    for query in (WEB, API):
+        it.take(web(1, query=query), 0.0)
+    it.witness(roll(OURS), 0.0)
+    after_loss(it, THEIRS)
+    after_loss(it, THEIRS, query=API)
+    it.release("api")
+    assert [hold.cause for hold in it.holds] == [Cause.ANOTHER]
+    it.take(web(2, query=API, index=12), 2.0)
+    assert after_loss(it, THEIRS, query=API, index=13, now=3.0)[0] == ["i2"]
+    it.release(None)
+    it.take(web(2, query=API, index=14), 4.0)
+    assert after_loss(it, THEIRS, query=API, index=15, now=5.0) == ([], [])
+
+
+def test_each_datacenter_has_its_own_servers():
+    it, east = guard(), ServiceQuery(name="web", dc="east")
+    for query, seen in ((WEB, OURS), (east, THEIRS)):
+        it.take(web(1, query=query), 0.0)
+        it.witness(roll(seen, dc=query.dc), 0.0)
+    assert after_loss(it, THEIRS, query=east) == ([], [])
+    assert after_loss(it, THEIRS) == (["i1"], [Cause.ANOTHER])
+
+
+def test_servers_are_known_to_a_later_process():
+    it = guard()
+    it.take(web(1), 0.0)
+    it.take(witness(0.0), 0.0)
+    for dc in (None, "east"):
+        it.witness(roll(OURS, dc=dc), 0.0)
+    memories = it.memories([WEB, API], ahead=0.0)
+    assert [each for each in memories if isinstance(each, Roll)] == [roll(OURS)]
+    for seen, expected in ((OURS, ([], [])), (THEIRS, (["i1"], [Cause.ANOTHER]))):
+        later = guard()
+        later.remember(memories, ahead=0.0)
+        assert after_loss(later, seen, session=5.0) == expected
 
 
 def test_a_confirmation_that_never_comes_is_told_after_a_grace_and_ends_in_its_time():

@@ -4,7 +4,18 @@ import pytest
 
 from ctemplate import memory
 from ctemplate.guard import Cause, Hold, Memory
-from ctemplate.model import Answer, Check, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.model import (
+    Answer,
+    Check,
+    Instance,
+    PreparedQuery,
+    Roll,
+    Server,
+    Service,
+    ServiceQuery,
+    ServicesQuery,
+    Status,
+)
 
 WEB, ALL = ServiceQuery(name="web", dc="east", filter='Service.Meta.x == "ü"'), ServicesQuery()
 INSTANCE = Instance(
@@ -40,6 +51,8 @@ MEMORIES = (
         answer=Answer(query=WEB, value=(INSTANCE,), index=9, seen_at=2.5, filtered=True, session=8.5), holds=(HOLD,)
     ),
     Memory(answer=Answer(query=PreparedQuery(name="live", near="_agent"), value=(INSTANCE,), seen_at=3.5)),
+    Roll(servers=frozenset({Server(node_id="5b1f", created=6), Server(node_id="07aa", created=9)}), session=8.5),
+    Roll(dc="east", servers=frozenset({Server(node_id="cc01", created=4)})),
 )
 
 

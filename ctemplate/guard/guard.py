@@ -18,6 +18,7 @@ from ctemplate.guard.losses import Histories, absent, is_in_use, is_large, key, 
 from ctemplate.guard.policy import GuardPolicy, Policies
 from ctemplate.guard.reports import EXPIRED, Report, begun, blinded, ended, seen
 from ctemplate.guard.rights import is_blind, may_be_blind
+from ctemplate.guard.servers import Rolls
 from ctemplate.model import (
     Answer,
     AnyQuery,
@@ -26,6 +27,8 @@ from ctemplate.model import (
     InstancesQuery,
     PreparedQuery,
     Query,
+    Roll,
+    Servers,
     ServiceQuery,
     Status,
 )
@@ -89,6 +92,7 @@ class Guard:
         self._known: dict[AnyQuery, Known] = {}
         self._active: dict[AnyQuery, None] = {}  # those with holds or waits
         self._histories = Histories()
+        self._rolls = Rolls()
         self._ended: list[tuple[Hold, str]] = []
         self._sighted: list[AnyQuery] = []
 
@@ -97,6 +101,7 @@ class Guard:
     def take(self, new: Answer, now: float) -> Answer | None:
         """Take a query's newest answer; return what may be shown, None where that must wait for a confirmation."""
         known = self._known.get(new.query)
+        self._histories.reach(new)
         if self.policies is None:
             known = self._known[new.query] = Known(new)
         elif known is None or known.blind is not None:
@@ -151,12 +156,15 @@ class Guard:
             known = self._known[query]
             known.holds = tuple(replace(hold, is_open=True) if hold.cause is cause else hold for hold in known.holds)
 
-    def confirm(self, answer: Answer, now: float, *, may_read: bool | None) -> Answer | None:
+    def confirm(
+        self, answer: Answer, now: float, *, may_read: bool | None, servers: Servers = frozenset()
+    ) -> Answer | None:
         """Take a consistent read and judge the query's open holds by it; return what may be shown.
 
-        ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. A read that
-        was overtaken by a newer answer judges nothing.
+        ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
+        who answered, as far as that can be seen. A read that was overtaken by a newer answer judges nothing.
         """
+        self.witness(Roll(dc=answer.query.dc, servers=servers, session=answer.session), now)
         known = self._known.get(answer.query)
         if known is None or (answer.session == known.raw.session and answer.index < known.raw.index):
             return None
@@ -168,16 +176,21 @@ class Guard:
         if known.blind is not None:
             known.blind.is_open = False
             return None
-        judged = [(hold, self._judge(hold, answer, now, may_read=may_read)) for hold in known.holds]
+        judged = [(hold, self._judge(hold, answer, now, may_read=may_read, servers=servers)) for hold in known.holds]
         self._ended += [(hold, CONFIRMED) for hold, left in judged if left is None]
         known.holds = tuple(left for _, left in judged if left is not None)
         known.is_shown = True
         return self._show(known, now)
 
-    def _judge(self, hold: Hold, answer: Answer, now: float, *, may_read: bool | None) -> Hold | None:
+    def witness(self, seen: Roll, now: float) -> bool:
+        """Take note of who answers for a datacenter; answer whether a later process should know."""
+        holds = () if self.policies is None else (self.policies.default, *self.policies.services.values())
+        return self._rolls.note(seen, now, patience=max((policy.hold for policy in holds), default=0.0))
+
+    def _judge(self, hold: Hold, answer: Answer, now: float, *, may_read: bool | None, servers: Servers) -> Hold | None:
         if not hold.is_open:
             return hold
-        cause = verdict(hold, answer, self._histories, may_read=may_read)
+        cause = verdict(hold, answer, self._histories, self._rolls, may_read=may_read, servers=servers)
         if cause is None:
             return None
         limit = self.policies.of(hold.query).hold if self.policies else 0.0
@@ -278,6 +291,10 @@ class Guard:
                 released.append(known.panic)
                 known.panic, known.may_panic = None, False
         self._ended += [(replace(hold, is_told=True), RELEASED) for hold in released]
+        for dc in _estranged(released) - _estranged(
+            hold for query in self._active for hold in self._known[query].holds
+        ):
+            self._rolls.accept(dc)
         return tuple(released)
 
     def reports(self, now: float) -> list[Report]:
@@ -346,9 +363,13 @@ class Guard:
         known = self._known.get(query)
         return None if known is None or known.is_fresh else self._show(known, now)
 
-    def remember(self, memories: Iterable[Memory], *, ahead: float) -> None:
+    def remember(self, memories: Iterable[Memory | Roll], *, ahead: float) -> None:
         """Start from what an earlier process knew; ``ahead`` is wall-clock time minus the caller's clock."""
         for memory in memories:
+            if isinstance(memory, Roll):
+                self._rolls.remember([memory])
+                continue
+            self._histories.reach(memory.answer)
             holds = tuple(_moved(hold, -ahead) for hold in memory.holds)
             lost = tuple(hold for hold in holds if hold.cause is not Cause.PANIC)
             known = Known(memory.answer, lost, is_fresh=False)
@@ -356,11 +377,16 @@ class Guard:
             known.may_panic = known.panic is not None or any(map(is_in_use, memory.answer.value))
             self._known[memory.answer.query] = known
 
-    def memories(self, queries: Iterable[Query], *, ahead: float) -> tuple[Memory, ...]:
+    def memories(self, queries: Iterable[Query], *, ahead: float) -> tuple[Memory | Roll, ...]:
         """Return what a later process needs of these queries."""
-        found = (self._known[query] for query in queries if query in self._known)
+        wanted = tuple(queries)
+        found = (self._known[query] for query in wanted if query in self._known)
         known = [each for each in found if each.blind is None]
-        return tuple(Memory(answer=each.raw, holds=tuple(_moved(hold, ahead) for hold in _all(each))) for each in known)
+        dcs = {query.dc for query in wanted}
+        return (
+            *(Memory(answer=each.raw, holds=tuple(_moved(hold, ahead) for hold in _all(each))) for each in known),
+            *(roll for roll in self._rolls if roll.dc in dcs),
+        )
 
 
 def _in_known_order(before: Answer, new: Answer) -> Answer:
@@ -447,6 +473,11 @@ def _rechecked_at(hold: Hold) -> float:
 
 def _told_at(hold: Hold) -> float:
     return hold.since + GRACE if hold.is_open else hold.since
+
+
+def _estranged(holds: Iterable[Hold]) -> set[str | None]:
+    """Return the datacenters of which entries are held because another Consul answers."""
+    return {hold.query.dc for hold in holds if hold.cause is Cause.ANOTHER}
 
 
 def _of_service(hold: Hold, service: str | None) -> tuple[Entry, ...]:

@@ -20,6 +20,7 @@ class Cause(enum.Enum):
     FILTERED = "%s vanished as Consul filtered its answer by ACLs"
     DENIED = "%s vanished from sight: the token has no right to read them"
     LEADERLESS = "%s vanished in the answer of a server that knew no leader"
+    ANOTHER = "%s vanished; another Consul answers here: none of its servers was there before"
     FLIPPED = "%s failed together as Consul came back in sight"
     PANIC = "%s failed, the last ones of their service"
 

@@ -7,17 +7,21 @@ our rights away shows an empty catalog to us alone. Three things can:
 * the rights. Consul answers whether our token may read a service and a node;
 * the history. A loss that came while Consul was in sight all along is one that happened in Consul. After a break, an
   instance seen before and after, with its node's id and the index of its registration, shows that the data is the same.
+  So does one of Consul's own servers; where none of those was there before, no loss is believed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from ctemplate.guard.hold import Cause, Entry, Hold
 from ctemplate.guard.policy import GuardPolicy
-from ctemplate.model import Answer, AnyQuery, Instance, InstancesQuery, ServicesQuery, Status
+from ctemplate.guard.servers import Rolls
+from ctemplate.model import Answer, AnyQuery, Instance, InstancesQuery, Servers, ServicesQuery, Status
 
 IN_USE = frozenset({Status.PASSING, Status.WARNING})
+SESSIONS = 64  # that are known at most, of all datacenters
 FEW = 3  # fewer instances than this may lose any but the last one
 
 
@@ -88,6 +92,18 @@ class Histories:
 
     def __init__(self) -> None:
         self._origins: dict[tuple[str | None, float], float] = {}
+        self._reached: dict[tuple[str | None, float], int] = {}
+
+    def reach(self, answer: Answer) -> None:
+        """Learn how far the index came in an answer's session."""
+        place = (answer.query.dc, answer.session)
+        self._reached[place] = max(answer.index, self._reached.get(place, 0))
+        if len(self._reached) > SESSIONS:
+            del self._reached[next(iter(self._reached))]
+
+    def is_beyond(self, answer: Answer, session: float) -> bool:
+        """Whether an answer's index is larger than all of a session: data that was lost begins with small ones."""
+        return answer.index > self._reached.get((answer.query.dc, session), math.inf)
 
     def origin(self, query: AnyQuery, session: float) -> float:
         """Return the earliest session known to share the history of this one."""
@@ -103,7 +119,7 @@ class Histories:
             return False
         if not _registrations(before.value) & _registrations(new.value):
             return False
-        self._origins = {place: self._origins[place] for place in list(self._origins)[-64:]}
+        self._origins = {place: self._origins[place] for place in list(self._origins)[-SESSIONS:]}
         self._origins[query.dc, new.session] = earlier
         return True
 
@@ -116,21 +132,27 @@ def _registrations(instances: Iterable[Entry]) -> set[tuple[str, str, str, int]]
     }
 
 
-def verdict(hold: Hold, answer: Answer, histories: Histories, *, may_read: bool | None) -> Cause | None:
+def verdict(
+    hold: Hold, answer: Answer, histories: Histories, rolls: Rolls, *, may_read: bool | None, servers: Servers
+) -> Cause | None:
     """Judge a hold by a consistent read that lacks its entries too; None says that the loss is real.
 
-    ``may_read`` tells whether the token has the right to read the entries, None where Consul did not say. An index of 0
-    is none, and tells nothing.
+    ``may_read`` tells whether the token has the right to read the entries, None where Consul did not say. ``servers``
+    are those that answered, none where they cannot be seen. An index of 0 is none, and tells nothing.
     """
+    dc = answer.query.dc
+    are_ours = rolls.are_ours(dc, servers, since=hold.session) and histories.is_beyond(answer, hold.session)
     histories_differ = histories.origin(answer.query, answer.session) != histories.origin(answer.query, hold.session)
     is_filtered = isinstance(answer.query, InstancesQuery) and answer.filtered and not hold.was_filtered
+    is_another = rolls.are_others(dc, servers) or (hold.cause is Cause.ANOTHER and not servers)
     reasons = {
         Cause.DENIED: may_read is False,
+        Cause.ANOTHER: is_another,
         Cause.LEADERLESS: not answer.known_leader,
         Cause.FILTERED: is_filtered,
         Cause.INDEX_FELL: answer.index < hold.index,
         Cause.UNMOVED: 0 < answer.index == hold.index,
-        Cause.UNSEEN: histories_differ,
+        Cause.UNSEEN: histories_differ and not are_ours,
         Cause.LOSS: may_read is None,
     }
     return next((cause for cause, applies in reasons.items() if applies), None)

@@ -1,11 +1,14 @@
 """Trouble in a real Consul never empties what ctemplate writes; what is real passes at once."""
 
+import contextlib
 import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -146,6 +149,109 @@ def test_a_consul_that_lost_its_data_empties_nothing(start_consul, scene, back):
     stays(it, everything)
     it.told("the time is over")
     it.wait({name: places(2) for name in back})
+
+
+class Forwarder:
+    """Passes connections on to a port, as a balancer or a tunnel does."""
+
+    def __init__(self, port):
+        self.target, self._pairs = port, []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def switch(self, port):
+        """Lead elsewhere; who is connected has to come again."""
+        self.target, pairs, self._pairs = port, self._pairs, []
+        for pair in pairs:
+            _shut(*pair)
+
+    def close(self):
+        _shut(self._listener, *(end for pair in self._pairs for end in pair))
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.target))
+                self._pairs.append((near, far))
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass, args=ends, daemon=True).start()
+
+    def _pass(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        _shut(source, sink)
+
+
+def _shut(*sockets):
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()
+
+
+def servers_kept(scene):
+    """Wait until it is on disk which servers answered."""
+
+    def are_kept():
+        return any(json.loads(path.read_text())["rolls"] for path in scene.folder.glob("state/answers-*"))
+
+    scene.process.wait_for(are_kept, LIMIT, "servers on disk")
+
+
+def test_another_consul_behind_the_same_address_empties_nothing(start_consul, scene, programs):
+    ours, theirs = start_consul(name="ours"), start_consul(name="theirs")
+    forwarder = Forwarder(ours.port)
+    programs.callback(forwarder.close)
+    register(ours, "web", 3)
+    register(ours, "api", 1)
+    for number in range(60):
+        theirs.api("PUT", f"/v1/kv/k{number}", "x")
+    register(theirs, "web", 1)  # so that the indexes of services are higher, too
+    theirs.deregister("web-1")
+    it = scene(forwarder).start()
+    everything = {"web": places(3), "api": places(1)}
+    it.wait(everything)
+    servers_kept(it)
+    forwarder.switch(theirs.port)
+    it.told("another Consul answers here: none of its servers was there before")
+    stays(it, everything)
+    forwarder.switch(ours.port)
+    it.told("all is back")
+    ours.deregister("api-1")
+    it.wait({"web": places(3)})
+
+
+def test_a_snapshot_of_another_consul_takes_nothing_away(start_consul, scene):
+    ours, theirs = start_consul(name="ours"), start_consul(name="theirs")
+    for number in (1, 2):
+        ours.catalog("web", f"web-{number}", 8000 + number)
+    for number in range(60):
+        theirs.api("PUT", f"/v1/kv/k{number}", "x")
+    register(theirs, "web", 1)
+    theirs.deregister("web-1")
+    it = scene(ours).start()
+    it.wait({"web": places(2)})
+    servers_kept(it)
+    ours.restore(theirs.snapshot())
+    it.told("another Consul answers here: none of its servers was there before")
+    stays(it, {"web": places(2)})
+
+
+def test_what_is_deregistered_after_a_restart_with_its_data_is_gone_at_once(start_consul, scene):
+    consul = start_consul(persistent=True)
+    consul.catalog("web", "web-1", 8001)
+    it = scene(consul).start()
+    it.wait({"web": places(1)})
+    servers_kept(it)
+    it.process.pause()
+    consul.restart()
+    consul.uncatalog("web-1")
+    it.process.resume()
+    it.wait({})
+    assert it.warnings() == []
 
 
 def test_registration_after_the_loss_ends_the_hold(start_consul, scene):

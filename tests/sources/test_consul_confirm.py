@@ -8,8 +8,8 @@ from werkzeug import Response
 
 from ctemplate.catalog import Catalog
 from ctemplate.guard import Cause, Policies
-from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul import ConsulSettings, ConsulSource
+from ctemplate.model import PreparedQuery, Roll, Server, ServiceQuery, ServicesQuery
+from ctemplate.sources.consul import ConsulSettings, ConsulSource, confirm as confirming
 from ctemplate.timing import Backoff
 
 WEB, ALL = ServiceQuery(name="web", dc="east"), ServicesQuery()
@@ -24,10 +24,12 @@ class Scene:
         self.body, self.index, self.rights = b"[]", 10, Response("ACL support disabled", 401)
         self.confirmed = None  # body and index of consistent reads where they differ
         self.reads, self.asked = [], []
+        self.servers, self.looks = Response("[]", 200, {"Content-Type": "application/json"}), []
         self.address = httpserver.url_for("/")
         httpserver.expect_request("/v1/health/service/web").respond_with_handler(self.read)
         httpserver.expect_request("/v1/catalog/services").respond_with_handler(self.read)
         httpserver.expect_request("/v1/query/live/execute").respond_with_handler(self.read)
+        httpserver.expect_request("/v1/health/service/consul").respond_with_handler(self.look)
         httpserver.expect_request(AUTHORIZE, method="POST").respond_with_handler(self.authorize)
 
     def read(self, request):
@@ -36,6 +38,10 @@ class Scene:
         if "consistent" in request.args and self.confirmed:
             body, index = self.confirmed
         return Response(body, 200, {"X-Consul-Index": str(index), "Content-Type": "application/json"})
+
+    def look(self, request):
+        self.looks.append(request.query_string.decode())
+        return self.servers
 
     def authorize(self, request):
         self.asked.append((request.query_string.decode(), request.headers.get("X-Consul-Token"), request.json))
@@ -82,6 +88,54 @@ async def test_a_loss_is_confirmed_by_a_consistent_read_and_the_rights(scene):
         await seen(catalog, WEB, 0)
     assert scene.asked == [("dc=east", "t", rights(("service", "web"), ("node", "n1")))]
     assert [read for read in scene.reads if "consistent" in read] == ["dc=east&consistent"]
+    assert scene.looks == ["dc=east&consistent"]
+
+
+def servers(*rows):
+    """The answer of Consul's own service: node ids and the indexes of their registration."""
+    own = [{"Node": {"Node": id_, "ID": id_}, "Service": {"Service": "consul", "CreateIndex": n}} for id_, n in rows]
+    return Response(json.dumps(own), 200, {"Content-Type": "application/json"})
+
+
+async def test_who_answers_is_seen_at_the_start_and_then_now_and_then(scene, monkeypatch):
+    monkeypatch.setattr(confirming, "FIRST_LOOK", 0.05)
+    monkeypatch.setattr(confirming, "LOOK_INTERVAL", 0.05)
+    scene.servers = servers(("a", 6))
+    async with following(scene, WEB) as catalog:
+        await until(lambda: catalog.memories(wall=0.0)[-1:])
+        await until(lambda: isinstance(catalog.memories(wall=0.0)[-1], Roll))
+        scene.servers = servers(("a", 6), ("b", 9))
+        both = frozenset({Server(node_id="a", created=6), Server(node_id="b", created=9)})
+        await until(lambda: catalog.memories(wall=0.0)[-1].servers == both)
+    assert set(scene.looks) == {"dc=east&consistent"}
+
+
+async def test_a_loss_is_held_where_another_consul_answers(scene):
+    scene.body = entries(entry())
+    async with following(scene, WEB) as catalog:
+        await seen(catalog, WEB, 1)
+        catalog.witness(Roll(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
+        scene.body, scene.index, scene.servers = b"[]", 11, servers(("b", 6))
+        await until(lambda: catalog.holds)
+        assert [hold.cause for hold in catalog.holds] == [Cause.ANOTHER]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Response("Permission denied", 403), id="denied"),
+        pytest.param(Response("no such path", 404), id="not passed on"),
+        pytest.param(Response("{}", 200, {"Content-Type": "application/json"}), id="another shape"),
+        pytest.param(servers(("", 6), ("b", 0)), id="neither id nor index"),
+    ],
+)
+async def test_who_answers_is_no_evidence_where_it_cannot_be_seen(scene, answer):
+    scene.body, scene.servers = entries(entry()), answer
+    async with following(scene, WEB) as catalog:
+        await seen(catalog, WEB, 1)
+        catalog.witness(Roll(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
+        scene.body, scene.index = b"[]", 11
+        await seen(catalog, WEB, 0)
 
 
 async def test_a_loss_that_the_consistent_read_does_not_show_is_over(scene):

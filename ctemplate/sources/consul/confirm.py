@@ -1,33 +1,46 @@
 """Confirm what the guard doubts: a consistent read of the query, and whether our token may read what vanished.
 
+Who answers is read as well, the instances of Consul's own service: for each doubt, and now and then for the next one.
 One connection of its own, one doubt after the other: thousands come at once only when Consul itself is in doubt.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from ctemplate.catalog import Catalog
-from ctemplate.model import Answer, Doubt
+from ctemplate.model import Answer, Doubt, Roll, Servers
 from ctemplate.sources.consul.client import Client
-from ctemplate.sources.consul.entries import Edge, Undecodable
+from ctemplate.sources.consul.entries import Edge, Undecodable, decode_servers
 from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.watch import index_of
-from ctemplate.sources.consul.wire import Consistency, RequestFailed, Resource, Right
+from ctemplate.sources.consul.wire import Consistency, RequestFailed, Resource, Right, Trouble
 from ctemplate.timing import Backoff
 
 AGAIN = Backoff(first=0.1, ceiling=5.0)  # before doubts that stayed open are looked at again
 RIGHTS_AT_ONCE = 64  # Consul's own limit
+FIRST_LOOK = 1.0  # seconds from the start until it is read who answers …
+LOOK_INTERVAL = 60.0  # … and from then on
+OWN_SERVICE = "/v1/health/service/consul"
+UNTOLD = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.GARBLED})  # who answers will not be told later either
 
 
 async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubles) -> None:
     """Confirm whatever the catalog doubts, until cancelled; what fails is tried again for as long as it is doubted."""
-    rounds = 0
+    clock, rounds = asyncio.get_running_loop().time, 0
     seen: frozenset[Doubt] = frozenset()
+    look_at = clock() + FIRST_LOOK
     while True:
-        doubts = await catalog.doubts()
+        try:
+            async with asyncio.timeout_at(look_at):
+                doubts = await catalog.doubts()
+        except TimeoutError:
+            look_at = clock() + LOOK_INTERVAL
+            await _look(catalog, client, troubles)
+            continue
         rounds = rounds + 1 if seen.intersection(doubts) else 0
         seen = frozenset(doubts)
         if rounds:
@@ -36,11 +49,38 @@ async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubl
         try:
             for doubt in doubts:
                 may_read = await _may_read(doubt, client, connection)
-                catalog.confirm(await _read(doubt, client, connection, edge, troubles), may_read=may_read)
+                answer = await _read(doubt, client, connection, edge, troubles)
+                servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
+                catalog.confirm(answer, may_read=may_read, servers=servers)
         except (RequestFailed, Undecodable):
             continue  # the watches tell the trouble; here it is only tried again
         finally:
             connection.close()
+
+
+async def _look(catalog: Catalog, client: Client, troubles: Troubles) -> None:
+    """Tell the catalog who answers; what fails now waits for the next time."""
+    connection = client.connect()
+    try:
+        for dc in catalog.unwitnessed:
+            session = troubles.session(dc)
+            with contextlib.suppress(RequestFailed):
+                servers = await _servers(client, connection, dc)
+                catalog.witness(Roll(dc=dc, servers=servers, session=session))
+    finally:
+        connection.close()
+
+
+async def _servers(client: Client, connection: Connection, dc: str | None) -> Servers:
+    """Return who answers for a datacenter, nobody where Consul does not say. Raises RequestFailed."""
+    resource = Resource.named(OWN_SERVICE, dc=dc or client.settings.datacenter)
+    try:
+        reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
+    except RequestFailed as exc:
+        if exc.trouble not in UNTOLD:
+            raise
+        return frozenset()
+    return decode_servers(reply.body)
 
 
 async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Edge, troubles: Troubles) -> Answer:

@@ -14,7 +14,19 @@ from typing import TypeVar
 import msgspec
 
 from ctemplate.errors import printable
-from ctemplate.model import MAX_PORT, Check, Fault, Instance, PreparedQuery, Query, Service, ServiceQuery, Status
+from ctemplate.model import (
+    MAX_PORT,
+    Check,
+    Fault,
+    Instance,
+    PreparedQuery,
+    Query,
+    Server,
+    Servers,
+    Service,
+    ServiceQuery,
+    Status,
+)
 from ctemplate.sources.consul.policy import AddressPolicy
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.sources.consul.settings import Limits
@@ -24,6 +36,7 @@ SERVICE_MAINTENANCE = "_service_maintenance:"
 MAX_WEIGHT = 65535
 SHARED_LIMIT = 100_000
 SHARED_LENGTH = 256
+SERVERS_LIMIT = 64
 NO_META: Mapping[str, str] = {}
 
 T = TypeVar("T")
@@ -138,6 +151,19 @@ def askable(services: tuple[Service, ...]) -> tuple[tuple[Service, ...], tuple[F
         elif not name or posixpath.normpath(path := f"/services/{name}") != path.removesuffix("/"):
             faults[name] = Fault(service=name, field="name", reason="is a path; Consul answers for another")
     return tuple(service for service in services if service.name not in faults), tuple(faults.values())
+
+
+def decode_servers(body: bytes) -> Servers:
+    """Decode who answers, the instances of Consul's own service; none where the body does not say.
+
+    Of very many, the longest registered.
+    """
+    try:
+        rows = ENTRIES.decode(body) or []
+    except msgspec.MsgspecError:
+        return frozenset()
+    found = {(row.service.create_index, row.node.id) for row in rows if row.service.create_index and row.node.id}
+    return frozenset(Server(node_id=node_id, created=created) for created, node_id in sorted(found)[:SERVERS_LIMIT])
 
 
 def decode_states(body: bytes) -> tuple[StateRow, ...]:
