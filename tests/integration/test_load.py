@@ -3,6 +3,7 @@
 from bench.reloads import measured
 
 RELOADS = 15
+WORKERS = 2
 
 
 def test_no_request_fails_that_nginx_did_not_drop(tmp_path):
@@ -13,5 +14,6 @@ def test_no_request_fails_that_nginx_did_not_drop(tmp_path):
         "keep-alive": (0, []),
     }
     assert counts["no keep-alive"].dropped == 0
-    assert counts["keep-alive"].dropped <= RELOADS, "nginx drops an idle kept connection at most once a reload"
+    # A kept connection is dropped by the worker that leaves; the next one may be taken by another that leaves, too.
+    assert counts["keep-alive"].dropped <= WORKERS * RELOADS
     assert min(count.requests for count in counts.values()) > RELOADS
