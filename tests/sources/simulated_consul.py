@@ -297,11 +297,19 @@ class Client:
             self.planner.failed(request.query, self.now, is_read=not request.is_poll)
             self._steer()
 
+    def _confirm(self, request):
+        """Ask once more before an index that went backwards is believed: the answer may have been overtaken."""
+        self.indexes[request.query] = request.since = 0
+        self._at(self.now + self._leg(), self._arrive, request)
+
     def _deliver(self, answer):
         request, index, value = answer
+        query = request.query
+        if index < self.indexes.get(query, 0) and not request.is_over:
+            self._confirm(request)
+            return
         if not self._end(request):
             return
-        query = request.query
         del self._failures[query]
         is_equal = self.values.get(query) == value
         if query in self.wanted or request.is_poll:

@@ -80,10 +80,11 @@ class Position:
     def accepts(self, received: int | None, *, was_stale: bool, is_too_old: bool) -> bool:
         """Move on after an answer; tell whether its data may be used, or the leader has to be asked instead.
 
-        A stale answer that is too old, or whose index went backwards, may come from a server that was just restarted.
+        A stale answer that is too old, or any whose index went backwards, may come from a server that was just
+        restarted, or have been overtaken by a newer one on another connection.
         """
         index = next_index(self.index, received)
-        if was_stale and (is_too_old or index == 0):
+        if index == 0 or (was_stale and is_too_old):
             self.restart(must_confirm=True)
             return False
         self.index, self.must_confirm = index, False
