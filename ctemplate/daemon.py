@@ -19,7 +19,7 @@ from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
 from ctemplate.control import serve
 from ctemplate.custody import Keeper, follow_guard, recall_late, tell_holds
-from ctemplate.edits import edits
+from ctemplate.edits import edits, writes
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.timing import Backoff
 from ctemplate.worker import Worker
@@ -233,8 +233,8 @@ class Daemon:
     async def _follow_touches(self) -> None:
         """Tell the workers when one of their live files was written."""
         owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
-        async for touched in edits(owners):
-            for path in touched:
+        async for written in writes(owners):
+            for path in written:
                 owners[path].touch(path)
 
     async def _until_edited(self) -> bool:

@@ -1,11 +1,13 @@
-"""Notice edited files: templates, configuration, catalog files, secrets.
+"""Notice edited files: templates, configuration, catalog files, secrets; and live files that somebody wrote.
 
 Folders are watched rather than files, so that editors which save by renaming and Kubernetes' swapped ``..data`` links
 are seen. Level-triggered: whatever was notified, a file counts as edited when its identity, size or time changed.
+Live files are looked at instead: we write them ourselves, and nearly every notice would be of that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 from watchfiles import awatch
 
 SETTLE_MS = 50  # editors write in steps; wait this long for the next one
+LOOK_SECONDS = 1.0
 
 Signature = tuple[int, int, int, int]
 
@@ -63,6 +66,18 @@ async def edits(
                     yield edited
                 if watched_folders(watched) != folders:
                     break
+
+
+async def writes(paths: Iterable[Path], *, every: float = LOOK_SECONDS) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were written, created or removed by anybody since the last look, for ever."""
+    known = signatures(paths)
+    while True:
+        await asyncio.sleep(every)
+        now = signatures(known)
+        written = frozenset(path for path in known if now[path] != known[path])
+        known = now
+        if written:
+            yield written
 
 
 async def _stirs(folders: frozenset[Path]) -> AsyncGenerator[None, None]:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from ctemplate.edits import edits, signatures
+from ctemplate.edits import edits, signatures, writes
 
 
 async def first(paths, **options):
@@ -44,3 +44,21 @@ async def test_a_file_in_a_folder_that_is_created_later_is_followed(tmp_path):
         await asyncio.sleep(0)
         path.write_text("another")
         assert await coming == {path}
+
+
+async def test_what_anybody_writes_is_seen_at_the_next_look(tmp_path):
+    changed, replaced, gone, created, same = (tmp_path / name for name in ("a", "b", "c", "d", "e"))
+    for path in (changed, replaced, gone, same):
+        path.write_text("known")
+    async with (
+        asyncio.timeout(10),
+        contextlib.aclosing(writes([changed, replaced, gone, created, same], every=0.01)) as seen,
+    ):
+        coming = asyncio.create_task(anext(seen))
+        await asyncio.sleep(0)
+        changed.write_text("changed")
+        (tmp_path / "new").write_text("known")
+        (tmp_path / "new").replace(replaced)
+        gone.unlink()
+        created.write_text("here")
+        assert await coming == {changed, replaced, gone, created}

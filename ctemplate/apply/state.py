@@ -44,6 +44,7 @@ class Shelf:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
         self._limit = limit
+        self._paths: dict[Path, frozenset[Path]] = {}  # of each generation that this process wrote
 
     @property
     def generations(self) -> tuple[Path, ...]:
@@ -53,18 +54,23 @@ class Shelf:
     def put(self, files: Mapping[Path, bytes]) -> Path | None:
         """Keep one more generation and forget the oldest; return its folder.
 
-        None: nothing to keep, or the newest generation is the same.
+        None: nothing to keep, or the newest generation holds it. One that has to go and has the same paths is written
+        over instead: folders that are made and removed cost more than what is in them.
         """
         if not files or self._limit < 1:
             return None
         kept = self.generations
-        if kept and _read_tree(kept[-1]) == {_inside(kept[-1], path): content for path, content in files.items()}:
+        if kept and _holds(kept[-1], files):
             return None
         generation = self.folder / f"{int(kept[-1].name) + 1 if kept else 1:06d}"
+        if len(kept) == self._limit > 1 and self._paths.get(kept[0]) == frozenset(files):
+            kept[0].rename(generation)
         for path, content in files.items():
             _write_file(_inside(generation, path), content)
         for old in self.generations[: -self._limit]:
             shutil.rmtree(old, ignore_errors=True)
+        self._paths = {path: paths for path, paths in self._paths.items() if path in kept}
+        self._paths[generation] = frozenset(files)
         return generation
 
 
@@ -213,14 +219,20 @@ def _inside(generation: Path, path: Path) -> Path:
     return generation / path.relative_to("/")
 
 
-def _read_tree(generation: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in generation.rglob("*") if path.is_file()}
+def _holds(generation: Path, files: Mapping[Path, bytes]) -> bool:
+    """Whether a generation has these files with this content, and no others."""
+    try:
+        same = all(_inside(generation, path).read_bytes() == content for path, content in files.items())
+    except FileNotFoundError:
+        return False
+    return same and sum(1 for path in generation.rglob("*") if path.is_file()) == len(files)
 
 
 def _write_file(path: Path, content: bytes) -> None:
-    for parent in reversed(path.parents):
-        if not parent.exists():
-            parent.mkdir(mode=PRIVATE_FOLDER)
+    if not path.parent.is_dir():
+        for parent in reversed(path.parents):
+            if not parent.exists():
+                parent.mkdir(mode=PRIVATE_FOLDER)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         write_all(descriptor, content)
