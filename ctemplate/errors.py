@@ -67,6 +67,9 @@ class SourceTimeout(SourceError):
 class TemplateError(CtemplateError):
     """A template cannot be loaded or rendered; ``where`` is ``file:line``."""
 
+    is_momentary = False
+    """Whether time or memory ran out, which another try may have enough of."""
+
 
 class StateError(CtemplateError):
     """The state folder cannot be used, or another instance holds it."""

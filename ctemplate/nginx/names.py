@@ -32,6 +32,11 @@ class Clash:
     name: Name
     data: tuple[frozenset[int], ...]
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether nginx refuses the configuration for it; else it passes over all but the first use."""
+        return self.name[0] != "server_name"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:

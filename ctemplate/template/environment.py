@@ -29,7 +29,7 @@ from ctemplate.template.fragments import SCALARS, Fragments
 from ctemplate.template.functions import Functions, Variables
 from ctemplate.template.limits import Limits, Meter, check_binary
 from ctemplate.template.origin import Marks
-from ctemplate.template.run import Print, Run
+from ctemplate.template.run import Print, Run, Traces
 from ctemplate.template.trust import (
     MAX_EXACT,
     QUOTED,
@@ -75,10 +75,13 @@ class Undefined(jinja2.StrictUndefined):
 
 
 class Compiled(jinja2.Template):
-    """A compiled template. As a module it is made anew in each pass where its top level reads answers."""
+    """A compiled template. As a module it is made anew in each pass where its top level reads answers.
+
+    It is made once in a pass, yet whoever uses it depends on what it read, as if each had made it.
+    """
 
     environment: Environment
-    _made: tuple[Run | None, Any] = (None, None)
+    _made: tuple[Run, TemplateModule, Traces] | None = None
     _constant: Mapping[bool, TemplateModule] = {}
 
     def _get_default_module(self, ctx: Context | None = None) -> Any:  # noqa: ARG002  # Jinja's signature
@@ -86,14 +89,17 @@ class Compiled(jinja2.Template):
         is_shadowed = run.prints is not None
         if is_shadowed in self._constant:
             return self._constant[is_shadowed]
-        if self._made[0] is not run:
-            before, context = run.marks(), self.new_context()
-            self._made = (run, TemplateModule(self, context))
-            if run.marks() == before and all(map(self._is_constant, context.vars.values())):
-                self._constant = {**self._constant, is_shadowed: self._made[1]}
-                macros = (value for value in context.vars.values() if isinstance(value, Macro))
-                self.environment.fragments.trust((self._made[1], *macros))
-        return self._made[1]
+        if self._made is not None and self._made[0] is run:
+            run.repeat(self._made[2])
+            return self._made[1]
+        before, context = run.marks(), self.new_context()
+        module = TemplateModule(self, context)
+        self._made = (run, module, run.since(before))
+        if run.marks() == before and all(map(self._is_constant, context.vars.values())):
+            self._constant = {**self._constant, is_shadowed: module}
+            macros = (value for value in context.vars.values() if isinstance(value, Macro))
+            self.environment.fragments.trust((module, *macros))
+        return module
 
     def _is_constant(self, value: Any) -> bool:
         """Whether a value that was made without reading an answer is the same whenever it is made, and stays so."""
@@ -205,7 +211,7 @@ class Environment(ImmutableSandboxedEnvironment):
         whole = numbered(shadow, number)
         if whole != shadow:
             where, service = printing_line(), run.touched_name()
-            run.prints[number] = Print(text=text.replace(QUOTED, ""), where=where, service=service)
+            run.prints.append((number, Print(text=text.replace(QUOTED, ""), where=where, service=service)))
         return with_shadow(text, whole)
 
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:

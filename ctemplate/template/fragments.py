@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
-from ctemplate.model import Answer, AnyQuery, Check, Instance, Service, reads_alike
-from ctemplate.template.run import Claim, Marks, Print, Run
+from ctemplate.model import Check, Instance, Service, reads_alike
+from ctemplate.template.run import Marks, Run, Traces
 from ctemplate.template.trust import Trusted
 
 CASTS = 4
@@ -28,31 +27,18 @@ _LONGEST = 64
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """One text, what it was made from, and what its making left in the run."""
+    """One text, and what its making left in the run."""
 
     text: str
-    reads: tuple[tuple[AnyQuery, Answer | None], ...]
-    claims: tuple[Claim, ...]
-    prints: tuple[tuple[int, Print], ...]
-    touched: Service | Instance | None
+    traces: Traces
 
     def is_current(self, run: Run) -> bool:
         """Whether each answer that was read still reads the same."""
-        for query, answer in self.reads:  # all() takes twice as long for one read or two
+        for query, answer in self.traces.reads:  # all() takes twice as long for one read or two
             now = run.snapshot.get(query)
             if now is not answer and not reads_alike(now, answer):
                 return False
         return True
-
-    def replay(self, run: Run) -> None:
-        """Leave in the run what rendering the text again would."""
-        run.reads += self.reads
-        run.used.update(self.reads)
-        for claim in self.claims:
-            run.claim(claim)
-        if self.prints and run.prints is not None:
-            run.prints.update(self.prints)
-        run.touched = self.touched
 
 
 @dataclass(slots=True)
@@ -150,7 +136,7 @@ class Fragments:
         if kind is not Service and kind is not str:
             memo = None
         if memo is not None and (found := memo.find(item, run)) is not None:
-            found.replay(run)
+            run.repeat(found.traces)
             return found.text
         self._open.append(Opening(memo, item, run.marks()))
         return None
@@ -159,22 +145,9 @@ class Fragments:
         """Take the text of the fragment that was opened last, and return it."""
         run, opened = self._run, self._open.pop()
         if opened.memo is not None and opened.marks.flaws == run.flaws:
-            opened.memo.now[opened.item] = Fragment(
-                text=text,
-                reads=tuple(run.reads[opened.marks.reads :]),
-                claims=tuple(run.claimed[opened.marks.claims :]),
-                prints=_latest(run.prints, opened.marks.prints),
-                touched=run.touched,
-            )
+            opened.memo.now[opened.item] = Fragment(text, run.since(opened.marks))
         return text
 
 
 def _cast(run: Run) -> tuple[bool, frozenset[str]]:
     return run.prints is not None, run.excluded
-
-
-def _latest(prints: dict[int, Print] | None, start: int) -> tuple[tuple[int, Print], ...]:
-    """Return the prints from the one at ``start`` on."""
-    if prints is None:
-        return ()
-    return tuple(islice(reversed(prints.items()), len(prints) - start))[::-1]

@@ -32,9 +32,13 @@ class LimitExceeded(Exception):
     """A render asked for more than its limits allow."""
 
 
+class OutOfTime(LimitExceeded):
+    """A render's time is over, perhaps for no fault of its own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one render of one template: seconds, loop steps, and bytes of output."""
+    """Bounds of one render of one template: seconds of its thread's CPU, loop steps, and bytes of output."""
 
     timeout: float = 10.0
     steps: int = 20_000_000
@@ -48,14 +52,14 @@ class Meter:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._deadline = time.monotonic() + limits.timeout
+        self._deadline = time.thread_time() + limits.timeout
         self._steps = 0
         self._loops = 0
 
     def check_time(self) -> None:
-        """Raise LimitExceeded when the render's time is over."""
-        if time.monotonic() > self._deadline:
-            raise LimitExceeded(f"still rendering after {self._limits.timeout:g}s")
+        """Raise OutOfTime when the render's time is over. A process that was stopped, or had to wait, loses none."""
+        if time.thread_time() > self._deadline:
+            raise OutOfTime(f"still rendering after {self._limits.timeout:g}s")
 
     def check_output(self, size: int) -> None:
         """Raise LimitExceeded when that many bytes of output are too much."""

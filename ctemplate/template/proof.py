@@ -5,7 +5,7 @@ Pure: reads passes and their texts, renders nothing. Must not know where the tex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ctemplate.errors import TemplateError, printable
 from ctemplate.model import Fault
@@ -13,23 +13,26 @@ from ctemplate.nginx.names import Clash, shown
 from ctemplate.nginx.selfcheck import Finding, Unreadable, examine
 from ctemplate.nginx.surroundings import Place
 from ctemplate.template.parts import Parts, as_bytes
-from ctemplate.template.quarantine import SHOWN, Holder, sentence, texts
+from ctemplate.template.quarantine import SHOWN, Held, Holder, Verdict, held_by_line, sentence, texts
 from ctemplate.template.run import Run, Violation
-from ctemplate.template.trust import pieces, shadow_of
+from ctemplate.template.trust import Earned, pieces, shadow_of
 
 MANY = 5
 """From so many services on, or half of all, that have a value where none may stand the line itself is at fault."""
 
 
-def unproven(text: str, run: Run, parts: Parts, *, source: str, place: Place) -> dict[str, Fault]:
+def unproven(
+    text: str, run: Run, parts: Parts, *, held: Mapping[str, Held], source: str, place: Place
+) -> dict[str, Verdict]:
     """Return the services whose values are more than values in the text of a pass with shadow, or take others' names.
 
-    ``parts`` are those of the template's last text: what stands in this one as well is not proven again.
+    ``held`` are those left out of it already, ``parts`` are those of the template's last text: what stands in this one
+    as well is not proven again.
     Raises TemplateError where a template's own line puts values in such a place, or where nothing can be proven.
     """
     shadow = shadow_of(text)
-    if not run.prints or parts.are_sound(str(text), shadow, place):
-        return {}
+    if not isinstance(text, Earned) or parts.are_sound(str(text), shadow, place):
+        return {}  # of text without a shadow nothing is data
     whole = pieces(str(text), shadow)
     if whole is None:
         raise TemplateError(source, "cannot tell values from its own text, which holds control characters")
@@ -40,50 +43,88 @@ def unproven(text: str, run: Run, parts: Parts, *, source: str, place: Place) ->
         raise TemplateError(source, what) from exc
     if not report.findings and not report.clashes:
         return {}
-    known = tuple(texts(run))
-    return _blamed(report.findings, run, known) or _losers(report.clashes, run, known)
+    author = _Author(run)
+    return _blamed(report.findings, author, held_by_line(held)) or _losers(report.clashes, author)
 
 
-def _violation(number: int, reason: str, run: Run) -> Violation:
-    printed = (run.prints or {})[number]
-    return Violation(text=printed.text, reason=reason, where=printed.where, service=printed.service)
+class _Author:
+    """Tells whose value each print of a pass is."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._prints = dict(run.prints or ())
+        self._known = tuple(texts(run))
+        self._holders: dict[int, Holder] = {}
+
+    @property
+    def services(self) -> frozenset[str]:
+        """The services that are not left out."""
+        return frozenset(holder.service for holder in self._known) - self.run.excluded
+
+    def violation(self, number: int, reason: str) -> Violation:
+        """Return what is wrong with a print."""
+        printed = self._prints[number]
+        return Violation(text=printed.text, reason=reason, where=printed.where, service=printed.service)
+
+    def holder(self, number: int) -> Holder:
+        """Return whose value was printed."""
+        if number not in self._holders:
+            self._holders[number] = _owner(self.violation(number, ""), self._known)
+        return self._holders[number]
+
+    def registered(self, service: str) -> float:
+        """Return when the service was first registered, infinity where that is unknown."""
+        created = self.run.registered(service)
+        return float("inf") if created is None else created
 
 
-def _blamed(findings: Sequence[Finding], run: Run, known: Sequence[Holder]) -> dict[str, Fault]:
-    faults: dict[str, Fault] = {}
+def _blamed(
+    findings: Sequence[Finding], author: _Author, held: Mapping[tuple[str, str], set[str]]
+) -> dict[str, Verdict]:
+    verdicts: dict[str, Verdict] = {}
     lines: dict[tuple[str, str], set[str]] = {}
-    everybody = len({holder.service for holder in known} - run.excluded)
+    everybody = len(author.services)
     for finding in findings:
-        violation = _violation(finding.data, finding.reason, run)
-        holder = _owner(violation, known)
-        faults.setdefault(holder.service, holder.fault(violation))
-        guilty = lines.setdefault((violation.where, violation.reason), set())
+        violation, holder = author.violation(finding.data, finding.reason), author.holder(finding.data)
+        line = (violation.where, violation.reason)
+        verdicts.setdefault(holder.service, Verdict(fault=holder.fault(violation), line=line))
+        before = held.get(line, set())
+        guilty = lines.setdefault(line, set(before))
         guilty.add(holder.service)
-        if finding.is_misplaced and (len(guilty) >= MANY or 2 * len(guilty) >= everybody):
+        if finding.is_misplaced and (len(guilty) >= MANY or 2 * len(guilty) >= everybody + len(before)):
             raise _own_fault(violation, f" (service {printable(holder.service, SHOWN)!r})")
-    return faults
+    return verdicts
 
 
-def _losers(clashes: Sequence[Clash], run: Run, known: Sequence[Holder]) -> dict[str, Fault]:
-    """Return who loses a name: all to the configuration itself, else all but the longest registered."""
-    faults: dict[str, Fault] = {}
+def _losers(clashes: Sequence[Clash], author: _Author) -> dict[str, Verdict]:
+    """Return who loses a name: all to the configuration itself, else all but the longest registered.
+
+    Who has a name twice by itself loses it where nginx refuses that, unless a line does so to most services.
+    """
+    verdicts: dict[str, Verdict] = {}
+    twice: dict[tuple[str, str], set[str]] = {}
     for clash in clashes:
-        uses = [{_owner(_violation(number, "", run), known).service for number in data} for data in clash.data]
-        services = sorted(set().union(*uses), key=lambda name: (_registered(run, name), name))
-        if all(uses):
+        uses = [{author.holder(number).service for number in data} for data in clash.data]
+        services = sorted(set().union(*uses), key=lambda name: (author.registered(name), name))
+        rivals: frozenset[str] | None = None
+        why = "belongs to the configuration itself"
+        if all(uses) and len(services) > 1:
             winner, *services = services
-            why = f"belongs to service {printable(winner, SHOWN)!r}, which came first"
-        else:
-            why = "belongs to the configuration itself"
+            rivals, why = frozenset({winner}), f"belongs to service {printable(winner, SHOWN)!r}, which came first"
+        elif all(uses):
+            if not clash.is_refused:
+                continue
+            rivals, why = frozenset(), "is there twice"
+            violation = author.violation(next(iter(clash.data[0])), f"as {shown(clash.name)} {why}")
+            guilty = twice.setdefault((violation.where, clash.name[0]), set())
+            guilty.update(services)
+            if len(guilty) >= MANY or 2 * len(guilty) >= len(author.services):
+                raise _own_fault(violation)
         for service in services:
             reason = f"{printable(shown(clash.name), SHOWN)} {why}"
-            faults.setdefault(service, Fault(service=service, field=clash.name[0], reason=reason))
-    return faults
-
-
-def _registered(run: Run, service: str) -> float:
-    created = run.registered(service)
-    return float("inf") if created is None else created
+            fault = Fault(service=service, field=clash.name[0], reason=reason)
+            verdicts.setdefault(service, Verdict(fault=fault, rivals=rivals))
+    return verdicts
 
 
 def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ctemplate.errors import printable
 from ctemplate.model import Answer, AnyQuery, Check, Fault, Instance, Service, ServiceQuery, Snapshot, reads_alike
+from ctemplate.nginx.surroundings import Place
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import is_token
 
@@ -34,15 +35,50 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A service left out, and the answers that it depends on: while they are the same, so is the verdict."""
+class Verdict:
+    """Why a service is left out, and what the verdict rests on besides the service's own answers.
+
+    ``rivals`` are the services whose answers it rests on as well, None for all there are. ``line`` is the template's
+    line that cannot hold its value, and in which way, for it may be the line that is at fault.
+    """
 
     fault: Fault
-    evidence: dict[AnyQuery, Answer | None]
+    rivals: frozenset[str] | None = frozenset()
+    line: tuple[str, str] = ("", "")
 
-    def holds(self, snapshot: Snapshot) -> bool:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A service left out, and what that rests on: while it is the same, so is the verdict."""
+
+    verdict: Verdict
+    evidence: dict[AnyQuery, Answer | None]
+    places: tuple[Place | None, ...]
+
+    def holds(self, snapshot: Snapshot, places: tuple[Place | None, ...]) -> bool:
         """Whether nothing has changed that could clear the service."""
-        return all(reads_alike(snapshot.get(query), answer) for query, answer in self.evidence.items())
+        return places == self.places and all(
+            reads_alike(snapshot.get(query), answer) for query, answer in self.evidence.items()
+        )
+
+    def awaited(self, snapshot: Snapshot) -> Iterator[AnyQuery]:
+        """Yield the queries without answer that may clear the service; of all there are some may be spare."""
+        for query, answer in self.evidence.items():
+            if snapshot.get(query) is None and (answer is not None or self.verdict.rivals is not None):
+                yield query
+
+
+def upheld(held: Mapping[str, Held]) -> dict[str, Held]:
+    """Return the verdicts but for those in favour of a service that is left out itself."""
+    return {name: one for name, one in held.items() if not (one.verdict.rivals or frozenset()) & held.keys()}
+
+
+def held_by_line(held: Mapping[str, Held]) -> dict[tuple[str, str], set[str]]:
+    """Return the services left out for each line that cannot hold their values."""
+    lines: dict[tuple[str, str], set[str]] = {}
+    for name, one in held.items():
+        lines.setdefault(one.verdict.line, set()).add(name)
+    return lines
 
 
 def sentence(violation: Violation) -> str:
@@ -119,7 +155,7 @@ def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
     return tuple(holder for holder in found if holder.service == violation.service) or found
 
 
-def lost_claims(runs: Iterable[Run]) -> dict[str, Fault]:
+def lost_claims(runs: Iterable[Run]) -> dict[str, Verdict]:
     """Return who has to go because another service holds what it claims.
 
     Services that were registered first hold their claims first; where that is unknown the name decides.
@@ -132,14 +168,15 @@ def lost_claims(runs: Iterable[Run]) -> dict[str, Fault]:
     if len(set().union(*claims.values())) == sum(map(len, claims.values())):
         return {}
     taken: dict[tuple[str, str], str] = {}
-    faults: dict[str, Fault] = {}
+    lost_by: dict[str, Verdict] = {}
     for service in sorted(claims, key=lambda name: (_registered(runs, name), name)):
         lost = sorted(claims[service] & taken.keys())
         if lost:
-            faults[service] = _lost(service, *lost[-1], taken[lost[-1]])
+            winners = frozenset(taken[claim] for claim in lost)
+            lost_by[service] = Verdict(fault=_lost(service, *lost[-1], taken[lost[-1]]), rivals=winners)
         else:
             taken |= dict.fromkeys(claims[service], service)
-    return faults
+    return lost_by
 
 
 def _lost(service: str, kind: str, value: str, winner: str) -> Fault:
@@ -152,11 +189,12 @@ def _registered(runs: Iterable[Run], service: str) -> float:
     return min(known, default=float("inf"))
 
 
-def evidence(fault: Fault, runs: Iterable[Run]) -> dict[AnyQuery, Answer | None]:
-    """Return the answers that a verdict on a service rests on: all but those about other services."""
+def evidence(verdict: Verdict, runs: Iterable[Run]) -> dict[AnyQuery, Answer | None]:
+    """Return the answers that a verdict rests on: all, or all but those about services that have no part in it."""
+    about = None if verdict.rivals is None else verdict.rivals | {verdict.fault.service}
     return {
         query: answer
         for run in runs
         for query, answer in run.used.items()
-        if not isinstance(query, ServiceQuery) or query.name == fault.service
+        if about is None or not isinstance(query, ServiceQuery) or query.name in about
     }

@@ -5,7 +5,7 @@ Must not know where the texts go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctemplate.errors import TemplateError
@@ -16,13 +16,16 @@ from ctemplate.template.proof import unproven
 from ctemplate.template.quarantine import (
     Held,
     Holder,
+    Verdict,
     evidence,
+    held_by_line,
     holders,
     lost_claims,
     owners,
     read_last,
     sentence,
     told_by_text,
+    upheld,
 )
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.template import Template
@@ -35,6 +38,9 @@ MAX_TRIALS = 200
 
 MAX_BROKEN = 3
 """Services that may break a template outright and are left out; more, or half of all, are the template's fault."""
+
+BROKEN = "template"
+"""The field of a fault that stands for the template's breaking."""
 
 MANY = 5
 """From so many services on that a line would leave out, the line itself comes under suspicion."""
@@ -69,16 +75,17 @@ class Renderer:
         A service that a template cannot print is left out of every answer of the group, and the group rendered again.
         A text with a place in nginx's configuration is proven to hold data as values alone, again on pain of that.
         """
-        held = {name: verdict for name, verdict in self._held.items() if verdict.holds(snapshot)}
+        around = tuple(places)
+        held = upheld({name: one for name, one in self._held.items() if one.holds(snapshot, around)})
         for _ in range(MAX_PASSES):
             runs = [self._pass(number, snapshot, frozenset(held)) for number in range(len(self._templates))]
-            found = self._found(runs, held) or self._unproven(runs, places)
+            found = self._found(runs, held) or self._unproven(runs, around, held)
             if not found:
                 self._held = held
                 for run in runs:
                     run.forget_unused()
                 return self._rendering(runs, snapshot)
-            held |= {name: Held(fault=fault, evidence=evidence(fault, runs)) for name, fault in found.items()}
+            held = upheld(held | {name: _held(verdict, runs, around) for name, verdict in found.items()})
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 
     def origin(self, template_number: int, line: int) -> str | None:
@@ -99,7 +106,7 @@ class Renderer:
 
     def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str]) -> Run:
         kept = self._kept.get(number)
-        if kept is None or not kept[0].is_current(snapshot, excluded):
+        if kept is None or _is_momentary(kept[0].error) or not kept[0].is_current(snapshot, excluded):
             kept = self._kept[number] = self._fresh(number, snapshot, excluded, keeps=True)
         return kept[0]
 
@@ -116,43 +123,64 @@ class Renderer:
 
     def _rendering(self, runs: list[Run], snapshot: Snapshot) -> Rendering:
         used = frozenset(query for run in runs for query in run.used)
-        evidence = frozenset(query for verdict in self._held.values() for query in verdict.evidence) - used
+        evidence = frozenset(query for one in self._held.values() for query in one.evidence) - used
+        awaited = frozenset(query for one in self._held.values() for query in one.awaited(snapshot)) - used
         return Rendering(
             texts=tuple(self._kept[number][1] for number in range(len(self._templates))),
             used=used | evidence,
-            missing=frozenset(query for query in evidence if snapshot.get(query) is None).union(
-                *(run.awaited for run in runs)
-            ),
-            quarantined=tuple(self._held[name].fault for name in sorted(self._held)),
+            missing=awaited.union(*(run.awaited for run in runs)),
+            quarantined=tuple(self._held[name].verdict.fault for name in sorted(self._held)),
         )
 
-    def _found(self, runs: list[Run], held: dict[str, Held]) -> dict[str, Fault]:
+    def _found(self, runs: list[Run], held: Mapping[str, Held]) -> dict[str, Verdict]:
         """Return who has to be left out besides those held already."""
-        faults: dict[str, Fault] = {}
+        found: dict[str, Verdict] = {}
         for number, run in enumerate(runs):
-            faults |= run.faults | _broken(run, held) | self._violators(number, run)
-        return faults or lost_claims(runs)
+            found |= {name: Verdict(fault=fault) for name, fault in run.faults.items()}
+            found |= self._broken(number, run, held) | self._violators(number, run, held)
+        return found or lost_claims(runs)
 
-    def _unproven(self, runs: list[Run], places: Sequence[Place | None]) -> dict[str, Fault]:
+    def _unproven(
+        self, runs: list[Run], places: Sequence[Place | None], held: Mapping[str, Held]
+    ) -> dict[str, Verdict]:
         """Return whose values would be more than values in the texts, which are whole."""
-        faults: dict[str, Fault] = {}
+        verdicts: dict[str, Verdict] = {}
         if any(run.awaited for run in runs):
-            return faults
+            return verdicts
         for number, (run, place) in enumerate(zip(runs, places, strict=False)):
             template, text = self._templates[number], self._kept[number][1]
             if place is None or self._proven.get(number) == (text, place):
                 continue
-            shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints={}, keeps=True)
+            shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[], keeps=True)
             again = template.render(shadowed)
             if again != text:
                 raise TemplateError(str(template.source), "gives another text each time it is rendered")
-            found = unproven(again, shadowed, self._parts[number], source=str(template.source), place=place)
+            parts, source = self._parts[number], str(template.source)
+            found = unproven(again, shadowed, parts, held=held, source=source, place=place)
             if not found:
                 self._proven[number] = (text, place)
-            faults |= found
-        return faults
+            verdicts |= found
+        return verdicts
 
-    def _violators(self, number: int, run: Run) -> dict[str, Fault]:
+    def _broken(self, number: int, run: Run, held: Mapping[str, Held]) -> dict[str, Verdict]:
+        """Return the service over which the template broke; raise the error where the template itself is to blame.
+
+        While answers are missing nothing is broken: a template may well need what is still to come. Time and memory
+        may have been short for another reason; then a second pass has to break over the same service.
+        """
+        if run.error is None or run.awaited:
+            return {}
+        name, services = run.touched_name(), _services(run)
+        broken = sum(one.verdict.fault.field == BROKEN for one in held.values())
+        if name not in services - run.excluded or broken >= MAX_BROKEN or 2 * (broken + 1) >= len(services):
+            raise run.error
+        if _is_momentary(run.error):
+            again, _ = self._fresh(number, run.snapshot, run.excluded)
+            if again.error is None or again.touched_name() != name:
+                raise run.error
+        return {name: Verdict(fault=Fault(service=name, field=BROKEN, reason=str(run.error)), rivals=None)}
+
+    def _violators(self, number: int, run: Run, held: Mapping[str, Held]) -> dict[str, Verdict]:
         if not run.violations:
             return {}
         known = holders(run)
@@ -160,8 +188,8 @@ class Renderer:
         blamed = _faults_of(certain or self._confirmed(number, run, told_by_text(run.violations, known)))
         if not blamed:
             blamed = self._searched(number, run, known)
-        self._acquit_lines(number, run, blamed)
-        return {service: fault for (_, service), fault in reversed(blamed.items())}
+        self._acquit_lines(number, run, blamed, held_by_line(held))
+        return {service: Verdict(fault=fault, line=(where, "")) for (where, service), fault in reversed(blamed.items())}
 
     def _confirmed(
         self, number: int, run: Run, suspected: Sequence[tuple[Violation, Holder]]
@@ -177,11 +205,18 @@ class Renderer:
             if not any(where == violation.where and holder.text in text for where, text in left)
         ]
 
-    def _acquit_lines(self, number: int, run: Run, blamed: dict[tuple[str, str], Fault]) -> None:
+    def _acquit_lines(
+        self,
+        number: int,
+        run: Run,
+        blamed: Mapping[tuple[str, str], Fault],
+        held: Mapping[tuple[str, str], set[str]],
+    ) -> None:
         """Raise TemplateError where a line would leave out many services and no other gets past it either."""
         for where in {where for where, _ in blamed}:
-            guilty = {service for line, service in blamed if line == where}
-            prints = sum(violation.where == where for violation in run.violations)
+            before = held.get((where, ""), set())
+            guilty = {service for line, service in blamed if line == where} | before
+            prints = sum(violation.where == where for violation in run.violations) + len(before)
             if min(len(guilty), prints) >= MANY:
                 counted, _ = self._fresh(number, run.snapshot, run.excluded, counts=True)
                 if not any(line == where and service not in guilty for line, service in counted.passed):
@@ -250,19 +285,12 @@ def _services(run: Run) -> set[str]:
     }
 
 
-def _broken(run: Run, held: dict[str, Held]) -> dict[str, Fault]:
-    """Return the service over which the template broke; raise the error where the template itself is to blame.
+def _is_momentary(error: TemplateError | None) -> bool:
+    return error is not None and error.is_momentary
 
-    While answers are missing nothing is broken: a template may well need what is still to come.
-    """
-    if run.error is None or run.awaited:
-        return {}
-    name = run.touched_name()
-    broken = [verdict for verdict in held.values() if verdict.fault.field == "template"]
-    services = _services(run)
-    if name not in services - run.excluded or len(broken) >= MAX_BROKEN or 2 * (len(broken) + 1) >= len(services):
-        raise run.error
-    return {name: Fault(service=name, field="template", reason=str(run.error))}
+
+def _held(verdict: Verdict, runs: list[Run], places: tuple[Place | None, ...]) -> Held:
+    return Held(verdict=verdict, evidence=evidence(verdict, runs), places=places)
 
 
 def _own_fault(violation: Violation, besides: str = "") -> TemplateError:

@@ -60,15 +60,27 @@ class Marks(NamedTuple):
     flaws: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """What a stretch of a pass left in its run, in order, and who was read last in it."""
+
+    reads: tuple[tuple[AnyQuery, Answer | None], ...]
+    claims: tuple[Claim, ...]
+    prints: tuple[tuple[int, Print], ...]
+    flaws: int
+    touched: Service | Instance | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """What one pass reads and records. ``excluded`` are the names of the services that are left out.
 
     ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
-    by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data by number, where they are
-    wanted: then the text of the pass has a shadow. ``awaited`` are the queries that the pass cannot do without: they
-    have no answer, or an absent one with no other's beside it. ``keeps`` lets the pass use and leave fragments; for
-    these, ``reads`` and ``claimed`` tell in order what was read and claimed, ``flaws`` how often fault was found.
+    by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data with their numbers, where
+    they are wanted: then the text of the pass has a shadow. ``awaited`` are the queries that the pass cannot do
+    without: they have no answer, or an absent one with no other's beside it. ``keeps`` lets the pass use and leave
+    fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what was read, claimed and printed, each
+    time anew, and ``flaws`` how often fault was found.
     """
 
     snapshot: Snapshot
@@ -80,7 +92,7 @@ class Run:
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     passed: set[tuple[str, str]] = field(default_factory=set)
-    prints: dict[int, Print] | None = None
+    prints: list[tuple[int, Print]] | None = None
     keeps: bool = False
     reads: list[tuple[AnyQuery, Answer | None]] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
@@ -130,6 +142,27 @@ class Run:
     def marks(self) -> Marks:
         """Return how far the pass has come."""
         return Marks(len(self.reads), len(self.claimed), len(self.prints or ()), self.flaws)
+
+    def since(self, marks: Marks) -> Traces:
+        """Return what the pass left from the marks on."""
+        return Traces(
+            reads=tuple(self.reads[marks.reads :]),
+            claims=tuple(self.claimed[marks.claims :]),
+            prints=tuple(self.prints[marks.prints :]) if self.prints is not None else (),
+            flaws=self.flaws - marks.flaws,
+            touched=self.touched,
+        )
+
+    def repeat(self, traces: Traces) -> None:
+        """Leave what was left before, as if it were made again."""
+        self.reads += traces.reads
+        self.used.update(traces.reads)
+        for claim in traces.claims:
+            self.claim(claim)
+        if self.prints is not None:
+            self.prints += traces.prints
+        self.flaws += traces.flaws
+        self.touched = traces.touched
 
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
         """Whether a pass over that snapshot would come to the same end: each answer used reads the same."""

@@ -17,7 +17,7 @@ import jinja2
 from ctemplate.errors import CtemplateError, TemplateError, printable
 from ctemplate.template.environment import Environment, printing_line, suggestion, template_line
 from ctemplate.template.functions import Functions
-from ctemplate.template.limits import LimitExceeded, Limits, Meter
+from ctemplate.template.limits import LimitExceeded, Limits, Meter, OutOfTime
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run, Violation
@@ -174,7 +174,9 @@ class Template:
         while traceback is not None:
             place = template_line(traceback.tb_frame, traceback.tb_lineno) or place
             traceback = traceback.tb_next
-        return TemplateError(place, self._sentence(exc))
+        error = TemplateError(place, self._sentence(exc))
+        error.is_momentary = isinstance(exc, OutOfTime | MemoryError)
+        return error
 
     def _sentence(self, exc: Exception) -> str:
         if isinstance(exc, jinja2.TemplateNotFound):
