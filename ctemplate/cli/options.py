@@ -71,7 +71,12 @@ SETTINGS = (
         flag="-max-connections", path="consul.max_connections", metavar="N", help="connections to Consul at most [64]"
     ),
     Setting(flag="-catalog", path="catalog", metavar="FILE", help="catalog file (YAML or JSON) instead of Consul"),
-    Setting(flag="-timeout", path="timeout", metavar="DURATION", help="-once, -dry: how long to wait for answers [1m]"),
+    Setting(
+        flag="-timeout",
+        path="timeout",
+        metavar="DURATION",
+        help="-once, -dry, plan, apply, capture: longest wait for answers [1m]",
+    ),
     Setting(flag="-state-dir", path="state_dir", metavar="DIR", help="folder of ledger, journal and backups"),
     Setting(flag="-pid-file", path="pid_file", metavar="FILE", help="file for the daemon's process id"),
     Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error [info]"),
