@@ -7,6 +7,7 @@
     ├── SourceError           a source failed or answered wrongly
     │   └── SourceTimeout     a source gave no answer within the limit (exit code 3)
     ├── TemplateError         a template cannot be loaded or rendered
+    ├── InternalError         a defect of ctemplate's own
     ├── StateError            the state folder cannot be used, or another instance holds it
     └── ApplyError            a group's files could not be brought live
         ├── CheckRefused      the check refused the candidate; live files untouched
@@ -69,6 +70,16 @@ class TemplateError(CtemplateError):
 
     is_momentary = False
     """Whether time or memory ran out, which another try may have enough of."""
+
+
+class InternalError(CtemplateError):
+    """Something that cannot happen did; the live files stay as they are."""
+
+    def __init__(self, where: str, cause: Exception) -> None:
+        super().__init__(where, f"a defect of ctemplate's own, please report it: {type(cause).__name__}: {cause}")
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class StateError(CtemplateError):

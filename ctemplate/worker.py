@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
-from ctemplate.errors import ApplyError, CtemplateError
+from ctemplate.errors import ApplyError, CtemplateError, InternalError
 from ctemplate.model import AnyQuery, Outcome
 from ctemplate.pipeline import Pipeline, Result
 from ctemplate.timing import Backoff, Debounce, Wait
@@ -124,6 +124,10 @@ class Worker:
             self.result, self.error = result, None
         except CtemplateError as exc:
             self._report(exc)
+            self.answered.set()
+        except Exception as exc:  # a defect of ours costs this group a turn, never the others
+            logger.debug("%s: where that came from", self.pipeline.subject, exc_info=True)
+            self._report(InternalError(self.pipeline.subject, exc))
             self.answered.set()
 
     async def _until_due(self) -> bool:

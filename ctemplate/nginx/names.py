@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import TypeAlias
 
 from ctemplate.nginx.syntax import Directive, walk
@@ -22,6 +23,8 @@ _DEFAULT_HOST = Directive(name=b"server_name", args=(b"",), line=0, last_line=0,
 HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
 """Blocks, the top among them, whose servers and upstreams use names."""
 _ANY_ADDRESS = re.compile(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
+_LEADING_ZEROS = re.compile(rb"(?<![0-9a-f])0+(?=\d)")
+_IPV6 = re.compile(rb"^\[([0-9a-f:.]+)\]")
 _MARK = re.compile(rb"\x01(\d+)\x02")
 
 
@@ -113,9 +116,15 @@ def _hosts(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterato
     for listen, where in _arguments(block, like, _DEFAULT_LISTEN):
         for found, marked in _arguments(block, like, _DEFAULT_HOST):
             for host, data in zip(found.args, marked.args, strict=True):
-                name = ("server_name", host.lower() + b" on " + _listen(listen))
-                uses.setdefault(name, _marks((data, *where.args[:1])))
+                for each in _spelled_out(host.lower()):
+                    name = ("server_name", each + b" on " + _listen(listen))
+                    uses.setdefault(name, _marks((data, *where.args[:1])))
     yield from uses.items()
+
+
+def _spelled_out(host: bytes) -> tuple[bytes, ...]:
+    """Return the names that a server name stands for: ``.x`` is ``x`` and ``*.x``."""
+    return (host[1:], b"*" + host) if host.startswith(b".") else (host,)
 
 
 def _arguments(
@@ -127,7 +136,16 @@ def _arguments(
 
 
 def _listen(listen: Directive) -> bytes:
-    return _ANY_ADDRESS.sub(b"*:", listen.args[0].lower())
+    """Return an address as nginx compares it, as far as one spelling goes: numbers have no zeros before them."""
+    plain = _LEADING_ZEROS.sub(b"", listen.args[0].lower())
+    return _ANY_ADDRESS.sub(b"*:", _IPV6.sub(_shortened, plain))
+
+
+def _shortened(found: re.Match[bytes]) -> bytes:
+    try:
+        return b"[%s]" % str(IPv6Address(found[1].decode())).encode()
+    except ValueError:
+        return found[0]
 
 
 def _marks(arguments: Iterable[bytes]) -> frozenset[int]:

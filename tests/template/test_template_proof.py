@@ -1,6 +1,7 @@
 """The last line behind the printing rule: a rendered text is proven to hold data as values alone."""
 
 import pytest
+from rendering import instance, world
 
 from ctemplate.errors import TemplateError
 from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
@@ -16,8 +17,8 @@ def snapshot(**services):
     listed = tuple(Service(name=name, tags=tuple(fields.get("tags", ()))) for name, fields in sorted(services.items()))
     answers = {ServicesQuery(): listed}
     for name, fields in services.items():
-        instance = {"id": name, "name": name, "node": "n", "address": "10.0.0.1", "port": 80} | fields
-        answers[ServiceQuery(name=name)] = (Instance(**instance),)
+        known = {"id": name, "name": name, "node": "n", "address": "10.0.0.1", "port": 80} | fields
+        answers[ServiceQuery(name=name)] = (Instance(**known),)
     return Snapshot({query: Answer(query=query, value=value) for query, value in answers.items()})
 
 
@@ -160,6 +161,7 @@ http {
         pytest.param({"static": {}}, {"static": "http upstream"}, id="the template's own upstream"),
         pytest.param({"Backend": {}}, {"Backend": "http upstream"}, id="an upstream of another file"),
         pytest.param({"www": {}}, {"www": "server_name"}, id="a host of another file"),
+        pytest.param({f".{GOOD}": {"created": 2}}, {f".{GOOD}": "server_name"}, id="with all below it"),
         pytest.param({"other": {}}, {}, id="nobody's"),
     ],
 )
@@ -175,3 +177,48 @@ def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path
         dict.fromkeys(fault, "http upstream"),
     )
     assert f"upstream {GOOD} " in result.texts[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("8443", "08443", id="zeros"),
+        pytest.param("127.0.0.1:8443", "127.0.0.01:8443", id="zeros in an address"),
+        pytest.param("[::1]:8443", "[0:0::1]:8443", id="IPv6"),
+        pytest.param("8443", "0.0.0.0:8443", id="any address"),
+    ],
+)
+def test_an_address_belongs_to_the_longest_registered_however_it_is_spelled(tmp_path, one, other):
+    file = tmp_path / "t.j2"
+    file.write_text("""\
+{% for s in services() %}{% for i in service(s.name) %}
+server { listen {{ i.meta.at }}; proxy_pass {{ i.address }}:{{ i.port }}; }
+{% endfor %}{% endfor %}
+""")
+    known = {"a": (9, other), "z": (1, one), "b": (2, "1"), "c": (3, "2")}
+    services = [(name, (), (instance(name, created=at, meta={"at": port}),)) for name, (at, port) in known.items()]
+    result = Renderer([Template.load(file, variables={}, environ={})]).render(
+        world(*services), [Place(inside=b"stream")]
+    )
+    assert [fault.service for fault in result.quarantined] == ["a"]
+
+
+def test_one_service_that_has_a_name_twice_does_not_have_nginx_refuse_the_others(tmp_path):
+    file = tmp_path / "t.j2"
+    file.write_text("""\
+{% for s in services() %}{% for i in service(s.name) %}
+upstream {{ i.meta.pool }} { server {{ i.address }}:{{ i.port }}; }
+{% endfor %}{% endfor %}
+""")
+
+    def twice(name):
+        return name, (), tuple(instance(name, number, meta={"pool": f"{name}2"}) for number in range(2))
+
+    plain = [(name, (), (instance(name, meta={"pool": name}),)) for name in ("b", "c", "d")]
+    renderer = Renderer([Template.load(file, variables={}, environ={})])
+    result = renderer.render(world(twice("a"), *plain), [Place(inside=b"http")])
+    assert [str(fault) for fault in result.quarantined] == [
+        "service 'a': http upstream: http upstream a2 is there twice"
+    ]
+    with pytest.raises(TemplateError, match="is there twice"):
+        renderer.render(world(*map(twice, "abcde")), [Place(inside=b"http")])
