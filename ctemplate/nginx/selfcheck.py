@@ -23,9 +23,10 @@ GAP = "\x03"
 _MARK = re.compile(rb"\x01(\d+)\x02")
 _OPENS = re.compile(
     rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
-    rb"|.*_temp_path|.*_cache_path|.*_store|.*_ssl_(?:.*certificate.*|.*_file|crl)"
+    rb"|.*_temp_path|.*_cache_path|.*_store|.*_ssl_(?:.*certificate.*|.*_file|crl)|state"
 )
-"""Directives that read or write a file as the master's user: data may be a part of the path, never its beginning."""
+"""Directives that read or write a file as the master's user: data may be a part of the path, never its beginning, nor
+a step out of its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def examine(pieces: Sequence[Piece], *, inside: bytes = b"", taken: frozenset[Na
     if all(piece.data is None for piece in pieces):
         return Report()
     check = _Check(pieces, inside)
-    found = tuple(_misplaced(check.benign, inside)) or check.breaking()
+    found = tuple(_misplaced(check.benign, inside)) or check.breaking() or check.climbing()
     return Report(findings=found) if found else Report(clashes=check.clashes(taken))
 
 
@@ -95,7 +96,9 @@ def sound(pieces: Sequence[Piece], *, inside: bytes) -> Sound | None:
         check = _Check(pieces, inside)
     except Unreadable:
         return None
-    if check.real is None or not check.is_intact or any(True for _ in _misplaced(check.benign, inside)):
+    if check.real is None or not check.is_intact:
+        return None
+    if any(True for _ in _misplaced(check.benign, inside)) or check.climbing():
         return None
     found = walk(check.benign, inside=inside)
     gaps = {one.name: parent for _, parent, one in found if one.name.startswith(GAP.encode())}
@@ -114,6 +117,10 @@ def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Finding
                 yield from _found(argument, f"would choose what {_shown(name)!r} loads")
         elif _OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
             yield Finding(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
+
+
+def _steps_out(path: bytes) -> int:
+    return path.split(b"/").count(b"..")
 
 
 def _found(text: bytes, reason: str) -> Iterator[Finding]:
@@ -154,6 +161,21 @@ class _Check:
         suspects = tuple(dict.fromkeys(piece.data for piece in self._pieces if piece.data is not None))
         reason = "would change the structure of the configuration"
         return tuple(Finding(data=number, reason=reason, is_misplaced=False) for number in self._among(suspects))
+
+    def climbing(self) -> tuple[Finding, ...]:
+        """Return the values that make a step out of a file's folder, in a text whose structure is sound.
+
+        Each value by itself makes none; two of them side by side may, and so may one behind the template's own dot.
+        """
+        if not self._is_readable or self.real is None:
+            return ()
+        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
+        return tuple(
+            Finding(data=int(mark[1]), reason=f"would leave the folder of the file that {_shown(name)!r} opens")
+            for (_, parent, one), (_, _, like) in both
+            if parent not in VALUE_BLOCKS and _OPENS.fullmatch(name := like.name) and like.args
+            if (mark := _MARK.search(like.args[0])) and _steps_out(one.args[0]) > _steps_out(like.args[0])
+        )
 
     def clashes(self, taken: frozenset[Name]) -> tuple[Clash, ...]:
         """Return the names that are used twice, in a text whose structure is sound."""

@@ -20,7 +20,8 @@ ENTRY_WORDS = frozenset(
 """First words that nginx takes as an instruction inside a value block; any other is a key, that is data."""
 
 LOADS = re.compile(
-    rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*",
+    rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*"
+    rb"|xslt_stylesheet|geoip_(?:country|city|org)|google_perftools_profiles|(?:.*_)?ssl_conf_command",
     re.DOTALL,
 )
 _TAKES_REGEX = frozenset(

@@ -51,6 +51,17 @@ IF, FI = "{% if i.meta.d is defined %}", "{% endif %}"
         pytest.param('alias {{ "/a/" ~ i.meta.d ~ "/" }};', {"meta": {"d": "b"}}, id="joined into alias"),
         pytest.param("{% set x %}load_module {{ i.meta.d }};{% endset %}{{ x }}", {"meta": {"d": "m.so"}}, id="set"),
         pytest.param("access_log {{ i.meta.d }};", {"meta": {"d": "/etc/cron.d/x"}}, id="a whole log file"),
+        pytest.param(
+            "access_log /var/log/{{ i.meta.d }}.{{ i.meta.e }};", {"meta": {"d": "/", "e": "./auth"}}, id="glued dots"
+        ),
+        pytest.param(
+            "access_log /var/log/{{ i.meta.d }}{{ i.meta.e }};", {"meta": {"d": "./.", "e": "./a"}}, id="side by side"
+        ),
+        pytest.param(
+            "access_log /var/log/{{ i.meta.d | comment }};", {"meta": {"d": "../../etc/cron.d/x"}}, id="as a comment"
+        ),
+        pytest.param("xslt_stylesheet {{ i.meta.d }};", {"meta": {"d": "/etc/x"}}, id="stylesheet"),
+        pytest.param("ssl_conf_command Certificate {{ i.meta.d }};", {"meta": {"d": "/etc/x"}}, id="OpenSSL's own"),
     ],
 )
 def test_what_nginx_loads_comes_from_the_template_alone(render, line, evil):
@@ -81,6 +92,7 @@ def test_a_line_that_many_services_would_break_is_the_templates_fault(render, tm
         pytest.param('root {{ "%s/%s" | format(var.root, "x") }} {{ "{}".format(var.root) }};', id="formatted"),
         pytest.param("{% if i.name == 'good' %}root /srv/good;{% endif %}", id="chosen by data"),
         pytest.param("access_log /var/log/{{ i.name }}.log;", id="data within a log's path"),
+        pytest.param("access_log ../log/{{ i.name }}..log;", id="the template's own step"),
         pytest.param("server_name {{ (i.meta.hosts | default('x')).split(',') | join(' ') }};", id="a list split"),
         pytest.param(
             "{% for host in (i.meta.words | default('')).split() %}server_name {{ host }};{% endfor %}",
