@@ -41,7 +41,12 @@ def indented(lines: tuple[str, ...]) -> str:
 
 
 class CtemplateError(Exception):
-    """Anything that ctemplate reports in one line; ``where`` is the place in the operator's own words."""
+    """Anything that ctemplate reports in one line; ``where`` is the place in the operator's own words.
+
+    ``is_momentary``: the cause may go by itself, so that a later try with the same data is worth it.
+    """
+
+    is_momentary = False
 
     def __init__(self, where: str, what: str, *, output: tuple[str, ...] = ()) -> None:
         super().__init__(where, what)
@@ -68,12 +73,11 @@ class SourceTimeout(SourceError):
 class TemplateError(CtemplateError):
     """A template cannot be loaded or rendered; ``where`` is ``file:line``."""
 
-    is_momentary = False
-    """Whether time or memory ran out, which another try may have enough of."""
-
 
 class InternalError(CtemplateError):
-    """Something that cannot happen did; the live files stay as they are."""
+    """Something that cannot happen did."""
+
+    is_momentary = True
 
     def __init__(self, where: str, cause: Exception) -> None:
         super().__init__(where, f"a defect of ctemplate's own, please report it: {type(cause).__name__}: {cause}")
@@ -88,6 +92,8 @@ class StateError(CtemplateError):
 
 class ApplyError(CtemplateError):
     """A group's files could not be brought live."""
+
+    is_momentary = True
 
 
 class CheckRefused(ApplyError):

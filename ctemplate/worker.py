@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
-from ctemplate.errors import ApplyError, CtemplateError, InternalError
+from ctemplate.errors import CtemplateError, InternalError
 from ctemplate.model import AnyQuery, Outcome
 from ctemplate.pipeline import Pipeline, Result
 from ctemplate.timing import Backoff, Debounce, Wait
@@ -176,7 +176,7 @@ class Worker:
     def _decide_next(self, now: float) -> None:
         """Set when the group is due again without any change, and the earliest moment of the next run."""
         outcome = self.result.outcome if self.result else None
-        if isinstance(self.error, ApplyError):
+        if self.error is not None and self.error.is_momentary:
             self._failures += 1
             delay = RETRY.delay(self._failures)
             self._due = now + delay

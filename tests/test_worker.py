@@ -1,11 +1,15 @@
 """A group's worker: what it does about errors."""
 
+import asyncio
+import contextlib
 import logging
 from types import SimpleNamespace
 
+import pytest
+
 from ctemplate.catalog import Catalog
-from ctemplate.errors import InternalError
-from ctemplate.timing import Wait
+from ctemplate.errors import InternalError, SwapFailed, TemplateError
+from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
 
 
@@ -20,11 +24,57 @@ class Defective:
         raise KeyError(len(snapshot))
 
 
+def worker_of(pipeline):
+    return Worker(pipeline=pipeline, catalog=Catalog(), wait=Wait(min=0.0, max=0.0))
+
+
 async def test_a_defect_costs_one_group_a_turn_and_ends_nothing(caplog):
-    worker = Worker(pipeline=Defective(), catalog=Catalog(), wait=Wait(min=0.0, max=0.0))
+    worker = worker_of(Defective())
     with caplog.at_level(logging.INFO):
         await worker.step()
         await worker.step()
     assert isinstance(worker.error, InternalError)
     assert worker.answered.is_set()
     assert caplog.messages == ["nginx.conf: a defect of ctemplate's own, please report it: KeyError: 0"]
+
+
+class Failing(Defective):
+    """A pipeline that fails, and tells when it was tried twice."""
+
+    def __init__(self, error):
+        self._error = error
+        self.tried = []
+        self.second = asyncio.Event()
+
+    async def render(self, snapshot):
+        self.tried.append(snapshot)
+        if len(self.tried) > 1:
+            self.second.set()
+        raise self._error
+
+
+def out_of_time():
+    error = TemplateError("t.j2:1", "still rendering after 10s")
+    error.is_momentary = True
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        pytest.param(KeyError(0), 2, id="defect"),
+        pytest.param(out_of_time(), 2, id="out-of-time"),
+        pytest.param(SwapFailed("nginx.conf", "no space left"), 2, id="no-space"),
+        pytest.param(TemplateError("t.j2:1", "'x' is undefined"), 1, id="template"),
+    ],
+)
+async def test_what_may_go_by_itself_is_tried_again_without_a_change(monkeypatch, error, tries):
+    monkeypatch.setattr("ctemplate.worker.RETRY", Backoff(first=0.01, ceiling=0.01))
+    pipeline = Failing(error)
+    worker = worker_of(pipeline)
+    running = asyncio.create_task(worker.run())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(pipeline.second.wait(), 10.0 if tries > 1 else 0.2)
+    worker.stop()
+    await running
+    assert min(len(pipeline.tried), 2) == tries

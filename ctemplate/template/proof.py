@@ -6,6 +6,7 @@ Pure: reads passes and their texts, renders nothing. Must not know where the tex
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from ctemplate.errors import TemplateError, printable
 from ctemplate.model import Fault
@@ -56,7 +57,7 @@ class _Author:
         self._known = tuple(texts(run))
         self._holders: dict[int, Holder] = {}
 
-    @property
+    @cached_property
     def services(self) -> frozenset[str]:
         """The services that are not left out."""
         return frozenset(holder.service for holder in self._known) - self.run.excluded
