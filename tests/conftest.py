@@ -2,6 +2,12 @@
 
 import asyncio
 
+from hypothesis import HealthCheck, settings
+
+# One profile for all properties: a slow or busy machine never fails a test.
+settings.register_profile("ctemplate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ctemplate")
+
 LOOP = asyncio.new_event_loop()
 
 

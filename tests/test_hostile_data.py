@@ -169,7 +169,7 @@ texts = st.one_of(
 expressions = st.sampled_from([*("{}" + name for name in FILTERS), *OPERATIONS])
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.sampled_from(FIELDS), st.sampled_from(sorted(PLACES)), expressions, texts)
 def test_the_skeleton_never_changes(source, field, place, expression, text):
     value = "{{ " + expression.format(SELECTED[field]) + " }}"

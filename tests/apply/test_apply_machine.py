@@ -117,7 +117,5 @@ class Apply(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-Apply.TestCase.settings = settings(
-    max_examples=30, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Apply.TestCase.settings = settings(max_examples=30, stateful_step_count=12, suppress_health_check=list(HealthCheck))
 test_files_program_and_ledger_agree_whatever_happens = Apply.TestCase

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, World
 
 from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
@@ -446,7 +446,7 @@ def play(client, story):
 
 @pytest.mark.parametrize("census_least", [200, 1], ids=["sweeps", "censuses"])
 @pytest.mark.parametrize("max_connections", [1, 4, 8, 12, 64])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(story=stories, seed=st.integers(0, 1000))
 def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census_least, story, seed):
     policy = Policy(pace=Pace(census_least=census_least))
@@ -459,7 +459,7 @@ def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census
     assert client.requests - before < 40 * 3 + 64 + 6 * SETTLED / 9
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(story=stories, rate=st.sampled_from([0.05, 0.5, 0.9]), seed=st.integers(0, 1000))
 def test_whatever_fails_every_answer_becomes_the_truth(story, rate, seed):
     client = watching(30, max_connections=12, jitter=10, seed=seed)
