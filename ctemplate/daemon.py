@@ -22,7 +22,7 @@ from ctemplate.custody import Keeper, follow_guard, recall_late, tell_holds
 from ctemplate.edits import edits, writes
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.timing import Backoff
-from ctemplate.worker import Worker
+from ctemplate.worker import Worker, distribute
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             self._start(tasks)
             helpers = (
-                tasks.create_task(self._distribute(), name="distribute"),
+                tasks.create_task(distribute(self.catalog, lambda: self.workers), name="distribute"),
                 tasks.create_task(self._name_missing(), name="name-missing"),
                 tasks.create_task(follow_guard(self.catalog), name="follow-guard"),
                 tasks.create_task(recall_late(self.catalog, self.assembly.source_name), name="recall-late"),
@@ -100,7 +100,7 @@ class Daemon:
                 await self._keeper.load()
             async with self._kept(), asyncio.TaskGroup() as tasks:
                 self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
-                distribute = tasks.create_task(self._distribute(), name="distribute")
+                flags = tasks.create_task(distribute(self.catalog, lambda: self.workers), name="distribute")
                 guard = tasks.create_task(follow_guard(self.catalog), name="follow-guard")
                 settling = [tasks.create_task(worker.settle(), name=worker.pipeline.name) for worker in self.workers]
                 try:
@@ -114,7 +114,7 @@ class Daemon:
                         task.cancel()
                 await asyncio.wait(settling)
                 tell_holds(self.catalog)
-                for task in (self._source, distribute, guard):
+                for task in (self._source, flags, guard):
                     task.cancel()
         if late is not None:
             raise late
@@ -198,14 +198,6 @@ class Daemon:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-
-    async def _distribute(self) -> None:
-        """Flag the workers whose answers changed."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            changed = await self.catalog.news()
-            for worker in self.workers:
-                worker.flag(changed, clock())
 
     async def _until_answered(self) -> None:
         for worker in self.workers:
