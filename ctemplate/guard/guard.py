@@ -244,7 +244,7 @@ class Guard:
         for query in self._active:
             known = self._known[query]
             due = min(due, known.flaps.due_at(now))
-            if known.blind is not None and not known.blind.is_told:
+            if known.blind is not None and not known.blind.is_told and not known.blind.is_open:
                 due = min(due, known.blind.since + GRACE)
             for hold in (*known.holds, *([known.panic] if known.panic else [])):
                 due = min(due, hold.until, math.inf if hold.is_told else _told_at(hold), _rechecked_at(hold))

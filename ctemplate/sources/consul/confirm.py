@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 
 from ctemplate.catalog import Catalog
 from ctemplate.model import Answer, Doubt, Roll, Servers
@@ -18,9 +19,7 @@ from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.watch import index_of
 from ctemplate.sources.consul.wire import Consistency, RequestFailed, Resource, Right, Trouble
-from ctemplate.timing import Backoff
 
-AGAIN = Backoff(first=0.1, ceiling=5.0)  # before doubts that stayed open are looked at again
 RIGHTS_AT_ONCE = 64  # Consul's own limit
 FIRST_LOOK = 1.0  # seconds from the start until it is read who answers …
 LOOK_INTERVAL = 60.0  # … and from then on
@@ -30,8 +29,7 @@ UNTOLD = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.GARBLED})  # who an
 
 async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubles) -> None:
     """Confirm whatever the catalog doubts, until cancelled; what fails is tried again for as long as it is doubted."""
-    clock, rounds = asyncio.get_running_loop().time, 0
-    seen: frozenset[Doubt] = frozenset()
+    clock = asyncio.get_running_loop().time
     look_at = clock() + FIRST_LOOK
     while True:
         try:
@@ -41,21 +39,32 @@ async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubl
             look_at = clock() + LOOK_INTERVAL
             await _look(catalog, client, troubles)
             continue
-        rounds = rounds + 1 if seen.intersection(doubts) else 0
-        seen = frozenset(doubts)
-        if rounds:
-            await asyncio.sleep(AGAIN.delay(rounds))
-        connection = client.connect()
-        try:
-            for doubt in doubts:
+        await _confirm_all(doubts, catalog, client, edge, troubles)
+
+
+async def _confirm_all(
+    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Edge, troubles: Troubles
+) -> None:
+    """Try each doubt once, but none of a datacenter that turns out to be away; the watches tell the trouble."""
+    connection, away = client.connect(), set[str | None]()
+    try:
+        for doubt in doubts:
+            if doubt.query.dc in away:
+                catalog.unconfirmed(doubt.query)
+                continue
+            try:
                 may_read = await _may_read(doubt, client, connection)
                 answer = await _read(doubt, client, connection, edge, troubles)
                 servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
                 catalog.confirm(answer, may_read=may_read, servers=servers)
-        except (RequestFailed, Undecodable):
-            continue  # the watches tell the trouble; here it is only tried again
-        finally:
-            connection.close()
+            except RequestFailed as failure:
+                connection.close()
+                catalog.unconfirmed(doubt.query)
+                away.update({doubt.query.dc} if failure.remedy.is_shared else ())
+            except Undecodable:
+                catalog.unconfirmed(doubt.query)
+    finally:
+        connection.close()
 
 
 async def _look(catalog: Catalog, client: Client, troubles: Troubles) -> None:
