@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate import memory
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
+from ctemplate.defects import Defects
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,15 @@ class Keeper:
     catalog: Catalog
     path: Path
     _kept: int = 0
+    _defects: Defects = field(default_factory=Defects)
 
     async def load(self) -> None:
         """Have the first answers judged by what an earlier process knew."""
-        memories = await asyncio.to_thread(memory.load, self.path)
-        self.catalog.remember(memories, wall=time.time())
+        try:
+            memories = await asyncio.to_thread(memory.load, self.path)
+            self.catalog.remember(memories, wall=time.time())
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+            self._defects.report(f"{self.path}: the last good answers are not used", exc)
         self._kept = self.catalog.changes
 
     async def run(self) -> None:
@@ -76,4 +81,7 @@ class Keeper:
         changes = self.catalog.changes
         if changes != self._kept and (memories := self.catalog.memories(wall=time.time())):
             self._kept = changes
-            await asyncio.to_thread(memory.save, self.path, memories)
+            try:
+                await asyncio.to_thread(memory.save, self.path, memories)
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                self._defects.report(f"{self.path}: the last good answers are not kept", exc)

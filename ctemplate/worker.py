@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
+from ctemplate.defects import Defects
 from ctemplate.errors import CtemplateError, InternalError
 from ctemplate.model import Answer, AnyQuery, Outcome, Snapshot, reads_alike
 from ctemplate.pipeline import Pipeline, Result
@@ -104,14 +105,20 @@ class Worker:
         self._is_touched = True
         self._wake.set()
 
+    def rouse(self, now: float) -> None:
+        """Make the group due, whatever changed."""
+        self._due_by(now)
+        self._wake.set()
+
     def stop(self) -> None:
         """Ask the worker to end after what it is doing."""
         self._is_stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep the group true until stopped."""
+        """Keep the group true until stopped; begins with a look, also when it is begun again."""
         clock = asyncio.get_running_loop().time
+        self._due_by(clock())
         while await self._until_due():
             await self.step()
             self._decide_next(clock())
@@ -241,8 +248,12 @@ class Worker:
 
 async def distribute(catalog: Catalog, workers: Callable[[], Iterable[Worker]]) -> None:
     """Flag whoever works at the moment when answers change, until cancelled."""
-    clock = asyncio.get_running_loop().time
+    clock, defects = asyncio.get_running_loop().time, Defects()
     while True:
         changed = await catalog.news()
         for worker in workers():
-            worker.flag(changed, clock())
+            try:
+                worker.flag(changed, clock())
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                defects.report(worker.pipeline.subject, exc)
+                worker.rouse(clock())

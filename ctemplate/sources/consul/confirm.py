@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 
 from ctemplate.catalog import Catalog
+from ctemplate.defects import Defects
 from ctemplate.model import Answer, Doubt, Roll, Servers
 from ctemplate.sources.consul.client import Client
 from ctemplate.sources.consul.entries import Edge, Undecodable, decode_servers
@@ -30,7 +31,7 @@ UNTOLD = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.GARBLED})  # who an
 async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubles) -> None:
     """Confirm whatever the catalog doubts, until cancelled; what fails is tried again for as long as it is doubted."""
     clock = asyncio.get_running_loop().time
-    look_at = clock() + FIRST_LOOK
+    look_at, defects = clock() + FIRST_LOOK, Defects()
     while True:
         try:
             async with asyncio.timeout_at(look_at):
@@ -39,11 +40,11 @@ async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubl
             look_at = clock() + LOOK_INTERVAL
             await _look(catalog, client, troubles)
             continue
-        await _confirm_all(doubts, catalog, client, edge, troubles)
+        await _confirm_all(doubts, catalog, client, edge, troubles, defects=defects)
 
 
 async def _confirm_all(
-    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Edge, troubles: Troubles
+    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Edge, troubles: Troubles, *, defects: Defects
 ) -> None:
     """Try each doubt once, but none of a datacenter that turns out to be away; the watches tell the trouble."""
     connection, away = client.connect(), set[str | None]()
@@ -62,6 +63,10 @@ async def _confirm_all(
                 catalog.unconfirmed(doubt.query)
                 away.update({doubt.query.dc} if failure.remedy.is_shared else ())
             except Undecodable:
+                catalog.unconfirmed(doubt.query)
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this doubt a try
+                connection.close()
+                defects.report(str(doubt.query), exc)
                 catalog.unconfirmed(doubt.query)
     finally:
         connection.close()
