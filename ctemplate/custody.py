@@ -79,9 +79,11 @@ class Keeper:
     async def save(self) -> None:
         """Keep the answers now, if they changed."""
         changes = self.catalog.changes
-        if changes != self._kept and (memories := self.catalog.memories(wall=time.time())):
-            self._kept = changes
-            try:
+        if changes == self._kept:
+            return
+        try:
+            if memories := self.catalog.memories(wall=time.time()):
                 await asyncio.to_thread(memory.save, self.path, memories)
-            except Exception as exc:  # noqa: BLE001 - a defect, of any kind
-                self._defects.report(f"{self.path}: the last good answers are not kept", exc)
+                self._kept = changes
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+            self._defects.report(f"{self.path}: the last good answers are not kept", exc)
