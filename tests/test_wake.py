@@ -92,6 +92,6 @@ async def history(events):
 
 
 @settings(max_examples=150)
-@given(st.lists(st.tuples(EVENTS, st.booleans()), max_size=120))
+@given(st.lists(st.tuples(EVENTS, st.booleans()), min_size=20, max_size=150))
 def test_every_long_history_comes_true(events):
     assert run(history(events)) == []
