@@ -180,7 +180,7 @@ class Daemon:
         try:
             self._hold_workers()
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc)
+            self._tell_unusable(exc, "going on with what was running")
             self.assembly = previous
             self._hold_workers()
         if self.assembly.source is not previous.source and self._source is not None:
@@ -206,18 +206,18 @@ class Daemon:
             await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
             return assembling.result() if assembling.done() else None
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc)
+            self._tell_unusable(exc, "going on with what is running")
             return None
         finally:
             assembling.cancel()
             stopping.cancel()
 
-    def _tell_unusable(self, cause: Exception) -> None:
-        """Say why what was read again does not take over."""
+    def _tell_unusable(self, cause: Exception, consequence: str) -> None:
+        """Say why what was read again does not take over, and what happens instead."""
         if isinstance(cause, CtemplateError):
-            logger.error("%s; going on with what was running", cause)
+            logger.error("%s; %s", cause, consequence)
         else:
-            self._defects.report("what was read again is not used", cause)
+            self._defects.report(consequence, cause)
 
     async def _forget_old_groups(self) -> None:
         """Drop the wishes of groups that are gone, once the new ones know what they need."""

@@ -293,5 +293,5 @@ async def test_a_daemon_outlives_defects_of_its_source_and_of_an_edit(tmp_path, 
     await asyncio.wait_for(running_daemon, 30)
     assert errors(caplog) == [
         f"{values['catalog']}: {SENTENCE}",
-        f"what was read again is not used: {SENTENCE}",
+        f"going on with what is running: {SENTENCE}",
     ]

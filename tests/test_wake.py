@@ -8,7 +8,7 @@ from wake_model import POISON, Scene
 
 def run(scenario):
     """Run a scenario on a loop whose time passes at once."""
-    loop = looptime.new_event_loop(start=0)
+    loop = looptime.new_event_loop(start=0, noop_cycles=3)
     try:
         return loop.run_until_complete(scenario)
     finally:
