@@ -270,7 +270,11 @@ class Daemon:
         owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
         async for written in writes(owners):
             for path in written:
-                owners[path].touch(path)
+                try:
+                    owners[path].touch(path)
+                except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                    self._defects.report(str(path), exc)
+                    owners[path].rouse(asyncio.get_running_loop().time())
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""
