@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.apply.files import candidate_path
+from ctemplate.apply.locks import lock_beside
 from ctemplate.apply.state import lock_file
 from ctemplate.command import run
 from ctemplate.config.groups import STDOUT, GroupPlan, TemplatePlan
@@ -103,7 +104,7 @@ def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tr
         folder=folder_facts(real.parent),
         owner_fault=_owner_fault(plan),
         caught_by=_caught_by(real, trees),
-        holder=_holder(lock_file(state_dir, str(real))),
+        holder=_holder(lock_beside(real)) or _holder(lock_file(state_dir, str(real))),
     )
 
 
