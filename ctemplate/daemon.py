@@ -140,7 +140,8 @@ class Daemon:
             self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
         if self._control is None:
             self._control = tasks.create_task(serve(self.assembly.control_path, self.catalog), name="control")
-        self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
+        if self._edits is None:
+            self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
         self._touches = tasks.create_task(self._follow_touches(), name="follow-touches")
         self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
 
@@ -165,9 +166,11 @@ class Daemon:
             self._source.cancel()
             await asyncio.wait([self._source])
             self._source = None
-        for task in (self._edits, self._touches):
-            if task is not None:
-                task.cancel()
+        if self._touches is not None:
+            self._touches.cancel()
+        if self._edits is not None and self.assembly.signatures.keys() != previous.signatures.keys():
+            self._edits.cancel()  # the same files are followed on: each start of a watch costs threads
+            self._edits = None
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
         self._start(tasks)

@@ -12,6 +12,7 @@ PACKAGE = Path(ctemplate.__file__).parent
 LAYERS = {
     "errors": 0,
     "faults": 0,
+    "inputs": 0,
     "model": 0,
     "timing": 0,
     "config": 1,

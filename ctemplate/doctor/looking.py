@@ -23,6 +23,7 @@ from ctemplate.config.groups import STDOUT, GroupPlan, TemplatePlan
 from ctemplate.doctor.nginx import STREAM_MODULE, NginxFacts, Stream, stream_of
 from ctemplate.doctor.places import DestinationFacts, FolderFacts, StateFacts
 from ctemplate.errors import CtemplateError
+from ctemplate.inputs import read_input
 from ctemplate.model import StagedFile
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
@@ -30,6 +31,7 @@ from ctemplate.nginx.master import Absence, Process, find_master
 from ctemplate.nginx.settings import settings
 from ctemplate.nginx.syntax import NginxSyntaxError
 from ctemplate.nginx.tree import Tree, TreeError, load
+from ctemplate.template.loader import LIMIT_BYTES as TEMPLATE_LIMIT
 
 LOCKS = Path("/proc/locks")
 SELINUX = Path("/sys/fs/selinux/enforce")
@@ -46,7 +48,9 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
         version=installation.build.version,
         conf=str(installation.conf),
         stream=await _stream(installation),
-        wants_stream=any(_STREAM_BLOCK.search(template.source.read_bytes()) for template in plan.templates),
+        wants_stream=any(
+            _STREAM_BLOCK.search(read_input(template.source, limit_bytes=TEMPLATE_LIMIT)) for template in plan.templates
+        ),
         tree=tree if isinstance(tree, Tree) else None,
         refusal=refusal,
         warnings=warnings,
@@ -82,6 +86,10 @@ async def _stream(installation: Installation) -> Stream:
     folder = installation.build.options.get("modules-path", "modules")
     module = installation.resolved(folder) / STREAM_MODULE
     return Stream(is_built_in=is_built_in, module=str(module) if is_module else None, exists=module.exists())
+
+
+def _has_stream(plan: TemplatePlan) -> bool:
+    return _STREAM_BLOCK.search(read_input(plan.source, limit_bytes=TEMPLATE_LIMIT)) is not None
 
 
 def _master(tree: Tree, installation: Installation) -> Process | Absence | CtemplateError:
