@@ -112,7 +112,7 @@ def load(path: Path) -> tuple[Memory | Roll, ...]:
             return _unusable(path, f"is of version {version}, not {VERSION}")
         page = msgspec.json.decode(content, type=Page)
         return (*map(_memory, page.services), *map(_memory, page.instances), *page.rolls)
-    except (msgspec.MsgspecError, ValueError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         return _unusable(path, f"is damaged: {exc}")
 
 

@@ -21,7 +21,6 @@ from ctemplate.pipeline import Collected
 from ctemplate.review import FileReview
 from ctemplate.worker import Worker
 
-
 THREADS = 4  # for blocking work; each one more may hold the memory of one more rendering
 
 
