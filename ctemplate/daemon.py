@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
+from ctemplate.command import reap_orphans
 from ctemplate.config.durations import shown
 from ctemplate.control import serve
 from ctemplate.custody import Keeper, follow_guard, recall_late, tell_holds
@@ -78,6 +79,7 @@ class Daemon:
                 tasks.create_task(follow_guard(self.catalog), name="follow-guard"),
                 tasks.create_task(recall_late(self.catalog, self.assembly.source_name), name="recall-late"),
                 tasks.create_task(self._keeper.run(), name="keep-answers"),
+                tasks.create_task(reap_orphans(), name="reap-orphans"),
             )
             logger.info("started: %s", self.assembly.summary)
             while await self._until_edited():

@@ -13,13 +13,14 @@ import stat
 import time
 from pathlib import Path
 
-PIPE_SECONDS = 10.0  # for all that a pipe has to say
+PIPE_SECONDS = 10.0  # for all that a pipe of a shell, ``<(…)``, has to say
+NAMED_PIPE_SECONDS = 2.0  # for one that has a name; most likely nobody knows that it stands there
 CHUNK_BYTES = 1024 * 1024
 NULL_DEVICE = os.makedev(1, 3)
 MIB = 1024 * 1024
 
 
-def read_input(path: Path, *, limit_bytes: int, pipe_seconds: float = PIPE_SECONDS) -> bytes:
+def read_input(path: Path, *, limit_bytes: int) -> bytes:
     """Return the content of a regular file or a pipe; ``/dev/null`` is empty.
 
     Raises OSError with a sentence: for a folder, a device or a socket, for more than ``limit_bytes``, and for a pipe
@@ -31,7 +32,8 @@ def read_input(path: Path, *, limit_bytes: int, pipe_seconds: float = PIPE_SECON
         if stat.S_ISREG(status.st_mode):
             return _read_file(descriptor, path, limit_bytes)
         if stat.S_ISFIFO(status.st_mode):
-            return _read_pipe(descriptor, path, limit_bytes, time.monotonic() + pipe_seconds, pipe_seconds)
+            seconds = PIPE_SECONDS if status.st_dev == _device_of_pipes() else NAMED_PIPE_SECONDS
+            return _read_pipe(descriptor, path, limit_bytes, seconds)
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == NULL_DEVICE:
             return b""
         if stat.S_ISDIR(status.st_mode):
@@ -49,9 +51,19 @@ def _read_file(descriptor: int, path: Path, limit_bytes: int) -> bytes:
     return content
 
 
-def _read_pipe(descriptor: int, path: Path, limit_bytes: int, deadline: float, seconds: float) -> bytes:
+def _device_of_pipes() -> int:
+    """Return the device that all pipes without a name belong to."""
+    reader, writer = os.pipe()
+    try:
+        return os.fstat(reader).st_dev
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _read_pipe(descriptor: int, path: Path, limit_bytes: int, seconds: float) -> bytes:
     """Return all that the pipe's writers say until the last one closes it; it must be something."""
-    content = bytearray()
+    content, deadline = bytearray(), time.monotonic() + seconds
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     while (rest := deadline - time.monotonic()) > 0 and poll.poll(rest * 1000):

@@ -7,6 +7,7 @@ one that was left behind is taken over.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -63,8 +64,9 @@ def _locked(real: Path) -> int:
         try:
             _lock(descriptor, real)
             if _stands(descriptor, path):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                with contextlib.suppress(OSError):  # a full disk: then others are not told who we are
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                 return descriptor
         except BaseException:
             os.close(descriptor)
