@@ -17,6 +17,8 @@ from pathlib import Path
 
 from watchfiles import awatch
 
+from ctemplate.inputs import real_path
+
 SETTLE_MS = 50  # editors write in steps; wait this long for the next one
 LOOK_SECONDS = 1.0
 WRITING_LIMIT = 30.0  # seconds; who keeps a file open to write for longer than that is not waited for
@@ -40,14 +42,9 @@ def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
     """
     absolutes = [path.absolute() for path in paths]
     folders = {absolute.parent for absolute in absolutes}
-    folders |= {_real(folder) for folder in folders}
-    folders |= {_real(absolute).parent for absolute in absolutes if absolute.is_symlink()}
+    folders |= {real_path(folder) for folder in folders}
+    folders |= {real_path(absolute).parent for absolute in absolutes if absolute.is_symlink()}
     return frozenset(next(each for each in (folder, *folder.parents) if each.is_dir()) for folder in folders)
-
-
-def _real(path: Path) -> Path:
-    """Return the path behind all links; where these lead to each other, the link that does."""
-    return Path(os.path.realpath(path))
 
 
 def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:

@@ -1,4 +1,4 @@
-"""Read a file that an operator named, whatever stands there: never without an end, neither in time nor in size.
+"""What an operator named as a file, whatever stands there: read without waiting for ever, and found behind its links.
 
 Pipes are read as far as they are useful, ``-catalog <(…)``: what their writer wrote by the time limit and closed. Knows
 nothing of what is in the files. Blocks: what may be a pipe is read beside the event loop.
@@ -41,6 +41,14 @@ def read_input(path: Path, *, limit_bytes: int) -> bytes:
         raise _unfit(path, f"is a {'socket' if stat.S_ISSOCK(status.st_mode) else 'device'}, not a file")
     finally:
         os.close(descriptor)
+
+
+def real_path(path: Path) -> Path:
+    """Return the path behind all links, relative to nothing; where links lead to each other, the one that does.
+
+    ``Path.resolve`` raises RuntimeError there, before Python 3.13.
+    """
+    return Path(os.path.realpath(path))
 
 
 def _read_file(descriptor: int, path: Path, limit_bytes: int) -> bytes:

@@ -57,7 +57,7 @@ class QueuedHandler(logging.Handler):
         self._writer.flush()
 
     def _lost(self, count: int) -> str:
-        message = f"stderr: {count} line{'s' if count > 1 else ''} of the log could not be written and are lost"
+        message = f"stderr: {count} line{'s' if count > 1 else ''} of the log could not be written"
         given = {"name": __name__, "levelname": "WARNING", "levelno": logging.WARNING, "msg": message}
         return f"{self._prefix}{self.format(logging.makeLogRecord(given))}\n"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ctemplate.apply.files import candidate_path
 from ctemplate.apply.locks import lock_beside
+from ctemplate.apply.ownership import weakness
 from ctemplate.apply.state import lock_file
 from ctemplate.command import run
 from ctemplate.config.groups import STDOUT, GroupPlan, TemplatePlan
@@ -143,7 +144,7 @@ def folder_facts(path: Path) -> FolderFacts:
         existing=existing,
         is_folder=is_folder,
         is_writable=is_folder and os.access(existing, os.W_OK | os.X_OK),
-        free_bytes=shutil.disk_usage(existing).free,
+        free_bytes=shutil.disk_usage(existing).free if is_folder else 0,
     )
 
 
@@ -151,7 +152,12 @@ def state_facts(path: Path) -> StateFacts:
     """Look at the state folder."""
     folder = folder_facts(path)
     mode = path.stat().st_mode if folder.existing == path else 0
-    return StateFacts(folder=folder, is_open=mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH)
+    is_open = mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
+    try:
+        found = weakness(path.absolute())
+    except OSError:  # links that lead to each other: nobody's folder
+        found = None
+    return StateFacts(folder=folder, is_open=is_open, weakness=f"{found[0]} {found[1]}" if found else "")
 
 
 def _owner_fault(plan: TemplatePlan) -> str:

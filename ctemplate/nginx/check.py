@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ctemplate.command import Completed, run
 from ctemplate.errors import CannotJudge, CheckRefused, indented
+from ctemplate.inputs import real_path
 from ctemplate.model import StagedFile
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.mirror import mirror
@@ -236,7 +237,7 @@ class _Test:
 
     def _candidates(self) -> dict[Path, bytes]:
         try:
-            return {file.live.resolve(): file.candidate.read_bytes() for file in self.files}
+            return {real_path(file.live): file.candidate.read_bytes() for file in self.files}
         except OSError as exc:
             raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
 
@@ -254,7 +255,7 @@ class _Test:
         if plan.new_pid_file is not None and plan.new_pid_file.is_file() and not plan.new_pid_file.stat().st_size:
             plan.new_pid_file.unlink()
         translate = plan.translate
-        ours = {file.live for file in self.files} | {file.live.resolve() for file in self.files}
+        ours = {file.live for file in self.files} | {real_path(file.live) for file in self.files}
         is_root = os.geteuid() == 0
         found = verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
         if self.folder is None or completed.status == 0 or found.refusals:

@@ -5,7 +5,6 @@ Must not know what is in them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import jinja2
 from jinja2.loaders import split_template_path
 
 from ctemplate.errors import TemplateError, printable
-from ctemplate.inputs import read_input
+from ctemplate.inputs import read_input, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +66,7 @@ class FolderLoader(jinja2.BaseLoader):
         parts = split_template_path(template)
         for folder in self.folders:
             path = folder.joinpath(*parts)
-            if path.exists() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+            if path.exists() and real_path(path).is_relative_to(real_path(folder)):
                 self.files.add(path)
                 return read(path), template if folder == SHIPPED else str(path)
         raise jinja2.TemplateNotFound(template)
