@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ctemplate.apply.ownership import check_links
 from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
 from ctemplate.command import reap_orphans
@@ -298,6 +299,7 @@ def _pid_file(path: str | None) -> Iterator[None]:
         yield
         return
     try:
+        check_links(Path(path).absolute())
         Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as exc:
         raise ConfigError("-pid-file", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc

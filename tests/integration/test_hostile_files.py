@@ -338,3 +338,47 @@ def children(pid):
     """The processes whose parent is this one, those that ended and were not waited for among them."""
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
     return [int(word) for word in found.split()]
+
+
+@needs_root
+def test_a_link_at_the_pid_file_that_others_put_there_is_not_followed(folder, ctemplate):
+    sticky = folder / "sticky"
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+    target = folder / "target"
+    target.write_text("theirs")
+    (sticky / "pid").symlink_to(target)
+    os.lchown(sticky / "pid", 65534, 65534)
+    daemon = ctemplate("-config", "c.toml", "-pid-file", sticky / "pid")
+    assert daemon.wait(20) == 2
+    assert "link of user nobody in a folder that is writable by everybody; it is not followed" in daemon.log()
+    assert target.read_text() == "theirs"
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["control", "locks", "answers"])
+def test_what_others_put_into_a_sticky_state_folder_is_not_used(folder, consul, ctemplate, name):
+    state = folder / "sticky"
+    state.mkdir()
+    state.chmod(0o1777)
+    target = folder / "target"
+    target.mkdir(mode=0o755)
+    consul.register("web", port=80, address="10.0.0.1")
+    args = ["-consul-addr", f"127.0.0.1:{consul.port}", "-template", "t.j2:out", "-state-dir", state]
+    if name == "answers":
+        assert ctemplate(*args, "-once", name="first").wait(30) == 0
+        (answers,) = state.glob("answers-*.json")
+        os.chown(answers, 65534, 65534)
+    else:
+        (state / name).symlink_to(target)
+    daemon = ctemplate(*args)
+    if name == "locks":
+        assert daemon.wait(20) == 2
+        assert daemon.log() == f"{state}/locks: is not a folder that belongs to this user\n"
+    else:
+        said = "is not a folder that belongs to this user; 'ctemplate release' will not work"
+        said = "cannot be read: belongs to user nobody; starting without" if name == "answers" else said
+        daemon.wait_for_log(said, 20)
+        wait_out(folder, "10.0.0.1:80 ", log=daemon.log)
+        assert daemon.stop() == 0
+    assert (target.stat().st_mode & 0o777, list(target.iterdir())) == (0o755, [])
