@@ -235,13 +235,14 @@ class Assembler:
         return _control_path(self.state_dir(config), group_plans(config))
 
     def assemble(self, previous: Assembly | None = None) -> Assembly:
-        """Return an assembly of what the files say now; it keeps the previous one's source where that stays the same.
+        """Return an assembly of what the files say now; source and templates that are the same are the previous one's.
 
         Raises ConfigError, or TemplateError for a template that cannot be loaded.
         """
         config = self.config()
         plans = group_plans(config, is_dry=self.mode is Mode.DRY)
-        templates = tuple(tuple(self._load(plan, config) for plan in group.templates) for group in plans)
+        spare = [template for group in previous.templates for template in group] if previous is not None else []
+        templates = tuple(tuple(self._load(plan, config, spare) for plan in group.templates) for group in plans)
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
         return Assembly(
             config=config,
@@ -255,11 +256,17 @@ class Assembler:
             planned=self.planned,
         )
 
-    def _load(self, plan: TemplatePlan, config: Config) -> Template:
+    def _load(self, plan: TemplatePlan, config: Config, spare: list[Template]) -> Template:
+        """Load a template, or take one of those to spare that would come out the same."""
         limits = RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
-        return Template.load(
-            plan.source, variables=config.vars, environ=self.environ, escape=plan.escape, limits=limits
-        )
+        variables, environ, escape = config.vars, self.environ, plan.escape
+        for template in spare:
+            if template.source == plan.source and template.is_current(
+                variables=variables, environ=environ, escape=escape, limits=limits
+            ):
+                spare.remove(template)
+                return template
+        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits)
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import os
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from ctemplate.errors import CommandFailed, printable
@@ -23,9 +23,10 @@ SHELL_WORDS = frozenset({".", ":", "cd", "command", "eval", "exec", "exit", "exp
 OUTPUT_LIMIT_BYTES = 64 * 1024
 PIPE_BYTES = 64 * 1024
 KILL_GRACE = 3.0
+OWN_CHILD_SECONDS = 0.05  # until asyncio has taken note of a process of its own that ended
 SECRET_VARIABLES = frozenset({"CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_AUTH", "CONSUL_TOKEN"})
 
-__all__ = ["Completed", "argv_of", "child_environment", "run", "shown"]
+__all__ = ["Completed", "argv_of", "child_environment", "reap_orphans", "run", "shown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,56 @@ async def run(command: str | Sequence[str], *, timeout: float, pass_fds: tuple[i
         finally:
             if process.returncode is None:
                 await _kill(process)
+            if process.returncode is not None:
+                _awaited.pids.discard(process.pid)
         return Completed(status=status, output=output.lines(), duration=clock() - started)
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """The processes that asyncio waits for: those being started, and those that run."""
+
+    starting: int = 0
+    pids: set[int] = field(default_factory=set)
+
+
+_awaited = _Awaited()
+
+
+async def reap_orphans() -> None:
+    """Wait for processes that ended as our children without having been started here, until cancelled.
+
+    Process 1 of a container becomes the parent of whatever commands leave in the background; nobody else takes note of
+    their end.
+    """
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGCHLD, ended.set)
+    ended.set()
+    try:
+        while True:
+            await ended.wait()
+            ended.clear()
+            while (pid := _ended_child()) is not None:
+                if _awaited.starting or pid in _awaited.pids:
+                    await asyncio.sleep(OWN_CHILD_SECONDS)
+                    continue
+                _reap(pid)
+    finally:
+        loop.remove_signal_handler(signal.SIGCHLD)
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _ended_child() -> int | None:
+    """Return a child that has ended and that nobody has waited for yet."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found is not None else None
 
 
 async def _started(
@@ -91,8 +141,9 @@ async def _started(
     argv = argv_of(command)
     if not argv:
         raise CommandFailed("command", "is empty")
+    _awaited.starting += 1
     try:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output.writer,
@@ -104,7 +155,10 @@ async def _started(
     except (OSError, ValueError) as exc:  # ValueError: a NUL character
         raise CommandFailed(shown(command), f"cannot be started: {getattr(exc, 'strerror', None) or exc}") from exc
     finally:
+        _awaited.starting -= 1
         output.close_writer()
+    _awaited.pids.add(process.pid)
+    return process
 
 
 class _Output:

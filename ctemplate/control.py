@@ -17,9 +17,11 @@ from pathlib import Path
 
 import msgspec
 
+from ctemplate.apply.files import make_folder
+from ctemplate.apply.state import make_private
 from ctemplate.catalog import Catalog
 from ctemplate.defects import Defects
-from ctemplate.errors import printable
+from ctemplate.errors import StateError, printable
 from ctemplate.guard import Hold
 from ctemplate.model import AnyQuery, InstancesQuery
 
@@ -62,13 +64,17 @@ async def serve(path: Path, catalog: Catalog) -> None:
                 await writer.drain()
 
     try:
-        _make_private(path.parent)
+        make_folder(path.parent.parent, PRIVATE_FOLDER)
+        make_private(path.parent)
         with _short_path(path) as short:
             server = await asyncio.start_unix_server(answer, short, start_serving=False)
             os.chmod(short, PRIVATE_SOCKET)  # noqa: PTH101 - nothing of a disk, which a Path would be taken for
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()
         logger.warning("%s: no socket can be made: %s; 'ctemplate release' will not work", path.parent, reason)
+        return
+    except StateError as exc:
+        logger.error("%s; 'ctemplate release' will not work", exc)  # noqa: TRY400 - a sentence, not a traceback
         return
     try:
         async with server:
@@ -96,11 +102,6 @@ def _names(holds: Iterable[Hold], blind: Iterable[AnyQuery]) -> tuple[str, ...]:
     names = {entry.name for hold in holds for entry in hold.entries}
     names.update(query.name for query in blind if isinstance(query, InstancesQuery))
     return tuple(sorted(names))
-
-
-def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    folder.chmod(PRIVATE_FOLDER)
 
 
 def answering(folder: Path) -> list[Path]:

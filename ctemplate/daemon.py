@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ctemplate.apply.ownership import check_links
 from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
+from ctemplate.command import reap_orphans
 from ctemplate.config.durations import shown
 from ctemplate.control import serve
 from ctemplate.custody import Keeper, follow_guard, recall_late, tell_holds
@@ -85,6 +87,7 @@ class Daemon:
                 self._keep(tasks, "follow-guard", lambda: follow_guard(self.catalog)),
                 self._keep(tasks, "recall-late", lambda: recall_late(self.catalog, self.assembly.source_name)),
                 self._keep(tasks, "keep-answers", self._keeper.run),
+                self._keep(tasks, "reap-orphans", reap_orphans),
             )
             logger.info("started: %s", self.assembly.summary)
             while await self._until_edited():
@@ -164,7 +167,8 @@ class Daemon:
         if self._control is None:
             path = self.assembly.control_path
             self._control = self._keep(tasks, "control", lambda: serve(path, self.catalog))
-        self._edits = self._keep(tasks, "follow-edits", self._follow_edits)
+        if self._edits is None:
+            self._edits = self._keep(tasks, "follow-edits", self._follow_edits)
         self._touches = self._keep(tasks, "follow-touches", self._follow_touches)
         self._runs = tuple(self._keep(tasks, worker.pipeline.name, worker.run) for worker in self.workers)
 
@@ -187,9 +191,11 @@ class Daemon:
             self._source.cancel()
             await asyncio.wait([self._source])
             self._source = None
-        for task in (self._edits, self._touches):
-            if task is not None:
-                task.cancel()
+        if self._touches is not None:
+            self._touches.cancel()
+        if self._edits is not None and self.assembly.signatures.keys() != previous.signatures.keys():
+            self._edits.cancel()  # the same files are followed on: each start of a watch costs threads
+            self._edits = None
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
         self._start(tasks)
@@ -357,6 +363,7 @@ def _pid_file(path: str | None) -> Iterator[None]:
         yield
         return
     try:
+        check_links(Path(path).absolute())
         Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as exc:
         raise ConfigError("-pid-file", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc

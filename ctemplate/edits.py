@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
 
+from ctemplate.inputs import real_path
+
 SETTLE_MS = 50  # editors write in steps; wait this long for the next one
 LOOK_SECONDS = 1.0
+WRITING_LIMIT = 30.0  # seconds; who keeps a file open to write for longer than that is not waited for
 
 Signature = tuple[int, int, int, int]
 
@@ -36,8 +42,8 @@ def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
     """
     absolutes = [path.absolute() for path in paths]
     folders = {absolute.parent for absolute in absolutes}
-    folders |= {folder.resolve() for folder in folders}
-    folders |= {absolute.resolve().parent for absolute in absolutes if absolute.is_symlink()}
+    folders |= {real_path(folder) for folder in folders}
+    folders |= {real_path(absolute).parent for absolute in absolutes if absolute.is_symlink()}
     return frozenset(next(each for each in (folder, *folder.parents) if each.is_dir()) for folder in folders)
 
 
@@ -47,25 +53,85 @@ def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
 
 
 async def edits(
-    paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None
+    paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None, quiet: float = SETTLE_MS / 1000
 ) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were edited, created or removed, for ever.
+    """Yield the paths whose files were edited, created or removed, for ever; each once its writers have ended.
 
-    ``known`` are the signatures from when the files were read; what was edited since then comes first.
+    ``known`` are the signatures from when the files were read; what was edited since then comes first. ``quiet`` is for
+    how many seconds a file that is written in place must stay as it is.
     """
     watched = frozenset(paths)
     known = signatures(watched) if known is None else known
+    writers = _Writers(watched, quiet)
     while True:
         folders = watched_folders(watched)
         async with contextlib.aclosing(_stirs(folders)) as stirs:
             async for _ in stirs:
                 now = signatures(watched)
+                if any(now[path] != known.get(path) for path in watched):
+                    now = await writers.ended(known, now)
                 edited = frozenset(path for path in watched if now[path] != known.get(path))
                 known = now
                 if edited:
                     yield edited
                 if watched_folders(watched) != folders:
                     break
+
+
+class _Writers:
+    """Waits for those who write the files: what is truncated first is whole only at its end."""
+
+    def __init__(self, paths: Iterable[Path], quiet: float) -> None:
+        """Look which files can be told to be written: some network file systems call every file that."""
+        self._quiet = quiet
+        self._telling = tuple(path for path in paths if path.is_file() and not is_being_written(path))
+
+    async def ended(
+        self, known: Mapping[Path, Signature | None], found: dict[Path, Signature | None]
+    ) -> dict[Path, Signature | None]:
+        """Return the signatures once nothing changes and nobody has a file open to write; not waiting for ever.
+
+        A file that was replaced as a whole is quiet after a moment, one that was written in place after ``quiet``.
+        """
+        clock = asyncio.get_running_loop().time
+        started = since = clock()
+        while clock() - started < WRITING_LIMIT:
+            await asyncio.sleep(SETTLE_MS / 1000)
+            before, found = found, signatures(found)
+            since = clock() if found != before else since
+            quiet = self._quiet if any(map(_is_in_place, map(known.get, found), found.values())) else 0.0
+            if clock() - since >= quiet and not any(map(is_being_written, self._telling)):
+                break
+        return found
+
+
+def _is_in_place(before: Signature | None, now: Signature | None) -> bool:
+    """Whether the same file has other content."""
+    return before is not None and now is not None and before != now and before[:2] == now[:2]
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process has the file open to write; False where that cannot be told.
+
+    The kernel gives a lease to read a file only while nobody writes it; who asks must own the file or be root. It ends
+    with the descriptor. Should somebody open the file in between, the signal for that is one that is ignored.
+    """
+    if not path.is_file():
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 async def writes(paths: Iterable[Path], *, every: float = LOOK_SECONDS) -> AsyncIterator[frozenset[Path]]:

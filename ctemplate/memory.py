@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from ctemplate.apply.files import make_folder, write_private
+from ctemplate.apply.ownership import check_private
 from ctemplate.guard import Cause, Hold, Memory
 from ctemplate.model import Answer, Instance, InstancesQuery, Roll, Service, ServicesQuery
 
@@ -98,8 +99,7 @@ def save(path: Path, memories: Iterable[Memory | Roll]) -> bool:
 def load(path: Path) -> tuple[Memory | Roll, ...]:
     """Return what the file holds, nothing where there is none or, with a warning, where it is unfit. Blocks."""
     try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= LIMIT_BYTES else b""
+        size, content = _read_private(path)
     except FileNotFoundError:
         return ()
     except OSError as exc:
@@ -112,8 +112,17 @@ def load(path: Path) -> tuple[Memory | Roll, ...]:
             return _unusable(path, f"is of version {version}, not {VERSION}")
         page = msgspec.json.decode(content, type=Page)
         return (*map(_memory, page.services), *map(_memory, page.instances), *page.rolls)
-    except (msgspec.MsgspecError, ValueError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         return _unusable(path, f"is damaged: {exc}")
+
+
+def _read_private(path: Path) -> tuple[int, bytes]:
+    """Return the size and, unless that is too much, the content of a file that nobody else could have written."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        check_private(path, status)
+        return status.st_size, file.read() if status.st_size <= LIMIT_BYTES else b""
 
 
 def _unusable(path: Path, what: str) -> tuple[Memory | Roll, ...]:

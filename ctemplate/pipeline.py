@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ctemplate.errors import ApplyError, printable
+from ctemplate.inputs import real_path
 from ctemplate.model import Fault, Outcome, Output, Snapshot, Target
 from ctemplate.nginx.surroundings import Place, Surroundings
 from ctemplate.template import Renderer, Rendering, Template
@@ -130,7 +131,7 @@ class Pipeline:
 
 def _place(text: str, path: Path) -> int | None:
     """Return the line number behind the path in a text, however the path is written there."""
-    spellings = "|".join(re.escape(str(spelling)) for spelling in {path, path.absolute(), path.resolve()})
+    spellings = "|".join(re.escape(str(spelling)) for spelling in {path, path.absolute(), real_path(path)})
     found = re.search(rf"(?<![^\s\"'(])(?:{spellings}):(\d+)", text)
     return int(found[1]) if found else None
 

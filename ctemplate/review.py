@@ -16,7 +16,7 @@ import msgspec
 
 from ctemplate.apply import Check
 from ctemplate.config.groups import STDOUT
-from ctemplate.errors import ApplyError, printable
+from ctemplate.errors import ApplyError, CannotJudge, printable
 from ctemplate.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, StagedFile, Status
 from ctemplate.nginx.meaning import BackendChange, Changes, changes, meaning
 from ctemplate.nginx.syntax import NginxSyntaxError, parse
@@ -86,7 +86,12 @@ class Considered:
     async def _judge(self, changed: tuple[Output, ...], check: Check) -> None:
         self.verdict = "refused"
         with tempfile.TemporaryDirectory(prefix="ctemplate-plan-") as folder:
-            staged = tuple(_staged(output, Path(folder) / str(number)) for number, output in enumerate(changed))
+            try:
+                staged = tuple(_staged(output, Path(folder) / str(number)) for number, output in enumerate(changed))
+            except OSError as exc:
+                raise CannotJudge(
+                    folder, f"has no room for the candidates: {(exc.strerror or str(exc)).lower()}"
+                ) from exc
             try:
                 self.output = await check.check(staged)
             except ApplyError as exc:

@@ -37,3 +37,18 @@ def test_the_defaults_of_the_configuration_are_those_of_the_source():
 
 def test_the_size_of_an_answer_can_be_bounded():
     assert consul_settings(Config(consul=ConsulSection(max_answer_bytes=1000))).max_body_bytes == 1000
+
+
+def test_templates_that_did_not_change_are_taken_over(tmp_path):
+    (tmp_path / "a.j2").write_text("a")
+    (tmp_path / "b.j2").write_text("b")
+    templates = [{"source": str(tmp_path / f"{name}.j2")} for name in ("a", "b", "a")]
+    values = {"catalog": "/dev/null", "template": templates}
+    assembler = Assembler(paths=(), flags=Layer(where="test", values=values), environ={}, mode=Mode.DRY)
+    first = assembler.assemble()
+    loaded = [template for group in first.templates for template in group]
+    assert len(set(map(id, loaded))) == 3  # two groups render at once; they share none
+    (tmp_path / "b.j2").write_text("c")
+    again = [template for group in assembler.assemble(first).templates for template in group]
+    # those of one group stand together: a, a, b
+    assert [new is old for new, old in zip(again, loaded, strict=True)] == [True, True, False]

@@ -1,11 +1,13 @@
 import asyncio
+import contextlib
+import ctypes
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from ctemplate.command import OUTPUT_LIMIT_BYTES, Completed, argv_of, child_environment, run, shown
+from ctemplate.command import OUTPUT_LIMIT_BYTES, Completed, argv_of, child_environment, reap_orphans, run, shown
 from ctemplate.errors import CommandFailed
 
 LIMIT = 30.0  # seconds that no command here comes near, on any machine
@@ -214,3 +216,39 @@ async def test_running_commands_leaks_no_file_descriptors():
     with pytest.raises(CommandFailed):
         await run("no-such-program", timeout=LIMIT)
     assert open_files() == before
+
+
+SET_CHILD_SUBREAPER = 36  # prctl: what process 1 is to all, for our descendants
+
+
+@contextlib.asynccontextmanager
+async def as_process_1():
+    """Become the parent of orphans, as process 1 is, and reap them."""
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    task = asyncio.create_task(reap_orphans())
+    try:
+        yield
+    finally:
+        prctl(SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_what_commands_leave_behind_is_reaped(tmp_path):
+    async with as_process_1():
+        await run(f"(sleep 0.2; exit 3) & echo $! > {tmp_path}/pid; exit 0", timeout=LIMIT)
+        (orphan,) = words(tmp_path / "pid")
+        if not is_gone(orphan):
+            assert parent_of(orphan) in {os.getpid(), 1}
+        await until(lambda: not Path(f"/proc/{orphan}").exists())
+
+
+async def test_the_status_of_commands_is_theirs_while_orphans_end():
+    async with as_process_1():
+        commands = [run(f"(sleep 0.0{number % 5} &) ; exit {number}", timeout=LIMIT) for number in range(40)]
+        assert [completed.status for completed in await asyncio.gather(*commands)] == list(range(40))

@@ -92,3 +92,13 @@ async def test_without_a_place_for_the_socket_everything_else_goes_on(tmp_path, 
     await serve(tmp_path / "file" / "control" / "a.sock", Catalog())
     (message,) = caplog.messages
     assert message.endswith("no socket can be made: not a directory; 'ctemplate release' will not work")
+
+
+async def test_a_link_in_place_of_the_sockets_folder_is_left_alone_and_said(tmp_path, caplog):
+    target = tmp_path / "target"
+    target.mkdir(mode=0o755)
+    (tmp_path / "control").symlink_to(target)
+    await serve(tmp_path / "control" / "a.sock", Catalog(Policies()))
+    said = f"{tmp_path}/control: is not a folder that belongs to this user; 'ctemplate release' will not work"
+    assert caplog.messages == [said]
+    assert (target.stat().st_mode & 0o777, list(target.iterdir())) == (0o755, [])

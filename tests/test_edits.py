@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 
-from ctemplate.edits import edits, signatures, writes
+from ctemplate.edits import edits, is_being_written, signatures, writes
 
 
 async def first(paths, **options):
@@ -62,3 +63,74 @@ async def test_what_anybody_writes_is_seen_at_the_next_look(tmp_path):
         gone.unlink()
         created.write_text("here")
         assert await coming == {changed, replaced, gone, created}
+
+
+def test_who_has_a_file_open_to_write_is_seen(tmp_path):
+    path = tmp_path / "file"
+    assert not is_being_written(path)
+    with path.open("w") as file:
+        file.write("half")
+        assert is_being_written(path)
+    assert not is_being_written(path)
+    with path.open():
+        assert not is_being_written(path)
+
+
+def test_a_pipe_is_never_opened_to_see_who_writes(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert not is_being_written(tmp_path / "fifo")
+
+
+async def test_a_file_written_in_place_is_told_once_it_is_quiet(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    clock = asyncio.get_running_loop().time
+    async with asyncio.timeout(30):
+        told = asyncio.create_task(anext(edits([path], quiet=1.0)))
+        await asyncio.sleep(0.2)
+        path.write_text("")
+        written = clock()
+        path.write_text("new")
+        assert await told == {path}
+    assert clock() - written >= 1.0
+
+
+async def test_a_file_that_is_replaced_need_not_be_quiet(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    async with asyncio.timeout(60):
+        told = asyncio.create_task(anext(edits([path], quiet=3600.0)))
+        await asyncio.sleep(0.2)
+        (tmp_path / "new").write_text("new")
+        (tmp_path / "new").replace(path)
+        assert await told == {path}
+
+
+async def test_a_file_that_is_open_to_write_is_told_once_it_is_closed(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    found = edits([path])
+    async with asyncio.timeout(30):
+        told = asyncio.create_task(anext(found))
+        await asyncio.sleep(0.2)
+        with path.open("w") as file:
+            file.write("half")
+            file.flush()
+            done, _ = await asyncio.wait([told], timeout=1.0)
+            assert not done
+        assert await told == {path}
+
+
+async def test_a_looping_link_is_an_edit_like_any_other(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    found = edits([path])
+    async with asyncio.timeout(30):
+        told = asyncio.create_task(anext(found))
+        await asyncio.sleep(0.2)
+        path.unlink()
+        path.symlink_to("file")
+        assert await told == {path}
+        path.unlink()
+        path.write_text("new")
+        assert await anext(found) == {path}

@@ -13,6 +13,7 @@ LAYERS = {
     "errors": 0,
     "defects": 0,
     "faults": 0,
+    "inputs": 0,
     "model": 0,
     "timing": 0,
     "config": 1,

@@ -1,4 +1,5 @@
 import math
+import os
 
 import pytest
 
@@ -118,3 +119,27 @@ def test_each_set_of_destinations_has_its_own_file(tmp_path):
     one = memory.memory_path(tmp_path, [tmp_path / "a", tmp_path / "b"])
     assert memory.memory_path(tmp_path, [tmp_path / "b", tmp_path / "link"]) == one
     assert memory.memory_path(tmp_path, [tmp_path / "a"]) != one
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+@pytest.mark.parametrize("kind", ["of another user", "a link", "writable by others", "a fifo"])
+def test_answers_that_others_could_have_written_are_not_taken(tmp_path, caplog, kind):
+    path = tmp_path / "answers.json"
+    memory.save(path, [Memory(answer=Answer(query=ALL, value=(), index=7))])
+    if kind == "of another user":
+        os.chown(path, 65534, 65534)
+        reason = "belongs to user nobody"
+    elif kind == "a link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+        reason = "too many levels of symbolic links"
+    elif kind == "writable by others":
+        path.chmod(0o602)
+        reason = "others may write it (mode 0602)"
+    else:
+        path.unlink()
+        os.mkfifo(path, 0o600)
+        reason = "not a regular file"
+    assert memory.load(path) == ()
+    said = f"{path}: cannot be read: {reason}; starting without the last good answers"
+    assert caplog.messages == [said]

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
+import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from ctemplate.apply.ownership import check_links
+
 DEFAULT_MODE = 0o644
 FOLDER_MODE = 0o755
 LONGEST_NAME = 255  # bytes
+CANDIDATE = ".ctemplate"
+TOKEN_BYTES = 4
+TOKEN = secrets.token_hex(TOKEN_BYTES)  # of this process: containers that share a folder may share a process id as well
 NO_RENAME = frozenset({errno.EBUSY, errno.EXDEV})  # a bind-mounted file; a mount between folder and file
 NOT_COPIED = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA, errno.ENOENT, errno.ERANGE})
 
@@ -33,7 +41,11 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolved(destination: Path) -> Path:
-    """Return the real path behind a destination, following symbolic links, dangling ones too; ELOOP when they loop."""
+    """Return the real path behind a destination, following symbolic links, dangling ones too.
+
+    Raises OSError: ELOOP when they loop, EPERM for one that others could have put there.
+    """
+    check_links(destination.absolute())
     real = Path(os.path.realpath(destination))
     if real.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(destination))
@@ -61,11 +73,23 @@ def read_live(path: Path) -> Live:
 
 
 def candidate_path(path: Path) -> Path:
-    """Return the one name that a candidate for the path ever has: hidden from ``*`` and ``*.conf``."""
-    name = f".{path.name}.ctemplate"
-    if len(os.fsencode(name)) > LONGEST_NAME:
-        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.ctemplate"
-    return path.with_name(name)
+    """Return the one name that this process gives to candidates for the path: hidden from ``*`` and ``*.conf``."""
+    return path.with_name(hidden_name(path, f"{CANDIDATE}-{TOKEN}"))
+
+
+def leftovers(path: Path) -> Iterator[Path]:
+    """Yield the candidates for the path that stand beside it, whichever process made them."""
+    name = glob.escape(hidden_name(path, ""))
+    for pattern in (f"{name}{CANDIDATE}", f"{name}{CANDIDATE}-{'[0-9a-f]' * 2 * TOKEN_BYTES}"):
+        yield from path.parent.glob(pattern)
+
+
+def hidden_name(path: Path, suffix: str) -> str:
+    """Return the name of a hidden file beside the path; of a name that is too long its hash."""
+    longest = LONGEST_NAME - len(f".{CANDIDATE}-") - 2 * TOKEN_BYTES
+    is_long = len(os.fsencode(path.name)) > longest
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest() if is_long else path.name
+    return f".{name}{suffix}"
 
 
 def stage(path: Path, content: bytes, *, mode: int, uid: int, gid: int) -> Path:

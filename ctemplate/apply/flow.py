@@ -16,7 +16,7 @@ from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Survey, surveyed
 from ctemplate.apply.threads import finished
 from ctemplate.apply.transaction import Transaction, keep_refused, recover
-from ctemplate.errors import ApplyError, CannotJudge, CheckRefused, SwapFailed, printable
+from ctemplate.errors import ApplyError, CannotJudge, CheckRefused, StateError, SwapFailed, printable
 from ctemplate.model import Outcome, Output, StagedFile
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ async def apply(
     if not survey.changes:
         return await reload_owed(survey, state, reload)
     transaction = Transaction(survey, state, observe, has_reload=reload is not None)
-    async with staged(survey) as candidates:
+    async with staged(survey, state) as candidates:
         observe(Step.STAGED)
         is_judged = await _checked(candidates, check, survey, state, reload)
         observe(Step.CHECKED)
@@ -65,10 +65,10 @@ def _recovered(outputs: tuple[Output, ...], state: GroupState, observe: Observe)
 
 
 @contextlib.asynccontextmanager
-async def staged(survey: Survey) -> AsyncIterator[tuple[StagedFile, ...]]:
+async def staged(survey: Survey, state: GroupState) -> AsyncIterator[tuple[StagedFile, ...]]:
     """Stage the files whose content is new; leaving with an error removes them, else they were swapped."""
     try:
-        await finished(_stage, survey)
+        await finished(_stage, survey, state)
         yield tuple(
             StagedFile(candidate=files.candidate_path(file.path), live=file.destination) for file in survey.rewrites
         )
@@ -159,13 +159,17 @@ async def _reloaded(transaction: Transaction, survey: Survey, state: GroupState,
     return await reload.reload(state.group.destinations)
 
 
-def _stage(survey: Survey) -> None:
+def _stage(survey: Survey, state: GroupState) -> None:
     for file in survey.rewrites:
         try:
+            files.make_folder(file.path.parent)
+            state.locks.take(file.path)
             files.stage(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
         except OSError as exc:
             what = f"cannot be staged: {exc.strerror or exc}; {survey.subject} is untouched"
             raise SwapFailed(str(file.destination), what) from exc
+        except StateError as exc:
+            raise SwapFailed(exc.where, f"{exc.what}; {survey.subject} is untouched") from exc
 
 
 def _unstage(survey: Survey) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -28,9 +29,13 @@ from ctemplate.apply.files import resolved, write_all
 from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import Ledger
+from ctemplate.apply.locks import DestinationLocks, lock_beside
+from ctemplate.apply.ownership import weakness
 from ctemplate.apply.succession import Predecessor, inherit
 from ctemplate.edits import Signature, signature
 from ctemplate.errors import StateError
+
+log = logging.getLogger(__name__)
 
 PRIVATE_FOLDER = 0o700
 LEDGER = "ledger.json"
@@ -80,7 +85,7 @@ class GroupState:
 
     ``edits`` remembers which foreign changes were reported, by destination with a fingerprint of what was seen, and
     ``in_place`` which files cannot be renamed over, so that each is said once. ``written`` are the real files that this
-    process put in place last, as they were then.
+    process put in place last, as they were then. ``locks`` are those beside the destinations.
     """
 
     group: Group
@@ -89,6 +94,7 @@ class GroupState:
     journal: Journal
     backups: Shelf
     refused: Shelf
+    locks: DestinationLocks
     edits: dict[Path, str] = field(default_factory=dict)
     in_place: set[Path] = field(default_factory=set)
     written: dict[Path, Signature | None] = field(default_factory=dict)
@@ -102,16 +108,17 @@ class GroupState:
 class StateFolder:
     """The folder of `-state-dir`, created private where it is missing; an existing one keeps its mode.
 
-    What ctemplate keeps in it is private in any case. Raises StateError when others could put something in its place.
+    What ctemplate keeps in it is private in any case. Raises StateError when others could put something in its place,
+    or in place of a folder above it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with _as_state_error(path):
+            _check_place(path)
             path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-            if path.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-                raise StateError(str(path), "is writable by everybody; give it mode 0700")
-            _make_private(path / LOCKS)
+            _check_place(path)
+            make_private(path / LOCKS)
 
     @contextlib.contextmanager
     def hold(self, group: Group) -> Iterator[GroupState]:
@@ -123,7 +130,10 @@ class StateFolder:
             reals = sorted({str(resolved(destination)) for destination in group.destinations})
             for real in reals:
                 locks.enter_context(self._lock(real))
-            state = self._open(group, frozenset(reals))
+            beside = locks.enter_context(contextlib.closing(DestinationLocks()))
+            for real in reals:
+                _lock_beside(beside, Path(real))
+            state = self._open(group, frozenset(reals), beside)
             locks_held = locks.pop_all()
         try:
             with locks_held:
@@ -131,9 +141,9 @@ class StateFolder:
         finally:
             self.__dict__.pop("_predecessors", None)
 
-    def _open(self, group: Group, reals: frozenset[str]) -> GroupState:
+    def _open(self, group: Group, reals: frozenset[str], locks: DestinationLocks) -> GroupState:
         folder = self.path / _folder_name(sorted(reals))
-        _make_private(folder)
+        make_private(folder)
         state = GroupState(
             group=group,
             folder=folder,
@@ -141,6 +151,7 @@ class StateFolder:
             journal=Journal(folder / JOURNAL),
             backups=Shelf(folder / "backups", group.backups),
             refused=Shelf(folder / "refused", group.refused),
+            locks=locks,
         )
         inherit(
             state.ledger,
@@ -191,9 +202,30 @@ def _as_state_error(path: Path) -> Iterator[None]:
         raise StateError(exc.filename or str(path), f"cannot be used: {exc.strerror or exc}") from exc
 
 
-def _make_private(folder: Path) -> None:
+def _check_place(path: Path) -> None:
+    """Raise StateError when others could put something else in place of the state folder or one above it."""
+    place = path.absolute()
+    found = weakness(place)
+    if found is None:
+        return
+    where, what = found
+    if where == place and place.is_dir() and place.stat().st_uid == os.geteuid():
+        raise StateError(str(path), f"{what}; give it mode 0700")
+    raise StateError(str(where), f"{what}, who could put something else into {path}; choose another state folder")
+
+
+def _lock_beside(locks: DestinationLocks, real: Path) -> None:
+    """Lock a destination; where the lock cannot be made, it is tried again before anything is written."""
+    try:
+        locks.take(real)
+    except OSError as exc:
+        log.debug("%s: not locked yet: %s", lock_beside(real), exc.strerror)
+
+
+def make_private(folder: Path) -> None:
     """Make a folder for nobody but us; one that belongs to somebody else is not trusted."""
-    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # whatever stands there is looked at next
+        folder.mkdir(mode=PRIVATE_FOLDER)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise StateError(str(folder), "is not a folder that belongs to this user")

@@ -151,7 +151,8 @@ def recover(state: GroupState, observe: Observe = unobserved) -> None:
     """
     for destination in state.group.destinations:
         with contextlib.suppress(OSError):
-            files.candidate_path(files.resolved(destination)).unlink(missing_ok=True)
+            for candidate in files.leftovers(files.resolved(destination)):
+                candidate.unlink(missing_ok=True)
     entry = state.journal.read_open(state.ledger.page.serial)
     if entry is not None:
         _take_back(entry, state, observe)

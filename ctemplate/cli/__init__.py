@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from ctemplate.cli.doctor import doctor
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.golden import golden
 from ctemplate.cli.lint import lint
+from ctemplate.cli.log_writer import open_closed_streams, say
 from ctemplate.cli.options import shared_options
 from ctemplate.cli.plan import apply_plan, plan
 from ctemplate.cli.release import release
@@ -27,6 +30,9 @@ USAGE_STATUS = 2
 FAILED_STATUS = 1
 NO_ANSWER_STATUS = 3
 INTERRUPTED_STATUS = 130
+UNPRINTABLE = frozenset(
+    {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EPIPE}
+)  # what a write to stdout may end with
 SHORTEST_LONG_OPTION = 2  # characters; -h and -v are no suggestions
 CLOSE_ENOUGH = 0.65  # likeness of what is suggested; less is a guess at random
 STATUSES = {
@@ -132,6 +138,7 @@ def _release(context: click.Context, /, service: str | None, **given: object) ->
 
 def main() -> None:
     """Run the command line and exit with its status; every error ends here, in one line."""
+    open_closed_streams()
     sys.exit(_status())
 
 
@@ -142,20 +149,29 @@ def _status() -> int:
         click.echo(exc.format_message())
         return USAGE_STATUS
     except click.ClickException as exc:
-        click.echo(f"ctemplate: {_usage_fault(exc)}; see ctemplate -help", err=True)
+        say(f"ctemplate: {_usage_fault(exc)}; see ctemplate -help")
         return USAGE_STATUS
     except CtemplateError as exc:
         if isinstance(exc, TemplateError) and sys.stderr.isatty():
             illustrate(exc)
-        click.echo(str(exc), err=True)
+        say(str(exc))
         return next(status for kind, status in STATUSES.items() if isinstance(exc, kind))
-    except BrokenPipeError:
-        sys.stderr.close()
-        return FAILED_STATUS
+    except OSError as exc:
+        return _unprinted(exc)
     except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
-        click.echo("ctemplate: interrupted", err=True)
+        say("ctemplate: interrupted")
         return INTERRUPTED_STATUS
     return result if isinstance(result, int) else 0
+
+
+def _unprinted(error: OSError) -> int:
+    """Return the status for a write to stdout that failed; raise any other error again."""
+    if error.filename is not None or error.errno not in UNPRINTABLE:
+        raise error
+    if error.errno != errno.EPIPE:
+        say(f"standard output: cannot be written: {(error.strerror or str(error)).lower()}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be flushed
+    return FAILED_STATUS
 
 
 def _usage_fault(fault: click.ClickException) -> str:

@@ -8,7 +8,8 @@ import sys
 import time
 
 from ctemplate.cli.excerpt import Excerpts
-from ctemplate.cli.progress import TerminalHandler
+from ctemplate.cli.log_writer import LogWriter, log_writer
+from ctemplate.cli.progress import CLEAR
 from ctemplate.errors import printable
 
 LINE_LIMIT = 4000  # characters of one line
@@ -31,9 +32,39 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields | {"message": _safe(_message(self, record))}, ensure_ascii=False)
 
 
+class QueuedHandler(logging.Handler):
+    """Puts log lines into the writer's queue; over the progress line of a terminal instead of behind it.
+
+    ``waits``: each line is written before the work goes on, as long as somebody reads, so that it stands before what
+    the command prints.
+    """
+
+    def __init__(self, writer: LogWriter, *, waits: bool, prefix: str = "") -> None:
+        super().__init__()
+        self._writer = writer
+        self._waits = waits
+        self._prefix = prefix
+        writer.lost = self._lost
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record's line."""
+        self._writer.put(f"{self._prefix}{self.format(record)}\n")
+        if self._waits:
+            self.flush()
+
+    def flush(self) -> None:
+        """Wait until what is queued is written, though not for ever; at the end of the process logging asks for it."""
+        self._writer.flush()
+
+    def _lost(self, count: int) -> str:
+        message = f"stderr: {count} line{'s' if count > 1 else ''} of the log could not be written"
+        given = {"name": __name__, "levelname": "WARNING", "levelno": logging.WARNING, "msg": message}
+        return f"{self._prefix}{self.format(logging.makeLogRecord(given))}\n"
+
+
 def configure(level: str, log_format: str, *, is_daemon: bool = True) -> None:
     """Send ctemplate's log to stderr; what a person waits for at a terminal shows a template's lines as well."""
-    handler = TerminalHandler(sys.stderr) if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)
+    handler = QueuedHandler(log_writer(sys.stderr), waits=not is_daemon, prefix=CLEAR if sys.stderr.isatty() else "")
     if not is_daemon and log_format == "text" and sys.stderr.isatty():
         handler.addFilter(Excerpts())
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())

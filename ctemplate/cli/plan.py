@@ -16,11 +16,13 @@ from ctemplate.cli.capture import write_output
 from ctemplate.cli.run import prepared, run_once
 from ctemplate.errors import ConfigError, printable
 from ctemplate.guard import described
+from ctemplate.inputs import read_input
 from ctemplate.review import Considered, GroupReview, review
 from ctemplate.sources import Cost
 from ctemplate.worker import Worker
 
 PENDING_STATUS = 4
+LIMIT_BYTES = 256 * 1024 * 1024  # of a saved plan
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -55,7 +57,7 @@ def plan(given: Mapping[str, Any]) -> int:
 def apply_plan(given: Mapping[str, Any], path: Path) -> int:
     """Carry out a saved plan; return 1, with nothing touched, when the world has moved on since."""
     try:
-        saved = msgspec.json.decode(path.read_bytes(), type=Plan)
+        saved = msgspec.json.decode(read_input(path, limit_bytes=LIMIT_BYTES), type=Plan)
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 from collections.abc import Coroutine
 from typing import Any
 
+from ctemplate.cli.log_writer import log_writer
 from ctemplate.daemon import Daemon
 from ctemplate.errors import printable
 
@@ -16,15 +16,6 @@ PATIENCE = 0.4  # seconds of silence: what is done by then needs no progress
 INTERVAL = 0.2
 CLEAR = "\r\x1b[K"
 NAMED = 3  # of the missing queries
-
-
-class TerminalHandler(logging.StreamHandler[Any]):
-    """Writes log lines over the progress line instead of behind it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Clear the line, then write the record."""
-        self.stream.write(CLEAR)
-        super().emit(record)
 
 
 def run_with_progress(daemon: Daemon, work: Coroutine[Any, Any, None], *, is_quiet: bool) -> None:
@@ -43,19 +34,17 @@ async def _with_progress(daemon: Daemon, work: Coroutine[Any, Any, None]) -> Non
         showing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await showing
-        sys.stderr.write(CLEAR)
-        sys.stderr.flush()
+        log_writer(sys.stderr).put(CLEAR)
 
 
 async def _show(daemon: Daemon) -> None:
     """Show what is missing until everything is there."""
     await asyncio.sleep(PATIENCE)
     while True:
-        sys.stderr.write(CLEAR + line(daemon))
-        sys.stderr.flush()
+        log_writer(sys.stderr).put(CLEAR + line(daemon))
         await asyncio.sleep(INTERVAL)
         if not any(worker.missing for worker in daemon.workers) and daemon.catalog.wanted:
-            sys.stderr.write(CLEAR)
+            log_writer(sys.stderr).put(CLEAR)
             return
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from ctemplate.daemon import Daemon
 from ctemplate.pipeline import Collected
 from ctemplate.review import FileReview
 from ctemplate.worker import Worker
+
+THREADS = 4  # for blocking work; each one more may hold the memory of one more rendering
 
 
 def assembler(
@@ -57,8 +62,19 @@ def run(given: Mapping[str, Any]) -> int:
         run_once(given, daemon)
         _print_collected(daemon.workers)
         return 1 if any(worker.error for worker in daemon.workers) else 0
-    run_with_progress(daemon, daemon.run(), is_quiet=given["quiet"])
+    run_with_progress(daemon, _with_threads(daemon.run()), is_quiet=given["quiet"])
     return 0
+
+
+async def _with_threads(work: Coroutine[Any, Any, None]) -> None:
+    """Run the work with threads for what blocks; all are started first, so that their number never grows."""
+    pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="blocking")
+    all_started = threading.Barrier(THREADS + 1)
+    for _ in range(THREADS):
+        pool.submit(all_started.wait)
+    all_started.wait()
+    asyncio.get_running_loop().set_default_executor(pool)
+    await work
 
 
 def _print_collected(workers: tuple[Worker, ...]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ctemplate.config.schema import Command, Config, GroupSection, TemplateSection
 from ctemplate.errors import ConfigError
+from ctemplate.inputs import real_path
 
 STDOUT = Path("-")  # the destination of a template that is only printed
 LARGEST_MODE = 0o7777
@@ -119,6 +120,6 @@ def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path
     for template in (template for plan in plans for template in plan.templates):
         if template.destination == STDOUT:
             continue
-        first = sources.setdefault(template.destination.resolve(), template.source)
+        first = sources.setdefault(real_path(template.destination), template.source)
         if first is not template.source:
             yield template.destination, first, template.source

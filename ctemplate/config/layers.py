@@ -19,6 +19,7 @@ from ctemplate.config.durations import Duration, Share, parse_duration, parse_sh
 from ctemplate.config.schema import Config
 from ctemplate.errors import ConfigError
 from ctemplate.faults import explained
+from ctemplate.inputs import read_input
 
 ENVIRONMENT = {
     "CONSUL_HTTP_ADDR": "consul.address",
@@ -37,6 +38,7 @@ ENVIRONMENT = {
 }
 APPENDED = ("template", "group")
 SECRET_KEYS = ("token", "auth")
+LIMIT_BYTES = 16 * 1024 * 1024  # of one file
 MIN_QUERY_INTERVAL = 0.1  # seconds; oftener would be a busy loop
 
 
@@ -86,7 +88,7 @@ def read(path: Path) -> list[Layer]:
 
 def _read_file(path: Path) -> Layer:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_input(path, limit_bytes=LIMIT_BYTES).decode()
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
@@ -97,6 +99,8 @@ def _read_file(path: Path) -> Layer:
         raise ConfigError(f"{path}:{exc.lineno}:{exc.colno}", f"is not JSON: {exc.msg.lower()}") from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(str(path), f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}") from exc
+    except RecursionError:
+        raise ConfigError(str(path), "is nested too deeply") from None
     if not isinstance(values, dict):
         raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
     return Layer(where=str(path), values=_anchored(values, path.parent))

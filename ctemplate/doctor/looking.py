@@ -16,12 +16,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.apply.files import candidate_path
+from ctemplate.apply.locks import lock_beside
+from ctemplate.apply.ownership import weakness
 from ctemplate.apply.state import lock_file
 from ctemplate.command import run
 from ctemplate.config.groups import STDOUT, GroupPlan, TemplatePlan
 from ctemplate.doctor.nginx import STREAM_MODULE, NginxFacts, Stream, stream_of
 from ctemplate.doctor.places import DestinationFacts, FolderFacts, StateFacts
 from ctemplate.errors import CtemplateError
+from ctemplate.inputs import read_input
 from ctemplate.model import StagedFile
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
@@ -29,6 +32,7 @@ from ctemplate.nginx.master import Absence, Process, find_master
 from ctemplate.nginx.settings import settings
 from ctemplate.nginx.syntax import NginxSyntaxError
 from ctemplate.nginx.tree import Tree, TreeError, load
+from ctemplate.template.loader import LIMIT_BYTES as TEMPLATE_LIMIT
 
 LOCKS = Path("/proc/locks")
 SELINUX = Path("/sys/fs/selinux/enforce")
@@ -45,7 +49,9 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
         version=installation.build.version,
         conf=str(installation.conf),
         stream=await _stream(installation),
-        wants_stream=any(_STREAM_BLOCK.search(template.source.read_bytes()) for template in plan.templates),
+        wants_stream=any(
+            _STREAM_BLOCK.search(read_input(template.source, limit_bytes=TEMPLATE_LIMIT)) for template in plan.templates
+        ),
         tree=tree if isinstance(tree, Tree) else None,
         refusal=refusal,
         warnings=warnings,
@@ -83,6 +89,10 @@ async def _stream(installation: Installation) -> Stream:
     return Stream(is_built_in=is_built_in, module=str(module) if is_module else None, exists=module.exists())
 
 
+def _has_stream(plan: TemplatePlan) -> bool:
+    return _STREAM_BLOCK.search(read_input(plan.source, limit_bytes=TEMPLATE_LIMIT)) is not None
+
+
 def _master(tree: Tree, installation: Installation) -> Process | Absence | CtemplateError:
     try:
         return find_master(settings(tree, installation).pid_file, installation.executable)
@@ -103,7 +113,7 @@ def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tr
         folder=folder_facts(real.parent),
         owner_fault=_owner_fault(plan),
         caught_by=_caught_by(real, trees),
-        holder=_holder(lock_file(state_dir, str(real))),
+        holder=_holder(lock_beside(real)) or _holder(lock_file(state_dir, str(real))),
     )
 
 
@@ -134,7 +144,7 @@ def folder_facts(path: Path) -> FolderFacts:
         existing=existing,
         is_folder=is_folder,
         is_writable=is_folder and os.access(existing, os.W_OK | os.X_OK),
-        free_bytes=shutil.disk_usage(existing).free,
+        free_bytes=shutil.disk_usage(existing).free if is_folder else 0,
     )
 
 
@@ -142,7 +152,12 @@ def state_facts(path: Path) -> StateFacts:
     """Look at the state folder."""
     folder = folder_facts(path)
     mode = path.stat().st_mode if folder.existing == path else 0
-    return StateFacts(folder=folder, is_open=mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH)
+    is_open = mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
+    try:
+        found = weakness(path.absolute())
+    except OSError:  # links that lead to each other: nobody's folder
+        found = None
+    return StateFacts(folder=folder, is_open=is_open, weakness=f"{found[0]} {found[1]}" if found else "")
 
 
 def _owner_fault(plan: TemplatePlan) -> str:

@@ -42,10 +42,11 @@ class DestinationFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateFacts:
-    """The state folder, and whether others may write into it."""
+    """The state folder, whether everybody may write into it, and why others could put something else in its place."""
 
     folder: FolderFacts
     is_open: bool = False
+    weakness: str = ""
 
 
 def judged_destination(facts: DestinationFacts) -> Iterator[Diagnosis]:
@@ -72,6 +73,9 @@ def judged_state(facts: StateFacts) -> Iterator[Diagnosis]:
     what = f"state folder {facts.folder.path}"
     if facts.is_open:
         yield fault(what, "is writable by everybody", "give it mode 0700")
+    elif facts.weakness:
+        fix = "take that right away, or choose another state folder"
+        yield fault(what, f"others could put something else there: {facts.weakness}", fix)
     elif trouble := _unusable(facts.folder, what):
         yield trouble
     else:

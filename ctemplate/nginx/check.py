@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import errno
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from ctemplate.command import Completed, run
 from ctemplate.errors import CannotJudge, CheckRefused, indented
+from ctemplate.inputs import real_path
 from ctemplate.model import StagedFile
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.mirror import mirror
@@ -38,6 +41,7 @@ shift
 exec "$@"
 """
 PROBE_TIMEOUT = 10.0
+_NO_ROOM = re.compile(rf"\((?:{errno.ENOSPC}|{errno.EDQUOT}): ")  # as nginx writes error numbers
 FIRST_SECONDS, SECONDS_PER_MIB = 10.0, 5.0
 
 
@@ -84,12 +88,13 @@ class NginxCheck:
         """
         installation = await self._nginx.installation()
         may_mount = await self._may_mount()
-        folder = Path(tempfile.mkdtemp(prefix="ctemplate-check-"))
+        folder = await asyncio.to_thread(_private_folder)
         test = _Test(installation=installation, files=files, folder=folder)
         try:
             found = await self._judged(test, may_mount=may_mount)
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            if folder is not None:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if found.is_refused or (self.warnings_refuse and found.warnings):
             raise _refused(files, found)
         return found.warnings
@@ -108,7 +113,10 @@ class NginxCheck:
     async def _may_mount(self) -> bool:
         """Whether a private mount namespace can be had; asked once."""
         if self._can_mount is None:
-            self._can_mount = await can_mount()
+            try:
+                self._can_mount = await can_mount()
+            except OSError:  # no room to try it
+                return False
             if not self._can_mount:
                 log.info("no right to mount: candidates are judged %s", Way.COPIED.value)
         return self._can_mount
@@ -129,6 +137,19 @@ async def can_mount() -> bool:
     return completed.status == 0
 
 
+def _private_folder() -> Path | None:
+    """Return a new folder for what a test writes, None where no folder can be made."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="ctemplate-check-"))
+    except OSError as exc:
+        log.debug("%s: no folder can be made: %s", os.environ.get("TMPDIR", "/tmp"), exc.strerror)  # noqa: S108
+        return None
+
+
+def _without_room(where: object, reason: object) -> CannotJudge:
+    return CannotJudge(str(where), f"has no room for what a test writes: {reason}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
     """A test ready to run."""
@@ -143,43 +164,51 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Test:
-    """One test: what to judge, with which nginx, and a private folder for what it writes."""
+    """One test: what to judge, with which nginx, and a private folder for what it writes, unless there is none."""
 
     installation: Installation
     files: tuple[StagedFile, ...]
-    folder: Path
+    folder: Path | None
 
     def plan(self, *, may_mount: bool) -> _Plan:
         """Lay out the test; raises CannotJudge when the configuration cannot be copied."""
         if all(file.candidate == file.live for file in self.files):
             return self._as_it_stands()
+        if self.folder is None:
+            raise _without_room(os.environ.get("TMPDIR", "/tmp"), "no folder can be made")  # noqa: S108
+        try:
+            return self._laid_out(self.folder, may_mount=may_mount)
+        except OSError as exc:  # of our folder: what else is read raises errors of its own
+            raise _without_room(exc.filename or self.folder, (exc.strerror or str(exc)).lower()) from exc
+
+    def _laid_out(self, folder: Path, *, may_mount: bool) -> _Plan:
         candidates = self._candidates()
         try:
             tree = load(self.installation.conf, replaced=candidates)
-            led = detour(tree, self.installation, self.folder)
+            led = detour(tree, self.installation, folder)
         except (TreeError, NginxSyntaxError) as exc:
-            return self._unread(candidates, exc, may_mount=may_mount)
+            return self._unread(candidates, exc, folder, may_mount=may_mount)
         replaced = {**candidates, **led.replaced}
         chosen = _way(replaced, may_mount=may_mount)
-        conf, translate = (self.installation.conf, _unchanged) if chosen is Way.BOUND else self._copy(replaced)
-        argv = self.installation.test(conf, error_log=self.folder / "error.log", directives=led.directives)
+        conf, translate = (self.installation.conf, _unchanged) if chosen is Way.BOUND else self._copy(replaced, folder)
+        argv = self.installation.test(conf, error_log=folder / "error.log", directives=led.directives)
         return _Plan(
             way=chosen,
-            argv=self._bound(replaced, argv) if chosen is Way.BOUND else argv,
+            argv=_bound(replaced, argv, folder) if chosen is Way.BOUND else argv,
             size_bytes=sum(map(len, tree.sources.values())),
             translate=translate,
             strangers=tuple(file.live for file in self.files if tree.role(file.live) is Role.UNUSED),
         )
 
     def _unread(
-        self, candidates: Mapping[Path, bytes], fault: TreeError | NginxSyntaxError, *, may_mount: bool
+        self, candidates: Mapping[Path, bytes], fault: TreeError | NginxSyntaxError, folder: Path, *, may_mount: bool
     ) -> _Plan:
         """Have nginx say in its own words what is wrong with a configuration that we cannot read."""
         if _way(candidates, may_mount=may_mount) is Way.COPIED:
             raise _unreadable(fault) from fault
         return _Plan(
             way=Way.BOUND,
-            argv=self._bound(candidates, self._plain_argv()),
+            argv=_bound(candidates, self._plain_argv(), folder),
             size_bytes=sum(map(len, candidates.values())),
             translate=_unchanged,
         )
@@ -202,29 +231,21 @@ class _Test:
     def _plain_argv(self) -> tuple[str, ...]:
         return self.installation.test(
             self.installation.conf,
-            error_log=self.folder / "error.log",
+            error_log=self.folder / "error.log" if self.folder is not None else Path(os.devnull),
             directives=self.installation.command.globals,
         )
 
     def _candidates(self) -> dict[Path, bytes]:
         try:
-            return {file.live.resolve(): file.candidate.read_bytes() for file in self.files}
+            return {real_path(file.live): file.candidate.read_bytes() for file in self.files}
         except OSError as exc:
             raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
 
-    def _bound(self, replaced: Mapping[Path, bytes], argv: tuple[str, ...]) -> tuple[str, ...]:
-        binds = []
-        for number, (live, text) in enumerate(replaced.items()):
-            source = self.folder / f"bound-{number}"
-            source.write_bytes(text)
-            binds += [str(source), str(live)]
-        return (*NAMESPACE, BIND, "sh", *binds, "--", *argv)
-
-    def _copy(self, replaced: Mapping[Path, bytes]) -> tuple[Path, Callable[[str], str]]:
-        folder = self.folder / "copy"
-        folder.mkdir(mode=0o700)
+    def _copy(self, replaced: Mapping[Path, bytes], folder: Path) -> tuple[Path, Callable[[str], str]]:
+        place = folder / "copy"
+        place.mkdir(mode=0o700)
         try:
-            copy = mirror(load(self.installation.conf, replaced=replaced), folder)
+            copy = mirror(load(self.installation.conf, replaced=replaced), place)
         except TreeError as exc:
             raise CannotJudge(exc.where, exc.what) from exc
         return copy.main, copy.translate
@@ -234,15 +255,32 @@ class _Test:
         if plan.new_pid_file is not None and plan.new_pid_file.is_file() and not plan.new_pid_file.stat().st_size:
             plan.new_pid_file.unlink()
         translate = plan.translate
-        ours = {file.live for file in self.files} | {file.live.resolve() for file in self.files}
+        ours = {file.live for file in self.files} | {real_path(file.live) for file in self.files}
         is_root = os.geteuid() == 0
         found = verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
-        if completed.status == 0 or found.refusals:
-            return found
+        if self.folder is None or completed.status == 0 or found.refusals:
+            return self._unless_without_room(found)
         logs = (path.read_text(errors="replace") for path in self.folder.glob("*log*") if path.is_file())
         logged = [line for text in logs for line in text.splitlines()]
         lines = (*completed.output, *logged)
         return verdict(completed.status, lines, ours=ours, translate=translate, is_root=is_root)
+
+    def _unless_without_room(self, found: Verdict) -> Verdict:
+        """Return the verdict; raise CannotJudge where nginx only lacked room in our folder."""
+        for line in found.refusals:
+            if self.folder is not None and f"{self.folder}/" in line and _NO_ROOM.search(line):
+                raise _without_room(self.folder, "no space left on device")
+        return found
+
+
+def _bound(replaced: Mapping[Path, bytes], argv: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    """Write the texts into the folder; return the arguments that bind them over the live files and run a program."""
+    binds = []
+    for number, (live, text) in enumerate(replaced.items()):
+        source = folder / f"bound-{number}"
+        source.write_bytes(text)
+        binds += [str(source), str(live)]
+    return (*NAMESPACE, BIND, "sh", *binds, "--", *argv)
 
 
 def _unchanged(line: str) -> str:

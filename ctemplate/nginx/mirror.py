@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ctemplate.inputs import real_path
 from ctemplate.nginx.tree import Include, Tree, TreeError, settled
 
 _GLOB = frozenset("*?[\\")
@@ -43,7 +44,7 @@ def mirror(tree: Tree, folder: Path) -> Mirror:
     Folders get 0700, files 0600. Written are only candidates and files with an absolute include; the rest are symlinks.
     Raises TreeError where the copy could not mean the same as the original.
     """
-    folder = folder.resolve()
+    folder = real_path(folder)
     if not _GLOB.isdisjoint(str(folder)):
         raise TreeError(
             where=str(folder), what="a folder with any of * ? [ \\ in its name cannot hold a copy for nginx"
@@ -63,7 +64,7 @@ def _written(tree: Tree, copy: Mirror) -> dict[Path, bytes]:
         leaving.setdefault(include.file, []).append(include)
     written = dict(tree.replaced)
     for path, source in tree.sources.items():
-        if path in leaving or path.resolve() in tree.replaced:
+        if path in leaving or real_path(path) in tree.replaced:
             written[path] = _redirected(source, leaving.get(path, ()), copy)
     return written
 

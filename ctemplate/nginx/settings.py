@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ctemplate.inputs import real_path
 from ctemplate.nginx.command import Installation
 from ctemplate.nginx.syntax import Directive, parse, walk, words
 from ctemplate.nginx.tree import Tree
@@ -91,10 +92,10 @@ def detour(tree: Tree, installation: Installation, folder: Path) -> Detour:
         source = tree.sources[path]
         if any(name in source for name in (b"pid", b"http", b"_path", *_LOGS)):
             led = ways.led(source, inside, where=str(path))
-            replaced |= {path.resolve(): led} if led != source else {}
+            replaced |= {real_path(path): led} if led != source else {}
     if not ways.has_pid:
-        main = replaced.get(tree.main.resolve(), tree.sources[tree.main])
-        replaced[tree.main.resolve()] = b"pid %b; " % _quoted(folder / "pid") + main
+        main = replaced.get(real_path(tree.main), tree.sources[tree.main])
+        replaced[real_path(tree.main)] = b"pid %b; " % _quoted(folder / "pid") + main
     return Detour(replaced=replaced, directives=os.fsdecode(changed))
 
 

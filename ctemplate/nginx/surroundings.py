@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate.errors import ApplyError
+from ctemplate.inputs import real_path
 from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.names import Name, names
 from ctemplate.nginx.syntax import NginxSyntaxError, parse
@@ -50,8 +51,8 @@ def places(conf: Path, files: Sequence[Path]) -> tuple[Place, ...]:
     """Return the place of each file in the configuration that starts at ``conf``."""
     try:
         tree = load(conf, replaced={file: b"" for file in files if not file.exists()})
-        own = {file.resolve() for file in files}
-        others = {path: source for path, source in tree.sources.items() if path.resolve() not in own}
+        own = {real_path(file) for file in files}
+        others = {path: source for path, source in tree.sources.items() if real_path(path) not in own}
         taken = frozenset().union(*(_names(tree, path, source) for path, source in others.items()))
     except (TreeError, NginxSyntaxError, OSError):
         return tuple(Place() for _ in files)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from ctemplate.inputs import real_path
 from ctemplate.nginx.syntax import Directive, parse, walk, words
 
 MAX_FILES = 100_000
@@ -98,14 +99,14 @@ class Tree:
 
     def role(self, path: Path) -> Role:
         """Tell what a file is to this configuration; symlinks are followed on both sides."""
-        real = path.resolve()
-        if self.main.resolve() == real:
+        real = real_path(path)
+        if real_path(self.main) == real:
             return Role.MAIN
-        return Role.FRAGMENT if any(source.resolve() == real for source in self.sources) else Role.UNUSED
+        return Role.FRAGMENT if any(real_path(source) == real for source in self.sources) else Role.UNUSED
 
     def would_include(self, path: Path) -> tuple[Include, ...]:
         """Return the includes that bring a file of this path, or would if it existed."""
-        real = path.resolve()
+        real = real_path(path)
         return tuple(include for include in self.includes if _brings(include, real))
 
 
@@ -117,7 +118,7 @@ def load(main: Path, *, replaced: Mapping[Path, bytes] = MappingProxyType({})) -
     """
     if not main.is_absolute():
         raise TreeError(where=str(main), what="the path of the main configuration must be absolute")
-    reading = _Reading(settled(main), {path.resolve(): source for path, source in replaced.items()})
+    reading = _Reading(settled(main), {real_path(path): source for path, source in replaced.items()})
     reading.read(reading.main, (), b"")
     return Tree(
         main=reading.main,
@@ -133,7 +134,7 @@ def settled(path: Path) -> Path:
         return path
     found = Path("/")
     for part in path.parts[1:]:
-        found = found.resolve().parent if part == ".." else found / part
+        found = real_path(found).parent if part == ".." else found / part
     return found
 
 
@@ -161,7 +162,7 @@ class _Reading:
                 self.read(file, (*chain, path), include.inside)
 
     def source(self, path: Path, chain: tuple[Path, ...]) -> bytes:
-        replacement = self.replaced.get(path.resolve())
+        replacement = self.replaced.get(real_path(path))
         if replacement is not None:
             return replacement
         try:
@@ -200,7 +201,7 @@ def _is_include(parent: bytes, directive: Directive) -> bool:
 
 
 def _brings(include: Include, real: Path) -> bool:
-    return any(file.resolve() == real for file in _expanded(include.pattern, include.inside, (real,)))
+    return any(real_path(file) == real for file in _expanded(include.pattern, include.inside, (real,)))
 
 
 def _expanded(pattern: str, inside: bytes, present: Collection[Path]) -> tuple[Path, ...]:
@@ -215,8 +216,8 @@ def _expanded(pattern: str, inside: bytes, present: Collection[Path]) -> tuple[P
 
 def _step(folder: Path, part: str, present: Collection[Path]) -> list[Path]:
     if part == "..":
-        return [folder.resolve().parent]
-    real = folder.resolve()
+        return [real_path(folder).parent]
+    real = real_path(folder)
     names = {path.name for path in present if path.parent == real}
     with contextlib.suppress(OSError):  # glob(3) passes over what it cannot list
         names.update(entry.name for entry in folder.iterdir())

@@ -96,9 +96,14 @@ def parse(text: str, *, name: str) -> Contents:
         raise ConfigError(place, f"is not YAML: {printable(exc.problem)}") from exc
     except yaml.YAMLError as exc:
         raise ConfigError(name, f"is not YAML: {printable(exc)}") from exc
-    data = {} if data is None else data
+    except RecursionError:
+        raise ConfigError(name, "is nested too deeply") from None
+    if data is None:
+        raise ConfigError(name, "is empty; a catalog without services says 'services: {}'")
     try:
         return msgspec.convert(data, Contents)
+    except RecursionError:
+        raise ConfigError(name, "is nested too deeply") from None
     except msgspec.ValidationError as exc:
         path, said = explained(exc, Contents, data)
         raise ConfigError(f"{name}: {path}" if path else name, said) from exc

@@ -13,6 +13,7 @@ import jinja2
 from jinja2.loaders import split_template_path
 
 from ctemplate.errors import TemplateError, printable
+from ctemplate.inputs import read_input, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,9 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _INSTALLED = _PACKAGE / "templates"
 SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "templates"
 """The templates that come with ctemplate: inside the installed package, or beside it in a source checkout."""
+
+LIMIT_BYTES = 16 * 1024 * 1024
+"""Of one template."""
 
 
 class FolderLoader(jinja2.BaseLoader):
@@ -31,13 +35,30 @@ class FolderLoader(jinja2.BaseLoader):
         self.folders = (source.parent, *folders, SHIPPED)
         self.files: set[Path] = {source}
         self._found: dict[str, tuple[str, str]] = {}
+        self._missed: set[str] = set()
 
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         """Return a template's text, as it was when first asked for, and the name that errors show for it."""
         _ = environment
         if template not in self._found:
-            self._found[template] = self._read(template)
+            try:
+                self._found[template] = self._read(template)
+            except jinja2.TemplateNotFound:
+                self._missed.add(template)
+                raise
         return (*self._found[template], lambda: True)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether every template that was asked for would be found as it was, or missed again."""
+        known = self._found | dict.fromkeys(self._missed)
+        return all(self._read_if_there(template) == found for template, found in known.items())
+
+    def _read_if_there(self, template: str) -> tuple[str, str] | None:
+        try:
+            return self._read(template)
+        except (jinja2.TemplateNotFound, TemplateError):
+            return None
 
     def _read(self, template: str) -> tuple[str, str]:
         if template == self.source.name:
@@ -45,7 +66,7 @@ class FolderLoader(jinja2.BaseLoader):
         parts = split_template_path(template)
         for folder in self.folders:
             path = folder.joinpath(*parts)
-            if path.exists() and path.resolve().is_relative_to(folder.resolve()):
+            if path.exists() and real_path(path).is_relative_to(real_path(folder)):
                 self.files.add(path)
                 return read(path), template if folder == SHIPPED else str(path)
         raise jinja2.TemplateNotFound(template)
@@ -54,7 +75,7 @@ class FolderLoader(jinja2.BaseLoader):
 def read(path: Path) -> str:
     """Return a template's text, or raise TemplateError."""
     try:
-        return path.read_bytes().decode()
+        return read_input(path, limit_bytes=LIMIT_BYTES).decode()
     except UnicodeDecodeError as exc:
         line = exc.object.count(b"\n", 0, exc.start) + 1
         raise TemplateError(f"{path}:{line}", f"is not UTF-8: byte {exc.object[exc.start]:#04x}") from None

@@ -51,6 +51,7 @@ class Template:
         self._arguments = arguments
         self._loader = loader
         self._is_traced = marks is not None
+        self._is_running = False
         self._functions = Functions(arguments["variables"], arguments["environ"])
         self._environment = Environment(
             self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
@@ -86,6 +87,14 @@ class Template:
             loader=FolderLoader(source, folders),
         )
 
+    def is_current(
+        self, *, variables: Mapping[str, object], environ: Mapping[str, str], escape: str, limits: Limits
+    ) -> bool:
+        """Whether loading the source with these arguments would make the same template again. Reads its files."""
+        given: _Arguments = {"variables": variables, "environ": environ, "escape": escape, "limits": limits}
+        is_same = given == self._arguments and repr(variables) == repr(self._arguments["variables"])  # 1 equals true
+        return is_same and self._loader.is_current
+
     @property
     def is_for_nginx(self) -> bool:
         """Whether its text is to be nginx's language."""
@@ -106,6 +115,17 @@ class Template:
 
         Raises TemplateError for whatever goes wrong in the template.
         """
+        if self._is_running:
+            error = TemplateError(str(self.source), "is still being rendered as the configuration was before")
+            error.is_momentary = True
+            raise error
+        self._is_running = True
+        try:
+            return self._rendered(run)
+        finally:
+            self._is_running = False
+
+    def _rendered(self, run: Run) -> str:
         self._functions.run = run
         self._environment.start(run, Meter(self._arguments["limits"]), self._refuse)
         try:

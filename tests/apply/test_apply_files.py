@@ -8,7 +8,7 @@ import pytest
 from model_program import Site
 
 from ctemplate.apply import Step
-from ctemplate.apply.files import candidate_path
+from ctemplate.apply.files import TOKEN, candidate_path
 from ctemplate.errors import ReloadRejected, SwapFailed
 from ctemplate.model import Outcome, Target
 
@@ -101,7 +101,7 @@ async def test_a_symbolic_link_is_followed_and_stays(site, is_dangling):
     await site.apply(b"one")
     assert site.path.is_symlink()
     assert real.read_bytes() == b"one"
-    assert [file.candidate for file in site.program.checks[0]] == [real.with_name(".n.conf.ctemplate")]
+    assert [file.candidate for file in site.program.checks[0]] == [candidate_path(real)]
     assert [file.live for file in site.program.checks[0]] == [site.path]
     assert await site.apply(b"one") is Outcome.UNCHANGED
 
@@ -184,6 +184,6 @@ async def test_a_write_in_place_is_rolled_back_in_place(site, no_rename):
 
 
 def test_a_candidates_name_is_hidden_and_fits(tmp_path):
-    assert candidate_path(tmp_path / "nginx.conf").name == ".nginx.conf.ctemplate"
+    assert candidate_path(tmp_path / "nginx.conf").name == f".nginx.conf.ctemplate-{TOKEN}"
     assert len(candidate_path(tmp_path / ("x" * 255)).name) <= 255
     assert candidate_path(tmp_path / ("x" * 254 + "a")) != candidate_path(tmp_path / ("x" * 254 + "b"))

@@ -10,6 +10,7 @@ import pytest
 from model_program import BlindCheck, BrokenCommand, Killer, Site
 
 from ctemplate.apply import OnEdit, Step, apply
+from ctemplate.apply.files import candidate_path
 from ctemplate.errors import CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut, SwapFailed
 from ctemplate.model import Outcome
 
@@ -82,8 +83,7 @@ async def test_a_refused_candidate_leaves_the_live_file_untouched_and_is_kept(si
     with pytest.raises(CheckRefused) as caught:
         await site.apply(b"syntax error")
     assert str(caught.value) == (
-        f"{site.path}: model -t: exit status 1; the live file is untouched\n"
-        f"    bad {site.folder}/etc/.n.conf.ctemplate:1"
+        f"{site.path}: model -t: exit status 1; the live file is untouched\n    bad {candidate_path(site.path)}:1"
     )
     assert fingerprint(site.path) == before
     assert site.tree == ["n.conf"]
@@ -335,7 +335,7 @@ async def test_a_failed_swap_puts_back_what_was_swapped(pair):
 
     def obstruct(step):
         if step is Step.JOURNALED:
-            (pair.folder / "etc" / ".b.conf.ctemplate").unlink()
+            candidate_path(pair.paths[1]).unlink()
 
     with pytest.raises(SwapFailed) as caught:
         await pair.apply(b"a2", b"b2", observe=obstruct)

@@ -116,7 +116,8 @@ class Site:
 
     def leftovers(self) -> list[str]:
         """Return the candidates that still stand beside the files."""
-        return [path.name for file in self.files for path in file.parent.iterdir() if ".ctemplate" in path.name]
+        names = [path.name for file in self.files for path in file.parent.iterdir()]
+        return [name for name in names if ".ctemplate" in name and not name.endswith("-lock")]
 
     def ledger(self) -> dict[str, Any]:
         (file,) = self.state.glob("*/ledger.json")

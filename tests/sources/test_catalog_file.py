@@ -1,11 +1,12 @@
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.errors import ConfigError
 from ctemplate.model import Answer, Fault, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
-from ctemplate.sources.catalog_file import CatalogFile
+from ctemplate.sources.catalog_file import CatalogFile, read
 from ctemplate.sources.contents import answer, dump, parse, recorded
 
 TEXT = """
@@ -152,8 +153,22 @@ def test_broken_file_is_one_line_with_the_place(text, message):
     assert str(caught.value) == message
 
 
-def test_empty_file_is_an_empty_catalog():
-    assert answer(parse("", name="c"), ServicesQuery()).value == ()
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "null"])
+def test_an_empty_file_is_no_catalog(text):
+    with pytest.raises(ConfigError) as caught:
+        parse(text, name="c.yaml")
+    assert str(caught.value) == "c.yaml: is empty; a catalog without services says 'services: {}'"
+
+
+def test_no_services_and_the_null_device_are_empty_catalogs():
+    assert answer(parse("services: {}", name="c"), ServicesQuery()).value == ()
+    assert answer(read(Path("/dev/null")), ServicesQuery()).value == ()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
+def test_nesting_without_end_is_one_line(text):
+    with pytest.raises(ConfigError, match=r"^c\.yaml(:\d+:\d+)?: "):
+        parse(text, name="c.yaml")
 
 
 async def test_edited_file_is_news_and_a_broken_edit_is_not(tmp_path, caplog):

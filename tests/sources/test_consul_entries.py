@@ -4,9 +4,18 @@ import pytest
 from consul_fakes import entries, entry
 from hypothesis import given, strategies as st
 
-from ctemplate.model import Check, Fault, Instance, PreparedQuery, Service, Status
-from ctemplate.sources.consul.entries import Edge, Undecodable, aggregate, askable, decode_services
+from ctemplate.model import Check, Fault, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.sources.consul.entries import (
+    Edge,
+    Undecodable,
+    aggregate,
+    askable,
+    decode_servers,
+    decode_services,
+)
+from ctemplate.sources.consul.sentinel import AlarmsQuery
 from ctemplate.sources.consul.settings import Limits
+from ctemplate.sources.consul.wire import granted
 
 FULL = {
     "Node": {
@@ -283,3 +292,31 @@ def test_a_proxy_that_stands_for_the_service_is_left_out():
 def test_an_execution_of_another_shape_is_undecodable(body):
     with pytest.raises(Undecodable):
         Edge(Limits()).decode(body, PreparedQuery(name="live"))
+
+
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize("query", [ServiceQuery(name="web"), PreparedQuery(name="q"), ServicesQuery(), AlarmsQuery()])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'[{"Service": {"ID": "\xff"}, "Name": "\xff", "CheckID": "\xff"}]', id="no UTF-8, as a list"),
+        pytest.param(b'{"w\xffb": ["\xff"], "Service": "\xff", "Nodes": []}', id="no UTF-8, as a table"),
+        pytest.param(b'[{"Other": %b' % DEEP, id="nested without end, as a list"),
+        pytest.param(b'{"Other": {"Other": %b' % DEEP, id="nested without end, as a table"),
+        pytest.param(DEEP, id="nothing but nesting"),
+    ],
+)
+def test_what_no_json_is_made_of_is_undecodable_for_every_query(query, body):
+    with pytest.raises(Undecodable):
+        Edge(Limits()).decode(body, query)
+
+
+@pytest.mark.parametrize("body", [b'[{"Node": {"ID": "\xff"}}]', b'[{"Other": %b' % DEEP])
+def test_servers_that_cannot_be_read_are_nobody(body):
+    assert decode_servers(body) == frozenset()
+
+
+def test_rights_that_cannot_be_read_are_not_known():
+    assert granted(200, b'[{"Allow": true, "Other": %b' % DEEP, asked=1) is None

@@ -1,11 +1,15 @@
 """Templates come from their own folder, folders given, and the package; from nowhere else."""
 
+import os
+
 import pytest
 from rendering import load, text_of
 
 from ctemplate.errors import TemplateError
-from ctemplate.template import Renderer, Template
+from ctemplate.model import Snapshot
+from ctemplate.template import Limits, Renderer, Template
 from ctemplate.template.loader import SHIPPED
+from ctemplate.template.run import Run
 
 
 def test_names_are_found_in_the_own_folder_first_then_in_those_given(tmp_path):
@@ -58,3 +62,85 @@ def test_a_name_computed_from_data_stays_in_the_folders():
 
 def test_data_is_never_compiled():
     assert text_of("{{ '{{ 7 * 7 }}' }}") == "{{ 7 * 7 }}"
+
+
+ARGUMENTS = {"variables": {"n": 1}, "environ": {"A": "b"}, "escape": "nginx", "limits": Limits()}
+
+
+def loaded(path):
+    return Template.load(path, **ARGUMENTS)
+
+
+def test_a_template_is_current_while_all_that_it_was_made_from_is_the_same(tmp_path):
+    (tmp_path / "t.j2").write_text("{% include 'part' %}{% include 'missing' ignore missing %}")
+    (tmp_path / "part").write_text("part")
+    template = loaded(tmp_path / "t.j2")
+    template.render(Run(snapshot=Snapshot({})))
+    assert template.is_current(**ARGUMENTS)
+    (tmp_path / "part").write_text("part")
+    assert template.is_current(**ARGUMENTS)
+
+
+def change_source(folder):
+    (folder / "t.j2").write_text("other")
+
+
+def change_part(folder):
+    (folder / "part").write_text("more")
+
+
+def remove_part(folder):
+    (folder / "part").unlink()
+
+
+def make_missing(folder):
+    (folder / "missing").write_text("here now")
+
+
+def loop_part(folder):
+    (folder / "part").unlink()
+    (folder / "part").symlink_to("part")
+
+
+def hide_shipped(folder):
+    (folder / "nginx.j2").write_text("own")
+
+
+@pytest.mark.parametrize("change", [change_source, change_part, remove_part, make_missing, loop_part, hide_shipped])
+def test_a_template_is_not_current_once_a_file_differs(tmp_path, change):
+    (tmp_path / "t.j2").write_text(
+        "{% import 'nginx.j2' as n %}{% include 'part' %}{% include 'missing' ignore missing %}"
+    )
+    (tmp_path / "part").write_text("part")
+    template = loaded(tmp_path / "t.j2")
+    template.render(Run(snapshot=Snapshot({})))
+    change(tmp_path)
+    assert not template.is_current(**ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"variables": {"n": True}},
+        {"variables": {}},
+        {"environ": {}},
+        {"escape": "none"},
+        {"limits": Limits(timeout=1.0)},
+    ],
+)
+def test_a_template_is_not_current_for_other_arguments(tmp_path, other):
+    (tmp_path / "t.j2").write_text("x")
+    assert not loaded(tmp_path / "t.j2").is_current(**ARGUMENTS | other)
+
+
+@pytest.mark.parametrize("kind", ["loop", "zero", "fifo"])
+def test_a_source_that_is_no_file_is_an_error_of_the_template(tmp_path, kind):
+    path = tmp_path / "t.j2"
+    if kind == "loop":
+        path.symlink_to("t.j2")
+    elif kind == "zero":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+    with pytest.raises(TemplateError, match=r"t\.j2: cannot read the template: "):
+        loaded(path)

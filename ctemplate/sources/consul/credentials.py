@@ -12,9 +12,12 @@ import ssl
 from pathlib import Path
 
 from ctemplate.errors import ConfigError, printable
+from ctemplate.inputs import read_input
 from ctemplate.sources.consul.settings import ConsulSettings
 
 logger = logging.getLogger(__name__)
+
+LIMIT_BYTES = 1024 * 1024  # of a token file
 
 Stamp = tuple[int, int, int] | None
 
@@ -78,7 +81,7 @@ class Credentials:
         if self._token_file:
             where = f"consul token file {printable(self._token_file)}"
             try:
-                token = Path(self._token_file).read_text(encoding="utf-8").strip()
+                token = read_input(Path(self._token_file), limit_bytes=LIMIT_BYTES).decode().strip()
             except (OSError, UnicodeDecodeError) as exc:
                 raise ConfigError(where, _reason(exc)) from exc
             if not token:

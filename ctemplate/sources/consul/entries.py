@@ -30,6 +30,7 @@ from ctemplate.model import (
 from ctemplate.sources.consul.policy import AddressPolicy
 from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.sources.consul.settings import Limits
+from ctemplate.sources.consul.wire import UNREADABLE
 
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"
@@ -133,7 +134,7 @@ def decode_services(body: bytes) -> tuple[Service, ...]:
     """
     try:
         rows = SERVICES.decode(body) or {}
-    except msgspec.MsgspecError as exc:
+    except UNREADABLE as exc:
         raise Undecodable(printable(exc)) from exc
     return tuple(Service(name=name, tags=tuple(sorted(set(rows[name] or ())))) for name in sorted(rows))
 
@@ -160,7 +161,7 @@ def decode_servers(body: bytes) -> Servers:
     """
     try:
         rows = ENTRIES.decode(body) or []
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return frozenset()
     found = {(row.service.create_index, row.node.id) for row in rows if row.service.create_index and row.node.id}
     return frozenset(Server(node_id=node_id, created=created) for created, node_id in sorted(found)[:SERVERS_LIMIT])
@@ -170,7 +171,7 @@ def decode_states(body: bytes) -> tuple[StateRow, ...]:
     """Decode an answer of ``/v1/health/state/any``, in the order it came in. Raises Undecodable."""
     try:
         return tuple(STATES.decode(body) or ())
-    except msgspec.MsgspecError as exc:
+    except UNREADABLE as exc:
         raise Undecodable(printable(exc)) from exc
 
 
@@ -208,7 +209,7 @@ class Edge:
         """
         try:
             execution = EXECUTION.decode(body)
-        except msgspec.MsgspecError as exc:
+        except UNREADABLE as exc:
             raise Undecodable(printable(exc)) from exc
         instances, faults = self.decode_instances(bytes(execution.nodes), execution.service, keep_order=keep_order)
         if keep_order:
@@ -345,18 +346,18 @@ def _entries(body: bytes, name: str) -> tuple[list[Entry], list[Fault]]:
         return ENTRIES.decode(body) or [], []
     except msgspec.ValidationError:
         pass
-    except msgspec.MsgspecError as exc:
+    except UNREADABLE as exc:
         raise Undecodable(printable(exc)) from exc
     try:
         rows = RAW_ENTRIES.decode(body)
-    except msgspec.MsgspecError as exc:
+    except UNREADABLE as exc:
         raise Undecodable(printable(exc)) from exc
     entries: list[Entry] = []
     faults: list[Fault] = []
     for row in rows:
         try:
             entries.append(ENTRY.decode(row))
-        except msgspec.MsgspecError as exc:
+        except UNREADABLE as exc:
             faults.append(Fault(service=name, field="entry", reason=printable(exc)))
     if faults and not entries:  # not one registrant's doing: the shape is another
         raise Undecodable(faults[0].reason)

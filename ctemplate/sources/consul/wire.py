@@ -185,6 +185,9 @@ class Granted(msgspec.Struct, frozen=True, rename="pascal"):
     allow: bool
 
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes of any kind may raise: other shapes, bytes that are no UTF-8, nesting without end."""
+
 GRANTED = msgspec.json.Decoder(list[Granted])
 DENIALS = (b"acl not found", b"permission denied")
 
@@ -202,7 +205,7 @@ def granted(status: int, body: bytes, *, asked: int) -> bool | None:
         return None
     try:
         rows = GRANTED.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     return all(row.allow for row in rows) if len(rows) == asked else None
 

@@ -1,0 +1,98 @@
+"""What an operator named as a file, whatever stands there: read without waiting for ever, and found behind its links.
+
+Pipes are read as far as they are useful, ``-catalog <(…)``: what their writer wrote by the time limit and closed. Knows
+nothing of what is in the files. Blocks: what may be a pipe is read beside the event loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import time
+from pathlib import Path
+
+PIPE_SECONDS = 10.0  # for all that a pipe of a shell, ``<(…)``, has to say
+NAMED_PIPE_SECONDS = 2.0  # for one that has a name; most likely nobody knows that it stands there
+CHUNK_BYTES = 1024 * 1024
+NULL_DEVICE = os.makedev(1, 3)
+MIB = 1024 * 1024
+
+
+def read_input(path: Path, *, limit_bytes: int) -> bytes:
+    """Return the content of a regular file or a pipe; ``/dev/null`` is empty.
+
+    Raises OSError with a sentence: for a folder, a device or a socket, for more than ``limit_bytes``, and for a pipe
+    that was not written and closed in time.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            return _read_file(descriptor, path, limit_bytes)
+        if stat.S_ISFIFO(status.st_mode):
+            seconds = PIPE_SECONDS if status.st_dev == _device_of_pipes() else NAMED_PIPE_SECONDS
+            return _read_pipe(descriptor, path, limit_bytes, seconds)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == NULL_DEVICE:
+            return b""
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise _unfit(path, f"is a {'socket' if stat.S_ISSOCK(status.st_mode) else 'device'}, not a file")
+    finally:
+        os.close(descriptor)
+
+
+def real_path(path: Path) -> Path:
+    """Return the path behind all links, relative to nothing; where links lead to each other, the one that does.
+
+    ``Path.resolve`` raises RuntimeError there, before Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
+def _read_file(descriptor: int, path: Path, limit_bytes: int) -> bytes:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        content = file.read(limit_bytes + 1) if os.fstat(descriptor).st_size <= limit_bytes else None
+    if content is None or len(content) > limit_bytes:
+        raise _too_large(path, limit_bytes)
+    return content
+
+
+def _device_of_pipes() -> int:
+    """Return the device that all pipes without a name belong to."""
+    reader, writer = os.pipe()
+    try:
+        return os.fstat(reader).st_dev
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _read_pipe(descriptor: int, path: Path, limit_bytes: int, seconds: float) -> bytes:
+    """Return all that the pipe's writers say until the last one closes it; it must be something."""
+    content, deadline = bytearray(), time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while (rest := deadline - time.monotonic()) > 0 and poll.poll(rest * 1000):
+        try:
+            chunk = os.read(descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            continue
+        if not chunk and content:
+            return bytes(content)
+        if not chunk:
+            raise _unfit(path, "is a pipe in which nothing is left to read")
+        content += chunk
+        if len(content) > limit_bytes:
+            raise _too_large(path, limit_bytes)
+    said = f"{len(content)} bytes, and no end" if content else "nothing"
+    raise _unfit(path, f"is a pipe that gave {said} within {seconds:g}s")
+
+
+def _too_large(path: Path, limit_bytes: int) -> OSError:
+    return _unfit(path, f"has more than {limit_bytes // MIB} MiB")
+
+
+def _unfit(path: Path, what: str) -> OSError:
+    return OSError(errno.EINVAL, what, str(path))

@@ -1,0 +1,125 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from model_program import Site
+
+from ctemplate.apply import StateFolder, apply
+from ctemplate.apply.files import candidate_path
+from ctemplate.apply.locks import lock_beside
+from ctemplate.errors import StateError, SwapFailed
+from ctemplate.model import Outcome
+
+HOLDER = """
+import sys
+from pathlib import Path
+from ctemplate.apply import Group, StateFolder
+from ctemplate.model import Target
+group = Group(name="other", targets=tuple(Target(destination=Path(path)) for path in sys.argv[2:]))
+with StateFolder(Path(sys.argv[1])).hold(group):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+
+
+@contextlib.contextmanager
+def other_process(state, *paths):
+    """Another process, with another state folder, that holds the paths until the block ends or it is killed."""
+    argv = [sys.executable, "-c", HOLDER, str(state), *map(str, paths)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        try:
+            yield holder
+        finally:
+            holder.stdin.close()
+
+
+@pytest.mark.parametrize("name", ["n.conf", "link.conf", "../linked/n.conf"])
+def test_another_state_folder_does_not_help_a_second_instance(site, name):
+    site.path.write_bytes(b"live")
+    (site.folder / "etc" / "link.conf").symlink_to("n.conf")
+    (site.folder / "linked").symlink_to("etc")
+    with other_process(site.folder / "elsewhere", site.folder / "etc" / name) as holder:
+        with pytest.raises(StateError) as caught, site.hold():
+            pass
+        assert str(caught.value) == f"{site.path}: is held by another ctemplate, pid {holder.pid}"
+
+
+def test_what_a_killed_instance_leaves_holds_nobody_up_and_is_removed(site):
+    with other_process(site.folder / "elsewhere", site.path) as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert site.tree == [lock_beside(site.path).name]
+    with site.hold():
+        assert site.tree == [lock_beside(site.path).name]
+    assert site.tree == []
+
+
+def test_neighbours_in_one_folder_do_not_hold_each_other_up(site, pair):
+    with site.hold(), pair.hold():
+        assert len(site.tree) == 3
+
+
+def test_a_refused_hold_leaves_no_locks(pair):
+    with other_process(pair.folder / "elsewhere", pair.paths[1]):
+        with pytest.raises(StateError), pair.hold():
+            pass
+        assert pair.tree == [lock_beside(pair.paths[1]).name]
+    assert pair.tree == []
+
+
+async def test_a_folder_that_is_missing_is_locked_before_its_file_is_written(site):
+    (site.folder / "etc").rmdir()
+    with site.hold() as state:
+        (site.folder / "etc").mkdir()
+        with other_process(site.folder / "elsewhere", site.path) as holder:
+            held = f"{site.path}: is held by another ctemplate, pid {holder.pid}; the live file is untouched"
+            with pytest.raises(SwapFailed) as caught:
+                await apply_with(site, state)
+            assert str(caught.value) == held
+        assert await apply_with(site, state) is Outcome.APPLIED
+        assert site.tree == [lock_beside(site.path).name, "n.conf"]
+
+
+async def apply_with(site, state):
+    return await apply(site.outputs(b"one"), state=state, check=site.program, reload=site.program)
+
+
+def test_a_lock_that_is_a_link_is_refused(site):
+    lock = lock_beside(site.path)
+    lock.symlink_to(site.folder / "target")
+    with pytest.raises(StateError) as caught, site.hold():
+        pass
+    assert str(caught.value) == f"{lock}: cannot be used as a lock: Too many levels of symbolic links"
+    assert not (site.folder / "target").exists()
+
+
+@needs_root
+def test_a_lock_that_another_user_could_hold_for_ever_is_refused(site):
+    lock = lock_beside(site.path)
+    lock.write_bytes(b"")
+    os.chown(lock, 65534, 65534)
+    with pytest.raises(StateError) as caught, site.hold():
+        pass
+    assert (
+        str(caught.value)
+        == f"{lock}: is no lock of ours, it belongs to user nobody; remove it if no ctemplate of theirs runs"
+    )
+
+
+def test_candidates_of_two_processes_have_different_names(tmp_path):
+    ask = "from pathlib import Path; from ctemplate.apply.files import candidate_path; import sys; "
+    ask += "print(candidate_path(Path(sys.argv[1])))"
+    argv = [sys.executable, "-c", ask, tmp_path / "n"]
+    other = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    assert other != str(candidate_path(tmp_path / "n"))
+
+
+def test_two_state_folders_for_different_files_are_fine(tmp_path):
+    first, second = Site(tmp_path, "a.conf"), Site(tmp_path, "b.conf")
+    with first.hold(), StateFolder(tmp_path / "other").hold(second.group):
+        pass

@@ -1,0 +1,137 @@
+import os
+import stat
+
+import pytest
+
+from ctemplate.apply import StateFolder, apply
+from ctemplate.apply.files import resolved
+from ctemplate.apply.ownership import steps
+from ctemplate.errors import StateError, SwapFailed
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+
+
+def lower(path, mode, owner=None):
+    path.mkdir()
+    path.chmod(mode)
+    if owner is not None:
+        os.chown(path, owner, owner)
+    return path
+
+
+def their_link(path, target):
+    path.symlink_to(target)
+    os.lchown(path, NOBODY, NOBODY)
+    return path
+
+
+def test_steps_follow_links_and_end_where_nothing_stands(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "absolute").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "relative").symlink_to("../real")
+    seen = [step.path for step in steps(tmp_path / "absolute" / "relative" / "gone" / "x")]
+    below = [str(path.relative_to(tmp_path)) for path in seen if path.is_relative_to(tmp_path) and path != tmp_path]
+    assert below == ["absolute", "real", "real/relative", "real"]
+
+
+def test_looping_links_are_an_error(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        list(steps(tmp_path / "a" / "x"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "who"), [(0o777, "everybody"), (0o775, "group daemon"), (0o1777, None), (0o1775, None), (0o755, None)]
+)
+@needs_root
+def test_a_folder_above_that_others_may_change_is_refused(tmp_path, mode, who):
+    above = lower(tmp_path / "above", mode)
+    os.chown(above, 0, 1)
+    above.chmod(mode)
+    state = above / "state"
+    if who is None:
+        StateFolder(state)
+        assert stat.S_IMODE(state.stat().st_mode) == 0o700
+        return
+    with pytest.raises(StateError) as caught:
+        StateFolder(state)
+    said = f"{above}: is writable by {who}, who could put something else into {state}; choose another state folder"
+    assert str(caught.value) == said
+    assert not state.exists()
+
+
+@needs_root
+def test_a_state_folder_that_its_group_may_change_is_refused(tmp_path):
+    state = lower(tmp_path / "state", 0o770)
+    os.chown(state, 0, 1)
+    with pytest.raises(StateError) as caught:
+        StateFolder(state)
+    assert str(caught.value) == f"{state}: is writable by group daemon; give it mode 0700"
+
+
+@needs_root
+@pytest.mark.parametrize("gid", [0, 54321], ids=["root's own group", "a group without a name"])
+def test_a_group_without_others_is_no_danger(tmp_path, gid):
+    state = lower(tmp_path / "state", 0o770)
+    os.chown(state, 0, gid)
+    StateFolder(state)
+
+
+@needs_root
+@pytest.mark.parametrize("place", ["state", "above"])
+def test_a_folder_of_another_user_is_refused(tmp_path, place):
+    above = lower(tmp_path / "above", 0o755, NOBODY if place == "above" else None)
+    state = lower(above / "state", 0o700, NOBODY if place == "state" else None)
+    where = above if place == "above" else state
+    with pytest.raises(StateError) as caught:
+        StateFolder(state)
+    assert str(caught.value).startswith(f"{where}: belongs to user nobody, who could put something else into {state}")
+
+
+@needs_root
+def test_a_link_of_another_user_above_the_state_folder_is_refused(tmp_path):
+    sticky = lower(tmp_path / "sticky", 0o1777)
+    (tmp_path / "target").mkdir()
+    link = their_link(sticky / "link", tmp_path / "target")
+    with pytest.raises(StateError, match=f"^{link}: belongs to user nobody"):
+        StateFolder(link / "state")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o1777, 0o777, 0o1775])
+def test_a_link_that_others_put_at_a_destination_is_not_followed(site, mode):
+    etc = site.folder / "etc"
+    os.chown(etc, 0, 1)
+    etc.chmod(mode)
+    target = site.folder / "secret"
+    target.write_bytes(b"theirs")
+    their_link(site.path, target)
+    who = "everybody" if mode & 0o002 else "group daemon"
+    with pytest.raises(StateError) as caught, site.hold():
+        pass
+    what = f"link of user nobody in a folder that is writable by {who}; it is not followed"
+    assert str(caught.value) == f"{site.path}: cannot be used: {what}"
+    assert target.read_bytes() == b"theirs"
+
+
+@needs_root
+async def test_a_link_that_comes_later_is_not_followed_either(site):
+    (site.folder / "etc").chmod(0o1777)
+    await site.apply(b"one")
+    with site.hold() as state:
+        site.path.unlink()
+        their_link(site.path, site.folder / "secret")
+        with pytest.raises(SwapFailed, match="it is not followed"):
+            await apply(site.outputs(b"two"), state=state, check=site.program, reload=site.program)
+    assert not (site.folder / "secret").exists()
+
+
+@needs_root
+@pytest.mark.parametrize(("mode", "owner"), [(0o755, 0), (0o755, NOBODY), (0o1777, NOBODY)])
+def test_links_in_folders_of_their_owner_are_followed(tmp_path, mode, owner):
+    folder = lower(tmp_path / "folder", mode, owner)
+    link = their_link(folder / "link", tmp_path / "target")
+    assert resolved(link) == tmp_path / "target"
