@@ -172,7 +172,7 @@ def _live_files(
         return LiveFiles(state=state, check=check, reload=reload)
     program = NginxReload(command=nginx)
     crowd = Crowd(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveFiles(state=state, check=check, reload=program, crowd=crowd)
+    return LiveFiles(state=state, check=check, reload=program, program=program, crowd=crowd)
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:

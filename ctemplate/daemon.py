@@ -30,6 +30,7 @@ PATIENCE = Backoff(first=20.0, ceiling=600.0)  # how long an unrendered group wa
 NAMED_AT_MOST = 100  # of the missing queries, in one line,
 NAMED_CHARACTERS = 3000  # that has room for so many
 COUNTED_FROM = 9  # queries, which nobody counts at a glance
+LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
 SHUTDOWN_LIMIT = 20.0  # seconds that a transaction under way gets to end when ctemplate is stopped
 
 
@@ -78,6 +79,7 @@ class Daemon:
                 tasks.create_task(follow_guard(self.catalog), name="follow-guard"),
                 tasks.create_task(recall_late(self.catalog, self.assembly.source_name), name="recall-late"),
                 tasks.create_task(self._keeper.run(), name="keep-answers"),
+                tasks.create_task(self._follow_programs(), name="follow-programs"),
             )
             logger.info("started: %s", self.assembly.summary)
             while await self._until_edited():
@@ -236,6 +238,13 @@ class Daemon:
         async for written in writes(owners):
             for path in written:
                 owners[path].touch(path)
+
+    async def _follow_programs(self) -> None:
+        """Have the workers look at times which process runs their files."""
+        while True:
+            await asyncio.sleep(LOOK)
+            for worker in self.workers:
+                await worker.look()
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""

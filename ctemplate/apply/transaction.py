@@ -44,6 +44,7 @@ from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Compared, Survey
 from ctemplate.edits import signature
 from ctemplate.errors import ReloadRejected, SwapFailed
+from ctemplate.uptime import RunningProcess
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +77,9 @@ class Transaction:
                 files.sync_folder(folder)
         self._observe(Step.SWAPPED)
 
-    def commit(self, result: str, *, owes_reload: bool) -> None:
-        """End with the new files in place; the replaced ones become a backup."""
-        self._end(result, owes_reload=owes_reload, records=self._survey.records)
+    def commit(self, result: str, *, owes_reload: bool, proven: RunningProcess | None = None) -> None:
+        """End with the new files in place, which a process was proven to run; the replaced ones become a backup."""
+        self._end(result, owes_reload=owes_reload, records=self._survey.records, proven=proven)
         self._observe(Step.RECORDED)
         replaced = {file.destination: file.live.content for file in self._survey.rewrites}
         keep(self._state.backups, {path: old for path, old in replaced.items() if old is not None})
@@ -137,9 +138,22 @@ class Transaction:
         self._is_journaled = True
         self._observe(Step.JOURNALED)
 
-    def _end(self, result: str, *, owes_reload: bool, records: Mapping[str, Accepted] | None = None) -> None:
-        is_durable = self._is_journaled or owes_reload
-        self._state.ledger.settle(result, owes_reload=owes_reload, records=records, durable=is_durable)
+    def _end(
+        self,
+        result: str,
+        *,
+        owes_reload: bool,
+        records: Mapping[str, Accepted] | None = None,
+        proven: RunningProcess | None = None,
+    ) -> None:
+        self._state.ledger.settle(
+            result,
+            owes_reload=owes_reload,
+            records=records,
+            durable=self._is_journaled or owes_reload,
+            proven=proven,
+            is_placed=bool(self._survey.rewrites),
+        )
         self.has_ended = True
         self._state.journal.remove()
 
@@ -171,7 +185,9 @@ def _take_back(entry: Entry, state: GroupState, observe: Observe) -> None:
         log.warning("%s: an interrupted change was rolled back; its reload is owed", old.path)
         observe(Step.RESTORING)
     observe(Step.RESTORED)
-    ledger.settle("recovered", owes_reload=ledger.page.owes_reload, serial=max(entry.serial, serial + 1))
+    ledger.settle(
+        "recovered", owes_reload=ledger.page.owes_reload, serial=max(entry.serial, serial + 1), is_placed=True
+    )
 
 
 @contextlib.contextmanager

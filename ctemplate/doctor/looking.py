@@ -25,7 +25,8 @@ from ctemplate.errors import CtemplateError
 from ctemplate.model import StagedFile
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
-from ctemplate.nginx.master import Absence, Process, find_master
+from ctemplate.nginx.identity import Found, find_master
+from ctemplate.nginx.master import Absence
 from ctemplate.nginx.settings import settings
 from ctemplate.nginx.syntax import NginxSyntaxError
 from ctemplate.nginx.tree import Tree, TreeError, load
@@ -83,9 +84,10 @@ async def _stream(installation: Installation) -> Stream:
     return Stream(is_built_in=is_built_in, module=str(module) if is_module else None, exists=module.exists())
 
 
-def _master(tree: Tree, installation: Installation) -> Process | Absence | CtemplateError:
+def _master(tree: Tree, installation: Installation) -> Found | Absence | CtemplateError:
+    pid_files = (settings(tree, installation).pid_file, installation.default_pid_file)
     try:
-        return find_master(settings(tree, installation).pid_file, installation.executable)
+        return find_master(installation, pid_files)
     except CtemplateError as exc:
         return exc
 

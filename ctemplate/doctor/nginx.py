@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.errors import CtemplateError
-from ctemplate.nginx.master import Absence, Process
+from ctemplate.nginx.identity import Found
+from ctemplate.nginx.master import Absence
 from ctemplate.nginx.syntax import Directive, NginxSyntaxError, parse, walk
 from ctemplate.nginx.tree import Tree
 
 OLDEST_TESTED = (1, 18)
 STREAM_MODULE = "ngx_stream_module.so"
 LUA_TRAP = "lua_setexdata"
+PID_FILE = "correct the pid file; nginx's own -s and most init scripts need it"
+ANOTHER = "name the configuration in the reload command or in the group's nginx key, or start nginx with it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class NginxFacts:
     tree: Tree | None = None
     refusal: CtemplateError | None = None
     warnings: tuple[str, ...] = ()
-    master: Process | Absence | CtemplateError | None = None
+    master: Found | Absence | CtemplateError | None = None
 
 
 def judged(facts: NginxFacts) -> Iterator[Diagnosis]:
@@ -97,8 +100,12 @@ def _configuration(facts: NginxFacts) -> Diagnosis:
 def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
     what = f"{facts.name}: master"
     match facts.master:
-        case Process(pid=pid):
-            yield ok(what, f"runs as process {pid}")
+        case Found(process=process, how=how) if how:
+            yield warning(what, f"runs as process {process.pid}, found in the process table: {how}", PID_FILE)
+        case Found(process=process):
+            yield ok(what, f"runs as process {process.pid}")
+        case Absence(suspects=suspects) as absence if suspects:
+            yield warning(what, f"is not found: {absence}", ANOTHER)
         case Absence(reason=reason):
             yield warning(what, f"does not run: {reason}", "start it; files are written, and the reload is owed")
         case CtemplateError() as error:

@@ -26,13 +26,19 @@ _OPERATORS = frozenset("();<>|&")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxCommand:
-    """An nginx as a reload command names it; None where the command leaves it to nginx's defaults."""
+    """An nginx as a reload command names it; None where the command leaves it to nginx's defaults.
+
+    ``announce`` is the command that reloads it, where that is not to be done by a signal of our own. ``pid_file`` is
+    the one that this command reads.
+    """
 
     program: str
     prefix: str | None = None
     conf: str | None = None
     globals: str = ""
     error_log: str | None = None
+    announce: str | tuple[str, ...] | None = None
+    pid_file: Path | None = None
 
 
 def recognise(command: str | Sequence[str] | None) -> NginxCommand | None:
