@@ -63,6 +63,7 @@ class Daemon:
         self.catalog.presumes = True
         with _only_error(), self._signals(), self._held:
             self._hold_workers()
+            self._warn()
             await self._keeper.load()
             with _pid_file(self.assembly.config.pid_file):
                 async with self._kept():
@@ -98,6 +99,7 @@ class Daemon:
         late = None
         with _only_error(), self._signals(is_patient=False), self._held:
             self._hold_workers()
+            self._warn()
             if self.assembly.policies is not None:
                 await self._keeper.load()
             async with self._kept(), asyncio.TaskGroup() as tasks:
@@ -134,6 +136,10 @@ class Daemon:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
         self._held.close()
         self.workers = self._held.enter_context(self.assembly.workers(self.catalog))
+
+    def _warn(self) -> None:
+        for warning in self.assembly.warnings:
+            logger.warning("%s", warning)
 
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the assembly's source, if it has none running, and its workers."""

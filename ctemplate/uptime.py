@@ -52,6 +52,6 @@ def at_wall_clock(seconds: float) -> Moment:
 def boot_id() -> str:
     """Return the kernel's id of the present boot, empty where it tells none."""
     try:
-        return BOOT_ID.read_text(encoding="ascii").strip()
+        return BOOT_ID.read_text(encoding="utf-8").strip()
     except OSError:
         return ""

@@ -14,7 +14,8 @@ from ctemplate.errors import CheckRefused
 from ctemplate.model import StagedFile
 from ctemplate.nginx import check as check_module
 from ctemplate.nginx.check import NginxCheck, can_mount
-from ctemplate.nginx.command import Installation, recognise
+from ctemplate.nginx.command import Installation
+from ctemplate.nginx.recognition import recognise
 
 WAYS = [pytest.param(True, id="bound"), pytest.param(False, id="copied")]
 

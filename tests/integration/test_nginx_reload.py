@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
@@ -13,14 +14,15 @@ from pathlib import Path
 
 import pytest
 from harness import Nginx, free_port, wait_for
-from harness.users import as_nobody, open_to_all
+from harness.users import CAP_KILL, as_nobody, open_to_all
 
 from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.model import Outcome
-from ctemplate.nginx.command import Installation, recognise
+from ctemplate.nginx.command import Installation
 from ctemplate.nginx.errorlog import mark
 from ctemplate.nginx.identity import Found, find_master
 from ctemplate.nginx.master import Process, generations, process_of, send
+from ctemplate.nginx.recognition import recognise
 from ctemplate.nginx.reload import NginxReload
 
 UPSTREAM = "upstream web {{ zone web {zone}; {servers} }}\n"
@@ -332,14 +334,60 @@ def test_the_master_of_another_user_is_neither_signalled_nor_taken_for_absent(ng
     open_to_all(nginx.prefix)
     reload = reload_of(nginx)
 
-    def outcome():
-        try:
-            return asyncio.run(reload.reload((nginx.conf,)))
-        except CommandFailed as error:
-            return error
-
-    assert as_nobody(outcome) == f"process {nginx.master_pid}: SIGHUP cannot be sent: Operation not permitted"
+    said = as_nobody(lambda: outcome_of(reload, nginx))
+    assert said == f"process {nginx.master_pid}: SIGHUP cannot be sent: Operation not permitted"
     assert nginx.reloads() == 0
+
+
+def outcome_of(reload, nginx):
+    """Return a reload's outcome or its error, for another process to tell."""
+    try:
+        return asyncio.run(reload.reload((nginx.conf,)))
+    except (CommandFailed, ReloadRejected, ReloadTimedOut) as error:
+        return error
+
+
+def test_a_user_who_may_only_signal_proves_reloads_and_sees_refusals(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    open_to_all(nginx.prefix)
+    configured(nginx, http=listening(port, "new"))
+    nginx.conf.chmod(0o644)
+    kill = {"capabilities": [CAP_KILL]}
+    assert as_nobody(lambda: outcome_of(reload_of(nginx), nginx), **kill) == "Outcome.APPLIED"
+    assert get(port) == "new"
+    nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
+    said = as_nobody(lambda: outcome_of(reload_of(nginx), nginx), **kill)
+    assert said.startswith(f"{nginx.conf}: nginx kept its old configuration\n"), said
+    assert 'unknown directive "garbage"' in said
+
+
+@pytest.fixture
+def helper(nginx, tmp_path):
+    """What sudo or polkit would be: it reloads nginx as root when somebody asks by a file."""
+    asked = tmp_path / "asked"
+    asked.mkdir()
+    asked.chmod(0o777)
+    script = f"while :; do [ -e {asked}/now ] && rm {asked}/now && kill -HUP $(cat {nginx.pid_file}); sleep 0.02; done"
+    with subprocess.Popen(["sh", "-c", script]) as process:
+        yield ("touch", f"{asked}/now")
+        process.kill()
+
+
+def test_a_user_without_any_right_proves_what_another_reloads_for_him(nginx, port, helper):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    open_to_all(nginx.prefix)
+    open_to_all(Path(helper[1]).parent.parent)
+    Path(helper[1]).parent.chmod(0o777)
+    command = dataclasses.replace(recognise([*nginx.arguments, "-s", "reload"]), announce=helper)
+    configured(nginx, http=listening(port, "new"))
+    nginx.conf.chmod(0o644)
+    assert as_nobody(lambda: outcome_of(NginxReload(command=command), nginx)) == "Outcome.APPLIED"
+    assert get(port) == "new"
+    nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
+    said = as_nobody(lambda: outcome_of(NginxReload(command=command), nginx))
+    assert said.startswith(f"{nginx.conf}: nginx kept its old configuration\n"), said
 
 
 async def test_the_master_is_found_by_its_own_pid_file(nginx, port):
