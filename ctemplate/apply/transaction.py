@@ -65,6 +65,7 @@ class Transaction:
     def swap(self, *, is_judged: bool = True) -> None:
         """Put every candidate in place and mend modes and owners."""
         changes = self._survey.changes
+        self._keep_originals()
         if self._has_reload or len(changes) > 1 or not is_judged:
             self._write_journal()
         self._has_begun = True
@@ -107,6 +108,19 @@ class Transaction:
         self._observe(Step.RESTORED)
         self._end(result, owes_reload=owes_reload)
         keep_refused(self._survey, self._state)
+
+    def _keep_originals(self) -> None:
+        """Keep, for ever, what stood there before ctemplate first wrote it."""
+        for file in self._survey.rewrites:
+            if file.accepted is not None or file.live.content is None:
+                continue
+            try:
+                kept = self._state.keep_original(file.destination, file.live.content)
+            except OSError as exc:
+                log.warning("%s: the original cannot be kept: %s", file.destination, exc.strerror or exc)
+                continue
+            if kept is not None:
+                log.info("%s: the original, which ctemplate did not write, is kept in %s", file.destination, kept)
 
     def _put_in_place(self, file: Compared) -> None:
         if not file.has_new_content:

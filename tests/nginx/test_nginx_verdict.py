@@ -107,3 +107,13 @@ def test_content_with_line_feeds_stays_one_message():
         Message(level="emerg", text='unknown directive "a\nb"', file=OTHER, line=2),
         Message(level="warn", text="c", file=WEB, line=1),
     ]
+
+
+def test_a_port_that_a_test_without_roots_rights_may_not_bind_is_no_refusal():
+    bind = "nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)"
+    failed = "nginx: configuration file /n.conf test failed"
+    assert not verdict(1, [bind, failed], ours=(), is_root=False).is_refused
+    assert verdict(1, [bind, failed], ours=(), is_root=True).is_refused
+    both = verdict(1, [bind, 'nginx: [emerg] unknown directive "x" in /n.conf:1'], ours=(), is_root=False)
+    assert (both.status, both.is_refused) == (1, True)
+    assert verdict(1, [failed], ours=(), is_root=False).is_refused
