@@ -24,6 +24,7 @@ _TELLING = re.compile(
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _QUOTED_TO_THE_END = re.compile(r'".*', re.DOTALL)
 _UNCUT = 1500  # nginx cuts a message at 2,048 bytes, and with it the place that says whose content it repeats
+_FORBIDDEN = re.compile(r"\bPermission denied\b")
 _FORBIDDEN_BIND = re.compile(r"bind\(\) to .* failed \(13: ")
 _UNPRIVILEGED = 'the "user" directive makes sense only if the master process runs with super-user privileges'
 
@@ -54,6 +55,12 @@ class Verdict:
     status: int
     refusals: tuple[str, ...]
     warnings: tuple[str, ...]
+    is_root: bool = True
+
+    @property
+    def lacks_rights(self) -> bool:
+        """Whether all that refuses is a file that we may not read, and nginx's master may: a key, for one."""
+        return not self.is_root and bool(self.refusals) and all(_FORBIDDEN.search(line) for line in self.refusals)
 
     @property
     def is_refused(self) -> bool:
@@ -82,7 +89,7 @@ def verdict(
         found, status = allowed, 0 if is_bind_alone else status
     refusals = tuple(str(message) for message in found if message.refuses)
     warnings = tuple(str(message) for message in found if not message.refuses and message.level != "notice")
-    return Verdict(status=status, refusals=refusals, warnings=warnings)
+    return Verdict(status=status, refusals=refusals, warnings=warnings, is_root=is_root)
 
 
 def messages(lines: Iterable[str]) -> Iterator[Message]:
