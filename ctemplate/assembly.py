@@ -10,7 +10,6 @@ import contextlib
 import enum
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +31,8 @@ from ctemplate.live import Crowd, LiveFiles
 from ctemplate.memory import memory_path, writer_name
 from ctemplate.model import Target
 from ctemplate.nginx.check import NginxCheck
-from ctemplate.nginx.command import NginxCommand, recognise
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unproven
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.pipeline import Collected, Pipeline, Sink
@@ -45,8 +45,6 @@ from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-_NGINX = re.compile("nginx|openresty|tengine|angie")
 
 
 class Mode(enum.Enum):
@@ -108,6 +106,12 @@ class Assembly:
         groups = f"{len(self.plans)} group{'s' if len(self.plans) > 1 else ''}"
         return f"{count} template{'s' if count > 1 else ''} in {groups} from {self.source_name}"
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know of groups that are written, one sentence each."""
+        told = [(plan, unproven(plan)) for plan in self.plans] if self.mode is Mode.LIVE else []
+        return tuple(f"{plan.templates[0].destination}: {sentence}" for plan, sentence in told if sentence)
+
     @contextlib.contextmanager
     def workers(self, catalog: Catalog) -> Iterator[tuple[Worker, ...]]:
         """Lock the groups' destinations and give a new worker for each group; raises StateError."""
@@ -156,23 +160,24 @@ def _live_files(
     plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
 ) -> LiveFiles:
     settings = plan.settings
-    nginx = recognise(settings.reload)
+    nginx = nginx_of(settings)
+    has_proof = is_proven(settings)
     group = apply.Group(
         name=settings.name,
         targets=targets,
-        rollback=nginx is not None,
+        rollback=has_proof,
         on_edit=OnEdit(settings.on_edit),
         backups=settings.backups,
     )
     state = held.enter_context(states.hold(group))
     _recover(state)
     check = _check(settings, nginx)
-    if nginx is None:
+    if nginx is None or not has_proof:
         reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
         return LiveFiles(state=state, check=check, reload=reload)
-    program = NginxReload(command=nginx)
+    program = NginxReload(command=nginx, command_timeout=settings.timeout)
     crowd = Crowd(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveFiles(state=state, check=check, reload=program, crowd=crowd)
+    return LiveFiles(state=state, check=check, reload=program, program=program, crowd=crowd)
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
@@ -189,7 +194,7 @@ def _recover(state: GroupState) -> None:
 
 
 def _considered(settings: GroupSection) -> Considered:
-    nginx = recognise(settings.reload)
+    nginx = nginx_of(settings)
     commands = (command_name(settings.reload),) if settings.reload else ()
     return Considered(check=_check(settings, nginx), commands=commands)
 
@@ -197,9 +202,8 @@ def _considered(settings: GroupSection) -> Considered:
 def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
     """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
     files = tuple(target.destination for target in targets)
-    command = recognise(settings.reload)
-    told = (settings.reload, settings.check, *map(str, files))
-    is_nginx = command is not None or any(_NGINX.search(str(words)) for words in told)
+    command = nginx_of(settings)
+    is_nginx = command is not None or looks_like_nginx(settings, files)
     return Surroundings(command=command, files=files) if is_nginx else None
 
 

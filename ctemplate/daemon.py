@@ -35,6 +35,7 @@ PATIENCE = Backoff(first=20.0, ceiling=600.0)  # how long an unrendered group wa
 NAMED_AT_MOST = 100  # of the missing queries, in one line,
 NAMED_CHARACTERS = 3000  # that has room for so many
 COUNTED_FROM = 9  # queries, which nobody counts at a glance
+LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
 SHUTDOWN_LIMIT = 20.0  # seconds that a transaction under way gets to end when ctemplate is stopped
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
 HURRIED_LIMIT = 10.0  # seconds after a second one
@@ -71,6 +72,7 @@ class Daemon:
         self.catalog.presumes = True
         with _only_error(), self._watched(), self._held:
             self._hold_workers()
+            self._warn()
             await self._keeper.load()
             with _pid_file(self.assembly.config.pid_file):
                 async with self._kept():
@@ -88,6 +90,7 @@ class Daemon:
                 self._keep(tasks, "recall-late", lambda: recall_late(self.catalog, self.assembly.source_name)),
                 self._keep(tasks, "keep-answers", self._keeper.run),
                 self._keep(tasks, "reap-orphans", reap_orphans),
+                self._keep(tasks, "follow-programs", self._follow_programs),
             )
             logger.info("started: %s", self.assembly.summary)
             while await self._until_edited():
@@ -106,6 +109,7 @@ class Daemon:
         late = None
         with _only_error(), self._watched(is_patient=False), self._held:
             self._hold_workers()
+            self._warn()
             if self.assembly.policies is not None:
                 await self._keeper.load()
             async with self._kept(), asyncio.TaskGroup() as tasks:
@@ -159,6 +163,10 @@ class Daemon:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
         self._held.close()
         self.workers = self._held.enter_context(self.assembly.workers(self.catalog))
+
+    def _warn(self) -> None:
+        for warning in self.assembly.warnings:
+            logger.warning("%s", warning)
 
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the assembly's source, if it has none running, and its workers."""
@@ -281,6 +289,13 @@ class Daemon:
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind
                     self._defects.report(str(path), exc)
                     owners[path].rouse(asyncio.get_running_loop().time())
+
+    async def _follow_programs(self) -> None:
+        """Have the workers look at times which process runs their files."""
+        while True:
+            await asyncio.sleep(LOOK)
+            for worker in self.workers:
+                await worker.look()
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""

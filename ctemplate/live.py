@@ -59,11 +59,15 @@ class Crowd:
 
 @dataclass(slots=True, kw_only=True)
 class LiveFiles:
-    """Brings outputs live by a transaction; DELAYED when a reload would only pile up old workers."""
+    """Brings outputs live by a transaction; DELAYED when a reload would only pile up old workers.
+
+    ``program`` tells which process runs the files, where that can be told.
+    """
 
     state: GroupState
     check: apply.Check | None = None
     reload: apply.Reload | None = None
+    program: apply.Program | None = None
     crowd: Crowd | None = None
     _applied: tuple[Output, ...] | None = field(default=None)
 
@@ -73,10 +77,16 @@ class LiveFiles:
         if is_new and self.crowd is not None and await self.crowd.is_too_big(asyncio.get_running_loop().time()):
             return Outcome.DELAYED
         self._applied = None
-        outcome = await apply.apply(outputs, state=self.state, check=self.check, reload=self.reload)
+        outcome = await apply.apply(
+            outputs, state=self.state, check=self.check, reload=self.reload, program=self.program
+        )
         self._applied = outputs
         return outcome
 
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what the last transaction put there."""
         return self.state.wrote(destination)
+
+    async def is_due(self) -> bool:
+        """Whether a process runs that may not have the files: a look costs little and changes nothing."""
+        return await apply.is_another(self.state, self.program)

@@ -37,6 +37,9 @@ class Sink(Protocol):
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what this sink put there."""
 
+    async def is_due(self) -> bool:
+        """Whether the same outputs should be applied again, since another process runs them now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -149,4 +152,8 @@ class Collected:
 
     def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
         """Answer False: nothing is ever written."""
+        return False
+
+    async def is_due(self) -> bool:
+        """Answer False: nobody runs what is only kept."""
         return False

@@ -83,6 +83,10 @@ class Considered:
         """Answer False: nothing is ever written."""
         return False
 
+    async def is_due(self) -> bool:
+        """Answer False: nothing is ever reloaded."""
+        return False
+
     async def _judge(self, changed: tuple[Output, ...], check: Check) -> None:
         self.verdict = "refused"
         with tempfile.TemporaryDirectory(prefix="ctemplate-plan-") as folder:
@@ -123,6 +127,10 @@ class AsPlanned:
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what the sink put there."""
         return self.sink.wrote(destination)
+
+    async def is_due(self) -> bool:
+        """Whether another process runs the sink's files now."""
+        return await self.sink.is_due()
 
 
 def _digest(content: bytes | None) -> str | None:

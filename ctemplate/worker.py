@@ -110,6 +110,12 @@ class Worker:
         self._due_by(now)
         self._wake.set()
 
+    async def look(self) -> None:
+        """Have the group applied again when another process runs its files now; a failed try is not hurried."""
+        if await self.pipeline.sink.is_due():
+            self._is_touched = True
+            self._wake.set()
+
     def stop(self) -> None:
         """Ask the worker to end after what it is doing."""
         self._is_stopping = True

@@ -22,6 +22,7 @@ LAYERS = {
     "sources": 1,
     "command": 1,
     "edits": 1,
+    "uptime": 1,
     "template": 2,
     "nginx": 2,
     "apply": 2,

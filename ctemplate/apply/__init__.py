@@ -10,9 +10,10 @@ process left; `apply` does the rest::
 Knows nothing of templates, sources or nginx.
 """
 
+from ctemplate.apply.attendance import is_another
 from ctemplate.apply.commands import CommandCheck, CommandReload
 from ctemplate.apply.flow import apply
-from ctemplate.apply.group import Check, Group, OnEdit, Reload
+from ctemplate.apply.group import Check, Group, OnEdit, Program, Reload
 from ctemplate.apply.ledger import Accepted, Ledger, Page, read_page
 from ctemplate.apply.state import GroupState, Shelf, StateFolder
 from ctemplate.apply.steps import Observe, Step
@@ -29,11 +30,13 @@ __all__ = [
     "Observe",
     "OnEdit",
     "Page",
+    "Program",
     "Reload",
     "Shelf",
     "StateFolder",
     "Step",
     "apply",
+    "is_another",
     "read_page",
     "recover",
 ]

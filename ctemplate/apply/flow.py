@@ -10,7 +10,8 @@ import logging
 from collections.abc import AsyncIterator
 
 from ctemplate.apply import files
-from ctemplate.apply.group import Check, Reload
+from ctemplate.apply.attendance import attended
+from ctemplate.apply.group import Check, Program, Reload
 from ctemplate.apply.state import GroupState
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Survey, surveyed
@@ -18,6 +19,7 @@ from ctemplate.apply.threads import finished
 from ctemplate.apply.transaction import Transaction, keep_refused, recover
 from ctemplate.errors import ApplyError, CannotJudge, CheckRefused, StateError, SwapFailed, printable
 from ctemplate.model import Outcome, Output, StagedFile
+from ctemplate.uptime import RunningProcess
 
 log = logging.getLogger(__name__)
 
@@ -28,33 +30,44 @@ async def apply(
     state: GroupState,
     check: Check | None = None,
     reload: Reload | None = None,
+    program: Program | None = None,
     observe: Observe = unobserved,
 ) -> Outcome:
     """Bring the group's files to the outputs, or leave all of them as they were.
 
     UNCHANGED: nothing was touched, nothing was run. PENDING_START: the files are in place, their reload is owed.
-    ``outputs`` are all of the group's; ``observe`` sees every step, some of them in another thread.
+    ``outputs`` are all of the group's; ``program`` tells which process runs them, so that another one gets its reload;
+    ``observe`` sees every step, some of them in another thread.
     Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, saying what became of the files.
     """
     survey = await finished(_recovered, outputs, state, observe)
     observe(Step.SURVEYED)
+    if not survey.changes and program is not None:
+        if await attended(state, program) and survey.is_reload_due:
+            await finished(_record, survey, state, Outcome.APPLIED)
+            return Outcome.APPLIED
+        survey = await finished(surveyed, outputs, state)
     if survey.is_settled:
         if survey.is_unknown:
             await finished(_record, survey, state, Outcome.UNCHANGED)
         return Outcome.UNCHANGED
     if not survey.changes:
-        return await reload_owed(survey, state, reload)
+        return await reload_owed(survey, state, reload, program)
     transaction = Transaction(survey, state, observe, has_reload=reload is not None)
     async with staged(survey, state) as candidates:
         observe(Step.STAGED)
-        is_judged = await _checked(candidates, check, survey, state, reload)
+        is_judged = await _checked(candidates, check, survey, state, reload=reload, program=program)
         observe(Step.CHECKED)
         async with swapped(transaction, is_judged=is_judged):
             if not is_judged:
                 await _judged_live(check, survey, state)
             outcome = await _reloaded(transaction, survey, state, reload)
             observe(Step.RELOADED)
-            await finished(transaction.commit, outcome.value, owes_reload=outcome is Outcome.PENDING_START)
+            is_owed, proven = (
+                outcome is Outcome.PENDING_START,
+                _proven(program if survey.is_reload_due else None, outcome),
+            )
+            await finished(transaction.commit, outcome.value, owes_reload=is_owed, proven=proven)
     return outcome
 
 
@@ -91,7 +104,9 @@ async def swapped(transaction: Transaction, *, is_judged: bool) -> AsyncIterator
         raise
 
 
-async def reload_owed(survey: Survey, state: GroupState, reload: Reload | None) -> Outcome:
+async def reload_owed(
+    survey: Survey, state: GroupState, reload: Reload | None, program: Program | None = None
+) -> Outcome:
     """Reload what is live already; a failure leaves the reload owed."""
     try:
         outcome = await reload.reload(state.group.destinations) if reload else Outcome.UNCHANGED
@@ -99,12 +114,23 @@ async def reload_owed(survey: Survey, state: GroupState, reload: Reload | None) 
         error.what += "; its reload stays owed"
         raise
     if outcome is not Outcome.PENDING_START or not state.ledger.page.owes_reload:
-        await finished(_record, survey, state, outcome)
+        await finished(_record, survey, state, outcome, _proven(program, outcome))
     return outcome
 
 
+def _proven(program: Program | None, outcome: Outcome) -> RunningProcess | None:
+    """Return the process that a reload has just been proven of, where that is told."""
+    return program.proven if program is not None and outcome is Outcome.APPLIED else None
+
+
 async def _checked(
-    candidates: tuple[StagedFile, ...], check: Check | None, survey: Survey, state: GroupState, reload: Reload | None
+    candidates: tuple[StagedFile, ...],
+    check: Check | None,
+    survey: Survey,
+    state: GroupState,
+    *,
+    reload: Reload | None,
+    program: Program | None,
 ) -> bool:
     """Have the candidates judged; a refused one is kept, and a reload of the live files that is owed is not put off.
 
@@ -121,8 +147,9 @@ async def _checked(
         error.what += f"; {survey.subject} is untouched"
         if isinstance(error, CheckRefused):
             await finished(keep_refused, survey, state)
+        await attended(state, program)
         if state.ledger.page.owes_reload:
-            await _reload_live(state, reload)
+            await _reload_live(state, reload, program)
         raise
     _tell(warnings, state)
     return True
@@ -140,7 +167,7 @@ def _tell(warnings: tuple[str, ...], state: GroupState) -> None:
         log.warning("%s: %s", state.group.name, printable(warning))
 
 
-async def _reload_live(state: GroupState, reload: Reload | None) -> None:
+async def _reload_live(state: GroupState, reload: Reload | None, program: Program | None) -> None:
     """Pay a reload that the live files are owed, beside a refusal of new ones that is raised anyway."""
     if reload is None:
         return
@@ -149,7 +176,8 @@ async def _reload_live(state: GroupState, reload: Reload | None) -> None:
     except ApplyError as error:
         log.warning("%s; the reload of the live files stays owed", error)
         return
-    await finished(state.ledger.settle, outcome.value, owes_reload=outcome is Outcome.PENDING_START)
+    is_owed, proven = outcome is Outcome.PENDING_START, _proven(program, outcome)
+    await finished(state.ledger.settle, outcome.value, owes_reload=is_owed, proven=proven)
 
 
 async def _reloaded(transaction: Transaction, survey: Survey, state: GroupState, reload: Reload | None) -> Outcome:
@@ -178,6 +206,7 @@ def _unstage(survey: Survey) -> None:
             files.candidate_path(file.path).unlink(missing_ok=True)
 
 
-def _record(survey: Survey, state: GroupState, outcome: Outcome) -> None:
+def _record(survey: Survey, state: GroupState, outcome: Outcome, proven: RunningProcess | None = None) -> None:
     """Write down what is live as accepted, or as waiting for its program to start."""
-    state.ledger.settle(outcome.value, records=survey.records, owes_reload=outcome is Outcome.PENDING_START)
+    is_owed = outcome is Outcome.PENDING_START
+    state.ledger.settle(outcome.value, records=survey.records, owes_reload=is_owed, proven=proven)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ctemplate.model import Outcome, StagedFile, Target
+from ctemplate.uptime import Moment, RunningProcess
 
 
 class Check(Protocol):
@@ -31,6 +32,22 @@ class Reload(Protocol):
         """Return APPLIED once the program runs the group's files, PENDING_START when no program is there to tell.
 
         Raises ReloadRejected (it surely runs its old ones), ReloadTimedOut or CommandFailed (nobody knows).
+        """
+        ...
+
+
+class Program(Protocol):
+    """Tells which process runs a group's files, so that another one is noticed."""
+
+    @property
+    def proven(self) -> RunningProcess | None:
+        """The process that took the last reload."""
+        ...
+
+    async def running(self) -> tuple[RunningProcess, Moment] | None:
+        """Return the process that runs now, and a moment: it has read no files before. None when none runs.
+
+        Raises CommandFailed when nobody can tell.
         """
         ...
 

@@ -1,8 +1,9 @@
 """The ledger: what a group's program last accepted, durable, apart from what is on disk.
 
 One JSON file, replaced as a whole. A record of a destination says which bytes stand there by our hand; ``owes_reload``
-says that nobody has proven yet that the program runs them. ``serial`` counts journaled transactions: writing the ledger
-with a transaction's serial is what ends it, whether it went forward or back.
+says that nobody has proven yet that the program runs them. ``proven`` are the processes of which it was: what a program
+took belongs to its process and is gone with it. ``placed`` is when files were last put in place. ``serial`` counts
+journaled transactions: writing the ledger with a transaction's serial is what ends it, whether it went forward or back.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pathlib import Path
 import msgspec
 
 from ctemplate.apply.files import write_private
+from ctemplate.uptime import Moment, RunningProcess, now
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
+PROVEN_AT_MOST = 4  # an upgrade of a program's executable has two, and goes back and forth
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     result: str = ""
     at: float = 0.0
     files: Mapping[str, Accepted] = {}
+    proven: tuple[RunningProcess, ...] = ()
+    placed: Moment | None = None
 
 
 def fingerprint(content: bytes) -> str:
@@ -91,11 +96,14 @@ class Ledger:
         records: Mapping[str, Accepted] | None = None,
         serial: int | None = None,
         durable: bool = True,
+        proven: RunningProcess | None = None,
+        is_placed: bool = False,
     ) -> None:
         """Write down how a transaction ended and which files it left (others keep their record).
 
-        ``serial`` is the transaction's, by default the next one. Where the disk refuses, the process goes on with what
-        it knows and says so.
+        ``proven`` is a process that was proven to run them; nobody is while a reload is owed. ``is_placed``: files were
+        put in place just now. ``serial`` is the transaction's, by default the next one. Where the disk refuses, the
+        process goes on with what it knows and says so.
         """
         self._page = Page(
             serial=self._page.serial + 1 if serial is None else serial,
@@ -103,8 +111,17 @@ class Ledger:
             result=result,
             at=time.time(),
             files={**self._page.files, **(records or {})},
+            proven=() if owes_reload else self._proven(proven, records or {}),
+            placed=now() if is_placed else self._page.placed,
         )
         self._write(durable=durable)
+
+    def _proven(self, process: RunningProcess | None, records: Mapping[str, Accepted]) -> tuple[RunningProcess, ...]:
+        """Return who runs the files: the process, and those that did before unless one of the files is another now."""
+        known = ((self._page.files.get(path), record) for path, record in records.items())
+        is_new = any(before is not None and before.sha256 != record.sha256 for before, record in known)
+        before = () if is_new else tuple(each for each in self._page.proven if each != process)
+        return (*before, *((process,) if process else ()))[-PROVEN_AT_MOST:]
 
     def forget(self, destinations: frozenset[str]) -> None:
         """Drop the records of destinations that another ledger has taken over; an empty ledger goes as a whole."""

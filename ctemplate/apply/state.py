@@ -7,6 +7,7 @@
         nginx.conf-HASH/                  0700, files 0600
             ledger.json                   what the program last accepted
             journal                       old files of the transaction that is going on
+            original/etc/nginx/…          what stood at a destination before ctemplate first wrote it, for ever
             backups/000007/etc/nginx/…    generations of replaced files
             refused/000008/etc/nginx/…    candidates that were refused
 """
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 PRIVATE_FOLDER = 0o700
 LEDGER = "ledger.json"
 JOURNAL = "journal"
+ORIGINAL = "original"
 LOCKS = "locks"
 
 
@@ -98,6 +100,14 @@ class GroupState:
     edits: dict[Path, str] = field(default_factory=dict)
     in_place: set[Path] = field(default_factory=set)
     written: dict[Path, Signature | None] = field(default_factory=dict)
+
+    def keep_original(self, path: Path, content: bytes) -> Path | None:
+        """Keep a file that ctemplate did not write, for ever; return where, None when one is kept already."""
+        kept = _inside(self.folder / ORIGINAL, path)
+        if kept.exists():
+            return None
+        _write_file(kept, content)
+        return kept
 
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what this process put there."""

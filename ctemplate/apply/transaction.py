@@ -44,6 +44,7 @@ from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Compared, Survey
 from ctemplate.edits import signature
 from ctemplate.errors import ReloadRejected, SwapFailed
+from ctemplate.uptime import RunningProcess
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Transaction:
     def swap(self, *, is_judged: bool = True) -> None:
         """Put every candidate in place and mend modes and owners."""
         changes = self._survey.changes
+        self._keep_originals()
         if self._has_reload or len(changes) > 1 or not is_judged:
             self._write_journal()
         self._has_begun = True
@@ -76,9 +78,9 @@ class Transaction:
                 files.sync_folder(folder)
         self._observe(Step.SWAPPED)
 
-    def commit(self, result: str, *, owes_reload: bool) -> None:
-        """End with the new files in place; the replaced ones become a backup."""
-        self._end(result, owes_reload=owes_reload, records=self._survey.records)
+    def commit(self, result: str, *, owes_reload: bool, proven: RunningProcess | None = None) -> None:
+        """End with the new files in place, which a process was proven to run; the replaced ones become a backup."""
+        self._end(result, owes_reload=owes_reload, records=self._survey.records, proven=proven)
         self._observe(Step.RECORDED)
         replaced = {file.destination: file.live.content for file in self._survey.rewrites}
         keep(self._state.backups, {path: old for path, old in replaced.items() if old is not None})
@@ -106,6 +108,19 @@ class Transaction:
         self._observe(Step.RESTORED)
         self._end(result, owes_reload=owes_reload)
         keep_refused(self._survey, self._state)
+
+    def _keep_originals(self) -> None:
+        """Keep, for ever, what stood there before ctemplate first wrote it."""
+        for file in self._survey.rewrites:
+            if file.accepted is not None or file.live.content is None:
+                continue
+            try:
+                kept = self._state.keep_original(file.destination, file.live.content)
+            except OSError as exc:
+                log.warning("%s: the original cannot be kept: %s", file.destination, exc.strerror or exc)
+                continue
+            if kept is not None:
+                log.info("%s: the original, which ctemplate did not write, is kept in %s", file.destination, kept)
 
     def _put_in_place(self, file: Compared) -> None:
         if not file.has_new_content:
@@ -137,9 +152,22 @@ class Transaction:
         self._is_journaled = True
         self._observe(Step.JOURNALED)
 
-    def _end(self, result: str, *, owes_reload: bool, records: Mapping[str, Accepted] | None = None) -> None:
-        is_durable = self._is_journaled or owes_reload
-        self._state.ledger.settle(result, owes_reload=owes_reload, records=records, durable=is_durable)
+    def _end(
+        self,
+        result: str,
+        *,
+        owes_reload: bool,
+        records: Mapping[str, Accepted] | None = None,
+        proven: RunningProcess | None = None,
+    ) -> None:
+        self._state.ledger.settle(
+            result,
+            owes_reload=owes_reload,
+            records=records,
+            durable=self._is_journaled or owes_reload,
+            proven=proven,
+            is_placed=bool(self._survey.rewrites),
+        )
         self.has_ended = True
         self._state.journal.remove()
 
@@ -172,7 +200,9 @@ def _take_back(entry: Entry, state: GroupState, observe: Observe) -> None:
         log.warning("%s: an interrupted change was rolled back; its reload is owed", old.path)
         observe(Step.RESTORING)
     observe(Step.RESTORED)
-    ledger.settle("recovered", owes_reload=ledger.page.owes_reload, serial=max(entry.serial, serial + 1))
+    ledger.settle(
+        "recovered", owes_reload=ledger.page.owes_reload, serial=max(entry.serial, serial + 1), is_placed=True
+    )
 
 
 @contextlib.contextmanager

@@ -104,12 +104,22 @@ class GuardSection(Section, frozen=True, kw_only=True):
     service: dict[str, ServiceGuardSection] = {}
 
 
+class NginxSection(Section, frozen=True, kw_only=True):
+    """``nginx`` in ``[[group]]``: its files are nginx's, whatever its reload command looks like."""
+
+    binary: str | None = None  # what the reload command names, else "nginx"
+    config: str | None = None  # as -c
+    prefix: str | None = None  # as -p
+    proof: bool = True  # false where its processes cannot be seen from here, as in another container
+
+
 class GroupSection(Section, frozen=True, kw_only=True):
     """``[[group]]``: files that are checked, swapped and reloaded together, all or none."""
 
     name: str
     reload: Command | None = None
     check: Command | None = None
+    nginx: NginxSection | None = None
     timeout: Duration = Duration(30.0)  # for the check and for a reload that is a plain command
     min_interval: Duration = Duration(1.0)  # between reloads
     max_draining: Count = 4  # old worker generations still draining before a reload is delayed

@@ -10,10 +10,11 @@ from ctemplate.assembly import Assembly, consul_settings
 from ctemplate.config.groups import GroupPlan
 from ctemplate.doctor import consul, nginx, places
 from ctemplate.doctor.asking import asked
-from ctemplate.doctor.diagnosis import Diagnosis, fault, ok
+from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.doctor.looking import destination_facts, nginx_facts, selinux_mode, state_facts
 from ctemplate.errors import CommandFailed, TemplateError
-from ctemplate.nginx.command import NginxCommand, recognise
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.groups import nginx_of, unproven
 from ctemplate.nginx.tree import Tree
 
 
@@ -31,6 +32,9 @@ async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
         trees += [facts.tree] if facts.tree else []
         for line in nginx.judged(facts):
             yield line
+    for plan in assembly.plans:
+        if found := unproven(plan):
+            yield warning(str(plan.templates[0].destination), found, "see A reload command that is nginx in the docs")
     for line in _places(assembly, trees):
         yield line
 
@@ -54,7 +58,7 @@ async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
 def _nginxes(plans: tuple[GroupPlan, ...]) -> Iterator[tuple[NginxCommand, GroupPlan]]:
     """Yield each nginx that a group reloads."""
     for plan in plans:
-        command = recognise(plan.settings.reload)
+        command = nginx_of(plan.settings)
         if command is not None:
             yield command, plan
 

@@ -12,6 +12,7 @@ import pwd
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from ctemplate.command import run
 from ctemplate.config.groups import STDOUT, GroupPlan, TemplatePlan
 from ctemplate.doctor.nginx import STREAM_MODULE, NginxFacts, Stream, stream_of
 from ctemplate.doctor.places import DestinationFacts, FolderFacts, StateFacts
-from ctemplate.errors import CtemplateError
+from ctemplate.errors import CannotJudge, CtemplateError
 from ctemplate.inputs import read_input
 from ctemplate.model import StagedFile
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
-from ctemplate.nginx.master import Absence, Process, find_master
+from ctemplate.nginx.identity import Found, find_master
+from ctemplate.nginx.master import Absence, Process
 from ctemplate.nginx.settings import settings
 from ctemplate.nginx.syntax import NginxSyntaxError
 from ctemplate.nginx.tree import Tree, TreeError, load
@@ -44,6 +46,7 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
     installation = await Installation.find(command)
     tree = await asyncio.to_thread(_tree, installation)
     refusal, warnings = await _checked(command, installation.conf, tree)
+    master = _master(tree, installation) if isinstance(tree, Tree) else None
     return NginxFacts(
         name=command.program,
         version=installation.build.version,
@@ -55,7 +58,8 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
         tree=tree if isinstance(tree, Tree) else None,
         refusal=refusal,
         warnings=warnings,
-        master=_master(tree, installation) if isinstance(tree, Tree) else None,
+        master=master,
+        may_signal=command.announce is not None or not isinstance(master, Found) or may_signal(master.process),
     )
 
 
@@ -72,13 +76,37 @@ def _tree(installation: Installation) -> Tree | CtemplateError | None:
 async def _checked(
     command: NginxCommand, conf: Path, tree: Tree | CtemplateError | None
 ) -> tuple[CtemplateError | None, tuple[str, ...]]:
-    """Have nginx judge its live configuration as it stands; return its refusal and its warnings."""
+    """Judge the live configuration as a candidate would be, beside the live pid file and logs.
+
+    Return its refusal and its warnings. Where that is impossible it is judged as it stands.
+    """
     if not isinstance(tree, Tree):
         return tree, ()
+    check = NginxCheck(command=command)
+    with tempfile.NamedTemporaryFile(prefix="ctemplate-doctor-") as copy:
+        copy.write(tree.sources[tree.main])
+        copy.flush()
+        try:
+            return None, await check.check((StagedFile(candidate=Path(copy.name), live=conf),))
+        except CannotJudge:
+            pass
+        except CtemplateError as exc:
+            return exc, ()
     try:
-        return None, await NginxCheck(command=command).check((StagedFile(candidate=conf, live=conf),))
+        return None, await check.check((StagedFile(candidate=conf, live=conf),))
     except CtemplateError as exc:
         return exc, ()
+
+
+def may_signal(process: Process) -> bool:
+    """Whether we may send a signal to a process; one that has ended says nothing against it."""
+    try:
+        os.kill(process.pid, 0)
+    except PermissionError:
+        return False
+    except ProcessLookupError:
+        pass
+    return True
 
 
 async def _stream(installation: Installation) -> Stream:
@@ -93,9 +121,11 @@ def _has_stream(plan: TemplatePlan) -> bool:
     return _STREAM_BLOCK.search(read_input(plan.source, limit_bytes=TEMPLATE_LIMIT)) is not None
 
 
-def _master(tree: Tree, installation: Installation) -> Process | Absence | CtemplateError:
+def _master(tree: Tree, installation: Installation) -> Found | Absence | CtemplateError:
+    known = (settings(tree, installation).pid_file, installation.command.pid_file, installation.default_pid_file)
+    pid_files = [path for path in known if path is not None]
     try:
-        return find_master(settings(tree, installation).pid_file, installation.executable)
+        return find_master(installation, pid_files)
     except CtemplateError as exc:
         return exc
 

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.errors import CtemplateError
-from ctemplate.nginx.master import Absence, Process
+from ctemplate.nginx.identity import Found
+from ctemplate.nginx.master import Absence
 from ctemplate.nginx.syntax import Directive, NginxSyntaxError, parse, walk
 from ctemplate.nginx.tree import Tree
 
 OLDEST_TESTED = (1, 18)
 STREAM_MODULE = "ngx_stream_module.so"
 LUA_TRAP = "lua_setexdata"
+RIGHTS = "give ctemplate CAP_KILL, or a reload command that has the right, such as sudo -n nginx -s reload"
+PID_FILE = "correct the pid file; nginx's own -s and most init scripts need it"
+ANOTHER = "name the configuration in the reload command or in the group's nginx key, or start nginx with it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class NginxFacts:
     """One nginx: what it is, what its live configuration is worth, and who runs it.
 
     ``refusal`` is why its live configuration cannot run, ``warnings`` nginx's words about one that can.
-    ``tree`` is None where there is no configuration to read yet. ``wants_stream``: a template writes a stream block.
+    ``tree`` is None where there is no configuration to read yet. ``may_signal``: the reload needs no right that this
+    user lacks. ``wants_stream``: a template writes a stream block.
     """
 
     name: str
@@ -48,7 +53,8 @@ class NginxFacts:
     tree: Tree | None = None
     refusal: CtemplateError | None = None
     warnings: tuple[str, ...] = ()
-    master: Process | Absence | CtemplateError | None = None
+    master: Found | Absence | CtemplateError | None = None
+    may_signal: bool = True
 
 
 def judged(facts: NginxFacts) -> Iterator[Diagnosis]:
@@ -97,8 +103,14 @@ def _configuration(facts: NginxFacts) -> Diagnosis:
 def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
     what = f"{facts.name}: master"
     match facts.master:
-        case Process(pid=pid):
-            yield ok(what, f"runs as process {pid}")
+        case Found(process=process) if not facts.may_signal:
+            yield fault(what, f"runs as process {process.pid}, which this user may not signal", RIGHTS)
+        case Found(process=process, how=how) if how:
+            yield warning(what, f"runs as process {process.pid}, found in the process table: {how}", PID_FILE)
+        case Found(process=process):
+            yield ok(what, f"runs as process {process.pid}")
+        case Absence(suspects=suspects) as absence if suspects:
+            yield warning(what, f"is not found: {absence}", ANOTHER)
         case Absence(reason=reason):
             yield warning(what, f"does not run: {reason}", "start it; files are written, and the reload is owed")
         case CtemplateError() as error:

@@ -17,6 +17,7 @@ from ctemplate.lint import variables
 from ctemplate.lint.finding import Finding, in_order
 from ctemplate.lint.templates import Family, lint_template
 from ctemplate.lint.variables import Given, line_of
+from ctemplate.nginx.groups import unproven
 
 _PLACE = re.compile(r"(?P<path>.+):(?P<line>\d+):(?P<column>\d+)")
 _TOML_PLACE = re.compile(r" \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
@@ -51,7 +52,7 @@ def lint(found: Written, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     except ConfigError as exc:
         return (told(exc),)
     templates = [template for plan in plans for template in plan.templates]
-    return in_order([*_shared(plans), *_lint_templates(templates, _given(found.layers), environ)])
+    return in_order([*_shared(plans), *_unproven(plans), *_lint_templates(templates, _given(found.layers), environ)])
 
 
 def _broken(layers: Sequence[Layer]) -> Iterator[Finding]:
@@ -80,6 +81,13 @@ def _shared(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:
     for destination, first, second in shared_destinations(plans):
         message = f"its destination {printable(destination)} is that of {printable(first)}; give each its own"
         yield Finding(path=str(second), code="CT702", message=message)
+
+
+def _unproven(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:
+    """Yield the groups of nginx's files that nobody checks."""
+    for plan in plans:
+        if message := unproven(plan):
+            yield Finding(path=str(plan.templates[0].source), code="CT703", message=message)
 
 
 def _lint_templates(

@@ -31,6 +31,7 @@ CODES = {
     "CT601": "every service is watched",
     "CT701": "the configuration cannot be used",
     "CT702": "two templates with one destination",
+    "CT703": "nginx's files that nobody checks",
 }
 """Each code with what it is about."""
 

@@ -95,9 +95,19 @@ class NginxCheck:
         finally:
             if folder is not None:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if found.lacks_rights:
+            return self._left_to_the_reload(files, found)
         if found.is_refused or (self.warnings_refuse and found.warnings):
             raise _refused(files, found)
         return found.warnings
+
+    def _left_to_the_reload(self, files: tuple[StagedFile, ...], found: Verdict) -> tuple[str, ...]:
+        """Return a warning for live files; raises CannotJudge for candidates, which have to be swapped then."""
+        refused = _refused(files, found)
+        what = f"this user lacks a right that nginx has: {found.refusals[0]}"
+        if any(file.candidate != file.live for file in files):
+            raise CannotJudge(refused.where, what)
+        return (f"{refused.where}: {what}; the reload alone decides", *found.warnings)
 
     async def _judged(self, test: _Test, *, may_mount: bool) -> Verdict:
         plan = await asyncio.to_thread(test.plan, may_mount=may_mount)

@@ -1,6 +1,6 @@
-"""Recognise a reload command that is nginx, and say what its arguments mean on this host.
+"""Say what the nginx of a reload command means on this host: its build, its executable, where its arguments lead.
 
-Knows nginx's options and what it was built with. Runs nothing but `nginx -V`; must not know checks, masters or logs.
+Runs nothing but `nginx -V`; must not know checks, masters or logs.
 """
 
 from __future__ import annotations
@@ -9,86 +9,32 @@ import asyncio
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate.command import run
 from ctemplate.errors import CommandFailed
 
-PROGRAMS = frozenset({"nginx", "nginx-debug", "openresty"})
 BUILD_TIMEOUT = 10.0
 ERROR_LOG_OPTION_SINCE = (1, 19, 5)
-_WITH_VALUE = frozenset("pcges")
-_NEEDS_A_SHELL = re.compile(r"[$`*?\[~\n]")
-_OPERATORS = frozenset("();<>|&")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxCommand:
-    """An nginx as a reload command names it; None where the command leaves it to nginx's defaults."""
+    """An nginx as a reload command names it; None where the command leaves it to nginx's defaults.
+
+    ``announce`` is the command that reloads it, where that is not to be done by a signal of our own. ``pid_file`` is
+    the one that this command reads.
+    """
 
     program: str
     prefix: str | None = None
     conf: str | None = None
     globals: str = ""
     error_log: str | None = None
-
-
-def recognise(command: str | Sequence[str] | None) -> NginxCommand | None:
-    """Return what `nginx … -s reload` names, or None for any other command, and for none.
-
-    Only nginx itself counts, by name or path. `sudo nginx`, `systemctl reload nginx` and whatever needs a shell stay
-    plain commands: their exit status is all there is.
-    """
-    argv = _words(command) if command else ()
-    if not argv or Path(argv[0]).name not in PROGRAMS:
-        return None
-    options = _options(argv[1:])
-    if options is None or options.get("s") != "reload":
-        return None
-    return NginxCommand(
-        program=argv[0],
-        prefix=options.get("p"),
-        conf=options.get("c"),
-        globals=options.get("g", ""),
-        error_log=options.get("e"),
-    )
-
-
-def _words(command: str | Sequence[str]) -> list[str]:
-    """Return the arguments of a command, none if only a shell could tell them."""
-    if not isinstance(command, str):
-        return list(command)
-    if _NEEDS_A_SHELL.search(command):
-        return []
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
-    lexer.commenters = ""
-    try:
-        unquoted_operators = any(_OPERATORS.issuperset(word) for word in lexer if word)
-        return [] if unquoted_operators else shlex.split(command)
-    except ValueError:
-        return []
-
-
-def _options(arguments: Sequence[str]) -> dict[str, str] | None:
-    """Read options as nginx does (`ngx_get_options`); None for any that it refuses or that is no part of a reload."""
-    options: dict[str, str] = {}
-    rest = iter(arguments)
-    for argument in rest:
-        if not argument.startswith("-"):
-            return None
-        letters = argument[1:]
-        while letters:
-            letter, letters = letters[0], letters[1:]
-            if letter == "q":
-                continue
-            value = letters or next(rest, "")
-            if letter not in _WITH_VALUE or not value:
-                return None
-            options[letter] = value
-            break
-    return options
+    announce: str | tuple[str, ...] | None = None
+    pid_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

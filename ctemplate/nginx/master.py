@@ -1,4 +1,4 @@
-"""Find the master process that a pid file names, make sure of it, and tell facts of its workers.
+"""Tell facts of nginx's processes: what they are, whether a master is busy, which workers it has.
 
 Reads Linux's /proc, nothing else. Must not know configurations, logs or what a reload is.
 """
@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ctemplate.errors import CommandFailed, printable
+from ctemplate.errors import CommandFailed
+from ctemplate.uptime import TICKS, Moment, RunningProcess, boot_id
 
 PROC = Path("/proc")
-MASTER_TITLE = "nginx: master process"
-WORKER_TITLE = "nginx: worker process"
-DRAINING_TITLE = "nginx: worker process is shutting down"
 DELETED = " (deleted)"
-TICKS = os.sysconf("SC_CLK_TCK")
-_PID = re.compile(r"\s*([1-9]\d{0,9})\s*")
+_WORKER = re.compile(r"[a-z][\w.-]*: worker process(?P<draining> is shutting down)?(?: #\d+)?")
+_MASKS = re.compile(r"^(?P<name>State|SigPnd|ShdPnd|SigBlk):\s*(?P<value>\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +30,21 @@ class Process:
     pid: int
     started: int
 
+    @property
+    def running(self) -> RunningProcess:
+        """The same process, as it can be known again after a boot."""
+        return RunningProcess(pid=self.pid, started=Moment(boot=boot_id(), ticks=self.started))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """Why no master runs: the pid file says nothing, or names what is not this nginx's master."""
+    """Why no master was found; ``suspects`` are sentences about what runs instead of it, none where nothing does."""
 
     reason: str
+    suspects: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join((self.reason, *self.suspects))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,56 +62,6 @@ class DrainingWorker:
     process: Process
     age: float
     memory_bytes: int
-
-
-def find_master(pid_file: Path, executable: Path, *, proc: Path = PROC) -> Process | Absence:
-    """Return the running master that the pid file names, or why there is none.
-
-    It must run this executable (also one replaced since by an upgrade), call itself master, live in our pid namespace.
-    Raises CommandFailed when something does run that cannot be judged or cannot prove a reload.
-    """
-    try:
-        text = pid_file.read_text(errors="replace")
-    except FileNotFoundError:
-        return Absence(reason=f"{pid_file} does not exist")
-    except OSError as exc:
-        raise CommandFailed(str(pid_file), f"cannot be read: {exc.strerror}") from exc
-    match = _PID.fullmatch(text)
-    if match is None:
-        return Absence(reason=f"{pid_file} holds no pid, found {printable(text, 20)!r}")
-    pid = int(match[1])
-    try:
-        return _verified(pid, pid_file, executable, proc)
-    except (FileNotFoundError, ProcessLookupError):
-        return Absence(reason=f"{pid_file} names process {pid}, which has ended")
-    except PermissionError as exc:
-        raise CommandFailed(str(pid_file), f"process {pid} cannot be verified: {exc.strerror}") from exc
-
-
-def _verified(pid: int, pid_file: Path, executable: Path, proc: Path) -> Process | Absence:
-    process = process_of(pid, proc=proc)
-    said = f"{pid_file} names process {pid}, which"
-    if process is None:
-        return Absence(reason=f"{said} has ended")
-    title = title_of(pid, proc=proc)
-    runs = Path(str((proc / str(pid) / "exe").readlink()).removesuffix(DELETED))
-    if runs != executable:
-        return Absence(reason=f"{said} runs {printable(runs)}, not {executable}")
-    if _is_in_a_namespace(pid, proc):
-        return Absence(reason=f"{said} runs in another pid namespace")
-    if not title.startswith(MASTER_TITLE):
-        if title.startswith("nginx: "):
-            return Absence(reason=f"{said} is no master but {title!r}")
-        what = f"process {pid} runs without a master process; its reload cannot be proven"
-        raise CommandFailed(str(pid_file), what)
-    return process
-
-
-def _is_in_a_namespace(pid: int, proc: Path) -> bool:
-    """Whether a process has a pid of its own in a namespace below ours: the pid file means another process then."""
-    status = (proc / str(pid) / "status").read_text(errors="replace")
-    found = re.search(r"^NSpid:\s*(.*)$", status, re.MULTILINE)
-    return found is not None and len(found[1].split()) > 1
 
 
 def process_of(pid: int, *, proc: Path = PROC) -> Process | None:
@@ -180,21 +137,30 @@ def generations(old: tuple[DrainingWorker, ...], *, apart: float = 0.5) -> int:
     return sum(later - earlier > apart for earlier, later in pairwise(ages)) + bool(ages)
 
 
-def is_pending(process: Process, number: signal.Signals, *, proc: Path = PROC) -> bool:
-    """Whether a signal still waits for the process to take it: a master takes none while it reconfigures."""
+def is_idle(process: Process, number: signal.Signals, *, proc: Path = PROC) -> bool:
+    """Whether a master waits for a signal that has not come: while it reconfigures it blocks all of them.
+
+    Where the kernel shows no signal masks, a master counts as idle.
+    """
     try:
         status = (proc / str(process.pid) / "status").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return False
-    masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+    found = {line["name"]: line["value"] for line in _MASKS.finditer(status)}
+    masks = (int(value, 16) for name, value in found.items() if name != "State")
+    return found.get("State", "S") == "S" and not any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def is_worker_title(title: str) -> bool:
+    """Whether a process calls itself a worker."""
+    return _WORKER.fullmatch(title) is not None
 
 
 def _worker(pid: int, proc: Path) -> Worker | None:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        title, process = title_of(pid, proc=proc), process_of(pid, proc=proc)
-        if process is not None and title.startswith(WORKER_TITLE):
-            return Worker(process=process, is_draining=title.startswith(DRAINING_TITLE))
+        title, process = _WORKER.fullmatch(title_of(pid, proc=proc)), process_of(pid, proc=proc)
+        if process is not None and title is not None:
+            return Worker(process=process, is_draining=title["draining"] is not None)
     return None
 
 
@@ -223,12 +189,19 @@ def _children(pid: int, proc: Path) -> Iterator[int]:
         return
     except FileNotFoundError:
         for entry in proc.iterdir():
-            if entry.name.isdecimal() and _parent(int(entry.name), proc) == pid:
+            if entry.name.isdecimal() and parent_of(int(entry.name), proc=proc) == pid:
                 yield int(entry.name)
 
 
-def _parent(pid: int, proc: Path) -> int | None:
+def parent_of(pid: int, *, proc: Path = PROC) -> int | None:
+    """Return the pid of a process's parent; None when the process has ended."""
     try:
         return int((proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def uid_of(pid: int, *, proc: Path = PROC) -> int:
+    """Return the effective user of a process; the owner of its folder may be root all the same."""
+    found = re.search(r"^Uid:\s*\d+\s+(\d+)", (proc / str(pid) / "status").read_text(errors="replace"), re.MULTILINE)
+    return int(found[1]) if found else -1

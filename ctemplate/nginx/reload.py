@@ -1,7 +1,8 @@
 """Tell nginx to take its new configuration, and prove whether it did.
 
-HUP goes to the verified master. Taken means: it has new workers, every old one finishes or is gone, and it logged
-nothing that refuses. nginx itself tells nobody how a reload ended. Files and templates must not be known here.
+HUP goes to the verified master, or the operator's own command is run. Taken means: it has new workers, started by a
+reload that began after the files were in place, and it logged nothing that refuses. An old worker that does not finish
+changes nothing of that. nginx itself tells nobody how a reload ended. Files and templates must not be known here.
 https://nginx.org/en/docs/control.html
 """
 
@@ -9,53 +10,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import fcntl
 import logging
-import re
+import os
 import signal
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ctemplate.command import run, shown
 from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.model import Outcome
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.errorlog import Mark, mark, written_since
+from ctemplate.nginx.identity import Found, find_master, has_workers
 from ctemplate.nginx.master import (
     PROC,
     Absence,
     DrainingWorker,
     Process,
-    Worker,
     draining,
-    find_master,
-    is_pending,
+    is_idle,
     process_of,
     send,
     workers,
 )
 from ctemplate.nginx.settings import Settings, settings
+from ctemplate.nginx.signs import Sign, active, sign
 from ctemplate.nginx.syntax import NginxSyntaxError
 from ctemplate.nginx.tree import TreeError, load
 from ctemplate.nginx.verdict import Message, safe
+from ctemplate.uptime import Moment, RunningProcess
 
 log = logging.getLogger(__name__)
 
 FIRST_SECONDS, SECONDS_PER_MIB = 6.0, 5.0  # a bind that fails takes nginx 2.5 s
 SETTLE = 0.3  # a master waits 0.1 s between starting new workers and ending the old ones
+PATIENCE = 1.0  # an old worker that was told to finish has said so by then, unless it is stuck
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
-_RETRIED = re.compile(r"bind\(\) to .* failed ")
-_EXITED = re.compile(r"worker process (\d+) exited on signal ")
-
-
-class Sign(enum.Enum):
-    """What workers and messages say of a reload so far."""
-
-    NONE = "neither new workers nor a refusal"
-    TAKEN = "new workers run and the old ones finish"
-    KEPT = "nginx refused and its old workers go on"
-    BROKEN = "the old workers are gone and nginx reported a failure"
+APART = 0.08  # a master waits 0.1 s after starting workers before it takes the next signal
+IDLE_LOOKS = 2  # one look may fall between a signal's arrival and its handling
+COMMAND_TIMEOUT = 30.0
 
 
 def time_limit(size_bytes: int) -> float:
@@ -63,36 +58,22 @@ def time_limit(size_bytes: int) -> float:
     return FIRST_SECONDS + SECONDS_PER_MIB * size_bytes / 2**20
 
 
-def sign(before: Collection[Process], now: Collection[Worker], said: Collection[Message]) -> Sign:
-    """Read the signs: the workers before, those now, and what the master logged since.
-
-    A bind that nginx will try again says nothing yet; neither does the end of a worker that ran before, nor a refusal
-    while old and new workers run side by side.
-    """
-    pids = {process.pid for process in before}
-    refusals = [message for message in said if not _is_passing(message, pids)]
-    active = {worker.process for worker in now if not worker.is_draining}
-    has_old, has_new = not active.isdisjoint(before), not active.issubset(before)
-    if refusals and not has_old:
-        return Sign.BROKEN
-    if refusals:
-        return Sign.NONE if has_new else Sign.KEPT
-    return Sign.TAKEN if has_new and not has_old else Sign.NONE
-
-
-def _is_passing(message: Message, pids: Collection[int]) -> bool:
-    exited = _EXITED.match(message.text)
-    return bool(_RETRIED.match(message.text)) or (exited is not None and int(exited[1]) in pids)
-
-
 @dataclass(slots=True, kw_only=True)
 class NginxReload:
-    """Reloads the nginx of a reload command; `timeout` is seconds, by default according to size."""
+    """Reloads the nginx of a reload command; `timeout` is seconds, by default according to size.
+
+    ``proven`` is the master that took the last reload. `command_timeout` is for a command that is run.
+    """
 
     command: NginxCommand
     timeout: float | None = None
+    command_timeout: float = COMMAND_TIMEOUT
+    proven: RunningProcess | None = field(default=None, init=False)
     _nginx: Lookup = field(init=False)
     _pid_file: Path | None = field(default=None, init=False)
+    _limit: float = field(default=FIRST_SECONDS, init=False)
+    _stuck: frozenset[Process] = field(default=frozenset(), init=False)
+    _said: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self._nginx = Lookup(command=self.command)
@@ -104,14 +85,37 @@ class NginxReload:
         Raises ReloadTimedOut when nothing is proven, CommandFailed when nginx cannot be asked. nginx is never started.
         """
         installation, found = await self._settings()
-        master = self._master(installation, found)
+        master = await asyncio.to_thread(self._master, installation, found)
         if isinstance(master, Absence):
-            log.debug("%s: no master runs: %s", installation.conf, master.reason)
             return Outcome.PENDING_START
-        limit = self.timeout or time_limit(found.size_bytes)
-        attempt = _Attempt(master=master, logs=logs_of(master, found), conf=installation.conf, files=files, limit=limit)
-        async with _turn(self._pid_file or found.pid_file, limit):
-            return await attempt.proven()
+        self._limit = limit = self.timeout or time_limit(found.size_bytes)
+        attempt = _Attempt(
+            master=master.process,
+            command=self.command,
+            command_timeout=self.command_timeout,
+            logs=logs_of(master.process, found),
+            conf=installation.conf,
+            files=files,
+            limit=limit,
+            stuck=self._stuck,
+        )
+        async with _turn(master.pid_file or installation.conf, limit):
+            outcome = await attempt.proven()
+        self._stuck = attempt.stuck
+        if outcome is Outcome.APPLIED:
+            self.proven = master.process.running
+        return outcome
+
+    async def running(self) -> tuple[RunningProcess, Moment] | None:
+        """Return the master that serves now, and a moment before which it has not read its configuration as it started.
+
+        None when there is none, or it is still starting. A master that leaves the foreground does so after reading, so
+        its own start comes later than that by as much as reading and binding may take. Raises CommandFailed.
+        """
+        master = await self._known_master()
+        if isinstance(master, Absence) or not await asyncio.to_thread(has_workers, master):
+            return None
+        return master.running, master.running.started.earlier(self._limit)
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
         """Return the master's workers that only finish their last connections; none when no master runs."""
@@ -122,33 +126,43 @@ class NginxReload:
         """Find the master where it was last found, without reading the configuration, else as a reload does."""
         if self._pid_file is not None:
             installation = await self._nginx.installation()
-            master = find_master(self._pid_file, installation.executable)
-            if isinstance(master, Process):
-                return master
-        return self._master(*await self._settings())
+            named = await asyncio.to_thread(find_master, installation, (self._pid_file,))
+            if isinstance(named, Found) and named.pid_file is not None:
+                return named.process
+        found = await asyncio.to_thread(self._master, *await self._settings())
+        return found.process if isinstance(found, Found) else found
 
     async def _settings(self) -> tuple[Installation, Settings]:
         installation = await self._nginx.installation()
         try:
-            return installation, await asyncio.to_thread(lambda: settings(load(installation.conf), installation))
+            found = await asyncio.to_thread(lambda: settings(load(installation.conf), installation))
         except (TreeError, NginxSyntaxError) as exc:
             raise CommandFailed(exc.where, f"{exc.what}; the pid file cannot be known") from exc
+        self._limit = self.timeout or time_limit(found.size_bytes)
+        return installation, found
 
-    def _master(self, installation: Installation, found: Settings) -> Process | Absence:
-        """Find the master by the pid file of the configuration, else by the one where it was last found.
+    def _master(self, installation: Installation, found: Settings) -> Found | Absence:
+        """Find the master by the pid file of the configuration, by the one where it was last found, or by the table.
 
         A configuration that moves the pid file is not taken yet when the reload begins.
         """
-        absence = None
-        for pid_file in dict.fromkeys(
-            (found.pid_file, self._pid_file or found.pid_file, installation.default_pid_file)
-        ):
-            master = find_master(pid_file, installation.executable)
-            if isinstance(master, Process):
-                self._pid_file = pid_file
-                return master
-            absence = absence or master
-        return absence or Absence(reason="no pid file")
+        known = (found.pid_file, self._pid_file, self.command.pid_file, installation.default_pid_file)
+        master = find_master(installation, [path for path in known if path is not None])
+        if isinstance(master, Found):
+            self._pid_file = master.pid_file
+            self._say(logging.INFO, installation, master.how)
+        elif master.suspects:
+            self._say(logging.WARNING, installation, f"its master is not found: {master}")
+        else:
+            log.debug("%s: no master runs: %s", installation.conf, master)
+            self._said = ""
+        return master
+
+    def _say(self, level: int, installation: Installation, what: str) -> None:
+        """Say something about the master once, until it changes."""
+        if what and what != self._said:
+            log.log(level, "%s: %s", installation.conf, what)
+        self._said = what
 
 
 def logs_of(master: Process, found: Settings) -> tuple[Path, ...]:
@@ -187,51 +201,117 @@ def _is_locked(descriptor: int) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class _Attempt:
-    """One reload on its way: what was there before, and what is seen since."""
+    """One reload on its way: what was there before, and what is seen since.
+
+    ``stuck`` are old workers that did not finish for an earlier reload, and later also those of this one.
+    """
 
     master: Process
+    command: NginxCommand
+    command_timeout: float
     logs: tuple[Path, ...]
     conf: Path
     files: tuple[Path, ...]
     limit: float
+    stuck: frozenset[Process]
     before: frozenset[Process] = frozenset()
     marks: Mapping[Path, Mark] = field(default_factory=dict)
     said: tuple[Message, ...] = ()
 
     async def proven(self) -> Outcome:
-        """Send HUP and watch until the signs are clear."""
+        """Announce the reload once none is under way, and watch what comes of it."""
+        await self._until_quiet()
+        self.before, self.marks = active(workers(self.master)) - self.stuck, mark(self.logs)
+        try:
+            if not await self._announce():
+                log.info("%s: the master ended before the reload", self.conf)
+                return Outcome.PENDING_START
+        except CommandFailed as exc:
+            return await self._watched(SETTLE, failure=exc)
+        return await self._watched(self.limit)
+
+    async def _watched(self, limit: float, *, failure: CommandFailed | None = None) -> Outcome:
+        """Watch until the signs are clear; a command that failed may have reloaded nginx all the same."""
         clock = asyncio.get_running_loop().time
-        self.before, self.marks = self._present(), mark(self.logs)
-        if not send(self.master, signal.SIGHUP):
-            log.info("%s: the master ended before the reload", self.conf)
-            return Outcome.PENDING_START
         began, pause, seen, since = clock(), FIRST_PAUSE, Sign.NONE, clock()
-        while clock() - began < self.limit:
+        while clock() - began < limit:
             found = self._look()
             if found is not seen:
                 seen, since = found, clock()
-            if seen is Sign.TAKEN:
+            if seen is Sign.TAKEN or (seen is Sign.BESIDE and clock() - since >= PATIENCE):
                 log.debug("%s: taken after %.3f s", self.conf, clock() - began)
-                return Outcome.APPLIED
-            if seen is not Sign.NONE and clock() - since >= SETTLE:
+                return self._taken()
+            if seen in {Sign.KEPT, Sign.BROKEN} and clock() - since >= SETTLE:
                 break
             if process_of(self.master.pid) != self.master:
                 raise ReloadTimedOut(str(self.conf), "the master ended during the reload", output=self._words())
             await asyncio.sleep(pause)
-            pause = FIRST_PAUSE if is_pending(self.master, signal.SIGHUP) else min(pause * 1.5, LONGEST_PAUSE)
-        raise self._failure(seen)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        if seen is Sign.BESIDE or (seen is Sign.NONE and self._has_new and not self.said and self._is_log_seen):
+            return self._taken()
+        raise failure or self._failure(seen)
+
+    async def _until_quiet(self) -> None:
+        """Wait until no reload is under way that may have read the files before they were in place.
+
+        A master that takes signals again has none under way. Where others reload without a break it never does; then a
+        generation that was started meanwhile serves as well: every later one is read after it.
+        """
+        clock = asyncio.get_running_loop().time
+        began = since = clock()
+        first = seen = active(workers(self.master))
+        idle = 0
+        while process_of(self.master.pid) == self.master:
+            idle = idle + 1 if is_idle(self.master, signal.SIGHUP) else 0
+            if idle == IDLE_LOOKS:
+                return
+            now = active(workers(self.master))
+            if now != seen:
+                seen, since = now, clock()
+            if not now.issubset(first) and clock() - since >= APART:
+                return
+            if clock() - began >= self.limit:
+                what = f"nginx was busy with another reload for {self.limit:.1f}s; this one was not begun"
+                raise ReloadTimedOut(str(self.conf), what)
+            await asyncio.sleep(FIRST_PAUSE)
+
+    async def _announce(self) -> bool:
+        """Send HUP, or run the operator's command; return whether the master was still there."""
+        if self.command.announce is None:
+            return send(self.master, signal.SIGHUP)
+        if (pid_file := self.command.pid_file) is not None:
+            _verify(pid_file, self.master)
+        completed = await run(self.command.announce, timeout=self.command_timeout)
+        if completed.status:
+            ended = (
+                f"exit status {completed.status}" if completed.status > 0 else f"killed by signal {-completed.status}"
+            )
+            raise CommandFailed(shown(self.command.announce), ended, output=completed.output)
+        return True
 
     def _look(self) -> Sign:
-        """Look at workers and logs; while HUP still waits, what is seen belongs to an earlier reload."""
-        marks, now = mark(self.logs), workers(self.master)
-        if is_pending(self.master, signal.SIGHUP):
-            self.before, self.marks = self.before | {worker.process for worker in now}, marks
-            return Sign.NONE
+        """Look at workers and logs."""
+        is_done = self._is_log_seen and is_idle(self.master, signal.SIGHUP)
+        now = tuple(worker for worker in workers(self.master) if worker.process not in self.stuck)
         self.said = written_since(self.marks, self.master.pid)
-        return sign(self.before, now, self.said)
+        return sign(self.before, now, self.said, is_done=is_done)
 
-    def _present(self) -> frozenset[Process]:
-        return frozenset(worker.process for worker in workers(self.master))
+    @property
+    def _has_new(self) -> bool:
+        return not active(workers(self.master)).issubset(self.before | self.stuck)
+
+    @property
+    def _is_log_seen(self) -> bool:
+        """Whether a refusal would be seen: it stands in a log that we can read."""
+        return any(log_file.is_file() and os.access(log_file, os.R_OK) for log_file in self.logs)
+
+    def _taken(self) -> Outcome:
+        """Say which old workers do not finish."""
+        late = active(workers(self.master)) & self.before
+        for worker in sorted(late, key=lambda process: process.pid):
+            log.warning("%s: worker %d does not finish and keeps its old configuration", self.conf, worker.pid)
+        self.stuck = frozenset(worker for worker in self.stuck | late if process_of(worker.pid) == worker)
+        return Outcome.APPLIED
 
     def _failure(self, seen: Sign) -> ReloadRejected | ReloadTimedOut:
         if seen is Sign.KEPT:
@@ -241,3 +321,13 @@ class _Attempt:
 
     def _words(self) -> tuple[str, ...]:
         return tuple(str(safe(message, self.files)) for message in self.said)
+
+
+def _verify(pid_file: Path, master: Process) -> None:
+    """Raise CommandFailed unless the pid file that a command signals names the master."""
+    try:
+        named = pid_file.read_text(errors="replace").strip()
+    except OSError as exc:
+        raise CommandFailed(str(pid_file), f"cannot be read: {exc.strerror}; nobody was signalled") from exc
+    if named != str(master.pid):
+        raise CommandFailed(str(pid_file), f"does not name the master, process {master.pid}; nobody was signalled")

@@ -221,6 +221,21 @@ async def test_a_rejection_while_a_reload_was_owed_still_owes_it(site):
     assert site.owes_reload
 
 
+async def test_what_ctemplate_did_not_write_is_kept_for_ever(pair, caplog):
+    caplog.set_level("INFO")
+    first, second = pair.paths
+    first.write_bytes(b"of the operator")
+    for number in range(6):
+        await pair.apply(b"%d" % number, b"two")
+    second.write_bytes(b"edited by hand")
+    await pair.apply(b"5", b"two")
+    originals = [path for path in (pair.folder / "state").glob("*/original/**/*") if path.is_file()]
+    assert [path.read_bytes() for path in originals] == [b"of the operator"]
+    assert originals[0].stat().st_mode & 0o777 == 0o600
+    said = f"{first}: the original, which ctemplate did not write, is kept in {originals[0]}"
+    assert caplog.text.count(said) == 1
+
+
 async def test_replaced_content_is_kept_outside_the_tree(site):
     for number in range(6):
         await site.apply(b"%d" % number)

@@ -122,7 +122,9 @@ async def test_the_ledger_says_what_was_accepted(site):
     record = page["files"][str(site.path)]
     assert record.pop("at") > 0
     assert page.pop("at") > 0
+    assert page.pop("placed")["ticks"] > 0
     assert page == {
+        "proven": [],
         "version": 1,
         "serial": 1,
         "owes_reload": False,

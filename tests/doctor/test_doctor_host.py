@@ -12,11 +12,12 @@ from ctemplate.doctor.places import (
     judged_state,
 )
 from ctemplate.errors import CheckRefused, CommandFailed
+from ctemplate.nginx.identity import Found
 from ctemplate.nginx.master import Absence, Process
 from ctemplate.nginx.tree import load
 
 BUILT_IN = Stream(is_built_in=True)
-MASTER = Process(pid=7, started=1)
+MASTER = Found(process=Process(pid=7, started=1))
 RUNS = [
     "ok    nginx: version: 1.22.1",
     "ok    nginx: stream module: built in",
@@ -94,6 +95,27 @@ LUA = CheckRefused(
             "warn  nginx: master: does not run: /run/nginx.pid does not exist; "
             "start it; files are written, and the reload is owed",
             id="no master",
+        ),
+        pytest.param(
+            {"master": Found(process=Process(pid=7, started=1), how="/p does not exist; process 7 is its master")},
+            3,
+            "warn  nginx: master: runs as process 7, found in the process table: /p does not exist; process 7 is its "
+            "master; correct the pid file; nginx's own -s and most init scripts need it",
+            id="master of the process table",
+        ),
+        pytest.param(
+            {"master": Absence(reason="/p does not exist", suspects=("process 8 runs with /a, not /b",))},
+            3,
+            "warn  nginx: master: is not found: /p does not exist; process 8 runs with /a, not /b; name the "
+            "configuration in the reload command or in the group's nginx key, or start nginx with it",
+            id="another nginx",
+        ),
+        pytest.param(
+            {"may_signal": False},
+            3,
+            "fault nginx: master: runs as process 7, which this user may not signal; give ctemplate CAP_KILL, or a "
+            "reload command that has the right, such as sudo -n nginx -s reload",
+            id="no right to signal",
         ),
         pytest.param(
             {"master": CommandFailed("/run/nginx.pid", "cannot be read: Permission denied")},

@@ -31,10 +31,20 @@ class Watched:
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         live = self.live
-        return await apply.apply(outputs, state=live.state, check=live.check, reload=live.reload, observe=self.observe)
+        return await apply.apply(
+            outputs,
+            state=live.state,
+            check=live.check,
+            reload=live.reload,
+            program=live.program,
+            observe=self.observe,
+        )
 
     def wrote(self, destination: Path) -> bool:
         return self.live.wrote(destination)
+
+    async def is_due(self) -> bool:
+        return await self.live.is_due()
 
 
 class DoomedDaemon(Daemon):

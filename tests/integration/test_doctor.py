@@ -1,5 +1,6 @@
 """`ctemplate doctor` against real Consul and real nginx: whole outputs, and the exit status."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,7 +10,10 @@ import pytest
 from harness import free_port
 from harness.users import as_nobody, open_to_all
 
-from ctemplate.doctor.looking import folder_facts
+from ctemplate.config.groups import GroupPlan
+from ctemplate.config.schema import GroupSection
+from ctemplate.doctor.looking import folder_facts, nginx_facts
+from ctemplate.nginx.recognition import recognise
 
 TEMPLATE = """events {}
 http {
@@ -241,3 +245,25 @@ def test_json_says_the_same(tmp_path, ctemplate):
     assert (text.wait(), machine.wait()) == (0, 0)
     found = json.loads(machine.stdout())["findings"]
     assert [f"{line['mark']:<5} {line['what']}: {line['found']}" for line in found] == text.stdout().splitlines()
+
+
+def test_a_user_who_cannot_write_the_pid_file_judges_the_configuration_as_the_daemon_does(site):
+    site.start()
+    open_to_all(site.prefix)
+    site.conf.chmod(0o644)
+    command = recognise(site.reload_command)
+    plan = GroupPlan(settings=GroupSection(name="nginx", reload=site.reload_command), templates=())
+
+    def seen():
+        facts = asyncio.run(nginx_facts(command, plan))
+        return facts.refusal, facts.may_signal
+
+    assert as_nobody(seen) == "(None, False)"
+
+
+def test_files_that_nobody_checks_are_a_line(site, ctemplate):
+    template = f"t.j2:{site.conf}:docker kill -s HUP web"
+    process = ctemplate("doctor", "-template", template, "-consul-addr", "127.0.0.1:1")
+    process.wait(60)
+    said = "looks like nginx's, but its reload command is not known to be nginx's: neither checked nor proven"
+    assert f"warn  {site.conf}: {said}" in process.stdout()

@@ -3,18 +3,20 @@
 import asyncio
 import logging
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
-from harness import free_port
+from harness import free_port, wait_for
 from harness.users import as_nobody, open_to_all
 
 from ctemplate.errors import CheckRefused
 from ctemplate.model import StagedFile
 from ctemplate.nginx import check as check_module
 from ctemplate.nginx.check import NginxCheck, can_mount
-from ctemplate.nginx.command import Installation, recognise
+from ctemplate.nginx.command import Installation
+from ctemplate.nginx.recognition import recognise
 
 WAYS = [pytest.param(True, id="bound"), pytest.param(False, id="copied")]
 
@@ -99,6 +101,9 @@ async def test_a_good_fragment_is_accepted_without_a_trace(site, check_of):
 
 async def test_the_check_of_a_running_nginx_touches_neither_pid_file_nor_logs(site, check_of):
     site.start()
+    wait_for(
+        lambda: len(re.findall(r"start worker process \d+", site.error_log())) == 2, 10, "the last line of the start"
+    )
     before = state(site.prefix)
     staged = stage(site.web, "upstream web { zone w 32k; " + "server 127.0.0.1:9; " * 80 + "}\n")
     with pytest.raises(CheckRefused):
@@ -316,6 +321,35 @@ def test_without_root_pid_file_and_logs_of_root_are_no_obstacle(site, text, expe
     check = NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
     found = as_nobody(lambda: outcome_of(check, (staged,)))
     assert found.endswith(expected.format(live=site.web)), found
+
+
+@pytest.fixture
+def unprivileged(site):
+    """A site that nobody may judge: what nginx writes when it tests belongs to nobody."""
+    shutil.chown(site.prefix / "client_body_temp", "nobody")
+    open_to_all(site.prefix)
+    return NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
+
+
+def test_without_root_a_port_below_1024_is_no_obstacle(site, unprivileged):
+    staged = stage(site.web, "server { listen 127.0.0.1:79; }\n")
+    assert as_nobody(lambda: outcome_of(unprivileged, (staged,))) == "()"
+
+
+@pytest.mark.usefixtures("certificate")
+def test_without_root_a_key_of_roots_is_left_to_the_reload(site, unprivileged):
+    (site.prefix / "site.key").chmod(0o600)
+    (site.prefix / "site.crt").chmod(0o644)
+    listen = f"listen 127.0.0.1:{free_port()} ssl"
+    staged = stage(site.web, f"server {{ {listen}; ssl_certificate site.crt; ssl_certificate_key site.key; }}\n")
+    found = as_nobody(lambda: repr(outcome_of(unprivileged, (staged,))))
+    assert found.startswith("CannotJudge("), found
+    assert "this user lacks a right that nginx has: nginx: [emerg] cannot load certificate key" in found
+    site.web.write_bytes(staged.candidate.read_bytes())
+    live = StagedFile(candidate=site.web, live=site.web)
+    found = as_nobody(lambda: repr(outcome_of(unprivileged, (live,))))
+    assert "this user lacks a right" in found, found
+    assert "the reload alone decides" in found
 
 
 async def test_live_files_are_judged_where_they_stand_and_no_empty_pid_file_stays(site, check_of):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
@@ -12,14 +13,16 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import free_port, wait_for
-from harness.users import as_nobody, open_to_all
+from harness import Nginx, free_port, wait_for
+from harness.users import CAP_KILL, as_nobody, open_to_all
 
 from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.model import Outcome
-from ctemplate.nginx.command import recognise
+from ctemplate.nginx.command import Installation
 from ctemplate.nginx.errorlog import mark
-from ctemplate.nginx.master import Process, find_master, generations, process_of, send
+from ctemplate.nginx.identity import Found, find_master
+from ctemplate.nginx.master import Process, generations, process_of, send
+from ctemplate.nginx.recognition import recognise
 from ctemplate.nginx.reload import NginxReload
 
 UPSTREAM = "upstream web {{ zone web {zone}; {servers} }}\n"
@@ -190,12 +193,15 @@ async def test_hup_never_reaches_another_program(nginx, port, other):
     assert other.poll() is None
 
 
-async def test_hup_never_reaches_a_worker(nginx, port):
+async def test_hup_reaches_the_master_when_the_pid_file_names_a_worker(nginx, port, caplog):
+    caplog.set_level("INFO")
     configured(nginx, http=listening(port))
     nginx.start()
-    nginx.pid_file.write_text(f"{nginx.workers()[0]}\n")
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
-    assert nginx.reloads() == 0
+    worker = nginx.workers()[0]
+    nginx.pid_file.write_text(f"{worker}\n")
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    named = f"{nginx.pid_file} names process {worker}, which is no master but 'nginx: worker process'"
+    assert f"{named}; process {nginx.master_pid} is its master" in caplog.text
 
 
 def test_a_signal_does_not_reach_a_later_process_of_the_same_pid(other):
@@ -328,19 +334,221 @@ def test_the_master_of_another_user_is_neither_signalled_nor_taken_for_absent(ng
     open_to_all(nginx.prefix)
     reload = reload_of(nginx)
 
-    def outcome():
-        try:
-            return asyncio.run(reload.reload((nginx.conf,)))
-        except CommandFailed as error:
-            return error
-
-    what = f"process {nginx.master_pid} cannot be verified: Permission denied"
-    assert as_nobody(outcome) == f"{nginx.pid_file}: {what}"
+    said = as_nobody(lambda: outcome_of(reload, nginx))
+    assert said == f"process {nginx.master_pid}: SIGHUP cannot be sent: Operation not permitted"
     assert nginx.reloads() == 0
 
 
-def test_the_master_is_found_by_its_own_pid_file(nginx, port):
+def outcome_of(reload, nginx):
+    """Return a reload's outcome or its error, for another process to tell."""
+    try:
+        return asyncio.run(reload.reload((nginx.conf,)))
+    except (CommandFailed, ReloadRejected, ReloadTimedOut) as error:
+        return error
+
+
+def test_a_user_who_may_only_signal_proves_reloads_and_sees_refusals(nginx, port):
     configured(nginx, http=listening(port))
     nginx.start()
-    found = find_master(nginx.pid_file, Path(nginx.program).resolve())
-    assert found == process_of(nginx.master_pid)
+    open_to_all(nginx.prefix)
+    configured(nginx, http=listening(port, "new"))
+    nginx.conf.chmod(0o644)
+    kill = {"capabilities": [CAP_KILL]}
+    assert as_nobody(lambda: outcome_of(reload_of(nginx), nginx), **kill) == "Outcome.APPLIED"
+    assert get(port) == "new"
+    nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
+    said = as_nobody(lambda: outcome_of(reload_of(nginx), nginx), **kill)
+    assert said.startswith(f"{nginx.conf}: nginx kept its old configuration\n"), said
+    assert 'unknown directive "garbage"' in said
+
+
+@pytest.fixture
+def helper(nginx, tmp_path):
+    """What sudo or polkit would be: it reloads nginx as root when somebody asks by a file."""
+    asked = tmp_path / "asked"
+    asked.mkdir()
+    asked.chmod(0o777)
+    script = f"while :; do [ -e {asked}/now ] && rm {asked}/now && kill -HUP $(cat {nginx.pid_file}); sleep 0.02; done"
+    with subprocess.Popen(["sh", "-c", script]) as process:
+        yield ("touch", f"{asked}/now")
+        process.kill()
+
+
+def test_a_user_without_any_right_proves_what_another_reloads_for_him(nginx, port, helper):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    open_to_all(nginx.prefix)
+    open_to_all(Path(helper[1]).parent.parent)
+    Path(helper[1]).parent.chmod(0o777)
+    command = dataclasses.replace(recognise([*nginx.arguments, "-s", "reload"]), announce=helper)
+    configured(nginx, http=listening(port, "new"))
+    nginx.conf.chmod(0o644)
+    assert as_nobody(lambda: outcome_of(NginxReload(command=command), nginx)) == "Outcome.APPLIED"
+    assert get(port) == "new"
+    nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
+    said = as_nobody(lambda: outcome_of(NginxReload(command=command), nginx))
+    assert said.startswith(f"{nginx.conf}: nginx kept its old configuration\n"), said
+
+
+async def test_the_master_is_found_by_its_own_pid_file(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    installation = await Installation.find(recognise([*nginx.arguments, "-s", "reload"]))
+    found = find_master(installation, (nginx.pid_file,))
+    assert found == Found(process=process_of(nginx.master_pid), pid_file=nginx.pid_file)
+
+
+async def test_another_nginx_that_the_pid_file_names_is_not_signalled(nginx, port, tmp_path, programs, caplog):
+    other = Nginx(tmp_path, name="other")
+    programs.callback(other.stop)
+    configured(other, http=listening(free_port()))
+    other.start()
+    configured(nginx, http=listening(port))
+    nginx.pid_file.write_text(f"{other.master_pid}\n")
+    for _ in range(2):
+        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert other.reloads() == 0
+    assert (
+        f"{nginx.conf}: its master is not found: {nginx.pid_file} names process {other.master_pid}, "
+        f"which runs with {other.conf}, not {nginx.conf}" in caplog.text
+    )
+    assert await reload_of(other).reload((other.conf,)) is Outcome.APPLIED
+
+
+def remove(nginx):
+    nginx.pid_file.unlink()
+
+
+def empty(nginx):
+    nginx.pid_file.write_text("")
+
+
+def stale(nginx):
+    nginx.pid_file.write_text("99999999\n")
+
+
+@pytest.mark.parametrize("spoil", [remove, empty, stale])
+async def test_a_master_that_no_pid_file_names_is_found_in_the_process_table(nginx, port, spoil, caplog):
+    caplog.set_level("INFO")
+    configured(nginx, http=listening(port))
+    nginx.start()
+    spoil(nginx)
+    configured(nginx, http=listening(port, "new"))
+    reload = reload_of(nginx)
+    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    assert get(port) == "new"
+    assert f"process {nginx.master_pid} is its master" in caplog.text
+
+
+async def test_a_pid_file_named_on_the_command_line_of_the_master_alone_hides_nothing(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.conf.write_text(nginx.conf.read_text().replace(f"pid {nginx.pid_file};\n", ""))
+    nginx.process.argv[-1] += f" pid {nginx.prefix}/named.pid;"
+    nginx.start()
+    configured_text = nginx.conf.read_text().replace("200 old", "200 new")
+    nginx.conf.write_text(configured_text)
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert get(port) == "new"
+
+
+async def test_a_pid_file_behind_a_linked_folder_is_followed(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    link = nginx.prefix.with_name("linked")
+    link.symlink_to(nginx.prefix)
+    linked = [part.replace(str(nginx.prefix), str(link)) for part in nginx.arguments]
+    configured(nginx, http=listening(port, "new"))
+    reload = NginxReload(command=recognise([*linked, "-s", "reload"]))
+    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    assert get(port) == "new"
+
+
+async def test_a_master_whose_title_was_cut_is_known_by_its_pid_file(nginx, port):
+    nginx.process.argv = ["env", "-i", *nginx.process.argv]
+    configured(nginx, http=listening(port))
+    nginx.start()
+    assert str(nginx.error_log_file) not in title(nginx.master_pid)
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+
+
+def title(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+async def test_workers_without_a_master_are_told(nginx, port, caplog):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    workers = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")
+    os.kill(nginx.master_pid, signal.SIGKILL)
+    nginx.process.wait()
+    try:
+        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+        named = {int(pid) for pid in re.search(r"workers run without a master: (.*)", caplog.text)[1].split(", ")}
+        assert set(workers) <= named
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+
+
+async def test_a_worker_that_does_not_finish_is_a_warning(nginx, port, caplog):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    stuck = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")
+    reload = reload_of(nginx)
+    for worker in stuck:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        for answer in ("second", "third"):
+            configured(nginx, http=listening(port, answer))
+            assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+            assert get(port) == answer
+        configured(nginx, http=listening(port, "fourth"))
+        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED  # one that knows of nothing stuck
+        assert get(port) == "fourth"
+        nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
+        with pytest.raises(ReloadRejected, match="garbage"):
+            await reload.reload((nginx.conf,))
+    finally:
+        for worker in stuck:
+            os.kill(worker, signal.SIGCONT)
+    for worker in stuck:
+        assert f"{nginx.conf}: worker {worker} does not finish and keeps its old configuration" in caplog.text
+
+
+@contextlib.contextmanager
+def storm(pid, per_second):
+    """Send HUP again and again."""
+    with subprocess.Popen(["sh", "-c", f"while kill -HUP {pid}; do sleep {1 / per_second}; done"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("size", [0, 1500], ids=["small", "large"])
+async def test_reloads_among_many_of_others_are_proven_and_refusals_seen(nginx, port, size):
+    servers = " ".join(f"upstream u{number} {{ zone u{number} 64k; server 127.0.0.1:1; }}\n" for number in range(size))
+    configured(nginx, http=servers + listening(port))
+    nginx.start()
+    with storm(nginx.master_pid, 20):
+        for answer in ("second", "third", "fourth"):
+            configured(nginx, http=servers + listening(port, answer))
+            assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+            assert get(port) == answer
+            good = nginx.conf.read_text()
+            nginx.conf.write_text(good + "garbage;")
+            with pytest.raises(ReloadRejected, match="garbage"):
+                await reload_of(nginx).reload((nginx.conf,))
+            nginx.conf.write_text(good)
+
+
+async def test_a_master_that_takes_no_signals_is_not_told_anything(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    nginx.process.pause()
+    with pytest.raises(ReloadTimedOut) as raised:
+        await reload_of(nginx, timeout=0.5).reload((nginx.conf,))
+    assert raised.value.what == "nginx was busy with another reload for 0.5s; this one was not begun"
+    nginx.process.resume()
+    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert nginx.reloads() == 1

@@ -3,55 +3,7 @@ from pathlib import Path
 import pytest
 
 from ctemplate.errors import CommandFailed
-from ctemplate.nginx.command import Build, Installation, Lookup, NginxCommand, recognise
-
-
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        pytest.param("nginx -s reload", NginxCommand(program="nginx"), id="plain"),
-        pytest.param(["nginx", "-s", "reload"], NginxCommand(program="nginx"), id="list"),
-        pytest.param("/usr/sbin/nginx -s reload", NginxCommand(program="/usr/sbin/nginx"), id="path"),
-        pytest.param("openresty -s reload", NginxCommand(program="openresty"), id="openresty"),
-        pytest.param("nginx -c /a/n.conf -s reload", NginxCommand(program="nginx", conf="/a/n.conf"), id="conf"),
-        pytest.param("nginx -s reload -c n.conf", NginxCommand(program="nginx", conf="n.conf"), id="conf after"),
-        pytest.param("nginx -p /a/ -sreload", NginxCommand(program="nginx", prefix="/a/"), id="joined value"),
-        pytest.param("nginx -qs reload", NginxCommand(program="nginx"), id="quiet"),
-        pytest.param("nginx -e stderr -s reload", NginxCommand(program="nginx", error_log="stderr"), id="error log"),
-        pytest.param(
-            'nginx -g "pid /run/a.pid;" -s reload',
-            NginxCommand(program="nginx", globals="pid /run/a.pid;"),
-            id="globals",
-        ),
-        pytest.param(
-            ["nginx", "-g", "pid $x;", "-s", "reload"],
-            NginxCommand(program="nginx", globals="pid $x;"),
-            id="globals, list",
-        ),
-        pytest.param("", None, id="nothing"),
-        pytest.param([], None, id="empty list"),
-        pytest.param("nginx", None, id="start"),
-        pytest.param("nginx -s stop", None, id="stop"),
-        pytest.param("nginx -s", None, id="no signal"),
-        pytest.param("nginx -t -s reload", None, id="test"),
-        pytest.param("nginx -x -s reload", None, id="unknown option"),
-        pytest.param("nginx reload", None, id="no option"),
-        pytest.param("nginx -s reload -c", None, id="no value"),
-        pytest.param("sudo nginx -s reload", None, id="sudo"),
-        pytest.param("systemctl reload nginx", None, id="systemctl"),
-        pytest.param("A=1 nginx -s reload", None, id="environment"),
-        pytest.param("nginx -t && nginx -s reload", None, id="and"),
-        pytest.param("nginx -s reload; true", None, id="then"),
-        pytest.param("nginx -s reload > /dev/null", None, id="redirected"),
-        pytest.param("nginx -c $CONF -s reload", None, id="variable"),
-        pytest.param("nginx -c ~/n.conf -s reload", None, id="home"),
-        pytest.param("nginx -c 'n.conf -s reload", None, id="open quote"),
-        pytest.param("my-nginx -s reload", None, id="another program"),
-    ],
-)
-def test_only_a_reload_by_nginx_itself_is_recognised(command, expected):
-    assert recognise(command) == expected
-
+from ctemplate.nginx.command import Build, Installation, Lookup, NginxCommand
 
 DEBIAN = """\
 nginx version: nginx/1.22.1

@@ -1,7 +1,8 @@
 import pytest
 
 from ctemplate.nginx.master import Process, Worker
-from ctemplate.nginx.reload import Sign, sign, time_limit
+from ctemplate.nginx.reload import time_limit
+from ctemplate.nginx.signs import Sign, sign
 from ctemplate.nginx.verdict import Message
 
 OLD = (Process(pid=10, started=1), Process(pid=11, started=1))
@@ -27,8 +28,10 @@ def ending(*processes):
     ("now", "said", "expected"),
     [
         pytest.param(running(*OLD), (), Sign.NONE, id="nothing yet"),
-        pytest.param(running(*OLD, NEW), (), Sign.NONE, id="new ones beside old ones"),
-        pytest.param((*ending(OLD[0]), *running(OLD[1], NEW)), (), Sign.NONE, id="one old left"),
+        pytest.param(running(*OLD, NEW), (), Sign.BESIDE, id="new ones beside old ones"),
+        pytest.param(running(OLD[0], NEW), (), Sign.NONE, id="a worker was replaced"),
+        pytest.param((*ending(OLD[0]), *running(OLD[1], NEW)), (), Sign.BESIDE, id="one old left"),
+        pytest.param(running(*OLD, NEW), (GAVE_UP,), Sign.BESIDE, id="a later reload was refused"),
         pytest.param((*ending(*OLD), *running(NEW)), (), Sign.TAKEN, id="old ones finish"),
         pytest.param(running(NEW), (), Sign.TAKEN, id="old ones gone"),
         pytest.param(running(REUSED), (), Sign.TAKEN, id="pid of an old one"),
@@ -51,3 +54,8 @@ def test_signs_of_a_reload(now, said, expected):
 def test_the_time_limit_leaves_nginx_its_retries_and_grows_with_size():
     assert time_limit(0) == 6.0
     assert time_limit(2 * 2**20) == 16.0
+
+
+def test_a_new_worker_beside_old_ones_is_a_reload_once_it_is_done_and_nothing_refused():
+    assert sign(frozenset(OLD), running(OLD[0], NEW), (), is_done=True) is Sign.BESIDE
+    assert sign(frozenset(OLD), running(OLD[0], NEW), (GAVE_UP,), is_done=True) is Sign.KEPT

@@ -60,7 +60,7 @@ def test_a_test_is_judged_by_status_and_words(status, lines, expected):
 def test_the_user_directive_is_no_warning_without_root():
     what = 'the "user" directive makes sense only if the master process runs with super-user privileges, ignored'
     lines = (f"nginx: [warn] {what} in {OTHER}:1",)
-    assert verdict(0, lines, ours={OTHER}, is_root=False) == Verdict(status=0, refusals=(), warnings=())
+    assert verdict(0, lines, ours={OTHER}, is_root=False).warnings == ()
     assert verdict(0, lines, ours={OTHER}, is_root=True) == Verdict(status=0, refusals=(), warnings=lines)
 
 
@@ -107,3 +107,32 @@ def test_content_with_line_feeds_stays_one_message():
         Message(level="emerg", text='unknown directive "a\nb"', file=OTHER, line=2),
         Message(level="warn", text="c", file=WEB, line=1),
     ]
+
+
+KEY = (
+    'nginx: [emerg] cannot load certificate key "/k.pem": BIO_new_file() failed (SSL: error:8000000D:system library::'
+    "Permission denied:calling fopen(/k.pem, r) error:10080002:BIO routines::system lib)"
+)
+
+
+def test_a_port_that_a_test_without_roots_rights_may_not_bind_is_no_refusal():
+    bind = "nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)"
+    failed = "nginx: configuration file /n.conf test failed"
+    assert not verdict(1, [bind, failed], ours=(), is_root=False).is_refused
+    assert verdict(1, [bind, failed], ours=(), is_root=True).is_refused
+    both = verdict(1, [bind, 'nginx: [emerg] unknown directive "x" in /n.conf:1'], ours=(), is_root=False)
+    assert (both.status, both.is_refused) == (1, True)
+    assert verdict(1, [failed], ours=(), is_root=False).is_refused
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_root", "expected"),
+    [
+        pytest.param([KEY], False, True, id="a key"),
+        pytest.param([KEY], True, False, id="root"),
+        pytest.param([KEY, 'nginx: [emerg] unknown directive "x" in /n.conf:1'], False, False, id="and a fault"),
+        pytest.param([], False, False, id="no word"),
+    ],
+)
+def test_a_file_that_only_nginx_may_read_is_a_lack_of_rights(lines, is_root, expected):
+    assert verdict(1, lines, ours=(), is_root=is_root).lacks_rights is expected

@@ -1,0 +1,77 @@
+"""Compare the process that runs a group's files with those that were proven to, and write down what that means.
+
+What a program took belongs to the process that took it. Another one has read the files when it started after they were
+put in place, which its start shows; else it may run older ones, and a reload is owed. Who cannot be told from one that
+was proven, a process that ended meanwhile and none at all, owes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from ctemplate.apply.group import Program
+from ctemplate.apply.state import GroupState
+from ctemplate.apply.threads import finished
+from ctemplate.errors import ApplyError
+from ctemplate.model import Outcome
+from ctemplate.uptime import Moment, RunningProcess, at_wall_clock
+
+log = logging.getLogger(__name__)
+
+
+async def is_another(state: GroupState, program: Program | None) -> bool:
+    """Whether a process runs that was never proven to run the files. Reads only; nobody there, nobody else."""
+    if program is None:
+        return False
+    try:
+        found = await program.running()
+    except ApplyError as error:
+        log.debug("%s; which process runs cannot be known", error)
+        return False
+    return found is not None and found[0] not in state.ledger.page.proven
+
+
+async def attended(state: GroupState, program: Program | None) -> bool:
+    """Write down whether the process that runs now has the files: owed where it may have older ones.
+
+    Answer whether it was shown to have them while it was not known to, so that a debt is paid. Raises nothing.
+    """
+    if program is None:
+        return False
+    try:
+        found = await program.running()
+    except ApplyError as error:
+        log.debug("%s; which process runs cannot be known", error)
+        return False
+    page = state.ledger.page
+    if found is None or found[0] in page.proven:
+        return False
+    process, reads_since = found
+    subject = state.group.destinations[0]
+    if all(reads_since.is_after(moment) for moment in _written(state)):
+        log.info("%s: process %d started after it was written and runs it", subject, process.pid)
+        await finished(_settle, state, process)
+        return True
+    if not page.owes_reload:
+        log.info("%s: process %d was never seen to take it; reloading", subject, process.pid)
+        await finished(_owe, state)
+    return False
+
+
+def _settle(state: GroupState, process: RunningProcess) -> None:
+    state.ledger.settle(Outcome.APPLIED.value, owes_reload=False, proven=process)
+
+
+def _owe(state: GroupState) -> None:
+    state.ledger.settle("another process", owes_reload=True)
+
+
+def _written(state: GroupState) -> Iterator[Moment]:
+    """Yield when we put the files in place, and when each was last touched by anybody, by the wall clock."""
+    if state.ledger.page.placed is not None:
+        yield state.ledger.page.placed
+    for destination in state.group.destinations:
+        with contextlib.suppress(OSError):
+            yield at_wall_clock(destination.stat().st_ctime)

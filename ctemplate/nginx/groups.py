@@ -1,0 +1,48 @@
+"""What of a group is nginx's: by its reload command, by its own word, or by the looks of its files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from ctemplate.config.groups import STDOUT, GroupPlan
+from ctemplate.config.schema import GroupSection
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.recognition import recognise
+
+_NGINX = re.compile(r"(?<![A-Za-z0-9_-])(?:nginx|openresty|tengine|angie|freenginx)(?![A-Za-z0-9])")
+
+
+def nginx_of(settings: GroupSection) -> NginxCommand | None:
+    """Return the nginx that reads a group's files; what the group's own key says wins over its reload command."""
+    found, told = recognise(settings.reload), settings.nginx
+    if told is None:
+        return found
+    return replace(
+        found or NginxCommand(program=told.binary or "nginx", announce=settings.reload),
+        program=told.binary or (found.program if found else "nginx"),
+        prefix=told.prefix or (found.prefix if found else None),
+        conf=told.config or (found.conf if found else None),
+    )
+
+
+def is_proven(settings: GroupSection) -> bool:
+    """Whether reloads of a group are proven by looking at nginx's processes."""
+    return bool(settings.reload) and nginx_of(settings) is not None and (settings.nginx is None or settings.nginx.proof)
+
+
+def looks_like_nginx(settings: GroupSection, files: Iterable[Path]) -> bool:
+    """Whether a group's commands or paths speak of nginx."""
+    return any(_NGINX.search(str(words)) for words in (settings.reload, settings.check, *files) if words)
+
+
+def unproven(plan: GroupPlan) -> str | None:
+    """Return a sentence about a group that looks like nginx's and has neither check nor proof; None for any other."""
+    settings = plan.settings
+    files = [template.destination for template in plan.templates if template.destination != STDOUT]
+    if not files or settings.check or nginx_of(settings) or not looks_like_nginx(settings, files):
+        return None
+    why = "its reload command is not known to be nginx's" if settings.reload else "it has no reload command"
+    return f"looks like nginx's, but {why}: neither checked nor proven; give its group a check or an nginx key"

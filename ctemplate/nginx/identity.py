@@ -1,0 +1,246 @@
+"""Find the master process that runs a configuration: by its pid file, else in the process table.
+
+A master is ours when executable, arguments and configuration say so. A pid file alone proves nothing: it may be stale,
+or name another nginx. Must not know logs or what a reload is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctemplate.errors import CommandFailed, printable
+from ctemplate.nginx.command import Installation
+from ctemplate.nginx.master import (
+    DELETED,
+    PROC,
+    Absence,
+    Process,
+    is_worker_title,
+    parent_of,
+    process_of,
+    title_of,
+    uid_of,
+    workers,
+)
+
+_PID = re.compile(r"\s*([1-9]\d{0,9})\s*")
+_MASTER = re.compile(
+    r"[a-z][\w.-]*: master process(?: v\d\S*)?(?: #\d+)?(?: \[(?P<in>.*)\]| (?P<argv>.*))?", re.DOTALL
+)  # Angie tells version and generation
+_OPTION = re.compile(r"(?<= )-q*(?P<letter>[pcgest])(?P<value>.*?)(?= -q*[pcgestTvV]|$)", re.DOTALL)
+_TITLED = re.compile(r"[a-z][\w.-]*: ")
+_NAMESPACES = re.compile(r"^NSpid:\s*(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """How a master says that it was started; ``is_cut`` where its title had no room for all of it."""
+
+    program: str
+    prefix: str | None = None
+    conf: str | None = None
+    is_cut: bool = False
+
+
+def arguments_of(title: str, *, is_cut: bool = False) -> Arguments | None:
+    """Read a master's title; None for any other process's.
+
+    nginx joins its arguments with blanks, so a value goes on until something that looks like the next option.
+    """
+    found = _MASTER.fullmatch(title)
+    if found is None:
+        return None
+    argv = found["in"] or found["argv"] or ""
+    options = {option["letter"]: option["value"].strip() for option in _OPTION.finditer(argv)}
+    program = argv if (first := argv.find(" -")) < 0 else argv[:first]
+    return Arguments(program=program, prefix=options.get("p"), conf=options.get("c"), is_cut=is_cut)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The master of an installation; ``how`` says where it was found when no pid file named it."""
+
+    process: Process
+    pid_file: Path | None = None
+    how: str = ""
+
+
+def find_master(installation: Installation, pid_files: Iterable[Path], *, proc: Path = PROC) -> Found | Absence:
+    """Return the running master of an installation's configuration, or why there is none.
+
+    The first pid file that names it decides, else the process table. Raises CommandFailed when something does run that
+    cannot be judged or cannot prove a reload.
+    """
+    search = _Search(installation=installation, proc=proc)
+    reasons = []
+    for pid_file in dict.fromkeys(pid_files):
+        named = search.named(pid_file)
+        if isinstance(named, Process):
+            return Found(process=named, pid_file=pid_file)
+        reasons.append(named)
+    reason = reasons[0] if reasons else "no pid file"
+    return search.running(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    installation: Installation
+    proc: Path
+
+    def named(self, pid_file: Path) -> Process | str:
+        """Return the master that a pid file names, or what is wrong with what it names."""
+        try:
+            text = pid_file.read_text(errors="replace")
+        except FileNotFoundError:
+            return f"{pid_file} does not exist"
+        except OSError as exc:
+            return f"{pid_file} cannot be read: {exc.strerror}"
+        match = _PID.fullmatch(text)
+        if match is None:
+            return f"{pid_file} holds no pid, found {printable(text, 20)!r}"
+        pid = int(match[1])
+        try:
+            judged = self.judged(pid, is_named=True)
+        except (FileNotFoundError, ProcessLookupError):
+            judged = "has ended"
+        except PermissionError as exc:
+            raise CommandFailed(str(pid_file), f"process {pid} cannot be verified: {exc.strerror}") from exc
+        if judged is None:
+            what = f"process {pid} runs without a master process; its reload cannot be proven"
+            raise CommandFailed(str(pid_file), what)
+        return judged if isinstance(judged, Process) else f"{pid_file} names process {pid}, which {judged}"
+
+    def judged(self, pid: int, *, is_named: bool) -> Process | str | None:
+        """Return a process that is our master, or what it is instead; None for an nginx without a master process."""
+        process = process_of(pid, proc=self.proc)
+        if process is None:
+            return "has ended"
+        title = title_of(pid, proc=self.proc)
+        arguments = arguments_of(title, is_cut=_is_cut(pid, title, self.proc))
+        if runs := self.other_program(pid, arguments):
+            return f"runs {printable(runs)}, not {self.installation.executable}"
+        if _is_in_a_namespace(pid, self.proc):
+            return "runs in another pid namespace"
+        if arguments is None:
+            return f"is no master but {title!r}" if _TITLED.match(title) else None
+        conf = self.conf(pid, arguments)
+        if conf is not None and not self.is_ours(conf, arguments, is_named=is_named):
+            return f"runs with {printable(conf)}, not {self.installation.conf}"
+        return process
+
+    def other_program(self, pid: int, arguments: Arguments | None) -> str:
+        """Return which other program a process runs, nothing where it is ours.
+
+        An executable that was moved aside for an upgrade stays ours. Where its link may not be read (another user's
+        process) a master of root or of our own user is taken at its word: nobody else can start one.
+        """
+        ours = self.installation.executable
+        try:
+            runs = Path(str((self.proc / str(pid) / "exe").readlink()).removesuffix(DELETED))
+        except PermissionError:
+            if uid_of(pid, proc=self.proc) not in {0, os.geteuid()}:
+                raise
+            return "" if arguments is None or _is_program(arguments.program, ours) else arguments.program
+        is_aside = runs.parent == ours.parent and runs.name.startswith(ours.name) and arguments is not None
+        is_ours = runs == ours or (is_aside and arguments is not None and _is_program(arguments.program, ours))
+        return "" if is_ours else str(runs)
+
+    def conf(self, pid: int, arguments: Arguments) -> Path | None:
+        """Return the configuration that a master says it runs; None where it cannot be told."""
+        if arguments.is_cut and arguments.conf is None:
+            return None
+        prefix = Path(arguments.prefix or self.installation.build.options.get("prefix", "/usr/local/nginx"))
+        conf = prefix / (arguments.conf or self.installation.build.options.get("conf-path", "conf/nginx.conf"))
+        if conf.is_absolute():
+            return conf
+        try:
+            return (self.proc / str(pid) / "cwd").readlink() / conf
+        except OSError:
+            return None
+
+    def is_ours(self, conf: Path, arguments: Arguments, *, is_named: bool) -> bool:
+        """Whether a master's configuration is the one that is wanted; a title that was cut tells only its beginning."""
+        wanted = self.installation.conf
+        if os.path.realpath(conf) == os.path.realpath(wanted):
+            return True
+        return arguments.is_cut and is_named and str(wanted).startswith(str(conf))
+
+    def running(self, reason: str) -> Found | Absence:
+        """Return the one master that the process table shows, or an absence that names what runs instead."""
+        masters, others, orphans = [], [], []
+        for pid, title in _titles(self.proc):
+            try:
+                if arguments_of(title) is None:
+                    orphans += [pid] if self.is_orphan(pid, title) else []
+                    continue
+                judged = self.judged(pid, is_named=False)
+            except (OSError, CommandFailed):
+                continue
+            if isinstance(judged, Process):
+                masters.append(judged)
+            elif judged and judged.startswith("runs with "):
+                others.append(f"process {pid} {judged}")
+        newest = self.newest(masters)
+        if newest is not None:
+            return Found(process=newest, how=f"{reason}; process {newest.pid} is its master")
+        if masters:
+            pids = ", ".join(str(process.pid) for process in masters)
+            others.append(f"processes {pids} are masters of this configuration, and nothing tells which one serves")
+        if orphans and not masters:
+            pids = ", ".join(map(str, orphans))
+            others.append(f"workers run without a master: {pids}")
+        return Absence(reason=reason, suspects=tuple(others))
+
+    def newest(self, masters: list[Process]) -> Process | None:
+        """Return the only master, or the last one of an upgrade: each started by the one before."""
+        parents = {parent_of(process.pid, proc=self.proc) for process in masters}
+        last = [process for process in masters if process.pid not in parents]
+        return last[0] if len(last) == 1 else None
+
+    def is_orphan(self, pid: int, title: str) -> bool:
+        """Whether a process is a worker of our executable whose master has gone."""
+        if not is_worker_title(title) or _is_in_a_namespace(pid, self.proc) or self.other_program(pid, None):
+            return False
+        parent = parent_of(pid, proc=self.proc)
+        try:
+            return parent is None or _MASTER.fullmatch(title_of(parent, proc=self.proc)) is None
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+
+def has_workers(process: Process, *, proc: Path = PROC) -> bool:
+    """Whether a master has workers that accept connections: then it has read its configuration."""
+    return any(not worker.is_draining for worker in workers(process, proc=proc))
+
+
+def _titles(proc: Path) -> Iterator[tuple[int, str]]:
+    for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal()):
+        with contextlib.suppress(OSError):
+            yield pid, title_of(pid, proc=proc)
+
+
+def _is_program(named: str, executable: Path) -> bool:
+    """Whether the name under which a master was started leads to an executable."""
+    found = shutil.which(named)
+    return found is not None and Path(found).resolve() == executable
+
+
+def _is_in_a_namespace(pid: int, proc: Path) -> bool:
+    """Whether a process has a pid of its own in a namespace below ours: the pid file means another process then."""
+    found = _NAMESPACES.search((proc / str(pid) / "status").read_text(errors="replace"))
+    return found is not None and len(found[1].split()) > 1
+
+
+def _is_cut(pid: int, title: str, proc: Path) -> bool:
+    """Whether a title fills all the room of the arguments and environment that a process was started with."""
+    fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    if len(fields) <= 48:  # noqa: PLR2004 - man 5 proc_pid_stat: (48) arg_start … (51) env_end
+        return False
+    room = int(fields[48]) - int(fields[45])
+    return 0 < room <= len(os.fsencode(title)) + 3

@@ -1,0 +1,320 @@
+"""Recognise what reloads nginx in the words that operators write, and what else a command line may do beside it.
+
+The words are read, never run. What is not understood to the last word is not recognised: then nobody may claim to know
+which nginx it is. Must not know checks, masters or logs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.shell import Step, Unreadable, Word, steps
+
+PROGRAMS = frozenset({"nginx", "nginx-debug", "openresty", "angie", "angie-debug", "freenginx", "tengine"})
+SERVICES = {"nginx": "nginx", "openresty": "openresty", "angie": "angie", "freenginx": "freenginx", "tengine": "nginx"}
+SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
+HARMLESS = frozenset({"true", ":", "echo", "printf", "sleep", "logger", "exit", "date", "test", "["})
+READERS = frozenset({"logger", "tee", "cat", "grep", "egrep", "systemd-cat", "ts"})
+KEYWORDS = frozenset({"if", "then", "else", "fi", "{", "}"})
+RELOADS = frozenset({"reload", "force-reload", "reload-or-restart", "try-reload-or-restart", "try-reload"})
+HUPS = frozenset({"HUP", "SIGHUP", "hup", "sighup", "1"})
+_WITH_VALUE = frozenset("pcges")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+
+Found = NginxCommand | bool | None
+"""What a simple command is: a reload of an nginx, something beside it that changes nothing (True), or unknown."""
+
+
+def recognise(command: str | Sequence[str] | None) -> NginxCommand | None:
+    """Return which nginx a command reloads, or None for any other command, and for none.
+
+    Exactly one nginx, by a reload of it in whatever wrapping; around it may stand what changes nothing, such as
+    ``nginx -t &&``. But for a bare ``nginx … -s reload`` the command itself is what announces the reload.
+    """
+    if not command:
+        return None
+    try:
+        found = _line(command) if isinstance(command, str) else _simple(_plain(command))
+    except Unreadable:
+        return None
+    if not isinstance(found, NginxCommand):
+        return None
+    if _is_bare(command):
+        return found
+    return replace(found, announce=command if isinstance(command, str) else tuple(command))
+
+
+def _is_bare(command: str | Sequence[str]) -> bool:
+    """Whether a command is nginx alone, so that a signal of our own does the same."""
+    if not isinstance(command, str):
+        return _is_nginx(command[0])
+    (first, *others) = steps(command)
+    return not others and _is_nginx(first.words[0].text) and not any(mark in command for mark in "<>")
+
+
+def _plain(command: Sequence[str]) -> tuple[Word, ...]:
+    return tuple(Word(text=part) for part in command)
+
+
+def _line(line: str) -> Found:
+    """Judge a command line: it is what its one reload is."""
+    reloads: list[NginxCommand] = []
+    for step in steps(line):
+        found = _step(step)
+        if found is None or found is False:
+            return None
+        if isinstance(found, NginxCommand) and found not in reloads:
+            reloads.append(found)
+    return reloads[0] if len(reloads) == 1 else not reloads or None
+
+
+def _step(step: Step) -> Found:
+    words = step.words
+    while words and words[0].is_plain and words[0].text in KEYWORDS:
+        words = words[1:]
+    if step.joint in {"|", "|&"}:
+        return bool(words) and PurePosixPath(words[0].text).name in READERS
+    return _simple(words)
+
+
+def _simple(words: Sequence[Word]) -> Found:
+    """Judge a simple command."""
+    words = list(words)
+    while words and words[0].is_plain and _ASSIGNMENT.match(words[0].text):
+        words.pop(0)
+    if not words or (words[0].is_plain and PurePosixPath(words[0].text).name in HARMLESS):
+        return True
+    name = PurePosixPath(words[0].text).name
+    if name == "kill":
+        return _killed(words[1:])
+    if name in WRAPPERS:
+        return _wrapped(name, words)
+    return _program([word.text for word in words]) if all(word.is_plain for word in words) else None
+
+
+def _wrapped(name: str, words: Sequence[Word]) -> Found:
+    """Judge what a wrapper runs: the words behind its options, or a line of a shell's."""
+    texts = [word.text for word in words]
+    inner = WRAPPERS[name](texts[1:])
+    if not inner:
+        return None
+    own = len(words) - len(inner) if texts[-len(inner) :] == inner else len(words)
+    if not all(word.is_plain for word in words[:own]):
+        return None
+    return _simple(words[own:] or _plain(inner))
+
+
+def _program(argv: Sequence[str]) -> Found:
+    """Judge a program with its arguments, none of which is left to a shell."""
+    path, *texts = argv
+    name = PurePosixPath(path).name
+    if _is_script(path):
+        return _service(name) if len(texts) == 1 and texts[0] in RELOADS else None
+    if name in PROGRAMS:
+        return _nginx(path, texts)
+    if name in SHELLS:
+        return _shell(texts)
+    return _service(MANAGERS[name](texts)) if name in MANAGERS else None
+
+
+def _is_script(path: str) -> bool:
+    return PurePosixPath(path).parent == PurePosixPath("/etc/init.d")
+
+
+def _is_nginx(path: str) -> bool:
+    return PurePosixPath(path).name in PROGRAMS and not _is_script(path)
+
+
+def _nginx(program: str, arguments: Sequence[str]) -> Found:
+    options = _options(arguments)
+    if options is None:
+        return None
+    if "t" in options and "s" not in options:
+        return True
+    if options.get("s") != "reload" or "t" in options:
+        return None
+    return NginxCommand(
+        program=program,
+        prefix=options.get("p"),
+        conf=options.get("c"),
+        globals=options.get("g", ""),
+        error_log=options.get("e"),
+    )
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str] | None:
+    """Read options as nginx does (`ngx_get_options`); None for any that it refuses or that is no part of a reload."""
+    options: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            return None
+        letters = argument[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            if letter == "q":
+                continue
+            if letter in "tT":
+                options["t"] = ""
+                continue
+            value = letters or next(rest, "")
+            if letter not in _WITH_VALUE or not value:
+                return None
+            options[letter] = value
+            break
+    return options
+
+
+def _shell(texts: Sequence[str]) -> Found:
+    """Judge ``sh -c LINE``; what follows the line are parameters, which a line without expansions does not read."""
+    for number, text in enumerate(texts):
+        if not text.startswith("-") or text == "--":
+            return None
+        if "c" in text[1:]:
+            return _line(texts[number + 1]) if len(texts) > number + 1 else None
+    return None
+
+
+def _killed(words: Sequence[Word]) -> Found:
+    """Judge ``kill -HUP $(cat PIDFILE)``: the pid file's name says whose it is."""
+    texts = [word.text for word in words]
+    if len(texts) > 1 and texts[0] in {"-s", "-n"}:
+        number, targets = texts[1], words[2:]
+    else:
+        number, targets = texts[0].removeprefix("-") if texts else "", words[1:]
+    if number not in HUPS or len(targets) != 1 or not (targets[0].reads):
+        return None
+    pid_file = Path(targets[0].reads)
+    program = next((SERVICES[name] for name in SERVICES if name in pid_file.name), None)
+    return NginxCommand(program=program, pid_file=pid_file) if program else None
+
+
+def _service(name: str | None) -> Found:
+    """Return the nginx of a service, by its name; it is taken to run with the defaults of its build."""
+    program = SERVICES.get((name or "").removesuffix(".service"))
+    return NginxCommand(program=program) if program else None
+
+
+def _after_options(texts: Sequence[str], *, flags: str = "", values: str = "", words: Sequence[str] = ()) -> list[str]:
+    """Return what follows a wrapper's options; nothing when one of them is not known.
+
+    ``flags`` and ``values`` are letters of options without and with a value, ``words`` long options; those that end
+    with ``=`` have a value behind it or in the next word.
+    """
+    rest = list(texts)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        option = rest.pop(0)
+        if option == "--":
+            return rest
+        if option.startswith("--"):
+            name, equals, _ = option.partition("=")
+            if f"{name}=" in words:
+                del rest[: 0 if equals else 1]
+            elif name not in words or equals:
+                return []
+            continue
+        letters = option[1:].lstrip(flags) if flags else option[1:]
+        if not letters:
+            continue
+        if letters[0] not in values:
+            return []
+        del rest[: 0 if letters[1:] else 1]
+    return rest
+
+
+def _sudo(texts: Sequence[str]) -> list[str]:
+    words = ("--non-interactive", "--user=", "--group=", "--preserve-env", "--set-home")
+    return _after_options(texts, flags="nEHkS", values="ug", words=words)
+
+
+def _env(texts: Sequence[str]) -> list[str]:
+    rest = _after_options(texts, flags="i", values="u", words=("--ignore-environment", "--unset="))
+    return rest[1:] if rest[:1] == ["-"] else rest
+
+
+def _timeout(texts: Sequence[str]) -> list[str]:
+    words = ("--kill-after=", "--signal=", "--foreground", "--preserve-status", "--verbose")
+    return _after_options(texts, flags="v", values="ks", words=words)[1:]
+
+
+def _nice(texts: Sequence[str]) -> list[str]:
+    if texts and re.fullmatch(r"--?\d+", texts[0]):
+        return list(texts[1:])
+    return _after_options(texts, values="n", words=("--adjustment=",))
+
+
+def _flock(texts: Sequence[str]) -> list[str]:
+    words = ("--nonblock", "--exclusive", "--shared", "--timeout=", "--wait=", "--close", "--verbose")
+    rest = _after_options(texts, flags="nxseoF", values="wE", words=words)
+    return ["sh", *rest[1:]] if rest[1:2] == ["-c"] else rest[1:]
+
+
+def _su(texts: Sequence[str]) -> list[str]:
+    """Return the line of ``su [-] [USER] -c LINE`` as a shell's."""
+    rest = [text for text in texts if text not in {"-", "-l", "--login"}]
+    if "-c" not in rest or rest.index("-c") + 1 >= len(rest):
+        return []
+    at = rest.index("-c")
+    users = rest[:at] + rest[at + 2 :]
+    return ["sh", "-c", rest[at + 1]] if len(users) <= 1 and not any(user.startswith("-") for user in users) else []
+
+
+WRAPPERS: Mapping[str, Callable[[Sequence[str]], list[str]]] = {
+    "sudo": _sudo,
+    "doas": lambda texts: _after_options(texts, flags="n", values="u"),
+    "env": _env,
+    "timeout": _timeout,
+    "nice": _nice,
+    "ionice": lambda texts: _after_options(texts, flags="t", values="cn"),
+    "nohup": _after_options,
+    "setsid": lambda texts: _after_options(texts, flags="w", words=("--wait",)),
+    "stdbuf": lambda texts: _after_options(texts, values="ioe"),
+    "chronic": _after_options,
+    "exec": _after_options,
+    "command": lambda texts: _after_options(texts, flags="p"),
+    "time": lambda texts: _after_options(texts, flags="p"),
+    "flock": _flock,
+    "su": _su,
+    "runuser": _su,
+}
+
+
+def _systemctl(texts: Sequence[str]) -> str | None:
+    """Return the unit of ``systemctl reload UNIT`` or ``systemctl kill -s HUP UNIT``."""
+    quiet = {"-q", "--quiet", "--no-pager", "--no-ask-password", "--no-block", "--system"}
+    rest = [text for text in texts if text not in quiet]
+    if rest[:1] == ["kill"]:
+        signals = [
+            text for text in rest[1:] if text in {f"-s{hup}" for hup in HUPS} | {f"--signal={hup}" for hup in HUPS}
+        ]
+        if rest[1:2] == ["-s"] and rest[2:3] and rest[2] in HUPS:
+            return rest[3] if len(rest) == 4 else None  # noqa: PLR2004 - kill -s HUP UNIT
+        units = [text for text in rest[1:] if not text.startswith("-")]
+        return units[0] if signals and len(rest) == 3 and len(units) == 1 else None  # noqa: PLR2004
+    return rest[1] if len(rest) == 2 and rest[0] in RELOADS else None  # noqa: PLR2004 - reload UNIT
+
+
+def _two(*verbs: str) -> Callable[[Sequence[str]], str | None]:
+    """Return what reads ``NAME VERB``."""
+    return lambda texts: texts[0] if len(texts) == 2 and texts[1] in verbs else None  # noqa: PLR2004
+
+
+def _supervisorctl(texts: Sequence[str]) -> str | None:
+    rest = _after_options(
+        texts, values="csup", words=("--configuration=", "--serverurl=", "--username=", "--password=")
+    )
+    return rest[2].rpartition(":")[2] if len(rest) == 3 and rest[0] == "signal" and rest[1] in HUPS else None  # noqa: PLR2004
+
+
+MANAGERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
+    "systemctl": _systemctl,
+    "service": _two("reload", "force-reload"),
+    "rc-service": _two("reload"),
+    "invoke-rc.d": _two("reload", "force-reload"),
+    "supervisorctl": _supervisorctl,
+    "sv": lambda texts: PurePosixPath(texts[1]).name if len(texts) == 2 and texts[0] in {"hup", "1"} else None,  # noqa: PLR2004
+}

@@ -1,0 +1,185 @@
+"""Read a command line as a shell would split it, without running one: simple commands, and how they are joined.
+
+Whatever only a shell could tell is marked, or makes the line unreadable. Knows no programs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+OPERATORS = ("&&", "||", ";;", "|&", "&>>", "&>", ">>", ">&", "<&", "<<", ">|", "<>", ";", "|", "&", "(", ")", "<", ">")
+REDIRECTIONS = frozenset({"&>>", "&>", ">>", ">&", "<&", ">|", "<>", "<", ">"})
+JOINTS = frozenset({"&&", "||", ";", "|", "|&"})
+_FILE = re.compile(r"\s*(?:cat\s+|<\s*)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'[\w./+@: -]+')\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """A word as the command gets it; ``is_plain``: nothing in it is left to a shell.
+
+    ``reads`` is the file whose content is all of it: ``$(cat FILE)``.
+    """
+
+    text: str
+    is_plain: bool = True
+    reads: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A simple command without its redirections, and the operator before it; the first has none."""
+
+    words: tuple[Word, ...]
+    joint: str = ""
+
+
+class Unreadable(Exception):
+    """The line has a form that is not read here, or ends in the middle of one."""
+
+
+def steps(line: str) -> tuple[Step, ...]:
+    """Return the simple commands of a line; raises Unreadable.
+
+    Parentheses and line ends only separate. A command in the background, a here-document and a process substitution
+    are not read.
+    """
+    tokens = _tokens(line)
+    found: list[Step] = []
+    words: list[Word] = []
+    joint = ""
+    while tokens:
+        token = tokens.pop(0)
+        if isinstance(token, Word):
+            words.append(token)
+        elif token in REDIRECTIONS:
+            if not tokens or not isinstance(tokens.pop(0), Word):
+                raise Unreadable(line)
+        elif token in JOINTS or token in {"(", ")"}:
+            found += [Step(words=tuple(words), joint=joint)] if words else []
+            joint = token if token in JOINTS else joint if not words else ";"
+            words = []
+        else:
+            raise Unreadable(line)
+    return (*found, Step(words=tuple(words), joint=joint)) if words else tuple(found)
+
+
+def _tokens(line: str) -> list[Word | str]:
+    scanner = _Scanner(line)
+    tokens: list[Word | str] = []
+    while (token := scanner.token()) is not None:
+        tokens.append(token)
+    return tokens
+
+
+class _Scanner:
+    """Takes one word or operator after the other."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+        self._at = 0
+
+    def token(self) -> Word | str | None:
+        """Return the next word or operator, a line end as a semicolon; None at the end."""
+        self._skip_blanks()
+        rest = self._line[self._at :]
+        if not rest:
+            return None
+        if rest[0] == "\n":
+            self._at += 1
+            return ";"
+        operator = next((each for each in OPERATORS if rest.startswith(each)), None)
+        if operator is not None:
+            self._at += len(operator)
+            if operator in {"<", ">"} and self._line.startswith("(", self._at):
+                raise Unreadable(self._line)
+            return operator
+        return self._word()
+
+    def _skip_blanks(self) -> None:
+        while self._line.startswith((" ", "\t", "\\\n"), self._at):
+            self._at += 2 if self._line.startswith("\\\n", self._at) else 1
+        if self._line.startswith("#", self._at):
+            end = self._line.find("\n", self._at)
+            self._at = len(self._line) if end < 0 else end
+
+    def _word(self) -> Word | str:
+        start, text, is_plain = self._at, "", True
+        reads: list[str | None] = []
+        while self._at < len(self._line) and self._line[self._at] not in " \t\n;|&()<>":
+            piece, piece_is_plain, file = self._piece(is_first=self._at == start)
+            text, is_plain = text + piece, is_plain and piece_is_plain
+            reads.append(file)
+        if text.isdecimal() and self._line[start : self._at] == text and self._line.startswith(("<", ">"), self._at):
+            return self._redirection()
+        return Word(text=text, is_plain=is_plain, reads=reads[0] if len(reads) == 1 else None)
+
+    def _redirection(self) -> str:
+        """Return the operator that a file descriptor's number stands before."""
+        operator = self.token()
+        if not isinstance(operator, str):
+            raise Unreadable(self._line)
+        return operator
+
+    def _piece(self, *, is_first: bool) -> tuple[str, bool, str | None]:
+        """Take a quoted part, an expansion or a character; return its text, whether that is final, and its file."""
+        char = self._line[self._at]
+        if char == "'":
+            return self._until("'"), True, None
+        if char == '"':
+            return (*self._double_quoted(), None)
+        if char == "\\":
+            if self._at + 1 >= len(self._line):
+                raise Unreadable(self._line)
+            self._at += 2
+            escaped = self._line[self._at - 1]
+            return "" if escaped == "\n" else escaped, True, None
+        if char == "`":
+            inner = self._until("`")
+            return f"`{inner}`", False, _file(inner)
+        if self._line.startswith("$(", self._at):
+            inner = self._substituted()
+            return f"$({inner})", False, _file(inner)
+        self._at += 1
+        is_left_to_the_shell = char in "$*?[" or (char == "~" and is_first)
+        return char, not is_left_to_the_shell, None
+
+    def _until(self, quote: str) -> str:
+        end = self._line.find(quote, self._at + 1)
+        if end < 0:
+            raise Unreadable(self._line)
+        inner = self._line[self._at + 1 : end]
+        self._at = end + 1
+        return inner
+
+    def _double_quoted(self) -> tuple[str, bool]:
+        self._at += 1
+        text, is_plain = "", True
+        while self._at < len(self._line):
+            char = self._line[self._at]
+            self._at += 1
+            if char == '"':
+                return text, is_plain
+            if char == "\\" and self._line.startswith(tuple('$`"\\\n'), self._at):
+                text += "" if self._line[self._at] == "\n" else self._line[self._at]
+                self._at += 1
+                continue
+            is_plain = is_plain and char not in "$`"
+            text += char
+        raise Unreadable(self._line)
+
+    def _substituted(self) -> str:
+        """Take ``$(…)``, whose own parentheses have to be balanced; quotes in it are not read."""
+        start, depth = self._at + 2, 0
+        for at in range(self._at + 1, len(self._line)):
+            depth += {"(": 1, ")": -1}.get(self._line[at], 0)
+            if depth == 0:
+                self._at = at + 1
+                return self._line[start:at]
+        raise Unreadable(self._line)
+
+
+def _file(inner: str) -> str | None:
+    """Return the file that a substitution reads, when it does nothing else."""
+    found = _FILE.fullmatch(inner)
+    return found["file"].strip("\"'") if found else None

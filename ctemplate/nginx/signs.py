@@ -1,0 +1,58 @@
+"""Read from workers and messages whether a reload was taken. Pure."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Collection
+
+from ctemplate.nginx.master import Process, Worker
+from ctemplate.nginx.verdict import Message
+
+_RETRIED = re.compile(r"bind\(\) to .* failed ")
+_EXITED = re.compile(r"worker process (\d+) exited on signal ")
+
+
+class Sign(enum.Enum):
+    """What workers and messages say of a reload so far."""
+
+    NONE = "neither new workers nor a refusal"
+    TAKEN = "new workers run and the old ones finish"
+    BESIDE = "new workers run beside old ones that do not finish"
+    KEPT = "nginx refused and its old workers go on"
+    BROKEN = "the old workers are gone and nginx reported a failure"
+
+
+def active(now: Collection[Worker]) -> frozenset[Process]:
+    """Return the workers that accept connections, or would if they were not stuck."""
+    return frozenset(worker.process for worker in now if not worker.is_draining)
+
+
+def sign(
+    before: Collection[Process], now: Collection[Worker], said: Collection[Message], *, is_done: bool = False
+) -> Sign:
+    """Read the signs: the active workers before, the workers now, and what the master logged since.
+
+    A bind that nginx will try again says nothing yet; neither does the end of a worker that ran before, nor a new
+    worker beside old ones, which may replace one that crashed. More active workers than before are never replacements,
+    and old workers finish only for a reload that was taken. ``is_done``: the master takes signals again after the
+    reload, and what it may have refused would have been seen.
+    """
+    old_pids = {process.pid for process in before}
+    refusals = [message for message in said if not _is_passing(message, old_pids)]
+    running = active(now)
+    has_old, has_new = not running.isdisjoint(before), not running.issubset(before)
+    has_more = has_new and len(running) > len(before)
+    if refusals and not has_old:
+        return Sign.BROKEN
+    if refusals:
+        return Sign.BESIDE if has_more else Sign.NONE if has_new and not is_done else Sign.KEPT
+    if has_new and not has_old:
+        return Sign.TAKEN
+    is_taken = has_more or is_done or any(worker.is_draining and worker.process in before for worker in now)
+    return Sign.BESIDE if has_new and is_taken else Sign.NONE
+
+
+def _is_passing(message: Message, pids: Collection[int]) -> bool:
+    exited = _EXITED.match(message.text)
+    return bool(_RETRIED.match(message.text)) or (exited is not None and int(exited[1]) in pids)

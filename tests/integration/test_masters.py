@@ -1,0 +1,239 @@
+"""Which nginx is ours, and what it still runs: masters started, upgraded, rolled back and confused by others."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from harness import Nginx, free_port, wait_for
+from harness.site import Site
+
+from ctemplate.nginx.master import parent_of
+
+LOOK = 60.0  # seconds between two looks of the daemon
+
+
+class Background:
+    """An nginx as an init script starts it: in the background, known by its pid file; only such a one takes USR2."""
+
+    def __init__(self, nginx: Nginx, programs: contextlib.ExitStack):
+        self.nginx = nginx
+        self.arguments = list(nginx.arguments)
+        self._pids: set[int] = set()
+        programs.callback(self._end)
+
+    def start(self) -> int:
+        subprocess.run(self.arguments, check=True, timeout=20, cwd=self.nginx.prefix)
+        return self.master()
+
+    def master(self, pid_file: Path | None = None) -> int:
+        """Return who the pid file names, once it has workers."""
+        pid = int(wait_for(lambda: _text(pid_file or self.nginx.pid_file), 10, "pid file"))
+        self._pids.add(pid)
+        wait_for(lambda: workers(pid), 10, f"workers of {pid}")
+        return pid
+
+    def stop(self, pid: int) -> None:
+        os.kill(pid, signal.SIGQUIT)
+        wait_for(lambda: not alive(pid), 10, f"end of {pid}")
+
+    def upgrade(self, old: int) -> int:
+        """Start a new master beside the old one."""
+        os.kill(old, signal.SIGUSR2)
+        wait_for(lambda: _text(self.nginx.pid_file) not in {"", str(old)}, 10, "new master")
+        return self.master()
+
+    def back(self, old: int, new: int) -> None:
+        """Take an upgrade back: the old master serves alone again, with the configuration that it had."""
+        os.kill(new, signal.SIGQUIT)
+        wait_for(lambda: not alive(new) and _text(self.nginx.pid_file) == str(old), 10, "the old pid file")
+        wait_for(lambda: workers(old), 10, "old workers")
+
+    def _end(self) -> None:
+        for pid in self._pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+
+def _text(path):
+    return path.read_text().strip() if path.exists() else ""
+
+
+def alive(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def workers(master):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return [int(pid) for pid in children if title(pid) == "nginx: worker process"]
+    return []
+
+
+def title(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().strip("\0 ")
+    return ""
+
+
+@pytest.fixture
+def site(tmp_path, nginx):
+    return Site(tmp_path, nginx)
+
+
+@pytest.fixture
+def background(site, programs):
+    return Background(site.nginx, programs)
+
+
+@pytest.fixture
+def running(site, background, ctemplate):
+    """A daemon whose nginx, in the background, runs generation 1; gives its master."""
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    return background.start()
+
+
+@pytest.fixture
+def daemon(site, running, ctemplate):  # noqa: ARG001 - nginx first
+    daemon = ctemplate(*site.args)
+    daemon.wait_for_log("started")
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 10, "paid reload")
+    site.wait_running("1", log=daemon.log)
+    return daemon
+
+
+def touch(site, generation):
+    """Change an answer that the templates read, and nothing that they print of it."""
+    site.publish(generation, key={"instances": [{"address": "10.0.0.1", "meta": {"key": "remote", "unprinted": "1"}}]})
+
+
+def test_an_upgrade_that_is_taken_back_after_a_change_is_owed_a_reload(site, background, running, daemon):
+    new = background.upgrade(running)
+    site.publish("2")
+    daemon.wait_for(lambda: proven(site) == [new], 20, "proof by the new master")
+    background.back(running, new)
+    assert site.running() == "1", "the old master never read generation 2"
+    touch(site, "2")
+    site.wait_running("2", log=daemon.log)
+    daemon.wait_for_log(f"process {running} was never seen to take it; reloading")
+    daemon.wait_for(lambda: proven(site)[-1:] == [running], 10, "proof by the old master")
+
+
+def test_an_upgrade_that_is_taken_back_is_noticed_without_any_change(site, background, running, daemon):
+    new = background.upgrade(running)
+    site.publish("2")
+    daemon.wait_for(lambda: proven(site) == [new], 20, "proof by the new master")
+    background.back(running, new)
+    daemon.wait_for(lambda: site.running() == "2", LOOK + 30, "the look")
+
+
+def test_an_upgrade_is_taken_over_and_the_next_change_goes_to_the_new_master(site, background, running, daemon):
+    new = background.upgrade(running)
+    os.kill(running, signal.SIGQUIT)
+    wait_for(lambda: not alive(running), 10, "end of the old master")
+    site.publish("2")
+    site.wait_running("2", log=daemon.log)
+    daemon.wait_for(lambda: proven(site) == [new], 10, "proof by the new master")
+
+
+def proven(site):
+    return [process["pid"] for process in site.ledger()["proven"]]
+
+
+def test_a_master_moved_aside_for_an_upgrade_is_still_ours(site, nginx, tmp_path, programs, ctemplate):
+    program = tmp_path / "sbin" / "nginx"
+    program.parent.mkdir()
+    shutil.copy(nginx.program, program)
+    site.config.write_text(site.config.read_text().replace(nginx.program, str(program)))
+    nginx.arguments[0] = str(program)
+    background = Background(nginx, programs)
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    old = background.start()
+    program.rename(program.with_name("nginx.old"))
+    shutil.copy(nginx.program, program)
+    site.publish("2")
+    assert ctemplate(*site.args, "-once", name="second").wait(20) == 0
+    assert proven(site) == [old]
+    assert site.running() == "2"
+
+
+def test_a_master_started_long_after_the_files_runs_them_without_a_reload(site, background, running, daemon):
+    background.stop(running)
+    site.publish("2")
+    daemon.wait_for_log("written; the reload is owed")
+    written = site.fragment.stat().st_ctime
+    wait_for(lambda: time.time() > written + 8, 20, "a start that cannot have begun to read before")
+    new = background.start()
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 20, "proof")
+    assert proven(site) == [new]
+    assert f"process {new} started after it was written and runs it" in daemon.log()
+    assert site.running() == "2"
+    assert not re.search(rf"{new}#\d+: reconfiguring", site.nginx.error_log())
+
+
+def test_a_restart_by_others_is_seen_at_the_next_start_of_ctemplate(site, background, running, daemon, ctemplate):
+    daemon.stop()
+    background.stop(running)
+    new = background.start()
+    again = ctemplate(*site.args, name="again")
+    again.wait_for(lambda: proven(site)[-1:] == [new], 20, "proof by the new master")
+
+
+@pytest.fixture
+def other(tmp_path, programs):
+    """Another nginx of the same executable, in the background."""
+    other = Nginx(tmp_path, name="other")
+    other.conf.write_text(f"{other.main}http {{ {other.http} server {{ listen 127.0.0.1:{free_port()}; }} }}")
+    Background(other, programs).start()
+    return other
+
+
+def test_another_nginx_in_the_pid_file_is_not_signalled_and_nothing_counts_as_applied(
+    site, other, running, background, daemon
+):
+    stranger = int(_text(other.pid_file))
+    background.stop(running)
+    site.nginx.pid_file.write_text(f"{stranger}\n")
+    site.publish("2")
+    said = f"names process {stranger}, which runs with {other.conf}, not {site.nginx.conf}"
+    daemon.wait_for_log(said)
+    daemon.wait_for_log("written; the reload is owed")
+    assert daemon.log().count(said) == 1
+    assert other.reloads() == 0
+    assert site.ledger()["owes_reload"]
+
+
+def test_a_master_without_a_pid_file_is_found_and_reloaded(site, running, daemon):
+    site.nginx.pid_file.unlink()
+    site.publish("2")
+    site.wait_running("2", log=daemon.log)
+    daemon.wait_for_log(f"{site.nginx.pid_file} does not exist; process {running} is its master")
+
+
+def test_a_stuck_worker_never_brings_the_old_files_back(site, running, daemon):
+    stuck = workers(running)
+    for worker in stuck:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        for generation in ("2", "3", "4"):
+            site.publish(generation)
+            site.wait_running(generation, log=daemon.log)
+            daemon.wait_for(lambda: not site.ledger()["owes_reload"], 20, "proof")
+            daemon.wait_for(
+                lambda g=generation: f"# generation {g}\n" in site.fragment.read_text() and site.leftovers() == [],
+                20,
+                "end of the transaction",
+            )
+    finally:
+        for worker in stuck:
+            os.kill(worker, signal.SIGCONT)
+    assert "rolled back" not in daemon.log()
+    assert "does not finish and keeps its old configuration" in daemon.log()
+    assert all(parent_of(worker) in {running, None} for worker in stuck)

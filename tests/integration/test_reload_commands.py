@@ -1,0 +1,113 @@
+"""Reload commands as operators write them: the command reloads, and check and proof are ours."""
+
+import json
+import shlex
+import socket
+
+import pytest
+from harness import free_port
+from harness.site import Site, instances
+
+
+def forms(nginx):
+    reload, test = (shlex.join([*nginx.arguments, *words]) for words in (["-s", "reload"], ["-t"]))
+    return {
+        "test first": f"{test} -q && {reload}",
+        "never mind": f"{reload} || true",
+        "quiet": f"{reload} >/dev/null 2>&1",
+        "shell": f"bash -c {shlex.quote(f'{test} && {reload}')}",
+        "environment": f"env LANG=C {reload}",
+        "time limit": ["timeout", "10", *nginx.arguments, "-s", "reload"],
+    }
+
+
+@pytest.fixture
+def foreign(programs):
+    """A port that another process holds."""
+    other = programs.enter_context(socket.socket())
+    other.bind(("127.0.0.1", free_port()))
+    other.listen()
+    return other.getsockname()[1]
+
+
+def started(site, ctemplate):
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    site.nginx.start()
+    daemon = ctemplate(*site.args)
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 20, "paid reload")
+    return daemon
+
+
+def keeps_every_promise(site, daemon, foreign):
+    """A change goes live; what the check or the reload refuses never stays."""
+    site.publish("2")
+    site.wait_running("2", log=daemon.log)
+    contents = site.contents()
+    site.publish("3", twice=instances(1, 2))
+    daemon.wait_for_log("nginx -t: exit status 1; every live file is untouched", 20)
+    assert site.contents() == contents
+    site.publish("4", edge=instances(foreign))
+    daemon.wait_for_log("every live file is rolled back", 30)
+    assert (site.contents(), site.running()) == (contents, "2")
+    site.publish("5")
+    site.wait_running("5", log=daemon.log)
+
+
+@pytest.mark.parametrize("form", ["test first", "never mind", "quiet", "shell", "environment", "time limit"])
+def test_a_wrapped_command_keeps_every_promise(tmp_path, nginx, ctemplate, foreign, form):
+    site = Site(tmp_path, nginx, reload=forms(nginx)[form])
+    daemon = started(site, ctemplate)
+    assert "neither checked nor proven" not in daemon.log()
+    keeps_every_promise(site, daemon, foreign)
+
+
+def with_key(site, **key):
+    """Add the group's nginx key; TOML's inline tables look like this."""
+    inner = ", ".join(f"{name} = {json.dumps(value)}" for name, value in key.items())
+    site.config.write_text(site.config.read_text().replace("[[template]]", f"nginx = {{ {inner} }}\n[[template]]", 1))
+
+
+@pytest.fixture
+def script(tmp_path, nginx):
+    """A program that reloads nginx, of which nobody can tell by its name."""
+    path = tmp_path / "again"
+    path.write_text(f"#!/bin/sh\n{shlex.join([*nginx.arguments, '-s', 'reload'])}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_group_that_says_so_is_nginx(tmp_path, nginx, ctemplate, foreign, script):
+    site = Site(tmp_path, nginx, reload=str(script))
+    with_key(site, binary=nginx.program, config=str(nginx.conf), prefix=f"{nginx.prefix}/")
+    daemon = started(site, ctemplate)
+    assert "neither checked nor proven" not in daemon.log()
+    keeps_every_promise(site, daemon, foreign)
+
+
+def test_a_group_whose_nginx_is_out_of_sight_is_checked_and_not_proven(tmp_path, nginx, ctemplate, script):
+    site = Site(tmp_path, nginx, reload=str(script))
+    with_key(site, binary=nginx.program, config=str(nginx.conf), prefix=f"{nginx.prefix}/", proof=False)
+    nginx.conf.parent.mkdir(exist_ok=True)
+    script.write_text("#!/bin/sh\ntrue\n")
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    assert site.ledger()["owes_reload"] is False
+    contents = site.contents()
+    site.publish("2", twice=instances(1, 2))
+    second = ctemplate(*site.args, "-once", name="second")
+    assert second.wait(20) != 0
+    assert "nginx -t: exit status 1; every live file is untouched" in second.log()
+    assert site.contents() == contents
+
+
+def test_files_that_look_like_nginx_and_are_not_checked_are_one_warning(tmp_path, nginx, ctemplate, script):
+    site = Site(tmp_path, nginx, reload=str(script))
+    script.write_text("#!/bin/sh\ntrue\n")
+    daemon = ctemplate(*site.args)
+    daemon.wait_for_log("applied")
+    daemon.signal(1)
+    daemon.wait_for_log("read again")
+    said = (
+        f"{site.fragment}: looks like nginx's, but its reload command is not known to be nginx's: "
+        "neither checked nor proven; give its group a check or an nginx key"
+    )
+    assert daemon.log().count(said) == 1

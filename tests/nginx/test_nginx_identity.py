@@ -1,0 +1,184 @@
+import pytest
+from process_table import MASTER, NGINX, WORKER, Proc
+
+from ctemplate.errors import CommandFailed
+from ctemplate.nginx.command import Build, Installation, NginxCommand
+from ctemplate.nginx.identity import Arguments, Found, arguments_of, find_master
+from ctemplate.nginx.master import Absence, Process
+
+CONF = "/etc/nginx/nginx.conf"
+
+
+@pytest.fixture
+def proc(tmp_path):
+    return Proc(tmp_path / "proc")
+
+
+@pytest.fixture
+def pid_file(tmp_path):
+    file = tmp_path / "nginx.pid"
+    file.write_text("10\n")
+    return file
+
+
+def find(proc, *pid_files, executable=NGINX, **options):
+    build = Build(version=(1, 22, 1), options={"prefix": "/usr/share/nginx", "conf-path": CONF})
+    installation = Installation(command=NginxCommand(program="nginx", **options), build=build, executable=executable)
+    return find_master(installation, pid_files, proc=proc.folder)
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        pytest.param("nginx: master process nginx", Arguments(program="nginx"), id="none"),
+        pytest.param(
+            "nginx: master process /usr/sbin/nginx -g daemon on; master_process on;",
+            Arguments(program="/usr/sbin/nginx"),
+            id="globals",
+        ),
+        pytest.param(
+            "nginx: master process nginx -p /a b/ -c n.conf -g pid x;",
+            Arguments(program="nginx", prefix="/a b/", conf="n.conf"),
+            id="blanks in a value",
+        ),
+        pytest.param("nginx: master process nginx -c/n.conf", Arguments(program="nginx", conf="/n.conf"), id="joined"),
+        pytest.param(
+            "nginx: master process nginx -g user x; -c /n.conf",
+            Arguments(program="nginx", conf="/n.conf"),
+            id="behind globals",
+        ),
+        pytest.param(
+            "angie: master process v1.7.0 #3 [angie -c /n.conf]", Arguments(program="angie", conf="/n.conf"), id="angie"
+        ),
+        pytest.param("nginx: master process", Arguments(program=""), id="nothing"),
+        pytest.param("nginx: worker process", None, id="worker"),
+        pytest.param("nginx -c /n.conf", None, id="no title"),
+        pytest.param("vim nginx: master process", None, id="another program"),
+    ],
+)
+def test_a_title_says_how_a_master_was_started(title, expected):
+    assert arguments_of(title) == expected
+
+
+def test_a_master_is_found(proc, pid_file):
+    proc.add(10, MASTER)
+    assert find(proc, pid_file) == Found(process=Process(pid=10, started=100), pid_file=pid_file)
+
+
+def test_a_master_whose_executable_was_replaced_is_found(proc, pid_file):
+    proc.add(10, MASTER, exe=f"{NGINX} (deleted)")
+    assert find(proc, pid_file) == Found(process=Process(pid=10, started=100), pid_file=pid_file)
+
+
+@pytest.mark.parametrize(
+    ("process", "reason"),
+    [
+        pytest.param({"title": MASTER, "state": "Z"}, "{} names process 10, which has ended", id="zombie"),
+        pytest.param(
+            {"title": MASTER, "exe": "/bin/cat"},
+            "{} names process 10, which runs /bin/cat, not /usr/sbin/nginx",
+            id="program",
+        ),
+        pytest.param(
+            {"title": MASTER, "nspid": "10\t1"},
+            "{} names process 10, which runs in another pid namespace",
+            id="container",
+        ),
+        pytest.param(
+            {"title": WORKER}, "{} names process 10, which is no master but 'nginx: worker process'", id="worker"
+        ),
+    ],
+)
+def test_whoever_is_not_the_master_is_none(proc, pid_file, process, reason):
+    proc.add(10, **process)
+    assert find(proc, pid_file).reason == reason.format(pid_file)
+
+
+def test_nginx_without_a_master_process_is_an_error(proc, pid_file):
+    proc.add(10, "nginx -c /etc/nginx/nginx.conf")
+    with pytest.raises(CommandFailed) as raised:
+        find(proc, pid_file)
+    assert str(raised.value) == f"{pid_file}: process 10 runs without a master process; its reload cannot be proven"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param("", "{} holds no pid, found ''", id="empty"),
+        pytest.param("12 13", "{} holds no pid, found '12 13'", id="two"),
+        pytest.param("\x1b[2J", "{} holds no pid, found '\\\\x1b[2J'", id="control characters"),
+        pytest.param("0", "{} holds no pid, found '0'", id="zero"),
+        pytest.param("77\n", "{} names process 77, which has ended", id="nobody"),
+    ],
+)
+def test_a_pid_file_without_a_master_gives_the_reason(proc, pid_file, content, reason):
+    pid_file.write_text(content)
+    assert find(proc, pid_file) == Absence(reason=reason.format(pid_file))
+
+
+def test_no_pid_file_gives_the_reason(proc, pid_file):
+    pid_file.unlink()
+    assert find(proc, pid_file) == Absence(reason=f"{pid_file} does not exist")
+
+
+@pytest.mark.parametrize(
+    ("title", "conf"),
+    [
+        pytest.param("nginx: master process nginx -c /srv/n.conf", "/srv/n.conf", id="another configuration"),
+        pytest.param("nginx: master process nginx -p /srv/ -c n.conf", "/srv/n.conf", id="from its prefix"),
+    ],
+)
+def test_a_master_with_another_configuration_is_not_ours(proc, pid_file, title, conf):
+    proc.add(10, title)
+    reason = f"{pid_file} names process 10, which runs with {conf}, not {CONF}"
+    assert find(proc, pid_file) == Absence(reason=reason, suspects=(f"process 10 runs with {conf}, not {CONF}",))
+    assert find(proc, pid_file, conf=conf) == Found(process=Process(pid=10, started=100), pid_file=pid_file)
+
+
+def test_an_executable_moved_aside_is_ours_and_another_beside_it_is_not(proc, pid_file, tmp_path, monkeypatch):
+    program = tmp_path / "nginx"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    proc.add(10, MASTER, exe=tmp_path / "nginx.old")
+    assert find(proc, pid_file, executable=program).process.pid == 10
+    proc.add(11, MASTER, exe=tmp_path / "cat")
+    pid_file.write_text("11")
+    assert find(proc, pid_file, executable=program).process.pid == 10
+
+
+def test_a_title_that_was_cut_is_believed_beside_the_pid_file_alone(proc, pid_file, tmp_path):
+    cut = "nginx: master process nginx -c /etc/ngi"
+    proc.add(10, cut, room=len(cut) + 1)
+    assert find(proc, pid_file) == Found(process=Process(pid=10, started=100), pid_file=pid_file)
+    assert isinstance(find(proc, tmp_path / "none"), Absence)
+    proc.add(11, cut)
+    pid_file.write_text("11")
+    assert isinstance(find(proc, pid_file), Absence)
+
+
+def test_the_process_table_names_the_master_that_no_pid_file_names(proc, tmp_path):
+    proc.add(9, "nginx: master process nginx -c /srv/n.conf")
+    proc.add(10, MASTER)
+    how = f"{tmp_path}/none does not exist; process 10 is its master"
+    assert find(proc, tmp_path / "none") == Found(process=Process(pid=10, started=100), how=how)
+
+
+def test_of_the_masters_of_an_upgrade_the_last_one_is_it(proc, tmp_path):
+    proc.add(10, MASTER)
+    proc.add(11, MASTER, parent=10)
+    assert find(proc, tmp_path / "none").process.pid == 11
+
+
+def test_of_two_masters_that_have_nothing_to_do_with_each_other_none_is_taken(proc, tmp_path):
+    proc.add(10, MASTER)
+    proc.add(11, MASTER)
+    (said,) = find(proc, tmp_path / "none").suspects
+    assert said == "processes 10, 11 are masters of this configuration, and nothing tells which one serves"
+
+
+def test_workers_without_a_master_are_named(proc, tmp_path):
+    proc.add(10, WORKER)
+    proc.add(11, WORKER, exe="/opt/nginx")
+    found = find(proc, tmp_path / "none")
+    assert found.suspects == ("workers run without a master: 10",)
+    assert str(found) == f"{tmp_path}/none does not exist; workers run without a master: 10"
