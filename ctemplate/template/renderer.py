@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ctemplate.errors import TemplateError
 from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
 from ctemplate.nginx.surroundings import Place
+from ctemplate.template.known import Upstreams, known_at
 from ctemplate.template.parts import Parts
 from ctemplate.template.proof import unproven
 from ctemplate.template.quarantine import (
@@ -65,7 +66,7 @@ class Renderer:
     def __init__(self, templates: Sequence[Template]) -> None:
         self._templates = tuple(templates)
         self._parts = tuple(Parts() for _ in self._templates)
-        self._proven: dict[int, tuple[str, Place]] = {}
+        self._proven: dict[int, tuple[str, Place, tuple[tuple[str, Place], ...]]] = {}
         self._kept: dict[int, tuple[Run, str]] = {}
         self._held: dict[str, Held] = {}
 
@@ -149,18 +150,27 @@ class Renderer:
             return verdicts
         for number, (run, place) in enumerate(zip(runs, places, strict=False)):
             template, text = self._templates[number], self._kept[number][1]
-            if place is None or self._proven.get(number) == (text, place):
+            if place is None:
+                continue
+            others = self._others(number, places)
+            if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
                 continue
             shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[], keeps=True)
             again = template.render(shadowed)
             if again != text:
                 raise TemplateError(str(template.source), "gives another text each time it is rendered")
-            parts, source = self._parts[number], str(template.source)
-            found = unproven(again, shadowed, parts, held=held, source=source, place=place)
+            parts, source, upstreams = self._parts[number], str(template.source), Upstreams(others)
+            known = known_at(place, shadowed, runs, upstreams)
+            found = unproven(again, shadowed, parts, held=held, source=source, place=place, known=known)
             if not found:
-                self._proven[number] = (text, place)
+                self._proven[number] = (text, place, others if upstreams.were_asked else ())
             verdicts |= found
         return verdicts
+
+    def _others(self, number: int, places: Sequence[Place | None]) -> tuple[tuple[str, Place], ...]:
+        """Return the texts of the group's other templates that are nginx's, with their places."""
+        both = zip((self._kept[other][1] for other in range(len(self._templates))), places, strict=False)
+        return tuple((text, place) for other, (text, place) in enumerate(both) if other != number and place is not None)
 
     def _broken(self, number: int, run: Run, held: Mapping[str, Held]) -> dict[str, Verdict]:
         """Return the service over which the template broke; raise the error where the template itself is to blame.
