@@ -8,9 +8,10 @@ no part of what makes nginx load code or files. Who registered it, and what foll
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ctemplate.nginx.authority import INNER, NOTHING, AnyOf, Known, Routes, named_hosts, routes, strays
+from ctemplate.nginx.manner import manner, patterns
 from ctemplate.nginx.names import Clash, Name, Uses, clashes, uses
 from ctemplate.nginx.skeleton import LOADS, Shape, departure, skeleton
 from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse, walk
@@ -21,6 +22,7 @@ MAX_TRIALS = 400
 GAP = "\x03"
 """Begins the name of a directive that stands where parts are left out that were proven by themselves."""
 
+_PATTERN = re.compile(rb"[][*?+(){}|^$\\]")
 _MARK = re.compile(rb"\x01(\d+)\x02")
 _OPENS = re.compile(
     rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
@@ -83,7 +85,7 @@ def examine(
     if all(piece.data is None for piece in pieces):
         return Report()
     check = _Check(pieces, inside)
-    found = tuple(_misplaced(check.benign, inside)) or check.breaking() or check.climbing()
+    found = tuple(_misplaced(check.benign, inside)) or check.breaking() or check.climbing() or check.taking()
     found = found or check.straying(taken, known)
     return Report(findings=found) if found else Report(clashes=check.clashes(taken, known))
 
@@ -107,7 +109,7 @@ def sound(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"") -> S
         return None
     if check.real is None or not check.is_intact:
         return None
-    if any(True for _ in _misplaced(check.benign, inside)) or check.climbing():
+    if any(True for _ in _misplaced(check.benign, inside)) or check.climbing() or check.taking():
         return None
     found = walk(check.benign, inside=inside)
     gaps = {one.name: parent for _, parent, one in found if one.name.startswith(GAP.encode())}
@@ -191,6 +193,23 @@ class _Check:
             if parent not in VALUE_BLOCKS and _OPENS.fullmatch(name := like.name) and like.args
             if (mark := _MARK.search(like.args[0])) and _steps_out(one.args[0]) > _steps_out(like.args[0])
         )
+
+    def taking(self) -> tuple[Finding, ...]:
+        """Return the values that choose how nginx takes an argument, or steer a regular expression they stand in."""
+        if not self._is_readable or self.real is None:
+            return ()
+        found: list[Finding] = []
+        special = {piece.data: piece.text for piece in self._pieces if _PATTERN.search(piece.text)}
+        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
+        for (_, parent, one), (_, _, like) in both:
+            if (taken := manner(parent, one)) != (expected := manner(parent, like)):
+                words = zip((like.name, *like.args), taken, expected, strict=True)
+                reason = f"would choose how {_shown(parent if parent in VALUE_BLOCKS else like.name)!r} takes it"
+                found += (finding for word, is_so, was in words if is_so != was for finding in _found(word, reason))
+            for word in patterns(parent, like):
+                reason = "holds more than letters, and is part of a regular expression"
+                found += (finding for finding in _found(word, reason) if finding.data in special)
+        return tuple(replace(finding, is_misplaced=False) for finding in found)
 
     def straying(self, taken: frozenset[Name], known: Known) -> tuple[Finding, ...]:
         """Return the values that choose where nginx goes, in a text whose structure is sound.
