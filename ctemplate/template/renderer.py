@@ -22,6 +22,7 @@ from ctemplate.template.quarantine import (
     held_by_line,
     holders,
     lost_claims,
+    narrowed,
     owners,
     read_last,
     sentence,
@@ -86,7 +87,8 @@ class Renderer:
                 for run in runs:
                     run.forget_unused()
                 return self._rendering(runs, snapshot)
-            held = upheld(held | {name: _held(verdict, runs, around) for name, verdict in found.items()})
+            verdicts = narrowed(found, held)
+            held = upheld(held | {name: _held(verdict, runs, around) for name, verdict in verdicts.items()})
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 
     def origin(self, template_number: int, line: int) -> str | None:
