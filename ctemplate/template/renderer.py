@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ctemplate.errors import TemplateError
 from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
 from ctemplate.nginx.surroundings import Place
+from ctemplate.template.greed import greedy, weights
 from ctemplate.template.known import Upstreams, known_at
 from ctemplate.template.parts import Parts
 from ctemplate.template.proof import unproven
@@ -158,7 +159,12 @@ class Renderer:
             if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
                 continue
             shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[], keeps=True)
-            again = template.render(shadowed)
+            try:
+                again = template.render(shadowed)
+            except TemplateError as exc:
+                if exc.is_exhausted and (greedy := _greedy(run, exc)):
+                    return greedy
+                raise
             if again != text:
                 raise TemplateError(str(template.source), "gives another text each time it is rendered")
             parts, source, upstreams = self._parts[number], str(template.source), Upstreams(others)
@@ -182,6 +188,8 @@ class Renderer:
         """
         if run.error is None or run.awaited:
             return {}
+        if run.error.is_exhausted and (greedy := _greedy(run, run.error)):
+            return greedy
         name, services = run.touched_name(), _services(run)
         broken = sum(one.verdict.fault.field == BROKEN for one in held.values())
         if name not in services - run.excluded or broken >= MAX_BROKEN or 2 * (broken + 1) >= len(services):
@@ -299,6 +307,17 @@ def _services(run: Run) -> set[str]:
 
 def _is_momentary(error: TemplateError | None) -> bool:
     return error is not None and error.is_momentary
+
+
+def _greedy(run: Run, error: TemplateError) -> dict[str, Verdict]:
+    """Return the services that used up what there is for all; none where all have a fair share."""
+    known = weights(run.used.values())
+    return {
+        name: Verdict(
+            fault=Fault(service=name, field="size", reason=f"{known[name]} instances, tags and meta; {error}")
+        )
+        for name in greedy(known)
+    }
 
 
 def _held(verdict: Verdict, runs: list[Run], places: tuple[Place | None, ...]) -> Held:
