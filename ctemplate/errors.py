@@ -44,9 +44,11 @@ class CtemplateError(Exception):
     """Anything that ctemplate reports in one line; ``where`` is the place in the operator's own words.
 
     ``is_momentary``: the cause may go by itself, so that a later try with the same data is worth it.
+    ``is_exhausted``: what is there for all services together was used up.
     """
 
     is_momentary = False
+    is_exhausted = False
 
     def __init__(self, where: str, what: str, *, output: tuple[str, ...] = ()) -> None:
         super().__init__(where, what)

@@ -58,6 +58,10 @@ def test_the_small_template_does_what_is_said(tmp_path):
     assert lines(ctemplate("-catalog", "examples/nginx/catalog.yaml", "-template", source, "-dry")) == [
         "events",
         "http",
+        "server_names_hash_bucket_size 128",
+        "server",
+        "listen 80 default_server",
+        "return 404",
         "upstream httpfront",
         "zone http-httpfront 64k",
         "server 192.168.0.129:32769 weight=1",

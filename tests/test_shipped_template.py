@@ -184,13 +184,33 @@ def test_ports_that_are_not_for_services_have_no_listener():
         pytest.param([service("web", created=1), service("WEB", created=2)], "WEB", "server_name", id="host"),
         pytest.param([service("WEB", created=1), service("web", created=2)], "web", "server_name", id="host, older"),
         pytest.param([service("b-99", "tcp", 1), service("a-99", "tcp", 2)], "a-99", "tcp port", id="port"),
-        pytest.param([service("web", "tcp")], "web", "name", id="no port in the name"),
+        pytest.param([service("web", "tcp")], "web", "tcp port", id="no port in the name"),
     ],
 )
 def test_what_belongs_to_one_service_goes_to_the_longest_registered(entries, left_out, field):
     rendered = rendering(services(*entries, service("other")))
     assert [(fault.service, fault.field) for fault in rendered.quarantined] == [(left_out, field)]
     assert "other.localhost" in rendered.texts[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [
+        pytest.param("web", "http, tcp", id="no port in the name"),
+        pytest.param("web", "http, tcp, udp", id="for two protocols"),
+        pytest.param("web-99", "http, tcp", id="another's port"),
+    ],
+)
+def test_a_tag_more_takes_nobody_off_http(name, tags):
+    both = f"[{{address: 10.0.0.1, port: 80, tags: [http]}}, {{address: 10.0.0.2, port: 80, tags: [{tags}]}}]"
+    entries = [f"{name}: {{instances: {both}}}", service("db-99", "tcp"), service("other")]
+    rendered = rendering(services(*entries))
+    conf = shown(parse(rendered.texts[0].encode(), where="nginx.conf"))
+    assert len([line for line in upstreams(block(conf, "http"))[name] if line.startswith("server")]) == 2
+    assert ("location /", [f"proxy_pass http://{name}"]) in http_servers(conf)[f"{name}.localhost"]
+    assert listeners(conf) == [("listen 99", "proxy_pass db-99")]
+    assert {fault.field for fault in rendered.quarantined} == {f"{tag} port" for tag in tags.split(", ")[1:]}
+    assert all(fault.reason.endswith("port' alone)".replace("port", fault.field[:3])) for fault in rendered.quarantined)
 
 
 HOSTILE = ["~.*", "*", "a; } evil {", "two words", "quo'te", 'quo"te', "back\\slash", "$host", "x" * 300, "..", "ünï"]

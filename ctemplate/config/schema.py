@@ -70,6 +70,7 @@ class DataSection(Section, frozen=True, kw_only=True):
     allow_loopback: bool = False  # a loopback address on another node would reach the balancer's own ports
     allowed_networks: tuple[str, ...] = ()  # empty: every unicast address
     max_instances: Count = 1000  # per service
+    max_values: Count = 40_000  # per service, tags and meta pairs of all instances together
     max_tags: Count = 256  # per instance; go-micro writes many
     max_tag_bytes: Count = 16 * 1024  # per instance, all tags together
     max_meta_bytes: Count = 48 * 1024  # per instance, keys and values together

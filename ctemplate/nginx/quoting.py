@@ -24,13 +24,15 @@ MAX_COMMENT = 200
 MAX_IDENTIFIER = 63
 """Characters of an identifier: one DNS label."""
 
-_TOKEN = re.compile(rf"[A-Za-z0-9._\-:/@+~%\[\]]{{1,{MAX_TOKEN}}}")
+_TOKEN = re.compile(
+    rf"[A-Za-z0-9._\-:/@+~%\[\]]{{1,{MAX_TOKEN}}}|[A-Za-z0-9][A-Za-z0-9._\-:/@+~%\[\]=,*!&?]{{0,{MAX_TOKEN - 1}}}"
+)
 _PARENT = re.compile(r"(?:^|/)\.\.(?:/|$)")
 _COMMENT_SAFE = "!&*+,-./:<=>?@[]^_|~"
-_IDENTIFIER = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_IDENTIFIER - 1}}}")
+_IDENTIFIER = re.compile(rf"(?=.{{1,{MAX_IDENTIFIER}}}\Z)[A-Za-z0-9_][A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]++)*+")
 _HASH_DIGITS = 16  # 64 bits: nobody finds a second name for an existing identifier
 _HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_DIGITS}}}")
-_UNLIKE_IDENTIFIER = re.compile(r"[^A-Za-z0-9._-]")
+_UNLIKE_IDENTIFIER = re.compile(r"[^A-Za-z0-9._-]|^[.-]|\.(?=[.]|\Z)")
 
 
 class UnsafeTextError(ValueError):
@@ -40,8 +42,10 @@ class UnsafeTextError(ValueError):
 def is_token(value: str) -> bool:
     """Tell whether text may stand bare as an argument or within one, whatever surrounds it.
 
-    ASCII letters, digits and `. _ - : / @ + ~ % [ ]` only. Empty text is no token: it would remove an argument without
-    a word. Nor is text with a `..` step, which would leave a folder where it is printed into a path.
+    ASCII letters, digits and `. _ - : / @ + ~ % [ ]`; behind a letter or digit at its start also `= , * ! & ?`, which
+    mean something at the start of an argument, or to patterns and wildcards alone: `selfcheck` sees to these. Empty
+    text is no token: it would remove an argument without a word. Nor is text with a `..` step, which would leave a
+    folder where it is printed into a path.
     """
     return _TOKEN.fullmatch(value) is not None and _PARENT.search(value) is None
 
@@ -79,15 +83,15 @@ def comment(value: str) -> str:
 def identifier(name: str, *, taken: AbstractSet[str] = frozenset()) -> str:
     """Return a name for nginx's own things: letters, digits, `_`, `-`, `.`, at most 63; no two names share one.
 
+    Dots stand alone between other characters, since nginx refuses any other host's name.
+
     A plain name stays as it is. Any other becomes its readable part, a dash and 16 hex digits of its SHA-256, and so
     does a plain name that ends like that, or whose casefold is `taken`: nginx compares upstreams without case.
     Two plain names that differ in case alone stay different here, while nginx takes their upstreams for duplicates.
     """
     if _IDENTIFIER.fullmatch(name) and not _HASHED.fullmatch(name) and name.casefold() not in taken:
         return name
-    stem = _UNLIKE_IDENTIFIER.sub("_", name)
-    if not _IDENTIFIER.match(stem):
-        stem = f"_{stem}"
+    stem = _UNLIKE_IDENTIFIER.sub("_", name) or "_"
     return f"{stem[: MAX_IDENTIFIER - _HASH_DIGITS - 1]}-{_digest(name)}"
 
 

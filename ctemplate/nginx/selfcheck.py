@@ -8,8 +8,10 @@ no part of what makes nginx load code or files. Who registered it, and what foll
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ctemplate.nginx.authority import INNER, NOTHING, AnyOf, Known, Routes, named_hosts, routes, strays
+from ctemplate.nginx.manner import manner, patterns
 from ctemplate.nginx.names import Clash, Name, Uses, clashes, uses
 from ctemplate.nginx.skeleton import LOADS, Shape, departure, skeleton
 from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse, walk
@@ -20,6 +22,7 @@ MAX_TRIALS = 400
 GAP = "\x03"
 """Begins the name of a directive that stands where parts are left out that were proven by themselves."""
 
+_PATTERN = re.compile(rb"[][*?+(){}|^$\\]")
 _MARK = re.compile(rb"\x01(\d+)\x02")
 _OPENS = re.compile(
     rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
@@ -45,6 +48,8 @@ class Finding:
     reason: str
     is_misplaced: bool = True
     """Whether no value at all may stand there."""
+    rests_on_others: bool = False
+    """Whether it may be a value alone once other values are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +62,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sound:
-    """What a text tells whose values are values alone: the names it uses, and the blocks that its gaps stand in."""
+    """What a text tells whose values are values alone: its names, where it goes, the blocks that its gaps stand in."""
 
     uses: Uses
+    routes: Routes
     gaps: Mapping[bytes, bytes]
 
 
@@ -67,18 +73,21 @@ class Unreadable(ValueError):
     """With harmless values the text is not nginx's language: nothing can be proven of it. Says what nginx would."""
 
 
-def examine(pieces: Sequence[Piece], *, inside: bytes = b"", taken: frozenset[Name] = frozenset()) -> Report:
-    """Report every value that changes the structure, names a directive, or has nginx load or open what it says.
+def examine(
+    pieces: Sequence[Piece], *, inside: bytes = b"", taken: frozenset[Name] = frozenset(), known: Known = NOTHING
+) -> Report:
+    """Report every value that changes the structure, names a directive, or has nginx load, open or ask what it says.
 
-    ``inside`` names the block that includes this text, if any; ``taken`` are names of other files. Raises Unreadable
-    where only the real values make nginx's language of the text; where nothing does there is nothing to report: nginx
-    will refuse the text itself.
+    ``inside`` names the block that includes this text, if any; ``taken`` are names of other files, and ``known`` tells
+    where else nginx may go. Raises Unreadable where only the real values make nginx's language of the text; where
+    nothing does there is nothing to report: nginx will refuse the text itself.
     """
     if all(piece.data is None for piece in pieces):
         return Report()
     check = _Check(pieces, inside)
-    found = tuple(_misplaced(check.benign, inside)) or check.breaking() or check.climbing()
-    return Report(findings=found) if found else Report(clashes=check.clashes(taken))
+    found = tuple(_misplaced(check.benign, inside)) or check.breaking() or check.climbing() or check.taking()
+    found = found or check.straying(taken, known)
+    return Report(findings=found) if found else Report(clashes=check.clashes(taken, known))
 
 
 def gap(number: int) -> Piece:
@@ -86,8 +95,10 @@ def gap(number: int) -> Piece:
     return Piece(text=f"{GAP}{number};\n".encode())
 
 
-def sound(pieces: Sequence[Piece], *, inside: bytes) -> Sound | None:
+def sound(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"") -> Sound | None:
     """Return what a text tells in which ``examine`` would find no value that is more than a value; None where in doubt.
+
+    Where it goes, and which names it uses, is left to whoever knows all parts.
 
     Its gaps may stand for any texts that are sound by themselves inside the same blocks and end with a line break, so
     that no comment goes on behind them. A gap within a comment or an argument is not among ``Sound.gaps``.
@@ -98,11 +109,15 @@ def sound(pieces: Sequence[Piece], *, inside: bytes) -> Sound | None:
         return None
     if check.real is None or not check.is_intact:
         return None
-    if any(True for _ in _misplaced(check.benign, inside)) or check.climbing():
+    if any(True for _ in _misplaced(check.benign, inside)) or check.climbing() or check.taking():
         return None
     found = walk(check.benign, inside=inside)
     gaps = {one.name: parent for _, parent, one in found if one.name.startswith(GAP.encode())}
-    return Sound(uses=uses(check.real, check.benign, inside=inside), gaps=gaps)
+    return Sound(
+        uses=uses(check.real, check.benign, inside=inside),
+        routes=routes(check.real, check.benign, inside=inside, variable=variable),
+        gaps=gaps,
+    )
 
 
 def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Finding]:
@@ -117,6 +132,8 @@ def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Finding
                 yield from _found(argument, f"would choose what {_shown(name)!r} loads")
         elif _OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
             yield Finding(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
+        elif name in INNER and directive.args and (start := _MARK.match(directive.args[-1])):
+            yield Finding(data=int(start[1]), reason=f"would choose where {_shown(name)!r} goes")
 
 
 def _steps_out(path: bytes) -> int:
@@ -177,11 +194,51 @@ class _Check:
             if (mark := _MARK.search(like.args[0])) and _steps_out(one.args[0]) > _steps_out(like.args[0])
         )
 
-    def clashes(self, taken: frozenset[Name]) -> tuple[Clash, ...]:
+    def taking(self) -> tuple[Finding, ...]:
+        """Return the values that choose how nginx takes an argument, or steer a regular expression they stand in."""
+        if not self._is_readable or self.real is None:
+            return ()
+        found: list[Finding] = []
+        special = {piece.data: piece.text for piece in self._pieces if _PATTERN.search(piece.text)}
+        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
+        for (_, parent, one), (_, _, like) in both:
+            if (taken := manner(parent, one)) != (expected := manner(parent, like)):
+                words = zip((like.name, *like.args), taken, expected, strict=True)
+                reason = f"would choose how {_shown(parent if parent in VALUE_BLOCKS else like.name)!r} takes it"
+                found += (finding for word, is_so, was in words if is_so != was for finding in _found(word, reason))
+            for word in patterns(parent, like):
+                reason = "holds more than letters, and is part of a regular expression"
+                found += (finding for finding in _found(word, reason) if finding.data in special)
+        return tuple(replace(finding, is_misplaced=False) for finding in found)
+
+    def straying(self, taken: frozenset[Name], known: Known) -> tuple[Finding, ...]:
+        """Return the values that choose where nginx goes, in a text whose structure is sound.
+
+        Where none of those that have a part in it goes where it may, no value belongs there.
+        """
+        if not self._is_readable or self.real is None:
+            return ()
+        found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
+        own = {name for name, _ in uses(self.real, self.benign, inside=self._inside).names}
+        reason = "would choose where {!r} goes: {!r} is no upstream of this configuration and no instance's address"
+        return tuple(
+            Finding(
+                data=number,
+                reason=reason.format(_shown(goal.directive), _shown(goal.authority)),
+                is_misplaced=is_general,
+                rests_on_others=True,
+            )
+            for goal, is_general in strays((found,), AnyOf((own, taken, known.upstreams)), known)
+            for number in sorted(goal.data)
+        )
+
+    def clashes(self, taken: frozenset[Name], known: Known) -> tuple[Clash, ...]:
         """Return the names that are used twice, in a text whose structure is sound."""
         if not self._is_readable or self.real is None:
             return ()
-        return clashes(self.real, self.benign, inside=self._inside, taken=taken)
+        found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
+        hosts = known.hosts | named_hosts((found,))
+        return clashes(self.real, self.benign, inside=self._inside, taken=taken | hosts)
 
     def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
         """Return those of the suspects, who break the text together, who do so alone; else those it takes for it."""

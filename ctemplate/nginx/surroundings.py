@@ -13,18 +13,26 @@ from pathlib import Path
 
 from ctemplate.errors import ApplyError
 from ctemplate.inputs import real_path
+from ctemplate.nginx.authority import Routes, named_hosts, reach, routes, variable_of
 from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.names import Name, names
-from ctemplate.nginx.syntax import NginxSyntaxError, parse
+from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse, walk
 from ctemplate.nginx.tree import Tree, TreeError, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one file stands: the name of the block that includes it, and the names taken by files of others."""
+    """Where one file stands: the name of the block that includes it, and the names taken by files of others.
+
+    ``hosts`` are those that the others' pass directives name, ``routed`` the variables in these, and ``variable`` is
+    the one that the block around the file gives a value to, where it is a ``map`` or its like.
+    """
 
     inside: bytes = b""
     taken: frozenset[Name] = frozenset()
+    hosts: frozenset[Name] = frozenset()
+    routed: frozenset[bytes] = frozenset()
+    variable: bytes = b""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,16 +60,37 @@ def places(conf: Path, files: Sequence[Path]) -> tuple[Place, ...]:
     try:
         tree = load(conf, replaced={file: b"" for file in files if not file.exists()})
         own = {real_path(file) for file in files}
-        others = {path: source for path, source in tree.sources.items() if real_path(path) not in own}
-        taken = frozenset().union(*(_names(tree, path, source) for path, source in others.items()))
+        parsed = {path: _parsed(tree, path) for path in tree.sources if real_path(path) not in own}
     except (TreeError, NginxSyntaxError, OSError):
         return tuple(Place() for _ in files)
-    return tuple(Place(inside=next(_blocks(tree, file), b""), taken=taken) for file in files)
+    taken: frozenset[Name] = frozenset().union(*(names(found, inside=inside) for inside, found in parsed.values()))
+    others = tuple(_routes(tree, path, *found) for path, found in parsed.items())
+    hosts, (routed, _) = named_hosts(others), reach(others)
+    around = [(file, next(_blocks(tree, file), b"")) for file in files]
+    return tuple(
+        Place(inside=inside, taken=taken, hosts=hosts, routed=routed, variable=_variable(tree, file, inside))
+        for file, inside in around
+    )
 
 
-def _names(tree: Tree, path: Path, source: bytes) -> frozenset[Name]:
+def _parsed(tree: Tree, path: Path) -> tuple[bytes, tuple[Directive, ...]]:
+    """Return a file's directives, and the block that they stand in."""
     inside = next(_blocks(tree, path), b"")
-    return names(parse(source, where=str(path), inside=inside), inside=inside)
+    return inside, parse(tree.sources[path], where=str(path), inside=inside)
+
+
+def _routes(tree: Tree, path: Path, inside: bytes, found: tuple[Directive, ...]) -> Routes:
+    return routes(found, found, inside=inside, variable=_variable(tree, path, inside))
+
+
+def _variable(tree: Tree, path: Path, inside: bytes) -> bytes:
+    """Return the variable that the block around an included file gives a value to; empty for most files."""
+    for include in tree.would_include(path) if inside in VALUE_BLOCKS else ():
+        source = tree.sources[include.file]
+        for _, _, block in walk(parse(source, where=str(include.file))):
+            if block.name == include.inside and any(one.last_line == include.line for one in block.block or ()):
+                return variable_of(block)
+    return b""
 
 
 def _blocks(tree: Tree, path: Path) -> Iterator[bytes]:

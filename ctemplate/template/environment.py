@@ -33,7 +33,6 @@ from ctemplate.template.run import Print, Run, Traces
 from ctemplate.template.trust import (
     MAX_EXACT,
     QUOTED,
-    TRUSTED,
     Earned,
     Refused,
     Trusted,
@@ -197,7 +196,7 @@ class Environment(ImmutableSandboxedEnvironment):
         refused = len(self.run.violations)
         text = self._checked(value)
         name = self.run.touched_name()
-        if name is not None and len(self.run.violations) == refused and type(value) not in TRUSTED:
+        if name is not None and len(self.run.violations) == refused and type(value) is not Trusted:
             self.run.passed.add((printing_line(), name))
         return text
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+import msgspec
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from ctemplate.command import SECRET_VARIABLES
@@ -27,10 +28,12 @@ from ctemplate.model import (
     Status,
 )
 from ctemplate.template.limits import bounded_range
-from ctemplate.template.run import Claim, Run
+from ctemplate.template.run import Claim, Run, part
 from ctemplate.template.trust import Trusted, text_of, trusted
 
 ANY = "any"
+PROTOCOLS = ("tcp", "udp")
+NO_PORT = "the name does not end in a dash and a port from 1 to 65535"
 _STATUSES = {status.value: (status,) for status in Status} | {ANY: tuple(Status)}
 _NO_HOST = re.compile(r"^$|^[~.]|[*\s]")
 _KEPT_QUERIES = 65536
@@ -91,9 +94,9 @@ class Functions:
         if answer is None:
             return ()
         excluded = self.run.excluded
-        return tuple(
-            service for service in answer.value if service.name not in excluded and (tag is None or tag in service.tags)
-        )
+        listed = (service for service in answer.value if service.name not in excluded)
+        shown = (_without_parts(service, excluded) for service in listed) if excluded else listed
+        return tuple(service for service in shown if tag is None or tag in service.tags)
 
     def service(  # noqa: PLR0917  # templates write service(NAME, TAG)
         self,
@@ -147,7 +150,8 @@ class Functions:
         is_spare: bool = False,
     ) -> tuple[Instance, ...]:
         answer = self.run.answer(query, in_company=in_company, is_spare=is_spare)
-        if answer is None or query.name in self.run.excluded:
+        excluded = self.run.excluded
+        if answer is None or (excluded and (query.name in excluded or part(query.name, tag or "") in excluded)):
             return ()
         return _chosen(answer.value, wanted, tag)
 
@@ -178,18 +182,24 @@ class Functions:
         return tuple(instance for instance in found if instance.name not in run.excluded)
 
     def listen_port(self, service: Service | Instance | str) -> int:
-        """Return the port in the service's name and claim it, for udp where tagged so; a name without is a fault."""
+        """Return the port in the service's name and claim it, for udp where tagged so; a name without is a fault.
+
+        Who is at fault loses the protocol's tag, and so is left out of what is listed by it; if it comes here again,
+        it is left out everywhere.
+        """
         run = self.run
-        name = service if isinstance(service, str) else service.name
+        name = str(service) if isinstance(service, str) else service.name
         tags = () if isinstance(service, str) else service.tags
+        protocols = [protocol for protocol in PROTOCOLS if protocol in tags]
+        lost = [protocol for protocol in PROTOCOLS if part(name, protocol) in run.excluded]
         port = port_of(name)
-        if port is None:
-            reason = "the name does not end in a dash and a port from 1 to 65535"
-            run.find_fault(Fault(service=str(name), field="name", reason=reason))
+        if port is None or (lost and not protocols):
+            field = f"{(protocols or lost or PROTOCOLS)[0]} port"
+            run.find_fault(Fault(service=name, field=field, reason=NO_PORT))
             return 0
-        protocols = [protocol for protocol in ("tcp", "udp") if protocol in tags] or ["tcp"]
+        protocols = protocols or ["tcp"]
         for protocol in protocols:
-            run.claim(Claim(kind=f"{protocol} port", value=str(port), service=str(name)))
+            run.claim(Claim(kind=f"{protocol} port", value=str(port), service=name))
         return port
 
     def claim(self, kind: str, value: str, service: Service | Instance | None = None) -> str:
@@ -218,6 +228,12 @@ class Functions:
         if default is None:
             raise LookupError(f'env: {name!r} is not set; give a default: env({name!r}, "…")')
         return default
+
+
+def _without_parts(service: Service, excluded: Container[str]) -> Service:
+    """Return the service without the tags by which it is left out."""
+    tags = tuple(tag for tag in service.tags if part(service.name, tag) not in excluded)
+    return service if len(tags) == len(service.tags) else msgspec.structs.replace(service, tags=tags)
 
 
 def _chosen(instances: Iterable[Instance], statuses: tuple[Status, ...], tag: str | None) -> tuple[Instance, ...]:

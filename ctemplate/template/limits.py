@@ -32,7 +32,11 @@ class LimitExceeded(Exception):
     """A render asked for more than its limits allow."""
 
 
-class OutOfTime(LimitExceeded):
+class Exhausted(LimitExceeded):
+    """A render has used up what is there for all services together."""
+
+
+class OutOfTime(Exhausted):
     """A render's time is over, perhaps for no fault of its own."""
 
 
@@ -62,9 +66,9 @@ class Meter:
             raise OutOfTime(f"still rendering after {self._limits.timeout:g}s")
 
     def check_output(self, size: int) -> None:
-        """Raise LimitExceeded when that many bytes of output are too much."""
+        """Raise Exhausted when that many bytes of output are too much."""
         if size > self._limits.output_bytes:
-            raise LimitExceeded(f"more than {self._limits.output_bytes} bytes of output")
+            raise Exhausted(f"more than {self._limits.output_bytes} bytes of output")
 
     def call(self) -> None:
         """Count one call of a macro, function or method."""
@@ -90,7 +94,7 @@ class Meter:
     def _count(self, steps: int) -> None:
         self._steps += steps
         if self._steps > self._limits.steps:
-            raise LimitExceeded(f"more than {self._limits.steps} loop steps")
+            raise Exhausted(f"more than {self._limits.steps} loop steps")
 
 
 def check_binary(operator: str, left: Any, right: Any) -> None:

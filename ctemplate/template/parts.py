@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from ctemplate.nginx.authority import NOTHING, AnyOf, Known, Routes, named_hosts, strays
 from ctemplate.nginx.names import HOLDS_SERVERS, Uses, may_clash
-from ctemplate.nginx.selfcheck import GAP, Piece, gap, sound
+from ctemplate.nginx.selfcheck import GAP, Piece, Sound, gap, sound
 from ctemplate.nginx.surroundings import Place
 from ctemplate.template.trust import pieces
 
@@ -28,10 +29,10 @@ class Part(NamedTuple):
 
 
 class Proven(NamedTuple):
-    """The block that a part was proven for, and the names it uses; None where it could not be proven by itself."""
+    """The block that a part was proven for, and what it tells; None where it could not be proven by itself."""
 
     inside: bytes
-    uses: Uses | None
+    sound: Sound | None
 
 
 class Parts:
@@ -41,20 +42,20 @@ class Parts:
         self._before: dict[Part, Proven] = {}
         self._now: dict[Part, Proven] = {}
 
-    def are_sound(self, text: str, shadow: str, place: Place) -> bool:
+    def are_sound(self, text: str, shadow: str, place: Place, known: Known = NOTHING) -> bool:
         """Whether the text holds data as values alone, and clashes with nothing; False where in doubt."""
         if GAP in text or text.count(_CLOSED) != shadow.count(_CLOSED):
             return False
         self._before, self._now = self._now, {}
         try:
-            return self._are_sound(_cut(text, shadow, depth=0 if place.inside else 1), place)
+            return self._are_sound(_cut(text, shadow, depth=0 if place.inside else 1), place, known)
         finally:
             self._before = {}
 
-    def _are_sound(self, parts: Iterable[Part], place: Place) -> bool:
+    def _are_sound(self, parts: Iterable[Part], place: Place, known: Known) -> bool:
         outline: list[Piece] = []
         left_out: list[list[Part]] = []
-        for is_sound, run in groupby(parts, lambda part: self._proven(part, place.inside or b"http").uses is not None):
+        for is_sound, run in groupby(parts, lambda part: self._proven(part, place.inside or b"http").sound is not None):
             if is_sound:
                 outline.append(gap(len(left_out)))
                 left_out.append(list(run))
@@ -64,17 +65,17 @@ class Parts:
                 if own is None:
                     return False
                 outline += as_bytes(own)
-        rest = sound(outline, inside=place.inside)
+        rest = sound(outline, inside=place.inside, variable=known.variable)
         if rest is None or len(rest.gaps) != len(left_out) or not HOLDS_SERVERS.issuperset(rest.gaps.values()):
             return False
-        found = [rest.uses]
+        found = [rest]
         for inside, proven in zip(rest.gaps.values(), left_out, strict=True):
             for part in proven:
-                uses = self._proven(part, inside, again=True).uses
-                if uses is None:
+                proof = self._proven(part, inside, again=True).sound
+                if proof is None:
                     return False
-                found.append(uses)
-        return not may_clash(found, taken=place.taken)
+                found.append(proof)
+        return _fit_together([one.uses for one in found], [one.routes for one in found], place, known)
 
     def _proven(self, part: Part, inside: bytes, *, again: bool = False) -> Proven:
         """Return what is known of a part; ``again`` where it has to be known for this very block."""
@@ -82,7 +83,7 @@ class Parts:
             return Proven(inside, None)
         known = self._now.get(part) or self._before.get(part)
         if known is None or (again and known.inside != inside):
-            known = Proven(inside, _uses(part, inside))
+            known = Proven(inside, _sound(part, inside))
         self._now[part] = known
         return known
 
@@ -110,11 +111,18 @@ def _joined(lines: Sequence[str]) -> str:
     return _CLOSED.join(lines) + _CLOSED
 
 
-def _uses(part: Part, inside: bytes) -> Uses | None:
-    """Return the names of a part that reads as whole directives, in which data are values alone."""
+def _sound(part: Part, inside: bytes) -> Sound | None:
+    """Return what a part tells that reads as whole directives, in which data are values alone."""
     own = pieces(part.text, part.shadow)
-    found = None if own is None else sound(as_bytes(own), inside=inside)
-    return None if found is None else found.uses
+    return None if own is None else sound(as_bytes(own), inside=inside)
+
+
+def _fit_together(uses: Sequence[Uses], routes: Sequence[Routes], place: Place, known: Known) -> bool:
+    """Whether the parts of one text use no name twice, and go where they may."""
+    if may_clash(uses, taken=place.taken | known.hosts | named_hosts(routes)):
+        return False
+    own = {name for one in uses for name, _ in one.names}
+    return next(strays(routes, AnyOf((own, place.taken, known.upstreams)), known), None) is None
 
 
 def as_bytes(cut: Iterable[tuple[str, int | None]]) -> list[Piece]:

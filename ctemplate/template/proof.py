@@ -10,6 +10,7 @@ from functools import cached_property
 
 from ctemplate.errors import TemplateError, printable
 from ctemplate.model import Fault
+from ctemplate.nginx.authority import Known
 from ctemplate.nginx.names import Clash, shown
 from ctemplate.nginx.selfcheck import Finding, Unreadable, examine
 from ctemplate.nginx.surroundings import Place
@@ -23,22 +24,22 @@ MANY = 5
 
 
 def unproven(
-    text: str, run: Run, parts: Parts, *, held: Mapping[str, Held], source: str, place: Place
+    text: str, run: Run, parts: Parts, *, held: Mapping[str, Held], source: str, place: Place, known: Known
 ) -> dict[str, Verdict]:
     """Return the services whose values are more than values in the text of a pass with shadow, or take others' names.
 
     ``held`` are those left out of it already, ``parts`` are those of the template's last text: what stands in this one
-    as well is not proven again.
+    as well is not proven again. ``known`` tells where nginx may go besides the text's own upstreams.
     Raises TemplateError where a template's own line puts values in such a place, or where nothing can be proven.
     """
     shadow = shadow_of(text)
-    if not isinstance(text, Earned) or parts.are_sound(str(text), shadow, place):
+    if not isinstance(text, Earned) or parts.are_sound(str(text), shadow, place, known):
         return {}  # of text without a shadow nothing is data
     whole = pieces(str(text), shadow)
     if whole is None:
         raise TemplateError(source, "cannot tell values from its own text, which holds control characters")
     try:
-        report = examine(as_bytes(whole), inside=place.inside, taken=place.taken)
+        report = examine(as_bytes(whole), inside=place.inside, taken=place.taken, known=known)
     except Unreadable as exc:
         what = f"not nginx's language with plain values ({exc}); a value within quotes needs no filter quote"
         raise TemplateError(source, what) from exc
@@ -88,7 +89,8 @@ def _blamed(
     for finding in findings:
         violation, holder = author.violation(finding.data, finding.reason), author.holder(finding.data)
         line = (violation.where, violation.reason)
-        verdicts.setdefault(holder.service, Verdict(fault=holder.fault(violation), line=line))
+        rivals = None if finding.rests_on_others else frozenset[str]()
+        verdicts.setdefault(holder.service, Verdict(fault=holder.fault(violation), rivals=rivals, line=line))
         before = held.get(line, set())
         guilty = lines.setdefault(line, set(before))
         guilty.add(holder.service)

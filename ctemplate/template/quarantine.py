@@ -6,15 +6,20 @@ Pure: reads runs, renders nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from ctemplate.errors import printable
 from ctemplate.model import Answer, AnyQuery, Check, Fault, Instance, Service, ServiceQuery, Snapshot, reads_alike
 from ctemplate.nginx.surroundings import Place
-from ctemplate.template.run import Run, Violation
+from ctemplate.template.run import Run, Violation, owner, part
 from ctemplate.template.trust import is_token
 
 SHOWN = 80
+
+PORTS = {"tcp port": "tcp", "udp port": "udp"}
+"""The tag by which templates list who has a port of the kind, by the field of the fault."""
 
 MANY_TEXTS = 50
 """Texts that are looked for in all the data of one pass; others have to wait for the next."""
@@ -69,8 +74,45 @@ class Held:
 
 
 def upheld(held: Mapping[str, Held]) -> dict[str, Held]:
-    """Return the verdicts but for those in favour of a service that is left out itself."""
-    return {name: one for name, one in held.items() if not (one.verdict.rivals or frozenset()) & held.keys()}
+    """Return the verdicts but for those in favour of a service that is left out itself, or has lost the very port.
+
+    Who is left out everywhere needs no verdict on a part.
+    """
+    whole = {name: one for name, one in held.items() if owner(name) == name or owner(name) not in held}
+    return {name: one for name, one in whole.items() if not any(_is_out(rival, one, held) for rival in _rivals(one))}
+
+
+def _rivals(held: Held) -> frozenset[str]:
+    return held.verdict.rivals or frozenset()
+
+
+def _is_out(rival: str, one: Held, held: Mapping[str, Held]) -> bool:
+    tag = PORTS.get(one.verdict.fault.field)
+    return rival in held or (tag is not None and part(rival, tag) in held)
+
+
+def narrowed(found: Mapping[str, Verdict], held: Mapping[str, Held]) -> dict[str, Verdict]:
+    """Return the verdicts by what is left out for them.
+
+    Who has no right to a port loses the protocol's tag, and is left out everywhere if that is not enough: another
+    template, or another loop, may serve it without the port.
+    """
+    return dict(_narrowed(service, verdict, held) for service, verdict in found.items())
+
+
+def _narrowed(service: str, verdict: Verdict, held: Mapping[str, Held]) -> tuple[str, Verdict]:
+    tag = PORTS.get(verdict.fault.field)
+    if tag is None:
+        return service, verdict
+    of_part = f" (of what is listed by tag {tag!r} alone)"
+    if (known := held.get(part(service, tag))) is not None:
+        fault = known.verdict.fault
+        return service, _with_reason(known.verdict, fault.reason.removesuffix(of_part))
+    return part(service, tag), _with_reason(verdict, verdict.fault.reason + of_part)
+
+
+def _with_reason(verdict: Verdict, reason: str) -> Verdict:
+    return replace(verdict, fault=msgspec.structs.replace(verdict.fault, reason=reason))
 
 
 def held_by_line(held: Mapping[str, Held]) -> dict[tuple[str, str], set[str]]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ctemplate.errors import TemplateError
 from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
 from ctemplate.nginx.surroundings import Place
+from ctemplate.template.greed import greedy, weights
+from ctemplate.template.known import Upstreams, known_at
 from ctemplate.template.parts import Parts
 from ctemplate.template.proof import unproven
 from ctemplate.template.quarantine import (
@@ -21,6 +23,7 @@ from ctemplate.template.quarantine import (
     held_by_line,
     holders,
     lost_claims,
+    narrowed,
     owners,
     read_last,
     sentence,
@@ -65,7 +68,7 @@ class Renderer:
     def __init__(self, templates: Sequence[Template]) -> None:
         self._templates = tuple(templates)
         self._parts = tuple(Parts() for _ in self._templates)
-        self._proven: dict[int, tuple[str, Place]] = {}
+        self._proven: dict[int, tuple[str, Place, tuple[tuple[str, Place], ...]]] = {}
         self._kept: dict[int, tuple[Run, str]] = {}
         self._held: dict[str, Held] = {}
 
@@ -85,7 +88,8 @@ class Renderer:
                 for run in runs:
                     run.forget_unused()
                 return self._rendering(runs, snapshot)
-            held = upheld(held | {name: _held(verdict, runs, around) for name, verdict in found.items()})
+            verdicts = narrowed(found, held)
+            held = upheld(held | {name: _held(verdict, runs, around) for name, verdict in verdicts.items()})
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 
     def origin(self, template_number: int, line: int) -> str | None:
@@ -149,18 +153,32 @@ class Renderer:
             return verdicts
         for number, (run, place) in enumerate(zip(runs, places, strict=False)):
             template, text = self._templates[number], self._kept[number][1]
-            if place is None or self._proven.get(number) == (text, place):
+            if place is None:
+                continue
+            others = self._others(number, places)
+            if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
                 continue
             shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[], keeps=True)
-            again = template.render(shadowed)
+            try:
+                again = template.render(shadowed)
+            except TemplateError as exc:
+                if exc.is_exhausted and (greedy := _greedy(run, exc)):
+                    return greedy
+                raise
             if again != text:
                 raise TemplateError(str(template.source), "gives another text each time it is rendered")
-            parts, source = self._parts[number], str(template.source)
-            found = unproven(again, shadowed, parts, held=held, source=source, place=place)
+            parts, source, upstreams = self._parts[number], str(template.source), Upstreams(others)
+            known = known_at(place, shadowed, runs, upstreams)
+            found = unproven(again, shadowed, parts, held=held, source=source, place=place, known=known)
             if not found:
-                self._proven[number] = (text, place)
+                self._proven[number] = (text, place, others if upstreams.were_asked else ())
             verdicts |= found
         return verdicts
+
+    def _others(self, number: int, places: Sequence[Place | None]) -> tuple[tuple[str, Place], ...]:
+        """Return the texts of the group's other templates that are nginx's, with their places."""
+        both = zip((self._kept[other][1] for other in range(len(self._templates))), places, strict=False)
+        return tuple((text, place) for other, (text, place) in enumerate(both) if other != number and place is not None)
 
     def _broken(self, number: int, run: Run, held: Mapping[str, Held]) -> dict[str, Verdict]:
         """Return the service over which the template broke; raise the error where the template itself is to blame.
@@ -170,6 +188,8 @@ class Renderer:
         """
         if run.error is None or run.awaited:
             return {}
+        if run.error.is_exhausted and (greedy := _greedy(run, run.error)):
+            return greedy
         name, services = run.touched_name(), _services(run)
         broken = sum(one.verdict.fault.field == BROKEN for one in held.values())
         if name not in services - run.excluded or broken >= MAX_BROKEN or 2 * (broken + 1) >= len(services):
@@ -287,6 +307,17 @@ def _services(run: Run) -> set[str]:
 
 def _is_momentary(error: TemplateError | None) -> bool:
     return error is not None and error.is_momentary
+
+
+def _greedy(run: Run, error: TemplateError) -> dict[str, Verdict]:
+    """Return the services that used up what there is for all; none where all have a fair share."""
+    known = weights(run.used.values())
+    return {
+        name: Verdict(
+            fault=Fault(service=name, field="size", reason=f"{known[name]} instances, tags and meta; {error}")
+        )
+        for name in greedy(known)
+    }
 
 
 def _held(verdict: Verdict, runs: list[Run], places: tuple[Place | None, ...]) -> Held:

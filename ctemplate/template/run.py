@@ -71,9 +71,19 @@ class Traces:
     touched: Service | Instance | None
 
 
+def part(service: str, tag: str) -> str:
+    """Return what stands among the excluded for a service that is shown without a tag that it has."""
+    return f"{service}\0{tag}"
+
+
+def owner(excluded: str) -> str:
+    """Return whose name, or part, stands among the excluded."""
+    return excluded.partition("\0")[0]
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What one pass reads and records. ``excluded`` are the names of the services that are left out.
+    """What one pass reads and records. ``excluded`` are the names of the services that are left out, and their parts.
 
     ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data with their numbers, where

@@ -17,7 +17,7 @@ import jinja2
 from ctemplate.errors import CtemplateError, TemplateError, printable
 from ctemplate.template.environment import Environment, printing_line, suggestion, template_line
 from ctemplate.template.functions import Functions
-from ctemplate.template.limits import LimitExceeded, Limits, Meter, OutOfTime
+from ctemplate.template.limits import Exhausted, LimitExceeded, Limits, Meter, OutOfTime
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Run, Violation
@@ -196,6 +196,7 @@ class Template:
             traceback = traceback.tb_next
         error = TemplateError(place, self._sentence(exc))
         error.is_momentary = isinstance(exc, OutOfTime | MemoryError)
+        error.is_exhausted = isinstance(exc, Exhausted | MemoryError)
         return error
 
     def _sentence(self, exc: Exception) -> str:

@@ -158,3 +158,84 @@ def test_the_shipped_template_under_every_kind_of_name(consul, nginx, ctemplate)
     assert len(served) == len(names) - 3  # ".." and "a\nb" cannot be asked for, and A.B and a.b are one host
     for left_out in ("'..'", "'a\\nb'", "'A.B'"):
         assert f"service {left_out}: " in process.log()
+
+
+ROUTED = """{main}
+http {{
+    {http}
+    server_names_hash_bucket_size 256;
+    {own}
+{{% for svc in services(tag="http") %}}
+{{% for i in service(svc.name) %}}
+    upstream {{{{ svc.name }}}} {{ server {{{{ i.address }}}}:{{{{ i.port }}}}; }}
+    server {{
+        listen 127.0.0.1:{port};
+        server_name {{{{ svc.name }}}}.example.com {{{{ i.meta.host | default("none-" ~ svc.name) }}}};
+        {place}
+    }}
+{{% endfor %}}
+{{% endfor %}}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "meta"),
+    [
+        pytest.param("location / {{ proxy_pass http://{name}; }}", "127.0.0.1:{secret}", "", id="host and port"),
+        pytest.param("location / {{ proxy_pass http://{name}; }}", "127.0.0.1:{secret}/", "", id="with a path"),
+        pytest.param("location / {{ proxy_pass http://{name}; }}", "unix:{socket}", "", id="socket"),
+        pytest.param("location / {{ proxy_pass http://{name}; }}", "unix:{socket}:", "", id="socket and path"),
+        pytest.param("location / {{ proxy_pass http://{meta}; }}", "evil", "127.0.0.1:{secret}", id="meta"),
+        pytest.param(
+            "set $to {meta}; location / {{ proxy_pass http://$to; }}", "evil", "127.0.0.1:{secret}", id="variable"
+        ),
+    ],
+)
+def test_nobody_registered_has_nginx_ask_a_host_of_their_choice(  # noqa: PLR0917  # fixtures
+    consul, nginx, ctemplate, http_backend, tmp_path, place, name, meta
+):
+    """What listens on this host alone stays out of reach: before, a request for any such host was answered by it."""
+    backend, secret, port = http_backend("b"), http_backend("secret"), free_port()
+    chosen = {"secret": secret.port, "socket": tmp_path / "socket"}
+    name, meta = name.format(**chosen), meta.format(**chosen)
+    value = {"name": "{{ svc.name }}", "meta": '{{ i.meta.to | default("web", true) }}'}
+    source = tmp_path / "site.j2"
+    source.write_text(ROUTED.format(main=nginx.main, http=nginx.http, own="", port=port, place=place.format(**value)))
+    consul.register("web", port=backend.port, tags=["http"])
+    consul.register(name, service_id="evil", port=1, tags=["http"], meta={"host": "way.in", "to": meta})
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
+    nginx.start()
+    template = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-consul-addr", consul.address, "-template", template, "-once")
+    assert process.wait(LIMIT) == 0, process.output()
+    nginx.process.wait_for(lambda: reached(port, "web") == f"b {backend.port}", LIMIT, "web served")
+    assert http_get(port, host="way.in")[1] == f"b {backend.port}"
+    assert secret.hits == 0
+    assert process.log().count(f"service {name!r}") == 1, process.log()
+    assert "would choose where" in process.log()
+
+
+@pytest.mark.parametrize("place", ["text", "file"])
+def test_nobody_registered_takes_the_requests_for_a_host_that_the_operator_names(  # noqa: PLR0917  # fixtures
+    consul, nginx, ctemplate, http_backend, tmp_path, place
+):
+    backend, taker, port = http_backend("b"), http_backend("taker"), free_port()
+    own = f"server {{ listen 127.0.0.1:{port}; server_name old; location / {{ proxy_pass http://127.0.0.2; }} }}"
+    if place == "file":
+        (nginx.prefix / "own.conf").write_text(own)
+        own = f"include {nginx.prefix}/own.conf;"
+    source = tmp_path / "site.j2"
+    server = "location / { proxy_pass http://{{ svc.name }}; }"
+    source.write_text(ROUTED.format(main=nginx.main, http=nginx.http, own=own, port=port, place=server))
+    consul.register("web", port=backend.port, tags=["http"])
+    consul.register("127.0.0.2", port=taker.port, tags=["http"])
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} {own} }}")
+    nginx.start()
+    template = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-consul-addr", consul.address, "-template", template, "-once")
+    assert process.wait(LIMIT) == 0, process.output()
+    nginx.process.wait_for(lambda: reached(port, "web") == f"b {backend.port}", LIMIT, "web served")
+    assert "service '127.0.0.2': http upstream: " in process.log()
+    http_get(port, host="old")
+    assert taker.hits == 0

@@ -220,6 +220,27 @@ def test_nginx_would_take_the_outcome(linted, text, expected):
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param("proxy_pass http://{{ s.name }};", ["CT404"], id="name"),
+        pytest.param("proxy_pass http://{{ s.name | quote }};", ["CT404"], id="quoted"),
+        pytest.param("proxy_pass http://{{ s.name | identifier }}/x;", [], id="identifier"),
+        pytest.param("proxy_pass http://web/{{ s.name }};", [], id="path"),
+        pytest.param("proxy_pass http://127.0.0.1:{{ i.meta.port | token }};", ["CT404"], id="port"),
+        pytest.param("proxy_pass {{ i.address }}:{{ i.port }};", [], id="address"),
+        pytest.param("grpc_pass {{ i.meta.to | token }};", ["CT404"], id="grpc"),
+        pytest.param("resolver {{ i.meta.dns | token }};", ["CT404"], id="resolver"),
+        pytest.param("upstream a { server {{ i.id }}; }", ["CT404"], id="server"),
+        pytest.param("upstream a { server {{ i.address }}:80 id={{ i.id }}; }", [], id="parameter of a server"),
+        pytest.param("auth_request {{ i.id }};", ["CT404"], id="place"),
+        pytest.param("auth_request /auth/{{ i.id }};", [], id="within a place"),
+    ],
+)
+def test_a_registered_value_does_not_choose_where_nginx_goes(linted, line, expected):
+    assert codes(linted(f"{SERVICES}{{% for i in service(s.name) %}}{line}{END}{END}")) == expected
+
+
+@pytest.mark.parametrize(
     ("body", "expected"),
     [
         pytest.param("{% if 'http' in s.tags %}{{ service(s.name) | length }}{% endif %}", ["CT601"], id="condition"),

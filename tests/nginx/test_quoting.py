@@ -26,7 +26,10 @@ def arguments(source):
     return [argument.decode() for argument in directive.args]
 
 
-@pytest.mark.parametrize("value", ["web", "10.0.0.1:80", "[2001:db8::1]:80", "http://a.b/c~d", "a@b+c%20", "..."])
+@pytest.mark.parametrize(
+    "value",
+    ["web", "10.0.0.1:80", "[2001:db8::1]:80", "http://a.b/c~d", "a@b+c%20", "...", "env=prod", "a,b", "a*b?c=d&e!"],
+)
 def test_plain_values_are_tokens(value):
     assert is_token(value)
 
@@ -56,6 +59,14 @@ def test_plain_values_are_tokens(value):
         "a/../b",
         "a/..",
         "x" * (MAX_TOKEN + 1),
+        "=a",
+        "*",
+        "!a",
+        "?",
+        "-a=b",
+        "/a*",
+        "a=b/../c",
+        "a(b)",
     ],
 )
 def test_other_values_are_not(value):
@@ -149,8 +160,11 @@ def test_a_plain_name_stays(name):
     [
         ("a b", "a_b-c8687a08aa5d6ed2"),
         ("", "_-e3b0c44298fc1c14"),
-        ("..", "_..-5ec1f7e700f37c3d"),
-        ("a/../b", "a_.._b-900ea8b7e0d8fe30"),
+        ("..", "__-5ec1f7e700f37c3d"),
+        ("a/../b", "a__._b-900ea8b7e0d8fe30"),
+        ("web.", "web_-4534c3392c4e2bbe"),
+        ("a..b", "a_.b-f62b42414c514fa6"),
+        ("-a", "_a-c274891790345c56"),
         ("x" * 64, "x" * 46 + "-7ce100971f64e700"),
     ],
 )
@@ -174,4 +188,5 @@ NAMES = st.one_of(ANY, st.text(alphabet="ab_.- /", max_size=70), ANY.map(identif
 def test_no_two_names_share_an_identifier(names):
     made = [identifier(name) for name in names]
     assert len(set(made)) == len(names)
-    assert all(is_token(name) and len(name) <= 63 and not name.startswith(("-", ".")) for name in made)
+    assert all(is_token(name) and len(name) <= 63 and not name.startswith("-") for name in made)
+    assert all(label for name in made for label in name.split("."))

@@ -2,19 +2,21 @@ from itertools import chain
 
 import pytest
 
+from ctemplate.nginx.authority import Known, Origin
+from ctemplate.nginx.names import Clash
 from ctemplate.nginx.selfcheck import Finding, Piece, Report, Unreadable, examine
 
 STRUCTURE = "would change the structure of the configuration"
 
 
-def report(source, *values, inside=b""):
+def report(source, *values, inside=b"", **around):
     """Examine a source in which `@0`, `@1` … stand for the values."""
     first, *rest = source.split(b"@")
     pieces = [Piece(text=first)]
     for part in rest:
         number = int(part[:1])
         pieces += [Piece(text=values[number], data=number), Piece(text=part[1:])]
-    return examine(pieces, inside=inside)
+    return examine(pieces, inside=inside, **around)
 
 
 def breaks(*numbers):
@@ -63,7 +65,7 @@ def test_values_in_places_where_none_belongs_are_found(source, reason):
 
 
 @pytest.mark.parametrize(
-    "source", [b"ssl_certificate /etc/ssl/@0.pem;", b"access_log /var/log/@0.log;", b"upstream @0 { server @0:1; }"]
+    "source", [b"ssl_certificate /etc/ssl/@0.pem;", b"access_log /var/log/@0.log;", b"upstream @0 { server a:1; }"]
 )
 def test_values_within_a_path_or_a_name_are_fine(source):
     assert report(source, b"x") == Report()
@@ -92,3 +94,127 @@ def test_a_word_of_many_values_that_is_too_long_is_theirs_alone():
 def test_many_values_of_one_print_are_one():
     pieces = [Piece(text=b"set $x "), *[Piece(text=b"a", data=0), Piece(text=b"")] * 5000, Piece(text=b";")]
     assert examine(pieces) == breaks(0)
+
+
+def judged(*addresses):
+    """Addresses that whoever registered a value may name."""
+    return {Origin(address.encode(), number) for address in addresses for number in range(9)}
+
+
+OWN = b"upstream web { server 10.0.0.1:80; } upstream 10.0.0.5 { server 10.0.0.1:80; } "
+KNOWN = Known(addresses=judged("10.0.0.1", "10.0.0.1:80", "[2001:db8::1]"), routed=frozenset({b"theirs"}))
+
+
+@pytest.mark.parametrize(
+    ("source", "values"),
+    [
+        pytest.param(b"proxy_pass http://@0;", (b"web",), id="an upstream"),
+        pytest.param(b"proxy_pass http://@0;", (b"WEB",), id="in another case"),
+        pytest.param(b"proxy_pass http://@0/x;", (b"web/a",), id="with a path"),
+        pytest.param(b"proxy_pass @0;", (b"https://web?a",), id="with a scheme"),
+        pytest.param(b"proxy_pass @0://web;", (b"https",), id="a scheme"),
+        pytest.param(b"proxy_pass http://@0$request_uri;", (b"web",), id="before a variable path"),
+        pytest.param(b"proxy_pass http://web/@0;", (b"127.0.0.1:8500",), id="within the path"),
+        pytest.param(b"proxy_pass http://@0:@1;", (b"10.0.0.1", b"8500"), id="an address and a port"),
+        pytest.param(b"proxy_pass http://@0;", (b"[2001:db8::1]",), id="IPv6"),
+        pytest.param(b"proxy_pass http://@0;", (b"10.0.0.1:80",), id="an instance's address and port"),
+        pytest.param(b"fastcgi_pass @0;", (b"web",), id="fastcgi"),
+        pytest.param(b"grpc_pass grpcs://@0;", (b"web",), id="grpc"),
+        pytest.param(b"resolver @0 valid=@1;", (b"10.0.0.1", b"5s"), id="a resolver"),
+        pytest.param(b"upstream x { server @0:@1; }", (b"10.0.0.1", b"1"), id="a server"),
+        pytest.param(b"set $b @0; proxy_pass http://$b:80;", (b"10.0.0.1",), id="by a variable"),
+        pytest.param(b"set $c web; proxy_pass http://$b; set $c @0;", (b"x",), id="a variable that goes nowhere"),
+        pytest.param(b"map $a $b { @0 web; } proxy_pass http://$b;", (b"127.0.0.1",), id="the key of a map"),
+        pytest.param(b"map $a $b { x @0; } proxy_pass http://$b;", (b"web",), id="the value of a map"),
+        pytest.param(b"access_log syslog:server=127.0.0.1,tag=@0;", (b"web",), id="a log's tag"),
+        pytest.param(b"auth_request /auth/@0;", (b"web",), id="within a place"),
+    ],
+)
+def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, values):
+    assert report(OWN + source, *values, inside=b"http", known=KNOWN) == Report()
+
+
+@pytest.mark.parametrize(
+    ("source", "values", "goes"),
+    [
+        pytest.param(b"proxy_pass http://@0;", (b"127.0.0.1:8500",), ("proxy_pass", "127.0.0.1:8500"), id="a port"),
+        pytest.param(b"proxy_pass http://@0;", (b"10.0.0.1:8500",), ("proxy_pass", "10.0.0.1:8500"), id="another port"),
+        pytest.param(b"proxy_pass http://@0;", (b"web:8500",), ("proxy_pass", "web:8500"), id="an upstream's port"),
+        pytest.param(b"proxy_pass http://@0;", (b"127.0.0.1/web",), ("proxy_pass", "127.0.0.1"), id="a path"),
+        pytest.param(b"proxy_pass http://@0;", (b"10.0.0.1@x",), ("proxy_pass", "10.0.0.1@x"), id="a user"),
+        pytest.param(b"proxy_pass http://@0;", (b"Unix:/a:",), ("proxy_pass", "Unix:/a"), id="a socket"),
+        pytest.param(b"proxy_pass http://unix:/run/@0;", (b"web",), ("proxy_pass", "unix:/run/web"), id="within it"),
+        pytest.param(b"proxy_pass http://@0.internal;", (b"web",), ("proxy_pass", "web.internal"), id="another host"),
+        pytest.param(b"proxy_pass @0;", (b"http://x",), ("proxy_pass", "x"), id="a scheme"),
+        pytest.param(b"proxy_pass @0://web;", (b"http://x/",), ("proxy_pass", "x"), id="in the place of a scheme"),
+        pytest.param(b"proxy_pass http://web@0;", (b"x",), ("proxy_pass", "webx"), id="glued"),
+        pytest.param(b"proxy_pass http://@0;", (b"[x]",), ("proxy_pass", "[x]"), id="brackets"),
+        pytest.param(b"proxy_pass @0;", (b'"http://x y"',), ("proxy_pass", "x y"), id="quoted"),
+        pytest.param(b"uwsgi_pass @0;", (b"x",), ("uwsgi_pass", "x"), id="uwsgi"),
+        pytest.param(b"scgi_pass @0;", (b"x",), ("scgi_pass", "x"), id="scgi"),
+        pytest.param(b"memcached_pass @0;", (b"x",), ("memcached_pass", "x"), id="memcached"),
+        pytest.param(b"resolver 10.0.0.2 @0;", (b"x",), ("resolver", "x"), id="resolver"),
+        pytest.param(b"resolver @0;", (b"web",), ("resolver", "web"), id="resolvers know no upstreams"),
+        pytest.param(b"upstream x { server @0; }", (b"web",), ("server", "web"), id="nor do servers"),
+        pytest.param(b"set $b @0; proxy_pass http://$b;", (b"x",), ("$b", "x"), id="a variable"),
+        pytest.param(b"set $A @0; set $b http://${a}; proxy_pass $b;", (b"x",), ("$a", "x"), id="by way of another"),
+        pytest.param(b"set $p @0; proxy_pass http://127.0.0.1:$p;", (b"8500",), ("$p", "8500"), id="its port"),
+        pytest.param(b"set $b @0; proxy_pass http://$b.x;", (b"web",), ("$b", "web"), id="a part of a host"),
+        pytest.param(b"map $a $b { default @0; } proxy_pass http://$b;", (b"x",), ("$b", "x"), id="map"),
+        pytest.param(b"geo $b { 10.0.0.0/8 @0; } proxy_pass http://$b;", (b"x",), ("$b", "x"), id="geo"),
+        pytest.param(b"set $theirs @0;", (b"x",), ("$theirs", "x"), id="another file's variable"),
+        pytest.param(
+            b"access_log syslog:server=@0;", (b"127.0.0.1",), ("access_log", "127.0.0.1"), id="a log's server"
+        ),
+        pytest.param(
+            b"access_log syslog:server=10.0.0.1,tag=@0;",
+            (b"x,server=127.0.0.1",),
+            ("access_log", "127.0.0.1"),
+            id="a log's second server",
+        ),
+    ],
+)
+def test_values_may_not_choose_where_nginx_goes(source, values, goes):
+    found = report(OWN + source, *values, inside=b"http", known=KNOWN).findings
+    what = "would choose where {!r} goes: {!r} is no upstream of this configuration and no instance's address"
+    assert found[:1] == (Finding(data=0, reason=what.format(*goes), rests_on_others=True),)
+
+
+def test_an_upstream_of_the_other_kind_is_none():
+    text = b"http { server { location / { proxy_pass http://@0; } } } stream { upstream db { server 10.0.0.1:1; } %b }"
+    assert report(text % b"", b"db").findings
+    assert report(text.replace(b"http://@0", b"http://x") % b"server { proxy_pass @0; }", b"db") == Report()
+
+
+def test_entries_of_a_file_within_a_map_may_not_choose_either():
+    known = Known(routed=frozenset({b"b"}), variable=b"b")
+    assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known).findings
+    known = Known(routed=frozenset({b"b"}), variable=b"c")
+    assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known) == Report()
+
+
+@pytest.mark.parametrize("source", [b"auth_request @0;", b"mirror @0;", b"error_page 404 = @0;", b"post_action @0;"])
+def test_values_may_not_begin_another_place_of_the_server(source):
+    name = source.split()[0].decode()
+    assert report(source, b"/x") == Report(findings=(Finding(data=0, reason=f"would choose where {name!r} goes"),))
+
+
+def test_where_one_value_goes_right_the_others_alone_are_at_fault():
+    found = report(OWN + b"proxy_pass http://@0; proxy_pass http://@1;", b"web", b"x", inside=b"http").findings
+    assert [(one.data, one.is_misplaced) for one in found] == [(1, False)]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        pytest.param(b"http://legacy.internal", b"Legacy.internal", id="a host"),
+        pytest.param(b"http://legacy:8080/x", b"legacy", id="with a port"),
+        pytest.param(b"http://localhost", b"localhost", id="this host"),
+    ],
+)
+def test_hosts_that_the_text_itself_names_are_taken(target, name):
+    source = b"proxy_pass %b; upstream @0 { server 10.0.0.1:80; }" % target
+    (clash,) = report(source, name, inside=b"http").clashes
+    assert clash == Clash(name=("http upstream", name.lower()), data=(frozenset(), frozenset({0})))
+    as_upstreams_are_named = source.replace(target, b"http://legacy")
+    assert report(as_upstreams_are_named, b"legacy", inside=b"http").clashes == ()

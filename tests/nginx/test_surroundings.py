@@ -16,7 +16,21 @@ def test_a_place_tells_the_block_and_the_names_of_others(conf):
     taken = frozenset({("http upstream", b"own")})
     ours, keys = conf.parent / "ours.conf.d/x", conf.parent / "keys"
     ours.write_text("upstream ours { server 10.0.0.1:1; }")
-    assert places(conf, (ours, keys)) == (Place(inside=b"http", taken=taken), Place(inside=b"map", taken=taken))
+    around = Place(inside=b"map", taken=taken, variable=b"b")
+    assert places(conf, (ours, keys)) == (Place(inside=b"http", taken=taken), around)
+
+
+def test_a_place_tells_where_others_go(conf):
+    (conf.parent / "own.conf").write_text("""
+        map $a $b { x $c; y host.internal; }
+        server { location / { proxy_pass http://$b$request_uri; } location /l { proxy_pass http://Legacy.internal/; } }
+        server { location / { fastcgi_pass localhost:9000; } location /w { proxy_pass http://web; } }
+    """)
+    (place,) = places(conf, (conf.parent / "keys",))
+    assert place.routed == {b"b", b"c"}
+    assert place.variable == b"b"
+    hosts = {b"legacy.internal", b"localhost", b"host.internal"}
+    assert {host for _, host in place.hosts} == hosts
 
 
 def test_the_main_file_stands_in_no_block_and_its_own_names_are_free(conf):

@@ -175,6 +175,17 @@ def test_beyond_the_cap_the_longest_registered_stay():
     assert faults == (Fault(service="web", field="instances", reason=reason),)
 
 
+def test_beyond_so_many_values_the_longest_registered_stay():
+    rows = [
+        entry(f"n{n}", f"i{n}", CreateIndex=n, Tags=[f"t{t}" for t in range(count)])
+        for n, count in enumerate([2, 9, 3])
+    ]
+    instances, faults = decoded(*rows, limits=Limits(max_values=5))
+    assert [instance.id for instance in instances] == ["i0", "i2"]
+    reason = "14 tags and meta pairs in 3 of them, at most 5 are taken, those of the longest registered"
+    assert faults == (Fault(service="web", field="instances", reason=reason),)
+
+
 @pytest.mark.parametrize("body", [b"", b"[{", b'{"a":1}', b'"x"', b"[1,", b"\xff"])
 def test_a_body_that_is_no_list_is_undecodable(body):
     with pytest.raises(Undecodable):

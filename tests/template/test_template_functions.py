@@ -286,6 +286,46 @@ def test_one_port_may_serve_tcp_and_udp():
     assert text_of("{% for s in services() %}{{ s.listen_port }} {% endfor %}", world(*services)) == "53 53 "
 
 
+WITH_TCP = (
+    "{% for s in services() %}{{ s.name }}{% if 'tcp' in s.tags %}:{{ s.listen_port }}{% endif %} "
+    "{% set _ = service(s.name, 'tcp') %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        pytest.param(WITH_TCP, "a-80 b-80:80 web ", id="asked by tag"),
+        pytest.param(
+            "{% for s in services('http') %}{{ s.name }} {% endfor %}"
+            + WITH_TCP.replace("services()", "services('tcp')"),
+            "a-80 b-80 web b-80:80 ",
+            id="listed by tag",
+        ),
+        pytest.param(LISTEN, "80 ", id="whatever its tags"),
+    ],
+)
+def test_who_has_no_right_to_a_port_goes_on_without_it(template, text):
+    services = registered("a-80", 9), registered("b-80", 5), registered("web", 1)
+    rendering = render(template, world(*services))
+    assert rendering.texts == (text,)
+    assert {fault.service: fault.field for fault in rendering.quarantined} == {"a-80": "tcp port", "web": "tcp port"}
+    part = " (of what is listed by tag 'tcp' alone)" if template is not LISTEN else ""
+    assert {fault.reason for fault in rendering.quarantined} == {
+        f"80 belongs to service 'b-80', which came first{part}",
+        f"the name does not end in a dash and a port from 1 to 65535{part}",
+    }
+
+
+def test_who_lost_a_port_has_it_back_when_the_other_lets_go():
+    renderer = Renderer(
+        [load("{% for s in services('tcp') %}{{ s.listen_port }}{% set _ = service(s.name) %}{% endfor %}")]
+    )
+    one, other = registered("a-80", 9), registered("b-80", 5)
+    assert [fault.service for fault in renderer.render(world(one, other)).quarantined] == ["a-80"]
+    assert renderer.render(world(one, ("b-80", ("http",), other[2]))).quarantined == ()
+
+
 def test_templates_of_one_group_share_claims():
     one, two = (load(f'{{{{ services(tag="{tag}")[0].listen_port }}}}') for tag in ("one", "two"))
     snapshot = world(web(name="a-80", tags=("one",)), web(name="b-80", tags=("two",)), web(name="c-81", tags=("two",)))

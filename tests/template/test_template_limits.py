@@ -1,9 +1,12 @@
 """A template that asks for more than any machine has ends in an error."""
 
 import pytest
-from rendering import message, render, text_of
+from rendering import load, message, render, text_of, web, world
 
 from ctemplate.errors import TemplateError
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template import Renderer
+from ctemplate.template.greed import greedy
 
 BIG = "{% set big = range(100000) %}"
 
@@ -105,3 +108,43 @@ def test_pacing_keeps_every_item(count):
 
 def test_many_empty_prints_do_not_end_the_text():
     assert text_of("{% for a in range(5000) %}{{ '' }}{% endfor %}end") == "end"
+
+
+TAGS = (
+    "{% for s in services() %}# {{ s.name }}:{% for i in service(s.name) %}"
+    "{% for t in i.tags %}{{ t }} {% endfor %}{% endfor %}\n{% endfor %}"
+)
+
+
+def test_a_few_with_more_than_their_share_do_not_use_up_what_is_there_for_all():
+    """Five with a thousand tags each, over a limit that twenty with three instances are far from."""
+    honest = [web(name=f"web{number}", count=3) for number in range(20)]
+    evil = [web(name=f"evil{number}", tags=[f"t{tag}" for tag in range(1000)]) for number in range(5)]
+    renderer = Renderer([load(TAGS, steps=2500)])
+    for _ in range(2):
+        rendering = renderer.render(world(*honest, *evil), [Place()])
+        left_out = {fault.service: fault.reason for fault in rendering.quarantined}
+        assert left_out.keys() <= {f"evil{number}" for number in range(5)}
+        assert left_out["evil0"].startswith("2002 instances, tags and meta; ")
+        assert left_out["evil0"].endswith("more than 2500 loop steps")
+        assert all(f"web{number}:http http http" in rendering.texts[0] for number in range(20))
+    assert renderer.render(world(*honest), [Place()]).quarantined == ()
+
+
+def test_where_all_have_their_share_the_template_is_at_fault():
+    with pytest.raises(TemplateError, match="more than 50 loop steps"):
+        render(TAGS, world(*[web(name=f"web{number}", count=3) for number in range(20)]), steps=50)
+
+
+@pytest.mark.parametrize(
+    ("known", "found"),
+    [
+        pytest.param({}, (), id="nobody"),
+        pytest.param({"a": 10, "b": 90, "c": 10}, (), id="not ten times as much"),
+        pytest.param({"a": 10, "b": 150, "c": 10, "d": 200, "e": 10}, ("d",), id="half of it"),
+        pytest.param({"a": 10, "b": 30_000, "c": 30_020}, ("c",), id="many beside few"),
+        pytest.param({"a": 19_000, "b": 19_001}, (), id="much, but alike"),
+    ],
+)
+def test_the_greedy_have_more_than_their_share(known, found):
+    assert greedy(known) == found

@@ -3,11 +3,17 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ctemplate.nginx.authority import Known, Origin
 from ctemplate.nginx.selfcheck import Report, examine
 from ctemplate.nginx.surroundings import Place
 from ctemplate.template.parts import Parts, as_bytes
 from ctemplate.template.trust import pieces
 
+KNOWN = Known(
+    addresses={Origin(address, number) for address in (b"a", b"b", b"c", b"80") for number in range(100)},
+    hosts=frozenset({("http upstream", b"c")}),
+    routed=frozenset({b"r"}),
+)
 PLAIN = ("a", "b", "c", "d", "80", "81", "82", '"a b"')
 BREAK_OUTS = (
     "",
@@ -31,11 +37,14 @@ BREAK_OUTS = (
     "$x{",
 )
 BLOCKS = (
-    "upstream @ {\nserver @:@;\n}\n",
+    "upstream @ {\nserver @:80;\n}\n",
     "server {\nlisten @;\nserver_name @ @;\nlocation /@ {\nproxy_pass http://@;\n}\n}\n",
     "server {\nlisten 80;\nserver_name @;  # @\n}\n",
     "listen @;\nlocation @ {\n}\n",
     "map $a $b {\n@ @;\ndefault @;\n}\n",
+    "map $a $r {\na @;\n}\n",
+    "server {\nset $v @;\nlocation / {\nproxy_pass http://$v;\n}\n}\n",
+    "server {\nlocation / {\nproxy_pass http://a.b;\n}\n}\n",
     "limit_req_zone $a zone=@:1m;\n",
     "log_format j '{\n @ }\n';\n",
     "init_by_lua_block {\nlocal t = {@}\n}\n",
@@ -110,10 +119,11 @@ def test_what_is_sound_part_by_part_is_sound_as_a_whole(sources, place):
     parts = Parts()
     for source, values in sources:
         text, shadow = text_and_shadow(source, values)
-        is_sound = parts.are_sound(text, shadow, place)
-        assert is_sound is Parts().are_sound(text, shadow, place)
+        is_sound = parts.are_sound(text, shadow, place, KNOWN)
+        assert is_sound is Parts().are_sound(text, shadow, place, KNOWN)
         if is_sound:
-            assert examine(as_bytes(pieces(text, shadow)), inside=place.inside, taken=place.taken) == Report()
+            whole = as_bytes(pieces(text, shadow))
+            assert examine(whole, inside=place.inside, taken=place.taken, known=KNOWN) == Report()
 
 
 @settings(max_examples=200)
@@ -123,7 +133,9 @@ def test_plain_values_in_whole_blocks_are_sound(blocks):
         "user a;\nevents {\n}\nhttp {\nmap $a $b {\nx @;\n}\n" + "".join(blocks) + "}\nstream {\n" + WHOLE[0] + "}\n"
     )
     text, shadow = text_and_shadow(source, [f"v{number}" for number in range(100)])
-    assert Parts().are_sound(text, shadow, Place())
+    marks = [(f"v{number}".encode(), number) for number in range(100)]
+    known = Known(addresses={Origin(*mark) for mark in marks}, upstreams={("http upstream", mark) for mark, _ in marks})
+    assert Parts().are_sound(text, shadow, Place(), known)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,15 @@ def test_a_line_that_nobody_gets_past_is_the_templates_fault():
     )
 
 
+@pytest.mark.parametrize("escape", ["quote", "quote ~ ''"])
+def test_a_line_that_honest_values_pass_through_an_escape_is_not_at_fault(escape):
+    services = [web(name=f"s{number}", meta={"v": "$x" if number else "two words"}) for number in range(6)]
+    template = "{% for s in services() %}{% for i in service(s.name) %}{{ i.meta.v | ESCAPE }};{% endfor %}{% endfor %}"
+    rendering = render(template.replace("ESCAPE", escape), world(*services))
+    assert rendering.texts == ('"two words";',)
+    assert [fault.service for fault in rendering.quarantined] == [f"s{number}" for number in range(1, 6)]
+
+
 def test_many_hostile_services_are_left_out_in_a_few_passes():
     bad = [web(name=f"bad{number:03};") for number in range(200)]
     rendering = render("{% for s in services() %}{{ s.name }} {% endfor %}", world(web(name="good"), *bad))

@@ -239,14 +239,23 @@ class Edge:
         return tuple(kept), tuple(faults + overflow)
 
     def _capped(self, instances: list[Instance], name: str) -> tuple[list[Instance], list[Fault]]:
-        surplus = len(instances) - self.limits.max_instances
-        if surplus <= 0:
+        limits, values = self.limits, sum(map(_values, instances))
+        if len(instances) <= limits.max_instances and values <= limits.max_values:
             return instances, []
-        newest = sorted(instances, key=lambda instance: (instance.created, instance.node, instance.id))[-surplus:]
-        dropped = {(instance.node, instance.id) for instance in newest}
-        reason = f"{len(instances)} of them, at most {self.limits.max_instances} are taken, the longest registered"
-        kept = [instance for instance in instances if (instance.node, instance.id) not in dropped]
-        return kept, [Fault(service=name, field="instances", reason=reason)]
+        kept: set[tuple[str, str]] = set()
+        left = limits.max_values
+        for one in sorted(instances, key=lambda instance: (instance.created, instance.node, instance.id)):
+            if len(kept) < limits.max_instances and _values(one) <= left:
+                kept.add((one.node, one.id))
+                left -= _values(one)
+        reason = f"{len(instances)} of them, at most {limits.max_instances} are taken, the longest registered"
+        if len(kept) < min(len(instances), limits.max_instances):
+            reason = (
+                f"{values} tags and meta pairs in {len(instances)} of them, at most {limits.max_values} are taken, "
+                "those of the longest registered"
+            )
+        found = [instance for instance in instances if (instance.node, instance.id) in kept]
+        return found, [Fault(service=name, field="instances", reason=reason)]
 
     def _instance(self, entry: Entry) -> Instance | Fault:
         service, node = entry.service, entry.node
@@ -326,6 +335,10 @@ class Edge:
             self._shared.clear()
         if len(self._judged) > SHARED_LIMIT:
             self._judged.clear()
+
+
+def _values(instance: Instance) -> int:
+    return len(instance.tags) + len(instance.meta)
 
 
 def _namesake(service: ServiceRow, name: str) -> Fault:

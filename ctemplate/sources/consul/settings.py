@@ -29,6 +29,10 @@ class Limits:
     max_instances: int = 1000
     """Per service; the longest registered stay. More is a runaway registrant rather than a service."""
 
+    max_values: int = 40_000
+    """Per service, tags and meta pairs of all its instances together; those of the longest registered stay. A thousand
+    instances have forty each."""
+
     max_tags: int = 256
     """Per instance. go-micro writes one tag per endpoint and per metadata pair: a small cap would hit honest users."""
 
