@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 from jinja2.environment import TemplateModule
+from jinja2.lexer import Lexer
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -28,6 +29,7 @@ from ctemplate.template.formatting import method_of
 from ctemplate.template.fragments import SCALARS, Fragments
 from ctemplate.template.functions import Functions, Variables
 from ctemplate.template.limits import Limits, Meter, check_binary
+from ctemplate.template.lines import LineLexer
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Print, Run, Traces
 from ctemplate.template.trust import (
@@ -131,11 +133,10 @@ class Environment(ImmutableSandboxedEnvironment):
             undefined=Undefined,
             autoescape=True,
             optimized=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
             keep_trailing_newline=True,
             auto_reload=False,
         )
+        self._lexer = LineLexer(self)
         self.globals = functions.table()
         self.filters.clear()
         self.filters.update(filters())
@@ -154,6 +155,11 @@ class Environment(ImmutableSandboxedEnvironment):
         self.fragments.trust(self.globals.values())
         self._numbers = itertools.count()
         self._tokens: set[str] = set()
+
+    @property
+    def lexer(self) -> Lexer:
+        """How templates are cut into tokens."""
+        return self._lexer
 
     def start(self, run: Run, meter: Meter, refuse: Callable[[str, str], str]) -> None:
         """Begin a pass: what it reads, what it may take, and who is told of values that may not be printed."""
