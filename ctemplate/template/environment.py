@@ -24,13 +24,15 @@ from ctemplate.errors import printable
 from ctemplate.model import Check, Instance, Service, Snapshot
 from ctemplate.template import runtime
 from ctemplate.template.compiler import Generator, literal_names
-from ctemplate.template.filters import filters, tests
+from ctemplate.template.filters import filters, made, tests
+from ctemplate.template.formats import FORMATS, NONE
 from ctemplate.template.formatting import method_of
 from ctemplate.template.fragments import SCALARS, Fragments
 from ctemplate.template.functions import Functions, Variables
 from ctemplate.template.limits import Limits, Meter, check_binary
 from ctemplate.template.lines import LineLexer
 from ctemplate.template.origin import Marks
+from ctemplate.template.places import marked, numbered as with_number, unmarked
 from ctemplate.template.run import Print, Run, Traces
 from ctemplate.template.trust import (
     MAX_EXACT,
@@ -40,6 +42,7 @@ from ctemplate.template.trust import (
     Refused,
     Trusted,
     concatenated,
+    holds_data,
     is_token,
     numbered,
     shadow_of,
@@ -52,7 +55,6 @@ FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) fo
 
 _KNOWN_TOKENS = 100_000
 _KNOWN_LINES = 4096
-NOT_PLAIN = "is no plain token; print it through | quote, | comment or | token"
 _PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -111,7 +113,7 @@ class Compiled(jinja2.Template):
             return all(map(self._is_constant, value.values()))
         if isinstance(value, Macro) and value._func.__globals__ is self.root_render_func.__globals__:  # noqa: SLF001  # whose it is
             return True
-        return type(value) in SCALARS or self.environment.fragments.is_constant(value)
+        return type(value) in SCALARS or type(value) is Earned or self.environment.fragments.is_constant(value)
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -139,7 +141,9 @@ class Environment(ImmutableSandboxedEnvironment):
         self._lexer = LineLexer(self)
         self.globals = functions.table()
         self.filters.clear()
+        self.format = FORMATS[escape]
         self.filters.update(filters())
+        self.filters.update({name: made(function) for name, function in self.format.escapes.items()})
         self.tests.clear()
         self.tests.update(tests())
         self.names = set(self.globals)
@@ -147,7 +151,10 @@ class Environment(ImmutableSandboxedEnvironment):
         self.run = Run(snapshot=Snapshot({}))
         self.meter = Meter(Limits())
         self.refuse: Callable[[str, str], str] = _refused
-        self._checked = self._printed_checked if escape == "nginx" else _printed_freely
+        self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
+        if escape == NONE:
+            self._checked = _printed_freely
+        self.placed: list[tuple[str, str | None]] | None = None
         self.printed = self._checked
         self._listen_port = functions.listen_port
         self._marks = marks
@@ -191,7 +198,29 @@ class Environment(ImmutableSandboxedEnvironment):
             return self.refuse(text, value.reason)
         if is_token(text) or isinstance(value, float | jinja2.Undefined):
             return text
-        return self.refuse(text, NOT_PLAIN if text else "is empty")
+        return self.refuse(text, self.format.advice if text else "is empty")
+
+    def _printed_placed(self, value: Any) -> str:
+        """Print by another rule than nginx's: what may not stand just anywhere is marked, to be looked at."""
+        kind = type(value)
+        if kind is str and value in self._tokens:
+            return value  # type: ignore[no-any-return]
+        if kind is Trusted or (kind is Earned and not holds_data(value)):
+            return value if self.placed is None else with_number(value, self._number())
+        text = unmarked(str(text_of(value)).replace(QUOTED, ""))
+        if isinstance(value, Refused):
+            return self.refuse(text, value.reason)
+        if isinstance(value, int | float) or self.format.is_plain(text):
+            return self._remembered(text)
+        if not self.format.may_stand(text):
+            return self.refuse(text, self.format.advice)
+        return marked(text, number="" if self.placed is None else self._number())
+
+    def _number(self) -> str:
+        """Take down where a value is printed, and return its number."""
+        assert self.placed is not None  # noqa: S101  # only asked for where they are taken down
+        self.placed.append((printing_line(), self.run.touched_name()))
+        return str(len(self.placed) - 1)
 
     def _remembered(self, token: str) -> str:
         if len(self._tokens) >= _KNOWN_TOKENS:
@@ -295,7 +324,7 @@ class Environment(ImmutableSandboxedEnvironment):
         defer_init: bool = False,  # noqa: FBT001, FBT002  # Jinja's signature
     ) -> str:
         code = super()._generate(source, name, filename, defer_init)
-        return code.replace("from jinja2.runtime import ", f"from {runtime.__name__} import ", 1)
+        return code.replace("from jinja2.runtime import ", f"from {runtime.__name__} import Trusted, ", 1)
 
 
 def _refused(text: str, reason: str) -> str:
