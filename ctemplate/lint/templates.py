@@ -128,8 +128,9 @@ def _judged(
     yield from variables.missing(source, reading, given)
     yield from stability.moving_orders(source, reading)
     yield from queries.everything(source, reading)
+    text = follow(source.tree)
+    yield from printing.missing_keys(source, reading, text)
     if is_nginx:
-        text = follow(source.tree)
         yield from stability.positions(source, text)
         yield from printing.prints(source, reading, text)
         yield from outcome.empty_upstreams(source, reading, text)

@@ -50,7 +50,10 @@ from ctemplate.template.trust import (
     with_shadow,
 )
 
-FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) for kind in (Service, Instance, Check)}
+FIELDS: dict[type, frozenset[str]] = {
+    kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
+    for kind in (Service, Instance, Check)
+}
 """The model's types and what templates may read of them."""
 
 _KNOWN_TOKENS = 100_000
@@ -76,6 +79,32 @@ class Undefined(jinja2.StrictUndefined):
         if isinstance(obj, dict):
             return f"no key {name!r} here{suggestion(name, map(str, obj))}"
         return f"{kind} has no field {name!r}{suggestion(name, FIELDS.get(type(obj), ()))}"
+
+
+class Missing(Undefined):
+    """A key that a mapping lacks: it tests as false, and equals and holds nothing; any other use of it is an error."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        said = super()._undefined_message
+        return f'{said}{" else" if said.endswith("?") else ";"} give a default: | default("…")'
+
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return False
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return isinstance(other, Missing)
+
+    def __ne__(self, other: object) -> bool:  # type: ignore[override]
+        return not self == other
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(Missing)
+
+    def __contains__(self, item: object) -> bool:  # type: ignore[override]
+        return False
 
 
 class Compiled(jinja2.Template):
@@ -272,12 +301,16 @@ class Environment(ImmutableSandboxedEnvironment):
             return obj.values[attribute] if attribute in obj.values else self.undefined(obj=obj, name=attribute)
         if isinstance(obj, str):
             return method_of(obj, attribute, self) or self.undefined(obj=obj, name=attribute)
-        return super().getattr(obj, attribute)
+        found = super().getattr(obj, attribute)
+        is_missing = isinstance(obj, dict) and isinstance(found, Undefined) and attribute not in dir(obj)
+        return Missing(obj=obj, name=attribute) if is_missing else found
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return what ``obj[argument]`` means in a template; a model value has its fields only."""
         if isinstance(argument, str) and (type(obj) in FIELDS or isinstance(obj, str | Variables)):
             return self.getattr(obj, str(argument))
+        if isinstance(obj, dict):
+            return obj[argument] if argument in obj else Missing(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:

@@ -46,7 +46,8 @@ _BOUNDED = frozenset(["batch", "center", "slice", "round", "truncate", "wordwrap
 _JINJA: dict[str, Callable[..., Any]] = dict(FILTERS)
 _KEPT = "._-:/@+[]"
 _DERIVED = frozenset({str, list, tuple})
-_NO_JSON_LINE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+_NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
@@ -98,13 +99,18 @@ def json(value: Any, indent: int | None = None) -> str:
     """Return the value as JSON, keys sorted."""
     check_numbers(indent)
     text = standard_json.dumps(_built(value), ensure_ascii=False, sort_keys=True, indent=indent)
-    return _NO_JSON_LINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # YAML and scripts read it as well
+    return _readable(text)  # YAML and scripts read it as well
+
+
+def _readable(text: str) -> str:
+    """Escape what no text of JSON or YAML should hold as it is; it stands within quotes there."""
+    return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def yaml(value: Any) -> str:
     """Return the value as YAML on one line, a text always in quotes."""
     shown = pyyaml.dump(_built(value), Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
-    return shown.removesuffix("\n").removesuffix("\n...")
+    return _readable(shown.removesuffix("\n").removesuffix("\n..."))
 
 
 class _Dumper(pyyaml.SafeDumper):
@@ -243,8 +249,10 @@ def made(function: Callable[..., str]) -> Callable[..., str]:
         text = function(unmarked(value) if isinstance(value, str) else value, *args, **kwargs)
         if isinstance(text, Refused):
             return text
+        if _NO_TEXT.search(text):
+            return Refused(text, "holds what is no character")
         is_own = type(value) is Trusted or value is None or isinstance(value, int | float)
-        return Trusted(text if is_own else marked(unmarked(text), is_made=True))
+        return Trusted(text if is_own else marked(text, is_made=True))
 
     return wraps(function)(making)
 

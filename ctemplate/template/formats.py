@@ -99,7 +99,7 @@ _TABLE = (
         barred={
             DOUBLE: re.compile(r'["\\]'),
             SINGLE: re.compile("'"),
-            BLOCK: _ANYTHING,
+            BLOCK: re.compile(r"^\s"),
             COMMENT: _ANYTHING,
         },
         made=frozenset({WHOLE, BLOCK, COMMENT}),

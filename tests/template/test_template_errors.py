@@ -65,7 +65,11 @@ def test_faults_show_when_a_template_is_loaded(text, sentence):
             "t.j2:1: instance has no field 'adress'; did you mean 'address'?",
             id="field",
         ),
-        pytest.param("{{ service('api')[0].meta.zoen }}", "t.j2:1: no key 'zoen' here; did you mean 'zone'?", id="key"),
+        pytest.param(
+            "{{ service('api')[0].meta.zoen }}",
+            "t.j2:1: no key 'zoen' here; did you mean 'zone'? else give a default: | default(\"…\")",
+            id="key",
+        ),
         pytest.param("{{ service('api')[7].id }}", "t.j2:1: tuple has no item 7", id="item"),
         pytest.param("{{ service(1) }}", "t.j2:1: name must be a text, got 1", id="wrong type"),
         pytest.param(
