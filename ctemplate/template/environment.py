@@ -239,7 +239,7 @@ class Environment(ImmutableSandboxedEnvironment):
         text = unmarked(str(text_of(value)).replace(QUOTED, ""))
         if isinstance(value, Refused):
             return self.refuse(text, value.reason)
-        if isinstance(value, int | float) or self.format.is_plain(text):
+        if isinstance(value, int | float | jinja2.Undefined) or self.format.is_plain(text):
             return self._remembered(text)
         if not self.format.may_stand(text):
             return self.refuse(text, self.format.advice)

@@ -45,6 +45,9 @@ _REMOVED = _HTML | {"random", "pprint"}
 _BOUNDED = frozenset(["batch", "center", "slice", "round", "truncate", "wordwrap"])
 _JINJA: dict[str, Callable[..., Any]] = dict(FILTERS)
 _KEPT = "._-:/@+[]"
+HAPROXY_LONGEST = 400
+"""Characters of one value in a line of HAProxy's, which holds 2,048 bytes."""
+
 _DERIVED = frozenset({str, list, tuple})
 _NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -157,10 +160,14 @@ def haproxy_quote(value: Any) -> str:
 
 
 def _haproxy_quote(text: str) -> str:
+    if not text:
+        raise quoting.UnsafeTextError("is empty, which HAProxy takes for no word")
     if "%" in text:
         raise quoting.UnsafeTextError("holds '%', which may start an expression; HAProxy has no escape for it")
     if _CONTROL.search(text):
         raise quoting.UnsafeTextError("holds a control character, which cannot be quoted")
+    if len(text) > HAPROXY_LONGEST:
+        raise quoting.UnsafeTextError(f"is longer than {HAPROXY_LONGEST} characters")
     inner = text.replace("'", "'\\''")
     return f"'{inner}'"
 

@@ -17,6 +17,7 @@ from ctemplate.template.places import BARE, BLOCK, COMMENT, CONTROL, DOUBLE, SIN
 from ctemplate.template.trust import is_token
 
 NGINX, OTHER, NONE = "nginx", "other", "none"
+_LONG = f".{{{filters.HAPROXY_LONGEST + 1}}}"
 _NEVER = re.compile("(?!)")
 _OTHER_RULE = "escape chooses another rule"
 
@@ -74,9 +75,13 @@ _TABLE = (
         name="haproxy",
         advice=f"may not stand there in HAProxy's configuration; print it through | quote; {_OTHER_RULE}",
         programs=re.compile("haproxy"),
-        plain=re.compile(r"[A-Za-z0-9_./*][A-Za-z0-9_./:*+=?&!~-]{0,1023}"),
+        plain=re.compile(r"[A-Za-z0-9_./*\[][A-Za-z0-9_./:*+=?&!~\[\]-]{0,399}"),
         scan=places.in_haproxy,
-        barred={DOUBLE: re.compile(r'["\\$%]'), SINGLE: re.compile("['%]"), COMMENT: _ANYTHING},
+        barred={
+            DOUBLE: re.compile(rf'^$|["\\$%]|{_LONG}'),  # an empty word is as none to most of its keywords
+            SINGLE: re.compile(f"^$|['%]|{_LONG}"),
+            COMMENT: re.compile(_LONG),
+        },
         made=frozenset({BARE, COMMENT}),
         escapes={"quote": filters.haproxy_quote},
     ),
