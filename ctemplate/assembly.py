@@ -41,6 +41,7 @@ from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 from ctemplate.template import Limits as RenderLimits, Template
+from ctemplate.template.formats import format_of
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
 
@@ -246,7 +247,7 @@ class Assembler:
         config = self.config()
         plans = group_plans(config, is_dry=self.mode is Mode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
-        templates = tuple(tuple(self._load(plan, config, spare) for plan in group.templates) for group in plans)
+        templates = tuple(tuple(self._load(plan, group, config, spare) for plan in group.templates) for group in plans)
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
         return Assembly(
             config=config,
@@ -260,10 +261,10 @@ class Assembler:
             planned=self.planned,
         )
 
-    def _load(self, plan: TemplatePlan, config: Config, spare: list[Template]) -> Template:
+    def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
         """Load a template, or take one of those to spare that would come out the same."""
         limits = RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
-        variables, environ, escape = config.vars, self.environ, plan.escape
+        variables, environ, escape = config.vars, self.environ, format_of(plan, group.settings)
         for template in spare:
             if template.source == plan.source and template.is_current(
                 variables=variables, environ=environ, escape=escape, limits=limits

@@ -49,6 +49,13 @@ class Variables:
         self.values = {name: trusted(value) for name, value in values.items()}
 
 
+class Separator(Joiner):
+    """Jinja's joiner; the nothing before the first item is a template's own text, too."""
+
+    def __call__(self) -> str:
+        return super().__call__() or Trusted("")
+
+
 class Functions:
     """What templates call; ``run`` is the pass that is going on."""
 
@@ -71,7 +78,7 @@ class Functions:
             "dict": dict,
             "namespace": Namespace,
             "cycler": Cycler,
-            "joiner": Joiner,
+            "joiner": Separator,
         }
 
     def services(
