@@ -339,8 +339,8 @@ def test_process_1_reaps_what_commands_leave_behind(folder, programs):
 
 def children(pid):
     """The processes whose parent is this one, those that ended and were not waited for among them."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
-    return [int(word) for word in found.split()]
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(word) for task in tasks for word in (task / "children").read_text().split()]
 
 
 @needs_root
