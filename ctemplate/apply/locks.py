@@ -37,21 +37,27 @@ class DestinationLocks:
         self._held: dict[Path, int] = {}
 
     def take(self, real: Path) -> None:
-        """Lock a real destination, unless it is locked by us already.
+        """Lock a real destination, unless it is locked by us already; again where the lock's file is gone.
 
         Raises StateError when another process holds it or somebody else could let go of the lock, and OSError where the
         lock cannot be made: in a folder that is missing, read-only or full, where no candidate could be made either.
         """
-        if real not in self._held:
-            self._held[real] = _locked(real)
+        held = self._held.get(real)
+        if held is not None and _stands(held, lock_beside(real)):
+            return
+        self._held[real] = _locked(real)
+        if held is not None:
+            os.close(held)  # its file was removed with its folder, or by somebody
 
     def close(self) -> None:
         """Let go of all."""
         for real, descriptor in self._held.items():
+            path = lock_beside(real)
             try:
-                lock_beside(real).unlink(missing_ok=True)
+                if _stands(descriptor, path):
+                    path.unlink()
             except OSError as exc:
-                logger.debug("%s: cannot be removed: %s", lock_beside(real), exc.strerror)
+                logger.debug("%s: cannot be removed: %s", path, exc.strerror)
             os.close(descriptor)
         self._held.clear()
 

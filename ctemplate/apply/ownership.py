@@ -12,6 +12,7 @@ import pwd
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 MOST_LINKS = 40  # of one path, as in the kernel
@@ -33,12 +34,12 @@ class Step:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it belongs to us or to root."""
-        return self.status.st_uid in {ROOT, os.geteuid()}
+        """Whether it belongs to us or to root, which a user namespace may not know by its number."""
+        return self.status.st_uid in {ROOT, os.geteuid(), _unmapped()}
 
 
 def steps(path: Path) -> Iterator[Step]:
-    """Yield each step of an absolute path, links and what they lead to; end where nothing stands.
+    """Yield each step of an absolute path, links and what they lead to; end where nothing stands or can be seen.
 
     Raises OSError, with ELOOP for links that lead to each other.
     """
@@ -53,7 +54,7 @@ def steps(path: Path) -> Iterator[Step]:
             continue
         try:
             step = Step(path=here / part, status=(here / part).lstat(), folder=folder)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             return
         yield step
         if not step.is_link:
@@ -66,6 +67,20 @@ def steps(path: Path) -> Iterator[Step]:
         if target.is_absolute():
             here, folder = Path("/"), os.lstat("/")
         rest += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+
+
+@cache
+def _unmapped() -> int | None:
+    """Return the number that stands for every owner without a number here; None where all have one.
+
+    In a user namespace the root of the host is such an owner.
+    """
+    try:
+        first, _, count = Path("/proc/self/uid_map").read_text(encoding="ascii").split()[:3]
+        is_whole = (first, count) == ("0", str(2**32 - 1))
+        return None if is_whole else int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def writers(status: os.stat_result) -> str:

@@ -48,7 +48,10 @@ class QueuedHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line."""
-        self._writer.put(f"{self._prefix}{self.format(record)}\n")
+        try:
+            self._writer.put(f"{self._prefix}{self.format(record)}\n")
+        except Exception:  # noqa: BLE001 - as every handler does with a record that cannot be formatted
+            self.handleError(record)
         if self._waits:
             self.flush()
 

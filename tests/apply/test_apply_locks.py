@@ -123,3 +123,17 @@ def test_two_state_folders_for_different_files_are_fine(tmp_path):
     first, second = Site(tmp_path, "a.conf"), Site(tmp_path, "b.conf")
     with first.hold(), StateFolder(tmp_path / "other").hold(second.group):
         pass
+
+
+async def test_a_lock_that_somebody_removed_is_made_again_before_a_file_is_written(site):
+    with site.hold() as state:
+        lock_beside(site.path).unlink()
+        assert await apply(site.outputs(b"one"), state=state, check=site.program) is Outcome.APPLIED
+        assert site.tree == [lock_beside(site.path).name, "n.conf"]
+        lock_beside(site.path).unlink()
+        with other_process(site.folder / "elsewhere", site.path) as holder:
+            with pytest.raises(SwapFailed, match=f"pid {holder.pid}; the live file is untouched$"):
+                await apply(site.outputs(b"two"), state=state, check=site.program)
+            state.locks.close()
+            assert site.tree == [lock_beside(site.path).name, "n.conf"]  # theirs
+    assert site.live == (b"one",)

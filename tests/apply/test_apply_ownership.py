@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -135,3 +137,17 @@ def test_links_in_folders_of_their_owner_are_followed(tmp_path, mode, owner):
     folder = lower(tmp_path / "folder", mode, owner)
     link = their_link(folder / "link", tmp_path / "target")
     assert resolved(link) == tmp_path / "target"
+
+
+@needs_root
+def test_in_a_user_namespace_the_hosts_root_is_no_stranger(tmp_path):
+    above = lower(tmp_path / "above", 0o755, NOBODY - 1)  # nobody in there knows this number
+    script = "import sys; from pathlib import Path; from ctemplate.apply.ownership import weakness; "
+    script += "print(weakness(Path(sys.argv[1])))"
+    argv = [sys.executable, "-c", script, above / "state"]
+    inside = subprocess.run(["unshare", "-r", *argv], capture_output=True, text=True, check=False)
+    if inside.returncode:
+        pytest.skip("no user namespaces here")
+    assert inside.stdout == "None\n"
+    outside = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert "belongs to user" in outside.stdout
