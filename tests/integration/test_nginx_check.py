@@ -101,7 +101,9 @@ async def test_a_good_fragment_is_accepted_without_a_trace(site, check_of):
 
 async def test_the_check_of_a_running_nginx_touches_neither_pid_file_nor_logs(site, check_of):
     site.start()
-    wait_for(lambda: len(re.findall(r"start worker process \d+", site.error_log())) == 2, 10, "the last line of the start")
+    wait_for(
+        lambda: len(re.findall(r"start worker process \d+", site.error_log())) == 2, 10, "the last line of the start"
+    )
     before = state(site.prefix)
     staged = stage(site.web, "upstream web { zone w 32k; " + "server 127.0.0.1:9; " * 80 + "}\n")
     with pytest.raises(CheckRefused):
