@@ -42,11 +42,13 @@ async def apply(
     """
     survey = await finished(_recovered, outputs, state, observe)
     observe(Step.SURVEYED)
-    if not survey.changes and program is not None:
-        if await attended(state, program) and survey.is_reload_due:
+    if not survey.changes:
+        page = state.ledger.page
+        is_shown = await attended(state, program)
+        if is_shown and survey.is_reload_due:
             await finished(_record, survey, state, Outcome.APPLIED)
             return Outcome.APPLIED
-        survey = await finished(surveyed, outputs, state)
+        survey = survey if state.ledger.page is page else await finished(surveyed, outputs, state)
     if survey.is_settled:
         if survey.is_unknown:
             await finished(_record, survey, state, Outcome.UNCHANGED)

@@ -29,6 +29,7 @@ from ctemplate.inputs import read_input
 from ctemplate.model import StagedFile
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
+from ctemplate.nginx.groups import is_proven
 from ctemplate.nginx.identity import Found, find_master
 from ctemplate.nginx.master import Absence, Process
 from ctemplate.nginx.settings import settings
@@ -46,7 +47,7 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
     installation = await Installation.find(command)
     tree = await asyncio.to_thread(_tree, installation)
     refusal, warnings = await _checked(command, installation.conf, tree)
-    master = _master(tree, installation) if isinstance(tree, Tree) else None
+    master = _master(tree, installation) if isinstance(tree, Tree) and is_proven(plan.settings) else None
     return NginxFacts(
         name=command.program,
         version=installation.build.version,

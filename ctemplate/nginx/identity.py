@@ -29,6 +29,7 @@ from ctemplate.nginx.master import (
     workers,
 )
 
+NAMED_AT_MOST = 3  # of other nginxes, in one line
 _PID = re.compile(r"\s*([1-9]\d{0,9})\s*")
 _MASTER = re.compile(
     r"[a-z][\w.-]*: master process(?: v\d\S*)?(?: #\d+)?(?: \[(?P<in>.*)\]| (?P<argv>.*))?", re.DOTALL
@@ -186,6 +187,8 @@ class _Search:
                 masters.append(judged)
             elif judged and judged.startswith("runs with "):
                 others.append(f"process {pid} {judged}")
+        if len(others) > NAMED_AT_MOST:
+            others[NAMED_AT_MOST:] = [f"{len(others) - NAMED_AT_MOST} more run with other configurations"]
         newest = self.newest(masters)
         if newest is not None:
             return Found(process=newest, how=f"{reason}; process {newest.pid} is its master")

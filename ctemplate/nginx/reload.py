@@ -150,19 +150,19 @@ class NginxReload:
         master = find_master(installation, [path for path in known if path is not None])
         if isinstance(master, Found):
             self._pid_file = master.pid_file
-            self._say(logging.INFO, installation, master.how)
+            self._say(logging.INFO, installation, master.how, about=master.how)
         elif master.suspects:
-            self._say(logging.WARNING, installation, f"its master is not found: {master}")
+            self._say(logging.WARNING, installation, f"its master is not found: {master}", about=master.reason)
         else:
             log.debug("%s: no master runs: %s", installation.conf, master)
             self._said = ""
         return master
 
-    def _say(self, level: int, installation: Installation, what: str) -> None:
-        """Say something about the master once, until it changes."""
-        if what and what != self._said:
+    def _say(self, level: int, installation: Installation, what: str, *, about: str) -> None:
+        """Say something about the master once, until what it is about changes: other nginxes come and go."""
+        if about and about != self._said:
             log.log(level, "%s: %s", installation.conf, what)
-        self._said = what
+        self._said = about
 
 
 def logs_of(master: Process, found: Settings) -> tuple[Path, ...]:

@@ -136,8 +136,8 @@ def test_nothing_is_written_yet(site, consul, ctemplate):
 
 def test_a_master_that_does_not_run_is_a_warning(site, consul, ctemplate):
     status, lines = examined(ctemplate, site, "-consul-addr", consul.address)
-    told = f"{site.program}: master: does not run: {site.pid_file} does not exist"
-    assert f"warn  {told}; start it; files are written, and the reload is owed" in lines
+    (told,) = [line for line in lines if line.startswith(f"warn  {site.program}: master: ")]
+    assert f"{site.pid_file} does not exist" in told  # other nginxes of this host may be named behind it
     assert status == 0
 
 

@@ -123,7 +123,7 @@ def test_what_returns_to_what_runs_costs_no_reload(site, daemon):
 
 def test_nginx_that_is_not_there_yet_is_told_once_it_is(site, ctemplate):
     daemon = ctemplate(*site.args)
-    daemon.wait_for_log("written; the reload is owed until the program runs")
+    daemon.wait_for_log("written; the reload is owed until its program is found running")
     site.nginx.conf.write_text(site.nginx.conf.read_text())  # nothing changes but the time
     site.publish("2")
     daemon.wait_for(lambda: b"# generation 2" in (site.contents()[1] or b""), 10, "generation 2 written")

@@ -182,3 +182,13 @@ def test_workers_without_a_master_are_named(proc, tmp_path):
     found = find(proc, tmp_path / "none")
     assert found.suspects == ("workers run without a master: 10",)
     assert str(found) == f"{tmp_path}/none does not exist; workers run without a master: 10"
+
+
+def test_of_many_other_nginxes_a_few_are_named(proc, tmp_path):
+    for pid in range(10, 16):
+        proc.add(pid, f"nginx: master process nginx -c /{pid}")
+    found = find(proc, tmp_path / "none")
+    assert found.suspects == (
+        *(f"process {pid} runs with /{pid}, not {CONF}" for pid in (10, 11, 12)),
+        "3 more run with other configurations",
+    )
