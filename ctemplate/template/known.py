@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from ipaddress import ip_address
+from itertools import chain
 
 from ctemplate.model import Answer, Instance, PreparedQuery, ServiceQuery
 from ctemplate.nginx.authority import Known, Origin, reach, routes
@@ -29,15 +30,22 @@ class Addresses:
     def __init__(self, run: Run, runs: Iterable[Run]) -> None:
         self._run = run
         self._runs = tuple(runs)
+        self._by_service: dict[str, frozenset[bytes]] = {}
 
     def __contains__(self, origin: object) -> bool:
         if not isinstance(origin, Origin):
             return False
-        service = self._prints[origin.number].service or ""
-        own = (one for answer in self._answers.get(service, ()) for one in answer.value)
-        if any(origin.address in _addresses(one) for one in own if one.name == service):
+        if origin.address in self._own(self._prints[origin.number].service or ""):
             return True
         return origin.address in self._others and not is_loopback(origin.address)
+
+    def _own(self, service: str) -> frozenset[bytes]:
+        """Return the addresses of one service's instances."""
+        if service not in self._by_service:
+            instances = (one for answer in self._answers.get(service, ()) for one in answer.value)
+            own = (_addresses(one) for one in instances if one.name == service)
+            self._by_service[service] = frozenset(chain.from_iterable(own))
+        return self._by_service[service]
 
     @cached_property
     def _prints(self) -> dict[int, Print]:
@@ -66,8 +74,9 @@ def _addresses(item: object) -> tuple[bytes, ...]:
     """Return an instance's addresses, bare and with its port."""
     if not isinstance(item, Instance):
         return ()
-    known = filter(None, (item.address, item.node_address))
-    return tuple(text.encode() for address in known for text in (address, f"{address}:{item.port}"))
+    own, node = item.address.encode(), item.node_address.encode()
+    found = (own, b"%b:%d" % (own, item.port))
+    return found if node in {own, b""} else (*found, node, b"%b:%d" % (node, item.port))
 
 
 class Upstreams:
