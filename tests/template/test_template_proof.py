@@ -250,6 +250,19 @@ def test_a_file_within_a_map_leads_where_another_text_goes(tmp_path):
     assert grouped(tmp_path, POOLS, keys, places=places, evil=evil)[1] == set()
 
 
+def test_a_line_that_only_those_print_who_go_astray_freezes_nobody(tmp_path):
+    line = POOLS + EACH + IF + "server { location / { proxy_pass http://{{ i.meta.d }}; } }" + FI + "\n" + END
+    evil = {f"evil{number}": {"meta": {"d": "127.0.0.1:8500"}} for number in range(3)}
+    evil |= {f"more{number}": {} for number in range(3)}
+    assert grouped(tmp_path, line, places=[Place(inside=b"http")], **evil)[1] == {"evil0", "evil1", "evil2"}
+
+
+def test_a_line_by_which_most_go_astray_is_at_fault_itself(tmp_path):
+    line = EACH + "server { location / { proxy_pass http://{{ s.name }}.internal; } }\n" + END
+    with pytest.raises(TemplateError, match="would choose where 'proxy_pass' goes, and names no upstream"):
+        grouped(tmp_path, line, places=[Place(inside=b"http")])
+
+
 def test_a_loopback_address_may_be_named_by_its_own_service_alone(tmp_path):
     line = EACH + "upstream {{ s.name }} { server {{ i.meta.at | default(i.address) }}:{{ i.port }}; }\n" + END
     local = {"address": "127.0.0.1", "port": 81}
