@@ -111,9 +111,9 @@ def _astray(kind: Kind, position: Position) -> tuple[str, str] | None:
     words = position.statement.split(maxsplit=1)
     name, target = words[0].encode() if words else b"", words[1] if words[1:] else ""
     is_server = name == b"server" and position.blocks[-1:] == ("upstream",)
-    if name in INNER and (not target or target[-1].isspace()):
+    if name in INNER and name != b"try_files" and (not target or target[-1].isspace()):
         return "CT404", f"a registered {kind.field} may not begin where {name.decode()} goes; put a path before it"
-    if name in PASS and _BEFORE_PATH.fullmatch(target) and (kind.escape != "identifier" or not kind.is_whole):
+    if PASS.fullmatch(name) and _BEFORE_PATH.fullmatch(target) and (kind.escape != "identifier" or not kind.is_whole):
         return (
             "CT404",
             f"a registered {kind.field} must name an upstream; print the upstream's name | identifier in both",

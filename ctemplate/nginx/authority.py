@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ctemplate.nginx.names import Name
 from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, walk
 
-PASS = frozenset(
-    {b"proxy_pass", b"grpc_pass", b"fastcgi_pass", b"uwsgi_pass", b"scgi_pass", b"memcached_pass"}
-)  # fmt: skip
-"""Directives whose target is the name of an upstream, or a host."""
+PASS = re.compile(rb"[a-z0-9_]+_pass")
+"""Directives whose target is the name of an upstream, or a host: ``proxy_pass``, and those of other protocols."""
 
-CONNECTS = frozenset({b"resolver", b"auth_http", b"ssl_stapling_responder", b"ssl_ocsp_responder"})
+CONNECTS = frozenset({b"resolver", b"auth_http", b"ssl_stapling_responder", b"ssl_ocsp_responder", b"zone_sync_server"})
 """Directives that name hosts; upstreams mean nothing to them."""
 
-INNER = frozenset({b"auth_request", b"mirror", b"post_action", b"error_page"})
+INNER = frozenset(
+    {b"auth_request", b"mirror", b"post_action", b"error_page", b"try_files", b"add_before_body", b"add_after_body"}
+)
 """Directives whose last argument is another place of the same server."""
 
 _KINDS = ("http", "stream")
@@ -65,12 +65,14 @@ class Goal:
 
     def is_known(self, upstreams: Container[Name], addresses: Container[Origin]) -> bool:
         """Whether nginx goes to one of the upstreams, or to an address that whoever registered the values may name."""
-        address = _PORT.sub(b"", self.authority) if self.has_port else self.authority
-        if all(Origin(address, number) in addresses for number in self.data):
-            return True
-        kinds = () if self.kind is None else (self.kind,) if self.kind else _KINDS
         name = self.authority.lower()
-        return not _is_special(name) and any((f"{kind} upstream", name) in upstreams for kind in kinds)
+        kinds = () if self.kind is None or _is_special(name) else (self.kind,) if self.kind else _KINDS
+        return any((f"{kind} upstream", name) in upstreams for kind in kinds) or self.is_address(addresses)
+
+    def is_address(self, addresses: Container[Origin]) -> bool:
+        """Whether nginx goes to an address that whoever registered the values may name."""
+        address = _PORT.sub(b"", self.authority) if self.has_port else self.authority
+        return all(Origin(address, number) in addresses for number in self.data)
 
 
 class Feed(NamedTuple):
@@ -140,6 +142,15 @@ def strays(routes: Iterable[Routes], upstreams: Container[Name], known: Known) -
     for judged in found.values():
         is_general = not any(is_known for _, is_known in judged)
         yield from ((goal, is_general) for goal, is_known in judged if not is_known)
+
+
+def settled(routes: Routes, addresses: Container[Origin]) -> Routes:
+    """Return the routes without the targets that are judged addresses, which need not be looked at again.
+
+    Those that may be upstreams stay, since most are.
+    """
+    left = tuple(goal for goal in routes.goals if goal.kind is not None or not goal.is_address(addresses))
+    return replace(routes, goals=left)
 
 
 def _goals(routes: tuple[Routes, ...], routed: frozenset[bytes]) -> Iterator[Goal]:
@@ -235,7 +246,7 @@ class _Reading:
         self._directive(parent, one, like, kind)
 
     def _directive(self, parent: bytes, one: Directive, like: Directive, kind: str) -> None:
-        if one.name in PASS:
+        if PASS.fullmatch(one.name):
             self._target(one.name, one.args[0], like.args[0], kind)
         elif one.name in CONNECTS or (one.name == b"server" and parent == b"upstream"):
             count = None if one.name == b"resolver" else 1

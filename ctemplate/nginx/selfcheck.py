@@ -220,11 +220,11 @@ class _Check:
             return ()
         found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
         own = {name for name, _ in uses(self.real, self.benign, inside=self._inside).names}
-        reason = "would choose where {!r} goes: {!r} is no upstream of this configuration and no instance's address"
+        reason = "would choose where {!r} goes, and names no upstream of this configuration and no instance's address"
         return tuple(
             Finding(
                 data=number,
-                reason=reason.format(_shown(goal.directive), _shown(goal.authority)),
+                reason=reason.format(_shown(goal.directive)),
                 is_misplaced=is_general,
                 rests_on_others=True,
             )

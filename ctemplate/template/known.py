@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from ipaddress import ip_address
+from itertools import chain
 
-from ctemplate.model import Instance
-from ctemplate.nginx.authority import Known, Origin
+from ctemplate.model import Answer, Instance, PreparedQuery, ServiceQuery
+from ctemplate.nginx.authority import Known, Origin, reach, routes
 from ctemplate.nginx.names import Name, names
 from ctemplate.nginx.surroundings import Place
-from ctemplate.nginx.syntax import NginxSyntaxError, parse
+from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse
 from ctemplate.template.run import Print, Run
 
 _UPSTREAM = re.compile(rb"upstream")
@@ -29,32 +30,57 @@ class Addresses:
     def __init__(self, run: Run, runs: Iterable[Run]) -> None:
         self._run = run
         self._runs = tuple(runs)
+        self._by_service: dict[str, frozenset[bytes]] = {}
 
     def __contains__(self, origin: object) -> bool:
         if not isinstance(origin, Origin):
             return False
-        services = self._found.get(origin.address)
-        return services is not None and (not services or self._prints[origin.number].service in services)
+        if origin.address in self._own(self._prints[origin.number].service or ""):
+            return True
+        return origin.address in self._others and not is_loopback(origin.address)
+
+    def _own(self, service: str) -> frozenset[bytes]:
+        """Return the addresses of one service's instances."""
+        if service not in self._by_service:
+            instances = (one for answer in self._answers.get(service, ()) for one in answer.value)
+            own = (_addresses(one) for one in instances if one.name == service)
+            self._by_service[service] = frozenset(chain.from_iterable(own))
+        return self._by_service[service]
 
     @cached_property
     def _prints(self) -> dict[int, Print]:
         return dict(self._run.prints or ())
 
     @cached_property
-    def _found(self) -> dict[bytes, set[str]]:
-        """The services that may name each address, none of them where all may."""
-        found: dict[bytes, set[str]] = {}
-        answers = (answer for run in self._runs for answer in run.used.values() if answer is not None)
-        for one in (item for answer in answers for item in answer.value if isinstance(item, Instance)):
-            for address in filter(None, {one.address, one.node_address}):
-                own = {one.name} if is_loopback(address) else set()
-                for text in (address, f"{address}:{one.port}"):
-                    found.setdefault(text.encode(), set()).update(own)
+    def _answers(self) -> dict[str, list[Answer]]:
+        """The answers with instances by the name of their service; of prepared queries under each name in them."""
+        found: dict[str, list[Answer]] = {}
+        answers = {id(answer): answer for run in self._runs for answer in run.used.values() if answer is not None}
+        for answer in answers.values():
+            if isinstance(answer.query, ServiceQuery):
+                found.setdefault(answer.query.name, []).append(answer)
+            elif isinstance(answer.query, PreparedQuery):
+                for name in {one.name for one in answer.value if isinstance(one, Instance)}:
+                    found.setdefault(name, []).append(answer)
         return found
+
+    @cached_property
+    def _others(self) -> frozenset[bytes]:
+        answers = (answer for own in self._answers.values() for answer in own)
+        return frozenset(address for answer in answers for one in answer.value for address in _addresses(one))
+
+
+def _addresses(item: object) -> tuple[bytes, ...]:
+    """Return an instance's addresses, bare and with its port."""
+    if not isinstance(item, Instance):
+        return ()
+    own, node = item.address.encode(), item.node_address.encode()
+    found = (own, b"%b:%d" % (own, item.port))
+    return found if node in {own, b""} else (*found, node, b"%b:%d" % (node, item.port))
 
 
 class Upstreams:
-    """The upstreams of other texts, each with its place; ``were_asked`` tells whether anybody needed to know."""
+    """The upstreams of other texts, and where these go; ``were_asked`` tells whether anybody needed to know."""
 
     def __init__(self, others: Iterable[tuple[str, Place]]) -> None:
         self._others = tuple(others)
@@ -66,25 +92,34 @@ class Upstreams:
 
     @cached_property
     def _found(self) -> frozenset[Name]:
-        return frozenset().union(*(_upstreams(text, place.inside) for text, place in self._others))
+        parsed = (_parsed(text, place.inside, _UPSTREAM) for text, place in self._others)
+        return frozenset().union(*(names(found, inside=inside) for found, inside in parsed))
+
+    @cached_property
+    def routed(self) -> frozenset[bytes]:
+        """The variables that the other texts' targets are made of."""
+        self.were_asked = True
+        parsed = (_parsed(text, place.inside) for text, place in self._others)
+        return reach(routes(found, found, inside=inside) for found, inside in parsed)[0]
 
 
-def is_loopback(address: str) -> bool:
-    """Whether an address, as it is printed, is the host itself; a name may be."""
+def is_loopback(address: bytes) -> bool:
+    """Whether an address as it is printed, perhaps with a port, is the host itself."""
+    bare = address[1:].partition(b"]")[0] if address.startswith(b"[") else address.partition(b":")[0]
     try:
-        found = ip_address(address.strip("[]"))
+        found = ip_address(bare.decode())
     except ValueError:
         return False
     return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
-def _upstreams(text: str, inside: bytes) -> frozenset[Name]:
-    """Return the names that a text uses; none where it is not nginx's language, which nginx itself will say."""
+def _parsed(text: str, inside: bytes, sought: re.Pattern[bytes] | None = None) -> tuple[tuple[Directive, ...], bytes]:
+    """Return a text's directives and the block around; none where it is not nginx's language, as nginx will say."""
     source = text.encode("utf-8", "surrogateescape")
     try:
-        return names(parse(source, where="", inside=inside, sought=_UPSTREAM), inside=inside)
+        return parse(source, where="", inside=inside, sought=sought), inside
     except NginxSyntaxError:
-        return frozenset()
+        return (), inside
 
 
 def known_at(place: Place, run: Run, runs: Sequence[Run], upstreams: Upstreams) -> Known:
@@ -93,6 +128,6 @@ def known_at(place: Place, run: Run, runs: Sequence[Run], upstreams: Upstreams) 
         upstreams=upstreams,
         addresses=Addresses(run, runs),
         hosts=place.hosts,
-        routed=place.routed,
+        routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
         variable=place.variable,
     )

@@ -8,10 +8,11 @@ text counts as unproven here, and has to be examined as a whole. Must not know t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
-from ctemplate.nginx.authority import NOTHING, AnyOf, Known, Routes, named_hosts, strays
+from ctemplate.nginx.authority import NOTHING, AnyOf, Known, Routes, named_hosts, settled, strays
 from ctemplate.nginx.names import HOLDS_SERVERS, Uses, may_clash
 from ctemplate.nginx.selfcheck import GAP, Piece, Sound, gap, sound
 from ctemplate.nginx.surroundings import Place
@@ -55,7 +56,8 @@ class Parts:
     def _are_sound(self, parts: Iterable[Part], place: Place, known: Known) -> bool:
         outline: list[Piece] = []
         left_out: list[list[Part]] = []
-        for is_sound, run in groupby(parts, lambda part: self._proven(part, place.inside or b"http").sound is not None):
+        around = place.inside or b"http"
+        for is_sound, run in groupby(parts, lambda part: self._proven(part, around, known).sound is not None):
             if is_sound:
                 outline.append(gap(len(left_out)))
                 left_out.append(list(run))
@@ -71,21 +73,21 @@ class Parts:
         found = [rest]
         for inside, proven in zip(rest.gaps.values(), left_out, strict=True):
             for part in proven:
-                proof = self._proven(part, inside, again=True).sound
+                proof = self._proven(part, inside, known, again=True).sound
                 if proof is None:
                     return False
                 found.append(proof)
         return _fit_together([one.uses for one in found], [one.routes for one in found], place, known)
 
-    def _proven(self, part: Part, inside: bytes, *, again: bool = False) -> Proven:
-        """Return what is known of a part; ``again`` where it has to be known for this very block."""
+    def _proven(self, part: Part, inside: bytes, known: Known, *, again: bool = False) -> Proven:
+        """Return what was proven of a part; ``again`` where it has to be so for this very block."""
         if not part.is_balanced:
             return Proven(inside, None)
-        known = self._now.get(part) or self._before.get(part)
-        if known is None or (again and known.inside != inside):
-            known = Proven(inside, _sound(part, inside))
-        self._now[part] = known
-        return known
+        proven = self._now.get(part) or self._before.get(part)
+        if proven is None or (again and proven.inside != inside):
+            proven = Proven(inside, _sound(part, inside, known))
+        self._now[part] = proven
+        return proven
 
 
 def _cut(text: str, shadow: str, *, depth: int) -> Iterator[Part]:
@@ -111,10 +113,14 @@ def _joined(lines: Sequence[str]) -> str:
     return _CLOSED.join(lines) + _CLOSED
 
 
-def _sound(part: Part, inside: bytes) -> Sound | None:
-    """Return what a part tells that reads as whole directives, in which data are values alone."""
+def _sound(part: Part, inside: bytes, known: Known) -> Sound | None:
+    """Return what a part tells that reads as whole directives, in which data are values alone.
+
+    Addresses in it are judged now: while the part stands, so do the registrations that it was made from.
+    """
     own = pieces(part.text, part.shadow)
-    return None if own is None else sound(as_bytes(own), inside=inside)
+    found = None if own is None else sound(as_bytes(own), inside=inside)
+    return None if found is None else replace(found, routes=settled(found.routes, known.addresses))
 
 
 def _fit_together(uses: Sequence[Uses], routes: Sequence[Routes], place: Place, known: Known) -> bool:

@@ -63,6 +63,11 @@ class _Author:
         """The services that are not left out."""
         return frozenset(holder.service for holder in self._known) - self.run.excluded
 
+    @cached_property
+    def printing(self) -> frozenset[str]:
+        """The services with a value anywhere in the text."""
+        return frozenset(one.service for one in self._prints.values() if one.service is not None)
+
     def violation(self, number: int, reason: str) -> Violation:
         """Return what is wrong with a print."""
         printed = self._prints[number]
@@ -94,7 +99,11 @@ def _blamed(
         before = held.get(line, set())
         guilty = lines.setdefault(line, set(before))
         guilty.add(holder.service)
-        if finding.is_misplaced and (len(guilty) >= MANY or 2 * len(guilty) >= everybody + len(before)):
+        if finding.rests_on_others:
+            is_lines_own = 2 * len(guilty) > len(author.printing | before)
+        else:
+            is_lines_own = len(guilty) >= MANY or 2 * len(guilty) >= everybody + len(before)
+        if finding.is_misplaced and is_lines_own:
             raise _own_fault(violation, f" (service {printable(holder.service, SHOWN)!r})")
     return verdicts
 

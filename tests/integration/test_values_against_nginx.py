@@ -1,10 +1,11 @@
 """Honest values as people register them, printed as they are, on real nginx: what nginx takes them for."""
 
 import http.client
+import re
 import urllib.parse
 
 import pytest
-from harness import free_port
+from harness import ROOT, free_port
 
 from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
 from ctemplate.nginx.surroundings import Place
@@ -101,6 +102,28 @@ def asked(port, number, path, **headers):
         return connection.getresponse().read().decode()
     finally:
         connection.close()
+
+
+NAMES = ("team/app", "web:8080", "[x]", "web.", "server.name.", "unix:", "unix:/x", "n" * 70, "n" * 300, "a..b", "...")
+NAMES += ("127.0.0.1:8500", "é", "a b", "-x", "localhost", "*", "~x", "_", "web")
+
+
+def test_nginx_takes_the_small_template_of_the_readme_under_any_name(nginx, tmp_path):
+    (template,) = re.findall(r"^```jinja\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    file = tmp_path / "readme.j2"
+    main = nginx.main.replace("events { worker_connections 256; }", "")
+    file.write_text(main + template.replace("http {", f"http {{ {nginx.http}", 1))
+    answers = {ServicesQuery(): tuple(Service(name=name, tags=("http",)) for name in sorted(NAMES))}
+    for name in NAMES:
+        one = Instance(id="i", name=name, node="n", address="10.0.0.1", port=81)
+        nobody = Instance(id="j", name=name, node="n", address="10.0.0.1", port=0)
+        answers[ServiceQuery(name=name)] = (one, nobody)
+    snapshot = Snapshot({query: Answer(query=query, value=value) for query, value in answers.items()})
+    result = Renderer([Template.load(file, variables={}, environ={})]).render(snapshot, [Place()])
+    assert result.quarantined == ()
+    assert result.texts[0].count("upstream ") == len(NAMES)
+    nginx.conf.write_text(result.texts[0])
+    assert nginx.check().returncode == 0, nginx.check().stderr
 
 
 @pytest.mark.parametrize(

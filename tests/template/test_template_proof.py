@@ -130,7 +130,7 @@ def test_normal_templates_pass(render, line):
         pytest.param("location {{ i.meta.d | quote }} /web { }", "^~", "how 'location' takes it", id="a modifier"),
         pytest.param("if ($a {{ i.meta.d | quote }} b) { }", "!=", "how 'if' takes it", id="an operator"),
         pytest.param("if ({{ i.meta.d }} b) { }", "-f", "how 'if' takes it", id="a file test"),
-        pytest.param("try_files /a {{ i.meta.d | quote }};", "=200", "how 'try_files' takes it", id="a status"),
+        pytest.param("try_files {{ i.meta.d | quote }} /a;", "=200", "how 'try_files' takes it", id="a status"),
         pytest.param("server_name {{ i.meta.d | quote }};", "*.org", "how 'server_name' takes it", id="a wildcard"),
         pytest.param("server_name {{ i.meta.d }};", "www.*", "how 'server_name' takes it", id="a wildcard's end"),
         pytest.param("server_name *.{{ i.meta.d }};", "a.*", "how 'server_name' takes it", id="a second wildcard"),
@@ -209,6 +209,78 @@ def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path
         dict.fromkeys(fault, "http upstream"),
     )
     assert f"upstream {GOOD} " in result.texts[0]
+
+
+def grouped(tmp_path, *texts, places, **services):
+    """Render several templates of one group; return their texts, and whose values are left out."""
+    templates = []
+    for number, text in enumerate(texts):
+        file = tmp_path / f"{number}.j2"
+        file.write_text(text)
+        templates.append(Template.load(file, variables={}, environ={}))
+    renderer = Renderer(templates)
+    result = renderer.render(snapshot(**services), places)
+    return result.texts, {fault.service for fault in result.quarantined}
+
+
+POOLS = EACH + "upstream {{ s.name }} { server {{ i.address }}:{{ i.port }}; }\n" + END
+PASSES = "server { location / { proxy_pass http://$to; } location /a { proxy_pass http://good; } }"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param("server { location / { proxy_pass http://NAME; } }", id="another text's upstream"),
+        pytest.param("server { set $to NAME; " + PASSES.removeprefix("server { "), id="by a variable"),
+    ],
+)
+def test_an_upstream_may_stand_in_another_text_of_the_group(tmp_path, other):
+    other = EACH + other.replace("NAME", "{{ s.name }}") + "\n" + END
+    places = [Place(inside=b"http")] * 2
+    (_, text), left_out = grouped(tmp_path, POOLS, other, places=places, **{"10.9.9.9:1": {}})
+    assert left_out == {"10.9.9.9:1"}
+    assert all(name in text for name in ("good", "fine", "well"))
+
+
+def test_a_file_within_a_map_leads_where_another_text_goes(tmp_path):
+    keys = EACH + "{{ s.name }} {{ i.meta.to | default(s.name) }};\n" + END
+    places = [Place(inside=b"http"), Place(inside=b"map", variable=b"to")]
+    evil = {"meta": {"to": "127.0.0.1:8500"}}
+    assert grouped(tmp_path, POOLS + PASSES, keys, places=places, evil=evil)[1] == {"evil"}
+    assert grouped(tmp_path, POOLS, keys, places=places, evil=evil)[1] == set()
+
+
+def test_a_line_that_only_those_print_who_go_astray_freezes_nobody(tmp_path):
+    line = POOLS + EACH + IF + "server { location / { proxy_pass http://{{ i.meta.d }}; } }" + FI + "\n" + END
+    evil = {f"evil{number}": {"meta": {"d": "127.0.0.1:8500"}} for number in range(3)}
+    evil |= {f"more{number}": {} for number in range(3)}
+    assert grouped(tmp_path, line, places=[Place(inside=b"http")], **evil)[1] == {"evil0", "evil1", "evil2"}
+
+
+def test_a_line_by_which_most_go_astray_is_at_fault_itself(tmp_path):
+    line = EACH + "server { location / { proxy_pass http://{{ s.name }}.internal; } }\n" + END
+    with pytest.raises(TemplateError, match="would choose where 'proxy_pass' goes, and names no upstream"):
+        grouped(tmp_path, line, places=[Place(inside=b"http")])
+
+
+def test_a_loopback_address_may_be_named_by_its_own_service_alone(tmp_path):
+    line = EACH + "upstream {{ s.name }} { server {{ i.meta.at | default(i.address) }}:{{ i.port }}; }\n" + END
+    local = {"address": "127.0.0.1", "port": 81}
+    for at, left_out in (("127.0.0.1", {"evil"}), ("10.0.0.1", set())):
+        found = grouped(tmp_path, line, places=[Place(inside=b"http")], local=local, evil={"meta": {"at": at}})
+        assert found[1] == left_out
+
+
+def test_who_named_an_upstream_that_was_not_there_comes_back_with_it(tmp_path):
+    file = tmp_path / "t.j2"
+    file.write_text(
+        POOLS + EACH + "server { location / { proxy_pass http://{{ i.meta.to | default(s.name) }}; } }\n" + END
+    )
+    renderer = Renderer([Template.load(file, variables={}, environ={})])
+    place, user = [Place(inside=b"http")], {"meta": {"to": "late"}}
+    before = renderer.render(snapshot(user=user), place)
+    assert [fault.service for fault in before.quarantined] == ["user"]
+    assert renderer.render(snapshot(user=user, late={}), place).quarantined == ()
 
 
 @pytest.mark.parametrize(
