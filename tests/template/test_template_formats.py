@@ -72,7 +72,12 @@ def test_each_choice_of_the_configuration_is_a_format():
         ("/etc/hosts.consul", "nginx -s reload", "lines"),
         ("/var/lib/bind/consul.zone", None, "lines"),
         ("/srv/backends.txt", None, "lines"),
+        ("/srv/dns/hosts.consul", None, "lines"),
+        ("/etc/environment", None, "shell"),
         ("/etc/nginx/allowed.map", None, "nginx"),
+        ("/etc/nginx/hosts.conf", None, "nginx"),
+        ("/srv/conf.d/hosts", "nginx -s reload", "nginx"),
+        ("/etc/nginx/env", None, "nginx"),
         ("/etc/app/app.conf", "systemctl reload app", "other"),
     ],
 )
