@@ -114,7 +114,7 @@ _TABLE = (
         name="shell",
         advice=f"may not stand there in shell; print it through | shell, without quotes around it; {_OTHER_RULE}",
         files=re.compile(
-            r"\.(?:sh|bash|env)$|(?:^|/)(?:\.env(?:\.[\w-]+)?|env|environment)$|^/etc/(?:default|sysconfig)/"
+            r"\.(?:sh|bash|env)$|(?:^|/)\.env(?:\.[\w-]+)?$|^/etc/environment$|^/etc/(?:default|sysconfig)/"
         ),
         plain=re.compile(r"[A-Za-z0-9_@%+=:,./-]+"),
         scan=places.in_shell,
@@ -135,7 +135,7 @@ _TABLE = (
     Format(
         name="lines",
         advice=f"holds a line break or a control character; print it through | token; {_OTHER_RULE}",
-        files=re.compile(r"(?:^|/)hosts(?:\.[\w-]+)?$|\.(?:hosts|zone)$"),
+        files=re.compile(r"^/etc/hosts(?:\.[\w-]+)?$"),
         plain=re.compile(f"[^{CONTROL.pattern[1:-1]}]*"),
     ),
     Format(name=NONE, advice=""),
@@ -148,7 +148,7 @@ FORMATS = {one.name: one for one in _TABLE}
 CHOICES = tuple(name for name in FORMATS if name != OTHER)
 """The formats that ``escape`` may name."""
 
-_PLAIN_LISTS = re.compile(r"\.(?:txt|list|lst|map)$")
+_PLAIN_LISTS = re.compile(r"(?:^|/)hosts(?:\.[\w-]+)?$|\.(?:hosts|zone|txt|list|lst|map)$")
 _TEMPLATE_SUFFIX = re.compile(r"\.(?:j2|jinja2?|tmpl|tpl|ctmpl)$")
 
 

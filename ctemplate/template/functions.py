@@ -53,6 +53,7 @@ class Separator(Joiner):
     """Jinja's joiner; the nothing before the first item is a template's own text, too."""
 
     def __call__(self) -> str:
+        """Return nothing the first time, then the separator."""
         return super().__call__() or Trusted("")
 
 

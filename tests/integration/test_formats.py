@@ -11,54 +11,11 @@ from harness import ROOT, Process, free_port, program, wait_for
 
 EXAMPLES = ROOT / "examples" / "formats"
 VALUES = [
-    "ok",
-    "",
-    " ",
-    "a b",
-    "a  b ",
-    "it's",
-    "''",
-    '"',
-    'a"b',
-    "\\",
-    "a\\",
-    "\\n",
-    "#",
-    "a #b",
-    "$HOME",
-    "${HOME}",
-    "%[env(HOME)]",
-    "%",
-    "%%",
-    "a,b",
-    "a(b)",
-    "(",
-    "{",
-    "}",
-    "} or TRUE",
-    "a\nb",
-    "\n",
-    "\r",
-    "\t",
-    "-i",
-    "-f /etc/passwd",
-    "!",
-    "if TRUE",
-    "x=y",
-    "Jane Doe",
-    "http://h/p?q=1&r=2",
-    "üñí",
-    "\u2028",
-    "\U0001f600",
-    "a" * 400,
-    "a" * 401,
-    "b c" * 200,
-    "[::1]:80",
-    "*.example.com",
-    "~",
-    "|",
-    ";",
-]
+    "ok", "", " ", "a b", "a  b ", "it's", "''", '"', 'a"b', "\\", "a\\", "\\n", "#", "a #b", "$HOME",
+    "${HOME}", "%[env(HOME)]", "%", "%%", "a,b", "a(b)", "(", "{", "}", "} or TRUE", "a\nb", "\n", "\r", "\t",
+    "-i", "-f /etc/passwd", "!", "if TRUE", "x=y", "Jane Doe", "http://h/p?q=1&r=2", "üñí", "\u2028",
+    "\U0001f600", "a" * 400, "a" * 401, "b c" * 200, "[::1]:80", "*.example.com", "~", "|", ";",
+]  # fmt: skip
 FRONTEND = """\
 global
     maxconn 64
@@ -176,3 +133,32 @@ def test_the_examples_are_read_by_their_programs(examples, tmp_path):
 def test_lint_finds_nothing_in_the_examples(ctemplate):
     run = ctemplate("lint", "-config", EXAMPLES)
     assert (run.wait(30), run.stdout()) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "said"),
+    [
+        ((), (0, ""), "left out"),
+        (("-escape", "lines"), (0, "Jane Doe\n"), ""),
+        (
+            ("-escape", "latex"),
+            (2, ""),
+            "-escape: must be nginx, haproxy, json, yaml, shell, html, lines or none, got 'latex'\n",
+        ),
+    ],
+)
+def test_an_option_chooses_the_format(tmp_path, ctemplate, options, expected, said):
+    (tmp_path / "t.j2").write_text('{% for i in service("web") %}\n{{ i.meta.v }}\n{% endfor %}\n')
+    (tmp_path / "c.yaml").write_text(
+        "services: {web: {instances: [{address: 10.0.0.1, port: 1, meta: {v: Jane Doe}}]}}"
+    )
+    run = ctemplate("-dry", "-catalog", "c.yaml", "-template", "t.j2", *options)
+    assert (run.wait(30), run.stdout()) == expected
+    assert said in run.stderr()
+    assert ("escape chooses another rule than nginx's" in run.stderr()) is (options == ())
+
+
+def test_the_option_needs_a_template_of_the_command_line(ctemplate):
+    run = ctemplate("-dry", "-escape", "json")
+    what = "is for the templates of -template, and there is none; in a file write escape under [[template]]"
+    assert (run.wait(30), run.stderr()) == (2, f"-escape: {what}\n")

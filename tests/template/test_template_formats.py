@@ -17,6 +17,7 @@ from ctemplate.config.groups import STDOUT, TemplatePlan
 from ctemplate.config.schema import Escape, GroupSection
 from ctemplate.errors import TemplateError
 from ctemplate.template import Renderer
+from ctemplate.template.filters import HAPROXY_LONGEST
 from ctemplate.template.formats import CHOICES, FORMATS, format_of
 
 HOSTILE = [
@@ -71,7 +72,12 @@ def test_each_choice_of_the_configuration_is_a_format():
         ("/etc/hosts.consul", "nginx -s reload", "lines"),
         ("/var/lib/bind/consul.zone", None, "lines"),
         ("/srv/backends.txt", None, "lines"),
+        ("/srv/dns/hosts.consul", None, "lines"),
+        ("/etc/environment", None, "shell"),
         ("/etc/nginx/allowed.map", None, "nginx"),
+        ("/etc/nginx/hosts.conf", None, "nginx"),
+        ("/srv/conf.d/hosts", "nginx -s reload", "nginx"),
+        ("/etc/nginx/env", None, "nginx"),
         ("/etc/app/app.conf", "systemctl reload app", "other"),
     ],
 )
@@ -213,8 +219,9 @@ def test_html_has_no_free_text_in_scripts_and_tags(line, value):
 @pytest.mark.parametrize("escape", ["haproxy", "json", "yaml", "shell"])
 def test_what_cannot_leave_quotes_may_stand_within_them(escape, line):
     own = {"haproxy": "acl x path ", "json": "", "yaml": "k: ", "shell": "A="}[escape]
-    shown = [printed(f"{own}{line}", value, escape) for value in KIND]
-    assert shown == [f"{own}{line}".replace("{{ V }}", value) for value in KIND]
+    kind = [value for value in KIND if escape != "haproxy" or 0 < len(value) <= HAPROXY_LONGEST]
+    shown = [printed(f"{own}{line}", value, escape) for value in kind]
+    assert shown == [f"{own}{line}".replace("{{ V }}", value) for value in kind]
 
 
 @given(value=ANY_TEXT)
