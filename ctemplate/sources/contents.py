@@ -15,7 +15,7 @@ import yaml
 from msgspec import Meta
 
 from ctemplate.errors import ConfigError, printable
-from ctemplate.faults import explained
+from ctemplate.faults import explained, is_hcl
 from ctemplate.model import (
     MAX_PORT,
     Answer,
@@ -93,15 +93,24 @@ def parse(text: str, *, name: str) -> Contents:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError(place, f"is not YAML: {printable(exc.problem)}") from exc
+        raise ConfigError(place, _unread(str(exc.problem), text, name)) from exc
     except yaml.YAMLError as exc:
-        raise ConfigError(name, f"is not YAML: {printable(exc)}") from exc
+        raise ConfigError(name, _unread(str(exc), text, name)) from exc
     data = {} if data is None else data
+    if isinstance(data, str) and is_hcl(text, name):
+        raise ConfigError(name, _unread("it holds no table", text, name))
     try:
         return msgspec.convert(data, Contents)
     except msgspec.ValidationError as exc:
         path, said = explained(exc, Contents, data)
         raise ConfigError(f"{name}: {path}" if path else name, said) from exc
+
+
+def _unread(problem: str, text: str, name: str) -> str:
+    what = f"is not YAML: {printable(problem)}"
+    return (
+        f"{what}; this looks like HCL; write YAML or JSON, as 'ctemplate capture' does" if is_hcl(text, name) else what
+    )
 
 
 def printed_address(address: str) -> str | None:

@@ -217,10 +217,16 @@ def test_wrong_option_is_one_line_and_nothing_is_written(told, args, message):
             id="command-and-group",
         ),
         pytest.param(
-            "c.toml", TEMPLATE + 'perms = "888"\n', "good.j2: perms: must be octal like '0644', got '888'", id="perms"
+            "c.toml",
+            TEMPLATE + 'perms = "888"\n',
+            "c.toml: template[0].perms: must be octal in quotes like '0644', got '888'",
+            id="perms",
         ),
         pytest.param(
-            "c.toml", TEMPLATE + "perms = 644\n", "c.toml: template[0].perms: must be text, got 644", id="perms-number"
+            "c.toml",
+            TEMPLATE + "perms = 644\n",
+            "c.toml: template[0].perms: must be octal in quotes like '0644', got 644",
+            id="perms-number",
         ),
         pytest.param(
             "c.toml", "[consul]\nmax_connections = 3\n",
