@@ -119,7 +119,7 @@ def _judged(
 ) -> Iterator[Finding]:
     """Yield what the rules find in one source; those of nginx's language hold for nginx's files alone."""
     reading = read(source.tree, functions=environment.globals, given=shared)
-    yield from names.unknown_names(source, reading)
+    yield from names.unknown_names(source, reading, given)
     yield from names.unknown_filters(source, environment)
     yield from names.unknown_fields(source, reading, modules)
     yield from names.unknown_arguments(source, reading)

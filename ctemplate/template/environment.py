@@ -5,7 +5,6 @@ Knows the domain's values only as things with fields. Must not know Consul, file
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import sys
 import types
@@ -22,11 +21,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ctemplate.errors import printable
 from ctemplate.model import Check, Instance, Service, Snapshot
 from ctemplate.template import runtime
+from ctemplate.template.advice import word_advice
 from ctemplate.template.compiler import Generator, literal_names
 from ctemplate.template.filters import filters, tests
 from ctemplate.template.formatting import method_of
 from ctemplate.template.fragments import SCALARS, Fragments
-from ctemplate.template.functions import Functions, Variables
+from ctemplate.template.functions import Functions, Variables, suggestion
 from ctemplate.template.limits import Limits, Meter, check_binary
 from ctemplate.template.origin import Marks
 from ctemplate.template.run import Print, Run, Traces
@@ -51,6 +51,7 @@ FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) fo
 _KNOWN_TOKENS = 100_000
 _KNOWN_LINES = 4096
 NOT_PLAIN = "is no plain token; print it through | quote, | comment or | token"
+NAME_NOT_PLAIN = "is no plain token; a name prints through | identifier, or through | quote, | comment or | token"
 _PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -65,13 +66,26 @@ class Undefined(jinja2.StrictUndefined):
         if self._undefined_hint or obj is runtime.missing:
             return super()._undefined_message
         if isinstance(obj, Variables):
-            return f"'var.{name}' is undefined{suggestion(name, obj.values)}"
+            return f"'var.{name}' is undefined{suggestion(name, obj.values, 'var.')}"
+        if isinstance(name, str) and (misused := _misused(obj, name)):
+            return misused
         kind = "text" if isinstance(obj, str) else type(obj).__name__.lower()
         if not isinstance(name, str):
             return f"{kind} has no item {name!r}"
         if isinstance(obj, dict):
             return f"no key {name!r} here{suggestion(name, map(str, obj))}"
-        return f"{kind} has no field {name!r}{suggestion(name, FIELDS.get(type(obj), ()))}"
+        advice = word_advice(name) if kind == "text" else ""
+        return f"{kind} has no field {name!r}{advice or suggestion(name, FIELDS.get(type(obj), ()))}"
+
+
+def _misused(obj: object, name: str) -> str:
+    """Return what to write where a field of a function or of a list was asked for; empty for anything else."""
+    if isinstance(obj, _PLAIN_FUNCTIONS):
+        called = f'env("{printable(name, 80)}")' if obj.__name__ == "env" else f"{obj.__name__}(…)"
+        return f"{obj.__name__} is a function; write {called}"
+    if isinstance(obj, tuple | list):
+        return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
+    return ""
 
 
 class Compiled(jinja2.Template):
@@ -185,7 +199,8 @@ class Environment(ImmutableSandboxedEnvironment):
             return self.refuse(text, value.reason)
         if is_token(text) or isinstance(value, float | jinja2.Undefined):
             return text
-        return self.refuse(text, NOT_PLAIN if text else "is empty")
+        is_name = self.run.touched is not None and text == self.run.touched.name
+        return self.refuse(text, (NAME_NOT_PLAIN if is_name else NOT_PLAIN) if text else "is empty")
 
     def _remembered(self, token: str) -> str:
         if len(self._tokens) >= _KNOWN_TOKENS:
@@ -278,7 +293,8 @@ class Environment(ImmutableSandboxedEnvironment):
         self, node: nodes.Filter | nodes.Test, known: Iterable[str], name: str | None, filename: str | None
     ) -> None:
         if node.name not in known:
-            what = f"no {type(node).__name__.lower()} named {node.name!r}{suggestion(node.name, known)}"
+            advice = word_advice(node.name) or suggestion(node.name, known)
+            what = f"no {type(node).__name__.lower()} named {node.name!r}{advice}"
             raise jinja2.TemplateSyntaxError(what, node.lineno, name, filename)
 
     def _generate(
@@ -298,12 +314,6 @@ def _refused(text: str, reason: str) -> str:
 
 def _printed_freely(value: Any) -> str:
     return str(value)
-
-
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?`` when a known name is near."""
-    near = difflib.get_close_matches(str(name), known, 1)
-    return f"; did you mean {printable(near[0])!r}?" if near else ""
 
 
 def template_line(frame: types.FrameType, line: int) -> str | None:

@@ -6,6 +6,7 @@ Reads answers from the current run; must not know how they got there or what bec
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import Any
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from ctemplate.command import SECRET_VARIABLES
+from ctemplate.errors import printable
 from ctemplate.model import (
     MAX_PORT,
     Fault,
@@ -26,6 +28,7 @@ from ctemplate.model import (
     Snapshot,
     Status,
 )
+from ctemplate.template.advice import word_advice
 from ctemplate.template.limits import bounded_range
 from ctemplate.template.run import Claim, Run
 from ctemplate.template.trust import Trusted, text_of, trusted
@@ -71,6 +74,17 @@ class Functions:
             "joiner": Joiner,
         }
 
+    def name_advice(self, name: str, known: Iterable[str]) -> str:
+        """Return ``; `` and what to write for a name that nobody gives, empty where nobody can tell."""
+        if name in self._variables.values:
+            return f"; did you mean 'var.{name}'?"
+        return word_advice(name) or suggestion(name, [other for other in known if other != name])
+
+    def argument_advice(self, function: str, argument: str) -> str:
+        """Return the argument that may have been meant, ready to follow a sentence."""
+        called = self.table().get(function)
+        return suggestion(argument, inspect.signature(called).parameters) if callable(called) else ""
+
     def services(
         self,
         tag: str | None = None,
@@ -114,6 +128,7 @@ class Functions:
         others are asked as well, so that their answers are there, or remembered, when they are needed.
         """
         wanted = _statuses(status)
+        name = name if type(name) is str else _word("name", name)
         if dc is None or isinstance(dc, str):
             return self._instances(_service_query(name, dc, near, filter, ns, partition, peer), wanted, tag)
         queries = [_service_query(name, one, near, filter, ns, partition, peer) for one in _datacenters(dc)]
@@ -265,7 +280,16 @@ def _scope(**words: str | None) -> dict[str, str]:
     return {key: word for key, value in words.items() if value is not None and (word := _word(key, value))}
 
 
+def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
+    """Return ``; did you mean …?`` when a known name is near; ``prefix`` is what is written before it."""
+    near = difflib.get_close_matches(str(name), known, 1)
+    return f"; did you mean {prefix + printable(near[0])!r}?" if near else ""
+
+
 def _word(key: str, value: object) -> str:
+    if isinstance(value, Service | Instance):
+        kind = type(value).__name__.lower()
+        raise TypeError(f"{key} must be a text, got a whole {kind}; write its {key}, such as svc.{key}")
     if not isinstance(value, str):
         text_of(value)
         raise TypeError(f"{key} must be a text, got {value!r}")

@@ -1,0 +1,114 @@
+"""Words and forms of other template languages are recognised, and the message says what to write here."""
+
+import pytest
+from rendering import load, message, render, web, world
+
+from ctemplate.errors import TemplateError
+from ctemplate.template.advice import WORDS, service_call, services_call
+from ctemplate.template.filters import filters
+from ctemplate.template.functions import Functions
+
+WEB = world(web(port=80))
+GO = "t.j2:1: this looks like a Go template, and templates are Jinja; here one writes "
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ('{{ range service "web" }}x{{ end }}', "{% for i in service(…) %} … {% endfor %}"),
+        ("{{- range services -}}\n{{ .Name }}{{end}}", "{% for i in service(…) %} … {% endfor %}"),
+        ("{{ .Name }}", "{{ i.address }}, the loop's variable with a field in lower case"),
+        ('{{ with $x := service "web" }}', "{% set x = … %}"),
+        ('{{ $n := "a" }}', "{% set x = … %}"),
+        ("{{ if eq .Port 80 }}", "{% if … %} … {% endif %}"),
+        ('{{ key "a/b" }}', '{{ f("…") }}, with parentheses'),
+        ('{{ define "x" }}', "{% macro … %} or {% include … %}"),
+        ("{{/* said */}}", "{# … #}"),
+    ],
+)
+def test_a_go_template_is_recognised(text, form):
+    with pytest.raises(TemplateError) as error:
+        load(text)
+    assert message(error) == GO + form
+
+
+def test_a_broken_jinja_template_is_not_taken_for_go():
+    with pytest.raises(TemplateError) as error:
+        load("{{ a b }}{% if x %}")
+    assert message(error) == "t.j2:1: expected token 'end of print statement', got 'b'"
+
+
+UNCALLED = "a function is used without a call; write parentheses behind it, such as services()"
+JOIN = "cannot be computed; write ~ to join texts, | int to count"
+LIST = "a list has no field 'address'; loop over it, or pick an item, such as list[0]"
+WHOLE = "name must be a text, got a whole instance; write its name, such as svc.name"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{{ key('a/b') }}", "'key' is undefined; Consul's KV store is not read; give the value by -var or [vars]"),
+        ("{{ end }}", f"'end' is undefined; {WORDS['end']}"),
+        ("{{ printf('%s', 'a') }}", f"'printf' is undefined; {WORDS['printf']}"),
+        ("{{ domain }}", "'domain' is undefined; did you mean 'var.domain'?"),
+        ("{{ service('web').address }}", LIST),
+        ("{% for s in services %}{% endfor %}", UNCALLED),
+        ("{{ services | length }}", UNCALLED),
+        ("{{ services(tags='http') }}", "services() got an unexpected keyword argument 'tags'; did you mean 'tag'?"),
+        ("{{ service(service('web')[0]) }}", WHOLE),
+        ("{{ service('web')[0].port + 'x' }}", f"number + text {JOIN}"),
+        ("{{ 'x' + service('web')[0].port }}", f"text + number {JOIN}"),
+        ("{{ env.HOME }}", 'env is a function; write env("HOME")'),
+        ("{{ env['HOME'] }}", 'env is a function; write env("HOME")'),
+        ("{{ 'a,b'.contains('a') }}", "text has no field 'contains'; write \"…\" in list"),
+        ("{{ scratch.Set('a', 1) }}", f"'scratch' is undefined; {WORDS['scratch']}"),
+    ],
+)
+def test_other_words_are_told_what_to_write(text, sentence):
+    with pytest.raises(TemplateError) as error:
+        render(text, WEB, variables={"domain": "x"})
+    assert message(error) == f"t.j2:1: {sentence}"
+
+
+def test_filters_of_other_languages_are_told_what_to_write():
+    for name, said in WORDS.items():
+        if name not in filters():
+            with pytest.raises(TemplateError) as error:
+                load(f"{{{{ 1 | {name} }}}}")
+            assert message(error) == f"t.j2:1: no filter named {name!r}; {said}"
+
+
+def test_no_word_of_ours_is_called_foreign():
+    assert sorted(WORDS.keys() & Functions({}, {}).table().keys()) == []
+
+
+def test_a_name_that_is_no_token_is_offered_as_an_identifier():
+    with pytest.raises(TemplateError) as error:
+        render("{% for s in services() %}{{ s.name }}{% endfor %}", world(*(web(name=f"a b{n}") for n in range(6))))
+    assert "is no plain token; a name prints through | identifier" in message(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("web", None),
+        ("prod.web", 'service("web", tag="prod")'),
+        ("web@dc1", 'service("web", dc="dc1")'),
+        ("web~_agent", 'service("web", near="_agent")'),
+        ("web|any", 'service("web", status="any")'),
+        ("web|passing,warning", 'service("web", status=["passing", "warning"])'),
+        (
+            "a.b.web?ns=x&peer=y@dc2~n|any",
+            'service("web", tag="a.b", ns="x", peer="y", dc="dc2", near="n", status="any")',
+        ),
+        ("a b", None),
+        ("", None),
+    ],
+)
+def test_the_grammar_of_names_is_translated(name, call):
+    assert service_call(name) == call
+
+
+@pytest.mark.parametrize(("tag", "call"), [("@dc1", 'services(dc="dc1")'), ("http", None), ("@", None)])
+def test_the_grammar_of_services_is_translated(tag, call):
+    assert services_call(tag) == call
