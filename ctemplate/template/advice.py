@@ -5,8 +5,9 @@ Must not know environments, runs or how errors are raised.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ctemplate.errors import printable
 
@@ -106,6 +107,7 @@ _QUERY = re.compile(
     r"(?:\|(?P<status>[\w,]+))?"
 )
 SCOPES = {"ns": "ns", "partition": "partition", "peer": "peer"}
+GRAMMAR = ("@", "~", "|", "?")
 STATES = frozenset({"any", "passing", "warning", "critical", "maintenance"})
 
 
@@ -144,26 +146,46 @@ def service_call(name: str) -> str | None:
     match = _QUERY.fullmatch(name)
     if match is None or match["name"] == name:
         return None
-    arguments = [_quoted(match["name"])]
-    arguments += [f"{key}={_quoted(match[key])}" for key in ("tag",) if match[key]]
+    arguments = [shown(match["name"])]
+    arguments += [f"{key}={shown(match[key])}" for key in ("tag",) if match[key]]
     for part in (match["scope"] or "").split("&"):
         key, _, value = part.partition("=")
-        arguments += [f"{SCOPES[key]}={_quoted(value)}"] if key in SCOPES else []
-    arguments += [f"{key}={_quoted(match[key])}" for key in ("dc", "near") if match[key]]
+        arguments += [f"{SCOPES[key]}={shown(value)}"] if key in SCOPES else []
+    arguments += [f"{key}={shown(match[key])}" for key in ("dc", "near") if match[key]]
     states = [state for state in (match["status"] or "").split(",") if state]
     if len(states) == 1:
-        arguments.append(f"status={_quoted(states[0])}")
+        arguments.append(f"status={shown(states[0])}")
     elif states:
-        arguments.append(f"status=[{', '.join(map(_quoted, states))}]")
+        arguments.append(f"status=[{', '.join(map(shown, states))}]")
     return f"service({', '.join(arguments)})"
 
 
 def services_call(tag: str) -> str | None:
     """Return the call that means what ``services("@DC")`` means to consul-template; None for a plain tag."""
-    return f"services(dc={_quoted(tag[1:])})" if tag.startswith("@") and len(tag) > 1 else None
+    return f"services(dc={shown(tag[1:])})" if tag.startswith("@") and len(tag) > 1 else None
 
 
-def _quoted(text: str) -> str:
+def none_of_name(name: str, known: Collection[str]) -> str:
+    """Return what to say of a service that has no instance in any state, empty for one that is known to be there."""
+    if name in known:
+        return ""
+    what = "Consul knows no such service"
+    if call := service_call(name):
+        return f"{what}; write {call} for what consul-template means by that"
+    if not name.isprintable() or any(sign in name for sign in GRAMMAR):
+        return f"{what}; a name has none of {' '.join(GRAMMAR)}"
+    near = difflib.get_close_matches(name, known, 1)
+    return f"{what}; did you mean {shown(near[0])}?" if near else what
+
+
+def none_with_tag(tag: str) -> str:
+    """Return what to say of a tag that no service carries, empty where it may be one."""
+    call = services_call(tag)
+    return f"no service has the tag {shown(tag)}; write {call} for what consul-template means by that" if call else ""
+
+
+def shown(text: object) -> str:
+    """Return a text as it stands in a template."""
     return f'"{printable(text, 100)}"'
 
 

@@ -6,10 +6,8 @@ Knows the domain's values only as things with fields. Must not know Consul, file
 from __future__ import annotations
 
 import itertools
-import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import jinja2
@@ -29,6 +27,7 @@ from ctemplate.template.fragments import SCALARS, Fragments
 from ctemplate.template.functions import Functions, Variables, suggestion
 from ctemplate.template.limits import Limits, Meter, check_binary
 from ctemplate.template.origin import Marks
+from ctemplate.template.place import printing_line
 from ctemplate.template.run import Print, Run, Traces
 from ctemplate.template.trust import (
     MAX_EXACT,
@@ -49,7 +48,6 @@ FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) fo
 """The model's types and what templates may read of them."""
 
 _KNOWN_TOKENS = 100_000
-_KNOWN_LINES = 4096
 NOT_PLAIN = "is no plain token; print it through | quote, | comment or | token"
 NAME_NOT_PLAIN = "is no plain token; a name prints through | identifier, or through | quote, | comment or | token"
 _PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
@@ -314,24 +312,3 @@ def _refused(text: str, reason: str) -> str:
 
 def _printed_freely(value: Any) -> str:
     return str(value)
-
-
-def template_line(frame: types.FrameType, line: int) -> str | None:
-    """Return ``file:line`` of the template whose code a frame runs, None for any other code."""
-    template = frame.f_globals.get("__jinja_template__")
-    return None if template is None else _source_line(template, line)
-
-
-@lru_cache(maxsize=_KNOWN_LINES)
-def _source_line(template: jinja2.Template, line: int) -> str:
-    return f"{template.filename}:{template.get_corresponding_lineno(line)}"
-
-
-def printing_line() -> str:
-    """Return ``file:line`` of the template that is running now."""
-    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001  # where we are is the question
-    while frame is not None:
-        if where := template_line(frame, frame.f_lineno):
-            return where
-        frame = frame.f_back
-    return ""

@@ -28,8 +28,9 @@ from ctemplate.model import (
     Snapshot,
     Status,
 )
-from ctemplate.template.advice import word_advice
+from ctemplate.template.advice import STATES, none_of_name, none_with_tag, shown, word_advice
 from ctemplate.template.limits import bounded_range
+from ctemplate.template.place import printing_line
 from ctemplate.template.run import Claim, Run
 from ctemplate.template.trust import Trusted, text_of, trusted
 
@@ -105,9 +106,12 @@ class Functions:
         if answer is None:
             return ()
         excluded = self.run.excluded
-        return tuple(
+        found = tuple(
             service for service in answer.value if service.name not in excluded and (tag is None or tag in service.tags)
         )
+        if not found and tag is not None and (said := none_with_tag(tag)):
+            self.run.remark(f"{printing_line()}: {said}")
+        return found
 
     def service(  # noqa: PLR0917  # templates write service(NAME, TAG)
         self,
@@ -130,7 +134,8 @@ class Functions:
         wanted = _statuses(status)
         name = name if type(name) is str else _word("name", name)
         if dc is None or isinstance(dc, str):
-            return self._instances(_service_query(name, dc, near, filter, ns, partition, peer), wanted, tag)
+            query = _service_query(name, dc, near, filter, ns, partition, peer)
+            return self._instances(query, wanted, tag) or self._explained([query], tag)
         queries = [_service_query(name, one, near, filter, ns, partition, peer) for one in _datacenters(dc)]
         if failover:
             found = self._first(queries, wanted, tag)
@@ -138,7 +143,27 @@ class Functions:
             found = tuple(chain.from_iterable(self._instances(one, wanted, tag, in_company=True) for one in queries))
         if not found:
             self.run.await_all(queries)
-        return found
+        return found or self._explained(queries, tag)
+
+    def _explained(self, queries: Sequence[ServiceQuery], tag: str | None) -> tuple[Instance, ...]:
+        """Return no instances, and remark on it where that is a slip: of the name, of the tag."""
+        run, name = self.run, queries[0].name
+        found = [answer for query in queries if (answer := run.used.get(query)) is not None and not answer.absent]
+        if len(found) < len(queries) or name in run.excluded:
+            return ()
+        said = ""
+        if tag in STATES and not any(tag in instance.tags for answer in found for instance in answer.value):
+            said = f"{shown(tag)} is a state and taken for a tag; write service({shown(name)}, status={shown(tag)})"
+        elif not any(answer.value or answer.faults for answer in found) and queries[0].filter is None:
+            said = none_of_name(name, [listed for query in queries for listed in self._listed(query)])
+        if said:
+            run.remark(f"{printing_line()}: service({shown(name)}): {said}")
+        return ()
+
+    def _listed(self, query: ServiceQuery) -> tuple[str, ...]:
+        """Return the names of all services where the query asks, as far as the template has read them."""
+        answer = self.run.used.get(ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition))
+        return () if answer is None else tuple(service.name for service in answer.value)
 
     def _first(
         self, queries: Sequence[ServiceQuery], wanted: tuple[Status, ...], tag: str | None

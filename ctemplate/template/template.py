@@ -16,11 +16,12 @@ import jinja2
 
 from ctemplate.errors import CtemplateError, TemplateError, printable
 from ctemplate.template.advice import go_advice, plain_sentence
-from ctemplate.template.environment import Environment, printing_line, template_line
+from ctemplate.template.environment import Environment
 from ctemplate.template.functions import Functions
 from ctemplate.template.limits import LimitExceeded, Limits, Meter, OutOfTime
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
+from ctemplate.template.place import printing_line, template_line
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import QUOTED, misplaced_quote, without_quotes
 

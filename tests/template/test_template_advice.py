@@ -1,9 +1,11 @@
 """Words and forms of other template languages are recognised, and the message says what to write here."""
 
 import pytest
-from rendering import load, message, render, web, world
+from rendering import answers, load, message, render, web, world
 
 from ctemplate.errors import TemplateError
+from ctemplate.model import Answer, ServiceQuery, Snapshot
+from ctemplate.template import Renderer
 from ctemplate.template.advice import WORDS, service_call, services_call
 from ctemplate.template.filters import filters
 from ctemplate.template.functions import Functions
@@ -112,3 +114,85 @@ def test_the_grammar_of_names_is_translated(name, call):
 @pytest.mark.parametrize(("tag", "call"), [("@dc1", 'services(dc="dc1")'), ("http", None), ("@", None)])
 def test_the_grammar_of_services_is_translated(tag, call):
     assert services_call(tag) == call
+
+
+UNKNOWN = "Consul knows no such service"
+MEANT = "for what consul-template means by that"
+
+
+def remarks(text, *services):
+    """What is remarked on a template: over these services, and over names that have no instance at all."""
+    known = answers(*services)
+    empty = {query: Answer(query=query, value=()) for query in render(text, Snapshot(known)).missing}
+    rendering = render(text, Snapshot(known | empty))
+    assert rendering.missing == frozenset()
+    return [remark.partition(": ")[2] for remark in rendering.remarks]
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("prod.web", 'service("web", tag="prod")'),
+        ("web@dc1", 'service("web", dc="dc1")'),
+        ("web~near", 'service("web", near="near")'),
+        ("web|any", 'service("web", status="any")'),
+    ],
+)
+def test_a_name_in_consul_templates_grammar_is_never_silent(name, call):
+    said = f'service("{name}"): {UNKNOWN}; write {call} {MEANT}'
+    assert remarks(f"{{% set x = service('{name}') %}}", web()) == [said]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{% set x = service('a b@c') %}", f'service("a b@c"): {UNKNOWN}; a name has none of @ ~ | ?'),
+        ("{% set x = services('@dc1') %}", f'no service has the tag "@dc1"; write services(dc="dc1") {MEANT}'),
+        (
+            "{% set x = service('web', 'any') %}",
+            'service("web"): "any" is a state and taken for a tag; write service("web", status="any")',
+        ),
+        ("{% set x = service('wbe') %}", f'service("wbe"): {UNKNOWN}'),
+        ("{% set all = services() %}{% set x = service('wbe') %}", f'service("wbe"): {UNKNOWN}; did you mean "web"?'),
+    ],
+)
+def test_a_call_in_consul_templates_grammar_is_never_silent(text, said):
+    assert remarks(text, web()) == [said]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% set x = service('web') %}",
+        "{% set x = service('web', 'http') %}",
+        "{% set x = service('web', 'nosuch') %}",
+        "{% set x = service('web', status='critical') %}",
+        "{% for s in services() %}{% set x = service(s.name) %}{% endfor %}",
+        "{% set x = services(tag='nosuch') %}",
+        "{% set x = service('nosuch', filter='x') %}",
+    ],
+)
+def test_what_may_well_be_empty_is_not_remarked_on(text):
+    assert remarks(text, web(), ("empty", ("http",), ())) == []
+
+
+@pytest.mark.parametrize("name", ["prod.web", "web@dc1", "web~near", "web|any"])
+def test_names_that_consul_really_knows_go_on(name):
+    assert remarks(f"{{% set x = service('{name}') %}}", web(name=name), web()) == []
+
+
+def test_a_state_that_is_really_a_tag_goes_on():
+    assert remarks("{% set x = service('web', 'any') %}", web(tags=("any",))) == []
+
+
+def test_a_remark_is_repeated_as_long_as_it_holds_in_a_loop_of_fragments():
+    text = "{% for s in services(tag='http') %}{% for i in service(s.name ~ '@dc1') %}x{% endfor %}{% endfor %}"
+    known = answers(web()) | {ServiceQuery(name="web@dc1"): Answer(query=ServiceQuery(name="web@dc1"), value=())}
+    renderer = Renderer([load(text)])
+    first = renderer.render(Snapshot(known))
+    more = (
+        known
+        | answers(web(), web(name="api"))
+        | {ServiceQuery(name="api@dc1"): Answer(query=ServiceQuery(name="api@dc1"), value=())}
+    )
+    assert set(first.remarks) < set(renderer.render(Snapshot(more)).remarks)
