@@ -280,7 +280,7 @@ def _source_part(config: Config) -> tuple[object, ...]:
 
 def _source(config: Config) -> Source:
     if config.catalog is not None:
-        return CatalogFile(Path(config.catalog))
+        return CatalogFile(Path(config.catalog), allow_hostnames=config.data.allow_hostnames)
     return ConsulSource(consul_settings(config))
 
 

@@ -125,7 +125,12 @@ def _digest(content: bytes | None) -> str | None:
 
 
 def review(name: str, sink: Considered, faults: Iterable[Fault], answers: Iterable[Answer]) -> GroupReview:
-    """Return the review of a group whose outputs the sink has considered."""
+    """Return the review of a group whose outputs the sink has considered; answers are those that it used.
+
+    Left out is what the templates could not print, and what the answers themselves lack: addresses that are refused.
+    """
+    answers = tuple(answers)
+    unusable = sorted({str(fault) for answer in answers for fault in answer.faults})
     reviewed = [_file_review(output) for output in sink.outputs]
     backends = [change for _, found in reviewed if found is not None for change in found.backends]
     return GroupReview(
@@ -135,7 +140,7 @@ def review(name: str, sink: Considered, faults: Iterable[Fault], answers: Iterab
         verdict=sink.verdict,
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
-        left_out=tuple(map(str, faults)),
+        left_out=(*map(str, faults), *unusable),
     )
 
 

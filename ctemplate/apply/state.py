@@ -134,10 +134,11 @@ class StateFolder:
     def _open(self, group: Group, reals: frozenset[str]) -> GroupState:
         folder = self.path / _folder_name(sorted(reals))
         _make_private(folder)
+        known = self._predecessors.get(folder)  # what was read once is not read, and complained of, again
         state = GroupState(
             group=group,
             folder=folder,
-            ledger=Ledger(folder / LEDGER),
+            ledger=known.ledger if known else Ledger(folder / LEDGER),
             journal=Journal(folder / JOURNAL),
             backups=Shelf(folder / "backups", group.backups),
             refused=Shelf(folder / "refused", group.refused),

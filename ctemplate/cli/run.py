@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -14,9 +15,12 @@ from ctemplate.cli.options import flags_layer
 from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
 from ctemplate.daemon import Daemon
+from ctemplate.model import Outcome
 from ctemplate.pipeline import Collected
 from ctemplate.review import FileReview
 from ctemplate.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 
 def assembler(
@@ -55,10 +59,20 @@ def run(given: Mapping[str, Any]) -> int:
     daemon = prepared(given, Mode.DRY if given["dry"] else Mode.LIVE)
     if given["dry"] or given["once"]:
         run_once(given, daemon)
-        _print_collected(daemon.workers)
+        if given["dry"]:
+            _print_collected(daemon.workers)
+        else:
+            _tell_unchanged(daemon.workers)
         return 1 if any(worker.error for worker in daemon.workers) else 0
     run_with_progress(daemon, daemon.run(), is_quiet=given["quiet"])
     return 0
+
+
+def _tell_unchanged(workers: tuple[Worker, ...]) -> None:
+    """Say of each group for which there was nothing to do that it was looked at; what changed was told as it did."""
+    for worker in workers:
+        if worker.error is None and worker.result is not None and worker.result.outcome is Outcome.UNCHANGED:
+            logger.info("%s: unchanged, as rendered", worker.pipeline.subject)
 
 
 def _print_collected(workers: tuple[Worker, ...]) -> None:

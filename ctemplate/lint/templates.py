@@ -126,6 +126,7 @@ def _judged(
     yield from variables.missing(source, reading, given)
     yield from stability.moving_orders(source, reading)
     yield from queries.everything(source, reading)
+    yield from queries.foreign(source)
     if is_nginx:
         text = follow(source.tree)
         yield from stability.positions(source, text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ctemplate.catalog import Catalog
 from ctemplate.edits import edits, signatures
 from ctemplate.errors import ConfigError
-from ctemplate.model import AnyQuery
+from ctemplate.model import AnyQuery, Fault
 from ctemplate.sources import Cost
 from ctemplate.sources.contents import Contents, answer, parse
 
@@ -35,9 +35,11 @@ def read(path: Path) -> Contents:
 class CatalogFile:
     """Answers every query from one file, and again when the file is edited; a broken edit keeps what was read last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, allow_hostnames: bool = False) -> None:
         """Read the file at once, so that a broken one is an error of the start; raises ConfigError."""
         self.path = path
+        self._allow_hostnames = allow_hostnames
+        self._told: frozenset[Fault] = frozenset()
         self._known = signatures([path])
         self._contents = read(path)
 
@@ -63,9 +65,19 @@ class CatalogFile:
                 logger.error("%s; keeping what was read before", exc)  # noqa: TRY400 - a sentence, not a traceback
                 continue
             logger.info("%s: read again", self.path)
+            self._told = frozenset()
             self._answer_all(catalog, catalog.wanted)
 
     def _answer_all(self, catalog: Catalog, queries: frozenset[AnyQuery]) -> None:
         now = time.time()
-        for query in queries:
-            catalog.put(answer(self._contents, query, now=now))
+        found = [answer(self._contents, query, now=now, allow_hostnames=self._allow_hostnames) for query in queries]
+        for each in found:
+            catalog.put(each)
+        self._tell({fault: None for each in found for fault in each.faults})
+
+    def _tell(self, faults: Iterable[Fault]) -> None:
+        """Say once of each instance that it is left out."""
+        for fault in faults:
+            if fault not in self._told:
+                logger.warning("%s: %s; it is left out", self.path, fault)
+        self._told |= frozenset(faults)

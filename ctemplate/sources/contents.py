@@ -30,6 +30,7 @@ from ctemplate.model import (
     ServicesQuery,
     Status,
 )
+from ctemplate.sources.consul.policy import HOSTNAME, HOSTNAME_FIX
 
 MASK = "masked"
 
@@ -124,11 +125,14 @@ def printed_address(address: str) -> str | None:
     return found.compressed
 
 
-def answer(contents: Contents, query: AnyQuery, *, now: float = 0.0) -> Answer:
-    """Return the answer that the file gives to the query; an unknown service or datacenter has none, as in Consul."""
+def answer(contents: Contents, query: AnyQuery, *, now: float = 0.0, allow_hostnames: bool = False) -> Answer:
+    """Return the answer that the file gives to the query; an unknown service or datacenter has none, as in Consul.
+
+    Instances whose address is no IP address are left out and named; host names may be allowed.
+    """
     for special in contents.answers:
         if special.question == query:
-            return _special_answer(special, query, now)
+            return _special_answer(special, query, now, allow_hostnames=allow_hostnames)
     if query.dc in (None, contents.datacenter):
         services, datacenter = contents.services, contents.datacenter
     else:
@@ -137,15 +141,16 @@ def answer(contents: Contents, query: AnyQuery, *, now: float = 0.0) -> Answer:
     if isinstance(query, ServicesQuery):
         return Answer(query=query, value=_services(services), seen_at=now)
     entry = services.get(query.name, ServiceEntry())
-    instances, faults = _instances(query, entry, query.name, datacenter)
+    instances, faults = _instances(query, entry, query.name, datacenter, allow_hostnames=allow_hostnames)
     return Answer(query=query, value=instances, faults=faults, seen_at=now)
 
 
-def _special_answer(entry: AnswerEntry, query: AnyQuery, now: float) -> Answer:
+def _special_answer(entry: AnswerEntry, query: AnyQuery, now: float, *, allow_hostnames: bool) -> Answer:
     if isinstance(query, ServicesQuery):
         return Answer(query=query, value=_services(entry.services), seen_at=now)
     service, datacenter = entry.service or query.name, entry.datacenter or query.dc or ""
-    instances, faults = _instances(query, ServiceEntry(instances=entry.instances), service, datacenter)
+    found = ServiceEntry(instances=entry.instances)
+    instances, faults = _instances(query, found, service, datacenter, allow_hostnames=allow_hostnames)
     return Answer(query=query, value=instances, faults=faults, seen_at=now)
 
 
@@ -160,14 +165,15 @@ def _services(services: dict[str, ServiceEntry]) -> tuple[Service, ...]:
 
 
 def _instances(
-    query: InstancesQuery, entry: ServiceEntry, service: str, datacenter: str
+    query: InstancesQuery, entry: ServiceEntry, service: str, datacenter: str, *, allow_hostnames: bool
 ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
     instances, faults = [], []
     for number, row in enumerate(entry.instances, start=1):
-        address = printed_address(row.address)
+        is_name = HOSTNAME.fullmatch(row.address) is not None
+        address = row.address if is_name and allow_hostnames else printed_address(row.address)
         row_id = row.id or f"{service}-{number}"
         if address is None:
-            reason = f"is not an IP address: {printable(row.address, 100)!r}"
+            reason = f"'{printable(row.address, 100)}' is not an IP address{HOSTNAME_FIX if is_name else ''}"
             faults.append(Fault(service=service, instance=row_id, field="address", reason=reason))
             continue
         instances.append(

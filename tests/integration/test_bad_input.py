@@ -151,7 +151,7 @@ GOOD_ARGS = ("-template", "good.j2:out", "-catalog", "good.yaml", "-once")
         ),
         pytest.param(
             ["-template", "good.j2:out", "-consul-addr", "host:99999", "-once"],
-            "consul address 'host:99999': port out of range 0-65535",
+            "consul address 'host:99999': the port must be 1 to 65535",
             id="consul-port",
         ),
         pytest.param(
@@ -302,7 +302,7 @@ def test_address_where_nobody_listens_is_named_with_what_was_asked(told):
         3,
         [
             f"WARNING http://{address}: connection refused, first for services(); {KEPT}",
-            f"Consul at {address}: no answer after 1s to services()",
+            f"Consul at {address}: no usable answer after 1s to services()",
         ],
     )
 
@@ -310,7 +310,7 @@ def test_address_where_nobody_listens_is_named_with_what_was_asked(told):
 def test_address_that_is_no_consul_is_named_with_what_it_said(told, page):
     status, text = told("-template", "good.j2:out", "-consul-addr", page, "-once", "-timeout", "1s")
     first, last = text.splitlines()
-    assert (status, last) == (3, f"Consul at {page}: no answer after 1s to services()")
+    assert (status, last) == (3, f"Consul at {page}: no usable answer after 1s to services()")
     assert re.match(rf"WARNING services\(\): http://{page}/v1/catalog/services: ", first), first
 
 

@@ -91,7 +91,7 @@ def test_once_without_consul_names_what_it_waited_for(folder, ctemplate):
     process = ctemplate("-template", "two.j2:out", "-consul-addr", address, "-once", "-timeout", "500ms")
     assert process.wait() == 3
     last = process.log().splitlines()[-1]
-    assert last == f"Consul at {address}: no answer after 500ms to service(web), services()"
+    assert last == f"Consul at {address}: no usable answer after 500ms to service(web), services()"
     assert not (folder / "out").exists()
 
 
