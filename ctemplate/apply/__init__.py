@@ -14,7 +14,7 @@ from ctemplate.apply.commands import CommandCheck, CommandReload
 from ctemplate.apply.flow import apply
 from ctemplate.apply.group import Check, Group, OnEdit, Reload
 from ctemplate.apply.ledger import Accepted, Ledger, Page, read_page
-from ctemplate.apply.state import GroupState, Shelf, StateFolder
+from ctemplate.apply.state import GroupState, Shelf, StateFolder, written_before
 from ctemplate.apply.steps import Observe, Step
 from ctemplate.apply.transaction import recover
 
@@ -36,4 +36,5 @@ __all__ = [
     "apply",
     "read_page",
     "recover",
+    "written_before",
 ]

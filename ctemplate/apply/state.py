@@ -27,7 +27,7 @@ from pathlib import Path
 from ctemplate.apply.files import resolved, write_all
 from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
-from ctemplate.apply.ledger import Ledger
+from ctemplate.apply.ledger import Ledger, read_page
 from ctemplate.apply.succession import Predecessor, inherit
 from ctemplate.edits import Signature, signature
 from ctemplate.errors import StateError
@@ -177,6 +177,15 @@ class StateFolder:
             yield
         finally:
             os.close(descriptor)
+
+
+def written_before(folder: Path) -> frozenset[Path]:
+    """Return the destinations that a state folder has a record of; none where it is not there or cannot be read."""
+    try:
+        pages = [read_page(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
+    except OSError:
+        return frozenset()
+    return frozenset(Path(destination).absolute() for page in pages for destination in page.files)
 
 
 def lock_file(folder: Path, real: str) -> Path:

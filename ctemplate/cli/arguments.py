@@ -35,7 +35,7 @@ class Word:
         """The word as click reads it."""
         if not self.name:
             return (self.written,)
-        return (self.name,) if self.value is None else (f"{self.name}={self.value}",)
+        return (self.name,) if self.value is None else (self.name, self.value)
 
 
 def arranged(arguments: Sequence[str], program: click.Group) -> list[str]:

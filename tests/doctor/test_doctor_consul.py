@@ -155,12 +155,8 @@ def test_an_unreadable_limit_is_taken_for_the_default():
 
 
 def test_what_may_not_be_used_is_named_with_the_setting_that_allows_it():
-    faults = tuple(
-        Fault(service="web", instance=f"i{n}", field="address", reason="'a' is no address") for n in range(7)
-    )
+    faults = tuple(Fault(service="web", instance=f"i{number}", field="address", reason="'a'") for number in range(7))
     found = [line for line in lines(left_out=faults) if "left out" in line]
-    first = (
-        "warn  left out: service 'web' instance 'i0': address: 'a' is no address; correct the registration, or [data]"
-    )
+    first = "warn  left out: service 'web' instance 'i0': address: 'a'; correct the registration, or [data]"
     assert (found[0], len(found)) == (first, 6)
     assert found[-1] == "warn  left out: 2 more; ctemplate plan names them all"

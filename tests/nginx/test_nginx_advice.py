@@ -8,7 +8,10 @@ from ctemplate.nginx.advice import advice
 @pytest.mark.parametrize(
     ("line", "start"),
     [
-        ('nginx: [emerg] unknown directive "stream" in /n.conf:2', "install libnginx-mod-stream"),
+        (
+            'nginx: [emerg] unknown directive "stream" in /n.conf:2',
+            "install nginx's stream module",
+        ),
         ('nginx: [emerg] invalid port in upstream "127.0.0.1:0" in /n.conf:2', "an instance is registered without"),
         ("nginx: [emerg] no servers are inside upstream in /n.conf:2", "an upstream without instances is refused"),
     ],
