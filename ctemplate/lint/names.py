@@ -12,7 +12,7 @@ from ctemplate.errors import printable
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import Source, literal, member_name, members
-from ctemplate.template.advice import word_advice
+from ctemplate.template.advice import field_advice, word_advice
 from ctemplate.template.environment import Environment
 from ctemplate.template.formatting import PLAIN, WIDTHS
 from ctemplate.template.functions import suggestion
@@ -77,7 +77,7 @@ def unknown_fields(source: Source, reading: Reading, modules: Mapping[str, froze
         name = member_name(node)
         known = _known_fields(node.node, reading, imported)
         if name is not None and known is not None and name not in known[1]:
-            advice = word_advice(name) if known[0] == "text" else ""
+            advice = word_advice(name) if known[0] == "text" else field_advice(name, known[1])
             message = f"{known[0]} has no field {printable(name)!r}{advice or suggestion(name, known[1])}"
             yield source.finding(node.lineno + 1, "CT105", message)
     for imports in source.tree.find_all(nodes.FromImport):

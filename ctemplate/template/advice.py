@@ -88,6 +88,23 @@ WORDS = {
 }
 """Names, filters and methods of other languages, and what to write instead."""
 
+FIELDS = {
+    "ServiceMeta": "meta",
+    "ServiceTags": "tags",
+    "ServiceName": "name",
+    "ServiceID": "id",
+    "ServiceAddress": "address",
+    "ServicePort": "port",
+    "NodeAddress": "node_address",
+    "NodeMeta": "node_meta",
+    "NodeID": "node_id",
+    "Node": "node",
+    "Weights": "weight",
+    "ip": "address",
+    "host": "address",
+}
+"""Fields of services and instances as Consul or others call them."""
+
 _GO_FORMS = (
     (re.compile(r"\{\{-?\s*range\b"), "{% for i in service(…) %} … {% endfor %}"),
     (re.compile(r"\{\{-?\s*if\b"), "{% if … %} … {% endif %}"),
@@ -115,6 +132,12 @@ def word_advice(name: object) -> str:
     """Return ``; `` and what to write for a word of another language, empty for any other."""
     said = WORDS.get(str(name), "") or (_unprefixed(str(name)) if str(name).startswith("sprig_") else "")
     return f"; {said}" if said else ""
+
+
+def field_advice(name: object, known: Collection[str]) -> str:
+    """Return ``; `` and which field is meant by a name that Consul or another language has for it."""
+    meant = FIELDS.get(str(name), str(name).lower())
+    return f"; did you mean {meant!r}?" if meant in known and meant != name else ""
 
 
 def _unprefixed(name: str) -> str:

@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ctemplate.errors import printable
 from ctemplate.model import Check, Instance, Service, Snapshot
 from ctemplate.template import runtime
-from ctemplate.template.advice import word_advice
+from ctemplate.template.advice import field_advice, word_advice
 from ctemplate.template.compiler import Generator, literal_names
 from ctemplate.template.filters import filters, tests
 from ctemplate.template.formatting import method_of
@@ -72,8 +72,9 @@ class Undefined(jinja2.StrictUndefined):
             return f"{kind} has no item {name!r}"
         if isinstance(obj, dict):
             return f"no key {name!r} here{suggestion(name, map(str, obj))}"
-        advice = word_advice(name) if kind == "text" else ""
-        return f"{kind} has no field {name!r}{advice or suggestion(name, FIELDS.get(type(obj), ()))}"
+        known = FIELDS.get(type(obj), frozenset())
+        advice = word_advice(name) if kind == "text" else field_advice(name, known)
+        return f"{kind} has no field {name!r}{advice or suggestion(name, known)}"
 
 
 def _misused(obj: object, name: str) -> str:

@@ -278,3 +278,17 @@ def test_the_first_replacement_warns_of_what_vanishes_and_later_ones_do_not(tmp_
     (tmp_path / "mine.j2").write_text(MINE.format(folder=tmp_path) + "# another\n")
     assert "vanish" not in run(tmp_path, "-once", *stock).stderr
     assert "did not write" not in run(tmp_path, "plan", *stock).stdout
+
+
+def test_options_mean_the_same_before_the_verb_and_behind_it(tmp_path, stock):
+    before, behind = run(tmp_path, *stock, "plan"), run(tmp_path, "plan", *stock)
+    assert before.stdout.startswith("--- ")
+    assert (before.returncode, before.stdout) == (behind.returncode, behind.stdout)
+
+
+def test_a_plan_lists_what_the_catalog_lacks_for_its_address(tmp_path, stock):
+    (tmp_path / "mine.j2").write_text("{% for i in service('web') %}# {{ i.address }}\n{% endfor %}events {}\n")
+    (tmp_path / "c.yaml").write_text("services: {web: {instances: [{address: web1.internal}]}}\n")
+    shown = run(tmp_path, "plan", *stock).stdout
+    left_out = "service 'web' instance 'web-1': address: 'web1.internal' is not an IP address but a host name"
+    assert f"left out:\n    {left_out}; data.allow_hostnames allows them\n" in shown

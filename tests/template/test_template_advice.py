@@ -63,6 +63,8 @@ WHOLE = "name must be a text, got a whole instance; write its name, such as svc.
         ("{{ env.HOME }}", 'env is a function; write env("HOME")'),
         ("{{ env['HOME'] }}", 'env is a function; write env("HOME")'),
         ("{{ 'a,b'.contains('a') }}", "text has no field 'contains'; write \"…\" in list"),
+        ("{{ service('web')[0].ServiceMeta }}", "instance has no field 'ServiceMeta'; did you mean 'meta'?"),
+        ("{{ service('web')[0].Address }}", "instance has no field 'Address'; did you mean 'address'?"),
         ("{{ scratch.Set('a', 1) }}", f"'scratch' is undefined; {WORDS['scratch']}"),
     ],
 )
