@@ -161,16 +161,19 @@ def read_live(output: Output) -> bytes | None:
 
 
 def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Iterator[str]:
-    """Tell for each backend that changes which service and instance it is, in which state, and at which index."""
-    known: dict[str, tuple[Instance, Answer]] = {
-        f"{instance.address}:{instance.port}": (instance, answer)
-        for answer in answers
-        if isinstance(answer.query, InstancesQuery)
-        for instance in answer.value
-    }
+    """Tell for each backend that changes which service and instance it is, in which state, and at which index.
+
+    Where several have one address, that of a service named like the upstream is meant.
+    """
+    known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
+    for answer in answers:
+        for instance in answer.value if isinstance(answer.query, InstancesQuery) else ():
+            known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, answer
     for change in backends:
-        found = known.get(change.address)
-        yield f"{change.upstream} {change.address}: {_state(*found) if found else 'no longer registered'}"
+        found = known.get(change.address, {})
+        absent = "no longer registered" if change.new is None else "the template's own line"
+        state = _state(*found.get(change.upstream, next(iter(found.values())))) if found else absent
+        yield f"{change.upstream} {change.address}: {state}"
 
 
 def _state(instance: Instance, answer: Answer) -> str:

@@ -292,3 +292,19 @@ def test_a_plan_lists_what_the_catalog_lacks_for_its_address(tmp_path, stock):
     shown = run(tmp_path, "plan", *stock).stdout
     left_out = "service 'web' instance 'web-1': address: 'web1.internal' is not an IP address but a host name"
     assert f"left out:\n    {left_out}; data.allow_hostnames allows them\n" in shown
+
+
+def test_a_backend_that_several_services_share_is_told_by_the_upstreams_name(tmp_path, stock):
+    text = (
+        "events {}\nhttp {\n{% for s in services() %}\nupstream {{ s.name }} {\n{% for i in service(s.name) %}\nserver "
+    )
+    text += "{{ i.address }}:{{ i.port }};\n{% else %}\nserver 127.0.0.1:1 down;\n{% endfor %}\n}\n{% endfor %}\n}\n"
+    (tmp_path / "mine.j2").write_text(text)
+    row = "{instances: [{address: 10.0.0.1, port: 80}]}"
+    (tmp_path / "c.yaml").write_text(f"services: {{api: {row}, web: {row}, empty: {{}}}}\n")
+    why = run(tmp_path, "plan", *stock).stdout.partition("why:\n")[2].partition("check:")[0]
+    assert [line.strip() for line in why.splitlines()] == [
+        "api 10.0.0.1:80: service api, instance api-1 on node-10.0.0.1: passing",
+        "empty 127.0.0.1:1: the template's own line",
+        "web 10.0.0.1:80: service web, instance web-1 on node-10.0.0.1: passing",
+    ]
