@@ -241,3 +241,12 @@ def test_json_says_the_same(tmp_path, ctemplate):
     assert (text.wait(), machine.wait()) == (0, 0)
     found = json.loads(machine.stdout())["findings"]
     assert [f"{line['mark']:<5} {line['what']}: {line['found']}" for line in found] == text.stdout().splitlines()
+
+
+def test_instances_that_are_left_out_are_named_with_the_setting(site, consul, ctemplate):
+    site.start()
+    consul.register("web", service_id="w1", address="app1.internal", port=80, tags=["http"])
+    _, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    allowed = "'app1.internal' is not an IP address but a host name; data.allow_hostnames allows them"
+    fix = "correct the registration, or [data]"
+    assert f"warn  left out: service 'web' instance 'w1': address: {allowed}; {fix}" in lines
