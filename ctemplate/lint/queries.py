@@ -29,13 +29,16 @@ def foreign(source: Source) -> Iterator[Finding]:
     for call in source.tree.find_all(nodes.Call):
         if not isinstance(call.node, nodes.Name):
             continue
-        given = [literal(argument) for argument in call.args[:2]]
-        given += [None] * (2 - len(given))
-        tag = next((literal(keyword.value) for keyword in call.kwargs if keyword.key == "tag"), None)
-        if call.node.name == "services" and (meant := services_call(given[0] or tag or "")):
+        if call.node.name == "services" and (meant := services_call(_given(call, "tag", 0) or "")):
             yield source.finding(call.node, "CT107", f"{meant} is how this is written here")
-        if call.node.name == "service" and (said := _foreign_service(given[0], given[1] or tag)):
+        if call.node.name == "service" and (said := _foreign_service(_given(call, "name", 0), _given(call, "tag", 1))):
             yield source.finding(call.node, "CT107", said)
+
+
+def _given(call: nodes.Call, name: str, position: int) -> str | None:
+    """Return the literal that a call gives for an argument, by name or by position."""
+    named = [keyword.value for keyword in call.kwargs if keyword.key == name]
+    return literal(next(iter([*named, *call.args[position : position + 1]]), None))
 
 
 def _foreign_service(name: str | None, tag: str | None) -> str:

@@ -88,6 +88,10 @@ FOREIGN = 'CT107 the name "prod.web@dc1" is consul-template\'s way of asking'
             "{% set x = service('prod.web@dc1') %}",
             f'{FOREIGN}; write service("web", tag="prod", dc="dc1")',
         ),
+        (
+            "{% set x = service(name='web|any') %}",
+            'CT107 the name "web|any" is consul-template\'s way of asking; write service("web", status="any")',
+        ),
         ("{% set x = services('@dc1') %}", 'CT107 services(dc="dc1") is how this is written here'),
         (
             "{% set x = service('web', 'any') %}",
