@@ -1,3 +1,3 @@
-"""Keep nginx's configuration true to what Consul knows."""
+"""Generate nginx configuration from Consul, and reload nginx safely."""
 
 __version__ = "0.1.0"

@@ -36,6 +36,7 @@ from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unprov
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.pipeline import Collected, Pipeline, Sink
+from ctemplate.replacement import Announcing
 from ctemplate.review import AsPlanned, Considered, FileReview
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
@@ -148,12 +149,12 @@ class Assembly:
 
     def _spared(self, plan: GroupPlan) -> Sink:
         """Return what leaves every file alone."""
-        return Collected() if self.mode is Mode.DRY else _considered(plan.settings)
+        return Collected() if self.mode is Mode.DRY else _considered(plan.settings, self.state_dir)
 
     def _live(
         self, plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
     ) -> Sink:
-        live = _live_files(plan, targets, states, held)
+        live = _announcing(_live_files(plan, targets, states, held), plan, targets)
         return live if self.planned is None else AsPlanned(sink=live, planned=self.planned)
 
 
@@ -194,10 +195,20 @@ def _recover(state: GroupState) -> None:
         logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
 
 
-def _considered(settings: GroupSection) -> Considered:
+def _considered(settings: GroupSection, state_dir: Path) -> Considered:
     nginx = nginx_of(settings)
     commands = (command_name(settings.reload),) if settings.reload else ()
-    return Considered(check=_check(settings, nginx), commands=commands)
+    written = apply.written_before(state_dir)
+    return Considered(check=_check(settings, nginx), commands=commands, command=nginx, written=written)
+
+
+def _announcing(live: LiveFiles, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
+    """Return the live files, those of nginx that ctemplate did not write being announced before they are replaced."""
+    nginx = nginx_of(plan.settings)
+    paths = (target.destination.absolute() for target in targets)
+    known = {Path(destination).absolute() for destination in live.state.ledger.page.files}
+    foreign = frozenset(path for path in paths if path not in known and path.exists())
+    return Announcing(sink=live, command=nginx, foreign=foreign) if nginx is not None and foreign else live
 
 
 def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
@@ -292,7 +303,7 @@ def _source_part(config: Config) -> tuple[object, ...]:
 
 def _source(config: Config) -> Source:
     if config.catalog is not None:
-        return CatalogFile(Path(config.catalog))
+        return CatalogFile(Path(config.catalog), allow_hostnames=config.data.allow_hostnames)
     return ConsulSource(consul_settings(config))
 
 

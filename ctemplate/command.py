@@ -152,6 +152,9 @@ async def _started(
             pass_fds=pass_fds,
             env=child_environment(os.environ),
         )
+    except FileNotFoundError as exc:
+        what = "cannot be started: no such program; install it, or write its full path"
+        raise CommandFailed(shown(command), what) from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL character
         raise CommandFailed(shown(command), f"cannot be started: {getattr(exc, 'strerror', None) or exc}") from exc
     finally:

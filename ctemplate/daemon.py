@@ -122,7 +122,7 @@ class Daemon:
                         await self._until_answered()
                 except TimeoutError:
                     late = SourceTimeout(
-                        self.assembly.source_name, f"no answer after {shown(timeout)} to {self._missing()}"
+                        self.assembly.source_name, f"no usable answer after {shown(timeout)} to {self._missing()}"
                     )
                     for task in settling:
                         task.cancel()

@@ -28,11 +28,17 @@ ANY_ENTRY = "[...]"
 ENTRY_KINDS = 2  # of a mapping: its keys' type and its values'
 NOTHING = object()
 
+_HCL = re.compile(r"""^\s*(?:[A-Za-z_]+\s+(?:"[^"\n]*"\s*)?\{|//|/\*)""", re.MULTILINE)
 _PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`$")
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*)`$")
 _EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]*)`(?: (?P<bound><=|>=) (?P<limit>\d+))?(?:, got `.*`)?$")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def is_hcl(text: str, name: str) -> bool:
+    """Whether a file that cannot be read looks like one of HashiCorp's own language."""
+    return name.endswith((".hcl", ".tf", ".nomad")) or _HCL.search(text) is not None
 
 
 def explained(

@@ -70,6 +70,7 @@ class Pipeline:
         self._surroundings = surroundings
         self._slowest = 0.0
         self.quarantined: tuple[Fault, ...] = ()
+        self.remarks: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -101,6 +102,7 @@ class Pipeline:
         if rendering.missing:
             return Result(outcome=Outcome.WAITING, rendering=rendering)
         self._log_quarantine(rendering.quarantined)
+        self._log_remarks(rendering.remarks)
         outputs = tuple(
             Output(target=target, content=text.encode("utf-8", "surrogateescape"))
             for target, text in zip(self.targets, rendering.texts, strict=True)
@@ -121,6 +123,16 @@ class Pipeline:
         for service in sorted(back):
             logger.info("service %s: no longer left out", printable(repr(service)))
         self.quarantined = quarantined
+
+    def _log_remarks(self, remarks: tuple[str, ...]) -> None:
+        """Say once what a template asks for in vain, and once that it is there."""
+        for remark in remarks:
+            if remark not in self.remarks:
+                logger.warning("%s", remark)
+        for remark in self.remarks:
+            if remark not in remarks:
+                logger.info("%s: no longer so", remark)
+        self.remarks = remarks
 
     def _with_origin(self, line: str) -> str:
         """Add the template's line to a program's line that names one of the group's files: ``… in FILE:14 (T:9)``."""

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -18,9 +18,10 @@ from ctemplate.apply import Check
 from ctemplate.config.groups import STDOUT
 from ctemplate.errors import ApplyError, CannotJudge, printable
 from ctemplate.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, StagedFile, Status
-from ctemplate.nginx.meaning import BackendChange, Changes, changes, meaning
-from ctemplate.nginx.syntax import NginxSyntaxError, parse
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.meaning import BackendChange, Changes
 from ctemplate.pipeline import Sink
+from ctemplate.replacement import FOREIGN, file_changes, main_file
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +61,16 @@ class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class Considered:
-    """A sink that has the outputs judged and keeps them, and leaves every file alone."""
+    """A sink that has the outputs judged and keeps them, and leaves every file alone.
+
+    ``written`` are the destinations that ctemplate wrote before; ``main`` is nginx's main file where it is known.
+    """
 
     check: Check | None = None
     commands: tuple[str, ...] = ()
+    command: NginxCommand | None = None
+    written: frozenset[Path] = frozenset()
+    main: Path | None = field(default=None, init=False)
     outputs: tuple[Output, ...] = ()
     verdict: str = "unchanged"
     output: tuple[str, ...] = ()
@@ -74,6 +81,7 @@ class Considered:
         changed = tuple(output for output in outputs if read_live(output) != output.content)
         if not changed:
             return Outcome.UNCHANGED
+        self.main = await main_file(self.command)
         self.verdict = "not checked"
         if self.check is not None:
             await self._judge(changed, self.check)
@@ -138,8 +146,13 @@ def _digest(content: bytes | None) -> str | None:
 
 
 def review(name: str, sink: Considered, faults: Iterable[Fault], answers: Iterable[Answer]) -> GroupReview:
-    """Return the review of a group whose outputs the sink has considered."""
-    reviewed = [_file_review(output) for output in sink.outputs]
+    """Return the review of a group whose outputs the sink has considered; answers are those that it used.
+
+    Left out is what the templates could not print, and what the answers themselves lack: addresses that are refused.
+    """
+    answers = tuple(answers)
+    unusable = sorted({str(fault) for answer in answers for fault in answer.faults})
+    reviewed = list(_reviewed(sink))
     backends = [change for _, found in reviewed if found is not None for change in found.backends]
     return GroupReview(
         name=name,
@@ -148,7 +161,7 @@ def review(name: str, sink: Considered, faults: Iterable[Fault], answers: Iterab
         verdict=sink.verdict,
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
-        left_out=tuple(map(str, faults)),
+        left_out=(*map(str, faults), *unusable),
     )
 
 
@@ -161,16 +174,19 @@ def read_live(output: Output) -> bytes | None:
 
 
 def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Iterator[str]:
-    """Tell for each backend that changes which service and instance it is, in which state, and at which index."""
-    known: dict[str, tuple[Instance, Answer]] = {
-        f"{instance.address}:{instance.port}": (instance, answer)
-        for answer in answers
-        if isinstance(answer.query, InstancesQuery)
-        for instance in answer.value
-    }
+    """Tell for each backend that changes which service and instance it is, in which state, and at which index.
+
+    Where several have one address, that of a service named like the upstream is meant.
+    """
+    known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
+    for answer in answers:
+        for instance in answer.value if isinstance(answer.query, InstancesQuery) else ():
+            known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, answer
     for change in backends:
-        found = known.get(change.address)
-        yield f"{change.upstream} {change.address}: {_state(*found) if found else 'no longer registered'}"
+        found = known.get(change.address, {})
+        absent = "no longer registered" if change.new is None else "the template's own line"
+        state = _state(*found.get(change.upstream, next(iter(found.values())))) if found else absent
+        yield f"{change.upstream} {change.address}: {state}"
 
 
 def _state(instance: Instance, answer: Answer) -> str:
@@ -181,38 +197,35 @@ def _state(instance: Instance, answer: Answer) -> str:
     return f"{where}: {instance.status}{because}{at}"
 
 
-def _file_review(output: Output) -> tuple[FileReview, Changes | None]:
+def _file_review(output: Output, sink: Considered, before: Mapping[Path, bytes]) -> tuple[FileReview, Changes | None]:
     live, destination = read_live(output), str(output.target.destination)
-    before = live or b""
     diff = difflib.unified_diff(
-        before.decode(errors="replace").splitlines(),
+        (live or b"").decode(errors="replace").splitlines(),
         output.content.decode(errors="replace").splitlines(),
         f"{destination} (live)" if live is not None else "(no file)",
         f"{destination} (planned)",
         lineterm="",
     )
-    found = _meant(before, output.content, destination)
+    path = output.target.destination.absolute()
+    found = file_changes(sink.main, before, path, output.content) if live != output.content else None
+    is_foreign = live is not None and live != output.content and path not in sink.written
+    sentences = found.sentences if found is not None else ()
     file = FileReview(
         destination="" if output.target.destination == STDOUT else destination,
         diff=tuple(diff),
         live_sha256=_digest(live),
         sha256=hashlib.sha256(output.content).hexdigest(),
-        changes=found.sentences if found is not None else (),
+        changes=((FOREIGN, *sentences) if is_foreign and sink.main is not None else sentences),
     )
     return file, found
 
 
-def _meant(before: bytes, after: bytes, destination: str) -> Changes | None:
-    """Return what the change means to nginx, or None for what is not nginx's language."""
-    try:
-        new = meaning(parse(after, where=destination))
-    except NginxSyntaxError:
-        return None
-    try:
-        old = meaning(parse(before, where=destination))
-    except NginxSyntaxError:
-        old = meaning(())
-    return changes(old, new)
+def _reviewed(sink: Considered) -> Iterator[tuple[FileReview, Changes | None]]:
+    """Yield the review of each file, those before it taken for replaced."""
+    before: dict[Path, bytes] = {}
+    for output in sink.outputs:
+        yield _file_review(output, sink, before)
+        before[output.target.destination.absolute()] = output.content
 
 
 def _staged(output: Output, candidate: Path) -> StagedFile:

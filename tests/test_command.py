@@ -106,7 +106,9 @@ async def test_output_beyond_the_limit_is_dropped_and_does_not_block_the_command
         pytest.param([], "command: is empty", id="empty list"),
         pytest.param("  ", "command: is empty", id="blank"),
         pytest.param(
-            "no-such-program -x", "no-such-program -x: cannot be started: No such file or directory", id="absent"
+            "no-such-program -x",
+            "no-such-program -x: cannot be started: no such program; install it, or write its full path",
+            id="absent",
         ),
         pytest.param(["/etc/passwd"], "/etc/passwd: cannot be started: Permission denied", id="not executable"),
         pytest.param(["a\0b"], "'a\\x00b': cannot be started: embedded null byte", id="NUL"),

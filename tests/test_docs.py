@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ctemplate.config.layers import Layer, build
+from ctemplate.config.groups import group_plans
+from ctemplate.config.layers import Layer, build, read
 from ctemplate.config.schema import Config
 
 ROOT = Path(__file__).parents[1]
@@ -15,13 +16,18 @@ def blocks(name, language):
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / name).read_text(), re.MULTILINE | re.DOTALL)
 
 
-def test_documented_configuration_is_valid():
-    (text,) = blocks("docs/configuration.md", "toml")
-    build([Layer(where="docs", values=tomllib.loads(text))])
+@pytest.mark.parametrize("text", blocks("docs/configuration.md", "toml"))
+def test_documented_configuration_can_be_used_as_it_is_pasted(text, tmp_path):
+    (tmp_path / "ctemplate.toml").write_text(text)
+    config = build(read(tmp_path / "ctemplate.toml"))
+    (plan,) = group_plans(config)
+    assert [template.destination for template in plan.templates] == [Path("/etc/nginx/nginx.conf")]
+    named = (config.consul.token_file, config.consul.ssl_ca_cert, config.consul.ssl_cert, config.catalog)
+    assert named == (None, None, None, None)  # nothing that a reader does not have
 
 
 def test_documented_defaults_are_the_defaults():
-    (text,) = blocks("docs/configuration.md", "toml")
+    (_, text) = blocks("docs/configuration.md", "toml")
     config = build([Layer(where="docs", values=tomllib.loads(text))])
     assert (config.wait, config.data, config.log_level, config.timeout) == (
         Config().wait,

@@ -31,6 +31,7 @@ LAYERS = {
     "review": 3,
     "memory": 3,
     "control": 3,
+    "replacement": 3,
     "custody": 3,
     "lint": 3,
     "doctor": 4,
@@ -59,6 +60,9 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("custody", "memory"),
     ("assembly", "review"),
     ("review", "pipeline"),
+    ("review", "replacement"),
+    ("replacement", "pipeline"),
+    ("assembly", "replacement"),
     ("assembly", "pipeline"),
     ("assembly", "worker"),
 }

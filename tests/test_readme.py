@@ -56,14 +56,15 @@ def test_the_small_template_does_what_is_said(tmp_path):
     source = tmp_path / "nginx.conf.j2"
     source.write_text(template)
     assert lines(ctemplate("-catalog", "examples/nginx/catalog.yaml", "-template", source, "-dry")) == [
+        "user www-data",
         "events",
         "http",
-        "server_names_hash_bucket_size 128",
+        "server_names_hash_bucket_size 512",
         "server",
         "listen 80 default_server",
         "return 404",
         "upstream httpfront",
-        "zone http-httpfront 64k",
+        "zone httpfront 64k",
         "server 192.168.0.129:32769 weight=1",
         "server 192.168.0.130:32768 weight=1",
         "server 192.168.0.131:32768 weight=1",
@@ -86,3 +87,11 @@ def test_links_lead_somewhere(readme):
     links = re.findall(r"\]\(([^)#:]+)\)", readme.read_text(encoding="utf-8"))
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.name)
+def test_the_installation_uses_an_environment_of_its_own(readme):
+    shown = commands(readme)
+    assert "python3 -m venv /opt/ctemplate" in shown
+    assert [line for line in shown if line.startswith("pip ")] == []
+    assert any(line.startswith("apt install") and "python3-venv" in line for line in shown)

@@ -15,7 +15,7 @@ from ctemplate.apply.commands import CommandCheck, CommandReload
 from ctemplate.apply.flow import apply
 from ctemplate.apply.group import Check, Group, OnEdit, Program, Reload
 from ctemplate.apply.ledger import Accepted, Ledger, Page, read_page
-from ctemplate.apply.state import GroupState, Shelf, StateFolder
+from ctemplate.apply.state import GroupState, Shelf, StateFolder, written_before
 from ctemplate.apply.steps import Observe, Step
 from ctemplate.apply.transaction import recover
 
@@ -39,4 +39,5 @@ __all__ = [
     "is_another",
     "read_page",
     "recover",
+    "written_before",
 ]

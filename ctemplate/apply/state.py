@@ -29,7 +29,7 @@ from pathlib import Path
 from ctemplate.apply.files import resolved, write_all
 from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
-from ctemplate.apply.ledger import Ledger
+from ctemplate.apply.ledger import Ledger, read_page
 from ctemplate.apply.locks import DestinationLocks, lock_beside
 from ctemplate.apply.ownership import weakness
 from ctemplate.apply.succession import Predecessor, inherit
@@ -154,10 +154,11 @@ class StateFolder:
     def _open(self, group: Group, reals: frozenset[str], locks: DestinationLocks) -> GroupState:
         folder = self.path / _folder_name(sorted(reals))
         make_private(folder)
+        known = self._predecessors.get(folder)  # what was read once is not read, and complained of, again
         state = GroupState(
             group=group,
             folder=folder,
-            ledger=Ledger(folder / LEDGER),
+            ledger=known.ledger if known else Ledger(folder / LEDGER),
             journal=Journal(folder / JOURNAL),
             backups=Shelf(folder / "backups", group.backups),
             refused=Shelf(folder / "refused", group.refused),
@@ -197,6 +198,15 @@ class StateFolder:
             yield
         finally:
             os.close(descriptor)
+
+
+def written_before(folder: Path) -> frozenset[Path]:
+    """Return the destinations that a state folder has a record of; none where it is not there or cannot be read."""
+    try:
+        pages = [read_page(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
+    except OSError:
+        return frozenset()
+    return frozenset(Path(destination).absolute() for page in pages for destination in page.files)
 
 
 def lock_file(folder: Path, real: str) -> Path:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import errno
 import os
+import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from ctemplate import __version__
+from ctemplate.cli.arguments import arranged
 from ctemplate.cli.capture import capture
 from ctemplate.cli.doctor import doctor
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.golden import golden
+from ctemplate.cli.guide import EPILOG, examples
 from ctemplate.cli.lint import lint
 from ctemplate.cli.log_writer import open_closed_streams, say
-from ctemplate.cli.options import shared_options
+from ctemplate.cli.options import RUNNING, SOURCE, shared_options, switch
 from ctemplate.cli.plan import apply_plan, plan
 from ctemplate.cli.release import release
 from ctemplate.cli.run import run
-from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError, printable
+from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError
 from ctemplate.lint import FORMATS
 
 USAGE_STATUS = 2
@@ -33,8 +34,6 @@ INTERRUPTED_STATUS = 130
 UNPRINTABLE = frozenset(
     {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EPIPE}
 )  # what a write to stdout may end with
-SHORTEST_LONG_OPTION = 2  # characters; -h and -v are no suggestions
-CLOSE_ENOUGH = 0.65  # likeness of what is suggested; less is a guess at random
 STATUSES = {
     SourceTimeout: NO_ANSWER_STATUS,
     ConfigError: USAGE_STATUS,
@@ -42,14 +41,9 @@ STATUSES = {
     StateError: USAGE_STATUS,
     CtemplateError: FAILED_STATUS,
 }
+_ADVISED = re.compile(r"\?$|^no such (option|command) [^;]*: ")
 
 CONTEXT = {"help_option_names": ["-help", "-h"], "max_content_width": 110}
-EPILOG = """Run it as
-
-  ctemplate -template "nginx.conf.j2:/etc/nginx/nginx.conf:nginx -s reload"
-
-Long options take one dash or two. Durations are written like 250ms, 5s or 1m30s.
-"""
 
 
 @click.group(
@@ -58,21 +52,21 @@ Long options take one dash or two. Durations are written like 250ms, 5s or 1m30s
     epilog=EPILOG,
     no_args_is_help=True,
 )
-@shared_options
-@click.option("-once", is_flag=True, help="render and apply once, then exit")
-@click.option("-dry", is_flag=True, help="print what would be written, then exit")
+@shared_options()
+@switch("-once", "render and apply once, then exit")
+@switch("-dry", "print what would be written, then exit")
 @click.version_option(__version__, "-version", "-v", message="ctemplate %(version)s", help="show the version")
 @click.pass_context
 def cli(context: click.Context, /, **given: object) -> None:
-    """Keep nginx's configuration true to what Consul knows: watch, render, check, swap, reload, prove."""
+    """Generate nginx configuration from Consul with Jinja templates, and reload nginx safely."""
     if context.invoked_subcommand is None:
         context.exit(run(given))
 
 
-@cli.command("plan", context_settings=CONTEXT)
-@shared_options
+@cli.command("plan", context_settings=CONTEXT, epilog=examples("plan"))
+@shared_options(*RUNNING)
 @click.option("-o", metavar="FILE", help="save the plan for `apply`")
-@click.option("-exit-code", is_flag=True, help="exit with 4 when changes are pending")
+@switch("-exit-code", "exit with 4 when changes are pending")
 @click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
 @click.pass_context
 def _plan(context: click.Context, /, **given: object) -> None:
@@ -80,17 +74,19 @@ def _plan(context: click.Context, /, **given: object) -> None:
     context.exit(plan(given))
 
 
-@cli.command("apply", context_settings=CONTEXT, short_help="Carry out a plan saved by plan -o FILE.")
-@shared_options
+@cli.command(
+    "apply", context_settings=CONTEXT, short_help="Apply a plan saved by plan -o FILE.", epilog=examples("apply")
+)
+@shared_options(*RUNNING)
 @click.argument("plan_file", metavar="PLAN", type=Path)
 @click.pass_context
 def _apply(context: click.Context, /, plan_file: Path, **given: object) -> None:
-    """Carry out a plan saved by plan -o FILE, unless the world has moved on."""
+    """Apply a plan saved by plan -o FILE, unless the files or the data have changed since."""
     context.exit(apply_plan(given, plan_file))
 
 
-@cli.command("capture", context_settings=CONTEXT)
-@shared_options
+@cli.command("capture", context_settings=CONTEXT, epilog=examples("capture"))
+@shared_options(*RUNNING)
 @click.option("-o", metavar="FILE", help="file to write [standard output]")
 @click.option("-mask", metavar="PATTERN", multiple=True, help="meta keys whose values are not written; repeatable")
 @click.pass_context
@@ -99,8 +95,8 @@ def _capture(context: click.Context, /, **given: object) -> None:
     context.exit(capture(given))
 
 
-@cli.command("lint", context_settings=CONTEXT)
-@shared_options
+@cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))
+@shared_options(*SOURCE, *RUNNING, "-state-dir", "-quiet", "-log-level", "-log-format")
 @click.option("-format", type=click.Choice(FORMATS), default="text", help="text for people, json or sarif for machines")
 @click.pass_context
 def _lint(context: click.Context, /, **given: object) -> None:
@@ -108,8 +104,8 @@ def _lint(context: click.Context, /, **given: object) -> None:
     context.exit(lint(given))
 
 
-@cli.command("doctor", context_settings=CONTEXT)
-@shared_options
+@cli.command("doctor", context_settings=CONTEXT, epilog=examples("doctor"))
+@shared_options(*RUNNING, "-timeout", "-quiet", "-log-level", "-log-format")
 @click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
 @click.pass_context
 def _doctor(context: click.Context, /, **given: object) -> None:
@@ -117,9 +113,9 @@ def _doctor(context: click.Context, /, **given: object) -> None:
     context.exit(doctor(given))
 
 
-@cli.command("test", context_settings=CONTEXT)
-@shared_options
-@click.option("-update", is_flag=True, help="write the expected files instead of comparing")
+@cli.command("test", context_settings=CONTEXT, epilog=examples("test"))
+@shared_options(*SOURCE, *RUNNING, "-state-dir", "-quiet")
+@switch("-update", "write the expected files instead of comparing")
 @click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
 @click.pass_context
 def _test(context: click.Context, /, **given: object) -> None:
@@ -127,12 +123,17 @@ def _test(context: click.Context, /, **given: object) -> None:
     context.exit(golden(given))
 
 
-@cli.command("release", context_settings=CONTEXT, short_help="Take at once what the guard holds back.")
-@shared_options
+@cli.command(
+    "release",
+    context_settings=CONTEXT,
+    short_help="Accept the latest data that the guard is holding back.",
+    epilog=examples("release"),
+)
+@shared_options(*SOURCE, *RUNNING, "-var", "-quiet", "-log-level", "-log-format")
 @click.argument("service", required=False)
 @click.pass_context
 def _release(context: click.Context, /, service: str | None, **given: object) -> None:
-    """Take the newest answers for SERVICE, or for all, that the guard of a running ctemplate holds back."""
+    """Accept the latest data for SERVICE, or for all, that the guard of a running ctemplate is holding back."""
     context.exit(release(given, service))
 
 
@@ -144,12 +145,12 @@ def main() -> None:
 
 def _status() -> int:
     try:
-        result = cli.main(single_dashed(sys.argv[1:]), prog_name="ctemplate", standalone_mode=False)
+        result = cli.main(arranged(sys.argv[1:], cli), prog_name="ctemplate", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:
         click.echo(exc.format_message())
         return USAGE_STATUS
     except click.ClickException as exc:
-        say(f"ctemplate: {_usage_fault(exc)}; see ctemplate -help")
+        say(f"ctemplate: {_usage_fault(exc)}")
         return USAGE_STATUS
     except CtemplateError as exc:
         if isinstance(exc, TemplateError) and sys.stderr.isatty():
@@ -175,24 +176,6 @@ def _unprinted(error: OSError) -> int:
 
 
 def _usage_fault(fault: click.ClickException) -> str:
-    if isinstance(fault, click.NoSuchOption):
-        return _no_such_option(fault.option_name)
     message = fault.format_message().rstrip(".")
-    return message[:1].lower() + message[1:]
-
-
-def single_dashed(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with one dash before every option that is known; people write two as well."""
-    commands = (cli, *cli.commands.values())
-    known = {flag for command in commands for option in command.params for flag in option.opts} | {"-help"}
-    return [word[1:] if word.startswith("--") and word[1:].partition("=")[0] in known else word for word in arguments]
-
-
-def _no_such_option(start: str) -> str:
-    """Say which option is unknown, as it was written, and which one may have been meant."""
-    flags = {flag for option in cli.params for flag in option.opts}
-    words = [word.partition("=")[0] for word in single_dashed(sys.argv[1:])]
-    written = next((word for word in words if word.startswith(start) and word not in flags), start)
-    known = sorted(flag for flag in flags if len(flag) > SHORTEST_LONG_OPTION)
-    close = difflib.get_close_matches(f"-{written.lstrip('-')}", known, n=1, cutoff=CLOSE_ENOUGH)
-    return f"no such option {printable(written)}" + (f"; did you mean {close[0]}?" if close else "")
+    said = message[:1].lower() + message[1:]
+    return said if _ADVISED.search(said) else f"{said}; see ctemplate -help"

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ctemplate.cli.advice import LOG_LEVELS
 from ctemplate.config.durations import parse_wait
 from ctemplate.config.layers import Layer, nested
 from ctemplate.config.schema import Escape
@@ -88,32 +89,52 @@ _FORMATS = ", ".join(typing.get_args(Escape))
 NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wait", "wait.max": "-wait"}
 
 
-def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that all verbs share, in the order of ``--help``."""
-    for setting in reversed(SETTINGS):
-        command = _option(setting.flag, metavar=setting.metavar, text=setting.help, is_switch=setting.is_switch)(
-            command
-        )
-    command = _option("-quiet", metavar="", text="no progress on a terminal", is_switch=True)(command)
-    command = _option("-wait", metavar="MIN[:MAX]", text="gather changes: quiet for MIN, at most MAX [100ms:2s]")(
-        command
-    )
-    command = _option("-var", metavar="NAME=VALUE", text="a value for templates: var.NAME; repeatable", many=True)(
-        command
-    )
-    command = _option("-escape", metavar="FORMAT", text=f"rule for values in those templates: {_FORMATS} [by file]")(
-        command
-    )
-    command = _option("-config", metavar="PATH", text="configuration file or folder; repeatable", many=True)(command)
-    return _option("-template", metavar="SRC[:DST[:CMD]]", text="a template; repeatable", many=True)(command)
+CONSUL = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
+SOURCE = (*CONSUL, "-catalog", "-timeout")
+RUNNING = ("-wait", "-pid-file")
+"""Options that mean something to a ctemplate that goes on running only."""
+
+
+def shared_options(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that all verbs share, in the order of ``-help``.
+
+    Those ``without`` meaning for the verb are taken as well, so that one set of options does for all, but not listed.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        options = [
+            _option("-template", "SRC[:DST[:CMD]]", "a template; repeatable", many=True),
+            _option("-escape", "FORMAT", f"rule for values in those templates: {_FORMATS} [by file]"),
+            _option("-config", "PATH", "configuration file or folder; repeatable", many=True),
+            _option("-var", "NAME=VALUE", "a value for templates: var.NAME; repeatable", many=True),
+            _option("-wait", "MIN[:MAX]", "gather changes: quiet for MIN, at most MAX [100ms:2s]", without=without),
+            switch("-quiet", "no progress on a terminal", is_hidden="-quiet" in without),
+            *(_of_setting(setting, without) for setting in SETTINGS),
+        ]
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _of_setting(setting: Setting, without: tuple[str, ...]) -> Callable[..., Any]:
+    if setting.is_switch:
+        return switch(setting.flag, setting.help, default=None, is_hidden=setting.flag in without)
+    return _option(setting.flag, setting.metavar, setting.help, without=without)
 
 
 def _option(
-    flag: str, *, metavar: str, text: str, is_switch: bool = False, many: bool = False
+    flag: str, metavar: str, text: str, *, many: bool = False, without: tuple[str, ...] = ()
+) -> Callable[..., Any]:
+    return click.option(flag, metavar=metavar, multiple=many, help=text, hidden=flag in without)
+
+
+def switch(
+    flag: str, text: str, *, default: bool | None = False, is_hidden: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    if is_switch:
-        return click.option(flag, is_flag=True, default=None, help=text)
-    return click.option(flag, metavar=metavar, multiple=many, help=text)
+    """Return an option that is on or off; ``arguments`` gives it the value that click asks for."""
+    return click.option(flag, type=click.BOOL, metavar="", default=default, help=text, hidden=is_hidden)
 
 
 def flags_layer(given: Mapping[str, Any]) -> Layer:
@@ -124,7 +145,7 @@ def flags_layer(given: Mapping[str, Any]) -> Layer:
         if value is not None:
             settings[setting.path] = value
     if isinstance(level := settings.get("log_level"), str):
-        settings["log_level"] = level.lower()
+        settings["log_level"] = LOG_LEVELS.get(level.lower(), level.lower())
     if (wait := given.get("wait")) is not None:
         try:
             settings["wait.min"], settings["wait.max"] = parse_wait(wait)

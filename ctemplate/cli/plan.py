@@ -87,7 +87,9 @@ def _reviewed(worker: Worker) -> GroupReview:
     sink = worker.pipeline.sink
     if not isinstance(sink, Considered):
         raise TypeError(type(sink))
-    return review(worker.pipeline.name, sink, worker.pipeline.quarantined, worker.catalog.snapshot())
+    used = worker.result.rendering.used if worker.result else worker.catalog.wanted
+    answers = [answer for answer in worker.catalog.snapshot() if answer.query in used]
+    return review(worker.pipeline.name, sink, worker.pipeline.quarantined, answers)
 
 
 def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:

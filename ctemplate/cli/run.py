@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -17,11 +18,13 @@ from ctemplate.cli.options import flags_layer
 from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
 from ctemplate.daemon import Daemon
+from ctemplate.model import Outcome
 from ctemplate.pipeline import Collected
 from ctemplate.review import FileReview
 from ctemplate.worker import Worker
 
 THREADS = 4  # for blocking work; each one more may hold the memory of one more rendering
+logger = logging.getLogger(__name__)
 
 
 def assembler(
@@ -60,7 +63,10 @@ def run(given: Mapping[str, Any]) -> int:
     daemon = prepared(given, Mode.DRY if given["dry"] else Mode.LIVE)
     if given["dry"] or given["once"]:
         run_once(given, daemon)
-        _print_collected(daemon.workers)
+        if given["dry"]:
+            _print_collected(daemon.workers)
+        else:
+            _tell_unchanged(daemon.workers)
         return 1 if any(worker.error for worker in daemon.workers) else 0
     run_with_progress(daemon, _with_threads(daemon.run()), is_quiet=given["quiet"])
     return 0
@@ -75,6 +81,13 @@ async def _with_threads(work: Coroutine[Any, Any, None]) -> None:
     all_started.wait()
     asyncio.get_running_loop().set_default_executor(pool)
     await work
+
+
+def _tell_unchanged(workers: tuple[Worker, ...]) -> None:
+    """Say of each group for which there was nothing to do that it was looked at; what changed was told as it did."""
+    for worker in workers:
+        if worker.error is None and worker.result is not None and worker.result.outcome is Outcome.UNCHANGED:
+            logger.info("%s: unchanged, as rendered", worker.pipeline.subject)
 
 
 def _print_collected(workers: tuple[Worker, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Which templates belong together: the configuration's templates sorted into groups. Pure."""
+"""Which templates belong together: the configuration's templates sorted into groups. Pure but for a look at folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ctemplate.errors import ConfigError
 from ctemplate.inputs import real_path
 
 STDOUT = Path("-")  # the destination of a template that is only printed
-LARGEST_MODE = 0o7777
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +72,10 @@ def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSect
         raise ConfigError(where, "the source is empty")
     if template.destination is None and not is_dry:
         raise ConfigError(where, "has no destination; write SRC:DST, or add -dry to print it")
+    if template.destination == str(STDOUT) and not is_dry:
+        raise ConfigError(where, "its destination '-' is no file; leave it out and add -dry to print")
+    if template.destination is not None and Path(template.destination).is_dir():
+        raise ConfigError(where, f"its destination {template.destination} is a folder; write the path of a file")
     if template.group is not None:
         if template.command is not None:
             raise ConfigError(where, "has a command and a group; give the command to the group as 'reload'")
@@ -95,23 +98,11 @@ def _plan(template: TemplateSection) -> TemplatePlan:
     return TemplatePlan(
         source=Path(template.source),
         destination=Path(template.destination) if template.destination else STDOUT,
-        mode=_mode(template),
+        mode=None if template.perms is None else int(template.perms, 8),
         user=user or None,
         owner_group=owner_group or None,
         escape=template.escape,
     )
-
-
-def _mode(template: TemplateSection) -> int | None:
-    if template.perms is None:
-        return None
-    try:
-        mode = int(template.perms, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= LARGEST_MODE:
-        raise ConfigError(f"{template.source}: perms", f"must be octal like '0644', got {template.perms!r}")
-    return mode
 
 
 def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path, Path]]:

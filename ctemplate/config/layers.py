@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from ctemplate.config.advice import format_advice, key_advice, value_advice
 from ctemplate.config.durations import Duration, Share, parse_duration, parse_share, shown
 from ctemplate.config.schema import Config
 from ctemplate.errors import ConfigError
@@ -98,7 +99,8 @@ def _read_file(path: Path) -> Layer:
     except json.JSONDecodeError as exc:
         raise ConfigError(f"{path}:{exc.lineno}:{exc.colno}", f"is not JSON: {exc.msg.lower()}") from exc
     except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(str(path), f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}") from exc
+        advice = format_advice(text, path.name, str(exc))
+        raise ConfigError(str(path), advised(f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}", advice)) from exc
     except RecursionError:
         raise ConfigError(str(path), "is nested too deeply") from None
     if not isinstance(values, dict):
@@ -120,6 +122,11 @@ def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             for entry in templates
         ]
     return result
+
+
+def advised(said: str, advice: str) -> str:
+    """Add what to write to what is wrong."""
+    return f"{said}; {advice}" if advice else said
 
 
 def build(layers: Iterable[Layer]) -> Config:
@@ -172,6 +179,11 @@ def _decode(kind: type, value: object) -> object:
 def _explained(error: msgspec.ValidationError, layer: Layer) -> ConfigError:
     """Turn msgspec's message into ``where: path: what is wrong; fix``."""
     path, said = explained(error, Config, layer.values, secret=SECRET_KEYS)
+    if said.startswith("unknown key"):
+        advice = key_advice(path, frozenset(Config.__struct_fields__))
+        said = advised("unknown key", advice) if advice else said
+    else:
+        said = value_advice(path, said, layer.values)
     name = layer.names.get(path)
     where = name if name is not None else f"{layer.where}: {path}" if path else layer.where
     return ConfigError(where, said)

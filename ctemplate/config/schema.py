@@ -13,6 +13,7 @@ from msgspec import Meta
 from ctemplate.config.durations import Duration, Share
 
 Count = Annotated[int, Meta(ge=1)]
+Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
 Command = str | tuple[str, ...]
 Escape = Literal["nginx", "haproxy", "json", "yaml", "shell", "html", "lines", "none"]
 
@@ -138,7 +139,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     destination: str | None = None
     command: Command | None = None
     group: str | None = None
-    perms: str | None = None
+    perms: Octal | None = None
     owner: str | None = None  # USER[:GROUP]
     escape: Escape | None = None  # the rule for printed values; by default as the program and the destination tell
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ctemplate.config.advice import looks_like_command
 from ctemplate.errors import ConfigError, printable
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -20,6 +21,9 @@ def parse_template(text: str) -> dict[str, str]:
         raise ConfigError("-template", f"the source is empty, got {printable(text)!r}; write SRC[:DST[:CMD]]")
     if command and not destination.strip():
         raise ConfigError("-template", f"the destination is empty, got {printable(text)!r}; write SRC:DST:CMD")
+    if looks_like_command(destination):
+        what = f"the destination looks like a command, got {printable(destination)!r}"
+        raise ConfigError("-template", f"{what}; write SRC:DST:CMD, with a colon before the command")
     section = {"source": source}
     if destination.strip():
         section["destination"] = destination

@@ -66,6 +66,7 @@ async def asked(settings: ConsulSettings, name: str, groups: Iterable[tuple[Temp
         refused=tried.refused,
         filtered=frozenset(query for query, answer in tried.answers.items() if answer.filtered),
         empty=frozenset(query for query, answer in tried.answers.items() if not answer.value),
+        left_out=tuple(dict.fromkeys(fault for answer in tried.answers.values() for fault in answer.faults)),
         connections=_planned(settings, tried),
         max_connections=settings.max_connections,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
-from ctemplate.model import AnyQuery, ServiceQuery, ServicesQuery
+from ctemplate.model import AnyQuery, Fault, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.wire import RequestFailed, Trouble
 
 TELLS_FILTERED_SINCE = (1, 11)
@@ -42,6 +42,7 @@ class ConsulFacts:
 
     ``leader`` is its address, empty where there is none. ``filtered`` are the queries whose answers Consul admits to
     have cut, ``empty`` those that came back with nothing. ``untried`` counts the queries that were not asked.
+    ``left_out`` is what is registered and may not be used.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ConsulFacts:
     refused: Mapping[AnyQuery, RequestFailed] = field(default_factory=dict)
     filtered: frozenset[AnyQuery] = frozenset()
     empty: frozenset[AnyQuery] = frozenset()
+    left_out: tuple[Fault, ...] = ()
     connections: int = 0
     max_connections: int = 64
 
@@ -69,6 +71,7 @@ def judged(facts: ConsulFacts) -> Iterator[Diagnosis]:
     yield _version(facts)
     yield from _clock(facts)
     yield from _rights(facts)
+    yield from _left_out(facts)
     yield _limit(facts)
 
 
@@ -125,6 +128,14 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
     elif not (facts.refused or facts.filtered or bare):
         rest = f", {facts.untried} more not tried" if facts.untried else ""
         yield ok(what, f"all {facts.tried} queries of the templates were answered{rest}")
+
+
+def _left_out(facts: ConsulFacts) -> Iterator[Diagnosis]:
+    """Yield what is registered and cannot be used, such as host names where these are not allowed."""
+    for registered in facts.left_out[:NAMED_AT_MOST]:
+        yield warning("left out", str(registered), "correct the registration, or [data]")
+    if len(facts.left_out) > NAMED_AT_MOST:
+        yield warning("left out", f"{len(facts.left_out) - NAMED_AT_MOST} more", "ctemplate plan names them all")
 
 
 def _lists_consul(query: AnyQuery) -> bool:

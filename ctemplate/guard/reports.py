@@ -49,7 +49,8 @@ def blinded(queries: Iterable[AnyQuery]) -> list[Report]:
     """Return a line for the queries whose first answers are empty for lack of rights, if there are any."""
     names = _listed(queries)
     what = "the first answer is empty, as for a token without rights; it is not taken before something can be seen"
-    return [Report(text=f"{names}: {what}, or 'ctemplate release'", is_warning=True)] if names else []
+    fix = "give a token with service:read and node:read, or run 'ctemplate release' where Consul is really empty"
+    return [Report(text=f"{names}: {what}; {fix}", is_warning=True)] if names else []
 
 
 def seen(queries: Iterable[AnyQuery]) -> list[Report]:

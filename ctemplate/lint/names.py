@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from jinja2 import nodes
 from jinja2.runtime import LoopContext
@@ -12,8 +12,10 @@ from ctemplate.errors import printable
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import Source, literal, member_name, members
-from ctemplate.template.environment import Environment, suggestion
+from ctemplate.template.advice import field_advice, word_advice
+from ctemplate.template.environment import Environment
 from ctemplate.template.formatting import PLAIN, WIDTHS
+from ctemplate.template.functions import suggestion
 
 CHANCE = frozenset({"now", "time", "today", "timestamp", "utcnow", "random", "shuffle", "uuid", "uuid4", "lipsum"})
 """What other template languages call the clock and chance; here there is none."""
@@ -23,14 +25,16 @@ LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith
 _CHANCE = "an output that changes by itself is reloaded for ever; ctemplate has no clock and no chance"
 
 
-def unknown_names(source: Source, reading: Reading) -> Iterator[Finding]:
+def unknown_names(source: Source, reading: Reading, variables: Collection[str] = ()) -> Iterator[Finding]:
     """Yield the names that nobody gives."""
     given = {node.name for node in source.tree.find_all(nodes.Name) if node.ctx != "load"} | set(reading.functions)
     for node in reading.unknown:
         if node.name in CHANCE:
             yield source.finding(node, "CT301", f"{node.name!r}: {_CHANCE}")
         elif node not in reading.defaulted:
-            yield source.finding(node, "CT102", f"{node.name!r} is undefined{suggestion(node.name, given)}")
+            known = suggestion(node.name, variables, "var.") if node.name in variables else ""
+            advice = known or word_advice(node.name) or suggestion(node.name, given)
+            yield source.finding(node, "CT102", f"{node.name!r} is undefined{advice}")
 
 
 def unknown_filters(source: Source, environment: Environment) -> Iterator[Finding]:
@@ -62,7 +66,8 @@ def _unknown(source: Source, node: nodes.Node, name: str, known: Iterable[str], 
     if name in CHANCE:
         return source.finding(node, "CT301", f"{name!r}: {_CHANCE}")
     word = "filter" if code == "CT103" else "test"
-    return source.finding(node, code, f"no {word} named {printable(name)!r}{suggestion(name, known)}")
+    advice = word_advice(name) or suggestion(name, known)
+    return source.finding(node, code, f"no {word} named {printable(name)!r}{advice}")
 
 
 def unknown_fields(source: Source, reading: Reading, modules: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
@@ -72,7 +77,8 @@ def unknown_fields(source: Source, reading: Reading, modules: Mapping[str, froze
         name = member_name(node)
         known = _known_fields(node.node, reading, imported)
         if name is not None and known is not None and name not in known[1]:
-            message = f"{known[0]} has no field {printable(name)!r}{suggestion(name, known[1])}"
+            advice = word_advice(name) if known[0] == "text" else field_advice(name, known[1])
+            message = f"{known[0]} has no field {printable(name)!r}{advice or suggestion(name, known[1])}"
             yield source.finding(node.lineno + 1, "CT105", message)
     for imports in source.tree.find_all(nodes.FromImport):
         template = literal(imports.template) or ""

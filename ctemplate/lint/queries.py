@@ -1,4 +1,4 @@
-"""Reading every service where a tag would do: each service read is watched."""
+"""Calls of services and service: every service read where a tag would do, and consul-template's way of asking."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jinja2 import nodes
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import Source, literal
+from ctemplate.template.advice import STATES, service_call, services_call, shown
 
 
 def everything(source: Source, reading: Reading) -> Iterator[Finding]:
@@ -21,6 +22,30 @@ def everything(source: Source, reading: Reading) -> Iterator[Finding]:
         if tag is not None:
             message = f"every service is looked at, and one tag is asked for inside; write services(tag={tag!r})"
             yield source.finding(call, "CT601", message)
+
+
+def foreign(source: Source) -> Iterator[Finding]:
+    """Yield calls with a name or a tag in consul-template's grammar."""
+    for call in source.tree.find_all(nodes.Call):
+        if not isinstance(call.node, nodes.Name):
+            continue
+        if call.node.name == "services" and (meant := services_call(_given(call, "tag", 0) or "")):
+            yield source.finding(call.node, "CT107", f"{meant} is how this is written here")
+        if call.node.name == "service" and (said := _foreign_service(_given(call, "name", 0), _given(call, "tag", 1))):
+            yield source.finding(call.node, "CT107", said)
+
+
+def _given(call: nodes.Call, name: str, position: int) -> str | None:
+    """Return the literal that a call gives for an argument, by name or by position."""
+    named = [keyword.value for keyword in call.kwargs if keyword.key == name]
+    return literal(next(iter([*named, *call.args[position : position + 1]]), None))
+
+
+def _foreign_service(name: str | None, tag: str | None) -> str:
+    if tag in STATES:
+        return f"{shown(tag)} is a state and taken for a tag; write status={shown(tag)}"
+    meant = service_call(name) if name is not None else None
+    return f"the name {shown(name)} is consul-template's way of asking; write {meant}" if meant else ""
 
 
 def _services(listed: nodes.Node) -> nodes.Name | None:

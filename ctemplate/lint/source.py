@@ -17,6 +17,7 @@ from jinja2.parser import Parser
 
 from ctemplate.errors import printable
 from ctemplate.lint.finding import Finding
+from ctemplate.template.advice import go_advice
 from ctemplate.template.template import lowered
 
 _IGNORE = re.compile(r"\bctemplate:\s*ignore\s+(CT\d+(?:[\s,]+CT\d+)*)")
@@ -58,17 +59,17 @@ def parse(path: str, text: str, environment: jinja2.Environment) -> Source | Fin
     try:
         tokens = tuple(_tokens(text, environment))
     except jinja2.TemplateSyntaxError as exc:
-        return Finding(path=path, line=exc.lineno, column=1, code="CT101", message=_sentence(exc))
+        return Finding(path=path, line=exc.lineno, column=1, code="CT101", message=_sentence(exc, text, exc.lineno))
     try:
         tree = _Parser(environment, text, tokens).parse()
     except jinja2.TemplateSyntaxError as exc:
         line, column = place(text, exc.lineno)
-        return Finding(path=path, line=line, column=column, code="CT101", message=_sentence(exc))
+        return Finding(path=path, line=line, column=column, code="CT101", message=_sentence(exc, text, line))
     return Source(path=path, text=text, tree=tree, ignored=_ignored(text, tokens))
 
 
-def _sentence(exc: jinja2.TemplateSyntaxError) -> str:
-    return lowered(printable(exc.message or ""))
+def _sentence(exc: jinja2.TemplateSyntaxError, text: str, line: int) -> str:
+    return go_advice(text, line) or lowered(printable(exc.message or ""))
 
 
 Token = tuple[int, str, str]

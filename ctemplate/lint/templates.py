@@ -121,13 +121,14 @@ def _judged(
 ) -> Iterator[Finding]:
     """Yield what the rules find in one source; those of nginx's language hold for nginx's files alone."""
     reading = read(source.tree, functions=environment.globals, given=shared)
-    yield from names.unknown_names(source, reading)
+    yield from names.unknown_names(source, reading, given)
     yield from names.unknown_filters(source, environment)
     yield from names.unknown_fields(source, reading, modules)
     yield from names.unknown_arguments(source, reading)
     yield from variables.missing(source, reading, given)
     yield from stability.moving_orders(source, reading)
     yield from queries.everything(source, reading)
+    yield from queries.foreign(source)
     text = follow(source.tree)
     yield from printing.missing_keys(source, reading, text)
     if is_nginx:

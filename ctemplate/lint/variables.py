@@ -12,7 +12,7 @@ from ctemplate.errors import printable
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import Source, member_name, members
-from ctemplate.template.environment import suggestion
+from ctemplate.template.functions import suggestion
 
 VAR = "var"
 
@@ -54,7 +54,7 @@ def missing(source: Source, reading: Reading, given: Mapping[str, Given]) -> Ite
         if use.name in given or use.node in reading.defaulted or use.node in guarded:
             continue
         name = printable(use.name)
-        fix = suggestion(use.name, given) or f"; give it by -var {name}=… or [vars], or write | default(…)"
+        fix = suggestion(use.name, given, "var.") or f"; give it by -var {name}=… or [vars], or write | default(…)"
         yield source.finding(use.node.lineno - len(VAR), "CT201", f"'var.{name}' has no value{fix}")
 
 
@@ -74,7 +74,7 @@ def unused(given: Iterable[Given], trees: Iterable[nodes.Template]) -> Iterator[
     used = {use.name for tree in trees for use in uses(tree)}
     for variable in given:
         if variable.name not in used:
-            message = f"no template uses var.{printable(variable.name)}{suggestion(variable.name, used)}"
+            message = f"no template uses var.{printable(variable.name)}{suggestion(variable.name, used, 'var.')}"
             column = 1 if variable.line else 0
             yield Finding(path=variable.path, line=variable.line, column=column, code="CT202", message=message)
 

@@ -24,6 +24,7 @@ from ctemplate.command import Completed, run
 from ctemplate.errors import CannotJudge, CheckRefused, indented
 from ctemplate.inputs import real_path
 from ctemplate.model import StagedFile
+from ctemplate.nginx.advice import advice
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.mirror import mirror
 from ctemplate.nginx.settings import detour, exists, settings
@@ -315,4 +316,4 @@ def _refused(files: tuple[StagedFile, ...], found: Verdict) -> CheckRefused:
     lines = found.refusals or found.warnings
     named = [file.live for file in files if any(f" in {file.live}:" in line for line in lines)]
     where = str((named or [file.live for file in files])[0])
-    return CheckRefused(where, f"nginx -t: exit status {found.status}", output=lines)
+    return CheckRefused(where, f"nginx -t: exit status {found.status}", output=(*lines, *advice(lines)))

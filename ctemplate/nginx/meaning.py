@@ -32,7 +32,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """Upstreams with their backends by address, host names served, and sockets listened on.
+    """Upstreams with their backends by address, host names served, sockets listened on, includes, and the user.
 
     Upstream names carry their protocol in front where it is not http: ``stream db-5432``.
     """
@@ -40,6 +40,8 @@ class Meaning:
     upstreams: Mapping[str, Mapping[str, Backend]] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
     listeners: frozenset[str] = frozenset()
+    includes: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +75,31 @@ class Changes:
     hosts_removed: tuple[str, ...] = ()
     listeners_added: tuple[str, ...] = ()
     listeners_removed: tuple[str, ...] = ()
+    includes_added: tuple[str, ...] = ()
+    includes_removed: tuple[str, ...] = ()
+    users_added: tuple[str, ...] = ()
+    users_removed: tuple[str, ...] = ()
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """One short line for each thing that is there and would not be."""
+        return (
+            *(f"upstream {name}" for name in self.upstreams_removed),
+            *(f"server {name}" for name in self.hosts_removed),
+            *(f"listener {name}" for name in self.listeners_removed),
+            *(f"include {name}" for name in self.includes_removed),
+            *(f"user {name}" for name in self.users_removed),
+        )
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """One line for each upstream that changes, then servers and listeners."""
+        """One line for each upstream that changes, then servers, listeners, includes and the user."""
         return (
             *self._upstream_sentences(),
             *_named("server", self.hosts_added, self.hosts_removed),
             *_named("listener", self.listeners_added, self.listeners_removed),
+            *_named("include", self.includes_added, self.includes_removed),
+            *_named("user", self.users_added, self.users_removed),
         )
 
     def _upstream_sentences(self) -> Iterator[str]:
@@ -117,7 +136,22 @@ def meaning(directives: Sequence[Directive]) -> Meaning:
             hosts.update(
                 _text(name) for entry in directive.block if entry.name == b"server_name" for name in entry.args if name
             )
-    return Meaning(upstreams=upstreams, hosts=frozenset(hosts), listeners=frozenset(listeners))
+    return Meaning(
+        upstreams=upstreams,
+        hosts=frozenset(hosts),
+        listeners=frozenset(listeners),
+        includes=frozenset(_includes(directives)),
+        users=frozenset(_text(entry.args[0]) for entry in directives if entry.name == b"user" and entry.args),
+    )
+
+
+def _includes(directives: Sequence[Directive]) -> Iterator[str]:
+    """Yield what is included at the top and straight below http and stream, where servers come from."""
+    for directive in directives:
+        if directive.name == b"include" and directive.args:
+            yield _text(directive.args[0])
+        elif directive.name in PROTOCOLS and directive.block is not None:
+            yield from _includes(directive.block)
 
 
 def changes(old: Meaning, new: Meaning) -> Changes:
@@ -138,6 +172,10 @@ def changes(old: Meaning, new: Meaning) -> Changes:
         hosts_removed=tuple(sorted(old.hosts - new.hosts)),
         listeners_added=tuple(sorted(new.listeners - old.listeners)),
         listeners_removed=tuple(sorted(old.listeners - new.listeners)),
+        includes_added=tuple(sorted(new.includes - old.includes)),
+        includes_removed=tuple(sorted(old.includes - new.includes)),
+        users_added=tuple(sorted(new.users - old.users)),
+        users_removed=tuple(sorted(old.users - new.users)),
     )
 
 

@@ -16,7 +16,7 @@ from ctemplate.defects import Defects
 from ctemplate.edits import edits, signatures
 from ctemplate.errors import ConfigError
 from ctemplate.inputs import read_input
-from ctemplate.model import AnyQuery
+from ctemplate.model import AnyQuery, Fault
 from ctemplate.sources import Cost
 from ctemplate.sources.contents import Contents, answer, parse
 
@@ -42,9 +42,11 @@ def read(path: Path) -> Contents:
 class CatalogFile:
     """Answers every query from one file, and again when the file is edited; a broken edit keeps what was read last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, allow_hostnames: bool = False) -> None:
         """Read the file at once, so that a broken one is an error of the start; raises ConfigError."""
         self.path = path
+        self._allow_hostnames = allow_hostnames
+        self._told: frozenset[Fault] = frozenset()
         self._known = signatures([path])
         self._contents = read(path)
         self._defects = Defects()
@@ -71,12 +73,24 @@ class CatalogFile:
                 logger.error("%s; keeping what was read before", exc)  # noqa: TRY400 - a sentence, not a traceback
                 continue
             logger.info("%s: read again", self.path)
+            self._told = frozenset()
             self._answer_all(catalog, catalog.wanted)
 
     def _answer_all(self, catalog: Catalog, queries: frozenset[AnyQuery]) -> None:
         now = time.time()
+        left_out: dict[Fault, None] = {}
         for query in queries:
             try:
-                catalog.put(answer(self._contents, query, now=now))
+                found = answer(self._contents, query, now=now, allow_hostnames=self._allow_hostnames)
+                catalog.put(found)
+                left_out |= dict.fromkeys(found.faults)
             except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this query an answer
                 self._defects.report(f"{self.path}: {query}", exc)
+        self._tell(left_out)
+
+    def _tell(self, faults: Iterable[Fault]) -> None:
+        """Say once of each instance that it is left out."""
+        for fault in faults:
+            if fault not in self._told:
+                logger.warning("%s: %s; it is left out", self.path, fault)
+        self._told |= frozenset(faults)

@@ -15,7 +15,7 @@ import yaml
 from msgspec import Meta
 
 from ctemplate.errors import ConfigError, printable
-from ctemplate.faults import explained
+from ctemplate.faults import explained, is_hcl
 from ctemplate.model import (
     MAX_PORT,
     Answer,
@@ -30,6 +30,7 @@ from ctemplate.model import (
     ServicesQuery,
     Status,
 )
+from ctemplate.sources.consul.policy import HOSTNAME, HOSTNAME_FIX
 
 MASK = "masked"
 
@@ -93,13 +94,15 @@ def parse(text: str, *, name: str) -> Contents:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError(place, f"is not YAML: {printable(exc.problem)}") from exc
+        raise ConfigError(place, _unread(str(exc.problem), text, name)) from exc
     except yaml.YAMLError as exc:
-        raise ConfigError(name, f"is not YAML: {printable(exc)}") from exc
+        raise ConfigError(name, _unread(str(exc), text, name)) from exc
     except RecursionError:
         raise ConfigError(name, "is nested too deeply") from None
     if data is None:
         raise ConfigError(name, "is empty; a catalog without services says 'services: {}'")
+    if isinstance(data, str) and is_hcl(text, name):
+        raise ConfigError(name, _unread("it holds no table", text, name))
     try:
         return msgspec.convert(data, Contents)
     except RecursionError:
@@ -107,6 +110,13 @@ def parse(text: str, *, name: str) -> Contents:
     except msgspec.ValidationError as exc:
         path, said = explained(exc, Contents, data)
         raise ConfigError(f"{name}: {path}" if path else name, said) from exc
+
+
+def _unread(problem: str, text: str, name: str) -> str:
+    what = f"is not YAML: {printable(problem)}"
+    return (
+        f"{what}; this looks like HCL; write YAML or JSON, as 'ctemplate capture' does" if is_hcl(text, name) else what
+    )
 
 
 def printed_address(address: str) -> str | None:
@@ -120,11 +130,14 @@ def printed_address(address: str) -> str | None:
     return found.compressed
 
 
-def answer(contents: Contents, query: AnyQuery, *, now: float = 0.0) -> Answer:
-    """Return the answer that the file gives to the query; an unknown service or datacenter has none, as in Consul."""
+def answer(contents: Contents, query: AnyQuery, *, now: float = 0.0, allow_hostnames: bool = False) -> Answer:
+    """Return the answer that the file gives to the query; an unknown service or datacenter has none, as in Consul.
+
+    Instances whose address is no IP address are left out and named; host names may be allowed.
+    """
     for special in contents.answers:
         if special.question == query:
-            return _special_answer(special, query, now)
+            return _special_answer(special, query, now, allow_hostnames=allow_hostnames)
     if query.dc in (None, contents.datacenter):
         services, datacenter = contents.services, contents.datacenter
     else:
@@ -133,15 +146,16 @@ def answer(contents: Contents, query: AnyQuery, *, now: float = 0.0) -> Answer:
     if isinstance(query, ServicesQuery):
         return Answer(query=query, value=_services(services), seen_at=now)
     entry = services.get(query.name, ServiceEntry())
-    instances, faults = _instances(query, entry, query.name, datacenter)
+    instances, faults = _instances(query, entry, query.name, datacenter, allow_hostnames=allow_hostnames)
     return Answer(query=query, value=instances, faults=faults, seen_at=now)
 
 
-def _special_answer(entry: AnswerEntry, query: AnyQuery, now: float) -> Answer:
+def _special_answer(entry: AnswerEntry, query: AnyQuery, now: float, *, allow_hostnames: bool) -> Answer:
     if isinstance(query, ServicesQuery):
         return Answer(query=query, value=_services(entry.services), seen_at=now)
     service, datacenter = entry.service or query.name, entry.datacenter or query.dc or ""
-    instances, faults = _instances(query, ServiceEntry(instances=entry.instances), service, datacenter)
+    found = ServiceEntry(instances=entry.instances)
+    instances, faults = _instances(query, found, service, datacenter, allow_hostnames=allow_hostnames)
     return Answer(query=query, value=instances, faults=faults, seen_at=now)
 
 
@@ -156,14 +170,15 @@ def _services(services: dict[str, ServiceEntry]) -> tuple[Service, ...]:
 
 
 def _instances(
-    query: InstancesQuery, entry: ServiceEntry, service: str, datacenter: str
+    query: InstancesQuery, entry: ServiceEntry, service: str, datacenter: str, *, allow_hostnames: bool
 ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
     instances, faults = [], []
     for number, row in enumerate(entry.instances, start=1):
-        address = printed_address(row.address)
+        is_name = HOSTNAME.fullmatch(row.address) is not None
+        address = row.address if is_name and allow_hostnames else printed_address(row.address)
         row_id = row.id or f"{service}-{number}"
         if address is None:
-            reason = f"is not an IP address: {printable(row.address, 100)!r}"
+            reason = f"'{printable(row.address, 100)}' is not an IP address{HOSTNAME_FIX if is_name else ''}"
             faults.append(Fault(service=service, instance=row_id, field="address", reason=reason))
             continue
         instances.append(

@@ -5,12 +5,9 @@ Knows the domain's values only as things with fields. Must not know Consul, file
 
 from __future__ import annotations
 
-import difflib
 import itertools
-import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import jinja2
@@ -23,15 +20,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ctemplate.errors import printable
 from ctemplate.model import Check, Instance, Service, Snapshot
 from ctemplate.template import runtime
+from ctemplate.template.advice import field_advice, word_advice
 from ctemplate.template.compiler import Generator, literal_names
 from ctemplate.template.filters import filters, made, tests
 from ctemplate.template.formats import FORMATS, NONE
 from ctemplate.template.formatting import method_of
 from ctemplate.template.fragments import SCALARS, Fragments
-from ctemplate.template.functions import Functions, Variables
+from ctemplate.template.functions import Functions, Variables, suggestion
 from ctemplate.template.limits import Limits, Meter, check_binary
 from ctemplate.template.lines import LineLexer
 from ctemplate.template.origin import Marks
+from ctemplate.template.place import printing_line
 from ctemplate.template.places import marked, numbered as with_number, unmarked
 from ctemplate.template.run import Print, Run, Traces
 from ctemplate.template.trust import (
@@ -56,7 +55,6 @@ FIELDS: dict[type, frozenset[str]] = {
 """The model's types and what templates may read of them."""
 
 _KNOWN_TOKENS = 100_000
-_KNOWN_LINES = 4096
 _PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -71,13 +69,27 @@ class Undefined(jinja2.StrictUndefined):
         if self._undefined_hint or obj is runtime.missing:
             return super()._undefined_message
         if isinstance(obj, Variables):
-            return f"'var.{name}' is undefined{suggestion(name, obj.values)}"
+            return f"'var.{name}' is undefined{suggestion(name, obj.values, 'var.')}"
+        if isinstance(name, str) and (misused := _misused(obj, name)):
+            return misused
         kind = "text" if isinstance(obj, str) else type(obj).__name__.lower()
         if not isinstance(name, str):
             return f"{kind} has no item {name!r}"
         if isinstance(obj, dict):
             return f"no key {name!r} here{suggestion(name, map(str, obj))}"
-        return f"{kind} has no field {name!r}{suggestion(name, FIELDS.get(type(obj), ()))}"
+        known = FIELDS.get(type(obj), frozenset())
+        advice = word_advice(name) if kind == "text" else field_advice(name, known)
+        return f"{kind} has no field {name!r}{advice or suggestion(name, known)}"
+
+
+def _misused(obj: object, name: str) -> str:
+    """Return what to write where a field of a function or of a list was asked for; empty for anything else."""
+    if isinstance(obj, _PLAIN_FUNCTIONS):
+        called = f'env("{printable(name, 80)}")' if obj.__name__ == "env" else f"{obj.__name__}(…)"
+        return f"{obj.__name__} is a function; write {called}"
+    if isinstance(obj, tuple | list):
+        return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
+    return ""
 
 
 class Missing(Undefined):
@@ -226,7 +238,9 @@ class Environment(ImmutableSandboxedEnvironment):
             return self.refuse(text, value.reason)
         if is_token(text) or isinstance(value, float | jinja2.Undefined):
             return text
-        return self.refuse(text, self.format.advice if text else "is empty")
+        is_name = self.run.touched is not None and text == self.run.touched.name
+        advice = (is_name and self.format.name_advice) or self.format.advice
+        return self.refuse(text, advice if text else "is empty")
 
     def _printed_placed(self, value: Any) -> str:
         """Print by another rule than nginx's: what may not stand just anywhere is marked, to be looked at."""
@@ -345,7 +359,8 @@ class Environment(ImmutableSandboxedEnvironment):
         self, node: nodes.Filter | nodes.Test, known: Iterable[str], name: str | None, filename: str | None
     ) -> None:
         if node.name not in known:
-            what = f"no {type(node).__name__.lower()} named {node.name!r}{suggestion(node.name, known)}"
+            advice = word_advice(node.name) or suggestion(node.name, known)
+            what = f"no {type(node).__name__.lower()} named {node.name!r}{advice}"
             raise jinja2.TemplateSyntaxError(what, node.lineno, name, filename)
 
     def _generate(
@@ -365,30 +380,3 @@ def _refused(text: str, reason: str) -> str:
 
 def _printed_freely(value: Any) -> str:
     return str(value)
-
-
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?`` when a known name is near."""
-    near = difflib.get_close_matches(str(name), known, 1)
-    return f"; did you mean {printable(near[0])!r}?" if near else ""
-
-
-def template_line(frame: types.FrameType, line: int) -> str | None:
-    """Return ``file:line`` of the template whose code a frame runs, None for any other code."""
-    template = frame.f_globals.get("__jinja_template__")
-    return None if template is None else _source_line(template, line)
-
-
-@lru_cache(maxsize=_KNOWN_LINES)
-def _source_line(template: jinja2.Template, line: int) -> str:
-    return f"{template.filename}:{template.get_corresponding_lineno(line)}"
-
-
-def printing_line() -> str:
-    """Return ``file:line`` of the template that is running now."""
-    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001  # where we are is the question
-    while frame is not None:
-        if where := template_line(frame, frame.f_lineno):
-            return where
-        frame = frame.f_back
-    return ""

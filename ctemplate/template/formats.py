@@ -20,6 +20,7 @@ NGINX, OTHER, NONE = "nginx", "other", "none"
 _LONG = f".{{{filters.HAPROXY_LONGEST + 1}}}"
 _NEVER = re.compile("(?!)")
 _OTHER_RULE = "escape chooses another rule"
+_NAME_ADVICE = "is no plain token; a name prints through | identifier, or through | quote, | comment or | token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,12 @@ class Format:
 
     ``plain`` is what may stand anywhere. ``barred`` is, for each place, what would leave it there; in a place that is
     not among them only plain values may stand. ``made`` are the places where what its own ``escapes`` return belongs.
+    ``name_advice`` is for a service's own name.
     """
 
     name: str
     advice: str
+    name_advice: str = ""
     programs: re.Pattern[str] = _NEVER
     files: re.Pattern[str] = _NEVER
     plain: re.Pattern[str] = _NEVER
@@ -69,6 +72,7 @@ _TABLE = (
     Format(
         name=NGINX,
         advice="is no plain token; print it through | quote, | comment or | token",
+        name_advice=_NAME_ADVICE,
         programs=_NGINX_NAMES,
     ),
     Format(
@@ -142,6 +146,7 @@ _TABLE = (
     Format(
         name=OTHER,
         advice=f"is no plain token; print it through | quote, | comment or | token; {_OTHER_RULE} than nginx's",
+        name_advice=f"{_NAME_ADVICE}; {_OTHER_RULE} than nginx's",
     ),
 )
 FORMATS = {one.name: one for one in _TABLE}

@@ -6,6 +6,7 @@ Reads answers from the current run; must not know how they got there or what bec
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +17,7 @@ import msgspec
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from ctemplate.command import SECRET_VARIABLES
+from ctemplate.errors import printable
 from ctemplate.model import (
     MAX_PORT,
     Fault,
@@ -27,7 +29,9 @@ from ctemplate.model import (
     Snapshot,
     Status,
 )
+from ctemplate.template.advice import STATES, none_of_name, none_with_tag, shown, word_advice
 from ctemplate.template.limits import bounded_range
+from ctemplate.template.place import printing_line
 from ctemplate.template.run import Claim, Run, part
 from ctemplate.template.trust import Trusted, text_of, trusted
 
@@ -82,6 +86,17 @@ class Functions:
             "joiner": Separator,
         }
 
+    def name_advice(self, name: str, known: Iterable[str]) -> str:
+        """Return ``; `` and what to write for a name that nobody gives, empty where nobody can tell."""
+        if name in self._variables.values:
+            return f"; did you mean 'var.{name}'?"
+        return word_advice(name) or suggestion(name, [other for other in known if other != name])
+
+    def argument_advice(self, function: str, argument: str) -> str:
+        """Return the argument that may have been meant, ready to follow a sentence."""
+        called = self.table().get(function)
+        return suggestion(argument, inspect.signature(called).parameters) if callable(called) else ""
+
     def services(
         self,
         tag: str | None = None,
@@ -104,7 +119,10 @@ class Functions:
         excluded = self.run.excluded
         listed = (service for service in answer.value if service.name not in excluded)
         shown = (_without_parts(service, excluded) for service in listed) if excluded else listed
-        return tuple(service for service in shown if tag is None or tag in service.tags)
+        found = tuple(service for service in shown if tag is None or tag in service.tags)
+        if not found and tag is not None and (said := none_with_tag(tag)):
+            self.run.remark(f"{printing_line()}: {said}")
+        return found
 
     def service(  # noqa: PLR0917  # templates write service(NAME, TAG)
         self,
@@ -125,8 +143,10 @@ class Functions:
         others are asked as well, so that their answers are there, or remembered, when they are needed.
         """
         wanted = _statuses(status)
+        name = name if type(name) is str else _word("name", name)
         if dc is None or isinstance(dc, str):
-            return self._instances(_service_query(name, dc, near, filter, ns, partition, peer), wanted, tag)
+            query = _service_query(name, dc, near, filter, ns, partition, peer)
+            return self._instances(query, wanted, tag) or self._explained([query], tag)
         queries = [_service_query(name, one, near, filter, ns, partition, peer) for one in _datacenters(dc)]
         if failover:
             found = self._first(queries, wanted, tag)
@@ -134,7 +154,27 @@ class Functions:
             found = tuple(chain.from_iterable(self._instances(one, wanted, tag, in_company=True) for one in queries))
         if not found:
             self.run.await_all(queries)
-        return found
+        return found or self._explained(queries, tag)
+
+    def _explained(self, queries: Sequence[ServiceQuery], tag: str | None) -> tuple[Instance, ...]:
+        """Return no instances, and remark on it where that is a slip: of the name, of the tag."""
+        run, name = self.run, queries[0].name
+        found = [answer for query in queries if (answer := run.used.get(query)) is not None and not answer.absent]
+        if len(found) < len(queries) or name in run.excluded:
+            return ()
+        said = ""
+        if tag in STATES and not any(tag in instance.tags for answer in found for instance in answer.value):
+            said = f"{shown(tag)} is a state and taken for a tag; write service({shown(name)}, status={shown(tag)})"
+        elif not any(answer.value or answer.faults for answer in found) and queries[0].filter is None:
+            said = none_of_name(name, [listed for query in queries for listed in self._listed(query)])
+        if said:
+            run.remark(f"{printing_line()}: service({shown(name)}): {said}")
+        return ()
+
+    def _listed(self, query: ServiceQuery) -> tuple[str, ...]:
+        """Return the names of all services where the query asks, as far as the template has read them."""
+        answer = self.run.used.get(ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition))
+        return () if answer is None else tuple(service.name for service in answer.value)
 
     def _first(
         self, queries: Sequence[ServiceQuery], wanted: tuple[Status, ...], tag: str | None
@@ -289,7 +329,16 @@ def _scope(**words: str | None) -> dict[str, str]:
     return {key: word for key, value in words.items() if value is not None and (word := _word(key, value))}
 
 
+def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
+    """Return ``; did you mean …?`` when a known name is near; ``prefix`` is what is written before it."""
+    near = difflib.get_close_matches(str(name), known, 1)
+    return f"; did you mean {prefix + printable(near[0])!r}?" if near else ""
+
+
 def _word(key: str, value: object) -> str:
+    if isinstance(value, Service | Instance):
+        kind = type(value).__name__.lower()
+        raise TypeError(f"{key} must be a text, got a whole {kind}; write its {key}, such as svc.{key}")
     if not isinstance(value, str):
         text_of(value)
         raise TypeError(f"{key} must be a text, got {value!r}")

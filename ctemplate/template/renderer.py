@@ -53,6 +53,8 @@ MANY = 5
 class Rendering:
     """The texts, parallel to the templates; the queries they used, those still missing, and who was left out.
 
+    ``remarks`` are sentences about calls that find nothing and hardly mean to.
+
     While a query is missing the texts are incomplete, or empty where a template cannot do without the answer.
     """
 
@@ -60,6 +62,7 @@ class Rendering:
     used: frozenset[AnyQuery]
     missing: frozenset[AnyQuery]
     quarantined: tuple[Fault, ...]
+    remarks: tuple[str, ...] = ()
 
 
 class Renderer:
@@ -134,6 +137,7 @@ class Renderer:
             used=used | evidence,
             missing=awaited.union(*(run.awaited for run in runs)),
             quarantined=tuple(self._held[name].verdict.fault for name in sorted(self._held)),
+            remarks=tuple(dict.fromkeys(remark for run in runs for remark in run.remarks)),
         )
 
     def _found(self, runs: list[Run], held: Mapping[str, Held]) -> dict[str, Verdict]:

@@ -90,7 +90,8 @@ class Run:
     they are wanted: then the text of the pass has a shadow. ``awaited`` are the queries that the pass cannot do
     without: they have no answer, or an absent one with no other's beside it. ``keeps`` lets the pass use and leave
     fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what was read, claimed and printed, each
-    time anew, and ``flaws`` how often fault was found.
+    time anew, and ``flaws`` how often fault was found. ``remarks`` are sentences for the operator, in order, about
+    calls that find nothing and hardly mean to.
     """
 
     snapshot: Snapshot
@@ -109,6 +110,7 @@ class Run:
     flaws: int = 0
     touched: Service | Instance | None = None
     error: TemplateError | None = None
+    remarks: dict[str, None] = field(default_factory=dict)
 
     def answer(self, query: AnyQuery, *, in_company: bool = False, is_spare: bool = False) -> Answer | None:
         """Return the snapshot's answer, and remember that it was asked for; an absent one counts in company only.
@@ -147,6 +149,11 @@ class Run:
     def refuse(self, violation: Violation) -> None:
         """Take down a value that may not be printed."""
         self.violations.append(violation)
+        self.flaws += 1
+
+    def remark(self, sentence: str) -> None:
+        """Take down what the operator should know; the fragment around it is not kept, so that it is said again."""
+        self.remarks[sentence] = None
         self.flaws += 1
 
     def marks(self) -> Marks:

@@ -15,12 +15,14 @@ from typing import Self, TypedDict
 import jinja2
 
 from ctemplate.errors import CtemplateError, TemplateError, printable
-from ctemplate.template.environment import Environment, printing_line, suggestion, template_line
+from ctemplate.template.advice import go_advice, plain_sentence
+from ctemplate.template.environment import Environment
 from ctemplate.template.formats import CHOICES, FORMATS
 from ctemplate.template.functions import Functions
 from ctemplate.template.limits import Exhausted, LimitExceeded, Limits, Meter, OutOfTime
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
+from ctemplate.template.place import printing_line, template_line
 from ctemplate.template.places import BEGIN, placed, unmarked
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import QUOTED, misplaced_quote, without_quotes
@@ -35,6 +37,7 @@ PIECES = 1000
 """Pieces of output between two looks at the limits."""
 
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
+_WRONG_ARGUMENT = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
 
 
 class _Arguments(TypedDict):
@@ -218,7 +221,8 @@ class Template:
 
     def _fault(self, exc: Exception, where: str | None = None) -> TemplateError:
         if isinstance(exc, jinja2.TemplateSyntaxError):
-            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", lowered(printable(exc.message or "")))
+            what = go_advice(exc.source or "", exc.lineno) or lowered(printable(exc.message or ""))
+            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", what)
         place = where or str(self.source)
         traceback: TracebackType | None = exc.__traceback__
         while traceback is not None:
@@ -239,8 +243,10 @@ class Template:
         said = printable(exc) or type(exc).__name__
         unknown = _UNDEFINED.fullmatch(said) if isinstance(exc, jinja2.UndefinedError) else None
         if unknown is not None:
-            return said + suggestion(unknown[1], self._environment.names - {unknown[1]})
-        return said.removeprefix(f"{Functions.__name__}.").removesuffix(".")
+            return said + self._functions.name_advice(unknown[1], self._environment.names)
+        said = said.removeprefix(f"{Functions.__name__}.").removesuffix(".")
+        wrong = _WRONG_ARGUMENT.fullmatch(said)
+        return said + self._functions.argument_advice(*wrong.groups()) if wrong else plain_sentence(said)
 
 
 def lowered(sentence: str) -> str:

@@ -260,3 +260,10 @@ def test_groups_name_their_destinations_absolutely(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     group = Group(name="g", targets=(Target(destination=Path("a")), Target(destination=tmp_path / "b")))
     assert group.destinations == (tmp_path / "a", tmp_path / "b")
+
+
+async def test_a_ledger_that_cannot_be_read_is_complained_of_once(site, caplog):
+    await site.apply(b"one")
+    ledger_of(site).write_text("garbage")
+    assert site.owes_reload
+    assert len([record for record in caplog.records if "cannot be read" in record.getMessage()]) == 1

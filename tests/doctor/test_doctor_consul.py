@@ -1,7 +1,7 @@
 import pytest
 
 from ctemplate.doctor.consul import Agent, ConsulFacts, judged
-from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.model import Fault, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.wire import RequestFailed, Trouble
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
@@ -152,3 +152,11 @@ def test_an_unreadable_limit_is_taken_for_the_default():
         "the agent's own limit is unknown; lower -max-connections below 200, "
         "or raise limits.http_max_conns_per_client of the agent"
     )
+
+
+def test_what_may_not_be_used_is_named_with_the_setting_that_allows_it():
+    faults = tuple(Fault(service="web", instance=f"i{number}", field="address", reason="'a'") for number in range(7))
+    found = [line for line in lines(left_out=faults) if "left out" in line]
+    first = "warn  left out: service 'web' instance 'i0': address: 'a'; correct the registration, or [data]"
+    assert (found[0], len(found)) == (first, 6)
+    assert found[-1] == "warn  left out: 2 more; ctemplate plan names them all"

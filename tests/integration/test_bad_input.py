@@ -53,12 +53,12 @@ GOOD_ARGS = ("-template", "good.j2:out", "-catalog", "good.yaml", "-once")
     [
         pytest.param(
             ["-tempate", "good.j2:out"],
-            "ctemplate: no such option -tempate; did you mean -template?; see ctemplate -help",
+            "ctemplate: no such option -tempate; did you mean -template?",
             id="mistyped-option",
         ),
         pytest.param(
             [*GOOD_ARGS, "--log-levle", "info"],
-            "ctemplate: no such option --log-levle; did you mean -log-level?; see ctemplate -help",
+            "ctemplate: no such option --log-levle; did you mean -log-level?",
             id="mistyped-after-good-ones",
         ),
         pytest.param(["-xyzzy"], "ctemplate: no such option -xyzzy; see ctemplate -help", id="unknown-option"),
@@ -151,7 +151,7 @@ GOOD_ARGS = ("-template", "good.j2:out", "-catalog", "good.yaml", "-once")
         ),
         pytest.param(
             ["-template", "good.j2:out", "-consul-addr", "host:99999", "-once"],
-            "consul address 'host:99999': port out of range 0-65535",
+            "consul address 'host:99999': the port must be 1 to 65535",
             id="consul-port",
         ),
         pytest.param(
@@ -217,10 +217,16 @@ def test_wrong_option_is_one_line_and_nothing_is_written(told, args, message):
             id="command-and-group",
         ),
         pytest.param(
-            "c.toml", TEMPLATE + 'perms = "888"\n', "good.j2: perms: must be octal like '0644', got '888'", id="perms"
+            "c.toml",
+            TEMPLATE + 'perms = "888"\n',
+            "c.toml: template[0].perms: must be octal in quotes like '0644', got '888'",
+            id="perms",
         ),
         pytest.param(
-            "c.toml", TEMPLATE + "perms = 644\n", "c.toml: template[0].perms: must be text, got 644", id="perms-number"
+            "c.toml",
+            TEMPLATE + "perms = 644\n",
+            "c.toml: template[0].perms: must be octal in quotes like '0644', got 644",
+            id="perms-number",
         ),
         pytest.param(
             "c.toml", "[consul]\nmax_connections = 3\n",
@@ -296,7 +302,7 @@ def test_address_where_nobody_listens_is_named_with_what_was_asked(told):
         3,
         [
             f"WARNING http://{address}: connection refused, first for services(); {KEPT}",
-            f"Consul at {address}: no answer after 1s to services()",
+            f"Consul at {address}: no usable answer after 1s to services()",
         ],
     )
 
@@ -304,7 +310,7 @@ def test_address_where_nobody_listens_is_named_with_what_was_asked(told):
 def test_address_that_is_no_consul_is_named_with_what_it_said(told, page):
     status, text = told("-template", "good.j2:out", "-consul-addr", page, "-once", "-timeout", "1s")
     first, last = text.splitlines()
-    assert (status, last) == (3, f"Consul at {page}: no answer after 1s to services()")
+    assert (status, last) == (3, f"Consul at {page}: no usable answer after 1s to services()")
     assert re.match(rf"WARNING services\(\): http://{page}/v1/catalog/services: ", first), first
 
 

@@ -267,3 +267,12 @@ def test_files_that_nobody_checks_are_a_line(site, ctemplate):
     process.wait(60)
     said = "looks like nginx's, but its reload command is not known to be nginx's: neither checked nor proven"
     assert f"warn  {site.conf}: {said}" in process.stdout()
+
+
+def test_instances_that_are_left_out_are_named_with_the_setting(site, consul, ctemplate):
+    site.start()
+    consul.register("web", service_id="w1", address="app1.internal", port=80, tags=["http"])
+    _, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    allowed = "'app1.internal' is not an IP address but a host name; data.allow_hostnames allows them"
+    fix = "correct the registration, or [data]"
+    assert f"warn  left out: service 'web' instance 'w1': address: {allowed}; {fix}" in lines

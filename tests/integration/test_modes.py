@@ -91,7 +91,7 @@ def test_once_without_consul_names_what_it_waited_for(folder, ctemplate):
     process = ctemplate("-template", "two.j2:out", "-consul-addr", address, "-once", "-timeout", "500ms")
     assert process.wait() == 3
     last = process.log().splitlines()[-1]
-    assert last == f"Consul at {address}: no answer after 500ms to service(web), services()"
+    assert last == f"Consul at {address}: no usable answer after 500ms to service(web), services()"
     assert not (folder / "out").exists()
 
 
@@ -459,3 +459,23 @@ def is_alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_once_says_what_it_did_and_what_was_as_it_should_be(tmp_path, ctemplate):
+    (tmp_path / "t.j2").write_text("{% for i in service('web') %}{{ i.address }}{% endfor %}")
+    (tmp_path / "c.yaml").write_text("services: {web: {instances: [{address: 10.0.0.1}, {address: web1.internal}]}}\n")
+    first = ctemplate("-once=true", "-log-level", "WARN", "-template", "t.j2:out", "-catalog", "c.yaml", name="first")
+    assert first.wait() == 0
+    left_out = "'web1.internal' is not an IP address but a host name; data.allow_hostnames allows them; it is left out"
+    assert first.log().partition(" ")[2] == f"WARNING c.yaml: service 'web' instance 'web-2': address: {left_out}\n"
+    again = ctemplate("-once", "-template", "t.j2:out", "-catalog", "c.yaml", name="again")
+    assert again.wait() == 0
+    assert again.log().splitlines()[-1].partition(" ")[2] == "INFO out: unchanged, as rendered"
+
+
+def test_host_names_of_a_catalog_are_taken_where_they_are_allowed(tmp_path, ctemplate):
+    (tmp_path / "t.j2").write_text("{% for i in service('web') %}{{ i.address }}{% endfor %}")
+    (tmp_path / "c.yaml").write_text("services: {web: {instances: [{address: web1.internal}]}}\n")
+    (tmp_path / "c.toml").write_text("[data]\nallow_hostnames = true\n")
+    once = ctemplate("-config", "c.toml", "-once", "-template", "t.j2:out", "-catalog", "c.yaml")
+    assert (once.wait(), (tmp_path / "out").read_text()) == (0, "web1.internal")

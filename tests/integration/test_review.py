@@ -214,3 +214,97 @@ def test_ci_examples_are_yaml_that_runs_the_cases(name):
     text = (Path(ROOT) / "examples/ci" / name).read_text()
     assert yaml.safe_load(text)
     assert "ctemplate test -template nginx.conf.j2:/etc/nginx/nginx.conf tests/nginx" in text
+
+
+STOCK = """\
+user www-data;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    include {folder}/sites/*;
+}}
+"""
+MINE = """\
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    server {{ listen 127.0.0.1:18099; server_name mine.test; }}
+}}
+"""
+
+
+@pytest.fixture
+def stock(tmp_path):
+    """An nginx configuration that somebody else wrote, with a site of its own, and the arguments to replace it."""
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/blog").write_text("server { listen 127.0.0.1:18098; server_name blog.test; }")
+    (tmp_path / "nginx.conf").write_text(STOCK.format(folder=tmp_path))
+    (tmp_path / "mine.j2").write_text(MINE.format(folder=tmp_path))
+    (tmp_path / "c.yaml").write_text("services: {}\n")
+    command = f"nginx -c {tmp_path}/nginx.conf -s reload"
+    return ["-template", f"mine.j2:{tmp_path}/nginx.conf:{command}", "-catalog", "c.yaml", "-state-dir", "state"]
+
+
+def run(folder, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "ctemplate", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_a_plan_tells_what_vanishes_with_the_hosts_own_configuration(tmp_path, stock):
+    shown = run(tmp_path, "plan", *stock).stdout
+    meant = shown.partition("what it means:\n")[2].partition("check:")[0]
+    assert [line.strip() for line in meant.splitlines()] == [
+        "replaces a file that ctemplate did not write",
+        "server mine.test added",
+        "server blog.test removed",
+        "listener 127.0.0.1:18099 (http) added",
+        "listener 127.0.0.1:18098 (http) removed",
+        f"include {tmp_path}/sites/* removed",
+        "user www-data removed",
+    ]
+
+
+def test_the_first_replacement_warns_of_what_vanishes_and_later_ones_do_not(tmp_path, stock):
+    vanish = (
+        "replaces a file that ctemplate did not write; these vanish: server blog.test, "
+        f"listener 127.0.0.1:18098 (http), include {tmp_path}/sites/*, user www-data"
+    )
+    assert f"WARNING {tmp_path}/nginx.conf: {vanish}\n" in run(tmp_path, "-once", *stock).stderr
+    (tmp_path / "mine.j2").write_text(MINE.format(folder=tmp_path) + "# another\n")
+    assert "vanish" not in run(tmp_path, "-once", *stock).stderr
+    assert "did not write" not in run(tmp_path, "plan", *stock).stdout
+
+
+def test_options_mean_the_same_before_the_verb_and_behind_it(tmp_path, stock):
+    before, behind = run(tmp_path, *stock, "plan"), run(tmp_path, "plan", *stock)
+    assert before.stdout.startswith("--- ")
+    assert (before.returncode, before.stdout) == (behind.returncode, behind.stdout)
+
+
+def test_a_plan_lists_what_the_catalog_lacks_for_its_address(tmp_path, stock):
+    (tmp_path / "mine.j2").write_text("{% for i in service('web') %}# {{ i.address }}\n{% endfor %}events {}\n")
+    (tmp_path / "c.yaml").write_text("services: {web: {instances: [{address: web1.internal}]}}\n")
+    shown = run(tmp_path, "plan", *stock).stdout
+    left_out = "service 'web' instance 'web-1': address: 'web1.internal' is not an IP address but a host name"
+    assert f"left out:\n    {left_out}; data.allow_hostnames allows them\n" in shown
+
+
+def test_a_backend_that_several_services_share_is_told_by_the_upstreams_name(tmp_path, stock):
+    text = (
+        "events {}\nhttp {\n{% for s in services() %}\nupstream {{ s.name }} {\n{% for i in service(s.name) %}\nserver "
+    )
+    text += "{{ i.address }}:{{ i.port }};\n{% else %}\nserver 127.0.0.1:1 down;\n{% endfor %}\n}\n{% endfor %}\n}\n"
+    (tmp_path / "mine.j2").write_text(text)
+    row = "{instances: [{address: 10.0.0.1, port: 80}]}"
+    (tmp_path / "c.yaml").write_text(f"services: {{api: {row}, web: {row}, empty: {{}}}}\n")
+    why = run(tmp_path, "plan", *stock).stdout.partition("why:\n")[2].partition("check:")[0]
+    assert [line.strip() for line in why.splitlines()] == [
+        "api 10.0.0.1:80: service api, instance api-1 on node-10.0.0.1: passing",
+        "empty 127.0.0.1:1: the template's own line",
+        "web 10.0.0.1:80: service web, instance web-1 on node-10.0.0.1: passing",
+    ]

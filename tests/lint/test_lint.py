@@ -78,6 +78,49 @@ def test_names_are_known(linted, text, expected):
     assert (codes(found) if expected and " " not in expected[0] else found) == expected
 
 
+FOREIGN = 'CT107 the name "prod.web@dc1" is consul-template\'s way of asking'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "{% set x = service('prod.web@dc1') %}",
+            f'{FOREIGN}; write service("web", tag="prod", dc="dc1")',
+        ),
+        (
+            "{% set x = service(name='web|any') %}",
+            'CT107 the name "web|any" is consul-template\'s way of asking; write service("web", status="any")',
+        ),
+        ("{% set x = services('@dc1') %}", 'CT107 services(dc="dc1") is how this is written here'),
+        (
+            "{% set x = service('web', 'any') %}",
+            'CT107 "any" is a state and taken for a tag; write status="any"',
+        ),
+        (
+            "{% set x = service('web', tag='passing') %}",
+            'CT107 "passing" is a state and taken for a tag; write status="passing"',
+        ),
+    ],
+)
+def test_consul_templates_way_of_asking_is_found(linted, text, expected):
+    assert linted(text) == [f"t:1:12: {expected}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{% set x = service('web', 'http') %}", "{% set x = service('my-web', status='any') %}", "{{ var.a }}"]
+)
+def test_our_own_way_of_asking_is_no_finding(linted, text):
+    assert [found for found in linted(text, variables={"a": "1"}) if "CT107" in found] == []
+
+
+def test_words_of_other_languages_are_told_what_to_write(linted):
+    assert linted("{{ 1 | toJSON }}") == ["t:1:8: CT103 no filter named 'toJSON'; write | json"]
+    found = linted("{{ domain }}", variables={"domain": "x"})
+    assert "t:1:4: CT102 'domain' is undefined; did you mean 'var.domain'?" in found
+    assert linted("{{ range services }}")[0].startswith("t:1:10: CT101 this looks like a Go template")
+
+
 def test_names_of_imported_templates_are_known(linted):
     pieces = {"pieces.j2": "{% macro one() %}1{% endmacro %}{% set two = 2 %}"}
     text = "{% import 'pieces.j2' as p %}{{ p.one() }}{{ p.tow }}{% from 'pieces.j2' import one, thre %}"

@@ -76,9 +76,23 @@ def test_unknown_service_and_datacenter_have_no_instances():
 
 def test_address_that_is_no_ip_is_left_out_with_a_reason():
     found = answer(parse("services: {web: {instances: [{address: 'a;b'}]}}", name="c"), ServiceQuery(name="web"))
-    reason = "is not an IP address: 'a;b'"
+    reason = "'a;b' is not an IP address"
     assert found.value == ()
     assert found.faults == (Fault(service="web", instance="web-1", field="address", reason=reason),)
+
+
+HOST = parse("services: {web: {instances: [{address: web1.internal, port: 80}]}}", name="c")
+
+
+def test_a_host_name_is_left_out_with_the_setting_that_allows_it():
+    (fault,) = answer(HOST, ServiceQuery(name="web")).faults
+    reason = "'web1.internal' is not an IP address but a host name; data.allow_hostnames allows them"
+    assert fault == Fault(service="web", instance="web-1", field="address", reason=reason)
+
+
+def test_a_host_name_is_taken_where_it_is_allowed():
+    found = answer(HOST, ServiceQuery(name="web"), allow_hostnames=True)
+    assert ([row.address for row in found.value], found.faults) == (["web1.internal"], ())
 
 
 def test_what_is_recorded_gives_the_same_answers():

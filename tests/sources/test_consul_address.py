@@ -34,7 +34,13 @@ def test_an_address_shows_as_it_was_written(text):
     ("text", "message"),
     [
         pytest.param("ftp://a", "consul address 'ftp://a': the scheme must be http, https or unix", id="scheme"),
-        pytest.param("a:99999", "consul address 'a:99999': port out of range 0-65535", id="port"),
+        pytest.param("a:85OO", "consul address 'a:85OO': the port must be 1 to 65535", id="letters in the port"),
+        pytest.param(
+            "http://a:8500/v1/",
+            "consul address 'http://a:8500/v1/': leave out /v1, which is added to every request",
+            id="the path of the API",
+        ),
+        pytest.param("a:99999", "consul address 'a:99999': the port must be 1 to 65535", id="port"),
         pytest.param("a:0", "consul address 'a:0': the port must be 1 to 65535", id="port 0"),
         pytest.param("", "consul address '': expected host:port, http://host:port/path or unix:///path", id="empty"),
         pytest.param(

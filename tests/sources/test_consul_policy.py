@@ -3,7 +3,7 @@ import ipaddress
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.sources.consul.policy import AddressPolicy
+from ctemplate.sources.consul.policy import HOSTNAME_FIX, LOOPBACK_FIX, AddressPolicy
 from ctemplate.sources.consul.settings import Limits
 
 DEFAULT = AddressPolicy()
@@ -31,7 +31,12 @@ def test_an_address_prints(policy, address, printed):
     [
         pytest.param(DEFAULT, "", "is empty, and so is the node's", id="empty"),
         pytest.param(DEFAULT, "unix:/run/x", "'unix:/run/x' is not an IP address", id="unix"),
-        pytest.param(DEFAULT, "web.local", "'web.local' is not an IP address", id="host name"),
+        pytest.param(
+            DEFAULT,
+            "web.local",
+            "'web.local' is not an IP address" + HOSTNAME_FIX,
+            id="host name",
+        ),
         pytest.param(DEFAULT, "10.0.0.1;", "'10.0.0.1;' is not an IP address", id="directive"),
         pytest.param(DEFAULT, "10.0.0.1\n", "'10.0.0.1\\n' is not an IP address", id="newline"),
         pytest.param(DEFAULT, "010.0.0.1", "'010.0.0.1' is not an IP address", id="octal"),
@@ -44,22 +49,30 @@ def test_an_address_prints(policy, address, printed):
         pytest.param(DEFAULT, "224.0.0.1", "'224.0.0.1' is a multicast address", id="multicast"),
         pytest.param(DEFAULT, "255.255.255.255", "'255.255.255.255' is the broadcast address", id="broadcast"),
         pytest.param(
-            DEFAULT, "127.1.1.1", "'127.1.1.1' is a loopback address, and the node's own is not", id="loopback"
+            DEFAULT,
+            "127.1.1.1",
+            "'127.1.1.1' is a loopback address, and the node's own is not" + LOOPBACK_FIX,
+            id="loopback",
         ),
         pytest.param(
             DEFAULT,
             "::ffff:127.0.0.1",
-            "'::ffff:127.0.0.1' is a loopback address, and the node's own is not",
+            "'::ffff:127.0.0.1' is a loopback address, and the node's own is not" + LOOPBACK_FIX,
             id="loopback in disguise",
         ),
         pytest.param(
-            NAMES, "localhost.", "'localhost.' is a loopback name, and the node's own address is not", id="localhost"
+            NAMES,
+            "localhost.",
+            "'localhost.' is a loopback name, and the node's own address is not" + LOOPBACK_FIX,
+            id="localhost",
         ),
         pytest.param(NAMES, "a b", "'a b' is not an IP address or host name", id="no host name"),
         pytest.param(NAMES, "a\n", "'a\\n' is not an IP address or host name", id="host name and newline"),
         pytest.param(NAMES, "127.1", "'127.1' is not an IP address or host name", id="number as a name"),
-        pytest.param(INSIDE, "192.0.2.1", "'192.0.2.1' is in none of the allowed networks", id="outside"),
-        pytest.param(INSIDE, "a.b", "'a.b' is a host name, and only networks are allowed", id="name outside"),
+        pytest.param(INSIDE, "192.0.2.1", "'192.0.2.1' is in none of data.allowed_networks", id="outside"),
+        pytest.param(
+            INSIDE, "a.b", "'a.b' is a host name, and data.allowed_networks names networks", id="name outside"
+        ),
     ],
 )
 def test_an_address_is_refused(policy, address, reason):

@@ -52,7 +52,8 @@ def parse_address(text: str, *, ssl: bool = False) -> Address:
         parts = urllib.parse.urlsplit(f"//{text}" if bare else text)
         port = parts.port
     except ValueError as exc:
-        raise _unusable(text, str(exc).lower()) from exc
+        what = str(exc).lower()
+        raise _unusable(text, f"the port must be 1 to {MAX_PORT}" if what.startswith("port ") else what) from exc
     scheme = ("https" if ssl else "http") if bare else parts.scheme
     if scheme not in PORTS:
         raise _unusable(text, "the scheme must be http, https or unix")
@@ -62,6 +63,8 @@ def parse_address(text: str, *, ssl: bool = False) -> Address:
         raise _unusable(text, "expected host:port, http://host:port/path or unix:///path")
     if port == 0:
         raise _unusable(text, f"the port must be 1 to {MAX_PORT}")
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise _unusable(text, "leave out /v1, which is added to every request")
     default = DEFAULT_PORT if bare else PORTS[scheme]
     prefix = urllib.parse.quote(parts.path.rstrip("/"), safe="/%")
     return Address(scheme=scheme, host=parts.hostname, port=port or default, prefix=prefix)

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from ctemplate.errors import printable
 from ctemplate.sources.consul.settings import Limits
 
+HOSTNAME_FIX = " but a host name; data.allow_hostnames allows them"
+LOOPBACK_FIX = "; data.allow_loopback allows them"
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -77,21 +80,21 @@ class AddressPolicy:
 
     def _refused_ip(self, address: IPAddress, *, may_loop: bool) -> str:
         if address.is_loopback and not may_loop:
-            return "is a loopback address, and the node's own is not"
+            return f"is a loopback address, and the node's own is not{LOOPBACK_FIX}"
         if kind := _unroutable(address):
             return f"is {kind} address"
         if self.networks and not any(address in network for network in self.networks):
-            return "is in none of the allowed networks"
+            return "is in none of data.allowed_networks"
         return ""
 
     def _refused_name(self, name: str, *, may_loop: bool) -> str:
         if not self.allow_hostnames:
-            return "is not an IP address"
+            return f"is not an IP address{HOSTNAME_FIX if HOSTNAME.fullmatch(name) else ''}"
         if not HOSTNAME.fullmatch(name):
             return "is not an IP address or host name"
         if name.lower().rstrip(".").rsplit(".", 1)[-1] in LOCAL_NAMES and not may_loop:
-            return "is a loopback name, and the node's own address is not"
-        return "is a host name, and only networks are allowed" if self.networks else ""
+            return f"is a loopback name, and the node's own address is not{LOOPBACK_FIX}"
+        return "is a host name, and data.allowed_networks names networks" if self.networks else ""
 
 
 def _unroutable(address: IPAddress) -> str:

@@ -319,6 +319,8 @@ def _head(request: httpx.Request) -> bytes:
 def _tls_reason(exc: ssl.SSLError) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"the certificate cannot be verified: {exc.verify_message}"
+    if exc.reason == "WRONG_VERSION_NUMBER":
+        return "the answer is not TLS; Consul speaks plain HTTP there, so leave out https:// and -consul-ssl"
     return (exc.reason or "handshake failed").lower().replace("_", " ")
 
 

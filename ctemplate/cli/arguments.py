@@ -1,0 +1,115 @@
+"""The words of the command line, put in the order and the form that click reads. Pure.
+
+Operators write options before the verb or behind it, with one dash or two, and switches as Go takes them
+(``-once=true``). Whatever is no option or verb is refused here, with advice; must not know what options do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import click
+
+from ctemplate.cli.advice import COMMANDS, OPTIONS
+from ctemplate.errors import printable
+
+CLOSE_ENOUGH = 0.65  # likeness of what is suggested; less is a guess at random
+SHORTEST_SUGGESTION = 3  # characters; -h and -v are no suggestions
+HELP, VERSION = "-help", "-version"
+WORDS = {"help": HELP, "version": VERSION, "-V": VERSION, "--V": VERSION, "--h": HELP}
+"""What others call the two questions about the program itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One option as it was written and as it is known, with its value; or a positional word, without a name."""
+
+    written: str
+    name: str = ""
+    value: str | None = None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The word as click reads it."""
+        if not self.name:
+            return (self.written,)
+        return (self.name,) if self.value is None else (self.name, self.value)
+
+
+def arranged(arguments: Sequence[str], program: click.Group) -> list[str]:
+    """Return the arguments with the verb first; raises UsageError for an option or a verb that does not exist."""
+    words = list(_words([WORDS.get(word, word) for word in arguments], program))
+    at = next((number for number, word in enumerate(words) if not word.name), None)
+    if at is None:
+        _check_options(words, program, "")
+        return [argument for word in words for argument in word.arguments]
+    verb = words.pop(at).written
+    if verb not in program.commands:
+        raise click.UsageError(_no_such_command(verb, program))
+    _check_options(words, program.commands[verb], verb)
+    return [verb, *(argument for word in words for argument in word.arguments)]
+
+
+def _words(arguments: Sequence[str], program: click.Group) -> Iterator[Word]:
+    """Yield the words; raises UsageError for an option that no verb has."""
+    known = {flag: option for option in _all_options(program) for flag in option.opts}
+    rest = iter(arguments)
+    for word in rest:
+        written, equals, value = word.partition("=")
+        name = written[1:] if written.startswith("--") and written[1:] in known else written
+        option = known.get(name)
+        if name == HELP or (option is not None and option.is_eager):
+            yield Word(written=written, name=name)
+        elif option is not None and equals:
+            yield Word(written=written, name=name, value=value)
+        elif option is not None and _is_switch(option):
+            yield Word(written=written, name=name, value="true")
+        elif option is not None:
+            found = next(rest, None)
+            if found is None:
+                raise click.UsageError(f"option {name!r} requires an argument")
+            yield Word(written=written, name=name, value=found)
+        elif word.startswith("-") and word != "-":
+            raise click.UsageError(_no_such_option(written, known))
+        else:
+            yield Word(written=word)
+
+
+def _all_options(program: click.Group) -> Iterator[click.Option]:
+    for command in (program, *program.commands.values()):
+        yield from (option for option in command.params if isinstance(option, click.Option))
+
+
+def _is_switch(option: click.Option) -> bool:
+    return option.type is click.BOOL
+
+
+def _check_options(words: Sequence[Word], command: click.Command, verb: str) -> None:
+    """Raise UsageError for an option that another verb has, and this one has not."""
+    known = {flag for option in command.params for flag in option.opts} | {HELP}
+    for word in words:
+        if word.name and word.name not in known:
+            place = f"with {verb}" if verb else "without a verb"
+            raise click.UsageError(f"option {printable(word.written)} has no meaning {place}")
+
+
+def _no_such_option(written: str, known: Mapping[str, object]) -> str:
+    """Say which option is unknown, as it was written, and what replaces it or may have been meant."""
+    what = f"no such option {printable(written)}"
+    flag = f"-{written.lstrip('-')}"
+    advice = next((said for pattern, said in OPTIONS if pattern.fullmatch(flag)), None)
+    if advice is not None:
+        return f"{what}: {advice}"
+    likely = sorted(name for name in known if len(name) >= SHORTEST_SUGGESTION)
+    close = difflib.get_close_matches(flag, likely, n=1, cutoff=CLOSE_ENOUGH)
+    return f"{what}; did you mean {close[0]}?" if close else what
+
+
+def _no_such_command(verb: str, program: click.Group) -> str:
+    what = f"no such command {printable(verb)!r}"
+    if verb in COMMANDS:
+        return f"{what}: {COMMANDS[verb]}"
+    close = difflib.get_close_matches(verb, sorted(program.commands), n=1, cutoff=CLOSE_ENOUGH)
+    return f"{what}; did you mean {close[0]}?" if close else what

@@ -1,0 +1,87 @@
+"""What to write instead of a key or a format that other programs have: data, and the rules that need more. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ctemplate.faults import is_hcl
+
+SINGLE = re.compile(r"template|group")
+_YAML = re.compile(r"^(?:---|[A-Za-z_]\w*:(?:\s|$)|- )", re.MULTILINE)
+_OCTAL = re.compile(r"""^\s*perms\s*=\s*(0[0-7]+)\s*(?:#.*)?$""", re.MULTILINE)
+_SIZE_OF_SAMPLE = 65536  # characters that are looked at
+_ABOVE = "it belongs above the first table of the file"
+
+KEYS = {
+    "command_timeout": "write timeout in [[group]]",
+    "exec": "write command in [[template]], or reload in [[group]]",
+    "contents": "templates are files; write source",
+    "backup": "write backups in [[group]]",
+    "user": 'write owner = "USER:GROUP"',
+    "mode": "write perms",
+    "uid": 'write owner = "USER:GROUP"',
+    "gid": 'write owner = "USER:GROUP"',
+    "left_delimiter": "templates are Jinja, whose delimiters are fixed",
+    "right_delimiter": "templates are Jinja, whose delimiters are fixed",
+    "default_delimiters": "templates are Jinja, whose delimiters are fixed",
+    "error_on_missing_key": "a missing key is always an error; write | default(…) where it may be missing",
+    "error_fatal": "a broken edit never ends ctemplate; leave it out",
+    "template_error_fatal": "a broken edit never ends ctemplate; leave it out",
+    "create_dest_dirs": "missing folders are made; leave it out",
+    "sandbox_path": "templates read only what stands beside them; leave it out",
+    "function_denylist": "templates can call nothing that reaches out of them; leave it out",
+    "kill_signal": "SIGTERM and SIGINT stop ctemplate; leave it out",
+    "reload_signal": "SIGHUP reads everything again; leave it out",
+    "deduplicate": "each ctemplate reads Consul itself; leave it out",
+    "syslog": "the log goes to stderr; leave it out",
+    "log_file": "the log goes to stderr; leave it out",
+    "vault": "Vault is not supported; leave it out",
+    "nomad": "Nomad is not supported; leave it out",
+    "block_query_wait": "write wait in [consul]",
+    "variables": "write vars",
+    "var": "write vars",
+    "attempts": "retries never end; leave it out",
+    "enabled": "a table that is there is used; leave it out",
+    "once": "write the option -once",
+}
+"""Keys of other programs, mostly of consul-template, and what to write instead."""
+
+
+def key_advice(path: str, top: frozenset[str]) -> str:
+    """Return what to do about an unknown key, empty where nobody can tell; ``top`` are the keys above all tables."""
+    _, inside, key = path.rpartition(".")
+    if inside and key in top:
+        return _ABOVE
+    return KEYS.get(key, "")
+
+
+def value_advice(path: str, said: str, values: Mapping[str, object]) -> str:
+    """Return what is wrong with a key's value, with what to write where that is known."""
+    if SINGLE.fullmatch(path) is not None and isinstance(values.get(path), Mapping):
+        return f"must be a list of tables; write [[{path}]]"
+    if path.rpartition(".")[2] == "perms":
+        found = said.rpartition(", got ")[2]
+        return f"must be octal in quotes like '0644', got {found}"
+    return said
+
+
+def format_advice(text: str, name: str, error: str = "") -> str:
+    """Return what a configuration that is not TOML seems to be, empty where nobody can tell."""
+    sample = text[:_SIZE_OF_SAMPLE]
+    if found := _OCTAL.search(sample):
+        return f'write perms = "{found[1]}"' if _line_of(found, sample) in error else ""
+    if is_hcl(sample, name):
+        return "this looks like HCL, consul-template's; write TOML or JSON, as docs/configuration.md shows"
+    if name.endswith((".yaml", ".yml")) or _YAML.search(sample):
+        return "this looks like YAML; write TOML or JSON, as docs/configuration.md shows"
+    return ""
+
+
+def _line_of(found: re.Match[str], text: str) -> str:
+    return f"line {text.count(chr(10), 0, found.start(1)) + 1},"
+
+
+def looks_like_command(destination: str) -> bool:
+    """Whether a destination has an option or a shell's word in it, as a command has, and a file's name hardly ever."""
+    return re.search(r"\s(?:-{1,2}\w|&&|\|\||;|>)", destination) is not None

@@ -1,0 +1,36 @@
+"""What to do about words of nginx that newcomers cannot act on: as data. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+_STREAM = (
+    "install nginx's stream module, libnginx-mod-stream, and write load_module modules/ngx_stream_module.so; at the top"
+)
+_FIXES = (
+    (
+        re.compile(r'unknown directive "stream"'),
+        _STREAM,
+    ),
+    (
+        re.compile(r"no port in upstream|invalid port in upstream"),
+        "an instance is registered without a port; write {% if i.port %} around its server line",
+    ),
+    (
+        re.compile(r"no servers are inside upstream"),
+        "an upstream without instances is refused; write {% else %} server 127.0.0.1:1 down; in its loop",
+    ),
+    (
+        re.compile(r"could not build (?:the )?server_names_hash|could not build optimal server_names_hash"),
+        "write server_names_hash_bucket_size 512; in http",
+    ),
+)
+
+
+def advice(lines: Iterable[str]) -> Iterator[str]:
+    """Yield what to do about nginx's lines, each once; nothing for those that say it all."""
+    found = list(lines)
+    for pattern, fix in _FIXES:
+        if any(pattern.search(line) for line in found):
+            yield fix

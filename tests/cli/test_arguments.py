@@ -1,0 +1,85 @@
+"""Options stand where operators write them, in the form in which they write them."""
+
+import shlex
+
+import click
+import pytest
+
+from ctemplate.cli import cli
+from ctemplate.cli.arguments import arranged
+from ctemplate.cli.guide import EXAMPLES
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        pytest.param("-once -template a:b", ["-once", "true", "-template", "a:b"], id="no verb"),
+        pytest.param("--once --template=a:b", ["-once", "true", "-template", "a:b"], id="two dashes"),
+        pytest.param("-config c plan -o f", ["plan", "-config", "c", "-o", "f"], id="options before the verb"),
+        pytest.param("-consul-addr plan plan", ["plan", "-consul-addr", "plan"], id="a value named like a verb"),
+        pytest.param("-var a=-once plan", ["plan", "-var", "a=-once"], id="a value that looks like an option"),
+        pytest.param("-once=true", ["-once", "true"], id="on as Go writes it"),
+        pytest.param("-consul-ssl=false", ["-consul-ssl", "false"], id="off as Go writes it"),
+        pytest.param("release web -config c", ["release", "web", "-config", "c"], id="argument of a verb"),
+        pytest.param("-o f plan", ["plan", "-o", "f"], id="the verb's own option before it"),
+        pytest.param("help", ["-help"], id="help"),
+        pytest.param("help plan", ["plan", "-help"], id="help of a verb"),
+        pytest.param("version", ["-version"], id="version"),
+        pytest.param("-V", ["-version"], id="capital V"),
+        pytest.param("lint -consul-ssl-key k", ["lint", "-consul-ssl-key", "k"], id="taken where it means nothing"),
+    ],
+)
+def test_words_are_arranged(given, wanted):
+    assert arranged(given.split(), cli) == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param("-vault-addr=x", "no such option -vault-addr: Vault is not supported", id="vault"),
+        pytest.param("-vault-token x", "no such option -vault-token: Vault is not supported", id="vault token"),
+        pytest.param("-consul-retry=false", "no such option -consul-retry: retries never end", id="retry"),
+        pytest.param("-consul 1:2", "no such option -consul: write -consul-addr", id="consul"),
+        pytest.param("-exec nginx", "no such option -exec: ctemplate runs no program of its own", id="exec"),
+        pytest.param("-exec-splay 5s", "no such option -exec-splay: ctemplate runs no program", id="exec splay"),
+        pytest.param("-dedup", "no such option -dedup: each ctemplate reads Consul itself", id="dedup"),
+        pytest.param("-syslog", "no such option -syslog: the log goes to stderr", id="syslog"),
+        pytest.param("-log-file x", "no such option -log-file: the log goes to stderr", id="log file"),
+        pytest.param("-kill-signal x", "no such option -kill-signal: SIGTERM and SIGINT stop", id="kill signal"),
+        pytest.param("-nomad-addr x", "no such option -nomad-addr: Nomad is not supported", id="nomad"),
+        pytest.param("-parse-only", "no such option -parse-only: write 'ctemplate lint'", id="parse only"),
+        pytest.param("-retry 5s", "no such option -retry: write -consul-retry-backoff", id="old retry"),
+        pytest.param("-default-left-delimiter x", "no such option -default-left-delimiter: templates", id="delimiter"),
+        pytest.param("-tempate a", "no such option -tempate; did you mean -template?", id="slip"),
+        pytest.param("--log-levle info", "no such option --log-levle; did you mean -log-level?", id="slip, two dashes"),
+        pytest.param("-xyzzy", "no such option -xyzzy", id="nothing near"),
+        pytest.param("-template", "option '-template' requires an argument", id="no value"),
+        pytest.param("-once plan", "option -once has no meaning with plan", id="not with this verb"),
+        pytest.param("-o f", "option -o has no meaning without a verb", id="without a verb"),
+        pytest.param("plna", "no such command 'plna'; did you mean plan?", id="slip of a verb"),
+        pytest.param("validate", "no such command 'validate': write 'ctemplate lint'", id="validate"),
+        pytest.param("status", "no such command 'status': write 'ctemplate doctor'", id="status"),
+        pytest.param("-once true", "no such command 'true': write the option alone", id="a value behind a switch"),
+        pytest.param("extra", "no such command 'extra'", id="stranger"),
+    ],
+)
+def test_what_does_not_exist_is_told_what_to_write(given, message):
+    with pytest.raises(click.UsageError) as caught:
+        arranged(given.split(), cli)
+    assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("verb", EXAMPLES)
+def test_examples_are_valid(verb):
+    for line in EXAMPLES[verb]:
+        words = shlex.split(line)[1:]
+        assert arranged(words, cli)[0] == verb
+
+
+def test_every_verb_has_examples():
+    assert EXAMPLES.keys() == cli.commands.keys()
+
+
+def test_a_verb_lists_the_options_that_mean_something_to_it():
+    lint = {option.opts[0] for option in cli.commands["lint"].params if not getattr(option, "hidden", False)}
+    assert lint == {"-template", "-config", "-var", "-format"}

@@ -1,0 +1,200 @@
+"""Words and forms of other template languages are recognised, and the message says what to write here."""
+
+import pytest
+from rendering import answers, load, message, render, web, world
+
+from ctemplate.errors import TemplateError
+from ctemplate.model import Answer, ServiceQuery, Snapshot
+from ctemplate.template import Renderer
+from ctemplate.template.advice import WORDS, service_call, services_call
+from ctemplate.template.filters import filters
+from ctemplate.template.functions import Functions
+
+WEB = world(web(port=80))
+GO = "t.j2:1: this looks like a Go template, and templates are Jinja; here one writes "
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ('{{ range service "web" }}x{{ end }}', "{% for i in service(…) %} … {% endfor %}"),
+        ("{{- range services -}}\n{{ .Name }}{{end}}", "{% for i in service(…) %} … {% endfor %}"),
+        ("{{ .Name }}", "{{ i.address }}, the loop's variable with a field in lower case"),
+        ('{{ with $x := service "web" }}', "{% set x = … %}"),
+        ('{{ $n := "a" }}', "{% set x = … %}"),
+        ("{{ if eq .Port 80 }}", "{% if … %} … {% endif %}"),
+        ('{{ key "a/b" }}', '{{ f("…") }}, with parentheses'),
+        ('{{ define "x" }}', "{% macro … %} or {% include … %}"),
+        ("{{/* said */}}", "{# … #}"),
+    ],
+)
+def test_a_go_template_is_recognised(text, form):
+    with pytest.raises(TemplateError) as error:
+        load(text)
+    assert message(error) == GO + form
+
+
+def test_a_broken_jinja_template_is_not_taken_for_go():
+    with pytest.raises(TemplateError) as error:
+        load("{{ a b }}{% if x %}")
+    assert message(error) == "t.j2:1: expected token 'end of print statement', got 'b'"
+
+
+UNCALLED = "a function is used without a call; write parentheses behind it, such as services()"
+JOIN = "cannot be computed; write ~ to join texts, | int to count"
+LIST = "a list has no field 'address'; loop over it, or pick an item, such as list[0]"
+WHOLE = "name must be a text, got a whole instance; write its name, such as svc.name"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{{ key('a/b') }}", "'key' is undefined; Consul's KV store is not read; give the value by -var or [vars]"),
+        ("{{ end }}", f"'end' is undefined; {WORDS['end']}"),
+        ("{{ printf('%s', 'a') }}", f"'printf' is undefined; {WORDS['printf']}"),
+        ("{{ domain }}", "'domain' is undefined; did you mean 'var.domain'?"),
+        ("{{ service('web').address }}", LIST),
+        ("{% for s in services %}{% endfor %}", UNCALLED),
+        ("{{ services | length }}", UNCALLED),
+        ("{{ services(tags='http') }}", "services() got an unexpected keyword argument 'tags'; did you mean 'tag'?"),
+        ("{{ service(service('web')[0]) }}", WHOLE),
+        ("{{ service('web')[0].port + 'x' }}", f"number + text {JOIN}"),
+        ("{{ 'x' + service('web')[0].port }}", f"text + number {JOIN}"),
+        ("{{ env.HOME }}", 'env is a function; write env("HOME")'),
+        ("{{ env['HOME'] }}", 'env is a function; write env("HOME")'),
+        ("{{ 'a,b'.contains('a') }}", "text has no field 'contains'; write \"…\" in list"),
+        ("{{ service('web')[0].ServiceMeta }}", "instance has no field 'ServiceMeta'; did you mean 'meta'?"),
+        ("{{ service('web')[0].Address }}", "instance has no field 'Address'; did you mean 'address'?"),
+        ("{{ scratch.Set('a', 1) }}", f"'scratch' is undefined; {WORDS['scratch']}"),
+    ],
+)
+def test_other_words_are_told_what_to_write(text, sentence):
+    with pytest.raises(TemplateError) as error:
+        render(text, WEB, variables={"domain": "x"})
+    assert message(error) == f"t.j2:1: {sentence}"
+
+
+def test_filters_of_other_languages_are_told_what_to_write():
+    for name, said in WORDS.items():
+        if name not in filters():
+            with pytest.raises(TemplateError) as error:
+                load(f"{{{{ 1 | {name} }}}}")
+            assert message(error) == f"t.j2:1: no filter named {name!r}; {said}"
+
+
+def test_no_word_of_ours_is_called_foreign():
+    assert sorted(WORDS.keys() & Functions({}, {}).table().keys()) == []
+
+
+def test_a_name_that_is_no_token_is_offered_as_an_identifier():
+    with pytest.raises(TemplateError) as error:
+        render("{% for s in services() %}{{ s.name }}{% endfor %}", world(*(web(name=f"a b{n}") for n in range(6))))
+    assert "is no plain token; a name prints through | identifier" in message(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("web", None),
+        ("prod.web", 'service("web", tag="prod")'),
+        ("web@dc1", 'service("web", dc="dc1")'),
+        ("web~_agent", 'service("web", near="_agent")'),
+        ("web|any", 'service("web", status="any")'),
+        ("web|passing,warning", 'service("web", status=["passing", "warning"])'),
+        (
+            "a.b.web?ns=x&peer=y@dc2~n|any",
+            'service("web", tag="a.b", ns="x", peer="y", dc="dc2", near="n", status="any")',
+        ),
+        ("a b", None),
+        ("", None),
+    ],
+)
+def test_the_grammar_of_names_is_translated(name, call):
+    assert service_call(name) == call
+
+
+@pytest.mark.parametrize(("tag", "call"), [("@dc1", 'services(dc="dc1")'), ("http", None), ("@", None)])
+def test_the_grammar_of_services_is_translated(tag, call):
+    assert services_call(tag) == call
+
+
+UNKNOWN = "Consul knows no such service"
+MEANT = "for what consul-template means by that"
+
+
+def remarks(text, *services):
+    """What is remarked on a template: over these services, and over names that have no instance at all."""
+    known = answers(*services)
+    empty = {query: Answer(query=query, value=()) for query in render(text, Snapshot(known)).missing}
+    rendering = render(text, Snapshot(known | empty))
+    assert rendering.missing == frozenset()
+    return [remark.partition(": ")[2] for remark in rendering.remarks]
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("prod.web", 'service("web", tag="prod")'),
+        ("web@dc1", 'service("web", dc="dc1")'),
+        ("web~near", 'service("web", near="near")'),
+        ("web|any", 'service("web", status="any")'),
+    ],
+)
+def test_a_name_in_consul_templates_grammar_is_never_silent(name, call):
+    said = f'service("{name}"): {UNKNOWN}; write {call} {MEANT}'
+    assert remarks(f"{{% set x = service('{name}') %}}", web()) == [said]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{% set x = service('a b@c') %}", f'service("a b@c"): {UNKNOWN}; a name has none of @ ~ | ?'),
+        ("{% set x = services('@dc1') %}", f'no service has the tag "@dc1"; write services(dc="dc1") {MEANT}'),
+        (
+            "{% set x = service('web', 'any') %}",
+            'service("web"): "any" is a state and taken for a tag; write service("web", status="any")',
+        ),
+        ("{% set x = service('wbe') %}", f'service("wbe"): {UNKNOWN}'),
+        ("{% set all = services() %}{% set x = service('wbe') %}", f'service("wbe"): {UNKNOWN}; did you mean "web"?'),
+    ],
+)
+def test_a_call_in_consul_templates_grammar_is_never_silent(text, said):
+    assert remarks(text, web()) == [said]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% set x = service('web') %}",
+        "{% set x = service('web', 'http') %}",
+        "{% set x = service('web', 'nosuch') %}",
+        "{% set x = service('web', status='critical') %}",
+        "{% for s in services() %}{% set x = service(s.name) %}{% endfor %}",
+        "{% set x = services(tag='nosuch') %}",
+        "{% set x = service('nosuch', filter='x') %}",
+    ],
+)
+def test_what_may_well_be_empty_is_not_remarked_on(text):
+    assert remarks(text, web(), ("empty", ("http",), ())) == []
+
+
+@pytest.mark.parametrize("name", ["prod.web", "web@dc1", "web~near", "web|any"])
+def test_names_that_consul_really_knows_go_on(name):
+    assert remarks(f"{{% set x = service('{name}') %}}", web(name=name), web()) == []
+
+
+def test_a_state_that_is_really_a_tag_goes_on():
+    assert remarks("{% set x = service('web', 'any') %}", web(tags=("any",))) == []
+
+
+def test_a_remark_is_repeated_as_long_as_it_holds_in_a_loop_of_fragments():
+    text = "{% for s in services(tag='http') %}{% for i in service(s.name ~ '@dc1') %}x{% endfor %}{% endfor %}"
+    known = answers(web()) | {ServiceQuery(name="web@dc1"): Answer(query=ServiceQuery(name="web@dc1"), value=())}
+    renderer = Renderer([load(text)])
+    first = renderer.render(Snapshot(known))
+    more = (
+        known
+        | answers(web(), web(name="api"))
+        | {ServiceQuery(name="api@dc1"): Answer(query=ServiceQuery(name="api@dc1"), value=())}
+    )
+    assert set(first.remarks) < set(renderer.render(Snapshot(more)).remarks)
