@@ -58,8 +58,9 @@ class Keeper:
 
     async def load(self) -> None:
         """Have the first answers judged by what an earlier process knew."""
-        memories = await asyncio.to_thread(memory.load, self.path)
-        self.catalog.remember(memories, wall=time.time())
+        wall = time.time()
+        memories = await asyncio.to_thread(memory.load, self.path, wall=wall)
+        self.catalog.remember(memories, wall=wall)
         self._kept = self.catalog.changes
 
     async def run(self) -> None:
@@ -72,8 +73,9 @@ class Keeper:
             pause = max(KEEP_INTERVAL, KEEP_SHARE * (time.monotonic() - started))
 
     async def save(self) -> None:
-        """Keep the answers now, if they changed."""
+        """Keep the answers now, if they changed or holds grew older."""
         changes = self.catalog.changes
-        if changes != self._kept and (memories := self.catalog.memories(wall=time.time())):
+        wall = time.time()
+        if (changes != self._kept or self.catalog.holds) and (memories := self.catalog.memories(wall=wall)):
             self._kept = changes
-            await asyncio.to_thread(memory.save, self.path, memories)
+            await asyncio.to_thread(memory.save, self.path, memories, wall=wall)

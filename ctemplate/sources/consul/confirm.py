@@ -11,9 +11,10 @@ import contextlib
 import time
 
 from ctemplate.catalog import Catalog
-from ctemplate.model import Answer, Doubt, Roll, Servers
+from ctemplate.model import Answer, AnyQuery, Doubt, Servers, ServerSet
 from ctemplate.sources.consul.client import Client
-from ctemplate.sources.consul.entries import Edge, Undecodable, decode_servers
+from ctemplate.sources.consul.entries import Edge, Undecodable, decode_servers, decode_services
+from ctemplate.sources.consul.sentinel import is_whole, scope_of
 from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.watch import index_of
@@ -46,12 +47,14 @@ async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubl
         if rounds:
             await asyncio.sleep(AGAIN.delay(rounds))
         connection = client.connect()
+        names: dict[Resource, frozenset[str]] = {}
         try:
             for doubt in doubts:
                 may_read = await _may_read(doubt, client, connection)
+                is_listed = doubt.is_first and await _is_listed(doubt.query, client, connection, names)
                 answer = await _read(doubt, client, connection, edge, troubles)
                 servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
-                catalog.confirm(answer, may_read=may_read, servers=servers)
+                catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed)
         except (RequestFailed, Undecodable):
             continue  # the watches tell the trouble; here it is only tried again
         finally:
@@ -66,7 +69,7 @@ async def _look(catalog: Catalog, client: Client, troubles: Troubles) -> None:
             session = troubles.session(dc)
             with contextlib.suppress(RequestFailed):
                 servers = await _servers(client, connection, dc)
-                catalog.witness(Roll(dc=dc, servers=servers, session=session))
+                catalog.witness(ServerSet(dc=dc, servers=servers, session=session))
     finally:
         connection.close()
 
@@ -99,6 +102,34 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Edge
         last_contact=reply.meta.last_contact,
         session=session,
     )
+
+
+async def _is_listed(
+    query: AnyQuery, client: Client, connection: Connection, known: dict[Resource, frozenset[str]]
+) -> bool:
+    """Return whether the catalog lists a service, all of whose instances are asked for; each catalog is read once.
+
+    A token that may read services and no nodes sees the one and not the other. False where Consul does not say. Raises
+    RequestFailed.
+    """
+    if not is_whole(query):
+        return False
+    resource = Resource.of(scope_of(query), client.settings)
+    if resource not in known:
+        known[resource] = await _names(resource, client, connection)
+    return getattr(query, "name", None) in known[resource]
+
+
+async def _names(resource: Resource, client: Client, connection: Connection) -> frozenset[str]:
+    try:
+        reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
+    except RequestFailed as exc:
+        if exc.trouble not in UNTOLD:
+            raise
+        return frozenset()
+    with contextlib.suppress(Undecodable):
+        return frozenset(service.name for service in decode_services(reply.body))
+    return frozenset()
 
 
 async def _may_read(doubt: Doubt, client: Client, connection: Connection) -> bool | None:

@@ -34,6 +34,8 @@ from ctemplate.sources.consul.settings import Limits
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"
 MAX_WEIGHT = 65535
+REPORTED_TYPES = frozenset({"", "ttl"})  # nobody's, as those of nodes, or what the service says of itself
+NO_OUTPUT = frozenset({b'""', b"null"})
 SHARED_LIMIT = 100_000
 SHARED_LENGTH = 256
 SERVERS_LIMIT = 64
@@ -75,12 +77,19 @@ class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 
 
 class CheckRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
-    """A check of a health entry; its output is never decoded."""
+    """A check of a health entry; of its output only matters whether there is any. ``type`` exists since Consul 1.7."""
 
     check_id: str = msgspec.field(default="", name="CheckID")
     name: str = ""
     status: str = ""
     service_id: str = msgspec.field(default="", name="ServiceID")
+    type: str = ""
+    output: msgspec.Raw = msgspec.Raw(b'""')
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the check has a result, which one that is reported from outside always has."""
+        return self.type in REPORTED_TYPES or bytes(self.output) not in NO_OUTPUT
 
 
 class Entry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -295,7 +304,8 @@ class Edge:
             yield "meta", f"longer than {limits.max_meta_bytes} bytes together"
 
     def _check(self, row: CheckRow) -> Check:
-        return self._share(Check(id=row.check_id, name=row.name, status=row.status, service_id=row.service_id))
+        check = Check(id=row.check_id, name=row.name, status=row.status, service_id=row.service_id, has_run=row.has_run)
+        return self._share(check)
 
     def _judge(self, address: str, node_address: str) -> tuple[str, str]:
         key = (address, node_address)
