@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from ctemplate.guard.hold import Cause, Entry, Hold
 from ctemplate.guard.servers import KnownServers
-from ctemplate.model import Answer, AnyQuery, Instance, InstancesQuery, Servers
+from ctemplate.model import Answer, AnyQuery, Instance, InstancesQuery, Servers, ServiceQuery
 
 CONSUL = "consul"  # the service that the servers register themselves as
 SESSIONS = 64  # that are known at most, of all datacenters
@@ -29,8 +29,11 @@ def lists_consul(catalog: Answer) -> bool:
 
 
 def is_all_invalid(answer: Answer) -> bool:
-    """Whether an answer has entries, and not one that is valid."""
-    return not answer.value and bool(answer.faults)
+    """Whether an answer has entries of its own, and not one that is valid; Consul counts some of other names to it."""
+    names = (
+        {answer.query.name} if isinstance(answer.query, ServiceQuery) else {fault.service for fault in answer.faults}
+    )
+    return not answer.value and any(fault.service in names for fault in answer.faults)
 
 
 class Histories:
