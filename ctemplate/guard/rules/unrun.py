@@ -39,14 +39,14 @@ class UnrunRule(Holding):
 
     def _hold_more(self, change: Change, new: dict[Key, Instance]) -> None:
         used = {each: entry for each, entry in by_key(change.before.value).items() if is_in_use(entry)}
-        candidates = {each: entry for each, (entry, _) in self._vanished.items() if each in new} | used
+        lately = {each: old for each, old in self._vanished.items() if change.now < old[1] + LONGEST_WAIT}
+        candidates = {each: entry for each, (entry, _) in lately.items()} | used
         others = change.held | self.held()
         fresh = tuple(
             entry for each, entry in candidates.items() if each not in others and _waits(new.get(each), entry)
         )
-        gone = {each: (entry, change.now) for each, entry in used.items() if each not in new}
-        kept = {each: old for each, old in self._vanished.items() if each not in new}
-        self._vanished = {each: old for each, old in (kept | gone).items() if change.now < old[1] + LONGEST_WAIT}
+        gone = {each: (entry, change.now) for each, entry in used.items()}
+        self._vanished = {each: old for each, old in (lately | gone).items() if each not in new}
         if fresh and change.policy.hold > 0:
             until = change.now + min(change.policy.hold, LONGEST_WAIT)
             cause = Cause.CHECKS_NOT_RUN
