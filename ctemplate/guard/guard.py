@@ -199,7 +199,14 @@ class Guard:
         """Return the moment at which ``review`` has something to do, infinity for never."""
         if self._ended or self._visible or self._invisible:
             return 0.0
-        return min((self._states[query].due_at(now) for query in self._active), default=math.inf)
+        rules = min((self._states[query].due_at(now) for query in self._active), default=math.inf)
+        return min(rules, min((each.reported_at() for _, each in self._judged_together()), default=math.inf))
+
+    def _judged_together(self) -> list[tuple[AnyQuery, UnverifiedEmpty]]:
+        """Return the empty first answers once all were asked for again, so that they can be reported in one line."""
+        states = ((query, self._states[query].unverified) for query in self._active)
+        found = [(query, each) for query, each in states if each is not None]
+        return found if all(each.was_judged for _, each in found) else []
 
     def review(self, now: float) -> tuple[Answer, ...]:
         """End the holds whose time is over; return what is to be shown of the queries with holds or waits."""
@@ -236,19 +243,26 @@ class Guard:
         """Return what the operator is to be told since the last call."""
         fresh: list[Hold] = []
         over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told], []
-        waiting: list[tuple[AnyQuery, bool]] = []
         for query in tuple(self._active):
             state = self._states[query]
             for rule in state.rules:
                 begun_now, ended_now = rule.report(now)
                 fresh += begun_now
                 over += ended_now
-            if state.unverified is not None and state.unverified.report(now):
-                waiting.append((query, state.unverified.is_listed))
             self._show(state, now)
+        waiting = self._newly_waiting(now)
         visible, self._visible = self._visible, []
         invisible, self._invisible = self._invisible, []
         return begun(fresh) + unverified(waiting) + taken_as_empty(invisible) + ended(over, now) + seen(visible)
+
+    def _newly_waiting(self, now: float) -> list[tuple[AnyQuery, bool]]:
+        """Return the empty first answers to report, all as soon as one has waited long enough."""
+        fresh = [(query, each) for query, each in self._judged_together() if not each.is_told]
+        if not any(each.reported_at() <= now for _, each in fresh):
+            return []
+        for _, each in fresh:
+            each.is_told = True
+        return [(query, each.is_listed) for query, each in fresh]
 
     @property
     def holds(self) -> tuple[Hold, ...]:

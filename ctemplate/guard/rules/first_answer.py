@@ -27,10 +27,17 @@ class UnverifiedEmpty:
     judged_at: float = -math.inf
 
     def due_at(self) -> float:
-        """Return when to report it, or to have it confirmed again; infinity while the confirmation is under way."""
-        if self.is_open:
-            return math.inf
-        return min(self.judged_at + RIGHTS_RECHECK, math.inf if self.is_told else self.since + GRACE)
+        """Return when to have it confirmed again; infinity while the confirmation is under way."""
+        return math.inf if self.is_open else self.judged_at + RIGHTS_RECHECK
+
+    def reported_at(self) -> float:
+        """Return when to report it, infinity for never again."""
+        return math.inf if self.is_told else self.since + GRACE
+
+    @property
+    def was_judged(self) -> bool:
+        """Whether it has been asked once what there is to see."""
+        return self.judged_at > -math.inf
 
     def judge(self, now: float, *, is_listed: bool) -> None:
         """Note that a consistent read has ruled nothing out."""
@@ -40,12 +47,6 @@ class UnverifiedEmpty:
         """Have it confirmed again, if it is time; return whether it is."""
         is_due = not self.is_open and self.judged_at + RIGHTS_RECHECK <= now
         self.is_open = self.is_open or is_due
-        return is_due
-
-    def report(self, now: float) -> bool:
-        """Return whether it is to be reported; once."""
-        is_due = not self.is_told and not self.is_open and self.since + GRACE <= now
-        self.is_told = self.is_told or is_due
         return is_due
 
 
