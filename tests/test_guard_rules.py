@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from hypothesis import given, strategies as st
 
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
 from ctemplate.model import Answer, Check, Doubt, Fault, Instance, Service, ServiceQuery, ServicesQuery, Status
@@ -482,7 +483,59 @@ def test_a_first_answer_whose_entries_are_invalid_is_one():
     assert Story().sees(faults=(INVALID,)) == []
 
 
+def test_of_very_many_first_answers_a_few_are_asked_for_each_second():
+    it = Story()
+    queries = [ServiceQuery(name=f"s{number}") for number in range(50)]
+    for query in queries:
+        it.sees(query=query)
+        listed(it.guard, query, 0.0)
+    it.told(3.0)
+    counts = []
+    for now in (10.0, 11.0, 12.0):
+        it.guard.review(now)
+        assert it.guard.due_at(now) > now
+        counts.append(len(it.guard.doubts()))
+    assert counts == [20, 40, 50]
+
+
 def test_while_a_first_answer_is_confirmed_nothing_is_due():
     it = Story()
     it.sees()
     assert it.guard.due_at(1e6) == math.inf
+
+
+# Properties
+
+ROWS = st.builds(
+    instance,
+    st.integers(1, 4),
+    check=st.sampled_from(["passing", "critical"]),
+    has_run=st.booleans(),
+    node_check=st.sampled_from(["passing", "critical"]),
+)
+STEPS = st.tuples(
+    st.sampled_from([WEB, API]), st.lists(ROWS, max_size=4, unique_by=lambda row: row.id), st.floats(0.1, 40.0)
+)
+
+
+@given(st.lists(STEPS, min_size=1), st.booleans())
+def test_what_is_due_is_done_by_a_review_and_its_report(steps, panic):
+    it, now = Story(panic=panic, hold=50.0, readd=5.0), 0.0
+    for query, rows, pause in steps:
+        it.sees(*rows, query=query, now=now)
+        it.guard.review(now)
+        it.guard.reports(now)
+        assert it.guard.due_at(now) > now
+        now += pause
+
+
+@given(st.lists(STEPS, min_size=1))
+def test_whatever_fails_is_believed_after_the_hold(steps):
+    it, now = Story(hold=50.0), 0.0
+    for query, rows, pause in steps:
+        it.sees(*rows, query=query, now=now)
+        now += pause
+    for later in (60.0, 120.0):
+        it.guard.review(now + later)
+        it.guard.reports(now + later)
+    assert it.causes() == []

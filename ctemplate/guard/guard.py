@@ -226,9 +226,7 @@ class Guard:
         """Have it confirmed anew, a few at a time, that our token still lacks the rights whose loss holds entries."""
         left = RIGHTS_RECHECKED
         for query in self._active:
-            if left <= 0:
-                break
-            left -= self._states[query].recheck(now)
+            left -= self._states[query].recheck(now, is_late=left <= 0)
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
         """End the holds on a service, or all of them; ``review`` then returns what is to be shown."""

@@ -55,6 +55,8 @@ class QueryState:
         if isinstance(raw.query, InstancesQuery):
             self._in_place = (UnrunRule(), self._unreachable, self._settling)
             self.rules = (self.loss, *self._in_place, self._flapping, self._panic)
+        waits = tuple(rule for rule in self.rules if rule is self._flapping)  # they concern what came
+        self._shown_by = (*waits, *(rule for rule in self.rules if rule is not self._flapping))
         if self.is_guarded and isinstance(raw.query, InstancesQuery):
             self._unreachable.start(raw, now)
 
@@ -74,7 +76,7 @@ class QueryState:
 
     def observe(self, change: Change) -> None:
         """Take a new answer."""
-        self.raw = change.new
+        self.raw, self.is_guarded = change.new, True
         self.is_shown, self.is_fresh = self.is_fresh, True
         for rule in self.rules:
             rule.observe(change)
@@ -85,7 +87,7 @@ class QueryState:
         """Return the answer to show."""
         value: Value = self.raw.value
         if self.is_guarded:
-            for rule in sorted(self.rules, key=lambda rule: rule is not self._flapping):  # waits concern what came
+            for rule in self._shown_by:
                 value = rule.show(value, now)
         return self.raw if value is self.raw.value else msgspec.structs.replace(self.raw, value=value)
 
@@ -99,10 +101,10 @@ class QueryState:
         unverified = math.inf if self.unverified is None else self.unverified.due_at()
         return min(unverified, *(rule.due_at(now) for rule in self.rules))
 
-    def recheck(self, now: float) -> bool:
-        """Have lost rights confirmed anew, if it is time; return whether it is."""
-        is_due = self.unverified is not None and self.unverified.recheck(now)
-        return self.loss.recheck(now) or is_due
+    def recheck(self, now: float, *, is_late: bool) -> bool:
+        """Have lost rights confirmed anew, if it is time, or with others later; return whether it is."""
+        is_due = self.unverified is not None and self.unverified.recheck(now, is_late=is_late)
+        return self.loss.recheck(now, is_late=is_late) or is_due
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
         """End what is held of a service, or everything; return it."""

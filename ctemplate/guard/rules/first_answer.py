@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ctemplate.guard.policy import Policies
 from ctemplate.guard.rules.holding import GRACE
-from ctemplate.guard.rules.loss import RIGHTS_RECHECK, is_whole_catalog
+from ctemplate.guard.rules.loss import LATER, RIGHTS_RECHECK, is_whole_catalog
 from ctemplate.model import Answer, AnyQuery, Doubt, ServiceQuery, ServicesQuery
 
 
@@ -43,10 +43,11 @@ class UnverifiedEmpty:
         """Note that a consistent read has ruled nothing out."""
         self.is_open, self.is_listed, self.judged_at = False, is_listed, now
 
-    def recheck(self, now: float) -> bool:
-        """Have it confirmed again, if it is time; return whether it is."""
-        is_due = not self.is_open and self.judged_at + RIGHTS_RECHECK <= now
-        self.is_open = self.is_open or is_due
+    def recheck(self, now: float, *, is_late: bool) -> bool:
+        """Have it confirmed again, if it is time, or with others later; return whether it is."""
+        is_due = self.due_at() <= now
+        self.judged_at = now - RIGHTS_RECHECK + LATER if is_due and is_late else self.judged_at
+        self.is_open = self.is_open or (is_due and not is_late)
         return is_due
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ctemplate.guard.entries import Value, absent, is_in_use, key, replaced
@@ -23,7 +23,7 @@ class Holding:
     causes: ClassVar[frozenset[Cause]] = frozenset()
 
     holds: tuple[Hold, ...] = ()
-    _ended: list[tuple[Hold, str]] = field(default_factory=list)
+    _ended: tuple[tuple[Hold, str], ...] = ()
 
     @property
     def is_active(self) -> bool:
@@ -43,7 +43,7 @@ class Holding:
 
     def review(self, now: float) -> None:
         """End the holds whose time is over."""
-        self._ended += [(hold, EXPIRED) for hold in self.holds if hold.until <= now]
+        self._ended += tuple((hold, EXPIRED) for hold in self.holds if hold.until <= now)
         self.holds = tuple(hold for hold in self.holds if hold.until > now)
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
@@ -57,7 +57,7 @@ class Holding:
         """Return the holds that are old enough, and those that ended; nobody needs to hear the end of the others."""
         fresh = [hold for hold in self.holds if not hold.is_told and reported_at(hold) <= now]
         self.holds = tuple(replace(hold, is_told=hold.is_told or reported_at(hold) <= now) for hold in self.holds)
-        ended, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told or how == EXPIRED], []
+        ended, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told or how == EXPIRED], ()
         return fresh, ended
 
     def end_all(self) -> list[tuple[Hold, str]]:
@@ -80,7 +80,7 @@ class Holding:
             if left:
                 kept.append(hold if len(left) == len(hold.entries) else replace(hold, entries=left))
             else:
-                self._ended.append((hold, BACK if _all_in_use(hold.entries, value) else otherwise))
+                self._ended += ((hold, BACK if _all_in_use(hold.entries, value) else otherwise),)
         self.holds = tuple(kept)
 
     def held(self) -> set[tuple[str, str]]:

@@ -6,10 +6,9 @@ What is lost in small parts within a minute is counted together, so that no seri
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from ctemplate.guard.entries import FEW, Value, absent, is_in_use, is_large, merged, missed, net_loss
 from ctemplate.guard.evidence import is_all_invalid, lists_consul
@@ -21,8 +20,9 @@ from ctemplate.model import AnyQuery, Doubt, Instance, ServicesQuery
 
 RECHECK = 30.0  # seconds after a confirmation failed until the next answer asks for another one
 RIGHTS_RECHECK = 10.0  # seconds between two looks whether lost rights are back
+LATER = 1.0  # seconds that a look waits where too many come together
 WINDOW = 60.0  # seconds in which losses that pass unconfirmed are counted together
-WINDOWS_KEPT = 64
+PEAKS_KEPT = 64
 MANY_NODES = 48  # of a doubted loss whose rights are asked for
 ABOUT_RIGHTS = frozenset({Cause.DENIED, Cause.FILTERED, Cause.WITHOUT_CONSUL})
 
@@ -39,12 +39,12 @@ class LossRule(Holding):
         Cause.NODES_UNREACHABLE,
     }
 
-    _peaks: deque[tuple[float, Value]] = field(default_factory=lambda: deque(maxlen=WINDOWS_KEPT))
+    _peaks: tuple[tuple[float, Value], ...] = ()
 
     def observe(self, change: Change) -> None:
         """Keep what the new answer lacks, if that loss is doubted."""
         self.review(change.now)
-        self._ended += [(hold, BACK) for hold in self.holds if not missed(hold.entries, change.new.value)]
+        self._ended += tuple((hold, BACK) for hold in self.holds if not missed(hold.entries, change.new.value))
         self.holds = tuple(self._still(hold, change) for hold in self.holds if missed(hold.entries, change.new.value))
         if change.is_news:
             self._doubt(change)
@@ -88,14 +88,12 @@ class LossRule(Holding):
 
     def _note_loss(self, used: Value, now: float) -> None:
         """Remember what was in use before a loss that passes, as long as nothing later was more."""
-        while self._peaks and len(self._peaks[-1][1]) <= len(used):
-            self._peaks.pop()
-        self._peaks.append((now, used))
+        more = tuple(peak for peak in self._peaks[1 - PEAKS_KEPT :] if len(peak[1]) > len(used))
+        self._peaks = (*more, (now, used))
 
     def _is_large_together(self, change: Change) -> bool:
         """Whether more than the policy allows is missing of the most that was in use within the window."""
-        while self._peaks and self._peaks[0][0] + WINDOW <= change.now:
-            self._peaks.popleft()
+        self._peaks = tuple(peak for peak in self._peaks if change.now < peak[0] + WINDOW)
         if not self._peaks:
             return False
         peak = self._peaks[0][1]
@@ -106,10 +104,10 @@ class LossRule(Holding):
     def judge(self, verdict: Callable[[Hold], Cause | None], *, limit: float, now: float) -> None:
         """Settle the open holds: a verdict names why a loss is still not believed, None that it is real."""
         judged = [(hold, self._judged(hold, verdict, limit, now)) for hold in self.holds]
-        self._ended += [(hold, CONFIRMED) for hold, left in judged if left is None]
+        self._ended += tuple((hold, CONFIRMED) for hold, left in judged if left is None)
         self.holds = tuple(left for _, left in judged if left is not None)
         if any(left is None for _, left in judged):
-            self._peaks.clear()
+            self._peaks = ()
 
     def _judged(self, hold: Hold, verdict: Callable[[Hold], Cause | None], limit: float, now: float) -> Hold | None:
         if not hold.is_open:
@@ -138,11 +136,14 @@ class LossRule(Holding):
         """Have what is held for a cause confirmed anew."""
         self.holds = tuple(replace(hold, is_open=True) if hold.cause is cause else hold for hold in self.holds)
 
-    def recheck(self, now: float) -> bool:
-        """Have it confirmed anew that rights are lacking, if it is time; return whether it is."""
-        due = [hold for hold in self.holds if rechecked_at(hold) <= now]
-        self.holds = tuple(replace(hold, is_open=True) if hold in due else hold for hold in self.holds)
-        return bool(due)
+    def recheck(self, now: float, *, is_late: bool) -> bool:
+        """Have it confirmed anew that rights are lacking, if it is time, or with others later; return whether it is."""
+        due = [rechecked_at(hold) <= now for hold in self.holds]
+        then: dict[str, Any] = {"judged_at": now - RIGHTS_RECHECK + LATER} if is_late else {"is_open": True}
+        self.holds = tuple(
+            replace(hold, **then) if is_due else hold for hold, is_due in zip(self.holds, due, strict=True)
+        )
+        return any(due)
 
     # What is shown, and when
 

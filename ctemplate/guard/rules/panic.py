@@ -41,7 +41,7 @@ class PanicRule(Holding):
         failing = tuple(instance for instance in value if instance.status is Status.CRITICAL)
         works = any(map(is_in_use, value))
         if self.policy is None or not self.policy.panic or not failing or works:
-            self._ended += [(hold, NOT_ALL if value else ALL_GONE) for hold in self.holds]
+            self._ended += tuple((hold, NOT_ALL if value else ALL_GONE) for hold in self.holds)
             self.holds, self.may_start = (), self.may_start and not works
             return value
         if not self.may_start:

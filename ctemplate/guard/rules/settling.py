@@ -35,7 +35,7 @@ class SettlingRule(Holding):
             self._baseline = change.before if change.now >= self.settles_at else self._baseline
             self.settles_at = change.now + min(SETTLING, change.policy.hold)
         self.review(change.now)
-        self._ended += [(hold, BACK) for hold in self.holds if not missed(hold.entries, change.new.value)]
+        self._ended += tuple((hold, BACK) for hold in self.holds if not missed(hold.entries, change.new.value))
         still = ((hold, missed(hold.entries, change.new.value)) for hold in self.holds)
         self.holds = tuple(replace(hold, entries=entries) for hold, entries in still if entries)
         if change.is_news and change.now < self.settles_at:

@@ -25,7 +25,7 @@ NODE_CHECKS = frozenset({"serfHealth", "externalNodeHealth"})
 """The checks by which others say that they do not hear a node: Consul's own gossip, and consul-esm."""
 FAILED = "they fail for another reason, or are gone"
 
-Node = tuple[str | None, str]
+UNGUARDED = GuardPolicy(hold=0.0)
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class UnreachableRule(Holding):
     _own_nodes: frozenset[str] = frozenset()
     _lost: dict[Key, tuple[Instance, float]] = field(default_factory=dict)
     _newest: Answer | None = None
-    _policy: GuardPolicy = field(default_factory=GuardPolicy)
+    _policy: GuardPolicy = UNGUARDED
 
     def observe(self, change: Change) -> None:
         """Note what has lost contact, and keep it if that is much."""
