@@ -116,6 +116,9 @@ class Guard:
             names = {service.name for service in new.value}
             came = names - {service.name for service in raw.value}
             self._new_names[new.query] = (self._new_names.get(new.query, set()) | came) & names
+        if raw.value is new.value and raw.session == new.session and state.is_fresh and not state.is_active:
+            state.raw = new
+            return
         was_watched = state.is_fresh or new.session > self._watched_since
         change = Change(
             before=state.used(),

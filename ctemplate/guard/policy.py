@@ -14,7 +14,7 @@ class GuardPolicy:
 
     A loss is doubted that takes all instances, more than ``max_loss`` of three or more within a minute, or leaves fewer
     than ``min_instances``; so are nodes that fail together. ``hold`` 0 doubts nothing. ``panic`` keeps the instances of
-    a service that all fail. An instance that failed and passes again waits ``readd``, longer if it fails again and again.
+    a service that all fail. An instance that failed and passes again waits ``readd``, longer if it fails repeatedly.
     """
 
     min_instances: int = 0

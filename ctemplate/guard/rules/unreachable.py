@@ -35,23 +35,23 @@ class NodeHealth:
     _shown: dict[str | None, Counter[str]] = field(default_factory=dict)
     _failed_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
 
-    def observe(self, dc: str | None, before: frozenset[str], value: Value, now: float) -> frozenset[str]:
-        """Take an answer and the nodes of the one before; return its nodes."""
+    def observe(self, dc: str | None, before: Value, value: Value, now: float) -> None:
+        """Take a query's answer in the place of the one before."""
         shown = self._shown.setdefault(dc, Counter())
         failed = self._failed_at.setdefault(dc, {})
         nodes = {instance.node: _is_out_of_contact(instance) for instance in value}
+        nodes_before = {instance.node for instance in before}
         for node, is_out in nodes.items():
             if is_out:
                 failed.setdefault(node, now if shown[node] else -math.inf)
             else:
                 failed.pop(node, None)
-        shown.update(nodes.keys() - before)
-        for node in before - nodes.keys():
+        shown.update(nodes.keys() - nodes_before)
+        for node in nodes_before - nodes.keys():
             shown[node] -= 1
             if shown[node] <= 0:
                 del shown[node]
                 failed.pop(node, None)
-        return frozenset(nodes)
 
     def have_mostly_failed(self, dc: str | None, now: float, *, max_loss: float) -> bool:
         """Whether most of a datacenter's nodes that were in contact have failed within the window."""
@@ -68,7 +68,7 @@ class UnreachableRule(Holding):
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.NODES_UNREACHABLE})
 
     nodes: NodeHealth = field(default_factory=NodeHealth)
-    _own_nodes: frozenset[str] = frozenset()
+    _observed: Value = ()
     _lost: dict[Key, tuple[Instance, float]] = field(default_factory=dict)
     _newest: Answer | None = None
     _policy: GuardPolicy = UNGUARDED
@@ -78,20 +78,22 @@ class UnreachableRule(Holding):
         self._newest, self._policy = change.new, change.policy
         self.review(change.now)
         if change.is_news:
-            dc, new = change.new.query.dc, by_key(change.new.value)
-            self._own_nodes = self.nodes.observe(dc, self._own_nodes, change.new.value, change.now)
+            new = by_key(change.new.value)
+            self.start(change.new, change.now)
             self.keep(lambda entry: _has_lost_contact(new.get(key(entry)), entry), change.new.value, FAILED)
             self._note(change, new)
             self._judge(change.now)
         change.held.update(self.held())
 
-    def start(self, first: Answer, now: float) -> None:
-        """Take note of the nodes of a first answer."""
-        self._own_nodes = self.nodes.observe(first.query.dc, self._own_nodes, first.value, now)
+    def start(self, answer: Answer, now: float) -> None:
+        """Count the nodes of an answer in the place of those of the one before."""
+        self.nodes.observe(answer.query.dc, self._observed, answer.value, now)
+        self._observed = answer.value
 
     def forget(self, dc: str | None) -> None:
         """Take the query's nodes out of the count."""
-        self._own_nodes = self.nodes.observe(dc, self._own_nodes, (), 0.0)
+        self.nodes.observe(dc, self._observed, (), 0.0)
+        self._observed = ()
 
     def _note(self, change: Change, new: dict[Key, Instance]) -> None:
         before = {each: entry for each, entry in by_key(change.before.value).items() if is_in_use(entry)}
