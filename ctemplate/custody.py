@@ -56,10 +56,13 @@ class Keeper:
     path: Path
     _kept: int = 0
 
-    async def load(self) -> None:
-        """Have the first answers judged by what an earlier process knew."""
+    async def load(self, *, is_once: bool = False) -> None:
+        """Have the first answers judged by what an earlier process knew.
+
+        Holds stand still between two daemons. Between runs that end at once they do not, or they would never end.
+        """
         wall = time.time()
-        memories = await asyncio.to_thread(memory.load, self.path, wall=wall)
+        memories = await asyncio.to_thread(memory.load, self.path, wall=None if is_once else wall)
         self.catalog.remember(memories, wall=wall)
         self._kept = self.catalog.changes
 

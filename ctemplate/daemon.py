@@ -97,7 +97,7 @@ class Daemon:
         with _only_error(), self._signals(is_patient=False), self._held:
             self._hold_workers()
             if self.assembly.policies is not None:
-                await self._keeper.load()
+                await self._keeper.load(is_once=True)
             async with self._kept(), asyncio.TaskGroup() as tasks:
                 self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
                 distribute = tasks.create_task(self._distribute(), name="distribute")

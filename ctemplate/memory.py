@@ -105,10 +105,10 @@ def save(path: Path, memories: Iterable[Memory | ServerSet], *, wall: float) -> 
     return True
 
 
-def load(path: Path, *, wall: float) -> tuple[Memory | ServerSet, ...]:
+def load(path: Path, *, wall: float | None = None) -> tuple[Memory | ServerSet, ...]:
     """Return what the file holds, nothing where there is none or, with a warning, where it is unfit. Blocks.
 
-    While no process ran, and however the clock was set, the time of holds stood still; ``wall`` is that clock's now.
+    With ``wall``, that clock's now, the time of holds stood still while no process ran, and however the clock was set.
     """
     try:
         size, changed_at = path.stat().st_size, path.stat().st_mtime
@@ -124,7 +124,8 @@ def load(path: Path, *, wall: float) -> tuple[Memory | ServerSet, ...]:
         if version != VERSION:
             return _unusable(path, f"is of version {version}, not {VERSION}")
         page = msgspec.json.decode(content, type=Page)
-        paused = wall - (changed_at if page.written_at is None else page.written_at)
+        written_at = changed_at if page.written_at is None else page.written_at
+        paused = 0.0 if wall is None else wall - written_at
         services = (_memory(kept, paused) for kept in page.services)
         return (*services, *(_memory(kept, paused) for kept in page.instances), *page.rolls)
     except (msgspec.MsgspecError, ValueError) as exc:
