@@ -159,18 +159,27 @@ class Catalog:
         return found
 
     def confirm(
-        self, answer: Answer, *, may_read: bool | None, servers: Servers = frozenset(), is_listed: bool = False
+        self,
+        answer: Answer,
+        *,
+        may_read: bool | None,
+        servers: Servers = frozenset(),
+        is_listed: bool = False,
+        nodes: frozenset[str] | None = None,
     ) -> None:
         """Keep a consistent read that settles a doubt.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         who answered, none where they cannot be seen. ``is_listed``: the catalog lists the service of a first answer.
+        ``nodes``: all nodes of the catalog, None where they cannot be seen.
         """
         if answer.query in self._wanted:
             self._stale.discard(answer.query)
             self._settle_recall()
             now = self._clock()
-            shown = self._guard.confirm(answer, now, may_read=may_read, servers=servers, is_listed=is_listed)
+            shown = self._guard.confirm(
+                answer, now, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes
+            )
             self._shown(shown)
 
     @property

@@ -251,6 +251,62 @@ def test_what_is_deregistered_while_its_node_is_lost_is_judged_as_any_loss():
     assert it.causes() == []
 
 
+# Agents that leave
+
+
+def confirmed(it, nodes, *, query=WEB, now=1.0, left=()):
+    answer = Answer(query=query, value=tuple(map(instance, left)), index=it.index)
+    return in_use(it.guard.confirm(answer, now, may_read=True, nodes=frozenset(nodes)))
+
+
+def test_agents_that_leave_together_have_a_minute_to_be_back():
+    it = Story()
+    it.sees(1, 2, 3)
+    it.sees(now=1.0)
+    assert confirmed(it, {"server"}) == [1, 2, 3]
+    (line,) = it.told(4.0)
+    assert line == (
+        "held: service(web): 3 instances vanished with their nodes, several of which left Consul at once; "
+        "kept for up to 1m, or until 'ctemplate release'"
+    )
+    assert it.sees(unrun(1), 2, now=8.0) == [1, 2, 3]
+    assert it.later(61.0) == {"web": [2]}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "left"),
+    [
+        pytest.param({"n1", "n2", "n3"}, [], id="the nodes are there"),
+        pytest.param({"n2", "n3"}, [], id="one node left"),
+        pytest.param({"n3"}, [1, 2], id="two of three"),
+    ],
+)
+def test_what_is_deregistered_is_told_from_what_left_with_its_node(nodes, left):
+    it = Story()
+    it.sees(1, 2, 3)
+    it.sees(now=1.0)
+    assert confirmed(it, nodes) == left
+
+
+def test_a_service_whose_nodes_left_stays_in_the_catalog():
+    it = Guard(Policies())
+    it.take(services("consul", "old", "web"), 0.0)
+    for query, numbers in ((WEB, (1, 2)), (ServiceQuery(name="old"), (3,))):
+        it.take(Answer(query=query, value=tuple(map(instance, numbers)), index=11), 0.0)
+    it.take(services("consul", index=12), 1.0)
+    left = it.confirm(services("consul", index=12), 1.0, may_read=True, nodes=frozenset({"n3"}))
+    assert sorted(shown(left)) == ["consul", "web"]
+
+
+def test_services_on_one_node_each_stay_where_several_nodes_left():
+    it = Story()
+    it.sees(1)
+    it.sees(2, query=API)
+    it.sees(now=1.0)
+    it.sees(now=1.0, query=API)
+    assert [confirmed(it, {"server"}), confirmed(it, {"server"}, query=API)] == [[1], [2]]
+
+
 # After a start
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from ctemplate.guard.entries import key
 from ctemplate.guard.evidence import Histories, verdict
-from ctemplate.guard.hold import Cause, Hold
+from ctemplate.guard.hold import Cause, Entry, Hold
 from ctemplate.guard.policy import Policies
 from ctemplate.guard.reports import RELEASED, Report, begun, ended, seen, taken_as_empty, unverified
 from ctemplate.guard.rules import Change
@@ -34,6 +34,7 @@ from ctemplate.model import (
     Answer,
     AnyQuery,
     Doubt,
+    Instance,
     PreparedQuery,
     Query,
     Servers,
@@ -139,12 +140,13 @@ class Guard:
         may_read: bool | None,
         servers: Servers = frozenset(),
         is_listed: bool = False,
+        nodes: frozenset[str] | None = None,
     ) -> Answer | None:
         """Take a consistent read and judge the query's open holds by it; return what may be shown.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         who answered, as far as that can be seen. ``is_listed``: the catalog lists the service of an empty first answer.
-        A read that was overtaken by a newer answer judges nothing.
+        ``nodes``: all that the catalog has. A read that was overtaken by a newer answer judges nothing.
         """
         self.observe_servers(ServerSet(dc=answer.query.dc, servers=servers, session=answer.session), now)
         state = self._states.get(answer.query)
@@ -155,12 +157,36 @@ class Guard:
         self.take(answer, now)
         limit = self.policies.of(answer.query).hold if self.policies else 0.0
 
+        state.loss.part(lambda entry: self._has_left(entry, answer.query, nodes))
+
         def judged(hold: Hold) -> Cause | None:
-            return verdict(hold, answer, self._histories, self._servers, may_read=may_read, servers=servers)
+            cause = verdict(hold, answer, self._histories, self._servers, may_read=may_read, servers=servers)
+            return Cause.NODES_LEFT if cause is None and self._left_together(hold, nodes, now) else cause
 
         state.loss.judge(judged, limit=limit, now=now)
         state.is_shown = True
         return self._show(state, now)
+
+    def _nodes_of(self, entry: Entry, query: AnyQuery) -> frozenset[str]:
+        """Return the nodes of an instance, or of all those known of a service."""
+        if isinstance(entry, Instance):
+            return frozenset({entry.node})
+        state = self._states.get(ServiceQuery(name=entry.name, dc=query.dc, ns=query.ns, partition=query.partition))
+        return frozenset() if state is None else state.nodes()
+
+    def _has_left(self, entry: Entry, query: AnyQuery, nodes: frozenset[str] | None) -> bool:
+        """Whether an entry vanished with its nodes, as when agents leave, not as when a service is deregistered."""
+        known = self._nodes_of(entry, query)
+        return nodes is not None and bool(known) and not known & nodes
+
+    def _left_together(self, hold: Hold, nodes: frozenset[str] | None, now: float) -> bool:
+        """Whether all of a hold vanished with its nodes, and several nodes left at once."""
+        if nodes is None or not all(self._has_left(entry, hold.query, nodes) for entry in hold.entries):
+            return False
+        gone = self._nodes.vanished(hold.query.dc, now).union(
+            *(self._nodes_of(entry, hold.query) for entry in hold.entries)
+        )
+        return len(gone - nodes) > 1
 
     def _confirm_first(
         self, waiting: UnverifiedEmpty, answer: Answer, now: float, *, may_read: bool | None, is_listed: bool

@@ -23,6 +23,7 @@ class Cause(enum.Enum):
     DIFFERENT_CLUSTER = "%s vanished; another Consul answers here: none of its servers was there before"
     WITHOUT_CONSUL = "%s vanished together with Consul's own service, which is always there"
     INVALID_ENTRIES = "%s vanished in an answer of which no entry is valid"
+    NODES_LEFT = "%s vanished with their nodes, several of which left Consul at once"
     TAGS_GONE = "%s lost all tags, as did every other service at once"
     MASS_FAILURE = "%s failed as Consul came back in sight"
     CHECKS_NOT_RUN = "%s failed only for checks that have not run since their agent started"

@@ -19,7 +19,7 @@ from ctemplate.guard.rules.settling import SettlingRule
 from ctemplate.guard.rules.tags import TagsRule
 from ctemplate.guard.rules.unreachable import NodeHealth, UnreachableRule
 from ctemplate.guard.rules.unrun import UnrunRule
-from ctemplate.model import Answer, InstancesQuery
+from ctemplate.model import Answer, Instance, InstancesQuery
 
 
 class QueryState:
@@ -73,6 +73,11 @@ class QueryState:
         kept = [entry for rule in self._in_place for hold in rule.holds for entry in hold.entries]
         value = self._panic.used(replaced(self.raw.value, kept))
         return self.raw if value is self.raw.value else msgspec.structs.replace(self.raw, value=value)
+
+    def nodes(self) -> frozenset[str]:
+        """Return the nodes of all instances, those that are held because they vanished included."""
+        entries = (*self.raw.value, *(entry for hold in self.loss.holds for entry in hold.entries))
+        return frozenset(entry.node for entry in entries if isinstance(entry, Instance))
 
     def observe(self, change: Change) -> None:
         """Take a new answer."""

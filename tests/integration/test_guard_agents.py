@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import Consul, wait_for
@@ -17,7 +18,7 @@ class Fleet:
     """A server, and client agents with a node each."""
 
     def __init__(self, folder, count):
-        config = {"gossip_lan": GOSSIP, "leave_on_terminate": False}
+        config = {"gossip_lan": GOSSIP}
         self.server = Consul(folder, persistent=True, name="server", bind="127.0.0.2", config=config)
         self.agents = [
             Consul(folder, is_client=True, name=f"agent{number}", bind=f"127.0.0.{number + 10}", config=config)
@@ -113,6 +114,27 @@ def test_agents_that_are_restarted_together_take_nobody_out(fleet, scene, tcp_ba
         time.sleep(0.05)
     assert unseen, "Consul never showed a check that had not run"
     it.stays(everything, 1.0)
+
+
+def test_agents_that_leave_and_come_back_together_leave_most_in_use(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port, interval="2s")
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start()
+    everything = {"web": all_of(backend.port)}
+    it.wait(everything)
+    with ThreadPoolExecutor() as together:
+        stopping = [together.submit(agent.stop) for agent in fleet.agents]
+        wait_for(lambda: fleet.server.health("web") == [], LIMIT, "nodes that left", log=fleet.server.log)
+        it.told("vanished with their nodes, several of which left Consul at once")
+        assert len(it.services()["web"]) >= 2, "the first to leave is one that leaves alone"
+        for each in stopping:
+            each.result()
+    for agent in fleet.agents:
+        agent.launch()
+    it.told("all is back")
+    it.wait(everything)
+    it.stays(everything)
 
 
 def test_a_gossip_that_is_cut_takes_nobody_out(fleet, scene, tcp_backend):

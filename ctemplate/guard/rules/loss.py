@@ -24,6 +24,7 @@ LATER = 1.0  # seconds that a look waits where too many come together
 WINDOW = 60.0  # seconds in which losses that pass unconfirmed are counted together
 PEAKS_KEPT = 64
 MANY_NODES = 48  # of a doubted loss whose rights are asked for
+LONGEST_ABSENCE = 60.0  # seconds for agents that left together to be back
 ABOUT_RIGHTS = frozenset({Cause.DENIED, Cause.FILTERED, Cause.WITHOUT_CONSUL})
 
 
@@ -116,7 +117,17 @@ class LossRule(Holding):
         if cause is None:
             return None
         until = math.inf if cause in ENDLESS else hold.since + limit
+        until = min(until, hold.since + LONGEST_ABSENCE) if cause is Cause.NODES_LEFT else until
         return replace(hold, cause=cause, until=until, is_open=False, judged_at=now)
+
+    def part(self, belongs: Callable[[Entry], bool]) -> None:
+        """Have the entries of open holds for which something holds judged apart from the others."""
+        parted: list[Hold] = []
+        for hold in self.holds:
+            inside = tuple(filter(belongs, hold.entries)) if hold.is_open else ()
+            outside = absent(hold.entries, inside)
+            parted += [replace(hold, entries=part) for part in (inside, outside) if part]
+        self.holds = tuple(parted)
 
     @property
     def has_doubts(self) -> bool:

@@ -34,6 +34,7 @@ class NodeHealth:
 
     _shown: dict[str | None, Counter[str]] = field(default_factory=dict)
     _failed_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
+    _vanished_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
 
     def observe(self, dc: str | None, before: Value, value: Value, now: float) -> None:
         """Take a query's answer in the place of the one before."""
@@ -52,6 +53,13 @@ class NodeHealth:
             if shown[node] <= 0:
                 del shown[node]
                 failed.pop(node, None)
+                self._vanished_at.setdefault(dc, {})[node] = now
+
+    def vanished(self, dc: str | None, now: float) -> frozenset[str]:
+        """Return the nodes of a datacenter that no answer has shown since a moment ago."""
+        lately = {node: at for node, at in self._vanished_at.get(dc, {}).items() if now < at + WINDOW}
+        self._vanished_at[dc] = lately
+        return frozenset(lately)
 
     def have_mostly_failed(self, dc: str | None, now: float, *, max_loss: float) -> bool:
         """Whether most of a datacenter's nodes that were in contact have failed within the window."""
@@ -92,7 +100,7 @@ class UnreachableRule(Holding):
 
     def forget(self, dc: str | None) -> None:
         """Take the query's nodes out of the count."""
-        self.nodes.observe(dc, self._observed, (), 0.0)
+        self.nodes.observe(dc, self._observed, (), -math.inf)
         self._observed = ()
 
     def _note(self, change: Change, new: dict[Key, Instance]) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 
 from ctemplate.catalog import Catalog
 from ctemplate.model import Answer, AnyQuery, Doubt, Servers, ServerSet
 from ctemplate.sources.consul.client import Client
-from ctemplate.sources.consul.entries import Edge, Undecodable, decode_servers, decode_services
+from ctemplate.sources.consul.entries import Edge, Undecodable, decode_nodes, decode_servers, decode_services
 from ctemplate.sources.consul.sentinel import is_whole, scope_of
 from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
@@ -47,14 +48,15 @@ async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubl
         if rounds:
             await asyncio.sleep(AGAIN.delay(rounds))
         connection = client.connect()
-        names: dict[Resource, frozenset[str]] = {}
+        lists: dict[Resource, frozenset[str] | None] = {}
         try:
             for doubt in doubts:
                 may_read = await _may_read(doubt, client, connection)
-                is_listed = doubt.is_first and await _is_listed(doubt.query, client, connection, names)
+                is_listed = doubt.is_first and await _is_listed(doubt.query, client, connection, lists)
                 answer = await _read(doubt, client, connection, edge, troubles)
                 servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
-                catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed)
+                nodes = None if doubt.is_first else await _nodes(doubt.query, client, connection, lists)
+                catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes)
         except (RequestFailed, Undecodable):
             continue  # the watches tell the trouble; here it is only tried again
         finally:
@@ -104,9 +106,10 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Edge
     )
 
 
-async def _is_listed(
-    query: AnyQuery, client: Client, connection: Connection, known: dict[Resource, frozenset[str]]
-) -> bool:
+Lists = dict[Resource, frozenset[str] | None]
+
+
+async def _is_listed(query: AnyQuery, client: Client, connection: Connection, known: Lists) -> bool:
     """Return whether the catalog lists a service, all of whose instances are asked for; each catalog is read once.
 
     A token that may read services and no nodes sees the one and not the other. False where Consul does not say. Raises
@@ -116,20 +119,36 @@ async def _is_listed(
         return False
     resource = Resource.of(scope_of(query), client.settings)
     if resource not in known:
-        known[resource] = await _names(resource, client, connection)
-    return getattr(query, "name", None) in known[resource]
+        known[resource] = await _listed(resource, client, connection, _names)
+    return getattr(query, "name", None) in (known[resource] or ())
 
 
-async def _names(resource: Resource, client: Client, connection: Connection) -> frozenset[str]:
+async def _nodes(query: AnyQuery, client: Client, connection: Connection, known: Lists) -> frozenset[str] | None:
+    """Return all nodes of the catalog, read once; None where Consul does not say. Raises RequestFailed."""
+    settings = client.settings
+    partition = query.partition or settings.partition
+    resource = Resource.named("/v1/catalog/nodes", dc=query.dc or settings.datacenter, partition=partition)
+    if resource not in known:
+        known[resource] = await _listed(resource, client, connection, decode_nodes)
+    return known[resource]
+
+
+def _names(body: bytes) -> frozenset[str]:
+    return frozenset(service.name for service in decode_services(body))
+
+
+async def _listed(
+    resource: Resource, client: Client, connection: Connection, decode: Callable[[bytes], frozenset[str]]
+) -> frozenset[str] | None:
     try:
         reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
+        return decode(reply.body)
     except RequestFailed as exc:
-        if exc.trouble not in UNTOLD:
+        if exc.remedy.is_shared:
             raise
-        return frozenset()
-    with contextlib.suppress(Undecodable):
-        return frozenset(service.name for service in decode_services(reply.body))
-    return frozenset()
+    except Undecodable:
+        pass
+    return None
 
 
 async def _may_read(doubt: Doubt, client: Client, connection: Connection) -> bool | None:

@@ -111,6 +111,7 @@ ENTRIES = msgspec.json.Decoder(list[Entry] | None)
 ENTRY = msgspec.json.Decoder(Entry)
 RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
 EXECUTION = msgspec.json.Decoder(Execution)
+NODES = msgspec.json.Decoder(list[NodeRow] | None)
 STATES = msgspec.json.Decoder(list[StateRow] | None)
 SERVICES = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
@@ -173,6 +174,14 @@ def decode_servers(body: bytes) -> Servers:
         return frozenset()
     found = {(row.service.create_index, row.node.id) for row in rows if row.service.create_index and row.node.id}
     return frozenset(Server(node_id=node_id, created=created) for created, node_id in sorted(found)[:SERVERS_LIMIT])
+
+
+def decode_nodes(body: bytes) -> frozenset[str]:
+    """Decode the names in an answer of ``/v1/catalog/nodes``. Raises Undecodable."""
+    try:
+        return frozenset(row.node for row in NODES.decode(body) or ())
+    except msgspec.MsgspecError as exc:
+        raise Undecodable(printable(exc)) from exc
 
 
 def decode_states(body: bytes) -> tuple[StateRow, ...]:
