@@ -8,15 +8,29 @@ the guard's to say.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import msgspec
 
 from ctemplate.guard import GRACE, Guard, Hold, Memory, Policies, Report
 from ctemplate.model import Answer, AnyQuery, Doubt, Servers, ServerSet, Snapshot, reads_alike
+from ctemplate.timing import Backoff
 
-SETTLE = 0.2  # seconds in which holds that begin or end together are gathered
+SETTLE = 0.2  # seconds in which holds that begin or end together are gathered, and the least between two reviews
+AGAIN = Backoff(first=0.1, ceiling=5.0)  # until what is still doubted after a try to confirm it is handed out again
+UNANSWERED = 60.0  # seconds after which a doubt whose confirmation never came back is handed out again
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """How often it was tried to confirm what is doubted of a query, and when it may be tried again."""
+
+    tries: int = 0
+    again_at: float = -math.inf
 
 
 class Catalog:
@@ -27,6 +41,7 @@ class Catalog:
         self._clock = clock
         self._guard_news = asyncio.Event()
         self._doubtful = asyncio.Event()
+        self._inquiries: dict[AnyQuery, Inquiry] = {}
         self.changes = 0  # counts whatever a later process should know
         self._is_recalling = False
         self._stale: set[AnyQuery] = set()
@@ -82,8 +97,10 @@ class Catalog:
         return self._wanted
 
     def ask_again(self) -> None:
-        """Tell the wishes once more, to a source that has just taken over."""
+        """Tell the wishes and the doubts once more, to a source that has just taken over."""
         self._wishes.set()
+        self._inquiries.clear()
+        self._doubtful.set()
 
     def put(self, answer: Answer) -> bool:
         """Keep the answer; answer whether it is news: the first one, or another value than before.
@@ -152,11 +169,30 @@ class Catalog:
     # The guard: doubts for the source, holds for the operator
 
     async def doubts(self) -> tuple[Doubt, ...]:
-        """Wait until the guard doubts something; return what a consistent read is to confirm. For one caller."""
-        while not (found := self._guard.doubts()):
+        """Wait until the guard doubts something; return what a consistent read is to confirm. For one caller.
+
+        What was returned comes again only when it was tried (``confirm``, ``unconfirmed``) and a while has passed.
+        """
+        while True:
+            now, doubts = self._clock(), self._guard.doubts()
+            self._inquiries = {doubt.query: self._inquiries.get(doubt.query, Inquiry()) for doubt in doubts}
+            due = tuple(doubt for doubt in doubts if self._inquiries[doubt.query].again_at <= now)
+            for doubt in due:
+                self._inquiries[doubt.query].again_at = now + UNANSWERED
+            if due:
+                return due
             self._doubtful.clear()
-            await self._doubtful.wait()
-        return found
+            again_at = min((inquiry.again_at for inquiry in self._inquiries.values()), default=math.inf)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if math.isinf(again_at) else again_at - now):
+                    await self._doubtful.wait()
+
+    def unconfirmed(self, query: AnyQuery) -> None:
+        """Note that it was tried to confirm what is doubted of a query; what still is doubted is returned later."""
+        inquiry = self._inquiries.get(query)
+        if inquiry is not None:
+            inquiry.tries += 1
+            inquiry.again_at = self._clock() + AGAIN.delay(inquiry.tries)
 
     def confirm(
         self,
@@ -181,6 +217,7 @@ class Catalog:
                 answer, now, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes
             )
             self._shown(shown)
+        self.unconfirmed(answer.query)
 
     @property
     def unwitnessed(self) -> frozenset[str | None]:
@@ -215,7 +252,8 @@ class Catalog:
         self._guard.policies = policies
 
     async def guard_due(self) -> None:
-        """Wait until the guard has something to review or to tell."""
+        """Wait until the guard has something to review or to tell, ``SETTLE`` seconds at least."""
+        await asyncio.sleep(SETTLE)
         while (due := self._guard.due_at(self._clock())) > self._clock():
             self._guard_news.clear()
             try:
@@ -230,6 +268,7 @@ class Catalog:
         now = self._clock()
         for answer in self._guard.review(now):
             self._shown(answer)
+        self._doubtful.set()
         return self._guard.reports(now)
 
     def unreported(self) -> list[Report]:

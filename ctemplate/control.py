@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ctemplate.catalog import Catalog
+from ctemplate.defects import Defects
 from ctemplate.errors import printable
 from ctemplate.guard import Hold
 from ctemplate.model import AnyQuery, InstancesQuery
@@ -46,12 +47,18 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 async def serve(path: Path, catalog: Catalog) -> None:
     """Carry out requests until cancelled; where the socket cannot be made, say so and return."""
+    defects = Defects()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError), contextlib.closing(writer):
             async with asyncio.timeout(PATIENCE):
                 request = msgspec.json.decode(await reader.readline(), type=Request)
-                writer.write(msgspec.json.encode(_released(request, catalog)) + b"\n")
+                try:
+                    reply = _released(request, catalog)
+                except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
+                    defects.report(f"{path}: a request to release", exc)
+                    return
+                writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
 
     try:

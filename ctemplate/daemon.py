@@ -10,19 +10,22 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ctemplate.assembly import Assembler, Assembly
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
 from ctemplate.control import serve
 from ctemplate.custody import Keeper, follow_guard, recall_late, tell_holds
+from ctemplate.defects import Defects, kept_running
 from ctemplate.edits import edits, writes
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.timing import Backoff
-from ctemplate.worker import Worker
+from ctemplate.watchdog import Watchdog
+from ctemplate.worker import Worker, distribute
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ NAMED_AT_MOST = 100  # of the missing queries, in one line,
 NAMED_CHARACTERS = 3000  # that has room for so many
 COUNTED_FROM = 9  # queries, which nobody counts at a glance
 SHUTDOWN_LIMIT = 20.0  # seconds that a transaction under way gets to end when ctemplate is stopped
+EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
+HURRIED_LIMIT = 10.0  # seconds after a second one
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +49,8 @@ class Daemon:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _is_edited: bool = False
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    _defects: Defects = field(default_factory=Defects)
     _source: asyncio.Task[None] | None = None
     _edits: asyncio.Task[None] | None = None
     _touches: asyncio.Task[None] | None = None
@@ -60,7 +67,7 @@ class Daemon:
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
         self.catalog.presumes = True
-        with _only_error(), self._signals(), self._held:
+        with _only_error(), self._watched(), self._held:
             self._hold_workers()
             await self._keeper.load()
             with _pid_file(self.assembly.config.pid_file):
@@ -73,11 +80,11 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             self._start(tasks)
             helpers = (
-                tasks.create_task(self._distribute(), name="distribute"),
-                tasks.create_task(self._name_missing(), name="name-missing"),
-                tasks.create_task(follow_guard(self.catalog), name="follow-guard"),
-                tasks.create_task(recall_late(self.catalog, self.assembly.source_name), name="recall-late"),
-                tasks.create_task(self._keeper.run(), name="keep-answers"),
+                self._keep(tasks, "distribute", self._distribute),
+                self._keep(tasks, "name-missing", self._name_missing),
+                self._keep(tasks, "follow-guard", lambda: follow_guard(self.catalog)),
+                self._keep(tasks, "recall-late", lambda: recall_late(self.catalog, self.assembly.source_name)),
+                self._keep(tasks, "keep-answers", self._keeper.run),
             )
             logger.info("started: %s", self.assembly.summary)
             while await self._until_edited():
@@ -94,14 +101,14 @@ class Daemon:
         Raises SourceTimeout naming the queries that had no answer after ``timeout`` seconds.
         """
         late = None
-        with _only_error(), self._signals(is_patient=False), self._held:
+        with _only_error(), self._watched(is_patient=False), self._held:
             self._hold_workers()
             if self.assembly.policies is not None:
                 await self._keeper.load(is_once=True)
             async with self._kept(), asyncio.TaskGroup() as tasks:
-                self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
-                distribute = tasks.create_task(self._distribute(), name="distribute")
-                guard = tasks.create_task(follow_guard(self.catalog), name="follow-guard")
+                self._source = self._start_source(tasks)
+                flags = self._keep(tasks, "distribute", self._distribute)
+                guard = self._keep(tasks, "follow-guard", lambda: follow_guard(self.catalog))
                 settling = [tasks.create_task(worker.settle(), name=worker.pipeline.name) for worker in self.workers]
                 try:
                     async with asyncio.timeout(timeout):
@@ -114,10 +121,27 @@ class Daemon:
                         task.cancel()
                 await asyncio.wait(settling)
                 tell_holds(self.catalog)
-                for task in (self._source, distribute, guard):
+                for task in (self._source, flags, guard):
                     task.cancel()
         if late is not None:
             raise late
+
+    def _keep(self, tasks: asyncio.TaskGroup, name: str, part: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Start a part that no defect ends for good."""
+        return tasks.create_task(kept_running(name, part), name=name)
+
+    def _start_source(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Start the assembly's source; each time it begins it is told all wishes."""
+        source = self.assembly.source
+
+        def follow() -> Awaitable[None]:
+            self.catalog.ask_again()
+            return source.run(self.catalog)
+
+        return self._keep(tasks, self.assembly.source_name, follow)
+
+    async def _distribute(self) -> None:
+        await distribute(self.catalog, lambda: self.workers)
 
     @contextlib.asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
@@ -136,29 +160,27 @@ class Daemon:
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the assembly's source, if it has none running, and its workers."""
         if self._source is None:
-            self.catalog.ask_again()
-            self._source = tasks.create_task(self.assembly.source.run(self.catalog), name="source")
+            self._source = self._start_source(tasks)
         if self._control is None:
-            self._control = tasks.create_task(serve(self.assembly.control_path, self.catalog), name="control")
-        self._edits = tasks.create_task(self._follow_edits(), name="follow-edits")
-        self._touches = tasks.create_task(self._follow_touches(), name="follow-touches")
-        self._runs = tuple(tasks.create_task(worker.run(), name=worker.pipeline.name) for worker in self.workers)
+            path = self.assembly.control_path
+            self._control = self._keep(tasks, "control", lambda: serve(path, self.catalog))
+        self._edits = self._keep(tasks, "follow-edits", self._follow_edits)
+        self._touches = self._keep(tasks, "follow-touches", self._follow_touches)
+        self._runs = tuple(self._keep(tasks, worker.pipeline.name, worker.run) for worker in self.workers)
 
     async def _reassemble(self, tasks: asyncio.TaskGroup) -> None:
         """Go on with what the files say now; what is broken is reported, and what runs goes on."""
-        previous = self.assembly
-        try:
-            self.assembly = await asyncio.to_thread(self.assembler.assemble, previous)
-        except CtemplateError as exc:
-            logger.error("%s; going on with what is running", exc)  # noqa: TRY400 - a sentence, not a traceback
+        previous, found = self.assembly, await self._assembled()
+        if found is None:
             return
+        self.assembly = found
         await self._stop_workers()
         if self.assembly.control_path != previous.control_path:
             await self._stop_control()  # while its name, that of the destinations, is still ours
         try:
             self._hold_workers()
-        except CtemplateError as exc:
-            logger.error("%s; going on with what was running", exc)  # noqa: TRY400 - a sentence, not a traceback
+        except Exception as exc:  # noqa: BLE001 - reported
+            self._tell_unusable(exc, "going on with what was running")
             self.assembly = previous
             self._hold_workers()
         if self.assembly.source is not previous.source and self._source is not None:
@@ -173,8 +195,29 @@ class Daemon:
         self._start(tasks)
         if self._forgetting is not None:
             self._forgetting.cancel()
-        self._forgetting = tasks.create_task(self._forget_old_groups(), name="forget-old-groups")
+        self._forgetting = self._keep(tasks, "forget-old-groups", self._forget_old_groups)
         logger.info("read again: %s", self.assembly.summary)
+
+    async def _assembled(self) -> Assembly | None:
+        """Return what the files say now; None where that cannot be used, or ctemplate is stopped meanwhile."""
+        assembling = asyncio.create_task(asyncio.to_thread(self.assembler.assemble, self.assembly), name="assemble")
+        stopping = asyncio.create_task(self._stopped.wait(), name="stopped")
+        try:
+            await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return assembling.result() if assembling.done() else None
+        except Exception as exc:  # noqa: BLE001 - reported
+            self._tell_unusable(exc, "going on with what is running")
+            return None
+        finally:
+            assembling.cancel()
+            stopping.cancel()
+
+    def _tell_unusable(self, cause: Exception, consequence: str) -> None:
+        """Say why what was read again does not take over, and what happens instead."""
+        if isinstance(cause, CtemplateError):
+            logger.error("%s; %s", cause, consequence)
+        else:
+            self._defects.report(consequence, cause)
 
     async def _forget_old_groups(self) -> None:
         """Drop the wishes of groups that are gone, once the new ones know what they need."""
@@ -198,14 +241,6 @@ class Daemon:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-
-    async def _distribute(self) -> None:
-        """Flag the workers whose answers changed."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            changed = await self.catalog.news()
-            for worker in self.workers:
-                worker.flag(changed, clock())
 
     async def _until_answered(self) -> None:
         for worker in self.workers:
@@ -235,7 +270,11 @@ class Daemon:
         owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
         async for written in writes(owners):
             for path in written:
-                owners[path].touch(path)
+                try:
+                    owners[path].touch(path)
+                except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                    self._defects.report(str(path), exc)
+                    owners[path].rouse(asyncio.get_running_loop().time())
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""
@@ -248,16 +287,39 @@ class Daemon:
         return False
 
     @contextlib.contextmanager
-    def _signals(self, *, is_patient: bool = True) -> Iterator[None]:
+    def _watched(self, *, is_patient: bool = True) -> Iterator[None]:
+        """Obey signals, see that the event loop goes on, and report what it cannot hand to anybody."""
+        loop = asyncio.get_running_loop()
+
+        def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            cause = context.get("exception") or RuntimeError(str(context.get("message")))
+            self._defects.report("event loop", cause)
+
+        loop.set_exception_handler(report)
+        with Watchdog() as watchdog, self._signals(watchdog, is_patient=is_patient):
+            try:
+                yield
+            finally:
+                loop.set_exception_handler(None)
+
+    @contextlib.contextmanager
+    def _signals(self, watchdog: Watchdog, *, is_patient: bool) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT, at once on a second one; read all again on SIGHUP; release holds on SIGUSR1."""
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
+        task, signals = asyncio.current_task(), 0
 
         def stop() -> None:
             if task is not None and (self._is_stopping or not is_patient):
                 task.cancel()
             self._is_stopping = True
+            self._stopped.set()
             self._wake.set()
+
+        def limit(*_: object) -> None:
+            """Bound the time that is left; called beside the loop's own handler, also where the loop stands still."""
+            nonlocal signals
+            signals += 1
+            watchdog.end_within(EXIT_LIMIT if signals == 1 else HURRIED_LIMIT)
 
         def hangup() -> None:
             self._is_edited = True
@@ -269,6 +331,8 @@ class Daemon:
         handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, limit)  # the loop goes on to hear of it by its wakeup descriptor
         try:
             yield
         finally:

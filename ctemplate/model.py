@@ -198,15 +198,20 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot:
-    """An immutable view of all answers at one moment; a render sees exactly one."""
+    """An immutable view of all answers at one moment; a render sees exactly one.
 
-    __slots__ = ("_answers",)
+    ``read`` collects the queries that were looked up, for a render that fails cannot tell them.
+    """
+
+    __slots__ = ("_answers", "read")
 
     def __init__(self, answers: Mapping[AnyQuery, Answer]) -> None:
         self._answers = dict(answers)
+        self.read: set[AnyQuery] = set()
 
     def get(self, query: AnyQuery) -> Answer | None:
         """Return the answer to the query, or None while there is none."""
+        self.read.add(query)
         return self._answers.get(query)
 
     def __len__(self) -> int:

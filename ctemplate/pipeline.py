@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 SLOW_RENDER = 0.02  # seconds; a group of which a render took longer once goes to a thread, off the event loop
 MANY_ANSWERS = 1000  # of a group that was never rendered; it may be slow
 
+Places = tuple[Place | None, ...]
+
 
 class Sink(Protocol):
     """Where a group's outputs go: to the live files by a transaction, or to the terminal."""
@@ -71,10 +73,9 @@ class Pipeline:
         first, *others = (str(target.destination) for target in self.targets)
         return f"{first} and {len(others)} more" if others else first
 
-    async def render(self, snapshot: Snapshot) -> Rendering:
+    async def render(self, snapshot: Snapshot, places: Places) -> Rendering:
         """Render the group's templates; a big one in a thread, so that the event loop goes on."""
         in_thread = self._slowest > SLOW_RENDER or len(snapshot) > MANY_ANSWERS
-        places = await self._places()
         started = time.monotonic()
         if in_thread:
             rendering = await asyncio.to_thread(self._renderer.render, snapshot, places)
@@ -83,7 +84,7 @@ class Pipeline:
         self._slowest = max(self._slowest, time.monotonic() - started)
         return rendering
 
-    async def _places(self) -> tuple[Place | None, ...]:
+    async def places(self) -> Places:
         """Return where each file stands in nginx's configuration, None for one that is no part of it."""
         if self._surroundings is None:
             return ()

@@ -1,21 +1,25 @@
 """Keep one group true to the answers: flagged by changes, it renders and applies, and tries again what failed.
 
-Level-triggered: a flag only says that something changed; the worker looks at the newest snapshot. Knows nothing of
-sources, signals or other groups.
+Level-triggered: a flag only says that something changed; the worker renders the newest snapshot. Whether the group is
+due follows from two facts alone: the answers that its last render read, and the newest answers to the same queries.
+They are compared when a render ends, well or badly, and at each flag. Knows nothing of sources, signals or others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.config.durations import shown
+from ctemplate.defects import Defects
 from ctemplate.errors import CtemplateError, InternalError
-from ctemplate.model import AnyQuery, Outcome
+from ctemplate.model import Answer, AnyQuery, Outcome, Snapshot, reads_alike
 from ctemplate.pipeline import Pipeline, Result
+from ctemplate.template import Rendering
 from ctemplate.timing import Backoff, Debounce, Wait
 
 logger = logging.getLogger(__name__)
@@ -40,12 +44,13 @@ class Worker:
     result: Result | None = None
     error: CtemplateError | None = None
     answered: asyncio.Event = field(default_factory=asyncio.Event)
-    _used: frozenset[AnyQuery] = frozenset()
+    _read: dict[AnyQuery, Answer | None] = field(default_factory=dict)
     _awaited: frozenset[AnyQuery] = frozenset()
     _debounce: Debounce = field(init=False)
     _due: float | None = 0.0
     _not_before: float = 0.0
     _failures: int = 0
+    _is_rendering: bool = False
     _is_touched: bool = False
     _is_stopping: bool = False
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -63,20 +68,29 @@ class Worker:
         """The queries whose answers the group still waits for."""
         return self._awaited
 
-    def flag(self, changed: frozenset[AnyQuery], now: float) -> None:
-        """Note that answers changed.
+    def flag(self, changed: Collection[AnyQuery], now: float) -> None:
+        """Note that answers changed; those that come while a render is under way are looked at when it ends."""
+        if not self._is_rendering:
+            self._note({query for query in changed if query in self._read and self._is_news(query)}, now)
 
-        While a render waits for answers, those that arrive are gathered, and only the last one makes the group due.
+    def _is_news(self, query: AnyQuery) -> bool:
+        """Whether the newest answer differs from the one that the last render read; a dropped answer is no news."""
+        newest = self.catalog.get(query)
+        return newest is not None and not reads_alike(newest, self._read[query])
+
+    def _note(self, news: set[AnyQuery], now: float) -> None:
+        """Make the group due after news.
+
+        While the last render waits for answers, those that arrive are gathered, and only the last one makes it due.
         """
-        relevant = changed & self._used
-        if not relevant:
+        if not news:
             return
         if self._awaited:
-            gathered = relevant & self._awaited
+            gathered = news & self._awaited
             self._awaited -= gathered
             if not self._awaited:
                 self._due = now
-            elif relevant == gathered:
+            elif news == gathered:
                 return
         self._debounce.note(now)
         self._wake.set()
@@ -91,14 +105,20 @@ class Worker:
         self._is_touched = True
         self._wake.set()
 
+    def rouse(self, now: float) -> None:
+        """Make the group due, whatever changed."""
+        self._due_by(now)
+        self._wake.set()
+
     def stop(self) -> None:
         """Ask the worker to end after what it is doing."""
         self._is_stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep the group true until stopped."""
+        """Keep the group true until stopped; begins with a look, also when it is begun again."""
         clock = asyncio.get_running_loop().time
+        self._due_by(clock())
         while await self._until_due():
             await self.step()
             self._decide_next(clock())
@@ -114,9 +134,7 @@ class Worker:
     async def step(self) -> None:
         """Render the newest snapshot and apply it; an error of the group is logged and kept, never raised."""
         try:
-            rendering = await self.pipeline.render(self.catalog.snapshot())
-            self._used, self._awaited = rendering.used, rendering.missing
-            self.catalog.want(self.pipeline.name, rendering.used, is_growing=bool(rendering.missing))
+            rendering = await self._rendered()
             if not rendering.missing:
                 self.answered.set()
             result = await self.pipeline.run(rendering)
@@ -130,6 +148,40 @@ class Worker:
             self._report(InternalError(self.pipeline.subject, exc))
             self.answered.set()
 
+    async def _rendered(self) -> Rendering:
+        """Render the newest snapshot; a render that fails has read answers as well, whose changes may mend it."""
+        places = await self.pipeline.places()
+        snapshot = self.catalog.snapshot()
+        self._forget_dues()
+        self._is_rendering = True
+        try:
+            rendering = await self.pipeline.render(snapshot, places)
+        except Exception:
+            self._compare(snapshot, frozenset(snapshot.read), missing=frozenset(), is_partial=True)
+            raise
+        finally:
+            self._is_rendering = False
+        used, missing = rendering.used | rendering.missing, rendering.missing
+        self._compare(snapshot, used, missing=missing, is_partial=bool(missing))
+        return rendering
+
+    def _compare(
+        self, snapshot: Snapshot, used: Collection[AnyQuery], *, missing: frozenset[AnyQuery], is_partial: bool
+    ) -> None:
+        """Take note of what a render read, and make the group due where newer answers are there already.
+
+        ``is_partial``: the render has not named all the queries that it needs.
+        """
+        self._read = {query: snapshot.get(query) for query in used}
+        self._awaited = missing
+        self.catalog.want(self.pipeline.name, frozenset(self._read), is_growing=is_partial)
+        self._note({query for query in self._read if self._is_news(query)}, asyncio.get_running_loop().time())
+
+    def _forget_dues(self) -> None:
+        """Begin anew: what made the group due until now is in the snapshot that is about to be rendered."""
+        self._due = None
+        self._debounce = Debounce(wait=self.wait)
+
     async def _until_due(self) -> bool:
         """Wait until the group is due; answer False when the worker is to stop."""
         clock = asyncio.get_running_loop().time
@@ -138,8 +190,7 @@ class Worker:
             self._take_touch(clock())
             due, now = self._next_due(), clock()
             if due is not None and due <= now:
-                self._due = None
-                self._debounce = Debounce(wait=self.wait)
+                self._forget_dues()
                 return True
             try:
                 async with asyncio.timeout_at(due):
@@ -179,14 +230,30 @@ class Worker:
         if self.error is not None and self.error.is_momentary:
             self._failures += 1
             delay = RETRY.delay(self._failures)
-            self._due = now + delay
+            self._due_by(now + delay)
             logger.info("%s: next try in %s", self.pipeline.subject, shown(delay))
         elif outcome is Outcome.DELAYED:
-            self._due = now + CROWDED
+            self._due_by(now + CROWDED)
         elif outcome is Outcome.PENDING_START:
             self._failures += 1
-            self._due = now + START.delay(self._failures)
+            self._due_by(now + START.delay(self._failures))
         else:
             self._failures = 0
         if outcome is Outcome.APPLIED or self.error is not None:
             self._not_before = now + self.min_interval
+
+    def _due_by(self, moment: float) -> None:
+        self._due = moment if self._due is None else min(self._due, moment)
+
+
+async def distribute(catalog: Catalog, workers: Callable[[], Iterable[Worker]]) -> None:
+    """Flag whoever works at the moment when answers change, until cancelled."""
+    clock, defects = asyncio.get_running_loop().time, Defects()
+    while True:
+        changed = await catalog.news()
+        for worker in workers():
+            try:
+                worker.flag(changed, clock())
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                defects.report(worker.pipeline.subject, exc)
+                worker.rouse(clock())

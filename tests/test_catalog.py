@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from ctemplate.catalog import Catalog
+from ctemplate.catalog import UNANSWERED, Catalog
 from ctemplate.guard import Cause, GuardPolicy, Policies
 from ctemplate.model import Answer, Doubt, Instance, Service, ServiceQuery, ServicesQuery, reads_alike
 
@@ -123,6 +123,48 @@ async def test_a_doubted_loss_is_no_news_until_it_is_confirmed():
     catalog.confirm(web(index=11), may_read=True)
     assert await catalog.news() == {WEB}
     assert catalog.get(WEB).value == ()
+
+
+@pytest.mark.looptime
+async def test_a_doubt_is_handed_out_again_only_after_it_was_tried_and_a_while():
+    clock = asyncio.get_running_loop().time
+    catalog = guarded(clock)
+    catalog.put(web("a"))
+    catalog.put(web(index=11))
+    (doubt,) = await catalog.doubts()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(catalog.doubts(), 50.0)
+    for pause in (0.05, 0.1, 0.2, 0.4):
+        tried = clock()
+        catalog.unconfirmed(WEB)
+        assert await catalog.doubts() == (doubt,)
+        assert pause <= clock() - tried <= 2 * pause
+
+
+@pytest.mark.looptime
+async def test_a_doubt_whose_confirmation_never_came_back_is_handed_out_again():
+    clock = asyncio.get_running_loop().time
+    catalog = guarded(clock)
+    catalog.put(web("a"))
+    catalog.put(web(index=11))
+    doubts = await catalog.doubts()
+    assert await catalog.doubts() == doubts
+    assert clock() >= UNANSWERED
+    catalog.ask_again()
+    assert await asyncio.wait_for(catalog.doubts(), 1.0) == doubts
+
+
+@pytest.mark.looptime
+async def test_a_doubt_that_opens_while_another_is_tried_is_handed_out_at_once():
+    catalog = guarded(asyncio.get_running_loop().time)
+    catalog.want("h", frozenset({DB}))
+    catalog.put(web("a"))
+    catalog.put(web(index=11))
+    assert [doubt.query for doubt in await catalog.doubts()] == [WEB]
+    waiting = asyncio.create_task(catalog.doubts())
+    await asyncio.sleep(1.0)
+    catalog.put(Answer(query=DB, value=()))
+    assert [doubt.query for doubt in await asyncio.wait_for(waiting, 1.0)] == [DB]
 
 
 async def test_a_hold_that_ends_in_its_time_is_news():

@@ -11,6 +11,7 @@ PACKAGE = Path(ctemplate.__file__).parent
 
 LAYERS = {
     "errors": 0,
+    "defects": 0,
     "faults": 0,
     "model": 0,
     "timing": 0,
@@ -33,6 +34,7 @@ LAYERS = {
     "doctor": 4,
     "worker": 3,
     "assembly": 3,
+    "watchdog": 3,
     "daemon": 4,
     "status": 4,
     "cli": 5,
@@ -40,6 +42,8 @@ LAYERS = {
 NEIGHBOURS = {  # imports within a layer, from → to
     ("model", "errors"),
     ("faults", "errors"),
+    ("defects", "errors"),
+    ("defects", "timing"),
     ("timing", "errors"),
     ("guard", "config"),  # how durations are shown
     ("catalog", "guard"),

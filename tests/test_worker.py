@@ -20,7 +20,10 @@ class Defective:
     sink = SimpleNamespace(wrote=lambda _: False)
     targets = ()
 
-    async def render(self, snapshot):
+    async def places(self):
+        return ()
+
+    async def render(self, snapshot, _places):
         raise KeyError(len(snapshot))
 
 
@@ -46,7 +49,7 @@ class Failing(Defective):
         self.tried = []
         self.second = asyncio.Event()
 
-    async def render(self, snapshot):
+    async def render(self, snapshot, _places):
         self.tried.append(snapshot)
         if len(self.tried) > 1:
             self.second.set()

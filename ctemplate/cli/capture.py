@@ -42,8 +42,9 @@ async def _gives_the_same(contents: Contents, snapshot: Snapshot, pipelines: tup
     """Whether every group renders the same texts from the capture as from the answers."""
     again: dict[AnyQuery, Answer] = {given.query: answer(contents, given.query) for given in snapshot}
     for pipeline in pipelines:
-        texts = (await pipeline.render(snapshot)).texts
-        if (await pipeline.render(Snapshot(again))).texts != texts:
+        places = await pipeline.places()
+        texts = (await pipeline.render(snapshot, places)).texts
+        if (await pipeline.render(Snapshot(again), places)).texts != texts:
             return False
     return True
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
+from ctemplate.defects import Defects
 from ctemplate.edits import edits, signatures
 from ctemplate.errors import ConfigError
 from ctemplate.model import AnyQuery
@@ -40,6 +41,7 @@ class CatalogFile:
         self.path = path
         self._known = signatures([path])
         self._contents = read(path)
+        self._defects = Defects()
 
     async def run(self, catalog: Catalog) -> None:
         """Answer the catalog's wanted queries until cancelled."""
@@ -68,4 +70,7 @@ class CatalogFile:
     def _answer_all(self, catalog: Catalog, queries: frozenset[AnyQuery]) -> None:
         now = time.time()
         for query in queries:
-            catalog.put(answer(self._contents, query, now=now))
+            try:
+                catalog.put(answer(self._contents, query, now=now))
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this query an answer
+                self._defects.report(f"{self.path}: {query}", exc)

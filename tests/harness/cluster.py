@@ -1,9 +1,9 @@
 """Three Consul servers that elect a leader, each on a loopback address of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from harness.consul import START_LIMIT, Consul, ConsulRefusal
 from harness.island import Island
@@ -15,12 +15,14 @@ SIZE = 3
 class Cluster:
     """Servers 0, 1 and 2, on 127.0.0.2 to 127.0.0.4, or 0 on an island and the others at its shore."""
 
-    def __init__(self, folder: Path, island: Island | None = None):
+    def __init__(self, folder: Path, island: Island | None = None, config: Mapping[str, Any] | None = None):
+        """Describe the servers; `config` is added to what all of them are told."""
+        config = CONFIG | dict(config or {})
         places = [f"127.0.0.{number + 2}" for number in range(SIZE)]
         if island:
             places = [island.place, island.shore, island.shore]
         self.servers = [
-            Consul(folder, servers=SIZE, bind=place, name=f"server{number}", config=CONFIG, **_dwelling(number, island))
+            Consul(folder, servers=SIZE, bind=place, name=f"server{number}", config=config, **_dwelling(number, island))
             for number, place in enumerate(places)
         ]
         self._names = {

@@ -206,3 +206,15 @@ async def test_a_confirmation_that_fails_is_tried_again(scene):
         assert len(catalog.get(WEB).value) == 1
         scene.confirmed = None
         await seen(catalog, WEB, 0)
+
+
+async def test_what_cannot_be_confirmed_stands_in_nobody_s_way(scene, httpserver):
+    httpserver.expect_request("/v1/health/service/api").respond_with_handler(
+        lambda request: Response("no such filter", 400) if "consistent" in request.args else scene.read(request)
+    )
+    api = ServiceQuery(name="api", dc="east")
+    async with following(scene, api) as catalog:
+        await until(lambda: catalog.blind)
+        catalog.want("h", frozenset({WEB}))
+        await seen(catalog, WEB, 0)
+        assert catalog.get(api) is None

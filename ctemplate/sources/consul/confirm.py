@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ctemplate.catalog import Catalog
+from ctemplate.defects import Defects
 from ctemplate.model import Answer, AnyQuery, Doubt, Servers, ServerSet
 from ctemplate.sources.consul.client import Client
 from ctemplate.sources.consul.entries import Edge, Undecodable, decode_nodes, decode_servers, decode_services
@@ -20,21 +21,20 @@ from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.watch import index_of
 from ctemplate.sources.consul.wire import Consistency, RequestFailed, Resource, Right, Trouble
-from ctemplate.timing import Backoff
 
-AGAIN = Backoff(first=0.1, ceiling=5.0)  # before doubts that stayed open are looked at again
 RIGHTS_AT_ONCE = 64  # Consul's own limit
 FIRST_LOOK = 1.0  # seconds from the start until it is read who answers …
 LOOK_INTERVAL = 60.0  # … and from then on
 OWN_SERVICE = "/v1/health/service/consul"
 UNTOLD = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.GARBLED})  # who answers will not be told later either
 
+Lists = dict[Resource, frozenset[str] | None]
+
 
 async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubles) -> None:
     """Confirm whatever the catalog doubts, until cancelled; what fails is tried again for as long as it is doubted."""
-    clock, rounds = asyncio.get_running_loop().time, 0
-    seen: frozenset[Doubt] = frozenset()
-    look_at = clock() + FIRST_LOOK
+    clock = asyncio.get_running_loop().time
+    look_at, defects = clock() + FIRST_LOOK, Defects()
     while True:
         try:
             async with asyncio.timeout_at(look_at):
@@ -43,24 +43,39 @@ async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubl
             look_at = clock() + LOOK_INTERVAL
             await _look(catalog, client, troubles)
             continue
-        rounds = rounds + 1 if seen.intersection(doubts) else 0
-        seen = frozenset(doubts)
-        if rounds:
-            await asyncio.sleep(AGAIN.delay(rounds))
-        connection = client.connect()
-        lists: dict[Resource, frozenset[str] | None] = {}
-        try:
-            for doubt in doubts:
+        await _confirm_all(doubts, catalog, client, edge, troubles, defects=defects)
+
+
+async def _confirm_all(
+    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Edge, troubles: Troubles, *, defects: Defects
+) -> None:
+    """Try each doubt once, but none of a datacenter that turns out to be away; the watches tell the trouble."""
+    connection, away = client.connect(), set[str | None]()
+    lists: Lists = {}
+    try:
+        for doubt in doubts:
+            if doubt.query.dc in away:
+                catalog.unconfirmed(doubt.query)
+                continue
+            try:
                 may_read = await _may_read(doubt, client, connection)
                 is_listed = doubt.is_first and await _is_listed(doubt.query, client, connection, lists)
                 answer = await _read(doubt, client, connection, edge, troubles)
                 servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
                 nodes = None if doubt.is_first else await _nodes(doubt.query, client, connection, lists)
                 catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes)
-        except (RequestFailed, Undecodable):
-            continue  # the watches tell the trouble; here it is only tried again
-        finally:
-            connection.close()
+            except RequestFailed as failure:
+                connection.close()
+                catalog.unconfirmed(doubt.query)
+                away.update({doubt.query.dc} if failure.remedy.is_shared else ())
+            except Undecodable:
+                catalog.unconfirmed(doubt.query)
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this doubt a try
+                connection.close()
+                defects.report(str(doubt.query), exc)
+                catalog.unconfirmed(doubt.query)
+    finally:
+        connection.close()
 
 
 async def _look(catalog: Catalog, client: Client, troubles: Troubles) -> None:
@@ -104,9 +119,6 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Edge
         last_contact=reply.meta.last_contact,
         session=session,
     )
-
-
-Lists = dict[Resource, frozenset[str] | None]
 
 
 async def _is_listed(query: AnyQuery, client: Client, connection: Connection, known: Lists) -> bool:

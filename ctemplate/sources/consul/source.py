@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ctemplate.catalog import Catalog
+from ctemplate.defects import Defects, kept_running
 from ctemplate.errors import ConfigError, printable
 from ctemplate.model import Answer, AnyQuery, Fault, Query
 from ctemplate.sources import Cost
@@ -27,9 +28,11 @@ from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.watch import Retries, Watch
 from ctemplate.sources.consul.wire import RequestFailed, Trouble
+from ctemplate.timing import Backoff
 
 logger = logging.getLogger(__name__)
 
+DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query is asked for again over which a defect showed
 FAULTS_LOGGED = 5  # per answer; the rest is counted
 ABSENT_AFTER = 10.0  # seconds without sight of another datacenter; what an earlier process knew is shown before
 SENTINEL_PACING = Pacing(interval=0.1, burst=50, idle_interval=0.2, idle_burst=10)
@@ -56,6 +59,7 @@ class ConsulSource:
         self._readers_wanted = 0
         self._stirred = asyncio.Event()
         self._bell: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
+        self._defects = Defects()
 
     def plan(self) -> Plan:
         """Return what runs at this moment, with its connections and requests per second."""
@@ -77,14 +81,15 @@ class ConsulSource:
         return Planner(max_connections=settings.max_connections, policy=policy)
 
     async def run(self, catalog: Catalog) -> None:
-        """Answer the wanted queries until cancelled; see ``Source.run``."""
+        """Answer the wanted queries until cancelled; see ``Source.run``. Begun again, it reads everything anew."""
+        self._planner = self._new_planner()
+        self._watches.clear()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(catalog), name="consul wishes")
-                confirming = confirm(catalog, self._client, self._edge, self.troubles)
-                group.create_task(confirming, name="consul confirm")
+                self._keep(group, "consul confirm", lambda: confirm(catalog, self._client, self._edge, self.troubles))
                 if self._settings.max_connections > Policy().spare:
-                    group.create_task(listen(self._client, self.troubles), name="consul heartbeat")
+                    self._keep(group, "consul heartbeat", lambda: listen(self._client, self.troubles))
                 while True:
                     wake_at = await self._steer(catalog, group)
                     await self._stir(wake_at)
@@ -94,15 +99,25 @@ class ConsulSource:
             self._polls.clear()
             self._readers = 0
 
+    def _keep(self, group: asyncio.TaskGroup, name: str, part: Callable[[], Awaitable[None]]) -> None:
+        """Start a part that no defect ends for good."""
+        group.create_task(kept_running(name, part), name=name)
+
     async def _follow(self, catalog: Catalog) -> None:
         """Plan for whatever the catalog wants."""
         while True:
-            wanted = await catalog.wishes()
+            wanted, failed = await catalog.wishes(), set[AnyQuery]()
             for query in wanted:
                 watch = self._watch(query)
                 if watch.answer is not None and catalog.get(query) is None:
-                    catalog.put(watch.answer)  # known already: a sentinel's, or dropped and wanted again
+                    try:
+                        catalog.put(watch.answer)  # known already: a sentinel's, or dropped and wanted again
+                    except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                        self._defects.report(str(query), exc)
+                        failed.add(query)
             self._planner.want(wanted, _now())
+            for query in failed:
+                self._planner.failed(query, _now(), is_read=True, least_delay=DEFECT_PAUSE.first)
             self._forget(self._watches.keys() - wanted - self._planner.plan(_now()).polls)
             self._stirred.set()
 
@@ -157,16 +172,33 @@ class ConsulSource:
         return SENTINEL_PACING if query in plan.sentinels else self._settings.pacing
 
     async def _poll(self, query: PollQuery, watch: Watch, pacing: Pacing, catalog: Catalog) -> None:
-        async with contextlib.aclosing(watch.events(pacing)) as events:
-            async for event in events:
-                if isinstance(event, RequestFailed):
-                    self._failed(query, event, is_read=False)
-                    self._presume(query, watch, catalog)
-                else:
-                    self._answered(query, watch, event, catalog, waited=watch.waited)
+        """Follow a query; what a defect broke off is asked for anew after a pause."""
+        failures = 0
+        while True:
+            try:
+                async with contextlib.aclosing(watch.events(pacing)) as events:
+                    async for event in events:
+                        self._take_event(query, watch, event, catalog)
+                        self._stirred.set()
+                        if failures and not isinstance(event, RequestFailed):
+                            failures = 0
+                            self._defects.over(str(query))
+                        if not self._planner.is_polled(query):  # between two rounds the connection can go
+                            return
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this query a while
+                failures += 1
+                self._defects.report(str(query), exc)
+                watch.forget_answer()
+                self._planner.failed(query, _now(), is_read=False)
                 self._stirred.set()
-                if not self._planner.is_polled(query):  # between two rounds the connection can go without a trace
-                    break
+                await asyncio.sleep(DEFECT_PAUSE.delay(failures))
+
+    def _take_event(self, query: PollQuery, watch: Watch, event: Answer | RequestFailed, catalog: Catalog) -> None:
+        if isinstance(event, RequestFailed):
+            self._failed(query, event, is_read=False)
+            self._presume(query, watch, catalog)
+        else:
+            self._answered(query, watch, event, catalog, waited=watch.waited)
 
     async def _read_on(self, catalog: Catalog) -> None:
         """Read whatever is due over one kept connection, for as long as so many readers are wanted."""
@@ -182,7 +214,14 @@ class ConsulSource:
                 if connection.address != self._client.address:
                     connection.close()
                     connection = self._client.connect()
-                await self._read(query, connection, catalog)
+                try:
+                    await self._read(query, connection, catalog)
+                except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this query a while
+                    connection.close()
+                    self._defects.report(str(query), exc)
+                    if query in self._watches:
+                        self._watches[query].forget_answer()
+                    self._planner.failed(query, _now(), is_read=True, least_delay=DEFECT_PAUSE.first)
         finally:
             self._readers -= 1
             connection.close()

@@ -132,6 +132,11 @@ class Watch:
     def __post_init__(self) -> None:
         self._resource = Resource.of(self.query, self.client.settings)
 
+    def forget_answer(self) -> None:
+        """Begin anew: nobody could use the newest answer, so the next one counts as the first."""
+        self._position.restart()
+        self.answer, self._digest = None, b""
+
     async def read(self, connection: Connection) -> Answer:
         """Ask once and return the answer as it is now. Raises RequestFailed."""
         try:

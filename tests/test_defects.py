@@ -1,0 +1,297 @@
+"""A defect of ours, put in at each seam: it costs one query, one turn or one part a while, and one ERROR says so."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+
+import msgspec
+import pytest
+from consul_fakes import entries, entry
+from werkzeug import Response
+
+from ctemplate.assembly import Assembler
+from ctemplate.catalog import Catalog
+from ctemplate.config.layers import Layer
+from ctemplate.control import Request, ask, serve
+from ctemplate.custody import Keeper
+from ctemplate.daemon import Daemon
+from ctemplate.defects import Defects, kept_running
+from ctemplate.errors import ConfigError
+from ctemplate.guard import GuardPolicy, Policies
+from ctemplate.memory import load
+from ctemplate.model import Answer, Instance, ServiceQuery
+from ctemplate.sources.consul import ConsulSettings, ConsulSource, source as consul_source
+from ctemplate.timing import Backoff
+from ctemplate.worker import distribute
+
+WEB, DB = ServiceQuery(name="web"), ServiceQuery(name="db")
+SENTENCE = "a defect of ctemplate's own, please report it: KeyError: 'defect'"
+QUICK = Backoff(first=0.02, ceiling=0.05)
+
+
+def errors(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what happens on a socket or a disk sets no event of ours
+            await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def running(*works):
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        yield
+        assert not [task for task in tasks if task.done()], "a defect ended what was to go on"
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+class Faulty:
+    """Fails with a defect as often as it is told to, and does its work from then on."""
+
+    def __init__(self, times, error=None):
+        self.left, self.error, self.began = times, error or KeyError("defect"), 0
+        self.works = asyncio.Event()
+
+    async def __call__(self):
+        self.began += 1
+        if self.left:
+            self.left -= 1
+            raise self.error
+        self.works.set()
+        await asyncio.Event().wait()
+
+
+# A part
+
+
+@pytest.mark.looptime
+async def test_a_part_is_begun_again_after_pauses_that_grow_and_reported_once(caplog):
+    part, clock = Faulty(5), asyncio.get_running_loop().time
+    started = clock()
+    async with running(kept_running("keep-answers", part)):
+        await part.works.wait()
+    assert (part.began, errors(caplog)) == (6, [f"keep-answers: {SENTENCE}"])
+    assert clock() - started >= 0.5 + 1 + 2 + 4 + 8
+
+
+@pytest.mark.looptime
+async def test_a_defect_within_a_group_of_tasks_is_the_part_s_own(caplog):
+    part = Faulty(1, ExceptionGroup("tasks", [ExceptionGroup("more", [KeyError("defect")])]))
+    async with running(kept_running("source", part)):
+        await part.works.wait()
+    assert errors(caplog) == [f"source: {SENTENCE}"]
+
+
+async def test_what_the_operator_is_to_mend_ends_a_part(caplog):
+    with pytest.raises(ConfigError, match="token"):
+        await kept_running("source", Faulty(1, ExceptionGroup("tasks", [ConfigError("token", "is wrong")])))
+    assert errors(caplog) == []
+
+
+def test_another_defect_at_the_same_place_is_reported_and_so_is_its_end(caplog):
+    caplog.set_level(logging.INFO)
+    defects = Defects()
+    for cause in (KeyError("defect"), KeyError("defect"), ValueError("other")):
+        defects.report("web", cause)
+    defects.over("web")
+    defects.over("web")
+    assert errors(caplog) == [
+        f"web: {SENTENCE}",
+        "web: a defect of ctemplate's own, please report it: ValueError: other",
+    ]
+    assert caplog.messages[-1] == "web: works again"
+
+
+# The guard, by its policies, and the source
+
+
+class FaultyPolicies(Policies):
+    """Policies that cannot tell what holds for one service, until they are mended."""
+
+    is_mended = False
+
+    def of(self, query):
+        if query == WEB and not FaultyPolicies.is_mended:
+            raise KeyError("defect")
+        return super().of(query)
+
+
+@pytest.fixture
+def faulty_policies():
+    FaultyPolicies.is_mended = False
+    return FaultyPolicies(default=GuardPolicy())
+
+
+@pytest.fixture
+def agent(httpserver):
+    """A Consul with one instance of each service; what does not block is asked for again soon."""
+
+    def answer(request):
+        name = request.path.rsplit("/", 1)[-1]
+        body = b"{}" if name == "services" else b"[]" if name == "consul" else entries(entry(Service=name))
+        return Response(body, 200, {"X-Consul-Index": "10", "Content-Type": "application/json"})
+
+    for path in ("web", "db", "consul"):
+        httpserver.expect_request(f"/v1/health/service/{path}").respond_with_handler(answer)
+    httpserver.expect_request("/v1/catalog/services").respond_with_handler(answer)
+    return httpserver.url_for("/")
+
+
+@pytest.mark.parametrize("connections", [pytest.param(64, id="long polls"), pytest.param(3, id="readers")])
+async def test_a_defect_of_the_guard_costs_one_query(agent, faulty_policies, caplog, monkeypatch, connections):
+    monkeypatch.setattr(consul_source, "DEFECT_PAUSE", QUICK)
+    settings = ConsulSettings(
+        addresses=(agent,), wait=0.05, query_interval=0.05, backoff=QUICK, max_connections=connections
+    )
+    source, catalog = ConsulSource(settings), Catalog(faulty_policies)
+    catalog.want("g", frozenset({WEB, DB}))
+    async with running(source.run(catalog)):
+        await until(lambda: catalog.get(DB) is not None and errors(caplog))
+        assert catalog.get(WEB) is None
+        FaultyPolicies.is_mended = True
+        await until(lambda: catalog.get(WEB) is not None)
+    assert errors(caplog) == [f"service(web): {SENTENCE}"]
+
+
+# The workers
+
+
+async def test_a_defect_of_one_worker_hides_nothing_from_the_others(caplog):
+    class Worker:
+        def __init__(self, error=None):
+            self.error, self.flagged, self.roused = error, asyncio.Event(), asyncio.Event()
+            self.pipeline = type("Pipeline", (), {"subject": "nginx.conf"})
+
+        def flag(self, _changed, _now):
+            if self.error:
+                raise self.error
+            self.flagged.set()
+
+        def rouse(self, _now):
+            self.roused.set()
+
+    faulty, sound = Worker(KeyError("defect")), Worker()
+    catalog = Catalog()
+    catalog.want("g", frozenset({WEB}))
+    async with running(distribute(catalog, lambda: (faulty, sound))):
+        catalog.put(Answer(query=WEB, value=()))
+        await asyncio.wait_for(sound.flagged.wait(), 10)
+        await asyncio.wait_for(faulty.roused.wait(), 10)
+    assert errors(caplog) == [f"nginx.conf: {SENTENCE}"]
+
+
+# The control socket
+
+
+async def test_a_defect_of_a_request_costs_that_request(tmp_path, caplog):
+    class FaultyCatalog(Catalog):
+        def release(self, service=None):
+            if service == "web":
+                raise KeyError("defect")
+            return super().release(service)
+
+    path = tmp_path / "control" / "a.sock"
+    async with running(serve(path, FaultyCatalog(Policies()))):
+        await until(path.exists)
+        with pytest.raises(msgspec.MsgspecError):  # the line ends without a reply
+            await asyncio.to_thread(ask, path, Request(release="web"))
+        assert (await asyncio.to_thread(ask, path, Request(release="db"))).released == ()
+    assert errors(caplog) == [f"{path}: a request to release: {SENTENCE}"]
+
+
+# The answer store
+
+
+async def test_an_answer_store_that_breaks_the_reader_is_not_used(tmp_path, caplog):
+    path = tmp_path / "answers.json"
+    path.write_bytes(b'{"version":1,"services":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    await Keeper(Catalog(Policies()), path).load()
+    (said,) = caplog.messages
+    assert said.startswith(f"{path}: ")
+
+
+async def test_a_defect_of_the_answer_store_costs_one_writing(tmp_path, caplog):
+    class FaultyCatalog(Catalog):
+        is_mended = False
+
+        def memories(self, *, wall):
+            if not self.is_mended:
+                raise KeyError("defect")
+            return super().memories(wall=wall)
+
+    catalog, path = FaultyCatalog(Policies()), tmp_path / "answers.json"
+    catalog.want("g", frozenset({WEB}))
+    catalog.put(Answer(query=WEB, value=(Instance(id="a", name="web", node="n", address="10.0.0.1", port=80),)))
+    keeper = Keeper(catalog, path)
+    await keeper.save()
+    assert errors(caplog) == [f"{path}: the last good answers are not kept: {SENTENCE}"]
+    catalog.is_mended = True
+    await keeper.save()
+    assert [known.answer.query for known in load(path)] == [WEB]
+
+
+# The whole daemon
+
+
+class FaultyAssembler(Assembler):
+    """Reads everything well the first time, with a defect the second time."""
+
+    times = 0
+
+    def assemble(self, previous=None):
+        FaultyAssembler.times += 1
+        if FaultyAssembler.times == 2:  # the first SIGHUP
+            raise KeyError("defect")
+        return super().assemble(previous)
+
+
+class FaultySource:
+    """Dies over a defect twice, then does what the catalog file does."""
+
+    def __init__(self, sound):
+        self.sound, self.left = sound, 2
+
+    async def run(self, catalog):
+        if self.left:
+            self.left -= 1
+            raise KeyError("defect")
+        await self.sound.run(catalog)
+
+
+async def test_a_daemon_outlives_defects_of_its_source_and_of_an_edit(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "ctemplate")
+    (tmp_path / "catalog.yaml").write_text("services: {web: {instances: [{address: 10.0.0.1, port: 80}]}}")
+    template, output = tmp_path / "t.j2", tmp_path / "out"
+    template.write_text('{% for i in service("web") %}{{ i.port }}{% endfor %}')
+    values = {
+        "catalog": str(tmp_path / "catalog.yaml"),
+        "state_dir": str(tmp_path / "state"),
+        "template": [{"source": str(template), "destination": str(output)}],
+    }
+    FaultyAssembler.times = 0
+    assembler = FaultyAssembler(paths=(), flags=Layer(where="test", values=values), environ={})
+    assembly = assembler.assemble()
+    daemon = Daemon(assembler=assembler, assembly=dataclasses.replace(assembly, source=FaultySource(assembly.source)))
+    running_daemon = asyncio.create_task(daemon.run())
+    await until(output.exists)
+    assert output.read_text() == "80"
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: len(errors(caplog)) > 1)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: any("read again" in message for message in caplog.messages))
+    daemon._is_stopping = True
+    daemon._wake.set()
+    await asyncio.wait_for(running_daemon, 30)
+    assert errors(caplog) == [
+        f"{values['catalog']}: {SENTENCE}",
+        f"going on with what is running: {SENTENCE}",
+    ]

@@ -1,0 +1,103 @@
+"""The watchdog, in a process of its own: what it does ends the process or needs a loop that stands still."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from ctemplate.watchdog import FORCED_STATUS
+
+WAIT = 60.0  # seconds at most for what takes two or three
+
+STARTED = """
+import asyncio, logging, signal, sys, threading, time
+from ctemplate import daemon, watchdog
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+def hang(): threading.Event().wait()
+def spin():
+    while True: pass
+"""
+
+
+def script(body):
+    source = STARTED + textwrap.dedent(body)
+    return subprocess.Popen([sys.executable, "-c", source], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ended(process):
+    """Return exit status and standard error of a process that ends by itself."""
+    try:
+        _, said = process.communicate(timeout=WAIT)
+    finally:
+        process.kill()
+    return process.returncode, said
+
+
+def test_a_loop_that_stands_still_is_told_once_with_its_length():
+    status, said = ended(
+        script("""
+        async def main():
+            with watchdog.Watchdog():
+                await asyncio.sleep(0.5)
+                time.sleep(3.5)
+                await asyncio.sleep(0.5)
+        asyncio.run(main())
+        """)
+    )
+    lines = said.splitlines()
+    assert (status, len(lines)) == (0, 2), said
+    assert lines[0].startswith("WARNING the event loop has stood still for 2s, in ")
+    assert lines[0].endswith("(main); no change is taken meanwhile")
+    assert lines[1].startswith("INFO the event loop goes on after ")
+
+
+def test_a_loop_that_turns_is_not_blamed():
+    status, said = ended(
+        script("""
+        async def main():
+            with watchdog.Watchdog():
+                for _ in range(30):
+                    time.sleep(0.1)
+                    await asyncio.sleep(0)
+        asyncio.run(main())
+        """)
+    )
+    assert (status, said) == (0, "")
+
+
+HUNG = {
+    "a thread hangs": "await asyncio.to_thread(hang)",
+    "the loop spins": "spin()",
+    "the loop waits for a system call": "open_fifo()",
+    "a task does not let itself be cancelled": "await stubborn()",
+}
+
+
+@pytest.mark.parametrize("what", HUNG)
+def test_a_signal_to_stop_ends_the_process_within_its_limit(what, tmp_path):
+    process = script(f"""
+    import os
+    os.mkfifo({str(tmp_path / "fifo")!r})
+    def open_fifo(): open({str(tmp_path / "fifo")!r})
+    async def stubborn():
+        while True:
+            try: await asyncio.sleep(3600)
+            except asyncio.CancelledError: pass
+    daemon.EXIT_LIMIT = 1.5
+    class Holding(daemon.Daemon):
+        def __post_init__(self): pass
+    async def main():
+        with Holding(assembler=None, assembly=None)._watched(is_patient=False):
+            print("ready", flush=True)
+            {HUNG[what]}
+    asyncio.run(main())
+    """)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)  # until it hangs; where it does not yet, the signal ends it all the same
+    process.send_signal(signal.SIGTERM)
+    status, said = ended(process)
+    assert status == FORCED_STATUS
+    assert "not ended 1.5s after the signal: ended by force" in said
