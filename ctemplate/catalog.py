@@ -230,6 +230,7 @@ class Catalog:
         now = self._clock()
         for answer in self._guard.review(now):
             self._shown(answer)
+        self._doubtful.set()
         return self._guard.reports(now)
 
     def unreported(self) -> list[Report]:
