@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctemplate import memory
@@ -18,6 +18,7 @@ from ctemplate.config.durations import shown
 logger = logging.getLogger(__name__)
 
 KEEP_INTERVAL = 5.0  # seconds between two writings of the last good answers
+AGE_INTERVAL = 30.0  # seconds between two writings for the sake of the age of holds alone
 KEEP_SHARE = 50.0  # a writing that takes long is done so many times its duration apart
 LATENESS = 5.0  # seconds without an answer until what an earlier process knew is rendered
 
@@ -55,6 +56,7 @@ class Keeper:
     catalog: Catalog
     path: Path
     _kept: int = 0
+    _kept_at: float = field(default_factory=time.monotonic)
 
     async def load(self, *, is_once: bool = False) -> None:
         """Have the first answers judged by what an earlier process knew.
@@ -72,13 +74,14 @@ class Keeper:
         while True:
             await asyncio.sleep(pause)
             started = time.monotonic()
-            await self.save()
+            await self.save(with_ages=started >= self._kept_at + AGE_INTERVAL)
             pause = max(KEEP_INTERVAL, KEEP_SHARE * (time.monotonic() - started))
 
-    async def save(self) -> None:
-        """Keep the answers now, if they changed or holds grew older."""
+    async def save(self, *, with_ages: bool = True) -> None:
+        """Keep the answers now, if they changed, or holds grew older."""
         changes = self.catalog.changes
         wall = time.time()
-        if (changes != self._kept or self.catalog.holds) and (memories := self.catalog.memories(wall=wall)):
-            self._kept = changes
+        is_due = changes != self._kept or (with_ages and self.catalog.holds)
+        if is_due and (memories := self.catalog.memories(wall=wall)):
+            self._kept, self._kept_at = changes, time.monotonic()
             await asyncio.to_thread(memory.save, self.path, memories, wall=wall)
