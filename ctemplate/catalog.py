@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ctemplate.guard import GRACE, Guard, Hold, Memory, Policies, Report
-from ctemplate.model import Answer, AnyQuery, Doubt, Roll, Servers, Snapshot, reads_alike
+from ctemplate.model import Answer, AnyQuery, Doubt, Servers, ServerSet, Snapshot, reads_alike
 from ctemplate.timing import Backoff
 
 SETTLE = 0.2  # seconds in which holds that begin or end together are gathered, and the least between two reviews
@@ -194,16 +194,29 @@ class Catalog:
             inquiry.tries += 1
             inquiry.again_at = self._clock() + AGAIN.delay(inquiry.tries)
 
-    def confirm(self, answer: Answer, *, may_read: bool | None, servers: Servers = frozenset()) -> None:
+    def confirm(
+        self,
+        answer: Answer,
+        *,
+        may_read: bool | None,
+        servers: Servers = frozenset(),
+        is_listed: bool = False,
+        nodes: frozenset[str] | None = None,
+    ) -> None:
         """Keep a consistent read that settles a doubt.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
-        who answered, none where they cannot be seen.
+        who answered, none where they cannot be seen. ``is_listed``: the catalog lists the service of a first answer.
+        ``nodes``: all nodes of the catalog, None where they cannot be seen.
         """
         if answer.query in self._wanted:
             self._stale.discard(answer.query)
             self._settle_recall()
-            self._shown(self._guard.confirm(answer, self._clock(), may_read=may_read, servers=servers))
+            now = self._clock()
+            shown = self._guard.confirm(
+                answer, now, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes
+            )
+            self._shown(shown)
         self.unconfirmed(answer.query)
 
     @property
@@ -211,9 +224,9 @@ class Catalog:
         """The datacenters of which it should be seen now and then who answers; none where nothing is guarded."""
         return frozenset(query.dc for query in self._wanted) if self._guard.policies is not None else frozenset()
 
-    def witness(self, seen: Roll) -> None:
+    def witness(self, seen: ServerSet) -> None:
         """Take note of who answers for a datacenter."""
-        self.changes += self._guard.witness(seen, self._clock())
+        self.changes += self._guard.observe_servers(seen, self._clock())
 
     @property
     def holds(self) -> tuple[Hold, ...]:
@@ -255,6 +268,7 @@ class Catalog:
         now = self._clock()
         for answer in self._guard.review(now):
             self._shown(answer)
+        self._doubtful.set()
         return self._guard.reports(now)
 
     def unreported(self) -> list[Report]:
@@ -269,11 +283,11 @@ class Catalog:
 
     # What outlives the process
 
-    def remember(self, memories: Iterable[Memory | Roll], *, wall: float) -> None:
+    def remember(self, memories: Iterable[Memory | ServerSet], *, wall: float) -> None:
         """Judge first answers by what an earlier process knew; ``wall`` is the wall clock's now."""
-        self._guard.remember(memories, ahead=wall - self._clock())
+        self._guard.remember(memories, ahead=wall - self._clock(), since=wall)
 
-    def memories(self, *, wall: float) -> tuple[Memory | Roll, ...]:
+    def memories(self, *, wall: float) -> tuple[Memory | ServerSet, ...]:
         """Return what a later process needs of the wanted queries."""
         return self._guard.memories(self._wanted, ahead=wall - self._clock())
 

@@ -19,6 +19,7 @@ from ctemplate.defects import Defects
 logger = logging.getLogger(__name__)
 
 KEEP_INTERVAL = 5.0  # seconds between two writings of the last good answers
+AGE_INTERVAL = 30.0  # seconds between two writings for the sake of the age of holds alone
 KEEP_SHARE = 50.0  # a writing that takes long is done so many times its duration apart
 LATENESS = 5.0  # seconds without an answer until what an earlier process knew is rendered
 
@@ -56,13 +57,18 @@ class Keeper:
     catalog: Catalog
     path: Path
     _kept: int = 0
+    _kept_at: float = field(default_factory=time.monotonic)
     _defects: Defects = field(default_factory=Defects)
 
-    async def load(self) -> None:
-        """Have the first answers judged by what an earlier process knew."""
+    async def load(self, *, is_once: bool = False) -> None:
+        """Have the first answers judged by what an earlier process knew.
+
+        Holds stand still between two daemons. Between runs that end at once they do not, or they would never end.
+        """
+        wall = time.time()
         try:
-            memories = await asyncio.to_thread(memory.load, self.path)
-            self.catalog.remember(memories, wall=time.time())
+            memories = await asyncio.to_thread(memory.load, self.path, wall=None if is_once else wall)
+            self.catalog.remember(memories, wall=wall)
         except Exception as exc:  # noqa: BLE001 - a defect, of any kind
             self._defects.report(f"{self.path}: the last good answers are not used", exc)
         self._kept = self.catalog.changes
@@ -73,17 +79,18 @@ class Keeper:
         while True:
             await asyncio.sleep(pause)
             started = time.monotonic()
-            await self.save()
+            await self.save(with_ages=started >= self._kept_at + AGE_INTERVAL)
             pause = max(KEEP_INTERVAL, KEEP_SHARE * (time.monotonic() - started))
 
-    async def save(self) -> None:
-        """Keep the answers now, if they changed."""
+    async def save(self, *, with_ages: bool = True) -> None:
+        """Keep the answers now, if they changed, or holds grew older."""
         changes = self.catalog.changes
-        if changes == self._kept:
+        if changes == self._kept and not (with_ages and self.catalog.holds):
             return
+        wall = time.time()
         try:
-            if memories := self.catalog.memories(wall=time.time()):
-                await asyncio.to_thread(memory.save, self.path, memories)
-                self._kept = changes
+            if memories := self.catalog.memories(wall=wall):
+                await asyncio.to_thread(memory.save, self.path, memories, wall=wall)
+                self._kept, self._kept_at = changes, time.monotonic()
         except Exception as exc:  # noqa: BLE001 - a defect, of any kind
             self._defects.report(f"{self.path}: the last good answers are not kept", exc)

@@ -111,7 +111,7 @@ class Daemon:
             self._hold_workers()
             self._warn()
             if self.assembly.policies is not None:
-                await self._keeper.load()
+                await self._keeper.load(is_once=True)
             async with self._kept(), asyncio.TaskGroup() as tasks:
                 self._source = self._start_source(tasks)
                 flags = self._keep(tasks, "distribute", self._distribute)

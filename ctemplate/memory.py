@@ -18,11 +18,17 @@ import msgspec
 from ctemplate.apply.files import make_folder, write_private
 from ctemplate.apply.ownership import check_private
 from ctemplate.guard import Cause, Hold, Memory
-from ctemplate.model import Answer, Instance, InstancesQuery, Roll, Service, ServicesQuery
+from ctemplate.model import Answer, Instance, InstancesQuery, ServerSet, Service, ServicesQuery
 
 logger = logging.getLogger(__name__)
 
 VERSION = 1
+FORMER_CAUSES = {  # by what earlier releases called them
+    "UNSEEN": Cause.CONNECTION_GAP,
+    "UNMOVED": Cause.INDEX_UNCHANGED,
+    "ANOTHER": Cause.DIFFERENT_CLUSTER,
+    "FLIPPED": Cause.MASS_FAILURE,
+}
 LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
 PRIVATE_FOLDER = 0o700
 
@@ -55,12 +61,13 @@ class KeptAnswer(msgspec.Struct, Generic[Q, E], frozen=True, kw_only=True, omit_
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole file."""
+    """The whole file. ``written_at`` is on the wall clock; holds have had no time to run out since then."""
 
     version: int
+    written_at: float | None = None
     instances: tuple[KeptAnswer[InstancesQuery, Instance], ...] = ()
     services: tuple[KeptAnswer[ServicesQuery, Service], ...] = ()
-    rolls: tuple[Roll, ...] = ()
+    rolls: tuple[ServerSet, ...] = ()
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -80,9 +87,12 @@ def memory_path(state_dir: Path, destinations: Iterable[Path]) -> Path:
     return state_dir / f"answers-{writer_name(destinations)}.json"
 
 
-def save(path: Path, memories: Iterable[Memory | Roll]) -> bool:
-    """Replace the file; answer whether that worked, with a warning where it did not. Blocks on the disk."""
-    content = msgspec.json.encode(_page(memories))
+def save(path: Path, memories: Iterable[Memory | ServerSet], *, wall: float) -> bool:
+    """Replace the file; answer whether that worked, with a warning where it did not. Blocks on the disk.
+
+    ``wall`` is the wall clock's now.
+    """
+    content = msgspec.json.encode(_page(memories, wall))
     if len(content) > LIMIT_BYTES:
         logger.warning("%s: would have %d bytes, more than %d; it is not written", path, len(content), LIMIT_BYTES)
         return False
@@ -96,10 +106,13 @@ def save(path: Path, memories: Iterable[Memory | Roll]) -> bool:
     return True
 
 
-def load(path: Path) -> tuple[Memory | Roll, ...]:
-    """Return what the file holds, nothing where there is none or, with a warning, where it is unfit. Blocks."""
+def load(path: Path, *, wall: float | None = None) -> tuple[Memory | ServerSet, ...]:
+    """Return what the file holds, nothing where there is none or, with a warning, where it is unfit. Blocks.
+
+    With ``wall``, that clock's now, the time of holds stood still while no process ran, and however the clock was set.
+    """
     try:
-        size, content = _read_private(path)
+        size, changed_at, content = _read_private(path)
     except FileNotFoundError:
         return ()
     except OSError as exc:
@@ -111,33 +124,37 @@ def load(path: Path) -> tuple[Memory | Roll, ...]:
         if version != VERSION:
             return _unusable(path, f"is of version {version}, not {VERSION}")
         page = msgspec.json.decode(content, type=Page)
-        return (*map(_memory, page.services), *map(_memory, page.instances), *page.rolls)
+        written_at = changed_at if page.written_at is None else page.written_at
+        paused = 0.0 if wall is None else wall - written_at
+        services = (_memory(kept, paused) for kept in page.services)
+        return (*services, *(_memory(kept, paused) for kept in page.instances), *page.rolls)
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         return _unusable(path, f"is damaged: {exc}")
 
 
-def _read_private(path: Path) -> tuple[int, bytes]:
-    """Return the size and, unless that is too much, the content of a file that nobody else could have written."""
+def _read_private(path: Path) -> tuple[int, float, bytes]:
+    """Return a private file's size, time of change and, unless it is too much, its content."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         check_private(path, status)
-        return status.st_size, file.read() if status.st_size <= LIMIT_BYTES else b""
+        return status.st_size, status.st_mtime, file.read() if status.st_size <= LIMIT_BYTES else b""
 
 
-def _unusable(path: Path, what: str) -> tuple[Memory | Roll, ...]:
+def _unusable(path: Path, what: str) -> tuple[Memory | ServerSet, ...]:
     logger.warning("%s: %s; starting without the last good answers", path, what)
     return ()
 
 
-def _page(memories: Iterable[Memory | Roll]) -> Page:
+def _page(memories: Iterable[Memory | ServerSet], wall: float) -> Page:
     memories = tuple(memories)
     kept = [_kept(memory) for memory in memories if isinstance(memory, Memory)]
     return Page(
         version=VERSION,
+        written_at=wall,
         instances=tuple(answer for answer in kept if isinstance(answer.query, InstancesQuery)),
         services=tuple(answer for answer in kept if isinstance(answer.query, ServicesQuery)),
-        rolls=tuple(memory for memory in memories if isinstance(memory, Roll)),
+        rolls=tuple(memory for memory in memories if isinstance(memory, ServerSet)),
     )
 
 
@@ -165,7 +182,7 @@ def _kept(memory: Memory) -> KeptAnswer:  # type: ignore[type-arg]  # either kin
     )
 
 
-def _memory(kept: KeptAnswer) -> Memory:  # type: ignore[type-arg]  # either kind
+def _memory(kept: KeptAnswer, paused: float) -> Memory:  # type: ignore[type-arg]  # either kind
     answer = Answer(
         query=kept.query,
         value=kept.value,
@@ -179,8 +196,8 @@ def _memory(kept: KeptAnswer) -> Memory:  # type: ignore[type-arg]  # either kin
             query=kept.query,
             entries=hold.entries,
             cause=_cause(hold.cause),
-            since=hold.since,
-            until=math.inf if hold.until is None else hold.until,
+            since=hold.since + paused,
+            until=math.inf if hold.until is None else hold.until + paused,
             index=hold.index,
             session=hold.session,
             was_filtered=hold.was_filtered,
@@ -191,6 +208,7 @@ def _memory(kept: KeptAnswer) -> Memory:  # type: ignore[type-arg]  # either kin
 
 
 def _cause(name: str) -> Cause:
-    if name not in Cause.__members__:
+    cause = FORMER_CAUSES.get(name) or Cause.__members__.get(name)
+    if cause is None:
         raise ValueError(f"unknown cause {name!r}")
-    return Cause[name]
+    return cause

@@ -87,13 +87,17 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tags: tuple[str, ...] = ()
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One health check of a node (``service_id`` empty) or of a service instance."""
+class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One health check of a node (``service_id`` empty) or of a service instance.
+
+    ``has_run`` is False for one that its agent runs by itself and that has no output yet.
+    """
 
     id: str
     name: str = ""
     status: str = Status.PASSING
     service_id: str = ""
+    has_run: bool = True
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -183,7 +187,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 Servers = frozenset[Server]
 
 
-class Roll(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ServerSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The servers of a datacenter, seen in a session; see ``Answer``."""
 
     dc: str | None = None
@@ -192,11 +196,15 @@ class Roll(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):
-    """A loss that a consistent read is to confirm, with the rights to the services and nodes it concerns."""
+    """A loss that a consistent read is to confirm, with the rights to the services and nodes it concerns.
+
+    ``is_first``: nothing is lost, but a first answer is empty, which it may be for lack of rights.
+    """
 
     query: AnyQuery
     services: tuple[str, ...]
     nodes: tuple[str, ...] = ()
+    is_first: bool = False
 
 
 class Snapshot:

@@ -10,8 +10,8 @@ from ctemplate.model import (
     Doubt,
     Instance,
     PreparedQuery,
-    Roll,
     Server,
+    ServerSet,
     Service,
     ServiceQuery,
     ServicesQuery,
@@ -97,7 +97,7 @@ def held(guard, before, new, now=0.0):
             web(1, 2),
             web(instance(1, CRITICAL), instance(2, CRITICAL), index=11, session=5.0),
             ["i1", "i2"],
-            [Cause.FLIPPED],
+            [Cause.MASS_FAILURE],
             id="all checks fail after a break",
         ),
         pytest.param(
@@ -111,7 +111,9 @@ def held(guard, before, new, now=0.0):
         pytest.param(
             web(1, 2, 3, 4), web(1, 2, 3, index=9), ["i1", "i2", "i3", "i4"], [Cause.INDEX_FELL], id="index fell"
         ),
-        pytest.param(web(1, 2, 3, 4), web(1, 2, 3), ["i1", "i2", "i3", "i4"], [Cause.UNMOVED], id="index did not move"),
+        pytest.param(
+            web(1, 2, 3, 4), web(1, 2, 3), ["i1", "i2", "i3", "i4"], [Cause.INDEX_UNCHANGED], id="index did not move"
+        ),
         pytest.param(
             web(1, 2, 3, 4),
             web(1, 2, 3, index=11, filtered=True),
@@ -225,7 +227,7 @@ def test_a_small_loss_of_a_prepared_query_passes_though_it_has_no_index():
         pytest.param(live(), False, Cause.DENIED, id="no right"),
         pytest.param(live(), None, Cause.LOSS, id="rights unknown"),
         pytest.param(live(filtered=True), True, Cause.FILTERED, id="filtered"),
-        pytest.param(live(session=5.0), True, Cause.UNSEEN, id="nobody saw it"),
+        pytest.param(live(session=5.0), True, Cause.CONNECTION_GAP, id="nobody saw it"),
     ],
 )
 def test_a_loss_of_a_prepared_query_is_confirmed_by_rights_and_history(confirmation, may_read, cause):
@@ -259,10 +261,10 @@ def test_a_prepared_query_is_released_by_its_name_or_its_services(name):
         pytest.param(web(index=11), True, None, id="deregistered"),
         pytest.param(web(index=11), False, Cause.DENIED, id="no right"),
         pytest.param(web(index=11), None, Cause.LOSS, id="rights unknown"),
-        pytest.param(web(index=10), True, Cause.UNMOVED, id="index did not move"),
+        pytest.param(web(index=10), True, Cause.INDEX_UNCHANGED, id="index did not move"),
         pytest.param(web(index=11, filtered=True), True, Cause.FILTERED, id="filtered"),
         pytest.param(web(index=11, known_leader=False), True, Cause.LEADERLESS, id="no leader"),
-        pytest.param(web(index=11, session=5.0), True, Cause.UNSEEN, id="nobody saw it"),
+        pytest.param(web(index=11, session=5.0), True, Cause.CONNECTION_GAP, id="nobody saw it"),
     ],
 )
 def test_a_consistent_read_confirms_only_what_nothing_else_explains(confirmation, may_read, cause):
@@ -354,7 +356,7 @@ OURS, THEIRS = servers(("a", 6), ("b", 8)), servers(("c", 6))
 
 
 def roll(seen, **fields):
-    return Roll(servers=seen, **fields)
+    return ServerSet(servers=seen, **fields)
 
 
 def after_loss(it, seen, *, session=0.0, index=11, now=1.0, query=WEB):
@@ -380,14 +382,14 @@ def after_loss(it, seen, *, session=0.0, index=11, now=1.0, query=WEB):
 def test_a_loss_within_a_session_is_held_where_another_consul_answers(known, seen, held):
     it = guard()
     it.take(web(1), 0.0)
-    it.witness(roll(known), 0.0)
-    assert after_loss(it, seen) == ((["i1"], [Cause.ANOTHER]) if held else ([], []))
+    it.observe_servers(roll(known), 0.0)
+    assert after_loss(it, seen) == ((["i1"], [Cause.DIFFERENT_CLUSTER]) if held else ([], []))
 
 
 def test_that_another_consul_answers_is_said_plainly():
     it = guard()
     it.take(web(1), 0.0)
-    it.witness(roll(OURS), 0.0)
+    it.observe_servers(roll(OURS), 0.0)
     it.take(web(index=11), 1.0)
     it.confirm(web(index=11), 1.0, may_read=True, servers=THEIRS)
     (report,) = it.reports(1.0)
@@ -400,9 +402,9 @@ def test_that_another_consul_answers_is_said_plainly():
 def test_what_another_consul_lacks_stays_held_once_its_servers_cannot_be_seen():
     it = guard()
     it.take(web(1), 0.0)
-    it.witness(roll(OURS), 0.0)
+    it.observe_servers(roll(OURS), 0.0)
     after_loss(it, THEIRS)
-    assert after_loss(it, servers(), index=12, now=40.0) == (["i1"], [Cause.ANOTHER])
+    assert after_loss(it, servers(), index=12, now=40.0) == (["i1"], [Cause.DIFFERENT_CLUSTER])
     assert after_loss(it, OURS, index=13, now=80.0) == ([], [])
 
 
@@ -421,9 +423,9 @@ def test_after_a_break_one_of_the_servers_speaks_for_the_data(known, seen, index
     it, query = guard(), PreparedQuery(name="web") if index == 0 else WEB
     it.take(web(1, query=query, index=min(index, 10)), 0.0)
     it.take(witness(0.0, index=30), 0.0)
-    it.witness(known, 0.0)
+    it.observe_servers(known, 0.0)
     assert after_loss(it, seen, session=5.0, index=index, query=query) == (
-        (["i1"], [Cause.UNSEEN]) if held else ([], [])
+        (["i1"], [Cause.CONNECTION_GAP]) if held else ([], [])
     )
 
 
@@ -431,7 +433,7 @@ def test_servers_that_are_exchanged_one_by_one_stay_ours():
     it = guard()
     it.take(web(1), 0.0)
     for first in range(9):
-        it.witness(roll(servers(*((f"s{number}", number) for number in range(first, first + 3)))), float(first))
+        it.observe_servers(roll(servers(*((f"s{number}", number) for number in range(first, first + 3)))), float(first))
     assert after_loss(it, servers(("s10", 10)), session=5.0) == ([], [])
 
 
@@ -439,22 +441,22 @@ def test_strangers_are_ours_after_the_longest_hold_and_prove_nothing_of_before()
     policies = Policies(default=GuardPolicy(hold=60.0), services={"api": GuardPolicy(hold=100.0)})
     it = Guard(policies)
     it.take(web(1), 0.0)
-    it.witness(roll(OURS), 0.0)
-    assert [it.witness(roll(THEIRS), now) for now in (1.0, 100.9)] == [False, False]
-    assert it.witness(roll(OURS), 101.0) is False
-    assert [it.witness(roll(THEIRS), now) for now in (102.0, 202.0)] == [False, True]
-    assert after_loss(it, THEIRS, session=5.0, now=203.0) == (["i1"], [Cause.UNSEEN])
+    it.observe_servers(roll(OURS), 0.0)
+    assert [it.observe_servers(roll(THEIRS), now) for now in (1.0, 100.9)] == [False, False]
+    assert it.observe_servers(roll(OURS), 101.0) is False
+    assert [it.observe_servers(roll(THEIRS), now) for now in (102.0, 202.0)] == [False, True]
+    assert after_loss(it, THEIRS, session=5.0, now=203.0) == (["i1"], [Cause.CONNECTION_GAP])
 
 
 def test_the_operator_takes_another_consul_for_ours():
     it = guard()
     for query in (WEB, API):
         it.take(web(1, query=query), 0.0)
-    it.witness(roll(OURS), 0.0)
+    it.observe_servers(roll(OURS), 0.0)
     after_loss(it, THEIRS)
     after_loss(it, THEIRS, query=API)
     it.release("api")
-    assert [hold.cause for hold in it.holds] == [Cause.ANOTHER]
+    assert [hold.cause for hold in it.holds] == [Cause.DIFFERENT_CLUSTER]
     it.take(web(2, query=API, index=12), 2.0)
     assert after_loss(it, THEIRS, query=API, index=13, now=3.0)[0] == ["i2"]
     it.release(None)
@@ -466,9 +468,9 @@ def test_each_datacenter_has_its_own_servers():
     it, east = guard(), ServiceQuery(name="web", dc="east")
     for query, seen in ((WEB, OURS), (east, THEIRS)):
         it.take(web(1, query=query), 0.0)
-        it.witness(roll(seen, dc=query.dc), 0.0)
+        it.observe_servers(roll(seen, dc=query.dc), 0.0)
     assert after_loss(it, THEIRS, query=east) == ([], [])
-    assert after_loss(it, THEIRS) == (["i1"], [Cause.ANOTHER])
+    assert after_loss(it, THEIRS) == (["i1"], [Cause.DIFFERENT_CLUSTER])
 
 
 def test_servers_are_known_to_a_later_process():
@@ -476,10 +478,10 @@ def test_servers_are_known_to_a_later_process():
     it.take(web(1), 0.0)
     it.take(witness(0.0), 0.0)
     for dc in (None, "east"):
-        it.witness(roll(OURS, dc=dc), 0.0)
+        it.observe_servers(roll(OURS, dc=dc), 0.0)
     memories = it.memories([WEB, API], ahead=0.0)
-    assert [each for each in memories if isinstance(each, Roll)] == [roll(OURS)]
-    for seen, expected in ((OURS, ([], [])), (THEIRS, (["i1"], [Cause.ANOTHER]))):
+    assert [each for each in memories if isinstance(each, ServerSet)] == [roll(OURS)]
+    for seen, expected in ((OURS, ([], [])), (THEIRS, (["i1"], [Cause.DIFFERENT_CLUSTER]))):
         later = guard()
         later.remember(memories, ahead=0.0)
         assert after_loss(later, seen, session=5.0) == expected
@@ -644,7 +646,7 @@ def test_panic_keeps_the_instances_of_a_service_that_all_fail():
     assert shown_status(it.take(msgspec.structs.replace(both, index=13), 1.0)) == ["passing", "passing"]
     (report,) = it.reports(1.0)
     assert report.text == (
-        "held: service(web): 2 instances failed, the last ones of their service; "
+        "held: service(web): 2 instances failed, and no instance of the service is left; "
         "kept until that changes, or until 'ctemplate release'"
     )
     assert shown_status(it.take(web(1, instance(2, CRITICAL), index=14), 2.0)) == ["passing", "critical"]
@@ -785,7 +787,7 @@ def test_every_hold_ends(policy, answers, rights):
     end = len(answers) + 60.0
     it.review(end)
     assert [hold for hold in it.holds if hold.cause is not Cause.PANIC] == []
-    assert it.doubts() == ()
+    assert [doubt for doubt in it.doubts() if not doubt.is_first] == []
     it.release(None)
     it.review(end + 1000.0)
     assert it.take(answers[-1], end + 1000.0) == answers[-1]
@@ -846,7 +848,7 @@ def test_what_consul_filtered_is_taken_where_anything_is_left():
 def test_a_service_without_instances_is_shown_once_it_is_known_that_we_may_see_it(may_read, is_shown):
     it = guard()
     assert it.take(web(), 0.0) is None
-    assert it.doubts() == (Doubt(query=WEB, services=("web",), nodes=()),)
+    assert it.doubts() == (Doubt(query=WEB, services=("web",), is_first=True),)
     assert it.confirm(web(), 1.0, may_read=may_read) == (web() if is_shown else None)
     assert it.doubts() == ()
     assert [text for _, text in told(it, 9.0)] == ([] if is_shown else [f"service(web): {BLIND}"])

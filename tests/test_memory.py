@@ -1,5 +1,7 @@
+import json
 import math
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -10,14 +12,15 @@ from ctemplate.model import (
     Check,
     Instance,
     PreparedQuery,
-    Roll,
     Server,
+    ServerSet,
     Service,
     ServiceQuery,
     ServicesQuery,
     Status,
 )
 
+NOW = 1000.0
 WEB, ALL = ServiceQuery(name="web", dc="east", filter='Service.Meta.x == "ü"'), ServicesQuery()
 INSTANCE = Instance(
     id="w1",
@@ -52,8 +55,8 @@ MEMORIES = (
         answer=Answer(query=WEB, value=(INSTANCE,), index=9, seen_at=2.5, filtered=True, session=8.5), holds=(HOLD,)
     ),
     Memory(answer=Answer(query=PreparedQuery(name="live", near="_agent"), value=(INSTANCE,), seen_at=3.5)),
-    Roll(servers=frozenset({Server(node_id="5b1f", created=6), Server(node_id="07aa", created=9)}), session=8.5),
-    Roll(dc="east", servers=frozenset({Server(node_id="cc01", created=4)})),
+    ServerSet(servers=frozenset({Server(node_id="5b1f", created=6), Server(node_id="07aa", created=9)}), session=8.5),
+    ServerSet(dc="east", servers=frozenset({Server(node_id="cc01", created=4)})),
 )
 
 
@@ -63,14 +66,38 @@ def path(tmp_path):
 
 
 def test_what_is_saved_is_loaded(path):
-    assert memory.save(path, MEMORIES)
-    assert memory.load(path) == MEMORIES
+    assert memory.save(path, MEMORIES, wall=NOW)
+    assert memory.load(path, wall=NOW) == MEMORIES
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
+def held_until(memories):
+    return [(hold.since, hold.until) for each in memories if isinstance(each, Memory) for hold in each.holds]
+
+
+@pytest.mark.parametrize("later", [NOW + 7200.0, NOW - 3600.0], ids=["down for two hours", "clock set back"])
+def test_the_time_of_a_hold_stands_still_while_no_process_runs(path, later):
+    answer = Answer(query=WEB, value=(), index=9)
+    hold = replace(HOLD, since=NOW - 10.0, until=NOW + 50.0)
+    assert memory.save(path, [Memory(answer=answer, holds=(hold,))], wall=NOW)
+    assert held_until(memory.load(path, wall=later)) == [(later - 10.0, later + 50.0)]
+
+
+def test_a_file_of_an_earlier_release_is_read(path):
+    path.parent.mkdir()
+    hold = {"entries": [], "cause": "UNSEEN", "since": 90.0, "until": 130.0}
+    answer = {"query": {"query": "service", "name": "web"}, "value": [], "holds": [hold]}
+    path.write_text(json.dumps({"version": 1, "instances": [answer]}))
+    os.utime(path, (100.0, 100.0))
+    (found,) = memory.load(path, wall=NOW)
+    assert [(each.cause, each.since, each.until) for each in found.holds] == [
+        (Cause.CONNECTION_GAP, NOW - 10.0, NOW + 30.0)
+    ]
+
+
 def test_nothing_kept_is_nothing_known(path, caplog):
-    assert (memory.load(path), caplog.messages) == ((), [])
+    assert (memory.load(path, wall=NOW), caplog.messages) == ((), [])
 
 
 @pytest.mark.parametrize(
@@ -90,17 +117,17 @@ def test_nothing_kept_is_nothing_known(path, caplog):
 def test_an_unfit_file_is_told_and_left_aside(path, caplog, content, what):
     path.parent.mkdir()
     path.write_bytes(content)
-    assert memory.load(path) == ()
+    assert memory.load(path, wall=NOW) == ()
     (message,) = caplog.messages
     assert message.startswith(f"{path}: {what}")
     assert message.endswith("; starting without the last good answers")
 
 
 def test_too_much_is_neither_written_nor_read(path, caplog, monkeypatch):
-    assert memory.save(path, MEMORIES)
+    assert memory.save(path, MEMORIES, wall=NOW)
     monkeypatch.setattr(memory, "LIMIT_BYTES", 10)
-    assert not memory.save(path, MEMORIES)
-    assert memory.load(path) == ()
+    assert not memory.save(path, MEMORIES, wall=NOW)
+    assert memory.load(path, wall=NOW) == ()
     assert [message.split("; ")[-1] for message in caplog.messages] == [
         "it is not written",
         "starting without the last good answers",
@@ -109,7 +136,7 @@ def test_too_much_is_neither_written_nor_read(path, caplog, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path, caplog):
     tmp_path.joinpath("file").touch()
-    assert not memory.save(tmp_path / "file" / "answers.json", MEMORIES)
+    assert not memory.save(tmp_path / "file" / "answers.json", MEMORIES, wall=NOW)
     (message,) = caplog.messages
     assert message.endswith("cannot be written: not a directory; a restart will not know the last good answers")
 

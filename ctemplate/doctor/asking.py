@@ -15,7 +15,7 @@ import msgspec
 
 from ctemplate.doctor.consul import Agent, ConsulFacts
 from ctemplate.errors import ConfigError
-from ctemplate.model import Answer, AnyQuery, Snapshot
+from ctemplate.model import Answer, AnyQuery, ServiceQuery, ServicesQuery, Snapshot
 from ctemplate.sources.consul import ConsulSettings
 from ctemplate.sources.consul.client import Client, Reply
 from ctemplate.sources.consul.entries import Edge
@@ -51,6 +51,7 @@ async def asked(settings: ConsulSettings, name: str, groups: Iterable[tuple[Temp
             return ConsulFacts(name=name, leader=leader)
         own = await _reply(client, connection, SELF)
         tried = await _tried(client, connection, tuple(groups))
+        listed = await _listed(client, connection, tried)
     finally:
         connection.close()
     headers = {} if isinstance(leader, RequestFailed) else {key.lower(): value for key, value in leader.headers}
@@ -67,6 +68,7 @@ async def asked(settings: ConsulSettings, name: str, groups: Iterable[tuple[Temp
         filtered=frozenset(query for query, answer in tried.answers.items() if answer.filtered),
         empty=frozenset(query for query, answer in tried.answers.items() if not answer.value),
         left_out=tuple(dict.fromkeys(fault for answer in tried.answers.values() for fault in answer.faults)),
+        listed=listed,
         connections=_planned(settings, tried),
         max_connections=settings.max_connections,
     )
@@ -120,6 +122,21 @@ async def _try(client: Client, connection: Connection, query: AnyQuery, tried: T
         tried.answers[query] = await watch.read(connection)
     except RequestFailed as exc:
         tried.refused[query] = exc
+
+
+async def _listed(client: Client, connection: Connection, tried: Tried) -> frozenset[AnyQuery]:
+    """Return the queries without an instance for services that the catalog lists, as for a token without node:read."""
+    bare = [
+        query
+        for query, answer in tried.answers.items()
+        if isinstance(query, ServiceQuery) and query.filter is None and not (answer.value or answer.faults)
+    ]
+    catalogs = {query: ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition) for query in bare}
+    aside = Tried(answers={query: tried.answers[query] for query in catalogs.values() if query in tried.answers})
+    for catalog in sorted(set(catalogs.values()) - aside.answers.keys(), key=str):
+        await _try(client, connection, catalog, aside)
+    names = {query: {service.name for service in answer.value} for query, answer in aside.answers.items()}
+    return frozenset(query for query in bare if query.name in names.get(catalogs[query], ()))
 
 
 def _planned(settings: ConsulSettings, tried: Tried) -> int:

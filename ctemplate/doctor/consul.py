@@ -15,6 +15,7 @@ from ctemplate.sources.consul.wire import RequestFailed, Trouble
 TELLS_FILTERED_SINCE = (1, 11)
 LARGEST_SKEW = 5.0  # seconds; the Date header has whole ones, and an answer takes its time
 NAMED_AT_MOST = 5  # of queries that share one fault
+NODE_RIGHT = 'its policy needs node:read, node_prefix "" { policy = "read" }'
 DEFAULT_LIMIT = 200  # connections per client, where an agent's own limit cannot be read
 
 
@@ -41,7 +42,8 @@ class ConsulFacts:
     """What one agent answered. ``skew`` is its clock minus ours, in seconds; ``refused`` are the queries that failed.
 
     ``leader`` is its address, empty where there is none. ``filtered`` are the queries whose answers Consul admits to
-    have cut, ``empty`` those that came back with nothing. ``untried`` counts the queries that were not asked.
+    have cut, ``empty`` those that came back with nothing, ``listed`` those of a service that the catalog lists and of
+    which no instance is shown. ``untried`` counts the queries that were not asked.
     ``left_out`` is what is registered and may not be used.
     """
 
@@ -57,6 +59,7 @@ class ConsulFacts:
     filtered: frozenset[AnyQuery] = frozenset()
     empty: frozenset[AnyQuery] = frozenset()
     left_out: tuple[Fault, ...] = ()
+    listed: frozenset[AnyQuery] = frozenset()
     connections: int = 0
     max_connections: int = 64
 
@@ -122,10 +125,13 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
     if bare:
         found = f"{_named(bare)} is empty, though Consul itself is always a service"
         yield fault(what, found, _policy(bare))
+    if facts.listed:
+        found = f"{_named(sorted(facts.listed, key=str))}: listed in the catalog, and no instance is shown"
+        yield fault(what, found, NODE_RIGHT)
     if facts.denies_by_default and not facts.has_token:
         found = "Consul denies by default, and left out data does not show"
         yield fault(what, found, "give a token by consul.token_file or CONSUL_HTTP_TOKEN_FILE")
-    elif not (facts.refused or facts.filtered or bare):
+    elif not (facts.refused or facts.filtered or facts.listed or bare):
         rest = f", {facts.untried} more not tried" if facts.untried else ""
         yield ok(what, f"all {facts.tried} queries of the templates were answered{rest}")
 

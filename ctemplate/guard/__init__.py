@@ -3,9 +3,10 @@
 Pure: no clock, no I/O; every ``now`` is seconds on one monotonic clock of the caller's.
 """
 
-from ctemplate.guard.guard import GRACE, Guard, Memory
+from ctemplate.guard.guard import Guard, Memory
 from ctemplate.guard.hold import Cause, Hold
 from ctemplate.guard.policy import GuardPolicy, Policies
 from ctemplate.guard.reports import Report, described
+from ctemplate.guard.rules.holding import GRACE
 
 __all__ = ["GRACE", "Cause", "Guard", "GuardPolicy", "Hold", "Memory", "Policies", "Report", "described"]

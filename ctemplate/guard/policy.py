@@ -12,9 +12,9 @@ from ctemplate.model import AnyQuery, InstancesQuery
 class GuardPolicy:
     """When a loss is doubted, and how long it is held. Times in seconds.
 
-    A loss is doubted that takes all instances, more than ``max_loss`` of three or more, or leaves fewer than
-    ``min_instances``. ``hold`` 0 doubts nothing. ``panic`` keeps the instances of a service that all fail. An instance
-    that failed and passes again waits ``readd``, longer if it fails again and again.
+    A loss is doubted that takes all instances, more than ``max_loss`` of three or more within a minute, or leaves fewer
+    than ``min_instances``; so are nodes that fail together. ``hold`` 0 doubts nothing. ``panic`` keeps the instances of
+    a service that all fail. An instance that failed and passes again waits ``readd``, longer if it fails repeatedly.
     """
 
     min_instances: int = 0

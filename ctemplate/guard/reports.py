@@ -12,6 +12,19 @@ from ctemplate.guard.hold import Cause, Hold
 from ctemplate.model import AnyQuery, InstancesQuery
 
 EXPIRED = "the time is over, the newest answer is taken"
+BACK = "all is back"
+CONFIRMED = "the loss is confirmed"
+RELEASED = "released by the operator"
+UNWANTED = "nobody needs it any more"
+EMPTY = (
+    "the first answer is empty, as for a token without rights; it is not taken before something can be seen; "
+    "give a token with service:read and node:read, or run 'ctemplate release' where Consul is really empty"
+)
+WITHOUT_NODES = (
+    "listed in Consul's catalog, and no instance is shown: "
+    'the token lacks the right node:read (node_prefix "" { policy = "read" })'
+)
+AGAIN = "asked again every 10s, and not taken as empty before 'ctemplate release'"
 NAMED_AT_MOST = 5
 
 
@@ -45,12 +58,21 @@ def described(holds: Iterable[Hold]) -> tuple[str, ...]:
     return tuple(f"{query}: {what}" for query, what in sorted(lines))
 
 
-def blinded(queries: Iterable[AnyQuery]) -> list[Report]:
-    """Return a line for the queries whose first answers are empty for lack of rights, if there are any."""
+def unverified(queries: Iterable[tuple[AnyQuery, bool]]) -> list[Report]:
+    """Return a line for the queries whose empty first answers are not taken, and one for those of listed services."""
+    given = tuple(queries)
+    listed = _listed(query for query, is_listed in given if is_listed)
+    others = _listed(query for query, is_listed in given if not is_listed)
+    found = [f"{others}: {EMPTY}"] if others else []
+    found += [f"{listed}: {WITHOUT_NODES}; {AGAIN}"] if listed else []
+    return [Report(text=text, is_warning=True) for text in found]
+
+
+def taken_as_empty(queries: Iterable[AnyQuery]) -> list[Report]:
+    """Return a line for the services that are taken for empty although the catalog lists them, if there are any."""
     names = _listed(queries)
-    what = "the first answer is empty, as for a token without rights; it is not taken before something can be seen"
-    fix = "give a token with service:read and node:read, or run 'ctemplate release' where Consul is really empty"
-    return [Report(text=f"{names}: {what}; {fix}", is_warning=True)] if names else []
+    what = f"{WITHOUT_NODES}; taken as empty, since it is new"
+    return [Report(text=f"{names}: {what}", is_warning=True)] if names else []
 
 
 def seen(queries: Iterable[AnyQuery]) -> list[Report]:

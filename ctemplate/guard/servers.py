@@ -14,54 +14,54 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ctemplate.model import Roll, Servers
+from ctemplate.model import Servers, ServerSet
 
 
 @dataclass(slots=True)
-class Strangers:
+class UnknownServers:
     """The servers that answer in the place of ours, and since when."""
 
-    roll: Roll
+    servers: ServerSet
     since: float
 
 
 @dataclass(slots=True)
-class Rolls:
+class KnownServers:
     """The servers of each datacenter when all was well."""
 
-    _known: dict[str | None, Roll] = field(default_factory=dict)
-    _strangers: dict[str | None, Strangers] = field(default_factory=dict)
+    _known: dict[str | None, ServerSet] = field(default_factory=dict)
+    _unknown: dict[str | None, UnknownServers] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Roll]:
+    def __iter__(self) -> Iterator[ServerSet]:
         return iter(self._known.values())
 
-    def remember(self, rolls: Iterable[Roll]) -> None:
+    def remember(self, sets: Iterable[ServerSet]) -> None:
         """Start from what an earlier process knew."""
-        self._known.update({roll.dc: roll for roll in rolls})
+        self._known.update({each.dc: each for each in sets})
 
-    def note(self, seen: Roll, now: float, *, patience: float) -> bool:
+    def observe(self, seen: ServerSet, now: float, *, patience: float) -> bool:
         """Note who answers; answer whether others are known for ours than before.
 
-        Strangers are, once they have answered for longer than anything is held for their sake.
+        Unknown ones become ours once they have answered for longer than anything is held because of them.
         """
         known = self._known.get(seen.dc)
         if not seen.servers:
             return False
         if known is None or seen.servers & known.servers:
             self._known[seen.dc] = seen if known is None else msgspec.structs.replace(known, servers=seen.servers)
-            self._strangers.pop(seen.dc, None)
+            self._unknown.pop(seen.dc, None)
             return self._known[seen.dc] != known
-        since = self._strangers[seen.dc].since if seen.dc in self._strangers else now
-        self._strangers[seen.dc] = Strangers(seen, since)
+        since = self._unknown[seen.dc].since if seen.dc in self._unknown else now
+        self._unknown[seen.dc] = UnknownServers(seen, since)
         return now - since >= patience and self.accept(seen.dc)
 
     def accept(self, dc: str | None) -> bool:
-        """Take a datacenter's strangers, if there are any, for ours from now on; they prove nothing of before."""
-        strangers = self._strangers.pop(dc, None)
-        if strangers is None:
+        """Take a datacenter's unknown servers, if there are any, for ours from now on; they prove nothing of before."""
+        unknown = self._unknown.pop(dc, None)
+        if unknown is None:
             return False
-        later = math.nextafter(strangers.roll.session, math.inf)
-        self._known[dc] = msgspec.structs.replace(strangers.roll, session=later)
+        later = math.nextafter(unknown.servers.session, math.inf)
+        self._known[dc] = msgspec.structs.replace(unknown.servers, session=later)
         return True
 
     def are_others(self, dc: str | None, seen: Servers) -> bool:

@@ -44,6 +44,13 @@ def test_an_agent_out_of_reach_is_all_there_is_to_say():
     ]
 
 
+def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_missing():
+    assert lines(empty=frozenset({WEB}), listed=frozenset({WEB}))[3] == (
+        "fault rights without a token: service(web): listed in the catalog, and no instance is shown; "
+        'its policy needs node:read, node_prefix "" { policy = "read" }'
+    )
+
+
 @pytest.mark.parametrize(
     ("facts", "number", "expected"),
     [

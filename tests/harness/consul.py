@@ -32,9 +32,9 @@ class ConsulRefusal(AssertionError):  # an answer, not a fault of ours
 class Consul:
     """One agent: in memory (`-dev`) by default, a server with a data folder when persistent.
 
-    `servers` is how many make a cluster; more than one are persistent. `bind` is where they hear each other,
-    `host` where clients reach one, `namespace` the network namespace that it runs in. Limits are Consul's own unless
-    `config`, in the words of Consul's configuration file, says otherwise.
+    `servers` is how many make a cluster; more than one are persistent, and so is a client agent, which joins servers.
+    `bind` is where they hear each other, `host` where clients reach one, `namespace` the network namespace that it runs
+    in. Limits are Consul's own unless `config`, in the words of Consul's configuration file, says otherwise.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Consul:
         http_port: int | None = None,
         name: str = "consul",
         servers: int = 1,
+        is_client: bool = False,
         bind: str = "127.0.0.1",
         host: str = "127.0.0.1",
         namespace: str = "",
@@ -53,15 +54,14 @@ class Consul:
         self.port = http_port or free_port()
         self.host = host
         self.address = f"{host}:{self.port}"
-        self.persistent = persistent or servers > 1
+        self.persistent = persistent or servers > 1 or is_client
         self.data_dir = folder / f"{name}-data"
         self.config_file = folder / f"{name}.json"
         base, own = _config(name, self.port, bind, host), dict(config or {})
         self.ports: dict[str, int] = base["ports"] | own.pop("ports", {})
         self._config = base | own | {"ports": self.ports}
-        mode = (
-            ["-server", f"-bootstrap-expect={servers}", f"-data-dir={self.data_dir}"] if self.persistent else ["-dev"]
-        )
+        as_server = [] if is_client else ["-server", f"-bootstrap-expect={servers}"]
+        mode = [*as_server, f"-data-dir={self.data_dir}"] if self.persistent else ["-dev"]
         inside = ["ip", "netns", "exec", namespace] if namespace else []
         argv = [*inside, program("consul"), "agent", *mode, f"-config-file={self.config_file}"]
         self.process = Process(name, argv, folder)

@@ -31,8 +31,12 @@ class Meddler:
         self.meddled = 0
 
     @property
+    def port(self) -> int:
+        return int(self._server.port)
+
+    @property
     def address(self) -> str:
-        return f"127.0.0.1:{self._server.port}"
+        return f"127.0.0.1:{self.port}"
 
     def start(self) -> Self:
         logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it prints every request

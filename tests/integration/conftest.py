@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from harness import Consul, Ctemplate, HttpBackend, Nginx, TcpBackend
+from harness.scene import Scene
 
 HERE = Path(__file__).parent
 
@@ -82,3 +83,9 @@ def tcp_backend(programs):
         return backend.start()
 
     return start
+
+
+@pytest.fixture
+def scene(tmp_path, ctemplate):
+    """Make a ctemplate that writes all services of a Consul to a file: `scene(consul).start()`."""
+    return lambda consul: Scene(tmp_path, ctemplate, consul.port)

@@ -6,87 +6,15 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 from harness import Consul, free_port, http_get, wait_for
 from harness.consul import ConsulRefusal
-from harness.ctemplate import _environment
+from harness.scene import CONFIG, LIMIT, TEMPLATE, Scene
 
-TEMPLATE = """
-{% for svc in services() if svc.name != "consul" %}
-{{ svc.name }}:{% for i in service(svc.name) %} {{ i.address }}:{{ i.port }}{% endfor %}
-
-{% endfor %}
-"""
-CONFIG = """
-[wait]
-min = "20ms"
-max = "200ms"
-[consul]
-address = "127.0.0.1:{port}"
-wait = "5s"
-retry = {{ backoff = "100ms", max_backoff = "1s" }}
-{more}
-[[template]]
-source = "out.j2"
-destination = "out"
-escape = "none"
-"""
 PASSING = {"TTL": "1h", "Status": "passing"}
-LIMIT = 60.0
-
-
-class Scene:
-    """A ctemplate that renders every service to one line, beside a Consul."""
-
-    def __init__(self, folder, start, port):
-        self.folder, self._start, self.port = folder, start, port
-        self.out = folder / "out"
-        self.config = folder / "c.toml"
-        self.process = None
-
-    def start(self, more="", *args):
-        self.folder.joinpath("out.j2").write_text(TEMPLATE)
-        self.folder.joinpath("c.toml").write_text(CONFIG.format(port=self.port, more=more))
-        self.process = self._start("-config", self.folder / "c.toml", "-log-level", "debug", *args)
-        return self
-
-    def services(self):
-        text = self.out.read_text() if self.out.exists() else ""
-        return {line.split(":")[0]: line.split()[1:] for line in text.splitlines() if line}
-
-    def wait(self, expected, limit=LIMIT):
-        self.process.wait_for(lambda: self.services() == expected, limit, f"{expected} in the file")
-
-    def told(self, text):
-        self.process.wait_for_log(text, LIMIT)
-
-    def warnings(self):
-        return [line for line in self.process.log().splitlines() if " WARNING held" in line]
-
-    def release(self, *args):
-        return self.run("release", *args)
-
-    def run(self, verb, *args, config=True):
-        """Run ctemplate with this configuration to its end, beside the one that was started."""
-        return subprocess.run(
-            [sys.executable, "-m", "ctemplate", verb, *(["-config", self.config] if config else []), *args],
-            env=_environment(self.folder / "state"),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
-
-
-@pytest.fixture
-def scene(tmp_path, ctemplate):
-    return lambda consul: Scene(tmp_path, ctemplate, consul.port)
 
 
 def register(consul, name, count, **fields):
@@ -290,7 +218,7 @@ def test_an_agent_that_starts_again_takes_all_checks_for_failed_and_nothing_happ
     it.wait({"web": places(3)})
     consul.kill()
     consul.start()
-    it.told("3 instances failed together as Consul came back in sight")
+    it.told("3 instances failed as Consul came back in sight")
     assert consul.passing("web") == []
     stays(it, {"web": places(3)})
     for number in (1, 2):
@@ -475,7 +403,7 @@ def test_a_token_that_loses_its_rights_empties_nothing(guarded_consul, scene, le
     consul.api(
         "PUT", "/v1/catalog/register", {"Node": "n1", "Address": "127.0.0.9"}, token=master
     )  # so that Consul's indexes move
-    it.told("the token has no right to read them")
+    it.told("the token has lost the right to read that")
     stays(it, everything, 4.0)
     rules(ALL_RULES)
     it.told("all is back")

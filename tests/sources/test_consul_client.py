@@ -83,6 +83,15 @@ async def test_a_hung_agent_is_given_up_after_the_limit():
         assert caught.value.trouble is Trouble.UNREACHABLE
 
 
+async def test_a_body_that_only_its_connection_ends_is_no_answer():
+    whole = answer(b"[]", length=False, headers=["Connection: close"])
+    async with Agent([([whole], 0, True)]).listening() as agent:
+        with pytest.raises(RequestFailed) as failed:
+            await read(client_of(agent.address))
+    assert failed.value.trouble is Trouble.GARBLED
+    assert failed.value.what == "the answer has neither a length nor chunks, so that a cut one would look whole"
+
+
 async def test_a_rotated_token_is_used_at_once_on_the_same_connection(tmp_path):
     file = tmp_path / "token"
     file.write_text("one")

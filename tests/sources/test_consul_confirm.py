@@ -8,7 +8,7 @@ from werkzeug import Response
 
 from ctemplate.catalog import Catalog
 from ctemplate.guard import Cause, Policies
-from ctemplate.model import PreparedQuery, Roll, Server, ServiceQuery, ServicesQuery
+from ctemplate.model import PreparedQuery, Server, ServerSet, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, confirm as confirming
 from ctemplate.timing import Backoff
 
@@ -103,7 +103,7 @@ async def test_who_answers_is_seen_at_the_start_and_then_now_and_then(scene, mon
     scene.servers = servers(("a", 6))
     async with following(scene, WEB) as catalog:
         await until(lambda: catalog.memories(wall=0.0)[-1:])
-        await until(lambda: isinstance(catalog.memories(wall=0.0)[-1], Roll))
+        await until(lambda: isinstance(catalog.memories(wall=0.0)[-1], ServerSet))
         scene.servers = servers(("a", 6), ("b", 9))
         both = frozenset({Server(node_id="a", created=6), Server(node_id="b", created=9)})
         await until(lambda: catalog.memories(wall=0.0)[-1].servers == both)
@@ -114,10 +114,10 @@ async def test_a_loss_is_held_where_another_consul_answers(scene):
     scene.body = entries(entry())
     async with following(scene, WEB) as catalog:
         await seen(catalog, WEB, 1)
-        catalog.witness(Roll(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
+        catalog.witness(ServerSet(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
         scene.body, scene.index, scene.servers = b"[]", 11, servers(("b", 6))
         await until(lambda: catalog.holds)
-        assert [hold.cause for hold in catalog.holds] == [Cause.ANOTHER]
+        assert [hold.cause for hold in catalog.holds] == [Cause.DIFFERENT_CLUSTER]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_who_answers_is_no_evidence_where_it_cannot_be_seen(scene, answer)
     scene.body, scene.servers = entries(entry()), answer
     async with following(scene, WEB) as catalog:
         await seen(catalog, WEB, 1)
-        catalog.witness(Roll(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
+        catalog.witness(ServerSet(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
         scene.body, scene.index = b"[]", 11
         await seen(catalog, WEB, 0)
 

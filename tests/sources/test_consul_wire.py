@@ -139,12 +139,28 @@ def test_headers_are_read():
         query_backend="blocking-query",
         is_json=True,
         is_encoded=True,
+        is_delimited=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "is_delimited"),
+    [
+        pytest.param((b"Content-Length", b"12"), True, id="length"),
+        pytest.param((b"Transfer-Encoding", b"chunked"), True, id="chunks"),
+        pytest.param((b"Connection", b"close"), False, id="until it closes"),
+    ],
+)
+def test_a_body_that_lasts_as_long_as_its_connection_is_no_answer(header, is_delimited):
+    meta = Meta.of([header, (b"Content-Type", b"application/json")])
+    cut = (Trouble.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole")
+    assert diagnose(200, meta, b"[]") == (None if is_delimited else cut)
+    assert diagnose(503, meta, b"") == (Trouble.UNAVAILABLE, "status 503")
 
 
 @pytest.mark.parametrize("value", [b"", b"-1", b"1e9", b"x", b"9" * 30, "²".encode("latin-1")])
 def test_an_index_that_is_no_number_counts_as_missing(value):
-    assert Meta.of([(b"x-consul-index", value)]) == Meta()
+    assert Meta.of([(b"x-consul-index", value)]) == Meta(is_delimited=False)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ctemplate.catalog import Catalog
 from ctemplate.defects import Defects
-from ctemplate.model import Answer, Doubt, Roll, Servers
+from ctemplate.model import Answer, AnyQuery, Doubt, Servers, ServerSet
 from ctemplate.sources.consul.client import Client
-from ctemplate.sources.consul.entries import Edge, Undecodable, decode_servers
+from ctemplate.sources.consul.entries import Edge, Undecodable, decode_nodes, decode_servers, decode_services
+from ctemplate.sources.consul.sentinel import is_whole, scope_of
 from ctemplate.sources.consul.transport import Connection
 from ctemplate.sources.consul.troubles import Troubles
 from ctemplate.sources.consul.watch import index_of
@@ -26,6 +27,8 @@ FIRST_LOOK = 1.0  # seconds from the start until it is read who answers …
 LOOK_INTERVAL = 60.0  # … and from then on
 OWN_SERVICE = "/v1/health/service/consul"
 UNTOLD = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.GARBLED})  # who answers will not be told later either
+
+Lists = dict[Resource, frozenset[str] | None]
 
 
 async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubles) -> None:
@@ -48,6 +51,7 @@ async def _confirm_all(
 ) -> None:
     """Try each doubt once, but none of a datacenter that turns out to be away; the watches tell the trouble."""
     connection, away = client.connect(), set[str | None]()
+    lists: Lists = {}
     try:
         for doubt in doubts:
             if doubt.query.dc in away:
@@ -55,9 +59,11 @@ async def _confirm_all(
                 continue
             try:
                 may_read = await _may_read(doubt, client, connection)
+                is_listed = doubt.is_first and await _is_listed(doubt.query, client, connection, lists)
                 answer = await _read(doubt, client, connection, edge, troubles)
                 servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
-                catalog.confirm(answer, may_read=may_read, servers=servers)
+                nodes = None if doubt.is_first else await _nodes(doubt.query, client, connection, lists)
+                catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes)
             except RequestFailed as failure:
                 connection.close()
                 catalog.unconfirmed(doubt.query)
@@ -80,7 +86,7 @@ async def _look(catalog: Catalog, client: Client, troubles: Troubles) -> None:
             session = troubles.session(dc)
             with contextlib.suppress(RequestFailed):
                 servers = await _servers(client, connection, dc)
-                catalog.witness(Roll(dc=dc, servers=servers, session=session))
+                catalog.witness(ServerSet(dc=dc, servers=servers, session=session))
     finally:
         connection.close()
 
@@ -113,6 +119,48 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Edge
         last_contact=reply.meta.last_contact,
         session=session,
     )
+
+
+async def _is_listed(query: AnyQuery, client: Client, connection: Connection, known: Lists) -> bool:
+    """Return whether the catalog lists a service, all of whose instances are asked for; each catalog is read once.
+
+    A token that may read services and no nodes sees the one and not the other. False where Consul does not say. Raises
+    RequestFailed.
+    """
+    if not is_whole(query):
+        return False
+    resource = Resource.of(scope_of(query), client.settings)
+    if resource not in known:
+        known[resource] = await _listed(resource, client, connection, _names)
+    return getattr(query, "name", None) in (known[resource] or ())
+
+
+async def _nodes(query: AnyQuery, client: Client, connection: Connection, known: Lists) -> frozenset[str] | None:
+    """Return all nodes of the catalog, read once; None where Consul does not say. Raises RequestFailed."""
+    settings = client.settings
+    partition = query.partition or settings.partition
+    resource = Resource.named("/v1/catalog/nodes", dc=query.dc or settings.datacenter, partition=partition)
+    if resource not in known:
+        known[resource] = await _listed(resource, client, connection, decode_nodes)
+    return known[resource]
+
+
+def _names(body: bytes) -> frozenset[str]:
+    return frozenset(service.name for service in decode_services(body))
+
+
+async def _listed(
+    resource: Resource, client: Client, connection: Connection, decode: Callable[[bytes], frozenset[str]]
+) -> frozenset[str] | None:
+    try:
+        reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
+        return decode(reply.body)
+    except RequestFailed as exc:
+        if exc.remedy.is_shared:
+            raise
+    except Undecodable:
+        pass
+    return None
 
 
 async def _may_read(doubt: Doubt, client: Client, connection: Connection) -> bool | None:

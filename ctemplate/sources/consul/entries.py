@@ -35,6 +35,8 @@ from ctemplate.sources.consul.wire import UNREADABLE
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"
 MAX_WEIGHT = 65535
+REPORTED_TYPES = frozenset({"", "ttl"})  # nobody's, as those of nodes, or what the service says of itself
+NO_OUTPUT = frozenset({b'""', b"null"})
 SHARED_LIMIT = 100_000
 SHARED_LENGTH = 256
 SERVERS_LIMIT = 64
@@ -76,12 +78,19 @@ class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 
 
 class CheckRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
-    """A check of a health entry; its output is never decoded."""
+    """A check of a health entry; of its output only matters whether there is any. ``type`` exists since Consul 1.7."""
 
     check_id: str = msgspec.field(default="", name="CheckID")
     name: str = ""
     status: str = ""
     service_id: str = msgspec.field(default="", name="ServiceID")
+    type: str = ""
+    output: msgspec.Raw = msgspec.Raw(b'""')
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the check has a result, which one that is reported from outside always has."""
+        return self.type in REPORTED_TYPES or bytes(self.output) not in NO_OUTPUT
 
 
 class Entry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -103,6 +112,7 @@ ENTRIES = msgspec.json.Decoder(list[Entry] | None)
 ENTRY = msgspec.json.Decoder(Entry)
 RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
 EXECUTION = msgspec.json.Decoder(Execution)
+NODES = msgspec.json.Decoder(list[NodeRow] | None)
 STATES = msgspec.json.Decoder(list[StateRow] | None)
 SERVICES = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
@@ -165,6 +175,14 @@ def decode_servers(body: bytes) -> Servers:
         return frozenset()
     found = {(row.service.create_index, row.node.id) for row in rows if row.service.create_index and row.node.id}
     return frozenset(Server(node_id=node_id, created=created) for created, node_id in sorted(found)[:SERVERS_LIMIT])
+
+
+def decode_nodes(body: bytes) -> frozenset[str]:
+    """Decode the names in an answer of ``/v1/catalog/nodes``. Raises Undecodable."""
+    try:
+        return frozenset(row.node for row in NODES.decode(body) or ())
+    except msgspec.MsgspecError as exc:
+        raise Undecodable(printable(exc)) from exc
 
 
 def decode_states(body: bytes) -> tuple[StateRow, ...]:
@@ -305,7 +323,8 @@ class Edge:
             yield "meta", f"longer than {limits.max_meta_bytes} bytes together"
 
     def _check(self, row: CheckRow) -> Check:
-        return self._share(Check(id=row.check_id, name=row.name, status=row.status, service_id=row.service_id))
+        check = Check(id=row.check_id, name=row.name, status=row.status, service_id=row.service_id, has_run=row.has_run)
+        return self._share(check)
 
     def _judge(self, address: str, node_address: str) -> tuple[str, str]:
         key = (address, node_address)

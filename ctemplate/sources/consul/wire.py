@@ -70,7 +70,10 @@ class Resource:
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What an answer's headers say. ``last_contact`` is in seconds; None where the server did not tell."""
+    """What an answer's headers say. ``last_contact`` is in seconds; None where the server did not tell.
+
+    ``is_delimited``: they say where the body ends, so that one that was cut shows.
+    """
 
     index: int | None = None
     known_leader: bool = True
@@ -80,6 +83,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     query_backend: str | None = None
     is_json: bool = False
     is_encoded: bool = False
+    is_delimited: bool = True
 
     @classmethod
     def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> Meta:
@@ -95,6 +99,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             query_backend=_text(found.get(b"x-consul-query-backend")),
             is_json=found.get(b"content-type", b"").lower().startswith(b"application/json"),
             is_encoded=found.get(b"content-encoding", b"identity").lower() != b"identity",
+            is_delimited=b"content-length" in found or b"transfer-encoding" in found,
         )
 
 
@@ -216,7 +221,7 @@ LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader no
 def diagnose(status: int, meta: Meta, body: bytes, location: str = "") -> tuple[Trouble, str] | None:
     """Return what is wrong with an answer and say it in words, or None when it is fit to be decoded."""
     if status == STATUS_OK:
-        return _misfit(meta)
+        return _undelimited(meta) or _misfit(meta)
     said = _said(body)
     if status == 429:  # noqa: PLR2004
         return _rate_limited(body, said)
@@ -234,6 +239,12 @@ def _kind(status: int, body: bytes) -> Trouble:
     if status in {502, 503, 504} or (status >= 500 and any(text in body.lower() for text in LEADERLESS)):  # noqa: PLR2004
         return Trouble.UNAVAILABLE
     return Trouble.FAILED if status >= 500 else Trouble.REFUSED  # noqa: PLR2004
+
+
+def _undelimited(meta: Meta) -> tuple[Trouble, str] | None:
+    if meta.is_delimited:
+        return None
+    return Trouble.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole"
 
 
 def _misfit(meta: Meta) -> tuple[Trouble, str] | None:

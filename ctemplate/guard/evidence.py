@@ -1,4 +1,4 @@
-"""Which losses look like trouble, and what proves them to be real.
+"""What proves a loss to be real.
 
 What a consistent read alone cannot tell: a Consul that lost its data agrees that nothing is there, and one that took
 our rights away shows an empty catalog to us alone. Three things can:
@@ -16,71 +16,24 @@ import math
 from collections.abc import Iterable
 
 from ctemplate.guard.hold import Cause, Entry, Hold
-from ctemplate.guard.policy import GuardPolicy
-from ctemplate.guard.servers import Rolls
-from ctemplate.model import Answer, AnyQuery, Instance, InstancesQuery, Servers, ServicesQuery, Status
+from ctemplate.guard.servers import KnownServers
+from ctemplate.model import Answer, AnyQuery, Instance, InstancesQuery, Servers, ServiceQuery
 
-IN_USE = frozenset({Status.PASSING, Status.WARNING})
+CONSUL = "consul"  # the service that the servers register themselves as
 SESSIONS = 64  # that are known at most, of all datacenters
-FEW = 3  # fewer instances than this may lose any but the last one
 
 
-def is_in_use(entry: Entry) -> bool:
-    """Whether losing the entry can hurt: instances that fail or are in maintenance serve nothing."""
-    return not isinstance(entry, Instance) or entry.status in IN_USE
+def lists_consul(catalog: Answer) -> bool:
+    """Whether the services of a datacenter have Consul's own among them, which its servers register."""
+    return any(service.name == CONSUL for service in catalog.value)
 
 
-def key(entry: Entry) -> tuple[str, str]:
-    """Return what identifies an entry within its answer."""
-    return (entry.node, entry.id) if isinstance(entry, Instance) else (entry.name, "")
-
-
-def absent(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return the entries that an answer lacks; an instance that took over address and port stands for the old one."""
-    keys: set[tuple[str, str]] = set()
-    places: set[tuple[str, int]] = set()
-    for entry in answer:
-        keys.add(key(entry))
-        if isinstance(entry, Instance) and entry.port:
-            places.add((entry.address, entry.port))
-    return tuple(
-        entry
-        for entry in entries
-        if key(entry) not in keys and not (isinstance(entry, Instance) and (entry.address, entry.port) in places)
+def is_all_invalid(answer: Answer) -> bool:
+    """Whether an answer has entries of its own, and not one that is valid; Consul counts some of other names to it."""
+    names = (
+        {answer.query.name} if isinstance(answer.query, ServiceQuery) else {fault.service for fault in answer.faults}
     )
-
-
-def missed(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return the entries that an answer lacks or has as failing; maintenance is meant, and counts as there."""
-    return absent(
-        entries, (entry for entry in answer if not isinstance(entry, Instance) or entry.status is not Status.CRITICAL)
-    )
-
-
-def suspicion(before: Answer, new: Answer, gone: tuple[Entry, ...], policy: GuardPolicy) -> Cause | None:
-    """Return why the loss of the ``gone`` entries, all in use, is doubted, or None where it passes at once."""
-    if policy.hold <= 0 or not gone:
-        return None
-    reasons = {
-        Cause.INDEX_FELL: 0 < new.index < before.index,
-        Cause.UNMOVED: 0 < new.index == before.index,
-        Cause.LEADERLESS: not new.known_leader,
-        Cause.FILTERED: new.filtered and not before.filtered,
-        Cause.LOSS: is_large(before, new, len(gone), policy),
-    }
-    return next((cause for cause, applies in reasons.items() if applies), None)
-
-
-def is_large(before: Answer, new: Answer, lost: int, policy: GuardPolicy) -> bool:
-    """Whether losing so many of the instances in use is more than the policy allows; services lose everything."""
-    if isinstance(before.query, ServicesQuery):
-        return True
-    used = sum(map(is_in_use, before.value))
-    loss = lost - sum(map(is_in_use, absent(new.value, before.value)))
-    if loss <= 0:
-        return False
-    too_few = loss >= used or len(new.value) < policy.min_instances
-    return too_few or (used >= FEW and loss > policy.max_loss * used)
+    return not answer.value and any(fault.service in names for fault in answer.faults)
 
 
 class Histories:
@@ -133,7 +86,7 @@ def _registrations(instances: Iterable[Entry]) -> set[tuple[str, str, str, int]]
 
 
 def verdict(
-    hold: Hold, answer: Answer, histories: Histories, rolls: Rolls, *, may_read: bool | None, servers: Servers
+    hold: Hold, answer: Answer, histories: Histories, known: KnownServers, *, may_read: bool | None, servers: Servers
 ) -> Cause | None:
     """Judge a hold by a consistent read that lacks its entries too; None says that the loss is real.
 
@@ -141,18 +94,20 @@ def verdict(
     are those that answered, none where they cannot be seen. An index of 0 is none, and tells nothing.
     """
     dc = answer.query.dc
-    are_ours = rolls.are_ours(dc, servers, since=hold.session) and histories.is_beyond(answer, hold.session)
+    are_ours = known.are_ours(dc, servers, since=hold.session) and histories.is_beyond(answer, hold.session)
     histories_differ = histories.origin(answer.query, answer.session) != histories.origin(answer.query, hold.session)
     is_filtered = isinstance(answer.query, InstancesQuery) and answer.filtered and not hold.was_filtered
-    is_another = rolls.are_others(dc, servers) or (hold.cause is Cause.ANOTHER and not servers)
+    is_another = known.are_others(dc, servers) or (hold.cause is Cause.DIFFERENT_CLUSTER and not servers)
     reasons = {
         Cause.DENIED: may_read is False,
-        Cause.ANOTHER: is_another,
+        Cause.DIFFERENT_CLUSTER: is_another,
+        Cause.WITHOUT_CONSUL: hold.cause is Cause.WITHOUT_CONSUL and not lists_consul(answer),
+        Cause.INVALID_ENTRIES: is_all_invalid(answer),
         Cause.LEADERLESS: not answer.known_leader,
         Cause.FILTERED: is_filtered,
         Cause.INDEX_FELL: answer.index < hold.index,
-        Cause.UNMOVED: 0 < answer.index == hold.index,
-        Cause.UNSEEN: histories_differ and not are_ours,
+        Cause.INDEX_UNCHANGED: 0 < answer.index == hold.index,
+        Cause.CONNECTION_GAP: histories_differ and not are_ours,
         Cause.LOSS: may_read is None,
     }
     return next((cause for cause, applies in reasons.items() if applies), None)

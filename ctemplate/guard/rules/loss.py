@@ -1,0 +1,186 @@
+"""Entries that vanish: kept until a consistent read, our rights and the history of the data prove the loss.
+
+What is lost in small parts within a minute is counted together, so that no series of answers takes what one may not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from ctemplate.guard.entries import FEW, Value, absent, is_in_use, is_large, merged, missed, net_loss
+from ctemplate.guard.evidence import is_all_invalid, lists_consul
+from ctemplate.guard.hold import ENDLESS, UNCONFIRMABLE, Cause, Entry, Hold
+from ctemplate.guard.reports import BACK, CONFIRMED
+from ctemplate.guard.rules import Change, keys, make_hold
+from ctemplate.guard.rules.holding import Holding
+from ctemplate.model import AnyQuery, Doubt, Instance, ServicesQuery
+
+RECHECK = 30.0  # seconds after a confirmation failed until the next answer asks for another one
+RIGHTS_RECHECK = 10.0  # seconds between two looks whether lost rights are back
+LATER = 1.0  # seconds that a look waits where too many come together
+WINDOW = 60.0  # seconds in which losses that pass unconfirmed are counted together
+PEAKS_KEPT = 64
+MANY_NODES = 48  # of a doubted loss whose rights are asked for
+LONGEST_ABSENCE = 60.0  # seconds for agents that left together to be back
+ABOUT_RIGHTS = frozenset({Cause.DENIED, Cause.FILTERED, Cause.WITHOUT_CONSUL})
+
+
+@dataclass(slots=True)
+class LossRule(Holding):
+    """What vanished of one query's answers and is kept."""
+
+    causes: ClassVar[frozenset[Cause]] = frozenset(Cause) - {
+        Cause.PANIC,
+        Cause.TAGS_GONE,
+        Cause.MASS_FAILURE,
+        Cause.CHECKS_NOT_RUN,
+        Cause.NODES_UNREACHABLE,
+    }
+
+    _peaks: tuple[tuple[float, Value], ...] = ()
+
+    def observe(self, change: Change) -> None:
+        """Keep what the new answer lacks, if that loss is doubted."""
+        self.review(change.now)
+        self._ended += tuple((hold, BACK) for hold in self.holds if not missed(hold.entries, change.new.value))
+        self.holds = tuple(self._still(hold, change) for hold in self.holds if missed(hold.entries, change.new.value))
+        if change.is_news:
+            self._doubt(change)
+        change.held.update(keys(self.holds))
+
+    def _still(self, hold: Hold, change: Change) -> Hold:
+        is_open = hold.is_open or (hold.cause not in UNCONFIRMABLE and change.now >= hold.judged_at + RECHECK)
+        return replace(hold, entries=missed(hold.entries, change.new.value), is_open=is_open)
+
+    def _doubt(self, change: Change) -> None:
+        before, used = change.before, tuple(filter(is_in_use, change.before.value))
+        gone = absent(used, change.new.value)
+        if change.policy.hold <= 0 or not gone:
+            return
+        cause = self._suspicion(change, gone)
+        if cause is None:
+            self._note_loss(used, change.now)
+            return
+        until = change.now + change.policy.hold
+        is_open = cause not in UNCONFIRMABLE
+        self.holds += (make_hold(before, gone, cause=cause, since=change.now, until=until, is_open=is_open),)
+
+    def _suspicion(self, change: Change, gone: tuple[Entry, ...]) -> Cause | None:
+        """Return why the loss of entries in use is doubted, or None where it passes at once."""
+        before, new = change.before, change.new
+        reasons = {
+            Cause.WITHOUT_CONSUL: change.is_whole_catalog and not lists_consul(new) and self._knew_consul(change),
+            Cause.INVALID_ENTRIES: is_all_invalid(new),
+            Cause.INDEX_FELL: 0 < new.index < before.index,
+            Cause.INDEX_UNCHANGED: 0 < new.index == before.index,
+            Cause.LEADERLESS: not new.known_leader,
+            Cause.FILTERED: new.filtered and not before.filtered,
+            Cause.LOSS: is_large(before, new, len(gone), change.policy) or self._is_large_together(change),
+        }
+        return next((cause for cause, applies in reasons.items() if applies), None)
+
+    def _knew_consul(self, change: Change) -> bool:
+        return lists_consul(change.before) or any(hold.cause is Cause.WITHOUT_CONSUL for hold in self.holds)
+
+    # Losses that passed, together
+
+    def _note_loss(self, used: Value, now: float) -> None:
+        """Remember what was in use before a loss that passes, as long as nothing later was more."""
+        more = tuple(peak for peak in self._peaks[1 - PEAKS_KEPT :] if len(peak[1]) > len(used))
+        self._peaks = (*more, (now, used))
+
+    def _is_large_together(self, change: Change) -> bool:
+        """Whether more than the policy allows is missing of the most that was in use within the window."""
+        self._peaks = tuple(peak for peak in self._peaks if change.now < peak[0] + WINDOW)
+        if not self._peaks:
+            return False
+        peak = self._peaks[0][1]
+        return len(peak) >= FEW and net_loss(peak, change.new.value) > change.policy.max_loss * len(peak)
+
+    # Confirmation
+
+    def judge(self, verdict: Callable[[Hold], Cause | None], *, limit: float, now: float) -> None:
+        """Settle the open holds: a verdict names why a loss is still not believed, None that it is real."""
+        judged = [(hold, self._judged(hold, verdict, limit, now)) for hold in self.holds]
+        self._ended += tuple((hold, CONFIRMED) for hold, left in judged if left is None)
+        self.holds = tuple(left for _, left in judged if left is not None)
+        if any(left is None for _, left in judged):
+            self._peaks = ()
+
+    def _judged(self, hold: Hold, verdict: Callable[[Hold], Cause | None], limit: float, now: float) -> Hold | None:
+        if not hold.is_open:
+            return hold
+        cause = verdict(hold)
+        if cause is None:
+            return None
+        until = math.inf if cause in ENDLESS else hold.since + limit
+        until = min(until, hold.since + LONGEST_ABSENCE) if cause is Cause.NODES_LEFT else until
+        return replace(hold, cause=cause, until=until, is_open=False, judged_at=now)
+
+    def part(self, belongs: Callable[[Entry], bool]) -> None:
+        """Have the entries of open holds for which something holds judged apart from the others."""
+        parted: list[Hold] = []
+        for hold in self.holds:
+            inside = tuple(filter(belongs, hold.entries)) if hold.is_open else ()
+            outside = absent(hold.entries, inside)
+            parted += [replace(hold, entries=part) for part in (inside, outside) if part]
+        self.holds = tuple(parted)
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a confirmation is still to come."""
+        return any(hold.is_open for hold in self.holds)
+
+    def is_awaited(self, now: float, grace: float) -> bool:
+        """Whether a doubt is so young that its confirmation may come in a moment."""
+        return any(hold.is_open and now < hold.since + grace for hold in self.holds)
+
+    def doubt(self) -> Doubt | None:
+        """Return what a source is to confirm."""
+        entries = [entry for hold in self.holds if hold.is_open for entry in hold.entries]
+        return _doubt(self.holds[0].query, entries) if entries else None
+
+    def reopen(self, cause: Cause) -> None:
+        """Have what is held for a cause confirmed anew."""
+        self.holds = tuple(replace(hold, is_open=True) if hold.cause is cause else hold for hold in self.holds)
+
+    def recheck(self, now: float, *, is_late: bool) -> bool:
+        """Have it confirmed anew that rights are lacking, if it is time, or with others later; return whether it is."""
+        due = [rechecked_at(hold) <= now for hold in self.holds]
+        then: dict[str, Any] = {"judged_at": now - RIGHTS_RECHECK + LATER} if is_late else {"is_open": True}
+        self.holds = tuple(
+            replace(hold, **then) if is_due else hold for hold, is_due in zip(self.holds, due, strict=True)
+        )
+        return any(due)
+
+    # What is shown, and when
+
+    def show(self, value: Value, now: float) -> Value:  # noqa: ARG002 - a rule's signature
+        """Show what vanished beside what came."""
+        for hold in self.holds:
+            value = merged(value, hold.entries, hold.query)
+        return value
+
+    def due_at(self, now: float) -> float:
+        """Return when a hold ends, is to be reported, or its rights are to be looked at again."""
+        return min(Holding.due_at(self, now), min(map(rechecked_at, self.holds), default=math.inf))
+
+
+def rechecked_at(hold: Hold) -> float:
+    """Return when to look whether rights are back; infinity where the hold is not about rights."""
+    is_about_rights = hold.cause in ABOUT_RIGHTS and not hold.is_open
+    return hold.judged_at + RIGHTS_RECHECK if is_about_rights else math.inf
+
+
+def _doubt(query: AnyQuery, entries: list[Entry]) -> Doubt:
+    services = {entry.name for entry in entries}
+    nodes = {entry.node for entry in entries if isinstance(entry, Instance)}
+    return Doubt(query=query, services=tuple(sorted(services)), nodes=tuple(sorted(nodes)[:MANY_NODES]))
+
+
+def is_whole_catalog(query: AnyQuery, *, is_scoped: bool) -> bool:
+    """Whether a query lists all services of a datacenter, where Consul's own is always found."""
+    return isinstance(query, ServicesQuery) and not (query.ns or query.partition or query.peer or is_scoped)

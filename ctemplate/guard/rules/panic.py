@@ -1,0 +1,63 @@
+"""Panic: when all instances of a service fail, those that fail are shown as passing, where the operator wants that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ctemplate.guard.entries import Value, is_in_use, key, with_status
+from ctemplate.guard.hold import Cause, Hold
+from ctemplate.guard.policy import GuardPolicy
+from ctemplate.guard.rules import Change
+from ctemplate.guard.rules.holding import Holding
+from ctemplate.model import Answer, AnyQuery, Status
+
+NOT_ALL = "not all fail any more"
+ALL_GONE = "all are gone"
+
+
+@dataclass(slots=True, kw_only=True)
+class PanicRule(Holding):
+    """Starts only for a service that has worked."""
+
+    causes: ClassVar[frozenset[Cause]] = frozenset({Cause.PANIC})
+
+    query: AnyQuery
+    policy: GuardPolicy | None
+    may_start: bool = False
+
+    def start(self, answer: Answer) -> None:
+        """Take note of what an earlier process knew."""
+        self.may_start = bool(self.holds) or any(map(is_in_use, answer.value))
+
+    def observe(self, change: Change) -> None:
+        """Take note of whether the service has worked."""
+        self.policy = change.policy
+        self.may_start = self.may_start or any(map(is_in_use, change.before.value))
+
+    def show(self, value: Value, now: float) -> Value:
+        """Show what fails as passing where nothing else is in use."""
+        failing = tuple(instance for instance in value if instance.status is Status.CRITICAL)
+        works = any(map(is_in_use, value))
+        if self.policy is None or not self.policy.panic or not failing or works:
+            self._ended += tuple((hold, NOT_ALL if value else ALL_GONE) for hold in self.holds)
+            self.holds, self.may_start = (), self.may_start and not works
+            return value
+        if not self.may_start:
+            return value
+        first = Hold(query=self.query, entries=failing, cause=Cause.PANIC, since=now, until=math.inf, is_open=False)
+        self.holds = (replace(self.holds[0] if self.holds else first, entries=failing),)
+        return with_status(value, dict.fromkeys(map(key, failing), Status.PASSING))
+
+    def used(self, value: Value) -> Value:
+        """Return a value with what panic shows: what is used although it fails can be lost, too."""
+        failing = {key(entry): Status.PASSING for hold in self.holds for entry in hold.entries}
+        return with_status(value, failing) if failing else value
+
+    def release(self, service: str | None) -> tuple[Hold, ...]:
+        """End it until something works again."""
+        released = tuple(hold for hold in self.holds if hold.entries_of(service))
+        if released:
+            self.holds, self.may_start = (), False
+        return released

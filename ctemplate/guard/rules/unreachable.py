@@ -1,0 +1,178 @@
+"""Instances whose nodes Consul lost contact with, all or most at once: kept in use, since it is likely the network.
+
+The agents watch each other by gossip. When that is cut off, every node's check turns critical while the backends go on.
+A node that fails alone has most likely died: its instances leave at once. What counts as most is ``max_loss``, for the
+instances of a service as for the nodes of a datacenter; a node that is the only one in sight counts as most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ctemplate.guard.entries import FEW, Key, Value, checks_not_run, failing_checks, is_in_use, key
+from ctemplate.guard.hold import Cause, Entry, Hold
+from ctemplate.guard.policy import GuardPolicy
+from ctemplate.guard.rules import Change, make_hold
+from ctemplate.guard.rules.holding import Holding, by_key
+from ctemplate.model import Answer, Instance, Status
+
+WINDOW = 60.0  # seconds within which failures belong together
+NODE_CHECKS = frozenset({"serfHealth", "externalNodeHealth"})
+"""The checks by which others say that they do not hear a node: Consul's own gossip, and consul-esm."""
+FAILED = "they fail for another reason, or are gone"
+
+UNGUARDED = GuardPolicy(hold=0.0)
+
+
+@dataclass(slots=True)
+class NodeHealth:
+    """Which nodes all answers show, and since when they have been out of contact; shared by all queries."""
+
+    _shown: dict[str | None, Counter[str]] = field(default_factory=dict)
+    _failed_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
+    _vanished_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
+
+    def observe(self, dc: str | None, before: Value, value: Value, now: float) -> None:
+        """Take a query's answer in the place of the one before."""
+        shown = self._shown.setdefault(dc, Counter())
+        failed = self._failed_at.setdefault(dc, {})
+        nodes = {instance.node: _is_out_of_contact(instance) for instance in value}
+        nodes_before = {instance.node for instance in before}
+        for node, is_out in nodes.items():
+            if is_out:
+                failed.setdefault(node, now if shown[node] else -math.inf)
+            else:
+                failed.pop(node, None)
+        shown.update(nodes.keys() - nodes_before)
+        for node in nodes_before - nodes.keys():
+            shown[node] -= 1
+            if shown[node] <= 0:
+                del shown[node]
+                failed.pop(node, None)
+                self._vanished_at.setdefault(dc, {})[node] = now
+
+    def vanished(self, dc: str | None, now: float) -> frozenset[str]:
+        """Return the nodes of a datacenter that no answer has shown since a moment ago."""
+        lately = {node: at for node, at in self._vanished_at.get(dc, {}).items() if now < at + WINDOW}
+        self._vanished_at[dc] = lately
+        return frozenset(lately)
+
+    def have_mostly_failed(self, dc: str | None, now: float, *, max_loss: float) -> bool:
+        """Whether most of a datacenter's nodes that were in contact have failed within the window."""
+        failed = self._failed_at.get(dc, {}).values()
+        lately = sum(at + WINDOW > now for at in failed)
+        before = len(self._shown.get(dc, ())) - len(failed) + lately
+        return lately == before > 0 or (lately > 1 and lately > max_loss * before)
+
+
+@dataclass(slots=True)
+class UnreachableRule(Holding):
+    """What of one query's answers is on nodes that lost contact."""
+
+    causes: ClassVar[frozenset[Cause]] = frozenset({Cause.NODES_UNREACHABLE})
+
+    nodes: NodeHealth = field(default_factory=NodeHealth)
+    _observed: Value = ()
+    _lost: dict[Key, tuple[Instance, float]] = field(default_factory=dict)
+    _newest: Answer | None = None
+    _policy: GuardPolicy = UNGUARDED
+
+    def observe(self, change: Change) -> None:
+        """Note what has lost contact, and keep it if that is much."""
+        self._newest, self._policy = change.new, change.policy
+        self.review(change.now)
+        if change.is_news:
+            new = by_key(change.new.value)
+            self.start(change.new, change.now)
+            self.keep(lambda entry: _has_lost_contact(new.get(key(entry)), entry), change.new.value, FAILED)
+            self._note(change, new)
+            self._judge(change.now)
+        change.held.update(self.held())
+
+    def start(self, answer: Answer, now: float) -> None:
+        """Count the nodes of an answer in the place of those of the one before."""
+        self.nodes.observe(answer.query.dc, self._observed, answer.value, now)
+        self._observed = answer.value
+
+    def forget(self, dc: str | None) -> None:
+        """Take the query's nodes out of the count."""
+        self.nodes.observe(dc, self._observed, (), -math.inf)
+        self._observed = ()
+
+    def _note(self, change: Change, new: dict[Key, Instance]) -> None:
+        before = {each: entry for each, entry in by_key(change.before.value).items() if is_in_use(entry)}
+        candidates = {each: entry for each, (entry, _) in self._lost.items()} | before
+        self._lost = {
+            each: (entry, self._lost.get(each, (entry, change.now))[1])
+            for each, entry in candidates.items()
+            if each not in change.held and _has_lost_contact(new.get(each), entry)
+        }
+
+    def _judge(self, now: float) -> None:
+        """Hold what lost contact within the window, if it is most of the service or on most of the nodes."""
+        held = self.held()
+        self._lost = {each: old for each, old in self._lost.items() if each in held or now < old[1] + WINDOW}
+        fresh = tuple(entry for each, (entry, _) in self._lost.items() if each not in held)
+        if not fresh or self._newest is None or self._policy.hold <= 0 or not self._is_much(now):
+            return
+        until = min((hold.until for hold in self.holds), default=now + self._policy.hold)
+        cause = Cause.NODES_UNREACHABLE
+        self.holds += (make_hold(self._newest, fresh, cause=cause, since=now, until=until, is_open=False),)
+
+    def _is_much(self, now: float) -> bool:
+        value, query = (self._newest.value, self._newest.query) if self._newest else ((), None)
+        in_use, lost = sum(map(is_in_use, value)), len(self._lost)
+        if _number_of_nodes(entry for entry, _ in self._lost.values()) > 1:
+            all_used = in_use + lost
+            if in_use == 0 or (all_used >= FEW and lost > self._policy.max_loss * all_used):
+                return True
+        return query is not None and self.nodes.have_mostly_failed(query.dc, now, max_loss=self._policy.max_loss)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether something is held or may yet be, as more nodes fail."""
+        return bool(self.holds or self._ended or self._lost)
+
+    def due_at(self, now: float) -> float:
+        """Return when a hold ends, or begins since the nodes of other services have failed, too."""
+        held = self.held()
+        waits = any(each not in held and now < at + WINDOW for each, (_, at) in self._lost.items())
+        return now if waits and self._policy.hold > 0 and self._is_much(now) else Holding.due_at(self, now)
+
+    def review(self, now: float) -> None:
+        """End what is over; hold what turns out to have failed with many others."""
+        over = {key(entry) for hold in self.holds if hold.until <= now for entry in hold.entries}
+        Holding.review(self, now)
+        self._lost = {each: old for each, old in self._lost.items() if each not in over}
+        if self._lost:
+            self._judge(now)
+
+    def release(self, service: str | None) -> tuple[Hold, ...]:
+        """End the holds; what they kept is believed to have failed."""
+        released = Holding.release(self, service)
+        for hold in released:
+            for entry in hold.entries:
+                self._lost.pop(key(entry), None)
+        return released
+
+
+def _number_of_nodes(instances: Iterable[Instance]) -> int:
+    return len({instance.node for instance in instances})
+
+
+def _is_out_of_contact(instance: Instance) -> bool:
+    return any(check.id in NODE_CHECKS and not check.service_id for check in failing_checks(instance))
+
+
+def _has_lost_contact(instance: Instance | None, before: Entry) -> bool:
+    """Whether an instance that was in use fails now, and for nothing that anybody has looked at."""
+    if instance is None or instance.status is not Status.CRITICAL or not isinstance(before, Instance):
+        return False
+    unrun = checks_not_run(instance, before)
+    return _is_out_of_contact(instance) and all(
+        check.id in unrun or (check.id in NODE_CHECKS and not check.service_id) for check in failing_checks(instance)
+    )

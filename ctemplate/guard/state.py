@@ -1,0 +1,127 @@
+"""What is known of one query: its newest answer as it came, and a rule of each kind that says what to show of it."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from ctemplate.guard.entries import Value, replaced
+from ctemplate.guard.hold import Hold
+from ctemplate.guard.policy import GuardPolicy
+from ctemplate.guard.rules import Change, Rule
+from ctemplate.guard.rules.first_answer import UnverifiedEmpty
+from ctemplate.guard.rules.flapping import FlappingRule
+from ctemplate.guard.rules.holding import Holding, renewed
+from ctemplate.guard.rules.loss import LossRule
+from ctemplate.guard.rules.panic import PanicRule
+from ctemplate.guard.rules.settling import SettlingRule
+from ctemplate.guard.rules.tags import TagsRule
+from ctemplate.guard.rules.unreachable import NodeHealth, UnreachableRule
+from ctemplate.guard.rules.unrun import UnrunRule
+from ctemplate.model import Answer, Instance, InstancesQuery
+
+
+class QueryState:
+    """A query's newest answer, and its rules in the order in which they are asked.
+
+    ``is_fresh`` is False while the answer is a remembered one, ``is_shown`` while nothing of it may be shown yet.
+    ``policy`` None guards nothing. ``unverified`` is set while a first answer may be empty for lack of rights alone:
+    nothing of it is shown.
+    """
+
+    def __init__(
+        self,
+        raw: Answer,
+        nodes: NodeHealth,
+        now: float,
+        *,
+        policy: GuardPolicy | None = None,
+        unverified: UnverifiedEmpty | None = None,
+    ) -> None:
+        self.raw = raw
+        self.unverified = unverified
+        self.is_fresh = self.is_shown = True
+        self.is_guarded = policy is not None
+        self.loss = LossRule()
+        self._flapping, self._panic, self._settling = (
+            FlappingRule(),
+            PanicRule(query=raw.query, policy=policy),
+            SettlingRule(),
+        )
+        self._unreachable = UnreachableRule(nodes=nodes)
+        self._in_place: tuple[Holding, ...] = (TagsRule(),)
+        self.rules: tuple[Rule, ...] = (self.loss, *self._in_place)
+        if isinstance(raw.query, InstancesQuery):
+            self._in_place = (UnrunRule(), self._unreachable, self._settling)
+            self.rules = (self.loss, *self._in_place, self._flapping, self._panic)
+        waits = tuple(rule for rule in self.rules if rule is self._flapping)  # they concern what came
+        self._shown_by = (*waits, *(rule for rule in self.rules if rule is not self._flapping))
+        if self.is_guarded and isinstance(raw.query, InstancesQuery):
+            self._unreachable.start(raw, now)
+
+    def restore(self, holds: tuple[Hold, ...]) -> None:
+        """Go on with an earlier process's holds; the answer is one that it remembered."""
+        again = tuple(map(renewed, holds))
+        for rule in self.rules:
+            rule.restore(again)
+        self._panic.start(self.raw)
+        self.is_fresh = False
+
+    def used(self) -> Answer:
+        """Return the newest answer with what is kept in use in the place of what fails: that can be lost, too."""
+        kept = [entry for rule in self._in_place for hold in rule.holds for entry in hold.entries]
+        value = self._panic.used(replaced(self.raw.value, kept))
+        return self.raw if value is self.raw.value else msgspec.structs.replace(self.raw, value=value)
+
+    def nodes(self) -> frozenset[str]:
+        """Return the nodes of all instances, those that are held because they vanished included."""
+        entries = (*self.raw.value, *(entry for hold in self.loss.holds for entry in hold.entries))
+        return frozenset(entry.node for entry in entries if isinstance(entry, Instance))
+
+    def observe(self, change: Change) -> None:
+        """Take a new answer."""
+        self.raw, self.is_guarded = change.new, True
+        self.is_shown, self.is_fresh = self.is_fresh, True
+        for rule in self.rules:
+            rule.observe(change)
+            self._flapping.settles_at = self._settling.settles_at
+        self.is_shown = self.is_shown or not self.loss.has_doubts
+
+    def show(self, now: float) -> Answer:
+        """Return the answer to show."""
+        value: Value = self.raw.value
+        if self.is_guarded:
+            for rule in self._shown_by:
+                value = rule.show(value, now)
+        return self.raw if value is self.raw.value else msgspec.structs.replace(self.raw, value=value)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether time, the operator or a confirmation may change anything."""
+        return self.unverified is not None or (self.is_fresh and any(rule.is_active for rule in self.rules))
+
+    def due_at(self, now: float) -> float:
+        """Return when there is something to review or to report, infinity for never."""
+        unverified = math.inf if self.unverified is None else self.unverified.due_at()
+        return min(unverified, *(rule.due_at(now) for rule in self.rules))
+
+    def recheck(self, now: float, *, is_late: bool) -> bool:
+        """Have lost rights confirmed anew, if it is time, or with others later; return whether it is."""
+        is_due = self.unverified is not None and self.unverified.recheck(now, is_late=is_late)
+        return self.loss.recheck(now, is_late=is_late) or is_due
+
+    def release(self, service: str | None) -> tuple[Hold, ...]:
+        """End what is held of a service, or everything; return it."""
+        if self.unverified is not None and service in {None, getattr(self.raw.query, "name", None)}:
+            self.unverified = None
+        return tuple(hold for rule in self.rules for hold in rule.release(service))
+
+    def dump(self) -> tuple[Hold, ...]:
+        """Return the holds of all rules."""
+        return tuple(hold for rule in self.rules for hold in rule.dump())
+
+    def forget(self) -> list[tuple[Hold, str]]:
+        """Let go of everything; return what is to be reported of it."""
+        self._unreachable.forget(self.raw.query.dc)
+        return [ended for rule in self.rules if isinstance(rule, Holding) for ended in rule.end_all()]

@@ -1,0 +1,340 @@
+"""Agents that are restarted or lose contact, and answers that cannot be: nobody who lives leaves the file."""
+
+import contextlib
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness import Consul, wait_for
+from harness.consul import ConsulRefusal
+from harness.meddler import Meddler
+from harness.scene import LIMIT
+
+GOSSIP = {"probe_interval": "200ms", "probe_timeout": "100ms", "gossip_interval": "50ms", "suspicion_mult": 2}
+
+
+class Fleet:
+    """A server, and client agents with a node each."""
+
+    def __init__(self, folder, count):
+        config = {"gossip_lan": GOSSIP}
+        self.server = Consul(folder, persistent=True, name="server", bind="127.0.0.2", config=config)
+        self.agents = [
+            Consul(folder, is_client=True, name=f"agent{number}", bind=f"127.0.0.{number + 10}", config=config)
+            for number in range(1, count + 1)
+        ]
+        for agent in self.agents:
+            agent.join([f"127.0.0.2:{self.server.ports['serf_lan']}"])
+
+    def start(self):
+        self.server.start()
+        for agent in self.agents:
+            agent.start()
+        return self
+
+    def kill(self):
+        for agent in (self.server, *self.agents):
+            agent.kill()
+
+    def register(self, name, port, interval="1s"):
+        """Register an instance at each agent, at a port that all share."""
+        for number, agent in enumerate(self.agents, start=1):
+            check = {"TCP": f"127.0.0.1:{port}", "Interval": interval}
+            agent.register(name, service_id=f"{name}-{number}", address=f"127.0.0.{number}", port=port, checks=[check])
+
+    def lost(self):
+        """The nodes whose agents the server does not hear."""
+        checks = self.server.api("GET", "/v1/health/state/critical")
+        return sorted(check["Node"] for check in checks if check["CheckID"] == "serfHealth")
+
+    def wait_lost(self, *numbers):
+        expected = [f"agent{number}" for number in numbers]
+        wait_for(lambda: self.lost() == expected, LIMIT, f"{expected} out of contact", log=self.server.log)
+
+    @contextlib.contextmanager
+    def paused(self, *numbers):
+        """Freeze agents, not their backends."""
+        for number in numbers:
+            self.agents[number - 1].pause()
+        try:
+            yield
+        finally:
+            for number in numbers:
+                self.agents[number - 1].resume()
+
+
+@pytest.fixture
+def fleet(tmp_path, programs):
+    fleet = Fleet(tmp_path, 3)
+    programs.callback(fleet.kill)
+    return fleet.start()
+
+
+def all_of(port):
+    return [f"127.0.0.{number}:{port}" for number in (1, 2, 3)]
+
+
+def test_backends_that_died_with_their_agents_restart_leave_after_the_hold(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port, interval="2s")
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start('[guard]\nhold = "8s"')
+    it.wait({"web": all_of(backend.port)})
+    for agent in fleet.agents:
+        agent.kill()
+    backend.stop()
+    for agent in fleet.agents:  # where an output changes and the status does not, an agent says so minutes later
+        agent.launch()
+    it.told("WARNING held: service(web)")
+    it.wait({"web": []})
+    it.told("the time is over, the newest answer is taken")
+
+
+def test_agents_that_are_restarted_together_take_nobody_out(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port, interval="6s")
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start()
+    everything = {"web": all_of(backend.port)}
+    it.wait(everything)
+    for agent in fleet.agents:
+        agent.kill()
+        agent.launch()
+    unseen = set()
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline and not (unseen and len(fleet.server.passing("web")) == 3):
+        unseen.update(
+            entry["Service"]["ID"]
+            for entry in fleet.server.health("web")
+            for check in entry["Checks"]
+            if check["Status"] == "critical" and not check["Output"]
+        )
+        assert it.services() == everything, it.process.log()
+        time.sleep(0.05)
+    assert unseen, "Consul never showed a check that had not run"
+    it.stays(everything, 1.0)
+
+
+def test_agents_that_leave_and_come_back_together_leave_most_in_use(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port, interval="2s")
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start()
+    everything = {"web": all_of(backend.port)}
+    it.wait(everything)
+    with ThreadPoolExecutor() as together:
+        stopping = [together.submit(agent.stop) for agent in fleet.agents]
+        wait_for(lambda: fleet.server.health("web") == [], LIMIT, "nodes that left", log=fleet.server.log)
+        it.told("vanished with their nodes, several of which left Consul at once")
+        assert len(it.services()["web"]) >= 2, "the first to leave is one that leaves alone"
+        for each in stopping:
+            each.result()
+    for agent in fleet.agents:
+        agent.launch()
+    it.told("all is back")
+    it.wait(everything)
+    it.stays(everything)
+
+
+def test_a_gossip_that_is_cut_takes_nobody_out(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port)
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start()
+    everything = {"web": all_of(backend.port)}
+    it.wait(everything)
+    with fleet.paused(1, 2, 3):
+        fleet.wait_lost(1, 2, 3)
+        it.told("failed as Consul lost contact with most nodes at once")
+        it.wait(everything)
+        it.stays(everything)
+    it.told("all is back")
+    it.stays(everything)
+
+
+def test_a_gossip_that_stays_cut_is_believed_after_the_hold_and_says_so(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port)
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start('[guard]\nhold = "8s"')
+    it.wait({"web": all_of(backend.port)})
+    with fleet.paused(1, 2, 3):
+        it.told("failed as Consul lost contact with most nodes at once")
+        it.wait({"web": []})
+        it.told("service(web): the time is over, the newest answer is taken")
+
+
+def test_a_node_that_dies_alone_leaves_at_once(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port)
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start()
+    it.wait({"web": all_of(backend.port)})
+    fleet.agents[1].kill()
+    it.wait({"web": [all_of(backend.port)[0], all_of(backend.port)[2]]})
+    assert it.warnings() == []
+
+
+TTL = {"TTL": "1h", "Status": "passing"}
+
+
+def register(consul, name, count, **fields):
+    for number in range(1, count + 1):
+        consul.register(name, service_id=f"{name}-{number}", port=8000 + number, checks=[TTL], **fields)
+
+
+def places(count):
+    return [f"127.0.0.1:{8000 + number}" for number in range(1, count + 1)]
+
+
+def test_what_fails_in_the_first_minute_after_a_start_is_believed_at_once(consul, scene):
+    register(consul, "web", 3)
+    it = scene(consul).start()
+    it.wait({"web": places(3)})
+    it.process.stop()
+    it.start()
+    wait_for(lambda: list(it.folder.glob("state/control/*")), LIMIT, "a daemon that runs again")
+    for number in (1, 2, 3):
+        consul.set_check(f"service:web-{number}", "critical", "down")
+    it.wait({"web": []}, 10.0)
+    assert it.warnings() == []
+
+
+def test_a_hold_does_not_run_out_while_nobody_runs(start_consul, scene):
+    consul = start_consul()
+    register(consul, "web", 2)
+    it = scene(consul).start('[guard]\nhold = "8s"')
+    it.wait({"web": places(2)})
+    consul.kill()
+    consul.start()
+    it.told("WARNING held: ")
+    it.process.stop()
+    (path,) = it.folder.glob("state/answers-*")
+    path.write_text(json.dumps(an_hour_ago(json.loads(path.read_text()))))
+    it.start('[guard]\nhold = "8s"')
+    it.told("WARNING held: ")
+    assert it.services() == {"web": places(2)}
+    it.told("the time is over, the newest answer is taken")
+    it.wait({})
+
+
+def an_hour_ago(page):
+    """Return what was kept as if it had been an hour ago, by a clock that has been set since."""
+    page["written_at"] -= 3600.0
+    for answer in page["instances"] + page["services"]:
+        for hold in answer.get("holds", ()):
+            hold["since"] -= 3600.0
+            hold["until"] -= 3600.0
+    return page
+
+
+# Answers that cannot be
+
+
+@pytest.fixture
+def meddler(consul, programs):
+    meddler = Meddler(consul.port).start()
+    programs.callback(meddler.stop)
+    return meddler
+
+
+def lying(meddler, change):
+    """Change the decoded answers of some paths, and have their index move on by one at each answer."""
+    moved = {"by": 0}
+
+    def meddling(request, response):
+        body = change(request.path, json.loads(response.get_data() or b"null"))
+        if body is not None:
+            moved["by"] += 1
+            response.set_data(json.dumps(body))
+            index = int(response.headers.get("X-Consul-Index", "1"))
+            response.headers["X-Consul-Index"] = str(index + 1000 + moved["by"])
+        return response
+
+    return meddler.meddling(meddling)
+
+
+def no_catalog(path, _body):
+    return {} if path == "/v1/catalog/services" else None
+
+
+def invalid_entries(path, body):
+    if path != "/v1/health/service/web":
+        return None
+    for entry in body:
+        entry["Service"]["Address"] = entry["Node"]["Address"] = "not an address"
+    return body
+
+
+def no_tags(path, body):
+    return {name: [] for name in body} if path == "/v1/catalog/services" else None
+
+
+TAGGED = """
+{% for svc in services(tag="http") %}
+{{ svc.name }}:{% for i in service(svc.name) %} {{ i.address }}:{{ i.port }}{% endfor %}
+
+{% endfor %}
+"""
+
+
+@pytest.mark.parametrize("lie", [no_catalog, invalid_entries, no_tags])
+def test_answers_that_cannot_be_take_nothing_away(consul, scene, meddler, lie):
+    register(consul, "web", 3, tags=["http"])
+    register(consul, "api", 2, tags=["http"])
+    it = scene(meddler).template(TAGGED).start()
+    everything = {"api": places(2), "web": places(3)}
+    it.wait(everything)
+    with lying(meddler, lie):
+        it.told("WARNING held: ")
+        it.stays(everything, 5.0)
+    it.told("all is back")
+    it.stays(everything)
+
+
+# Rights
+
+
+@pytest.fixture
+def acl_consul(tmp_path, programs):
+    """An agent with default deny, and the management token."""
+    consul = Consul(tmp_path, config={"acl": {"enabled": True, "default_policy": "deny"}})
+    programs.callback(consul.kill)
+    consul.launch()
+
+    def bootstrapped():
+        try:
+            return consul.api("PUT", "/v1/acl/bootstrap")["SecretID"]
+        except (OSError, ConsulRefusal):
+            return None
+
+    return consul, consul.process.wait_for(bootstrapped, LIMIT, "management token")
+
+
+SERVICES_ONLY = 'service_prefix "" { policy = "read" }'
+SERVICES_AND_NODES = SERVICES_ONLY + ' node_prefix "" { policy = "read" }'
+
+
+def test_a_token_without_node_read_empties_nothing_and_the_right_is_picked_up(acl_consul, scene):
+    consul, master = acl_consul
+    for name in ("api", "web"):
+        service = {"Service": name, "ID": name, "Port": 8001, "Address": "127.0.0.1"}
+        body = {"Node": "n1", "Address": "127.0.0.1", "Service": service}
+        consul.api("PUT", "/v1/catalog/register", body, token=master)
+    policy = consul.api("PUT", "/v1/acl/policy", {"Name": "p", "Rules": SERVICES_ONLY}, token=master)
+    token = consul.api("PUT", "/v1/acl/token", {"Policies": [{"Name": "p"}]}, token=master)["SecretID"]
+    it = scene(consul)
+    it.folder.joinpath("token").write_text(token)
+    it.out.write_text("web: 10.0.0.1:80\n")
+    it.start(f'token_file = "{it.folder}/token"')
+    it.told("listed in Consul's catalog, and no instance is shown: the token lacks the right node:read")
+    it.stays({"web": ["10.0.0.1:80"]}, 3.0)
+    said = it.run("doctor").stdout
+    assert "service(api), service(web): listed in the catalog, and no instance is shown" in said
+    assert 'its policy needs node:read, node_prefix "" { policy = "read" }' in said
+    assert it.process.log().count("no instance is shown") == 1
+    began = time.monotonic()
+    consul.api("PUT", f"/v1/acl/policy/{policy['ID']}", {"Name": "p", "Rules": SERVICES_AND_NODES}, token=master)
+    it.wait({"api": places(1), "web": places(1)}, 30.0)
+    assert time.monotonic() - began < 20.0, "asked again every ten seconds"
