@@ -152,7 +152,7 @@ def test_each_set_of_destinations_has_its_own_file(tmp_path):
 @pytest.mark.parametrize("kind", ["of another user", "a link", "writable by others", "a fifo"])
 def test_answers_that_others_could_have_written_are_not_taken(tmp_path, caplog, kind):
     path = tmp_path / "answers.json"
-    memory.save(path, [Memory(answer=Answer(query=ALL, value=(), index=7))])
+    memory.save(path, [Memory(answer=Answer(query=ALL, value=(), index=7))], wall=NOW)
     if kind == "of another user":
         os.chown(path, 65534, 65534)
         reason = "belongs to user nobody"

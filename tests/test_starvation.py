@@ -17,6 +17,7 @@ from ctemplate.sources.consul.wire import RequestFailed, Trouble
 from ctemplate.worker import distribute
 
 TEN_MINUTES = 600.0
+TICK = 1e-6  # seconds, of virtual time; what is due between two ticks counts as due
 MANY = 300_000  # turns; the loop of virtual time takes some forty for each second that passes
 BLIND, LOST = ServiceQuery(name="blind"), ServiceQuery(name="lost")
 
@@ -28,6 +29,7 @@ class Turns:
         self._loop, self.count = loop, 0
         self._run_once = loop._run_once
         loop._run_once = self._turn
+        loop._clock_resolution = TICK
 
     def _turn(self):
         self._note()
@@ -35,7 +37,7 @@ class Turns:
 
     def now(self):
         self._note()
-        return self._loop.time()
+        return self._loop.time() + TICK
 
     def _note(self):
         self.count += 1

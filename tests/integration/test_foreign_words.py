@@ -1,6 +1,7 @@
 """consul-template's way of asking, on a real Consul: never silent, and names that Consul knows as such go on."""
 
 import pytest
+from harness import wait_for
 
 LOOP = '{{% for i in service("{}") %}}{{{{ i.port }}}}{{% endfor %}}'
 NAMES = ["prod.web", "web@dc1", "web~_agent", "web|any"]
@@ -53,4 +54,4 @@ def test_a_service_that_appears_later_ends_the_warning(tmp_path, consul, ctempla
     daemon.wait_for_log('WARNING t.j2:1: service("later"): Consul knows no such service')
     consul.register("later", port=82)
     daemon.wait_for_log('INFO t.j2:1: service("later"): Consul knows no such service: no longer so')
-    assert (tmp_path / "out").read_text() == "82"
+    wait_for(lambda: (tmp_path / "out").read_text() == "82", 10, "the port of the new service")
