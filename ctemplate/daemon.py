@@ -131,7 +131,7 @@ class Daemon:
     def _hold_workers(self) -> None:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
         self._held.close()
-        self.workers = self._held.enter_context(self.assembly.workers(self.catalog))
+        self.workers = self._held.enter_context(self.assembly.workers(self.catalog, self.workers))
 
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the assembly's source, if it has none running, and its workers."""

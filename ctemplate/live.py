@@ -62,7 +62,7 @@ class LiveFiles:
     """Brings outputs live by a transaction; DELAYED when a reload would only pile up old workers."""
 
     state: GroupState
-    check: apply.Check | None = None
+    check_with: apply.Check | None = None
     reload: apply.Reload | None = None
     crowd: Crowd | None = None
     _applied: tuple[Output, ...] | None = field(default=None)
@@ -73,9 +73,14 @@ class LiveFiles:
         if is_new and self.crowd is not None and await self.crowd.is_too_big(asyncio.get_running_loop().time()):
             return Outcome.DELAYED
         self._applied = None
-        outcome = await apply.apply(outputs, state=self.state, check=self.check, reload=self.reload)
+        outcome = await apply.apply(outputs, state=self.state, check=self.check_with, reload=self.reload)
         self._applied = outputs
         return outcome
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have the outputs judged, and leave everything as it is; raises the check's refusal."""
+        if self.check_with is not None:
+            await apply.judged(outputs, self.check_with)
 
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what the last transaction put there."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from ctemplate.apply import Check
+from ctemplate.apply import Check, judged
+from ctemplate.apply.candidates import read_live
 from ctemplate.config.groups import STDOUT
 from ctemplate.errors import ApplyError, printable
-from ctemplate.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, StagedFile, Status
+from ctemplate.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, Status
 from ctemplate.nginx.meaning import BackendChange, Changes, changes, meaning
 from ctemplate.nginx.syntax import NginxSyntaxError, parse
 from ctemplate.pipeline import Sink
@@ -62,7 +62,7 @@ class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
 class Considered:
     """A sink that has the outputs judged and keeps them, and leaves every file alone."""
 
-    check: Check | None = None
+    check_with: Check | None = None
     commands: tuple[str, ...] = ()
     outputs: tuple[Output, ...] = ()
     verdict: str = "unchanged"
@@ -71,28 +71,28 @@ class Considered:
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Keep the outputs; raises the check's refusal."""
         self.outputs = outputs
-        changed = tuple(output for output in outputs if read_live(output) != output.content)
-        if not changed:
+        self.verdict, self.output = "unchanged", ()
+        if all(read_live(output) == output.content for output in outputs):
             return Outcome.UNCHANGED
         self.verdict = "not checked"
-        if self.check is not None:
-            await self._judge(changed, self.check)
+        if self.check_with is not None:
+            self.verdict = "refused"
+            try:
+                self.output = await judged(outputs, self.check_with)
+            except ApplyError as exc:
+                self.output = (exc.what, *exc.output)
+                raise
+            self.verdict = "accepted"
         return Outcome.UNCHANGED
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have outputs judged without keeping them; raises the check's refusal."""
+        if self.check_with is not None:
+            await judged(outputs, self.check_with)
 
     def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
         """Answer False: nothing is ever written."""
         return False
-
-    async def _judge(self, changed: tuple[Output, ...], check: Check) -> None:
-        self.verdict = "refused"
-        with tempfile.TemporaryDirectory(prefix="ctemplate-plan-") as folder:
-            staged = tuple(_staged(output, Path(folder) / str(number)) for number, output in enumerate(changed))
-            try:
-                self.output = await check.check(staged)
-            except ApplyError as exc:
-                self.output = (exc.what, *exc.output)
-                raise
-        self.verdict = "accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,15 @@ class AsPlanned:
     planned: Mapping[str, FileReview]
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Apply the outputs; raises ApplyError when the world has moved on since the plan."""
+        """Apply the outputs; raises ApplyError when the world has moved on since the plan.
+
+        Outputs that are others than planned are judged first: the plan may have left out what the check refuses.
+        """
+        files = [self.planned.get(str(output.target.destination)) for output in outputs]
+        if all(files) and any(
+            file and file.sha256 != _digest(one.content) for file, one in zip(files, outputs, strict=True)
+        ):
+            await self.sink.check(outputs)
         for output in outputs:
             destination = str(output.target.destination)
             file = self.planned.get(destination)
@@ -114,6 +122,14 @@ class AsPlanned:
             if _digest(output.content) != file.sha256:
                 raise ApplyError(destination, "would now be something else than what was planned; make a new one")
         return await self.sink.apply(outputs)
+
+    def _is_other(self, output: Output) -> bool:
+        file = self.planned.get(str(output.target.destination))
+        return file is not None and file.sha256 != _digest(output.content)
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have outputs judged; raises the check's refusal."""
+        await self.sink.check(outputs)
 
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what the sink put there."""
@@ -137,14 +153,6 @@ def review(name: str, sink: Considered, faults: Iterable[Fault], answers: Iterab
         commands=sink.commands if sink.verdict != "unchanged" else (),
         left_out=tuple(map(str, faults)),
     )
-
-
-def read_live(output: Output) -> bytes | None:
-    """Return the bytes at the output's destination, or None when there is no file that can be read."""
-    try:
-        return output.target.destination.read_bytes()
-    except OSError:
-        return None
 
 
 def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Iterator[str]:
@@ -200,8 +208,3 @@ def _meant(before: bytes, after: bytes, destination: str) -> Changes | None:
     except NginxSyntaxError:
         old = meaning(())
     return changes(old, new)
-
-
-def _staged(output: Output, candidate: Path) -> StagedFile:
-    candidate.write_bytes(output.content)
-    return StagedFile(candidate=candidate, live=output.target.destination.absolute())

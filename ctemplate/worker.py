@@ -188,5 +188,8 @@ class Worker:
             self._due = now + START.delay(self._failures)
         else:
             self._failures = 0
+        again = self.pipeline.due_at()
+        if again is not None:
+            self._due = again if self._due is None else min(self._due, again)
         if outcome is Outcome.APPLIED or self.error is not None:
             self._not_before = now + self.min_interval

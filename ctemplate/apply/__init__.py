@@ -10,11 +10,13 @@ process left; `apply` does the rest::
 Knows nothing of templates, sources or nginx.
 """
 
+from ctemplate.apply.candidates import judged
 from ctemplate.apply.commands import CommandCheck, CommandReload
+from ctemplate.apply.files import write_private
 from ctemplate.apply.flow import apply
 from ctemplate.apply.group import Check, Group, OnEdit, Reload
 from ctemplate.apply.ledger import Accepted, Ledger, Page, read_page
-from ctemplate.apply.state import GroupState, Shelf, StateFolder
+from ctemplate.apply.state import GroupState, Shelf, StateFolder, group_folder
 from ctemplate.apply.steps import Observe, Step
 from ctemplate.apply.transaction import recover
 
@@ -34,6 +36,9 @@ __all__ = [
     "StateFolder",
     "Step",
     "apply",
+    "group_folder",
+    "judged",
     "read_page",
     "recover",
+    "write_private",
 ]

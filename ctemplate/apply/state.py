@@ -19,7 +19,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -176,6 +176,11 @@ class StateFolder:
             yield
         finally:
             os.close(descriptor)
+
+
+def group_folder(folder: Path, destinations: Iterable[Path]) -> Path:
+    """Return the sub-folder of a state folder that is a group's with these destinations."""
+    return folder / _folder_name(sorted({str(resolved(destination)) for destination in destinations}))
 
 
 def lock_file(folder: Path, real: str) -> Path:

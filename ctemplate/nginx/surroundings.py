@@ -7,7 +7,7 @@ templates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +20,14 @@ from ctemplate.nginx.tree import Tree, TreeError, load
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one file stands: the name of the block that includes it, and the names taken by files of others."""
+    """Where one file stands: the name of the block that includes it, and the names taken by files of others.
+
+    ``files`` tells which file takes a name.
+    """
 
     inside: bytes = b""
     taken: frozenset[Name] = frozenset()
+    files: Mapping[Name, Path] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,8 +38,8 @@ class Surroundings:
     files: tuple[Path, ...]
     _installation: Installation | None = field(default=None, init=False)
 
-    async def places(self) -> tuple[Place, ...]:
-        """Return the place of each file, as the configuration is now."""
+    async def places(self, texts: Mapping[Path, bytes] | None = None) -> tuple[Place, ...]:
+        """Return the place of each file, as the configuration is now, or will be with ``texts`` as these files."""
         if self.command is None:
             return tuple(Place() for _ in self.files)
         try:
@@ -43,19 +47,21 @@ class Surroundings:
                 self._installation = await Installation.find(self.command)
         except ApplyError:
             return tuple(Place() for _ in self.files)
-        return await asyncio.to_thread(places, self._installation.conf, self.files)
+        return await asyncio.to_thread(places, self._installation.conf, self.files, texts)
 
 
-def places(conf: Path, files: Sequence[Path]) -> tuple[Place, ...]:
-    """Return the place of each file in the configuration that starts at ``conf``."""
+def places(conf: Path, files: Sequence[Path], texts: Mapping[Path, bytes] | None = None) -> tuple[Place, ...]:
+    """Return the place of each file in the configuration that starts at ``conf``, with ``texts`` as these files."""
     try:
-        tree = load(conf, replaced={file: b"" for file in files if not file.exists()})
+        absent = {file: b"" for file in files if not file.exists()}
+        tree = load(conf, replaced={**absent, **{path.resolve(): text for path, text in (texts or {}).items()}})
         own = {file.resolve() for file in files}
         others = {path: source for path, source in tree.sources.items() if path.resolve() not in own}
-        taken = frozenset().union(*(_names(tree, path, source) for path, source in others.items()))
+        taken = {name: path for path, source in others.items() for name in _names(tree, path, source)}
     except (TreeError, NginxSyntaxError, OSError):
         return tuple(Place() for _ in files)
-    return tuple(Place(inside=next(_blocks(tree, file), b""), taken=taken) for file in files)
+    names_taken = frozenset(taken)
+    return tuple(Place(inside=next(_blocks(tree, file), b""), taken=names_taken, files=taken) for file in files)
 
 
 def _names(tree: Tree, path: Path, source: bytes) -> frozenset[Name]:

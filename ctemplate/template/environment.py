@@ -19,7 +19,7 @@ from jinja2.environment import TemplateModule
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ctemplate.errors import printable
+from ctemplate.errors import CtemplateError, TemplateError, printable
 from ctemplate.model import Check, Instance, Service, Snapshot
 from ctemplate.template import runtime
 from ctemplate.template.compiler import Generator, literal_names
@@ -27,13 +27,12 @@ from ctemplate.template.filters import filters, tests
 from ctemplate.template.formatting import method_of
 from ctemplate.template.fragments import SCALARS, Fragments
 from ctemplate.template.functions import Functions, Variables
-from ctemplate.template.limits import Limits, Meter, check_binary
+from ctemplate.template.limits import LimitExceeded, Limits, Meter, check_binary
 from ctemplate.template.origin import Marks
-from ctemplate.template.run import Print, Run, Traces
+from ctemplate.template.run import Owner, Print, Run, Traces
 from ctemplate.template.trust import (
     MAX_EXACT,
     QUOTED,
-    TRUSTED,
     Earned,
     Refused,
     Trusted,
@@ -47,6 +46,9 @@ from ctemplate.template.trust import (
 
 FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) for kind in (Service, Instance, Check)}
 """The model's types and what templates may read of them."""
+
+_FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
+"""What ends a pass wherever it is met: no service's data alone can be the reason."""
 
 _KNOWN_TOKENS = 100_000
 _KNOWN_LINES = 4096
@@ -146,6 +148,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.run = Run(snapshot=Snapshot({}))
         self.meter = Meter(Limits())
         self.refuse: Callable[[str, str], str] = _refused
+        self.as_fault: Callable[[Exception], TemplateError] = _unplaced
         self._checked = self._printed_checked if escape == "nginx" else _printed_freely
         self.printed = self._checked
         self._listen_port = functions.listen_port
@@ -155,12 +158,22 @@ class Environment(ImmutableSandboxedEnvironment):
         self._numbers = itertools.count()
         self._tokens: set[str] = set()
 
-    def start(self, run: Run, meter: Meter, refuse: Callable[[str, str], str]) -> None:
-        """Begin a pass: what it reads, what it may take, and who is told of values that may not be printed."""
+    def start(
+        self,
+        run: Run,
+        meter: Meter,
+        refuse: Callable[[str, str], str],
+        as_fault: Callable[[Exception], TemplateError],
+    ) -> None:
+        """Begin a pass: what it reads, what it may take, and what is made of forbidden values and of exceptions."""
         self.run = run
         self.meter = meter
         self.refuse = refuse
+        self.as_fault = as_fault
         self.fragments.start(run)
+        self.__dict__.pop("getattr", None)
+        if run.counts:
+            self.getattr = self._getattr_counting  # type: ignore[method-assign]
         self.printed = self._printed_counting if run.counts else self._checked
         self.concat = "".join  # type: ignore[method-assign]
         if run.prints is not None:
@@ -196,9 +209,9 @@ class Environment(ImmutableSandboxedEnvironment):
     def _printed_counting(self, value: Any) -> str:
         refused = len(self.run.violations)
         text = self._checked(value)
-        name = self.run.touched_name()
-        if name is not None and len(self.run.violations) == refused and type(value) not in TRUSTED:
-            self.run.passed.add((printing_line(), name))
+        owner = self.run.owner()
+        if owner is not None and len(self.run.violations) == refused:
+            self.run.passed.add((printing_line(), owner))
         return text
 
     def _printed_shadowed(self, value: Any) -> str:
@@ -210,13 +223,36 @@ class Environment(ImmutableSandboxedEnvironment):
         number = next(self._numbers)
         whole = numbered(shadow, number)
         if whole != shadow:
-            where, service = printing_line(), run.touched_name()
-            run.prints.append((number, Print(text=text.replace(QUOTED, ""), where=where, service=service)))
+            printed = Print(text=text.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
+            run.prints.append((number, printed))
         return with_shadow(text, whole)
+
+    def broke(self, exc: Exception) -> None:
+        """Take an exception in a turn of a loop for a fault of what was read last; raise it where nothing was."""
+        owner = self.run.owner()
+        if owner is None or isinstance(exc, _FATAL):
+            raise exc
+        self.run.break_off(owner, self.as_fault(exc))
+
+    def broke_off(self, exc: Exception) -> str:
+        """Do the same for a fragment, and return its text."""
+        self.broke(exc)
+        return self.fragments.drop()
 
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:
         """Return the items of a loop, counted against the limits."""
-        return self.meter.paced(items)
+        return self.meter.paced(items) if self._marks is None else self._read(self.meter.paced(items))
+
+    def _read(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Return the items of a loop, each read as it comes."""
+        for item in items:
+            if isinstance(item, Service | Instance):
+                self.run.touched = item
+            yield item
+
+    def read_last(self, follows_print: bool) -> str:  # noqa: FBT001  # compiled templates call it so
+        """Return a mark for who was read last, in a template that is traced."""
+        return "" if self._marks is None else Trusted(self._marks.owner(self.run.owner(), follows_print=follows_print))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return what ``obj.attribute`` means in a template: the model's fields first, since most reads are theirs."""
@@ -231,6 +267,13 @@ class Environment(ImmutableSandboxedEnvironment):
         if attribute == "listen_port" and kind is Service:
             return self._listen_port(obj)
         return self.undefined(obj=obj, name=attribute)
+
+    def _getattr_counting(self, obj: Any, attribute: str) -> Any:
+        """Read a field, and note whose it is and where."""
+        found = Environment.getattr(self, obj, attribute)
+        if isinstance(obj, Service | Instance):
+            self.run.passed.add((printing_line(), Owner.of(obj)))
+        return found
 
     def _sandboxed(self, obj: Any, attribute: str) -> Any:
         if type(obj) is Variables:
@@ -294,6 +337,10 @@ class Environment(ImmutableSandboxedEnvironment):
 
 def _refused(text: str, reason: str) -> str:
     raise jinja2.TemplateRuntimeError(f"{printable(text)!r} {reason}")
+
+
+def _unplaced(exc: Exception) -> TemplateError:
+    return TemplateError("template", printable(exc))
 
 
 def _printed_freely(value: Any) -> str:

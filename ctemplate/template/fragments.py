@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ctemplate.model import Check, Instance, Service, reads_alike
-from ctemplate.template.run import Marks, Run, Traces
+from ctemplate.template.run import Marks, Partly, Run, Traces
 from ctemplate.template.trust import Trusted
 
 CASTS = 4
 """Sets of fragments that are kept: of passes with and without a shadow, with and without who is left out."""
+
+_Cast = tuple[bool, frozenset[str], Partly]
 
 SCALARS = frozenset({str, Trusted, int, bool, type(None)})
 _VALUES = (Service, Instance, Check)
@@ -72,7 +74,7 @@ class Fragments:
 
     def __init__(self) -> None:
         self._constants: dict[int, Any] = {}
-        self._casts: dict[tuple[bool, frozenset[str]], dict[Hashable, Memo]] = {}
+        self._casts: dict[_Cast, dict[Hashable, Memo]] = {}
         self._before: dict[Hashable, Memo] = {}
         self._now: dict[Hashable, Memo] = {}
         self._open: list[Opening] = []
@@ -148,6 +150,11 @@ class Fragments:
             opened.memo.now[opened.item] = Fragment(text, run.since(opened.marks))
         return text
 
+    def drop(self) -> str:
+        """Let go of the fragment that was opened last, which broke; nothing is printed of it."""
+        self._open.pop()
+        return ""
 
-def _cast(run: Run) -> tuple[bool, frozenset[str]]:
-    return run.prints is not None, run.excluded
+
+def _cast(run: Run) -> _Cast:
+    return run.prints is not None, run.excluded, run.partly

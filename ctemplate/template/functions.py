@@ -32,7 +32,7 @@ from ctemplate.template.trust import Trusted, text_of, trusted
 
 ANY = "any"
 _STATUSES = {status.value: (status,) for status in Status} | {ANY: tuple(Status)}
-_NO_HOST = re.compile(r"^$|^[~.]|[*\s]")
+_NO_HOST = re.compile(r"^$|^[~.]|\.\.|[*\s]")
 _KEPT_QUERIES = 65536
 _PORT = re.compile(r".+-([1-9][0-9]{0,4})", re.DOTALL)
 
@@ -90,9 +90,10 @@ class Functions:
         answer = self.run.answer(query, in_company=in_company)
         if answer is None:
             return ()
-        excluded = self.run.excluded
+        excluded, partly = self.run.excluded, self.run.partly
+        services = map(partly.shown, answer.value) if partly.tags else answer.value
         return tuple(
-            service for service in answer.value if service.name not in excluded and (tag is None or tag in service.tags)
+            service for service in services if service.name not in excluded and (tag is None or tag in service.tags)
         )
 
     def service(  # noqa: PLR0917  # templates write service(NAME, TAG)
@@ -149,7 +150,9 @@ class Functions:
         answer = self.run.answer(query, in_company=in_company, is_spare=is_spare)
         if answer is None or query.name in self.run.excluded:
             return ()
-        return _chosen(answer.value, wanted, tag)
+        partly = self.run.partly
+        value = partly.remaining(answer.value) if query.name in partly.services else answer.value
+        return _chosen(value, wanted, tag)
 
     def query(  # noqa: PLR0917  # templates write query(NAME, TAG), as they do of services
         self,
@@ -174,7 +177,7 @@ class Functions:
         wanted = _statuses(status)
         if answer is None:
             return ()
-        found = _chosen(answer.value, wanted, tag)
+        found = _chosen(run.partly.remaining(answer.value), wanted, tag)
         return tuple(instance for instance in found if instance.name not in run.excluded)
 
     def listen_port(self, service: Service | Instance | str) -> int:

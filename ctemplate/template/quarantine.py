@@ -9,9 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctemplate.errors import printable
-from ctemplate.model import Answer, AnyQuery, Check, Fault, Instance, Service, ServiceQuery, Snapshot, reads_alike
+from ctemplate.model import (
+    Answer,
+    AnyQuery,
+    Check,
+    Fault,
+    Instance,
+    Service,
+    ServiceQuery,
+    Snapshot,
+    Status,
+    reads_alike,
+)
 from ctemplate.nginx.surroundings import Place
-from ctemplate.template.run import Run, Violation
+from ctemplate.template.run import Owner, Partly, Run, Violation
 from ctemplate.template.trust import is_token
 
 SHOWN = 80
@@ -27,7 +38,13 @@ class Holder:
     service: str
     field: str
     text: str
+    node: str = ""
     instance: str = ""
+
+    @property
+    def owner(self) -> Owner:
+        """Whose text it is."""
+        return Owner(self.service, self.node, self.instance)
 
     def fault(self, violation: Violation) -> Fault:
         """Return what becomes known of the service that is left out."""
@@ -36,24 +53,32 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Why a service is left out, and what the verdict rests on besides the service's own answers.
+    """Why a service, or one of its instances, is left out, and what that rests on besides the service's own answers.
 
     ``rivals`` are the services whose answers it rests on as well, None for all there are. ``line`` is the template's
-    line that cannot hold its value, and in which way, for it may be the line that is at fault.
+    line that cannot hold its value, for it may be the line that is at fault; empty where another's right decides.
     """
 
     fault: Fault
     rivals: frozenset[str] | None = frozenset()
-    line: tuple[str, str] = ("", "")
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A service left out, and what that rests on: while it is the same, so is the verdict."""
+    """One left out, and what that rests on: while it is the same, so is the verdict.
+
+    ``is_refused``: by a program that reads the texts; how long that lasts is not told here.
+    """
 
     verdict: Verdict
     evidence: dict[AnyQuery, Answer | None]
     places: tuple[Place | None, ...]
+    is_refused: bool = False
+
+    def lasts(self, snapshot: Snapshot, places: tuple[Place | None, ...]) -> bool:
+        """Whether nothing has changed that could clear a service whose data cannot be printed."""
+        return not self.is_refused and self.holds(snapshot, places)
 
     def holds(self, snapshot: Snapshot, places: tuple[Place | None, ...]) -> bool:
         """Whether nothing has changed that could clear the service."""
@@ -68,17 +93,46 @@ class Held:
                 yield query
 
 
-def upheld(held: Mapping[str, Held]) -> dict[str, Held]:
+def upheld(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
     """Return the verdicts but for those in favour of a service that is left out itself."""
-    return {name: one for name, one in held.items() if not (one.verdict.rivals or frozenset()) & held.keys()}
+    gone = {owner.service for owner in held if owner.is_whole}
+    return {owner: one for owner, one in held.items() if not (one.verdict.rivals or frozenset()) & gone}
 
 
-def held_by_line(held: Mapping[str, Held]) -> dict[tuple[str, str], set[str]]:
-    """Return the services left out for each line that cannot hold their values."""
-    lines: dict[tuple[str, str], set[str]] = {}
-    for name, one in held.items():
-        lines.setdefault(one.verdict.line, set()).add(name)
-    return lines
+def partly(held: Mapping[Owner, Held]) -> Partly:
+    """Return the single instances that are left out."""
+    instances = frozenset(owner for owner in held if not owner.is_whole)
+    tags: set[tuple[str, str]] = set()
+    for service in {owner.service for owner in instances}:
+        known = _instances(service, (one.evidence for owner, one in held.items() if owner.service == service))
+        kept = {tag for one in known if Owner.of(one) not in instances for tag in one.tags}
+        tags.update((service, tag) for one in known for tag in one.tags if tag not in kept)
+    return Partly(instances, frozenset(tags), frozenset(owner.service for owner in instances))
+
+
+def widened(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
+    """Return the verdicts; where no instance of a service is left that could be used, the service as a whole goes."""
+    found = {owner: one for owner, one in held.items() if owner.is_whole or owner.whole not in held}
+    for service in {owner.service for owner in found if not owner.is_whole}:
+        own = [owner for owner in found if owner.service == service]
+        known = _instances(service, (found[owner].evidence for owner in own))
+        if all(Owner.of(one) in found for one in known if one.status is not Status.CRITICAL):
+            first = found[own[0]]
+            found = {owner: one for owner, one in found.items() if owner.service != service}
+            found[Owner(service)] = first
+    return found
+
+
+def _instances(service: str, evidence: Iterable[Mapping[AnyQuery, Answer | None]]) -> list[Instance]:
+    """Return the instances of a service in the answers that verdicts rest on."""
+    return [
+        item
+        for answers in evidence
+        for answer in answers.values()
+        if answer is not None
+        for item in answer.value
+        if isinstance(item, Instance) and item.name == service
+    ]
 
 
 def sentence(violation: Violation) -> str:
@@ -101,10 +155,10 @@ def texts(run: Run) -> Iterator[Holder]:
 def _held_by(item: object) -> Iterator[Holder]:
     if not isinstance(item, Service | Instance):
         return
-    instance = item.id if isinstance(item, Instance) else ""
     for name in item.__struct_fields__:
+        _, node, instance = Owner(item.name) if name == "name" else Owner.of(item)
         for field, text in _texts(name, getattr(item, name)):
-            yield Holder(service=item.name, field=field, text=text.casefold(), instance=instance)
+            yield Holder(service=item.name, field=field, text=text.casefold(), node=node, instance=instance)
 
 
 def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:
@@ -125,9 +179,27 @@ def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:
 
 def read_last(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
     """Return the violations whose very text the service read last holds: there is nothing more to find out."""
-    held = {(holder.service, holder.text): holder for holder in reversed(known)}
-    found = ((violation, held.get((violation.service or "", violation.text.casefold()))) for violation in violations)
-    return [(violation, holder) for violation, holder in found if holder is not None]
+    held: dict[tuple[str, str], list[Holder]] = {}
+    for holder in known:
+        held.setdefault((holder.service, holder.text), []).append(holder)
+    return [
+        (violation, holder)
+        for violation in violations
+        for holder in nearest(violation.owner, held.get((violation.service or "", violation.text.casefold()), ()))
+    ]
+
+
+def nearest(read: Owner | None, found: Sequence[Holder]) -> Sequence[Holder]:
+    """Return those of a text's holders, all of one service, who printed it: the one read last, if it is among them.
+
+    A service has its tags from its instances, so these are meant. Its name is its own.
+    """
+    own = [holder for holder in found if holder.owner == read and holder.instance]
+    if own:
+        return own[:1]
+    if any(holder.field == "name" for holder in found):
+        return [holder for holder in found if holder.field == "name"][:1]
+    return [holder for holder in found if holder.instance] or found
 
 
 def told_by_text(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
@@ -135,10 +207,12 @@ def told_by_text(violations: Sequence[Violation], known: Sequence[Holder]) -> li
     told: list[tuple[Violation, Holder]] = []
     for violation in list(dict.fromkeys(violations))[:MANY_TEXTS]:
         found = owners(violation, known)
-        services: dict[str, set[str]] = {}
+        by_text: dict[str, list[Holder]] = {}
         for holder in found:
-            services.setdefault(holder.text, set()).add(holder.service)
-        told += [(violation, holder) for holder in found if len(services[holder.text]) == 1]
+            by_text.setdefault(holder.text, []).append(holder)
+        for holders_of in by_text.values():
+            if len({holder.service for holder in holders_of}) == 1:
+                told += [(violation, holder) for holder in nearest(violation.owner, holders_of)]
     return told
 
 
@@ -155,7 +229,7 @@ def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
     return tuple(holder for holder in found if holder.service == violation.service) or found
 
 
-def lost_claims(runs: Iterable[Run]) -> dict[str, Verdict]:
+def lost_claims(runs: Iterable[Run]) -> dict[Owner, Verdict]:
     """Return who has to go because another service holds what it claims.
 
     Services that were registered first hold their claims first; where that is unknown the name decides.
@@ -168,12 +242,12 @@ def lost_claims(runs: Iterable[Run]) -> dict[str, Verdict]:
     if len(set().union(*claims.values())) == sum(map(len, claims.values())):
         return {}
     taken: dict[tuple[str, str], str] = {}
-    lost_by: dict[str, Verdict] = {}
+    lost_by: dict[Owner, Verdict] = {}
     for service in sorted(claims, key=lambda name: (_registered(runs, name), name)):
         lost = sorted(claims[service] & taken.keys())
         if lost:
             winners = frozenset(taken[claim] for claim in lost)
-            lost_by[service] = Verdict(fault=_lost(service, *lost[-1], taken[lost[-1]]), rivals=winners)
+            lost_by[Owner(service)] = Verdict(fault=_lost(service, *lost[-1], taken[lost[-1]]), rivals=winners)
         else:
             taken |= dict.fromkeys(claims[service], service)
     return lost_by

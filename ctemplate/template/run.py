@@ -23,6 +23,54 @@ from ctemplate.model import (
 )
 
 
+class Owner(NamedTuple):
+    """Whose data something is: a service's, or those of one of its instances, which a node and an id tell apart."""
+
+    service: str
+    node: str = ""
+    instance: str = ""
+
+    @classmethod
+    def of(cls, item: Service | Instance) -> Owner:
+        """Return the owner of what an item holds."""
+        if isinstance(item, Instance):
+            return cls(item.name, item.node, item.id)
+        return cls(item.name)
+
+    @property
+    def whole(self) -> Owner:
+        """The service as a whole."""
+        return Owner(self.service)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is a service rather than one of its instances."""
+        return not self.node and not self.instance
+
+
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """Instances that are left out of services that stay, and the tags that these services have from them alone."""
+
+    instances: frozenset[Owner] = frozenset()
+    tags: frozenset[tuple[str, str]] = frozenset()
+    services: frozenset[str] = frozenset()
+
+    def shown(self, service: Service) -> Service:
+        """Return the service without the tags of the instances that are left out."""
+        if service.name not in self.services:
+            return service
+        tags = tuple(tag for tag in service.tags if (service.name, tag) not in self.tags)
+        return service if tags == service.tags else Service(name=service.name, tags=tags)
+
+    def remaining(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        """Return the instances that are not left out."""
+        return tuple(one for one in instances if one.name not in self.services or Owner.of(one) not in self.instances)
+
+
+NOBODY = Partly()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
     """A value that may not be printed as it stands: its text, why, where in the template, and who was read last."""
@@ -30,7 +78,12 @@ class Violation:
     text: str
     reason: str
     where: str
-    service: str | None
+    owner: Owner | None
+
+    @property
+    def service(self) -> str | None:
+        """The service that was read last."""
+        return None if self.owner is None else self.owner.service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +92,7 @@ class Print:
 
     text: str
     where: str
-    service: str | None
+    owner: Owner | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +126,28 @@ class Traces:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What one pass reads and records. ``excluded`` are the names of the services that are left out.
+    """What one pass reads and records. ``excluded`` are the services that are left out, ``partly`` the instances.
 
-    ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
-    by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data with their numbers, where
-    they are wanted: then the text of the pass has a shadow. ``awaited`` are the queries that the pass cannot do
-    without: they have no answer, or an absent one with no other's beside it. ``keeps`` lets the pass use and leave
+    ``touched`` is the service or instance that the template read last. ``passed`` holds who read or printed what was
+    allowed, by line; it is filled only where ``counts`` asks for it. ``broken`` are the errors of turns of loops, by
+    the owner of what was read last: the pass goes on with the next turn. ``prints`` are all prints of data with their
+    numbers, where they are wanted: then the text of the pass has a shadow. ``awaited`` are the queries that the pass
+    cannot do without: they have no answer, or an absent one with no other's beside it. ``keeps`` lets the pass use and leave
     fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what was read, claimed and printed, each
     time anew, and ``flaws`` how often fault was found.
     """
 
     snapshot: Snapshot
     excluded: frozenset[str] = frozenset()
+    partly: Partly = NOBODY
     counts: bool = False
     used: dict[AnyQuery, Answer | None] = field(default_factory=dict)
     awaited: set[AnyQuery] = field(default_factory=set)
     claims: set[Claim] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
-    passed: set[tuple[str, str]] = field(default_factory=set)
+    passed: set[tuple[str, Owner]] = field(default_factory=set)
+    broken: dict[Owner, TemplateError] = field(default_factory=dict)
     prints: list[tuple[int, Print]] | None = None
     keeps: bool = False
     reads: list[tuple[AnyQuery, Answer | None]] = field(default_factory=list)
@@ -139,6 +195,11 @@ class Run:
         self.violations.append(violation)
         self.flaws += 1
 
+    def break_off(self, owner: Owner, error: TemplateError) -> None:
+        """Take down that a turn of a loop broke over what was read last; the first error counts."""
+        self.broken.setdefault(owner, error)
+        self.flaws += 1
+
     def marks(self) -> Marks:
         """Return how far the pass has come."""
         return Marks(len(self.reads), len(self.claimed), len(self.prints or ()), self.flaws)
@@ -164,9 +225,11 @@ class Run:
         self.flaws += traces.flaws
         self.touched = traces.touched
 
-    def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
+    def is_current(self, snapshot: Snapshot, excluded: frozenset[str], partly: Partly = NOBODY) -> bool:
         """Whether a pass over that snapshot would come to the same end: each answer used reads the same."""
-        return excluded == self.excluded and all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
+        if (excluded, partly) != (self.excluded, self.partly):
+            return False
+        return all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
 
     def forget_unused(self) -> None:
         """Let go of the answers that the pass did not ask for, so that a kept text keeps nothing else."""
@@ -187,6 +250,10 @@ class Run:
     def touched_name(self) -> str | None:
         """Return the name of the service that was read last."""
         return None if self.touched is None else self.touched.name
+
+    def owner(self) -> Owner | None:
+        """Return the owner of what was read last."""
+        return None if self.touched is None else Owner.of(self.touched)
 
 
 def _may_tell_of(query: AnyQuery, service: str) -> bool:

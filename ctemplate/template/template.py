@@ -96,6 +96,22 @@ class Template:
         """The source and everything it has included or imported."""
         return frozenset(self._loader.files)
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What is equal for templates that do the same: the operator's part of what they print."""
+        variables = repr(sorted(self._arguments["variables"].items()))
+        return (str(self.source), self._arguments["escape"], variables, *self._loader.texts)
+
+    @property
+    def lines(self) -> frozenset[str]:
+        """The lines of the source and of everything it has included or imported, without the space around them."""
+        return frozenset(line.strip() for text in self._loader.texts for line in text.splitlines())
+
+    def text_of_line(self, where: str) -> str:
+        """Return the text of the line that ``file:line`` names; empty where it cannot be told."""
+        file, _, number = where.rpartition(":")
+        return self._loader.line(file, int(number)) if number.isdecimal() else ""
+
     def traced(self) -> tuple[Self, Marks]:
         """Return the same template compiled with marks, to find out where its lines come from."""
         marks = Marks()
@@ -107,7 +123,7 @@ class Template:
         Raises TemplateError for whatever goes wrong in the template.
         """
         self._functions.run = run
-        self._environment.start(run, Meter(self._arguments["limits"]), self._refuse)
+        self._environment.start(run, Meter(self._arguments["limits"]), self._refuse, self._fault)
         try:
             text = self._text()
             self._environment.fragments.finish()
@@ -123,7 +139,7 @@ class Template:
         if at is None:
             return plain
         traced, marks = self.traced()
-        again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded))
+        again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly))
         where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
@@ -146,7 +162,7 @@ class Template:
     def _refuse(self, text: str, reason: str) -> str:
         run = self._environment.run
         where = printing_line() or str(self.source)
-        run.refuse(Violation(text=text, reason=reason, where=where, service=run.touched_name()))
+        run.refuse(Violation(text=text, reason=reason, where=where, owner=run.owner()))
         return PLACEHOLDER
 
     def _load(self) -> jinja2.Template:
