@@ -171,7 +171,7 @@ def with_origin(line: str, files: Sequence[Path], renderer: Renderer) -> str:
         found = place(line, file)
         origin = renderer.origin(number, found) if found else None
         if origin:
-            return f"{line} ({origin})"
+            return line if line.endswith(f" ({origin})") else f"{line} ({origin})"
     return line
 
 

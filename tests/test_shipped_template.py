@@ -193,7 +193,7 @@ def test_what_belongs_to_one_service_goes_to_the_longest_registered(entries, lef
     assert "other.localhost" in rendered.texts[0]
 
 
-HOSTILE = ["~.*", "*", "a; } evil {", "two words", "quo'te", 'quo"te', "back\\slash", "$host", "x" * 300, "..", "ünï"]
+HOSTILE = ["~.*", "*", "a; } evil {", "two words", "quo'te", 'quo"te', "back\\slash", "$host", "x" * 300, "ünï"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -212,6 +212,14 @@ def test_no_name_changes_the_structure(name):
         return list(skeleton(parse(rendering(catalogue).texts[0].encode(), where="nginx.conf")))
 
     assert structure(name, f"{name}-9999") == structure("web", "db-9999")
+
+
+@pytest.mark.parametrize("name", ["web.", "a..b", "...", ".."])
+def test_a_name_that_makes_no_host_name_is_left_out(name):
+    entry = contents.ServiceEntry(tags=["http"], instances=(contents.Entry(address="10.0.0.1", port=80),))
+    rendered = rendering(contents.dump(contents.Contents(services={name: entry, "web": entry})))
+    assert [str(fault) for fault in rendered.quarantined] == [f"service {name!r}: name: gives no host name"]
+    assert "server_name web.localhost;" in rendered.texts[0]
 
 
 @pytest.mark.parametrize(("servers", "size"), [(1, "64k"), (24, "64k"), (25, "128k"), (1000, "2048k")])

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from ctemplate.errors import TemplateError, printable
-from ctemplate.template.quarantine import SHOWN, Verdict
+from ctemplate.template.quarantine import SHOWN, Passing, Verdict
 from ctemplate.template.run import Owner
 from ctemplate.template.template import Template
 
@@ -59,30 +59,33 @@ def _owner_digest(owner: Owner) -> str:
 
 
 def check_edit(
-    before: Baseline | None, verdicts: Mapping[Owner, Verdict], passed: Mapping[str, set[str]], *, where: str
+    before: Baseline | None,
+    verdicts: Mapping[Owner, Verdict],
+    passed: Mapping[tuple[str, Passing], set[str]],
+    *,
+    where: str,
 ) -> None:
     """Raise TemplateError where an edited template, rather than a service, is to blame for who is left out.
 
     ``passed`` are the services that get past each line. A line that none gets past is at fault itself; after an edit so
     is a new one that half do not get past, and no edit may leave out what was live before. ``verdicts`` are those of
-    lines that were not in the templates before, or of what was live.
+    lines that were not in the templates before, or of what was live; ``where`` names the templates.
     """
-    lines: dict[str, dict[str, Verdict]] = {}
-    for owner, verdict in verdicts.items():
+    lines: dict[tuple[str, Passing], dict[str, Verdict]] = {}
+    for owner in sorted(verdicts):
+        verdict = verdicts[owner]
         if before is not None and before.is_live(owner):
-            raise _edit_fault(verdict, "; it is live, so the edit is not used", where)
+            raise _edit_fault(verdict, where, "; it is live, so the edit is not used")
         if verdict.line:
-            lines.setdefault(verdict.line, {}).setdefault(owner.service, verdict)
+            lines.setdefault((verdict.line, verdict.passing), {}).setdefault(owner.service, verdict)
     for line, failed in lines.items():
         others = passed.get(line, set()) - failed.keys()
         if not others or (before is not None and len(failed) >= len(others)):
-            count = (
-                f", one of {len(failed)} of {len(failed) + len(others)} that it fails for" if len(failed) > 1 else ""
-            )
-            raise _edit_fault(next(iter(failed.values())), count, where)
+            count = f"; so it is for {len(failed)} of {len(failed) + len(others)} services"
+            raise _edit_fault(next(iter(failed.values())), where, count if len(failed) > 1 else "")
 
 
-def _edit_fault(verdict: Verdict, besides: str, where: str) -> TemplateError:
+def _edit_fault(verdict: Verdict, where: str, besides: str) -> TemplateError:
     fault = verdict.fault
     where = verdict.line or where
     what = fault.reason.removeprefix(f"{where}: ")

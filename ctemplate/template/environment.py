@@ -272,7 +272,7 @@ class Environment(ImmutableSandboxedEnvironment):
         """Read a field, and note whose it is and where."""
         found = Environment.getattr(self, obj, attribute)
         if isinstance(obj, Service | Instance):
-            self.run.passed.add((printing_line(), Owner.of(obj)))
+            self.run.read.add((printing_line(), Owner.of(obj)))
         return found
 
     def _sandboxed(self, obj: Any, attribute: str) -> Any:

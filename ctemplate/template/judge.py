@@ -13,6 +13,7 @@ from ctemplate.model import Fault, Instance, Service
 from ctemplate.template.quarantine import (
     Held,
     Holder,
+    Passing,
     Verdict,
     holders,
     owners,
@@ -39,8 +40,9 @@ class Judge:
     def broken(self, number: int, run: Run, held: Mapping[Owner, Held]) -> dict[Owner, Verdict]:
         """Return those over whom the template broke; raise the error where nobody's data are to blame.
 
-        While answers are missing nothing is broken: a template may well need what is still to come. Time and memory
-        may have been short for another reason; then a second pass has to break over the same service.
+        While answers are missing nothing is broken: a template may well need what is still to come. Who was read last
+        when a pass ended need not be the reason: the error has to be another one without that service. Time and memory
+        may have been short by chance; then a second pass has to break over the same service.
         """
         if run.awaited:
             return {}
@@ -56,6 +58,8 @@ class Judge:
             if again.error is None or again.touched_name() != owner.service:
                 raise run.error
             owner = owner.whole
+        elif str(self._pass(number, run, (owner.service,)).error) == str(run.error):
+            raise run.error
         return {owner: _broken(owner, run.error)}
 
     def violators(self, number: int, run: Run) -> dict[Owner, Verdict]:
@@ -73,12 +77,14 @@ class Judge:
             for violation, holder in reversed(found)
         }
 
-    def passed(self, runs: Sequence[Run]) -> dict[str, set[str]]:
+    def passed(self, runs: Sequence[Run]) -> dict[tuple[str, Passing], set[str]]:
         """Return the services that get past each line of the templates when those left out are."""
-        found: dict[str, set[str]] = {}
+        found: dict[tuple[str, Passing], set[str]] = {}
         for number, run in enumerate(runs):
-            for line, owner in self._pass(number, run, counts=True).passed:
-                found.setdefault(line, set()).add(owner.service)
+            counted = self._pass(number, run, counts=True)
+            for passing, noted in ((Passing.PRINTS, counted.passed), (Passing.READS, counted.read)):
+                for line, owner in noted:
+                    found.setdefault((line, passing), set()).add(owner.service)
         return found
 
     def _pass(self, number: int, run: Run, without: Iterable[str] = (), *, counts: bool = False) -> Run:
@@ -130,7 +136,7 @@ def owners_of_text(run: Run) -> tuple[Owner, ...]:
 
 def _broken(owner: Owner, error: TemplateError) -> Verdict:
     fault = Fault(service=owner.service, field=BROKEN, instance=owner.instance, reason=str(error))
-    return Verdict(fault=fault, rivals=None, line=error.where)
+    return Verdict(fault=fault, rivals=None, line=error.where, passing=Passing.READS)
 
 
 def _services(run: Run) -> set[str]:

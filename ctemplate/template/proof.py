@@ -13,7 +13,7 @@ from ctemplate.nginx.names import Clash, shown
 from ctemplate.nginx.selfcheck import Finding, Unreadable, examine
 from ctemplate.nginx.surroundings import Place
 from ctemplate.template.parts import Parts, as_bytes
-from ctemplate.template.quarantine import SHOWN, Holder, Verdict, nearest, sentence, texts
+from ctemplate.template.quarantine import SHOWN, Holder, Passing, Verdict, nearest, sentence, texts
 from ctemplate.template.run import Owner, Run, Violation
 from ctemplate.template.trust import Earned, pieces, shadow_of
 
@@ -71,7 +71,9 @@ def _blamed(findings: Sequence[Finding], author: _Author) -> dict[Owner, Verdict
     verdicts: dict[Owner, Verdict] = {}
     for finding in findings:
         violation, holder = author.violation(finding.data, finding.reason), author.holder(finding.data)
-        verdicts.setdefault(holder.owner, Verdict(fault=holder.fault(violation), line=violation.where))
+        passing = Passing.NEVER if finding.is_misplaced else Passing.PRINTS
+        verdict = Verdict(fault=holder.fault(violation), line=violation.where, passing=passing)
+        verdicts.setdefault(holder.owner, verdict)
     return verdicts
 
 

@@ -5,6 +5,7 @@ Pure: reads runs, renders nothing.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,17 +52,27 @@ class Holder:
         return Fault(service=self.service, field=self.field, instance=self.instance, reason=sentence(violation))
 
 
+class Passing(enum.Enum):
+    """What shows that a service gets past a line over which another was left out."""
+
+    PRINTS = "it prints there"
+    READS = "it is read there"
+    NEVER = "no value may stand there"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Why a service, or one of its instances, is left out, and what that rests on besides the service's own answers.
 
     ``rivals`` are the services whose answers it rests on as well, None for all there are. ``line`` is the template's
     line that cannot hold its value, for it may be the line that is at fault; empty where another's right decides.
+    ``passing`` tells who gets past it.
     """
 
     fault: Fault
     rivals: frozenset[str] | None = frozenset()
     line: str = ""
+    passing: Passing = Passing.PRINTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

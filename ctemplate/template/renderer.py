@@ -215,11 +215,26 @@ class Renderer:
             state.held[owner] = refusal.held(places)
 
     def _settle(self, state: State, snapshot: Snapshot, places: tuple[Place | None, ...], now: float) -> None:
-        """Render until nobody more has to be left out."""
+        """Render until nobody more has to be left out; of several errors that end this the first tells most."""
+        errors: list[TemplateError] = []
+        try:
+            self._settle_all(state, snapshot, places, now, errors)
+        except TemplateError as exc:
+            raise next(iter(errors), exc) from None
+
+    def _settle_all(
+        self,
+        state: State,
+        snapshot: Snapshot,
+        places: tuple[Place | None, ...],
+        now: float,
+        errors: list[TemplateError],
+    ) -> None:
         for _ in range(MAX_PASSES):
             view = self._views.of(snapshot, [one.data for one in state.standing.values()])
             excluded, some = state.excluded, state.partly
             state.runs = tuple(self._pass(number, view, excluded, some) for number in range(len(self._templates)))
+            errors += [run.error for run in state.runs if run.error is not None and not run.awaited]
             found = self._found(state) or self._unproven(state.runs, places)
             if not found:
                 return

@@ -128,13 +128,13 @@ class Traces:
 class Run:
     """What one pass reads and records. ``excluded`` are the services that are left out, ``partly`` the instances.
 
-    ``touched`` is the service or instance that the template read last. ``passed`` holds who read or printed what was
-    allowed, by line; it is filled only where ``counts`` asks for it. ``broken`` are the errors of turns of loops, by
-    the owner of what was read last: the pass goes on with the next turn. ``prints`` are all prints of data with their
-    numbers, where they are wanted: then the text of the pass has a shadow. ``awaited`` are the queries that the pass
-    cannot do without: they have no answer, or an absent one with no other's beside it. ``keeps`` lets the pass use and leave
-    fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what was read, claimed and printed, each
-    time anew, and ``flaws`` how often fault was found.
+    ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
+    by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
+    errors of turns of loops, by the owner of what was read last: the pass goes on with the next turn. ``prints`` are
+    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow. ``awaited``
+    are the queries that the pass cannot do without: they have no answer, or an absent one with no other's beside it.
+    ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what
+    was read, claimed and printed, each time anew, and ``flaws`` how often fault was found.
     """
 
     snapshot: Snapshot
@@ -147,6 +147,7 @@ class Run:
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     passed: set[tuple[str, Owner]] = field(default_factory=set)
+    read: set[tuple[str, Owner]] = field(default_factory=set)
     broken: dict[Owner, TemplateError] = field(default_factory=dict)
     prints: list[tuple[int, Print]] | None = None
     keeps: bool = False

@@ -141,6 +141,7 @@ class Template:
         traced, marks = self.traced()
         again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly))
         where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
+        run.touched = None  # whoever was read last has no part in it
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _text(self) -> str:
