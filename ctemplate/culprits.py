@@ -7,6 +7,7 @@ them causes is the template's, or the operator's other files'. Knows no files an
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -16,14 +17,14 @@ from pathlib import Path
 from ctemplate.errors import ApplyError, TemplateError, printable
 from ctemplate.model import Fault, Snapshot
 from ctemplate.nginx.surroundings import Place
-from ctemplate.template import Owner, Refusal, Renderer, Rendering
+from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering
 from ctemplate.timing import Backoff
 
 AGAIN = Backoff(first=5.0, ceiling=300.0)
 """When somebody who was refused is tried again without new data: a port may have been freed, a name may resolve."""
 
 _BIND = re.compile(r"\bbind\(\) to .*?:(\d+) failed")
-FIELD = "refused"
+_PLACE = re.compile(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
 
 Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
 """Have the program judge a rendering; return its refusal, None when it takes the files."""
@@ -134,7 +135,7 @@ class Search:
     async def _refusal(self, owner: Owner, found: frozenset[Owner], error: ApplyError) -> Refusal:
         """Return what becomes of one that was found; one that the other files cannot do without keeps its data."""
         words, line = self._words.get(owner, (self._first_words(error), ""))
-        fault = Fault(service=owner.service, instance=owner.instance, field=FIELD, reason=words)
+        fault = Fault(service=owner.service, instance=owner.instance, field=REFUSED, reason=words)
         refusal = self.renderer.refusals.made(owner, fault, self.snapshot, line=line)
         is_needed = False
         if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
@@ -177,6 +178,9 @@ def with_origin(line: str, files: Sequence[Path], renderer: Renderer) -> str:
 
 def place(text: str, path: Path) -> int | None:
     """Return the line number behind the path in a text, however the path is written there."""
-    spellings = "|".join(re.escape(str(spelling)) for spelling in {path, path.absolute(), path.resolve()})
-    found = re.search(rf"(?<![^\s\"'(])(?:{spellings}):(\d+)", text)
-    return int(found[1]) if found else None
+    own = {str(path), str(path.absolute()), str(path.resolve())}
+    for found in _PLACE.finditer(text):
+        named = found[1]
+        if named in own or os.path.realpath(named) in own:
+            return int(found[2])
+    return None

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from ctemplate.errors import TemplateError, printable
-from ctemplate.template.quarantine import SHOWN, Passing, Verdict
+from ctemplate.template.quarantine import REFUSED, SHOWN, Passing, Verdict
 from ctemplate.template.run import Owner
 from ctemplate.template.template import Template
 
@@ -67,16 +67,17 @@ def check_edit(
 ) -> None:
     """Raise TemplateError where an edited template, rather than a service, is to blame for who is left out.
 
-    ``passed`` are the services that get past each line. A line that none gets past is at fault itself; after an edit so
-    is a new one that half do not get past, and no edit may leave out what was live before. ``verdicts`` are those of
-    lines that were not in the templates before, or of what was live; ``where`` names the templates.
+    ``passed`` are the services that get past each line, and past any by "". A line that none gets past is at fault
+    itself; after an edit so is a new one that half do not get past, and no edit may leave out what was live.
+    ``verdicts`` are those of lines that were not in the templates before, or of what was live; ``where`` names the
+    templates.
     """
     lines: dict[tuple[str, Passing], dict[str, Verdict]] = {}
     for owner in sorted(verdicts):
         verdict = verdicts[owner]
         if before is not None and before.is_live(owner):
             raise _edit_fault(verdict, where, "; it is live, so the edit is not used")
-        if verdict.line:
+        if verdict.line or verdict.fault.field == REFUSED:
             lines.setdefault((verdict.line, verdict.passing), {}).setdefault(owner.service, verdict)
     for line, failed in lines.items():
         others = passed.get(line, set()) - failed.keys()

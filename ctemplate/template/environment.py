@@ -153,7 +153,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.printed = self._checked
         self._listen_port = functions.listen_port
         self._marks = marks
-        self.fragments = Fragments()
+        self.fragments = Fragments(is_traced=marks is not None)
         self.fragments.trust(self.globals.values())
         self._numbers = itertools.count()
         self._tokens: set[str] = set()

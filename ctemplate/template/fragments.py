@@ -72,7 +72,9 @@ class Opening:
 class Fragments:
     """The fragments of one template and of what it includes; compiled templates call ``of``, ``kept`` and ``keep``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_traced: bool = False) -> None:
+        """Take note whether a template is traced: then who was read around a loop counts within it as well."""
+        self._is_traced = is_traced
         self._constants: dict[int, Any] = {}
         self._casts: dict[_Cast, dict[Hashable, Memo]] = {}
         self._before: dict[Hashable, Memo] = {}
@@ -134,7 +136,10 @@ class Fragments:
         """Return the text for the loop's next item; None where it has to be rendered, and given to ``keep``."""
         run = self._run
         kind = type(item)
-        run.touched = item if kind is Service or kind is Instance else None
+        if kind is Service or kind is Instance:
+            run.touched = item
+        elif not self._is_traced:
+            run.touched = None
         if kind is not Service and kind is not str:
             memo = None
         if memo is not None and (found := memo.find(item, run)) is not None:

@@ -78,13 +78,14 @@ class Judge:
         }
 
     def passed(self, runs: Sequence[Run]) -> dict[tuple[str, Passing], set[str]]:
-        """Return the services that get past each line of the templates when those left out are."""
+        """Return the services that get past each line of the templates, or any, while those left out are."""
         found: dict[tuple[str, Passing], set[str]] = {}
         for number, run in enumerate(runs):
             counted = self._pass(number, run, counts=True)
             for passing, noted in ((Passing.PRINTS, counted.passed), (Passing.READS, counted.read)):
                 for line, owner in noted:
                     found.setdefault((line, passing), set()).add(owner.service)
+                    found.setdefault(("", passing), set()).add(owner.service)
         return found
 
     def _pass(self, number: int, run: Run, without: Iterable[str] = (), *, counts: bool = False) -> Run:

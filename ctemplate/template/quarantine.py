@@ -28,6 +28,9 @@ from ctemplate.template.trust import is_token
 
 SHOWN = 80
 
+REFUSED = "refused"
+"""The field of a fault that a program found which reads the texts."""
+
 MANY_TEXTS = 50
 """Texts that are looked for in all the data of one pass; others have to wait for the next."""
 

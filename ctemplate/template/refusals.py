@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from ctemplate.model import Answer, AnyQuery, Fault, InstancesQuery, Service, ServicesQuery, Snapshot
 from ctemplate.nginx.surroundings import Place
-from ctemplate.template.quarantine import Held, Verdict
+from ctemplate.template.quarantine import REFUSED, Held, Verdict
 from ctemplate.template.run import Owner
 from ctemplate.template.standing import about, entry
+
+__all__ = ["REFUSED", "Refusal", "Refusals"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

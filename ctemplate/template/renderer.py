@@ -18,7 +18,7 @@ from ctemplate.template.origin import Marks
 from ctemplate.template.parts import Parts
 from ctemplate.template.proof import unproven
 from ctemplate.template.quarantine import Held, Verdict, evidence, lost_claims, partly, upheld, widened
-from ctemplate.template.refusals import Refusal, Refusals
+from ctemplate.template.refusals import REFUSED, Refusal, Refusals
 from ctemplate.template.run import NOBODY, Owner, Partly, Run
 from ctemplate.template.standing import LastGood, Standing, Views
 from ctemplate.template.template import Template
@@ -245,7 +245,7 @@ class Renderer:
     def _leave_out(self, state: State, new: Mapping[Owner, Held], now: float) -> None:
         """Leave these out; where the last good data of a service may stand in for it, they do."""
         names = {owner.service for owner in new}
-        state.held = widened(upheld({**state.held, **new}))
+        state.held = upheld(widened({**state.held, **new}))
         for owner in [owner for owner in state.held if owner.is_whole and owner.service in names]:
             if state.standing.pop(owner.service, None) is None:
                 standing = self._standing(owner.service, state.held[owner], now)
@@ -277,18 +277,17 @@ class Renderer:
         suspects = {
             owner: verdict
             for owner, verdict in state.verdicts.items()
-            if (before is not None and before.is_live(owner)) or self._is_new(verdict.line)
+            if (before is not None and before.is_live(owner)) or self._is_new(verdict)
         }
         if suspects:
             check_edit(before, suspects, self._judge.passed(state.runs), where=self._names())
 
-    def _is_new(self, line: str) -> bool:
-        """Whether a line of the templates was not there before."""
-        if not line or self.baseline is None:
-            return bool(line)
-        return not any(
-            self.baseline.knows(text) for template in self._templates if (text := template.text_of_line(line))
-        )
+    def _is_new(self, verdict: Verdict) -> bool:
+        """Whether the line that somebody failed at was not in the templates before, or may be any."""
+        if not verdict.line:
+            return verdict.fault.field == REFUSED
+        texts = [text for template in self._templates if (text := template.text_of_line(verdict.line))]
+        return self.baseline is None or not any(map(self.baseline.knows, texts))
 
     def _names(self) -> str:
         return ", ".join(str(template.source) for template in self._templates)
