@@ -128,7 +128,7 @@ def widened(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
     """Return the verdicts; where no instance of a service is left that could be used, the service as a whole goes."""
     found = {owner: one for owner, one in held.items() if owner.is_whole or owner.whole not in held}
     for service in {owner.service for owner in found if not owner.is_whole}:
-        own = [owner for owner in found if owner.service == service]
+        own = sorted(owner for owner in found if owner.service == service)
         known = _instances(service, (found[owner].evidence for owner in own))
         if all(Owner.of(one) in found for one in known if one.status is not Status.CRITICAL):
             first = found[own[0]]
