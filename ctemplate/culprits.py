@@ -48,12 +48,12 @@ class Search:
         if trying:
             if await self._passes(trying):
                 return tuple(self._again(owner) for owner in trying)
-            self.renderer.trial(self.snapshot, self.places, ())  # what was refused is what the words are about
+            self.renderer.trial(self.snapshot, self.places, (), {})  # what was refused is what the words are about
         for suspects in self._suspects():
             found = await self._named(error, suspects) or await self._halved(suspects)
             if found:
                 return tuple([await self._refusal(owner, found, error) for owner in sorted(found)])
-            self.renderer.trial(self.snapshot, self.places, ())
+            self.renderer.trial(self.snapshot, self.places, (), {})
         return ()
 
     def _suspects(self) -> tuple[tuple[Owner, ...], ...]:
@@ -79,8 +79,8 @@ class Search:
             if any(known.service == new.service for known in found):
                 new = new.whole
                 found = frozenset(known for known in found if known.service != new.service)
-            self._words[new] = (self._first_words(told), place)
-            found |= {new}
+            self._words[new] = self._words[new.whole] = (self._first_words(told), place)
+            found = self.renderer.refusals.widened(found | {new}, self.snapshot)
             if self.budget <= 0:
                 return frozenset()
             told = await self._refused(found)
@@ -127,7 +127,8 @@ class Search:
     async def _refused(self, without: Collection[Owner]) -> ApplyError | None:
         self.budget -= 1
         try:
-            rendering = await asyncio.to_thread(self.renderer.trial, self.snapshot, self.places, without)
+            lines = {owner: line for owner, (_, line) in self._words.items()}
+            rendering = await asyncio.to_thread(self.renderer.trial, self.snapshot, self.places, without, lines)
         except TemplateError as exc:
             return ApplyError(exc.where, exc.what)
         return await self.ask(rendering)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ctemplate.model import Answer, AnyQuery, Fault, InstancesQuery, Service, ServicesQuery, Snapshot
+from ctemplate.model import Answer, AnyQuery, Fault, InstancesQuery, Service, ServicesQuery, Snapshot, Status
 from ctemplate.nginx.surroundings import Place
 from ctemplate.template.quarantine import REFUSED, Held, Verdict
 from ctemplate.template.run import Owner
@@ -51,6 +51,15 @@ class Refusal:
         return Held(verdict=verdict, evidence=dict(self.answers), places=places, is_refused=True)
 
 
+def _usable(service: str, snapshot: Snapshot) -> Iterator[Owner]:
+    """Yield the instances of a service that a template may show."""
+    for answer in snapshot:
+        if isinstance(answer.query, InstancesQuery):
+            for one in answer.value:
+                if one.name == service and one.status is not Status.CRITICAL:
+                    yield Owner.of(one)
+
+
 def _value(answer: Answer | None) -> object:
     return None if answer is None else answer.value
 
@@ -72,9 +81,10 @@ class Refusals:
             else:
                 yield one
 
-    def trial(self, owner: Owner, snapshot: Snapshot) -> Refusal:
+    def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "") -> Refusal:
         """Return a refusal that is not known yet."""
-        return self.made(owner, Fault(service=owner.service, field="", reason="", instance=owner.instance), snapshot)
+        fault = Fault(service=owner.service, field=REFUSED, reason="", instance=owner.instance)
+        return self.made(owner, fault, snapshot, line=line)
 
     def made(self, owner: Owner, fault: Fault, snapshot: Snapshot, *, line: str = "") -> Refusal:
         """Return the refusal of what a snapshot tells of somebody."""
@@ -88,9 +98,22 @@ class Refusals:
                 entries[answer.query] = entry(answer, owner.service)
         return Refusal(owner=owner, fault=fault, line=line, answers=answers, entries=entries)
 
+    def widened(self, owners: Iterable[Owner], snapshot: Snapshot) -> frozenset[Owner]:
+        """Return the owners; where no instance of a service is left that could be used, the service as a whole."""
+        found = set(owners)
+        for service in {owner.service for owner in found if not owner.is_whole}:
+            gone = found | self.by_owner.keys()
+            if all(owner in gone for owner in _usable(service, snapshot)):
+                found = {owner for owner in found if owner.service != service} | {Owner(service)}
+        return frozenset(found)
+
     def add(self, refusals: Iterable[Refusal]) -> None:
         """Take these as refused; who was being tried again has failed once more."""
         for one in refusals:
+            if one.owner.is_whole:
+                self.by_owner = {
+                    owner: old for owner, old in self.by_owner.items() if owner.service != one.owner.service
+                }
             self.by_owner[one.owner] = one
         self.trying.clear()
 

@@ -120,13 +120,21 @@ class Renderer:
             run.forget_unused()
         return self._rendering(state, snapshot)
 
-    def trial(self, snapshot: Snapshot, places: Sequence[Place | None], without: Collection[Owner]) -> Rendering:
-        """Return what would be rendered without these; services with last good data have these. Nothing is kept."""
+    def trial(
+        self, snapshot: Snapshot, places: Sequence[Place | None], without: Collection[Owner], lines: Mapping[Owner, str]
+    ) -> Rendering:
+        """Return what would be rendered without these; services with last good data have these. Nothing is kept.
+
+        ``lines`` are the templates' lines that each is refused for, as far as that is known. Raises TemplateError where
+        an edit of the templates would be to blame.
+        """
         now, around = time.monotonic(), tuple(places)
         state = self._still_valid(snapshot, around, now)
         for owner in without:
-            self._set_aside(state, self.refusals.trial(owner, snapshot), around)
+            self._set_aside(state, self.refusals.trial(owner, snapshot, line=lines.get(owner, "")), around)
         self._settle(state, snapshot, around, now)
+        if without:
+            self._check_edit(state)
         return self._rendering(state, snapshot)
 
     def without(self, snapshot: Snapshot, places: Sequence[Place | None], owner: Owner) -> Rendering:

@@ -161,7 +161,8 @@ def test_one_instance_is_left_out_while_others_remain(printed, bad):
 
 
 def test_a_tag_of_a_service_that_one_instance_brought_goes_with_that_instance():
-    text = "{% for s in services() %}{% set n = service(s.name) | length %}\n# {{ s.tags | join('/') }} {{ n }}\n{% endfor %}"
+    count = "{% set n = service(s.name) | length %}"
+    text = "{% for s in services() %}" + count + "\n# {{ s.tags | join('/') }} {{ n }}\n{% endfor %}"
     instances = (instance("web", 0, tags=("a",)), instance("web", 1, tags=("a", "b c")))
     _, rendering = rendered(text, [("web", ("a", "b c"), instances), service("api", {}, tags=("z",))])
     assert left_out(rendering) == [("web", "web-1")]
