@@ -85,7 +85,8 @@ def _reviewed(worker: Worker) -> GroupReview:
     sink = worker.pipeline.sink
     if not isinstance(sink, Considered):
         raise TypeError(type(sink))
-    return review(worker.pipeline.name, sink, worker.pipeline.quarantined, worker.catalog.snapshot())
+    faults = (*worker.pipeline.quarantined, *worker.pipeline.kept)
+    return review(worker.pipeline.name, sink, faults, worker.catalog.snapshot())
 
 
 def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:

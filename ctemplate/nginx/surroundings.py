@@ -27,7 +27,7 @@ class Place:
 
     inside: bytes = b""
     taken: frozenset[Name] = frozenset()
-    files: Mapping[Name, Path] = field(default_factory=dict)
+    files: Mapping[Name, Path] = field(default_factory=dict, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -75,7 +75,7 @@ def test_a_port_of_another_process_is_taken_once_it_is_free(site, daemon, foreig
     port = foreign.getsockname()[1]
     site.publish("2", edge=instances(port))
     site.wait_running("2", 30, log=daemon.log)
-    daemon.wait_for_log(f"service 'edge' instance 'edge-1': refused: nginx: [emerg] bind() to 127.0.0.1:{port} failed")
+    daemon.wait_for_log(f"service 'edge': refused: nginx: [emerg] bind() to 127.0.0.1:{port} failed")
     assert f"listen 127.0.0.1:{port};" not in site.nginx.conf.read_text()
     foreign.close()
     daemon.wait_for_log("service 'edge': no longer left out", 60)
