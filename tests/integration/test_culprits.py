@@ -166,3 +166,20 @@ def test_a_port_that_a_program_of_the_host_holds_leaves_out_one_service_of_the_s
     process.wait_for(lambda: "upstream late {" in nginx.conf.read_text(), LIMIT, "the other service")
     held.close()
     process.wait_for(lambda: f"listen 127.0.0.1:{port};" in nginx.conf.read_text(), 90, "the port once it is free")
+
+
+def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_before_goes_on(
+    running, tmp_path, consul, nginx
+):
+    consul.register("db-7000", port=7000)
+    source = tmp_path / "site.j2"
+    before = nginx.conf.read_text()
+    source.write_text(source.read_text().replace("{{ i.weight }}", "{{ i.meta.weigth }}"))
+    running.wait_for_log(
+        "site.j2:20: no key 'weigth' here (service 'shop'); it is live, so the edit is not used", LIMIT
+    )
+    running.wait_for_log("the templates as they were before the edit go on", LIMIT)
+    assert nginx.conf.read_text() == before
+    consul.register("late", port=8003, tags=["http"])
+    wait_upstreams(running, nginx, "late", "shop", "web")
+    assert "weight=1" in nginx.conf.read_text()
