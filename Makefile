@@ -3,11 +3,14 @@ export PYTHON
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help venv tools test lint demo bench recordings clean
+# How many test processes run side by side; each has ports and folders of its own, and mostly waits
+WORKERS ?= 3
+
+.PHONY: help venv tools test test-unit lint demo bench package site recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED) ## create .venv with ctemplate and all that its tests need
 
@@ -21,7 +24,10 @@ tools: ## get python3-venv, nginx with its stream module, and Consul, where they
 	@scripts/tools.sh
 
 test: venv tools ## run all tests, on real Consul and nginx too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-unit: venv ## run the tests that need neither Consul nor nginx
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/integration
 
 lint: venv ## check rules, format and types
 	$(BIN)/ruff check
@@ -33,6 +39,14 @@ demo: venv tools ## watch ctemplate at work between Consul, nginx and a few back
 
 bench: venv tools ## measure speed and memory
 	$(BIN)/python -m bench
+
+package: venv ## build wheel and sdist, and try both in clean environments
+	$(BIN)/pip install --quiet build
+	scripts/package.sh
+
+site: venv ## build the documentation as a site in build/site; broken links are refused
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 clean: ## remove all that was made here, fetched programs included
 	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

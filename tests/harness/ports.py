@@ -1,6 +1,7 @@
 """Loopback ports that nobody else takes between the choice and the use."""
 
 import contextlib
+import os
 import secrets
 import socket
 
@@ -8,13 +9,23 @@ import socket
 # itself hands out (bind to 0) may be the local end of anybody's connection a moment later.
 LOWEST, HIGHEST = 15000, 32000
 
+MOST_WORKERS = 16  # test processes that run side by side; each takes its ports from a share of its own
+
 _given: set[int] = set()
+
+
+def share() -> range:
+    """Return the ports of this test process, which no other one running beside it uses."""
+    size = (HIGHEST - LOWEST) // MOST_WORKERS
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % MOST_WORKERS
+    return range(LOWEST + worker * size, LOWEST + (worker + 1) * size)
 
 
 def free_port() -> int:
     """Return a port free for TCP and UDP on 127.0.0.1, never the same twice in one process."""
+    ports = share()
     while True:
-        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
+        port = secrets.choice(ports)
         if port not in _given and _is_free(port):
             _given.add(port)
             return port
