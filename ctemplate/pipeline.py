@@ -132,8 +132,9 @@ class Pipeline:
         except TemplateError:
             raise error from None
         if str(error) != self._edit_error:
-            logger.error("%s; the templates as they were before the edit go on", error)
             self._edit_error = str(error)
+            error.what += "; the templates as they were before the edit go on"
+            logger.error("%s", error)
         return rendering
 
     async def _render(self, snapshot: Snapshot) -> Rendering:

@@ -163,7 +163,7 @@ class Renderer:
 
     def due_at(self) -> float | None:
         """Return when somebody may be judged anew without any change, on the monotonic clock."""
-        limits = [one.until for one in self._state.standing.values()]
+        limits = [one.until for one in self._state.standing.values() if one.until < float("inf")]
         return min([*limits, *self.refusals.dues()], default=None)
 
     def text(self, number: int) -> str:

@@ -1,6 +1,7 @@
 """Whose fault it is that somebody would be left out: an edited template's, or that of data which changed."""
 
 import pytest
+from hypothesis import given, settings, strategies as st
 from rendering import answers, instance, load
 
 from ctemplate.errors import TemplateError
@@ -200,3 +201,23 @@ def test_an_error_after_a_loop_is_not_taken_for_a_fault_of_the_last_service():
     with pytest.raises(TemplateError) as caught:
         rendered(TEXT.replace("LINE", "") + "{{ nowhere }}", plain("a", "b", "c", "d", "e", "f", "g"))
     assert str(caught.value).endswith("'nowhere' is undefined")
+
+
+STRANGERS = st.lists(
+    st.lists(st.sampled_from([BAD, {"meta": {"x": "/etc"}}, {"meta": {"v": "a;}"}}, {}]), min_size=1, max_size=3),
+    max_size=8,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(STRANGERS, max_size=4))
+def test_whatever_strangers_register_the_honest_stay_and_nothing_of_theirs_is_more_than_a_value(history):
+    line = "return 200 {{ i.meta.v | default('v') }};{% if 'x' in i.meta %}root {{ i.meta.x }};{% endif %}"
+    honest = plain("a", "b", "c")
+    live, _ = rendered(TEXT.replace("LINE", line), honest)
+    for strangers in history:
+        new = [service(f"n{number}", *instances) for number, instances in enumerate(strangers)]
+        (text,) = live.render(Snapshot(answers(*honest, *new)), HTTP, now=0.0).texts
+        live.accept()
+        assert all(f"server_name {name}.x;" in text for name in "abc")
+        assert not any(bad in text for bad in ("/etc", "a;}", "a b"))
