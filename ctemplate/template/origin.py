@@ -70,6 +70,7 @@ class Marks:
         found = [self._owners[int(mark.translate(_VALUES), 2)] for mark in _OWNER.findall(lines[line - 1])]
         printed = [owner for owner, follows_print in found if follows_print and owner is not None]
         read = [owner.whole for owner, _ in found if owner is not None]
+        printed.sort(key=lambda owner: owner.is_whole)
         return tuple(dict.fromkeys((*printed, *reversed(read))))
 
     def origin(self, traced: str, text: str, line: int) -> str | None:
