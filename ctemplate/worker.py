@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 RETRY = Backoff(first=2.0, ceiling=60.0)  # a refused group: the cause may have gone, a port freed
 CROWDED = 1.0  # seconds until a delayed reload is considered again
+SOON = 1.0  # seconds, at least, until somebody who was left out is judged anew without a change
 UNSETTLED = frozenset({Outcome.WAITING, Outcome.DELAYED})
 START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may have been started
 
@@ -245,6 +246,10 @@ class Worker:
             self._due_by(now + START.delay(self._failures))
         else:
             self._failures = 0
+        again = self.pipeline.due_at()
+        if again is not None:
+            again = max(again, now + SOON)
+            self._due = again if self._due is None else min(self._due, again)
         if outcome is Outcome.APPLIED or self.error is not None:
             self._not_before = now + self.min_interval
 
