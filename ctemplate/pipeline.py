@@ -123,12 +123,9 @@ class Pipeline:
         """
         self.renderer = self._edited
         try:
-            rendering = await self._render(snapshot, places)
+            return await self._render(snapshot, places)
         except TemplateError as exc:
             return await self._render_before(exc, snapshot, places)
-        if self._before is None:
-            return rendering
-        return replace(rendering, used=rendering.used | self._before.used)
 
     async def _render_before(self, error: CtemplateError, snapshot: Snapshot, places: Places) -> Rendering:
         """Render the templates as they were before an edit; what the edited ones read may mend them."""
@@ -165,7 +162,9 @@ class Pipeline:
         else:
             rendering = self.renderer.render(snapshot, places)
         self._slowest = max(self._slowest, time.monotonic() - started)
-        return rendering
+        if self._before is None or self.renderer is self._before:
+            return rendering
+        return replace(rendering, used=rendering.used | self._before.used)
 
     def _including(self, rendering: Rendering) -> dict[Path, bytes]:
         """Return the texts that include other files than the live ones do."""

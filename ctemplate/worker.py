@@ -141,10 +141,12 @@ class Worker:
     async def step(self) -> None:
         """Render the newest snapshot and apply it; an error of the group is logged and kept, never raised."""
         try:
-            rendering = await self._rendered()
+            snapshot, rendering = await self._rendered()
             if not rendering.missing:
                 self.answered.set()
             result = await self.pipeline.run(rendering)
+            if result.rendering is not rendering:
+                self._take(snapshot, result.rendering)
             self._tell(result.outcome)
             self.result, self.error = result, None
         except CtemplateError as exc:
@@ -155,7 +157,7 @@ class Worker:
             self._report(InternalError(self.pipeline.subject, exc))
             self.answered.set()
 
-    async def _rendered(self) -> Rendering:
+    async def _rendered(self) -> tuple[Snapshot, Rendering]:
         """Render the newest snapshot; a render that fails has read answers as well, whose changes may mend it."""
         places = await self.pipeline.places()
         snapshot = self.catalog.snapshot()
@@ -168,9 +170,13 @@ class Worker:
             raise
         finally:
             self._is_rendering = False
+        self._take(snapshot, rendering)
+        return snapshot, rendering
+
+    def _take(self, snapshot: Snapshot, rendering: Rendering) -> None:
+        """Take note of what a rendering read, and wants."""
         used, missing = rendering.used | rendering.missing, rendering.missing
         self._compare(snapshot, used, missing=missing, is_partial=bool(missing))
-        return rendering
 
     def _compare(
         self, snapshot: Snapshot, used: Collection[AnyQuery], *, missing: frozenset[AnyQuery], is_partial: bool
