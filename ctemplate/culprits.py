@@ -23,6 +23,9 @@ from ctemplate.timing import Backoff
 AGAIN = Backoff(first=5.0, ceiling=300.0)
 """When somebody who was refused is tried again without new data: a port may have been freed, a name may resolve."""
 
+SINGLY = 4
+"""Instances of a service that are found one by one, with a question each; of more the service goes as a whole."""
+
 _BIND = re.compile(r"\bbind\(\) to .*?:(\d+) failed")
 _PLACE = re.compile(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
 
@@ -76,9 +79,9 @@ class Search:
             new = next((owner for owner in candidates if owner.service in names and owner not in found), None)
             if new is None:
                 return frozenset()
-            if any(known.service == new.service for known in found):
-                new = new.whole
-                found = frozenset(known for known in found if known.service != new.service)
+            before = frozenset(known for known in found if known.service == new.service)
+            if new.is_whole or len(before) >= SINGLY:
+                new, found = new.whole, found - before
             self._words[new] = self._words[new.whole] = (self._first_words(told), place)
             found = self.renderer.refusals.widened(found | {new}, self.snapshot)
             if self.budget <= 0:

@@ -91,7 +91,7 @@ def test_a_symlink_stays_one_and_its_target_changes(site, ctemplate):
     assert site.fragment.is_symlink()
     assert real.read_text().startswith("# generation 2\n")
     site.publish("3", a=instances(1, tags=("up", "web"), kind="backup"))
-    daemon.wait_for_log(f"in {site.fragment}:2 ({site.folder}/upstreams.conf.j2:5)")
+    daemon.wait_for_log(f"in {site.fragment}:3 ({site.folder}/upstreams.conf.j2:5)")
     real.write_text("# mine\n")  # while a candidate is refused nobody can tell this from an older rendering
     site.publish("4")
     site.wait_running("4", log=daemon.log)
@@ -145,7 +145,7 @@ def test_a_configuration_that_cannot_be_copied_is_judged_where_it_stands(tmp_pat
     told = "an include with a glob before '..' cannot be mirrored; swapped to be judged where it stands"
     assert told in bad.log()
     assert "nginx -t: exit status 1; every live file is rolled back" in bad.log()
-    assert f'no servers in upstream "…" in {site.nginx.prefix}/conf.d/../conf.d/upstreams.conf:2' in bad.log()
+    assert f'no servers in upstream "…" in {site.nginx.prefix}/conf.d/../conf.d/upstreams.conf:3' in bad.log()
     assert (site.contents(), site.leftovers(), nginx.pid_file.exists()) == ((None, None), [], False)
     site.publish("2")
     good = ctemplate(*site.args, "-once", name="good")

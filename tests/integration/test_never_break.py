@@ -104,8 +104,8 @@ def up(*names, ports=(1,), **options):
 
 REFUSED = [
     pytest.param({"a": up("web", ports=range(1, 61))}, 'no memory in upstream zone "web"', None, id="zone too small"),
-    pytest.param({"a": up("web", kind="backup")}, "no servers in upstream", (2, 5), id="only backup"),
-    pytest.param({"twice": instances(1, 2)}, 'duplicate upstream "twice"', (3, 14), id="duplicate names"),
+    pytest.param({"a": up("web", kind="backup")}, "no servers in upstream", (3, 5), id="only backup"),
+    pytest.param({"twice": instances(1, 2)}, 'duplicate upstream "twice"', (4, 14), id="duplicate names"),
 ]
 
 
