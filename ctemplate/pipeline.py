@@ -138,8 +138,7 @@ class Pipeline:
             raise error from None
         if str(error) != self._edit_error:
             self._edit_error = str(error)
-            error.what += "; the templates as they were before the edit go on"
-            logger.error("%s", error)
+            logger.error("%s; the templates as they were before the edit go on", error)
         return replace(rendering, used=rendering.used | snapshot.read)
 
     async def _render(self, snapshot: Snapshot, places: Places) -> Rendering:
