@@ -27,9 +27,10 @@ from ctemplate.control import CONTROL
 from ctemplate.edits import Signature, signatures
 from ctemplate.errors import ApplyError
 from ctemplate.guard import GuardPolicy, Policies
+from ctemplate.lastgood import NAME as LAST_RENDERED, LastRendered
 from ctemplate.live import Crowd, LiveFiles
 from ctemplate.memory import memory_path, writer_name
-from ctemplate.model import Target
+from ctemplate.model import ServiceQuery, Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unproven
@@ -115,14 +116,18 @@ class Assembly:
         return tuple(f"{plan.templates[0].destination}: {sentence}" for plan, sentence in told if sentence)
 
     @contextlib.contextmanager
-    def workers(self, catalog: Catalog) -> Iterator[tuple[Worker, ...]]:
-        """Lock the groups' destinations and give a new worker for each group; raises StateError."""
+    def workers(self, catalog: Catalog, previous: Iterable[Worker] = ()) -> Iterator[tuple[Worker, ...]]:
+        """Lock the groups' destinations and give a new worker for each group; raises StateError.
+
+        A group takes over what the worker before it knew of the same files.
+        """
+        before = {worker.pipeline.destinations: worker.pipeline for worker in previous}
         wait = Wait(min=self.config.wait.min, max=self.config.wait.max)
         states = StateFolder(self.state_dir) if self.mode is Mode.LIVE else None
         with contextlib.ExitStack() as held:
             yield tuple(
                 Worker(
-                    pipeline=self._pipeline(plan, templates, states, held),
+                    pipeline=self._pipeline(plan, templates, states, held, before),
                     catalog=catalog,
                     wait=wait,
                     min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
@@ -136,16 +141,26 @@ class Assembly:
         templates: tuple[Template, ...],
         states: StateFolder | None,
         held: contextlib.ExitStack,
+        before: Mapping[tuple[Path, ...], Pipeline],
     ) -> Pipeline:
         targets = tuple(_target(template) for template in plan.templates)
         sink = self._spared(plan) if states is None else self._live(plan, targets, states, held)
+        destinations = tuple(target.destination for target in targets)
+        folder = apply.group_folder(self.state_dir, destinations)
         return Pipeline(
             name=plan.settings.name,
             templates=templates,
             targets=targets,
             sink=sink,
             surroundings=_surroundings(plan.settings, targets),
+            last_rendered=LastRendered(path=folder / LAST_RENDERED, is_written=self.mode is Mode.LIVE),
+            before=before.get(destinations),
+            hold=self._hold,
         )
+
+    def _hold(self, service: str) -> float:
+        """Return how long the last good data of a service stay in use; an operator's own are taken at once."""
+        return self.policies.of(ServiceQuery(name=service)).hold if self.policies is not None else 0.0
 
     def _spared(self, plan: GroupPlan) -> Sink:
         """Return what leaves every file alone."""
@@ -176,10 +191,10 @@ def _live_files(
     check = _check(settings, nginx)
     if nginx is None or not has_proof:
         reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
-        return LiveFiles(state=state, check=check, reload=reload)
+        return LiveFiles(state=state, check_with=check, reload=reload)
     program = NginxReload(command=nginx, command_timeout=settings.timeout)
     crowd = Crowd(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveFiles(state=state, check=check, reload=program, program=program, crowd=crowd)
+    return LiveFiles(state=state, check_with=check, reload=program, program=program, crowd=crowd)
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
@@ -199,7 +214,7 @@ def _considered(settings: GroupSection, state_dir: Path) -> Considered:
     nginx = nginx_of(settings)
     commands = (command_name(settings.reload),) if settings.reload else ()
     written = apply.written_before(state_dir)
-    return Considered(check=_check(settings, nginx), commands=commands, command=nginx, written=written)
+    return Considered(check_with=_check(settings, nginx), commands=commands, command=nginx, written=written)
 
 
 def _announcing(live: LiveFiles, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:

@@ -162,7 +162,7 @@ class Daemon:
     def _hold_workers(self) -> None:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
         self._held.close()
-        self.workers = self._held.enter_context(self.assembly.workers(self.catalog))
+        self.workers = self._held.enter_context(self.assembly.workers(self.catalog, self.workers))
 
     def _warn(self) -> None:
         for warning in self.assembly.warnings:

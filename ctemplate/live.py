@@ -65,7 +65,7 @@ class LiveFiles:
     """
 
     state: GroupState
-    check: apply.Check | None = None
+    check_with: apply.Check | None = None
     reload: apply.Reload | None = None
     program: apply.Program | None = None
     crowd: Crowd | None = None
@@ -78,10 +78,15 @@ class LiveFiles:
             return Outcome.DELAYED
         self._applied = None
         outcome = await apply.apply(
-            outputs, state=self.state, check=self.check, reload=self.reload, program=self.program
+            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
         )
         self._applied = outputs
         return outcome
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have the outputs judged, and leave everything as it is; raises the check's refusal."""
+        if self.check_with is not None:
+            await apply.judged(outputs, self.check_with)
 
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what the last transaction put there."""

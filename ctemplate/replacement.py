@@ -82,6 +82,10 @@ class Announcing:
         self._is_done = True
         return await self.sink.apply(outputs)
 
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have the outputs judged; raises the check's refusal."""
+        await self.sink.check(outputs)
+
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what the sink put there."""
         return self.sink.wrote(destination)

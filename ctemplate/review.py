@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from ctemplate.apply import Check
+from ctemplate.apply import Check, judged
+from ctemplate.apply.candidates import read_live
 from ctemplate.config.groups import STDOUT
-from ctemplate.errors import ApplyError, CannotJudge, printable
-from ctemplate.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, StagedFile, Status
+from ctemplate.errors import ApplyError, printable
+from ctemplate.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, Status
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.meaning import BackendChange, Changes
 from ctemplate.pipeline import Sink
@@ -66,7 +66,7 @@ class Considered:
     ``written`` are the destinations that ctemplate wrote before; ``main`` is nginx's main file where it is known.
     """
 
-    check: Check | None = None
+    check_with: Check | None = None
     commands: tuple[str, ...] = ()
     command: NginxCommand | None = None
     written: frozenset[Path] = frozenset()
@@ -78,14 +78,25 @@ class Considered:
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Keep the outputs; raises the check's refusal."""
         self.outputs = outputs
-        changed = tuple(output for output in outputs if read_live(output) != output.content)
-        if not changed:
+        self.verdict, self.output = "unchanged", ()
+        if all(read_live(output) == output.content for output in outputs):
             return Outcome.UNCHANGED
         self.main = await main_file(self.command)
         self.verdict = "not checked"
-        if self.check is not None:
-            await self._judge(changed, self.check)
+        if self.check_with is not None:
+            self.verdict = "refused"
+            try:
+                self.output = await judged(outputs, self.check_with)
+            except ApplyError as exc:
+                self.output = (exc.what, *exc.output)
+                raise
+            self.verdict = "accepted"
         return Outcome.UNCHANGED
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have outputs judged without keeping them; raises the check's refusal."""
+        if self.check_with is not None:
+            await judged(outputs, self.check_with)
 
     def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
         """Answer False: nothing is ever written."""
@@ -94,22 +105,6 @@ class Considered:
     async def is_due(self) -> bool:
         """Answer False: nothing is ever reloaded."""
         return False
-
-    async def _judge(self, changed: tuple[Output, ...], check: Check) -> None:
-        self.verdict = "refused"
-        with tempfile.TemporaryDirectory(prefix="ctemplate-plan-") as folder:
-            try:
-                staged = tuple(_staged(output, Path(folder) / str(number)) for number, output in enumerate(changed))
-            except OSError as exc:
-                raise CannotJudge(
-                    folder, f"has no room for the candidates: {(exc.strerror or str(exc)).lower()}"
-                ) from exc
-            try:
-                self.output = await check.check(staged)
-            except ApplyError as exc:
-                self.output = (exc.what, *exc.output)
-                raise
-        self.verdict = "accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +115,15 @@ class AsPlanned:
     planned: Mapping[str, FileReview]
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Apply the outputs; raises ApplyError when the world has moved on since the plan."""
+        """Apply the outputs; raises ApplyError when the world has moved on since the plan.
+
+        Outputs that are others than planned are judged first: the plan may have left out what the check refuses.
+        """
+        files = [self.planned.get(str(output.target.destination)) for output in outputs]
+        if all(files) and any(
+            file and file.sha256 != _digest(one.content) for file, one in zip(files, outputs, strict=True)
+        ):
+            await self.sink.check(outputs)
         for output in outputs:
             destination = str(output.target.destination)
             file = self.planned.get(destination)
@@ -131,6 +134,14 @@ class AsPlanned:
             if _digest(output.content) != file.sha256:
                 raise ApplyError(destination, "would now be something else than what was planned; make a new one")
         return await self.sink.apply(outputs)
+
+    def _is_other(self, output: Output) -> bool:
+        file = self.planned.get(str(output.target.destination))
+        return file is not None and file.sha256 != _digest(output.content)
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have outputs judged; raises the check's refusal."""
+        await self.sink.check(outputs)
 
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is, untouched since, what the sink put there."""
@@ -163,14 +174,6 @@ def review(name: str, sink: Considered, faults: Iterable[Fault], answers: Iterab
         commands=sink.commands if sink.verdict != "unchanged" else (),
         left_out=(*map(str, faults), *unusable),
     )
-
-
-def read_live(output: Output) -> bytes | None:
-    """Return the bytes at the output's destination, or None when there is no file that can be read."""
-    try:
-        return output.target.destination.read_bytes()
-    except OSError:
-        return None
 
 
 def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Iterator[str]:
@@ -226,8 +229,3 @@ def _reviewed(sink: Considered) -> Iterator[tuple[FileReview, Changes | None]]:
     for output in sink.outputs:
         yield _file_review(output, sink, before)
         before[output.target.destination.absolute()] = output.content
-
-
-def _staged(output: Output, candidate: Path) -> StagedFile:
-    candidate.write_bytes(output.content)
-    return StagedFile(candidate=candidate, live=output.target.destination.absolute())

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 RETRY = Backoff(first=2.0, ceiling=60.0)  # a refused group: the cause may have gone, a port freed
 CROWDED = 1.0  # seconds until a delayed reload is considered again
+SOON = 1.0  # seconds, at least, until somebody who was left out is judged anew without a change
 UNSETTLED = frozenset({Outcome.WAITING, Outcome.DELAYED})
 START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may have been started
 
@@ -140,10 +141,12 @@ class Worker:
     async def step(self) -> None:
         """Render the newest snapshot and apply it; an error of the group is logged and kept, never raised."""
         try:
-            rendering = await self._rendered()
+            snapshot, rendering = await self._rendered()
             if not rendering.missing:
                 self.answered.set()
             result = await self.pipeline.run(rendering)
+            if result.rendering is not rendering:
+                self._take(snapshot, result.rendering)
             self._tell(result.outcome)
             self.result, self.error = result, None
         except CtemplateError as exc:
@@ -154,7 +157,7 @@ class Worker:
             self._report(InternalError(self.pipeline.subject, exc))
             self.answered.set()
 
-    async def _rendered(self) -> Rendering:
+    async def _rendered(self) -> tuple[Snapshot, Rendering]:
         """Render the newest snapshot; a render that fails has read answers as well, whose changes may mend it."""
         places = await self.pipeline.places()
         snapshot = self.catalog.snapshot()
@@ -167,9 +170,13 @@ class Worker:
             raise
         finally:
             self._is_rendering = False
+        self._take(snapshot, rendering)
+        return snapshot, rendering
+
+    def _take(self, snapshot: Snapshot, rendering: Rendering) -> None:
+        """Take note of what a rendering read, and wants."""
         used, missing = rendering.used | rendering.missing, rendering.missing
         self._compare(snapshot, used, missing=missing, is_partial=bool(missing))
-        return rendering
 
     def _compare(
         self, snapshot: Snapshot, used: Collection[AnyQuery], *, missing: frozenset[AnyQuery], is_partial: bool
@@ -245,6 +252,10 @@ class Worker:
             self._due_by(now + START.delay(self._failures))
         else:
             self._failures = 0
+        again = self.pipeline.due_at()
+        if again is not None:
+            again = max(again, now + SOON)
+            self._due = again if self._due is None else min(self._due, again)
         if outcome is Outcome.APPLIED or self.error is not None:
             self._not_before = now + self.min_interval
 

@@ -27,6 +27,8 @@ LAYERS = {
     "nginx": 2,
     "apply": 2,
     "pipeline": 3,
+    "culprits": 3,
+    "lastgood": 3,
     "live": 3,
     "review": 3,
     "memory": 3,
@@ -54,7 +56,10 @@ NEIGHBOURS = {  # imports within a layer, from → to
     ("sources", "edits"),
     ("template", "nginx"),  # the grammar's character rules
     ("worker", "pipeline"),
+    ("pipeline", "culprits"),
+    ("pipeline", "lastgood"),
     ("assembly", "control"),  # where its socket is
+    ("assembly", "lastgood"),
     ("assembly", "live"),
     ("assembly", "memory"),
     ("custody", "memory"),

@@ -234,6 +234,17 @@ def test_no_name_changes_the_structure(name):
     assert structure(name, f"{name}-9999") == structure("web", "db-9999")
 
 
+@pytest.mark.parametrize("name", ["web.", "a..b", "...", ".."])
+def test_a_name_that_makes_no_host_name_is_served_by_another(name):
+    entry = contents.ServiceEntry(tags=["http"], instances=(contents.Entry(address="10.0.0.1", port=80),))
+    rendered = rendering(contents.dump(contents.Contents(services={name: entry, "web": entry})))
+    assert rendered.quarantined == ()
+    names = set(http_servers(shown(parse(rendered.texts[0].encode(), where="nginx.conf"))))
+    assert len(names) == 3
+    assert {"_", "web.localhost"} < names
+    assert all(all(one.split(".")) for one in names)
+
+
 @pytest.mark.parametrize(("servers", "size"), [(1, "64k"), (24, "64k"), (25, "128k"), (1000, "2048k")])
 def test_zones_grow_with_their_servers(servers, size):
     rows = ", ".join(f"{{address: 10.0.{n // 250}.{n % 250}, port: 80}}" for n in range(servers))

@@ -20,6 +20,9 @@ class Defective:
     sink = SimpleNamespace(wrote=lambda _: False)
     targets = ()
 
+    def due_at(self):
+        return None
+
     async def places(self):
         return ()
 

@@ -36,6 +36,9 @@ class Pipeline:
         self.sink = SimpleNamespace(wrote=lambda _: False)
         self.targets = ()
 
+    def due_at(self):
+        return None
+
     async def places(self):
         await self.scene.pause(self.name, "places")
         return ()

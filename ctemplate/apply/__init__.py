@@ -11,11 +11,13 @@ Knows nothing of templates, sources or nginx.
 """
 
 from ctemplate.apply.attendance import is_another
+from ctemplate.apply.candidates import judged
 from ctemplate.apply.commands import CommandCheck, CommandReload
+from ctemplate.apply.files import write_private
 from ctemplate.apply.flow import apply
 from ctemplate.apply.group import Check, Group, OnEdit, Program, Reload
 from ctemplate.apply.ledger import Accepted, Ledger, Page, read_page
-from ctemplate.apply.state import GroupState, Shelf, StateFolder, written_before
+from ctemplate.apply.state import GroupState, Shelf, StateFolder, group_folder, written_before
 from ctemplate.apply.steps import Observe, Step
 from ctemplate.apply.transaction import recover
 
@@ -36,8 +38,11 @@ __all__ = [
     "StateFolder",
     "Step",
     "apply",
+    "group_folder",
     "is_another",
+    "judged",
     "read_page",
     "recover",
+    "write_private",
     "written_before",
 ]

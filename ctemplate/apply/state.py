@@ -21,7 +21,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -207,6 +207,11 @@ def written_before(folder: Path) -> frozenset[Path]:
     except OSError:
         return frozenset()
     return frozenset(Path(destination).absolute() for page in pages for destination in page.files)
+
+
+def group_folder(folder: Path, destinations: Iterable[Path]) -> Path:
+    """Return the sub-folder of a state folder that is a group's with these destinations."""
+    return folder / _folder_name(sorted({str(resolved(destination)) for destination in destinations}))
 
 
 def lock_file(folder: Path, real: str) -> Path:

@@ -89,7 +89,8 @@ def _reviewed(worker: Worker) -> GroupReview:
         raise TypeError(type(sink))
     used = worker.result.rendering.used if worker.result else worker.catalog.wanted
     answers = [answer for answer in worker.catalog.snapshot() if answer.query in used]
-    return review(worker.pipeline.name, sink, worker.pipeline.quarantined, answers)
+    faults = (*worker.pipeline.quarantined, *worker.pipeline.kept)
+    return review(worker.pipeline.name, sink, faults, answers)
 
 
 def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:

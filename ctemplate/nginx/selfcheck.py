@@ -188,7 +188,11 @@ class _Check:
             return ()
         both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
         return tuple(
-            Finding(data=int(mark[1]), reason=f"would leave the folder of the file that {_shown(name)!r} opens")
+            Finding(
+                data=int(mark[1]),
+                reason=f"would leave the folder of the file that {_shown(name)!r} opens",
+                is_misplaced=False,
+            )
             for (_, parent, one), (_, _, like) in both
             if parent not in VALUE_BLOCKS and _OPENS.fullmatch(name := like.name) and like.args
             if (mark := _MARK.search(like.args[0])) and _steps_out(one.args[0]) > _steps_out(like.args[0])

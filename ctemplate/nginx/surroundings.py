@@ -7,8 +7,8 @@ templates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ctemplate.errors import ApplyError
@@ -24,8 +24,9 @@ from ctemplate.nginx.tree import Tree, TreeError, load
 class Place:
     """Where one file stands: the name of the block that includes it, and the names taken by files of others.
 
-    ``hosts`` are those that the others' pass directives name, ``routed`` the variables in these, and ``variable`` is
-    the one that the block around the file gives a value to, where it is a ``map`` or its like.
+    ``files`` tells which file takes a name. ``hosts`` are those that the others' pass directives name, ``routed`` the
+    variables in these, and ``variable`` is the one that the block around the file gives a value to, where it is a
+    ``map`` or its like.
     """
 
     inside: bytes = b""
@@ -33,6 +34,7 @@ class Place:
     hosts: frozenset[Name] = frozenset()
     routed: frozenset[bytes] = frozenset()
     variable: bytes = b""
+    files: Mapping[Name, Path] = field(default_factory=dict, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,8 +45,8 @@ class Surroundings:
     files: tuple[Path, ...]
     _installation: Installation | None = field(default=None, init=False)
 
-    async def places(self) -> tuple[Place, ...]:
-        """Return the place of each file, as the configuration is now."""
+    async def places(self, texts: Mapping[Path, bytes] | None = None) -> tuple[Place, ...]:
+        """Return the place of each file, as the configuration is now, or will be with ``texts`` as these files."""
         if self.command is None:
             return tuple(Place() for _ in self.files)
         try:
@@ -52,25 +54,28 @@ class Surroundings:
                 self._installation = await Installation.find(self.command)
         except ApplyError:
             return tuple(Place() for _ in self.files)
-        return await asyncio.to_thread(places, self._installation.conf, self.files)
+        return await asyncio.to_thread(places, self._installation.conf, self.files, texts)
 
 
-def places(conf: Path, files: Sequence[Path]) -> tuple[Place, ...]:
-    """Return the place of each file in the configuration that starts at ``conf``."""
+def places(conf: Path, files: Sequence[Path], texts: Mapping[Path, bytes] | None = None) -> tuple[Place, ...]:
+    """Return the place of each file in the configuration that starts at ``conf``, with ``texts`` as these files."""
     try:
-        tree = load(conf, replaced={file: b"" for file in files if not file.exists()})
+        absent = {file: b"" for file in files if not file.exists()}
+        tree = load(conf, replaced={**absent, **(texts or {})})
         own = {real_path(file) for file in files}
         parsed = {path: _parsed(tree, path) for path in tree.sources if real_path(path) not in own}
     except (TreeError, NginxSyntaxError, OSError):
         return tuple(Place() for _ in files)
-    taken: frozenset[Name] = frozenset().union(*(names(found, inside=inside) for inside, found in parsed.values()))
+    taken = {name: path for path, (inside, found) in parsed.items() for name in names(found, inside=inside)}
     others = tuple(_routes(tree, path, *found) for path, found in parsed.items())
-    hosts, (routed, _) = named_hosts(others), reach(others)
-    around = [(file, next(_blocks(tree, file), b"")) for file in files]
-    return tuple(
-        Place(inside=inside, taken=taken, hosts=hosts, routed=routed, variable=_variable(tree, file, inside))
-        for file, inside in around
-    )
+    around = Place(taken=frozenset(taken), files=taken, hosts=named_hosts(others), routed=reach(others)[0])
+    return tuple(_place(tree, file, around) for file in files)
+
+
+def _place(tree: Tree, file: Path, around: Place) -> Place:
+    """Return what is around a file, with the block that it stands in."""
+    inside = next(_blocks(tree, file), b"")
+    return replace(around, inside=inside, variable=_variable(tree, file, inside))
 
 
 def _parsed(tree: Tree, path: Path) -> tuple[bytes, tuple[Directive, ...]]:

@@ -19,6 +19,7 @@ _CLOSING = re.compile(r"nginx: (?:the )?configuration file .* (?:syntax is ok|te
 _PLACE = re.compile(r" in (?P<file>/.*):(?P<line>\d+)$", re.DOTALL)
 _TELLING = re.compile(
     r'(?:[^"]*(?:\(\)|\b(?:certificate|certificate key|zone)) "[^"\s]+"'  # what was opened or allocated
+    r'|host not found in (?:resolver|upstream) "[\w.:-]+"'  # a name that does not resolve
     r'|[^"]*(?<!directive )"[a-z0-9_]+"(?= directive\b))*'  # a directive that nginx knows
 )
 _QUOTED = re.compile(r'".*"', re.DOTALL)

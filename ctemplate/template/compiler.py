@@ -22,6 +22,7 @@ class Generator(CodeGenerator):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._memos: dict[int, tuple[str, nodes.Name]] = {}  # the bodies that are fragments, by identity
+        self._turns: set[int] = set()  # the other bodies of loops, by identity
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a literal; a text is trusted."""
@@ -31,12 +32,18 @@ class Generator(CodeGenerator):
             super().visit_Const(node, frame)
 
     def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Write a loop whose items come paced, and whose body is cut into fragments where that can be."""
+        """Write a loop whose items come paced, and whose body is cut into fragments where that can be.
+
+        A turn that breaks is told to the environment, and the loop goes on: so one pass finds all whose data break it.
+        """
         if not _is_paced(node.iter):
             names = names_around(node)
             node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
             if names is not None:
                 self._cut(node, names, frame)
+            else:
+                node.body = [nodes.Scope(node.body, lineno=node.lineno)]
+                self._turns.add(id(node.body[0]))
         super().visit_For(node, frame)
 
     def _cut(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> None:
@@ -51,6 +58,13 @@ class Generator(CodeGenerator):
 
     def visit_Scope(self, node: nodes.Scope, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a scope; one that is a fragment prints what was kept of it, and runs only where nothing was."""
+        if id(node) in self._turns:
+            self.writeline("try:", node)
+            self.indent()
+            super().visit_Scope(node, frame)
+            self.outdent()
+            self._write_rescue("environment.broke")
+            return
         if id(node) not in self._memos:
             super().visit_Scope(node, frame)
             return
@@ -58,6 +72,8 @@ class Generator(CodeGenerator):
         text = self.temporary_identifier()
         self.writeline(f"{text} = environment.fragments.kept({memo}, {frame.symbols.ref(target.name)})", node)
         self.writeline(f"if {text} is None:")
+        self.indent()
+        self.writeline("try:")
         self.indent()
         inner = frame.inner()
         inner.symbols.analyze_node(node)
@@ -67,9 +83,19 @@ class Generator(CodeGenerator):
         self.writeline(f"{text} = environment.fragments.keep(concat({inner.buffer}))")
         self.leave_frame(inner)
         self.outdent()
+        self._write_rescue(f"{text} = environment.broke_off")
+        self.outdent()
         self.start_write(frame, node)
         self.write(text)
         self.end_write(frame)
+
+    def _write_rescue(self, call: str) -> None:
+        """Write what becomes of an exception in a loop's turn."""
+        error = self.temporary_identifier()
+        self.writeline(f"except Exception as {error}:")
+        self.indent()
+        self.writeline(f"{call}({error})")
+        self.outdent()
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802  # Jinja's
         """Write a call; that of ``paced`` is direct."""

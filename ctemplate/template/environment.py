@@ -17,7 +17,7 @@ from jinja2.lexer import Lexer
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ctemplate.errors import printable
+from ctemplate.errors import CtemplateError, TemplateError, printable
 from ctemplate.model import Check, Instance, Service, Snapshot
 from ctemplate.template import runtime
 from ctemplate.template.advice import field_advice, word_advice
@@ -27,12 +27,12 @@ from ctemplate.template.formats import FORMATS, NONE
 from ctemplate.template.formatting import method_of
 from ctemplate.template.fragments import SCALARS, Fragments
 from ctemplate.template.functions import Functions, Variables, suggestion
-from ctemplate.template.limits import Limits, Meter, check_binary
+from ctemplate.template.limits import LimitExceeded, Limits, Meter, check_binary
 from ctemplate.template.lines import LineLexer
 from ctemplate.template.origin import Marks
 from ctemplate.template.place import printing_line
 from ctemplate.template.places import marked, numbered as with_number, unmarked
-from ctemplate.template.run import Print, Run, Traces
+from ctemplate.template.run import Owner, Print, Run, Traces
 from ctemplate.template.trust import (
     MAX_EXACT,
     QUOTED,
@@ -53,6 +53,9 @@ FIELDS: dict[type, frozenset[str]] = {
     for kind in (Service, Instance, Check)
 }
 """The model's types and what templates may read of them."""
+
+_FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
+"""What ends a pass wherever it is met: no service's data alone can be the reason."""
 
 _KNOWN_TOKENS = 100_000
 _PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
@@ -191,14 +194,15 @@ class Environment(ImmutableSandboxedEnvironment):
         self.run = Run(snapshot=Snapshot({}))
         self.meter = Meter(Limits())
         self.refuse: Callable[[str, str], str] = _refused
+        self.as_fault: Callable[[Exception], TemplateError] = _unplaced
         self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
         if escape == NONE:
             self._checked = _printed_freely
-        self.placed: list[tuple[str, str | None]] | None = None
+        self.placed: list[tuple[str, Owner | None]] | None = None
         self.printed = self._checked
         self._listen_port = functions.listen_port
         self._marks = marks
-        self.fragments = Fragments()
+        self.fragments = Fragments(is_traced=marks is not None)
         self.fragments.trust(self.globals.values())
         self._numbers = itertools.count()
         self._tokens: set[str] = set()
@@ -208,12 +212,22 @@ class Environment(ImmutableSandboxedEnvironment):
         """How templates are cut into tokens."""
         return self._lexer
 
-    def start(self, run: Run, meter: Meter, refuse: Callable[[str, str], str]) -> None:
-        """Begin a pass: what it reads, what it may take, and who is told of values that may not be printed."""
+    def start(
+        self,
+        run: Run,
+        meter: Meter,
+        refuse: Callable[[str, str], str],
+        as_fault: Callable[[Exception], TemplateError],
+    ) -> None:
+        """Begin a pass: what it reads, what it may take, and what is made of forbidden values and of exceptions."""
         self.run = run
         self.meter = meter
         self.refuse = refuse
+        self.as_fault = as_fault
         self.fragments.start(run)
+        self.__dict__.pop("getattr", None)
+        if run.counts:
+            self.getattr = self._getattr_counting  # type: ignore[method-assign]
         self.printed = self._printed_counting if run.counts else self._checked
         self.concat = "".join  # type: ignore[method-assign]
         if run.prints is not None:
@@ -261,7 +275,7 @@ class Environment(ImmutableSandboxedEnvironment):
     def _number(self) -> str:
         """Take down where a value is printed, and return its number."""
         assert self.placed is not None  # noqa: S101  # only asked for where they are taken down
-        self.placed.append((printing_line(), self.run.touched_name()))
+        self.placed.append((printing_line(), self.run.owner()))
         return str(len(self.placed) - 1)
 
     def _remembered(self, token: str) -> str:
@@ -273,9 +287,9 @@ class Environment(ImmutableSandboxedEnvironment):
     def _printed_counting(self, value: Any) -> str:
         refused = len(self.run.violations)
         text = self._checked(value)
-        name = self.run.touched_name()
-        if name is not None and len(self.run.violations) == refused and type(value) is not Trusted:
-            self.run.passed.add((printing_line(), name))
+        owner = self.run.owner()
+        if owner is not None and len(self.run.violations) == refused:
+            self.run.passed.add((printing_line(), owner))
         return text
 
     def _printed_shadowed(self, value: Any) -> str:
@@ -287,13 +301,36 @@ class Environment(ImmutableSandboxedEnvironment):
         number = next(self._numbers)
         whole = numbered(shadow, number)
         if whole != shadow:
-            where, service = printing_line(), run.touched_name()
-            run.prints.append((number, Print(text=text.replace(QUOTED, ""), where=where, service=service)))
+            printed = Print(text=text.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
+            run.prints.append((number, printed))
         return with_shadow(text, whole)
+
+    def broke(self, exc: Exception) -> None:
+        """Take an exception in a turn of a loop for a fault of what was read last; raise it where nothing was."""
+        owner = self.run.owner()
+        if owner is None or isinstance(exc, _FATAL):
+            raise exc
+        self.run.break_off(owner, self.as_fault(exc))
+
+    def broke_off(self, exc: Exception) -> str:
+        """Do the same for a fragment, and return its text."""
+        self.broke(exc)
+        return self.fragments.drop()
 
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:
         """Return the items of a loop, counted against the limits."""
-        return self.meter.paced(items)
+        return self.meter.paced(items) if self._marks is None else self._read(self.meter.paced(items))
+
+    def _read(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Return the items of a loop, each read as it comes."""
+        for item in items:
+            if isinstance(item, Service | Instance):
+                self.run.touched = item
+            yield item
+
+    def read_last(self, follows_print: bool) -> str:  # noqa: FBT001  # compiled templates call it so
+        """Return a mark for who was read last, in a template that is traced."""
+        return "" if self._marks is None else Trusted(self._marks.owner(self.run.owner(), follows_print=follows_print))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return what ``obj.attribute`` means in a template: the model's fields first, since most reads are theirs."""
@@ -308,6 +345,13 @@ class Environment(ImmutableSandboxedEnvironment):
         if attribute == "listen_port" and kind is Service:
             return self._listen_port(obj)
         return self.undefined(obj=obj, name=attribute)
+
+    def _getattr_counting(self, obj: Any, attribute: str) -> Any:
+        """Read a field, and note whose it is and where."""
+        found = Environment.getattr(self, obj, attribute)
+        if isinstance(obj, Service | Instance):
+            self.run.read.add((printing_line(), Owner.of(obj)))
+        return found
 
     def _sandboxed(self, obj: Any, attribute: str) -> Any:
         if type(obj) is Variables:
@@ -376,6 +420,10 @@ class Environment(ImmutableSandboxedEnvironment):
 
 def _refused(text: str, reason: str) -> str:
     raise jinja2.TemplateRuntimeError(f"{printable(text)!r} {reason}")
+
+
+def _unplaced(exc: Exception) -> TemplateError:
+    return TemplateError("template", printable(exc))
 
 
 def _printed_freely(value: Any) -> str:

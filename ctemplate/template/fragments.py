@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ctemplate.model import Check, Instance, Service, reads_alike
-from ctemplate.template.run import Marks, Run, Traces
+from ctemplate.template.run import Marks, Partly, Run, Traces
 from ctemplate.template.trust import Earned, Trusted
 
 CASTS = 4
 """Sets of fragments that are kept: of passes with and without a shadow, with and without who is left out."""
+
+_Cast = tuple[bool, frozenset[str], Partly]
 
 SCALARS = frozenset({str, Trusted, int, bool, type(None)})
 _VALUES = (Service, Instance, Check)
@@ -70,9 +72,11 @@ class Opening:
 class Fragments:
     """The fragments of one template and of what it includes; compiled templates call ``of``, ``kept`` and ``keep``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_traced: bool = False) -> None:
+        """Take note whether a template is traced: then who was read around a loop counts within it as well."""
+        self._is_traced = is_traced
         self._constants: dict[int, Any] = {}
-        self._casts: dict[tuple[bool, frozenset[str]], dict[Hashable, Memo]] = {}
+        self._casts: dict[_Cast, dict[Hashable, Memo]] = {}
         self._before: dict[Hashable, Memo] = {}
         self._now: dict[Hashable, Memo] = {}
         self._open: list[Opening] = []
@@ -134,7 +138,10 @@ class Fragments:
         """Return the text for the loop's next item; None where it has to be rendered, and given to ``keep``."""
         run = self._run
         kind = type(item)
-        run.touched = item if kind is Service or kind is Instance else None
+        if kind is Service or kind is Instance:
+            run.touched = item
+        elif not self._is_traced:
+            run.touched = None
         if kind is not Service and kind is not str:
             memo = None
         if memo is not None and (found := memo.find(item, run)) is not None:
@@ -150,6 +157,11 @@ class Fragments:
             opened.memo.now[opened.item] = Fragment(text, run.since(opened.marks))
         return text
 
+    def drop(self) -> str:
+        """Let go of the fragment that was opened last, which broke; nothing is printed of it."""
+        self._open.pop()
+        return ""
 
-def _cast(run: Run) -> tuple[bool, frozenset[str]]:
-    return run.prints is not None, run.excluded
+
+def _cast(run: Run) -> _Cast:
+    return run.prints is not None, run.excluded, run.partly

@@ -8,12 +8,11 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-import msgspec
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from ctemplate.command import SECRET_VARIABLES
@@ -32,14 +31,14 @@ from ctemplate.model import (
 from ctemplate.template.advice import STATES, none_of_name, none_with_tag, shown, word_advice
 from ctemplate.template.limits import bounded_range
 from ctemplate.template.place import printing_line
-from ctemplate.template.run import Claim, Run, part
+from ctemplate.template.run import Claim, Run
 from ctemplate.template.trust import Trusted, text_of, trusted
 
 ANY = "any"
 PROTOCOLS = ("tcp", "udp")
 NO_PORT = "the name does not end in a dash and a port from 1 to 65535"
 _STATUSES = {status.value: (status,) for status in Status} | {ANY: tuple(Status)}
-_NO_HOST = re.compile(r"^$|^[~.]|[*\s]")
+_NO_HOST = re.compile(r"^$|^[~.]|\.\.|[*\s]")
 _KEPT_QUERIES = 65536
 _PORT = re.compile(r".+-([1-9][0-9]{0,4})", re.DOTALL)
 
@@ -116,10 +115,11 @@ class Functions:
         answer = self.run.answer(query, in_company=in_company)
         if answer is None:
             return ()
-        excluded = self.run.excluded
-        listed = (service for service in answer.value if service.name not in excluded)
-        shown = (_without_parts(service, excluded) for service in listed) if excluded else listed
-        found = tuple(service for service in shown if tag is None or tag in service.tags)
+        excluded, partly = self.run.excluded, self.run.partly
+        listed = map(partly.shown, answer.value) if partly.is_about_tags else answer.value
+        found = tuple(
+            service for service in listed if service.name not in excluded and (tag is None or tag in service.tags)
+        )
         if not found and tag is not None and (said := none_with_tag(tag)):
             self.run.remark(f"{printing_line()}: {said}")
         return found
@@ -198,10 +198,11 @@ class Functions:
         is_spare: bool = False,
     ) -> tuple[Instance, ...]:
         answer = self.run.answer(query, in_company=in_company, is_spare=is_spare)
-        excluded = self.run.excluded
-        if answer is None or (excluded and (query.name in excluded or part(query.name, tag or "") in excluded)):
+        partly = self.run.partly
+        if answer is None or query.name in self.run.excluded or (query.name, tag) in partly.unlisted:
             return ()
-        return _chosen(answer.value, wanted, tag)
+        value = partly.remaining(answer.value) if query.name in partly.services else answer.value
+        return _chosen(value, wanted, tag)
 
     def query(  # noqa: PLR0917  # templates write query(NAME, TAG), as they do of services
         self,
@@ -226,7 +227,7 @@ class Functions:
         wanted = _statuses(status)
         if answer is None:
             return ()
-        found = _chosen(answer.value, wanted, tag)
+        found = _chosen(run.partly.remaining(answer.value), wanted, tag)
         return tuple(instance for instance in found if instance.name not in run.excluded)
 
     def listen_port(self, service: Service | Instance | str) -> int:
@@ -239,7 +240,7 @@ class Functions:
         name = str(service) if isinstance(service, str) else service.name
         tags = () if isinstance(service, str) else service.tags
         protocols = [protocol for protocol in PROTOCOLS if protocol in tags]
-        lost = [protocol for protocol in PROTOCOLS if part(name, protocol) in run.excluded]
+        lost = [protocol for protocol in PROTOCOLS if (name, protocol) in run.partly.unlisted]
         port = port_of(name)
         if port is None or (lost and not protocols):
             field = f"{(protocols or lost or PROTOCOLS)[0]} port"
@@ -276,12 +277,6 @@ class Functions:
         if default is None:
             raise LookupError(f'env: {name!r} is not set; give a default: env({name!r}, "…")')
         return default
-
-
-def _without_parts(service: Service, excluded: Container[str]) -> Service:
-    """Return the service without the tags by which it is left out."""
-    tags = tuple(tag for tag in service.tags if part(service.name, tag) not in excluded)
-    return service if len(tags) == len(service.tags) else msgspec.structs.replace(service, tags=tags)
 
 
 def _chosen(instances: Iterable[Instance], statuses: tuple[Status, ...], tag: str | None) -> tuple[Instance, ...]:

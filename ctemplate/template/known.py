@@ -35,7 +35,8 @@ class Addresses:
     def __contains__(self, origin: object) -> bool:
         if not isinstance(origin, Origin):
             return False
-        if origin.address in self._own(self._prints[origin.number].service or ""):
+        owner = self._prints[origin.number].owner
+        if origin.address in self._own("" if owner is None else owner.service):
             return True
         return origin.address in self._others and not is_loopback(origin.address)
 

@@ -37,6 +37,19 @@ class FolderLoader(jinja2.BaseLoader):
         self._found: dict[str, tuple[str, str]] = {}
         self._missed: set[str] = set()
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts that were loaded so far, in the order of their names."""
+        return tuple(self._found[name][0] for name in sorted(self._found))
+
+    def line(self, file: str, number: int) -> str:
+        """Return a line (from 1) of a text that was loaded, by the name that errors show, without space around it."""
+        for text, shown in self._found.values():
+            lines = text.splitlines()
+            if shown == file and 0 < number <= len(lines):
+                return lines[number - 1].strip()
+        return ""
+
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         """Return a template's text, as it was when first asked for, and the name that errors show for it."""
         _ = environment

@@ -5,8 +5,7 @@ Pure: reads passes and their texts, renders nothing. Must not know where the tex
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 
 from ctemplate.errors import TemplateError, printable
 from ctemplate.model import Fault
@@ -15,22 +14,17 @@ from ctemplate.nginx.names import Clash, shown
 from ctemplate.nginx.selfcheck import Finding, Unreadable, examine
 from ctemplate.nginx.surroundings import Place
 from ctemplate.template.parts import Parts, as_bytes
-from ctemplate.template.quarantine import SHOWN, Held, Holder, Verdict, held_by_line, sentence, texts
-from ctemplate.template.run import Run, Violation
+from ctemplate.template.quarantine import SHOWN, Holder, Passing, Verdict, nearest, sentence, texts
+from ctemplate.template.run import Owner, Run, Violation
 from ctemplate.template.trust import Earned, pieces, shadow_of
 
-MANY = 5
-"""From so many services on, or half of all, that have a value where none may stand the line itself is at fault."""
 
+def unproven(text: str, run: Run, parts: Parts, *, source: str, place: Place, known: Known) -> dict[Owner, Verdict]:
+    """Return those whose values are more than values in the text of a pass with shadow, or who take others' names.
 
-def unproven(
-    text: str, run: Run, parts: Parts, *, held: Mapping[str, Held], source: str, place: Place, known: Known
-) -> dict[str, Verdict]:
-    """Return the services whose values are more than values in the text of a pass with shadow, or take others' names.
-
-    ``held`` are those left out of it already, ``parts`` are those of the template's last text: what stands in this one
-    as well is not proven again. ``known`` tells where nginx may go besides the text's own upstreams.
-    Raises TemplateError where a template's own line puts values in such a place, or where nothing can be proven.
+    ``parts`` are those of the template's last text: what stands in this one as well is not proven again. ``known``
+    tells where nginx may go besides the text's own upstreams.
+    Raises TemplateError where a value is nobody's, or where nothing can be proven.
     """
     shadow = shadow_of(text)
     if not isinstance(text, Earned) or parts.are_sound(str(text), shadow, place, known):
@@ -46,7 +40,7 @@ def unproven(
     if not report.findings and not report.clashes:
         return {}
     author = _Author(run)
-    return _blamed(report.findings, author, held_by_line(held)) or _losers(report.clashes, author)
+    return _blamed(report.findings, author) or _losers(report.clashes, author, place)
 
 
 class _Author:
@@ -58,20 +52,10 @@ class _Author:
         self._known = tuple(texts(run))
         self._holders: dict[int, Holder] = {}
 
-    @cached_property
-    def services(self) -> frozenset[str]:
-        """The services that are not left out."""
-        return frozenset(holder.service for holder in self._known) - self.run.excluded
-
-    @cached_property
-    def printing(self) -> frozenset[str]:
-        """The services with a value anywhere in the text."""
-        return frozenset(one.service for one in self._prints.values() if one.service is not None)
-
     def violation(self, number: int, reason: str) -> Violation:
         """Return what is wrong with a print."""
         printed = self._prints[number]
-        return Violation(text=printed.text, reason=reason, where=printed.where, service=printed.service)
+        return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
 
     def holder(self, number: int) -> Holder:
         """Return whose value was printed."""
@@ -85,41 +69,34 @@ class _Author:
         return float("inf") if created is None else created
 
 
-def _blamed(
-    findings: Sequence[Finding], author: _Author, held: Mapping[tuple[str, str], set[str]]
-) -> dict[str, Verdict]:
-    verdicts: dict[str, Verdict] = {}
-    lines: dict[tuple[str, str], set[str]] = {}
-    everybody = len(author.services)
+def _blamed(findings: Sequence[Finding], author: _Author) -> dict[Owner, Verdict]:
+    verdicts: dict[Owner, Verdict] = {}
     for finding in findings:
         violation, holder = author.violation(finding.data, finding.reason), author.holder(finding.data)
-        line = (violation.where, violation.reason)
         rivals = None if finding.rests_on_others else frozenset[str]()
-        verdicts.setdefault(holder.service, Verdict(fault=holder.fault(violation), rivals=rivals, line=line))
-        before = held.get(line, set())
-        guilty = lines.setdefault(line, set(before))
-        guilty.add(holder.service)
-        if finding.rests_on_others:
-            is_lines_own = 2 * len(guilty) > len(author.printing | before)
-        else:
-            is_lines_own = len(guilty) >= MANY or 2 * len(guilty) >= everybody + len(before)
-        if finding.is_misplaced and is_lines_own:
-            raise _own_fault(violation, f" (service {printable(holder.service, SHOWN)!r})")
+        verdict = Verdict(fault=holder.fault(violation), rivals=rivals, line=violation.where, passing=_passing(finding))
+        verdicts.setdefault(holder.owner, verdict)
     return verdicts
 
 
-def _losers(clashes: Sequence[Clash], author: _Author) -> dict[str, Verdict]:
+def _passing(finding: Finding) -> Passing:
+    """Return what shows that others get past a line: where the others' values decide, few may print on it."""
+    if finding.rests_on_others:
+        return Passing.ANYWHERE
+    return Passing.NEVER if finding.is_misplaced else Passing.PRINTS
+
+
+def _losers(clashes: Sequence[Clash], author: _Author, place: Place) -> dict[Owner, Verdict]:
     """Return who loses a name: all to the configuration itself, else all but the longest registered.
 
-    Who has a name twice by itself loses it where nginx refuses that, unless a line does so to most services.
+    Who has a name twice by itself loses it where nginx refuses that.
     """
-    verdicts: dict[str, Verdict] = {}
-    twice: dict[tuple[str, str], set[str]] = {}
+    verdicts: dict[Owner, Verdict] = {}
     for clash in clashes:
         uses = [{author.holder(number).service for number in data} for data in clash.data]
         services = sorted(set().union(*uses), key=lambda name: (author.registered(name), name))
         rivals: frozenset[str] | None = None
-        why = "belongs to the configuration itself"
+        why, line = _taken_by(clash, place), ""
         if all(uses) and len(services) > 1:
             winner, *services = services
             rivals, why = frozenset({winner}), f"belongs to service {printable(winner, SHOWN)!r}, which came first"
@@ -127,16 +104,17 @@ def _losers(clashes: Sequence[Clash], author: _Author) -> dict[str, Verdict]:
             if not clash.is_refused:
                 continue
             rivals, why = frozenset(), "is there twice"
-            violation = author.violation(next(iter(clash.data[0])), f"as {shown(clash.name)} {why}")
-            guilty = twice.setdefault((violation.where, clash.name[0]), set())
-            guilty.update(services)
-            if len(guilty) >= MANY or 2 * len(guilty) >= len(author.services):
-                raise _own_fault(violation)
+            line = author.violation(next(iter(clash.data[0])), why).where
         for service in services:
             reason = f"{printable(shown(clash.name), SHOWN)} {why}"
             fault = Fault(service=service, field=clash.name[0], reason=reason)
-            verdicts.setdefault(service, Verdict(fault=fault, rivals=rivals))
+            verdicts.setdefault(Owner(service), Verdict(fault=fault, rivals=rivals, line=line))
     return verdicts
+
+
+def _taken_by(clash: Clash, place: Place) -> str:
+    file = place.files.get(clash.name)
+    return "belongs to the configuration itself" if file is None else f"is used in {file}"
 
 
 def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:
@@ -144,15 +122,12 @@ def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:
     text, service = violation.text.casefold(), violation.service
     near = [holder for holder in known if holder.service == service and holder.text and holder.text in text]
     if near:
-        return max(near, key=lambda holder: len(holder.text))
+        longest = max(near, key=lambda holder: len(holder.text)).text
+        return nearest(violation.owner, [holder for holder in near if holder.text == longest])[0]
     exact = [holder for holder in known if holder.text == text]
     if len({holder.service for holder in exact}) == 1:
-        return exact[0]
-    if service is None:
-        raise _own_fault(violation)
-    return Holder(service=service, field="value", text=text)
-
-
-def _own_fault(violation: Violation, besides: str = "") -> TemplateError:
-    what = sentence(violation).removeprefix(f"{violation.where}: ")
-    return TemplateError(violation.where, what + besides)
+        return nearest(violation.owner, exact)[0]
+    if violation.owner is None:
+        raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
+    own = violation.owner
+    return Holder(service=own.service, node=own.node, instance=own.instance, field="value", text=text)

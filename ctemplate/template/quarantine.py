@@ -5,21 +5,38 @@ Pure: reads runs, renders nothing.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from ctemplate.errors import printable
-from ctemplate.model import Answer, AnyQuery, Check, Fault, Instance, Service, ServiceQuery, Snapshot, reads_alike
+from ctemplate.model import (
+    Answer,
+    AnyQuery,
+    Check,
+    Fault,
+    Instance,
+    Service,
+    ServiceQuery,
+    Snapshot,
+    Status,
+    reads_alike,
+)
 from ctemplate.nginx.surroundings import Place
-from ctemplate.template.run import Run, Violation, owner, part
+from ctemplate.template.run import Claim, Owner, Partly, Run, Violation
 from ctemplate.template.trust import is_token
 
 SHOWN = 80
 
 PORTS = {"tcp port": "tcp", "udp port": "udp"}
 """The tag by which templates list who has a port of the kind, by the field of the fault."""
+REFUSED = "refused"
+"""The field of a fault that a program found which reads the texts."""
+
+SIZE = "size"
+"""The field of a fault of a service that uses up what there is for all."""
 
 MANY_TEXTS = 50
 """Texts that are looked for in all the data of one pass; others have to wait for the next."""
@@ -32,33 +49,63 @@ class Holder:
     service: str
     field: str
     text: str
+    node: str = ""
     instance: str = ""
+
+    @property
+    def owner(self) -> Owner:
+        """Whose text it is."""
+        return Owner(self.service, self.node, self.instance)
 
     def fault(self, violation: Violation) -> Fault:
         """Return what becomes known of the service that is left out."""
         return Fault(service=self.service, field=self.field, instance=self.instance, reason=sentence(violation))
 
 
+class Passing(enum.Enum):
+    """What shows that a service gets past a line over which another was left out."""
+
+    PRINTS = "it prints there"
+    ANYWHERE = "it prints anywhere"
+    READS = "it is read there"
+    NEVER = "no value may stand there"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Why a service is left out, and what the verdict rests on besides the service's own answers.
+    """Why a service, or a part of it, is left out, and what that rests on besides the service's own answers.
 
     ``rivals`` are the services whose answers it rests on as well, None for all there are. ``line`` is the template's
-    line that cannot hold its value, and in which way, for it may be the line that is at fault.
+    line that cannot hold its value, for it may be the line that is at fault; empty where another's right decides.
+    ``passing`` tells who gets past it.
     """
 
     fault: Fault
     rivals: frozenset[str] | None = frozenset()
-    line: tuple[str, str] = ("", "")
+    line: str = ""
+    passing: Passing = Passing.PRINTS
+
+    @property
+    def is_about_data(self) -> bool:
+        """Whether other data of the service may do: it is not another's right that decides."""
+        return bool(self.line) or self.fault.field == SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A service left out, and what that rests on: while it is the same, so is the verdict."""
+    """One left out, and what that rests on: while it is the same, so is the verdict.
+
+    ``is_refused``: by a program that reads the texts; how long that lasts is not told here.
+    """
 
     verdict: Verdict
     evidence: dict[AnyQuery, Answer | None]
     places: tuple[Place | None, ...]
+    is_refused: bool = False
+
+    def lasts(self, snapshot: Snapshot, places: tuple[Place | None, ...]) -> bool:
+        """Whether nothing has changed that could clear a service whose data cannot be printed."""
+        return not self.is_refused and self.holds(snapshot, places)
 
     def holds(self, snapshot: Snapshot, places: tuple[Place | None, ...]) -> bool:
         """Whether nothing has changed that could clear the service."""
@@ -73,54 +120,93 @@ class Held:
                 yield query
 
 
-def upheld(held: Mapping[str, Held]) -> dict[str, Held]:
+def upheld(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
     """Return the verdicts but for those in favour of a service that is left out itself, or has lost the very port.
 
-    Who is left out everywhere needs no verdict on a part.
+    Who is left out as a whole needs no verdict on a part.
     """
-    whole = {name: one for name, one in held.items() if owner(name) == name or owner(name) not in held}
-    return {name: one for name, one in whole.items() if not any(_is_out(rival, one, held) for rival in _rivals(one))}
+    whole = {owner: one for owner, one in held.items() if owner.is_whole or owner.whole not in held}
+    return {owner: one for owner, one in whole.items() if not any(_is_out(rival, one, held) for rival in _rivals(one))}
 
 
 def _rivals(held: Held) -> frozenset[str]:
     return held.verdict.rivals or frozenset()
 
 
-def _is_out(rival: str, one: Held, held: Mapping[str, Held]) -> bool:
+def _is_out(rival: str, one: Held, held: Mapping[Owner, Held]) -> bool:
     tag = PORTS.get(one.verdict.fault.field)
-    return rival in held or (tag is not None and part(rival, tag) in held)
+    return Owner(rival) in held or (tag is not None and Owner(rival, tag=tag) in held)
 
 
-def narrowed(found: Mapping[str, Verdict], held: Mapping[str, Held]) -> dict[str, Verdict]:
+def narrowed(found: Mapping[Owner, Verdict], held: Mapping[Owner, Held]) -> dict[Owner, Verdict]:
     """Return the verdicts by what is left out for them.
 
     Who has no right to a port loses the protocol's tag, and is left out everywhere if that is not enough: another
     template, or another loop, may serve it without the port.
     """
-    return dict(_narrowed(service, verdict, held) for service, verdict in found.items())
+    return dict(_narrowed(owner, verdict, held) for owner, verdict in found.items())
 
 
-def _narrowed(service: str, verdict: Verdict, held: Mapping[str, Held]) -> tuple[str, Verdict]:
+def _narrowed(owner: Owner, verdict: Verdict, held: Mapping[Owner, Held]) -> tuple[Owner, Verdict]:
     tag = PORTS.get(verdict.fault.field)
-    if tag is None:
-        return service, verdict
-    of_part = f" (of what is listed by tag {tag!r} alone)"
-    if (known := held.get(part(service, tag))) is not None:
+    if tag is None or not owner.is_whole:
+        return owner, verdict
+    part, of_part = owner._replace(tag=tag), f" (of what is listed by tag {tag!r} alone)"
+    if (known := held.get(part)) is not None:
         fault = known.verdict.fault
-        return service, _with_reason(known.verdict, fault.reason.removesuffix(of_part))
-    return part(service, tag), _with_reason(verdict, verdict.fault.reason + of_part)
+        return owner, _with_reason(known.verdict, fault.reason.removesuffix(of_part))
+    return part, _with_reason(verdict, verdict.fault.reason + of_part)
+
+
+def owner_of_claim(claim: Claim) -> Owner | None:
+    """Return who is left out first where the claim is lost, if that is not the service as a whole."""
+    tag = PORTS.get(claim.kind)
+    return None if tag is None else Owner(claim.service, tag=tag)
 
 
 def _with_reason(verdict: Verdict, reason: str) -> Verdict:
     return replace(verdict, fault=msgspec.structs.replace(verdict.fault, reason=reason))
 
 
-def held_by_line(held: Mapping[str, Held]) -> dict[tuple[str, str], set[str]]:
-    """Return the services left out for each line that cannot hold their values."""
-    lines: dict[tuple[str, str], set[str]] = {}
-    for name, one in held.items():
-        lines.setdefault(one.verdict.line, set()).add(name)
-    return lines
+def partly(held: Mapping[Owner, Held]) -> Partly:
+    """Return what is left out of services that stay: single instances, and what is listed by a tag."""
+    instances = frozenset(owner for owner in held if owner.is_instance)
+    tags: set[tuple[str, str]] = set()
+    for service in {owner.service for owner in instances}:
+        known = _instances(service, (one.evidence for owner, one in held.items() if owner.service == service))
+        kept = {tag for one in known if Owner.of(one) not in instances for tag in one.tags}
+        tags.update((service, tag) for one in known for tag in one.tags if tag not in kept)
+    return Partly(
+        instances=instances,
+        tags=frozenset(tags),
+        services=frozenset(owner.service for owner in instances),
+        unlisted=frozenset((owner.service, owner.tag) for owner in held if owner.tag),
+    )
+
+
+def widened(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
+    """Return the verdicts; where no instance of a service is left that could be used, the service as a whole goes."""
+    found = {owner: one for owner, one in held.items() if owner.is_whole or owner.whole not in held}
+    for service in {owner.service for owner in found if owner.is_instance}:
+        own = sorted(owner for owner in found if owner.service == service and owner.is_instance)
+        known = _instances(service, (found[owner].evidence for owner in own))
+        if all(Owner.of(one) in found for one in known if one.status is not Status.CRITICAL):
+            first = found[own[0]]
+            found = {owner: one for owner, one in found.items() if owner.service != service}
+            found[Owner(service)] = first
+    return found
+
+
+def _instances(service: str, evidence: Iterable[Mapping[AnyQuery, Answer | None]]) -> list[Instance]:
+    """Return the instances of a service in the answers that verdicts rest on."""
+    return [
+        item
+        for answers in evidence
+        for answer in answers.values()
+        if answer is not None
+        for item in answer.value
+        if isinstance(item, Instance) and item.name == service
+    ]
 
 
 def sentence(violation: Violation) -> str:
@@ -143,10 +229,10 @@ def texts(run: Run) -> Iterator[Holder]:
 def _held_by(item: object) -> Iterator[Holder]:
     if not isinstance(item, Service | Instance):
         return
-    instance = item.id if isinstance(item, Instance) else ""
     for name in item.__struct_fields__:
+        own = Owner(item.name) if name == "name" else Owner.of(item)
         for field, text in _texts(name, getattr(item, name)):
-            yield Holder(service=item.name, field=field, text=text.casefold(), instance=instance)
+            yield Holder(service=item.name, field=field, text=text.casefold(), node=own.node, instance=own.instance)
 
 
 def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:
@@ -167,9 +253,27 @@ def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:
 
 def read_last(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
     """Return the violations whose very text the service read last holds: there is nothing more to find out."""
-    held = {(holder.service, holder.text): holder for holder in reversed(known)}
-    found = ((violation, held.get((violation.service or "", violation.text.casefold()))) for violation in violations)
-    return [(violation, holder) for violation, holder in found if holder is not None]
+    held: dict[tuple[str, str], list[Holder]] = {}
+    for holder in known:
+        held.setdefault((holder.service, holder.text), []).append(holder)
+    return [
+        (violation, holder)
+        for violation in violations
+        for holder in nearest(violation.owner, held.get((violation.service or "", violation.text.casefold()), ()))
+    ]
+
+
+def nearest(read: Owner | None, found: Sequence[Holder]) -> Sequence[Holder]:
+    """Return those of a text's holders, all of one service, who printed it: the one read last, if it is among them.
+
+    A service has its tags from its instances, so these are meant. Its name is its own.
+    """
+    own = [holder for holder in found if holder.owner == read and holder.instance]
+    if own:
+        return own[:1]
+    if any(holder.field == "name" for holder in found):
+        return [holder for holder in found if holder.field == "name"][:1]
+    return [holder for holder in found if holder.instance] or found
 
 
 def told_by_text(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
@@ -177,10 +281,12 @@ def told_by_text(violations: Sequence[Violation], known: Sequence[Holder]) -> li
     told: list[tuple[Violation, Holder]] = []
     for violation in list(dict.fromkeys(violations))[:MANY_TEXTS]:
         found = owners(violation, known)
-        services: dict[str, set[str]] = {}
+        by_text: dict[str, list[Holder]] = {}
         for holder in found:
-            services.setdefault(holder.text, set()).add(holder.service)
-        told += [(violation, holder) for holder in found if len(services[holder.text]) == 1]
+            by_text.setdefault(holder.text, []).append(holder)
+        for holders_of in by_text.values():
+            if len({holder.service for holder in holders_of}) == 1:
+                told += [(violation, holder) for holder in nearest(violation.owner, holders_of)]
     return told
 
 
@@ -197,7 +303,7 @@ def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
     return tuple(holder for holder in found if holder.service == violation.service) or found
 
 
-def lost_claims(runs: Iterable[Run]) -> dict[str, Verdict]:
+def lost_claims(runs: Iterable[Run]) -> dict[Owner, Verdict]:
     """Return who has to go because another service holds what it claims.
 
     Services that were registered first hold their claims first; where that is unknown the name decides.
@@ -210,12 +316,12 @@ def lost_claims(runs: Iterable[Run]) -> dict[str, Verdict]:
     if len(set().union(*claims.values())) == sum(map(len, claims.values())):
         return {}
     taken: dict[tuple[str, str], str] = {}
-    lost_by: dict[str, Verdict] = {}
+    lost_by: dict[Owner, Verdict] = {}
     for service in sorted(claims, key=lambda name: (_registered(runs, name), name)):
         lost = sorted(claims[service] & taken.keys())
         if lost:
             winners = frozenset(taken[claim] for claim in lost)
-            lost_by[service] = Verdict(fault=_lost(service, *lost[-1], taken[lost[-1]]), rivals=winners)
+            lost_by[Owner(service)] = Verdict(fault=_lost(service, *lost[-1], taken[lost[-1]]), rivals=winners)
         else:
             taken |= dict.fromkeys(claims[service], service)
     return lost_by

@@ -1,333 +1,389 @@
-"""The templates of one group, rendered over one snapshot; a service whose data would break them is left out.
+"""The templates of one group, rendered over one snapshot; whoever's data would break them is left out.
 
 Must not know where the texts go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctemplate.errors import TemplateError
-from ctemplate.model import AnyQuery, Fault, Instance, Service, Snapshot
+from ctemplate.model import Answer, AnyQuery, Fault, Instance, Snapshot
 from ctemplate.nginx.surroundings import Place
-from ctemplate.template.greed import greedy, weights
-from ctemplate.template.known import Upstreams, known_at
-from ctemplate.template.parts import Parts
-from ctemplate.template.proof import unproven
+from ctemplate.template.baseline import Baseline, check_edit, fingerprint
+from ctemplate.template.judge import Judge
+from ctemplate.template.origin import Marks
+from ctemplate.template.prover import Prover
 from ctemplate.template.quarantine import (
     Held,
-    Holder,
     Verdict,
     evidence,
-    held_by_line,
-    holders,
     lost_claims,
     narrowed,
-    owners,
-    read_last,
-    sentence,
-    told_by_text,
+    owner_of_claim,
+    partly,
     upheld,
+    widened,
 )
-from ctemplate.template.run import Run, Violation
+from ctemplate.template.refusals import REFUSED, Refusal, Refusals
+from ctemplate.template.run import NOBODY, Owner, Partly, Run
+from ctemplate.template.standing import LastGood, Standing, Views
 from ctemplate.template.template import Template
 
-MAX_PASSES = 30
+MAX_PASSES = 60
 """Passes of a group over one snapshot until nobody more is left out."""
 
-MAX_TRIALS = 200
-"""Passes of one template to find out whose value it is that cannot be told by its text."""
-
-MAX_BROKEN = 3
-"""Services that may break a template outright and are left out; more, or half of all, are the template's fault."""
-
-BROKEN = "template"
-"""The field of a fault that stands for the template's breaking."""
-
-MANY = 5
-"""From so many services on that a line would leave out, the line itself comes under suspicion."""
+HOLD = 300.0
+"""Seconds for which the last good data of a service stay in use that was live and can no longer be printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
     """The texts, parallel to the templates; the queries they used, those still missing, and who was left out.
 
-    ``remarks`` are sentences about calls that find nothing and hardly mean to.
-
-    While a query is missing the texts are incomplete, or empty where a template cannot do without the answer.
+    ``kept`` are those of whom the last good data were rendered instead. ``remarks`` are sentences about calls that
+    find nothing and hardly mean to. While a query is missing the texts are incomplete, or empty where a template
+    cannot do without the answer.
     """
 
     texts: tuple[str, ...]
     used: frozenset[AnyQuery]
     missing: frozenset[AnyQuery]
     quarantined: tuple[Fault, ...]
+    kept: tuple[Fault, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class State:
+    """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it."""
+
+    held: dict[Owner, Held]
+    standing: dict[str, Standing]
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """The services that are left out as a whole."""
+        return frozenset(owner.service for owner in self.held if owner.is_whole)
+
+    @property
+    def partly(self) -> Partly:
+        """The single instances that are left out, and what is listed by tags."""
+        return partly(self.held) if any(not owner.is_whole for owner in self.held) else NOBODY
+
+    @property
+    def verdicts(self) -> dict[Owner, Verdict]:
+        """Why anybody is left out, or not rendered as registered."""
+        kept = {Owner(name): one.verdict for name, one in self.standing.items()}
+        return {owner: one.verdict for owner, one in self.held.items()} | kept
+
+
 class Renderer:
-    """Renders the templates of one group together; a text whose answers did not change is kept."""
+    """Renders the templates of one group together; a text whose answers did not change is kept.
 
-    def __init__(self, templates: Sequence[Template]) -> None:
+    ``baseline`` is what was live before, as far as that is known: by it an edit is told from a change of data.
+    ``hold`` tells for how long the last good data of a service that was live may stand in for such as break it.
+    """
+
+    def __init__(
+        self,
+        templates: Sequence[Template],
+        *,
+        baseline: Baseline | None = None,
+        before: Renderer | None = None,
+        hold: Callable[[str], float] = lambda _name: HOLD,
+    ) -> None:
+        """Take the templates; ``before`` is the renderer that these take over from, after an edit."""
         self._templates = tuple(templates)
-        self._parts = tuple(Parts() for _ in self._templates)
-        self._proven: dict[int, tuple[str, Place, tuple[tuple[str, Place], ...]]] = {}
+        self._hold = hold
+        self._prover = Prover(self._templates)
         self._kept: dict[int, tuple[Run, str]] = {}
-        self._held: dict[str, Held] = {}
+        self._traces: dict[int, tuple[str, str, Marks]] = {}
+        self._state = State({}, {})
+        self._views = Views()
+        self._judge = Judge(self._fresh, self._is_plain)
+        self.baseline: Baseline | None = before.baseline if before is not None else baseline
+        self.last_good: LastGood = before.last_good if before is not None else LastGood()
+        self.refusals = Refusals()
+        self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
+        self._has_accepted = False
 
-    def render(self, snapshot: Snapshot, places: Sequence[Place | None] = ()) -> Rendering:
+    def render(self, snapshot: Snapshot, places: Sequence[Place | None] = (), now: float | None = None) -> Rendering:
         """Render every template over the snapshot; raise TemplateError for a fault of a template's own.
 
-        A service that a template cannot print is left out of every answer of the group, and the group rendered again.
-        A text with a place in nginx's configuration is proven to hold data as values alone, again on pain of that.
+        A service, or instance, that a template cannot print is left out of every answer of the group, and the group
+        rendered again. A text with a place in nginx's configuration is proven to hold data as values alone, again on
+        pain of that.
         """
+        now = time.monotonic() if now is None else now
         around = tuple(places)
-        held = upheld({name: one for name, one in self._held.items() if one.holds(snapshot, around)})
-        for _ in range(MAX_PASSES):
-            runs = [self._pass(number, snapshot, frozenset(held)) for number in range(len(self._templates))]
-            found = self._found(runs, held) or self._unproven(runs, around, held)
-            if not found:
-                self._held = held
-                for run in runs:
-                    run.forget_unused()
-                return self._rendering(runs, snapshot)
-            verdicts = narrowed(found, held)
-            held = upheld(held | {name: _held(verdict, runs, around) for name, verdict in verdicts.items()})
-        raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
+        state = self._still_valid(snapshot, around, now)
+        self._settle(state, snapshot, around, now)
+        self._check_edit(state)
+        self._state = state
+        self._failing = {name: since for name, since in self._failing.items() if _fails(name, state)}
+        for run in state.runs:
+            run.forget_unused()
+        return self._rendering(state, snapshot)
 
-    def origin(self, template_number: int, line: int) -> str | None:
+    def trial(
+        self, snapshot: Snapshot, places: Sequence[Place | None], without: Collection[Owner], lines: Mapping[Owner, str]
+    ) -> Rendering:
+        """Return what would be rendered without these; services with last good data have these. Nothing is kept.
+
+        ``lines`` are the templates' lines that each is refused for, as far as that is known. Raises TemplateError where
+        an edit of the templates would be to blame.
+        """
+        now, around = time.monotonic(), tuple(places)
+        state = self._still_valid(snapshot, around, now)
+        for owner in without:
+            self._set_aside(state, self.refusals.trial(owner, snapshot, line=lines.get(owner, "")), around)
+        self._settle(state, snapshot, around, now)
+        if without:
+            self._check_edit(state)
+        return self._rendering(state, snapshot)
+
+    def without(self, snapshot: Snapshot, places: Sequence[Place | None], owner: Owner) -> Rendering:
+        """Return what would be rendered with one left out altogether."""
+        now, around = time.monotonic(), tuple(places)
+        state = self._still_valid(snapshot, around, now)
+        state.standing.pop(owner.service, None)
+        refusal = self.refusals.trial(owner, snapshot)
+        state.held[owner] = refusal.held(around)
+        self._settle(state, snapshot, around, now)
+        return self._rendering(state, snapshot)
+
+    def accept(self) -> None:
+        """Take the last rendering for what is live now."""
+        state = self._state
+        kept = {name for name, _ in state.standing.items()}
+        owners = {owner for number in range(len(self._templates)) for owner in self._owners(number, state)}
+        owners |= {owner for run in state.runs for claim in run.claims if (owner := owner_of_claim(claim)) is not None}
+        live = {owner for owner in owners if owner.service not in kept and owner not in state.held}
+        self.baseline = Baseline.of(self._templates, live)
+        self._has_accepted = True
+        self.refusals.clear_trying()
+        used: dict[AnyQuery, Answer | None] = {}
+        for run in state.runs:
+            used |= run.used
+        self.last_good.take(used, state.partly)
+
+    def due_at(self) -> float | None:
+        """Return when somebody may be judged anew without any change, on the monotonic clock."""
+        limits = [one.until for one in self._state.standing.values() if one.until < float("inf")]
+        return min([*limits, *self.refusals.dues()], default=None)
+
+    @property
+    def used(self) -> frozenset[AnyQuery]:
+        """The queries that the last rendering used."""
+        return frozenset(query for run in self._state.runs for query in run.used)
+
+    def text(self, number: int) -> str:
+        """Return the text of a template as it was rendered last."""
+        return self._kept[number][1]
+
+    def origin(self, number: int, line: int) -> str | None:
         """Return ``file:line`` in the template for a line (from 1) of the last rendering's text, where it is known."""
-        kept = self._kept.get(template_number)
+        found = self._traced(number)
+        return None if found is None else found[2].origin(*found[:2], line)
+
+    def owners(self, number: int, line: int) -> tuple[Owner, ...]:
+        """Return who may have printed a line (from 1) of the last rendering's text, nearest first."""
+        found = self._traced(number)
+        return () if found is None else found[2].owners(*found[:2], line)
+
+    def _traced(self, number: int) -> tuple[str, str, Marks] | None:
+        """Return the last text of a template with marks, the text without, and what the marks mean."""
+        kept = self._kept.get(number)
         if kept is None:
             return None
         run, text = kept
-        template, marks = self._templates[template_number].traced()
+        known = self._traces.get(number)
+        if known is None or known[1] != text:
+            template, marks = self._templates[number].traced()
+            try:
+                traced = template.render(Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly))
+            except TemplateError:
+                return None
+            known = self._traces[number] = (traced, text, marks)
+        return known
+
+    def _still_valid(self, snapshot: Snapshot, places: tuple[Place | None, ...], now: float) -> State:
+        """Return who is still left out: nothing has changed that could clear them, and their time is not over."""
+        held = {owner: one for owner, one in self._state.held.items() if one.lasts(snapshot, places)}
+        standing = {
+            name: one
+            for name, one in self._state.standing.items()
+            if one.lasts(snapshot, places) and now < one.until and not one.is_refused
+        }
+        state = State(upheld(held), standing)
+        for refusal in self.refusals.current(snapshot, now):
+            self._set_aside(state, refusal, places, now)
+        return state
+
+    def _set_aside(
+        self, state: State, refusal: Refusal, places: tuple[Place | None, ...], now: float | None = None
+    ) -> None:
+        """Leave out whom a program refused, or use the last good data of a service; in a trial without a limit."""
+        owner, data = refusal.owner, self.last_good.of(refusal.owner.service)
+        until = float("inf")
+        if now is not None and not refusal.is_needed:
+            until = self._failing.setdefault(owner.service, now) + self._hold(owner.service)
+        if owner.is_whole and data.is_there and (now is None or now < until):
+            state.standing[owner.service] = Standing.of(refusal.held(places), data, until=until)
+        else:
+            state.held[owner] = refusal.held(places)
+
+    def _settle(self, state: State, snapshot: Snapshot, places: tuple[Place | None, ...], now: float) -> None:
+        """Render until nobody more has to be left out; of several errors that end this the first tells most."""
+        errors: list[TemplateError] = []
         try:
-            traced = template.render(Run(snapshot=run.snapshot, excluded=run.excluded))
-        except TemplateError:
+            self._settle_all(state, snapshot, places, now, errors)
+        except TemplateError as exc:
+            raise next(iter(errors), exc) from None
+
+    def _settle_all(
+        self,
+        state: State,
+        snapshot: Snapshot,
+        places: tuple[Place | None, ...],
+        now: float,
+        errors: list[TemplateError],
+    ) -> None:
+        for _ in range(MAX_PASSES):
+            view = self._views.of(snapshot, [one.data for one in state.standing.values()])
+            excluded, some = state.excluded, state.partly
+            state.runs = tuple(self._pass(number, view, excluded, some) for number in range(len(self._templates)))
+            errors += [run.error for run in state.runs if run.error is not None and not run.awaited]
+            found = self._found(state) or self._prover.unproven(state.runs, self._texts, places)
+            if not found:
+                return
+            verdicts = narrowed(found, state.held)
+            new = {owner: _held(verdict, state.runs, snapshot, places) for owner, verdict in verdicts.items()}
+            self._leave_out(state, new, now)
+        raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
+
+    def _leave_out(self, state: State, new: Mapping[Owner, Held], now: float) -> None:
+        """Leave these out; where the last good data of a service may stand in for it, they do."""
+        names = {owner.service for owner in new}
+        state.held = upheld(widened({**state.held, **new}))
+        for owner in [owner for owner in state.held if owner.is_whole and owner.service in names]:
+            if state.standing.pop(owner.service, None) is None:
+                standing = self._standing(owner.service, state.held[owner], now)
+                if standing is not None:
+                    state.standing[owner.service] = standing
+                    del state.held[owner]
+
+    def _standing(self, name: str, held: Held, now: float) -> Standing | None:
+        """Return the last good data of a service in place of what nobody can print; None where it has to go."""
+        data = self.last_good.of(name)
+        is_edit = self.is_edit and name not in self._failing
+        if not held.verdict.is_about_data or not data.is_there or is_edit:
             return None
-        return marks.origin(traced, text, line)
+        until = self._failing.setdefault(name, now) + self._hold(name)
+        return Standing.of(held, data, until=until) if now < until else None
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether the templates are others than those of the last good rendering, or none is known."""
+        if self._has_accepted:
+            return False
+        return self.baseline is None or self.baseline.template != fingerprint(self._templates)
+
+    def _check_edit(self, state: State) -> None:
+        """Raise TemplateError where an edit of the templates, or their first version, is to blame."""
+        if not state.verdicts or any(run.awaited for run in state.runs) or not self.is_edit:
+            return
+        before = self.baseline
+        suspects = {
+            owner: verdict
+            for owner, verdict in state.verdicts.items()
+            if (before is not None and before.is_live(owner)) or self._is_new(verdict)
+        }
+        if suspects:
+            check_edit(before, suspects, self._judge.passed(state.runs), where=self._names())
+
+    def _is_new(self, verdict: Verdict) -> bool:
+        """Whether the line that somebody failed at was not in the templates before, or may be any."""
+        if not verdict.line:
+            return verdict.fault.field == REFUSED
+        texts = [text for template in self._templates if (text := template.text_of_line(verdict.line))]
+        return self.baseline is None or not any(map(self.baseline.knows, texts))
 
     def _names(self) -> str:
         return ", ".join(str(template.source) for template in self._templates)
 
-    def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str]) -> Run:
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        """The texts of the last passes."""
+        return tuple(self._kept[number][1] for number in range(len(self._templates)))
+
+    def _is_plain(self, number: int, text: str) -> bool:
+        return self._templates[number].is_plain(text)
+
+    def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str], some: Partly) -> Run:
         kept = self._kept.get(number)
-        if kept is None or _is_momentary(kept[0].error) or not kept[0].is_current(snapshot, excluded):
-            kept = self._kept[number] = self._fresh(number, snapshot, excluded, keeps=True)
+        if kept is None or _is_momentary(kept[0].error) or not kept[0].is_current(snapshot, excluded, some):
+            run = Run(snapshot=snapshot, excluded=excluded, partly=some, keeps=True)
+            kept = self._kept[number] = (run, self._fresh(number, run))
         return kept[0]
 
-    def _fresh(
-        self, number: int, snapshot: Snapshot, excluded: frozenset[str], *, counts: bool = False, keeps: bool = False
-    ) -> tuple[Run, str]:
-        run = Run(snapshot=snapshot, excluded=excluded, counts=counts, keeps=keeps)
-        text = ""
+    def _fresh(self, number: int, run: Run) -> str:
+        """Render one template; an error is kept in the run."""
         try:
-            text = self._templates[number].render(run)
+            return self._templates[number].render(run)
         except TemplateError as exc:
             run.error = exc
-        return run, text
+        return ""
 
-    def _rendering(self, runs: list[Run], snapshot: Snapshot) -> Rendering:
-        used = frozenset(query for run in runs for query in run.used)
-        evidence = frozenset(query for one in self._held.values() for query in one.evidence) - used
-        awaited = frozenset(query for one in self._held.values() for query in one.awaited(snapshot)) - used
+    def _rendering(self, state: State, snapshot: Snapshot) -> Rendering:
+        waiting = (*state.held.values(), *(one.held for one in state.standing.values()))
+        used = frozenset(query for run in state.runs for query in run.used)
+        rests_on = frozenset(query for one in waiting for query in one.evidence) - used
+        awaited = frozenset(query for one in waiting for query in one.awaited(snapshot)) - used
         return Rendering(
-            texts=tuple(self._kept[number][1] for number in range(len(self._templates))),
-            used=used | evidence,
-            missing=awaited.union(*(run.awaited for run in runs)),
-            quarantined=tuple(self._held[name].verdict.fault for name in sorted(self._held)),
-            remarks=tuple(dict.fromkeys(remark for run in runs for remark in run.remarks)),
+            texts=self._texts,
+            used=used | rests_on,
+            missing=awaited.union(*(run.awaited for run in state.runs)),
+            quarantined=tuple(state.held[owner].verdict.fault for owner in sorted(state.held)),
+            kept=tuple(state.standing[name].verdict.fault for name in sorted(state.standing)),
+            remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
         )
 
-    def _found(self, runs: list[Run], held: Mapping[str, Held]) -> dict[str, Verdict]:
+    def _found(self, state: State) -> dict[Owner, Verdict]:
         """Return who has to be left out besides those held already."""
-        found: dict[str, Verdict] = {}
-        for number, run in enumerate(runs):
-            found |= {name: Verdict(fault=fault) for name, fault in run.faults.items()}
-            found |= self._broken(number, run, held) | self._violators(number, run, held)
-        return found or lost_claims(runs)
+        found: dict[Owner, Verdict] = {}
+        for number, run in enumerate(state.runs):
+            found |= {Owner(name): Verdict(fault=fault) for name, fault in run.faults.items()}
+            found |= self._judge.broken(number, run, state.held) | self._judge.violators(number, run)
+        return found or lost_claims(state.runs)
 
-    def _unproven(
-        self, runs: list[Run], places: Sequence[Place | None], held: Mapping[str, Held]
-    ) -> dict[str, Verdict]:
-        """Return whose values would be more than values in the texts, which are whole."""
-        verdicts: dict[str, Verdict] = {}
-        if any(run.awaited for run in runs):
-            return verdicts
-        for number, (run, place) in enumerate(zip(runs, places, strict=False)):
-            template, text = self._templates[number], self._kept[number][1]
-            if place is None:
-                continue
-            others = self._others(number, places)
-            if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
-                continue
-            shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, prints=[], keeps=True)
-            try:
-                again = template.render(shadowed)
-            except TemplateError as exc:
-                if exc.is_exhausted and (greedy := _greedy(run, exc)):
-                    return greedy
-                raise
-            if again != text:
-                raise TemplateError(str(template.source), "gives another text each time it is rendered")
-            parts, source, upstreams = self._parts[number], str(template.source), Upstreams(others)
-            known = known_at(place, shadowed, runs, upstreams)
-            found = unproven(again, shadowed, parts, held=held, source=source, place=place, known=known)
-            if not found:
-                self._proven[number] = (text, place, others if upstreams.were_asked else ())
-            verdicts |= found
-        return verdicts
-
-    def _others(self, number: int, places: Sequence[Place | None]) -> tuple[tuple[str, Place], ...]:
-        """Return the texts of the group's other templates that are nginx's, with their places."""
-        both = zip((self._kept[other][1] for other in range(len(self._templates))), places, strict=False)
-        return tuple((text, place) for other, (text, place) in enumerate(both) if other != number and place is not None)
-
-    def _broken(self, number: int, run: Run, held: Mapping[str, Held]) -> dict[str, Verdict]:
-        """Return the service over which the template broke; raise the error where the template itself is to blame.
-
-        While answers are missing nothing is broken: a template may well need what is still to come. Time and memory
-        may have been short for another reason; then a second pass has to break over the same service.
-        """
-        if run.error is None or run.awaited:
-            return {}
-        if run.error.is_exhausted and (greedy := _greedy(run, run.error)):
-            return greedy
-        name, services = run.touched_name(), _services(run)
-        broken = sum(one.verdict.fault.field == BROKEN for one in held.values())
-        if name not in services - run.excluded or broken >= MAX_BROKEN or 2 * (broken + 1) >= len(services):
-            raise run.error
-        if _is_momentary(run.error):
-            again, _ = self._fresh(number, run.snapshot, run.excluded)
-            if again.error is None or again.touched_name() != name:
-                raise run.error
-        return {name: Verdict(fault=Fault(service=name, field=BROKEN, reason=str(run.error)), rivals=None)}
-
-    def _violators(self, number: int, run: Run, held: Mapping[str, Held]) -> dict[str, Verdict]:
-        if not run.violations:
-            return {}
-        known = holders(run, self._templates[number].is_plain)
-        certain: Sequence[tuple[Violation, Holder]] = read_last(run.violations, known)
-        blamed = _faults_of(certain or self._confirmed(number, run, told_by_text(run.violations, known)))
-        if not blamed:
-            blamed = self._searched(number, run, known)
-        self._acquit_lines(number, run, blamed, held_by_line(held))
-        return {service: Verdict(fault=fault, line=(where, "")) for (where, service), fault in reversed(blamed.items())}
-
-    def _confirmed(
-        self, number: int, run: Run, suspected: Sequence[tuple[Violation, Holder]]
-    ) -> Sequence[tuple[Violation, Holder]]:
-        """Keep those suspected by a text alone whose text is gone when they are."""
-        if not suspected:
-            return ()
-        without, _ = self._fresh(number, run.snapshot, run.excluded.union(holder.service for _, holder in suspected))
-        left = [(violation.where, violation.text.casefold()) for violation in without.violations]
-        return [
-            (violation, holder)
-            for violation, holder in suspected
-            if not any(where == violation.where and holder.text in text for where, text in left)
-        ]
-
-    def _acquit_lines(
-        self,
-        number: int,
-        run: Run,
-        blamed: Mapping[tuple[str, str], Fault],
-        held: Mapping[tuple[str, str], set[str]],
-    ) -> None:
-        """Raise TemplateError where a line would leave out many services and no other gets past it either."""
-        for where in {where for where, _ in blamed}:
-            before = held.get((where, ""), set())
-            guilty = {service for line, service in blamed if line == where} | before
-            prints = sum(violation.where == where for violation in run.violations) + len(before)
-            if min(len(guilty), prints) >= MANY:
-                counted, _ = self._fresh(number, run.snapshot, run.excluded, counts=True)
-                if not any(line == where and service not in guilty for line, service in counted.passed):
-                    violation = next(violation for violation in run.violations if violation.where == where)
-                    raise _own_fault(violation, f"; as it is for each of {len(guilty)} services")
-
-    def _searched(self, number: int, run: Run, known: Sequence[Holder]) -> dict[tuple[str, str], Fault]:
-        """Find the owners of one line's values by leaving services out: first those that hold like texts, then all."""
-        violation = run.violations[0]
-        like = {holder.service for holder in owners(violation, known)}
-        search = _Search(self, number, run, violation.where)
-        for candidates in (like, {holder.service for holder in known}, _services(run)):
-            guilty = search.guilty(tuple(sorted(candidates - run.excluded)))
-            if guilty:
-                reason = sentence(violation)
-                return {(violation.where, name): Fault(service=name, field="value", reason=reason) for name in guilty}
-        raise _own_fault(violation)
+    def _owners(self, number: int, state: State) -> tuple[Owner, ...]:
+        """Return whose data stand in a text: who printed it, or where that is unknown all whose instances were read."""
+        owners = self._prover.owners(number, self._kept[number][1])
+        if owners is not None:
+            return owners
+        run = state.runs[number]
+        read = {
+            item.name
+            for answer in run.used.values()
+            for item in (answer.value if answer is not None else ())
+            if isinstance(item, Instance)
+        }
+        return tuple(Owner(name) for name in read - run.excluded)
 
 
-@dataclass(slots=True)
-class _Search:
-    """Finds out by trial whose values a line must not print."""
-
-    renderer: Renderer
-    number: int
-    run: Run
-    where: str
-    trials: int = 0
-
-    def guilty(self, candidates: tuple[str, ...]) -> tuple[str, ...]:
-        """Return those of the candidates without whom the line is fine; none if that takes others to go too."""
-        if not candidates or self.violates(candidates):
-            return ()
-        return self.among(candidates, frozenset(candidates))
-
-    def among(self, suspects: tuple[str, ...], candidates: frozenset[str]) -> tuple[str, ...]:
-        if len(suspects) == 1:
-            return suspects
-        middle = len(suspects) // 2
-        found: tuple[str, ...] = ()
-        for half in (suspects[:middle], suspects[middle:]):
-            if self.violates(candidates.difference(half)):
-                found += self.among(half, candidates)
-        return found or suspects
-
-    def violates(self, left_out: Iterable[str]) -> bool:
-        self.trials += 1
-        if self.trials > MAX_TRIALS:
-            what = f"cannot tell whose value must not be printed after {MAX_TRIALS} trials; use | quote or | comment"
-            raise TemplateError(self.where, what)
-        run, _ = self.renderer._fresh(self.number, self.run.snapshot, self.run.excluded.union(left_out))  # noqa: SLF001  # one class in two parts
-        return any(violation.where == self.where for violation in run.violations)
-
-
-def _faults_of(blamed: Sequence[tuple[Violation, Holder]]) -> dict[tuple[str, str], Fault]:
-    return {(violation.where, holder.service): holder.fault(violation) for violation, holder in blamed}
-
-
-def _services(run: Run) -> set[str]:
-    return {
-        item.name
-        for answer in run.used.values()
-        if answer is not None
-        for item in answer.value
-        if isinstance(item, Service | Instance)
-    }
+def _fails(name: str, state: State) -> bool:
+    return name in state.standing or any(owner.service == name for owner in state.held)
 
 
 def _is_momentary(error: TemplateError | None) -> bool:
     return error is not None and error.is_momentary
 
 
-def _greedy(run: Run, error: TemplateError) -> dict[str, Verdict]:
-    """Return the services that used up what there is for all; none where all have a fair share."""
-    known = weights(run.used.values())
-    return {
-        name: Verdict(
-            fault=Fault(service=name, field="size", reason=f"{known[name]} instances, tags and meta; {error}")
-        )
-        for name in greedy(known)
-    }
-
-
-def _held(verdict: Verdict, runs: list[Run], places: tuple[Place | None, ...]) -> Held:
-    return Held(verdict=verdict, evidence=evidence(verdict, runs), places=places)
-
-
-def _own_fault(violation: Violation, besides: str = "") -> TemplateError:
-    what = sentence(violation).removeprefix(f"{violation.where}: ")
-    return TemplateError(violation.where, what + besides)
+def _held(verdict: Verdict, runs: Sequence[Run], snapshot: Snapshot, places: tuple[Place | None, ...]) -> Held:
+    rests_on = {query: snapshot.get(query) for query in evidence(verdict, runs)}
+    return Held(verdict=verdict, evidence=rests_on, places=places)

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from ctemplate.errors import TemplateError
 from ctemplate.model import (
     Answer,
@@ -23,6 +25,72 @@ from ctemplate.model import (
 )
 
 
+class Owner(NamedTuple):
+    """Whose data something is: a service's, or those of one of its instances, which a node and an id tell apart.
+
+    With a ``tag`` it is what templates list of the service by that tag.
+    """
+
+    service: str
+    node: str = ""
+    instance: str = ""
+    tag: str = ""
+
+    @classmethod
+    def of(cls, item: Service | Instance) -> Owner:
+        """Return the owner of what an item holds."""
+        if isinstance(item, Instance):
+            return cls(item.name, item.node, item.id)
+        return cls(item.name)
+
+    @property
+    def whole(self) -> Owner:
+        """The service as a whole."""
+        return Owner(self.service)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is a service rather than one of its instances, or what is listed by a tag."""
+        return not self.is_instance and not self.tag
+
+    @property
+    def is_instance(self) -> bool:
+        """Whether this is one instance of a service."""
+        return bool(self.node or self.instance)
+
+
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """What is left out of services that stay.
+
+    ``instances`` are left out of the ``services``; ``tags`` are those that these have from such instances alone.
+    ``unlisted`` are the tags by which services are not listed, whoever of their instances has them.
+    """
+
+    instances: frozenset[Owner] = frozenset()
+    tags: frozenset[tuple[str, str]] = frozenset()
+    services: frozenset[str] = frozenset()
+    unlisted: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def is_about_tags(self) -> bool:
+        """Whether any service is shown without a tag that it has."""
+        return bool(self.tags or self.unlisted)
+
+    def shown(self, service: Service) -> Service:
+        """Return the service without the tags that it is not listed by, or has from those left out."""
+        name = service.name
+        tags = tuple(tag for tag in service.tags if (name, tag) not in self.tags and (name, tag) not in self.unlisted)
+        return service if len(tags) == len(service.tags) else msgspec.structs.replace(service, tags=tags)
+
+    def remaining(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        """Return the instances that are not left out."""
+        return tuple(one for one in instances if one.name not in self.services or Owner.of(one) not in self.instances)
+
+
+NOBODY = Partly()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
     """A value that may not be printed as it stands: its text, why, where in the template, and who was read last."""
@@ -30,7 +98,12 @@ class Violation:
     text: str
     reason: str
     where: str
-    service: str | None
+    owner: Owner | None
+
+    @property
+    def service(self) -> str | None:
+        """The service that was read last."""
+        return None if self.owner is None else self.owner.service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +112,7 @@ class Print:
 
     text: str
     where: str
-    service: str | None
+    owner: Owner | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,38 +144,32 @@ class Traces:
     touched: Service | Instance | None
 
 
-def part(service: str, tag: str) -> str:
-    """Return what stands among the excluded for a service that is shown without a tag that it has."""
-    return f"{service}\0{tag}"
-
-
-def owner(excluded: str) -> str:
-    """Return whose name, or part, stands among the excluded."""
-    return excluded.partition("\0")[0]
-
-
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What one pass reads and records. ``excluded`` are the names of the services that are left out, and their parts.
+    """What one pass reads and records. ``excluded`` are the services that are left out, ``partly`` who is so in part.
 
     ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
-    by line; it is filled only where ``counts`` asks for it. ``prints`` are all prints of data with their numbers, where
-    they are wanted: then the text of the pass has a shadow. ``awaited`` are the queries that the pass cannot do
-    without: they have no answer, or an absent one with no other's beside it. ``keeps`` lets the pass use and leave
-    fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what was read, claimed and printed, each
-    time anew, and ``flaws`` how often fault was found. ``remarks`` are sentences for the operator, in order, about
-    calls that find nothing and hardly mean to.
+    by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
+    errors of turns of loops, by the owner of what was read last: the pass goes on with the next turn. ``prints`` are
+    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow. ``awaited``
+    are the queries that the pass cannot do without: they have no answer, or an absent one with no other's beside it.
+    ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what
+    was read, claimed and printed, each time anew, and ``flaws`` how often fault was found. ``remarks`` are sentences
+    for the operator, in order, about calls that find nothing and hardly mean to.
     """
 
     snapshot: Snapshot
     excluded: frozenset[str] = frozenset()
+    partly: Partly = NOBODY
     counts: bool = False
     used: dict[AnyQuery, Answer | None] = field(default_factory=dict)
     awaited: set[AnyQuery] = field(default_factory=set)
     claims: set[Claim] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
-    passed: set[tuple[str, str]] = field(default_factory=set)
+    passed: set[tuple[str, Owner]] = field(default_factory=set)
+    read: set[tuple[str, Owner]] = field(default_factory=set)
+    broken: dict[Owner, TemplateError] = field(default_factory=dict)
     prints: list[tuple[int, Print]] | None = None
     keeps: bool = False
     reads: list[tuple[AnyQuery, Answer | None]] = field(default_factory=list)
@@ -156,6 +223,11 @@ class Run:
         self.remarks[sentence] = None
         self.flaws += 1
 
+    def break_off(self, owner: Owner, error: TemplateError) -> None:
+        """Take down that a turn of a loop broke over what was read last; the first error counts."""
+        self.broken.setdefault(owner, error)
+        self.flaws += 1
+
     def marks(self) -> Marks:
         """Return how far the pass has come."""
         return Marks(len(self.reads), len(self.claimed), len(self.prints or ()), self.flaws)
@@ -181,9 +253,11 @@ class Run:
         self.flaws += traces.flaws
         self.touched = traces.touched
 
-    def is_current(self, snapshot: Snapshot, excluded: frozenset[str]) -> bool:
+    def is_current(self, snapshot: Snapshot, excluded: frozenset[str], partly: Partly = NOBODY) -> bool:
         """Whether a pass over that snapshot would come to the same end: each answer used reads the same."""
-        return excluded == self.excluded and all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
+        if (excluded, partly) != (self.excluded, self.partly):
+            return False
+        return all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
 
     def forget_unused(self) -> None:
         """Let go of the answers that the pass did not ask for, so that a kept text keeps nothing else."""
@@ -204,6 +278,10 @@ class Run:
     def touched_name(self) -> str | None:
         """Return the name of the service that was read last."""
         return None if self.touched is None else self.touched.name
+
+    def owner(self) -> Owner | None:
+        """Return the owner of what was read last."""
+        return None if self.touched is None else Owner.of(self.touched)
 
 
 def _may_tell_of(query: AnyQuery, service: str) -> bool:

@@ -24,7 +24,7 @@ from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
 from ctemplate.template.place import printing_line, template_line
 from ctemplate.template.places import BEGIN, placed, unmarked
-from ctemplate.template.run import Run, Violation
+from ctemplate.template.run import Owner, Run, Violation
 from ctemplate.template.trust import QUOTED, misplaced_quote, without_quotes
 
 PLACEHOLDER = "_"
@@ -115,6 +115,22 @@ class Template:
         """The source and everything it has included or imported."""
         return frozenset(self._loader.files)
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What is equal for templates that do the same: the operator's part of what they print."""
+        variables = repr(sorted(self._arguments["variables"].items()))
+        return (str(self.source), self._arguments["escape"], variables, *self._loader.texts)
+
+    @property
+    def lines(self) -> frozenset[str]:
+        """The lines of the source and of everything it has included or imported, without the space around them."""
+        return frozenset(line.strip() for text in self._loader.texts for line in text.splitlines())
+
+    def text_of_line(self, where: str) -> str:
+        """Return the text of the line that ``file:line`` names; empty where it cannot be told."""
+        file, _, number = where.rpartition(":")
+        return self._loader.line(file, int(number)) if number.isdecimal() else ""
+
     def traced(self) -> tuple[Self, Marks]:
         """Return the same template compiled with marks, to find out where its lines come from."""
         marks = Marks()
@@ -137,7 +153,7 @@ class Template:
 
     def _rendered(self, run: Run) -> str:
         self._functions.run = run
-        self._environment.start(run, Meter(self._arguments["limits"]), self._refuse)
+        self._environment.start(run, Meter(self._arguments["limits"]), self._refuse, self._fault)
         try:
             text = self._text()
             self._environment.fragments.finish()
@@ -154,8 +170,9 @@ class Template:
         if at is None:
             return plain
         traced, marks = self.traced()
-        again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded))
+        again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly))
         where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
+        run.touched = None  # whoever was read last has no part in it
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _with_values_in_place(self, run: Run, text: str) -> str:
@@ -163,21 +180,22 @@ class Template:
         form = self._environment.format
         if self._is_traced or form.scan is None or all(map(form.fits, placed(text, form.scan))):
             return unmarked(text)
-        again = Run(snapshot=run.snapshot, excluded=run.excluded)
+        again = Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly)
         self._functions.run = again
-        prints: list[tuple[str, str | None]] = []
+        prints: list[tuple[str, Owner | None]] = []
         self._environment.placed = prints
-        self._environment.start(again, Meter(self._arguments["limits"]), self._refuse)
+        self._environment.start(again, Meter(self._arguments["limits"]), self._refuse, self._fault)
         try:
             numbered = self._text()
         finally:
             self._environment.placed = None
         for value in placed(numbered, form.scan):
             if not form.fits(value):
-                where, service = prints[int(value.number)]
+                where, owner = prints[int(value.number)]
                 if value.is_made:
+                    run.touched = None  # whoever was read last has no part in it
                     raise TemplateError(where, f"{printable(value.text, SHOWN)!r} {MISPLACED}")
-                run.refuse(Violation(text=value.text, reason=form.advice, where=where, service=service))
+                run.refuse(Violation(text=value.text, reason=form.advice, where=where, owner=owner))
         return unmarked(text)
 
     def _text(self) -> str:
@@ -199,7 +217,7 @@ class Template:
     def _refuse(self, text: str, reason: str) -> str:
         run = self._environment.run
         where = printing_line() or str(self.source)
-        run.refuse(Violation(text=text, reason=reason, where=where, service=run.touched_name()))
+        run.refuse(Violation(text=text, reason=reason, where=where, owner=run.owner()))
         return PLACEHOLDER
 
     def _load(self) -> jinja2.Template:

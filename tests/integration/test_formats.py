@@ -138,7 +138,7 @@ def test_lint_finds_nothing_in_the_examples(ctemplate):
 @pytest.mark.parametrize(
     ("options", "expected", "said"),
     [
-        ((), (0, ""), "left out"),
+        ((), (1, ""), "(service 'web')\n"),
         (("-escape", "lines"), (0, "Jane Doe\n"), ""),
         (
             ("-escape", "latex"),

@@ -78,7 +78,8 @@ def test_paths_are_translated_before_the_place_is_read():
         pytest.param('unknown directive "a" directive"', 'unknown directive "…"', id="imitation"),
         pytest.param('unknown directive "a\nb"', 'unknown directive "…"', id="line feed"),
         pytest.param('invalid value "x" in "gzip" directive, use "on"', 'invalid value "…"', id="value"),
-        pytest.param('host not found in upstream "key"', 'host not found in upstream "…"', id="host"),
+        pytest.param('host not found in upstream "key x"', 'host not found in upstream "…"', id="no host's name"),
+        pytest.param('host not found in upstream "web"', 'host not found in upstream "web"', id="host"),
         pytest.param('"server" directive is not allowed here', '"server" directive is not allowed here', id="known"),
         pytest.param('open() "/a/b" failed (2: No such file)', 'open() "/a/b" failed (2: No such file)', id="path"),
         pytest.param(

@@ -54,13 +54,14 @@ MISSING = "t.j2:1: no key 'weight' here; give a default: | default(\"…\")"
 def test_any_other_use_of_a_missing_key_names_the_default(source, escape):
     with pytest.raises(TemplateError) as error:
         render(EACH.format(source), WORLD, escape=escape)
-    assert message(error) == MISSING
+    assert message(error) == f"{MISSING} (service 'web')"
 
 
 def test_a_key_that_is_nearly_there_is_named():
     with pytest.raises(TemplateError) as error:
         render(EACH.format("{{ i.meta.zoen }}"), WORLD)
-    assert message(error) == "t.j2:1: no key 'zoen' here; did you mean 'zone'? else give a default: | default(\"…\")"
+    what = "no key 'zoen' here; did you mean 'zone'? else give a default: | default(\"…\")"
+    assert message(error) == f"t.j2:1: {what} (service 'web')"
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,17 @@ def snapshot(**services):
 
 @pytest.fixture
 def render(tmp_path):
-    def rendered(source, *, inside=b"", taken=frozenset(), **services):
+    def rendered(source, *, inside=b"", taken=frozenset(), is_new=False, **services):
+        """Render services, those besides the good ones new; or over a template that is new itself."""
         file = tmp_path / "t.j2"
         file.write_text(source)
         template = Template.load(file, variables={"root": "/srv"}, environ={"HOME": "/home"})
         place = None if inside is None else Place(inside=inside, taken=taken)
-        result = Renderer([template]).render(snapshot(**services), [place])
+        renderer = Renderer([template])
+        if not is_new:
+            renderer.render(snapshot(), [place])
+            renderer.accept()
+        result = renderer.render(snapshot(**services), [place])
         assert not result.missing
         return result.texts[0], {fault.service: fault.reason.partition(": ")[2] for fault in result.quarantined}
 
@@ -78,8 +83,9 @@ def test_the_reason_names_value_place_and_directive(render):
 def test_a_line_that_many_services_would_break_is_the_templates_fault(render, tmp_path):
     many = {f"s{number}": {"meta": {"d": "x"}} for number in range(9)}
     with pytest.raises(TemplateError) as caught:
-        render(f"{EACH}{IF}root {{{{ i.meta.d }}}};{FI}{END}", **many)
-    assert str(caught.value) == f"{tmp_path}/t.j2:1: 'x' would choose what 'root' loads (service 's4')"
+        render(f"{EACH}{IF}root {{{{ i.meta.d }}}};{FI}{END}", is_new=True, **many)
+    what = "'x' would choose what 'root' loads (service 's0'); so it is for 9 of 9 services"
+    assert str(caught.value) == f"{tmp_path}/t.j2:1: {what}"
 
 
 @pytest.mark.parametrize(

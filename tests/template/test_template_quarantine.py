@@ -22,7 +22,7 @@ def left_out(rendering):
         pytest.param("{{ i.node }}", {"node": EVIL}, ("evil-0", "node"), id="node"),
         pytest.param("{{ i.address }}", {"address": EVIL}, ("evil-0", "address"), id="address"),
         pytest.param("{{ i.datacenter }}", {"datacenter": EVIL}, ("evil-0", "datacenter"), id="datacenter"),
-        pytest.param("{{ i.tags[0] }}", {"tags": (EVIL,)}, ("", "tags"), id="tag"),
+        pytest.param("{{ i.tags[0] }}", {"tags": (EVIL,)}, ("evil-0", "tags"), id="tag"),
         pytest.param(
             "{% for k in i.meta %}{{ k }}{% endfor %}", {"meta": {EVIL: ""}}, ("evil-0", "meta key"), id="meta key"
         ),
@@ -78,8 +78,9 @@ def test_a_hostile_name_is_left_out_of_every_answer_and_template():
 
 def test_instances_of_a_service_left_out_are_not_answered_either():
     snapshot = world(web(name="evil", node=EVIL), web(name="a"))
-    rendering = render("{% for i in service('evil') %}{{ i.node }}{% endfor %}{{ service('evil') | length }}", snapshot)
-    assert rendering.texts == ("0",)
+    each = "{% for n in ['a', 'evil'] %}{% for i in service(n) %}{{ i.node }}{% endfor %}{% endfor %}"
+    rendering = render(each + "{{ service('evil') | length }}", snapshot)
+    assert rendering.texts == ("node00",)
 
 
 def test_what_is_never_printed_harms_nobody():
@@ -152,8 +153,8 @@ def test_a_line_that_nobody_gets_past_is_the_templates_fault():
             world(*services),
         )
     assert message(error) == (
-        "t.j2:2: 'Serf Health Status' is no plain token; print it through | quote, | comment or | token; "
-        "as it is for each of 6 services"
+        "t.j2:2: 'Serf Health Status' is no plain token; print it through | quote, | comment or | token "
+        "(service 's0'); so it is for 6 of 6 services"
     )
 
 
@@ -213,7 +214,8 @@ def test_a_template_that_breaks_over_many_services_is_at_fault_itself():
     services = [web(name=f"s{number}") for number in range(20)]
     with pytest.raises(TemplateError) as error:
         render("{% for s in services() %}{{ service(s.name)[0].meta.zone }} {% endfor %}", world(*services))
-    assert message(error) == "t.j2:1: no key 'zone' here; give a default: | default(\"…\")"
+    text = "t.j2:1: no key 'zone' here; give a default: | default(\"…\") (service 's0'); so it is for 20 of 20 services"
+    assert message(error) == text
 
 
 def test_a_hostile_claimant_does_not_push_out_a_good_one():

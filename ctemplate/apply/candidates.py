@@ -1,0 +1,40 @@
+"""Have outputs judged without going near the live files: candidates in a private folder that is gone afterwards.
+
+Knows nothing of what is done with the verdict.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from ctemplate.apply.group import Check
+from ctemplate.errors import CannotJudge
+from ctemplate.model import Output, StagedFile
+
+
+async def judged(outputs: tuple[Output, ...], check: Check) -> tuple[str, ...]:
+    """Return the check's warnings about the outputs that differ from what is live; raises its refusal."""
+    changed = tuple(output for output in outputs if read_live(output) != output.content)
+    if not changed:
+        return ()
+    with tempfile.TemporaryDirectory(prefix="ctemplate-judged-") as folder:
+        try:
+            staged = tuple(_staged(output, Path(folder) / str(number)) for number, output in enumerate(changed))
+        except OSError as exc:
+            what = f"has no room for the candidates: {(exc.strerror or str(exc)).lower()}"
+            raise CannotJudge(folder, what) from exc
+        return await check.check(staged)
+
+
+def read_live(output: Output) -> bytes | None:
+    """Return the bytes at the output's destination, or None when there is no file that can be read."""
+    try:
+        return output.target.destination.read_bytes()
+    except OSError:
+        return None
+
+
+def _staged(output: Output, candidate: Path) -> StagedFile:
+    candidate.write_bytes(output.content)
+    return StagedFile(candidate=candidate, live=output.target.destination.absolute())

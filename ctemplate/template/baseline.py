@@ -1,0 +1,94 @@
+"""What the last good rendering was: of which templates, and whose data stood in it.
+
+It tells an edit of a template, which may be at fault itself, from a change of data, which cannot make it so. Pure; must
+not know where it is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import msgspec
+
+from ctemplate.errors import TemplateError, printable
+from ctemplate.template.quarantine import REFUSED, SHOWN, Passing, Verdict
+from ctemplate.template.run import Owner
+from ctemplate.template.template import Template
+
+_KNOWN = 100_000
+_DIGITS = 12
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """The last good rendering. All texts are digests: ``lines`` of the templates' lines, ``live`` of the owners."""
+
+    template: str
+    lines: frozenset[str] = frozenset()
+    live: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, templates: Iterable[Template], owners: Iterable[Owner]) -> Baseline:
+        """Return the baseline that a rendering becomes once it is live."""
+        templates = tuple(templates)
+        lines = frozenset(_digest(line) for template in templates for line in template.lines)
+        return cls(template=fingerprint(templates), lines=lines, live=frozenset(map(_owner_digest, owners)))
+
+    def is_live(self, owner: Owner) -> bool:
+        """Whether data of the owner stood in the last good rendering."""
+        return _owner_digest(owner) in self.live
+
+    def knows(self, line: str) -> bool:
+        """Whether a line stood in the templates."""
+        return _digest(line) in self.lines
+
+
+def fingerprint(templates: Iterable[Template]) -> str:
+    """Return what tells one version of a group's templates, with the operator's variables, from another."""
+    return hashlib.sha256(repr([template.identity for template in templates]).encode()).hexdigest()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
+
+
+@lru_cache(maxsize=_KNOWN)
+def _owner_digest(owner: Owner) -> str:
+    return _digest("\0".join(owner))
+
+
+def check_edit(
+    before: Baseline | None,
+    verdicts: Mapping[Owner, Verdict],
+    passed: Mapping[tuple[str, Passing], set[str]],
+    *,
+    where: str,
+) -> None:
+    """Raise TemplateError where an edited template, rather than a service, is to blame for who is left out.
+
+    ``passed`` are the services that get past each line, and past any by "". A line that none gets past is at fault
+    itself; after an edit so is a new one that half do not get past, and no edit may leave out what was live.
+    ``verdicts`` are those of lines that were not in the templates before, or of what was live; ``where`` names the
+    templates.
+    """
+    lines: dict[tuple[str, Passing], dict[str, Verdict]] = {}
+    for owner in sorted(verdicts):
+        verdict = verdicts[owner]
+        if before is not None and before.is_live(owner):
+            raise _edit_fault(verdict, where, "; it is live, so the edit is not used")
+        if verdict.line or verdict.fault.field == REFUSED:
+            lines.setdefault((verdict.line, verdict.passing), {}).setdefault(owner.service, verdict)
+    for line, failed in lines.items():
+        where_passed = ("", line[1]) if line[1] is Passing.ANYWHERE else line
+        others = passed.get(where_passed, set()) - failed.keys()
+        if not others or (before is not None and len(failed) >= len(others)):
+            count = f"; so it is for {len(failed)} of {len(failed) + len(others)} services"
+            raise _edit_fault(next(iter(failed.values())), where, count if len(failed) > 1 else "")
+
+
+def _edit_fault(verdict: Verdict, where: str, besides: str) -> TemplateError:
+    fault = verdict.fault
+    where = verdict.line or where
+    what = fault.reason.removeprefix(f"{where}: ")
+    return TemplateError(where, f"{what} (service {printable(fault.service, SHOWN)!r}){besides}")

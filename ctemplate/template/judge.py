@@ -1,0 +1,169 @@
+"""Finds those whose data break a template, or print what it must not, by looking at passes and making more of them.
+
+Must not know what becomes of those found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ctemplate.errors import TemplateError
+from ctemplate.model import Fault, Instance, Service
+from ctemplate.template.greed import greedy, weights
+from ctemplate.template.quarantine import (
+    SIZE,
+    Held,
+    Holder,
+    Passing,
+    Verdict,
+    holders,
+    owners,
+    read_last,
+    sentence,
+    told_by_text,
+)
+from ctemplate.template.run import Owner, Run, Violation
+from ctemplate.template.search import Search
+
+BROKEN = "template"
+"""The field of a fault that stands for the template's breaking."""
+
+MAX_BROKEN = 3
+"""Services that may end a pass and are left out; more are the template's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """``render`` makes a pass of the template of a number, and keeps its error in the run.
+
+    ``is_plain`` tells whether a value may stand anywhere in that template's text.
+    """
+
+    render: Callable[[int, Run], str]
+    is_plain: Callable[[int, str], bool]
+
+    def broken(self, number: int, run: Run, held: Mapping[Owner, Held]) -> dict[Owner, Verdict]:
+        """Return those over whom the template broke; raise the error where nobody's data are to blame.
+
+        While answers are missing nothing is broken: a template may well need what is still to come. Who was read last
+        when a pass ended need not be the reason: the error has to be another one without that service. Time and memory
+        may have been short by chance; then a second pass has to break over the same service.
+        """
+        if run.awaited:
+            return {}
+        found = {owner: _broken(owner, error) for owner, error in run.broken.items()}
+        if run.error is None:
+            return found
+        if run.error.is_exhausted and (greedy := greedy_owners(run, run.error)):
+            return greedy
+        owner = run.owner()
+        before = sum(one.verdict.fault.field == BROKEN for one in held.values())
+        if owner is None or owner.service not in _services(run) - run.excluded or before >= MAX_BROKEN:
+            raise run.error
+        if run.error.is_momentary:
+            again = self._pass(number, run)
+            if again.error is None or again.touched_name() != owner.service:
+                raise run.error
+            owner = owner.whole
+        elif str(self._pass(number, run, (owner.service,)).error) == str(run.error):
+            raise run.error
+        return {owner: _broken(owner, run.error)}
+
+    def violators(self, number: int, run: Run) -> dict[Owner, Verdict]:
+        """Return whose values may not be printed; raise TemplateError where they are nobody's."""
+        if not run.violations:
+            return {}
+        known = holders(run, partial(self.is_plain, number))
+        found = read_last(run.violations, known)
+        if not found:
+            found = self._confirmed(number, run, told_by_text(run.violations, known))
+        if not found:
+            return self._searched(number, run, known)
+        return {
+            holder.owner: Verdict(fault=holder.fault(violation), line=violation.where)
+            for violation, holder in reversed(found)
+        }
+
+    def passed(self, runs: Sequence[Run]) -> dict[tuple[str, Passing], set[str]]:
+        """Return the services that get past each line of the templates, or any, while those left out are."""
+        found: dict[tuple[str, Passing], set[str]] = {}
+        for number, run in enumerate(runs):
+            counted = self._pass(number, run, counts=True)
+            for passing, noted in ((Passing.PRINTS, counted.passed), (Passing.READS, counted.read)):
+                for line, owner in noted:
+                    found.setdefault((line, passing), set()).add(owner.service)
+                    found.setdefault(("", passing), set()).add(owner.service)
+        found["", Passing.ANYWHERE] = found.get(("", Passing.PRINTS), set())
+        return found
+
+    def _pass(self, number: int, run: Run, without: Iterable[str] = (), *, counts: bool = False) -> Run:
+        """Make another pass like one that was made, with some more left out."""
+        again = Run(snapshot=run.snapshot, excluded=run.excluded.union(without), partly=run.partly, counts=counts)
+        self.render(number, again)
+        return again
+
+    def _confirmed(
+        self, number: int, run: Run, suspected: Sequence[tuple[Violation, Holder]]
+    ) -> list[tuple[Violation, Holder]]:
+        """Keep those suspected by a text alone whose text is gone when they are."""
+        if not suspected:
+            return []
+        without = self._pass(number, run, {holder.service for _, holder in suspected})
+        left = [(violation.where, violation.text.casefold()) for violation in without.violations]
+        return [
+            (violation, holder)
+            for violation, holder in suspected
+            if not any(where == violation.where and holder.text in text for where, text in left)
+        ]
+
+    def _searched(self, number: int, run: Run, known: Sequence[Holder]) -> dict[Owner, Verdict]:
+        """Find the owners of one line's values by leaving services out: first those that hold like texts, then all."""
+        violation = run.violations[0]
+        like = {holder.service for holder in owners(violation, known)}
+
+        def violates(left_out: Iterable[str]) -> bool:
+            again = self._pass(number, run, left_out)
+            return any(found.where == violation.where for found in again.violations)
+
+        search = Search(where=violation.where, without=violates)
+        for candidates in (like, {holder.service for holder in known}, _services(run)):
+            guilty = search.guilty(tuple(sorted(candidates - run.excluded)))
+            if guilty:
+                reason = sentence(violation)
+                return {
+                    Owner(name): Verdict(fault=Fault(service=name, field="value", reason=reason), line=violation.where)
+                    for name in guilty
+                }
+        raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
+
+
+def owners_of_text(run: Run) -> tuple[Owner, ...]:
+    """Return who printed anything in a pass with shadow, each also as a service."""
+    found = {printed.owner for _, printed in run.prints or () if printed.owner is not None}
+    return tuple(found | {owner.whole for owner in found})
+
+
+def greedy_owners(run: Run, error: TemplateError) -> dict[Owner, Verdict]:
+    """Return the services that used up what there is for all; none where all have a fair share."""
+    known = {name: weight for name, weight in weights(run.used.values()).items() if name not in run.excluded}
+    reasons = {name: f"{known[name]} instances, tags and meta; {error}" for name in greedy(known)}
+    return {
+        Owner(name): Verdict(fault=Fault(service=name, field=SIZE, reason=reason)) for name, reason in reasons.items()
+    }
+
+
+def _broken(owner: Owner, error: TemplateError) -> Verdict:
+    fault = Fault(service=owner.service, field=BROKEN, instance=owner.instance, reason=str(error))
+    return Verdict(fault=fault, rivals=None, line=error.where, passing=Passing.READS)
+
+
+def _services(run: Run) -> set[str]:
+    return {
+        item.name
+        for answer in run.used.values()
+        if answer is not None
+        for item in answer.value
+        if isinstance(item, Service | Instance)
+    }

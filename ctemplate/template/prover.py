@@ -1,0 +1,73 @@
+"""Proves the texts of a group's templates one after the other, and keeps what it found for texts that stay the same.
+
+Must not know who is left out, or what becomes of those found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ctemplate.errors import TemplateError
+from ctemplate.nginx.surroundings import Place
+from ctemplate.template.judge import greedy_owners, owners_of_text
+from ctemplate.template.known import Upstreams, known_at
+from ctemplate.template.parts import Parts
+from ctemplate.template.proof import unproven
+from ctemplate.template.quarantine import Verdict
+from ctemplate.template.run import Owner, Run
+from ctemplate.template.template import Template
+
+Others = tuple[tuple[str, Place], ...]
+
+
+@dataclass(slots=True)
+class Prover:
+    """The templates of one group, and of each the last text that was proven, where, and who printed it."""
+
+    templates: tuple[Template, ...]
+    _parts: dict[int, Parts] = field(default_factory=dict)
+    _proven: dict[int, tuple[str, Place, Others]] = field(default_factory=dict)
+    _printed: dict[int, tuple[str, tuple[Owner, ...]]] = field(default_factory=dict)
+
+    def unproven(
+        self, runs: Sequence[Run], texts: Sequence[str], places: Sequence[Place | None]
+    ) -> dict[Owner, Verdict]:
+        """Return whose values would be more than values in the texts, which are whole."""
+        verdicts: dict[Owner, Verdict] = {}
+        if any(run.awaited for run in runs):
+            return verdicts
+        both = tuple(zip(texts, places, strict=False))
+        for number, (text, place) in enumerate(both):
+            if place is not None:
+                others = tuple((one, at) for n, (one, at) in enumerate(both) if n != number and at is not None)
+                verdicts |= self._unproven(number, text, place, runs, others)
+        return verdicts
+
+    def owners(self, number: int, text: str) -> tuple[Owner, ...] | None:
+        """Return who printed a text of a template; None where it was not proven."""
+        known, owners = self._printed.get(number, ("", ()))
+        return owners if number in self._printed and known == text else None
+
+    def _unproven(
+        self, number: int, text: str, place: Place, runs: Sequence[Run], others: Others
+    ) -> dict[Owner, Verdict]:
+        if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
+            return {}
+        template, run = self.templates[number], runs[number]
+        shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly, prints=[], keeps=True)
+        try:
+            again = template.render(shadowed)
+        except TemplateError as exc:
+            if exc.is_exhausted and (greedy := greedy_owners(run, exc)):
+                return greedy
+            raise
+        if again != text:
+            raise TemplateError(str(template.source), "gives another text each time it is rendered")
+        upstreams, parts = Upstreams(others), self._parts.setdefault(number, Parts())
+        known = known_at(place, shadowed, runs, upstreams)
+        found = unproven(again, shadowed, parts, source=str(template.source), place=place, known=known)
+        if not found:
+            self._proven[number] = (text, place, others if upstreams.were_asked else ())
+            self._printed[number] = (text, owners_of_text(shadowed))
+        return found

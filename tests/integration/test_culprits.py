@@ -1,0 +1,185 @@
+"""nginx refuses the data of one: it is found and left out, on real Consul and nginx, and the others are updated."""
+
+import socket
+
+import pytest
+from harness import ROOT, free_port
+
+LIMIT = 40.0
+
+TEMPLATE = """{main}
+http {{
+    {http}
+{{% for svc in services(tag="http") %}}
+{{% set instances = service(svc.name) %}}
+{{% if instances %}}
+    upstream {{{{ svc.name }}}} {{
+{{% for i in instances %}}
+        server {{{{ i.address }}}}:{{{{ i.port }}}} weight={{{{ i.weight }}}}{{{{ " " ~ i.meta.rate if i.meta.rate }}}};
+{{% endfor %}}
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        server_name {{{{ svc.name }}}}.example.com;
+        location / {{ proxy_pass http://{{{{ svc.name }}}}; }}
+    }}
+{{% endif %}}
+{{% endfor %}}
+}}
+"""
+NAMES = ["team/app", "web:8080", "[x]", "web.", "server.name.", "unix:", "a" * 70, "b" * 300, "a..b", "..."]
+
+
+@pytest.fixture
+def running(tmp_path, nginx, consul, ctemplate):
+    """A daemon over a small template of a user's, with two services live."""
+    source = tmp_path / "site.j2"
+    text = TEMPLATE.replace(" if i.meta.rate }}", " if 'rate' in i.meta }}")
+    source.write_text(text.format(main=nginx.main, http=nginx.http, port=free_port()))
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
+    nginx.start()
+    for name in ("web", "shop"):
+        consul.register(name, port=8001, tags=["http"])
+    command = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-consul-addr", consul.address, "-template", command, "-wait", "50ms:500ms")
+    wait_upstreams(process, nginx, "shop", "web")
+    return process
+
+
+def wait_upstreams(process, nginx, *names):
+    def shown():
+        lines = nginx.conf.read_text().splitlines()
+        return sorted(line.split()[1] for line in lines if line.startswith("    upstream ")) == sorted(names)
+
+    process.wait_for(shown, LIMIT, f"upstreams {', '.join(names)}")
+
+
+def test_a_name_that_nginx_refuses_leaves_out_its_service_alone(running, consul, nginx):
+    for name in NAMES:
+        consul.register(name, service_id="bad", port=8009, tags=["http"])
+        running.wait_for_log(f"WARNING service {name!r}: ", LIMIT)
+        consul.register("late", port=8003, tags=["http"], meta={"for": "all the others"})
+        wait_upstreams(running, nginx, "late", "shop", "web")
+        consul.deregister("bad")
+        consul.deregister("late")
+        wait_upstreams(running, nginx, "shop", "web")
+    assert " ERROR " not in running.log()
+    assert "refused: nginx: [emerg] " in running.log()
+    assert nginx.check().returncode == 0
+
+
+def test_instances_that_nginx_refuses_are_left_out_while_others_remain(running, consul, nginx):
+    consul.register("web", service_id="web-2", port=0, tags=["http"])
+    running.wait_for_log("service 'web' instance 'web-2': refused: nginx: [emerg] invalid port", LIMIT)
+    consul.register("web", service_id="web-3", port=8003, tags=["http"], meta={"rate": "max_fails=x"})
+    running.wait_for_log("service 'web' instance 'web-3': ", LIMIT)
+    consul.register("web", service_id="web-4", port=8004, tags=["http"])
+    running.wait_for(lambda: ":8004 " in nginx.conf.read_text(), LIMIT, "the instance that is fine")
+    assert ":8001 " in nginx.conf.read_text()
+    consul.register("web", service_id="web-2", port=8002, tags=["http"])
+    running.wait_for(lambda: ":8002 " in nginx.conf.read_text(), LIMIT, "the instance once it is mended")
+
+
+def test_a_service_that_was_live_keeps_its_last_good_data_when_the_new_are_refused(running, consul, nginx):
+    consul.register("web", port=0, tags=["http"])
+    running.wait_for_log("its last good data stay in use for now", LIMIT)
+    consul.register("shop", port=8005, tags=["http"])
+    running.wait_for(lambda: ":8005 " in nginx.conf.read_text(), LIMIT, "the other service's change")
+    assert ":8001 " in nginx.conf.read_text()
+
+
+def test_a_dead_service_that_a_file_of_the_operators_names_does_not_freeze_the_others(
+    tmp_path, consul, nginx, ctemplate
+):
+    fragment, site = nginx.prefix / "upstreams.conf", nginx.prefix / "site.conf"
+    site.write_text(f"server {{ listen 127.0.0.1:{free_port()}; location / {{ proxy_pass http://web; }} }}")
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} include {nginx.prefix}/*s.conf; include {site}; }}")
+    fragment.write_text("upstream web { server 127.0.0.1:1; }")
+    nginx.start()
+    source = tmp_path / "upstreams.j2"
+    source.write_text('{% import "nginx.j2" as nginx %}{{ nginx.http_upstreams() }}')
+    for name in ("web", "api"):
+        consul.register(name, port=8001, tags=["http"])
+    arguments = ("-consul-addr", consul.address, "-template", f"{source}:{fragment}:{nginx.reload_command}")
+    process = ctemplate(*arguments, "-wait", "50ms:500ms")
+    process.wait_for(lambda: "upstream api" in fragment.read_text(), LIMIT, "both services")
+    consul.maintenance("web", on=True)
+    consul.deregister("web")
+    consul.register("api", port=8002, tags=["http"])
+    process.wait_for(lambda: ":8002 " in fragment.read_text(), LIMIT, "the other service's change")
+    assert "upstream web" in fragment.read_text()
+    process.wait_for_log('host not found in upstream "web"', LIMIT)
+    source.write_text('{% import "nginx.j2" as nginx %}{{ nginx.http_upstreams(placeholder=true) }}')
+    consul.register("web", port=8001, tags=["http"])
+    consul.maintenance("web", on=True)
+    process.wait_for(lambda: "127.0.0.1:1 down;" in fragment.read_text(), LIMIT, "the placeholder")
+
+
+def test_names_of_files_that_the_new_configuration_leaves_out_are_free(tmp_path, consul, nginx, ctemplate):
+    old = nginx.prefix / "old.conf"
+    old.write_text("upstream web { server 127.0.0.1:1; }\nupstream kept { server 127.0.0.1:1; }\n")
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} include {old}; }}")
+    kept = nginx.prefix / "kept.conf"
+    kept.write_text("upstream kept { server 127.0.0.1:1; }\n")
+    source = tmp_path / "nginx.j2c"
+    http = '{% import "nginx.j2" as nginx %}{{ nginx.http_upstreams() }}'
+    source.write_text(f"{nginx.main} http {{ {nginx.http} include {kept};\n{http} }}")
+    for name in ("web", "kept"):
+        consul.register(name, port=8001, tags=["http"])
+    command = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-consul-addr", consul.address, "-template", command, "-once")
+    assert process.wait(LIMIT) == 0, process.output()
+    assert "upstream web {" in nginx.conf.read_text()
+    assert f"service 'kept': http upstream: http upstream kept is used in {kept}; left out" in process.log()
+
+
+def test_a_port_that_a_program_of_the_host_holds_leaves_out_one_service_of_the_shipped_template(
+    consul, nginx, ctemplate, programs
+):
+    held = programs.enter_context(socket.socket())
+    held.bind(("127.0.0.1", free_port()))
+    held.listen()
+    (nginx.prefix / "temp").mkdir()
+    own = {
+        "http_port": free_port(),
+        "listen": "127.0.0.1",
+        "stream_module": nginx.stream_module,
+        "user": "",
+        "worker_connections": 256,
+        "worker_rlimit_nofile": "",
+        "pid": nginx.pid_file,
+        "error_log": nginx.error_log_file,
+        "access_log": "off",
+        "stream_access_log": "off",
+        "temp_dir": nginx.prefix / "temp",
+    }
+    settings = [part for key, value in own.items() for part in ("-var", f"{key}={value}")]
+    template = f"{ROOT / 'templates/nginx.conf.j2'}:{nginx.conf}:{nginx.reload_command}"
+    consul.register("web", port=8001, tags=["http"])
+    first = ctemplate("-consul-addr", consul.address, "-template", template, "-once", *settings, name="first")
+    assert first.wait(LIMIT) == 0, first.output()
+    nginx.start()
+    process = ctemplate("-consul-addr", consul.address, "-template", template, "-wait", "50ms:500ms", *settings)
+    port = held.getsockname()[1]
+    consul.register(f"db-{port}", port=8009, tags=["tcp"])
+    process.wait_for_log(f"service 'db-{port}': refused: nginx: [emerg] bind() to 127.0.0.1:{port} failed", LIMIT)
+    consul.register("late", port=8002, tags=["http"])
+    process.wait_for(lambda: "upstream late {" in nginx.conf.read_text(), LIMIT, "the other service")
+    held.close()
+    process.wait_for(lambda: f"listen 127.0.0.1:{port};" in nginx.conf.read_text(), 90, "the port once it is free")
+
+
+def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_before_goes_on(
+    running, tmp_path, consul, nginx
+):
+    consul.register("db-7000", port=7000)
+    source = tmp_path / "site.j2"
+    before = nginx.conf.read_text()
+    source.write_text(source.read_text().replace("{{ i.weight }}", "{{ i.meta.weigth }}"))
+    running.wait_for_log("site.j2:20: no key 'weigth' here; give a default: ", LIMIT)
+    running.wait_for_log("(service 'shop'); it is live, so the edit is not used", LIMIT)
+    running.wait_for_log("the templates as they were before the edit go on", LIMIT)
+    assert nginx.conf.read_text() == before
+    consul.register("late", port=8003, tags=["http"])
+    wait_upstreams(running, nginx, "late", "shop", "web")
+    assert "weight=1" in nginx.conf.read_text()

@@ -1,0 +1,112 @@
+"""Whose data a program refuses is found by asking it a few times."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ctemplate.culprits import Search, listening, place
+from ctemplate.errors import CheckRefused
+from ctemplate.model import Snapshot
+from ctemplate.template import Owner, Renderer
+
+sys.path.insert(0, str(Path(__file__).parent / "template"))
+from rendering import answers, load, web  # services for the tests of templates
+
+LINE = "\n{{ s.name }} {{ i.address }}:{{ i.port }}\n"
+TEXT = "{% for s in services() %}{% for i in service(s.name) %}" + LINE + "{% endfor %}{% endfor %}"
+FILE = Path("/etc/nginx/nginx.conf")
+CHECKS = 24
+FIXED = ["web", "shop"]
+
+
+class Program:
+    """Refuses texts that hold a word of some, telling the line or not, and counts how often it was asked."""
+
+    def __init__(self, words, *, tells=False):
+        self.words, self.tells, self.asked = words, tells, 0
+
+    async def ask(self, rendering):
+        self.asked += 1
+        return self.judge(rendering.texts[0])
+
+    def judge(self, text):
+        for number, line in enumerate(text.split("\n"), 1):
+            if any(word in line for word in self.words):
+                where = f" in {FILE}:{number}" if self.tells else ""
+                return CheckRefused(str(FILE), "no", output=(f"nginx: [emerg] no{where}",))
+        return None
+
+
+async def searched(program, new, *, old=FIXED):
+    """Accept the old services, then search among the new; return the culprits and how often it took to ask."""
+    renderer = Renderer([load(TEXT)], hold=lambda _: 60.0)
+    known = answers(*(web(name=name) for name in old))
+    renderer.render(Snapshot(known))
+    renderer.accept()
+    after = answers(*(web(name=name) for name in old), *(web(name=name, count=2) for name in new))
+    snapshot = Snapshot(
+        after
+        | {query: answer for query, answer in known.items() if query in after and answer.value == after[query].value}
+    )
+    rendering = renderer.render(snapshot)
+    error = program.judge(rendering.texts[0])
+    search = Search(renderer=renderer, snapshot=snapshot, places=(), files=(FILE,), ask=program.ask, budget=CHECKS)
+    found = await search.culprits(error)
+    return {refusal.owner for refusal in found}, program.asked
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 500])
+async def test_one_culprit_among_many_takes_a_few_questions(count):
+    new = [f"n{number:03}" for number in range(count)]
+    found, asked = await searched(Program({new[count // 3] + " "}), new)
+    assert found == {Owner(new[count // 3])}
+    assert asked <= 2 * count.bit_length() + 2
+
+
+async def test_words_that_name_a_line_lead_to_who_printed_it_at_once():
+    new = [f"n{number:03}" for number in range(500)]
+    found, asked = await searched(Program({"n100 10.0.0.2:"}, tells=True), new)
+    assert (found, asked) == ({Owner("n100", "node1", "n100-1")}, 1)
+
+
+async def test_several_culprits_are_found_one_after_another():
+    new = [f"n{number:03}" for number in range(60)]
+    bad = {"n003 ", "n030 ", "n055 "}
+    by_words, asked = await searched(Program(bad, tells=True), new)
+    assert {owner.service for owner in by_words} == {"n003", "n030", "n055"}
+    assert asked <= 7
+    halved, asked = await searched(Program({"n003 ", "n055 "}), new)
+    assert {owner.service for owner in halved} == {"n003", "n055"}
+    assert asked <= CHECKS
+
+
+async def test_what_no_service_causes_is_nobodys():
+    found, asked = await searched(Program({""}), ["n1", "n2"])
+    assert (found, asked) == (frozenset(), 1)
+
+
+async def test_a_search_among_many_culprits_ends():
+    new = [f"n{number:03}" for number in range(300)]
+    found, asked = await searched(Program({"7 "}), new)
+    assert {owner.service for owner in found} >= {name for name in new if name.endswith("7")}
+    assert asked <= CHECKS + 3
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(f"x in {FILE}:7", 7, id="plain"),
+        pytest.param(f"x in {FILE}:7 (t.j2:3)", 7, id="with-an-origin"),
+        pytest.param("x in /etc/nginx/../nginx/nginx.conf:8", 8, id="another-spelling"),
+        pytest.param("x in /etc/nginx/other.conf:9", None, id="another-file"),
+        pytest.param(f"x in {FILE}", None, id="no-line"),
+    ],
+)
+def test_a_place_is_found_in_words(text, line):
+    assert place(text, FILE) == line
+
+
+def test_lines_that_listen_on_a_port_are_found():
+    text = "listen 80;\n  listen 127.0.0.1:5432;\nlisten [::]:5432 udp;\nlisten 15432;\nreturn 5432;\n"
+    assert listening(text, "5432") == (2, 3)

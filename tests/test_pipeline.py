@@ -1,0 +1,123 @@
+"""A group over edits and refusals: what it goes on with, and which answers it watches."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ctemplate.catalog import Catalog
+from ctemplate.errors import CheckRefused
+from ctemplate.model import Answer, Outcome, ServiceQuery, ServicesQuery, Target
+from ctemplate.pipeline import Collected, Pipeline
+from ctemplate.timing import Wait
+from ctemplate.worker import Worker
+
+sys.path.insert(0, str(Path(__file__).parent / "template"))
+from rendering import answers, load, web  # services for the tests of templates
+
+EACH = "{{% for s in services() %}}{{% for i in service(s.name) %}}\n{}\n{{% endfor %}}{{% endfor %}}"
+FALLBACK = EACH.format("{{ s.name }} {{ i.port }}") + (
+    '{% if not service("web") %}{% for i in service("spare") %}{{ i.port }}{% endfor %}{% endif %}'
+)
+
+
+class Choosy(Collected):
+    """A sink that refuses texts with a word, as a program would."""
+
+    def __init__(self, word):
+        super().__init__()
+        self.word = word.encode()
+
+    async def apply(self, outputs):
+        await self.check(outputs)
+        return await super().apply(outputs)
+
+    async def check(self, outputs):
+        if any(self.word in output.content for output in outputs):
+            raise CheckRefused("/srv/out", "refused")
+
+
+def pipeline(text, *, word="refused", before=None):
+    target = Target(destination=Path("/srv/out"))
+    return Pipeline(name="g", templates=[load(text)], targets=[target], sink=Choosy(word), before=before)
+
+
+class Group:
+    """A worker, and the answers that it wants from the services that there are."""
+
+    def __init__(self, text, *services, **options):
+        self.catalog = Catalog()
+        self.services = services
+        self.worker = self._working(pipeline(text, **options))
+
+    def _working(self, made):
+        return Worker(pipeline=made, catalog=self.catalog, wait=Wait(min=0.0, max=0.0))
+
+    def edit(self, text, **options):
+        self.worker = self._working(pipeline(text, before=self.worker.pipeline, **options))
+
+    async def step(self, *services):
+        """Give the answers for these services and step until nothing is missing."""
+        self.services = services or self.services
+        known = answers(*self.services)
+        for _ in range(5):
+            for query in self.catalog.wanted:
+                self.catalog.put(known.get(query, Answer(query=query, value=())))
+            await self.worker.step()
+            if self.worker.error is not None or self.worker.result.outcome is not Outcome.WAITING:
+                return
+        raise AssertionError(self.worker.missing)
+
+    @property
+    def text(self):
+        return self.worker.pipeline.sink.outputs[0].content.decode()
+
+    def is_due_for(self, name, now=1e9):
+        """Whether news of a service make the group due."""
+        worker, query = self.worker, ServiceQuery(name=name)
+        worker._forget_dues()
+        if query not in self.catalog.wanted:
+            return False
+        (_, _, instances) = web(name=name, count=9)
+        self.catalog.put(Answer(query=query, value=instances))
+        worker.flag({query}, now)
+        return worker._next_due() is not None
+
+
+async def test_what_a_text_reads_once_somebody_is_left_out_is_watched():
+    group = Group(FALLBACK, web(name="a"), word="web 8000")
+    await group.step()
+    await group.step(web(name="a"), web(name="web"))
+    assert group.worker.error is None
+    assert [fault.service for fault in group.worker.pipeline.quarantined] == ["web"]
+    assert group.is_due_for("spare")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param('{% for i in service("new") %}{{ i.port }}{% endfor %}{{ nobody }}', id="cannot-be-rendered"),
+        pytest.param('{% for i in service("new") %}{{ i.port }}{% endfor %} refused', id="is-refused"),
+    ],
+)
+async def test_an_edit_that_cannot_be_used_lets_the_templates_before_go_on_with_new_data(edit, caplog):
+    group = Group(EACH.format("{{ s.name }} {{ i.port }}"), web(name="a"), web(name="b"))
+    await group.step()
+    group.edit(edit)
+    for count in (1, 2, 3):
+        await group.step(web(name="a", count=count), web(name="b"))
+        assert group.worker.error is None
+        assert group.text.splitlines() == [*(f"a {8000 + number}" for number in range(count)), "b 8000"]
+        assert {ServicesQuery(), ServiceQuery(name="a"), ServiceQuery(name="new")} <= group.catalog.wanted
+        assert group.is_due_for("a")
+        assert group.is_due_for("new")
+    assert caplog.text.count("the templates as they were before the edit go on") == 1
+
+
+async def test_an_edit_in_use_watches_no_longer_what_only_those_before_read():
+    group = Group(EACH.format("{{ s.name }} {{ i.port }}"), web(name="a"))
+    await group.step()
+    group.edit('{% for i in service("new") %}{{ i.port }}{% endfor %}')
+    await group.step()
+    await group.step()
+    assert group.catalog.wanted == {ServiceQuery(name="new")}
