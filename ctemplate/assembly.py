@@ -41,6 +41,7 @@ from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
 from ctemplate.template import Limits as RenderLimits, Template
+from ctemplate.template.formats import format_of
 from ctemplate.timing import Backoff, Wait
 from ctemplate.worker import Worker
 
@@ -241,7 +242,7 @@ class Assembler:
         """
         config = self.config()
         plans = group_plans(config, is_dry=self.mode is Mode.DRY)
-        templates = tuple(tuple(self._load(plan, config) for plan in group.templates) for group in plans)
+        templates = tuple(tuple(self._load(plan, group, config) for plan in group.templates) for group in plans)
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
         return Assembly(
             config=config,
@@ -255,11 +256,10 @@ class Assembler:
             planned=self.planned,
         )
 
-    def _load(self, plan: TemplatePlan, config: Config) -> Template:
+    def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config) -> Template:
         limits = RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
-        return Template.load(
-            plan.source, variables=config.vars, environ=self.environ, escape=plan.escape, limits=limits
-        )
+        escape = format_of(plan, group.settings)
+        return Template.load(plan.source, variables=config.vars, environ=self.environ, escape=escape, limits=limits)
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:

@@ -128,4 +128,4 @@ def _choices(kind: Any) -> list[str]:
         return [str(choice) for choice in get_args(kind)]
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return [str(member.value) for member in kind]
-    return []
+    return [choice for part in get_args(kind) for choice in _choices(part)]

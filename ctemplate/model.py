@@ -121,6 +121,16 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     datacenter: str = ""
     created: int = 0
 
+    @property
+    def ip(self) -> str:
+        """The address without the brackets of IPv6, for hosts files and zones."""
+        return self.address.strip("[]")
+
+    @property
+    def node_ip(self) -> str:
+        """The node's address without the brackets of IPv6."""
+        return self.node_address.strip("[]")
+
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print."""

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Gets the programs that tests, demo and bench run: Python's venv, nginx with its stream module, Consul.
+# Gets the programs that tests, demo and bench run: Python's venv, nginx with its stream module, HAProxy, Consul.
 #
-#   scripts/tools.sh [python] [nginx] [ip] [consul]       get what is missing; all of them by default
-#   scripts/tools.sh which nginx|stream-module|consul     print where it is; fail with a sentence if it is nowhere
+#   scripts/tools.sh [python] [nginx] [haproxy] [ip] [consul]  get what is missing; all of them by default
+#   scripts/tools.sh which nginx|stream-module|haproxy|consul  print where it is; fail with a sentence if it is nowhere
 #
 # Silent about what is already here, and safe to run again: nothing is ever left half installed.
 set -eu
@@ -39,9 +39,10 @@ which_consul() {
 locate() {
     case "$1" in
         nginx) which_nginx ;;
+        haproxy) command -v haproxy ;;
         stream-module) which_stream_module ;;
         consul) which_consul ;;
-        *) die "$1: unknown program; known are nginx, stream-module and consul" ;;
+        *) die "$1: unknown program; known are nginx, stream-module, haproxy and consul" ;;
     esac || die "$1 is not here: run 'make tools'"
 }
 
@@ -96,6 +97,13 @@ ensure_nginx() {
     has nginx || install_packages nginx libnginx-mod-stream
     which_stream_module >/dev/null || install_packages libnginx-mod-stream
     which_stream_module >/dev/null || die "$(which_nginx) has no stream module: $advice"
+}
+
+# --- haproxy ------------------------------------------------------------------------------------------------------
+
+ensure_haproxy() {
+    advice="install haproxy 2.4 or newer"
+    has haproxy || install_packages haproxy
 }
 
 # --- ip -----------------------------------------------------------------------------------------------------------
@@ -184,10 +192,10 @@ if [ "${1-}" = which ]; then
     exit
 fi
 mkdir -p "$cache"
-[ $# -gt 0 ] || set -- python nginx ip consul
+[ $# -gt 0 ] || set -- python nginx haproxy ip consul
 for tool in "$@"; do
     case "$tool" in
-        python | nginx | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
-        *) die "$tool: unknown tool; known are python, nginx, ip and consul" ;;
+        python | nginx | haproxy | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
+        *) die "$tool: unknown tool; known are python, nginx, haproxy, ip and consul" ;;
     esac
 done

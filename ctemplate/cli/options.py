@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from ctemplate.config.durations import parse_wait
 from ctemplate.config.layers import Layer, nested
+from ctemplate.config.schema import Escape
 from ctemplate.config.spec import parse_template, parse_variable
 from ctemplate.errors import ConfigError
 
@@ -82,6 +84,7 @@ SETTINGS = (
     Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error [info]"),
     Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json [text]"),
 )
+_FORMATS = ", ".join(typing.get_args(Escape))
 NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wait", "wait.max": "-wait"}
 
 
@@ -96,6 +99,9 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command
     )
     command = _option("-var", metavar="NAME=VALUE", text="a value for templates: var.NAME; repeatable", many=True)(
+        command
+    )
+    command = _option("-escape", metavar="FORMAT", text=f"rule for values in those templates: {_FORMATS} [by file]")(
         command
     )
     command = _option("-config", metavar="PATH", text="configuration file or folder; repeatable", many=True)(command)
@@ -127,6 +133,19 @@ def flags_layer(given: Mapping[str, Any]) -> Layer:
     values = nested(settings)
     if given.get("template"):
         values["template"] = [parse_template(text) for text in given["template"]]
+    names = NAMES | _with_escape(values.get("template", ()), given.get("escape"))
     if given.get("var"):
         values["vars"] = dict(parse_variable(text) for text in given["var"])
-    return Layer(where="command line", values=values, names=NAMES)
+    return Layer(where="command line", values=values, names=names)
+
+
+def _with_escape(templates: Sequence[dict[str, str]], escape: str | None) -> dict[str, str]:
+    """Give the templates of the command line their format; return the option's name for each place it went to."""
+    if escape is None:
+        return {}
+    if not templates:
+        what = "is for the templates of -template, and there is none; in a file write escape under [[template]]"
+        raise ConfigError("-escape", what)
+    for section in templates:
+        section["escape"] = escape
+    return {f"template[{number}].escape": "-escape" for number in range(len(templates))}

@@ -23,7 +23,7 @@ class TemplatePlan:
     mode: int | None
     user: str | None
     owner_group: str | None
-    escape: str
+    escape: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

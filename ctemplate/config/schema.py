@@ -14,6 +14,7 @@ from ctemplate.config.durations import Duration, Share
 
 Count = Annotated[int, Meta(ge=1)]
 Command = str | tuple[str, ...]
+Escape = Literal["nginx", "haproxy", "json", "yaml", "shell", "html", "lines", "none"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,7 +129,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     group: str | None = None
     perms: str | None = None
     owner: str | None = None  # USER[:GROUP]
-    escape: Literal["nginx", "none"] = "nginx"
+    escape: Escape | None = None  # the rule for printed values; by default as the program and the destination tell
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from ctemplate.lint import variables
 from ctemplate.lint.finding import Finding, in_order
 from ctemplate.lint.templates import Family, lint_template
 from ctemplate.lint.variables import Given, line_of
+from ctemplate.template.formats import format_of
 
 _PLACE = re.compile(r"(?P<path>.+):(?P<line>\d+):(?P<column>\d+)")
 _TOML_PLACE = re.compile(r" \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
@@ -50,7 +51,9 @@ def lint(found: Written, environ: Mapping[str, str]) -> tuple[Finding, ...]:
         plans = grouped(build(found.layers), is_dry=True)
     except ConfigError as exc:
         return (told(exc),)
-    templates = [template for plan in plans for template in plan.templates]
+    templates = [
+        replace(template, escape=format_of(template, plan.settings)) for plan in plans for template in plan.templates
+    ]
     return in_order([*_shared(plans), *_lint_templates(templates, _given(found.layers), environ)])
 
 

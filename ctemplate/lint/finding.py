@@ -25,6 +25,7 @@ CODES = {
     "CT401": "a registered value in a comment",
     "CT402": "a registered value inside quotes",
     "CT403": "a registered value as it stands",
+    "CT404": "a meta key that may be missing",
     "CT501": "an upstream that may be empty",
     "CT502": "ports that can clash",
     "CT503": "server names that can clash",

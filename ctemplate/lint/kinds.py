@@ -14,7 +14,7 @@ from ctemplate.model import Service, Status
 from ctemplate.template.environment import FIELDS
 
 ESCAPES = frozenset({"quote", "comment", "token", "identifier"})
-PLAIN = frozenset({"address", "node_address", "status"})
+PLAIN = frozenset({"address", "ip", "node_address", "node_ip", "status"})
 """Fields that are valid tokens whatever was registered."""
 
 CLAIMS = frozenset({"claim", "listen_port"})
@@ -86,6 +86,8 @@ def of_field(kind: Kind, name: str) -> Kind:
     """Return the kind of a field of a model's value."""
     if name == "listen_port" and kind.of is Service:
         return Kind(of=int, field=name, is_claimed=True)
+    if isinstance(computed := getattr(kind.of, name, None), property) and kind.is_model:
+        return of_annotation(typing.get_type_hints(computed.fget).get("return"), name)
     hints = typing.get_type_hints(kind.of) if kind.is_model else {}
     return of_annotation(hints[name], name) if name in hints else UNKNOWN
 

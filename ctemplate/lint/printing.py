@@ -1,17 +1,22 @@
-"""Registered values printed where they need an escape: one that is no plain token leaves its service out."""
+"""Registered values printed where they need an escape or a default: else they leave their service out, or stop all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jinja2 import nodes
+
+from ctemplate.errors import printable
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.kinds import Kind
 from ctemplate.lint.reading import Reading
-from ctemplate.lint.source import Source, start
+from ctemplate.lint.source import Source, literal, member_name, members, start
 from ctemplate.lint.text import Mode, Text
 
 FREE = {"tags": "a tag", "meta": "a meta value", "node_meta": "a node's meta value"}
 """Fields that are free text by nature; names and ids are tokens as a rule."""
+
+_MAPPINGS = frozenset({"meta", "node_meta"})
 
 
 def prints(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
@@ -20,6 +25,62 @@ def prints(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
         found = _wrong(reading.kind(printed.node), printed.position.mode)
         if found is not None:
             yield source.finding(start(printed.node), *found)
+
+
+def missing_keys(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
+    """Yield prints of keys of meta that an instance may lack, without a default or a look at the key before."""
+    for printed in text.prints:
+        made_of = [reading.origin(node) for node in (printed.node, *printed.node.find_all(nodes.Name))]
+        tests = [test for branch in printed.branches for test in _tests(branch.node)]
+        looks = [look for node in made_of for look in _looks(node)]
+        looked_at = {key for test in (*tests, *looks) for key in _keys(test)}
+        for member in dict.fromkeys(part for node in made_of for part in (node, *members(node))):
+            key = _meta_key(member, reading)
+            if key is not None and member not in reading.defaulted and key not in looked_at:
+                message = f'the key {printable(key)!r} may be missing, and cannot be printed then; add | default("…")'
+                yield source.finding(start(printed.node), "CT404", message)
+
+
+def _meta_key(node: nodes.Node, reading: Reading) -> str | None:
+    """Return the key that is read of an instance's meta, None where it is a method or only a render tells it."""
+    if not isinstance(node, nodes.Getattr | nodes.Getitem) or reading.kind(node.node).field not in _MAPPINGS:
+        return None
+    is_method = isinstance(node, nodes.Getattr) and hasattr(dict, node.attr)
+    return member_name(node) if reading.kind(node.node).of is dict and not is_method else None
+
+
+def _tests(branch: nodes.If | nodes.For) -> Iterator[nodes.Node]:
+    """Yield what an ``if`` or a loop looks at before its body runs."""
+    if branch.test is not None:
+        yield branch.test
+    if isinstance(branch, nodes.For):
+        selecting = (part for part in _filters(branch.iter) if part.name in {"selectattr", "rejectattr"})
+        yield from (argument for part in selecting for argument in part.args)
+
+
+def _filters(node: nodes.Node) -> Iterator[nodes.Filter]:
+    if isinstance(node, nodes.Filter):
+        yield node
+    yield from node.find_all(nodes.Filter)
+
+
+def _looks(node: nodes.Node) -> Iterator[nodes.Node]:
+    """Yield what an expression itself looks at before it takes a value: ``a if b``, ``a or b``, ``a and b``."""
+    for part in (node, *node.find_all(nodes.Expr)):
+        if isinstance(part, nodes.CondExpr):
+            yield part.test
+        elif isinstance(part, nodes.Or | nodes.And):
+            yield part.left
+
+
+def _keys(test: nodes.Node) -> Iterator[str]:
+    """Yield the keys that a condition or the list of a loop names, be it as a text: ``"KEY" in i.meta``."""
+    for part in (test, *test.find_all((nodes.Getattr, nodes.Getitem, nodes.Const))):
+        name = literal(part) if isinstance(part, nodes.Const) else None
+        if isinstance(part, nodes.Getattr | nodes.Getitem):
+            name = member_name(part)
+        if name is not None:
+            yield name.rpartition(".")[2]
 
 
 def _wrong(kind: Kind, mode: Mode) -> tuple[str, str] | None:

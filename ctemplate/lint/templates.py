@@ -23,6 +23,7 @@ from ctemplate.lint.variables import Given
 from ctemplate.template import Template
 from ctemplate.template.compiler import literal_names
 from ctemplate.template.environment import Environment
+from ctemplate.template.formats import NGINX
 from ctemplate.template.functions import Functions
 from ctemplate.template.loader import FolderLoader
 
@@ -87,13 +88,14 @@ def lint_template(
 ) -> tuple[tuple[Finding, ...], Family]:
     """Return what is wrong with a template, and what it is made of."""
     functions = Functions(dict.fromkeys(given), environ)
-    environment = Environment(FolderLoader(plan.source, ()), escape=plan.escape, functions=functions)
+    escape = plan.escape or NGINX
+    environment = Environment(FolderLoader(plan.source, ()), escape=escape, functions=functions)
     made = family(plan, environment)
     found = [*made.faults]
     modules = {name: frozenset(exported(source.tree)) for name, source in made.sources.items()}
     for name, source in made.sources.items():
         shared = frozenset().union(*modules.values()) if _is_included(name, made) else frozenset()
-        found += _judged(source, environment, modules, shared, given, is_nginx=plan.escape == "nginx")
+        found += _judged(source, environment, modules, shared, given, is_nginx=environment.format.is_nginx)
     places = {(fault.path, fault.line) for fault in found}
     found += [fault for fault in _unloadable(plan, given, environ) if (fault.path, fault.line) not in places]
     silent = [fault for fault in found if any(source.silences(fault) for source in made.sources.values())]
@@ -126,8 +128,9 @@ def _judged(
     yield from variables.missing(source, reading, given)
     yield from stability.moving_orders(source, reading)
     yield from queries.everything(source, reading)
+    text = follow(source.tree)
+    yield from printing.missing_keys(source, reading, text)
     if is_nginx:
-        text = follow(source.tree)
         yield from stability.positions(source, text)
         yield from printing.prints(source, reading, text)
         yield from outcome.empty_upstreams(source, reading, text)
@@ -137,6 +140,6 @@ def _judged(
 def _unloadable(plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what the daemon itself would say of the template."""
     try:
-        Template.load(Path(plan.source), variables=dict.fromkeys(given), environ=environ, escape=plan.escape)
+        Template.load(Path(plan.source), variables=dict.fromkeys(given), environ=environ, escape=plan.escape or NGINX)
     except TemplateError as exc:
         yield _told(exc)

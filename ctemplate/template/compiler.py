@@ -26,7 +26,7 @@ class Generator(CodeGenerator):
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a literal; a text is trusted."""
         if isinstance(node.value, str):
-            self.write(f"Markup({node.value!r})")
+            self.write(f"Trusted({node.value!r})")
         else:
             super().visit_Const(node, frame)
 

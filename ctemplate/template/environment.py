@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 from jinja2.environment import TemplateModule
+from jinja2.lexer import Lexer
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -23,12 +24,15 @@ from ctemplate.errors import printable
 from ctemplate.model import Check, Instance, Service, Snapshot
 from ctemplate.template import runtime
 from ctemplate.template.compiler import Generator, literal_names
-from ctemplate.template.filters import filters, tests
+from ctemplate.template.filters import filters, made, tests
+from ctemplate.template.formats import FORMATS, NONE
 from ctemplate.template.formatting import method_of
 from ctemplate.template.fragments import SCALARS, Fragments
 from ctemplate.template.functions import Functions, Variables
 from ctemplate.template.limits import Limits, Meter, check_binary
+from ctemplate.template.lines import LineLexer
 from ctemplate.template.origin import Marks
+from ctemplate.template.places import marked, numbered as with_number, unmarked
 from ctemplate.template.run import Print, Run, Traces
 from ctemplate.template.trust import (
     MAX_EXACT,
@@ -38,6 +42,7 @@ from ctemplate.template.trust import (
     Refused,
     Trusted,
     concatenated,
+    holds_data,
     is_token,
     numbered,
     shadow_of,
@@ -45,12 +50,14 @@ from ctemplate.template.trust import (
     with_shadow,
 )
 
-FIELDS: dict[type, frozenset[str]] = {kind: frozenset(kind.__struct_fields__) for kind in (Service, Instance, Check)}
+FIELDS: dict[type, frozenset[str]] = {
+    kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
+    for kind in (Service, Instance, Check)
+}
 """The model's types and what templates may read of them."""
 
 _KNOWN_TOKENS = 100_000
 _KNOWN_LINES = 4096
-NOT_PLAIN = "is no plain token; print it through | quote, | comment or | token"
 _PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -72,6 +79,32 @@ class Undefined(jinja2.StrictUndefined):
         if isinstance(obj, dict):
             return f"no key {name!r} here{suggestion(name, map(str, obj))}"
         return f"{kind} has no field {name!r}{suggestion(name, FIELDS.get(type(obj), ()))}"
+
+
+class Missing(Undefined):
+    """A key that a mapping lacks: it tests as false, and equals and holds nothing; any other use of it is an error."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        said = super()._undefined_message
+        return f'{said}{" else" if said.endswith("?") else ";"} give a default: | default("…")'
+
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return False
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return isinstance(other, Missing)
+
+    def __ne__(self, other: object) -> bool:  # type: ignore[override]
+        return not self == other
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(Missing)
+
+    def __contains__(self, item: object) -> bool:  # type: ignore[override]
+        return False
 
 
 class Compiled(jinja2.Template):
@@ -109,7 +142,7 @@ class Compiled(jinja2.Template):
             return all(map(self._is_constant, value.values()))
         if isinstance(value, Macro) and value._func.__globals__ is self.root_render_func.__globals__:  # noqa: SLF001  # whose it is
             return True
-        return type(value) in SCALARS or self.environment.fragments.is_constant(value)
+        return type(value) in SCALARS or type(value) is Earned or self.environment.fragments.is_constant(value)
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -131,14 +164,15 @@ class Environment(ImmutableSandboxedEnvironment):
             undefined=Undefined,
             autoescape=True,
             optimized=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
             keep_trailing_newline=True,
             auto_reload=False,
         )
+        self._lexer = LineLexer(self)
         self.globals = functions.table()
         self.filters.clear()
+        self.format = FORMATS[escape]
         self.filters.update(filters())
+        self.filters.update({name: made(function) for name, function in self.format.escapes.items()})
         self.tests.clear()
         self.tests.update(tests())
         self.names = set(self.globals)
@@ -146,7 +180,10 @@ class Environment(ImmutableSandboxedEnvironment):
         self.run = Run(snapshot=Snapshot({}))
         self.meter = Meter(Limits())
         self.refuse: Callable[[str, str], str] = _refused
-        self._checked = self._printed_checked if escape == "nginx" else _printed_freely
+        self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
+        if escape == NONE:
+            self._checked = _printed_freely
+        self.placed: list[tuple[str, str | None]] | None = None
         self.printed = self._checked
         self._listen_port = functions.listen_port
         self._marks = marks
@@ -154,6 +191,11 @@ class Environment(ImmutableSandboxedEnvironment):
         self.fragments.trust(self.globals.values())
         self._numbers = itertools.count()
         self._tokens: set[str] = set()
+
+    @property
+    def lexer(self) -> Lexer:
+        """How templates are cut into tokens."""
+        return self._lexer
 
     def start(self, run: Run, meter: Meter, refuse: Callable[[str, str], str]) -> None:
         """Begin a pass: what it reads, what it may take, and who is told of values that may not be printed."""
@@ -185,7 +227,29 @@ class Environment(ImmutableSandboxedEnvironment):
             return self.refuse(text, value.reason)
         if is_token(text) or isinstance(value, float | jinja2.Undefined):
             return text
-        return self.refuse(text, NOT_PLAIN if text else "is empty")
+        return self.refuse(text, self.format.advice if text else "is empty")
+
+    def _printed_placed(self, value: Any) -> str:
+        """Print by another rule than nginx's: what may not stand just anywhere is marked, to be looked at."""
+        kind = type(value)
+        if kind is str and value in self._tokens:
+            return value  # type: ignore[no-any-return]
+        if kind is Trusted or (kind is Earned and not holds_data(value)):
+            return value if self.placed is None else with_number(value, self._number())
+        text = unmarked(str(text_of(value)).replace(QUOTED, ""))
+        if isinstance(value, Refused):
+            return self.refuse(text, value.reason)
+        if isinstance(value, int | float | jinja2.Undefined) or self.format.is_plain(text):
+            return self._remembered(text)
+        if not self.format.may_stand(text):
+            return self.refuse(text, self.format.advice)
+        return marked(text, number="" if self.placed is None else self._number())
+
+    def _number(self) -> str:
+        """Take down where a value is printed, and return its number."""
+        assert self.placed is not None  # noqa: S101  # only asked for where they are taken down
+        self.placed.append((printing_line(), self.run.touched_name()))
+        return str(len(self.placed) - 1)
 
     def _remembered(self, token: str) -> str:
         if len(self._tokens) >= _KNOWN_TOKENS:
@@ -237,12 +301,16 @@ class Environment(ImmutableSandboxedEnvironment):
             return obj.values[attribute] if attribute in obj.values else self.undefined(obj=obj, name=attribute)
         if isinstance(obj, str):
             return method_of(obj, attribute, self) or self.undefined(obj=obj, name=attribute)
-        return super().getattr(obj, attribute)
+        found = super().getattr(obj, attribute)
+        is_missing = isinstance(obj, dict) and isinstance(found, Undefined) and attribute not in dir(obj)
+        return Missing(obj=obj, name=attribute) if is_missing else found
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return what ``obj[argument]`` means in a template; a model value has its fields only."""
         if isinstance(argument, str) and (type(obj) in FIELDS or isinstance(obj, str | Variables)):
             return self.getattr(obj, str(argument))
+        if isinstance(obj, dict):
+            return obj[argument] if argument in obj else Missing(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -289,7 +357,7 @@ class Environment(ImmutableSandboxedEnvironment):
         defer_init: bool = False,  # noqa: FBT001, FBT002  # Jinja's signature
     ) -> str:
         code = super()._generate(source, name, filename, defer_init)
-        return code.replace("from jinja2.runtime import ", f"from {runtime.__name__} import ", 1)
+        return code.replace("from jinja2.runtime import ", f"from {runtime.__name__} import Trusted, ", 1)
 
 
 def _refused(text: str, reason: str) -> str:

@@ -1,11 +1,13 @@
-"""The filters and tests of templates: Jinja's, without HTML and chance, bounded; and the escapes.
+"""The filters and tests of templates: Jinja's, without its own of HTML and chance, bounded; and the escapes.
 
 Must not know services.
 """
 
 from __future__ import annotations
 
+import html as standard_html
 import json as standard_json
+import re
 import shlex
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
@@ -21,11 +23,14 @@ from jinja2.tests import TESTS
 from ctemplate.nginx import quoting
 from ctemplate.template.formatting import replaced
 from ctemplate.template.limits import check_numbers
+from ctemplate.template.places import CONTROL as _CONTROL, marked, unmarked
 from ctemplate.template.trust import (
     QUOTED,
     TRUSTED,
     Earned,
+    Refused,
     Trusted,
+    derived,
     escaped,
     formatted,
     is_token,
@@ -40,6 +45,12 @@ _REMOVED = _HTML | {"random", "pprint"}
 _BOUNDED = frozenset(["batch", "center", "slice", "round", "truncate", "wordwrap"])
 _JINJA: dict[str, Callable[..., Any]] = dict(FILTERS)
 _KEPT = "._-:/@+[]"
+HAPROXY_LONGEST = 400
+"""Characters of one value in a line of HAProxy's, which holds 2,048 bytes."""
+
+_DERIVED = frozenset({str, list, tuple})
+_NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
@@ -90,13 +101,19 @@ def _token(text: str) -> str:
 def json(value: Any, indent: int | None = None) -> str:
     """Return the value as JSON, keys sorted."""
     check_numbers(indent)
-    return standard_json.dumps(_built(value), ensure_ascii=False, sort_keys=True, indent=indent)
+    text = standard_json.dumps(_built(value), ensure_ascii=False, sort_keys=True, indent=indent)
+    return _readable(text)  # YAML and scripts read it as well
+
+
+def _readable(text: str) -> str:
+    """Escape what no text of JSON or YAML should hold as it is; it stands within quotes there."""
+    return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def yaml(value: Any) -> str:
     """Return the value as YAML on one line, a text always in quotes."""
     shown = pyyaml.dump(_built(value), Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
-    return shown.removesuffix("\n").removesuffix("\n...")
+    return _readable(shown.removesuffix("\n").removesuffix("\n..."))
 
 
 class _Dumper(pyyaml.SafeDumper):
@@ -123,10 +140,45 @@ def _built(value: Any) -> Any:
 
 def shell(value: Any) -> str:
     """Return the text as one word of a shell command."""
-    text = str(text_of(value))
+    return escaped_plainly(_shell, value)
+
+
+def _shell(text: str) -> str:
     if "\0" in text:
-        raise ValueError("a shell word cannot hold a NUL")
+        raise quoting.UnsafeTextError("holds a NUL, which no shell word can")
     return shlex.quote(text)
+
+
+def html(value: Any) -> str:
+    """Return the text as it may stand in HTML's text and in a quoted attribute."""
+    return standard_html.escape(str(text_of(value)), quote=True)
+
+
+def haproxy_quote(value: Any) -> str:
+    """Return HAProxy's quoting of the text."""
+    return escaped_plainly(_haproxy_quote, value)
+
+
+def _haproxy_quote(text: str) -> str:
+    if not text:
+        raise quoting.UnsafeTextError("is empty, which HAProxy takes for no word")
+    if "%" in text:
+        raise quoting.UnsafeTextError("holds '%', which may start an expression; HAProxy has no escape for it")
+    if _CONTROL.search(text):
+        raise quoting.UnsafeTextError("holds a control character, which cannot be quoted")
+    if len(text) > HAPROXY_LONGEST:
+        raise quoting.UnsafeTextError(f"is longer than {HAPROXY_LONGEST} characters")
+    inner = text.replace("'", "'\\''")
+    return f"'{inner}'"
+
+
+def escaped_plainly(escape: Callable[[str], str], value: Any) -> str:
+    """Return the value's text through an escape; or Refused when the escape cannot carry it."""
+    text = str(text_of(value))
+    try:
+        return escape(text)
+    except quoting.UnsafeTextError as exc:
+        return Refused(text, str(exc))
 
 
 @pass_environment
@@ -172,8 +224,8 @@ def form(value: str, *args: Any, **kwargs: Any) -> str:
 
 
 def replace(value: Any, old: str, new: str, count: int = -1) -> str:
-    """Replace a part of a text; the result is never trusted."""
-    return replaced(text_of(value), str(old), str(text_of(new)), count)
+    """Replace a part of a text."""
+    return replaced(text_of(value), text_of(old), text_of(new), count)
 
 
 def _bounded(name: str) -> Callable[..., Any]:
@@ -186,11 +238,38 @@ def _bounded(name: str) -> Callable[..., Any]:
     return wraps(original)(bounded)
 
 
+def _deriving(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that makes what is trusted of what is the operator's own."""
+    skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    def deriving(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        return derived(result, (*args[skipped:], *kwargs.values())) if type(result) in _DERIVED else result
+
+    return wraps(function)(deriving)
+
+
+def made(function: Callable[..., str]) -> Callable[..., str]:
+    """Return a filter of a format's own, what it makes of data is looked at where it stands in the whole text."""
+
+    def making(value: Any, *args: Any, **kwargs: Any) -> str:
+        text = function(unmarked(value) if isinstance(value, str) else value, *args, **kwargs)
+        if isinstance(text, Refused):
+            return text
+        if _NO_TEXT.search(text):
+            return Refused(text, "holds what is no character")
+        is_own = type(value) is Trusted or value is None or isinstance(value, int | float)
+        return Trusted(text if is_own else marked(text, is_made=True))
+
+    return wraps(function)(making)
+
+
 def filters() -> dict[str, Callable[..., Any]]:
     """Return the filters that need to know nothing but their values, by name."""
     kept: dict[str, Callable[..., Any]] = {name: function for name, function in _JINJA.items() if name not in _REMOVED}
     ours: tuple[Callable[..., Any], ...] = (
         comment,
+        html,
         identifier,
         indent,
         join,
@@ -202,12 +281,13 @@ def filters() -> dict[str, Callable[..., Any]]:
         trim,
         yaml,
     )
-    return (
+    known = (
         kept
         | {name: _bounded(name) for name in _BOUNDED}
         | {function.__name__: function for function in ours}
-        | {"format": form, "tojson": json}
+        | {"format": form, "tojson": json, "e": html, "escape": html}
     )
+    return {name: _deriving(function) for name, function in known.items()}
 
 
 def tests() -> dict[str, Callable[..., Any]]:

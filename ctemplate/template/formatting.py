@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2.sandbox import SandboxedFormatter
 
 from ctemplate.template.limits import check_format, check_length, check_numbers
-from ctemplate.template.trust import Trusted, is_padded, is_whole, mark, shadow_of, text_of, with_shadow
+from ctemplate.template.trust import Trusted, derived, is_padded, is_whole, mark, shadow_of, text_of, with_shadow
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -64,9 +64,10 @@ WIDTHS = frozenset(["center", "expandtabs", "ljust", "rjust", "zfill"])
 def method_of(text: str, name: str, environment: Environment) -> Callable[..., Any] | None:
     """Return the text's method as templates may call it, or None for one that they may not."""
     if name in PLAIN:
-        return getattr(text, name)  # type: ignore[no-any-return]
+        method: Callable[..., Any] = getattr(text, name)
+        return _deriving(text, method) if type(text) is Trusted and name != "join" else method
     if name in WIDTHS:
-        return _checked_width(getattr(text, name))
+        return _deriving(text, _checked_width(getattr(text, name)))
     if name == "replace":
         return lambda old, new, count=-1: replaced(text, old, new, count)
     if name == "format":
@@ -74,6 +75,15 @@ def method_of(text: str, name: str, environment: Environment) -> Callable[..., A
     if name == "format_map":
         return lambda mapping: filled(text, (), mapping, environment)
     return None
+
+
+def _deriving(text: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the text's method, which makes what is trusted of what is the operator's own."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return derived(method(*args, **kwargs), (text, *args, *kwargs.values()))
+
+    return call
 
 
 def _checked_width(method: Callable[..., str]) -> Callable[..., str]:
@@ -85,10 +95,10 @@ def _checked_width(method: Callable[..., str]) -> Callable[..., str]:
 
 
 def replaced(text: str, old: str, new: str, count: int = -1) -> str:
-    """Return the text with ``old`` replaced; never trusted."""
+    """Return the text with ``old`` replaced; trusted when all three are the operator's own."""
     found = text.count(old) if count < 0 else min(count, text.count(old))
     check_length(text, len(text) + found * len(new))
-    return str(text).replace(old, new, count)
+    return derived(str(text).replace(old, new, count), (text, old, new))  # type: ignore[no-any-return]
 
 
 class Formatter(SandboxedFormatter):

@@ -15,7 +15,7 @@ from typing import Any
 
 from ctemplate.model import Check, Instance, Service, reads_alike
 from ctemplate.template.run import Marks, Run, Traces
-from ctemplate.template.trust import Trusted
+from ctemplate.template.trust import Earned, Trusted
 
 CASTS = 4
 """Sets of fragments that are kept: of passes with and without a shadow, with and without who is left out."""
@@ -122,6 +122,8 @@ class Fragments:
         kind = type(value)
         if kind in SCALARS:
             return kind, value
+        if kind is Earned:
+            return kind, value, value.shadow
         if isinstance(value, _VALUES) or self.is_constant(value):
             return kind, id(value)  # whoever is kept keeps the value, so that no other gets its id
         if kind in {tuple, list} and len(value) <= _LONGEST and all(type(item) in SCALARS for item in value):

@@ -46,6 +46,14 @@ class Variables:
         self.values = {name: trusted(value) for name, value in values.items()}
 
 
+class Separator(Joiner):
+    """Jinja's joiner; the nothing before the first item is a template's own text, too."""
+
+    def __call__(self) -> str:
+        """Return nothing the first time, then the separator."""
+        return super().__call__() or Trusted("")
+
+
 class Functions:
     """What templates call; ``run`` is the pass that is going on."""
 
@@ -68,7 +76,7 @@ class Functions:
             "dict": dict,
             "namespace": Namespace,
             "cycler": Cycler,
-            "joiner": Joiner,
+            "joiner": Separator,
         }
 
     def services(

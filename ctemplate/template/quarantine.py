@@ -5,7 +5,7 @@ Pure: reads runs, renders nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctemplate.errors import printable
@@ -86,9 +86,9 @@ def sentence(violation: Violation) -> str:
     return f"{violation.where}: {printable(violation.text, SHOWN)!r} {violation.reason}"
 
 
-def holders(run: Run) -> tuple[Holder, ...]:
+def holders(run: Run, is_plain: Callable[[str], bool] = is_token) -> tuple[Holder, ...]:
     """Return every text in the answers that the run used which could not be printed as it stands."""
-    return tuple(dict.fromkeys(holder for holder in texts(run) if not is_token(holder.text)))
+    return tuple(dict.fromkeys(holder for holder in texts(run) if not is_plain(holder.text)))
 
 
 def texts(run: Run) -> Iterator[Holder]:

@@ -183,7 +183,7 @@ class Renderer:
     def _violators(self, number: int, run: Run, held: Mapping[str, Held]) -> dict[str, Verdict]:
         if not run.violations:
             return {}
-        known = holders(run)
+        known = holders(run, self._templates[number].is_plain)
         certain: Sequence[tuple[Violation, Holder]] = read_last(run.violations, known)
         blamed = _faults_of(certain or self._confirmed(number, run, told_by_text(run.violations, known)))
         if not blamed:

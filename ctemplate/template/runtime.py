@@ -12,7 +12,7 @@ from jinja2 import TemplateNotFound, TemplateRuntimeError, Undefined, runtime as
 from jinja2.runtime import LoopContext, identity
 from jinja2.utils import Namespace, internalcode, missing
 
-from ctemplate.template.trust import captured, joined
+from ctemplate.template.trust import Trusted, captured, joined
 
 __all__ = [
     "LoopContext",
@@ -23,6 +23,7 @@ __all__ = [
     "TemplateNotFound",
     "TemplateReference",
     "TemplateRuntimeError",
+    "Trusted",
     "Undefined",
     "escape",
     "identity",

@@ -16,17 +16,20 @@ import jinja2
 
 from ctemplate.errors import CtemplateError, TemplateError, printable
 from ctemplate.template.environment import Environment, printing_line, suggestion, template_line
+from ctemplate.template.formats import CHOICES, FORMATS
 from ctemplate.template.functions import Functions
 from ctemplate.template.limits import LimitExceeded, Limits, Meter, OutOfTime
 from ctemplate.template.loader import FolderLoader
 from ctemplate.template.origin import Marks
+from ctemplate.template.places import BEGIN, placed, unmarked
 from ctemplate.template.run import Run, Violation
 from ctemplate.template.trust import QUOTED, misplaced_quote, without_quotes
 
-ESCAPES = ("nginx", "none")
-
 PLACEHOLDER = "_"
 """Stands for a value that may not be printed, until the pass is repeated without its owner."""
+
+MISPLACED = "comes from a filter that brings its own quotes, and stands within others; drop those around it"
+SHOWN = 80
 
 PIECES = 1000
 """Pieces of output between two looks at the limits."""
@@ -70,11 +73,11 @@ class Template:
     ) -> Self:
         """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
 
-        ``escape`` is the language of the target: ``nginx``, or ``none`` for any other. ``folders`` are searched for
+        ``escape`` is the format of the target. ``folders`` are searched for
         what the template includes after its own folder, and before the templates that ship with ctemplate.
         """
-        if escape not in ESCAPES:
-            raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(ESCAPES)}")
+        if escape not in FORMATS:
+            raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
         return cls(
             source,
             {
@@ -89,7 +92,11 @@ class Template:
     @property
     def is_for_nginx(self) -> bool:
         """Whether its text is to be nginx's language."""
-        return self._arguments["escape"] == "nginx"
+        return self._environment.format.is_nginx
+
+    def is_plain(self, text: str) -> bool:
+        """Whether a value may stand anywhere in the text."""
+        return self._environment.format.is_plain(text)
 
     @property
     def files(self) -> frozenset[Path]:
@@ -115,17 +122,40 @@ class Template:
             raise
         except Exception as exc:  # noqa: BLE001  # whatever a template does, it is told as a fault of its line
             raise self._fault(exc) from None
-        return self._with_quotes_in_place(run, text) if QUOTED in text else text
+        text = self._with_quotes_in_place(run, text) if QUOTED in text else text
+        return self._with_values_in_place(run, text) if BEGIN in text else text
 
     def _with_quotes_in_place(self, run: Run, text: str) -> str:
         plain = without_quotes(text)
-        at = misplaced_quote(text) if self._arguments["escape"] == "nginx" and not self._is_traced else None
+        at = misplaced_quote(text) if self.is_for_nginx and not self._is_traced else None
         if at is None:
             return plain
         traced, marks = self.traced()
         again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded))
         where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
+
+    def _with_values_in_place(self, run: Run, text: str) -> str:
+        """Take the marks off; a value that stands where it may not is a violation, like one at its print."""
+        form = self._environment.format
+        if self._is_traced or form.scan is None or all(map(form.fits, placed(text, form.scan))):
+            return unmarked(text)
+        again = Run(snapshot=run.snapshot, excluded=run.excluded)
+        self._functions.run = again
+        prints: list[tuple[str, str | None]] = []
+        self._environment.placed = prints
+        self._environment.start(again, Meter(self._arguments["limits"]), self._refuse)
+        try:
+            numbered = self._text()
+        finally:
+            self._environment.placed = None
+        for value in placed(numbered, form.scan):
+            if not form.fits(value):
+                where, service = prints[int(value.number)]
+                if value.is_made:
+                    raise TemplateError(where, f"{printable(value.text, SHOWN)!r} {MISPLACED}")
+                run.refuse(Violation(text=value.text, reason=form.advice, where=where, service=service))
+        return unmarked(text)
 
     def _text(self) -> str:
         """Run the template piece by piece; a limit is thrown into it, so that the error has its line."""

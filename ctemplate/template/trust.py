@@ -1,9 +1,9 @@
 """Which text may be printed into an nginx target as it stands.
 
 A template's own text and literals are trusted; so is what an escape returns, and what is joined of nothing but such
-parts and plain tokens. Every other operation on a trusted text gives an ordinary ``str``: whoever slices a quoted value
-has to quote again. So trust need not survive any operation; it is earned by the few that join whole parts, and a
-forgotten one is safe.
+parts and plain tokens. Every other operation on a text with data gives an ordinary ``str``: whoever slices a quoted
+value has to quote again. So trust need not survive any operation; it is earned by the few that join whole parts, and a
+forgotten one is safe. What is made of the operator's own text alone stays trusted, however it is made.
 
 Trusted text that holds what somebody registered has a shadow: the same text with a mark for each such value. It tells
 afterwards which places of an output are data. Knows nothing of Jinja's environment or of services.
@@ -12,7 +12,7 @@ afterwards which places of an output are data. Knows nothing of Jinja's environm
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, SupportsIndex
 
 from jinja2.runtime import Undefined
@@ -32,14 +32,23 @@ _ENDS_WORD = re.compile(r"(?<![\\$])[ \t\r;{]$")
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 _MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
 _QUOTES = "\"'"
+CAPTURED = "\x03"
+"""Stands in a shadow for text that was checked as it was printed, and may hold data; only in a pass without shadow."""
+
 MAX_EXACT = 10**18
 """Whole numbers below print as they are; longer ones are judged like texts."""
 
 
 class Trusted(str):
-    """Text that may be printed as it stands. Every method that is not here returns an ordinary ``str``."""
+    """Text that may be printed as it stands: the operator's own. What is not here returns an ordinary ``str``."""
 
     __slots__ = ()
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        return _like(self, str.__getitem__(self, key))
+
+    def __iter__(self) -> Iterator[str]:
+        return (_like(self, character) for character in str.__iter__(self))
 
     def __add__(self, other: str) -> str:
         return joined((self, other)) if isinstance(other, str) else NotImplemented
@@ -73,6 +82,27 @@ class Earned(Trusted):
 
 
 TRUSTED = frozenset({Trusted, Earned})
+
+
+def _like(text: str, part: str) -> str:
+    return Trusted(part) if type(text) is Trusted else part
+
+
+def derived(result: Any, sources: Iterable[object]) -> Any:
+    """Return what was made of the sources: trusted when each is the operator's own text, a number or nothing."""
+    own = all(type(source) is Trusted or source is None or isinstance(source, int | float) for source in sources)
+    return _trusted_parts(result) if own else result
+
+
+def _trusted_parts(result: Any) -> Any:
+    if type(result) is str:
+        return Trusted(result)
+    return type(result)(map(_trusted_parts, result)) if type(result) in {list, tuple} else result
+
+
+def holds_data(text: Earned) -> bool:
+    """Whether a text is trusted for plain tokens in it, beside what is the operator's own or was checked."""
+    return "\x01" in text.shadow
 
 
 def with_shadow(text: str, shadow: str) -> Trusted:
@@ -111,7 +141,7 @@ def numbered(shadow: str, number: int) -> str:
 
 def captured(text: str) -> Trusted:
     """Return text that was checked piece by piece as it was printed; it keeps its shadow."""
-    return text if isinstance(text, Earned) else Trusted(text)
+    return text if isinstance(text, Trusted) else with_shadow(text, CAPTURED if text else "")
 
 
 def concatenated(pieces: Iterable[str]) -> str:
@@ -119,7 +149,7 @@ def concatenated(pieces: Iterable[str]) -> str:
     pieces = tuple(pieces)
     text = "".join(pieces)
     shadow = "".join(piece.shadow if type(piece) is Earned else piece for piece in pieces)
-    return text if text == shadow else with_shadow(text, shadow)
+    return with_shadow(text, shadow)
 
 
 def pieces(text: str, shadow: str) -> list[tuple[str, int | None]] | None:

@@ -24,6 +24,7 @@ ctemplate.toml:3:1: CT202 no template uses var.domain; did you mean 'domian'?
 nginx.conf.j2:4:5: CT501 may have no server, which nginx refuses; guard it by {% if … %}, or add {% else %}
 nginx.conf.j2:6:21: CT105 instance has no field 'adress'; did you mean 'address'?
 nginx.conf.j2:6:51: CT401 a meta value that is no plain token leaves its service out; print it through | comment
+nginx.conf.j2:6:51: CT404 the key 'version' may be missing, and cannot be printed then; add | default("…")
 nginx.conf.j2:10:20: CT201 'var.domian' has no value; did you mean 'domain'?
 nginx.conf.j2:11:10: CT105 nginx.j2 has no field 'stream_upstream'; did you mean 'stream_upstreams'?
 """

@@ -154,13 +154,45 @@ def test_outputs_are_stable(linted, text, expected):
         pytest.param("a {{ s.tags[0] | token }};", [], id="tag, escaped"),
         pytest.param("{% for t in s.tags %}a {{ 'x' ~ t }};{% endfor %}", ["CT403"], id="tag within a text"),
         pytest.param("{% set t = s.tags | first %}a {{ t }};", ["CT403"], id="tag, set"),
-        pytest.param("{% for i in service(s.name) %}a {{ i.meta['v'] }};{% endfor %}", ["CT403"], id="meta"),
+        pytest.param(
+            "{% for i in service(s.name) %}a {{ i.meta['v'] | default('w') }};{% endfor %}", ["CT403"], id="meta"
+        ),
         pytest.param("{% for i in service(s.name) %}# {{ i.address }}:{{ i.port }}\n{% endfor %}", [], id="address"),
         pytest.param("content_by_lua_block { x = '{{ s.name }}' }\n# {{ s.name }}\n", ["CT401"], id="after lua"),
     ],
 )
 def test_registered_values_are_escaped_for_their_place(linted, text, expected):
     assert codes(linted(f"{SERVICES}{text}{END}")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("{{ i.meta.v | token }}", ["CT404"], id="bare"),
+        pytest.param("{{ (i.meta['v'] ~ i.node_meta.w) | token }}", ["CT404", "CT404"], id="item, and a node's"),
+        pytest.param("{% set v = i.meta.v %}{{ v | token }}", ["CT404"], id="set"),
+        pytest.param("{% set m = i.meta %}{{ m.v | token }}", ["CT404"], id="meta, set"),
+        pytest.param("{{ i.meta.v | default('w') | token }}", [], id="default"),
+        pytest.param("{% set v = i.meta.v | default('w') %}{{ v | token }}", [], id="default, set"),
+        pytest.param("{% if i.meta.v %}{{ i.meta.v | token }}{% endif %}", [], id="if"),
+        pytest.param("{% if i.meta.w %}{{ i.meta.v | token }}{% endif %}", ["CT404"], id="if of another key"),
+        pytest.param("{% if not i.meta.v %}{% else %}{{ i.meta.v | token }}{% endif %}", [], id="else"),
+        pytest.param("{% if 'v' in i.meta %}{{ i.meta.v | token }}{% endif %}", [], id="in"),
+        pytest.param("{{ i.meta.v | token if i.meta.v }}", [], id="condition"),
+        pytest.param("{{ (i.meta.v or 'w') | token }}", [], id="or"),
+        pytest.param("{{ i.meta.get('v', 'w') | token }}", [], id="get"),
+        pytest.param("{% for k, v in i.meta | dictsort %}{{ v | token }}{% endfor %}", [], id="items"),
+        pytest.param("{{ i.meta.v is defined }}", [], id="defined"),
+    ],
+)
+@pytest.mark.parametrize("escape", ["nginx", "none"])
+def test_keys_of_meta_may_be_missing(linted, text, expected, escape):
+    assert codes(linted(f"{INSTANCES}{text}{END}", escape=escape)) == expected
+
+
+def test_a_loop_that_selects_by_a_key_has_it(linted):
+    loop = "{% for i in service('w') | selectattr('meta.v') %}{{ i.meta.v | token }}{{ i.meta.w | token }}{% endfor %}"
+    assert codes(linted(loop)) == ["CT404"]
 
 
 def test_places_in_other_formats_are_not_nginx(linted):

@@ -197,14 +197,14 @@ def test_a_service_that_breaks_the_template_outright_is_left_out():
     assert rendering.texts == ("x " * 5,)
     (fault,) = rendering.quarantined
     assert (fault.service, fault.field) == ("bare", "template")
-    assert fault.reason.endswith("t.j2:1: no key 'zone' here")
+    assert fault.reason.endswith("t.j2:1: no key 'zone' here; give a default: | default(\"…\")")
 
 
 def test_a_template_that_breaks_over_many_services_is_at_fault_itself():
     services = [web(name=f"s{number}") for number in range(20)]
     with pytest.raises(TemplateError) as error:
         render("{% for s in services() %}{{ service(s.name)[0].meta.zone }} {% endfor %}", world(*services))
-    assert message(error) == "t.j2:1: no key 'zone' here"
+    assert message(error) == "t.j2:1: no key 'zone' here; give a default: | default(\"…\")"
 
 
 def test_a_hostile_claimant_does_not_push_out_a_good_one():

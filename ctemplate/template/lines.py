@@ -1,0 +1,96 @@
+"""Line breaks of templates: a line that holds nothing but block tags and comments leaves nothing.
+
+Every other line stays as it is written. ``-`` and ``+`` mean what they mean to Jinja: ``-`` takes all white space on
+its side of a tag away, ``+`` keeps it. Knows Jinja's tokens only; must not know what a tag does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import jinja2
+from jinja2.lexer import Lexer
+
+Token = tuple[int, str, str]
+"""The line on which it begins, its kind, its text in the source."""
+
+_PIECE = re.compile(r"[^\n]*\n|[^\n]+")
+_DATA = "data"
+_PRINT = "variable_begin"
+_TAGS = frozenset({"block_begin", "comment_begin", "raw_begin", "raw_end"})
+
+
+class LineLexer(Lexer):
+    """Jinja's lexer without the white space and line break of lines that hold nothing but block tags and comments.
+
+    What it leaves out stands at the end of the tag before, as what ``-%}`` strips does, or between two tokens, as what
+    ``{%-`` strips does.
+    """
+
+    def __init__(self, environment: jinja2.Environment) -> None:
+        super().__init__(environment)
+        starts = (environment.block_start_string, environment.comment_start_string)
+        ends = (environment.block_end_string, environment.comment_end_string)
+        self._keeps_before = tuple(f"{start}+" for start in starts)
+        self._keeps_behind = tuple(f"+{end}" for end in ends)
+
+    def tokeniter(
+        self, source: str, name: str | None, filename: str | None = None, state: str | None = None
+    ) -> Iterator[Token]:
+        """Yield the tokens of a template."""
+        for line in _lines(super().tokeniter(source, name, filename, state)):
+            yield from self._emptied(line) if _is_of_tags(line) else line
+
+    def _emptied(self, line: list[Token]) -> Iterator[Token]:
+        """Yield a line's tokens without white space, but for that beside a ``+``."""
+        kept: list[Token] = []
+        for token, after in zip(line, [*line[1:], None], strict=True):
+            number, kind, raw = token
+            is_kept = kept and kept[-1][2].endswith(self._keeps_behind)
+            is_kept = is_kept or (after is not None and after[2].startswith(self._keeps_before))
+            if kind != _DATA or is_kept:
+                kept.append(token)
+            elif kept:
+                number, kind, before = kept[-1]
+                kept[-1] = number, kind, before + raw
+        return iter(kept)
+
+
+def _lines(tokens: Iterable[Token]) -> Iterator[list[Token]]:
+    """Yield the tokens of each line of the template's own text; a tag of several lines is part of one line."""
+    line: list[Token] = []
+    expected = 1
+    try:
+        for start, kind, raw in tokens:
+            if start > expected:  # line breaks that a tag with "-" has stripped
+                yield line
+                line = []
+            number = start
+            for piece in _PIECE.findall(raw) if kind == _DATA else (raw,):
+                line.append((number, kind, piece))
+                number += piece.count("\n")
+                if _ends_line(kind, piece):
+                    yield line
+                    line = []
+            expected = number
+    except jinja2.TemplateSyntaxError:
+        yield line
+        raise
+    yield line
+
+
+def _ends_line(kind: str, raw: str) -> bool:
+    """Whether a line ends with this token: text with a line break, or a tag that has stripped one behind it."""
+    return kind in _ENDING and "\n" in raw[len(raw.rstrip()) :]
+
+
+_ENDING = frozenset({_DATA, "block_end", "variable_end", "comment_end", "raw_begin", "raw_end"})
+
+
+def _is_of_tags(line: list[Token]) -> bool:
+    """Whether nothing but block tags, comments and white space is on a line."""
+    kinds = {kind for _, kind, _ in line}
+    if _PRINT in kinds or kinds.isdisjoint(_TAGS):
+        return False
+    return all(raw.isspace() for _, kind, raw in line if kind == _DATA)
