@@ -19,6 +19,7 @@ LAYERS = {
     "guard": 1,
     "sources": 1,
     "command": 1,
+    "convert": 1,
     "edits": 1,
     "template": 2,
     "nginx": 2,
