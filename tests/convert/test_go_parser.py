@@ -216,7 +216,8 @@ def _steps(text):
 
 
 @pytest.mark.parametrize(
-    "line", ["{{ .A | f 1 }}\n", "text {{- $x := 1 -}} \n", "{{if .A}}{{end}}", "{{/* c */}} ", "{ ", " ", "{{.A    -}}"]
+    "line",
+    ["{{ .A | f 1 }}\n", "text {{- $x := 1 -}} \n", "{{if .A}}{{end}}", "{{/* c */}} ", "{ ", " ", "{{.A    -}}"],
 )
 def test_time_is_linear(line):
     assert _steps(line * 400) <= 5 * _steps(line * 100)
