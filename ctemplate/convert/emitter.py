@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from ctemplate.convert import go_ast as go, go_printer
 from ctemplate.convert.expressions import converted
+from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Block, Exact, Note, Piece, Print, Tag, quoted
-from ctemplate.convert.names import Scopes, assigned_in_loops, is_read_in_loops, read_as
+from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, read_as
 from ctemplate.convert.values import (
     DOT_NAMES,
-    FLOAT,
     INT,
-    NIL,
+    SCALAR,
     STRING,
     UNCONVERTED,
     GoType,
@@ -21,7 +21,8 @@ from ctemplate.convert.values import (
     Value,
 )
 
-_ITERABLE = frozenset(["list", "natural list", "map"])
+_ITERABLE = frozenset(["list", "loop", "natural loop", "map"])
+_WITHOUT_TRUTH = frozenset(["nil", "float", "loop", "natural loop", "mixed value"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,17 @@ class Emitter:
         self._name = name
         self._body = body
         self._scopes = Scopes()
-        self._changing = assigned_in_loops(body)
+        self._assigned = assigned(body)
+        self._widened: set[Position] = set()
 
     def pieces(self) -> tuple[Piece, ...]:
-        """Return the whole template."""
-        return self._pieces(self._body)
+        """Return the whole template; once more where a variable turns out to be given texts and numbers."""
+        while True:
+            known = len(self._widened)
+            self.findings, self._scopes = [], Scopes()
+            pieces = self._pieces(self._body)
+            if len(self._widened) == known:
+                return pieces
 
     def _pieces(self, body: go.Body) -> tuple[Piece, ...]:
         return tuple(piece for node in body for piece in self._node(node))
@@ -103,23 +110,31 @@ class Emitter:
     def _assignment(self, pipeline: go.Pipeline) -> tuple[Piece, ...]:
         value, name = self._value(pipeline), pipeline.variables[-1]
         if not pipeline.is_assignment:
-            return self._declaration(name, value)
+            return self._declaration(name, value, pipeline.at)
         binding = self._scopes.find(name)
-        if not binding.target or binding.value.type not in {value.type, UNCONVERTED}:
+        kinds = {binding.value.type, value.type} - {UNCONVERTED}
+        if binding.target and len(kinds) > 1 and kinds <= {STRING, INT, SCALAR}:
+            self._widened.add(binding.at)
+        elif not binding.target or len(kinds) > 1:
             refusal = Refusal(f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}")
             value = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
-        elif value.may_lack and not binding.value.may_lack:
-            value = value.given()
-        return (Tag(f"set {binding.target} = {value.code}"),)
+        return (Tag(f"set {binding.target} = {value.given().code}"),)
 
-    def _declaration(self, name: str, value: Value) -> tuple[Piece, ...]:
-        if name in self._changing:
+    def _declaration(self, name: str, value: Value, at: Position) -> tuple[Piece, ...]:
+        value = value.given()
+        kept = replace(value, type=SCALAR) if at in self._widened else value
+        if at in self._assigned.in_loops:
             target = self._scopes.fresh(name)
-            self._scopes.declare(name, _changed(value.given(), f"{target}.value"), f"{target}.value")
-            return (Tag(f"set {target} = namespace(value={value.given().code})"),)
+            self._scopes.declare(name, self._read(kept, f"{target}.value", at), f"{target}.value", at)
+            return (Tag(f"set {target} = namespace(value={value.code})"),)
         target = self._scopes.redeclared(name) or self._scopes.fresh(name)
-        self._scopes.declare(name, _changed(value, target), target)
+        self._scopes.declare(name, self._read(kept, target, at), target, at)
         return (Tag(f"set {target} = {value.code}"),)
+
+    def _read(self, value: Value, code: str, at: Position) -> Value:
+        """Return what reading a variable gives: one that is assigned to may change under whoever repeats it."""
+        is_constant = at not in self._assigned.anywhere
+        return replace(read_as(value, code, is_path=is_constant), is_natural=is_constant and value.is_natural)
 
     # blocks
 
@@ -132,7 +147,7 @@ class Emitter:
 
     def _tested(self, value: Value, pipeline: go.Pipeline) -> str:
         """Return a value's text as a condition; Jinja and Go agree on what is true of the types that come here."""
-        if value.type in {NIL, FLOAT} or value.type.name == "mixed value":
+        if value.type.name in _WITHOUT_TRUTH:
             return self._refuse(
                 pipeline, go_printer.pipeline(pipeline), Refusal(f"a {value.type.name} as condition")
             ).code
@@ -141,18 +156,18 @@ class Emitter:
     def _if(self, node: go.If) -> tuple[Piece, ...]:
         with self._scopes.within():
             before, value = self._condition(node.pipeline)
-            branches = [(f"if {self._tested(value, node.pipeline)}", self._scoped(node.body))]
+            branches = [(f"if {self._tested(value, node.pipeline)}", self._scoped(node.body, value))]
             otherwise = node.otherwise
             while len(otherwise) == 1 and isinstance(other := otherwise[0], go.If) and not other.pipeline.variables:
-                test = self._tested(self._value(other.pipeline), other.pipeline)
-                branches.append((f"elif {test}", self._scoped(other.body)))
+                value = self._value(other.pipeline)
+                branches.append((f"elif {self._tested(value, other.pipeline)}", self._scoped(other.body, value)))
                 otherwise = other.otherwise
             if otherwise:
                 branches.append(("else", self._scoped(otherwise)))
         return (*before, Block(tuple(branches), "endif"))
 
-    def _scoped(self, body: go.Body) -> tuple[Piece, ...]:
-        with self._scopes.within():
+    def _scoped(self, body: go.Body, tested: Value | None = None) -> tuple[Piece, ...]:
+        with self._scopes.within(tested=tested):
             return self._pieces(body)
 
     def _with(self, node: go.With) -> tuple[Piece, ...]:
@@ -165,7 +180,7 @@ class Emitter:
                 before = (*before, Tag(f"set {name} = {value.code}"))
                 dot = read_as(value, name)
                 test = name
-            with self._scopes.within(dot):
+            with self._scopes.within(dot, tested=dot):
                 branches = [(f"if {test}", self._pieces(node.body))]
             if node.otherwise:
                 branches.append(("else", self._scoped(node.otherwise)))
@@ -178,10 +193,10 @@ class Emitter:
             refusal = Refusal("'range' that assigns to variables from outside", "use ':='")
             items = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
         if items.type == INT:
-            items = Value(f"range({items.code})", GoType("natural list", INT))
+            items = Value(f"range({items.code})", GoType("natural loop", INT))
         if items.type.name not in _ITERABLE and items.type != UNCONVERTED:
             items = self._refuse(pipeline, go_printer.pipeline(pipeline), Refusal(f"'range' over a {items.type.name}"))
-        with self._scopes.within(is_loop=True):
+        with self._scopes.within():
             body = self._loop(items, node)
         branches = [body]
         if node.otherwise:
@@ -196,17 +211,20 @@ class Emitter:
         if not names and kind == STRING and items.code.endswith(".tags"):
             wanted = "tag"
         item = self._scopes.fresh(wanted)
-        is_natural = items.type.name == "natural list"
-        value = Value(item, kind, is_path=True, is_natural=is_natural)
+        is_natural = items.type.name == "natural loop"
+        is_constant = node.pipeline.at not in self._assigned.anywhere
+        value = Value(item, kind, is_path=is_constant, is_natural=is_natural and is_constant)
         if names:
-            self._scopes.declare(names[-1], value, "" if names[-1] in self._changing else item)
+            self._scopes.declare(
+                names[-1], value, "" if node.pipeline.at in self._assigned.in_loops else item, node.pipeline.at
+            )
         before: tuple[Piece, ...] = ()
         if items.type.name == "map":
             key = self._scopes.fresh(names[0] if len(names) > 1 else "key")
             self._scopes.declare(names[0] if len(names) > 1 else "", Value(key, STRING, is_path=True), key)
             head = f"for {key}, {item} in {items.at(Level.FILTERED)} | dictsort(true)"
         else:
-            head = f"for {item} in {items.code}"
+            head = f"for {item} in {items.at(Level.OR)}"
             before = self._count(names[0], node.body) if len(names) > 1 else ()
         with self._scopes.within(value):
             return head, (*before, *self._pieces(node.body))
@@ -220,11 +238,6 @@ class Emitter:
         target = self._scopes.fresh(name)
         self._scopes.declare(name, read_as(count, target), target)
         return (Tag(f"set {target} = loop.index0"),)
-
-
-def _changed(value: Value, code: str) -> Value:
-    """Return what reading a variable gives: after an assignment a number may be negative."""
-    return replace(read_as(value, code), is_natural=value.is_natural and value.constant is None and "." not in code)
 
 
 def _noun(value: Value) -> str:

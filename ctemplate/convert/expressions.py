@@ -23,7 +23,7 @@ def converted(pipeline: go.Pipeline, scopes: Scopes) -> Value:
 def _command(command: go.Command, piped: Value | None, scopes: Scopes) -> Value:
     first, *rest = command.operands
     if isinstance(first, go.Identifier):
-        return _call(first.name, _arguments(rest, piped, scopes))
+        return scopes.known(_call(first.name, _arguments(rest, piped, scopes)))
     method = _method(first)
     if method is not None:
         return _method_call(method, _arguments(rest, piped, scopes), scopes)
@@ -66,11 +66,11 @@ def _operand(operand: go.Operand, scopes: Scopes) -> Value:  # noqa: PLR0911  # 
     if isinstance(operand, go.Pipeline):
         return converted(operand, scopes)
     if isinstance(operand, go.Chain):
-        return _fields(_operand(operand.operand, scopes), operand.fields)
+        return _fields(_operand(operand.operand, scopes), operand.fields, scopes)
     if isinstance(operand, go.Field):
-        return _fields(_operand(go.Dot(at=operand.at), scopes), operand.names)
+        return _fields(_operand(go.Dot(at=operand.at), scopes), operand.names, scopes)
     if isinstance(operand, go.Variable):
-        return _fields(scopes.find(operand.name).value, operand.fields)
+        return _fields(scopes.find(operand.name).value, operand.fields, scopes)
     if isinstance(operand, go.Identifier):
         return _call(operand.name, [])
     if isinstance(operand, go.String):
@@ -82,12 +82,12 @@ def _operand(operand: go.Operand, scopes: Scopes) -> Value:  # noqa: PLR0911  # 
     return scopes.dot if isinstance(operand, go.Dot) else Value("none", NIL)
 
 
-def _fields(value: Value, names: tuple[str, ...]) -> Value:
+def _fields(value: Value, names: tuple[str, ...], scopes: Scopes) -> Value:
     for name in names:
         if value.type == NIL:
             raise Refusal(f".{name} where dot is nothing")
         value = value.field(name)
-    return value
+    return scopes.known(value)
 
 
 def _number(text: str) -> Value:

@@ -267,7 +267,8 @@ def _logic(word: str, level: Level) -> Callable[[Arguments], Value]:
         kinds = {value.type for value in arguments} - {UNCONVERTED}
         kind = kinds.pop() if len(kinds) == 1 else GoType("mixed value")
         code = f" {word} ".join(value.at(Level(level + 1)) for value in arguments)
-        return Value(code, kind, level, may_lack=any(value.may_lack for value in arguments))
+        lacking = arguments if word == "and" else arguments[-1:]
+        return Value(code, kind, level, may_lack=any(value.may_lack for value in lacking))
 
     return convert
 
@@ -366,6 +367,8 @@ def _arithmetic(sign: str, level: Level) -> Callable[[Arguments], Value]:
         _count(arguments, 2)
         _numbers(arguments)
         right, left = arguments
+        if sign in {"+", "*"} and left.constant is not None:
+            right, left = left, right
         is_natural = left.is_natural and right.is_natural and sign != "-"
         if sign in {"//", "%"} and not is_natural:
             raise Refusal(f"{'division' if sign == '//' else 'modulo'} of numbers that may be negative")
@@ -380,7 +383,7 @@ def _loop(arguments: Arguments) -> Value:
     _numbers(arguments)
     is_natural = len(arguments) == 1 or arguments[0].is_natural
     code = f"range({', '.join(value.code for value in arguments)})"
-    return Value(code, GoType("natural list" if is_natural else "list", INT))
+    return Value(code, GoType("natural loop" if is_natural else "loop", INT))
 
 
 FUNCTIONS: Mapping[str, Callable[[Arguments], Value]] = {

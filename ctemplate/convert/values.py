@@ -54,6 +54,7 @@ INT = GoType("int")
 FLOAT = GoType("float")
 BOOL = GoType("bool")
 NIL = GoType("nil")
+SCALAR = GoType("text or number")
 UNCONVERTED = GoType("unconverted")
 STRINGS = GoType("list", STRING)
 STRING_MAP = GoType("map", STRING)
@@ -164,15 +165,15 @@ class Value:
             return tuple(piece for part in self.parts for piece in part.printed())
         if self.type == BOOL:
             return (Print(f'"true" if {self.at(Level.OR)} else "false"'),)
-        if self.type in {STRING, INT, UNCONVERTED}:
+        if self.type in {STRING, INT, SCALAR, UNCONVERTED}:
             return (Print(self.given().code),)
-        if self.type in {STRINGS, GoType("list", INT)}:
+        if self.type == STRINGS:
             return Exact("["), Print(f'{self.at(Level.FILTERED)} | join(" ")'), Exact("]")
         raise Refusal(f"printing a {self.type.name}", "print its fields")
 
     def as_text(self) -> Value:
         """Return the text that printing it leaves as an expression; raises Refusal."""
-        if self.type in {STRING, UNCONVERTED}:
+        if self.type in {STRING, SCALAR, UNCONVERTED}:
             return self.given()
         pieces = self.printed()
         codes = [

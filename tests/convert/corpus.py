@@ -11,6 +11,8 @@ from ctemplate.template import Renderer, Template
 FOLDER = Path(__file__).parent / "corpus"
 CATALOG = read(FOLDER / "catalog.yaml")
 TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
+TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
+"""Templates for the oracle alone, with what the converter refuses."""
 ENVIRONMENT = {"CT_TEST": "set"}
 
 

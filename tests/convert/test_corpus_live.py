@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 import pytest
-from corpus import CATALOG, ENVIRONMENT, TEMPLATES, expected_of
+from corpus import CATALOG, ENVIRONMENT, TEMPLATES, TRAPS, expected_of
 from harness.consul import Consul
 
 CONSUL_TEMPLATE = shutil.which("consul-template")
@@ -55,7 +55,7 @@ def consul(tmp_path_factory):
         agent.kill()
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("template", TEMPLATES + TRAPS, ids=lambda path: path.stem)
 def test_consul_template_gives_the_recorded_bytes(template, consul, tmp_path):
     destination = tmp_path / "out"
     argv = [CONSUL_TEMPLATE, "-once", f"-consul-addr={consul.address}", f"-template={template}:{destination}"]
