@@ -21,6 +21,7 @@ LAYERS = {
     "guard": 1,
     "sources": 1,
     "command": 1,
+    "convert": 1,
     "edits": 1,
     "uptime": 1,
     "template": 2,

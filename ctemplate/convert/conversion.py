@@ -1,0 +1,28 @@
+"""A Go template as a Jinja template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ctemplate.convert.emitter import Emitter, Finding
+from ctemplate.convert.go_parser import parse
+from ctemplate.convert.layout import laid_out
+from ctemplate.convert.rotation import rotated
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The template's text, and what in it could not be converted: there it calls ``unconverted``."""
+
+    text: str
+    findings: tuple[Finding, ...] = ()
+
+
+def convert(source: str, name: str, *, left: str = "{{", right: str = "}}") -> Conversion:
+    """Return consul-template's template as one of ours that prints the same; raises GoSyntaxError.
+
+    The result follows our line rule, and is to be printed with ``escape = "none"`` where values may hold anything.
+    """
+    emitter = Emitter(name, rotated(parse(source, name, left=left, right=right)))
+    pieces = emitter.pieces()
+    return Conversion(laid_out(pieces), tuple(emitter.findings))

@@ -1,0 +1,247 @@
+"""Turn a Go template's tree into pieces of a Jinja template, and name what has no counterpart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ctemplate.convert import go_ast as go, go_printer
+from ctemplate.convert.expressions import converted
+from ctemplate.convert.go_lexer import Position
+from ctemplate.convert.layout import Block, Exact, Note, Piece, Print, Tag, quoted
+from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, read_as
+from ctemplate.convert.values import (
+    DOT_NAMES,
+    INT,
+    SCALAR,
+    STRING,
+    UNCONVERTED,
+    GoType,
+    Level,
+    Refusal,
+    Value,
+)
+
+_ITERABLE = frozenset(["list", "loop", "natural loop", "map"])
+_WITHOUT_TRUTH = frozenset(["nil", "float", "loop", "natural loop", "mixed value"])
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that could not be converted: where it stands, what it is, what to write instead."""
+
+    where: str
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: cannot convert {self.what}" + (f"; {self.advice}" if self.advice else "")
+
+
+class Emitter:
+    """Converts one template. ``findings`` names what it could not convert, in the order of the source."""
+
+    def __init__(self, name: str, body: go.Body) -> None:
+        self.findings: list[Finding] = []
+        self._name = name
+        self._body = body
+        self._scopes = Scopes()
+        self._assigned = assigned(body)
+        self._widened: set[Position] = set()
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """Return the whole template; once more where a variable turns out to be given texts and numbers."""
+        while True:
+            known = len(self._widened)
+            self.findings, self._scopes = [], Scopes()
+            pieces = self._pieces(self._body)
+            if len(self._widened) == known:
+                return pieces
+
+    def _pieces(self, body: go.Body) -> tuple[Piece, ...]:
+        return tuple(piece for node in body for piece in self._node(node))
+
+    def _node(self, node: go.Node) -> tuple[Piece, ...]:  # noqa: PLR0911  # one for each kind
+        if isinstance(node, go.Text):
+            return (Exact(node.text),)
+        if isinstance(node, go.Comment):
+            return (Note(node.text),)
+        if isinstance(node, go.Action):
+            return self._assignment(node.pipeline) if node.pipeline.variables else self._action(node.pipeline)
+        if isinstance(node, go.If):
+            return self._if(node)
+        if isinstance(node, go.With):
+            return self._with(node)
+        if isinstance(node, go.Range):
+            return self._range(node)
+        return self._refused_node(node)
+
+    # what has no counterpart
+
+    def _refuse(self, node: go.Located, source: str, refusal: Refusal) -> Value:
+        """Take down what cannot be converted, and return what stands for it and makes lint fail."""
+        where = f"{self._name}:{node.at.line}:{node.at.column}"
+        self.findings.append(Finding(where, refusal.what, refusal.advice))
+        return Value(f"unconverted({quoted(source)})", UNCONVERTED)
+
+    def _refused_node(self, node: go.Template | go.Define | go.Block | go.Break | go.Continue) -> tuple[Piece, ...]:
+        if isinstance(node, go.Break | go.Continue):
+            word = "break" if isinstance(node, go.Break) else "continue"
+            return (Print(self._refuse(node, word, Refusal(repr(word), "write {% if %} around the rest")).code),)
+        word = type(node).__name__.lower()
+        refusal = Refusal(f"{word!r} of {node.name.text}", "write a macro")
+        return (Print(self._refuse(node, f"{word} {node.name.text}", refusal).code),)
+
+    def _value(self, pipeline: go.Pipeline) -> Value:
+        """Return what a pipeline gives, or what stands for it."""
+        try:
+            return converted(pipeline, self._scopes)
+        except Refusal as exc:
+            return self._refuse(pipeline, go_printer.pipeline(replace(pipeline, variables=())), exc)
+
+    # actions
+
+    def _action(self, pipeline: go.Pipeline) -> tuple[Piece, ...]:
+        value = self._value(pipeline)
+        try:
+            return value.printed()
+        except Refusal as exc:
+            return (Print(self._refuse(pipeline, go_printer.pipeline(pipeline), exc).code),)
+
+    def _assignment(self, pipeline: go.Pipeline) -> tuple[Piece, ...]:
+        value, name = self._value(pipeline), pipeline.variables[-1]
+        if not pipeline.is_assignment:
+            return self._declaration(name, value, pipeline.at)
+        binding = self._scopes.find(name)
+        kinds = {binding.value.type, value.type} - {UNCONVERTED}
+        if binding.target and len(kinds) > 1 and kinds <= {STRING, INT, SCALAR}:
+            self._widened.add(binding.at)
+        elif not binding.target or len(kinds) > 1:
+            refusal = Refusal(f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}")
+            value = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
+        return (Tag(f"set {binding.target} = {value.given().code}"),)
+
+    def _declaration(self, name: str, value: Value, at: Position) -> tuple[Piece, ...]:
+        value = value.given()
+        kept = replace(value, type=SCALAR) if at in self._widened else value
+        if at in self._assigned.in_loops:
+            target = self._scopes.fresh(name)
+            self._scopes.declare(name, self._read(kept, f"{target}.value", at), f"{target}.value", at)
+            return (Tag(f"set {target} = namespace(value={value.code})"),)
+        target = self._scopes.redeclared(name) or self._scopes.fresh(name)
+        self._scopes.declare(name, self._read(kept, target, at), target, at)
+        return (Tag(f"set {target} = {value.code}"),)
+
+    def _read(self, value: Value, code: str, at: Position) -> Value:
+        """Return what reading a variable gives: one that is assigned to may change under whoever repeats it."""
+        is_constant = at not in self._assigned.anywhere
+        return replace(read_as(value, code, is_path=is_constant), is_natural=is_constant and value.is_natural)
+
+    # blocks
+
+    def _condition(self, pipeline: go.Pipeline) -> tuple[tuple[Piece, ...], Value]:
+        """Return what must be set before, and the value that is tested."""
+        if pipeline.variables:
+            tags = self._assignment(pipeline)
+            return tags, self._scopes.find(pipeline.variables[-1]).value
+        return (), self._value(pipeline)
+
+    def _tested(self, value: Value, pipeline: go.Pipeline) -> str:
+        """Return a value's text as a condition; Jinja and Go agree on what is true of the types that come here."""
+        if value.type.name in _WITHOUT_TRUTH:
+            return self._refuse(
+                pipeline, go_printer.pipeline(pipeline), Refusal(f"a {value.type.name} as condition")
+            ).code
+        return value.at(Level.OR)
+
+    def _if(self, node: go.If) -> tuple[Piece, ...]:
+        with self._scopes.within():
+            before, value = self._condition(node.pipeline)
+            branches = [(f"if {self._tested(value, node.pipeline)}", self._scoped(node.body, value))]
+            otherwise = node.otherwise
+            while len(otherwise) == 1 and isinstance(other := otherwise[0], go.If) and not other.pipeline.variables:
+                value = self._value(other.pipeline)
+                branches.append((f"elif {self._tested(value, other.pipeline)}", self._scoped(other.body, value)))
+                otherwise = other.otherwise
+            if otherwise:
+                branches.append(("else", self._scoped(otherwise)))
+        return (*before, Block(tuple(branches), "endif"))
+
+    def _scoped(self, body: go.Body, tested: Value | None = None) -> tuple[Piece, ...]:
+        with self._scopes.within(tested=tested):
+            return self._pieces(body)
+
+    def _with(self, node: go.With) -> tuple[Piece, ...]:
+        with self._scopes.within():
+            before, value = self._condition(node.pipeline)
+            test = self._tested(value, node.pipeline)
+            dot = value
+            if not value.is_path:
+                name = self._scopes.fresh(_noun(value))
+                before = (*before, Tag(f"set {name} = {value.code}"))
+                dot = read_as(value, name)
+                test = name
+            with self._scopes.within(dot, tested=dot):
+                branches = [(f"if {test}", self._pieces(node.body))]
+            if node.otherwise:
+                branches.append(("else", self._scoped(node.otherwise)))
+        return (*before, Block(tuple(branches), "endif"))
+
+    def _range(self, node: go.Range) -> tuple[Piece, ...]:
+        pipeline = node.pipeline
+        items = self._value(replace(pipeline, variables=(), is_assignment=False))
+        if pipeline.is_assignment:
+            refusal = Refusal("'range' that assigns to variables from outside", "use ':='")
+            items = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
+        if items.type == INT:
+            items = Value(f"range({items.code})", GoType("natural loop", INT))
+        if items.type.name not in _ITERABLE and items.type != UNCONVERTED:
+            items = self._refuse(pipeline, go_printer.pipeline(pipeline), Refusal(f"'range' over a {items.type.name}"))
+        with self._scopes.within():
+            body = self._loop(items, node)
+        branches = [body]
+        if node.otherwise:
+            branches.append(("else", self._scoped(node.otherwise)))
+        return (Block(tuple(branches), "endfor"),)
+
+    def _loop(self, items: Value, node: go.Range) -> tuple[str, tuple[Piece, ...]]:
+        """Return the tag of a loop and its body."""
+        names = node.pipeline.variables
+        kind = items.type.item or UNCONVERTED
+        wanted = names[-1] if names else DOT_NAMES.get(kind, "item")
+        if not names and kind == STRING and items.code.endswith(".tags"):
+            wanted = "tag"
+        item = self._scopes.fresh(wanted)
+        is_natural = items.type.name == "natural loop"
+        is_constant = node.pipeline.at not in self._assigned.anywhere
+        value = Value(item, kind, is_path=is_constant, is_natural=is_natural and is_constant)
+        if names:
+            self._scopes.declare(
+                names[-1], value, "" if node.pipeline.at in self._assigned.in_loops else item, node.pipeline.at
+            )
+        before: tuple[Piece, ...] = ()
+        if items.type.name == "map":
+            key = self._scopes.fresh(names[0] if len(names) > 1 else "key")
+            self._scopes.declare(names[0] if len(names) > 1 else "", Value(key, STRING, is_path=True), key)
+            head = f"for {key}, {item} in {items.at(Level.FILTERED)} | dictsort(true)"
+        else:
+            head = f"for {item} in {items.at(Level.OR)}"
+            before = self._count(names[0], node.body) if len(names) > 1 else ()
+        with self._scopes.within(value):
+            return head, (*before, *self._pieces(node.body))
+
+    def _count(self, name: str, body: go.Body) -> tuple[Piece, ...]:
+        """Declare the number of a loop's turn; loops within have a ``loop`` of their own."""
+        count = Value("loop.index0", INT, is_path=True, is_natural=True)
+        if not is_read_in_loops(name, body):
+            self._scopes.declare(name, count, "")
+            return ()
+        target = self._scopes.fresh(name)
+        self._scopes.declare(name, read_as(count, target), target)
+        return (Tag(f"set {target} = loop.index0"),)
+
+
+def _noun(value: Value) -> str:
+    """Return what a value that dot stands for may be called."""
+    if value.type.name == "list":
+        return "items"
+    return DOT_NAMES.get(value.type, "item")

@@ -1,0 +1,11 @@
+"""What the converter raises; the one module of it that imports the error tree."""
+
+from __future__ import annotations
+
+from ctemplate.errors import TemplateError, printable
+
+__all__ = ["GoSyntaxError", "printable"]
+
+
+class GoSyntaxError(TemplateError):
+    """A Go template cannot be parsed; ``where`` is ``file:line:column``."""

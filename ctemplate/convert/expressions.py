@@ -1,0 +1,103 @@
+"""Turn Go's pipelines into values of Jinja's. Must not know statements."""
+
+from __future__ import annotations
+
+from ctemplate.convert import go_ast as go
+from ctemplate.convert.functions import ADVICE, FUNCTIONS, contains
+from ctemplate.convert.names import Scopes
+from ctemplate.convert.values import FLOAT, NIL, Refusal, Value, constant
+
+_METHODS = {"Contains"}
+
+
+def converted(pipeline: go.Pipeline, scopes: Scopes) -> Value:
+    """Return what a pipeline gives, whatever it is assigned to; raises Refusal."""
+    value: Value | None = None
+    for command in pipeline.commands:
+        value = _command(command, value, scopes)
+    if value is None:
+        raise Refusal("an empty pipeline")
+    return value
+
+
+def _command(command: go.Command, piped: Value | None, scopes: Scopes) -> Value:
+    first, *rest = command.operands
+    if isinstance(first, go.Identifier):
+        return scopes.known(_call(first.name, _arguments(rest, piped, scopes)))
+    method = _method(first)
+    if method is not None:
+        return _method_call(method, _arguments(rest, piped, scopes), scopes)
+    if rest or piped is not None:
+        raise Refusal("arguments to what is no function")
+    return _operand(first, scopes)
+
+
+def _arguments(operands: list[go.Operand], piped: Value | None, scopes: Scopes) -> list[Value]:
+    values = [_operand(operand, scopes) for operand in operands]
+    return values if piped is None else [*values, piped]
+
+
+def _call(name: str, arguments: list[Value]) -> Value:
+    function = FUNCTIONS.get(name)
+    if function is None:
+        raise Refusal(f"the function {name!r}", ADVICE.get(name, ""))
+    return function(arguments)
+
+
+def _method(operand: go.Operand) -> go.Operand | None:
+    """Return the owner of the method ``Contains``, the only one that Consul's lists have, or None."""
+    if isinstance(operand, go.Field) and operand.names[-1] in _METHODS and len(operand.names) > 1:
+        return go.Field(operand.names[:-1], at=operand.at)
+    if isinstance(operand, go.Field) and operand.names[-1] in _METHODS:
+        return go.Dot(at=operand.at)
+    if isinstance(operand, go.Variable) and operand.fields and operand.fields[-1] in _METHODS:
+        return go.Variable(operand.name, operand.fields[:-1], at=operand.at)
+    return None
+
+
+def _method_call(owner: go.Operand, arguments: list[Value], scopes: Scopes) -> Value:
+    items = _operand(owner, scopes)
+    if len(arguments) != 1:
+        raise Refusal("'Contains' without its one argument")
+    return contains(arguments[0], items)
+
+
+def _operand(operand: go.Operand, scopes: Scopes) -> Value:  # noqa: PLR0911  # one for each kind
+    if isinstance(operand, go.Pipeline):
+        return converted(operand, scopes)
+    if isinstance(operand, go.Chain):
+        return _fields(_operand(operand.operand, scopes), operand.fields, scopes)
+    if isinstance(operand, go.Field):
+        return _fields(_operand(go.Dot(at=operand.at), scopes), operand.names, scopes)
+    if isinstance(operand, go.Variable):
+        return _fields(scopes.find(operand.name).value, operand.fields, scopes)
+    if isinstance(operand, go.Identifier):
+        return _call(operand.name, [])
+    if isinstance(operand, go.String):
+        return constant(operand.value)
+    if isinstance(operand, go.Number):
+        return _number(operand.text)
+    if isinstance(operand, go.Bool):
+        return constant(operand.value)
+    return scopes.dot if isinstance(operand, go.Dot) else Value("none", NIL)
+
+
+def _fields(value: Value, names: tuple[str, ...], scopes: Scopes) -> Value:
+    for name in names:
+        if value.type == NIL:
+            raise Refusal(f".{name} where dot is nothing")
+        value = value.field(name)
+    return scopes.known(value)
+
+
+def _number(text: str) -> Value:
+    """Return a number as Go takes it: octal after a zero, characters by their number."""
+    if text.startswith("'"):
+        return constant(ord(go.unquoted(text)))
+    plain = text.replace("_", "")
+    sign, digits = ("-", plain[1:]) if plain[0] == "-" else ("", plain.lstrip("+"))
+    is_octal = len(digits) > 1 and digits.isdigit() and digits[0] == "0"
+    try:
+        return constant(int(sign + (f"0o{digits[1:]}" if is_octal else digits), 0))
+    except ValueError:
+        return Value(sign + digits, FLOAT)

@@ -1,0 +1,164 @@
+"""What Go's variables are called in Jinja, and where each is known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from ctemplate.convert import go_ast as go
+from ctemplate.convert.go_lexer import Position
+from ctemplate.convert.values import NIL, Value
+
+_RESERVED = frozenset(
+    """
+    and block break call caller claim connect continue cycler datacenters dict do else elif endif endfor env extends
+    false filter for from if import in include is joiner key key_exists kwargs listen_port loop ls macro namespace node
+    nodes none not or query range raw recursive self service services set super tree true unconverted var varargs with
+    """.split()  # noqa: SIM905  # a list of words would be a page
+)
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+@dataclass(slots=True)
+class Binding:
+    """A Go variable: what reads it, what Jinja assigns to (nothing: it cannot), and where it was declared."""
+
+    value: Value
+    target: str
+    at: Position = go.NOWHERE
+
+
+class Scopes:
+    """The variables that are known, the innermost last, and dot."""
+
+    def __init__(self) -> None:
+        self.dot = Value("none", NIL)
+        self.root = self.dot
+        self._present: list[str] = []
+        self._scopes: list[dict[str, Binding]] = [{}]
+        self._taken: list[str] = []
+
+    @contextmanager
+    def within(self, dot: Value | None = None, *, tested: Value | None = None) -> Iterator[None]:
+        """Know within what is declared there and that a value is true there, and forget it."""
+        outer, taken, present = self.dot, len(self._taken), len(self._present)
+        if tested is not None and tested.is_path:
+            self._present.append(tested.code)
+        self.dot = outer if dot is None else self.known(dot)
+        self._scopes.append({})
+        yield
+        self._scopes.pop()
+        self.dot = outer
+        del self._taken[taken:]
+        del self._present[present:]
+
+    def find(self, name: str) -> Binding:
+        """Return a variable; the parser has seen that it is known."""
+        for scope in reversed(self._scopes):
+            if name in scope:
+                return scope[name]
+        return Binding(self.root, "")
+
+    def declare(self, name: str, value: Value, target: str, at: Position = go.NOWHERE) -> None:
+        """Take a variable down in the innermost scope."""
+        self._scopes[-1][name] = Binding(value, target, at)
+
+    def known(self, value: Value) -> Value:
+        """Return the value as what has been tested around here says."""
+        return replace(value, may_lack=False) if value.may_lack and value.code in self._present else value
+
+    def fresh(self, wanted: str) -> str:
+        """Return a name like the wanted one that nothing known has, and take it until the scope ends."""
+        base = _CAPITAL.sub("_", wanted.removeprefix("$")).lower()
+        base = base if base.isidentifier() and base.isascii() else f"v_{base}" if f"v_{base}".isascii() else "value"
+        base = f"{base}_" if base in _RESERVED else base
+        number, name = 1, base
+        while name in _RESERVED or name in self._taken:
+            number += 1
+            name = f"{base}{number}"
+        self._taken.append(name)
+        return name
+
+    def redeclared(self, name: str) -> str | None:
+        """Return the name in Jinja of a variable that this very scope knows already."""
+        binding = self._scopes[-1].get(name)
+        return None if binding is None or not binding.target.isidentifier() else binding.target
+
+
+def read_as(value: Value, code: str, *, is_path: bool = True) -> Value:
+    """Return a value that is read by a name."""
+    return replace(value, code=code, level=type(value.level).POSTFIX, constant=None, parts=(), is_path=is_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The places of the declarations whose variables are assigned to later: anywhere, and in a loop further inside."""
+
+    anywhere: frozenset[Position]
+    in_loops: frozenset[Position]
+
+
+def assigned(body: go.Body) -> Assigned:
+    """Return which variables of a template change."""
+    found: list[tuple[Position, bool]] = []
+    _find_assigned(body, found, ({},), 0)
+    return Assigned(frozenset(at for at, _ in found), frozenset(at for at, in_loop in found if in_loop))
+
+
+_Declared = tuple[dict[str, tuple[Position, int]], ...]
+
+
+def _find_assigned(body: go.Body, found: list[tuple[Position, bool]], known: _Declared, loops: int) -> None:
+    for node in body:
+        if isinstance(node, go.Action):
+            _note_variables(node.pipeline, found, known, loops)
+        elif isinstance(node, go.If | go.With | go.Range):
+            inner = loops + isinstance(node, go.Range)
+            within: _Declared = (*known, {})
+            _note_variables(node.pipeline, found, within, inner)
+            _find_assigned(node.body, found, (*within, {}), inner)
+            _find_assigned(node.otherwise, found, (*within, {}), loops)
+
+
+def _note_variables(pipeline: go.Pipeline, found: list[tuple[Position, bool]], known: _Declared, loops: int) -> None:
+    for name in pipeline.variables:
+        if not pipeline.is_assignment:
+            known[-1][name] = pipeline.at, loops
+            continue
+        declared = next((scope[name] for scope in reversed(known) if name in scope), None)
+        if declared is not None:
+            found.append((declared[0], declared[1] < loops))
+
+
+def is_read_in_loops(name: str, body: go.Body) -> bool:
+    """Return whether a variable is read within a loop of the body."""
+    for node in body:
+        if isinstance(node, go.Range):
+            if _mentions(name, (node,)):
+                return True
+        elif isinstance(node, go.If | go.With) and (
+            is_read_in_loops(name, node.body) or is_read_in_loops(name, node.otherwise)
+        ):
+            return True
+    return False
+
+
+def _mentions(name: str, body: go.Body) -> bool:
+    for node in body:
+        if isinstance(node, go.Action) and _reads(name, node.pipeline):
+            return True
+        if isinstance(node, go.If | go.With | go.Range) and (
+            _reads(name, node.pipeline) or _mentions(name, node.body) or _mentions(name, node.otherwise)
+        ):
+            return True
+    return False
+
+
+def _reads(name: str, operand: go.Operand) -> bool:
+    if isinstance(operand, go.Pipeline):
+        return any(_reads(name, each) for command in operand.commands for each in command.operands)
+    if isinstance(operand, go.Chain):
+        return _reads(name, operand.operand)
+    return isinstance(operand, go.Variable) and operand.name == name

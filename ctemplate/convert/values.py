@@ -1,0 +1,221 @@
+"""What a Go expression has become: Jinja's text for it, with what is known of its type.
+
+Must not know Go's tree or the functions of consul-template.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ctemplate.convert.layout import Exact, Piece, Print, quoted
+
+_MAPPING_METHODS = frozenset(dir(dict))
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Refusal(Exception):
+    """Something has no counterpart; ``advice`` says what to write instead."""
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
+
+
+class Level(enum.IntEnum):
+    """How tightly an expression of Jinja's holds together."""
+
+    CHOICE = 0
+    OR = 1
+    AND = 2
+    NOT = 3
+    COMPARISON = 4
+    SUM = 5
+    JOINED = 6
+    PRODUCT = 7
+    UNARY = 8
+    FILTERED = 9
+    POSTFIX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class GoType:
+    """A type of Go's, as far as templates see it: a name, and the items' type of lists and maps."""
+
+    name: str
+    item: GoType | None = None
+
+
+STRING = GoType("string")
+INT = GoType("int")
+FLOAT = GoType("float")
+BOOL = GoType("bool")
+NIL = GoType("nil")
+SCALAR = GoType("text or number")
+UNCONVERTED = GoType("unconverted")
+STRINGS = GoType("list", STRING)
+STRING_MAP = GoType("map", STRING)
+CHECK = GoType("check")
+INSTANCE = GoType("instance")
+SERVICE = GoType("service")
+PAIR = GoType("pair")
+
+FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
+    INSTANCE: {
+        "ID": ("id", STRING),
+        "Name": ("name", STRING),
+        "Address": ("ip", STRING),
+        "Port": ("port", INT),
+        "Tags": ("tags", STRINGS),
+        "Status": ("status", STRING),
+        "ServiceMeta": ("meta", STRING_MAP),
+        "Node": ("node", STRING),
+        "NodeID": ("node_id", STRING),
+        "NodeAddress": ("node_ip", STRING),
+        "NodeMeta": ("node_meta", STRING_MAP),
+        "NodeDatacenter": ("datacenter", STRING),
+        "Checks": ("checks", GoType("list", CHECK)),
+    },
+    CHECK: {
+        "CheckID": ("id", STRING),
+        "Name": ("name", STRING),
+        "Status": ("status", STRING),
+        "ServiceID": ("service_id", STRING),
+    },
+    SERVICE: {"Name": ("name", STRING), "Tags": ("tags", STRINGS)},
+    PAIR: {"Key": ("key", STRING), "Path": ("path", STRING), "Value": ("value", STRING)},
+}
+"""The fields of Consul's data that templates of ours can read, with their names there."""
+
+DOT_NAMES = {
+    INSTANCE: "i",
+    SERVICE: "svc",
+    CHECK: "check",
+    PAIR: "pair",
+    INT: "number",
+    STRING: "text",
+}
+"""What dot is called in a loop over such items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An expression: its text, its type, and how tightly it holds together.
+
+    ``constant`` is its value where that is known; ``parts`` are those of a text that is put together. ``may_lack``
+    says that it is a key that a map may lack, ``is_path`` that repeating it costs nothing, ``is_natural`` that it is
+    never negative.
+    """
+
+    code: str
+    type: GoType
+    level: Level = Level.POSTFIX
+    constant: str | int | bool | None = None
+    parts: tuple[Value, ...] = ()
+    may_lack: bool = False
+    is_path: bool = False
+    is_natural: bool = False
+
+    def at(self, level: Level) -> str:
+        """Return the text in such a place, in parentheses where it needs them."""
+        return self.code if self.level >= level else f"({self.code})"
+
+    def given(self) -> Value:
+        """Return the value with the empty text for a key that is not there."""
+        if not self.may_lack:
+            return self
+        return replace(
+            self, code=f'{self.at(Level.FILTERED)} | default("")', level=Level.FILTERED, may_lack=False, is_path=False
+        )
+
+    def field(self, name: str) -> Value:
+        """Return a field of it; raises Refusal."""
+        if self.type == UNCONVERTED:
+            return replace(self, code=f"{self.at(Level.POSTFIX)}.{name}")
+        if self.type.name == "map" and self.type.item is not None:
+            return self.item(constant(name))
+        known = FIELDS.get(self.type, {})
+        if name not in known:
+            raise Refusal(f"there is no .{name} of a {self.type.name}", f"known here: {', '.join(known) or 'nothing'}")
+        ours, kind = known[name]
+        code = f"{self.at(Level.POSTFIX)}.{ours}"
+        return Value(code, kind, is_path=self.is_path, is_natural=kind == INT)
+
+    def item(self, key: Value) -> Value:
+        """Return an item of a list or a map; raises Refusal."""
+        kind = self.type.item
+        if kind is None or self.type.name not in {"list", "map"}:
+            raise Refusal(f"index of a {self.type.name}")
+        wanted = STRING if self.type.name == "map" else INT
+        if key.type != wanted:
+            raise Refusal(f"index of a {self.type.name} by a {key.type.name}")
+        name, owner = key.constant, self.at(Level.POSTFIX)
+        is_plain = isinstance(name, str) and bool(_NAME.fullmatch(name)) and name not in _MAPPING_METHODS
+        code = f"{owner}.{name}" if is_plain and self.type.name == "map" else f"{owner}[{key.given().code}]"
+        return Value(code, kind, may_lack=self.type.name == "map", is_path=self.is_path and key.constant is not None)
+
+    def printed(self) -> tuple[Piece, ...]:
+        """Return what printing it leaves; raises Refusal."""
+        if self.constant is not None:
+            return (Exact(shown(self.constant)),)
+        if self.parts:
+            return tuple(piece for part in self.parts for piece in part.printed())
+        if self.type == BOOL:
+            return (Print(f'"true" if {self.at(Level.OR)} else "false"'),)
+        if self.type in {STRING, INT, SCALAR, UNCONVERTED}:
+            return (Print(self.given().code),)
+        if self.type == STRINGS:
+            return Exact("["), Print(f'{self.at(Level.FILTERED)} | join(" ")'), Exact("]")
+        raise Refusal(f"printing a {self.type.name}", "print its fields")
+
+    def as_text(self) -> Value:
+        """Return the text that printing it leaves as an expression; raises Refusal."""
+        if self.type in {STRING, SCALAR, UNCONVERTED}:
+            return self.given()
+        pieces = self.printed()
+        codes = [
+            quoted(piece.text) if isinstance(piece, Exact) else f"({piece.code})"
+            for piece in pieces
+            if isinstance(piece, Exact | Print)
+        ]
+        return Value(" ~ ".join(codes), STRING, Level.JOINED)
+
+
+def shown(value: str | int | bool) -> str:  # noqa: FBT001  # a constant of any type
+    """Return a constant as Go prints it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def constant(value: str | int | bool) -> Value:  # noqa: FBT001  # a constant of any type
+    """Return a constant."""
+    if isinstance(value, bool):
+        return Value(str(value).lower(), BOOL, constant=value, is_path=True)
+    if isinstance(value, int):
+        level = Level.UNARY if value < 0 else Level.POSTFIX
+        return Value(str(value), INT, level, constant=value, is_path=True, is_natural=value >= 0)
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise Refusal("a text that is no UTF-8")
+    return Value(quoted(value), STRING, constant=value, is_path=True)
+
+
+def joined(parts: list[Value]) -> Value:
+    """Return the text of values one after the other; neighbouring constants become one."""
+    found: list[Value] = []
+    for part in parts:
+        last = found[-1].constant if found else None
+        if part.constant is not None and last is not None:
+            found[-1] = constant(shown(last) + shown(part.constant))
+        elif part.parts:
+            found.extend(part.parts)
+        else:
+            found.append(part if part.constant is None else constant(shown(part.constant)))
+    kept = [part for part in found if part.constant != ""]
+    if len(kept) < 2 and all(part.type == STRING for part in kept):  # noqa: PLR2004
+        return kept[0] if kept else constant("")
+    code = " ~ ".join(
+        part.as_text().at(Level.PRODUCT) if part.type == BOOL else part.given().at(Level.PRODUCT) for part in kept
+    )
+    return Value(code, STRING, Level.JOINED, parts=tuple(kept))

@@ -1,0 +1,43 @@
+"""The corpus: templates of consul-template, the catalog that they are rendered with, and what comes of them."""
+
+from pathlib import Path
+
+from ctemplate.convert.conversion import convert
+from ctemplate.model import Snapshot
+from ctemplate.sources.catalog_file import read
+from ctemplate.sources.contents import answer
+from ctemplate.template import Renderer, Template
+
+FOLDER = Path(__file__).parent / "corpus"
+CATALOG = read(FOLDER / "catalog.yaml")
+TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
+TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
+"""Templates for the oracle alone, with what the converter refuses."""
+ENVIRONMENT = {"CT_TEST": "set"}
+
+
+def expected_of(template):
+    """The file that holds the bytes that consul-template gave."""
+    return template.with_suffix(".expected")
+
+
+def converted(template):
+    """The template as one of ours; nothing of the corpus is beyond the converter."""
+    source = template.read_bytes().decode()
+    result = convert(source, template.name)
+    assert [str(finding) for finding in result.findings] == []
+    return result.text
+
+
+def rendered(text, folder):
+    """What a template of ours gives with the catalog."""
+    source = folder / "t.j2"
+    source.write_bytes(text.encode())
+    renderer = Renderer([Template.load(source, variables={}, environ=ENVIRONMENT, escape="none")])
+    answers = {}
+    while True:
+        rendering = renderer.render(Snapshot(answers))
+        assert rendering.quarantined == ()
+        if not rendering.missing:
+            return rendering.texts[0].encode()
+        answers |= {query: answer(CATALOG, query) for query in rendering.missing}

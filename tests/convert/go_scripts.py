@@ -1,0 +1,186 @@
+"""A strategy for whole templates of the subset that converts, right in their types, with breaks everywhere."""
+
+from hypothesis import strategies as st
+
+GAPS = ("", "", " ", "\n", "\n  ", "  \n", "x", ";\n", "{ ", "\n\n", "-")
+TEXT, NUMBER, BOOLEAN, TEXTS, INSTANCES, SERVICES, META = (
+    "text", "number", "boolean", "texts", "instances", "services", "meta",
+)  # fmt: skip
+FIELDS = {
+    "instance": {
+        "ID": TEXT, "Name": TEXT, "Address": TEXT, "Port": NUMBER, "Tags": TEXTS, "Node": TEXT, "Status": TEXT,
+        "ServiceMeta": META, "ServiceMeta.weight": TEXT, "ServiceMeta.zone": TEXT, "ServiceMeta.items": TEXT,
+    },
+    "service": {"Name": TEXT, "Tags": TEXTS},
+}  # fmt: skip
+ITEMS = {TEXTS: TEXT, INSTANCES: "instance", SERVICES: "service", META: TEXT, "numbers": NUMBER}
+NAMES = ("$a", "$b", "$key", "$i")
+
+
+class Writer:
+    """Draws one template; ``known`` are its variables and what dot is, with their types."""
+
+    def __init__(self, draw):
+        self.draw = draw
+        self.known = []
+
+    def pick(self, *choices):
+        return self.draw(st.sampled_from(choices))
+
+    def paths(self, kind):
+        """Everything known of that type, by its path."""
+        found = []
+        shadowed = set()
+        for name, has in reversed(self.known):
+            if name in shadowed:
+                continue
+            shadowed.add(name)
+            found += [name] if has == kind else []
+            dotted = "" if name == "." else name
+            found += [f"{dotted}.{field}" for field, is_of in FIELDS.get(has, {}).items() if is_of == kind]
+        return found
+
+    def value(self, kind, depth=2):
+        """An expression of that type that can stand as an argument."""
+        paths = self.paths(kind)
+        if paths and self.pick(True, True, False):
+            return self.pick(*paths)
+        return getattr(self, kind)(depth - 1)
+
+    def text(self, depth):
+        if depth <= 0 or self.pick(True, False):
+            return self.pick('"a"', '"web"', '""', '"0"', "`x y`", '"é"')
+        a, b = self.value(TEXT, depth), self.value(TEXT, depth)
+        return self.pick(
+            f"(toUpper {a})",
+            f"({a} | toLower)",
+            f"(print {a} {self.value(NUMBER, depth)} {self.value(NUMBER, depth)})",
+            f'(printf "%s-%d%%" {a} {self.value(NUMBER, depth)})',
+            f'({a} | replaceAll "a" "bc")',
+            f'(trimPrefix "w" {a})',
+            f"(or {a} {b})",
+            f"(and {a} {b})",
+            f'({self.value(TEXTS, depth)} | join "+")',
+        )
+
+    def number(self, depth):
+        if depth <= 0 or self.pick(True, False):
+            return self.pick("0", "1", "-2", "0x1F", "'a'")
+        a, b = self.value(NUMBER, depth), self.value(NUMBER, depth)
+        return self.pick(
+            f"(add {a} {b})", f"({a} | subtract {b})", f"(multiply {a} 2)", f"(len {self.value(TEXTS, depth)})"
+        )
+
+    def boolean(self, depth):
+        if depth <= 0:
+            return self.pick("true", "false")
+        a, b = self.value(TEXT, depth), self.value(TEXT, depth)
+        x, y = self.value(NUMBER, depth), self.value(NUMBER, depth)
+        return self.pick(
+            f"(eq {a} {b})", f'(eq {a} "" "web")', f"(ne {a} {b})", f"(not {a})", f"(lt {x} {y})", f"(ge {x} {y})",
+            f"(eq {x} {y} 1)", f"(contains {a} {self.value(TEXTS, depth)})", f"({a} | contains {b})", f"(gt {a} {b})",
+            f"(and (eq {a} {b}) (not {x}))",
+        )  # fmt: skip
+
+    def texts(self, depth):
+        return f'(split "," {self.value(TEXT, depth)})'
+
+    def instances(self, _depth):
+        return self.pick('(service "web")', '(service "http.api|any")', '(service "none")', '(service "cache" "any")')
+
+    def services(self, _depth):
+        return "services"
+
+    def meta(self, _depth):
+        return "(index (service `web`) 0).ServiceMeta"
+
+    def numbers(self, depth):
+        return self.pick("(loop 3)", f"(loop 1 {self.pick('1', '3')})", f"(loop (len {self.value(TEXTS, depth)}))")
+
+    # statements
+
+    def gap(self):
+        return self.pick(*GAPS)
+
+    def tag(self, content):
+        return f"{{{{{self.pick('', '', '- ')}{content}{self.pick('', '', ' -')}}}}}"
+
+    def body(self, depth, **declared):
+        """Nodes with a scope of their own."""
+        known = list(self.known)
+        self.known += [(name.replace("dot", "."), kind) for name, kind in declared.items()]
+        parts = [self.gap()]
+        for _ in range(self.draw(st.integers(0, 3))):
+            parts += [self.statement(depth), self.gap()]
+        self.known = known
+        return "".join(parts)
+
+    def statement(self, depth):
+        if depth <= 0:
+            kind = self.pick("show", "show", "declare", "note")
+        else:
+            kind = self.pick("show", "show", "declare", "assign", "if", "with", "range", "range", "note")
+        return getattr(self, f"write_{kind}")(depth - 1)
+
+    def write_note(self, _depth):
+        return self.tag("/* note */") if self.pick(True, False) else "{{/* n */}}"
+
+    def write_show(self, _depth):
+        return self.tag(f"{self.value(self.pick(TEXT, NUMBER, BOOLEAN, TEXTS))}")
+
+    def write_declare(self, _depth):
+        name, kind = self.pick(*NAMES), self.pick(TEXT, NUMBER, BOOLEAN)
+        text = self.tag(f"{name} := {self.value(kind)}")
+        self.known.append((name, kind))
+        return text
+
+    def write_assign(self, depth):
+        seen = dict(self.known)
+        names = [name for name, kind in seen.items() if kind in {TEXT, NUMBER, BOOLEAN} and name in NAMES]
+        if not names:
+            return self.write_show(depth)
+        name = self.pick(*names)
+        return self.tag(f"{name} = {self.value(seen[name])}")
+
+    def otherwise(self, depth):
+        return f"{self.tag('else')}{self.body(depth)}" if self.pick(True, False) else ""
+
+    def write_if(self, depth):
+        head = self.tag(f"if {self.value(self.pick(BOOLEAN, TEXT, NUMBER, TEXTS, INSTANCES))}")
+        middle = ""
+        if self.pick(True, False, False):
+            middle = f"{self.tag(f'else if {self.value(TEXT)}')}{self.body(depth)}"
+        return f"{head}{self.body(depth)}{middle}{self.otherwise(depth)}{self.tag('end')}"
+
+    def write_with(self, depth):
+        kind = self.pick(TEXT, NUMBER, TEXTS, INSTANCES)
+        value = self.value(kind)
+        if self.pick(True, False):
+            return f"{self.tag(f'with {value}')}{self.body(depth, dot=kind)}{self.otherwise(depth)}{self.tag('end')}"
+        name = self.pick(*NAMES)
+        known = list(self.known)
+        self.known.append((name, kind))
+        text = f"{self.tag(f'with {name} := {value}')}{self.body(depth, dot=kind)}{self.otherwise(depth)}"
+        self.known = known
+        return f"{text}{self.tag('end')}"
+
+    def write_range(self, depth):
+        kind = self.pick(TEXTS, INSTANCES, SERVICES, META, "numbers")
+        item, value = ITEMS[kind], self.value(kind)
+        known = list(self.known)
+        form = self.pick("", "one", "two")
+        names = {"": "", "one": "$e := ", "two": "$n, $e := "}[form]
+        if form:
+            self.known.append(("$e", item))
+        if form == "two":
+            self.known.append(("$n", TEXT if kind == META else NUMBER))
+        text = f"{self.tag(f'range {names}{value}')}{self.body(depth, dot=item)}"
+        self.known = known
+        return f"{text}{self.otherwise(depth)}{self.tag('end')}"
+
+
+@st.composite
+def scripts(draw):
+    """A template's text."""
+    writer = Writer(draw)
+    return writer.body(3)
