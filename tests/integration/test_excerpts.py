@@ -10,7 +10,7 @@ import pytest
 from harness import ROOT
 
 TEMPLATE = "{% for svc in services() %}\nserver {{ svc.nmae }};\n{% endfor %}\n"
-SENTENCE = "service has no field 'nmae'; did you mean 'name'?"
+SENTENCE = "service has no field 'nmae'; did you mean 'name'? (service 'web')"
 SHOWN = [
     "      1 | {% for svc in services() %}",
     "    > 2 | server {{ svc.nmae }};",

@@ -53,4 +53,4 @@ def test_a_service_that_appears_later_ends_the_warning(tmp_path, consul, ctempla
     daemon.wait_for_log('WARNING t.j2:1: service("later"): Consul knows no such service')
     consul.register("later", port=82)
     daemon.wait_for_log('INFO t.j2:1: service("later"): Consul knows no such service: no longer so')
-    assert (tmp_path / "out").read_text() == "82"
+    daemon.wait_for(lambda: (tmp_path / "out").read_text() == "82", 10, "the service's port")
