@@ -10,7 +10,8 @@ import pytest
 from harness import ROOT
 
 TEMPLATE = "{% for svc in services() %}\nserver {{ svc.nmae }};\n{% endfor %}\n"
-SENTENCE = "service has no field 'nmae'; did you mean 'name'?"
+FINDING = "service has no field 'nmae'; did you mean 'name'?"
+SENTENCE = f"{FINDING} (service 'web')"
 SHOWN = [
     "      1 | {% for svc in services() %}",
     "    > 2 | server {{ svc.nmae }};",
@@ -60,7 +61,7 @@ ONCE = ("-catalog", "catalog.json", "-template", "t.j2:out")
     [
         pytest.param((*ONCE, "-once"), f"t.j2:2: {SENTENCE}", [], id="once"),
         pytest.param((*ONCE, "-dry"), f"t.j2:2: {SENTENCE}", [], id="dry"),
-        pytest.param(("lint", *ONCE), f"t.j2:2:15: CT105 {SENTENCE}", [], id="lint"),
+        pytest.param(("lint", *ONCE), f"t.j2:2:15: CT105 {FINDING}", [], id="lint"),
     ],
 )
 def test_the_lines_around_an_error_are_shown_at_a_terminal_alone(folder, args, first, rest):
