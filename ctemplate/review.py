@@ -135,10 +135,6 @@ class AsPlanned:
                 raise ApplyError(destination, "would now be something else than what was planned; make a new one")
         return await self.sink.apply(outputs)
 
-    def _is_other(self, output: Output) -> bool:
-        file = self.planned.get(str(output.target.destination))
-        return file is not None and file.sha256 != _digest(output.content)
-
     async def check(self, outputs: tuple[Output, ...]) -> None:
         """Have outputs judged; raises the check's refusal."""
         await self.sink.check(outputs)
