@@ -23,7 +23,7 @@ from ctemplate.config.durations import shown
 from ctemplate.control import serve
 from ctemplate.custody import Keeper, follow_guard, recall_late, tell_holds
 from ctemplate.defects import Defects, kept_running
-from ctemplate.edits import edits, writes
+from ctemplate.edits import closed, edits, telling, writes
 from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.timing import Backoff
 from ctemplate.watchdog import Watchdog
@@ -52,6 +52,7 @@ class Daemon:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _is_edited: bool = False
+    _telling: frozenset[Path] = frozenset()
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _defects: Defects = field(default_factory=Defects)
     _source: asyncio.Task[None] | None = None
@@ -170,6 +171,7 @@ class Daemon:
 
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the assembly's source, if it has none running, and its workers."""
+        self._telling = telling(self.assembly.signatures)
         if self._source is None:
             self._source = self._start_source(tasks)
         if self._control is None:
@@ -214,7 +216,7 @@ class Daemon:
 
     async def _assembled(self) -> Assembly | None:
         """Return what the files say now; None where that cannot be used, or ctemplate is stopped meanwhile."""
-        assembling = asyncio.create_task(asyncio.to_thread(self.assembler.assemble, self.assembly), name="assemble")
+        assembling = asyncio.create_task(self._read_again(), name="assemble")
         stopping = asyncio.create_task(self._stopped.wait(), name="stopped")
         try:
             await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -225,6 +227,11 @@ class Daemon:
         finally:
             assembling.cancel()
             stopping.cancel()
+
+    async def _read_again(self) -> Assembly:
+        """Read all files once those who write them have ended, also where nothing but a signal asks for it."""
+        await closed(self._telling)
+        return await asyncio.to_thread(self.assembler.assemble, self.assembly)
 
     def _tell_unusable(self, cause: Exception, consequence: str) -> None:
         """Say why what was read again does not take over, and what happens instead."""

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
@@ -78,13 +78,26 @@ async def edits(
                     break
 
 
+def telling(paths: Iterable[Path]) -> frozenset[Path]:
+    """Return the files of which it can be told whether they are written, those that seem to be so now left out."""
+    return frozenset(path for path in paths if path.is_file() and not is_being_written(path))
+
+
+async def closed(paths: Collection[Path]) -> None:
+    """Wait until nobody has one of the files open to write; not for ever."""
+    for _ in range(int(1000 * WRITING_LIMIT / SETTLE_MS)):
+        if not any(map(is_being_written, paths)):
+            break
+        await asyncio.sleep(SETTLE_MS / 1000)
+
+
 class _Writers:
     """Waits for those who write the files: what is truncated first is whole only at its end."""
 
     def __init__(self, paths: Iterable[Path], quiet: float) -> None:
         """Look which files can be told to be written: some network file systems call every file that."""
         self._quiet = quiet
-        self._telling = tuple(path for path in paths if path.is_file() and not is_being_written(path))
+        self._telling = telling(paths)
 
     async def ended(
         self, known: Mapping[Path, Signature | None], found: dict[Path, Signature | None]

@@ -88,7 +88,7 @@ class Pipeline:
         self.sink = sink
         self.templates = tuple(templates)
         self._last_rendered = last_rendered
-        self._before: Renderer | None = before.renderer if before is not None else None
+        self._before: Renderer | None = before.standing if before is not None else None
         baseline = last_rendered.load() if last_rendered is not None and before is None else None
         self._edited = Renderer(self.templates, baseline=baseline, before=self._before, hold=hold)
         self.renderer: Renderer = self._edited
@@ -110,6 +110,11 @@ class Pipeline:
         """The group's files, for a sentence about them."""
         first, *others = map(str, self.destinations)
         return f"{first} and {len(others)} more" if others else first
+
+    @property
+    def standing(self) -> Renderer:
+        """The templates to go back to: those before an edit until the edited ones are live."""
+        return self._edited if self._before is None else self._before
 
     def due_at(self) -> float | None:
         """Return when the group is due without any change, on the monotonic clock: somebody is to be tried again."""

@@ -114,6 +114,20 @@ async def test_an_edit_that_cannot_be_used_lets_the_templates_before_go_on_with_
     assert caplog.text.count("the templates as they were before the edit go on") == 1
 
 
+@pytest.mark.parametrize("steps", [pytest.param(0, id="not-begun"), pytest.param(1, id="waits-for-answers")])
+async def test_edits_in_a_row_that_cannot_be_used_let_the_last_used_templates_go_on(steps):
+    broken = '{% for i in service("new") %}{{ i.port }}{% endfor %}{{ nobody }}'
+    group = Group(EACH.format("{{ s.name }} {{ i.port }}"), web(name="a"))
+    await group.step()
+    group.edit(broken)
+    for _ in range(steps):
+        await group.worker.step()
+    group.edit(broken)
+    await group.step(web(name="a", count=2))
+    assert group.worker.error is None
+    assert group.text.splitlines() == ["a 8000", "a 8001"]
+
+
 async def test_an_edit_in_use_watches_no_longer_what_only_those_before_read():
     group = Group(EACH.format("{{ s.name }} {{ i.port }}"), web(name="a"))
     await group.step()

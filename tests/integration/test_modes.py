@@ -260,6 +260,19 @@ def test_hangup_reads_the_configuration_again(folder, ctemplate):
         wait_for(reads(folder / name, "web\n"), 10, f"new {name}", log=process.log)
 
 
+def test_hangup_does_not_read_a_template_that_is_being_written(folder, daemon):
+    process = daemon("-template", "names.j2:out", "-log-level", "debug")
+    wait_for(reads(folder / "out", "web\n"), 10, "first output", log=process.log)
+    text = (folder / "names.j2").read_text()
+    with (folder / "names.j2").open("w") as file:
+        process.signal(signal.SIGHUP)
+        catalog(folder, "db")
+        wait_for(reads(folder / "out", "db\n"), 10, "output of the template before", log=process.log)
+        assert "read again: " not in process.log()
+        file.write("new " + text)
+    wait_for(reads(folder / "out", "new db\n"), 10, "output of the whole template", log=process.log)
+
+
 def test_hangup_onto_a_destination_of_another_instance_keeps_what_runs(folder, ctemplate, daemon):
     other = daemon("-template", "names.j2:taken", name="other")
     config = folder / "c.toml"
