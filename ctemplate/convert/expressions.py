@@ -85,7 +85,7 @@ def _operand(operand: go.Operand, scopes: Scopes) -> Value:  # noqa: PLR0911  # 
 def _fields(value: Value, names: tuple[str, ...], scopes: Scopes) -> Value:
     for name in names:
         if value.type == NIL:
-            raise Refusal(f".{name} where dot is nothing")
+            raise Refusal(f".{name} where there is no data")
         value = value.field(name)
     return scopes.known(value)
 

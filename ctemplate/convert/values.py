@@ -139,7 +139,7 @@ class Value:
             return self.item(constant(name))
         known = FIELDS.get(self.type, {})
         if name not in known:
-            raise Refusal(f"there is no .{name} of a {self.type.name}", f"known here: {', '.join(known) or 'nothing'}")
+            raise Refusal(f".{name}, which a {self.type.name} does not have", f"known: {', '.join(known) or 'nothing'}")
         ours, kind = known[name]
         code = f"{self.at(Level.POSTFIX)}.{ours}"
         return Value(code, kind, is_path=self.is_path, is_natural=kind == INT)

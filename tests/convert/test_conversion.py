@@ -107,7 +107,7 @@ def test_output_reads_well(source, expected):
         ),
         pytest.param(
             "{{ range services }}{{ .Nmae }}{{ end }}",
-            "t.ctmpl:1:24: cannot convert there is no .Nmae of a service; known here: Name, Tags",
+            "t.ctmpl:1:24: cannot convert .Nmae, which a service does not have; known: Name, Tags",
             '{% for svc in services() %}{{ unconverted(".Nmae") }}{% endfor %}',
             id="field",
         ),
