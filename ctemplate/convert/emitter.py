@@ -52,9 +52,7 @@ class Emitter:
         self._widened: set[Position] = set()
 
     def pieces(self) -> tuple[Piece, ...]:
-        """Return the whole template; once more where a variable turns out to be given texts and numbers, or a macro
-        turns out to be called with something.
-        """
+        """Return the whole template, once more where it turns out what a macro or a variable is given."""
         while True:
             known = len(self._widened)
             called = dict(self._macros.arguments)
