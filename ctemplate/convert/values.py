@@ -152,6 +152,8 @@ class Value:
         wanted = STRING if self.type.name == "map" else INT
         if key.type != wanted:
             raise Refusal(f"index of a {self.type.name} by a {key.type.name}")
+        if wanted == INT and not key.is_natural:
+            raise Refusal("index of a list by a number that may be negative")
         name, owner = key.constant, self.at(Level.POSTFIX)
         is_plain = isinstance(name, str) and bool(_NAME.fullmatch(name)) and name not in _MAPPING_METHODS
         code = f"{owner}.{name}" if is_plain and self.type.name == "map" else f"{owner}[{key.given().code}]"

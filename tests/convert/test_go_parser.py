@@ -176,6 +176,7 @@ def test_a_long_chain_of_else_if_is_an_error_of_its_own():
         parse("{{if .A}}" + "{{else if .A}}" * 2000 + "{{end}}", "t")
 
 
+@settings(max_examples=50)
 @given(trees)
 def test_what_is_printed_reads_the_same(tree):
     assert parse(printed(tree), "t") == tree
