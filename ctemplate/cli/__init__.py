@@ -14,6 +14,7 @@ import click
 from ctemplate import __version__
 from ctemplate.cli.arguments import arranged
 from ctemplate.cli.capture import capture
+from ctemplate.cli.convert import convert_template
 from ctemplate.cli.doctor import doctor
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.golden import golden
@@ -93,6 +94,22 @@ def _apply(context: click.Context, /, plan_file: Path, **given: object) -> None:
 def _capture(context: click.Context, /, **given: object) -> None:
     """Save what the templates see as a catalog file."""
     context.exit(capture(given))
+
+
+@cli.command(
+    "convert",
+    context_settings=CONTEXT,
+    epilog=examples("convert"),
+    short_help="Write a template of consul-template's as one of ours.",
+)
+@click.option("-o", metavar="FILE", help="file to write [standard output]")
+@click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="what begins an action in it [{{]")
+@click.option("-right-delimiter", "right", metavar="TEXT", default="}}", help="what ends one [}}]")
+@click.argument("source", metavar="SOURCE", type=Path)
+@click.pass_context
+def _convert(context: click.Context, /, source: Path, o: str | None, left: str, right: str) -> None:
+    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes."""
+    context.exit(convert_template(source, o, left=left, right=right))
 
 
 @cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))

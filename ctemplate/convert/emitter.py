@@ -8,10 +8,12 @@ from ctemplate.convert import go_ast as go, go_printer
 from ctemplate.convert.expressions import converted
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Block, Exact, Note, Piece, Print, Tag, quoted
+from ctemplate.convert.macros import Macros
 from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, read_as
 from ctemplate.convert.values import (
     DOT_NAMES,
     INT,
+    NIL,
     SCALAR,
     STRING,
     UNCONVERTED,
@@ -44,18 +46,21 @@ class Emitter:
         self.findings: list[Finding] = []
         self._name = name
         self._body = body
-        self._scopes = Scopes()
+        self._macros = Macros(body)
+        self._scopes = Scopes(self._macros)
         self._assigned = assigned(body)
         self._widened: set[Position] = set()
 
     def pieces(self) -> tuple[Piece, ...]:
-        """Return the whole template; once more where a variable turns out to be given texts and numbers."""
+        """Return the whole template, once more where it turns out what a macro or a variable is given."""
         while True:
             known = len(self._widened)
-            self.findings, self._scopes = [], Scopes()
+            called = dict(self._macros.arguments)
+            self.findings, self._scopes = [], Scopes(self._macros)
             pieces = self._pieces(self._body)
-            if len(self._widened) == known:
-                return pieces
+            macros = self._macro_pieces()
+            if len(self._widened) == known and self._macros.arguments == called:
+                return (*macros, *pieces)
 
     def _pieces(self, body: go.Body) -> tuple[Piece, ...]:
         return tuple(piece for node in body for piece in self._node(node))
@@ -73,6 +78,10 @@ class Emitter:
             return self._with(node)
         if isinstance(node, go.Range):
             return self._range(node)
+        if isinstance(node, go.Define):
+            return ()
+        if isinstance(node, go.Template | go.Block):
+            return self._template(node)
         return self._refused_node(node)
 
     # what has no counterpart
@@ -83,13 +92,9 @@ class Emitter:
         self.findings.append(Finding(where, refusal.what, refusal.advice))
         return Value(f"unconverted({quoted(source)})", UNCONVERTED)
 
-    def _refused_node(self, node: go.Template | go.Define | go.Block | go.Break | go.Continue) -> tuple[Piece, ...]:
-        if isinstance(node, go.Break | go.Continue):
-            word = "break" if isinstance(node, go.Break) else "continue"
-            return (Print(self._refuse(node, word, Refusal(repr(word), "write {% if %} around the rest")).code),)
-        word = type(node).__name__.lower()
-        refusal = Refusal(f"{word!r} of {node.name.text}", "write a macro")
-        return (Print(self._refuse(node, f"{word} {node.name.text}", refusal).code),)
+    def _refused_node(self, node: go.Break | go.Continue) -> tuple[Piece, ...]:
+        word = "break" if isinstance(node, go.Break) else "continue"
+        return (Print(self._refuse(node, word, Refusal(repr(word), "write {% if %} around the rest")).code),)
 
     def _value(self, pipeline: go.Pipeline) -> Value:
         """Return what a pipeline gives, or what stands for it."""
@@ -97,6 +102,31 @@ class Emitter:
             return converted(pipeline, self._scopes)
         except Refusal as exc:
             return self._refuse(pipeline, go_printer.pipeline(replace(pipeline, variables=())), exc)
+
+    # templates
+
+    def _template(self, node: go.Template | go.Block) -> tuple[Piece, ...]:
+        """Return the call of a template's macro."""
+        argument = () if node.pipeline is None else (replace(node.pipeline, variables=()),)
+        call = go.Command((go.Identifier("executeTemplate", at=node.at), node.name, *argument), at=node.at)
+        return (Print(self._value(go.Pipeline((call,), at=node.at)).code),)
+
+    def _macro_pieces(self) -> tuple[Piece, ...]:
+        """Return the macros of the templates that are called; they stand before everything else."""
+        found: list[Piece] = []
+        for name, node in self._macros.bodies.items():
+            kind = self._macros.arguments.get(name)
+            if kind is None:
+                continue
+            self._scopes = Scopes(self._macros)
+            dot = self._scopes.dot
+            if kind != NIL:
+                dot = Value(self._scopes.fresh(DOT_NAMES.get(kind, "item")), kind, is_path=True)
+            self._scopes.root = dot
+            with self._scopes.within(dot):
+                head = f"macro {self._macros.names[name]}({'' if kind == NIL else dot.code})"
+                found.append(Block(((head, self._pieces(node.body)),), "endmacro"))
+        return tuple(found)
 
     # actions
 

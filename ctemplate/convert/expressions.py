@@ -23,7 +23,10 @@ def converted(pipeline: go.Pipeline, scopes: Scopes) -> Value:
 def _command(command: go.Command, piped: Value | None, scopes: Scopes) -> Value:
     first, *rest = command.operands
     if isinstance(first, go.Identifier):
-        return scopes.known(_call(first.name, _arguments(rest, piped, scopes)))
+        arguments = _arguments(rest, piped, scopes)
+        if first.name == "executeTemplate":
+            return _template(arguments, scopes)
+        return scopes.known(_call(first.name, arguments))
     method = _method(first)
     if method is not None:
         return _method_call(method, _arguments(rest, piped, scopes), scopes)
@@ -42,6 +45,14 @@ def _call(name: str, arguments: list[Value]) -> Value:
     if function is None:
         raise Refusal(f"the function {name!r}", ADVICE.get(name, ""))
     return function(arguments)
+
+
+def _template(arguments: list[Value], scopes: Scopes) -> Value:
+    """Return the call of a defined template; its name comes first."""
+    name = arguments[0].constant if arguments else None
+    if not isinstance(name, str) or len(arguments) > 2:  # noqa: PLR2004
+        raise Refusal("executeTemplate of a computed name")
+    return scopes.macros.call(name, arguments[1] if len(arguments) > 1 else None)
 
 
 def _method(operand: go.Operand) -> go.Operand | None:
@@ -85,7 +96,7 @@ def _operand(operand: go.Operand, scopes: Scopes) -> Value:  # noqa: PLR0911  # 
 def _fields(value: Value, names: tuple[str, ...], scopes: Scopes) -> Value:
     for name in names:
         if value.type == NIL:
-            raise Refusal(f".{name} where dot is nothing")
+            raise Refusal(f".{name} where there is no data")
         value = value.field(name)
     return scopes.known(value)
 

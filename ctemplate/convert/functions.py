@@ -439,7 +439,6 @@ ADVICE: Mapping[str, str] = (
         "timestamp": "leave it out: output that always differs reloads always",
         "scratch": "use {% set %} or namespace()",
         "byTag": "loop over services(tag=…) or service(…, tag=…)",
-        "executeTemplate": "write a macro",
         "file": "use {% include %}",
     }
 )

@@ -1,8 +1,8 @@
 """Write exact output and tags as the text of a Jinja template that leaves just those bytes.
 
 By our line rule a line that holds nothing but block tags and comments leaves nothing. So tags get lines of their own
-where the output is between two lines, and elsewhere ``+`` where such a line must leave its white space. Must not
-know Go.
+where the output is between two lines; elsewhere ``-`` begins a new line before them, and ``+`` keeps the white space
+of a line that would leave nothing. Must not know Go.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def quoted(text: str) -> str:
 def laid_out(pieces: Sequence[Piece]) -> str:
     """Return the template's text."""
     writer = _Writer()
-    writer.write(_joined(pieces), "")
+    writer.write(_joined(pieces), "", may_break=True)
     return writer.text()
 
 
@@ -88,28 +88,54 @@ def _joined(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     return tuple(found)
 
 
-def _ends_line(pieces: Sequence[Piece], *, at_start: bool) -> bool:
-    """Return whether the pieces end between two lines when they begin there, or not."""
+def _has_lines(piece: Piece) -> bool:
+    """Return whether a piece goes over several lines."""
+    if isinstance(piece, Exact):
+        return "\n" in piece.text
+    if not isinstance(piece, Block):
+        return False
+    return piece.end == "endmacro" or any(_has_lines(each) for _, body in piece.branches for each in body)
+
+
+def _begins_lines(pieces: Sequence[Piece]) -> bool:
+    """Return whether what follows begins a line, or goes over several."""
+    for piece in pieces:
+        if isinstance(piece, Exact):
+            return piece.text.startswith("\n")
+        if isinstance(piece, Block):
+            return _has_lines(piece)
+        if isinstance(piece, Print):
+            return False
+    return True
+
+
+def _stays_at_start(pieces: Sequence[Piece]) -> bool:
+    """Return whether pieces that begin between two lines end between two lines, each block with tags of its own."""
+    at_start = True
     for piece in pieces:
         if isinstance(piece, Exact):
             at_start = piece.text.endswith("\n")
         elif isinstance(piece, Print):
             at_start = False
         elif isinstance(piece, Block):
-            at_start = at_start and all(_ends_line(body, at_start=True) for _, body in piece.branches)
+            at_start = at_start and all(_stays_at_start(body) for _, body in piece.branches)
     return at_start
 
 
-def _indentation(body: Sequence[Piece], default: str) -> str:
-    """Return the white space before the first line of text that has anything else in it."""
-    first = body[0] if body else None
-    if not isinstance(first, Exact):
-        return default
-    for line in _LINES.findall(first.text):
-        if line.strip() or (len(body) > 1 and not line.endswith("\n")):
-            match = _LEADING.match(line)
-            return match[0] if match else ""
-    return default
+def _indentation(body: Sequence[Piece]) -> str | None:
+    """Return the white space before the first line of text that has anything else in it; None where there is none."""
+    for number, piece in enumerate(body):
+        if isinstance(piece, Print):
+            return None
+        for _, each in piece.branches if isinstance(piece, Block) else ():
+            if (found := _indentation(each)) is not None:
+                return found
+        for line in _LINES.findall(piece.text) if isinstance(piece, Exact) else ():
+            is_last = number == len(body) - 1
+            if line.strip() or (not is_last and not line.endswith("\n")):
+                match = _LEADING.match(line)
+                return match[0] if match else ""
+    return None
 
 
 @dataclass(slots=True)
@@ -120,6 +146,7 @@ class _Atom:
     is_data: bool = False
     is_print: bool = False
     signs: tuple[str, str] | None = None
+    strips_before: bool = False
     keeps_before: bool = False
     keeps_behind: bool = False
 
@@ -127,7 +154,8 @@ class _Atom:
         """Return the text with its signs."""
         if self.signs is None:
             return self.text
-        before, behind = "+" if self.keeps_before else "", "+" if self.keeps_behind else ""
+        before = "-" if self.strips_before else "+" if self.keeps_before else ""
+        behind = "+" if self.keeps_behind else ""
         return f"{self.signs[0]}{before} {self.text} {behind}{self.signs[1]}"
 
 
@@ -135,20 +163,21 @@ class _Writer:
     def __init__(self) -> None:
         self._atoms: list[_Atom] = []
 
-    def write(self, pieces: Sequence[Piece], indent: str) -> None:
+    def write(self, pieces: Sequence[Piece], indent: str, *, may_break: bool) -> None:
         """Add pieces; tags on lines of their own are indented, which leaves nothing."""
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
             if isinstance(piece, Exact):
                 self._write_text(piece.text)
             elif isinstance(piece, Print):
                 self._add(_Atom(piece.code, is_print=True, signs=("{{", "}}")))
             elif isinstance(piece, Block):
                 self._write_block(piece, indent)
-            elif isinstance(piece, Tag):
-                self._write_tag(piece.code, ("{%", "%}"), indent, is_own=self._is_at_start)
             else:
-                text = piece.text.replace("#}", "# }").strip()
-                self._write_tag(text, ("{#", "#}"), indent, is_own=self._is_at_start)
+                is_tag = isinstance(piece, Tag)
+                text = piece.code if isinstance(piece, Tag) else piece.text.replace("#}", "# }").strip()
+                breaks = may_break and is_tag and _begins_lines(pieces[number + 1 :])
+                signs = ("{%", "%}") if is_tag else ("{#", "#}")
+                self._write_tag(text, signs, indent, may_break=breaks or self._is_at_start)
 
     def text(self) -> str:
         """Return everything, with ``+`` where a line would otherwise leave nothing."""
@@ -180,21 +209,27 @@ class _Writer:
     def _write_data(self, text: str) -> None:
         self._atoms.extend(_Atom(line, is_data=True) for line in _LINES.findall(text))
 
-    def _write_tag(self, text: str, signs: tuple[str, str], indent: str, *, is_own: bool) -> None:
-        if is_own and indent:
+    def _write_tag(self, text: str, signs: tuple[str, str], indent: str, *, may_break: bool) -> None:
+        """Add a tag: on a line of its own between two lines; else within the line, or at the start of a new one."""
+        is_own = may_break and self._is_at_start
+        last = self._atoms[-1] if self._atoms else None
+        is_broken = may_break and not is_own and last is not None and bool(last.signs or not last.text[-1].isspace())
+        if is_broken:
+            self._atoms.append(_Atom("\n"))
+        if indent and (is_own or is_broken):
             self._atoms.append(_Atom(indent))
-        self._add(_Atom(text, signs=signs))
+        self._add(_Atom(text, signs=signs, strips_before=is_broken))
         if is_own:
             self._atoms.append(_Atom("\n"))
 
     def _write_block(self, block: Block, indent: str) -> None:
-        is_own = self._is_at_start and _ends_line((block,), at_start=True)
-        if is_own:
-            indent = next((_indentation(body, indent) for _, body in block.branches if body), indent)
+        breaks = _has_lines(block) or (self._is_at_start and _stays_at_start((block,)))
+        if breaks:
+            indent = _indentation((block,)) or indent
         for tag, body in block.branches:
-            self._write_tag(tag, ("{%", "%}"), indent, is_own=is_own)
-            self.write(body, indent)
-        self._write_tag(block.end, ("{%", "%}"), indent, is_own=is_own)
+            self._write_tag(tag, ("{%", "%}"), indent, may_break=breaks)
+            self.write(body, indent, may_break=breaks)
+        self._write_tag(block.end, ("{%", "%}"), indent, may_break=breaks)
 
     def _lines(self) -> Iterator[list[_Atom]]:
         line: list[_Atom] = []

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.go_lexer import Position
+from ctemplate.convert.macros import Macros, unused
 from ctemplate.convert.values import NIL, Value
-
-_RESERVED = frozenset(
-    """
-    and block break call caller claim connect continue cycler datacenters dict do else elif endif endfor env extends
-    false filter for from if import in include is joiner key key_exists kwargs listen_port loop ls macro namespace node
-    nodes none not or query range raw recursive self service services set super tree true unconverted var varargs with
-    """.split()  # noqa: SIM905  # a list of words would be a page
-)
-_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 @dataclass(slots=True)
@@ -33,12 +24,13 @@ class Binding:
 class Scopes:
     """The variables that are known, the innermost last, and dot."""
 
-    def __init__(self) -> None:
+    def __init__(self, macros: Macros) -> None:
+        self.macros = macros
         self.dot = Value("none", NIL)
         self.root = self.dot
         self._present: list[str] = []
         self._scopes: list[dict[str, Binding]] = [{}]
-        self._taken: list[str] = []
+        self._taken: list[str] = sorted(macros.names.values())
 
     @contextmanager
     def within(self, dot: Value | None = None, *, tested: Value | None = None) -> Iterator[None]:
@@ -71,13 +63,7 @@ class Scopes:
 
     def fresh(self, wanted: str) -> str:
         """Return a name like the wanted one that nothing known has, and take it until the scope ends."""
-        base = _CAPITAL.sub("_", wanted.removeprefix("$")).lower()
-        base = base if base.isidentifier() and base.isascii() else f"v_{base}" if f"v_{base}".isascii() else "value"
-        base = f"{base}_" if base in _RESERVED else base
-        number, name = 1, base
-        while name in _RESERVED or name in self._taken:
-            number += 1
-            name = f"{base}{number}"
+        name = unused(wanted.removeprefix("$"), self._taken)
         self._taken.append(name)
         return name
 

@@ -139,7 +139,7 @@ class Value:
             return self.item(constant(name))
         known = FIELDS.get(self.type, {})
         if name not in known:
-            raise Refusal(f"there is no .{name} of a {self.type.name}", f"known here: {', '.join(known) or 'nothing'}")
+            raise Refusal(f".{name}, which a {self.type.name} does not have", f"known: {', '.join(known) or 'nothing'}")
         ours, kind = known[name]
         code = f"{self.at(Level.POSTFIX)}.{ours}"
         return Value(code, kind, is_path=self.is_path, is_natural=kind == INT)
@@ -152,6 +152,8 @@ class Value:
         wanted = STRING if self.type.name == "map" else INT
         if key.type != wanted:
             raise Refusal(f"index of a {self.type.name} by a {key.type.name}")
+        if wanted == INT and not key.is_natural:
+            raise Refusal("index of a list by a number that may be negative")
         name, owner = key.constant, self.at(Level.POSTFIX)
         is_plain = isinstance(name, str) and bool(_NAME.fullmatch(name)) and name not in _MAPPING_METHODS
         code = f"{owner}.{name}" if is_plain and self.type.name == "map" else f"{owner}[{key.given().code}]"

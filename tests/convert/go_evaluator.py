@@ -214,7 +214,9 @@ class Evaluator:
         self.environ = environ
         self.out = []
         self.scopes = [{"$": NIL}]
+        self.defined = {}
         self.functions = PLAIN | {
+            "executeTemplate": self.executed,
             "service": self.service,
             "services": self.services,
             "env": lambda name: environ.get(name, ""),
@@ -258,12 +260,32 @@ class Evaluator:
             self.scoped(lambda: self.condition(node, dot))
         elif isinstance(node, go.Range):
             self.scoped(lambda: self.range(node, dot))
+        elif isinstance(node, go.Template | go.Block):
+            argument = NIL if node.pipeline is None else self.pipeline(node.pipeline, dot)
+            self.out.append(self.executed(node.name.value, argument))
         elif isinstance(node, go.Break):
             raise Break
         elif isinstance(node, go.Continue):
             raise Continue
-        elif not isinstance(node, go.Comment):
+        elif not isinstance(node, go.Comment | go.Define):
             raise NotImplementedError(type(node).__name__)
+
+    def executed(self, name, argument=NIL):
+        """What a defined template prints: it knows its argument alone."""
+        out, scopes = self.out, self.scopes
+        self.out, self.scopes = [], [{"$": argument}]
+        self.run(self.defined[name], argument)
+        text = "".join(self.out)
+        self.out, self.scopes = out, scopes
+        return text
+
+    def define(self, body):
+        for node in body:
+            if isinstance(node, go.Define | go.Block):
+                self.defined[node.name.value] = node.body
+                self.define(node.body)
+            elif isinstance(node, go.If | go.With | go.Range):
+                self.define((*node.body, *node.otherwise))
 
     def scoped(self, act):
         self.scopes.append({})
@@ -400,5 +422,7 @@ def number_of(text):
 def evaluated(source, contents, environ=None):
     """What consul-template prints for a template."""
     evaluator = Evaluator(contents, environ or {})
-    evaluator.run(parse(source, "t"), NIL)
+    body = parse(source, "t")
+    evaluator.define(body)
+    evaluator.run(body, NIL)
     return "".join(evaluator.out)

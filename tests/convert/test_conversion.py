@@ -1,12 +1,19 @@
 """Converted templates print what the oracle says."""
 
+import sys
+
+import jinja2
 import pytest
-from corpus import CATALOG, rendered
+from corpus import CATALOG, TEMPLATES, rendered
 from go_evaluator import EvaluationError, evaluated
 from go_scripts import scripts
-from hypothesis import given
+from go_templates import sources, trees
+from hypothesis import given, settings, strategies as st
 
 from ctemplate.convert.conversion import convert
+from ctemplate.convert.errors import GoSyntaxError
+from ctemplate.convert.functions import FUNCTIONS
+from ctemplate.convert.go_printer import printed
 
 
 def conversion(source):
@@ -107,9 +114,15 @@ def test_output_reads_well(source, expected):
         ),
         pytest.param(
             "{{ range services }}{{ .Nmae }}{{ end }}",
-            "t.ctmpl:1:24: cannot convert there is no .Nmae of a service; known here: Name, Tags",
+            "t.ctmpl:1:24: cannot convert .Nmae, which a service does not have; known: Name, Tags",
             '{% for svc in services() %}{{ unconverted(".Nmae") }}{% endfor %}',
             id="field",
+        ),
+        pytest.param(
+            '{{ index (service "web") -1 }}',
+            "t.ctmpl:1:4: cannot convert index of a list by a number that may be negative",
+            '{{ unconverted("index (service \\"web\\") -1") }}',
+            id="negative index, which Jinja counts from the end",
         ),
         pytest.param(
             '{{ service "web|ok" }}',
@@ -134,3 +147,65 @@ def test_what_is_converted_prints_what_the_oracle_says(tmp_path_factory, source)
     result = conversion(source)
     assert [str(finding) for finding in result.findings] == []
     assert rendered(result.text, tmp_path_factory.mktemp("t")).decode() == expected
+
+
+ENVIRONMENT = jinja2.Environment(autoescape=True)
+
+
+def steps(source):
+    """Count the calls that a conversion makes."""
+    count = 0
+
+    def profile(_frame, event, _argument):
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(profile)
+    try:
+        conversion(source)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def is_jinja(text):
+    """Whether Jinja reads it; names that nobody defines are lint's business."""
+    ENVIRONMENT.parse(text)
+    return True
+
+
+@given(sources)
+def test_no_text_makes_it_raise_anything_else(source):
+    try:
+        result = conversion(source)
+    except GoSyntaxError:
+        return
+    assert is_jinja(result.text)
+
+
+@settings(max_examples=50)
+@given(trees)
+def test_every_tree_is_converted_or_refused(tree):
+    assert is_jinja(conversion(printed(tree)).text)
+
+
+OPERANDS = (
+    ". $ nil true 0 -1 1.5 'a' `` `a` `%d` `%s-%v` `a.b|any` $x .A .Tags .Name .Port .ServiceMeta services",
+    r'"\xff" (service_`web`) (loop_3) (key_`a`) (index_.Tags_0) (index_.ServiceMeta_`a`) (print_`a`_.Port)',
+    "(split_`,`_.Name) (or_.ServiceMeta.a_.Name) (not_.Port) (len_.Tags) (and_.Port_.Name) (eq_`a`_.Name)",
+)
+operands = st.sampled_from([word.replace("_", " ") for line in OPERANDS for word in line.split()])
+
+
+@given(st.sampled_from(sorted(FUNCTIONS)), st.lists(operands, max_size=3), st.sampled_from(["range", "with", "if", ""]))
+def test_every_call_is_converted_or_refused(name, arguments, block):
+    call = " ".join([name, *arguments])
+    body = f"{{{{{block} {call}}}}}x{{{{end}}}}" if block else f"{{{{{call}}}}}"
+    source = '{{ $x := 1 }}{{ range service "web" }}' + body + "{{ end }}"
+    assert is_jinja(conversion(source).text)
+
+
+def test_a_long_template_is_converted_in_linear_steps():
+    """The steps are counted, so that the machine's speed does not matter."""
+    source = TEMPLATES[0].read_text() + TEMPLATES[-1].read_text()
+    assert steps(source * 40) <= 5 * steps(source * 10)

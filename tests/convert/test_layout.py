@@ -86,8 +86,11 @@ LOOP, ENDED = "{% for i in x %}", "{% endfor %}"
         pytest.param((Exact("a\n"), loop(Exact("  b\n")), Exact("c")), f"a\n  {LOOP}\n  b\n  {ENDED}\nc", id="lines"),
         pytest.param((Exact("a "), loop(Exact("b")), Exact("\n")), f"a {LOOP}b{ENDED}\n", id="within a line"),
         pytest.param((Exact("  "), loop(Exact("b")), Exact("\n")), f"  {LOOP}b{ENDED}\n", id="text keeps it"),
-        pytest.param((Exact("  "), loop(Exact("\n"))), "  {%+ for i in x +%}\n{% endfor %}", id="kept by a sign"),
-        pytest.param((Exact("a {"), Tag("set x = 1")), 'a {{ "{" }}{% set x = 1 %}', id="brace"),
+        pytest.param((Exact("  "), loop(Exact("\n"))), "  {%+ for i in x +%}\n{% endfor %}\n", id="kept by a sign"),
+        pytest.param((Exact("a {"), Tag("set x = 1"), Exact("b")), 'a {{ "{" }}{% set x = 1 %}b', id="brace"),
+        pytest.param(
+            (Exact("a {"), loop(Exact("\n  b;"))), "a {\n  {%- for i in x +%}\n  b;\n  {%- endfor %}", id="break"
+        ),
         pytest.param((Exact("{{ {% {# {"),), '{{ "{" }}{ {{ "{" }}% {{ "{" }}# {', id="like Jinja"),
         pytest.param((Exact("a\r\n"),), 'a{{ "\\r" }}\n', id="carriage return"),
     ],

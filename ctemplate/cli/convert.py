@@ -1,0 +1,26 @@
+"""``ctemplate convert``: consul-template's templates as ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ctemplate.cli.capture import write_output
+from ctemplate.convert import convert
+from ctemplate.errors import TemplateError, printable
+
+
+def convert_template(source: Path, output: str | None, *, left: str, right: str) -> int:
+    """Write the converted template to ``-o FILE`` or to the terminal; return 1 where a part is left over, else 0."""
+    try:
+        text = source.read_bytes().decode()
+    except OSError as exc:
+        raise TemplateError(str(source), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
+    except UnicodeDecodeError as exc:
+        raise TemplateError(str(source), f"is not UTF-8 text: byte {exc.start}") from exc
+    result = convert(text, str(source), left=left, right=right)
+    write_output(result.text, output)
+    for finding in result.findings:
+        click.echo(printable(finding), err=True)
+    return 1 if result.findings else 0

@@ -1,0 +1,70 @@
+"""Go's defined templates as Jinja's macros: what each is called, and with what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from ctemplate.convert import go_ast as go
+from ctemplate.convert.values import NIL, STRING, GoType, Refusal, Value
+
+_RESERVED = frozenset(
+    """
+    and block break call caller claim connect continue cycler datacenters dict do else elif endif endfor env extends
+    false filter for from if import in include is joiner key key_exists kwargs listen_port loop ls macro namespace node
+    nodes none not or query range raw recursive self service services set super tree true unconverted var varargs with
+    """.split()  # noqa: SIM905  # a list of words would be a page
+)
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_OTHERS = re.compile(r"[^a-z0-9_]+")
+
+
+def unused(wanted: str, taken: Collection[str]) -> str:
+    """Return a name of Jinja's like the wanted one that is neither taken nor Jinja's or ours."""
+    base = _OTHERS.sub("_", _CAPITAL.sub("_", wanted).lower()).strip("_") or "value"
+    base = base if base.isidentifier() else f"v_{base}"
+    base = f"{base}_" if base in _RESERVED else base
+    number, name = 1, base
+    while name in _RESERVED or name in taken:
+        number += 1
+        name = f"{base}{number}"
+    return name
+
+
+class Macros:
+    """The templates that a template defines; ``arguments`` are the types that they are called with, as far as known."""
+
+    def __init__(self, body: go.Body) -> None:
+        self.bodies: dict[str, go.Define | go.Block] = {}
+        self.repeated: set[str] = set()
+        self.arguments: dict[str, GoType] = {}
+        self._collect(body)
+        taken: list[str] = []
+        for name in self.bodies:
+            taken.append(unused(name, taken))
+        self.names: Mapping[str, str] = dict(zip(self.bodies, taken, strict=True))
+
+    def _collect(self, body: go.Body) -> None:
+        for node in body:
+            if isinstance(node, go.Define | go.Block):
+                if node.name.value in self.bodies:
+                    self.repeated.add(node.name.value)
+                self.bodies[node.name.value] = node
+                self._collect(node.body)
+            elif isinstance(node, go.If | go.With | go.Range):
+                self._collect(node.body)
+                self._collect(node.otherwise)
+
+    def call(self, name: str, argument: Value | None) -> Value:
+        """Return what a template prints for an argument; raises Refusal."""
+        if name not in self.bodies:
+            raise Refusal(f"the template {name!r}, which is not defined here")
+        if name in self.repeated:
+            raise Refusal(f"the template {name!r}, which is defined twice")
+        kind = NIL if argument is None else argument.type
+        if self.arguments.setdefault(name, kind) != kind:
+            raise Refusal(
+                f"the template {name!r} with a {kind.name}", f"elsewhere it gets a {self.arguments[name].name}"
+            )
+        code = "" if argument is None or kind == NIL else argument.given().code
+        return Value(f"{self.names[name]}({code})", STRING)

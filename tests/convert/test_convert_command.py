@@ -1,0 +1,66 @@
+"""``ctemplate convert`` as people run it."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+SOURCE = """upstream web {
+{{- range service "web" }}
+  server {{ .Address }}:{{ .Port }};
+{{- end }}
+}
+"""
+CONVERTED = """upstream web {
+  {% for i in service("web") %}
+  server {{ i.ip }}:{{ i.port }};
+  {% endfor %}
+}
+"""
+
+
+def run(folder, *arguments):
+    argv = [sys.executable, "-m", "ctemplate", "convert", *arguments]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_template_is_printed(tmp_path):
+    (tmp_path / "web.ctmpl").write_text(SOURCE)
+    done = run(tmp_path, "web.ctmpl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, CONVERTED, "")
+
+
+def test_a_template_is_written(tmp_path):
+    (tmp_path / "web.ctmpl").write_text(SOURCE.replace("{{", "[[").replace("}}", "]]"))
+    done = run(tmp_path, "-left-delimiter", "[[", "--right-delimiter=]]", "-o", "web.j2", "web.ctmpl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "web.j2").read_text() == CONVERTED
+
+
+def test_what_is_not_converted_is_named_and_lint_finds_it(tmp_path):
+    (tmp_path / "t.ctmpl").write_text("a\n{{ timestamp }}\n")
+    done = run(tmp_path, "-o", "t.j2", "t.ctmpl")
+    message = "cannot convert the function 'timestamp'; leave it out: output that always differs reloads always"
+    assert (done.returncode, done.stderr) == (1, f"t.ctmpl:2:4: {message}\n")
+    argv = [sys.executable, "-m", "ctemplate", "lint", "-template", "t.j2:out"]
+    lint = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert lint.returncode == 1
+    assert "t.j2:2:4: " in lint.stdout
+    assert "'unconverted' is undefined" in lint.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"{{ if }}", "t.ctmpl:1:7: missing value in 'if'", id="syntax"),
+        pytest.param(b"a\xff", "t.ctmpl: is not UTF-8 text: byte 1", id="bytes"),
+        pytest.param(None, "t.ctmpl: cannot be read: no such file or directory", id="missing"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_in_one_line(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "t.ctmpl").write_bytes(content)
+    done = run(tmp_path, "t.ctmpl")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message + "\n")
