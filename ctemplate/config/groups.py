@@ -42,6 +42,9 @@ def group_plans(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...
     plans = grouped(config, is_dry=is_dry)
     for destination, first, second in shared_destinations(plans):
         raise ConfigError(str(destination), f"two templates write it: {first}, {second}")
+    for destination in overwritten_inputs(plans, config.catalog):
+        what = "a template would be written over what is read; write the path of another file"
+        raise ConfigError(str(destination), what)
     return plans
 
 
@@ -114,3 +117,13 @@ def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path
         first = sources.setdefault(real_path(template.destination), template.source)
         if first is not template.source:
             yield template.destination, first, template.source
+
+
+def overwritten_inputs(plans: Iterable[GroupPlan], catalog: str | None) -> Iterator[Path]:
+    """Yield each destination that is a template, or the catalog file."""
+    templates = [template for plan in plans for template in plan.templates]
+    inputs = {real_path(template.source) for template in templates}
+    inputs |= {real_path(Path(catalog))} if catalog else set()
+    for template in templates:
+        if template.destination != STDOUT and real_path(template.destination) in inputs:
+            yield template.destination

@@ -1,5 +1,7 @@
 """What other programs' configuration looks like is recognised, and the message says what to write here."""
 
+from pathlib import Path
+
 import pytest
 
 from ctemplate.config.groups import group_plans
@@ -67,6 +69,16 @@ def test_a_destination_is_a_file(destination, said):
     with pytest.raises(ConfigError) as caught:
         group_plans(config)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("read", ["a.j2", "./a.j2", "link", "b.j2", "catalog.yaml"])
+def test_a_destination_is_no_file_that_is_read(read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("a.j2")
+    templates = [{"source": "a.j2", "destination": read}, {"source": "b.j2", "destination": "out"}]
+    config = build([Layer(where="c", values={"catalog": "catalog.yaml", "template": templates})])
+    with pytest.raises(ConfigError, match="would be written over what is read; write the path of"):
+        group_plans(config)
 
 
 @pytest.mark.parametrize("text", ['service "web" {\n  port = 1\n}\n', 'service {\n  name = "web"\n}\n'])
