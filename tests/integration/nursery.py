@@ -34,11 +34,14 @@ class Watched:
         return await apply.apply(
             outputs,
             state=live.state,
-            check=live.check,
+            check=live.check_with,
             reload=live.reload,
             program=live.program,
             observe=self.observe,
         )
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        await self.live.check(outputs)
 
     def wrote(self, destination: Path) -> bool:
         return self.live.wrote(destination)

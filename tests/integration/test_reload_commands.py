@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from harness import free_port
-from harness.site import Site, instances
+from harness.site import Site
 
 
 def forms(nginx):
@@ -39,16 +39,18 @@ def started(site, ctemplate):
 
 
 def keeps_every_promise(site, daemon, foreign):
-    """A change goes live; what the check or the reload refuses never stays."""
+    """A change goes live; an edit that the check or the reload refuses never stays."""
     site.publish("2")
     site.wait_running("2", log=daemon.log)
-    contents = site.contents()
-    site.publish("3", twice=instances(1, 2))
+    contents, source = site.contents(), site.folder / "nginx.conf.j2"
+    text = source.read_text()
+    source.write_text(text.replace("http {", "htttp {", 1))
     daemon.wait_for_log("nginx -t: exit status 1; every live file is untouched", 20)
     assert site.contents() == contents
-    site.publish("4", edge=instances(foreign))
+    source.write_text(text.replace("stream {", f"stream {{ server {{ listen {foreign}; return x; }}"))
     daemon.wait_for_log("every live file is rolled back", 30)
     assert (site.contents(), site.running()) == (contents, "2")
+    source.write_text(text)
     site.publish("5")
     site.wait_running("5", log=daemon.log)
 
@@ -92,7 +94,8 @@ def test_a_group_whose_nginx_is_out_of_sight_is_checked_and_not_proven(tmp_path,
     assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
     assert site.ledger()["owes_reload"] is False
     contents = site.contents()
-    site.publish("2", twice=instances(1, 2))
+    source = site.folder / "nginx.conf.j2"
+    source.write_text(source.read_text().replace("http {", "htttp {", 1))
     second = ctemplate(*site.args, "-once", name="second")
     assert second.wait(20) != 0
     assert "nginx -t: exit status 1; every live file is untouched" in second.log()
