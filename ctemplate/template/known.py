@@ -19,12 +19,14 @@ from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, pa
 from ctemplate.template.run import Print, Run
 
 _UPSTREAM = re.compile(rb"upstream")
+_WITH_PORT = re.compile(rb"[^:]:\d+\Z|\]:\d+\Z")
 
 
 class Addresses:
     """The addresses of the instances that the runs read, bare and with their ports: each was judged with its node.
 
-    A loopback address is in order where the node's own is one, so only its own service may name it.
+    A loopback address is in order where the node's own is one, so only its own service may name it. Another service's
+    address counts with its port alone: bare, it would lead to a port that nobody registered.
     """
 
     def __init__(self, run: Run, runs: Iterable[Run]) -> None:
@@ -68,7 +70,8 @@ class Addresses:
     @cached_property
     def _others(self) -> frozenset[bytes]:
         answers = (answer for own in self._answers.values() for answer in own)
-        return frozenset(address for answer in answers for one in answer.value for address in _addresses(one))
+        found = chain.from_iterable(_addresses(one) for answer in answers for one in answer.value)
+        return frozenset(address for address in found if _WITH_PORT.search(address))
 
 
 def _addresses(item: object) -> tuple[bytes, ...]:

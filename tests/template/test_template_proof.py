@@ -277,6 +277,21 @@ def test_a_loopback_address_may_be_named_by_its_own_service_alone(tmp_path):
         assert found[1] == left_out
 
 
+@pytest.mark.parametrize(
+    ("to", "left_out"),
+    [
+        pytest.param("10.1.0.1/admin", {"evil"}, id="bare, with a path"),
+        pytest.param("10.1.0.1:22", {"evil"}, id="a port that nobody registered"),
+        pytest.param("10.1.0.1:8080", set(), id="as registered"),
+    ],
+)
+def test_another_service_s_address_counts_with_its_port_alone(tmp_path, to, left_out):
+    line = EACH + "server { location / { proxy_pass http://{{ i.meta.to | default(s.name) }}; } }\n" + END
+    other = {"address": "10.1.0.1", "port": 8080}
+    found = grouped(tmp_path, POOLS + line, places=[Place(inside=b"http")], other=other, evil={"meta": {"to": to}})
+    assert found[1] == left_out
+
+
 def test_who_named_an_upstream_that_was_not_there_comes_back_with_it(tmp_path):
     file = tmp_path / "t.j2"
     file.write_text(
