@@ -71,11 +71,11 @@ def test_a_destination_is_a_file(destination, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("read", ["a.j2", "./a.j2", "link", "b.j2", "catalog.yaml"])
-def test_a_destination_is_no_file_that_is_read(read, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["a.j2", "./a.j2", "link", "b.j2", "catalog.yaml"])
+def test_a_destination_is_no_file_that_is_read(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("link").symlink_to("a.j2")
-    templates = [{"source": "a.j2", "destination": read}, {"source": "b.j2", "destination": "out"}]
+    templates = [{"source": "a.j2", "destination": place}, {"source": "b.j2", "destination": "out"}]
     config = build([Layer(where="c", values={"catalog": "catalog.yaml", "template": templates})])
     with pytest.raises(ConfigError, match="would be written over what is read; write the path of"):
         group_plans(config)

@@ -7,7 +7,7 @@ import pytest
 from harness import Ctemplate
 from harness.cluster import SIZE, Cluster
 
-from ctemplate.guard.guard import GRACE
+from ctemplate.guard.rules.holding import GRACE
 
 WEB = '{% for i in service("web") %}{{ i.port }} {% endfor %}'
 GHOST = '{% for i in service("ghost") %}{{ i.port }}{% else %}none{% endfor %}'
