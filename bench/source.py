@@ -9,7 +9,7 @@ import sys
 import time
 
 from ctemplate.catalog import Catalog
-from ctemplate.model import ServiceQuery, ServicesQuery
+from ctemplate.core.model import ServiceQuery, ServicesQuery
 from ctemplate.sources.consul import ConsulSettings, ConsulSource
 
 SERVICES = ServicesQuery()

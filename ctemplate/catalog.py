@@ -16,12 +16,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ctemplate.guard import GRACE, Guard, Hold, Memory, Policies, Report
-from ctemplate.model import Answer, AnyQuery, Doubt, Servers, ServerSet, Snapshot, reads_alike
-from ctemplate.timing import Backoff
+from ctemplate.core.model import Answer, AnyQuery, Doubt, Servers, ServerSet, Snapshot, reads_alike
+from ctemplate.core.timing import Backoff
+from ctemplate.guard import CONFIRM_GRACE, Guard, GuardReport, Hold, Memory, Policies
 
-SETTLE = 0.2  # seconds in which holds that begin or end together are gathered, and the least between two reviews
-AGAIN = Backoff(first=0.1, ceiling=5.0)  # until what is still doubted after a try to confirm it is handed out again
+REPORT_SETTLE = 0.2  # seconds in which holds that begin or end together are gathered, and the least between two reviews
+DOUBT_BACKOFF = Backoff(
+    first=0.1, ceiling=5.0
+)  # until what is still doubted after a try to confirm it is handed out again
 UNANSWERED = 60.0  # seconds after which a doubt whose confirmation never came back is handed out again
 
 
@@ -192,7 +194,7 @@ class Catalog:
         inquiry = self._inquiries.get(query)
         if inquiry is not None:
             inquiry.tries += 1
-            inquiry.again_at = self._clock() + AGAIN.delay(inquiry.tries)
+            inquiry.again_at = self._clock() + DOUBT_BACKOFF.delay(inquiry.tries)
 
     def confirm(
         self,
@@ -252,18 +254,18 @@ class Catalog:
         self._guard.policies = policies
 
     async def guard_due(self) -> None:
-        """Wait until the guard has something to review or to tell, ``SETTLE`` seconds at least."""
-        await asyncio.sleep(SETTLE)
+        """Wait until the guard has something to review or to tell, ``REPORT_SETTLE`` seconds at least."""
+        await asyncio.sleep(REPORT_SETTLE)
         while (due := self._guard.due_at(self._clock())) > self._clock():
             self._guard_news.clear()
             try:
                 async with asyncio.timeout(None if due == float("inf") else due - self._clock()):
                     await self._guard_news.wait()
-                await asyncio.sleep(SETTLE)
+                await asyncio.sleep(REPORT_SETTLE)
             except TimeoutError:
                 continue
 
-    def review(self) -> list[Report]:
+    def review(self) -> list[GuardReport]:
         """End the holds whose time is over; return what the operator is to be told."""
         now = self._clock()
         for answer in self._guard.review(now):
@@ -271,9 +273,9 @@ class Catalog:
         self._doubtful.set()
         return self._guard.reports(now)
 
-    def unreported(self) -> list[Report]:
+    def unreported(self) -> list[GuardReport]:
         """Return what the operator is still to be told, doubts that a confirmation may yet settle included."""
-        return self._guard.reports(self._clock() + GRACE)
+        return self._guard.reports(self._clock() + CONFIRM_GRACE)
 
     def release(self, service: str | None = None) -> tuple[Hold, ...]:
         """End the holds on a service, or all of them; return them."""

@@ -7,10 +7,10 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
-from ctemplate.sources.consul.address import Address
-from ctemplate.sources.consul.client import Reply
-from ctemplate.sources.consul.settings import ConsulSettings
-from ctemplate.sources.consul.wire import Consistency, Meta, RequestFailed
+from ctemplate.sources.consul.endpoints.paths import Consistency, Meta, RequestFailed
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.http.address import Address
+from ctemplate.sources.consul.http.client import ConsulReply
 
 HANG = object()  # never answer
 CLOSE = object()  # close without an answer
@@ -170,4 +170,4 @@ class ScriptedClient:
 
 
 def reply(body=b"[]", index=1, **meta):
-    return Reply(meta=Meta(index=index, is_json=True, **meta), body=body, digest=body)
+    return ConsulReply(meta=Meta(index=index, is_json=True, **meta), body=body, digest=body)

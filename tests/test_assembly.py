@@ -1,10 +1,10 @@
 import pytest
 
-from ctemplate.assembly import Assembler, Mode, consul_settings
 from ctemplate.catalog import Catalog
 from ctemplate.config.layers import Layer
 from ctemplate.config.schema import Config, ConsulSection
-from ctemplate.errors import TemplateError
+from ctemplate.core.errors import TemplateError
+from ctemplate.runtime.assembly import Assembler, RunMode, consul_settings
 from ctemplate.sources.consul import ConsulSettings
 
 
@@ -24,7 +24,7 @@ async def test_limits_of_the_configuration_bound_a_render(tmp_path, template, re
     source = tmp_path / "t.j2"
     source.write_text(template)
     values = {"catalog": "/dev/null", "template": [{"source": str(source)}], "render": render}
-    assembler = Assembler(paths=(), flags=Layer(where="test", values=values), environ={}, mode=Mode.DRY)
+    assembler = Assembler(paths=(), flags=Layer(where="test", values=values), environ={}, mode=RunMode.DRY)
     with assembler.assemble().workers(Catalog()) as (worker,):
         await worker.step()
     assert isinstance(worker.error, TemplateError)
@@ -44,7 +44,7 @@ def test_templates_that_did_not_change_are_taken_over(tmp_path):
     (tmp_path / "b.j2").write_text("b")
     templates = [{"source": str(tmp_path / f"{name}.j2")} for name in ("a", "b", "a")]
     values = {"catalog": "/dev/null", "template": templates}
-    assembler = Assembler(paths=(), flags=Layer(where="test", values=values), environ={}, mode=Mode.DRY)
+    assembler = Assembler(paths=(), flags=Layer(where="test", values=values), environ={}, mode=RunMode.DRY)
     first = assembler.assemble()
     loaded = [template for group in first.templates for template in group]
     assert len(set(map(id, loaded))) == 3  # two groups render at once; they share none

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.command import OUTPUT_LIMIT_BYTES, Completed, argv_of, child_environment, reap_orphans, run, shown
-from ctemplate.errors import CommandFailed
+from ctemplate.core.errors import CommandFailed
+from ctemplate.system.programs import (
+    OUTPUT_LIMIT_BYTES,
+    Completed,
+    argv_of,
+    child_environment,
+    format_command,
+    reap_orphans,
+    run_program,
+)
 
 LIMIT = 30.0  # seconds that no command here comes near, on any machine
 
@@ -54,8 +62,8 @@ def test_a_command_gets_a_shell_only_when_it_needs_one(command, argv):
 
 
 def test_a_command_is_shown_in_one_line():
-    assert shown(["nginx", "-g", "daemon off;"]) == "nginx -g 'daemon off;'"
-    assert shown("a\nb") == "a\\nb"
+    assert format_command(["nginx", "-g", "daemon off;"]) == "nginx -g 'daemon off;'"
+    assert format_command("a\nb") == "a\\nb"
 
 
 def test_a_child_gets_everything_but_credentials():
@@ -73,7 +81,7 @@ def test_a_child_gets_everything_but_credentials():
 async def test_a_child_sees_no_token(monkeypatch):
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", "secret")
     monkeypatch.setenv("KEPT", "yes")
-    completed = await run(["env"], timeout=LIMIT)
+    completed = await run_program(["env"], timeout=LIMIT)
     assert "KEPT=yes" in completed.output
     assert not any("secret" in line for line in completed.output)
 
@@ -90,12 +98,12 @@ async def test_a_child_sees_no_token(monkeypatch):
     ],
 )
 async def test_a_command_ends_with_a_status_and_its_output(command, status, output):
-    completed = await run(command, timeout=LIMIT)
+    completed = await run_program(command, timeout=LIMIT)
     assert completed == Completed(status=status, output=output, duration=completed.duration)
 
 
 async def test_output_beyond_the_limit_is_dropped_and_does_not_block_the_command():
-    completed = await run("yes | head -c 1000000; exit 4", timeout=LIMIT)
+    completed = await run_program("yes | head -c 1000000; exit 4", timeout=LIMIT)
     assert completed.status == 4
     assert sum(len(line) + 1 for line in completed.output) == OUTPUT_LIMIT_BYTES
 
@@ -116,7 +124,7 @@ async def test_output_beyond_the_limit_is_dropped_and_does_not_block_the_command
 )
 async def test_a_command_that_cannot_be_started_is_an_error(command, message):
     with pytest.raises(CommandFailed) as caught:
-        await run(command, timeout=LIMIT)
+        await run_program(command, timeout=LIMIT)
     assert str(caught.value) == message
 
 
@@ -147,7 +155,7 @@ async def test_running_out_of_time_ends_the_whole_group(tmp_path):
     pids = tmp_path / "pids"
     script = f"sleep 600 & (trap '' TERM; sleep 600 & echo $! >> {pids}; wait) & echo $$ >> {pids}; echo hello; wait"
     with pytest.raises(CommandFailed) as caught:
-        await run(["sh", "-c", script], timeout=0.5)
+        await run_program(["sh", "-c", script], timeout=0.5)
     assert caught.value.what == "still running after 0.5s; its process group was killed"
     assert caught.value.output == ("hello",)
     numbers = await until(lambda: words(pids))
@@ -159,7 +167,7 @@ async def test_a_command_that_ignores_termination_is_killed(tmp_path):
     program = (
         f"import signal,time;signal.signal(15,signal.SIG_IGN);open({str(ready)!r},'w').write('yes\\n');time.sleep(600)"
     )
-    task = asyncio.create_task(run([sys.executable, "-c", program], timeout=2))
+    task = asyncio.create_task(run_program([sys.executable, "-c", program], timeout=2))
     await until(lambda: words(ready))
     with pytest.raises(CommandFailed, match="still running after 2s"):
         await task
@@ -167,7 +175,7 @@ async def test_a_command_that_ignores_termination_is_killed(tmp_path):
 
 async def test_a_daemon_left_behind_holds_nobody_up(tmp_path):
     pid = tmp_path / "pid"
-    completed = await run(f"echo started; sleep 600 & echo $! > {pid}", timeout=LIMIT)
+    completed = await run_program(f"echo started; sleep 600 & echo $! > {pid}", timeout=LIMIT)
     assert (completed.status, completed.output) == (0, ("started",))
     [left] = await until(lambda: words(pid))
     os.kill(int(left), 9)
@@ -176,7 +184,7 @@ async def test_a_daemon_left_behind_holds_nobody_up(tmp_path):
 
 async def test_cancelling_kills_the_whole_group(tmp_path):
     pids = tmp_path / "pids"
-    task = asyncio.create_task(run(f"trap '' TERM; sleep 600 & echo $! $$ > {pids}; wait", timeout=LIMIT))
+    task = asyncio.create_task(run_program(f"trap '' TERM; sleep 600 & echo $! $$ > {pids}; wait", timeout=LIMIT))
     numbers = await until(lambda: words(pids))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -187,7 +195,7 @@ async def test_cancelling_kills_the_whole_group(tmp_path):
 async def test_cancelling_within_the_grace_after_a_timeout_kills_at_once(tmp_path):
     pid = tmp_path / "pid"
     task = asyncio.create_task(
-        run(f"trap 'echo term >> {pid}' TERM; echo $$ > {pid}; while true; do sleep 1; done", timeout=0.5)
+        run_program(f"trap 'echo term >> {pid}' TERM; echo $$ > {pid}; while true; do sleep 1; done", timeout=0.5)
     )
     await until(lambda: "term" in words(pid))
     task.cancel()
@@ -200,7 +208,7 @@ async def test_file_descriptors_can_be_passed_on(tmp_path):
     (tmp_path / "file").write_text("through\n")
     descriptor = os.open(tmp_path / "file", os.O_RDONLY)
     try:
-        completed = await run(["cat", f"/dev/fd/{descriptor}"], timeout=LIMIT, pass_fds=(descriptor,))
+        completed = await run_program(["cat", f"/dev/fd/{descriptor}"], timeout=LIMIT, pass_fds=(descriptor,))
     finally:
         os.close(descriptor)
     assert completed.output == ("through",)
@@ -211,12 +219,12 @@ def open_files() -> int:
 
 
 async def test_running_commands_leaks_no_file_descriptors():
-    await run("true", timeout=LIMIT)
+    await run_program("true", timeout=LIMIT)
     before = open_files()
     for command in ("true", "false", "echo x"):
-        await run(command, timeout=LIMIT)
+        await run_program(command, timeout=LIMIT)
     with pytest.raises(CommandFailed):
-        await run("no-such-program", timeout=LIMIT)
+        await run_program("no-such-program", timeout=LIMIT)
     assert open_files() == before
 
 
@@ -243,7 +251,7 @@ def parent_of(pid):
 
 async def test_what_commands_leave_behind_is_reaped(tmp_path):
     async with as_process_1():
-        await run(f"(sleep 0.2; exit 3) & echo $! > {tmp_path}/pid; exit 0", timeout=LIMIT)
+        await run_program(f"(sleep 0.2; exit 3) & echo $! > {tmp_path}/pid; exit 0", timeout=LIMIT)
         (orphan,) = words(tmp_path / "pid")
         if not is_gone(orphan):
             assert parent_of(orphan) in {os.getpid(), 1}
@@ -252,5 +260,5 @@ async def test_what_commands_leave_behind_is_reaped(tmp_path):
 
 async def test_the_status_of_commands_is_theirs_while_orphans_end():
     async with as_process_1():
-        commands = [run(f"(sleep 0.0{number % 5} &) ; exit {number}", timeout=LIMIT) for number in range(40)]
+        commands = [run_program(f"(sleep 0.0{number % 5} &) ; exit {number}", timeout=LIMIT) for number in range(40)]
         assert [completed.status for completed in await asyncio.gather(*commands)] == list(range(40))

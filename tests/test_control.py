@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.control import Reply, Request, answering, ask, serve
+from ctemplate.core.model import Answer, Instance, ServiceQuery
 from ctemplate.guard import Policies
-from ctemplate.model import Answer, Instance, ServiceQuery
+from ctemplate.runtime.control_socket import ControlReply, Request, answering, ask, serve
 
 WEB = ServiceQuery(name="web")
 
@@ -39,8 +39,8 @@ async def serving(path, catalog):
 async def test_a_hold_is_released(tmp_path, service):
     path, catalog = tmp_path / ("long" * 30) / "control" / "a.sock", holding()
     async with serving(path, catalog):
-        assert await asked(path, "other") == Reply(held=("web",))
-        assert await asked(path, service) == Reply(released=("service(web): 1",))
+        assert await asked(path, "other") == ControlReply(held=("web",))
+        assert await asked(path, service) == ControlReply(released=("service(web): 1",))
         assert [each.stat().st_mode & 0o777 for each in (path.parent, path)] == [0o700, 0o600]
     assert list(path.parent.iterdir()) == []
     catalog.review()
@@ -56,8 +56,10 @@ async def test_an_empty_first_answer_is_released(tmp_path):
     catalog.want("g", frozenset({WEB}))
     catalog.put(Answer(query=WEB, value=(), index=10, filtered=True))
     async with serving(tmp_path / "a.sock", catalog):
-        assert await asked(tmp_path / "a.sock", "other") == Reply(held=("web",))
-        assert await asked(tmp_path / "a.sock", "web") == Reply(released=("service(web): its empty first answer",))
+        assert await asked(tmp_path / "a.sock", "other") == ControlReply(held=("web",))
+        assert await asked(tmp_path / "a.sock", "web") == ControlReply(
+            released=("service(web): its empty first answer",)
+        )
 
 
 @pytest.mark.parametrize("sent", [b"", b"{", b"[]\n", b'{"open": 1}\n', b"x" * 200_000], ids=range(5))
@@ -70,7 +72,7 @@ async def test_nonsense_is_not_answered_and_does_no_harm(tmp_path, sent):
             writer.write_eof()
             assert await reader.read() == b""
         writer.close()
-        assert await asked(path, "other") == Reply(held=("web",))
+        assert await asked(path, "other") == ControlReply(held=("web",))
 
 
 async def test_a_socket_left_behind_answers_nobody_and_is_taken_over(tmp_path):
@@ -80,7 +82,7 @@ async def test_a_socket_left_behind_answers_nobody_and_is_taken_over(tmp_path):
     assert (await asked(path, None), answering(tmp_path), path.exists()) == (None, [], True)
     async with serving(path, holding()):
         assert answering(tmp_path) == [path]
-        assert await asked(path, "web") == Reply(released=("service(web): 1",))
+        assert await asked(path, "web") == ControlReply(released=("service(web): 1",))
 
 
 def test_nobody_answers_where_there_is_no_socket(tmp_path):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.culprits import Search, listening, place
-from ctemplate.errors import CheckRefused
-from ctemplate.model import Snapshot
+from ctemplate.core.errors import CheckRefused
+from ctemplate.core.model import Snapshot
+from ctemplate.runtime.culprits import CulpritSearch, listening, place
 from ctemplate.template import Owner, Renderer
 
 sys.path.insert(0, str(Path(__file__).parent / "template"))
@@ -51,7 +51,9 @@ async def searched(program, new, *, old=FIXED):
     )
     rendering = renderer.render(snapshot)
     error = program.judge(rendering.texts[0])
-    search = Search(renderer=renderer, snapshot=snapshot, places=(), files=(FILE,), ask=program.ask, budget=CHECKS)
+    search = CulpritSearch(
+        renderer=renderer, snapshot=snapshot, places=(), files=(FILE,), ask=program.ask, budget=CHECKS
+    )
     found = await search.culprits(error)
     return {refusal.owner for refusal in found}, program.asked
 

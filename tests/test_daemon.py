@@ -1,7 +1,7 @@
 import pytest
 
 from ctemplate.cli.logs import LINE_LIMIT
-from ctemplate.daemon import named
+from ctemplate.runtime.daemon import query_list
 
 
 def services(count, *, name="s{:03d}"):
@@ -21,11 +21,11 @@ def services(count, *, name="s{:03d}"):
     ],
 )
 def test_queries_without_answer_are_named(queries, said):
-    assert named(queries) == said
+    assert query_list(queries) == said
 
 
 def test_long_names_leave_room_for_the_number_of_the_others():
-    said = named(services(100, name="x" * 80 + "{:03d}"))
+    said = query_list(services(100, name="x" * 80 + "{:03d}"))
     assert len(said) < LINE_LIMIT - 500
     assert said.startswith("100 queries: service(xxx")
     assert said.endswith(" and 64 more")

@@ -12,20 +12,20 @@ import pytest
 from consul_fakes import entries, entry
 from werkzeug import Response
 
-from ctemplate.assembly import Assembler
 from ctemplate.catalog import Catalog
 from ctemplate.config.layers import Layer
-from ctemplate.control import Request, ask, serve
-from ctemplate.custody import Keeper
-from ctemplate.daemon import Daemon
-from ctemplate.defects import Defects, kept_running
-from ctemplate.errors import ConfigError
+from ctemplate.core.defects import Defects, kept_running
+from ctemplate.core.errors import ConfigError
+from ctemplate.core.model import Answer, Instance, ServiceQuery
+from ctemplate.core.timing import Backoff
 from ctemplate.guard import GuardPolicy, Policies
-from ctemplate.memory import load
-from ctemplate.model import Answer, Instance, ServiceQuery
+from ctemplate.runtime.answer_store import load_answers
+from ctemplate.runtime.assembly import Assembler
+from ctemplate.runtime.control_socket import Request, ask, serve
+from ctemplate.runtime.daemon import Daemon
+from ctemplate.runtime.group_worker import distribute
+from ctemplate.runtime.guard_tasks import Keeper
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, source as consul_source
-from ctemplate.timing import Backoff
-from ctemplate.worker import distribute
 
 WEB, DB = ServiceQuery(name="web"), ServiceQuery(name="db")
 SENTENCE = "a defect of ctemplate's own, please report it: KeyError: 'defect'"
@@ -236,7 +236,7 @@ async def test_a_defect_of_the_answer_store_costs_one_writing(tmp_path, caplog):
     assert errors(caplog) == [f"{path}: the last good answers are not kept: {SENTENCE}"]
     catalog.is_mended = True
     await keeper.save()
-    assert [known.answer.query for known in load(path)] == [WEB]
+    assert [known.answer.query for known in load_answers(path)] == [WEB]
 
 
 # The whole daemon

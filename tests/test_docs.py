@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ctemplate.config.groups import group_plans
-from ctemplate.config.layers import Layer, build, read
+from ctemplate.config.layers import Layer, build, read_layers
 from ctemplate.config.schema import Config
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +19,7 @@ def blocks(name, language):
 @pytest.mark.parametrize("text", blocks("docs/configuration.md", "toml"))
 def test_documented_configuration_can_be_used_as_it_is_pasted(text, tmp_path):
     (tmp_path / "ctemplate.toml").write_text(text)
-    config = build(read(tmp_path / "ctemplate.toml"))
+    config = build(read_layers(tmp_path / "ctemplate.toml"))
     (plan,) = group_plans(config)
     assert [template.destination for template in plan.templates] == [Path("/etc/nginx/nginx.conf")]
     named = (config.consul.token_file, config.consul.ssl_ca_cert, config.consul.ssl_cert, config.catalog)

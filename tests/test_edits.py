@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import os
 
-from ctemplate.edits import edits, is_being_written, signatures, writes
+from ctemplate.system.file_watch import file_edits, is_being_written, poll_modified, signatures
 
 
 async def first(paths, **options):
     async with asyncio.timeout(20):
-        return await anext(edits(paths, **options))
+        return await anext(file_edits(paths, **options))
 
 
 async def test_what_was_edited_since_it_was_read_comes_first(tmp_path):
@@ -35,7 +35,7 @@ async def test_file_that_comes_into_being_is_an_edit(tmp_path):
 
 async def test_a_file_in_a_folder_that_is_created_later_is_followed(tmp_path):
     path = tmp_path / "a" / "b" / "file"
-    async with asyncio.timeout(10), contextlib.aclosing(edits([path])) as seen:
+    async with asyncio.timeout(10), contextlib.aclosing(file_edits([path])) as seen:
         coming = asyncio.create_task(anext(seen), name="first")
         await asyncio.sleep(0)
         path.parent.mkdir(parents=True)
@@ -53,7 +53,7 @@ async def test_what_anybody_writes_is_seen_at_the_next_look(tmp_path):
         path.write_text("known")
     async with (
         asyncio.timeout(10),
-        contextlib.aclosing(writes([changed, replaced, gone, created, same], every=0.01)) as seen,
+        contextlib.aclosing(poll_modified([changed, replaced, gone, created, same], every=0.01)) as seen,
     ):
         coming = asyncio.create_task(anext(seen))
         await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_a_file_written_in_place_is_told_once_it_is_quiet(tmp_path):
     path.write_text("old")
     clock = asyncio.get_running_loop().time
     async with asyncio.timeout(30):
-        told = asyncio.create_task(anext(edits([path], quiet=1.0)))
+        told = asyncio.create_task(anext(file_edits([path], quiet=1.0)))
         await asyncio.sleep(0.2)
         path.write_text("")
         written = clock()
@@ -99,7 +99,7 @@ async def test_a_file_that_is_replaced_need_not_be_quiet(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
     async with asyncio.timeout(60):
-        told = asyncio.create_task(anext(edits([path], quiet=3600.0)))
+        told = asyncio.create_task(anext(file_edits([path], quiet=3600.0)))
         await asyncio.sleep(0.2)
         (tmp_path / "new").write_text("new")
         (tmp_path / "new").replace(path)
@@ -109,7 +109,7 @@ async def test_a_file_that_is_replaced_need_not_be_quiet(tmp_path):
 async def test_a_file_that_is_open_to_write_is_told_once_it_is_closed(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    found = edits([path])
+    found = file_edits([path])
     async with asyncio.timeout(30):
         told = asyncio.create_task(anext(found))
         await asyncio.sleep(0.2)
@@ -124,7 +124,7 @@ async def test_a_file_that_is_open_to_write_is_told_once_it_is_closed(tmp_path):
 async def test_a_looping_link_is_an_edit_like_any_other(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    found = edits([path])
+    found = file_edits([path])
     async with asyncio.timeout(30):
         told = asyncio.create_task(anext(found))
         await asyncio.sleep(0.2)

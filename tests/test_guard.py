@@ -4,8 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies, described
-from ctemplate.model import (
+from ctemplate.core.model import (
     Answer,
     Doubt,
     Instance,
@@ -17,6 +16,7 @@ from ctemplate.model import (
     ServicesQuery,
     Status,
 )
+from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies, described
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 CRITICAL, MAINTENANCE = Status.CRITICAL, Status.MAINTENANCE

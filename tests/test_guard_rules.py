@@ -5,8 +5,18 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
+from ctemplate.core.model import (
+    Answer,
+    CheckState,
+    Doubt,
+    Fault,
+    Instance,
+    Service,
+    ServiceQuery,
+    ServicesQuery,
+    Status,
+)
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
-from ctemplate.model import Answer, Check, Doubt, Fault, Instance, Service, ServiceQuery, ServicesQuery, Status
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 
@@ -14,8 +24,8 @@ WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuer
 def instance(number, *, check="passing", has_run=True, node_check="passing", node=None, name="web"):
     """An instance with a check of its own, on a node of its own unless that is given."""
     checks = (
-        Check(id="serfHealth", status=node_check),
-        Check(id="http", status=check, service_id=f"i{number}", has_run=has_run),
+        CheckState(id="serfHealth", status=node_check),
+        CheckState(id="http", status=check, service_id=f"i{number}", has_run=has_run),
     )
     is_failing = "critical" in {check, node_check}
     return Instance(

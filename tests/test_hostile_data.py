@@ -9,13 +9,13 @@ import json
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, ServiceQuery, ServicesQuery, Snapshot
-from ctemplate.nginx.skeleton import skeleton
-from ctemplate.nginx.surroundings import Place
-from ctemplate.nginx.syntax import NginxSyntaxError, parse
-from ctemplate.sources.consul.entries import Edge, decode_services
-from ctemplate.sources.consul.settings import Limits
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Answer, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.skeleton import skeleton
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.sources.consul.endpoints.decoding import Decoder, decode_services
+from ctemplate.sources.consul.endpoints.settings import DataLimits
 from ctemplate.template import Renderer, Template
 
 BREAK_OUTS = (
@@ -139,14 +139,14 @@ def answers(field=None, text=""):
         }
         services[values["name"]] = [values["tag"]]
         body = json.dumps([entry]).encode()
-        found[values["name"]] = Edge(limits=Limits()).decode_instances(body, values["name"])[0]
+        found[values["name"]] = Decoder(limits=DataLimits()).decode_instances(body, values["name"])[0]
     listed = decode_services(json.dumps(services).encode())
     known = {ServicesQuery(): listed} | {ServiceQuery(name=name): value for name, value in found.items()}
     return Snapshot({query: Answer(query=query, value=value) for query, value in known.items()})
 
 
 def shapes(text):
-    return list(skeleton(parse(text.encode("utf-8", "surrogateescape"), where="")))
+    return list(skeleton(parse_config(text.encode("utf-8", "surrogateescape"), where="")))
 
 
 def is_nginx(text):
@@ -176,10 +176,10 @@ def test_the_skeleton_never_changes(source, field, place, expression, text):
     source.write_text(BEFORE + PLACES[place].format(value) + AFTER)
     template = Template.load(source, variables={}, environ={})
     try:
-        harmless = Renderer([template]).render(answers(), [Place()]).texts[0]
+        harmless = Renderer([template]).render(answers(), [ConfigPlace()]).texts[0]
     except TemplateError:
         assume(False)
     assume(is_nginx(harmless))
     one = shapes("server { } " + PLACES[place].format("x") + "\n")
-    rendered = Renderer([template]).render(answers(field, text), [Place()])
+    rendered = Renderer([template]).render(answers(field, text), [ConfigPlace()])
     assert shapes(rendered.texts[0]) in (one, one * 2)

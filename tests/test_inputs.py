@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate import inputs
-from ctemplate.inputs import MIB, read_input, real_path
+from ctemplate.system import inputs
+from ctemplate.system.inputs import MIB, read_input, real_path
 
 LIMIT = MIB
 

@@ -1,6 +1,10 @@
-"""Modules import only from the layers below their own; this table is the one place where layers are written down."""
+"""Folders are layers: a module imports from its own folder and from folders of lower layers, from no others.
+
+The table stands here and in docs/architecture.md; a test compares the two.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,84 +12,53 @@ import pytest
 import ctemplate
 
 PACKAGE = Path(ctemplate.__file__).parent
+ARCHITECTURE = PACKAGE.parent / "docs" / "architecture.md"
 
 LAYERS = {
-    "errors": 0,
-    "defects": 0,
-    "faults": 0,
-    "inputs": 0,
-    "model": 0,
-    "timing": 0,
-    "config": 1,
-    "catalog": 1,
-    "guard": 1,
-    "sources": 1,
-    "command": 1,
+    "core": 0,
     "convert": 1,
-    "edits": 1,
-    "uptime": 1,
-    "template": 2,
-    "nginx": 2,
+    "guard/evidence": 1,
+    "sources/consul/endpoints": 1,
+    "system": 1,
     "apply": 2,
-    "pipeline": 3,
-    "culprits": 3,
-    "lastgood": 3,
-    "live": 3,
-    "review": 3,
-    "memory": 3,
-    "control": 3,
-    "replacement": 3,
-    "custody": 3,
-    "lint": 3,
-    "doctor": 4,
-    "worker": 3,
-    "assembly": 3,
-    "watchdog": 3,
-    "daemon": 4,
-    "status": 4,
-    "cli": 5,
-}
-NEIGHBOURS = {  # imports within a layer, from → to
-    ("model", "errors"),
-    ("faults", "errors"),
-    ("defects", "errors"),
-    ("defects", "timing"),
-    ("timing", "errors"),
-    ("guard", "config"),  # how durations are shown
-    ("catalog", "guard"),
-    ("sources", "catalog"),
-    ("sources", "edits"),
-    ("template", "nginx"),  # the grammar's character rules
-    ("worker", "pipeline"),
-    ("pipeline", "culprits"),
-    ("pipeline", "lastgood"),
-    ("assembly", "control"),  # where its socket is
-    ("assembly", "lastgood"),
-    ("assembly", "live"),
-    ("assembly", "memory"),
-    ("custody", "memory"),
-    ("assembly", "review"),
-    ("review", "pipeline"),
-    ("review", "replacement"),
-    ("replacement", "pipeline"),
-    ("assembly", "replacement"),
-    ("assembly", "pipeline"),
-    ("assembly", "worker"),
+    "config": 2,
+    "guard/rules": 2,
+    "nginx/language": 2,
+    "sources/consul/http": 2,
+    "guard": 3,
+    "nginx": 3,
+    "sources/consul/watching": 3,
+    "catalog": 4,
+    "sinks": 4,
+    "template/safety": 4,
+    "sources": 5,
+    "template/cache": 5,
+    "sources/consul": 6,
+    "template/language": 6,
+    "template": 7,
+    "lint": 8,
+    "runtime": 8,
+    "doctor": 9,
+    "cli": 10,
 }
 OUTSIDE = {"__init__", "__main__"}  # the version and the way in; anybody may import the first
 
 
-def may_import(importer, imported):
-    return importer == imported or LAYERS[imported] < LAYERS[importer] or (importer, imported) in NEIGHBOURS
+def room(parts):
+    """Return the folder of a module, or its own name where it stands alone: ("template", "safety", "limits")."""
+    path = "/".join(parts)
+    if (PACKAGE / path / "__init__.py").exists():
+        return path
+    return "/".join(parts[:-1]) or path
 
 
 def module_files():
-    """Each of our files, with its dotted name below the package: ("sources", "consul", "__init__")."""
+    """Return each of our files with its dotted name below the package: ("sources", "consul", "__init__")."""
     return {file.relative_to(PACKAGE).with_suffix("").parts: file for file in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imported_modules(source, parts):
-    """Return the top-level modules of ctemplate that a file imports, wherever in the file, with their lines."""
+    """Yield the line of each import of ours, wherever in the file, with the parts of the module it names."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             paths = [alias.name.split(".") for alias in node.names]
@@ -97,67 +70,73 @@ def imported_modules(source, parts):
             continue
         for path in paths:
             if path[0] == "ctemplate" and len(path) > 1 and not path[1].startswith("__"):
-                yield node.lineno, path[1]
+                yield node.lineno, module_named(path[1:])
 
 
-def faults(source, parts):
+def module_named(path):
+    """Return the parts of the module or package that an import names; what follows is a name inside it."""
+    for length in range(len(path), 0, -1):
+        candidate = PACKAGE.joinpath(*path[:length])
+        if candidate.with_suffix(".py").exists() or (candidate / "__init__.py").exists():
+            return tuple(path[:length])
+    return tuple(path)
+
+
+def findings(source, parts):
     """Return one line for each import that the layers forbid."""
-    found = []
     if parts[0] in OUTSIDE:
-        return found
+        return []
+    here = room(parts[:-1] if parts[-1] == "__init__" else parts)
+    found = []
     for line, imported in imported_modules(source, parts):
+        there = room(imported)
         where = f"ctemplate/{'/'.join(parts)}.py:{line}"
-        if imported not in LAYERS:
-            found.append(f"{where}: '{imported}' has no layer")
-        elif not may_import(parts[0], imported):
-            found.append(
-                f"{where}: '{parts[0]}' (layer {LAYERS[parts[0]]}) imports '{imported}' (layer {LAYERS[imported]})"
-            )
+        if there not in LAYERS:
+            found.append(f"{where}: '{there}' has no layer")
+        elif here != there and LAYERS[there] >= LAYERS[here]:
+            found.append(f"{where}: '{here}' (layer {LAYERS[here]}) imports '{there}' (layer {LAYERS[there]})")
     return found
 
 
-def test_every_module_has_a_layer():
-    modules = {parts[0] for parts in module_files()} - OUTSIDE
-    strangers = sorted(modules - LAYERS.keys())
-    assert not strangers, f"give {strangers} a layer in tests/test_layers.py and in the design's table of layers"
+def test_every_folder_has_a_layer_and_every_layer_a_folder():
+    rooms = {
+        room(parts[:-1] if parts[-1] == "__init__" else parts) for parts in module_files() if parts[0] not in OUTSIDE
+    }
+    empty = {folder for folder in LAYERS if folder not in rooms}
+    assert rooms - LAYERS.keys() == set(), "give these a layer here and in docs/architecture.md"
+    assert empty == set(), "these hold no module any more"
 
 
-def test_modules_import_only_from_layers_below():
-    found = [
-        fault
-        for parts, file in module_files().items()
-        if parts[0] in LAYERS
-        for fault in faults(file.read_text(encoding="utf-8"), parts)
-    ]
+def test_folders_import_only_from_lower_layers():
+    found = [line for parts, file in module_files().items() for line in findings(file.read_text("utf-8"), parts)]
     assert not found, "\n" + "\n".join(found)
 
 
-UP = "ctemplate/catalog.py:1: 'catalog' (layer 1) imports 'daemon' (layer 4)"
-SIDE = "ctemplate/sources/consul/wire.py:1: 'sources' (layer 1) imports 'config' (layer 1)"
+def test_the_architecture_page_has_the_same_table():
+    text = ARCHITECTURE.read_text("utf-8").partition("## Layers")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", text, re.MULTILINE)
+    told = {folder.rstrip("/"): int(layer) for layer, cell in rows for folder in re.findall(r"`([^`]+)`", cell)}
+    assert told == LAYERS
+
+
+UP = "ctemplate/catalog.py:1: 'catalog' (layer {}) imports 'runtime' (layer {})"
 
 
 @pytest.mark.parametrize(
-    ("source", "parts", "expected"),
+    ("source", "parts", "is_allowed"),
     [
-        pytest.param("import ctemplate.model", ("catalog",), [], id="below"),
-        pytest.param("from ctemplate import model, errors", ("catalog",), [], id="below, from the package"),
-        pytest.param("from ctemplate import __version__", ("errors",), [], id="version"),
-        pytest.param("import json, httpx.config", ("errors",), [], id="not ours"),
-        pytest.param("import ctemplate.daemon", ("catalog",), [UP], id="above"),
-        pytest.param("from ctemplate.daemon import run", ("catalog",), [UP], id="above, from"),
-        pytest.param("from ctemplate import daemon", ("catalog",), [UP], id="above, from the package"),
-        pytest.param("from . import daemon", ("catalog",), [UP], id="above, relative"),
-        pytest.param("from .daemon import run", ("catalog",), [UP], id="above, relative from"),
-        pytest.param("def f(): import ctemplate.daemon", ("catalog",), [UP], id="above, in a function"),
-        pytest.param("from . import http", ("sources", "consul", "wire"), [], id="own package"),
-        pytest.param("from .. import Source", ("sources", "consul", "wire"), [], id="own package, parent"),
-        pytest.param("from .wire import f", ("sources", "consul", "__init__"), [], id="own package, from init"),
-        pytest.param("from ...config import f", ("sources", "consul", "wire"), [SIDE], id="same layer"),
-        pytest.param("from ...catalog import f", ("sources", "consul", "wire"), [], id="neighbour"),
-        pytest.param(
-            "import ctemplate.utils", ("cli", "plan"), ["ctemplate/cli/plan.py:1: 'utils' has no layer"], id="stranger"
-        ),
+        pytest.param("import ctemplate.core.model", ("catalog",), True, id="below"),
+        pytest.param("from ctemplate.core import model, errors", ("catalog",), True, id="below, from the package"),
+        pytest.param("from ctemplate import __version__", ("core", "errors"), True, id="version"),
+        pytest.param("import json, httpx.config", ("core", "errors"), True, id="not ours"),
+        pytest.param("import ctemplate.runtime.daemon", ("catalog",), False, id="above"),
+        pytest.param("from ctemplate.runtime.daemon import run", ("catalog",), False, id="above, from"),
+        pytest.param("from ctemplate.runtime import daemon", ("catalog",), False, id="above, from the package"),
+        pytest.param("from .runtime import daemon", ("catalog",), False, id="above, relative"),
+        pytest.param("def f(): import ctemplate.runtime.daemon", ("catalog",), False, id="above, in a function"),
+        pytest.param("from . import client", ("sources", "consul", "http", "outages"), True, id="own folder"),
+        pytest.param("import ctemplate.utils", ("cli", "plan"), False, id="no layer"),
     ],
 )
-def test_an_import_is_judged_by_layers(source, parts, expected):
-    assert faults(source, parts) == expected
+def test_an_import_is_judged_by_layers(source, parts, is_allowed):
+    assert (findings(source, parts) == []) is is_allowed

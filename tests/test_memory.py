@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from ctemplate import memory
-from ctemplate.guard import Cause, Hold, Memory
-from ctemplate.model import (
+from ctemplate.core.model import (
     Answer,
-    Check,
+    CheckState,
     Instance,
     PreparedQuery,
     Server,
@@ -19,6 +17,8 @@ from ctemplate.model import (
     ServicesQuery,
     Status,
 )
+from ctemplate.guard import Cause, Hold, Memory
+from ctemplate.runtime import answer_store as memory
 
 NOW = 1000.0
 WEB, ALL = ServiceQuery(name="web", dc="east", filter='Service.Meta.x == "ü"'), ServicesQuery()
@@ -34,7 +34,7 @@ INSTANCE = Instance(
     status=Status.WARNING,
     node_id="5b1f",
     node_meta={"rack": "r1"},
-    checks=(Check(id="c", status="warning", service_id="w1"),),
+    checks=(CheckState(id="c", status="warning", service_id="w1"),),
     created=7,
 )
 HOLD = Hold(
@@ -66,8 +66,8 @@ def path(tmp_path):
 
 
 def test_what_is_saved_is_loaded(path):
-    assert memory.save(path, MEMORIES, wall=NOW)
-    assert memory.load(path, wall=NOW) == MEMORIES
+    assert memory.save_answers(path, MEMORIES, wall=NOW)
+    assert memory.load_answers(path, wall=NOW) == MEMORIES
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
@@ -80,8 +80,8 @@ def held_until(memories):
 def test_the_time_of_a_hold_stands_still_while_no_process_runs(path, later):
     answer = Answer(query=WEB, value=(), index=9)
     hold = replace(HOLD, since=NOW - 10.0, until=NOW + 50.0)
-    assert memory.save(path, [Memory(answer=answer, holds=(hold,))], wall=NOW)
-    assert held_until(memory.load(path, wall=later)) == [(later - 10.0, later + 50.0)]
+    assert memory.save_answers(path, [Memory(answer=answer, holds=(hold,))], wall=NOW)
+    assert held_until(memory.load_answers(path, wall=later)) == [(later - 10.0, later + 50.0)]
 
 
 def test_a_file_of_an_earlier_release_is_read(path):
@@ -90,14 +90,14 @@ def test_a_file_of_an_earlier_release_is_read(path):
     answer = {"query": {"query": "service", "name": "web"}, "value": [], "holds": [hold]}
     path.write_text(json.dumps({"version": 1, "instances": [answer]}))
     os.utime(path, (100.0, 100.0))
-    (found,) = memory.load(path, wall=NOW)
+    (found,) = memory.load_answers(path, wall=NOW)
     assert [(each.cause, each.since, each.until) for each in found.holds] == [
         (Cause.CONNECTION_GAP, NOW - 10.0, NOW + 30.0)
     ]
 
 
 def test_nothing_kept_is_nothing_known(path, caplog):
-    assert (memory.load(path, wall=NOW), caplog.messages) == ((), [])
+    assert (memory.load_answers(path, wall=NOW), caplog.messages) == ((), [])
 
 
 @pytest.mark.parametrize(
@@ -117,17 +117,17 @@ def test_nothing_kept_is_nothing_known(path, caplog):
 def test_an_unfit_file_is_told_and_left_aside(path, caplog, content, what):
     path.parent.mkdir()
     path.write_bytes(content)
-    assert memory.load(path, wall=NOW) == ()
+    assert memory.load_answers(path, wall=NOW) == ()
     (message,) = caplog.messages
     assert message.startswith(f"{path}: {what}")
     assert message.endswith("; starting without the last good answers")
 
 
 def test_too_much_is_neither_written_nor_read(path, caplog, monkeypatch):
-    assert memory.save(path, MEMORIES, wall=NOW)
-    monkeypatch.setattr(memory, "LIMIT_BYTES", 10)
-    assert not memory.save(path, MEMORIES, wall=NOW)
-    assert memory.load(path, wall=NOW) == ()
+    assert memory.save_answers(path, MEMORIES, wall=NOW)
+    monkeypatch.setattr(memory, "ANSWERS_LIMIT_BYTES", 10)
+    assert not memory.save_answers(path, MEMORIES, wall=NOW)
+    assert memory.load_answers(path, wall=NOW) == ()
     assert [message.split("; ")[-1] for message in caplog.messages] == [
         "it is not written",
         "starting without the last good answers",
@@ -136,7 +136,7 @@ def test_too_much_is_neither_written_nor_read(path, caplog, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path, caplog):
     tmp_path.joinpath("file").touch()
-    assert not memory.save(tmp_path / "file" / "answers.json", MEMORIES, wall=NOW)
+    assert not memory.save_answers(tmp_path / "file" / "answers.json", MEMORIES, wall=NOW)
     (message,) = caplog.messages
     assert message.endswith("cannot be written: not a directory; a restart will not know the last good answers")
 
@@ -152,7 +152,7 @@ def test_each_set_of_destinations_has_its_own_file(tmp_path):
 @pytest.mark.parametrize("kind", ["of another user", "a link", "writable by others", "a fifo"])
 def test_answers_that_others_could_have_written_are_not_taken(tmp_path, caplog, kind):
     path = tmp_path / "answers.json"
-    memory.save(path, [Memory(answer=Answer(query=ALL, value=(), index=7))], wall=NOW)
+    memory.save_answers(path, [Memory(answer=Answer(query=ALL, value=(), index=7))], wall=NOW)
     if kind == "of another user":
         os.chown(path, 65534, 65534)
         reason = "belongs to user nobody"
@@ -167,6 +167,6 @@ def test_answers_that_others_could_have_written_are_not_taken(tmp_path, caplog, 
         path.unlink()
         os.mkfifo(path, 0o600)
         reason = "not a regular file"
-    assert memory.load(path) == ()
+    assert memory.load_answers(path) == ()
     said = f"{path}: cannot be read: {reason}; starting without the last good answers"
     assert caplog.messages == [said]

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.errors import CheckRefused
-from ctemplate.model import Answer, Outcome, ServiceQuery, ServicesQuery, Target
-from ctemplate.pipeline import Collected, Pipeline
-from ctemplate.timing import Wait
-from ctemplate.worker import Worker
+from ctemplate.core.errors import CheckRefused
+from ctemplate.core.model import Answer, Outcome, ServiceQuery, ServicesQuery, Target
+from ctemplate.core.timing import Wait
+from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.runtime.pipeline import Pipeline
+from ctemplate.sinks.dry_run import DryRunSink
 
 sys.path.insert(0, str(Path(__file__).parent / "template"))
 from rendering import answers, load, web  # services for the tests of templates
@@ -21,7 +22,7 @@ FALLBACK = EACH.format("{{ s.name }} {{ i.port }}") + (
 )
 
 
-class Choosy(Collected):
+class Choosy(DryRunSink):
     """A sink that refuses texts with a word, as a program would."""
 
     def __init__(self, word):
@@ -51,7 +52,7 @@ class Group:
         self.worker = self._working(pipeline(text, **options))
 
     def _working(self, made):
-        return Worker(pipeline=made, catalog=self.catalog, wait=Wait(min=0.0, max=0.0))
+        return GroupWorker(pipeline=made, catalog=self.catalog, wait=Wait(min=0.0, max=0.0))
 
     def edit(self, text, **options):
         self.worker = self._working(pipeline(text, before=self.worker.pipeline, **options))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.nginx.syntax import parse, walk
+from ctemplate.nginx.language.parser import parse_config, walk
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
@@ -41,7 +41,7 @@ def ctemplate(*arguments):
 
 def lines(rendered):
     """The directives of a rendering, a line each."""
-    found = parse(rendered.encode(), where="nginx.conf")
+    found = parse_config(rendered.encode(), where="nginx.conf")
     return [b" ".join((each.name, *each.args)).decode() for _, _, each in walk(found)]
 
 

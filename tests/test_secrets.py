@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from ctemplate.assembly import Assembler
 from ctemplate.cli.logs import JsonFormatter, TextFormatter
-from ctemplate.command import child_environment
 from ctemplate.config.layers import Layer, environment_layer
-from ctemplate.errors import CtemplateError, printable
-from ctemplate.model import Fault
+from ctemplate.core.errors import CtemplateError, printable
+from ctemplate.core.model import Fault
+from ctemplate.runtime.assembly import Assembler
 from ctemplate.sources.consul import ConsulSettings
+from ctemplate.system.programs import child_environment
 
 SECRET = "0f1e2d3c-token"
 SECRETS = {

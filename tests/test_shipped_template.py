@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.model import Snapshot
-from ctemplate.nginx.skeleton import skeleton
-from ctemplate.nginx.syntax import parse
+from ctemplate.core.model import Snapshot
+from ctemplate.nginx.language.parser import parse_config
+from ctemplate.nginx.language.skeleton import skeleton
 from ctemplate.sources import contents
 from ctemplate.template import Renderer, Template
 
@@ -16,7 +16,7 @@ EXAMPLE = ROOT / "examples/nginx/catalog.yaml"
 
 def rendering(catalog, **variables):
     """Render the shipped template over a catalog file's text, asking for answers as long as it wants more."""
-    catalogue = contents.parse(catalog, name="catalog.yaml")
+    catalogue = contents.parse_catalog(catalog, name="catalog.yaml")
     template = Template.load(ROOT / "templates/nginx.conf.j2", variables=variables, environ={})
     renderer = Renderer([template])
     answers = {}
@@ -28,7 +28,7 @@ def rendering(catalog, **variables):
 
 
 def directives(catalog, **variables):
-    return shown(parse(rendering(catalog, **variables).texts[0].encode(), where="nginx.conf"))
+    return shown(parse_config(rendering(catalog, **variables).texts[0].encode(), where="nginx.conf"))
 
 
 def shown(parsed):
@@ -205,7 +205,7 @@ def test_a_tag_more_takes_nobody_off_http(name, tags):
     both = f"[{{address: 10.0.0.1, port: 80, tags: [http]}}, {{address: 10.0.0.2, port: 80, tags: [{tags}]}}]"
     entries = [f"{name}: {{instances: {both}}}", service("db-99", "tcp"), service("other")]
     rendered = rendering(services(*entries))
-    conf = shown(parse(rendered.texts[0].encode(), where="nginx.conf"))
+    conf = shown(parse_config(rendered.texts[0].encode(), where="nginx.conf"))
     assert len([line for line in upstreams(block(conf, "http"))[name] if line.startswith("server")]) == 2
     assert ("location /", [f"proxy_pass http://{name}"]) in http_servers(conf)[f"{name}.localhost"]
     assert listeners(conf) == [("listen 99", "proxy_pass db-99")]
@@ -223,23 +223,23 @@ def test_no_name_changes_the_structure(name):
         catalogue = contents.dump(
             contents.Contents(
                 services={
-                    key: contents.ServiceEntry(tags=entry["tags"], instances=(contents.Entry(**at),))
+                    key: contents.ServiceEntry(tags=entry["tags"], instances=(contents.CatalogEntry(**at),))
                     for key, entry in zip((http_name, tcp_name), entries, strict=True)
                     for at in entry["instances"]
                 }
             )
         )
-        return list(skeleton(parse(rendering(catalogue).texts[0].encode(), where="nginx.conf")))
+        return list(skeleton(parse_config(rendering(catalogue).texts[0].encode(), where="nginx.conf")))
 
     assert structure(name, f"{name}-9999") == structure("web", "db-9999")
 
 
 @pytest.mark.parametrize("name", ["web.", "a..b", "...", ".."])
 def test_a_name_that_makes_no_host_name_is_served_by_another(name):
-    entry = contents.ServiceEntry(tags=["http"], instances=(contents.Entry(address="10.0.0.1", port=80),))
+    entry = contents.ServiceEntry(tags=["http"], instances=(contents.CatalogEntry(address="10.0.0.1", port=80),))
     rendered = rendering(contents.dump(contents.Contents(services={name: entry, "web": entry})))
     assert rendered.quarantined == ()
-    names = set(http_servers(shown(parse(rendered.texts[0].encode(), where="nginx.conf"))))
+    names = set(http_servers(shown(parse_config(rendered.texts[0].encode(), where="nginx.conf"))))
     assert len(names) == 3
     assert {"_", "web.localhost"} < names
     assert all(all(one.split(".")) for one in names)

@@ -7,14 +7,14 @@ import looptime
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.control import serve
-from ctemplate.custody import Keeper, follow_guard, recall_late
-from ctemplate.daemon import Daemon
+from ctemplate.core.model import Answer, Instance, ServiceQuery, ServicesQuery
 from ctemplate.guard import Policies
-from ctemplate.model import Answer, Instance, ServiceQuery, ServicesQuery
+from ctemplate.runtime.control_socket import serve
+from ctemplate.runtime.daemon import Daemon
+from ctemplate.runtime.group_worker import distribute
+from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late
 from ctemplate.sources.consul.confirm import confirm
-from ctemplate.sources.consul.wire import RequestFailed, Trouble
-from ctemplate.worker import distribute
+from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 
 TEN_MINUTES = 600.0
 TICK = 1e-6  # seconds, of virtual time; what is due between two ticks counts as due

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.timing import Backoff, Debounce, TokenBucket, Wait, jittered
+from ctemplate.core.timing import Backoff, Debounce, TokenBucket, Wait, jittered
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from ctemplate.watchdog import FORCED_STATUS
+from ctemplate.runtime.watchdog import FORCED_STATUS
 
 WAIT = 60.0  # seconds at most for what takes two or three
 
 STARTED = """
 import asyncio, logging, signal, sys, threading, time
-from ctemplate import daemon, watchdog
+from ctemplate.runtime import daemon, watchdog
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 def hang(): threading.Event().wait()
 def spin():

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.errors import InternalError, SwapFailed, TemplateError
-from ctemplate.timing import Backoff, Wait
-from ctemplate.worker import Worker
+from ctemplate.core.errors import InternalError, SwapFailed, TemplateError
+from ctemplate.core.timing import Backoff, Wait
+from ctemplate.runtime.group_worker import GroupWorker
 
 
 class Defective:
@@ -31,7 +31,7 @@ class Defective:
 
 
 def worker_of(pipeline):
-    return Worker(pipeline=pipeline, catalog=Catalog(), wait=Wait(min=0.0, max=0.0))
+    return GroupWorker(pipeline=pipeline, catalog=Catalog(), wait=Wait(min=0.0, max=0.0))
 
 
 async def test_a_defect_costs_one_group_a_turn_and_ends_nothing(caplog):
@@ -61,7 +61,7 @@ class Failing(Defective):
 
 def out_of_time():
     error = TemplateError("t.j2:1", "still rendering after 10s")
-    error.is_momentary = True
+    error.is_transient = True
     return error
 
 
@@ -75,7 +75,7 @@ def out_of_time():
     ],
 )
 async def test_what_may_go_by_itself_is_tried_again_without_a_change(monkeypatch, error, tries):
-    monkeypatch.setattr("ctemplate.worker.RETRY", Backoff(first=0.01, ceiling=0.01))
+    monkeypatch.setattr("ctemplate.runtime.group_worker.RETRY", Backoff(first=0.01, ceiling=0.01))
     pipeline = Failing(error)
     worker = worker_of(pipeline)
     running = asyncio.create_task(worker.run())

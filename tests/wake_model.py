@@ -8,12 +8,12 @@ import asyncio
 from types import SimpleNamespace
 
 from ctemplate.catalog import Catalog
-from ctemplate.errors import SwapFailed, TemplateError
-from ctemplate.model import Answer, Outcome, Service, ServiceQuery, ServicesQuery
-from ctemplate.pipeline import Result
+from ctemplate.core.errors import SwapFailed, TemplateError
+from ctemplate.core.model import Answer, Outcome, Service, ServiceQuery, ServicesQuery
+from ctemplate.core.timing import Wait
+from ctemplate.runtime.group_worker import GroupWorker, distribute
+from ctemplate.runtime.pipeline import Result
 from ctemplate.template import Rendering
-from ctemplate.timing import Wait
-from ctemplate.worker import Worker, distribute
 
 LIST = ServicesQuery()
 POISON = 13  # no template can print it
@@ -100,7 +100,7 @@ class Scene:
 
     def _work(self, name):
         pipeline = Pipeline(self, name, self.reads[name])
-        worker = self.workers[name] = Worker(pipeline=pipeline, catalog=self.catalog, wait=Wait(min=0.0, max=0.0))
+        worker = self.workers[name] = GroupWorker(pipeline=pipeline, catalog=self.catalog, wait=Wait(min=0.0, max=0.0))
         self._running[name] = self._spawn(worker.run())
 
     # What happens at the seams

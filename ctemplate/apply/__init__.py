@@ -13,35 +13,35 @@ Knows nothing of templates, sources or nginx.
 from ctemplate.apply.attendance import is_another
 from ctemplate.apply.candidates import judged
 from ctemplate.apply.commands import CommandCheck, CommandReload
-from ctemplate.apply.files import write_private
 from ctemplate.apply.flow import apply
-from ctemplate.apply.group import Check, Group, OnEdit, Program, Reload
-from ctemplate.apply.ledger import Accepted, Ledger, Page, read_page
-from ctemplate.apply.state import GroupState, Shelf, StateFolder, group_folder, written_before
+from ctemplate.apply.group import CandidateCheck, Group, OnEdit, Program, Reload
+from ctemplate.apply.ledger import Accepted, Ledger, LedgerPage, read_ledger
+from ctemplate.apply.state import Generations, GroupState, StateFolder, group_folder, written_before
 from ctemplate.apply.steps import Observe, Step
 from ctemplate.apply.transaction import recover
+from ctemplate.system.files import write_private
 
 __all__ = [
     "Accepted",
-    "Check",
+    "CandidateCheck",
     "CommandCheck",
     "CommandReload",
+    "Generations",
     "Group",
     "GroupState",
     "Ledger",
+    "LedgerPage",
     "Observe",
     "OnEdit",
-    "Page",
     "Program",
     "Reload",
-    "Shelf",
     "StateFolder",
     "Step",
     "apply",
     "group_folder",
     "is_another",
     "judged",
-    "read_page",
+    "read_ledger",
     "recover",
     "write_private",
     "written_before",

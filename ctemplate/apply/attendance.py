@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from ctemplate.apply.group import Program
 from ctemplate.apply.state import GroupState
-from ctemplate.apply.threads import finished
-from ctemplate.errors import ApplyError
-from ctemplate.model import Outcome
-from ctemplate.uptime import Moment, RunningProcess, at_wall_clock
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.model import Outcome
+from ctemplate.system.threads import run_uncancellable
+from ctemplate.system.uptime import Moment, RunningProcess, at_wall_clock
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,11 @@ async def attended(state: GroupState, program: Program | None) -> bool:
     subject = state.group.destinations[0]
     if all(reads_since.is_after(moment) for moment in _written(state)):
         log.info("%s: process %d started after it was written and runs it", subject, process.pid)
-        await finished(_settle, state, process)
+        await run_uncancellable(_settle, state, process)
         return True
     if not page.owes_reload:
         log.info("%s: process %d was never seen to take it; reloading", subject, process.pid)
-        await finished(_owe, state)
+        await run_uncancellable(_owe, state)
     return False
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ctemplate.apply.group import Check
-from ctemplate.errors import CannotJudge
-from ctemplate.model import Output, StagedFile
+from ctemplate.apply.group import CandidateCheck
+from ctemplate.core.errors import CannotJudge
+from ctemplate.core.model import Output, StagedFile
 
 
-async def judged(outputs: tuple[Output, ...], check: Check) -> tuple[str, ...]:
+async def judged(outputs: tuple[Output, ...], check: CandidateCheck) -> tuple[str, ...]:
     """Return the check's warnings about the outputs that differ from what is live; raises its refusal."""
-    changed = tuple(output for output in outputs if read_live(output) != output.content)
+    changed = tuple(output for output in outputs if read_live_bytes(output) != output.content)
     if not changed:
         return ()
     with tempfile.TemporaryDirectory(prefix="ctemplate-judged-") as folder:
@@ -27,7 +27,7 @@ async def judged(outputs: tuple[Output, ...], check: Check) -> tuple[str, ...]:
         return await check.check(staged)
 
 
-def read_live(output: Output) -> bytes | None:
+def read_live_bytes(output: Output) -> bytes | None:
     """Return the bytes at the output's destination, or None when there is no file that can be read."""
     try:
         return output.target.destination.read_bytes()

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctemplate.command import Completed, run, shown
-from ctemplate.errors import CheckRefused, CommandFailed, indented
-from ctemplate.model import Outcome, StagedFile
+from ctemplate.core.errors import CheckRefused, CommandFailed, indented
+from ctemplate.core.model import Outcome, StagedFile
+from ctemplate.system.programs import Completed, format_command, run_program
 
 log = logging.getLogger(__name__)
 
-CANDIDATE = "{candidate}"
+CANDIDATE_WORD = "{candidate}"
 LIVE = "{live}"
 
 Command = str | Sequence[str]
@@ -42,14 +42,18 @@ class CommandCheck:
         mine = tuple(file for file in files if self.destination in (None, file.live))
         for file in mine if self._names_candidate else mine[:1]:
             command = substituted(self.command, file)
-            completed = await run(command, timeout=self.timeout)
+            completed = await run_program(command, timeout=self.timeout)
             if completed.status != 0:
-                raise CheckRefused(str(file.live), f"{shown(command)}: {verdict(completed)}", output=completed.output)
+                raise CheckRefused(
+                    str(file.live), f"{format_command(command)}: {command_verdict(completed)}", output=completed.output
+                )
         return ()
 
     @property
     def _names_candidate(self) -> bool:
-        return any(CANDIDATE in part for part in ([self.command] if isinstance(self.command, str) else self.command))
+        return any(
+            CANDIDATE_WORD in part for part in ([self.command] if isinstance(self.command, str) else self.command)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,21 +66,23 @@ class CommandReload:
     async def reload(self, files: tuple[Path, ...]) -> Outcome:
         """Run the command once for all files; raises CommandFailed on any other exit status than 0."""
         del files  # the command knows its program
-        completed = await run(self.command, timeout=self.timeout)
+        completed = await run_program(self.command, timeout=self.timeout)
         if completed.status != 0:
-            raise CommandFailed(shown(self.command), verdict(completed), output=completed.output)
-        log.info("%s: done in %.3fs%s", shown(self.command), completed.duration, indented(completed.output))
+            raise CommandFailed(format_command(self.command), command_verdict(completed), output=completed.output)
+        log.info("%s: done in %.3fs%s", format_command(self.command), completed.duration, indented(completed.output))
         return Outcome.APPLIED
 
 
 def substituted(command: Command, file: StagedFile) -> Command:
     """Put the file's paths in place of ``{candidate}`` and ``{live}``, quoted for the shell where one reads them."""
     if isinstance(command, str):
-        return command.replace(CANDIDATE, shlex.quote(str(file.candidate))).replace(LIVE, shlex.quote(str(file.live)))
-    return tuple(part.replace(CANDIDATE, str(file.candidate)).replace(LIVE, str(file.live)) for part in command)
+        return command.replace(CANDIDATE_WORD, shlex.quote(str(file.candidate))).replace(
+            LIVE, shlex.quote(str(file.live))
+        )
+    return tuple(part.replace(CANDIDATE_WORD, str(file.candidate)).replace(LIVE, str(file.live)) for part in command)
 
 
-def verdict(completed: Completed) -> str:
+def command_verdict(completed: Completed) -> str:
     """Return how a failed command ended: ``exit status 1`` or ``killed by SIGTERM``."""
     if completed.status >= 0:
         return f"exit status {completed.status}"

@@ -9,17 +9,17 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-from ctemplate.apply import files
 from ctemplate.apply.attendance import attended
-from ctemplate.apply.group import Check, Program, Reload
+from ctemplate.apply.group import CandidateCheck, Program, Reload
 from ctemplate.apply.state import GroupState
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Survey, surveyed
-from ctemplate.apply.threads import finished
 from ctemplate.apply.transaction import Transaction, keep_refused, recover
-from ctemplate.errors import ApplyError, CannotJudge, CheckRefused, StateError, SwapFailed, printable
-from ctemplate.model import Outcome, Output, StagedFile
-from ctemplate.uptime import RunningProcess
+from ctemplate.core.errors import ApplyError, CannotJudge, CheckRefused, StateError, SwapFailed, printable
+from ctemplate.core.model import Outcome, Output, StagedFile
+from ctemplate.system import files
+from ctemplate.system.threads import run_uncancellable
+from ctemplate.system.uptime import RunningProcess
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ async def apply(
     outputs: tuple[Output, ...],
     *,
     state: GroupState,
-    check: Check | None = None,
+    check: CandidateCheck | None = None,
     reload: Reload | None = None,
     program: Program | None = None,
     observe: Observe = unobserved,
@@ -40,18 +40,18 @@ async def apply(
     ``observe`` sees every step, some of them in another thread.
     Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, saying what became of the files.
     """
-    survey = await finished(_recovered, outputs, state, observe)
+    survey = await run_uncancellable(_recovered, outputs, state, observe)
     observe(Step.SURVEYED)
     if not survey.changes:
         page = state.ledger.page
         is_shown = await attended(state, program)
         if is_shown and survey.is_reload_due:
-            await finished(_record, survey, state, Outcome.APPLIED)
+            await run_uncancellable(_record, survey, state, Outcome.APPLIED)
             return Outcome.APPLIED
-        survey = survey if state.ledger.page is page else await finished(surveyed, outputs, state)
+        survey = survey if state.ledger.page is page else await run_uncancellable(surveyed, outputs, state)
     if survey.is_settled:
         if survey.is_unknown:
-            await finished(_record, survey, state, Outcome.UNCHANGED)
+            await run_uncancellable(_record, survey, state, Outcome.UNCHANGED)
         return Outcome.UNCHANGED
     if not survey.changes:
         return await reload_owed(survey, state, reload, program)
@@ -69,7 +69,7 @@ async def apply(
                 outcome is Outcome.PENDING_START,
                 _proven(program if survey.is_reload_due else None, outcome),
             )
-            await finished(transaction.commit, outcome.value, owes_reload=is_owed, proven=proven)
+            await run_uncancellable(transaction.commit, outcome.value, owes_reload=is_owed, proven=proven)
     return outcome
 
 
@@ -83,12 +83,12 @@ def _recovered(outputs: tuple[Output, ...], state: GroupState, observe: Observe)
 async def staged(survey: Survey, state: GroupState) -> AsyncIterator[tuple[StagedFile, ...]]:
     """Stage the files whose content is new; leaving with an error removes them, else they were swapped."""
     try:
-        await finished(_stage, survey, state)
+        await run_uncancellable(_stage, survey, state)
         yield tuple(
             StagedFile(candidate=files.candidate_path(file.path), live=file.destination) for file in survey.rewrites
         )
     except BaseException:
-        await finished(_unstage, survey)
+        await run_uncancellable(_unstage, survey)
         raise
 
 
@@ -96,11 +96,11 @@ async def staged(survey: Survey, state: GroupState) -> AsyncIterator[tuple[Stage
 async def swapped(transaction: Transaction, *, is_judged: bool) -> AsyncIterator[None]:
     """Swap the files; leaving without a commit takes the swap back, or keeps it with its reload owed."""
     try:
-        await finished(transaction.swap, is_judged=is_judged)
+        await run_uncancellable(transaction.swap, is_judged=is_judged)
         yield
     except BaseException as error:
         if not transaction.has_ended:
-            became = await finished(transaction.abandon, error)
+            became = await run_uncancellable(transaction.abandon, error)
             if isinstance(error, ApplyError):
                 error.what += f"; {became}"
         raise
@@ -116,7 +116,7 @@ async def reload_owed(
         error.what += "; its reload stays owed"
         raise
     if outcome is not Outcome.PENDING_START or not state.ledger.page.owes_reload:
-        await finished(_record, survey, state, outcome, _proven(program, outcome))
+        await run_uncancellable(_record, survey, state, outcome, _proven(program, outcome))
     return outcome
 
 
@@ -127,7 +127,7 @@ def _proven(program: Program | None, outcome: Outcome) -> RunningProcess | None:
 
 async def _checked(
     candidates: tuple[StagedFile, ...],
-    check: Check | None,
+    check: CandidateCheck | None,
     survey: Survey,
     state: GroupState,
     *,
@@ -148,7 +148,7 @@ async def _checked(
     except ApplyError as error:
         error.what += f"; {survey.subject} is untouched"
         if isinstance(error, CheckRefused):
-            await finished(keep_refused, survey, state)
+            await run_uncancellable(keep_refused, survey, state)
         await attended(state, program)
         if state.ledger.page.owes_reload:
             await _reload_live(state, reload, program)
@@ -157,7 +157,7 @@ async def _checked(
     return True
 
 
-async def _judged_live(check: Check | None, survey: Survey, state: GroupState) -> None:
+async def _judged_live(check: CandidateCheck | None, survey: Survey, state: GroupState) -> None:
     """Have the files judged that are live already; raises what takes them back."""
     if check is not None:
         live = tuple(StagedFile(candidate=file.destination, live=file.destination) for file in survey.rewrites)
@@ -179,7 +179,7 @@ async def _reload_live(state: GroupState, reload: Reload | None, program: Progra
         log.warning("%s; the reload of the live files stays owed", error)
         return
     is_owed, proven = outcome is Outcome.PENDING_START, _proven(program, outcome)
-    await finished(state.ledger.settle, outcome.value, owes_reload=is_owed, proven=proven)
+    await run_uncancellable(state.ledger.settle, outcome.value, owes_reload=is_owed, proven=proven)
 
 
 async def _reloaded(transaction: Transaction, survey: Survey, state: GroupState, reload: Reload | None) -> Outcome:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ctemplate.model import Outcome, StagedFile, Target
-from ctemplate.uptime import Moment, RunningProcess
+from ctemplate.core.model import Outcome, StagedFile, Target
+from ctemplate.system.uptime import Moment, RunningProcess
 
 
-class Check(Protocol):
+class CandidateCheck(Protocol):
     """Judges candidates before any live byte changes."""
 
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:

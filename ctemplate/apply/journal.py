@@ -11,14 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from ctemplate.apply.files import Live, write_private
+from ctemplate.system.files import Live, write_private
 
 log = logging.getLogger(__name__)
 
-UNKNOWN = -1
+UNKNOWN_CONTENT = -1
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One transaction: its serial and the files as they were before it."""
 
     serial: int
@@ -31,27 +31,27 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: JournalEntry) -> None:
         """Open a transaction; durable when the call returns."""
         write_private(self.path, msgspec.msgpack.encode(entry))
 
-    def read(self) -> Entry | None:
+    def read(self) -> JournalEntry | None:
         """Return the transaction that was left open, if any.
 
         An unreadable one comes back with serial UNKNOWN and no files: something was going on, nobody knows what.
         """
         try:
-            return msgspec.msgpack.decode(self.path.read_bytes(), type=Entry)
+            return msgspec.msgpack.decode(self.path.read_bytes(), type=JournalEntry)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as exc:
             log.warning("%s: cannot be read: %s; the live files stay as they are, one reload is owed", self.path, exc)
-            return Entry(serial=UNKNOWN, files=())
+            return JournalEntry(serial=UNKNOWN_CONTENT, files=())
 
-    def read_open(self, ended: int) -> Entry | None:
+    def read_open(self, ended: int) -> JournalEntry | None:
         """Return the transaction that was left open, if its serial is above that of the last one that ended."""
         entry = self.read()
-        return entry if entry and (entry.serial == UNKNOWN or entry.serial > ended) else None
+        return entry if entry and (entry.serial == UNKNOWN_CONTENT or entry.serial > ended) else None
 
     def remove(self) -> None:
         """Drop the journal of a transaction that has ended; the ledger's serial outdates one that stays."""

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from ctemplate.apply.files import write_private
-from ctemplate.uptime import Moment, RunningProcess, now
+from ctemplate.system.files import write_private
+from ctemplate.system.uptime import Moment, RunningProcess, now
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+LEDGER_VERSION = 1
 PROVEN_AT_MOST = 4  # an upgrade of a program's executable has two, and goes back and forth
 
 
@@ -36,10 +36,10 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     at: float
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
     """The ledger's content; ``result`` is the outcome of the last transaction in one word."""
 
-    version: int = VERSION
+    version: int = LEDGER_VERSION
     serial: int = 0
     owes_reload: bool = False
     result: str = ""
@@ -54,21 +54,23 @@ def fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_page(path: Path) -> Page:
+def read_ledger(path: Path) -> LedgerPage:
     """Read a ledger; a missing one is empty.
 
     One that cannot be read may have owed a reload: it comes back empty and owing one, with a warning.
     """
     try:
-        page = msgspec.json.decode(path.read_bytes(), type=Page)
+        page = msgspec.json.decode(path.read_bytes(), type=LedgerPage)
     except FileNotFoundError:
-        return Page()
+        return LedgerPage()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
         log.warning("%s: cannot be read: %s; treated as unknown, one reload is owed", path, exc)
-        return Page(owes_reload=True)
-    if page.version != VERSION:
-        log.warning("%s: has version %d, not %d; treated as unknown, one reload is owed", path, page.version, VERSION)
-        return Page(owes_reload=True)
+        return LedgerPage(owes_reload=True)
+    if page.version != LEDGER_VERSION:
+        log.warning(
+            "%s: has version %d, not %d; treated as unknown, one reload is owed", path, page.version, LEDGER_VERSION
+        )
+        return LedgerPage(owes_reload=True)
     return page
 
 
@@ -77,10 +79,10 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._page = read_page(path)
+        self._page = read_ledger(path)
 
     @property
-    def page(self) -> Page:
+    def page(self) -> LedgerPage:
         """The ledger's present content."""
         return self._page
 
@@ -105,7 +107,7 @@ class Ledger:
         put in place just now. ``serial`` is the transaction's, by default the next one. Where the disk refuses, the
         process goes on with what it knows and says so.
         """
-        self._page = Page(
+        self._page = LedgerPage(
             serial=self._page.serial + 1 if serial is None else serial,
             owes_reload=owes_reload,
             result=result,

@@ -15,9 +15,9 @@ import os
 import stat
 from pathlib import Path
 
-from ctemplate.apply.files import hidden_name
-from ctemplate.apply.ownership import ROOT, user_name
-from ctemplate.errors import StateError
+from ctemplate.core.errors import StateError
+from ctemplate.system.files import hidden_name
+from ctemplate.system.ownership import ROOT, user_name
 
 logger = logging.getLogger(__name__)
 

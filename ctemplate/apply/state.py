@@ -26,15 +26,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ctemplate.apply.files import resolved, write_all
 from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
-from ctemplate.apply.ledger import Ledger, read_page
+from ctemplate.apply.ledger import Ledger, read_ledger
 from ctemplate.apply.locks import DestinationLocks, lock_beside
-from ctemplate.apply.ownership import weakness
-from ctemplate.apply.succession import Predecessor, inherit
-from ctemplate.edits import Signature, signature
-from ctemplate.errors import StateError
+from ctemplate.apply.succession import Predecessor, migrate_state
+from ctemplate.core.errors import StateError
+from ctemplate.system.file_watch import Signature, signature
+from ctemplate.system.files import resolved, write_all
+from ctemplate.system.ownership import weakness
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ ORIGINAL = "original"
 LOCKS = "locks"
 
 
-class Shelf:
+class Generations:
     """A bounded number of generations of files, newest last, each a small copy of the tree the files live in."""
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -94,8 +94,8 @@ class GroupState:
     folder: Path
     ledger: Ledger
     journal: Journal
-    backups: Shelf
-    refused: Shelf
+    backups: Generations
+    refused: Generations
     locks: DestinationLocks
     edits: dict[Path, str] = field(default_factory=dict)
     in_place: set[Path] = field(default_factory=set)
@@ -160,11 +160,11 @@ class StateFolder:
             folder=folder,
             ledger=known.ledger if known else Ledger(folder / LEDGER),
             journal=Journal(folder / JOURNAL),
-            backups=Shelf(folder / "backups", group.backups),
-            refused=Shelf(folder / "refused", group.refused),
+            backups=Generations(folder / "backups", group.backups),
+            refused=Generations(folder / "refused", group.refused),
             locks=locks,
         )
-        inherit(
+        migrate_state(
             state.ledger,
             state.journal,
             predecessors=tuple(other for path, other in self._predecessors.items() if path != folder),
@@ -203,7 +203,7 @@ class StateFolder:
 def written_before(folder: Path) -> frozenset[Path]:
     """Return the destinations that a state folder has a record of; none where it is not there or cannot be read."""
     try:
-        pages = [read_page(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
+        pages = [read_ledger(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
     except OSError:
         return frozenset()
     return frozenset(Path(destination).absolute() for page in pages for destination in page.files)

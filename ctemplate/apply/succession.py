@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ctemplate.apply.journal import Entry, Journal
+from ctemplate.apply.journal import Journal, JournalEntry
 from ctemplate.apply.ledger import Ledger
 
 
@@ -20,7 +20,7 @@ class Predecessor:
 
     ledger: Ledger
     journal: Journal
-    entry: Entry | None = field(init=False)
+    entry: JournalEntry | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.entry = self.journal.read_open(self.ledger.page.serial)
@@ -30,14 +30,14 @@ class Predecessor:
         if self.entry is None:
             return
         rest = tuple(file for file in self.entry.files if file.path not in reals)
-        self.entry = Entry(serial=self.entry.serial, files=rest) if rest else None
+        self.entry = JournalEntry(serial=self.entry.serial, files=rest) if rest else None
         if self.entry:
             self.journal.write(self.entry)
         else:
             self.journal.remove()
 
 
-def inherit(
+def migrate_state(
     ledger: Ledger,
     journal: Journal,
     *,
@@ -53,7 +53,7 @@ def inherit(
             continue
         mine = journal.read_open(ledger.page.serial)
         if old:
-            journal.write(Entry(serial=ledger.page.serial + 1, files=(*(mine.files if mine else ()), *old)))
+            journal.write(JournalEntry(serial=ledger.page.serial + 1, files=(*(mine.files if mine else ()), *old)))
         owes_reload = ledger.page.owes_reload or other.ledger.page.owes_reload
         ledger.settle("inherited", owes_reload=owes_reload, records=records, serial=ledger.page.serial)
         if old:

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ctemplate.apply.files import DEFAULT_MODE, Live, read_live, resolved
 from ctemplate.apply.group import OnEdit
 from ctemplate.apply.ledger import Accepted, Ledger, fingerprint
 from ctemplate.apply.state import GroupState
-from ctemplate.errors import SwapFailed
-from ctemplate.model import Output
+from ctemplate.core.errors import SwapFailed
+from ctemplate.core.model import Output
+from ctemplate.system.files import DEFAULT_MODE, Live, read_live, resolved
 
 log = logging.getLogger(__name__)
 

@@ -36,15 +36,15 @@ import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ctemplate.apply import files
-from ctemplate.apply.journal import UNKNOWN, Entry
+from ctemplate.apply.journal import UNKNOWN_CONTENT, JournalEntry
 from ctemplate.apply.ledger import Accepted
-from ctemplate.apply.state import GroupState, Shelf
+from ctemplate.apply.state import Generations, GroupState
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Compared, Survey
-from ctemplate.edits import signature
-from ctemplate.errors import ReloadRejected, SwapFailed
-from ctemplate.uptime import RunningProcess
+from ctemplate.core.errors import ReloadRejected, SwapFailed
+from ctemplate.system import files
+from ctemplate.system.file_watch import signature
+from ctemplate.system.uptime import RunningProcess
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Transaction:
     def _write_journal(self) -> None:
         if self._is_journaled:
             return
-        entry = Entry(
+        entry = JournalEntry(
             serial=self._state.ledger.page.serial + 1, files=tuple(file.live for file in self._survey.changes)
         )
         with _as_swap_failed(self._state.journal.path):
@@ -187,12 +187,12 @@ def recover(state: GroupState, observe: Observe = unobserved) -> None:
     state.journal.remove()
 
 
-def _take_back(entry: Entry, state: GroupState, observe: Observe) -> None:
+def _take_back(entry: JournalEntry, state: GroupState, observe: Observe) -> None:
     """Put the old files back; the debt is written down first, for this may be interrupted as well."""
     ledger, serial = state.ledger, state.ledger.page.serial
     with _as_swap_failed(state.journal.path, "cannot be carried out"):
         changed = tuple(old for old in entry.files if not files.stands(old))
-    if changed or entry.serial == UNKNOWN:
+    if changed or entry.serial == UNKNOWN_CONTENT:
         ledger.settle("interrupted", owes_reload=True, serial=serial)
     for old in changed:
         with _as_swap_failed(Path(old.path), "cannot be put back"):
@@ -220,7 +220,7 @@ def keep_refused(survey: Survey, state: GroupState) -> None:
         log.info("%s: keeps what was refused", kept)
 
 
-def keep(shelf: Shelf, contents: Mapping[Path, bytes]) -> Path | None:
+def keep(shelf: Generations, contents: Mapping[Path, bytes]) -> Path | None:
     """Keep a generation of files and return its folder, None for one that is kept already; failing, go on."""
     try:
         return shelf.put(contents)

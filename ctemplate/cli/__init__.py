@@ -19,14 +19,14 @@ from ctemplate.cli.doctor import doctor
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.golden import golden
 from ctemplate.cli.guide import EPILOG, examples
-from ctemplate.cli.lint import lint
+from ctemplate.cli.lint import lint_verb
 from ctemplate.cli.log_writer import open_closed_streams, say
 from ctemplate.cli.options import RUNNING, SOURCE, shared_options, switch
 from ctemplate.cli.plan import apply_plan, plan
 from ctemplate.cli.release import release
 from ctemplate.cli.run import run
-from ctemplate.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError
-from ctemplate.lint import FORMATS
+from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError
+from ctemplate.lint import REPORT_FORMATS
 
 USAGE_STATUS = 2
 FAILED_STATUS = 1
@@ -114,11 +114,13 @@ def _convert(context: click.Context, /, source: Path, o: str | None, left: str, 
 
 @cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))
 @shared_options(*SOURCE, *RUNNING, "-state-dir", "-quiet", "-log-level", "-log-format")
-@click.option("-format", type=click.Choice(FORMATS), default="text", help="text for people, json or sarif for machines")
+@click.option(
+    "-format", type=click.Choice(REPORT_FORMATS), default="text", help="text for people, json or sarif for machines"
+)
 @click.pass_context
 def _lint(context: click.Context, /, **given: object) -> None:
     """Check templates and configuration, without any source."""
-    context.exit(lint(given))
+    context.exit(lint_verb(given))
 
 
 @cli.command("doctor", context_settings=CONTEXT, epilog=examples("doctor"))

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 import click
 
 from ctemplate.cli.advice import COMMANDS, OPTIONS
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 
 CLOSE_ENOUGH = 0.65  # likeness of what is suggested; less is a guess at random
 SHORTEST_SUGGESTION = 3  # characters; -h and -v are no suggestions
 HELP, VERSION = "-help", "-version"
-WORDS = {"help": HELP, "version": VERSION, "-V": VERSION, "--V": VERSION, "--h": HELP}
+VERB_WORDS = {"help": HELP, "version": VERSION, "-V": VERSION, "--V": VERSION, "--h": HELP}
 """What others call the two questions about the program itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class ArgumentWord:
     """One option as it was written and as it is known, with its value; or a positional word, without a name."""
 
     written: str
@@ -40,7 +40,7 @@ class Word:
 
 def arranged(arguments: Sequence[str], program: click.Group) -> list[str]:
     """Return the arguments with the verb first; raises UsageError for an option or a verb that does not exist."""
-    words = list(_words([WORDS.get(word, word) for word in arguments], program))
+    words = list(_words([VERB_WORDS.get(word, word) for word in arguments], program))
     at = next((number for number, word in enumerate(words) if not word.name), None)
     if at is None:
         _check_options(words, program, "")
@@ -52,7 +52,7 @@ def arranged(arguments: Sequence[str], program: click.Group) -> list[str]:
     return [verb, *(argument for word in words for argument in word.arguments)]
 
 
-def _words(arguments: Sequence[str], program: click.Group) -> Iterator[Word]:
+def _words(arguments: Sequence[str], program: click.Group) -> Iterator[ArgumentWord]:
     """Yield the words; raises UsageError for an option that no verb has."""
     known = {flag: option for option in _all_options(program) for flag in option.opts}
     rest = iter(arguments)
@@ -61,20 +61,20 @@ def _words(arguments: Sequence[str], program: click.Group) -> Iterator[Word]:
         name = written[1:] if written.startswith("--") and written[1:] in known else written
         option = known.get(name)
         if name == HELP or (option is not None and option.is_eager):
-            yield Word(written=written, name=name)
+            yield ArgumentWord(written=written, name=name)
         elif option is not None and equals:
-            yield Word(written=written, name=name, value=value)
+            yield ArgumentWord(written=written, name=name, value=value)
         elif option is not None and _is_switch(option):
-            yield Word(written=written, name=name, value="true")
+            yield ArgumentWord(written=written, name=name, value="true")
         elif option is not None:
             found = next(rest, None)
             if found is None:
                 raise click.UsageError(f"option {name!r} requires an argument")
-            yield Word(written=written, name=name, value=found)
+            yield ArgumentWord(written=written, name=name, value=found)
         elif word.startswith("-") and word != "-":
             raise click.UsageError(_no_such_option(written, known))
         else:
-            yield Word(written=word)
+            yield ArgumentWord(written=word)
 
 
 def _all_options(program: click.Group) -> Iterator[click.Option]:
@@ -86,7 +86,7 @@ def _is_switch(option: click.Option) -> bool:
     return option.type is click.BOOL
 
 
-def _check_options(words: Sequence[Word], command: click.Command, verb: str) -> None:
+def _check_options(words: Sequence[ArgumentWord], command: click.Command, verb: str) -> None:
     """Raise UsageError for an option that another verb has, and this one has not."""
     known = {flag for option in command.params for flag in option.opts} | {HELP}
     for word in words:

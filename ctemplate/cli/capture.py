@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ctemplate.assembly import Mode
 from ctemplate.cli.run import prepared, run_once
-from ctemplate.errors import ConfigError
-from ctemplate.model import Answer, AnyQuery, Snapshot
-from ctemplate.pipeline import Pipeline
+from ctemplate.core.errors import ConfigError
+from ctemplate.core.model import Answer, AnyQuery, Snapshot
+from ctemplate.runtime.assembly import RunMode
+from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.sources.contents import Contents, answer, dump, recorded
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def capture(given: Mapping[str, Any]) -> int:
 
     The capture is played back before it is written: only what is needed to render the same bytes goes into it.
     """
-    daemon = prepared(given, Mode.DRY)
+    daemon = prepared(given, RunMode.DRY)
     run_once(given, daemon)
     pipelines = tuple(worker.pipeline for worker in daemon.workers)
     snapshot = daemon.catalog.snapshot()

@@ -8,7 +8,7 @@ import click
 
 from ctemplate.cli.capture import write_output
 from ctemplate.convert import convert
-from ctemplate.errors import TemplateError, printable
+from ctemplate.core.errors import TemplateError, printable
 
 
 def convert_template(source: Path, output: str | None, *, left: str, right: str) -> int:

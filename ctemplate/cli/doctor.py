@@ -10,20 +10,20 @@ from typing import Any
 import click
 import msgspec
 
-from ctemplate.assembly import Assembly, Mode
 from ctemplate.cli.run import assembler
-from ctemplate.doctor import Diagnosis, Mark, examination
+from ctemplate.doctor import Diagnosis, Severity, examination
+from ctemplate.runtime.assembly import Assembly, RunMode
 
 
 def doctor(given: Mapping[str, Any]) -> int:
     """Print a line for each thing looked at; return 1 when one of them is a fault, else 0."""
-    assembly = assembler(given, Mode.DRY).assemble()
+    assembly = assembler(given, RunMode.DRY).assemble()
     is_text = given["format"] == "text"
     found = asyncio.run(_examined(assembly, is_told=is_text))
     if not is_text:
         made = {"version": 1, "findings": [asdict(diagnosis) for diagnosis in found]}
         click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())
-    return 1 if any(diagnosis.mark is Mark.FAULT for diagnosis in found) else 0
+    return 1 if any(diagnosis.mark is Severity.FAULT for diagnosis in found) else 0
 
 
 async def _examined(assembly: Assembly, *, is_told: bool) -> list[Diagnosis]:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ctemplate.errors import TemplateError
-from ctemplate.template.loader import SHIPPED
+from ctemplate.core.errors import TemplateError
+from ctemplate.template.language.loader import SHIPPED
 
 AROUND = 1  # lines before and after the one at fault
 

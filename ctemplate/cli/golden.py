@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
-from ctemplate.assembly import Mode
 from ctemplate.cli.run import prepared, run_once
-from ctemplate.errors import ConfigError, CtemplateError, printable
-from ctemplate.model import Output
-from ctemplate.pipeline import Collected
+from ctemplate.core.errors import ConfigError, CtemplateError, printable
+from ctemplate.core.model import Output
+from ctemplate.runtime.assembly import RunMode
+from ctemplate.sinks.dry_run import DryRunSink
 
 CATALOGS = ("catalog.yaml", "catalog.yml", "catalog.json")
 
@@ -45,7 +45,7 @@ def _passes(catalog: Path, given: Mapping[str, Any]) -> bool:
     except CtemplateError as exc:
         click.echo(f"{case}: {exc}")
         return False
-    expected = {case / name: output.content for name, output in named(outputs).items()}
+    expected = {case / name: output.content for name, output in case_name(outputs).items()}
     if given["update"]:
         for path, content in expected.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,16 +58,16 @@ def _passes(catalog: Path, given: Mapping[str, Any]) -> bool:
 
 
 def _outputs(catalog: Path, given: Mapping[str, Any]) -> tuple[Output, ...]:
-    daemon = prepared({**given, "catalog": str(catalog)}, Mode.DRY)
+    daemon = prepared({**given, "catalog": str(catalog)}, RunMode.DRY)
     run_once(given, daemon)
     for worker in daemon.workers:
         if worker.error is not None:
             raise worker.error
     sinks = [worker.pipeline.sink for worker in daemon.workers]
-    return tuple(output for sink in sinks if isinstance(sink, Collected) for output in sink.outputs)
+    return tuple(output for sink in sinks if isinstance(sink, DryRunSink) for output in sink.outputs)
 
 
-def named(outputs: tuple[Output, ...]) -> dict[str, Output]:
+def case_name(outputs: tuple[Output, ...]) -> dict[str, Output]:
     """Name each output by as many parts of its destination's end as tell all of them apart."""
     for count in range(1, 100):
         names = ["/".join(output.target.destination.parts[-count:]).lstrip("/") for output in outputs]

@@ -14,10 +14,10 @@ from ctemplate import lint as linting
 from ctemplate.cli.excerpt import excerpt
 from ctemplate.cli.options import flags_layer
 from ctemplate.config.layers import environment_layer
-from ctemplate.errors import indented
+from ctemplate.core.errors import indented
 
 
-def lint(given: Mapping[str, Any]) -> int:
+def lint_verb(given: Mapping[str, Any]) -> int:
     """Print what is wrong; return 1 when something is, else 0."""
     found = linting.written(
         [Path(path) for path in given["config"]],
@@ -29,5 +29,5 @@ def lint(given: Mapping[str, Any]) -> int:
         for finding in findings:
             click.echo(f"{finding}{indented(tuple(excerpt(finding.path, finding.line)))}")
     elif findings or given["format"] != "text":
-        click.echo(linting.shown(findings, given["format"]))
+        click.echo(linting.format_findings(findings, given["format"]))
     return 1 if findings else 0

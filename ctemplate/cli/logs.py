@@ -10,7 +10,7 @@ import time
 from ctemplate.cli.excerpt import Excerpts
 from ctemplate.cli.log_writer import LogWriter, log_writer
 from ctemplate.cli.progress import CLEAR
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 
 LINE_LIMIT = 4000  # characters of one line
 

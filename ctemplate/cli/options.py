@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from ctemplate.cli.advice import LOG_LEVELS
-from ctemplate.config.durations import parse_wait
 from ctemplate.config.layers import Layer, nested
 from ctemplate.config.schema import Escape
 from ctemplate.config.spec import parse_template, parse_variable
-from ctemplate.errors import ConfigError
+from ctemplate.core.durations import parse_wait
+from ctemplate.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +89,8 @@ _FORMATS = ", ".join(typing.get_args(Escape))
 NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wait", "wait.max": "-wait"}
 
 
-CONSUL = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
-SOURCE = (*CONSUL, "-catalog", "-timeout")
+CONSUL_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
+SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
 RUNNING = ("-wait", "-pid-file")
 """Options that mean something to a ctemplate that goes on running only."""
 

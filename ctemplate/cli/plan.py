@@ -11,18 +11,18 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from ctemplate.assembly import Mode
 from ctemplate.cli.capture import write_output
 from ctemplate.cli.run import prepared, run_once
-from ctemplate.errors import ConfigError, printable
+from ctemplate.core.errors import ConfigError, printable
 from ctemplate.guard import described
-from ctemplate.inputs import read_input
-from ctemplate.review import Considered, GroupReview, review
+from ctemplate.runtime.assembly import RunMode
+from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.sinks.plan import GroupReview, PlanSink, review
 from ctemplate.sources import Cost
-from ctemplate.worker import Worker
+from ctemplate.system.inputs import read_input
 
 PENDING_STATUS = 4
-LIMIT_BYTES = 256 * 1024 * 1024  # of a saved plan
+PLAN_LIMIT_BYTES = 256 * 1024 * 1024  # of a saved plan
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -57,20 +57,20 @@ def plan(given: Mapping[str, Any]) -> int:
 def apply_plan(given: Mapping[str, Any], path: Path) -> int:
     """Carry out a saved plan; return 1, with nothing touched, when the world has moved on since."""
     try:
-        saved = msgspec.json.decode(read_input(path, limit_bytes=LIMIT_BYTES), type=Plan)
+        saved = msgspec.json.decode(read_input(path, limit_bytes=PLAN_LIMIT_BYTES), type=Plan)
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise ConfigError(str(path), f"is no plan: {printable(exc)}; make one with plan -o FILE") from exc
     planned = {file.destination: file for group in saved.groups for file in group.files}
-    daemon = prepared(given, Mode.LIVE, planned)
+    daemon = prepared(given, RunMode.LIVE, planned)
     run_once(given, daemon)
     return 1 if any(worker.error for worker in daemon.workers) else 0
 
 
-def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[Worker, ...]]:
+def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[GroupWorker, ...]]:
     """Render once by the daemon's own path, into reviews instead of files."""
-    daemon = prepared(given, Mode.PLAN)
+    daemon = prepared(given, RunMode.PLAN)
     run_once(given, daemon)
     groups = tuple(_reviewed(worker) for worker in daemon.workers)
     watch = daemon.assembly.source.cost(daemon.catalog.wanted)
@@ -83,9 +83,9 @@ def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[Worker, ...]]:
     return made, daemon.workers
 
 
-def _reviewed(worker: Worker) -> GroupReview:
+def _reviewed(worker: GroupWorker) -> GroupReview:
     sink = worker.pipeline.sink
-    if not isinstance(sink, Considered):
+    if not isinstance(sink, PlanSink):
         raise TypeError(type(sink))
     used = worker.result.rendering.used if worker.result else worker.catalog.wanted
     answers = [answer for answer in worker.catalog.snapshot() if answer.query in used]

@@ -9,10 +9,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from ctemplate.cli.log_writer import log_writer
-from ctemplate.daemon import Daemon
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
+from ctemplate.runtime.daemon import Daemon
 
-PATIENCE = 0.4  # seconds of silence: what is done by then needs no progress
+PROGRESS_DELAY = 0.4  # seconds of silence: what is done by then needs no progress
 INTERVAL = 0.2
 CLEAR = "\r\x1b[K"
 NAMED = 3  # of the missing queries
@@ -39,7 +39,7 @@ async def _with_progress(daemon: Daemon, work: Coroutine[Any, Any, None]) -> Non
 
 async def _show(daemon: Daemon) -> None:
     """Show what is missing until everything is there."""
-    await asyncio.sleep(PATIENCE)
+    await asyncio.sleep(PROGRESS_DELAY)
     while True:
         log_writer(sys.stderr).put(CLEAR + line(daemon))
         await asyncio.sleep(INTERVAL)

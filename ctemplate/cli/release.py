@@ -10,10 +10,10 @@ import click
 import msgspec
 
 from ctemplate.cli.run import assembler
-from ctemplate.control import CONTROL, Reply, Request, answering, ask
-from ctemplate.errors import ConfigError, CtemplateError, printable
+from ctemplate.core.errors import ConfigError, CtemplateError, printable
+from ctemplate.runtime.control_socket import CONTROL_FOLDER, ControlReply, Request, answering, ask
 
-NAMED_AT_MOST = 100  # of the services held
+RELEASES_NAMED = 100  # of the services held
 
 
 def release(given: Mapping[str, Any], service: str | None) -> int:
@@ -37,7 +37,7 @@ def _sockets(given: Mapping[str, Any]) -> list[Path]:
     """Return where to ask: the one who writes the destinations, or everybody in a state folder that is named."""
     made = assembler(given)
     config = made.config()
-    folder = made.state_dir(config) / CONTROL
+    folder = made.state_dir(config) / CONTROL_FOLDER
     running = answering(folder)
     if config.template:
         path = made.control_path(config)
@@ -54,9 +54,9 @@ def _sockets(given: Mapping[str, Any]) -> list[Path]:
     return running
 
 
-def _asked(path: Path, service: str | None) -> Reply:
+def _asked(path: Path, service: str | None) -> ControlReply:
     try:
-        return ask(path, Request(release=service)) or Reply()
+        return ask(path, Request(release=service)) or ControlReply()
     except (OSError, msgspec.MsgspecError) as exc:
         raise CtemplateError(str(path), f"no answer from ctemplate: {exc}") from exc
 
@@ -64,6 +64,6 @@ def _asked(path: Path, service: str | None) -> Reply:
 def _listed(names: list[str]) -> str:
     if not names:
         return "nor of any other"
-    more = len(names) - NAMED_AT_MOST
-    named = ", ".join(printable(name, 80) for name in names[:NAMED_AT_MOST])
+    more = len(names) - RELEASES_NAMED
+    named = ", ".join(printable(name, 80) for name in names[:RELEASES_NAMED])
     return f"held are: {named}" + (f" and {more} more" if more > 0 else "")

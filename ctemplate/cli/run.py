@@ -12,23 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ctemplate.assembly import Assembler, Mode
 from ctemplate.cli.logs import configure
 from ctemplate.cli.options import flags_layer
 from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
-from ctemplate.daemon import Daemon
-from ctemplate.model import Outcome
-from ctemplate.pipeline import Collected
-from ctemplate.review import FileReview
-from ctemplate.worker import Worker
+from ctemplate.core.model import Outcome
+from ctemplate.runtime.assembly import Assembler, RunMode
+from ctemplate.runtime.daemon import Daemon
+from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.sinks.dry_run import DryRunSink
+from ctemplate.sinks.plan import FileReview
 
 THREADS = 4  # for blocking work; each one more may hold the memory of one more rendering
 logger = logging.getLogger(__name__)
 
 
 def assembler(
-    given: Mapping[str, Any], mode: Mode = Mode.LIVE, planned: Mapping[str, FileReview] | None = None
+    given: Mapping[str, Any], mode: RunMode = RunMode.LIVE, planned: Mapping[str, FileReview] | None = None
 ) -> Assembler:
     """Return what puts together a run as the options say; raises ConfigError for a malformed one."""
     return Assembler(
@@ -40,14 +40,14 @@ def assembler(
     )
 
 
-def prepared(given: Mapping[str, Any], mode: Mode, planned: Mapping[str, FileReview] | None = None) -> Daemon:
+def prepared(given: Mapping[str, Any], mode: RunMode, planned: Mapping[str, FileReview] | None = None) -> Daemon:
     """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError.
 
     With ``planned`` it applies nothing else than that.
     """
     made = assembler(given, mode, planned)
     config = made.config()
-    is_daemon = mode is Mode.LIVE and not given.get("once")
+    is_daemon = mode is RunMode.LIVE and not given.get("once")
     configure(config.log_level, config.log_format, is_daemon=is_daemon)
     return Daemon(assembler=made, assembly=made.assemble())
 
@@ -60,7 +60,7 @@ def run_once(given: Mapping[str, Any], daemon: Daemon) -> None:
 
 def run(given: Mapping[str, Any]) -> int:
     """Run as the options say; return the exit status."""
-    daemon = prepared(given, Mode.DRY if given["dry"] else Mode.LIVE)
+    daemon = prepared(given, RunMode.DRY if given["dry"] else RunMode.LIVE)
     if given["dry"] or given["once"]:
         run_once(given, daemon)
         if given["dry"]:
@@ -83,17 +83,17 @@ async def _with_threads(work: Coroutine[Any, Any, None]) -> None:
     await work
 
 
-def _tell_unchanged(workers: tuple[Worker, ...]) -> None:
+def _tell_unchanged(workers: tuple[GroupWorker, ...]) -> None:
     """Say of each group for which there was nothing to do that it was looked at; what changed was told as it did."""
     for worker in workers:
         if worker.error is None and worker.result is not None and worker.result.outcome is Outcome.UNCHANGED:
             logger.info("%s: unchanged, as rendered", worker.pipeline.subject)
 
 
-def _print_collected(workers: tuple[Worker, ...]) -> None:
+def _print_collected(workers: tuple[GroupWorker, ...]) -> None:
     """Print what a dry run would have written: ``> DESTINATION`` where there is one, then the bytes."""
     for worker in workers:
-        if isinstance(worker.pipeline.sink, Collected):
+        if isinstance(worker.pipeline.sink, DryRunSink):
             for output in worker.pipeline.sink.outputs:
                 if output.target.destination != STDOUT:
                     sys.stdout.buffer.write(f"> {output.target.destination}\n".encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ctemplate.faults import is_hcl
+from ctemplate.core.validation import is_hcl
 
 SINGLE = re.compile(r"template|group")
 _YAML = re.compile(r"^(?:---|[A-Za-z_]\w*:(?:\s|$)|- )", re.MULTILINE)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctemplate.config.schema import Command, Config, GroupSection, TemplateSection
-from ctemplate.errors import ConfigError
-from ctemplate.inputs import real_path
+from ctemplate.config.schema import CommandSetting, Config, GroupSection, TemplateSection
+from ctemplate.core.errors import ConfigError
+from ctemplate.system.inputs import real_path
 
 STDOUT = Path("-")  # the destination of a template that is only printed
 
@@ -91,7 +91,7 @@ def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSect
     return GroupSection(name=template.destination or template.source)
 
 
-def command_name(command: Command) -> str:
+def command_name(command: CommandSetting) -> str:
     """Return a command as one would type it."""
     return command if isinstance(command, str) else shlex.join(command)
 

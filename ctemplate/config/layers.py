@@ -1,7 +1,7 @@
 """Put the configuration together: defaults, environment, files, command line; later ones win.
 
 Each layer is a nested mapping in the file's shape, checked alone so that an error names the place it came from: the
-file, the variable or the option. Pure but for ``read``, which reads files.
+file, the variable or the option. Pure but for ``read_layers``, which reads files.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from ctemplate.config.advice import format_advice, key_advice, value_advice
-from ctemplate.config.durations import Duration, Share, parse_duration, parse_share, shown
 from ctemplate.config.schema import Config
-from ctemplate.errors import ConfigError
-from ctemplate.faults import explained
-from ctemplate.inputs import read_input
+from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
+from ctemplate.core.errors import ConfigError
+from ctemplate.core.validation import explained
+from ctemplate.system.inputs import read_input
 
 ENVIRONMENT = {
     "CONSUL_HTTP_ADDR": "consul.address",
@@ -39,7 +39,7 @@ ENVIRONMENT = {
 }
 APPENDED = ("template", "group")
 SECRET_KEYS = ("token", "auth")
-LIMIT_BYTES = 16 * 1024 * 1024  # of one file
+CONFIG_LIMIT_BYTES = 16 * 1024 * 1024  # of one file
 MIN_QUERY_INTERVAL = 0.1  # seconds; oftener would be a busy loop
 
 
@@ -74,7 +74,7 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
     return Layer(where="environment", values=nested(said), names={path: name for name, path in ENVIRONMENT.items()})
 
 
-def read(path: Path) -> list[Layer]:
+def read_layers(path: Path) -> list[Layer]:
     """Return the layers of a configuration file, or of a folder's ``*.toml`` and ``*.json`` in the order of names.
 
     Relative paths inside a file count from the file's folder. Raises ConfigError.
@@ -89,7 +89,7 @@ def read(path: Path) -> list[Layer]:
 
 def _read_file(path: Path) -> Layer:
     try:
-        text = read_input(path, limit_bytes=LIMIT_BYTES).decode()
+        text = read_input(path, limit_bytes=CONFIG_LIMIT_BYTES).decode()
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
@@ -137,10 +137,10 @@ def build(layers: Iterable[Layer]) -> Config:
         merged = _merged(merged, layer.values)
     config = _convert(merged, Layer(where="configuration", values=merged))
     if config.wait.max < config.wait.min:
-        low, high = shown(config.wait.min), shown(config.wait.max)
+        low, high = format_duration(config.wait.min), format_duration(config.wait.max)
         raise ConfigError("configuration: wait.max", f"must be at least wait.min ({low}), got {high!r}")
     if config.consul.query_interval < MIN_QUERY_INTERVAL:
-        least, found = shown(MIN_QUERY_INTERVAL), shown(config.consul.query_interval)
+        least, found = format_duration(MIN_QUERY_INTERVAL), format_duration(config.consul.query_interval)
         raise ConfigError("configuration: consul.query_interval", f"must be at least {least}, got {found!r}")
     return config
 

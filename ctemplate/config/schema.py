@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from ctemplate.config.durations import Duration, Share
+from ctemplate.core.durations import Duration, Share
 
 Count = Annotated[int, Meta(ge=1)]
 Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
-Command = str | tuple[str, ...]
+CommandSetting = str | tuple[str, ...]
 Escape = Literal["nginx", "haproxy", "json", "yaml", "shell", "html", "lines", "none"]
 
 
@@ -120,8 +120,8 @@ class GroupSection(Section, frozen=True, kw_only=True):
     """``[[group]]``: files that are checked, swapped and reloaded together, all or none."""
 
     name: str
-    reload: Command | None = None
-    check: Command | None = None
+    reload: CommandSetting | None = None
+    check: CommandSetting | None = None
     nginx: NginxSection | None = None
     timeout: Duration = Duration(30.0)  # for the check and for a reload that is a plain command
     min_interval: Duration = Duration(1.0)  # between reloads
@@ -137,7 +137,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
 
     source: str
     destination: str | None = None
-    command: Command | None = None
+    command: CommandSetting | None = None
     group: str | None = None
     perms: Octal | None = None
     owner: str | None = None  # USER[:GROUP]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ctemplate.config.advice import looks_like_command
-from ctemplate.errors import ConfigError, printable
+from ctemplate.core.errors import ConfigError, printable
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

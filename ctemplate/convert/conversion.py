@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ctemplate.convert.emitter import Emitter, Finding
+from ctemplate.convert.emitter import ConversionFinding, Emitter
 from ctemplate.convert.go_parser import parse
 from ctemplate.convert.layout import laid_out
 from ctemplate.convert.rotation import rotated
@@ -15,7 +15,7 @@ class Conversion:
     """The template's text, and what in it could not be converted: there it calls ``unconverted``."""
 
     text: str
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ConversionFinding, ...] = ()
 
 
 def convert(source: str, name: str, *, left: str = "{{", right: str = "}}") -> Conversion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctemplate.errors import TemplateError, printable
+from ctemplate.core.errors import TemplateError, printable
 
 __all__ = ["GoSyntaxError", "printable"]
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.functions import ADVICE, FUNCTIONS, contains
 from ctemplate.convert.names import Scopes
-from ctemplate.convert.values import FLOAT, NIL, Refusal, Value, constant
+from ctemplate.convert.values import FLOAT, NIL, GoValue, NotConverted, constant
 
 _METHODS = {"Contains"}
 
 
-def converted(pipeline: go.Pipeline, scopes: Scopes) -> Value:
+def converted(pipeline: go.GoPipeline, scopes: Scopes) -> GoValue:
     """Return what a pipeline gives, whatever it is assigned to; raises Refusal."""
-    value: Value | None = None
+    value: GoValue | None = None
     for command in pipeline.commands:
         value = _command(command, value, scopes)
     if value is None:
-        raise Refusal("an empty pipeline")
+        raise NotConverted("an empty pipeline")
     return value
 
 
-def _command(command: go.Command, piped: Value | None, scopes: Scopes) -> Value:
+def _command(command: go.GoCommand, piped: GoValue | None, scopes: Scopes) -> GoValue:
     first, *rest = command.operands
     if isinstance(first, go.Identifier):
         arguments = _arguments(rest, piped, scopes)
@@ -31,27 +31,27 @@ def _command(command: go.Command, piped: Value | None, scopes: Scopes) -> Value:
     if method is not None:
         return _method_call(method, _arguments(rest, piped, scopes), scopes)
     if rest or piped is not None:
-        raise Refusal("arguments to what is no function")
+        raise NotConverted("arguments to what is no function")
     return _operand(first, scopes)
 
 
-def _arguments(operands: list[go.Operand], piped: Value | None, scopes: Scopes) -> list[Value]:
+def _arguments(operands: list[go.Operand], piped: GoValue | None, scopes: Scopes) -> list[GoValue]:
     values = [_operand(operand, scopes) for operand in operands]
     return values if piped is None else [*values, piped]
 
 
-def _call(name: str, arguments: list[Value]) -> Value:
+def _call(name: str, arguments: list[GoValue]) -> GoValue:
     function = FUNCTIONS.get(name)
     if function is None:
-        raise Refusal(f"the function {name!r}", ADVICE.get(name, ""))
+        raise NotConverted(f"the function {name!r}", ADVICE.get(name, ""))
     return function(arguments)
 
 
-def _template(arguments: list[Value], scopes: Scopes) -> Value:
+def _template(arguments: list[GoValue], scopes: Scopes) -> GoValue:
     """Return the call of a defined template; its name comes first."""
     name = arguments[0].constant if arguments else None
     if not isinstance(name, str) or len(arguments) > 2:  # noqa: PLR2004
-        raise Refusal("executeTemplate of a computed name")
+        raise NotConverted("executeTemplate of a computed name")
     return scopes.macros.call(name, arguments[1] if len(arguments) > 1 else None)
 
 
@@ -66,15 +66,15 @@ def _method(operand: go.Operand) -> go.Operand | None:
     return None
 
 
-def _method_call(owner: go.Operand, arguments: list[Value], scopes: Scopes) -> Value:
+def _method_call(owner: go.Operand, arguments: list[GoValue], scopes: Scopes) -> GoValue:
     items = _operand(owner, scopes)
     if len(arguments) != 1:
-        raise Refusal("'Contains' without its one argument")
+        raise NotConverted("'Contains' without its one argument")
     return contains(arguments[0], items)
 
 
-def _operand(operand: go.Operand, scopes: Scopes) -> Value:  # noqa: PLR0911  # one for each kind
-    if isinstance(operand, go.Pipeline):
+def _operand(operand: go.Operand, scopes: Scopes) -> GoValue:  # noqa: PLR0911  # one for each kind
+    if isinstance(operand, go.GoPipeline):
         return converted(operand, scopes)
     if isinstance(operand, go.Chain):
         return _fields(_operand(operand.operand, scopes), operand.fields, scopes)
@@ -90,18 +90,18 @@ def _operand(operand: go.Operand, scopes: Scopes) -> Value:  # noqa: PLR0911  # 
         return _number(operand.text)
     if isinstance(operand, go.Bool):
         return constant(operand.value)
-    return scopes.dot if isinstance(operand, go.Dot) else Value("none", NIL)
+    return scopes.dot if isinstance(operand, go.Dot) else GoValue("none", NIL)
 
 
-def _fields(value: Value, names: tuple[str, ...], scopes: Scopes) -> Value:
+def _fields(value: GoValue, names: tuple[str, ...], scopes: Scopes) -> GoValue:
     for name in names:
         if value.type == NIL:
-            raise Refusal(f".{name} where there is no data")
+            raise NotConverted(f".{name} where there is no data")
         value = value.field(name)
     return scopes.known(value)
 
 
-def _number(text: str) -> Value:
+def _number(text: str) -> GoValue:
     """Return a number as Go takes it: octal after a zero, characters by their number."""
     if text.startswith("'"):
         return constant(ord(go.unquoted(text)))
@@ -111,4 +111,4 @@ def _number(text: str) -> Value:
     try:
         return constant(int(sign + (f"0o{digits[1:]}" if is_octal else digits), 0))
     except ValueError:
-        return Value(sign + digits, FLOAT)
+        return GoValue(sign + digits, FLOAT)

@@ -86,29 +86,29 @@ class Chain(Located):
 
 
 @dataclass(frozen=True, slots=True)
-class Command(Located):
+class GoCommand(Located):
     """An operand, or a function or method with its arguments."""
 
     operands: tuple[Operand, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline(Located):
+class GoPipeline(Located):
     """Commands, each given to the next as its last argument; in parentheses it is an operand.
 
     ``variables`` are what it declares, or assigns where ``is_assignment``.
     """
 
-    commands: tuple[Command, ...]
+    commands: tuple[GoCommand, ...]
     variables: tuple[str, ...] = ()
     is_assignment: bool = False
 
 
-Operand = Dot | Nil | Bool | Number | String | Field | Variable | Identifier | Chain | Pipeline
+Operand = Dot | Nil | Bool | Number | String | Field | Variable | Identifier | Chain | GoPipeline
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Located):
+class GoText(Located):
     """What is printed as it stands."""
 
     text: str
@@ -125,14 +125,14 @@ class Comment(Located):
 class Action(Located):
     """A pipeline that is printed, unless it declares or assigns."""
 
-    pipeline: Pipeline
+    pipeline: GoPipeline
 
 
 @dataclass(frozen=True, slots=True)
 class If(Located):
     """``if`` with what is done otherwise; ``else if`` is an ``If`` alone in there."""
 
-    pipeline: Pipeline
+    pipeline: GoPipeline
     body: Body
     otherwise: Body = ()
 
@@ -141,7 +141,7 @@ class If(Located):
 class With(Located):
     """``with``: as ``if``, and dot is rebound in its body."""
 
-    pipeline: Pipeline
+    pipeline: GoPipeline
     body: Body
     otherwise: Body = ()
 
@@ -150,17 +150,17 @@ class With(Located):
 class Range(Located):
     """``range``: dot is rebound in its body; its variables are the item, or the key and the item."""
 
-    pipeline: Pipeline
+    pipeline: GoPipeline
     body: Body
     otherwise: Body = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Template(Located):
+class GoTemplate(Located):
     """``template``: print a defined template; its name comes as written."""
 
     name: String
-    pipeline: Pipeline | None = None
+    pipeline: GoPipeline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +172,11 @@ class Define(Located):
 
 
 @dataclass(frozen=True, slots=True)
-class Block(Located):
+class GoBlock(Located):
     """``block``: define a template and print it."""
 
     name: String
-    pipeline: Pipeline
+    pipeline: GoPipeline
     body: Body
 
 
@@ -190,7 +190,7 @@ class Continue(Located):
     """``continue``."""
 
 
-Node = Text | Comment | Action | If | With | Range | Template | Define | Block | Break | Continue
+Node = GoText | Comment | Action | If | With | Range | GoTemplate | Define | GoBlock | Break | Continue
 Body = tuple[Node, ...]
 
 _ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "'": 39, '"': 34}

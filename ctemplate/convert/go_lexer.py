@@ -20,7 +20,9 @@ SPACES = " \t\r\n"
 
 _SPACES = frozenset(SPACES)
 
-KEYWORDS = frozenset(["block", "break", "continue", "define", "else", "end", "if", "range", "nil", "template", "with"])
+GO_KEYWORDS = frozenset(
+    ["block", "break", "continue", "define", "else", "end", "if", "range", "nil", "template", "with"]
+)
 
 
 class TokenKind(enum.Enum):
@@ -59,7 +61,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class GoToken:
     """One token: its kind, its text as written (of text and comments, what is left after trimming), where it begins."""
 
     kind: TokenKind
@@ -94,7 +96,7 @@ def is_word(char: str) -> bool:
     return char == "_" or char.isalpha() or char.isdecimal()
 
 
-class Source:
+class GoSource:
     """A template's text with its name, its delimiters and the places of its lines."""
 
     def __init__(self, text: str, name: str, *, left: str = "{{", right: str = "}}") -> None:
@@ -119,12 +121,12 @@ class Source:
 class Lexer:
     """Cuts one source into tokens."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: GoSource) -> None:
         self._source = source
         self._text = source.text
         self._at = 0
 
-    def tokens(self) -> Iterator[Token]:
+    def tokens(self) -> Iterator[GoToken]:
         """Yield the tokens, END last; raises GoSyntaxError."""
         trims = False
         text, left = self._text, self._source.left
@@ -142,27 +144,27 @@ class Lexer:
                 piece = piece.rstrip(SPACES)
                 inside += 1
             if piece:
-                yield Token(TokenKind.TEXT, piece, start)
+                yield GoToken(TokenKind.TEXT, piece, start)
             if found < 0:
-                yield Token(TokenKind.END, "", len(text))
+                yield GoToken(TokenKind.END, "", len(text))
                 return
             self._at = inside
             content = inside + 1 if has_marker else inside
             if text.startswith("/*", content):
                 yield self._comment(content, found)
             else:
-                yield Token(TokenKind.LEFT, left, found)
+                yield GoToken(TokenKind.LEFT, left, found)
                 yield from self._action(found)
             trims = self._close()
 
-    def _comment(self, start: int, opened: int) -> Token:
+    def _comment(self, start: int, opened: int) -> GoToken:
         end = self._text.find("*/", start + 2)
         if end < 0:
             self._source.fail(opened, "the comment is never closed, expected '*/'")
         self._at = end + 2
         if self._right_at(self._at) is None:
             self._source.fail(self._at, f"the comment ends before the action does, expected {self._source.right!r}")
-        return Token(TokenKind.COMMENT, self._text[start + 2 : end], opened)
+        return GoToken(TokenKind.COMMENT, self._text[start + 2 : end], opened)
 
     def _right_at(self, offset: int) -> int | None:
         """Return the length of the right delimiter at the offset with its trim marker, or None where there is none."""
@@ -177,7 +179,7 @@ class Lexer:
         self._at += length
         return length > len(self._source.right)
 
-    def _action(self, opened: int) -> Iterator[Token]:
+    def _action(self, opened: int) -> Iterator[GoToken]:
         """Yield the tokens up to the right delimiter, and that."""
         text, depth = self._text, 0
         while True:
@@ -185,7 +187,7 @@ class Lexer:
             if self._right_at(start) is not None:
                 if depth:
                     self._source.fail(start, "unclosed '(', expected ')'")
-                yield Token(TokenKind.RIGHT, self._source.right, start)
+                yield GoToken(TokenKind.RIGHT, self._source.right, start)
                 return
             if start >= len(text):
                 self._source.fail(opened, f"the action is never closed, expected {self._source.right!r}")
@@ -196,16 +198,16 @@ class Lexer:
             self._at = start + len(token.text)
             yield token
 
-    def _token(self, start: int) -> Token:  # noqa: PLR0911  # one for each first character
+    def _token(self, start: int) -> GoToken:  # noqa: PLR0911  # one for each first character
         text, char = self._text, self._text[start]
         if char in _SPACES:
-            return Token(TokenKind.SPACE, self._spaces(start), start)
+            return GoToken(TokenKind.SPACE, self._spaces(start), start)
         if char == ":":
             if not text.startswith(":=", start):
                 self._source.fail(start, "unexpected ':', expected ':='")
-            return Token(TokenKind.DECLARE, ":=", start)
+            return GoToken(TokenKind.DECLARE, ":=", start)
         if char in _SINGLE:
-            return Token(_SINGLE[char], char, start)
+            return GoToken(_SINGLE[char], char, start)
         if char in _QUOTED:
             return self._quoted(start)
         if char == "$" or (char == "." and not "0" <= text[start + 1 : start + 2] <= "9"):
@@ -223,12 +225,12 @@ class Lexer:
         behind = start + len(spaces)
         return spaces[:-1] if self._right_at(behind - 1) is not None and len(spaces) > 1 else spaces
 
-    def _quoted(self, start: int) -> Token:
+    def _quoted(self, start: int) -> GoToken:
         pattern, kind = _QUOTED[self._text[start]]
         match = pattern.match(self._text, start)
         if match is None:
             self._source.fail(start, f"{kind.value} is never closed, expected {self._text[start]}")
-        return Token(kind, match[0], start)
+        return GoToken(kind, match[0], start)
 
     def _run(self, start: int) -> int:
         """Return the offset behind the letters, digits and underscores at the offset."""
@@ -237,29 +239,29 @@ class Lexer:
             end += 1
         return end
 
-    def _field(self, start: int) -> Token:
+    def _field(self, start: int) -> GoToken:
         kind = TokenKind.VARIABLE if self._text[start] == "$" else TokenKind.FIELD
         end = self._run(start + 1)
         self._check_terminator(end)
         if end == start + 1 and kind is TokenKind.FIELD:
             kind = TokenKind.DOT
-        return Token(kind, self._text[start:end], start)
+        return GoToken(kind, self._text[start:end], start)
 
-    def _word(self, start: int) -> Token:
+    def _word(self, start: int) -> GoToken:
         end = self._run(start)
         self._check_terminator(end)
         word = self._text[start:end]
-        if word in KEYWORDS:
-            return Token(TokenKind.KEYWORD, word, start)
-        return Token(TokenKind.BOOL if word in {"true", "false"} else TokenKind.IDENTIFIER, word, start)
+        if word in GO_KEYWORDS:
+            return GoToken(TokenKind.KEYWORD, word, start)
+        return GoToken(TokenKind.BOOL if word in {"true", "false"} else TokenKind.IDENTIFIER, word, start)
 
-    def _number(self, start: int) -> Token:
+    def _number(self, start: int) -> GoToken:
         match = _NUMBER.match(self._text, start)
         end = match.end() if match else start
         if is_word(self._text[end : end + 1] or " ") or not is_number(self._text[start:end]):
             wrong = self._text[start : max(self._run(end), start + 1)]
             self._source.fail(start, f"{printable(wrong)!r} is not a number")
-        return Token(TokenKind.NUMBER, self._text[start:end], start)
+        return GoToken(TokenKind.NUMBER, self._text[start:end], start)
 
     def _check_terminator(self, offset: int) -> None:
         """Fail unless a name may end at the offset."""

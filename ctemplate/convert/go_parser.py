@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ctemplate.convert import go_ast as go
-from ctemplate.convert.go_lexer import Lexer, Position, Source, Token, TokenKind
+from ctemplate.convert.go_lexer import GoSource, GoToken, Lexer, Position, TokenKind
 
-MAX_DEPTH = 100
+MAX_NESTING = 100
 """How deep blocks and parentheses may nest."""
 
 _OPERANDS = frozenset(
@@ -35,14 +35,14 @@ _CONSTANTS = (go.Bool, go.Dot, go.Nil, go.Number, go.String)
 
 def parse(text: str, name: str, *, left: str = "{{", right: str = "}}") -> go.Body:
     """Return a template's nodes; raises GoSyntaxError ``name:line:column: …``. Empty delimiters mean Go's own."""
-    source = Source(text, name, left=left, right=right)
+    source = GoSource(text, name, left=left, right=right)
     return _Parser(source).template()
 
 
 class _Parser:
     """Reads the tokens of one source, one after the other."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: GoSource) -> None:
         self._source = source
         self._tokens = list(Lexer(source).tokens())
         self._next = 0
@@ -59,39 +59,39 @@ class _Parser:
 
     # tokens
 
-    def _peek(self) -> Token:
+    def _peek(self) -> GoToken:
         return self._tokens[self._next]
 
-    def _peek_word(self) -> Token:
+    def _peek_word(self) -> GoToken:
         """Return the next token that is no space, and pass the spaces."""
         while self._tokens[self._next].kind is TokenKind.SPACE:
             self._next += 1
         return self._tokens[self._next]
 
-    def _take(self) -> Token:
+    def _take(self) -> GoToken:
         token = self._peek_word()
         self._next += 1
         return token
 
-    def _expect(self, kind: TokenKind, context: str) -> Token:
+    def _expect(self, kind: TokenKind, context: str) -> GoToken:
         token = self._take()
         if token.kind is not kind:
             self._unexpected(token, f"{kind.value} {context}")
         return token
 
-    def _at(self, token: Token) -> Position:
+    def _at(self, token: GoToken) -> Position:
         return self._source.position(token.offset)
 
-    def _unexpected(self, token: Token, expected: str) -> NoReturn:
+    def _unexpected(self, token: GoToken, expected: str) -> NoReturn:
         is_plain = token.kind in {TokenKind.TEXT, TokenKind.END, TokenKind.RIGHT, TokenKind.LEFT, TokenKind.COMMENT}
         found = token.kind.value if is_plain else repr(token.text[:40])
         self._source.fail(token.offset, f"unexpected {found}, expected {expected}")
 
     @contextmanager
-    def _deeper(self, token: Token) -> Iterator[None]:
+    def _deeper(self, token: GoToken) -> Iterator[None]:
         self._depth += 1
-        if self._depth > MAX_DEPTH:
-            self._source.fail(token.offset, f"nested more than {MAX_DEPTH} deep")
+        if self._depth > MAX_NESTING:
+            self._source.fail(token.offset, f"nested more than {MAX_NESTING} deep")
         yield
         self._depth -= 1
 
@@ -104,14 +104,14 @@ class _Parser:
 
     # nodes
 
-    def _body(self, *, is_outermost: bool = False) -> tuple[go.Body, Token]:
+    def _body(self, *, is_outermost: bool = False) -> tuple[go.Body, GoToken]:
         """Read nodes up to ``end``, ``else`` or the end of the file, and return that token as well."""
         nodes: list[go.Node] = []
         while True:
             token = self._peek()
             self._next += 1
             if token.kind is TokenKind.TEXT:
-                nodes.append(go.Text(token.text, at=self._at(token)))
+                nodes.append(go.GoText(token.text, at=self._at(token)))
             elif token.kind is TokenKind.COMMENT:
                 nodes.append(go.Comment(token.text, at=self._at(token)))
             elif token.kind is TokenKind.END:
@@ -124,7 +124,7 @@ class _Parser:
                 with self._deeper(token):
                     nodes.append(self._action(token, is_outermost=is_outermost))
 
-    def _action(self, opened: Token, *, is_outermost: bool) -> go.Node:
+    def _action(self, opened: GoToken, *, is_outermost: bool) -> go.Node:
         word = self._peek_word()
         if word.kind is not TokenKind.KEYWORD or word.text == "nil":
             pipeline = self._pipeline("in a command", TokenKind.RIGHT)
@@ -143,7 +143,7 @@ class _Parser:
             self._source.fail(word.offset, "'define' within another block, expected it outside of all blocks")
         return self._definition(word)
 
-    def _control(self, word: Token) -> go.If | go.With | go.Range:
+    def _control(self, word: GoToken) -> go.If | go.With | go.Range:
         """Read what follows ``if``, ``with`` or ``range``, up to and with its ``end``."""
         kind: type[go.If | go.With | go.Range] = _CONTROLS[word.text]
         with self._scope():
@@ -158,7 +158,7 @@ class _Parser:
                 self._finish(ended_by, word)
         return kind(pipeline, body, otherwise, at=self._at(word))
 
-    def _otherwise(self, word: Token) -> go.Body:
+    def _otherwise(self, word: GoToken) -> go.Body:
         """Read what follows ``else``; that of ``else if`` ends with the same ``end``."""
         following = self._peek_word()
         if following.kind is TokenKind.KEYWORD and following.text == word.text and word.text in {"if", "with"}:
@@ -170,28 +170,28 @@ class _Parser:
         self._finish(ended_by, word)
         return body
 
-    def _finish(self, ended_by: Token, word: Token) -> None:
+    def _finish(self, ended_by: GoToken, word: GoToken) -> None:
         if ended_by.kind is TokenKind.END:
             self._source.fail(word.offset, f"'{word.text}' is never closed, expected 'end'")
         if ended_by.text != "end":
             self._unexpected(ended_by, "'end'")
         self._expect(TokenKind.RIGHT, "after 'end'")
 
-    def _name(self, word: Token) -> go.String:
+    def _name(self, word: GoToken) -> go.String:
         token = self._take()
         if token.kind not in {TokenKind.STRING, TokenKind.RAW}:
             self._unexpected(token, f"a name in quotes after {word.text!r}")
         return self._string(token)
 
-    def _template(self, word: Token) -> go.Template:
+    def _template(self, word: GoToken) -> go.GoTemplate:
         name, pipeline = self._name(word), None
         if self._peek_word().kind is not TokenKind.RIGHT:
             pipeline = self._pipeline("in 'template'", TokenKind.RIGHT)
         else:
             self._next += 1
-        return go.Template(name, pipeline, at=self._at(word))
+        return go.GoTemplate(name, pipeline, at=self._at(word))
 
-    def _definition(self, word: Token) -> go.Define | go.Block:
+    def _definition(self, word: GoToken) -> go.Define | go.GoBlock:
         """Read what follows ``define`` or ``block``; only ``$`` is known within, which is its argument."""
         name = self._name(word)
         pipeline = self._pipeline("in 'block'", TokenKind.RIGHT) if word.text == "block" else None
@@ -203,15 +203,15 @@ class _Parser:
         self._known, self._loops = known, loops
         self._finish(ended_by, word)
         at = self._at(word)
-        return go.Define(name, body, at=at) if pipeline is None else go.Block(name, pipeline, body, at=at)
+        return go.Define(name, body, at=at) if pipeline is None else go.GoBlock(name, pipeline, body, at=at)
 
     # pipelines
 
-    def _pipeline(self, context: str, closing: TokenKind) -> go.Pipeline:
+    def _pipeline(self, context: str, closing: TokenKind) -> go.GoPipeline:
         """Read a pipeline up to and with what closes it."""
         first = self._peek_word()
         variables, is_assignment = self._declared(context)
-        commands: list[go.Command] = []
+        commands: list[go.GoCommand] = []
         while True:
             token = self._peek_word()
             if token.kind is closing:
@@ -226,7 +226,7 @@ class _Parser:
         for number, command in enumerate(commands[1:], 2):
             if isinstance(command.operands[0], _CONSTANTS):
                 self._source.fail(token.offset, f"part {number} of the pipeline is a value, expected a function")
-        return go.Pipeline(tuple(commands), variables, is_assignment, at=self._at(first))
+        return go.GoPipeline(tuple(commands), variables, is_assignment, at=self._at(first))
 
     def _declared(self, context: str) -> tuple[tuple[str, ...], bool]:
         """Read ``$x :=``, ``$x =`` and, in ``range``, ``$i, $x :=``; return the names and whether it is ``=``."""
@@ -253,7 +253,7 @@ class _Parser:
             self._unexpected(self._peek_word(), "a variable after ','")
         return (), False
 
-    def _command(self) -> go.Command:
+    def _command(self) -> go.GoCommand:
         first = self._peek_word()
         operands: list[go.Operand] = []
         while True:
@@ -268,7 +268,7 @@ class _Parser:
                 self._next += 1
             elif token.kind not in {TokenKind.RIGHT, TokenKind.CLOSE}:
                 self._unexpected(token, "a space, '|' or the end between values")
-            return go.Command(tuple(operands), at=self._at(first))
+            return go.GoCommand(tuple(operands), at=self._at(first))
 
     def _operand(self) -> go.Operand:
         token = self._take()
@@ -287,7 +287,7 @@ class _Parser:
             self._source.fail(token.offset, f"unexpected '.' after {token.text!r}, expected a space")
         return go.Chain(term, tuple(fields), at=term.at)
 
-    def _term(self, token: Token) -> go.Operand:  # noqa: PLR0911  # one for each kind
+    def _term(self, token: GoToken) -> go.Operand:  # noqa: PLR0911  # one for each kind
         at, kind = self._at(token), token.kind
         if kind is TokenKind.OPEN:
             return self._pipeline("in parentheses", TokenKind.CLOSE)
@@ -310,11 +310,11 @@ class _Parser:
             return go.Dot(at=at)
         return go.Nil(at=at) if kind is TokenKind.KEYWORD else go.Identifier(token.text, at=at)
 
-    def _string(self, token: Token) -> go.String:
+    def _string(self, token: GoToken) -> go.String:
         self._checked(token)
         return go.String(token.text, at=self._at(token))
 
-    def _checked(self, token: Token) -> None:
+    def _checked(self, token: GoToken) -> None:
         """Fail unless a string or character means something."""
         try:
             value = go.unquoted(token.text)

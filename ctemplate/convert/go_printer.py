@@ -26,7 +26,7 @@ def _pieces(body: go.Body) -> list[tuple[str, bool]]:
     """Return texts and the contents of actions, with whether they are texts."""
     pieces: list[tuple[str, bool]] = []
     for node in body:
-        if isinstance(node, go.Text):
+        if isinstance(node, go.GoText):
             pieces.append((node.text, True))
         elif isinstance(node, go.Comment):
             pieces.append((f"/*{node.text}*/", False))
@@ -36,25 +36,25 @@ def _pieces(body: go.Body) -> list[tuple[str, bool]]:
             if node.otherwise:
                 pieces += [("else", False), *_pieces(node.otherwise)]
             pieces.append(("end", False))
-        elif isinstance(node, go.Define | go.Block):
-            argument = f" {pipeline(node.pipeline)}" if isinstance(node, go.Block) else ""
-            word = "block" if isinstance(node, go.Block) else "define"
+        elif isinstance(node, go.Define | go.GoBlock):
+            argument = f" {pipeline(node.pipeline)}" if isinstance(node, go.GoBlock) else ""
+            word = "block" if isinstance(node, go.GoBlock) else "define"
             pieces += [(f"{word} {node.name.text}{argument}", False), *_pieces(node.body), ("end", False)]
         else:
             pieces.append((_simple(node), False))
     return pieces
 
 
-def _simple(node: go.Action | go.Template | go.Break | go.Continue) -> str:
+def _simple(node: go.Action | go.GoTemplate | go.Break | go.Continue) -> str:
     if isinstance(node, go.Action):
         return pipeline(node.pipeline)
-    if isinstance(node, go.Template):
+    if isinstance(node, go.GoTemplate):
         argument = "" if node.pipeline is None else f" {pipeline(node.pipeline)}"
         return f"template {node.name.text}{argument}"
     return "break" if isinstance(node, go.Break) else "continue"
 
 
-def pipeline(node: go.Pipeline) -> str:
+def pipeline(node: go.GoPipeline) -> str:
     """Return a pipeline as it is written."""
     commands = " | ".join(command(each) for each in node.commands)
     if not node.variables:
@@ -62,14 +62,14 @@ def pipeline(node: go.Pipeline) -> str:
     return f"{', '.join(node.variables)} {'=' if node.is_assignment else ':='} {commands}"
 
 
-def command(node: go.Command) -> str:
+def command(node: go.GoCommand) -> str:
     """Return a command as it is written."""
     return " ".join(map(operand, node.operands))
 
 
 def operand(node: go.Operand) -> str:  # noqa: PLR0911  # one for each kind
     """Return an operand as it is written."""
-    if isinstance(node, go.Pipeline):
+    if isinstance(node, go.GoPipeline):
         return f"({pipeline(node)})"
     if isinstance(node, go.Chain):
         return "".join([operand(node.operand), *(f".{name}" for name in node.fields)])

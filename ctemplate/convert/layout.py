@@ -46,14 +46,14 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class LayoutBlock:
     """Tags each with what follows it, and the tag at the end."""
 
-    branches: tuple[tuple[str, tuple[Piece, ...]], ...]
+    branches: tuple[tuple[str, tuple[LayoutPiece, ...]], ...]
     end: str
 
 
-Piece = Exact | Print | Tag | Note | Block
+LayoutPiece = Exact | Print | Tag | Note | LayoutBlock
 
 
 def quoted(text: str) -> str:
@@ -64,21 +64,21 @@ def quoted(text: str) -> str:
     return f'"{"".join(shown)}"'
 
 
-def laid_out(pieces: Sequence[Piece]) -> str:
+def laid_out(pieces: Sequence[LayoutPiece]) -> str:
     """Return the template's text."""
     writer = _Writer()
     writer.write(_joined(pieces), "", may_break=True)
     return writer.text()
 
 
-def _joined(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+def _joined(pieces: Sequence[LayoutPiece]) -> tuple[LayoutPiece, ...]:
     """Return the pieces with neighbouring texts as one, without empty ones, at every depth."""
-    found: list[Piece] = []
+    found: list[LayoutPiece] = []
     for piece in pieces:
         last = found[-1] if found else None
-        if isinstance(piece, Block):
+        if isinstance(piece, LayoutBlock):
             branches = tuple((tag, _joined(body)) for tag, body in piece.branches)
-            found.append(Block(branches, piece.end))
+            found.append(LayoutBlock(branches, piece.end))
         elif not isinstance(piece, Exact):
             found.append(piece)
         elif isinstance(last, Exact):
@@ -88,28 +88,28 @@ def _joined(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     return tuple(found)
 
 
-def _has_lines(piece: Piece) -> bool:
+def _has_lines(piece: LayoutPiece) -> bool:
     """Return whether a piece goes over several lines."""
     if isinstance(piece, Exact):
         return "\n" in piece.text
-    if not isinstance(piece, Block):
+    if not isinstance(piece, LayoutBlock):
         return False
     return piece.end == "endmacro" or any(_has_lines(each) for _, body in piece.branches for each in body)
 
 
-def _begins_lines(pieces: Sequence[Piece]) -> bool:
+def _begins_lines(pieces: Sequence[LayoutPiece]) -> bool:
     """Return whether what follows begins a line, or goes over several."""
     for piece in pieces:
         if isinstance(piece, Exact):
             return piece.text.startswith("\n")
-        if isinstance(piece, Block):
+        if isinstance(piece, LayoutBlock):
             return _has_lines(piece)
         if isinstance(piece, Print):
             return False
     return True
 
 
-def _stays_at_start(pieces: Sequence[Piece]) -> bool:
+def _stays_at_start(pieces: Sequence[LayoutPiece]) -> bool:
     """Return whether pieces that begin between two lines end between two lines, each block with tags of its own."""
     at_start = True
     for piece in pieces:
@@ -117,17 +117,17 @@ def _stays_at_start(pieces: Sequence[Piece]) -> bool:
             at_start = piece.text.endswith("\n")
         elif isinstance(piece, Print):
             at_start = False
-        elif isinstance(piece, Block):
+        elif isinstance(piece, LayoutBlock):
             at_start = at_start and all(_stays_at_start(body) for _, body in piece.branches)
     return at_start
 
 
-def _indentation(body: Sequence[Piece]) -> str | None:
+def _indentation(body: Sequence[LayoutPiece]) -> str | None:
     """Return the white space before the first line of text that has anything else in it; None where there is none."""
     for number, piece in enumerate(body):
         if isinstance(piece, Print):
             return None
-        for _, each in piece.branches if isinstance(piece, Block) else ():
+        for _, each in piece.branches if isinstance(piece, LayoutBlock) else ():
             if (found := _indentation(each)) is not None:
                 return found
         for line in _LINES.findall(piece.text) if isinstance(piece, Exact) else ():
@@ -163,14 +163,14 @@ class _Writer:
     def __init__(self) -> None:
         self._atoms: list[_Atom] = []
 
-    def write(self, pieces: Sequence[Piece], indent: str, *, may_break: bool) -> None:
+    def write(self, pieces: Sequence[LayoutPiece], indent: str, *, may_break: bool) -> None:
         """Add pieces; tags on lines of their own are indented, which leaves nothing."""
         for number, piece in enumerate(pieces):
             if isinstance(piece, Exact):
                 self._write_text(piece.text)
             elif isinstance(piece, Print):
                 self._add(_Atom(piece.code, is_print=True, signs=("{{", "}}")))
-            elif isinstance(piece, Block):
+            elif isinstance(piece, LayoutBlock):
                 self._write_block(piece, indent)
             else:
                 is_tag = isinstance(piece, Tag)
@@ -222,7 +222,7 @@ class _Writer:
         if is_own:
             self._atoms.append(_Atom("\n"))
 
-    def _write_block(self, block: Block, indent: str) -> None:
+    def _write_block(self, block: LayoutBlock, indent: str) -> None:
         breaks = _has_lines(block) or (self._is_at_start and _stays_at_start((block,)))
         if breaks:
             indent = _indentation((block,)) or indent

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from ctemplate.convert import go_ast as go
-from ctemplate.convert.values import NIL, STRING, GoType, Refusal, Value
+from ctemplate.convert.values import NIL, STRING, GoType, GoValue, NotConverted
 
 _RESERVED = frozenset(
     """
@@ -19,7 +19,7 @@ _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OTHERS = re.compile(r"[^a-z0-9_]+")
 
 
-def unused(wanted: str, taken: Collection[str]) -> str:
+def unused_macros(wanted: str, taken: Collection[str]) -> str:
     """Return a name of Jinja's like the wanted one that is neither taken nor Jinja's or ours."""
     base = _OTHERS.sub("_", _CAPITAL.sub("_", wanted).lower()).strip("_") or "value"
     base = base if base.isidentifier() else f"v_{base}"
@@ -35,18 +35,18 @@ class Macros:
     """The templates that a template defines; ``arguments`` are the types that they are called with, as far as known."""
 
     def __init__(self, body: go.Body) -> None:
-        self.bodies: dict[str, go.Define | go.Block] = {}
+        self.bodies: dict[str, go.Define | go.GoBlock] = {}
         self.repeated: set[str] = set()
         self.arguments: dict[str, GoType] = {}
         self._collect(body)
         taken: list[str] = []
         for name in self.bodies:
-            taken.append(unused(name, taken))
+            taken.append(unused_macros(name, taken))
         self.names: Mapping[str, str] = dict(zip(self.bodies, taken, strict=True))
 
     def _collect(self, body: go.Body) -> None:
         for node in body:
-            if isinstance(node, go.Define | go.Block):
+            if isinstance(node, go.Define | go.GoBlock):
                 if node.name.value in self.bodies:
                     self.repeated.add(node.name.value)
                 self.bodies[node.name.value] = node
@@ -55,16 +55,16 @@ class Macros:
                 self._collect(node.body)
                 self._collect(node.otherwise)
 
-    def call(self, name: str, argument: Value | None) -> Value:
+    def call(self, name: str, argument: GoValue | None) -> GoValue:
         """Return what a template prints for an argument; raises Refusal."""
         if name not in self.bodies:
-            raise Refusal(f"the template {name!r}, which is not defined here")
+            raise NotConverted(f"the template {name!r}, which is not defined here")
         if name in self.repeated:
-            raise Refusal(f"the template {name!r}, which is defined twice")
+            raise NotConverted(f"the template {name!r}, which is defined twice")
         kind = NIL if argument is None else argument.type
         if self.arguments.setdefault(name, kind) != kind:
-            raise Refusal(
+            raise NotConverted(
                 f"the template {name!r} with a {kind.name}", f"elsewhere it gets a {self.arguments[name].name}"
             )
         code = "" if argument is None or kind == NIL else argument.given().code
-        return Value(f"{self.names[name]}({code})", STRING)
+        return GoValue(f"{self.names[name]}({code})", STRING)

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.go_lexer import Position
-from ctemplate.convert.macros import Macros, unused
-from ctemplate.convert.values import NIL, Value
+from ctemplate.convert.macros import Macros, unused_macros
+from ctemplate.convert.values import NIL, GoValue
 
 
 @dataclass(slots=True)
 class Binding:
     """A Go variable: what reads it, what Jinja assigns to (nothing: it cannot), and where it was declared."""
 
-    value: Value
+    value: GoValue
     target: str
     at: Position = go.NOWHERE
 
@@ -26,14 +26,14 @@ class Scopes:
 
     def __init__(self, macros: Macros) -> None:
         self.macros = macros
-        self.dot = Value("none", NIL)
+        self.dot = GoValue("none", NIL)
         self.root = self.dot
         self._present: list[str] = []
         self._scopes: list[dict[str, Binding]] = [{}]
         self._taken: list[str] = sorted(macros.names.values())
 
     @contextmanager
-    def within(self, dot: Value | None = None, *, tested: Value | None = None) -> Iterator[None]:
+    def within(self, dot: GoValue | None = None, *, tested: GoValue | None = None) -> Iterator[None]:
         """Know within what is declared there and that a value is true there, and forget it."""
         outer, taken, present = self.dot, len(self._taken), len(self._present)
         if tested is not None and tested.is_path:
@@ -53,17 +53,17 @@ class Scopes:
                 return scope[name]
         return Binding(self.root, "")
 
-    def declare(self, name: str, value: Value, target: str, at: Position = go.NOWHERE) -> None:
+    def declare(self, name: str, value: GoValue, target: str, at: Position = go.NOWHERE) -> None:
         """Take a variable down in the innermost scope."""
         self._scopes[-1][name] = Binding(value, target, at)
 
-    def known(self, value: Value) -> Value:
+    def known(self, value: GoValue) -> GoValue:
         """Return the value as what has been tested around here says."""
         return replace(value, may_lack=False) if value.may_lack and value.code in self._present else value
 
     def fresh(self, wanted: str) -> str:
         """Return a name like the wanted one that nothing known has, and take it until the scope ends."""
-        name = unused(wanted.removeprefix("$"), self._taken)
+        name = unused_macros(wanted.removeprefix("$"), self._taken)
         self._taken.append(name)
         return name
 
@@ -73,7 +73,7 @@ class Scopes:
         return None if binding is None or not binding.target.isidentifier() else binding.target
 
 
-def read_as(value: Value, code: str, *, is_path: bool = True) -> Value:
+def read_as(value: GoValue, code: str, *, is_path: bool = True) -> GoValue:
     """Return a value that is read by a name."""
     return replace(value, code=code, level=type(value.level).POSTFIX, constant=None, parts=(), is_path=is_path)
 
@@ -108,7 +108,7 @@ def _find_assigned(body: go.Body, found: list[tuple[Position, bool]], known: _De
             _find_assigned(node.otherwise, found, (*within, {}), loops)
 
 
-def _note_variables(pipeline: go.Pipeline, found: list[tuple[Position, bool]], known: _Declared, loops: int) -> None:
+def _note_variables(pipeline: go.GoPipeline, found: list[tuple[Position, bool]], known: _Declared, loops: int) -> None:
     for name in pipeline.variables:
         if not pipeline.is_assignment:
             known[-1][name] = pipeline.at, loops
@@ -143,7 +143,7 @@ def _mentions(name: str, body: go.Body) -> bool:
 
 
 def _reads(name: str, operand: go.Operand) -> bool:
-    if isinstance(operand, go.Pipeline):
+    if isinstance(operand, go.GoPipeline):
         return any(_reads(name, each) for command in operand.commands for each in command.operands)
     if isinstance(operand, go.Chain):
         return _reads(name, operand.operand)

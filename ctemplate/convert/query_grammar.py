@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-STATUSES = frozenset(["any", "passing", "warning", "critical", "maintenance"])
+QUERY_STATES = frozenset(["any", "passing", "warning", "critical", "maintenance"])
 _SCOPES = frozenset(["ns", "peer", "partition", "sameness-group"])
 
 _PARAMS = r"(?:\?(?P<params>[\w\-=&]+))?"
@@ -69,9 +69,9 @@ def _statuses(words: str, text: str) -> tuple[str, ...]:
     if not words:
         return ("passing",)
     named = {word for word in words.split(",") if word}
-    unknown = sorted(named - STATUSES)
+    unknown = sorted(named - QUERY_STATES)
     if unknown:
-        raise QueryError(f"unknown status {unknown[0]!r} in {text!r}; known: {', '.join(sorted(STATUSES))}")
+        raise QueryError(f"unknown status {unknown[0]!r} in {text!r}; known: {', '.join(sorted(QUERY_STATES))}")
     return tuple(sorted(named))
 
 

@@ -20,22 +20,22 @@ def rotated(body: go.Body, *, at_start: bool = True) -> go.Body:
     number = 0
     while number < len(nodes):
         node = nodes[number]
-        if isinstance(node, go.Text):
+        if isinstance(node, go.GoText):
             at_start = node.text.endswith(BREAK)
         elif isinstance(node, _Control):
             if not at_start and _can_rotate(node, nodes[number + 1 :]):
                 node = replace(node, body=_moved(node.body), otherwise=_moved(node.otherwise))
                 nodes[number + 1 :] = _without(nodes[number + 1 :])
-                nodes.insert(number, go.Text(BREAK, at=node.at))
+                nodes.insert(number, go.GoText(BREAK, at=node.at))
                 number += 1
                 at_start = True
             nodes[number] = _within(node, at_start=at_start)
-        elif isinstance(node, go.Define | go.Block):
+        elif isinstance(node, go.Define | go.GoBlock):
             nodes[number] = replace(node, body=rotated(node.body))
         elif not _is_invisible(node):
             at_start = False
         number += 1
-    return tuple(node for node in nodes if not (isinstance(node, go.Text) and not node.text))
+    return tuple(node for node in nodes if not (isinstance(node, go.GoText) and not node.text))
 
 
 def _within(node: _Control, *, at_start: bool) -> _Control:
@@ -55,7 +55,7 @@ def _first_visible(nodes: list[go.Node] | go.Body) -> int | None:
 def _begins_with_break(nodes: list[go.Node] | go.Body) -> bool:
     number = _first_visible(nodes)
     first = None if number is None else nodes[number]
-    return isinstance(first, go.Text) and first.text.startswith(BREAK)
+    return isinstance(first, go.GoText) and first.text.startswith(BREAK)
 
 
 def _can_rotate(node: _Control, following: list[go.Node]) -> bool:
@@ -79,7 +79,7 @@ def _without(nodes: list[go.Node] | go.Body) -> list[go.Node]:
     """Return the nodes without the line break with which they begin."""
     number = _first_visible(nodes)
     found = list(nodes)
-    if number is not None and isinstance(text := found[number], go.Text):
+    if number is not None and isinstance(text := found[number], go.GoText):
         found[number] = replace(text, text=text.text.removeprefix(BREAK))
     return found
 
@@ -88,7 +88,7 @@ def _moved(body: go.Body) -> go.Body:
     """Return a body with its first line break at its end."""
     if _first_visible(body) is None:
         return body
-    nodes = [node for node in _without(body) if not (isinstance(node, go.Text) and not node.text)]
-    if nodes and isinstance(last := nodes[-1], go.Text):
+    nodes = [node for node in _without(body) if not (isinstance(node, go.GoText) and not node.text)]
+    if nodes and isinstance(last := nodes[-1], go.GoText):
         return (*nodes[:-1], replace(last, text=last.text + BREAK))
-    return (*nodes, go.Text(BREAK))
+    return (*nodes, go.GoText(BREAK))

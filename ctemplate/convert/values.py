@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ctemplate.convert.layout import Exact, Piece, Print, quoted
+from ctemplate.convert.layout import Exact, LayoutPiece, Print, quoted
 
 _MAPPING_METHODS = frozenset(dir(dict))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class Refusal(Exception):
+class NotConverted(Exception):
     """Something has no counterpart; ``advice`` says what to write instead."""
 
     def __init__(self, what: str, advice: str = "") -> None:
@@ -63,7 +63,7 @@ INSTANCE = GoType("instance")
 SERVICE = GoType("service")
 PAIR = GoType("pair")
 
-FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
+VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
     INSTANCE: {
         "ID": ("id", STRING),
         "Name": ("name", STRING),
@@ -102,7 +102,7 @@ DOT_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class GoValue:
     """An expression: its text, its type, and how tightly it holds together.
 
     ``constant`` is its value where that is known; ``parts`` are those of a text that is put together. ``may_lack``
@@ -114,7 +114,7 @@ class Value:
     type: GoType
     level: Level = Level.POSTFIX
     constant: str | int | bool | None = None
-    parts: tuple[Value, ...] = ()
+    parts: tuple[GoValue, ...] = ()
     may_lack: bool = False
     is_path: bool = False
     is_natural: bool = False
@@ -123,7 +123,7 @@ class Value:
         """Return the text in such a place, in parentheses where it needs them."""
         return self.code if self.level >= level else f"({self.code})"
 
-    def given(self) -> Value:
+    def given(self) -> GoValue:
         """Return the value with the empty text for a key that is not there."""
         if not self.may_lack:
             return self
@@ -131,38 +131,40 @@ class Value:
             self, code=f'{self.at(Level.FILTERED)} | default("")', level=Level.FILTERED, may_lack=False, is_path=False
         )
 
-    def field(self, name: str) -> Value:
+    def field(self, name: str) -> GoValue:
         """Return a field of it; raises Refusal."""
         if self.type == UNCONVERTED:
             return replace(self, code=f"{self.at(Level.POSTFIX)}.{name}")
         if self.type.name == "map" and self.type.item is not None:
             return self.item(constant(name))
-        known = FIELDS.get(self.type, {})
+        known = VALUE_FIELDS.get(self.type, {})
         if name not in known:
-            raise Refusal(f".{name}, which a {self.type.name} does not have", f"known: {', '.join(known) or 'nothing'}")
+            raise NotConverted(
+                f".{name}, which a {self.type.name} does not have", f"known: {', '.join(known) or 'nothing'}"
+            )
         ours, kind = known[name]
         code = f"{self.at(Level.POSTFIX)}.{ours}"
-        return Value(code, kind, is_path=self.is_path, is_natural=kind == INT)
+        return GoValue(code, kind, is_path=self.is_path, is_natural=kind == INT)
 
-    def item(self, key: Value) -> Value:
+    def item(self, key: GoValue) -> GoValue:
         """Return an item of a list or a map; raises Refusal."""
         kind = self.type.item
         if kind is None or self.type.name not in {"list", "map"}:
-            raise Refusal(f"index of a {self.type.name}")
+            raise NotConverted(f"index of a {self.type.name}")
         wanted = STRING if self.type.name == "map" else INT
         if key.type != wanted:
-            raise Refusal(f"index of a {self.type.name} by a {key.type.name}")
+            raise NotConverted(f"index of a {self.type.name} by a {key.type.name}")
         if wanted == INT and not key.is_natural:
-            raise Refusal("index of a list by a number that may be negative")
+            raise NotConverted("index of a list by a number that may be negative")
         name, owner = key.constant, self.at(Level.POSTFIX)
         is_plain = isinstance(name, str) and bool(_NAME.fullmatch(name)) and name not in _MAPPING_METHODS
         code = f"{owner}.{name}" if is_plain and self.type.name == "map" else f"{owner}[{key.given().code}]"
-        return Value(code, kind, may_lack=self.type.name == "map", is_path=self.is_path and key.constant is not None)
+        return GoValue(code, kind, may_lack=self.type.name == "map", is_path=self.is_path and key.constant is not None)
 
-    def printed(self) -> tuple[Piece, ...]:
+    def printed(self) -> tuple[LayoutPiece, ...]:
         """Return what printing it leaves; raises Refusal."""
         if self.constant is not None:
-            return (Exact(shown(self.constant)),)
+            return (Exact(shown_value(self.constant)),)
         if self.parts:
             return tuple(piece for part in self.parts for piece in part.printed())
         if self.type == BOOL:
@@ -171,9 +173,9 @@ class Value:
             return (Print(self.given().code),)
         if self.type == STRINGS:
             return Exact("["), Print(f'{self.at(Level.FILTERED)} | join(" ")'), Exact("]")
-        raise Refusal(f"printing a {self.type.name}", "print its fields")
+        raise NotConverted(f"printing a {self.type.name}", "print its fields")
 
-    def as_text(self) -> Value:
+    def as_text(self) -> GoValue:
         """Return the text that printing it leaves as an expression; raises Refusal."""
         if self.type in {STRING, SCALAR, UNCONVERTED}:
             return self.given()
@@ -183,41 +185,41 @@ class Value:
             for piece in pieces
             if isinstance(piece, Exact | Print)
         ]
-        return Value(" ~ ".join(codes), STRING, Level.JOINED)
+        return GoValue(" ~ ".join(codes), STRING, Level.JOINED)
 
 
-def shown(value: str | int | bool) -> str:  # noqa: FBT001  # a constant of any type
+def shown_value(value: str | int | bool) -> str:  # noqa: FBT001  # a constant of any type
     """Return a constant as Go prints it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def constant(value: str | int | bool) -> Value:  # noqa: FBT001  # a constant of any type
+def constant(value: str | int | bool) -> GoValue:  # noqa: FBT001  # a constant of any type
     """Return a constant."""
     if isinstance(value, bool):
-        return Value(str(value).lower(), BOOL, constant=value, is_path=True)
+        return GoValue(str(value).lower(), BOOL, constant=value, is_path=True)
     if isinstance(value, int):
         level = Level.UNARY if value < 0 else Level.POSTFIX
-        return Value(str(value), INT, level, constant=value, is_path=True, is_natural=value >= 0)
+        return GoValue(str(value), INT, level, constant=value, is_path=True, is_natural=value >= 0)
     if any("\ud800" <= char <= "\udfff" for char in value):
-        raise Refusal("a text that is no UTF-8")
-    return Value(quoted(value), STRING, constant=value, is_path=True)
+        raise NotConverted("a text that is no UTF-8")
+    return GoValue(quoted(value), STRING, constant=value, is_path=True)
 
 
-def joined(parts: list[Value]) -> Value:
+def joined(parts: list[GoValue]) -> GoValue:
     """Return the text of values one after the other; neighbouring constants become one."""
-    found: list[Value] = []
+    found: list[GoValue] = []
     for part in parts:
         last = found[-1].constant if found else None
         if part.constant is not None and last is not None:
-            found[-1] = constant(shown(last) + shown(part.constant))
+            found[-1] = constant(shown_value(last) + shown_value(part.constant))
         elif part.parts:
             found.extend(part.parts)
         else:
-            found.append(part if part.constant is None else constant(shown(part.constant)))
+            found.append(part if part.constant is None else constant(shown_value(part.constant)))
     kept = [part for part in found if part.constant != ""]
     if len(kept) < 2 and all(part.type == STRING for part in kept):  # noqa: PLR2004
         return kept[0] if kept else constant("")
     code = " ~ ".join(
         part.as_text().at(Level.PRODUCT) if part.type == BOOL else part.given().at(Level.PRODUCT) for part in kept
     )
-    return Value(code, STRING, Level.JOINED, parts=tuple(kept))
+    return GoValue(code, STRING, Level.JOINED, parts=tuple(kept))

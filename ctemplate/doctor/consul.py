@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
+from ctemplate.core.model import AnyQuery, Fault, ServiceQuery, ServicesQuery
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
-from ctemplate.model import AnyQuery, Fault, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.wire import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 
 TELLS_FILTERED_SINCE = (1, 11)
 LARGEST_SKEW = 5.0  # seconds; the Date header has whole ones, and an answer takes its time
-NAMED_AT_MOST = 5  # of queries that share one fault
+RIGHTS_NAMED = 5  # of queries that share one fault
 NODE_RIGHT = 'its policy needs node:read, node_prefix "" { policy = "read" }'
 DEFAULT_LIMIT = 200  # connections per client, where an agent's own limit cannot be read
 
@@ -64,7 +64,7 @@ class ConsulFacts:
     max_connections: int = 64
 
 
-def judged(facts: ConsulFacts) -> Iterator[Diagnosis]:
+def consul_diagnoses(facts: ConsulFacts) -> Iterator[Diagnosis]:
     """Yield a line for each thing about Consul."""
     if isinstance(facts.leader, RequestFailed) and facts.leader.trouble is Trouble.UNREACHABLE:
         yield fault(facts.name, facts.leader.what, "start it, or correct consul.address or CONSUL_HTTP_ADDR")
@@ -138,10 +138,10 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
 
 def _left_out(facts: ConsulFacts) -> Iterator[Diagnosis]:
     """Yield what is registered and cannot be used, such as host names where these are not allowed."""
-    for registered in facts.left_out[:NAMED_AT_MOST]:
+    for registered in facts.left_out[:RIGHTS_NAMED]:
         yield warning("left out", str(registered), "correct the registration, or [data]")
-    if len(facts.left_out) > NAMED_AT_MOST:
-        yield warning("left out", f"{len(facts.left_out) - NAMED_AT_MOST} more", "ctemplate plan names them all")
+    if len(facts.left_out) > RIGHTS_NAMED:
+        yield warning("left out", f"{len(facts.left_out) - RIGHTS_NAMED} more", "ctemplate plan names them all")
 
 
 def _lists_consul(query: AnyQuery) -> bool:
@@ -150,8 +150,8 @@ def _lists_consul(query: AnyQuery) -> bool:
 
 
 def _named(queries: list[AnyQuery]) -> str:
-    more = f" and {len(queries) - NAMED_AT_MOST} more" if len(queries) > NAMED_AT_MOST else ""
-    return ", ".join(str(query) for query in queries[:NAMED_AT_MOST]) + more
+    more = f" and {len(queries) - RIGHTS_NAMED} more" if len(queries) > RIGHTS_NAMED else ""
+    return ", ".join(str(query) for query in queries[:RIGHTS_NAMED]) + more
 
 
 def _policy(queries: list[AnyQuery]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 
 
-class Mark(enum.StrEnum):
+class Severity(enum.StrEnum):
     """How a line is meant: nothing to do, worth knowing, or in the way of ctemplate's work."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Mark(enum.StrEnum):
 class Diagnosis:
     """One line; ``fix`` is empty where there is nothing to do."""
 
-    mark: Mark
+    mark: Severity
     what: str
     found: str
     fix: str = ""
@@ -32,14 +32,14 @@ class Diagnosis:
 
 def ok(what: str, found: str) -> Diagnosis:
     """Return a line that asks for nothing."""
-    return Diagnosis(mark=Mark.OK, what=what, found=found)
+    return Diagnosis(mark=Severity.OK, what=what, found=found)
 
 
 def warning(what: str, found: str, fix: str) -> Diagnosis:
     """Return a line that is worth knowing."""
-    return Diagnosis(mark=Mark.WARNING, what=what, found=found, fix=fix)
+    return Diagnosis(mark=Severity.WARNING, what=what, found=found, fix=fix)
 
 
 def fault(what: str, found: str, fix: str) -> Diagnosis:
     """Return a line that somebody must act on."""
-    return Diagnosis(mark=Mark.FAULT, what=what, found=found, fix=fix)
+    return Diagnosis(mark=Severity.FAULT, what=what, found=found, fix=fix)

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ctemplate.assembly import Assembly, consul_settings
 from ctemplate.config.groups import GroupPlan
+from ctemplate.core.errors import CommandFailed, TemplateError
 from ctemplate.doctor import consul, nginx, places
-from ctemplate.doctor.asking import asked
+from ctemplate.doctor.consul_probe import consul_facts
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
-from ctemplate.doctor.looking import destination_facts, nginx_facts, selinux_mode, state_facts
-from ctemplate.errors import CommandFailed, TemplateError
+from ctemplate.doctor.host_probe import destination_facts, nginx_facts, selinux_mode, state_facts
 from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.groups import nginx_of, unproven
-from ctemplate.nginx.tree import Tree
+from ctemplate.nginx.groups import nginx_of, unproven_files
+from ctemplate.nginx.language.includes import Tree
+from ctemplate.runtime.assembly import Assembly, consul_settings
 
 
 async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
@@ -30,10 +30,10 @@ async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
             yield fault(exc.where, exc.what, "install nginx, or correct the reload command")
             continue
         trees += [facts.tree] if facts.tree else []
-        for line in nginx.judged(facts):
+        for line in nginx.nginx_diagnoses(facts):
             yield line
     for plan in assembly.plans:
-        if found := unproven(plan):
+        if found := unproven_files(plan):
             yield warning(str(plan.templates[0].destination), found, "see A reload command that is nginx in the docs")
     for line in _places(assembly, trees):
         yield line
@@ -47,11 +47,13 @@ async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
     settings = consul_settings(assembly.config)
     for address in settings.addresses:
         try:
-            facts = await asked(replace(settings, addresses=(address,)), f"Consul at {address}", assembly.templates)
+            facts = await consul_facts(
+                replace(settings, addresses=(address,)), f"Consul at {address}", assembly.templates
+            )
         except TemplateError as exc:
             yield fault(exc.where, exc.what, "correct the template; ctemplate lint says more")
             continue
-        for line in consul.judged(facts):
+        for line in consul.consul_diagnoses(facts):
             yield line
 
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ctemplate.core.errors import CtemplateError
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
-from ctemplate.errors import CtemplateError
-from ctemplate.nginx.identity import Found
-from ctemplate.nginx.master import Absence
-from ctemplate.nginx.syntax import Directive, NginxSyntaxError, parse, walk
-from ctemplate.nginx.tree import Tree
+from ctemplate.nginx.identity import FoundMaster
+from ctemplate.nginx.language.includes import Tree
+from ctemplate.nginx.language.parser import Directive, NginxSyntaxError, parse_config, walk
+from ctemplate.nginx.master import NoMaster
 
 OLDEST_TESTED = (1, 18)
 STREAM_MODULE = "ngx_stream_module.so"
@@ -53,11 +53,11 @@ class NginxFacts:
     tree: Tree | None = None
     refusal: CtemplateError | None = None
     warnings: tuple[str, ...] = ()
-    master: Found | Absence | CtemplateError | None = None
+    master: FoundMaster | NoMaster | CtemplateError | None = None
     may_signal: bool = True
 
 
-def judged(facts: NginxFacts) -> Iterator[Diagnosis]:
+def nginx_diagnoses(facts: NginxFacts) -> Iterator[Diagnosis]:
     """Yield a line for each thing about nginx."""
     yield _version(facts)
     yield _stream(facts)
@@ -103,15 +103,15 @@ def _configuration(facts: NginxFacts) -> Diagnosis:
 def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
     what = f"{facts.name}: master"
     match facts.master:
-        case Found(process=process) if not facts.may_signal:
+        case FoundMaster(process=process) if not facts.may_signal:
             yield fault(what, f"runs as process {process.pid}, which this user may not signal", RIGHTS)
-        case Found(process=process, how=how) if how:
+        case FoundMaster(process=process, how=how) if how:
             yield warning(what, f"runs as process {process.pid}, found in the process table: {how}", PID_FILE)
-        case Found(process=process):
+        case FoundMaster(process=process):
             yield ok(what, f"runs as process {process.pid}")
-        case Absence(suspects=suspects) as absence if suspects:
+        case NoMaster(suspects=suspects) as absence if suspects:
             yield warning(what, f"is not found: {absence}", ANOTHER)
-        case Absence(reason=reason):
+        case NoMaster(reason=reason):
             yield warning(what, f"does not run: {reason}", "start it; files are written, and the reload is owed")
         case CtemplateError() as error:
             yield fault(what, f"{error.where}: {error.what}", "run ctemplate as a user that may signal it")
@@ -123,7 +123,7 @@ def _directives(tree: Tree) -> Iterator[Directive]:
     """Yield every directive of a configuration, but for files that cannot be parsed."""
     for path, source in tree.sources.items():
         try:
-            found = parse(source, where=str(path))
+            found = parse_config(source, where=str(path))
         except NginxSyntaxError:
             continue
         yield from (directive for _, _, directive in walk(found))

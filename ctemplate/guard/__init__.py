@@ -3,10 +3,10 @@
 Pure: no clock, no I/O; every ``now`` is seconds on one monotonic clock of the caller's.
 """
 
+from ctemplate.guard.evidence.hold import Cause, Hold
+from ctemplate.guard.evidence.policy import GuardPolicy, Policies
+from ctemplate.guard.evidence.reports import GuardReport, described
 from ctemplate.guard.guard import Guard, Memory
-from ctemplate.guard.hold import Cause, Hold
-from ctemplate.guard.policy import GuardPolicy, Policies
-from ctemplate.guard.reports import Report, described
-from ctemplate.guard.rules.holding import GRACE
+from ctemplate.guard.rules.holding import CONFIRM_GRACE
 
-__all__ = ["GRACE", "Cause", "Guard", "GuardPolicy", "Hold", "Memory", "Policies", "Report", "described"]
+__all__ = ["CONFIRM_GRACE", "Cause", "Guard", "GuardPolicy", "GuardReport", "Hold", "Memory", "Policies", "described"]

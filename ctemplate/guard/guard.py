@@ -12,25 +12,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from ctemplate.guard.entries import key
-from ctemplate.guard.evidence import Histories, verdict
-from ctemplate.guard.hold import Cause, Entry, Hold
-from ctemplate.guard.policy import Policies
-from ctemplate.guard.reports import RELEASED, Report, begun, ended, seen, taken_as_empty, unverified
-from ctemplate.guard.rules import Change
-from ctemplate.guard.rules.first_answer import (
-    UnverifiedEmpty,
-    doubt_of_first,
-    is_surely_cut,
-    may_be_cut,
-    scope_of_services,
-)
-from ctemplate.guard.rules.holding import GRACE
-from ctemplate.guard.rules.loss import is_whole_catalog
-from ctemplate.guard.rules.unreachable import NodeHealth
-from ctemplate.guard.servers import KnownServers
-from ctemplate.guard.state import QueryState
-from ctemplate.model import (
+from ctemplate.core.model import (
     Answer,
     AnyQuery,
     Doubt,
@@ -42,6 +24,24 @@ from ctemplate.model import (
     ServiceQuery,
     ServicesQuery,
 )
+from ctemplate.guard.evidence.entries import key
+from ctemplate.guard.evidence.hold import Cause, Entry, Hold
+from ctemplate.guard.evidence.policy import Policies
+from ctemplate.guard.evidence.proofs import Histories, verdict
+from ctemplate.guard.evidence.reports import RELEASED, GuardReport, begun, ended, seen, taken_as_empty, unverified
+from ctemplate.guard.evidence.servers import KnownServers
+from ctemplate.guard.rules import Change
+from ctemplate.guard.rules.first_answer import (
+    UnverifiedEmpty,
+    doubt_of_first,
+    is_surely_cut,
+    may_be_cut,
+    scope_of_services,
+)
+from ctemplate.guard.rules.holding import CONFIRM_GRACE
+from ctemplate.guard.rules.loss import is_whole_catalog
+from ctemplate.guard.rules.unreachable import NodeHealth
+from ctemplate.guard.state import QueryState
 
 RIGHTS_RECHECKED = 20  # queries of which rights are looked at again at a time, at most
 
@@ -245,7 +245,7 @@ class Guard:
             state = self._states[query]
             for rule in state.rules:
                 rule.review(now)
-            state.is_shown = state.is_shown or not state.loss.is_awaited(now, GRACE)
+            state.is_shown = state.is_shown or not state.loss.is_awaited(now, CONFIRM_GRACE)
             answer = self._show(state, now)
             if answer is not None:
                 shown.append(answer)
@@ -266,7 +266,7 @@ class Guard:
             self._servers.accept(dc)
         return tuple(released)
 
-    def reports(self, now: float) -> list[Report]:
+    def reports(self, now: float) -> list[GuardReport]:
         """Return what the operator is to be told since the last call."""
         fresh: list[Hold] = []
         over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told], []

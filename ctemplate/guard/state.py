@@ -6,9 +6,10 @@ import math
 
 import msgspec
 
-from ctemplate.guard.entries import Value, replaced
-from ctemplate.guard.hold import Hold
-from ctemplate.guard.policy import GuardPolicy
+from ctemplate.core.model import Answer, Instance, InstancesQuery
+from ctemplate.guard.evidence.entries import EntryValue, replaced_entries
+from ctemplate.guard.evidence.hold import Hold
+from ctemplate.guard.evidence.policy import GuardPolicy
 from ctemplate.guard.rules import Change, Rule
 from ctemplate.guard.rules.first_answer import UnverifiedEmpty
 from ctemplate.guard.rules.flapping import FlappingRule
@@ -19,7 +20,6 @@ from ctemplate.guard.rules.settling import SettlingRule
 from ctemplate.guard.rules.tags import TagsRule
 from ctemplate.guard.rules.unreachable import NodeHealth, UnreachableRule
 from ctemplate.guard.rules.unrun import UnrunRule
-from ctemplate.model import Answer, Instance, InstancesQuery
 
 
 class QueryState:
@@ -71,7 +71,7 @@ class QueryState:
     def used(self) -> Answer:
         """Return the newest answer with what is kept in use in the place of what fails: that can be lost, too."""
         kept = [entry for rule in self._in_place for hold in rule.holds for entry in hold.entries]
-        value = self._panic.used(replaced(self.raw.value, kept))
+        value = self._panic.used(replaced_entries(self.raw.value, kept))
         return self.raw if value is self.raw.value else msgspec.structs.replace(self.raw, value=value)
 
     def nodes(self) -> frozenset[str]:
@@ -90,7 +90,7 @@ class QueryState:
 
     def show(self, now: float) -> Answer:
         """Return the answer to show."""
-        value: Value = self.raw.value
+        value: EntryValue = self.raw.value
         if self.is_guarded:
             for rule in self._shown_by:
                 value = rule.show(value, now)

@@ -1,7 +1,7 @@
 """Lint: what is wrong with templates and configuration, found without any source and without rendering."""
 
-from ctemplate.lint.configuration import Written, lint, written
+from ctemplate.lint.configuration import LintInput, lint, written
 from ctemplate.lint.finding import CODES, Finding
-from ctemplate.lint.report import FORMATS, shown
+from ctemplate.lint.report import REPORT_FORMATS, format_findings
 
-__all__ = ["CODES", "FORMATS", "Finding", "Written", "lint", "shown", "written"]
+__all__ = ["CODES", "REPORT_FORMATS", "Finding", "LintInput", "format_findings", "lint", "written"]

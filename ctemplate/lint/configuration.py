@@ -11,39 +11,39 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ctemplate.config.groups import GroupPlan, TemplatePlan, grouped, shared_destinations
-from ctemplate.config.layers import Layer, build, read
-from ctemplate.errors import ConfigError, printable
+from ctemplate.config.layers import Layer, build, read_layers
+from ctemplate.core.errors import ConfigError, printable
 from ctemplate.lint import variables
 from ctemplate.lint.finding import Finding, in_order
 from ctemplate.lint.templates import Family, lint_template
 from ctemplate.lint.variables import Given, line_of
-from ctemplate.nginx.groups import unproven
-from ctemplate.template.formats import format_of
+from ctemplate.nginx.groups import unproven_files
+from ctemplate.template.language.formats import format_of
 
 _PLACE = re.compile(r"(?P<path>.+):(?P<line>\d+):(?P<column>\d+)")
 _TOML_PLACE = re.compile(r" \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class LintInput:
     """What the operator wrote, lowest layer first, and which files cannot be read."""
 
     layers: tuple[Layer, ...]
     faults: tuple[Finding, ...] = ()
 
 
-def written(paths: Iterable[Path], *, environment: Layer, flags: Layer) -> Written:
+def written(paths: Iterable[Path], *, environment: Layer, flags: Layer) -> LintInput:
     """Read every configuration file, those after a broken one too."""
     layers, faults = [environment], []
     for path in paths:
         try:
-            layers += read(path)
+            layers += read_layers(path)
         except ConfigError as exc:
-            faults.append(told(exc))
-    return Written(layers=(*layers, flags), faults=tuple(faults))
+            faults.append(as_finding(exc))
+    return LintInput(layers=(*layers, flags), faults=tuple(faults))
 
 
-def lint(found: Written, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+def lint(found: LintInput, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """Return everything that is wrong with the configuration and its templates, in order."""
     faults = [*found.faults, *_broken(found.layers)]
     if faults:
@@ -51,7 +51,7 @@ def lint(found: Written, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     try:
         plans = grouped(build(found.layers), is_dry=True)
     except ConfigError as exc:
-        return (told(exc),)
+        return (as_finding(exc),)
     templates = [
         replace(template, escape=format_of(template, plan.settings)) for plan in plans for template in plan.templates
     ]
@@ -65,10 +65,10 @@ def _broken(layers: Sequence[Layer]) -> Iterator[Finding]:
             try:
                 build([replace(layer, values={key: value})])
             except ConfigError as exc:
-                yield told(exc)
+                yield as_finding(exc)
 
 
-def told(exc: ConfigError) -> Finding:
+def as_finding(exc: ConfigError) -> Finding:
     """Return an error of the configuration as a finding."""
     if place := _PLACE.fullmatch(exc.where):
         line, column = int(place["line"]), int(place["column"])
@@ -89,7 +89,7 @@ def _shared(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:
 def _unproven(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:
     """Yield the groups of nginx's files that nobody checks."""
     for plan in plans:
-        if message := unproven(plan):
+        if message := unproven_files(plan):
             yield Finding(path=str(plan.templates[0].source), code="CT703", message=message)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 
 CODES = {
     "CT101": "the template cannot be loaded",

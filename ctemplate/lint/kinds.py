@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ctemplate.model import Service, Status
-from ctemplate.template.environment import FIELDS
+from ctemplate.core.model import Service, Status
+from ctemplate.template.language.environment import FIELDS
 
-ESCAPES = frozenset({"quote", "comment", "token", "identifier"})
-PLAIN = frozenset({"address", "ip", "node_address", "node_ip", "status"})
+ESCAPE_KINDS = frozenset({"quote", "comment", "token", "identifier"})
+PLAIN_KINDS = frozenset({"address", "ip", "node_address", "node_ip", "status"})
 """Fields that are valid tokens whatever was registered."""
 
 CLAIMS = frozenset({"claim", "listen_port"})
@@ -54,7 +54,7 @@ class Kind:
     @property
     def is_registered_text(self) -> bool:
         """Whether this is a text that a registrant chose, not escaped and not sure to be a token."""
-        return self.of is str and bool(self.field) and self.field not in PLAIN and not self.escape
+        return self.of is str and bool(self.field) and self.field not in PLAIN_KINDS and not self.escape
 
     @property
     def fields(self) -> frozenset[str]:
@@ -62,7 +62,7 @@ class Kind:
         return FIELDS.get(self.of, frozenset()) | ({"listen_port"} if self.of is Service else set())
 
 
-UNKNOWN = Kind()
+UNKNOWN_KIND = Kind()
 TEXT = Kind(of=str)
 NUMBER = Kind(of=int)
 
@@ -79,7 +79,7 @@ def of_annotation(hint: Any, field: str = "") -> Kind:
     if origin is Mapping:
         key, value = (of_annotation(argument, field) for argument in arguments)
         return Kind(of=dict, items=value, parts=(key, value), field=field)
-    return UNKNOWN
+    return UNKNOWN_KIND
 
 
 def of_field(kind: Kind, name: str) -> Kind:
@@ -89,7 +89,7 @@ def of_field(kind: Kind, name: str) -> Kind:
     if isinstance(computed := getattr(kind.of, name, None), property) and kind.is_model:
         return of_annotation(typing.get_type_hints(computed.fget).get("return"), name)
     hints = typing.get_type_hints(kind.of) if kind.is_model else {}
-    return of_annotation(hints[name], name) if name in hints else UNKNOWN
+    return of_annotation(hints[name], name) if name in hints else UNKNOWN_KIND
 
 
 def of_result(function: Callable[..., Any]) -> Kind:
@@ -97,7 +97,7 @@ def of_result(function: Callable[..., Any]) -> Kind:
     try:
         return of_annotation(typing.get_type_hints(function).get("return"))
     except (NameError, TypeError):
-        return UNKNOWN
+        return UNKNOWN_KIND
 
 
 def of_method(kind: Kind, name: str) -> Kind:
@@ -107,33 +107,33 @@ def of_method(kind: Kind, name: str) -> Kind:
         found = {"keys": key, "values": value, "items": Kind(of=tuple, parts=kind.parts)}
         if name in found:
             return Kind(of=tuple, items=found[name], field=kind.field)
-        return value if name == "get" else UNKNOWN
+        return value if name == "get" else UNKNOWN_KIND
     if kind.of is not str or name.startswith(_TELLING):
-        return UNKNOWN
+        return UNKNOWN_KIND
     return Kind(of=tuple, items=_part(kind)) if name in _SPLITTING else _part(kind)
 
 
 def of_filter(kind: Kind, name: str) -> Kind:
     """Return the kind of what a filter returns."""
-    if name in ESCAPES:
+    if name in ESCAPE_KINDS:
         return replace(kind, of=str, escape=name, items=None, parts=())
     if name in _KEEPING:
         return kind
     if name in _NUMBERS:
         return Kind(of=int, field=kind.field, is_claimed=kind.is_claimed)
     if kind.of is tuple:
-        item = kind.items or UNKNOWN
-        return item if name in _PICKING else joined([item]) if name == "join" else UNKNOWN
+        item = kind.items or UNKNOWN_KIND
+        return item if name in _PICKING else joined_kind([item]) if name == "join" else UNKNOWN_KIND
     if kind.of is dict and name in {"dictsort", "items"}:
         return Kind(of=tuple, items=Kind(of=tuple, parts=kind.parts))
-    return _part(kind) if kind.of is str and name in _CHANGING else UNKNOWN
+    return _part(kind) if kind.of is str and name in _CHANGING else UNKNOWN_KIND
 
 
-def joined(kinds: list[Kind]) -> Kind:
+def joined_kind(kinds: list[Kind]) -> Kind:
     """Return the kind of a text put together of others: registered when a part is, whole when one part alone is."""
     registered = [kind for kind in kinds if kind.field]
     if not registered:
-        return TEXT if all(kind.of is not object for kind in kinds) else UNKNOWN
+        return TEXT if all(kind.of is not object for kind in kinds) else UNKNOWN_KIND
     first = next((kind for kind in registered if kind.is_registered_text), registered[0])
     is_whole = len(registered) == 1 and first.is_whole
     return replace(first, of=str, is_whole=is_whole, items=None, parts=())

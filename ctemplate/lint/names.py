@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from jinja2 import nodes
 from jinja2.runtime import LoopContext
 
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
-from ctemplate.lint.source import Source, literal, member_name, members
-from ctemplate.template.advice import field_advice, word_advice
-from ctemplate.template.environment import Environment
-from ctemplate.template.formatting import PLAIN, WIDTHS
-from ctemplate.template.functions import suggestion
+from ctemplate.lint.source import TemplateSource, literal, member_name, members
+from ctemplate.template.language.advice import field_advice, word_advice
+from ctemplate.template.language.environment import Environment
+from ctemplate.template.language.functions import suggestion
+from ctemplate.template.language.text_methods import PLAIN, WIDTHS
 
 CHANCE = frozenset({"now", "time", "today", "timestamp", "utcnow", "random", "shuffle", "uuid", "uuid4", "lipsum"})
 """What other template languages call the clock and chance; here there is none."""
@@ -25,7 +25,7 @@ LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith
 _CHANCE = "an output that changes by itself is reloaded for ever; ctemplate has no clock and no chance"
 
 
-def unknown_names(source: Source, reading: Reading, variables: Collection[str] = ()) -> Iterator[Finding]:
+def unknown_names(source: TemplateSource, reading: Reading, variables: Collection[str] = ()) -> Iterator[Finding]:
     """Yield the names that nobody gives."""
     given = {node.name for node in source.tree.find_all(nodes.Name) if node.ctx != "load"} | set(reading.functions)
     for node in reading.unknown:
@@ -37,7 +37,7 @@ def unknown_names(source: Source, reading: Reading, variables: Collection[str] =
             yield source.finding(node, "CT102", f"{node.name!r} is undefined{advice}")
 
 
-def unknown_filters(source: Source, environment: Environment) -> Iterator[Finding]:
+def unknown_filters(source: TemplateSource, environment: Environment) -> Iterator[Finding]:
     """Yield the filters and tests that do not exist, those that filters name by a text too."""
     for node in source.tree.find_all(nodes.Filter):
         if node.name not in environment.filters:
@@ -50,7 +50,7 @@ def unknown_filters(source: Source, environment: Environment) -> Iterator[Findin
 
 
 def _named(
-    source: Source, node: nodes.Filter, environment: Environment, *, kind: str, position: int
+    source: TemplateSource, node: nodes.Filter, environment: Environment, *, kind: str, position: int
 ) -> Iterator[Finding]:
     """Yield what ``map``, ``select`` and their like name by a text."""
     takers = {"filter": {"map"}, "test": {"select", "reject", "selectattr", "rejectattr"}}
@@ -62,7 +62,7 @@ def _named(
         yield _unknown(source, named, named.value, known, code="CT103" if kind == "filter" else "CT104")
 
 
-def _unknown(source: Source, node: nodes.Node, name: str, known: Iterable[str], *, code: str) -> Finding:
+def _unknown(source: TemplateSource, node: nodes.Node, name: str, known: Iterable[str], *, code: str) -> Finding:
     if name in CHANCE:
         return source.finding(node, "CT301", f"{name!r}: {_CHANCE}")
     word = "filter" if code == "CT103" else "test"
@@ -70,7 +70,9 @@ def _unknown(source: Source, node: nodes.Node, name: str, known: Iterable[str], 
     return source.finding(node, code, f"no {word} named {printable(name)!r}{advice}")
 
 
-def unknown_fields(source: Source, reading: Reading, modules: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
+def unknown_fields(
+    source: TemplateSource, reading: Reading, modules: Mapping[str, frozenset[str]]
+) -> Iterator[Finding]:
     """Yield fields that services, instances, checks, texts, ``loop`` and imported templates do not have."""
     imported = _imported(source.tree, modules)
     for node in members(source.tree):
@@ -113,7 +115,7 @@ def _imported(tree: nodes.Template, modules: Mapping[str, frozenset[str]]) -> di
     }
 
 
-def unknown_arguments(source: Source, reading: Reading) -> Iterator[Finding]:
+def unknown_arguments(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
     """Yield named arguments that a function does not take."""
     for call in source.tree.find_all(nodes.Call):
         name = call.node.name if isinstance(call.node, nodes.Name) else ""

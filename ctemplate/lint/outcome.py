@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 from jinja2 import nodes
 
+from ctemplate.core.model import Instance, Service
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.kinds import Kind
 from ctemplate.lint.reading import Reading
-from ctemplate.lint.source import Source, start
-from ctemplate.lint.text import Branch, Mode, Print, Text, Upstream
-from ctemplate.model import Instance, Service
+from ctemplate.lint.source import TemplateSource, start
+from ctemplate.lint.text import Branch, PrintSite, Text, TextMode, Upstream
 
 PORT_FIX = "use svc.listen_port, or claim(…), so that one of them is left out and named"
 NAME_FIX = 'use claim("server_name", …, svc), so that one of them is left out and named'
 
 
-def empty_upstreams(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
+def empty_upstreams(source: TemplateSource, reading: Reading, text: Text) -> Iterator[Finding]:
     """Yield upstreams whose servers all come from loops that may find nobody."""
     for upstream in text.upstreams:
         if _may_be_empty(upstream, reading):
@@ -48,10 +48,10 @@ def _asks(test: nodes.Node, named: nodes.Node, listed: nodes.Node, reading: Read
     return any(node in (named, listed) for node in [*asked, *deeper])
 
 
-def clashes(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
+def clash_findings(source: TemplateSource, reading: Reading, text: Text) -> Iterator[Finding]:
     """Yield ports and server names made of registered values that two services may share."""
     for printed in text.prints:
-        if printed.position.mode is not Mode.BARE or not _is_repeated(printed, reading):
+        if printed.position.mode is not TextMode.BARE or not _is_repeated(printed, reading):
             continue
         kind = reading.kind(printed.node)
         if not kind.field or kind.is_claimed:
@@ -63,7 +63,7 @@ def clashes(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
             yield source.finding(offset, "CT503", f"two services may share a server name; {NAME_FIX}")
 
 
-def _is_repeated(printed: Print, reading: Reading) -> bool:
+def _is_repeated(printed: PrintSite, reading: Reading) -> bool:
     """Whether a print stands in a loop over services or instances."""
     repeated = (Kind(of=Service), Kind(of=Instance))
     loops = (branch.node for branch in printed.branches if isinstance(branch.node, nodes.For))

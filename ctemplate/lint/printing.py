@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from jinja2 import nodes
 
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
-from ctemplate.lint.kinds import PLAIN, Kind
+from ctemplate.lint.kinds import PLAIN_KINDS, Kind
 from ctemplate.lint.reading import Reading
-from ctemplate.lint.source import Source, literal, member_name, members, start
-from ctemplate.lint.text import Mode, Position, Text
-from ctemplate.nginx.authority import CONNECTS, INNER, PASS
+from ctemplate.lint.source import TemplateSource, literal, member_name, members, start
+from ctemplate.lint.text import Text, TextMode, TextPosition
+from ctemplate.nginx.language.authority import CONNECTS, INNER, PASS
 
 FREE = {"tags": "a tag", "meta": "a meta value", "node_meta": "a node's meta value"}
 """Fields that are free text by nature; names and ids are tokens as a rule."""
@@ -22,7 +22,7 @@ _BEFORE_PATH = re.compile(r"(?:[^\s/?]*://)?[^\s/?]*")
 _MAPPINGS = frozenset({"meta", "node_meta"})
 
 
-def prints(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
+def prints(source: TemplateSource, reading: Reading, text: Text) -> Iterator[Finding]:
     """Yield prints that lack an escape, or have the wrong one for their place."""
     for printed in text.prints:
         kind, position = reading.kind(printed.node), printed.position
@@ -31,7 +31,7 @@ def prints(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
             yield source.finding(start(printed.node), *found)
 
 
-def missing_keys(source: Source, reading: Reading, text: Text) -> Iterator[Finding]:
+def missing_keys(source: TemplateSource, reading: Reading, text: Text) -> Iterator[Finding]:
     """Yield prints of keys of meta that an instance may lack, without a default or a look at the key before."""
     for printed in text.prints:
         made_of = [reading.origin(node) for node in (printed.node, *printed.node.find_all(nodes.Name))]
@@ -87,26 +87,26 @@ def _keys(test: nodes.Node) -> Iterator[str]:
             yield name.rpartition(".")[2]
 
 
-def _wrong(kind: Kind, mode: Mode) -> tuple[str, str] | None:
+def _wrong(kind: Kind, mode: TextMode) -> tuple[str, str] | None:
     """Return the code and the sentence for a print of that kind in that place."""
-    if mode is Mode.QUOTED and kind.escape == "quote":
+    if mode is TextMode.QUOTED and kind.escape == "quote":
         return "CT402", "| quote brings its own quotes; drop those around it"
     if not kind.is_registered_text:
         return None
     what = FREE.get(kind.field, f"a registered {kind.field}")
     left_out = f"{what} that is no plain token leaves its service out"
-    if mode is Mode.COMMENT:
+    if mode is TextMode.COMMENT:
         return "CT401", f"{left_out}; print it through | comment"
-    if mode is Mode.QUOTED:
+    if mode is TextMode.QUOTED:
         return "CT402", f"{left_out}; drop the quotes and print it through | quote"
-    if mode is Mode.BARE and kind.field in FREE:
+    if mode is TextMode.BARE and kind.field in FREE:
         return "CT403", f"{left_out}; print it through | quote or | token"
     return None
 
 
-def _astray(kind: Kind, position: Position) -> tuple[str, str] | None:
+def _astray(kind: Kind, position: TextPosition) -> tuple[str, str] | None:
     """Return the code and the sentence for a print of that kind that chooses where nginx goes."""
-    if kind.of is not str or not kind.field or kind.field in PLAIN or position.mode is not Mode.BARE:
+    if kind.of is not str or not kind.field or kind.field in PLAIN_KINDS or position.mode is not TextMode.BARE:
         return None
     words = position.statement.split(maxsplit=1)
     name, target = words[0].encode() if words else b"", words[1] if words[1:] else ""

@@ -8,11 +8,11 @@ from jinja2 import nodes
 
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
-from ctemplate.lint.source import Source, literal
-from ctemplate.template.advice import STATES, service_call, services_call, shown
+from ctemplate.lint.source import TemplateSource, literal
+from ctemplate.template.language.advice import STATES, service_call, services_call, shown
 
 
-def everything(source: Source, reading: Reading) -> Iterator[Finding]:
+def everything(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
     """Yield loops over all services that ask for one tag only inside."""
     for loop in source.tree.find_all(nodes.For):
         call = _services(reading.origin(loop.iter))
@@ -24,7 +24,7 @@ def everything(source: Source, reading: Reading) -> Iterator[Finding]:
             yield source.finding(call, "CT601", message)
 
 
-def foreign(source: Source) -> Iterator[Finding]:
+def foreign(source: TemplateSource) -> Iterator[Finding]:
     """Yield calls with a name or a tag in consul-template's grammar."""
     for call in source.tree.find_all(nodes.Call):
         if not isinstance(call.node, nodes.Name):

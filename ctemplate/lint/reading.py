@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import nodes
 
 from ctemplate.lint import kinds
-from ctemplate.lint.kinds import NUMBER, TEXT, UNKNOWN, Kind
+from ctemplate.lint.kinds import NUMBER, TEXT, UNKNOWN_KIND, Kind
 from ctemplate.lint.source import literal, member_name
 
 IMPLICIT = frozenset({"self", "super", "caller", "varargs", "kwargs", "loop"})
@@ -21,14 +21,14 @@ _DEFAULTS = frozenset({"default", "d"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
+class NameMeaning:
     """What a name stands for: its kind, and the expression it was set to."""
 
-    kind: Kind = UNKNOWN
+    kind: Kind = UNKNOWN_KIND
     made_of: nodes.Node | None = None
 
 
-Scope = dict[str, Meaning]
+NameScope = dict[str, NameMeaning]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Reading:
 
     def kind(self, node: nodes.Node) -> Kind:
         """Return what is known of an expression."""
-        return self.kinds.get(node, UNKNOWN)
+        return self.kinds.get(node, UNKNOWN_KIND)
 
     def origin(self, node: nodes.Node) -> nodes.Node:
         """Return the expression that a name was set to, or the expression itself."""
@@ -54,11 +54,11 @@ class Reading:
         return node
 
 
-def read(tree: nodes.Template, *, functions: Mapping[str, Any], given: Iterable[str] = ()) -> Reading:
+def read_tree(tree: nodes.Template, *, functions: Mapping[str, Any], given: Iterable[str] = ()) -> Reading:
     """Read a tree; ``functions`` are the names that every template knows, ``given`` those of who includes it."""
     reading = Reading(functions=functions)
-    scope: Scope = {name: Meaning() for name in (*IMPLICIT, *given, *exported(tree))}
-    _Reader(reading).body(tree.body, scope)
+    scope: NameScope = {name: NameMeaning() for name in (*IMPLICIT, *given, *exported(tree))}
+    _TreeReader(reading).body(tree.body, scope)
     return reading
 
 
@@ -83,13 +83,13 @@ def _targets(target: nodes.Node) -> list[nodes.Name]:
     return list(target.find_all(nodes.Name))
 
 
-class _Reader:
+class _TreeReader:
     """Walks statements in order; a scope is copied where Jinja opens one."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
 
-    def body(self, body: Iterable[nodes.Node], scope: Scope) -> None:
+    def body(self, body: Iterable[nodes.Node], scope: NameScope) -> None:
         for node in body:
             statement = getattr(self, f"_{type(node).__name__.lower()}", None)
             if statement is None:
@@ -97,74 +97,74 @@ class _Reader:
             else:
                 statement(node, scope)
 
-    def _other(self, node: nodes.Node, scope: Scope) -> None:
+    def _other(self, node: nodes.Node, scope: NameScope) -> None:
         for child in node.iter_child_nodes():
             if isinstance(child, nodes.Expr):
                 self.kind(child, scope)
             else:
                 self.body([child], scope)
 
-    def _for(self, node: nodes.For, scope: Scope) -> None:
+    def _for(self, node: nodes.For, scope: NameScope) -> None:
         listed = self.kind(node.iter, scope)
         inner = dict(scope)
-        _bind(node.target, Meaning(kind=_item(listed)), inner)
+        _bind(node.target, NameMeaning(kind=_item(listed)), inner)
         if node.test is not None:
             self.kind(node.test, inner)
         self.body(node.body, inner)
         self.body(node.else_, dict(scope))
 
-    def _assign(self, node: nodes.Assign, scope: Scope) -> None:
+    def _assign(self, node: nodes.Assign, scope: NameScope) -> None:
         kind = self.kind(node.node, scope)
         if isinstance(node.target, nodes.NSRef):
             return
-        _bind(node.target, Meaning(kind=kind, made_of=node.node), scope)
+        _bind(node.target, NameMeaning(kind=kind, made_of=node.node), scope)
 
-    def _assignblock(self, node: nodes.AssignBlock, scope: Scope) -> None:
+    def _assignblock(self, node: nodes.AssignBlock, scope: NameScope) -> None:
         if node.filter is not None:
             self.kind(node.filter, scope)
         self.body(node.body, dict(scope))
-        _bind(node.target, Meaning(), scope)
+        _bind(node.target, NameMeaning(), scope)
 
-    def _with(self, node: nodes.With, scope: Scope) -> None:
+    def _with(self, node: nodes.With, scope: NameScope) -> None:
         inner = dict(scope)
         for target, value in zip(node.targets, node.values, strict=True):
-            _bind(target, Meaning(kind=self.kind(value, scope), made_of=value), inner)
+            _bind(target, NameMeaning(kind=self.kind(value, scope), made_of=value), inner)
         self.body(node.body, inner)
 
-    def _macro(self, node: nodes.Macro, scope: Scope) -> None:
-        scope[node.name] = Meaning()
+    def _macro(self, node: nodes.Macro, scope: NameScope) -> None:
+        scope[node.name] = NameMeaning()
         self._callable(node, scope)
 
-    def _callblock(self, node: nodes.CallBlock, scope: Scope) -> None:
+    def _callblock(self, node: nodes.CallBlock, scope: NameScope) -> None:
         self.kind(node.call, scope)
         self._callable(node, scope)
 
-    def _callable(self, node: nodes.Macro | nodes.CallBlock, scope: Scope) -> None:
+    def _callable(self, node: nodes.Macro | nodes.CallBlock, scope: NameScope) -> None:
         for default in node.defaults:
             self.kind(default, scope)
-        self.body(node.body, scope | {argument.name: Meaning() for argument in node.args})
+        self.body(node.body, scope | {argument.name: NameMeaning() for argument in node.args})
 
-    def _import(self, node: nodes.Import, scope: Scope) -> None:
+    def _import(self, node: nodes.Import, scope: NameScope) -> None:
         self.kind(node.template, scope)
-        scope[node.target] = Meaning()
+        scope[node.target] = NameMeaning()
 
-    def _fromimport(self, node: nodes.FromImport, scope: Scope) -> None:
+    def _fromimport(self, node: nodes.FromImport, scope: NameScope) -> None:
         self.kind(node.template, scope)
-        scope.update((alias if isinstance(alias, str) else alias[1], Meaning()) for alias in node.names)
+        scope.update((alias if isinstance(alias, str) else alias[1], NameMeaning()) for alias in node.names)
 
-    def _block(self, node: nodes.Block, scope: Scope) -> None:
+    def _block(self, node: nodes.Block, scope: NameScope) -> None:
         self.body(node.body, dict(scope))
 
     # expressions
 
-    def kind(self, node: nodes.Node, scope: Scope) -> Kind:
+    def kind(self, node: nodes.Node, scope: NameScope) -> Kind:
         """Return an expression's kind and remember it, with those of all its parts."""
         parts = {child: self.kind(child, scope) for child in node.iter_child_nodes()}
         kind = self._kind(node, parts, scope)
         self._reading.kinds[node] = kind
         return kind
 
-    def _kind(self, node: nodes.Node, parts: Mapping[nodes.Node, Kind], scope: Scope) -> Kind:
+    def _kind(self, node: nodes.Node, parts: Mapping[nodes.Node, Kind], scope: NameScope) -> Kind:
         match node:
             case nodes.Name():
                 return self._name(node, scope)
@@ -179,14 +179,14 @@ class _Reader:
             case _:
                 return _composed(node, tuple(parts.values()))
 
-    def _name(self, node: nodes.Name, scope: Scope) -> Kind:
+    def _name(self, node: nodes.Name, scope: NameScope) -> Kind:
         meaning = scope.get(node.name)
         if node.ctx != "load":
-            return UNKNOWN
+            return UNKNOWN_KIND
         if meaning is None:
             if node.name not in self._reading.functions:
                 self._reading.unknown.append(node)
-            return UNKNOWN
+            return UNKNOWN_KIND
         if meaning.made_of is not None:
             self._reading.made_of[node] = meaning.made_of
         return meaning.kind
@@ -202,14 +202,14 @@ class _Reader:
             if called.name in kinds.CLAIMS:
                 return Kind(of=str, is_claimed=True)
             function = self._reading.functions.get(called.name)
-            return kinds.of_result(function) if callable(function) else UNKNOWN
+            return kinds.of_result(function) if callable(function) else UNKNOWN_KIND
         if isinstance(called, nodes.Getattr):
             return kinds.of_method(self._reading.kind(called.node), called.attr)
-        return UNKNOWN
+        return UNKNOWN_KIND
 
     def _filter(self, node: nodes.Filter, parts: Mapping[nodes.Node, Kind]) -> Kind:
         if node.node is None:
-            return UNKNOWN
+            return UNKNOWN_KIND
         if node.name in _DEFAULTS:
             self._reading.defaulted.add(node.node)
         if node.name == "map":
@@ -217,50 +217,52 @@ class _Reader:
         return kinds.of_filter(parts[node.node], node.name)
 
 
-def _bind(target: nodes.Node, meaning: Meaning, scope: Scope) -> None:
+def _bind(target: nodes.Node, meaning: NameMeaning, scope: NameScope) -> None:
     if isinstance(target, nodes.Name):
         scope[target.name] = meaning
         return
     for number, name in enumerate(getattr(target, "items", ())):
         parts = meaning.kind.parts
-        _bind(name, Meaning(kind=parts[number] if number < len(parts) else UNKNOWN), scope)
+        _bind(name, NameMeaning(kind=parts[number] if number < len(parts) else UNKNOWN_KIND), scope)
 
 
 def _item(listed: Kind) -> Kind:
     if listed.of is dict and listed.parts:
         return listed.parts[0]
-    return listed.items or UNKNOWN
+    return listed.items or UNKNOWN_KIND
 
 
 def _member(kind: Kind, node: nodes.Getattr | nodes.Getitem) -> Kind:
     name = member_name(node)
     if kind.is_model and name is not None:
         return kinds.of_field(kind, name)
-    return kind.items or UNKNOWN if kind.of in {tuple, dict} else UNKNOWN
+    return kind.items or UNKNOWN_KIND if kind.of in {tuple, dict} else UNKNOWN_KIND
 
 
 def _composed(node: nodes.Node, parts: tuple[Kind, ...]) -> Kind:
     """Return the kind of a literal, or of what an operator makes."""
     match node:
         case nodes.Const():
-            return TEXT if isinstance(node.value, str) else NUMBER if isinstance(node.value, int | float) else UNKNOWN
+            return (
+                TEXT if isinstance(node.value, str) else NUMBER if isinstance(node.value, int | float) else UNKNOWN_KIND
+            )
         case nodes.Concat():
-            return kinds.joined(list(parts))
+            return kinds.joined_kind(list(parts))
         case nodes.Add() | nodes.Mod():
-            return kinds.joined(list(parts)) if any(kind.of is str for kind in parts) else UNKNOWN
+            return kinds.joined_kind(list(parts)) if any(kind.of is str for kind in parts) else UNKNOWN_KIND
         case nodes.List() | nodes.Tuple():
-            return Kind(of=tuple, items=parts[0] if len(set(parts)) == 1 else UNKNOWN)
+            return Kind(of=tuple, items=parts[0] if len(set(parts)) == 1 else UNKNOWN_KIND)
         case nodes.CondExpr():
             branches = set(parts[1:])
-            return branches.pop() if len(branches) == 1 else UNKNOWN
+            return branches.pop() if len(branches) == 1 else UNKNOWN_KIND
         case _:
-            return UNKNOWN
+            return UNKNOWN_KIND
 
 
 def _mapped(node: nodes.Filter, listed: Kind) -> Kind:
-    item = listed.items or UNKNOWN
+    item = listed.items or UNKNOWN_KIND
     for keyword in node.kwargs:
         if keyword.key == "attribute" and (name := literal(keyword.value)) is not None:
             return Kind(of=tuple, items=kinds.of_field(item, name))
     name = literal(node.args[0]) if node.args else None
-    return UNKNOWN if name is None else Kind(of=tuple, items=kinds.of_filter(item, name))
+    return UNKNOWN_KIND if name is None else Kind(of=tuple, items=kinds.of_filter(item, name))

@@ -12,14 +12,14 @@ from dataclasses import asdict
 from typing import Any
 
 from ctemplate import __version__
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 from ctemplate.lint.finding import CODES, Finding
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-FORMATS = ("text", "json", "sarif")
+REPORT_FORMATS = ("text", "json", "sarif")
 
 
-def shown(findings: Sequence[Finding], form: str) -> str:
+def format_findings(findings: Sequence[Finding], form: str) -> str:
     """Return the findings in one of the formats, without a last line break."""
     if form == "text":
         return "\n".join(map(str, findings))

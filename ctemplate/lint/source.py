@@ -15,9 +15,9 @@ from jinja2 import nodes
 from jinja2.lexer import TokenStream
 from jinja2.parser import Parser
 
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
-from ctemplate.template.advice import go_advice
+from ctemplate.template.language.advice import go_advice
 from ctemplate.template.template import lowered
 
 _IGNORE = re.compile(r"\bctemplate:\s*ignore\s+(CT\d+(?:[\s,]+CT\d+)*)")
@@ -25,7 +25,7 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class TemplateSource:
     """One parsed template. The ``lineno`` of the tree's nodes are offsets into ``text``, so that each has a column.
 
     ``ignored`` are the codes that a comment silences, by the lines for which it does.
@@ -38,7 +38,7 @@ class Source:
 
     def finding(self, node: nodes.Node | int, code: str, message: str) -> Finding:
         """Return a finding at a node, or at an offset."""
-        line, column = place(self.text, node if isinstance(node, int) else node.lineno)
+        line, column = node_place(self.text, node if isinstance(node, int) else node.lineno)
         return Finding(path=self.path, line=line, column=column, code=code, message=message)
 
     def silences(self, finding: Finding) -> bool:
@@ -46,14 +46,14 @@ class Source:
         return finding.path == self.path and finding.code in self.ignored.get(finding.line, ())
 
 
-def place(text: str, offset: int) -> tuple[int, int]:
+def node_place(text: str, offset: int) -> tuple[int, int]:
     """Return the line and column of an offset, both from 1."""
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
     line = bisect_right(starts, offset)
     return line, offset - starts[line - 1] + 1
 
 
-def parse(path: str, text: str, environment: jinja2.Environment) -> Source | Finding:
+def parse_source(path: str, text: str, environment: jinja2.Environment) -> TemplateSource | Finding:
     """Parse a template as the environment would; return what is wrong when it cannot be parsed."""
     text = _LINE_BREAK.sub("\n", text)
     try:
@@ -61,22 +61,22 @@ def parse(path: str, text: str, environment: jinja2.Environment) -> Source | Fin
     except jinja2.TemplateSyntaxError as exc:
         return Finding(path=path, line=exc.lineno, column=1, code="CT101", message=_sentence(exc, text, exc.lineno))
     try:
-        tree = _Parser(environment, text, tokens).parse()
+        tree = _TemplateParser(environment, text, tokens).parse()
     except jinja2.TemplateSyntaxError as exc:
-        line, column = place(text, exc.lineno)
+        line, column = node_place(text, exc.lineno)
         return Finding(path=path, line=line, column=column, code="CT101", message=_sentence(exc, text, line))
-    return Source(path=path, text=text, tree=tree, ignored=_ignored(text, tokens))
+    return TemplateSource(path=path, text=text, tree=tree, ignored=_ignored(text, tokens))
 
 
 def _sentence(exc: jinja2.TemplateSyntaxError, text: str, line: int) -> str:
     return go_advice(text, line) or lowered(printable(exc.message or ""))
 
 
-Token = tuple[int, str, str]
+SourceToken = tuple[int, str, str]
 """An offset, a type and the raw text."""
 
 
-def _tokens(text: str, environment: jinja2.Environment) -> Iterator[Token]:
+def _tokens(text: str, environment: jinja2.Environment) -> Iterator[SourceToken]:
     """Yield Jinja's tokens with offsets instead of lines; white space that a tag strips stands between them."""
     offset = 0
     for _, kind, raw in environment.lexer.tokeniter(text, None):
@@ -85,21 +85,21 @@ def _tokens(text: str, environment: jinja2.Environment) -> Iterator[Token]:
         offset += len(raw)
 
 
-class _Parser(Parser):
+class _TemplateParser(Parser):
     """Jinja's parser, fed with offsets for line numbers."""
 
-    def __init__(self, environment: jinja2.Environment, text: str, tokens: tuple[Token, ...]) -> None:
+    def __init__(self, environment: jinja2.Environment, text: str, tokens: tuple[SourceToken, ...]) -> None:
         super().__init__(environment, text)
         self.stream = TokenStream(environment.lexer.wrap(tokens), None, None)
 
 
-def _ignored(text: str, tokens: tuple[Token, ...]) -> dict[int, frozenset[str]]:
+def _ignored(text: str, tokens: tuple[SourceToken, ...]) -> dict[int, frozenset[str]]:
     """Return the codes silenced on each line: the comment's own, or the one below where it stands alone."""
     ignored: dict[int, frozenset[str]] = {}
     for offset, kind, raw in tokens:
         found = _IGNORE.search(raw) if kind == "comment" else None
         if found:
-            line, _ = place(text, offset + len(raw))
+            line, _ = node_place(text, offset + len(raw))
             line += _stands_alone(text, offset, offset + len(raw))
             ignored[line] = ignored.get(line, frozenset()) | frozenset(re.findall(r"CT\d+", found[1]))
     return ignored

@@ -8,8 +8,8 @@ from jinja2 import nodes
 
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
-from ctemplate.lint.source import Source, start
-from ctemplate.lint.text import Mode, Print, Text
+from ctemplate.lint.source import TemplateSource, start
+from ctemplate.lint.text import PrintSite, Text, TextMode
 
 POSITIONS = frozenset({"index", "index0", "revindex", "revindex0"})
 NAMING = frozenset({"upstream", "zone", "server_name", "listen", "proxy_pass"})
@@ -18,7 +18,7 @@ NAMING = frozenset({"upstream", "zone", "server_name", "listen", "proxy_pass"})
 _SORTED = frozenset({"sort", "dictsort", "groupby", "length", "count", "first", "last"})
 
 
-def moving_orders(source: Source, reading: Reading) -> Iterator[Finding]:
+def moving_orders(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
     """Yield loops over what has no order of its own."""
     for loop in source.tree.find_all(nodes.For):
         near = _near(loop.iter, reading)
@@ -50,7 +50,7 @@ def _is_pairs(listed: nodes.Node) -> bool:
     return listed.node.attr in {"items", "keys", "values"}
 
 
-def positions(source: Source, text: Text) -> Iterator[Finding]:
+def positions(source: TemplateSource, text: Text) -> Iterator[Finding]:
     """Yield names made from the position in a loop."""
     for printed in text.prints:
         found = _position(printed)
@@ -60,8 +60,8 @@ def positions(source: Source, text: Text) -> Iterator[Finding]:
             yield source.finding(start(found), "CT303", message)
 
 
-def _position(printed: Print) -> nodes.Getattr | None:
-    if printed.position.mode is not Mode.BARE or printed.position.directive not in NAMING:
+def _position(printed: PrintSite) -> nodes.Getattr | None:
+    if printed.position.mode is not TextMode.BARE or printed.position.directive not in NAMING:
         return None
     fields = [*printed.node.find_all(nodes.Getattr)]
     if isinstance(printed.node, nodes.Getattr):

@@ -13,26 +13,26 @@ import jinja2
 from jinja2 import nodes
 
 from ctemplate.config.groups import TemplatePlan
-from ctemplate.errors import TemplateError
+from ctemplate.core.errors import TemplateError
 from ctemplate.lint import names, outcome, printing, queries, stability, variables
 from ctemplate.lint.finding import Finding
-from ctemplate.lint.reading import exported, read
-from ctemplate.lint.source import Source, parse
+from ctemplate.lint.reading import exported, read_tree
+from ctemplate.lint.source import TemplateSource, parse_source
 from ctemplate.lint.text import follow
 from ctemplate.lint.variables import Given
 from ctemplate.template import Template
-from ctemplate.template.compiler import literal_names
-from ctemplate.template.environment import Environment
-from ctemplate.template.formats import NGINX
-from ctemplate.template.functions import Functions
-from ctemplate.template.loader import FolderLoader
+from ctemplate.template.language.compiler import literal_names
+from ctemplate.template.language.environment import Environment
+from ctemplate.template.language.formats import NGINX
+from ctemplate.template.language.functions import Functions
+from ctemplate.template.language.loader import FolderLoader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """A template and what it names, by the names that templates use; and the faults that kept others out."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, TemplateSource]
     faults: tuple[Finding, ...]
 
     @property
@@ -43,9 +43,9 @@ class Family:
 
 def family(plan: TemplatePlan, environment: Environment) -> Family:
     """Read and parse a template and everything that it includes or imports by a literal name."""
-    sources: dict[str, Source] = {}
+    sources: dict[str, TemplateSource] = {}
     faults: list[Finding] = []
-    pending: list[tuple[str, Source | None, int]] = [(plan.source.name, None, 0)]
+    pending: list[tuple[str, TemplateSource | None, int]] = [(plan.source.name, None, 0)]
     seen = {plan.source.name}
     while pending:
         name, wanted_by, offset = pending.pop()
@@ -69,10 +69,10 @@ def family(plan: TemplatePlan, environment: Environment) -> Family:
     return Family(sources=sources, faults=tuple(faults))
 
 
-def _parsed(name: str, environment: Environment) -> Source | Finding:
+def _parsed(name: str, environment: Environment) -> TemplateSource | Finding:
     assert environment.loader is not None  # noqa: S101  # environments of templates have one
     text, path, _ = environment.loader.get_source(environment, name)
-    return parse(path or name, text, environment)
+    return parse_source(path or name, text, environment)
 
 
 def _told(exc: TemplateError) -> Finding:
@@ -111,7 +111,7 @@ def _is_included(name: str, made: Family) -> bool:
 
 
 def _judged(
-    source: Source,
+    source: TemplateSource,
     environment: Environment,
     modules: Mapping[str, frozenset[str]],
     shared: frozenset[str],
@@ -120,7 +120,7 @@ def _judged(
     is_nginx: bool,
 ) -> Iterator[Finding]:
     """Yield what the rules find in one source; those of nginx's language hold for nginx's files alone."""
-    reading = read(source.tree, functions=environment.globals, given=shared)
+    reading = read_tree(source.tree, functions=environment.globals, given=shared)
     yield from names.unknown_names(source, reading, given)
     yield from names.unknown_filters(source, environment)
     yield from names.unknown_fields(source, reading, modules)
@@ -135,7 +135,7 @@ def _judged(
         yield from stability.positions(source, text)
         yield from printing.prints(source, reading, text)
         yield from outcome.empty_upstreams(source, reading, text)
-        yield from outcome.clashes(source, reading, text)
+        yield from outcome.clash_findings(source, reading, text)
 
 
 def _unloadable(plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from jinja2 import nodes
 
-LUA_BLOCK = "_by_lua_block"
+LUA_DIRECTIVE = "_by_lua_block"
 _PRINT = "\0"
 
 
-class Mode(enum.Enum):
+class TextMode(enum.Enum):
     """What nginx takes the next character for."""
 
     BARE = "bare"
@@ -25,10 +25,10 @@ class Mode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class TextPosition:
     """Where in nginx's language the text has got to: the statement so far, and the names of the open blocks."""
 
-    mode: Mode = Mode.BARE
+    mode: TextMode = TextMode.BARE
     quote: str = ""
     is_escaped: bool = False
     statement: str = ""
@@ -51,11 +51,11 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Print:
+class PrintSite:
     """A value printed: where, and within which branches."""
 
     node: nodes.Expr
-    position: Position
+    position: TextPosition
     branches: tuple[Branch, ...]
 
 
@@ -76,7 +76,7 @@ class Upstream:
 class Text:
     """All prints and upstreams of a template, in order."""
 
-    prints: list[Print] = field(default_factory=list)
+    prints: list[PrintSite] = field(default_factory=list)
     upstreams: list[Upstream] = field(default_factory=list)
 
 
@@ -92,7 +92,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self.text = Text()
-        self.position = Position()
+        self.position = TextPosition()
         self.branches: tuple[Branch, ...] = ()
         self.open: list[tuple[int, Upstream]] = []
         self.began = 0
@@ -116,7 +116,7 @@ class _Walk:
     def apart(self, body: Iterable[nodes.Node]) -> None:
         """Follow a text that does not stand here: its start is nginx's start of a line."""
         held = self.position, self.branches, self.open
-        self.position, self.branches, self.open = Position(), (), []
+        self.position, self.branches, self.open = TextPosition(), (), []
         self.body(body)
         self.position, self.branches, self.open = held
 
@@ -154,8 +154,8 @@ class _Walk:
                 self.printed(piece)
 
     def printed(self, node: nodes.Expr) -> None:
-        self.text.prints.append(Print(node=node, position=self.position, branches=self.branches))
-        if self.position.mode is not Mode.BARE:
+        self.text.prints.append(PrintSite(node=node, position=self.position, branches=self.branches))
+        if self.position.mode is not TextMode.BARE:
             return
         if not self.position.directive and isinstance(node, nodes.Call):
             self.server()
@@ -197,37 +197,37 @@ class _Walk:
             upstream.is_filled = True
 
 
-def after(position: Position, character: str) -> Position:
+def after(position: TextPosition, character: str) -> TextPosition:
     """Return the position after one more character of text, by nginx's rules of tokens."""
     match position.mode:
-        case Mode.COMMENT:
-            return replace(position, mode=Mode.BARE) if character == "\n" else position
-        case Mode.QUOTED:
+        case TextMode.COMMENT:
+            return replace(position, mode=TextMode.BARE) if character == "\n" else position
+        case TextMode.QUOTED:
             return _in_quotes(position, character)
-        case Mode.LUA:
+        case TextMode.LUA:
             return _in_lua(position, character)
-        case Mode.BARE:
+        case TextMode.BARE:
             return _bare(position, character)
 
 
-def _in_quotes(position: Position, character: str) -> Position:
+def _in_quotes(position: TextPosition, character: str) -> TextPosition:
     if position.is_escaped:
         return replace(position, is_escaped=False)
     if character == "\\":
         return replace(position, is_escaped=True)
     if character == position.quote:
-        return replace(position, mode=Mode.BARE, quote="", statement=position.statement + character)
+        return replace(position, mode=TextMode.BARE, quote="", statement=position.statement + character)
     return position
 
 
-def _in_lua(position: Position, character: str) -> Position:
+def _in_lua(position: TextPosition, character: str) -> TextPosition:
     braces = position.braces + {"{": 1, "}": -1}.get(character, 0)
     if braces:
         return replace(position, braces=braces)
-    return replace(position, mode=Mode.BARE, braces=0, blocks=position.blocks[:-1])
+    return replace(position, mode=TextMode.BARE, braces=0, blocks=position.blocks[:-1])
 
 
-def _bare(position: Position, character: str) -> Position:
+def _bare(position: TextPosition, character: str) -> TextPosition:
     statement = position.statement
     if position.is_escaped or character == "\\":
         return replace(position, is_escaped=not position.is_escaped, statement=statement + "_")
@@ -239,19 +239,19 @@ def _bare(position: Position, character: str) -> Position:
         return replace(position, statement="")
     if character == "{" and not statement.endswith("$"):
         block = position.directive
-        mode = Mode.LUA if block.endswith(LUA_BLOCK) else Mode.BARE
-        return replace(position, mode=mode, statement="", blocks=(*position.blocks, block), braces=mode is Mode.LUA)
+        mode = TextMode.LUA if block.endswith(LUA_DIRECTIVE) else TextMode.BARE
+        return replace(position, mode=mode, statement="", blocks=(*position.blocks, block), braces=mode is TextMode.LUA)
     if character == "\n" and not statement.strip(f"{_PRINT} \t\r\n"):
         return replace(position, statement="")  # a print on a line of its own: whole directives, most likely
     return replace(position, statement=statement + character)
 
 
-def _begun(position: Position, character: str) -> Position | None:
+def _begun(position: TextPosition, character: str) -> TextPosition | None:
     """Return the position after a character that means something at the start of a token only."""
     if character == "#":
-        return replace(position, mode=Mode.COMMENT)
+        return replace(position, mode=TextMode.COMMENT)
     if character == "}":
         return replace(position, statement="", blocks=position.blocks[:-1])
     if character in "\"'":
-        return replace(position, mode=Mode.QUOTED, quote=character, statement=position.statement + character)
+        return replace(position, mode=TextMode.QUOTED, quote=character, statement=position.statement + character)
     return None

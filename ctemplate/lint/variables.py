@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from jinja2 import nodes
 
-from ctemplate.errors import printable
+from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
-from ctemplate.lint.source import Source, member_name, members
-from ctemplate.template.functions import suggestion
+from ctemplate.lint.source import TemplateSource, member_name, members
+from ctemplate.template.language.functions import suggestion
 
 VAR = "var"
 
@@ -34,7 +34,7 @@ class Use:
     node: nodes.Expr
 
 
-def uses(tree: nodes.Node) -> Iterator[Use]:
+def variable_uses(tree: nodes.Node) -> Iterator[Use]:
     """Yield every ``var.NAME`` and ``var["NAME"]``."""
     for node in members(tree):
         name = member_name(node)
@@ -44,13 +44,13 @@ def uses(tree: nodes.Node) -> Iterator[Use]:
 
 def is_opaque(tree: nodes.Template) -> bool:
     """Whether a template reads variables whose names cannot be told from its source."""
-    return sum(node.name == VAR for node in tree.find_all(nodes.Name)) > sum(1 for _ in uses(tree))
+    return sum(node.name == VAR for node in tree.find_all(nodes.Name)) > sum(1 for _ in variable_uses(tree))
 
 
-def missing(source: Source, reading: Reading, given: Mapping[str, Given]) -> Iterator[Finding]:
+def missing(source: TemplateSource, reading: Reading, given: Mapping[str, Given]) -> Iterator[Finding]:
     """Yield variables that have no value and no default."""
     guarded = set(_guarded(source.tree, reading))
-    for use in uses(source.tree):
+    for use in variable_uses(source.tree):
         if use.name in given or use.node in reading.defaulted or use.node in guarded:
             continue
         name = printable(use.name)
@@ -62,8 +62,8 @@ def _guarded(tree: nodes.Template, reading: Reading) -> Iterator[nodes.Expr]:
     """Yield the uses in the branches of a condition that asks for the same variable, taking it for missing."""
     conditions: list[nodes.If | nodes.CondExpr] = [*tree.find_all(nodes.If), *tree.find_all(nodes.CondExpr)]
     for condition in conditions:
-        asked = {use.name for use in uses(condition.test) if use.node in reading.defaulted}
-        yield from (use.node for use in uses(condition) if use.name in asked)
+        asked = {use.name for use in variable_uses(condition.test) if use.node in reading.defaulted}
+        yield from (use.node for use in variable_uses(condition) if use.name in asked)
 
 
 def unused(given: Iterable[Given], trees: Iterable[nodes.Template]) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def unused(given: Iterable[Given], trees: Iterable[nodes.Template]) -> Iterator[
     trees = tuple(trees)
     if any(is_opaque(tree) for tree in trees):
         return
-    used = {use.name for tree in trees for use in uses(tree)}
+    used = {use.name for tree in trees for use in variable_uses(tree)}
     for variable in given:
         if variable.name not in used:
             message = f"no template uses var.{printable(variable.name)}{suggestion(variable.name, used, 'var.')}"

@@ -20,17 +20,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ctemplate.command import Completed, run
-from ctemplate.errors import CannotJudge, CheckRefused, indented
-from ctemplate.inputs import real_path
-from ctemplate.model import StagedFile
+from ctemplate.core.errors import CannotJudge, CheckRefused, indented
+from ctemplate.core.model import StagedFile
 from ctemplate.nginx.advice import advice
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
+from ctemplate.nginx.language.includes import Role, TooLarge, TreeError, load_tree
+from ctemplate.nginx.language.parser import NginxSyntaxError
 from ctemplate.nginx.mirror import mirror
-from ctemplate.nginx.settings import detour, exists, settings
-from ctemplate.nginx.syntax import NginxSyntaxError
-from ctemplate.nginx.tree import Role, TooLarge, TreeError, load
-from ctemplate.nginx.verdict import Verdict, verdict
+from ctemplate.nginx.settings import exists, redirect_side_effects, settings
+from ctemplate.nginx.verdict import NginxVerdict, nginx_verdict
+from ctemplate.system.inputs import real_path
+from ctemplate.system.programs import Completed, run_program
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def way(*, can_mount: bool, all_exist: bool) -> Way:
     return Way.BOUND if can_mount and all_exist else Way.COPIED
 
 
-def time_limit(size_bytes: int) -> float:
+def check_time_limit(size_bytes: int) -> float:
     """Return how long a test of a configuration of this size may take, about ten times what it needs."""
     return FIRST_SECONDS + SECONDS_PER_MIB * size_bytes / 2**20
 
@@ -102,7 +102,7 @@ class NginxCheck:
             raise _refused(files, found)
         return found.warnings
 
-    def _left_to_the_reload(self, files: tuple[StagedFile, ...], found: Verdict) -> tuple[str, ...]:
+    def _left_to_the_reload(self, files: tuple[StagedFile, ...], found: NginxVerdict) -> tuple[str, ...]:
         """Return a warning for live files; raises CannotJudge for candidates, which have to be swapped then."""
         refused = _refused(files, found)
         what = f"this user lacks a right that nginx has: {found.refusals[0]}"
@@ -110,10 +110,10 @@ class NginxCheck:
             raise CannotJudge(refused.where, what)
         return (f"{refused.where}: {what}; the reload alone decides", *found.warnings)
 
-    async def _judged(self, test: _Test, *, may_mount: bool) -> Verdict:
+    async def _judged(self, test: _Test, *, may_mount: bool) -> NginxVerdict:
         plan = await asyncio.to_thread(test.plan, may_mount=may_mount)
         self._report(plan.strangers, test.installation.conf)
-        completed = await run(plan.argv, timeout=self.timeout or time_limit(plan.size_bytes))
+        completed = await run_program(plan.argv, timeout=self.timeout or check_time_limit(plan.size_bytes))
         if plan.way is Way.BOUND and completed.status == BIND_FAILED:
             said = indented(completed.output)
             log.warning("mount: a candidate cannot be bound over its live file; judged %s%s", Way.COPIED.value, said)
@@ -144,7 +144,9 @@ async def can_mount() -> bool:
     if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("mount") is None:
         return False
     with tempfile.NamedTemporaryFile(prefix="ctemplate-probe-") as file:
-        completed = await run([*NAMESPACE, BIND, "sh", file.name, file.name, "--", "true"], timeout=PROBE_TIMEOUT)
+        completed = await run_program(
+            [*NAMESPACE, BIND, "sh", file.name, file.name, "--", "true"], timeout=PROBE_TIMEOUT
+        )
     return completed.status == 0
 
 
@@ -195,8 +197,8 @@ class _Test:
     def _laid_out(self, folder: Path, *, may_mount: bool) -> _Plan:
         candidates = self._candidates()
         try:
-            tree = load(self.installation.conf, replaced=candidates)
-            led = detour(tree, self.installation, folder)
+            tree = load_tree(self.installation.conf, replaced=candidates)
+            led = redirect_side_effects(tree, self.installation, folder)
         except (TreeError, NginxSyntaxError) as exc:
             return self._unread(candidates, exc, folder, may_mount=may_mount)
         replaced = {**candidates, **led.replaced}
@@ -227,7 +229,7 @@ class _Test:
     def _as_it_stands(self) -> _Plan:
         """Judge the live configuration; no line of it can be led elsewhere, so a log that is missing gets created."""
         try:
-            found = settings(load(self.installation.conf), self.installation)
+            found = settings(load_tree(self.installation.conf), self.installation)
             pid_file, size_bytes = found.pid_file, found.size_bytes
         except (TreeError, NginxSyntaxError):
             pid_file, size_bytes = self.installation.default_pid_file, 0
@@ -256,27 +258,27 @@ class _Test:
         place = folder / "copy"
         place.mkdir(mode=0o700)
         try:
-            copy = mirror(load(self.installation.conf, replaced=replaced), place)
+            copy = mirror(load_tree(self.installation.conf, replaced=replaced), place)
         except TreeError as exc:
             raise CannotJudge(exc.where, exc.what) from exc
         return copy.main, copy.translate
 
-    def verdict(self, completed: Completed, plan: _Plan) -> Verdict:
+    def verdict(self, completed: Completed, plan: _Plan) -> NginxVerdict:
         """Judge what nginx said, on its output and, when that was cut, in its log; remove the pid file that it left."""
         if plan.new_pid_file is not None and plan.new_pid_file.is_file() and not plan.new_pid_file.stat().st_size:
             plan.new_pid_file.unlink()
         translate = plan.translate
         ours = {file.live for file in self.files} | {real_path(file.live) for file in self.files}
         is_root = os.geteuid() == 0
-        found = verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
+        found = nginx_verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
         if self.folder is None or completed.status == 0 or found.refusals:
             return self._unless_without_room(found)
         logs = (path.read_text(errors="replace") for path in self.folder.glob("*log*") if path.is_file())
         logged = [line for text in logs for line in text.splitlines()]
         lines = (*completed.output, *logged)
-        return verdict(completed.status, lines, ours=ours, translate=translate, is_root=is_root)
+        return nginx_verdict(completed.status, lines, ours=ours, translate=translate, is_root=is_root)
 
-    def _unless_without_room(self, found: Verdict) -> Verdict:
+    def _unless_without_room(self, found: NginxVerdict) -> NginxVerdict:
         """Return the verdict; raise CannotJudge where nginx only lacked room in our folder."""
         for line in found.refusals:
             if self.folder is not None and f"{self.folder}/" in line and _NO_ROOM.search(line):
@@ -311,7 +313,7 @@ def _unreadable(fault: TreeError | NginxSyntaxError) -> CheckRefused:
     return CheckRefused(fault.where, "is not nginx's language", output=(line,))
 
 
-def _refused(files: tuple[StagedFile, ...], found: Verdict) -> CheckRefused:
+def _refused(files: tuple[StagedFile, ...], found: NginxVerdict) -> CheckRefused:
     """Name the file that nginx's first refusal names, else the first candidate."""
     lines = found.refusals or found.warnings
     named = [file.live for file in files if any(f" in {file.live}:" in line for line in lines)]

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ctemplate.command import run
-from ctemplate.errors import CommandFailed
+from ctemplate.core.errors import CommandFailed
+from ctemplate.system.programs import run_program
 
 BUILD_TIMEOUT = 10.0
 ERROR_LOG_OPTION_SINCE = (1, 19, 5)
@@ -73,7 +73,7 @@ class Installation:
     @classmethod
     async def find(cls, command: NginxCommand) -> Installation:
         """Ask nginx what it was built with; raises CommandFailed when it cannot be run."""
-        completed = await run([command.program, "-V"], timeout=BUILD_TIMEOUT)
+        completed = await run_program([command.program, "-V"], timeout=BUILD_TIMEOUT)
         found = shutil.which(command.program)
         if completed.status or found is None:
             what = f"exit status {completed.status}; its build cannot be known"

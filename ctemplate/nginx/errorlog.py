@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctemplate.nginx.verdict import REFUSING, Message, messages
+from ctemplate.nginx.verdict import REFUSING, NginxMessage, messages
 
-LIMIT_BYTES = 4 * 2**20
+LOG_LIMIT_BYTES = 4 * 2**20
 _LINE = re.compile(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[([a-z]+)\] (\d+)#\d+: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class LogOffset:
     """A moment in a log: which file the path led to, and how long it was."""
 
     device: int
@@ -27,22 +27,22 @@ class Mark:
     size: int
 
 
-def mark(logs: Iterable[Path]) -> Mapping[Path, Mark]:
+def log_offset(logs: Iterable[Path]) -> Mapping[Path, LogOffset]:
     """Mark the present end of each log; one that does not exist yet will be read from its start."""
     return {log: found for log in logs if (found := _mark(log))}
 
 
-def _mark(log: Path) -> Mark | None:
+def _mark(log: Path) -> LogOffset | None:
     try:
         found = log.stat()
     except OSError:
-        return Mark(device=0, inode=0, size=0)
+        return LogOffset(device=0, inode=0, size=0)
     if not stat.S_ISREG(found.st_mode):
         return None
-    return Mark(device=found.st_dev, inode=found.st_ino, size=found.st_size)
+    return LogOffset(device=found.st_dev, inode=found.st_ino, size=found.st_size)
 
 
-def written_since(marks: Mapping[Path, Mark], pid: int) -> tuple[Message, ...]:
+def written_since(marks: Mapping[Path, LogOffset], pid: int) -> tuple[NginxMessage, ...]:
     """Return the refusing messages that a process wrote after the marks, without doubles, in the order of each log.
 
     A log that is another file by now, or shorter, was rotated: it is read from its start.
@@ -51,18 +51,18 @@ def written_since(marks: Mapping[Path, Mark], pid: int) -> tuple[Message, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _tail(log: Path, since: Mark) -> bytes:
+def _tail(log: Path, since: LogOffset) -> bytes:
     try:
         with log.open("rb") as file:
             now = os.fstat(file.fileno())
             same = (now.st_dev, now.st_ino) == (since.device, since.inode) and now.st_size >= since.size
             file.seek(since.size if same else 0)
-            return file.read(LIMIT_BYTES)
+            return file.read(LOG_LIMIT_BYTES)
     except OSError:
         return b""
 
 
-def _refusing(text: bytes, pid: int) -> Iterable[Message]:
+def _refusing(text: bytes, pid: int) -> Iterable[NginxMessage]:
     """Yield the messages of one process; lines without a head belong to the message before."""
     lines: list[str] = []
     is_ours = False

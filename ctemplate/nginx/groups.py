@@ -38,7 +38,7 @@ def looks_like_nginx(settings: GroupSection, files: Iterable[Path]) -> bool:
     return any(_NGINX.search(str(words)) for words in (settings.reload, settings.check, *files) if words)
 
 
-def unproven(plan: GroupPlan) -> str | None:
+def unproven_files(plan: GroupPlan) -> str | None:
     """Return a sentence about a group that looks like nginx's and has neither check nor proof; None for any other."""
     settings = plan.settings
     files = [template.destination for template in plan.templates if template.destination != STDOUT]

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctemplate.errors import CommandFailed, printable
+from ctemplate.core.errors import CommandFailed, printable
 from ctemplate.nginx.command import Installation
 from ctemplate.nginx.master import (
     DELETED,
     PROC,
-    Absence,
+    NoMaster,
     Process,
     is_worker_title,
     parent_of,
@@ -29,7 +29,7 @@ from ctemplate.nginx.master import (
     workers,
 )
 
-NAMED_AT_MOST = 3  # of other nginxes, in one line
+MASTERS_NAMED = 3  # of other nginxes, in one line
 _PID = re.compile(r"\s*([1-9]\d{0,9})\s*")
 _MASTER = re.compile(
     r"[a-z][\w.-]*: master process(?: v\d\S*)?(?: #\d+)?(?: \[(?P<in>.*)\]| (?P<argv>.*))?", re.DOTALL
@@ -64,7 +64,7 @@ def arguments_of(title: str, *, is_cut: bool = False) -> Arguments | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundMaster:
     """The master of an installation; ``how`` says where it was found when no pid file named it."""
 
     process: Process
@@ -72,25 +72,25 @@ class Found:
     how: str = ""
 
 
-def find_master(installation: Installation, pid_files: Iterable[Path], *, proc: Path = PROC) -> Found | Absence:
+def find_master(installation: Installation, pid_files: Iterable[Path], *, proc: Path = PROC) -> FoundMaster | NoMaster:
     """Return the running master of an installation's configuration, or why there is none.
 
     The first pid file that names it decides, else the process table. Raises CommandFailed when something does run that
     cannot be judged or cannot prove a reload.
     """
-    search = _Search(installation=installation, proc=proc)
+    search = _MasterSearch(installation=installation, proc=proc)
     reasons = []
     for pid_file in dict.fromkeys(pid_files):
         named = search.named(pid_file)
         if isinstance(named, Process):
-            return Found(process=named, pid_file=pid_file)
+            return FoundMaster(process=named, pid_file=pid_file)
         reasons.append(named)
     reason = reasons[0] if reasons else "no pid file"
     return search.running(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Search:
+class _MasterSearch:
     installation: Installation
     proc: Path
 
@@ -172,7 +172,7 @@ class _Search:
             return True
         return arguments.is_cut and is_named and str(wanted).startswith(str(conf))
 
-    def running(self, reason: str) -> Found | Absence:
+    def running(self, reason: str) -> FoundMaster | NoMaster:
         """Return the one master that the process table shows, or an absence that names what runs instead."""
         masters, others, orphans = [], [], []
         for pid, title in _titles(self.proc):
@@ -187,18 +187,18 @@ class _Search:
                 masters.append(judged)
             elif judged and judged.startswith("runs with "):
                 others.append(f"process {pid} {judged}")
-        if len(others) > NAMED_AT_MOST:
-            others[NAMED_AT_MOST:] = [f"{len(others) - NAMED_AT_MOST} more run with other configurations"]
+        if len(others) > MASTERS_NAMED:
+            others[MASTERS_NAMED:] = [f"{len(others) - MASTERS_NAMED} more run with other configurations"]
         newest = self.newest(masters)
         if newest is not None:
-            return Found(process=newest, how=f"{reason}; process {newest.pid} is its master")
+            return FoundMaster(process=newest, how=f"{reason}; process {newest.pid} is its master")
         if masters:
             pids = ", ".join(str(process.pid) for process in masters)
             others.append(f"processes {pids} are masters of this configuration, and nothing tells which one serves")
         if orphans and not masters:
             pids = ", ".join(map(str, orphans))
             others.append(f"workers run without a master: {pids}")
-        return Absence(reason=reason, suspects=tuple(others))
+        return NoMaster(reason=reason, suspects=tuple(others))
 
     def newest(self, masters: list[Process]) -> Process | None:
         """Return the only master, or the last one of an upgrade: each started by the one before."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ctemplate.errors import CommandFailed
-from ctemplate.uptime import TICKS, Moment, RunningProcess, boot_id
+from ctemplate.core.errors import CommandFailed
+from ctemplate.system.uptime import TICKS, Moment, RunningProcess, boot_id
 
 PROC = Path("/proc")
 DELETED = " (deleted)"
@@ -37,7 +37,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Absence:
+class NoMaster:
     """Why no master was found; ``suspects`` are sentences about what runs instead of it, none where nothing does."""
 
     reason: str
@@ -48,7 +48,7 @@ class Absence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class NginxWorker:
     """A worker process, and whether it only finishes its last connections."""
 
     process: Process
@@ -119,7 +119,7 @@ def _opened(pid: int, stack: contextlib.ExitStack) -> int | None:
     return descriptor
 
 
-def workers(master: Process, *, proc: Path = PROC) -> tuple[Worker, ...]:
+def workers(master: Process, *, proc: Path = PROC) -> tuple[NginxWorker, ...]:
     """Return the workers of a master, oldest first; cache processes and a new master of an upgrade do not count."""
     found = [worker for pid in _children(master.pid, proc) if (worker := _worker(pid, proc))]
     return tuple(sorted(found, key=lambda worker: (worker.process.started, worker.process.pid)))
@@ -156,11 +156,11 @@ def is_worker_title(title: str) -> bool:
     return _WORKER.fullmatch(title) is not None
 
 
-def _worker(pid: int, proc: Path) -> Worker | None:
+def _worker(pid: int, proc: Path) -> NginxWorker | None:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         title, process = _WORKER.fullmatch(title_of(pid, proc=proc)), process_of(pid, proc=proc)
         if process is not None and title is not None:
-            return Worker(process=process, is_draining=title["draining"] is not None)
+            return NginxWorker(process=process, is_draining=title["draining"] is not None)
     return None
 
 

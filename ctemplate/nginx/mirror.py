@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctemplate.inputs import real_path
-from ctemplate.nginx.tree import Include, Tree, TreeError, settled
+from ctemplate.nginx.language.includes import Include, Tree, TreeError, settled
+from ctemplate.system.inputs import real_path
 
 _GLOB = frozenset("*?[\\")
 

@@ -12,10 +12,16 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.shell import Step, Unreadable, Word, steps
+from ctemplate.nginx.shell import ShellStep, ShellWord, UnreadableCommand, shell_steps
 
 PROGRAMS = frozenset({"nginx", "nginx-debug", "openresty", "angie", "angie-debug", "freenginx", "tengine"})
-SERVICES = {"nginx": "nginx", "openresty": "openresty", "angie": "angie", "freenginx": "freenginx", "tengine": "nginx"}
+SERVICE_MANAGERS = {
+    "nginx": "nginx",
+    "openresty": "openresty",
+    "angie": "angie",
+    "freenginx": "freenginx",
+    "tengine": "nginx",
+}
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 HARMLESS = frozenset({"true", ":", "echo", "printf", "sleep", "logger", "exit", "date", "test", "["})
 READERS = frozenset({"logger", "tee", "cat", "grep", "egrep", "systemd-cat", "ts"})
@@ -25,7 +31,7 @@ HUPS = frozenset({"HUP", "SIGHUP", "hup", "sighup", "1"})
 _WITH_VALUE = frozenset("pcges")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
-Found = NginxCommand | bool | None
+FoundCommand = NginxCommand | bool | None
 """What a simple command is: a reload of an nginx, something beside it that changes nothing (True), or unknown."""
 
 
@@ -39,7 +45,7 @@ def recognise(command: str | Sequence[str] | None) -> NginxCommand | None:
         return None
     try:
         found = _line(command) if isinstance(command, str) else _simple(_plain(command))
-    except Unreadable:
+    except UnreadableCommand:
         return None
     if not isinstance(found, NginxCommand):
         return None
@@ -52,18 +58,18 @@ def _is_bare(command: str | Sequence[str]) -> bool:
     """Whether a command is nginx alone, so that a signal of our own does the same."""
     if not isinstance(command, str):
         return _is_nginx(command[0])
-    (first, *others) = steps(command)
+    (first, *others) = shell_steps(command)
     return not others and _is_nginx(first.words[0].text) and not any(mark in command for mark in "<>")
 
 
-def _plain(command: Sequence[str]) -> tuple[Word, ...]:
-    return tuple(Word(text=part) for part in command)
+def _plain(command: Sequence[str]) -> tuple[ShellWord, ...]:
+    return tuple(ShellWord(text=part) for part in command)
 
 
-def _line(line: str) -> Found:
+def _line(line: str) -> FoundCommand:
     """Judge a command line: it is what its one reload is."""
     reloads: list[NginxCommand] = []
-    for step in steps(line):
+    for step in shell_steps(line):
         found = _step(step)
         if found is None or found is False:
             return None
@@ -72,7 +78,7 @@ def _line(line: str) -> Found:
     return reloads[0] if len(reloads) == 1 else not reloads or None
 
 
-def _step(step: Step) -> Found:
+def _step(step: ShellStep) -> FoundCommand:
     words = step.words
     while words and words[0].is_plain and words[0].text in KEYWORDS:
         words = words[1:]
@@ -81,7 +87,7 @@ def _step(step: Step) -> Found:
     return _simple(words)
 
 
-def _simple(words: Sequence[Word]) -> Found:
+def _simple(words: Sequence[ShellWord]) -> FoundCommand:
     """Judge a simple command."""
     words = list(words)
     while words and words[0].is_plain and _ASSIGNMENT.match(words[0].text):
@@ -96,7 +102,7 @@ def _simple(words: Sequence[Word]) -> Found:
     return _program([word.text for word in words]) if all(word.is_plain for word in words) else None
 
 
-def _wrapped(name: str, words: Sequence[Word]) -> Found:
+def _wrapped(name: str, words: Sequence[ShellWord]) -> FoundCommand:
     """Judge what a wrapper runs: the words behind its options, or a line of a shell's."""
     texts = [word.text for word in words]
     inner = WRAPPERS[name](texts[1:])
@@ -108,7 +114,7 @@ def _wrapped(name: str, words: Sequence[Word]) -> Found:
     return _simple(words[own:] or _plain(inner))
 
 
-def _program(argv: Sequence[str]) -> Found:
+def _program(argv: Sequence[str]) -> FoundCommand:
     """Judge a program with its arguments, none of which is left to a shell."""
     path, *texts = argv
     name = PurePosixPath(path).name
@@ -129,7 +135,7 @@ def _is_nginx(path: str) -> bool:
     return PurePosixPath(path).name in PROGRAMS and not _is_script(path)
 
 
-def _nginx(program: str, arguments: Sequence[str]) -> Found:
+def _nginx(program: str, arguments: Sequence[str]) -> FoundCommand:
     options = _options(arguments)
     if options is None:
         return None
@@ -169,7 +175,7 @@ def _options(arguments: Sequence[str]) -> dict[str, str] | None:
     return options
 
 
-def _shell(texts: Sequence[str]) -> Found:
+def _shell(texts: Sequence[str]) -> FoundCommand:
     """Judge ``sh -c LINE``; what follows the line are parameters, which a line without expansions does not read."""
     for number, text in enumerate(texts):
         if not text.startswith("-") or text == "--":
@@ -179,7 +185,7 @@ def _shell(texts: Sequence[str]) -> Found:
     return None
 
 
-def _killed(words: Sequence[Word]) -> Found:
+def _killed(words: Sequence[ShellWord]) -> FoundCommand:
     """Judge ``kill -HUP $(cat PIDFILE)``: the pid file's name says whose it is."""
     texts = [word.text for word in words]
     if len(texts) > 1 and texts[0] in {"-s", "-n"}:
@@ -189,13 +195,13 @@ def _killed(words: Sequence[Word]) -> Found:
     if number not in HUPS or len(targets) != 1 or not (targets[0].reads):
         return None
     pid_file = Path(targets[0].reads)
-    program = next((SERVICES[name] for name in SERVICES if name in pid_file.name), None)
+    program = next((SERVICE_MANAGERS[name] for name in SERVICE_MANAGERS if name in pid_file.name), None)
     return NginxCommand(program=program, pid_file=pid_file) if program else None
 
 
-def _service(name: str | None) -> Found:
+def _service(name: str | None) -> FoundCommand:
     """Return the nginx of a service, by its name; it is taken to run with the defaults of its build."""
-    program = SERVICES.get((name or "").removesuffix(".service"))
+    program = SERVICE_MANAGERS.get((name or "").removesuffix(".service"))
     return NginxCommand(program=program) if program else None
 
 

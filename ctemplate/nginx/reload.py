@@ -18,16 +18,17 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ctemplate.command import run, shown
-from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
-from ctemplate.model import Outcome
+from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
+from ctemplate.core.model import Outcome
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
-from ctemplate.nginx.errorlog import Mark, mark, written_since
-from ctemplate.nginx.identity import Found, find_master, has_workers
+from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
+from ctemplate.nginx.identity import FoundMaster, find_master, has_workers
+from ctemplate.nginx.language.includes import TreeError, load_tree
+from ctemplate.nginx.language.parser import NginxSyntaxError
 from ctemplate.nginx.master import (
     PROC,
-    Absence,
     DrainingWorker,
+    NoMaster,
     Process,
     draining,
     is_idle,
@@ -36,16 +37,15 @@ from ctemplate.nginx.master import (
     workers,
 )
 from ctemplate.nginx.settings import Settings, settings
-from ctemplate.nginx.signs import Sign, active, sign
-from ctemplate.nginx.syntax import NginxSyntaxError
-from ctemplate.nginx.tree import TreeError, load
-from ctemplate.nginx.verdict import Message, safe
-from ctemplate.uptime import Moment, RunningProcess
+from ctemplate.nginx.signs import ReloadState, active, sign
+from ctemplate.nginx.verdict import NginxMessage, safe
+from ctemplate.system.programs import format_command, run_program
+from ctemplate.system.uptime import Moment, RunningProcess
 
 log = logging.getLogger(__name__)
 
 FIRST_SECONDS, SECONDS_PER_MIB = 6.0, 5.0  # a bind that fails takes nginx 2.5 s
-SETTLE = 0.3  # a master waits 0.1 s between starting new workers and ending the old ones
+WORKER_SETTLE = 0.3  # a master waits 0.1 s between starting new workers and ending the old ones
 PATIENCE = 1.0  # an old worker that was told to finish has said so by then, unless it is stuck
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
 APART = 0.08  # a master waits 0.1 s after starting workers before it takes the next signal
@@ -53,7 +53,7 @@ IDLE_LOOKS = 2  # one look may fall between a signal's arrival and its handling
 COMMAND_TIMEOUT = 30.0
 
 
-def time_limit(size_bytes: int) -> float:
+def proof_time_limit(size_bytes: int) -> float:
     """Return how long the proof of a reload of a configuration of this size may take, in seconds."""
     return FIRST_SECONDS + SECONDS_PER_MIB * size_bytes / 2**20
 
@@ -86,9 +86,9 @@ class NginxReload:
         """
         installation, found = await self._settings()
         master = await asyncio.to_thread(self._master, installation, found)
-        if isinstance(master, Absence):
+        if isinstance(master, NoMaster):
             return Outcome.PENDING_START
-        self._limit = limit = self.timeout or time_limit(found.size_bytes)
+        self._limit = limit = self.timeout or proof_time_limit(found.size_bytes)
         attempt = _Attempt(
             master=master.process,
             command=self.command,
@@ -113,42 +113,42 @@ class NginxReload:
         its own start comes later than that by as much as reading and binding may take. Raises CommandFailed.
         """
         master = await self._known_master()
-        if isinstance(master, Absence) or not await asyncio.to_thread(has_workers, master):
+        if isinstance(master, NoMaster) or not await asyncio.to_thread(has_workers, master):
             return None
         return master.running, master.running.started.earlier(self._limit)
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
         """Return the master's workers that only finish their last connections; none when no master runs."""
         master = await self._known_master()
-        return () if isinstance(master, Absence) else await asyncio.to_thread(draining, master)
+        return () if isinstance(master, NoMaster) else await asyncio.to_thread(draining, master)
 
-    async def _known_master(self) -> Process | Absence:
+    async def _known_master(self) -> Process | NoMaster:
         """Find the master where it was last found, without reading the configuration, else as a reload does."""
         if self._pid_file is not None:
             installation = await self._nginx.installation()
             named = await asyncio.to_thread(find_master, installation, (self._pid_file,))
-            if isinstance(named, Found) and named.pid_file is not None:
+            if isinstance(named, FoundMaster) and named.pid_file is not None:
                 return named.process
         found = await asyncio.to_thread(self._master, *await self._settings())
-        return found.process if isinstance(found, Found) else found
+        return found.process if isinstance(found, FoundMaster) else found
 
     async def _settings(self) -> tuple[Installation, Settings]:
         installation = await self._nginx.installation()
         try:
-            found = await asyncio.to_thread(lambda: settings(load(installation.conf), installation))
+            found = await asyncio.to_thread(lambda: settings(load_tree(installation.conf), installation))
         except (TreeError, NginxSyntaxError) as exc:
             raise CommandFailed(exc.where, f"{exc.what}; the pid file cannot be known") from exc
-        self._limit = self.timeout or time_limit(found.size_bytes)
+        self._limit = self.timeout or proof_time_limit(found.size_bytes)
         return installation, found
 
-    def _master(self, installation: Installation, found: Settings) -> Found | Absence:
+    def _master(self, installation: Installation, found: Settings) -> FoundMaster | NoMaster:
         """Find the master by the pid file of the configuration, by the one where it was last found, or by the table.
 
         A configuration that moves the pid file is not taken yet when the reload begins.
         """
         known = (found.pid_file, self._pid_file, self.command.pid_file, installation.default_pid_file)
         master = find_master(installation, [path for path in known if path is not None])
-        if isinstance(master, Found):
+        if isinstance(master, FoundMaster):
             self._pid_file = master.pid_file
             self._say(logging.INFO, installation, master.how, about=master.how)
         elif master.suspects:
@@ -215,39 +215,41 @@ class _Attempt:
     limit: float
     stuck: frozenset[Process]
     before: frozenset[Process] = frozenset()
-    marks: Mapping[Path, Mark] = field(default_factory=dict)
-    said: tuple[Message, ...] = ()
+    marks: Mapping[Path, LogOffset] = field(default_factory=dict)
+    said: tuple[NginxMessage, ...] = ()
 
     async def proven(self) -> Outcome:
         """Announce the reload once none is under way, and watch what comes of it."""
         await self._until_quiet()
-        self.before, self.marks = active(workers(self.master)) - self.stuck, mark(self.logs)
+        self.before, self.marks = active(workers(self.master)) - self.stuck, log_offset(self.logs)
         try:
             if not await self._announce():
                 log.info("%s: the master ended before the reload", self.conf)
                 return Outcome.PENDING_START
         except CommandFailed as exc:
-            return await self._watched(SETTLE, failure=exc)
+            return await self._watched(WORKER_SETTLE, failure=exc)
         return await self._watched(self.limit)
 
     async def _watched(self, limit: float, *, failure: CommandFailed | None = None) -> Outcome:
         """Watch until the signs are clear; a command that failed may have reloaded nginx all the same."""
         clock = asyncio.get_running_loop().time
-        began, pause, seen, since = clock(), FIRST_PAUSE, Sign.NONE, clock()
+        began, pause, seen, since = clock(), FIRST_PAUSE, ReloadState.NONE, clock()
         while clock() - began < limit:
             found = self._look()
             if found is not seen:
                 seen, since = found, clock()
-            if seen is Sign.TAKEN or (seen is Sign.BESIDE and clock() - since >= PATIENCE):
+            if seen is ReloadState.TAKEN or (seen is ReloadState.BESIDE and clock() - since >= PATIENCE):
                 log.debug("%s: taken after %.3f s", self.conf, clock() - began)
                 return self._taken()
-            if seen in {Sign.KEPT, Sign.BROKEN} and clock() - since >= SETTLE:
+            if seen in {ReloadState.KEPT, ReloadState.BROKEN} and clock() - since >= WORKER_SETTLE:
                 break
             if process_of(self.master.pid) != self.master:
                 raise ReloadTimedOut(str(self.conf), "the master ended during the reload", output=self._words())
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
-        if seen is Sign.BESIDE or (seen is Sign.NONE and self._has_new and not self.said and self._is_log_seen):
+        if seen is ReloadState.BESIDE or (
+            seen is ReloadState.NONE and self._has_new and not self.said and self._is_log_seen
+        ):
             return self._taken()
         raise failure or self._failure(seen)
 
@@ -281,15 +283,15 @@ class _Attempt:
             return send(self.master, signal.SIGHUP)
         if (pid_file := self.command.pid_file) is not None:
             _verify(pid_file, self.master)
-        completed = await run(self.command.announce, timeout=self.command_timeout)
+        completed = await run_program(self.command.announce, timeout=self.command_timeout)
         if completed.status:
             ended = (
                 f"exit status {completed.status}" if completed.status > 0 else f"killed by signal {-completed.status}"
             )
-            raise CommandFailed(shown(self.command.announce), ended, output=completed.output)
+            raise CommandFailed(format_command(self.command.announce), ended, output=completed.output)
         return True
 
-    def _look(self) -> Sign:
+    def _look(self) -> ReloadState:
         """Look at workers and logs."""
         is_done = self._is_log_seen and is_idle(self.master, signal.SIGHUP)
         now = tuple(worker for worker in workers(self.master) if worker.process not in self.stuck)
@@ -313,10 +315,10 @@ class _Attempt:
         self.stuck = frozenset(worker for worker in self.stuck | late if process_of(worker.pid) == worker)
         return Outcome.APPLIED
 
-    def _failure(self, seen: Sign) -> ReloadRejected | ReloadTimedOut:
-        if seen is Sign.KEPT:
+    def _failure(self, seen: ReloadState) -> ReloadRejected | ReloadTimedOut:
+        if seen is ReloadState.KEPT:
             return ReloadRejected(str(self.conf), "nginx kept its old configuration", output=self._words())
-        what = seen.value if seen is Sign.BROKEN else f"no proof within {self.limit:.1f}s that nginx took it"
+        what = seen.value if seen is ReloadState.BROKEN else f"no proof within {self.limit:.1f}s that nginx took it"
         return ReloadTimedOut(str(self.conf), what, output=self._words())
 
     def _words(self) -> tuple[str, ...]:

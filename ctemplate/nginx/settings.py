@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ctemplate.inputs import real_path
 from ctemplate.nginx.command import Installation
-from ctemplate.nginx.syntax import Directive, parse, walk, words
-from ctemplate.nginx.tree import Tree
+from ctemplate.nginx.language.includes import Tree
+from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
+from ctemplate.system.inputs import real_path
 
 NO_FILE = ("stderr", "off", "syslog:", "memory:")
 _LOGS = (b"access_log", b"error_log")
@@ -35,7 +35,7 @@ class Settings:
 
 def settings(tree: Tree, installation: Installation) -> Settings:
     """Return the pid file and error logs that a configuration names, or nginx's defaults."""
-    directives = [*parse(installation.command.globals.encode(), where="-g"), *main_directives(tree)]
+    directives = [*parse_config(installation.command.globals.encode(), where="-g"), *main_directives(tree)]
     named = {
         name: [os.fsdecode(d.args[0]) for d in directives if d.name == name and d.args]
         for name in (b"pid", b"error_log")
@@ -57,7 +57,7 @@ def main_directives(tree: Tree) -> Iterator[Directive]:
     """Yield the directives outside all blocks, in whichever file they stand."""
     for path, inside in contexts(tree).items():
         if not inside and (b"pid" in tree.sources[path] or b"error_log" in tree.sources[path]):
-            yield from parse(tree.sources[path], where=str(path), sought=_NOTHING)
+            yield from parse_config(tree.sources[path], where=str(path), sought=_NOTHING)
 
 
 def contexts(tree: Tree) -> dict[Path, bytes]:
@@ -78,13 +78,13 @@ class Detour:
     directives: str
 
 
-def detour(tree: Tree, installation: Installation, folder: Path) -> Detour:
+def redirect_side_effects(tree: Tree, installation: Installation, folder: Path) -> Detour:
     """Lead the pid file, the main error log, and every log that a test would create or could not open into a folder.
 
     So are folders for temporary files and caches that a test would create. Every line keeps its number. What lies in a
     folder that is missing stays, so that nginx says so.
     """
-    ways = _Ways(installation=installation, folder=folder)
+    ways = _Redirects(installation=installation, folder=folder)
     directives = installation.command.globals.encode()
     changed = ways.led(directives, b"", where="-g")
     replaced: dict[Path, bytes] = {}
@@ -100,7 +100,7 @@ def detour(tree: Tree, installation: Installation, folder: Path) -> Detour:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Ways:
+class _Redirects:
     """Where each log and folder goes: one new for each old one, because nginx compares the options of equal paths."""
 
     installation: Installation
@@ -110,7 +110,7 @@ class _Ways:
 
     def led(self, source: bytes, inside: bytes, *, where: str) -> bytes:
         pieces, done = [], 0
-        directives = parse(source, where=where, inside=inside, sought=_LED)
+        directives = parse_config(source, where=where, inside=inside, sought=_LED)
         for depth, parent, directive in walk(directives, inside=inside):
             is_main = depth == 0 and not inside
             for start, end, text in self.change(source, directive, parent, is_main=is_main):

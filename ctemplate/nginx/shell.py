@@ -15,7 +15,7 @@ _FILE = re.compile(r"\s*(?:cat\s+|<\s*)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'[\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class ShellWord:
     """A word as the command gets it; ``is_plain``: nothing in it is left to a shell.
 
     ``reads`` is the file whose content is all of it: ``$(cat FILE)``.
@@ -27,46 +27,46 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ShellStep:
     """A simple command without its redirections, and the operator before it; the first has none."""
 
-    words: tuple[Word, ...]
+    words: tuple[ShellWord, ...]
     joint: str = ""
 
 
-class Unreadable(Exception):
+class UnreadableCommand(Exception):
     """The line has a form that is not read here, or ends in the middle of one."""
 
 
-def steps(line: str) -> tuple[Step, ...]:
+def shell_steps(line: str) -> tuple[ShellStep, ...]:
     """Return the simple commands of a line; raises Unreadable.
 
     Parentheses and line ends only separate. A command in the background, a here-document and a process substitution
     are not read.
     """
     tokens = _tokens(line)
-    found: list[Step] = []
-    words: list[Word] = []
+    found: list[ShellStep] = []
+    words: list[ShellWord] = []
     joint = ""
     while tokens:
         token = tokens.pop(0)
-        if isinstance(token, Word):
+        if isinstance(token, ShellWord):
             words.append(token)
         elif token in REDIRECTIONS:
-            if not tokens or not isinstance(tokens.pop(0), Word):
-                raise Unreadable(line)
+            if not tokens or not isinstance(tokens.pop(0), ShellWord):
+                raise UnreadableCommand(line)
         elif token in JOINTS or token in {"(", ")"}:
-            found += [Step(words=tuple(words), joint=joint)] if words else []
+            found += [ShellStep(words=tuple(words), joint=joint)] if words else []
             joint = token if token in JOINTS else joint if not words else ";"
             words = []
         else:
-            raise Unreadable(line)
-    return (*found, Step(words=tuple(words), joint=joint)) if words else tuple(found)
+            raise UnreadableCommand(line)
+    return (*found, ShellStep(words=tuple(words), joint=joint)) if words else tuple(found)
 
 
-def _tokens(line: str) -> list[Word | str]:
+def _tokens(line: str) -> list[ShellWord | str]:
     scanner = _Scanner(line)
-    tokens: list[Word | str] = []
+    tokens: list[ShellWord | str] = []
     while (token := scanner.token()) is not None:
         tokens.append(token)
     return tokens
@@ -79,7 +79,7 @@ class _Scanner:
         self._line = line
         self._at = 0
 
-    def token(self) -> Word | str | None:
+    def token(self) -> ShellWord | str | None:
         """Return the next word or operator, a line end as a semicolon; None at the end."""
         self._skip_blanks()
         rest = self._line[self._at :]
@@ -92,7 +92,7 @@ class _Scanner:
         if operator is not None:
             self._at += len(operator)
             if operator in {"<", ">"} and self._line.startswith("(", self._at):
-                raise Unreadable(self._line)
+                raise UnreadableCommand(self._line)
             return operator
         return self._word()
 
@@ -103,7 +103,7 @@ class _Scanner:
             end = self._line.find("\n", self._at)
             self._at = len(self._line) if end < 0 else end
 
-    def _word(self) -> Word | str:
+    def _word(self) -> ShellWord | str:
         start, text, is_plain = self._at, "", True
         reads: list[str | None] = []
         while self._at < len(self._line) and self._line[self._at] not in " \t\n;|&()<>":
@@ -112,13 +112,13 @@ class _Scanner:
             reads.append(file)
         if text.isdecimal() and self._line[start : self._at] == text and self._line.startswith(("<", ">"), self._at):
             return self._redirection()
-        return Word(text=text, is_plain=is_plain, reads=reads[0] if len(reads) == 1 else None)
+        return ShellWord(text=text, is_plain=is_plain, reads=reads[0] if len(reads) == 1 else None)
 
     def _redirection(self) -> str:
         """Return the operator that a file descriptor's number stands before."""
         operator = self.token()
         if not isinstance(operator, str):
-            raise Unreadable(self._line)
+            raise UnreadableCommand(self._line)
         return operator
 
     def _piece(self, *, is_first: bool) -> tuple[str, bool, str | None]:
@@ -130,7 +130,7 @@ class _Scanner:
             return (*self._double_quoted(), None)
         if char == "\\":
             if self._at + 1 >= len(self._line):
-                raise Unreadable(self._line)
+                raise UnreadableCommand(self._line)
             self._at += 2
             escaped = self._line[self._at - 1]
             return "" if escaped == "\n" else escaped, True, None
@@ -147,7 +147,7 @@ class _Scanner:
     def _until(self, quote: str) -> str:
         end = self._line.find(quote, self._at + 1)
         if end < 0:
-            raise Unreadable(self._line)
+            raise UnreadableCommand(self._line)
         inner = self._line[self._at + 1 : end]
         self._at = end + 1
         return inner
@@ -166,7 +166,7 @@ class _Scanner:
                 continue
             is_plain = is_plain and char not in "$`"
             text += char
-        raise Unreadable(self._line)
+        raise UnreadableCommand(self._line)
 
     def _substituted(self) -> str:
         """Take ``$(…)``, whose own parentheses have to be balanced; quotes in it are not read."""
@@ -176,7 +176,7 @@ class _Scanner:
             if depth == 0:
                 self._at = at + 1
                 return self._line[start:at]
-        raise Unreadable(self._line)
+        raise UnreadableCommand(self._line)
 
 
 def _file(inner: str) -> str | None:

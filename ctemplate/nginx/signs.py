@@ -6,14 +6,14 @@ import enum
 import re
 from collections.abc import Collection
 
-from ctemplate.nginx.master import Process, Worker
-from ctemplate.nginx.verdict import Message
+from ctemplate.nginx.master import NginxWorker, Process
+from ctemplate.nginx.verdict import NginxMessage
 
 _RETRIED = re.compile(r"bind\(\) to .* failed ")
 _EXITED = re.compile(r"worker process (\d+) exited on signal ")
 
 
-class Sign(enum.Enum):
+class ReloadState(enum.Enum):
     """What workers and messages say of a reload so far."""
 
     NONE = "neither new workers nor a refusal"
@@ -23,14 +23,14 @@ class Sign(enum.Enum):
     BROKEN = "the old workers are gone and nginx reported a failure"
 
 
-def active(now: Collection[Worker]) -> frozenset[Process]:
+def active(now: Collection[NginxWorker]) -> frozenset[Process]:
     """Return the workers that accept connections, or would if they were not stuck."""
     return frozenset(worker.process for worker in now if not worker.is_draining)
 
 
 def sign(
-    before: Collection[Process], now: Collection[Worker], said: Collection[Message], *, is_done: bool = False
-) -> Sign:
+    before: Collection[Process], now: Collection[NginxWorker], said: Collection[NginxMessage], *, is_done: bool = False
+) -> ReloadState:
     """Read the signs: the active workers before, the workers now, and what the master logged since.
 
     A bind that nginx will try again says nothing yet; neither does the end of a worker that ran before, nor a new
@@ -44,15 +44,15 @@ def sign(
     has_old, has_new = not running.isdisjoint(before), not running.issubset(before)
     has_more = has_new and len(running) > len(before)
     if refusals and not has_old:
-        return Sign.BROKEN
+        return ReloadState.BROKEN
     if refusals:
-        return Sign.BESIDE if has_more else Sign.NONE if has_new and not is_done else Sign.KEPT
+        return ReloadState.BESIDE if has_more else ReloadState.NONE if has_new and not is_done else ReloadState.KEPT
     if has_new and not has_old:
-        return Sign.TAKEN
+        return ReloadState.TAKEN
     is_taken = has_more or is_done or any(worker.is_draining and worker.process in before for worker in now)
-    return Sign.BESIDE if has_new and is_taken else Sign.NONE
+    return ReloadState.BESIDE if has_new and is_taken else ReloadState.NONE
 
 
-def _is_passing(message: Message, pids: Collection[int]) -> bool:
+def _is_passing(message: NginxMessage, pids: Collection[int]) -> bool:
     exited = _EXITED.match(message.text)
     return bool(_RETRIED.match(message.text)) or (exited is not None and int(exited[1]) in pids)

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ctemplate.errors import ApplyError
-from ctemplate.inputs import real_path
-from ctemplate.nginx.authority import Routes, named_hosts, reach, routes, variable_of
+from ctemplate.core.errors import ApplyError
 from ctemplate.nginx.command import Installation, NginxCommand
-from ctemplate.nginx.names import Name, names
-from ctemplate.nginx.syntax import VALUE_BLOCKS, Directive, NginxSyntaxError, parse, walk
-from ctemplate.nginx.tree import Tree, TreeError, load
+from ctemplate.nginx.language.authority import Routes, named_hosts, reach, routes, variable_of
+from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
+from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, NginxSyntaxError, parse_config, walk
+from ctemplate.nginx.language.unique_names import Name, names
+from ctemplate.system.inputs import real_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ConfigPlace:
     """Where one file stands: the name of the block that includes it, and the names taken by files of others.
 
     ``files`` tells which file takes a name. ``hosts`` are those that the others' pass directives name, ``routed`` the
@@ -45,34 +45,34 @@ class Surroundings:
     files: tuple[Path, ...]
     _installation: Installation | None = field(default=None, init=False)
 
-    async def places(self, texts: Mapping[Path, bytes] | None = None) -> tuple[Place, ...]:
+    async def places(self, texts: Mapping[Path, bytes] | None = None) -> tuple[ConfigPlace, ...]:
         """Return the place of each file, as the configuration is now, or will be with ``texts`` as these files."""
         if self.command is None:
-            return tuple(Place() for _ in self.files)
+            return tuple(ConfigPlace() for _ in self.files)
         try:
             if self._installation is None:
                 self._installation = await Installation.find(self.command)
         except ApplyError:
-            return tuple(Place() for _ in self.files)
+            return tuple(ConfigPlace() for _ in self.files)
         return await asyncio.to_thread(places, self._installation.conf, self.files, texts)
 
 
-def places(conf: Path, files: Sequence[Path], texts: Mapping[Path, bytes] | None = None) -> tuple[Place, ...]:
+def places(conf: Path, files: Sequence[Path], texts: Mapping[Path, bytes] | None = None) -> tuple[ConfigPlace, ...]:
     """Return the place of each file in the configuration that starts at ``conf``, with ``texts`` as these files."""
     try:
         absent = {file: b"" for file in files if not file.exists()}
-        tree = load(conf, replaced={**absent, **(texts or {})})
+        tree = load_tree(conf, replaced={**absent, **(texts or {})})
         own = {real_path(file) for file in files}
         parsed = {path: _parsed(tree, path) for path in tree.sources if real_path(path) not in own}
     except (TreeError, NginxSyntaxError, OSError):
-        return tuple(Place() for _ in files)
+        return tuple(ConfigPlace() for _ in files)
     taken = {name: path for path, (inside, found) in parsed.items() for name in names(found, inside=inside)}
     others = tuple(_routes(tree, path, *found) for path, found in parsed.items())
-    around = Place(taken=frozenset(taken), files=taken, hosts=named_hosts(others), routed=reach(others)[0])
+    around = ConfigPlace(taken=frozenset(taken), files=taken, hosts=named_hosts(others), routed=reach(others)[0])
     return tuple(_place(tree, file, around) for file in files)
 
 
-def _place(tree: Tree, file: Path, around: Place) -> Place:
+def _place(tree: Tree, file: Path, around: ConfigPlace) -> ConfigPlace:
     """Return what is around a file, with the block that it stands in."""
     inside = next(_blocks(tree, file), b"")
     return replace(around, inside=inside, variable=_variable(tree, file, inside))
@@ -81,7 +81,7 @@ def _place(tree: Tree, file: Path, around: Place) -> Place:
 def _parsed(tree: Tree, path: Path) -> tuple[bytes, tuple[Directive, ...]]:
     """Return a file's directives, and the block that they stand in."""
     inside = next(_blocks(tree, path), b"")
-    return inside, parse(tree.sources[path], where=str(path), inside=inside)
+    return inside, parse_config(tree.sources[path], where=str(path), inside=inside)
 
 
 def _routes(tree: Tree, path: Path, inside: bytes, found: tuple[Directive, ...]) -> Routes:
@@ -92,7 +92,7 @@ def _variable(tree: Tree, path: Path, inside: bytes) -> bytes:
     """Return the variable that the block around an included file gives a value to; empty for most files."""
     for include in tree.would_include(path) if inside in VALUE_BLOCKS else ():
         source = tree.sources[include.file]
-        for _, _, block in walk(parse(source, where=str(include.file))):
+        for _, _, block in walk(parse_config(source, where=str(include.file))):
             if block.name == include.inside and any(one.last_line == include.line for one in block.block or ()):
                 return variable_of(block)
     return b""

@@ -31,7 +31,7 @@ _UNPRIVILEGED = 'the "user" directive makes sense only if the master process run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class NginxMessage:
     """One message of nginx: its level, its words, and the place in a configuration file at their end, if any."""
 
     level: str
@@ -50,7 +50,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class NginxVerdict:
     """What a test came to: its exit status, nginx's lines that refuse and those that warn, safe to show."""
 
     status: int
@@ -69,14 +69,14 @@ class Verdict:
         return bool(self.status or self.refusals)
 
 
-def verdict(
+def nginx_verdict(
     status: int,
     lines: Iterable[str],
     *,
     ours: Collection[Path],
     translate: Callable[[str], str] = str,
     is_root: bool = True,
-) -> Verdict:
+) -> NginxVerdict:
     """Judge a test by its exit status and all its output; `ours` are the live paths of the candidates.
 
     Quoted content of any other file is hidden: nginx repeats what stands in it, and that may be a secret. That a test
@@ -90,10 +90,10 @@ def verdict(
         found, status = allowed, 0 if is_bind_alone else status
     refusals = tuple(str(message) for message in found if message.refuses)
     warnings = tuple(str(message) for message in found if not message.refuses and message.level != "notice")
-    return Verdict(status=status, refusals=refusals, warnings=warnings, is_root=is_root)
+    return NginxVerdict(status=status, refusals=refusals, warnings=warnings, is_root=is_root)
 
 
-def messages(lines: Iterable[str]) -> Iterator[Message]:
+def messages(lines: Iterable[str]) -> Iterator[NginxMessage]:
     """Yield messages; a line that starts none belongs to the one before, whose quoted content held a line feed."""
     pending: list[str] = []
     for line in lines:
@@ -105,7 +105,7 @@ def messages(lines: Iterable[str]) -> Iterator[Message]:
     yield from _message(pending)
 
 
-def _message(lines: list[str]) -> Iterator[Message]:
+def _message(lines: list[str]) -> Iterator[NginxMessage]:
     """Yield the message of these lines; words that follow no message, of the loader for one, refuse by themselves."""
     if not lines:
         return
@@ -114,12 +114,12 @@ def _message(lines: list[str]) -> Iterator[Message]:
     level, text = (match["level"], match["text"]) if match else ("emerg", text)
     place = _PLACE.search(text)
     if place is None:
-        yield Message(level=level, text=text)
+        yield NginxMessage(level=level, text=text)
     else:
-        yield Message(level=level, text=text[: place.start()], file=Path(place["file"]), line=int(place["line"]))
+        yield NginxMessage(level=level, text=text[: place.start()], file=Path(place["file"]), line=int(place["line"]))
 
 
-def safe(message: Message, ours: Collection[Path]) -> Message:
+def safe(message: NginxMessage, ours: Collection[Path]) -> NginxMessage:
     """Hide quoted content unless it comes from a candidate; names of directives, opened files and zones stay."""
     if message.file in ours or (message.file is None and len(message.text) < _UNCUT):
         return message
@@ -127,4 +127,4 @@ def safe(message: Message, ours: Collection[Path]) -> Message:
     shown = telling.end() if telling else 0
     content = _QUOTED if message.file else _QUOTED_TO_THE_END
     text = message.text[:shown] + content.sub(HIDDEN, message.text[shown:])
-    return Message(level=message.level, text=text, file=message.file, line=message.line)
+    return NginxMessage(level=message.level, text=text, file=message.file, line=message.line)

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from ctemplate.nginx.syntax import Directive, parse
-from ctemplate.nginx.tree import Include, Tree, load
+from ctemplate.nginx.language.includes import Include, Tree, load_tree
+from ctemplate.nginx.language.parser import Directive, parse_config
 
 NO_FILES: Mapping[Path, bytes] = MappingProxyType({})
 
@@ -21,7 +21,7 @@ def whole(main: Path, replaced: Mapping[Path, bytes] = NO_FILES) -> tuple[Direct
 
     The include directives stay, before what they bring. Raises TreeError or NginxSyntaxError for what cannot be read.
     """
-    tree = load(main, replaced=replaced)
+    tree = load_tree(main, replaced=replaced)
     return tuple(_file(tree, _by_place(tree), tree.main, b""))
 
 
@@ -32,7 +32,7 @@ def _by_place(tree: Tree) -> dict[tuple[Path, int, str], Include]:
 def _file(
     tree: Tree, includes: Mapping[tuple[Path, int, str], Include], path: Path, inside: bytes
 ) -> Iterator[Directive]:
-    directives = parse(tree.sources[path], where=str(path), inside=inside)
+    directives = parse_config(tree.sources[path], where=str(path), inside=inside)
     yield from _followed(tree, includes, path, directives)
 
 

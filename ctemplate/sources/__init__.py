@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from ctemplate.catalog import Catalog
-from ctemplate.model import AnyQuery
+from ctemplate.core.model import AnyQuery
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,31 +12,31 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
-from ctemplate.defects import Defects
-from ctemplate.edits import edits, signatures
-from ctemplate.errors import ConfigError
-from ctemplate.inputs import read_input
-from ctemplate.model import AnyQuery, Fault
+from ctemplate.core.defects import Defects
+from ctemplate.core.errors import ConfigError
+from ctemplate.core.model import AnyQuery, Fault
 from ctemplate.sources import Cost
-from ctemplate.sources.contents import Contents, answer, parse
+from ctemplate.sources.contents import Contents, answer, parse_catalog
+from ctemplate.system.file_watch import file_edits, signatures
+from ctemplate.system.inputs import read_input
 
 logger = logging.getLogger(__name__)
 
 QUIET = 1.0  # seconds without a change to a file that is written in place: half a catalog may look like a whole one
-LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
+CATALOG_LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
 
 
-def read(path: Path) -> Contents:
+def read_catalog(path: Path) -> Contents:
     """Return what the catalog file says; raises ConfigError naming the file and the key's path."""
     try:
-        text = read_input(path, limit_bytes=LIMIT_BYTES).decode()
+        text = read_input(path, limit_bytes=CATALOG_LIMIT_BYTES).decode()
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
     if path.is_char_device():  # /dev/null: meant to be empty, while an empty file is one that is not written yet
         return Contents()
-    return parse(text, name=str(path))
+    return parse_catalog(text, name=str(path))
 
 
 class CatalogFile:
@@ -48,7 +48,7 @@ class CatalogFile:
         self._allow_hostnames = allow_hostnames
         self._told: frozenset[Fault] = frozenset()
         self._known = signatures([path])
-        self._contents = read(path)
+        self._contents = read_catalog(path)
         self._defects = Defects()
 
     async def run(self, catalog: Catalog) -> None:
@@ -66,9 +66,9 @@ class CatalogFile:
             self._answer_all(catalog, await catalog.wishes())
 
     async def _follow_edits(self, catalog: Catalog) -> None:
-        async for _ in edits([self.path], known=self._known, quiet=QUIET):
+        async for _ in file_edits([self.path], known=self._known, quiet=QUIET):
             try:
-                self._contents = await asyncio.to_thread(read, self.path)
+                self._contents = await asyncio.to_thread(read_catalog, self.path)
             except ConfigError as exc:
                 logger.error("%s; keeping what was read before", exc)  # noqa: TRY400 - a sentence, not a traceback
                 continue

@@ -14,13 +14,12 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from ctemplate.errors import ConfigError, printable
-from ctemplate.faults import explained, is_hcl
-from ctemplate.model import (
+from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.model import (
     MAX_PORT,
     Answer,
     AnyQuery,
-    Check,
+    CheckState,
     Fault,
     Instance,
     InstancesQuery,
@@ -30,12 +29,13 @@ from ctemplate.model import (
     ServicesQuery,
     Status,
 )
-from ctemplate.sources.consul.policy import HOSTNAME, HOSTNAME_FIX
+from ctemplate.core.validation import explained, is_hcl
+from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME, HOSTNAME_FIX
 
 MASK = "masked"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One instance in the file; only ``address`` is needed."""
 
     address: str
@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: Status = Status.PASSING
     node_address: str = ""
     node_meta: dict[str, str] = {}
-    checks: tuple[Check, ...] = ()
+    checks: tuple[CheckState, ...] = ()
     created: int = 0
 
 
@@ -56,7 +56,7 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """One service in the file."""
 
     tags: tuple[str, ...] = ()
-    instances: tuple[Entry, ...] = ()
+    instances: tuple[CatalogEntry, ...] = ()
 
 
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -75,7 +75,7 @@ class AnswerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     service: str = ""
     datacenter: str = ""
     services: dict[str, ServiceEntry] = {}
-    instances: tuple[Entry, ...] = ()
+    instances: tuple[CatalogEntry, ...] = ()
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -87,7 +87,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     answers: tuple[AnswerEntry, ...] = ()
 
 
-def parse(text: str, *, name: str) -> Contents:
+def parse_catalog(text: str, *, name: str) -> Contents:
     """Return what the text says, YAML or the JSON that is part of it; raises ConfigError."""
     try:
         data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe loader
@@ -212,7 +212,7 @@ def recorded(answers: Iterable[Answer], *, masks: Iterable[str] = (), is_full: b
     """
     hidden = tuple(masks)
 
-    def row(instance: Instance, number: int, shared: tuple[str, ...]) -> Entry:
+    def row(instance: Instance, number: int, shared: tuple[str, ...]) -> CatalogEntry:
         return _row(instance, number, shared, hidden, is_full=is_full)
 
     datacenters: dict[str, dict[str, ServiceEntry]] = {}
@@ -247,7 +247,7 @@ def _is_plain(query: AnyQuery) -> bool:
     return not any((*extras, query.near, query.filter) if isinstance(query, ServiceQuery) else extras)
 
 
-def _recorded_special(answer: Answer, row: Callable[[Instance, int, tuple[str, ...]], Entry]) -> AnswerEntry:
+def _recorded_special(answer: Answer, row: Callable[[Instance, int, tuple[str, ...]], CatalogEntry]) -> AnswerEntry:
     if isinstance(answer.query, ServicesQuery):
         services = {service.name: ServiceEntry(tags=service.tags) for service in answer.value}
         return AnswerEntry(question=answer.query, services=services)
@@ -266,13 +266,15 @@ def _shared(instances: tuple[Instance, ...]) -> tuple[str, str]:
     return (instances[0].name, instances[0].datacenter) if instances else ("", "")
 
 
-def _row(instance: Instance, number: int, shared: tuple[str, ...], masks: tuple[str, ...], *, is_full: bool) -> Entry:
+def _row(
+    instance: Instance, number: int, shared: tuple[str, ...], masks: tuple[str, ...], *, is_full: bool
+) -> CatalogEntry:
     def masked(meta: dict[str, str]) -> dict[str, str]:
         return {
             key: MASK if any(fnmatchcase(key, mask) for mask in masks) else value for key, value in sorted(meta.items())
         }
 
-    return Entry(
+    return CatalogEntry(
         address=instance.address,
         port=instance.port,
         id=None if instance.id == f"{instance.name}-{number}" else instance.id,
@@ -289,6 +291,6 @@ def _row(instance: Instance, number: int, shared: tuple[str, ...], masks: tuple[
 
 
 def dump(contents: Contents) -> str:
-    """Return the catalog file's YAML text in a stable order; ``parse`` reads it back."""
+    """Return the catalog file's YAML text in a stable order; ``parse_catalog`` reads it back."""
     plain: Any = msgspec.to_builtins(contents)
     return yaml.safe_dump(plain, sort_keys=True, default_flow_style=None, allow_unicode=True, width=120)

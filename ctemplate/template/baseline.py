@@ -12,9 +12,9 @@ from functools import lru_cache
 
 import msgspec
 
-from ctemplate.errors import TemplateError, printable
-from ctemplate.template.quarantine import REFUSED, SHOWN, Passing, Verdict
-from ctemplate.template.run import Owner
+from ctemplate.core.errors import TemplateError, printable
+from ctemplate.template.safety.quarantine import REFUSED, SHOWN_LENGTH, Passing, QuarantineVerdict
+from ctemplate.template.safety.render_pass import Owner
 from ctemplate.template.template import Template
 
 _KNOWN = 100_000
@@ -33,7 +33,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         """Return the baseline that a rendering becomes once it is live."""
         templates = tuple(templates)
         lines = frozenset(_digest(line) for template in templates for line in template.lines)
-        return cls(template=fingerprint(templates), lines=lines, live=frozenset(map(_owner_digest, owners)))
+        return cls(template=template_digest(templates), lines=lines, live=frozenset(map(_owner_digest, owners)))
 
     def is_live(self, owner: Owner) -> bool:
         """Whether data of the owner stood in the last good rendering."""
@@ -44,7 +44,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         return _digest(line) in self.lines
 
 
-def fingerprint(templates: Iterable[Template]) -> str:
+def template_digest(templates: Iterable[Template]) -> str:
     """Return what tells one version of a group's templates, with the operator's variables, from another."""
     return hashlib.sha256(repr([template.identity for template in templates]).encode()).hexdigest()
 
@@ -60,7 +60,7 @@ def _owner_digest(owner: Owner) -> str:
 
 def check_edit(
     before: Baseline | None,
-    verdicts: Mapping[Owner, Verdict],
+    verdicts: Mapping[Owner, QuarantineVerdict],
     passed: Mapping[tuple[str, Passing], set[str]],
     *,
     where: str,
@@ -72,7 +72,7 @@ def check_edit(
     ``verdicts`` are those of lines that were not in the templates before, or of what was live; ``where`` names the
     templates.
     """
-    lines: dict[tuple[str, Passing], dict[str, Verdict]] = {}
+    lines: dict[tuple[str, Passing], dict[str, QuarantineVerdict]] = {}
     for owner in sorted(verdicts):
         verdict = verdicts[owner]
         if before is not None and before.is_live(owner):
@@ -87,8 +87,8 @@ def check_edit(
             raise _edit_fault(next(iter(failed.values())), where, count if len(failed) > 1 else "")
 
 
-def _edit_fault(verdict: Verdict, where: str, besides: str) -> TemplateError:
+def _edit_fault(verdict: QuarantineVerdict, where: str, besides: str) -> TemplateError:
     fault = verdict.fault
     where = verdict.line or where
     what = fault.reason.removeprefix(f"{where}: ")
-    return TemplateError(where, f"{what} (service {printable(fault.service, SHOWN)!r}){besides}")
+    return TemplateError(where, f"{what} (service {printable(fault.service, SHOWN_LENGTH)!r}){besides}")

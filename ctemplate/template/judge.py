@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Fault, Instance, Service
-from ctemplate.template.greed import greedy, weights
-from ctemplate.template.quarantine import (
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Fault, Instance, Service
+from ctemplate.template.safety.greed import greedy, weights
+from ctemplate.template.safety.quarantine import (
     SIZE,
     Held,
     Holder,
     Passing,
-    Verdict,
+    QuarantineVerdict,
+    attribute_by_text,
     holders,
     owners,
     read_last,
     sentence,
-    told_by_text,
 )
-from ctemplate.template.run import Owner, Run, Violation
+from ctemplate.template.safety.render_pass import Owner, Run, Violation
 from ctemplate.template.search import Search
 
 BROKEN = "template"
@@ -44,7 +44,7 @@ class Judge:
     render: Callable[[int, Run], str]
     is_plain: Callable[[int, str], bool]
 
-    def broken(self, number: int, run: Run, held: Mapping[Owner, Held]) -> dict[Owner, Verdict]:
+    def broken(self, number: int, run: Run, held: Mapping[Owner, Held]) -> dict[Owner, QuarantineVerdict]:
         """Return those over whom the template broke; raise the error where nobody's data are to blame.
 
         While answers are missing nothing is broken: a template may well need what is still to come. Who was read last
@@ -62,7 +62,7 @@ class Judge:
         before = sum(one.verdict.fault.field == BROKEN for one in held.values())
         if owner is None or owner.service not in _services(run) - run.excluded or before >= MAX_BROKEN:
             raise run.error
-        if run.error.is_momentary:
+        if run.error.is_transient:
             again = self._pass(number, run)
             if again.error is None or again.touched_name() != owner.service:
                 raise run.error
@@ -71,18 +71,18 @@ class Judge:
             raise run.error
         return {owner: _broken(owner, run.error)}
 
-    def violators(self, number: int, run: Run) -> dict[Owner, Verdict]:
+    def violators(self, number: int, run: Run) -> dict[Owner, QuarantineVerdict]:
         """Return whose values may not be printed; raise TemplateError where they are nobody's."""
         if not run.violations:
             return {}
         known = holders(run, partial(self.is_plain, number))
         found = read_last(run.violations, known)
         if not found:
-            found = self._confirmed(number, run, told_by_text(run.violations, known))
+            found = self._confirmed(number, run, attribute_by_text(run.violations, known))
         if not found:
             return self._searched(number, run, known)
         return {
-            holder.owner: Verdict(fault=holder.fault(violation), line=violation.where)
+            holder.owner: QuarantineVerdict(fault=holder.fault(violation), line=violation.where)
             for violation, holder in reversed(found)
         }
 
@@ -118,7 +118,7 @@ class Judge:
             if not any(where == violation.where and holder.text in text for where, text in left)
         ]
 
-    def _searched(self, number: int, run: Run, known: Sequence[Holder]) -> dict[Owner, Verdict]:
+    def _searched(self, number: int, run: Run, known: Sequence[Holder]) -> dict[Owner, QuarantineVerdict]:
         """Find the owners of one line's values by leaving services out: first those that hold like texts, then all."""
         violation = run.violations[0]
         like = {holder.service for holder in owners(violation, known)}
@@ -133,7 +133,9 @@ class Judge:
             if guilty:
                 reason = sentence(violation)
                 return {
-                    Owner(name): Verdict(fault=Fault(service=name, field="value", reason=reason), line=violation.where)
+                    Owner(name): QuarantineVerdict(
+                        fault=Fault(service=name, field="value", reason=reason), line=violation.where
+                    )
                     for name in guilty
                 }
         raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
@@ -145,18 +147,19 @@ def owners_of_text(run: Run) -> tuple[Owner, ...]:
     return tuple(found | {owner.whole for owner in found})
 
 
-def greedy_owners(run: Run, error: TemplateError) -> dict[Owner, Verdict]:
+def greedy_owners(run: Run, error: TemplateError) -> dict[Owner, QuarantineVerdict]:
     """Return the services that used up what there is for all; none where all have a fair share."""
     known = {name: weight for name, weight in weights(run.used.values()).items() if name not in run.excluded}
     reasons = {name: f"{known[name]} instances, tags and meta; {error}" for name in greedy(known)}
     return {
-        Owner(name): Verdict(fault=Fault(service=name, field=SIZE, reason=reason)) for name, reason in reasons.items()
+        Owner(name): QuarantineVerdict(fault=Fault(service=name, field=SIZE, reason=reason))
+        for name, reason in reasons.items()
     }
 
 
-def _broken(owner: Owner, error: TemplateError) -> Verdict:
+def _broken(owner: Owner, error: TemplateError) -> QuarantineVerdict:
     fault = Fault(service=owner.service, field=BROKEN, instance=owner.instance, reason=str(error))
-    return Verdict(fault=fault, rivals=None, line=error.where, passing=Passing.READS)
+    return QuarantineVerdict(fault=fault, rivals=None, line=error.where, passing=Passing.READS)
 
 
 def _services(run: Run) -> set[str]:

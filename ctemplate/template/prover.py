@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ctemplate.errors import TemplateError
-from ctemplate.nginx.surroundings import Place
+from ctemplate.core.errors import TemplateError
+from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.judge import greedy_owners, owners_of_text
-from ctemplate.template.known import Upstreams, known_at
-from ctemplate.template.parts import Parts
-from ctemplate.template.proof import unproven
-from ctemplate.template.quarantine import Verdict
-from ctemplate.template.run import Owner, Run
+from ctemplate.template.safety.known_upstreams import Upstreams, known_at
+from ctemplate.template.safety.proven_parts import Parts
+from ctemplate.template.safety.quarantine import QuarantineVerdict
+from ctemplate.template.safety.render_pass import Owner, Run
+from ctemplate.template.safety.structural_proof import unproven
 from ctemplate.template.template import Template
 
-Others = tuple[tuple[str, Place], ...]
+Others = tuple[tuple[str, ConfigPlace], ...]
 
 
 @dataclass(slots=True)
@@ -27,14 +27,14 @@ class Prover:
 
     templates: tuple[Template, ...]
     _parts: dict[int, Parts] = field(default_factory=dict)
-    _proven: dict[int, tuple[str, Place, Others]] = field(default_factory=dict)
+    _proven: dict[int, tuple[str, ConfigPlace, Others]] = field(default_factory=dict)
     _printed: dict[int, tuple[str, tuple[Owner, ...]]] = field(default_factory=dict)
 
     def unproven(
-        self, runs: Sequence[Run], texts: Sequence[str], places: Sequence[Place | None]
-    ) -> dict[Owner, Verdict]:
+        self, runs: Sequence[Run], texts: Sequence[str], places: Sequence[ConfigPlace | None]
+    ) -> dict[Owner, QuarantineVerdict]:
         """Return whose values would be more than values in the texts, which are whole."""
-        verdicts: dict[Owner, Verdict] = {}
+        verdicts: dict[Owner, QuarantineVerdict] = {}
         if any(run.awaited for run in runs):
             return verdicts
         both = tuple(zip(texts, places, strict=False))
@@ -50,8 +50,8 @@ class Prover:
         return owners if number in self._printed and known == text else None
 
     def _unproven(
-        self, number: int, text: str, place: Place, runs: Sequence[Run], others: Others
-    ) -> dict[Owner, Verdict]:
+        self, number: int, text: str, place: ConfigPlace, runs: Sequence[Run], others: Others
+    ) -> dict[Owner, QuarantineVerdict]:
         if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
             return {}
         template, run = self.templates[number], runs[number]

@@ -9,27 +9,27 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, AnyQuery, Fault, Instance, Snapshot
-from ctemplate.nginx.surroundings import Place
-from ctemplate.template.baseline import Baseline, check_edit, fingerprint
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Answer, AnyQuery, Fault, Instance, Snapshot
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.baseline import Baseline, check_edit, template_digest
 from ctemplate.template.judge import Judge
-from ctemplate.template.origin import Marks
 from ctemplate.template.prover import Prover
-from ctemplate.template.quarantine import (
+from ctemplate.template.safety.line_origins import LineMarks
+from ctemplate.template.safety.quarantine import (
     Held,
-    Verdict,
+    QuarantineVerdict,
     evidence,
     lost_claims,
     narrowed,
     owner_of_claim,
     partly,
-    upheld,
+    still_valid,
     widened,
 )
-from ctemplate.template.refusals import REFUSED, Refusal, Refusals
-from ctemplate.template.run import NOBODY, Owner, Partly, Run
-from ctemplate.template.standing import LastGood, Standing, Views
+from ctemplate.template.safety.refusals import REFUSED, Refusal, Refusals
+from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
+from ctemplate.template.safety.standing import LastGood, Standing, Views
 from ctemplate.template.template import Template
 
 MAX_PASSES = 60
@@ -75,7 +75,7 @@ class State:
         return partly(self.held) if any(not owner.is_whole for owner in self.held) else NOBODY
 
     @property
-    def verdicts(self) -> dict[Owner, Verdict]:
+    def verdicts(self) -> dict[Owner, QuarantineVerdict]:
         """Why anybody is left out, or not rendered as registered."""
         kept = {Owner(name): one.verdict for name, one in self.standing.items()}
         return {owner: one.verdict for owner, one in self.held.items()} | kept
@@ -101,7 +101,7 @@ class Renderer:
         self._hold = hold
         self._prover = Prover(self._templates)
         self._kept: dict[int, tuple[Run, str]] = {}
-        self._traces: dict[int, tuple[str, str, Marks]] = {}
+        self._traces: dict[int, tuple[str, str, LineMarks]] = {}
         self._state = State({}, {})
         self._views = Views()
         self._judge = Judge(self._fresh, self._is_plain)
@@ -111,7 +111,9 @@ class Renderer:
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
         self._has_accepted = False
 
-    def render(self, snapshot: Snapshot, places: Sequence[Place | None] = (), now: float | None = None) -> Rendering:
+    def render(
+        self, snapshot: Snapshot, places: Sequence[ConfigPlace | None] = (), now: float | None = None
+    ) -> Rendering:
         """Render every template over the snapshot; raise TemplateError for a fault of a template's own.
 
         A service, or instance, that a template cannot print is left out of every answer of the group, and the group
@@ -130,7 +132,11 @@ class Renderer:
         return self._rendering(state, snapshot)
 
     def trial(
-        self, snapshot: Snapshot, places: Sequence[Place | None], without: Collection[Owner], lines: Mapping[Owner, str]
+        self,
+        snapshot: Snapshot,
+        places: Sequence[ConfigPlace | None],
+        without: Collection[Owner],
+        lines: Mapping[Owner, str],
     ) -> Rendering:
         """Return what would be rendered without these; services with last good data have these. Nothing is kept.
 
@@ -146,7 +152,7 @@ class Renderer:
             self._check_edit(state)
         return self._rendering(state, snapshot)
 
-    def without(self, snapshot: Snapshot, places: Sequence[Place | None], owner: Owner) -> Rendering:
+    def without(self, snapshot: Snapshot, places: Sequence[ConfigPlace | None], owner: Owner) -> Rendering:
         """Return what would be rendered with one left out altogether."""
         now, around = time.monotonic(), tuple(places)
         state = self._still_valid(snapshot, around, now)
@@ -195,7 +201,7 @@ class Renderer:
         found = self._traced(number)
         return () if found is None else found[2].owners(*found[:2], line)
 
-    def _traced(self, number: int) -> tuple[str, str, Marks] | None:
+    def _traced(self, number: int) -> tuple[str, str, LineMarks] | None:
         """Return the last text of a template with marks, the text without, and what the marks mean."""
         kept = self._kept.get(number)
         if kept is None:
@@ -211,7 +217,7 @@ class Renderer:
             known = self._traces[number] = (traced, text, marks)
         return known
 
-    def _still_valid(self, snapshot: Snapshot, places: tuple[Place | None, ...], now: float) -> State:
+    def _still_valid(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> State:
         """Return who is still left out: nothing has changed that could clear them, and their time is not over."""
         held = {owner: one for owner, one in self._state.held.items() if one.lasts(snapshot, places)}
         standing = {
@@ -219,13 +225,13 @@ class Renderer:
             for name, one in self._state.standing.items()
             if one.lasts(snapshot, places) and now < one.until and not one.is_refused
         }
-        state = State(upheld(held), standing)
+        state = State(still_valid(held), standing)
         for refusal in self.refusals.current(snapshot, now):
             self._set_aside(state, refusal, places, now)
         return state
 
     def _set_aside(
-        self, state: State, refusal: Refusal, places: tuple[Place | None, ...], now: float | None = None
+        self, state: State, refusal: Refusal, places: tuple[ConfigPlace | None, ...], now: float | None = None
     ) -> None:
         """Leave out whom a program refused, or use the last good data of a service; in a trial without a limit."""
         owner, data = refusal.owner, self.last_good.of(refusal.owner.service)
@@ -237,7 +243,7 @@ class Renderer:
         else:
             state.held[owner] = refusal.held(places)
 
-    def _settle(self, state: State, snapshot: Snapshot, places: tuple[Place | None, ...], now: float) -> None:
+    def _settle(self, state: State, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> None:
         """Render until nobody more has to be left out; of several errors that end this the first tells most."""
         errors: list[TemplateError] = []
         try:
@@ -249,7 +255,7 @@ class Renderer:
         self,
         state: State,
         snapshot: Snapshot,
-        places: tuple[Place | None, ...],
+        places: tuple[ConfigPlace | None, ...],
         now: float,
         errors: list[TemplateError],
     ) -> None:
@@ -269,7 +275,7 @@ class Renderer:
     def _leave_out(self, state: State, new: Mapping[Owner, Held], now: float) -> None:
         """Leave these out; where the last good data of a service may stand in for it, they do."""
         names = {owner.service for owner in new}
-        state.held = upheld(widened({**state.held, **new}))
+        state.held = still_valid(widened({**state.held, **new}))
         for owner in [owner for owner in state.held if owner.is_whole and owner.service in names]:
             if state.standing.pop(owner.service, None) is None:
                 standing = self._standing(owner.service, state.held[owner], now)
@@ -291,7 +297,7 @@ class Renderer:
         """Whether the templates are others than those of the last good rendering, or none is known."""
         if self._has_accepted:
             return False
-        return self.baseline is None or self.baseline.template != fingerprint(self._templates)
+        return self.baseline is None or self.baseline.template != template_digest(self._templates)
 
     def _check_edit(self, state: State) -> None:
         """Raise TemplateError where an edit of the templates, or their first version, is to blame."""
@@ -306,7 +312,7 @@ class Renderer:
         if suspects:
             check_edit(before, suspects, self._judge.passed(state.runs), where=self._names())
 
-    def _is_new(self, verdict: Verdict) -> bool:
+    def _is_new(self, verdict: QuarantineVerdict) -> bool:
         """Whether the line that somebody failed at was not in the templates before, or may be any."""
         if not verdict.line:
             return verdict.fault.field == REFUSED
@@ -353,11 +359,11 @@ class Renderer:
             remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
         )
 
-    def _found(self, state: State) -> dict[Owner, Verdict]:
+    def _found(self, state: State) -> dict[Owner, QuarantineVerdict]:
         """Return who has to be left out besides those held already."""
-        found: dict[Owner, Verdict] = {}
+        found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
-            found |= {Owner(name): Verdict(fault=fault) for name, fault in run.faults.items()}
+            found |= {Owner(name): QuarantineVerdict(fault=fault) for name, fault in run.faults.items()}
             found |= self._judge.broken(number, run, state.held) | self._judge.violators(number, run)
         return found or lost_claims(state.runs)
 
@@ -381,9 +387,11 @@ def _fails(name: str, state: State) -> bool:
 
 
 def _is_momentary(error: TemplateError | None) -> bool:
-    return error is not None and error.is_momentary
+    return error is not None and error.is_transient
 
 
-def _held(verdict: Verdict, runs: Sequence[Run], snapshot: Snapshot, places: tuple[Place | None, ...]) -> Held:
+def _held(
+    verdict: QuarantineVerdict, runs: Sequence[Run], snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]
+) -> Held:
     rests_on = {query: snapshot.get(query) for query in evidence(verdict, runs)}
     return Held(verdict=verdict, evidence=rests_on, places=places)

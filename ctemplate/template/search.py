@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ctemplate.errors import TemplateError
+from ctemplate.core.errors import TemplateError
 
 MAX_TRIALS = 200
 """Passes of one template to find out whose value it is that cannot be told by its text."""

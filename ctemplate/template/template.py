@@ -14,24 +14,24 @@ from typing import Self, TypedDict
 
 import jinja2
 
-from ctemplate.errors import CtemplateError, TemplateError, printable
-from ctemplate.template.advice import go_advice, plain_sentence
-from ctemplate.template.environment import Environment
-from ctemplate.template.formats import CHOICES, FORMATS
-from ctemplate.template.functions import Functions
-from ctemplate.template.limits import Exhausted, LimitExceeded, Limits, Meter, OutOfTime
-from ctemplate.template.loader import FolderLoader
-from ctemplate.template.origin import Marks
-from ctemplate.template.place import printing_line, template_line
-from ctemplate.template.places import BEGIN, placed, unmarked
-from ctemplate.template.run import Owner, Run, Violation
-from ctemplate.template.trust import QUOTED, misplaced_quote, without_quotes
+from ctemplate.core.errors import CtemplateError, TemplateError, printable
+from ctemplate.template.language.advice import go_advice, plain_sentence
+from ctemplate.template.language.environment import Environment
+from ctemplate.template.language.formats import CHOICES, FORMATS
+from ctemplate.template.language.functions import Functions
+from ctemplate.template.language.loader import FolderLoader
+from ctemplate.template.safety.limits import Exhausted, LimitExceeded, Meter, OutOfTime, RenderLimits
+from ctemplate.template.safety.line_origins import LineMarks
+from ctemplate.template.safety.render_pass import Owner, Run, Violation
+from ctemplate.template.safety.running_line import printing_line, template_line
+from ctemplate.template.safety.tainted_text import QUOTED, misplaced_quote, without_quotes
+from ctemplate.template.safety.value_places import BEGIN, placed, unmarked
 
 PLACEHOLDER = "_"
 """Stands for a value that may not be printed, until the pass is repeated without its owner."""
 
 MISPLACED = "comes from a filter that brings its own quotes, and stands within others; drop those around it"
-SHOWN = 80
+SHOWN_VALUE_LENGTH = 80
 
 PIECES = 1000
 """Pieces of output between two looks at the limits."""
@@ -44,14 +44,14 @@ class _Arguments(TypedDict):
     variables: Mapping[str, object]
     environ: Mapping[str, str]
     escape: str
-    limits: Limits
+    limits: RenderLimits
 
 
 class Template:
     """A template ready to run."""
 
     def __init__(
-        self, source: Path, arguments: _Arguments, *, loader: FolderLoader, marks: Marks | None = None
+        self, source: Path, arguments: _Arguments, *, loader: FolderLoader, marks: LineMarks | None = None
     ) -> None:
         self.source = source
         self._arguments = arguments
@@ -72,7 +72,7 @@ class Template:
         variables: Mapping[str, object],
         environ: Mapping[str, str],
         escape: str = "nginx",
-        limits: Limits | None = None,
+        limits: RenderLimits | None = None,
         folders: Sequence[Path] = (),
     ) -> Self:
         """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
@@ -88,13 +88,13 @@ class Template:
                 "variables": variables,
                 "environ": environ,
                 "escape": escape,
-                "limits": limits or Limits(),
+                "limits": limits or RenderLimits(),
             },
             loader=FolderLoader(source, folders),
         )
 
     def is_current(
-        self, *, variables: Mapping[str, object], environ: Mapping[str, str], escape: str, limits: Limits
+        self, *, variables: Mapping[str, object], environ: Mapping[str, str], escape: str, limits: RenderLimits
     ) -> bool:
         """Whether loading the source with these arguments would make the same template again. Reads its files."""
         given: _Arguments = {"variables": variables, "environ": environ, "escape": escape, "limits": limits}
@@ -131,9 +131,9 @@ class Template:
         file, _, number = where.rpartition(":")
         return self._loader.line(file, int(number)) if number.isdecimal() else ""
 
-    def traced(self) -> tuple[Self, Marks]:
+    def traced(self) -> tuple[Self, LineMarks]:
         """Return the same template compiled with marks, to find out where its lines come from."""
-        marks = Marks()
+        marks = LineMarks()
         return type(self)(self.source, self._arguments, loader=self._loader, marks=marks), marks
 
     def render(self, run: Run) -> str:
@@ -143,7 +143,7 @@ class Template:
         """
         if self._is_running:
             error = TemplateError(str(self.source), "is still being rendered as the configuration was before")
-            error.is_momentary = True
+            error.is_transient = True
             raise error
         self._is_running = True
         try:
@@ -194,7 +194,7 @@ class Template:
                 where, owner = prints[int(value.number)]
                 if value.is_made:
                     run.touched = None  # whoever was read last has no part in it
-                    raise TemplateError(where, f"{printable(value.text, SHOWN)!r} {MISPLACED}")
+                    raise TemplateError(where, f"{printable(value.text, SHOWN_VALUE_LENGTH)!r} {MISPLACED}")
                 run.refuse(Violation(text=value.text, reason=form.advice, where=where, owner=owner))
         return unmarked(text)
 
@@ -247,7 +247,7 @@ class Template:
             place = template_line(traceback.tb_frame, traceback.tb_lineno) or place
             traceback = traceback.tb_next
         error = TemplateError(place, self._sentence(exc))
-        error.is_momentary = isinstance(exc, OutOfTime | MemoryError)
+        error.is_transient = isinstance(exc, OutOfTime | MemoryError)
         error.is_exhausted = isinstance(exc, Exhausted | MemoryError)
         return error
 

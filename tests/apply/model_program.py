@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ctemplate.apply import Group, StateFolder, Step, apply, recover
 from ctemplate.apply.steps import Observe, unobserved
-from ctemplate.errors import CannotJudge, CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut
-from ctemplate.model import Outcome, Output, StagedFile, Target
+from ctemplate.core.errors import CannotJudge, CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut
+from ctemplate.core.model import Outcome, Output, StagedFile, Target
 
 
 class Program:

@@ -4,8 +4,8 @@ import pytest
 
 from ctemplate.apply import CommandCheck, CommandReload
 from ctemplate.apply.commands import substituted
-from ctemplate.errors import CheckRefused, CommandFailed
-from ctemplate.model import Outcome, StagedFile
+from ctemplate.core.errors import CheckRefused, CommandFailed
+from ctemplate.core.model import Outcome, StagedFile
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from model_program import Site
 
 from ctemplate.apply import Step
-from ctemplate.apply.files import TOKEN, candidate_path
-from ctemplate.errors import ReloadRejected, SwapFailed
-from ctemplate.model import Outcome, Target
+from ctemplate.core.errors import ReloadRejected, SwapFailed
+from ctemplate.core.model import Outcome, Target
+from ctemplate.system.files import TOKEN, candidate_path
 
 
 def with_target(site, **changes):

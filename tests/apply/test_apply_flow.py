@@ -10,9 +10,9 @@ import pytest
 from model_program import BlindCheck, BrokenCommand, Killer, Site
 
 from ctemplate.apply import OnEdit, Step, apply
-from ctemplate.apply.files import candidate_path
-from ctemplate.errors import CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut, SwapFailed
-from ctemplate.model import Outcome
+from ctemplate.core.errors import CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut, SwapFailed
+from ctemplate.core.model import Outcome
+from ctemplate.system.files import candidate_path
 
 
 def fingerprint(path):

@@ -4,8 +4,8 @@ import pytest
 from model_program import Killer
 
 from ctemplate.apply import Step
-from ctemplate.errors import ApplyError
-from ctemplate.model import Outcome
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.model import Outcome
 
 OLD, NEW = (b"a1", b"b1"), (b"a2", b"b2")
 

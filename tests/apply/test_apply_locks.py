@@ -8,16 +8,16 @@ import pytest
 from model_program import Site
 
 from ctemplate.apply import StateFolder, apply
-from ctemplate.apply.files import candidate_path
 from ctemplate.apply.locks import lock_beside
-from ctemplate.errors import StateError, SwapFailed
-from ctemplate.model import Outcome
+from ctemplate.core.errors import StateError, SwapFailed
+from ctemplate.core.model import Outcome
+from ctemplate.system.files import candidate_path
 
 HOLDER = """
 import sys
 from pathlib import Path
 from ctemplate.apply import Group, StateFolder
-from ctemplate.model import Target
+from ctemplate.core.model import Target
 group = Group(name="other", targets=tuple(Target(destination=Path(path)) for path in sys.argv[2:]))
 with StateFolder(Path(sys.argv[1])).hold(group):
     print("held", flush=True)
@@ -112,7 +112,7 @@ def test_a_lock_that_another_user_could_hold_for_ever_is_refused(site):
 
 
 def test_candidates_of_two_processes_have_different_names(tmp_path):
-    ask = "from pathlib import Path; from ctemplate.apply.files import candidate_path; import sys; "
+    ask = "from pathlib import Path; from ctemplate.system.files import candidate_path; import sys; "
     ask += "print(candidate_path(Path(sys.argv[1])))"
     argv = [sys.executable, "-c", ask, tmp_path / "n"]
     other = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from model_program import Killer, Site, WatchedReload
 
 from ctemplate.apply import Step
-from ctemplate.errors import ApplyError
-from ctemplate.model import Outcome
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.model import Outcome
 
 HARMLESS = frozenset({Step.SURVEYED, Step.STAGED, Step.CHECKED, Step.JOURNALED})
 

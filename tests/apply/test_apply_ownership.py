@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from ctemplate.apply import StateFolder, apply
-from ctemplate.apply.files import resolved
-from ctemplate.apply.ownership import steps
-from ctemplate.errors import StateError, SwapFailed
+from ctemplate.core.errors import StateError, SwapFailed
+from ctemplate.system.files import resolved
+from ctemplate.system.ownership import path_steps
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
@@ -32,7 +32,7 @@ def test_steps_follow_links_and_end_where_nothing_stands(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "absolute").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "relative").symlink_to("../real")
-    seen = [step.path for step in steps(tmp_path / "absolute" / "relative" / "gone" / "x")]
+    seen = [step.path for step in path_steps(tmp_path / "absolute" / "relative" / "gone" / "x")]
     below = [str(path.relative_to(tmp_path)) for path in seen if path.is_relative_to(tmp_path) and path != tmp_path]
     assert below == ["absolute", "real", "real/relative", "real"]
 
@@ -41,7 +41,7 @@ def test_looping_links_are_an_error(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
-        list(steps(tmp_path / "a" / "x"))
+        list(path_steps(tmp_path / "a" / "x"))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_links_in_folders_of_their_owner_are_followed(tmp_path, mode, owner):
 @needs_root
 def test_in_a_user_namespace_the_hosts_root_is_no_stranger(tmp_path):
     above = lower(tmp_path / "above", 0o755, NOBODY - 1)  # nobody in there knows this number
-    script = "import sys; from pathlib import Path; from ctemplate.apply.ownership import weakness; "
+    script = "import sys; from pathlib import Path; from ctemplate.system.ownership import weakness; "
     script += "print(weakness(Path(sys.argv[1])))"
     argv = [sys.executable, "-c", script, above / "state"]
     inside = subprocess.run(["unshare", "-r", *argv], capture_output=True, text=True, check=False)

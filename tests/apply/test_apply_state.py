@@ -10,15 +10,15 @@ import pytest
 from model_program import Site
 
 from ctemplate.apply import Group, StateFolder, Step, apply
-from ctemplate.apply.ledger import read_page
-from ctemplate.errors import CheckRefused, ReloadRejected, StateError
-from ctemplate.model import Outcome, Target
+from ctemplate.apply.ledger import read_ledger
+from ctemplate.core.errors import CheckRefused, ReloadRejected, StateError
+from ctemplate.core.model import Outcome, Target
 
 HOLDER = """
 import sys
 from pathlib import Path
 from ctemplate.apply import Group, StateFolder
-from ctemplate.model import Target
+from ctemplate.core.model import Target
 group = Group(name="other", targets=tuple(Target(destination=Path(path)) for path in sys.argv[2:]))
 with StateFolder(Path(sys.argv[1])).hold(group):
     print("held", flush=True)
@@ -194,7 +194,7 @@ def test_recovery_removes_candidates_of_a_dead_run_and_nothing_else(site):
 
 
 def test_a_missing_ledger_is_empty_and_owes_nothing(tmp_path):
-    page = read_page(tmp_path / "ledger.json")
+    page = read_ledger(tmp_path / "ledger.json")
     assert (page.serial, page.owes_reload, page.files) == (0, False, {})
 
 

@@ -3,13 +3,13 @@ import threading
 
 import pytest
 
-from ctemplate.apply.threads import finished
+from ctemplate.system.threads import run_uncancellable
 
 
 async def test_work_returns_its_result_and_raises_its_error():
-    assert await finished(divmod, 7, 2) == (3, 1)
+    assert await run_uncancellable(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        await finished(divmod, 7, 0)
+        await run_uncancellable(divmod, 7, 0)
 
 
 @pytest.mark.parametrize("cancellations", [1, 3])
@@ -21,7 +21,7 @@ async def test_a_cancellation_waits_for_the_work(cancellations):
         may_end.wait(30)
         done.append("done")
 
-    task = asyncio.create_task(finished(work))
+    task = asyncio.create_task(run_uncancellable(work))
     await asyncio.to_thread(entered.wait, 30)
     for _ in range(cancellations):
         task.cancel()
@@ -41,7 +41,7 @@ async def test_an_error_of_cancelled_work_is_not_reported_as_lost():
         may_end.wait(30)
         raise OSError
 
-    task = asyncio.create_task(finished(work))
+    task = asyncio.create_task(run_uncancellable(work))
     await asyncio.to_thread(entered.wait, 30)
     task.cancel()
     may_end.set()

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from ctemplate.errors import CommandFailed
-from ctemplate.model import Outcome
-from ctemplate.uptime import Moment, RunningProcess, at_wall_clock, boot_id, now
+from ctemplate.core.errors import CommandFailed
+from ctemplate.core.model import Outcome
+from ctemplate.system.uptime import Moment, RunningProcess, at_wall_clock, boot_id, now
 
 
 class Master:

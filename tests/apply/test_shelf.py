@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.apply.state import Shelf
+from ctemplate.apply.state import Generations
 
 MAIN, SITE = Path("/etc/nginx/nginx.conf"), Path("/etc/nginx/sites/a.conf")
 
@@ -18,7 +18,7 @@ def kept(shelf):
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_the_newest_generations_are_kept_whatever_files_they_hold(tmp_path, limit):
-    shelf = Shelf(tmp_path, limit)
+    shelf = Generations(tmp_path, limit)
     puts = [{MAIN: b"1"}, {MAIN: b"2, longer"}, {MAIN: b"3"}, {MAIN: b"4", SITE: b"4"}, {SITE: b"5"}]
     puts += [{MAIN: b"6", SITE: b"6"}, {MAIN: b"7"}, {MAIN: b"8"}, {MAIN: b"9"}, {MAIN: b"10"}]
     for number, files in enumerate(puts, 1):
@@ -28,14 +28,14 @@ def test_the_newest_generations_are_kept_whatever_files_they_hold(tmp_path, limi
 
 def test_a_generation_from_before_the_start_is_not_written_over(tmp_path):
     for content in (b"1", b"2"):
-        Shelf(tmp_path, 2).put({MAIN: content, SITE: content})
-    shelf = Shelf(tmp_path, 2)
+        Generations(tmp_path, 2).put({MAIN: content, SITE: content})
+    shelf = Generations(tmp_path, 2)
     shelf.put({MAIN: b"3"})
     assert kept(shelf) == [{MAIN: b"2", SITE: b"2"}, {MAIN: b"3"}]
 
 
 def test_what_the_newest_generation_holds_is_not_kept_twice(tmp_path):
-    shelf = Shelf(tmp_path, 3)
+    shelf = Generations(tmp_path, 3)
     shelf.put({MAIN: b"1", SITE: b"1"})
     assert shelf.put({MAIN: b"1", SITE: b"1"}) is None
     assert shelf.put({MAIN: b"1"}) is not None
@@ -44,6 +44,6 @@ def test_what_the_newest_generation_holds_is_not_kept_twice(tmp_path):
 
 @pytest.mark.parametrize(("limit", "files"), [(0, {MAIN: b"1"}), (3, {})], ids=["no-room", "nothing"])
 def test_nothing_is_kept_where_there_is_nothing_to_keep(tmp_path, limit, files):
-    shelf = Shelf(tmp_path / "shelf", limit)
+    shelf = Generations(tmp_path / "shelf", limit)
     assert shelf.put(files) is None
     assert shelf.generations == ()

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ctemplate.config.groups import group_plans
-from ctemplate.config.layers import Layer, build, read
+from ctemplate.config.layers import Layer, build, read_layers
 from ctemplate.config.spec import parse_template
-from ctemplate.errors import ConfigError
-from ctemplate.sources.contents import parse
+from ctemplate.core.errors import ConfigError
+from ctemplate.sources.contents import parse_catalog
 
 HCL = 'consul {\n  address = "127.0.0.1:8500"\n}\n'
 TEMPLATE = '[[template]]\nsource = "a.j2"\n'
@@ -35,7 +35,7 @@ def test_a_file_of_another_kind_is_recognised(tmp_path, name, text, said):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        build(read(path))
+        build(read_layers(path))
     assert str(caught.value).startswith(str(path))
     assert said in str(caught.value)
 
@@ -44,7 +44,7 @@ def test_a_broken_line_of_toml_is_not_taken_for_anything_else(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text("x = \n")
     with pytest.raises(ConfigError, match=r"is not TOML: invalid value \(at line 1, column 5\)$"):
-        read(path)
+        read_layers(path)
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_a_destination_is_no_file_that_is_read(place, tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ['service "web" {\n  port = 1\n}\n', 'service {\n  name = "web"\n}\n'])
 def test_a_catalog_in_hcl_is_recognised(text):
     with pytest.raises(ConfigError, match="this looks like HCL; write YAML or JSON, as 'ctemplate capture' does"):
-        parse(text, name="catalog.yaml")
+        parse_catalog(text, name="catalog.yaml")

@@ -1,6 +1,6 @@
 import pytest
 
-from ctemplate.config.durations import parse_duration, parse_wait, shown
+from ctemplate.core.durations import format_duration, parse_duration, parse_wait
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_wait_whose_max_is_below_min_is_refused():
     [(0.1, "100ms"), (1.0, "1s"), (1.25, "1.2s"), (59.94, "59.9s"), (60, "1m"), (125, "2m5s"), (3600, "1h")],
 )
 def test_seconds_are_shown_as_operators_write_them(seconds, text):
-    assert shown(seconds) == text
+    assert format_duration(seconds) == text

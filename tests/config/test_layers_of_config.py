@@ -1,9 +1,9 @@
 import pytest
 
-from ctemplate.config.durations import Duration, Share
-from ctemplate.config.layers import Layer, build, environment_layer, nested, read
+from ctemplate.config.layers import Layer, build, environment_layer, nested, read_layers
 from ctemplate.config.schema import Config, ConsulSection, ServiceGuardSection, TemplateSection
-from ctemplate.errors import ConfigError
+from ctemplate.core.durations import Duration, Share
+from ctemplate.core.errors import ConfigError
 
 
 def built(values, names=None):
@@ -116,7 +116,7 @@ def test_toml_and_json_of_one_folder_are_read_in_order_of_names(tmp_path):
     (tmp_path / "10.toml").write_text('[[template]]\nsource = "a.j2"\ndestination = "/tmp/a"\n')
     (tmp_path / "20.json").write_text('{"template": [{"source": "/abs/b.j2"}]}')
     (tmp_path / "README.md").write_text("not a configuration")
-    config = build(read(tmp_path))
+    config = build(read_layers(tmp_path))
     assert [template.source for template in config.template] == [str(tmp_path / "a.j2"), "/abs/b.j2"]
 
 
@@ -132,16 +132,16 @@ def test_broken_file_is_one_line_with_the_place(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        read(path)
+        read_layers(path)
     assert str(caught.value) == message.format(path=path)
 
 
 def test_missing_file_and_empty_folder_are_named(tmp_path):
     with pytest.raises(ConfigError) as caught:
-        read(tmp_path / "none.toml")
+        read_layers(tmp_path / "none.toml")
     assert str(caught.value) == f"{tmp_path}/none.toml: cannot be read: no such file or directory"
     with pytest.raises(ConfigError) as caught:
-        read(tmp_path)
+        read_layers(tmp_path)
     assert str(caught.value) == f"{tmp_path}: no *.toml or *.json file in this folder"
 
 

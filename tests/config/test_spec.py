@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctemplate.config.spec import parse_template, parse_variable
-from ctemplate.errors import ConfigError
+from ctemplate.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from ctemplate.convert.conversion import convert
-from ctemplate.model import Snapshot
-from ctemplate.sources.catalog_file import read
+from ctemplate.core.model import Snapshot
+from ctemplate.sources.catalog_file import read_catalog
 from ctemplate.sources.contents import answer
 from ctemplate.template import Renderer, Template
 
 FOLDER = Path(__file__).parent / "corpus"
-CATALOG = read(FOLDER / "catalog.yaml")
+CATALOG = read_catalog(FOLDER / "catalog.yaml")
 TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
 TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
 """Templates for the oracle alone, with what the converter refuses."""

@@ -250,7 +250,7 @@ class Evaluator:
             self.node(node, dot)
 
     def node(self, node, dot):
-        if isinstance(node, go.Text):
+        if isinstance(node, go.GoText):
             self.out.append(node.text)
         elif isinstance(node, go.Action):
             value = self.pipeline(node.pipeline, dot)
@@ -260,7 +260,7 @@ class Evaluator:
             self.scoped(lambda: self.condition(node, dot))
         elif isinstance(node, go.Range):
             self.scoped(lambda: self.range(node, dot))
-        elif isinstance(node, go.Template | go.Block):
+        elif isinstance(node, go.GoTemplate | go.GoBlock):
             argument = NIL if node.pipeline is None else self.pipeline(node.pipeline, dot)
             self.out.append(self.executed(node.name.value, argument))
         elif isinstance(node, go.Break):
@@ -281,7 +281,7 @@ class Evaluator:
 
     def define(self, body):
         for node in body:
-            if isinstance(node, go.Define | go.Block):
+            if isinstance(node, go.Define | go.GoBlock):
                 self.defined[node.name.value] = node.body
                 self.define(node.body)
             elif isinstance(node, go.If | go.With | go.Range):
@@ -377,7 +377,7 @@ class Evaluator:
         return value
 
     def operand(self, operand, dot):  # noqa: PLR0911
-        if isinstance(operand, go.Pipeline):
+        if isinstance(operand, go.GoPipeline):
             return self.pipeline(operand, dot)
         if isinstance(operand, go.Dot):
             return dot

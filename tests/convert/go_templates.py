@@ -19,12 +19,12 @@ callables = st.one_of(functions, variables, st.builds(go.Field, fields))
 
 def commands(operands):
     arguments = st.lists(operands, max_size=3).map(tuple)
-    return st.builds(lambda first, rest: go.Command((first, *rest)), callables, arguments)
+    return st.builds(lambda first, rest: go.GoCommand((first, *rest)), callables, arguments)
 
 
 def pipelines(operands):
-    first = st.one_of(commands(operands), st.builds(lambda operand: go.Command((operand,)), operands))
-    return st.builds(lambda head, rest: go.Pipeline((head, *rest)), first, st.lists(commands(operands), max_size=2))
+    first = st.one_of(commands(operands), st.builds(lambda operand: go.GoCommand((operand,)), operands))
+    return st.builds(lambda head, rest: go.GoPipeline((head, *rest)), first, st.lists(commands(operands), max_size=2))
 
 
 def _deeper(operands):
@@ -36,15 +36,15 @@ def _deeper(operands):
 operands = st.recursive(st.one_of(constants, variables, functions), _deeper, max_leaves=3)
 any_pipeline = pipelines(operands)
 
-texts = st.builds(go.Text, st.text("a {}-\n\t\r%#é", min_size=1, max_size=12).filter(lambda text: "{{" not in text))
+texts = st.builds(go.GoText, st.text("a {}-\n\t\r%#é", min_size=1, max_size=12).filter(lambda text: "{{" not in text))
 comments = st.builds(go.Comment, st.sampled_from(["", " note ", " }} ", "a\nb"]))
 actions = st.builds(go.Action, any_pipeline)
 declared = st.builds(
-    lambda pipeline, name: go.Action(go.Pipeline(pipeline.commands, (name,))),
+    lambda pipeline, name: go.Action(go.GoPipeline(pipeline.commands, (name,))),
     any_pipeline,
     st.sampled_from(["$a", "$b"]),
 )
-templates = st.builds(go.Template, strings, st.one_of(st.none(), any_pipeline))
+templates = st.builds(go.GoTemplate, strings, st.one_of(st.none(), any_pipeline))
 
 
 def _bodies(nodes):
@@ -55,7 +55,7 @@ def _separated(nodes):
     """Texts beside texts would be one text."""
     kept = []
     for node in nodes:
-        if not (kept and isinstance(node, go.Text) and isinstance(kept[-1], go.Text)):
+        if not (kept and isinstance(node, go.GoText) and isinstance(kept[-1], go.GoText)):
             kept.append(node)
     return tuple(kept)
 
@@ -63,7 +63,7 @@ def _separated(nodes):
 def _blocks(nodes):
     body = _bodies(nodes)
     ranges = st.builds(
-        lambda pipeline, names, inner, otherwise: go.Range(go.Pipeline(pipeline.commands, names), inner, otherwise),
+        lambda pipeline, names, inner, otherwise: go.Range(go.GoPipeline(pipeline.commands, names), inner, otherwise),
         any_pipeline,
         st.sampled_from([(), ("$e",), ("$i", "$e")]),
         st.builds(lambda inner, last: (*inner, *last), body, st.sampled_from([(), (go.Break(),), (go.Continue(),)])),
@@ -73,7 +73,7 @@ def _blocks(nodes):
         st.builds(go.If, any_pipeline, body, body),
         st.builds(go.With, any_pipeline, body, body),
         ranges,
-        st.builds(go.Block, strings, any_pipeline, body),
+        st.builds(go.GoBlock, strings, any_pipeline, body),
     )
 
 

@@ -7,16 +7,16 @@ from hypothesis import given, settings, strategies as st
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.errors import GoSyntaxError
 from ctemplate.convert.go_lexer import Position
-from ctemplate.convert.go_parser import MAX_DEPTH, parse
+from ctemplate.convert.go_parser import MAX_NESTING, parse
 from ctemplate.convert.go_printer import printed
 
 
 def command(*operands):
-    return go.Command(operands)
+    return go.GoCommand(operands)
 
 
 def pipeline(*commands, **options):
-    return go.Pipeline(commands, **options)
+    return go.GoPipeline(commands, **options)
 
 
 def call(name, *operands):
@@ -24,14 +24,14 @@ def call(name, *operands):
 
 
 DOT_A = pipeline(command(go.Field(("A",))))
-X = go.Text("x")
+X = go.GoText("x")
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         pytest.param("", (), id="nothing"),
-        pytest.param("a {b} }}", (go.Text("a {b} }}"),), id="text"),
+        pytest.param("a {b} }}", (go.GoText("a {b} }}"),), id="text"),
         pytest.param("{{.}}", (go.Action(pipeline(command(go.Dot()))),), id="dot"),
         pytest.param("{{.A.B}}", (go.Action(pipeline(command(go.Field(("A", "B"))))),), id="fields"),
         pytest.param("{{$.A}}", (go.Action(pipeline(command(go.Variable("$", ("A",))))),), id="root"),
@@ -58,12 +58,12 @@ X = go.Text("x")
             ),
             id="pipeline",
         ),
-        pytest.param("a \n{{- .A -}} \t b", (go.Text("a"), go.Action(DOT_A), go.Text("b")), id="trims"),
-        pytest.param("a\v{{- .A}}", (go.Text("a\v"), go.Action(DOT_A)), id="trims four characters only"),
+        pytest.param("a \n{{- .A -}} \t b", (go.GoText("a"), go.Action(DOT_A), go.GoText("b")), id="trims"),
+        pytest.param("a\v{{- .A}}", (go.GoText("a\v"), go.Action(DOT_A)), id="trims four characters only"),
         pytest.param(
             "{{-1}}", (go.Action(pipeline(command(go.Number("-1")))),), id="a minus without a space is no trim marker"
         ),
-        pytest.param("a {{- /* c */ -}} b", (go.Text("a"), go.Comment(" c "), go.Text("b")), id="comment"),
+        pytest.param("a {{- /* c */ -}} b", (go.GoText("a"), go.Comment(" c "), go.GoText("b")), id="comment"),
         pytest.param("{{/* }} */}}", (go.Comment(" }} "),), id="delimiter in a comment"),
         pytest.param('{{"}}"}}', (go.Action(pipeline(command(go.String('"}}"')))),), id="delimiter in a string"),
         pytest.param("{{if .A}}x{{end}}", (go.If(DOT_A, (X,)),), id="if"),
@@ -95,9 +95,9 @@ X = go.Text("x")
             '{{define "a"}}x{{end}}{{template "a"}}{{template `a` .A}}{{block "b" .A}}x{{end}}',
             (
                 go.Define(go.String('"a"'), (X,)),
-                go.Template(go.String('"a"')),
-                go.Template(go.String("`a`"), DOT_A),
-                go.Block(go.String('"b"'), DOT_A, (X,)),
+                go.GoTemplate(go.String('"a"')),
+                go.GoTemplate(go.String("`a`"), DOT_A),
+                go.GoBlock(go.String('"b"'), DOT_A, (X,)),
             ),
             id="templates",
         ),
@@ -109,7 +109,7 @@ def test_a_template_is_read(text, expected):
 
 
 def test_delimiters_may_be_chosen():
-    assert parse("{{ [[- .A -]] {{", "t", left="[[", right="]]") == (go.Text("{{"), go.Action(DOT_A), go.Text("{{"))
+    assert parse("{{ [[- .A -]] {{", "t", left="[[", right="]]") == (go.GoText("{{"), go.Action(DOT_A), go.GoText("{{"))
 
 
 def test_empty_delimiters_mean_the_usual_ones():
@@ -158,15 +158,15 @@ def test_an_error_says_where_and_what_was_expected(text, message):
 
 @pytest.mark.parametrize("opening", ["{{if .A}}", "{{if .A}}{{else if .A}}", "{{range .}}"])
 def test_depth_is_bounded(opening):
-    with pytest.raises(GoSyntaxError, match=f"nested more than {MAX_DEPTH} deep"):
+    with pytest.raises(GoSyntaxError, match=f"nested more than {MAX_NESTING} deep"):
         parse(opening * 5000, "t")
-    with pytest.raises(GoSyntaxError, match=f"nested more than {MAX_DEPTH} deep"):
+    with pytest.raises(GoSyntaxError, match=f"nested more than {MAX_NESTING} deep"):
         parse("{{" + "(" * 5000 + ".A" + ")" * 5000 + "}}", "t")
 
 
 def test_the_deepest_allowed_is_read():
     inner = "(" * 5 + ".A" + ")" * 5
-    text = "{{if .A}}" * (MAX_DEPTH - 10) + "{{" + inner + "}}" + "{{end}}" * (MAX_DEPTH - 10)
+    text = "{{if .A}}" * (MAX_NESTING - 10) + "{{" + inner + "}}" + "{{end}}" * (MAX_NESTING - 10)
     tree = parse(text, "t")
     assert parse(printed(tree), "t") == tree
 

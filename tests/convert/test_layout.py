@@ -4,8 +4,8 @@ import jinja2
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.convert.layout import Block, Exact, Note, Print, Tag, laid_out, quoted
-from ctemplate.template.lines import LineLexer
+from ctemplate.convert.layout import Exact, LayoutBlock, Note, Print, Tag, laid_out, quoted
+from ctemplate.template.language.lines import LineLexer
 
 
 class LineEnvironment(jinja2.Environment):
@@ -29,10 +29,10 @@ def blocks(pieces):
     body = st.lists(pieces, max_size=4).map(tuple)
     return st.one_of(
         st.builds(
-            lambda turns, inner: Block(((f"for i in range({turns})", inner),), "endfor"), st.integers(0, 2), body
+            lambda turns, inner: LayoutBlock(((f"for i in range({turns})", inner),), "endfor"), st.integers(0, 2), body
         ),
         st.builds(
-            lambda test, yes, no: Block(((f"if {test}", yes), ("else", no)), "endif"),
+            lambda test, yes, no: LayoutBlock(((f"if {test}", yes), ("else", no)), "endif"),
             st.sampled_from(["true", "false"]),
             body,
             body,
@@ -51,7 +51,7 @@ def output(pieces):
             parts.append(piece.text)
         elif isinstance(piece, Print):
             parts.append("p")
-        elif isinstance(piece, Block):
+        elif isinstance(piece, LayoutBlock):
             parts.append(meant(piece))
     return "".join(parts)
 
@@ -74,7 +74,7 @@ def test_a_text_in_quotes_is_that_text(text):
 
 
 def loop(*body):
-    return Block((("for i in x", body),), "endfor")
+    return LayoutBlock((("for i in x", body),), "endfor")
 
 
 LOOP, ENDED = "{% for i in x %}", "{% endfor %}"

@@ -1,8 +1,8 @@
 import pytest
 
-from ctemplate.doctor.consul import Agent, ConsulFacts, judged
-from ctemplate.model import Fault, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.wire import RequestFailed, Trouble
+from ctemplate.core.model import Fault, ServiceQuery, ServicesQuery
+from ctemplate.doctor.consul import Agent, ConsulFacts, consul_diagnoses
+from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 
@@ -17,7 +17,7 @@ def agent(version="1.18.2", limit=200):
 
 def lines(**facts):
     given = {"name": "Consul at c:8500", "leader": "10.0.0.1:8300", "agent": agent(), "tried": 2, "connections": 3}
-    return [str(line) for line in judged(ConsulFacts(**(given | facts)))]
+    return [str(line) for line in consul_diagnoses(ConsulFacts(**(given | facts)))]
 
 
 WELL = [

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.doctor.nginx import NginxFacts, Stream, judged, stream_of
+from ctemplate.core.errors import CheckRefused, CommandFailed
+from ctemplate.doctor.nginx import NginxFacts, Stream, nginx_diagnoses, stream_of
 from ctemplate.doctor.places import (
     DestinationFacts,
     FolderFacts,
@@ -11,13 +12,12 @@ from ctemplate.doctor.places import (
     judged_selinux,
     judged_state,
 )
-from ctemplate.errors import CheckRefused, CommandFailed
-from ctemplate.nginx.identity import Found
-from ctemplate.nginx.master import Absence, Process
-from ctemplate.nginx.tree import load
+from ctemplate.nginx.identity import FoundMaster
+from ctemplate.nginx.language.includes import load_tree
+from ctemplate.nginx.master import NoMaster, Process
 
 BUILT_IN = Stream(is_built_in=True)
-MASTER = Found(process=Process(pid=7, started=1))
+MASTER = FoundMaster(process=Process(pid=7, started=1))
 RUNS = [
     "ok    nginx: version: 1.22.1",
     "ok    nginx: stream module: built in",
@@ -53,7 +53,7 @@ def nginx_lines(**facts):
         "wants_stream": True,
         "master": MASTER,
     }
-    return [str(line) for line in judged(NginxFacts(**(given | facts)))]
+    return [str(line) for line in nginx_diagnoses(NginxFacts(**(given | facts)))]
 
 
 LUA = CheckRefused(
@@ -90,21 +90,25 @@ LUA = CheckRefused(
             id="lua",
         ),
         pytest.param(
-            {"master": Absence(reason="/run/nginx.pid does not exist")},
+            {"master": NoMaster(reason="/run/nginx.pid does not exist")},
             3,
             "warn  nginx: master: does not run: /run/nginx.pid does not exist; "
             "start it; files are written, and the reload is owed",
             id="no master",
         ),
         pytest.param(
-            {"master": Found(process=Process(pid=7, started=1), how="/p does not exist; process 7 is its master")},
+            {
+                "master": FoundMaster(
+                    process=Process(pid=7, started=1), how="/p does not exist; process 7 is its master"
+                )
+            },
             3,
             "warn  nginx: master: runs as process 7, found in the process table: /p does not exist; process 7 is its "
             "master; correct the pid file; nginx's own -s and most init scripts need it",
             id="master of the process table",
         ),
         pytest.param(
-            {"master": Absence(reason="/p does not exist", suspects=("process 8 runs with /a, not /b",))},
+            {"master": NoMaster(reason="/p does not exist", suspects=("process 8 runs with /a, not /b",))},
             3,
             "warn  nginx: master: is not found: /p does not exist; process 8 runs with /a, not /b; name the "
             "configuration in the reload command or in the group's nginx key, or start nginx with it",
@@ -152,7 +156,7 @@ def test_a_fact_about_nginx_is_told_with_what_to_do(facts, number, expected):
 def test_the_live_configuration_is_looked_through(tmp_path, text, expected):
     conf = tmp_path / "nginx.conf"
     conf.write_text(text)
-    assert nginx_lines(tree=load(conf))[4:] == expected
+    assert nginx_lines(tree=load_tree(conf))[4:] == expected
 
 
 def folder(path="/etc/nginx", **facts):

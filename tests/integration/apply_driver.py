@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 
 from ctemplate.apply import CommandCheck, CommandReload, Group, StateFolder, apply, recover
-from ctemplate.errors import ApplyError, CtemplateError
-from ctemplate.model import Output, Target
+from ctemplate.core.errors import ApplyError, CtemplateError
+from ctemplate.core.model import Output, Target
 
 
 def suicide(step, nth):

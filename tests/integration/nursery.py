@@ -14,19 +14,19 @@ from pathlib import Path
 
 from ctemplate import apply
 from ctemplate.apply import Observe, Step
-from ctemplate.assembly import Assembler
 from ctemplate.cli.logs import configure
 from ctemplate.config.layers import Layer
-from ctemplate.daemon import Daemon
-from ctemplate.live import LiveFiles
-from ctemplate.model import Outcome, Output
+from ctemplate.core.model import Outcome, Output
+from ctemplate.runtime.assembly import Assembler
+from ctemplate.runtime.daemon import Daemon
+from ctemplate.sinks.live import LiveSink
 
 
 @dataclass
 class Watched:
     """A group's live files, with somebody who sees every step of their transactions."""
 
-    live: LiveFiles
+    live: LiveSink
     observe: Observe
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:

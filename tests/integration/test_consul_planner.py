@@ -9,7 +9,7 @@ import pytest
 from harness import wait_for
 
 from ctemplate.catalog import Catalog
-from ctemplate.model import ServiceQuery, ServicesQuery, Status
+from ctemplate.core.model import ServiceQuery, ServicesQuery, Status
 from ctemplate.sources.consul import ConsulSettings, ConsulSource
 
 SERVICES = 300

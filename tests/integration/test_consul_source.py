@@ -11,9 +11,9 @@ from harness import free_port, wait_for
 from harness.consul import ConsulRefusal, certificates
 
 from ctemplate.catalog import Catalog
-from ctemplate.model import ServiceQuery, ServicesQuery, Status
+from ctemplate.core.model import ServiceQuery, ServicesQuery, Status
+from ctemplate.core.timing import Backoff
 from ctemplate.sources.consul import ConsulSettings, ConsulSource
-from ctemplate.timing import Backoff
 
 ALL, WEB = ServicesQuery(), ServiceQuery(name="web")
 TTL = {"TTL": "1h", "Status": "passing"}

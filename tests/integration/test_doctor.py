@@ -12,7 +12,7 @@ from harness.users import as_nobody, open_to_all
 
 from ctemplate.config.groups import GroupPlan
 from ctemplate.config.schema import GroupSection
-from ctemplate.doctor.looking import folder_facts, nginx_facts
+from ctemplate.doctor.host_probe import folder_facts, nginx_facts
 from ctemplate.nginx.recognition import recognise
 
 TEMPLATE = """events {}

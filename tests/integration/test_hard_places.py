@@ -14,9 +14,9 @@ from harness import Ctemplate, wait_for
 from harness.site import Site, instances
 from harness.users import as_nobody, open_to_all
 
-from ctemplate.assembly import Assembler
 from ctemplate.config.layers import Layer
-from ctemplate.daemon import Daemon
+from ctemplate.runtime.assembly import Assembler
+from ctemplate.runtime.daemon import Daemon
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes user or mounts; without root every run is this one")

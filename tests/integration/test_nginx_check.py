@@ -11,8 +11,8 @@ import pytest
 from harness import free_port, wait_for
 from harness.users import as_nobody, open_to_all
 
-from ctemplate.errors import CheckRefused
-from ctemplate.model import StagedFile
+from ctemplate.core.errors import CheckRefused
+from ctemplate.core.model import StagedFile
 from ctemplate.nginx import check as check_module
 from ctemplate.nginx.check import NginxCheck, can_mount
 from ctemplate.nginx.command import Installation

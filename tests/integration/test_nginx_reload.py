@@ -16,11 +16,11 @@ import pytest
 from harness import Nginx, free_port, wait_for
 from harness.users import CAP_KILL, as_nobody, open_to_all
 
-from ctemplate.errors import CommandFailed, ReloadRejected, ReloadTimedOut
-from ctemplate.model import Outcome
+from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
+from ctemplate.core.model import Outcome
 from ctemplate.nginx.command import Installation
-from ctemplate.nginx.errorlog import mark
-from ctemplate.nginx.identity import Found, find_master
+from ctemplate.nginx.errorlog import log_offset
+from ctemplate.nginx.identity import FoundMaster, find_master
 from ctemplate.nginx.master import Process, generations, process_of, send
 from ctemplate.nginx.recognition import recognise
 from ctemplate.nginx.reload import NginxReload
@@ -152,7 +152,7 @@ async def test_an_error_log_rotated_during_the_reload_is_read_from_its_start(ngi
     configured(nginx, http=listening(port))
     nginx.start()
     nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
-    marks = mark([nginx.error_log_file])
+    marks = log_offset([nginx.error_log_file])
     nginx.error_log_file.rename(nginx.prefix / "error.log.1")
     nginx.process.signal(signal.SIGUSR1)
     wait_for(nginx.error_log_file.exists, 5, "reopened log")
@@ -395,7 +395,7 @@ async def test_the_master_is_found_by_its_own_pid_file(nginx, port):
     nginx.start()
     installation = await Installation.find(recognise([*nginx.arguments, "-s", "reload"]))
     found = find_master(installation, (nginx.pid_file,))
-    assert found == Found(process=process_of(nginx.master_pid), pid_file=nginx.pid_file)
+    assert found == FoundMaster(process=process_of(nginx.master_pid), pid_file=nginx.pid_file)
 
 
 async def test_another_nginx_that_the_pid_file_names_is_not_signalled(nginx, port, tmp_path, programs, caplog):

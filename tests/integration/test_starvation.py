@@ -7,7 +7,7 @@ import pytest
 from harness import Ctemplate
 from harness.cluster import SIZE, Cluster
 
-from ctemplate.guard.rules.holding import GRACE
+from ctemplate.guard.rules.holding import CONFIRM_GRACE
 
 WEB = '{% for i in service("web") %}{{ i.port }} {% endfor %}'
 GHOST = '{% for i in service("ghost") %}{{ i.port }}{% else %}none{% endfor %}'
@@ -37,7 +37,7 @@ def test_a_frozen_leader_leaves_a_first_answer_unconfirmed(tmp_path, programs, c
     with cluster.paused([leader, other]):
         (tmp_path / "ghost.j2").write_text(GHOST)
         daemon.wait_for_log("read again", 30)
-        time.sleep(2 * GRACE)  # the trouble lasts so long; nothing is waited for
+        time.sleep(2 * CONFIRM_GRACE)  # the trouble lasts so long; nothing is waited for
         template.write_text(f"edited {WEB}")
         daemon.wait_for(lambda: web.read_text() == "edited 8001 ", 30, "the edit to be taken")
         assert ghost.read_text() == "nothing yet"
@@ -59,6 +59,6 @@ def test_sigterm_is_obeyed_while_a_first_answer_is_unconfirmed(tmp_path, program
     with cluster.paused([leader, other]):
         template.write_text(GHOST)
         daemon.wait_for_log("read again", 30)
-        time.sleep(2 * GRACE)
+        time.sleep(2 * CONFIRM_GRACE)
         daemon.signal(signal.SIGTERM)
         assert daemon.wait(30) == 0

@@ -10,8 +10,15 @@ import time
 
 import pytest
 
-from ctemplate.nginx.quoting import MAX_QUOTED_BYTES, UnsafeTextError, comment, identifier, is_token, quote
-from ctemplate.nginx.syntax import NginxSyntaxError, parse
+from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.quoting import (
+    MAX_QUOTED_BYTES,
+    UnsafeTextError,
+    comment,
+    identifier,
+    is_plain_token,
+    quote,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +54,7 @@ def nginx(prefix, config):
 
 def ours(config):
     try:
-        parse(config, where="nginx.conf")
+        parse_config(config, where="nginx.conf")
     except NginxSyntaxError as fault:
         return fault.what, fault.line
     return None
@@ -185,7 +192,9 @@ def values(prefix, arguments):
         stdout=subprocess.DEVNULL,
     )
     try:
-        return [served(port, place, process) for place in range(len(arguments))], parse(path.read_bytes(), where="x")
+        return [served(port, place, process) for place in range(len(arguments))], parse_config(
+            path.read_bytes(), where="x"
+        )
     finally:
         process.terminate()
         process.communicate(timeout=20)
@@ -213,7 +222,7 @@ def returned(directives):
 
 def is_one_argument(raw):
     try:
-        outer = parse(b"location x { return 200 " + raw + b"; }", where="x")
+        outer = parse_config(b"location x { return 200 " + raw + b"; }", where="x")
     except NginxSyntaxError:
         return False
     inner = outer[0].block
@@ -258,9 +267,9 @@ def test_filtered_text_passes_nginx_anywhere(prefix):
     for text in hostile:
         name = identifier(text)
         lines += [f"# {comment(text)}", f"a {comment(text)};", f"b {name} c;", f"d \"{name}\" '{comment(text)}';"]
-        if is_token(text):
+        if is_plain_token(text):
             lines.append(f"e x{text};")
     chance.shuffle(lines)
     config = in_types("\n".join(lines).encode())
     assert nginx(prefix, config) is None
-    assert len(parse(config, where="x")[1].block[0].block) == sum(not line.startswith("#") for line in lines)
+    assert len(parse_config(config, where="x")[1].block[0].block) == sum(not line.startswith("#") for line in lines)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ctemplate.nginx.language.includes import load_tree
 from ctemplate.nginx.mirror import mirror
-from ctemplate.nginx.tree import load
 
 pytestmark = pytest.mark.integration
 
@@ -83,7 +83,7 @@ def test_both_bring_the_same_files_in_the_same_order(live, judge, pattern):
         assert "No such file or directory" in output
         return
     theirs = re.findall(r"^# configuration file (.*):$", output, re.MULTILINE)
-    assert [str(path) for path in load(live / "nginx.conf").sources] == [os.path.normpath(path) for path in theirs]
+    assert [str(path) for path in load_tree(live / "nginx.conf").sources] == [os.path.normpath(path) for path in theirs]
 
 
 def test_relative_includes_count_from_the_main_file(live, judge):
@@ -91,7 +91,7 @@ def test_relative_includes_count_from_the_main_file(live, judge):
     (live / "conf.d" / "a.conf").write_text("include b.conf;")
     (live / "b.conf").write_text("# nothing")
     assert judge(live / "nginx.conf", "-t", "-q") == (0, "")
-    assert list(load(live / "nginx.conf").sources)[-1] == live / "b.conf"
+    assert list(load_tree(live / "nginx.conf").sources)[-1] == live / "b.conf"
 
 
 CERTIFICATE = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
@@ -126,7 +126,7 @@ http {{
 def test_a_good_candidate_passes_in_the_mirror(site, judge, tmp_path):
     assert judge(site / "nginx.conf", "-t", "-q") == (0, "")
     copy = mirror(
-        load(site / "nginx.conf", replaced={site / "conf.d" / "new.conf": b"etag off;\n"}), tmp_path / "stage"
+        load_tree(site / "nginx.conf", replaced={site / "conf.d" / "new.conf": b"etag off;\n"}), tmp_path / "stage"
     )
     code, output = judge(copy.main, "-T")
     assert code == 0, output
@@ -142,7 +142,7 @@ def states(folder):
 @pytest.mark.parametrize("name", ["conf.d/a.conf", "conf.d/new.conf", "location", "nginx.conf"])
 def test_a_broken_candidate_is_refused_with_the_original_path(site, judge, tmp_path, name):
     before = states(site)
-    copy = mirror(load(site / "nginx.conf", replaced={site / name: b"\ngarbage;"}), tmp_path / "stage")
+    copy = mirror(load_tree(site / "nginx.conf", replaced={site / name: b"\ngarbage;"}), tmp_path / "stage")
     code, output = judge(copy.main, "-t", "-q")
     assert code == 1
     assert f'unknown directive "garbage" in {site}/{name}:2\n' in copy.translate(output)
@@ -150,7 +150,7 @@ def test_a_broken_candidate_is_refused_with_the_original_path(site, judge, tmp_p
 
 
 def test_a_replaced_certificate_is_seen_by_relative_paths(site, judge, tmp_path):
-    copy = mirror(load(site / "nginx.conf", replaced={site / "cert.pem": b"no certificate"}), tmp_path / "stage")
+    copy = mirror(load_tree(site / "nginx.conf", replaced={site / "cert.pem": b"no certificate"}), tmp_path / "stage")
     code, output = judge(copy.main, "-t", "-q")
     assert code == 1
     assert f'cannot load certificate "{site}/cert.pem"' in copy.translate(output)
@@ -158,6 +158,6 @@ def test_a_replaced_certificate_is_seen_by_relative_paths(site, judge, tmp_path)
 
 def test_the_packaged_configuration_survives_mirroring(tmp_path):
     (tmp_path / "stage").mkdir()
-    tree = load(Path("/etc/nginx/nginx.conf"))
+    tree = load_tree(Path("/etc/nginx/nginx.conf"))
     copy = mirror(tree, tmp_path / "stage")
-    assert [copy.original(path) for path in load(copy.main).sources] == list(tree.sources)
+    assert [copy.original(path) for path in load_tree(copy.main).sources] == list(tree.sources)

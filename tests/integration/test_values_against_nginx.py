@@ -7,8 +7,8 @@ import urllib.parse
 import pytest
 from harness import ROOT, free_port
 
-from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
-from ctemplate.nginx.surroundings import Place
+from ctemplate.core.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Renderer, Template
 
 HONEST = (
@@ -63,7 +63,7 @@ def rendered(tmp_path, text, values):
         one = Instance(id="i", name=f"s{number}", node="n", address="10.0.0.1", port=number, meta={"v": value})
         answers[ServiceQuery(name=one.name)] = (one,)
     snapshot = Snapshot({query: Answer(query=query, value=value) for query, value in answers.items()})
-    result = Renderer([Template.load(file, variables={}, environ={})]).render(snapshot, [Place()])
+    result = Renderer([Template.load(file, variables={}, environ={})]).render(snapshot, [ConfigPlace()])
     return result.texts[0], {fault.service: str(fault) for fault in result.quarantined}
 
 
@@ -119,7 +119,7 @@ def test_nginx_takes_the_small_template_of_the_readme_under_any_name(nginx, tmp_
         nobody = Instance(id="j", name=name, node="n", address="10.0.0.1", port=0)
         answers[ServiceQuery(name=name)] = (one, nobody)
     snapshot = Snapshot({query: Answer(query=query, value=value) for query, value in answers.items()})
-    result = Renderer([Template.load(file, variables={}, environ={})]).render(snapshot, [Place()])
+    result = Renderer([Template.load(file, variables={}, environ={})]).render(snapshot, [ConfigPlace()])
     assert result.quarantined == ()
     assert result.texts[0].count("upstream ") == len(NAMES)
     nginx.conf.write_text(result.texts[0])

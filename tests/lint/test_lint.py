@@ -3,7 +3,7 @@
 import pytest
 
 from ctemplate.config.layers import Layer
-from ctemplate.lint import Written, lint
+from ctemplate.lint import LintInput, lint
 
 NO_ENVIRONMENT = {}
 
@@ -18,7 +18,7 @@ def linted(tmp_path, monkeypatch):
             (tmp_path / name).write_text(content)
         values = {"template": [{"source": "t", "escape": escape}], "vars": variables or {}}
         layer = Layer(where="command line", values=values)
-        return [str(finding) for finding in lint(Written(layers=(layer,)), NO_ENVIRONMENT)]
+        return [str(finding) for finding in lint(LintInput(layers=(layer,)), NO_ENVIRONMENT)]
 
     return run
 

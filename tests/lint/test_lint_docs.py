@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ctemplate.config.layers import Layer
-from ctemplate.lint import CODES, Written, lint, written
+from ctemplate.lint import CODES, LintInput, lint, written
 
 DOCS = (Path(__file__).parents[2] / "docs/lint.md").read_text()
 BESIDE = {"domain.j2": "server_name {{ var.domain | default('localhost') }};", "empty.j2": ""}
@@ -29,7 +29,7 @@ def found(folder, language, text):
         made = written([folder / "ctemplate.toml"], environment=nothing, flags=nothing)
     else:
         (folder / "t.j2").write_text(text)
-        made = Written(layers=(Layer(where="-template", values={"template": [{"source": str(folder / "t.j2")}]}),))
+        made = LintInput(layers=(Layer(where="-template", values={"template": [{"source": str(folder / "t.j2")}]}),))
     return {finding.code for finding in lint(made, {})}
 
 

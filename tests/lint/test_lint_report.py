@@ -1,7 +1,7 @@
 import json
 
 import ctemplate
-from ctemplate.lint import CODES, Finding, shown
+from ctemplate.lint import CODES, Finding, format_findings
 
 FINDINGS = (
     Finding(path="-var", code="CT202", message="no template uses var.x"),
@@ -11,7 +11,7 @@ FINDINGS = (
 
 
 def test_text_is_a_line_each():
-    assert shown(FINDINGS, "text").splitlines() == [
+    assert format_findings(FINDINGS, "text").splitlines() == [
         "-var: CT202 no template uses var.x",
         "a b.j2:2:3: CT102 'y' is undefined",
         "/etc/c.toml: CT701 wait: must be a table, got 3",
@@ -19,7 +19,7 @@ def test_text_is_a_line_each():
 
 
 def test_json_has_every_field():
-    assert json.loads(shown(FINDINGS[:2], "json")) == {
+    assert json.loads(format_findings(FINDINGS[:2], "json")) == {
         "version": 1,
         "findings": [
             {"path": "-var", "line": 0, "column": 0, "code": "CT202", "message": "no template uses var.x"},
@@ -29,7 +29,7 @@ def test_json_has_every_field():
 
 
 def test_sarif_is_one_run_with_all_rules():
-    made = json.loads(shown(FINDINGS, "sarif"))
+    made = json.loads(format_findings(FINDINGS, "sarif"))
     (run,) = made.pop("runs")
     assert made == {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0"}
     assert run["tool"]["driver"] == {

@@ -1,7 +1,7 @@
 import pytest
 
-from ctemplate.nginx.meaning import Backend, Meaning, changes, meaning
-from ctemplate.nginx.syntax import parse
+from ctemplate.nginx.language.parser import parse_config
+from ctemplate.nginx.language.semantic_diff import Backend, TrafficModel, changes, meaning
 
 OLD = b"""
 events {}
@@ -26,11 +26,11 @@ stream { upstream db-5432 { server 10.0.1.1:5432; } server { listen 5432 udp; pr
 
 
 def read(text):
-    return meaning(parse(text, where="test"))
+    return meaning(parse_config(text, where="test"))
 
 
 def test_meaning_is_upstreams_hosts_and_listeners():
-    assert read(OLD) == Meaning(
+    assert read(OLD) == TrafficModel(
         upstreams={
             "web": {
                 "10.0.0.3:8080": Backend(),
@@ -63,4 +63,4 @@ def test_a_configuration_does_not_differ_from_itself(text):
 
 
 def test_fragment_outside_of_http_counts_as_http():
-    assert read(b"upstream web { server 10.0.0.1:80; }") == Meaning(upstreams={"web": {"10.0.0.1:80": Backend()}})
+    assert read(b"upstream web { server 10.0.0.1:80; }") == TrafficModel(upstreams={"web": {"10.0.0.1:80": Backend()}})

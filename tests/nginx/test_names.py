@@ -1,7 +1,7 @@
 import pytest
 
-from ctemplate.nginx.names import Clash, clashes, names
-from ctemplate.nginx.syntax import parse
+from ctemplate.nginx.language.parser import parse_config
+from ctemplate.nginx.language.unique_names import Clash, name_clashes, names
 
 
 def found(source, *, values=(), inside=b"", taken=()):
@@ -10,8 +10,8 @@ def found(source, *, values=(), inside=b"", taken=()):
     for number, value in enumerate(values):
         real = real.replace(b"$%d" % number, value)
         marked = marked.replace(b"$%d" % number, b"\x01%d\x02" % number)
-    both = (parse(text, where="", inside=inside) for text in (real, marked))
-    return clashes(*both, inside=inside, taken=frozenset(taken))
+    both = (parse_config(text, where="", inside=inside) for text in (real, marked))
+    return name_clashes(*both, inside=inside, taken=frozenset(taken))
 
 
 def clash(kind, name, *data):
@@ -66,7 +66,7 @@ def test_names_that_are_used_twice_are_found(source, values, expected):
 
 
 def test_names_of_other_files_are_taken():
-    taken = names(parse(b"upstream web { } server { server_name a; }", where="", inside=b"http"), inside=b"http")
+    taken = names(parse_config(b"upstream web { } server { server_name a; }", where="", inside=b"http"), inside=b"http")
     assert taken == {("http upstream", b"web"), ("server_name", b"a on *:80"), ("tcp port", b"*:80")}
     source = b"upstream $0 { } server { server_name $1; } server { server_name b; }"
     assert found(source, values=(b"Web", b"A"), inside=b"http", taken=taken) == (

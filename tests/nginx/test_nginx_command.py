@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.errors import CommandFailed
+from ctemplate.core.errors import CommandFailed
 from ctemplate.nginx.command import Build, Installation, Lookup, NginxCommand
 
 DEBIAN = """\

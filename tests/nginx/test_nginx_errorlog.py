@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.nginx.errorlog import mark, written_since
-from ctemplate.nginx.verdict import Message
+from ctemplate.nginx.errorlog import log_offset, written_since
+from ctemplate.nginx.verdict import NginxMessage
 
 HEAD = "2026/01/02 03:04:05"
 OLD = f"{HEAD} [emerg] 7#7: old\n"
 NEW = f"{HEAD} [emerg] 7#7: new\n"
-FOUND = (Message(level="emerg", text="new"),)
+FOUND = (NginxMessage(level="emerg", text="new"),)
 
 
 @pytest.fixture
@@ -22,28 +22,28 @@ def log(tmp_path):
     ("line", "expected"),
     [
         pytest.param(NEW, FOUND, id="refusal"),
-        pytest.param(f"{HEAD} [crit] 7#7: new\n", (Message(level="crit", text="new"),), id="crit"),
-        pytest.param(f"{HEAD} [alert] 7#7: new\n", (Message(level="alert", text="new"),), id="alert"),
+        pytest.param(f"{HEAD} [crit] 7#7: new\n", (NginxMessage(level="crit", text="new"),), id="crit"),
+        pytest.param(f"{HEAD} [alert] 7#7: new\n", (NginxMessage(level="alert", text="new"),), id="alert"),
         pytest.param(f"{HEAD} [notice] 7#7: reconfiguring\n", (), id="notice"),
         pytest.param(f"{HEAD} [emerg] 8#8: new\n", (), id="another process"),
         pytest.param(f'{HEAD} [error] 8#8: *1 "GET /[emerg] 7#7: x"\n', (), id="imitation in a request"),
         pytest.param(NEW + NEW, FOUND, id="said twice"),
         pytest.param(
             f'{HEAD} [emerg] 7#7: unknown directive "a\nb" in /n.conf:2\n{HEAD} [emerg] 8#8: c\n',
-            (Message(level="emerg", text='unknown directive "a\nb"', file=Path("/n.conf"), line=2),),
+            (NginxMessage(level="emerg", text='unknown directive "a\nb"', file=Path("/n.conf"), line=2),),
             id="line feed",
         ),
     ],
 )
 def test_refusals_of_one_process_after_the_mark_are_found(log, line, expected):
-    marks = mark([log])
+    marks = log_offset([log])
     with log.open("a") as file:
         file.write(line)
     assert written_since(marks, 7) == expected
 
 
 def test_a_rotated_log_is_read_from_its_start(log):
-    marks = mark([log])
+    marks = log_offset([log])
     log.rename(log.with_suffix(".1"))
     log.write_text(NEW)
     assert written_since(marks, 7) == FOUND
@@ -51,18 +51,18 @@ def test_a_rotated_log_is_read_from_its_start(log):
 
 def test_a_truncated_log_is_read_from_its_start(log):
     log.write_text(OLD * 3)
-    marks = mark([log])
+    marks = log_offset([log])
     log.write_text(NEW)
     assert written_since(marks, 7) == FOUND
 
 
 def test_a_log_that_did_not_exist_is_read_from_its_start(log):
     log.unlink()
-    marks = mark([log])
+    marks = log_offset([log])
     assert written_since(marks, 7) == ()
     log.write_text(NEW)
     assert written_since(marks, 7) == FOUND
 
 
 def test_what_is_no_file_is_left_alone(tmp_path):
-    assert mark([tmp_path]) == {}
+    assert log_offset([tmp_path]) == {}

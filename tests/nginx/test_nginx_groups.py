@@ -5,7 +5,7 @@ import pytest
 from ctemplate.config.groups import STDOUT, GroupPlan, TemplatePlan
 from ctemplate.config.schema import GroupSection, NginxSection
 from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.groups import is_proven, nginx_of, unproven
+from ctemplate.nginx.groups import is_proven, nginx_of, unproven_files
 
 CONF = "/etc/nginx/nginx.conf"
 
@@ -29,7 +29,7 @@ def plan(destination, **settings):
     ],
 )
 def test_what_is_checked_or_no_nginx_is_not_warned_of(destination, settings):
-    assert unproven(plan(destination, **settings)) is None
+    assert unproven_files(plan(destination, **settings)) is None
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_is_checked_or_no_nginx_is_not_warned_of(destination, settings):
     ],
 )
 def test_what_looks_like_nginx_and_nobody_checks_is_warned_of(destination, settings, why):
-    assert unproven(plan(destination, **settings)).startswith(f"looks like nginx's, but {why}")
+    assert unproven_files(plan(destination, **settings)).startswith(f"looks like nginx's, but {why}")
 
 
 @pytest.mark.parametrize(

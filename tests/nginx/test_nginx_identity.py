@@ -1,10 +1,10 @@
 import pytest
 from process_table import MASTER, NGINX, WORKER, Proc
 
-from ctemplate.errors import CommandFailed
+from ctemplate.core.errors import CommandFailed
 from ctemplate.nginx.command import Build, Installation, NginxCommand
-from ctemplate.nginx.identity import Arguments, Found, arguments_of, find_master
-from ctemplate.nginx.master import Absence, Process
+from ctemplate.nginx.identity import Arguments, FoundMaster, arguments_of, find_master
+from ctemplate.nginx.master import NoMaster, Process
 
 CONF = "/etc/nginx/nginx.conf"
 
@@ -62,12 +62,12 @@ def test_a_title_says_how_a_master_was_started(title, expected):
 
 def test_a_master_is_found(proc, pid_file):
     proc.add(10, MASTER)
-    assert find(proc, pid_file) == Found(process=Process(pid=10, started=100), pid_file=pid_file)
+    assert find(proc, pid_file) == FoundMaster(process=Process(pid=10, started=100), pid_file=pid_file)
 
 
 def test_a_master_whose_executable_was_replaced_is_found(proc, pid_file):
     proc.add(10, MASTER, exe=f"{NGINX} (deleted)")
-    assert find(proc, pid_file) == Found(process=Process(pid=10, started=100), pid_file=pid_file)
+    assert find(proc, pid_file) == FoundMaster(process=Process(pid=10, started=100), pid_file=pid_file)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_nginx_without_a_master_process_is_an_error(proc, pid_file):
 )
 def test_a_pid_file_without_a_master_gives_the_reason(proc, pid_file, content, reason):
     pid_file.write_text(content)
-    assert find(proc, pid_file) == Absence(reason=reason.format(pid_file))
+    assert find(proc, pid_file) == NoMaster(reason=reason.format(pid_file))
 
 
 def test_no_pid_file_gives_the_reason(proc, pid_file):
     pid_file.unlink()
-    assert find(proc, pid_file) == Absence(reason=f"{pid_file} does not exist")
+    assert find(proc, pid_file) == NoMaster(reason=f"{pid_file} does not exist")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_no_pid_file_gives_the_reason(proc, pid_file):
 def test_a_master_with_another_configuration_is_not_ours(proc, pid_file, title, conf):
     proc.add(10, title)
     reason = f"{pid_file} names process 10, which runs with {conf}, not {CONF}"
-    assert find(proc, pid_file) == Absence(reason=reason, suspects=(f"process 10 runs with {conf}, not {CONF}",))
-    assert find(proc, pid_file, conf=conf) == Found(process=Process(pid=10, started=100), pid_file=pid_file)
+    assert find(proc, pid_file) == NoMaster(reason=reason, suspects=(f"process 10 runs with {conf}, not {CONF}",))
+    assert find(proc, pid_file, conf=conf) == FoundMaster(process=Process(pid=10, started=100), pid_file=pid_file)
 
 
 def test_an_executable_moved_aside_is_ours_and_another_beside_it_is_not(proc, pid_file, tmp_path, monkeypatch):
@@ -149,18 +149,18 @@ def test_an_executable_moved_aside_is_ours_and_another_beside_it_is_not(proc, pi
 def test_a_title_that_was_cut_is_believed_beside_the_pid_file_alone(proc, pid_file, tmp_path):
     cut = "nginx: master process nginx -c /etc/ngi"
     proc.add(10, cut, room=len(cut) + 1)
-    assert find(proc, pid_file) == Found(process=Process(pid=10, started=100), pid_file=pid_file)
-    assert isinstance(find(proc, tmp_path / "none"), Absence)
+    assert find(proc, pid_file) == FoundMaster(process=Process(pid=10, started=100), pid_file=pid_file)
+    assert isinstance(find(proc, tmp_path / "none"), NoMaster)
     proc.add(11, cut)
     pid_file.write_text("11")
-    assert isinstance(find(proc, pid_file), Absence)
+    assert isinstance(find(proc, pid_file), NoMaster)
 
 
 def test_the_process_table_names_the_master_that_no_pid_file_names(proc, tmp_path):
     proc.add(9, "nginx: master process nginx -c /srv/n.conf")
     proc.add(10, MASTER)
     how = f"{tmp_path}/none does not exist; process 10 is its master"
-    assert find(proc, tmp_path / "none") == Found(process=Process(pid=10, started=100), how=how)
+    assert find(proc, tmp_path / "none") == FoundMaster(process=Process(pid=10, started=100), how=how)
 
 
 def test_of_the_masters_of_an_upgrade_the_last_one_is_it(proc, tmp_path):

@@ -5,8 +5,8 @@ from process_table import DRAINING, MASTER, WORKER, Proc
 
 from ctemplate.nginx.master import (
     DrainingWorker,
+    NginxWorker,
     Process,
-    Worker,
     draining,
     generations,
     is_idle,
@@ -32,8 +32,8 @@ def family(proc):
 def test_workers_are_the_worker_processes_among_the_children(proc):
     master = family(proc)
     expected = (
-        Worker(process=Process(pid=12, started=50000), is_draining=True),
-        Worker(process=Process(pid=11, started=90000), is_draining=False),
+        NginxWorker(process=Process(pid=12, started=50000), is_draining=True),
+        NginxWorker(process=Process(pid=11, started=90000), is_draining=False),
     )
     assert workers(master, proc=proc.folder) == expected
     (proc.folder / "10/task/10/children").unlink()  # as on a kernel that keeps no list

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.recognition import recognise
-from ctemplate.nginx.shell import Step, Unreadable, Word, steps
+from ctemplate.nginx.shell import ShellStep, ShellWord, UnreadableCommand, shell_steps
 
 NGINX = NginxCommand(program="nginx")
 
@@ -244,8 +244,8 @@ def test_no_word_of_what_is_run_is_lost(commands, data):
     joints = [data.draw(st.sampled_from(["&&", "||", ";", "|", "\n"])) for _ in commands[1:]]
     pieces = [shlex.join(words) for words in commands]
     line = pieces[0] + "".join(f" {joint} {piece}" for joint, piece in zip(joints, pieces[1:], strict=True))
-    assert [[word.text for word in step.words] for step in steps(line)] == commands
-    assert all(word.is_plain for step in steps(line) for word in step.words)
+    assert [[word.text for word in step.words] for step in shell_steps(line)] == commands
+    assert all(word.is_plain for step in shell_steps(line) for word in step.words)
 
 
 @given(WORDS.filter(all))
@@ -258,8 +258,8 @@ def test_the_options_of_a_wrapped_nginx_are_those_of_nginx(values):
 @given(st.text("ab \\\"'$`;&|<>()#~*{}=\n", max_size=14))
 def test_a_line_that_is_read_is_split_as_a_shell_splits_it(text):
     try:
-        found = steps(text)
-    except Unreadable:
+        found = shell_steps(text)
+    except UnreadableCommand:
         return
     if len(found) != 1 or found[0].joint or not all(word.is_plain for word in found[0].words):
         return
@@ -272,11 +272,11 @@ def test_a_line_that_is_read_is_split_as_a_shell_splits_it(text):
 
 
 def test_a_redirection_is_no_word():
-    plain = (Word(text="a"), Word(text="2"))
-    assert steps("a 2 2>&1 >/dev/null 3<x") == (Step(words=plain),)
+    plain = (ShellWord(text="a"), ShellWord(text="2"))
+    assert shell_steps("a 2 2>&1 >/dev/null 3<x") == (ShellStep(words=plain),)
 
 
 @pytest.mark.parametrize("line", ["a 'b", 'a "b', "a `b", "a $(b", "a \\", "a &", "a <<E", "a >", "a 2>", "a;;b"])
 def test_what_ends_in_the_middle_or_is_not_known_is_unreadable(line):
-    with pytest.raises(Unreadable):
-        steps(line)
+    with pytest.raises(UnreadableCommand):
+        shell_steps(line)

@@ -1,50 +1,50 @@
 import pytest
 
-from ctemplate.nginx.master import Process, Worker
-from ctemplate.nginx.reload import time_limit
-from ctemplate.nginx.signs import Sign, sign
-from ctemplate.nginx.verdict import Message
+from ctemplate.nginx.master import NginxWorker, Process
+from ctemplate.nginx.reload import proof_time_limit
+from ctemplate.nginx.signs import ReloadState, sign
+from ctemplate.nginx.verdict import NginxMessage
 
 OLD = (Process(pid=10, started=1), Process(pid=11, started=1))
 NEW = Process(pid=12, started=9)
 REUSED = Process(pid=10, started=9)
-FAILED = Message(level="emerg", text="bind() to 0.0.0.0:80 failed (98: Address already in use)")
-GAVE_UP = Message(level="emerg", text="still could not bind()")
+FAILED = NginxMessage(level="emerg", text="bind() to 0.0.0.0:80 failed (98: Address already in use)")
+GAVE_UP = NginxMessage(level="emerg", text="still could not bind()")
 
 
 def exited(pid):
-    return Message(level="alert", text=f"worker process {pid} exited on signal 9")
+    return NginxMessage(level="alert", text=f"worker process {pid} exited on signal 9")
 
 
 def running(*processes):
-    return tuple(Worker(process=process, is_draining=False) for process in processes)
+    return tuple(NginxWorker(process=process, is_draining=False) for process in processes)
 
 
 def ending(*processes):
-    return tuple(Worker(process=process, is_draining=True) for process in processes)
+    return tuple(NginxWorker(process=process, is_draining=True) for process in processes)
 
 
 @pytest.mark.parametrize(
     ("now", "said", "expected"),
     [
-        pytest.param(running(*OLD), (), Sign.NONE, id="nothing yet"),
-        pytest.param(running(*OLD, NEW), (), Sign.BESIDE, id="new ones beside old ones"),
-        pytest.param(running(OLD[0], NEW), (), Sign.NONE, id="a worker was replaced"),
-        pytest.param((*ending(OLD[0]), *running(OLD[1], NEW)), (), Sign.BESIDE, id="one old left"),
-        pytest.param(running(*OLD, NEW), (GAVE_UP,), Sign.BESIDE, id="a later reload was refused"),
-        pytest.param((*ending(*OLD), *running(NEW)), (), Sign.TAKEN, id="old ones finish"),
-        pytest.param(running(NEW), (), Sign.TAKEN, id="old ones gone"),
-        pytest.param(running(REUSED), (), Sign.TAKEN, id="pid of an old one"),
-        pytest.param(ending(*OLD), (), Sign.NONE, id="no new ones yet"),
-        pytest.param((), (), Sign.NONE, id="nobody"),
-        pytest.param(ending(*OLD, NEW), (), Sign.NONE, id="all end"),
-        pytest.param(running(*OLD), (FAILED,), Sign.NONE, id="bind is tried again"),
-        pytest.param(running(NEW), (FAILED,), Sign.TAKEN, id="bind worked in the end"),
-        pytest.param(running(*OLD), (FAILED, GAVE_UP), Sign.KEPT, id="refused"),
-        pytest.param(running(OLD[0], NEW), (GAVE_UP,), Sign.NONE, id="refused, or a worker was replaced"),
-        pytest.param(running(NEW), (exited(10),), Sign.TAKEN, id="an old one was killed"),
-        pytest.param((), (exited(12),), Sign.BROKEN, id="a new one was killed"),
-        pytest.param(ending(*OLD), (GAVE_UP,), Sign.BROKEN, id="failure after the change"),
+        pytest.param(running(*OLD), (), ReloadState.NONE, id="nothing yet"),
+        pytest.param(running(*OLD, NEW), (), ReloadState.BESIDE, id="new ones beside old ones"),
+        pytest.param(running(OLD[0], NEW), (), ReloadState.NONE, id="a worker was replaced"),
+        pytest.param((*ending(OLD[0]), *running(OLD[1], NEW)), (), ReloadState.BESIDE, id="one old left"),
+        pytest.param(running(*OLD, NEW), (GAVE_UP,), ReloadState.BESIDE, id="a later reload was refused"),
+        pytest.param((*ending(*OLD), *running(NEW)), (), ReloadState.TAKEN, id="old ones finish"),
+        pytest.param(running(NEW), (), ReloadState.TAKEN, id="old ones gone"),
+        pytest.param(running(REUSED), (), ReloadState.TAKEN, id="pid of an old one"),
+        pytest.param(ending(*OLD), (), ReloadState.NONE, id="no new ones yet"),
+        pytest.param((), (), ReloadState.NONE, id="nobody"),
+        pytest.param(ending(*OLD, NEW), (), ReloadState.NONE, id="all end"),
+        pytest.param(running(*OLD), (FAILED,), ReloadState.NONE, id="bind is tried again"),
+        pytest.param(running(NEW), (FAILED,), ReloadState.TAKEN, id="bind worked in the end"),
+        pytest.param(running(*OLD), (FAILED, GAVE_UP), ReloadState.KEPT, id="refused"),
+        pytest.param(running(OLD[0], NEW), (GAVE_UP,), ReloadState.NONE, id="refused, or a worker was replaced"),
+        pytest.param(running(NEW), (exited(10),), ReloadState.TAKEN, id="an old one was killed"),
+        pytest.param((), (exited(12),), ReloadState.BROKEN, id="a new one was killed"),
+        pytest.param(ending(*OLD), (GAVE_UP,), ReloadState.BROKEN, id="failure after the change"),
     ],
 )
 def test_signs_of_a_reload(now, said, expected):
@@ -52,10 +52,10 @@ def test_signs_of_a_reload(now, said, expected):
 
 
 def test_the_time_limit_leaves_nginx_its_retries_and_grows_with_size():
-    assert time_limit(0) == 6.0
-    assert time_limit(2 * 2**20) == 16.0
+    assert proof_time_limit(0) == 6.0
+    assert proof_time_limit(2 * 2**20) == 16.0
 
 
 def test_a_new_worker_beside_old_ones_is_a_reload_once_it_is_done_and_nothing_refused():
-    assert sign(frozenset(OLD), running(OLD[0], NEW), (), is_done=True) is Sign.BESIDE
-    assert sign(frozenset(OLD), running(OLD[0], NEW), (GAVE_UP,), is_done=True) is Sign.KEPT
+    assert sign(frozenset(OLD), running(OLD[0], NEW), (), is_done=True) is ReloadState.BESIDE
+    assert sign(frozenset(OLD), running(OLD[0], NEW), (GAVE_UP,), is_done=True) is ReloadState.KEPT

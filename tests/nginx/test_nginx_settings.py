@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctemplate.nginx.command import Build, Installation, NginxCommand
-from ctemplate.nginx.settings import Detour, Settings, detour, settings
-from ctemplate.nginx.syntax import parse
-from ctemplate.nginx.tree import load
+from ctemplate.nginx.language.includes import load_tree
+from ctemplate.nginx.language.parser import parse_config
+from ctemplate.nginx.settings import Detour, Settings, redirect_side_effects, settings
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def installation(site, **options):
 def tree(site, **files):
     for name, text in files.items():
         (site / f"{name}.conf").write_text(text)
-    return load(site / "nginx.conf")
+    return load_tree(site / "nginx.conf")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ PID = 'pid "/t/pid"; '
 )
 def test_a_detour_leaves_pid_file_and_logs_alone(site, text, expected):
     (site / "logs" / "kept").touch()
-    assert detour(tree(site, nginx=text), installation(site), Path("/t")) == Detour(
+    assert redirect_side_effects(tree(site, nginx=text), installation(site), Path("/t")) == Detour(
         replaced={site / "nginx.conf": expected.encode()}, directives=""
     )
 
@@ -96,7 +96,7 @@ def test_a_detour_leaves_pid_file_and_logs_alone(site, text, expected):
 def test_a_detour_through_included_files_and_options(site):
     found = tree(site, nginx="include *d.conf;http { include h.conf; }", mod="pid x;", h="access_log logs/new;")
     (site / "logs" / "access.log").touch()
-    assert detour(found, installation(site, globals="error_log logs/g;"), Path("/t")) == Detour(
+    assert redirect_side_effects(found, installation(site, globals="error_log logs/g;"), Path("/t")) == Detour(
         replaced={site / "mod.conf": b'pid "/t/pid";', site / "h.conf": b'access_log "/t/log-1";'},
         directives='error_log "/t/log-0";',
     )
@@ -122,6 +122,6 @@ def shape(directives):
 def test_a_detour_keeps_lines_and_structure(tmp_path_factory, text):
     site = tmp_path_factory.mktemp("site", numbered=True)
     (site / "logs").mkdir()
-    found = detour(tree(site, nginx=text), installation(site), Path("/t")).replaced[site / "nginx.conf"]
+    found = redirect_side_effects(tree(site, nginx=text), installation(site), Path("/t")).replaced[site / "nginx.conf"]
     assert found.count(b"\n") == text.count("\n")
-    assert shape(parse(found, where="n")) == shape(parse(text.encode(), where="n"))
+    assert shape(parse_config(found, where="n")) == shape(parse_config(text.encode(), where="n"))

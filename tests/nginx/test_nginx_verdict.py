@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.nginx.verdict import Message, Verdict, messages, safe, verdict
+from ctemplate.nginx.verdict import NginxMessage, NginxVerdict, messages, nginx_verdict, safe
 
 WEB = Path("/etc/nginx/conf.d/web.conf")
 OTHER = Path("/etc/nginx/nginx.conf")
@@ -15,58 +15,58 @@ CLOSING = (
 @pytest.mark.parametrize(
     ("status", "lines", "expected"),
     [
-        pytest.param(0, CLOSING, Verdict(status=0, refusals=(), warnings=()), id="good"),
+        pytest.param(0, CLOSING, NginxVerdict(status=0, refusals=(), warnings=()), id="good"),
         pytest.param(
             0,
             (f"nginx: [warn] a in {WEB}:1", *CLOSING),
-            Verdict(status=0, refusals=(), warnings=(f"nginx: [warn] a in {WEB}:1",)),
+            NginxVerdict(status=0, refusals=(), warnings=(f"nginx: [warn] a in {WEB}:1",)),
             id="warning",
         ),
         pytest.param(
             1,
             (f"nginx: [emerg] a in {WEB}:1", "nginx: configuration file /etc/nginx/nginx.conf test failed"),
-            Verdict(status=1, refusals=(f"nginx: [emerg] a in {WEB}:1",), warnings=()),
+            NginxVerdict(status=1, refusals=(f"nginx: [emerg] a in {WEB}:1",), warnings=()),
             id="refused",
         ),
         pytest.param(
             0,
             ("nginx: [alert] could not open error log file", *CLOSING),
-            Verdict(status=0, refusals=("nginx: [alert] could not open error log file",), warnings=()),
+            NginxVerdict(status=0, refusals=("nginx: [alert] could not open error log file",), warnings=()),
             id="alert with exit status 0",
         ),
         pytest.param(
             1,
             ("2026/01/02 03:04:05 [crit] 7#7: no memory",),
-            Verdict(status=1, refusals=("nginx: [crit] no memory",), warnings=()),
+            NginxVerdict(status=1, refusals=("nginx: [crit] no memory",), warnings=()),
             id="log line",
         ),
         pytest.param(
             127,
             ("nginx: error while loading shared libraries: libx.so",),
-            Verdict(
+            NginxVerdict(
                 status=127,
                 refusals=("nginx: [emerg] nginx: error while loading shared libraries: libx.so",),
                 warnings=(),
             ),
             id="loader",
         ),
-        pytest.param(0, ("nginx: [notice] a",), Verdict(status=0, refusals=(), warnings=()), id="notice"),
+        pytest.param(0, ("nginx: [notice] a",), NginxVerdict(status=0, refusals=(), warnings=()), id="notice"),
     ],
 )
 def test_a_test_is_judged_by_status_and_words(status, lines, expected):
-    assert verdict(status, lines, ours={WEB}) == expected
+    assert nginx_verdict(status, lines, ours={WEB}) == expected
 
 
 def test_the_user_directive_is_no_warning_without_root():
     what = 'the "user" directive makes sense only if the master process runs with super-user privileges, ignored'
     lines = (f"nginx: [warn] {what} in {OTHER}:1",)
-    assert verdict(0, lines, ours={OTHER}, is_root=False).warnings == ()
-    assert verdict(0, lines, ours={OTHER}, is_root=True) == Verdict(status=0, refusals=(), warnings=lines)
+    assert nginx_verdict(0, lines, ours={OTHER}, is_root=False).warnings == ()
+    assert nginx_verdict(0, lines, ours={OTHER}, is_root=True) == NginxVerdict(status=0, refusals=(), warnings=lines)
 
 
 def test_paths_are_translated_before_the_place_is_read():
     line = f'nginx: [emerg] unknown directive "x" in /tmp/copy{WEB}:3'
-    found = verdict(1, [line], ours={WEB}, translate=lambda text: text.replace("/tmp/copy/", "/"))
+    found = nginx_verdict(1, [line], ours={WEB}, translate=lambda text: text.replace("/tmp/copy/", "/"))
     assert found.refusals == (f'nginx: [emerg] unknown directive "x" in {WEB}:3',)
 
 
@@ -89,24 +89,24 @@ def test_paths_are_translated_before_the_place_is_read():
     ],
 )
 def test_content_of_other_files_is_hidden(text, expected):
-    foreign = Message(level="emerg", text=text, file=OTHER, line=1)
-    assert safe(foreign, {WEB}) == Message(level="emerg", text=expected, file=OTHER, line=1)
-    own = Message(level="emerg", text=text, file=WEB, line=1)
+    foreign = NginxMessage(level="emerg", text=text, file=OTHER, line=1)
+    assert safe(foreign, {WEB}) == NginxMessage(level="emerg", text=expected, file=OTHER, line=1)
+    own = NginxMessage(level="emerg", text=text, file=WEB, line=1)
     assert safe(own, {WEB}) == own
 
 
 def test_a_message_that_lost_its_place_hides_its_content():
-    cut = Message(level="emerg", text='unknown directive "' + "x" * 2000)
+    cut = NginxMessage(level="emerg", text='unknown directive "' + "x" * 2000)
     assert safe(cut, {WEB}).text == 'unknown directive "…"'
-    inner = Message(level="emerg", text='unknown directive "a="x"' + "x" * 2000)
+    inner = NginxMessage(level="emerg", text='unknown directive "a="x"' + "x" * 2000)
     assert safe(inner, {WEB}).text == 'unknown directive "…"'
 
 
 def test_content_with_line_feeds_stays_one_message():
     lines = ['nginx: [emerg] unknown directive "a', f'b" in {OTHER}:2', f"nginx: [warn] c in {WEB}:1"]
     assert list(messages(lines)) == [
-        Message(level="emerg", text='unknown directive "a\nb"', file=OTHER, line=2),
-        Message(level="warn", text="c", file=WEB, line=1),
+        NginxMessage(level="emerg", text='unknown directive "a\nb"', file=OTHER, line=2),
+        NginxMessage(level="warn", text="c", file=WEB, line=1),
     ]
 
 
@@ -119,11 +119,11 @@ KEY = (
 def test_a_port_that_a_test_without_roots_rights_may_not_bind_is_no_refusal():
     bind = "nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)"
     failed = "nginx: configuration file /n.conf test failed"
-    assert not verdict(1, [bind, failed], ours=(), is_root=False).is_refused
-    assert verdict(1, [bind, failed], ours=(), is_root=True).is_refused
-    both = verdict(1, [bind, 'nginx: [emerg] unknown directive "x" in /n.conf:1'], ours=(), is_root=False)
+    assert not nginx_verdict(1, [bind, failed], ours=(), is_root=False).is_refused
+    assert nginx_verdict(1, [bind, failed], ours=(), is_root=True).is_refused
+    both = nginx_verdict(1, [bind, 'nginx: [emerg] unknown directive "x" in /n.conf:1'], ours=(), is_root=False)
     assert (both.status, both.is_refused) == (1, True)
-    assert verdict(1, [failed], ours=(), is_root=False).is_refused
+    assert nginx_verdict(1, [failed], ours=(), is_root=False).is_refused
 
 
 @pytest.mark.parametrize(
@@ -136,4 +136,4 @@ def test_a_port_that_a_test_without_roots_rights_may_not_bind_is_no_refusal():
     ],
 )
 def test_a_file_that_only_nginx_may_read_is_a_lack_of_rights(lines, is_root, expected):
-    assert verdict(1, lines, ours=(), is_root=is_root).lacks_rights is expected
+    assert nginx_verdict(1, lines, ours=(), is_root=is_root).lacks_rights is expected

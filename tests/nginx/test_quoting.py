@@ -4,25 +4,25 @@ import urllib.parse
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from ctemplate.nginx.quoting import (
+from ctemplate.nginx.language.parser import parse_config
+from ctemplate.nginx.language.quoting import (
     MAX_COMMENT,
     MAX_QUOTED_BYTES,
     MAX_TOKEN,
     UnsafeTextError,
     comment,
     identifier,
-    is_token,
+    is_plain_token,
     quote,
 )
-from ctemplate.nginx.skeleton import skeleton
-from ctemplate.nginx.syntax import parse
+from ctemplate.nginx.language.skeleton import skeleton
 
 ANY = st.text(alphabet=st.one_of(st.sampled_from(" ;{}#\"'\\$\r\n\t\0)~./a\u202e\u200b"), st.characters()), max_size=40)
 PLACES = ["a %s;", 'a "%s";', "a '%s';", "a x%s;", "a x%sy z;", "# %s\nx;", "%s b;", "a { b %s; } c;", "a %s { b; }"]
 
 
 def arguments(source):
-    (directive,) = parse(source.encode(), where="x")
+    (directive,) = parse_config(source.encode(), where="x")
     return [argument.decode() for argument in directive.args]
 
 
@@ -31,7 +31,7 @@ def arguments(source):
     ["web", "10.0.0.1:80", "[2001:db8::1]:80", "http://a.b/c~d", "a@b+c%20", "...", "env=prod", "a,b", "a*b?c=d&e!"],
 )
 def test_plain_values_are_tokens(value):
-    assert is_token(value)
+    assert is_plain_token(value)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_plain_values_are_tokens(value):
     ],
 )
 def test_other_values_are_not(value):
-    assert not is_token(value)
+    assert not is_plain_token(value)
 
 
 @given(ANY)
@@ -109,7 +109,8 @@ def test_a_dollar_is_what_the_template_says():
 def test_a_comment_changes_no_structure_anywhere(value, place):
     # as a name it names a directive, which is why the name is left out of the comparison
     shapes = [
-        [shape[2:] for shape in skeleton(parse((place % text).encode(), where="x"))] for text in (comment(value), "x")
+        [shape[2:] for shape in skeleton(parse_config((place % text).encode(), where="x"))]
+        for text in (comment(value), "x")
     ]
     assert shapes[0] == shapes[1]
 
@@ -117,7 +118,7 @@ def test_a_comment_changes_no_structure_anywhere(value, place):
 @given(ANY)
 def test_a_quoted_text_in_a_comment_stays_there(value):
     assume(not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f$\ud800-\udfff]", value))
-    assert parse(f"# {quote(value)}\nx;".encode(), where="x") == parse(
+    assert parse_config(f"# {quote(value)}\nx;".encode(), where="x") == parse_config(
         b"# " + b"." * len(quote(value).encode()) + b"\nx;", where="x"
     )
 
@@ -188,5 +189,5 @@ NAMES = st.one_of(ANY, st.text(alphabet="ab_.- /", max_size=70), ANY.map(identif
 def test_no_two_names_share_an_identifier(names):
     made = [identifier(name) for name in names]
     assert len(set(made)) == len(names)
-    assert all(is_token(name) and len(name) <= 63 and not name.startswith("-") for name in made)
+    assert all(is_plain_token(name) and len(name) <= 63 and not name.startswith("-") for name in made)
     assert all(label for name in made for label in name.split("."))

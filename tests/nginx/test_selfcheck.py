@@ -2,9 +2,9 @@ from itertools import chain
 
 import pytest
 
-from ctemplate.nginx.authority import Known, Origin
-from ctemplate.nginx.names import Clash
-from ctemplate.nginx.selfcheck import Finding, Piece, Report, Unreadable, examine
+from ctemplate.nginx.language.authority import Known, Origin
+from ctemplate.nginx.language.unique_names import Clash
+from ctemplate.nginx.language.value_check import MisplacedValue, Piece, UnreadableText, ValueReport, examine
 
 STRUCTURE = "would change the structure of the configuration"
 
@@ -20,28 +20,30 @@ def report(source, *values, inside=b"", **around):
 
 
 def breaks(*numbers):
-    return Report(findings=tuple(Finding(data=number, reason=STRUCTURE, is_misplaced=False) for number in numbers))
+    return ValueReport(
+        findings=tuple(MisplacedValue(data=number, reason=STRUCTURE, is_misplaced=False) for number in numbers)
+    )
 
 
 @pytest.mark.parametrize(
     ("source", "values", "expected"),
     [
-        pytest.param(b"set $x @0;", (b"a",), Report(), id="a word"),
-        pytest.param(b"set $x @0;", (b'"a b; c"',), Report(), id="a quoted word"),
+        pytest.param(b"set $x @0;", (b"a",), ValueReport(), id="a word"),
+        pytest.param(b"set $x @0;", (b'"a b; c"',), ValueReport(), id="a quoted word"),
         pytest.param(b"set $x @0;", (b"a; root /",), breaks(0), id="a second directive"),
         pytest.param(b"set $x @0;", (b"a b",), breaks(0), id="a second argument"),
         pytest.param(b"set $x a@0;", (b'"; root /; "',), breaks(0), id="a quoted word glued"),
         pytest.param(b"# @0\nset $x b;", (b"a\nroot /;",), breaks(0), id="a comment"),
-        pytest.param(b"# @0\nset $x b;", (b"a; root /;",), Report(), id="a harmless comment"),
+        pytest.param(b"# @0\nset $x b;", (b"a; root /;",), ValueReport(), id="a harmless comment"),
         pytest.param(b"# @0", (b"a\nroot /;",), breaks(0), id="a comment alone"),
         pytest.param(b"set $x @0; set $y @1; set $z @2;", (b"a", b"{", b"c"), breaks(1), id="the one among others"),
         pytest.param(b"a @0; b @1; c @2;", (b"x;y", b"z", b"u{}"), breaks(0, 2), id="two of three"),
         pytest.param(b"a @0; b @1;", (b'"x', b'y"'), breaks(0), id="the one that opens"),
-        pytest.param(b"map $a $b { @0 1; }", (b"root",), Report(), id="a key"),
+        pytest.param(b"map $a $b { @0 1; }", (b"root",), ValueReport(), id="a key"),
         pytest.param(b"map $a $b { @0 1; }", (b"include",), breaks(0), id="an instruction for a key"),
         pytest.param(b"server_name @0;", (b"~.",), breaks(0), id="a regular expression"),
-        pytest.param(b"a {", (), Report(), id="no values"),
-        pytest.param(b"a { @0;", (b"x",), Report(), id="not nginx's language at all"),
+        pytest.param(b"a {", (), ValueReport(), id="no values"),
+        pytest.param(b"a { @0;", (b"x",), ValueReport(), id="not nginx's language at all"),
     ],
 )
 def test_values_that_change_the_structure_are_found(source, values, expected):
@@ -61,23 +63,23 @@ def test_values_that_change_the_structure_are_found(source, values, expected):
     ],
 )
 def test_values_in_places_where_none_belongs_are_found(source, reason):
-    assert report(source, b"x") == Report(findings=(Finding(data=0, reason=reason),))
+    assert report(source, b"x") == ValueReport(findings=(MisplacedValue(data=0, reason=reason),))
 
 
 @pytest.mark.parametrize(
     "source", [b"ssl_certificate /etc/ssl/@0.pem;", b"access_log /var/log/@0.log;", b"upstream @0 { server a:1; }"]
 )
 def test_values_within_a_path_or_a_name_are_fine(source):
-    assert report(source, b"x") == Report()
+    assert report(source, b"x") == ValueReport()
 
 
 def test_keys_of_a_file_within_a_map_are_data():
-    assert report(b"@0 1;", b"root", inside=b"map") == Report()
+    assert report(b"@0 1;", b"root", inside=b"map") == ValueReport()
     assert report(b"@0 1;", b"default", inside=b"map") == breaks(0)
 
 
 def test_a_text_that_is_nginx_with_the_real_values_alone_is_unreadable():
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableText) as caught:
         report(b'a "x"@0;', b"; root /")
     assert str(caught.value) == 'line 1: unexpected "\\x01"'
 
@@ -131,7 +133,7 @@ KNOWN = Known(addresses=judged("10.0.0.1", "10.0.0.1:80", "[2001:db8::1]"), rout
     ],
 )
 def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, values):
-    assert report(OWN + source, *values, inside=b"http", known=KNOWN) == Report()
+    assert report(OWN + source, *values, inside=b"http", known=KNOWN) == ValueReport()
 
 
 @pytest.mark.parametrize(
@@ -175,26 +177,28 @@ def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, value
 def test_values_may_not_choose_where_nginx_goes(source, values, goes):
     found = report(OWN + source, *values, inside=b"http", known=KNOWN).findings
     what = "would choose where {!r} goes, and names no upstream of this configuration and no instance's address"
-    assert found[:1] == (Finding(data=0, reason=what.format(goes), rests_on_others=True),)
+    assert found[:1] == (MisplacedValue(data=0, reason=what.format(goes), rests_on_others=True),)
 
 
 def test_an_upstream_of_the_other_kind_is_none():
     text = b"http { server { location / { proxy_pass http://@0; } } } stream { upstream db { server 10.0.0.1:1; } %b }"
     assert report(text % b"", b"db").findings
-    assert report(text.replace(b"http://@0", b"http://x") % b"server { proxy_pass @0; }", b"db") == Report()
+    assert report(text.replace(b"http://@0", b"http://x") % b"server { proxy_pass @0; }", b"db") == ValueReport()
 
 
 def test_entries_of_a_file_within_a_map_may_not_choose_either():
     known = Known(routed=frozenset({b"b"}), variable=b"b")
     assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known).findings
     known = Known(routed=frozenset({b"b"}), variable=b"c")
-    assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known) == Report()
+    assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known) == ValueReport()
 
 
 @pytest.mark.parametrize("source", [b"auth_request @0;", b"mirror @0;", b"error_page 404 = @0;", b"post_action @0;"])
 def test_values_may_not_begin_another_place_of_the_server(source):
     name = source.split()[0].decode()
-    assert report(source, b"/x") == Report(findings=(Finding(data=0, reason=f"would choose where {name!r} goes"),))
+    assert report(source, b"/x") == ValueReport(
+        findings=(MisplacedValue(data=0, reason=f"would choose where {name!r} goes"),)
+    )
 
 
 def test_where_one_value_goes_right_the_others_alone_are_at_fault():

@@ -1,11 +1,11 @@
 import pytest
 
-from ctemplate.nginx.skeleton import departure, skeleton
-from ctemplate.nginx.syntax import parse
+from ctemplate.nginx.language.parser import parse_config
+from ctemplate.nginx.language.skeleton import departure, skeleton
 
 
 def shapes(source):
-    return list(skeleton(parse(source, where="x")))
+    return list(skeleton(parse_config(source, where="x")))
 
 
 def test_values_are_left_out():
@@ -43,14 +43,14 @@ def test_keys_of_a_map_are_data():
 
 
 def test_the_first_departure_is_named():
-    candidate = parse(b"a b;\nc d;\nevil e;\nf;", where="x")
-    expected = parse(b"a 1;\nc 2;\nf;", where="x")
+    candidate = parse_config(b"a b;\nc d;\nevil e;\nf;", where="x")
+    expected = parse_config(b"a 1;\nc 2;\nf;", where="x")
     found, wanted = departure(candidate, skeleton(expected))
     assert (found.name, found.line, wanted) == (b"evil", 3, (0, b"f", 0, False))
     assert departure(candidate, skeleton(candidate)) is None
 
 
 def test_a_departure_at_the_end_has_one_side():
-    short, long = parse(b"a;", where="x"), parse(b"a; b;", where="x")
+    short, long = parse_config(b"a;", where="x"), parse_config(b"a; b;", where="x")
     assert departure(short, skeleton(long)) == (None, (0, b"b", 0, False))
     assert departure(long, skeleton(short)) == (long[1], None)

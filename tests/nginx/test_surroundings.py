@@ -1,6 +1,6 @@
 import pytest
 
-from ctemplate.nginx.surroundings import Place, Surroundings, places
+from ctemplate.nginx.surroundings import ConfigPlace, Surroundings, places
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def test_a_place_tells_the_block_and_the_names_of_others(conf):
     taken = frozenset({("http upstream", b"own")})
     ours, keys = conf.parent / "ours.conf.d/x", conf.parent / "keys"
     ours.write_text("upstream ours { server 10.0.0.1:1; }")
-    around = Place(inside=b"map", taken=taken, variable=b"b")
-    assert places(conf, (ours, keys)) == (Place(inside=b"http", taken=taken), around)
+    around = ConfigPlace(inside=b"map", taken=taken, variable=b"b")
+    assert places(conf, (ours, keys)) == (ConfigPlace(inside=b"http", taken=taken), around)
 
 
 def test_a_place_tells_where_others_go(conf):
@@ -35,14 +35,14 @@ def test_a_place_tells_where_others_go(conf):
 
 def test_the_main_file_stands_in_no_block_and_its_own_names_are_free(conf):
     conf.write_text("http { include own.conf; upstream mine { server 10.0.0.1:1; } }")
-    assert places(conf, (conf,)) == (Place(inside=b"", taken=frozenset({("http upstream", b"own")})),)
+    assert places(conf, (conf,)) == (ConfigPlace(inside=b"", taken=frozenset({("http upstream", b"own")})),)
 
 
 @pytest.mark.parametrize("text", [None, "http {", "include nothing;"])
 def test_what_cannot_be_read_counts_as_absent(conf, text):
     conf.unlink() if text is None else conf.write_text(text)
-    assert places(conf, (conf.parent / "x",)) == (Place(),)
+    assert places(conf, (conf.parent / "x",)) == (ConfigPlace(),)
 
 
 async def test_without_a_known_nginx_nothing_is_around(conf):
-    assert await Surroundings(command=None, files=(conf, conf)).places() == (Place(), Place())
+    assert await Surroundings(command=None, files=(conf, conf)).places() == (ConfigPlace(), ConfigPlace())

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.nginx.syntax import LIMIT_BYTES, MAX_DEPTH, Directive, NginxSyntaxError, Word, parse, walk, words
+from ctemplate.nginx.language.parser import (
+    MAX_DEPTH,
+    TOKEN_LIMIT_BYTES,
+    Directive,
+    NginxSyntaxError,
+    Word,
+    parse_config,
+    walk,
+    words,
+)
 
 CONFIG = b"""# main
 user  www-data;
@@ -18,14 +27,14 @@ http {
 
 
 def names_and_args(source):
-    return [(directive.name, *directive.args) for directive in parse(source, where="x")]
+    return [(directive.name, *directive.args) for directive in parse_config(source, where="x")]
 
 
 def test_a_file_becomes_directives_with_lines_and_offsets():
     http = CONFIG.index(b"http")
     name = CONFIG.index(b"server_name")
     empty = CONFIG.index(b"empty")
-    assert parse(CONFIG, where="x") == (
+    assert parse_config(CONFIG, where="x") == (
         Directive(name=b"user", args=(b"www-data",), line=2, last_line=2, start=7, end=7 + len(b"user  www-data;")),
         Directive(
             name=b"http",
@@ -91,16 +100,16 @@ UNFINISHED = 'unexpected end of file, expecting ";" or "}"'
         pytest.param(b'a "b"\x1b;', 1, 'unexpected "\\x1b"', id="control-is-shown-escaped"),
         pytest.param(b"map $a $b {\n x y { z; } }", 2, 'unexpected "{"', id="block-in-a-map"),
         pytest.param(
-            b"\n" + b"x" * LIMIT_BYTES + b";", 2, 'too long parameter "xxxxxxxxxx..." started', id="long-bare"
+            b"\n" + b"x" * TOKEN_LIMIT_BYTES + b";", 2, 'too long parameter "xxxxxxxxxx..." started', id="long-bare"
         ),
         pytest.param(
-            b'a "' + b"x" * LIMIT_BYTES + b'";',
+            b'a "' + b"x" * TOKEN_LIMIT_BYTES + b'";',
             1,
             'too long parameter, probably missing terminating """ character',
             id="long-quoted",
         ),
         pytest.param(
-            b"#" + b"x" * LIMIT_BYTES + b"\n", 1, 'too long parameter "#xxxxxxxxx..." started', id="long-comment"
+            b"#" + b"x" * TOKEN_LIMIT_BYTES + b"\n", 1, 'too long parameter "#xxxxxxxxx..." started', id="long-comment"
         ),
         pytest.param(
             b"a{" * (MAX_DEPTH + 1), 1, f"more than {MAX_DEPTH} blocks within each other", id="bottomless"
@@ -109,14 +118,14 @@ UNFINISHED = 'unexpected end of file, expecting ";" or "}"'
 )  # fmt: skip
 def test_a_fault_has_nginx_words_and_line(source, line, what):
     with pytest.raises(NginxSyntaxError) as raised:
-        parse(source, where="a.conf")
+        parse_config(source, where="a.conf")
     assert (raised.value.where, raised.value.line, raised.value.what) == ("a.conf", line, what)
     assert str(raised.value) == f"a.conf:{line}: {what}"
 
 
 def test_entries_of_an_included_file_hold_no_blocks():
     with pytest.raises(NginxSyntaxError, match=r'unexpected "\{"'):
-        parse(b"a { b; }", where="x", inside=b"map")
+        parse_config(b"a { b; }", where="x", inside=b"map")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +139,7 @@ def test_entries_of_an_included_file_hold_no_blocks():
 )
 def test_a_lua_block_is_one_argument(lua):
     source = b"content_by_lua_block {" + lua + b"}\nafter;"
-    first, second = parse(source, where="x")
+    first, second = parse_config(source, where="x")
     assert (first.name, first.args, first.block) == (b"content_by_lua_block", (lua,), ())
     assert (second.name, second.line) == (b"after", 2 + lua.count(b"\n"))
 
@@ -138,12 +147,12 @@ def test_a_lua_block_is_one_argument(lua):
 @pytest.mark.parametrize("lua", [b"a", b'"}', b"[[ }", b"{ }"])
 def test_an_open_lua_block_is_a_fault(lua):
     with pytest.raises(NginxSyntaxError, match='expecting "}"'):
-        parse(b"x_by_lua_block {" + lua + b"", where="x")
+        parse_config(b"x_by_lua_block {" + lua + b"", where="x")
 
 
 def test_words_tell_where_each_argument_stands():
     source = b"x;\n include 'a b' # c\n \\\"d;"
-    directive = parse(source, where="x")[1]
+    directive = parse_config(source, where="x")[1]
     assert words(source, directive) == (
         Word(value=b"include", start=4, end=11, quoted=False),
         Word(value=b"a b", start=12, end=17, quoted=True),
@@ -152,7 +161,7 @@ def test_words_tell_where_each_argument_stands():
 
 
 def test_walk_goes_in_the_order_of_the_file():
-    directives = parse(b"a { b { c; } d; } e;", where="x")
+    directives = parse_config(b"a { b { c; } d; } e;", where="x")
     assert [(depth, parent, directive.name) for depth, parent, directive in walk(directives)] == [
         (0, b"", b"a"),
         (1, b"a", b"b"),
@@ -165,7 +174,7 @@ def test_walk_goes_in_the_order_of_the_file():
 @given(st.text(alphabet=" \n;{}#\"'\\$a)", max_size=60).map(str.encode))
 def test_any_text_is_read_or_refused_and_places_hold(source):
     with contextlib.suppress(NginxSyntaxError):
-        check_places(source, parse(source, where="x"))
+        check_places(source, parse_config(source, where="x"))
 
 
 def check_places(source, directives):
@@ -216,13 +225,13 @@ def test_what_is_sought_is_found_whatever_is_passed_over(source):
         return [(place, replace(one, block=None)) for *place, one in every if place[0] == 0 or b"sought" in one.name]
 
     with contextlib.suppress(NginxSyntaxError):
-        whole = found(parse(source, where="x"))
-        assert found(parse(source, where="x", sought=re.compile(b"sought"))) == whole
+        whole = found(parse_config(source, where="x"))
+        assert found(parse_config(source, where="x", sought=re.compile(b"sought"))) == whole
 
 
 def test_blocks_without_what_is_sought_come_empty():
     source = b"a { b { c; } }\nd { sought; }\ne { f; # sought\n }\n"
-    found = parse(source, where="x", sought=re.compile(b"sought"))
+    found = parse_config(source, where="x", sought=re.compile(b"sought"))
     assert [(one.name, one.line, len(one.block)) for one in found] == [(b"a", 1, 0), (b"d", 2, 1), (b"e", 3, 1)]
 
 

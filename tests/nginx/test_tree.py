@@ -1,7 +1,7 @@
 import pytest
 
-from ctemplate.nginx.syntax import NginxSyntaxError
-from ctemplate.nginx.tree import Role, TreeError, load
+from ctemplate.nginx.language.includes import Role, TreeError, load_tree
+from ctemplate.nginx.language.parser import NginxSyntaxError
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def nginx(tmp_path):
 
 
 def test_files_are_read_in_nginx_order(nginx):
-    tree = load(nginx / "nginx.conf")
+    tree = load_tree(nginx / "nginx.conf")
     assert [str(path.relative_to(nginx)) for path in tree.sources] == [
         "nginx.conf",
         "conf.d/a.conf",
@@ -38,7 +38,7 @@ def test_files_are_read_in_nginx_order(nginx):
 
 
 def test_each_file_has_its_role(nginx):
-    tree = load(nginx / "nginx.conf")
+    tree = load_tree(nginx / "nginx.conf")
     names = ("nginx.conf", "conf.d/b.conf", "snippets", "conf.d/new.conf", "conf.d/.hidden.conf")
     assert [tree.role(nginx / name) for name in names] == [
         Role.MAIN, Role.FRAGMENT, Role.FRAGMENT, Role.UNUSED, Role.UNUSED
@@ -58,7 +58,7 @@ def test_each_file_has_its_role(nginx):
     ],
 )
 def test_a_new_file_would_be_included_by(nginx, name, patterns):
-    tree = load(nginx / "nginx.conf")
+    tree = load_tree(nginx / "nginx.conf")
     assert [include.argument for include in tree.would_include(nginx / name)] == patterns
 
 
@@ -68,7 +68,7 @@ def test_symlinks_are_followed_on_both_sides(nginx, tmp_path):
     (real / "site").write_text("gzip on;")
     (nginx / "conf.d" / "site.conf").symlink_to(real / "site")
     (tmp_path / "alias").symlink_to(nginx)
-    tree = load(nginx / "nginx.conf")
+    tree = load_tree(nginx / "nginx.conf")
     assert tree.role(real / "site") is Role.FRAGMENT
     assert tree.role(tmp_path / "alias" / "nginx.conf") is Role.MAIN
     assert tree.would_include(tmp_path / "alias" / "conf.d" / "new.conf") != ()
@@ -76,10 +76,10 @@ def test_symlinks_are_followed_on_both_sides(nginx, tmp_path):
 
 def test_candidates_stand_in_for_what_is_on_disk(nginx):
     main, new = nginx / "nginx.conf", nginx / "conf.d" / "new.conf"
-    tree = load(main, replaced={new: b"include snippets;", nginx / "snippets": b"gzip off;"})
+    tree = load_tree(main, replaced={new: b"include snippets;", nginx / "snippets": b"gzip off;"})
     assert tree.role(new) is Role.FRAGMENT
     assert tree.sources[nginx / "snippets"] == b"gzip off;"
-    assert [path.name for path in load(main, replaced={main: b"include snippets;"}).sources] == [
+    assert [path.name for path in load_tree(main, replaced={main: b"include snippets;"}).sources] == [
         "nginx.conf",
         "snippets",
     ]
@@ -90,7 +90,7 @@ def test_parent_steps_lead_where_the_kernel_goes(nginx, tmp_path):
     (tmp_path / "far" / "x").write_text("")
     (nginx / "link").symlink_to(tmp_path / "far" / "deep")
     (nginx / "nginx.conf").write_text("include link/../x; include ../nginx/snip*;")
-    assert list(load(nginx / "nginx.conf").sources) == [
+    assert list(load_tree(nginx / "nginx.conf").sources) == [
         nginx / "nginx.conf",
         tmp_path / "far" / "x",
         nginx / "snippets",
@@ -108,14 +108,14 @@ def test_parent_steps_lead_where_the_kernel_goes(nginx, tmp_path):
 def test_what_nginx_could_not_read_is_named(nginx, main, where, what):
     (nginx / "nginx.conf").write_text(main)
     with pytest.raises(TreeError) as raised:
-        load(nginx / "nginx.conf")
+        load_tree(nginx / "nginx.conf")
     assert str(raised.value) == f"{nginx / where}: {what.format(main=nginx / 'nginx.conf')}"
 
 
 def test_a_broken_file_is_named(nginx):
     (nginx / "conf.d" / "b.conf").write_text("include a;\n}")
     with pytest.raises(NginxSyntaxError) as raised:
-        load(nginx / "nginx.conf")
+        load_tree(nginx / "nginx.conf")
     assert str(raised.value) == f'{nginx}/conf.d/b.conf:2: unexpected "}}"'
 
 
@@ -123,9 +123,9 @@ def test_includes_of_data_blocks_count(nginx):
     (nginx / "nginx.conf").write_text(
         "http { map $a $b { include snip*; } split_clients $a $c { include 1%; } geo $d { include snippets; } }"
     )
-    assert [include.inside for include in load(nginx / "nginx.conf").includes] == [b"map", b"geo"]
+    assert [include.inside for include in load_tree(nginx / "nginx.conf").includes] == [b"map", b"geo"]
 
 
 def test_a_relative_main_is_refused(nginx):
     with pytest.raises(TreeError, match="must be absolute"):
-        load((nginx / "nginx.conf").relative_to("/"))
+        load_tree((nginx / "nginx.conf").relative_to("/"))

@@ -1,6 +1,6 @@
 """A configuration is read as one: what it includes stands where it is included."""
 
-from ctemplate.nginx.meaning import changes, meaning
+from ctemplate.nginx.language.semantic_diff import changes, meaning
 from ctemplate.nginx.whole import whole
 
 

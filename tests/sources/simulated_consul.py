@@ -11,10 +11,10 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from ctemplate.model import Check, Instance, PreparedQuery, Service, ServicesQuery
-from ctemplate.sources.consul.planner import Planner
-from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery, StateRow
-from ctemplate.timing import Backoff, TokenBucket
+from ctemplate.core.model import CheckState, Instance, PreparedQuery, Service, ServicesQuery
+from ctemplate.core.timing import Backoff, TokenBucket
+from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.sources.consul.watching.planner import Planner
 
 LATENCY = 0.001  # seconds each way
 WAIT = 60.0
@@ -112,8 +112,8 @@ class World:
         return sorted(self.services.get(name, {}).items())
 
     def _instance(self, name, key, entry):
-        checks = [Check(id="serf", status=self.nodes[entry.node][0])] if entry.node in self.nodes else []
-        checks += [Check(id=f"check:{key}", status=entry.status, service_id=key)] if entry.status else []
+        checks = [CheckState(id="serf", status=self.nodes[entry.node][0])] if entry.node in self.nodes else []
+        checks += [CheckState(id=f"check:{key}", status=entry.status, service_id=key)] if entry.status else []
         return Instance(
             id=key,
             name=name,

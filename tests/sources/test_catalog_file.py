@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.errors import ConfigError
-from ctemplate.model import Answer, Fault, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
-from ctemplate.sources.catalog_file import CatalogFile, read
-from ctemplate.sources.contents import answer, dump, parse, recorded
+from ctemplate.core.errors import ConfigError
+from ctemplate.core.model import Answer, Fault, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.sources.catalog_file import CatalogFile, read_catalog
+from ctemplate.sources.contents import answer, dump, parse_catalog, recorded
 
 TEXT = """
 datacenter: dc1
@@ -28,12 +28,12 @@ datacenters:
 
 
 def test_services_come_sorted_with_the_union_of_their_tags():
-    found = answer(parse(TEXT, name="c"), ServicesQuery()).value
+    found = answer(parse_catalog(TEXT, name="c"), ServicesQuery()).value
     assert found == (Service(name="db"), Service(name="web", tags=("blue", "http")))
 
 
 def test_instances_come_sorted_by_node_and_id_with_printable_addresses():
-    found = answer(parse(TEXT, name="c"), ServiceQuery(name="web")).value
+    found = answer(parse_catalog(TEXT, name="c"), ServiceQuery(name="web")).value
     assert found == (
         Instance(
             id="a",
@@ -64,24 +64,26 @@ def test_instances_come_sorted_by_node_and_id_with_printable_addresses():
 
 
 def test_other_datacenter_has_its_own_services():
-    found = answer(parse(TEXT, name="c"), ServiceQuery(name="web", dc="east")).value
+    found = answer(parse_catalog(TEXT, name="c"), ServiceQuery(name="web", dc="east")).value
     assert [(row.address, row.datacenter) for row in found] == [("10.9.0.1", "east")]
 
 
 def test_unknown_service_and_datacenter_have_no_instances():
-    catalogue = parse(TEXT, name="c")
+    catalogue = parse_catalog(TEXT, name="c")
     assert answer(catalogue, ServiceQuery(name="none")).value == ()
     assert answer(catalogue, ServicesQuery(dc="none")).value == ()
 
 
 def test_address_that_is_no_ip_is_left_out_with_a_reason():
-    found = answer(parse("services: {web: {instances: [{address: 'a;b'}]}}", name="c"), ServiceQuery(name="web"))
+    found = answer(
+        parse_catalog("services: {web: {instances: [{address: 'a;b'}]}}", name="c"), ServiceQuery(name="web")
+    )
     reason = "'a;b' is not an IP address"
     assert found.value == ()
     assert found.faults == (Fault(service="web", instance="web-1", field="address", reason=reason),)
 
 
-HOST = parse("services: {web: {instances: [{address: web1.internal, port: 80}]}}", name="c")
+HOST = parse_catalog("services: {web: {instances: [{address: web1.internal, port: 80}]}}", name="c")
 
 
 def test_a_host_name_is_left_out_with_the_setting_that_allows_it():
@@ -96,7 +98,7 @@ def test_a_host_name_is_taken_where_it_is_allowed():
 
 
 def test_what_is_recorded_gives_the_same_answers():
-    contents = parse(TEXT, name="c")
+    contents = parse_catalog(TEXT, name="c")
     queries = [
         ServicesQuery(),
         ServiceQuery(name="web"),
@@ -105,42 +107,42 @@ def test_what_is_recorded_gives_the_same_answers():
         ServiceQuery(name="web", near="_agent"),
     ]
     answers = [answer(contents, query) for query in queries]
-    again = parse(dump(recorded(answers, is_full=True)), name="again")
+    again = parse_catalog(dump(recorded(answers, is_full=True)), name="again")
     assert [answer(again, query).value for query in queries[:4]] == [found.value for found in answers[:4]]
 
 
 def test_a_recording_keeps_the_order_that_near_gave():
     query = ServiceQuery(name="web", near="_agent")
-    first, second = answer(parse(TEXT, name="c"), ServiceQuery(name="web")).value
+    first, second = answer(parse_catalog(TEXT, name="c"), ServiceQuery(name="web")).value
     given = Answer(query=query, value=(second, first))
-    again = parse(dump(recorded([given])), name="again")
+    again = parse_catalog(dump(recorded([given])), name="again")
     assert [row.id for row in answer(again, query).value] == [second.id, first.id]
 
 
 def test_a_recording_of_a_prepared_query_tells_what_it_chose():
     query = PreparedQuery(name="live", near="_agent")
-    first, second = answer(parse(TEXT, name="c"), ServiceQuery(name="web", dc="east")).value * 2
+    first, second = answer(parse_catalog(TEXT, name="c"), ServiceQuery(name="web", dc="east")).value * 2
     given = Answer(query=query, value=(second, first))
     contents = recorded([given], is_full=True)
     assert (contents.answers[0].service, contents.answers[0].datacenter) == ("web", "east")
-    again = parse(dump(contents), name="again")
+    again = parse_catalog(dump(contents), name="again")
     assert answer(again, query).value == given.value
 
 
 def test_a_prepared_query_that_is_not_written_down_gives_the_service_of_its_name():
-    found = answer(parse(TEXT, name="c"), PreparedQuery(name="web"))
+    found = answer(parse_catalog(TEXT, name="c"), PreparedQuery(name="web"))
     assert [(instance.name, instance.id) for instance in found.value] == [("web", "a"), ("web", "b")]
 
 
 def test_masked_meta_is_not_written():
-    found = answer(parse(TEXT, name="c"), ServiceQuery(name="web"))
+    found = answer(parse_catalog(TEXT, name="c"), ServiceQuery(name="web"))
     text = dump(recorded([found], masks=["zo*"]))
     assert "zone: masked" in text
 
 
 def test_what_is_dumped_parses_back():
-    catalogue = parse(TEXT, name="c")
-    assert parse(dump(catalogue), name="c") == catalogue
+    catalogue = parse_catalog(TEXT, name="c")
+    assert parse_catalog(dump(catalogue), name="c") == catalogue
 
 
 @pytest.mark.parametrize(
@@ -163,26 +165,26 @@ def test_what_is_dumped_parses_back():
 )
 def test_broken_file_is_one_line_with_the_place(text, message):
     with pytest.raises(ConfigError) as caught:
-        parse(text, name="c.yaml")
+        parse_catalog(text, name="c.yaml")
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "null"])
 def test_an_empty_file_is_no_catalog(text):
     with pytest.raises(ConfigError) as caught:
-        parse(text, name="c.yaml")
+        parse_catalog(text, name="c.yaml")
     assert str(caught.value) == "c.yaml: is empty; a catalog without services says 'services: {}'"
 
 
 def test_no_services_and_the_null_device_are_empty_catalogs():
-    assert answer(parse("services: {}", name="c"), ServicesQuery()).value == ()
-    assert answer(read(Path("/dev/null")), ServicesQuery()).value == ()
+    assert answer(parse_catalog("services: {}", name="c"), ServicesQuery()).value == ()
+    assert answer(read_catalog(Path("/dev/null")), ServicesQuery()).value == ()
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
 def test_nesting_without_end_is_one_line(text):
     with pytest.raises(ConfigError, match=r"^c\.yaml(:\d+:\d+)?: "):
-        parse(text, name="c.yaml")
+        parse_catalog(text, name="c.yaml")
 
 
 async def test_edited_file_is_news_and_a_broken_edit_is_not(tmp_path, caplog):

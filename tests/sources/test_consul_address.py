@@ -1,7 +1,7 @@
 import pytest
 
-from ctemplate.errors import ConfigError
-from ctemplate.sources.consul.address import Address, parse_address
+from ctemplate.core.errors import ConfigError
+from ctemplate.sources.consul.http.address import Address, parse_address
 
 
 @pytest.mark.parametrize(

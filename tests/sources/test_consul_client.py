@@ -5,10 +5,10 @@ import pytest
 from consul_fakes import Agent, answer
 from werkzeug import Response
 
-from ctemplate.errors import ConfigError
-from ctemplate.sources.consul.client import Client
-from ctemplate.sources.consul.settings import ConsulSettings
-from ctemplate.sources.consul.wire import Consistency, Meta, RequestFailed, Resource, Trouble
+from ctemplate.core.errors import ConfigError
+from ctemplate.sources.consul.endpoints.paths import Consistency, Meta, RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.http.client import Client
 
 X = Resource(path="/v1/x")
 

@@ -7,10 +7,10 @@ from consul_fakes import entries, entry
 from werkzeug import Response
 
 from ctemplate.catalog import Catalog
+from ctemplate.core.model import PreparedQuery, Server, ServerSet, ServiceQuery, ServicesQuery
+from ctemplate.core.timing import Backoff
 from ctemplate.guard import Cause, Policies
-from ctemplate.model import PreparedQuery, Server, ServerSet, ServiceQuery, ServicesQuery
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, confirm as confirming
-from ctemplate.timing import Backoff
 
 WEB, ALL = ServiceQuery(name="web", dc="east"), ServicesQuery()
 AUTHORIZE = "/v1/internal/acl/authorize"

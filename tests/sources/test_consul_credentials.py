@@ -3,9 +3,9 @@ import os
 
 import pytest
 
-from ctemplate.errors import ConfigError
-from ctemplate.sources.consul.credentials import Credentials
-from ctemplate.sources.consul.settings import ConsulSettings
+from ctemplate.core.errors import ConfigError
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.http.credentials import Credentials
 
 
 def rewrite(path, text):

@@ -4,18 +4,27 @@ import pytest
 from consul_fakes import entries, entry
 from hypothesis import given, strategies as st
 
-from ctemplate.model import Check, Fault, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
-from ctemplate.sources.consul.entries import (
-    Edge,
+from ctemplate.core.model import (
+    CheckState,
+    Fault,
+    Instance,
+    PreparedQuery,
+    Service,
+    ServiceQuery,
+    ServicesQuery,
+    Status,
+)
+from ctemplate.sources.consul.endpoints.checks import AlarmsQuery
+from ctemplate.sources.consul.endpoints.decoding import (
+    Decoder,
     Undecodable,
     aggregate,
-    askable,
     decode_servers,
     decode_services,
+    drop_unqueryable_names,
 )
-from ctemplate.sources.consul.sentinel import AlarmsQuery
-from ctemplate.sources.consul.settings import Limits
-from ctemplate.sources.consul.wire import granted
+from ctemplate.sources.consul.endpoints.paths import granted
+from ctemplate.sources.consul.endpoints.settings import DataLimits
 
 FULL = {
     "Node": {
@@ -48,7 +57,7 @@ FULL = {
 
 
 def decoded(*rows, limits=None, **options):
-    return Edge(limits or Limits()).decode_instances(entries(*rows), "web", **options)
+    return Decoder(limits or DataLimits()).decode_instances(entries(*rows), "web", **options)
 
 
 def test_an_entry_becomes_an_instance():
@@ -68,8 +77,8 @@ def test_an_entry_becomes_an_instance():
                 node_address="10.9.9.9",
                 node_meta={"rack": "r1"},
                 checks=(
-                    Check(id="serfHealth", name="Serf Health Status", status="passing"),
-                    Check(id="service:web-1", name="http", status="warning", service_id="web-1"),
+                    CheckState(id="serfHealth", name="Serf Health Status", status="passing"),
+                    CheckState(id="service:web-1", name="http", status="warning", service_id="web-1"),
                 ),
                 datacenter="dc1",
                 created=42,
@@ -86,7 +95,7 @@ def test_a_service_without_address_has_its_nodes():
 
 @pytest.mark.parametrize("body", [b"[]", b"null"])
 def test_an_unknown_service_has_no_instances(body):
-    assert Edge(Limits()).decode_instances(body, "web") == ((), ())
+    assert Decoder(DataLimits()).decode_instances(body, "web") == ((), ())
 
 
 def test_instances_are_sorted_by_node_then_id():
@@ -121,12 +130,12 @@ def test_the_same_id_on_two_nodes_is_two_instances():
     ],
 )
 def test_one_state_comes_of_all_checks(checks, status):
-    assert aggregate([Check(id=id_, status=word) for id_, word in checks]) == status
+    assert aggregate([CheckState(id=id_, status=word) for id_, word in checks]) == status
 
 
 @given(st.permutations([("a", "passing"), ("b", "warning"), ("c", "critical"), ("_node_maintenance", "critical")]))
 def test_the_order_of_checks_does_not_matter(checks):
-    found = [Check(id=id_, status=word) for id_, word in checks]
+    found = [CheckState(id=id_, status=word) for id_, word in checks]
     assert aggregate(found) == Status.MAINTENANCE
     assert aggregate([check for check in found if len(check.id) == 1]) == Status.CRITICAL
 
@@ -145,7 +154,7 @@ def test_the_order_of_checks_does_not_matter(checks):
     ],
 )
 def test_what_is_not_valid_is_left_out_with_a_reason(row, field, reason):
-    limits = Limits(max_tags=3, max_tag_bytes=20, max_meta_bytes=30, max_name_bytes=16)
+    limits = DataLimits(max_tags=3, max_tag_bytes=20, max_meta_bytes=30, max_name_bytes=16)
     instances, faults = decoded(row, entry("n2", "good"), limits=limits)
     assert [instance.id for instance in instances] == ["good"]
     assert faults == (Fault(service="web", instance="web-1", field=field, reason=reason),)
@@ -169,7 +178,7 @@ def test_an_answer_of_another_shape_throughout_is_no_answer():
 
 def test_beyond_the_cap_the_longest_registered_stay():
     rows = [entry("n1", f"i{n}", CreateIndex=100 - n) for n in range(5)]
-    instances, faults = decoded(*rows, limits=Limits(max_instances=3))
+    instances, faults = decoded(*rows, limits=DataLimits(max_instances=3))
     assert [instance.id for instance in instances] == ["i2", "i3", "i4"]
     reason = "5 of them, at most 3 are taken, the longest registered"
     assert faults == (Fault(service="web", field="instances", reason=reason),)
@@ -180,7 +189,7 @@ def test_beyond_so_many_values_the_longest_registered_stay():
         entry(f"n{n}", f"i{n}", CreateIndex=n, Tags=[f"t{t}" for t in range(count)])
         for n, count in enumerate([2, 9, 3])
     ]
-    instances, faults = decoded(*rows, limits=Limits(max_values=5))
+    instances, faults = decoded(*rows, limits=DataLimits(max_values=5))
     assert [instance.id for instance in instances] == ["i0", "i2"]
     reason = "14 tags and meta pairs in 3 of them, at most 5 are taken, those of the longest registered"
     assert faults == (Fault(service="web", field="instances", reason=reason),)
@@ -189,11 +198,11 @@ def test_beyond_so_many_values_the_longest_registered_stay():
 @pytest.mark.parametrize("body", [b"", b"[{", b'{"a":1}', b'"x"', b"[1,", b"\xff"])
 def test_a_body_that_is_no_list_is_undecodable(body):
     with pytest.raises(Undecodable):
-        Edge(Limits()).decode_instances(body, "web")
+        Decoder(DataLimits()).decode_instances(body, "web")
 
 
 def test_equal_parts_are_shared_across_answers():
-    edge = Edge(Limits())
+    edge = Decoder(DataLimits())
     row = FULL | {"Service": FULL["Service"] | {"ID": "web-2"}}
     (first,), _ = edge.decode_instances(entries(FULL), "web")
     (second,), _ = edge.decode_instances(entries(row), "web")
@@ -247,19 +256,19 @@ def test_whatever_is_registered_each_row_is_an_instance_a_fault_or_a_double(rows
     [".", "..", "a//b", "/a", "/", "a/./b", "a/../b", "a\nb", "a\0b", "a\u200bb", "a\u202eb", "\u2028", "\xa0", ""],
 )
 def test_a_name_that_consul_cannot_be_asked_for_is_left_out(name):
-    kept, faults = askable((Service(name=name), Service(name="web")))
+    kept, faults = drop_unqueryable_names((Service(name=name), Service(name="web")))
     assert kept == (Service(name="web"),)
     assert [(fault.service, fault.field) for fault in faults] == [(name, "name")]
 
 
 @pytest.mark.parametrize("name", ["web", "a/b", "a/", "...", "a b", " ", "a?b", "a%b", "a#b", "é", "a\\b", "x" * 300])
 def test_any_other_name_is_opaque(name):
-    assert askable((Service(name=name),)) == ((Service(name=name),), ())
+    assert drop_unqueryable_names((Service(name=name),)) == ((Service(name=name),), ())
 
 
 def test_an_instance_of_a_name_that_differs_in_case_is_not_the_services():
     row = {"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": {"ID": "x", "Service": "WEB"}}
-    instances, faults = Edge(limits=Limits()).decode_instances(json.dumps([row]).encode(), "web")
+    instances, faults = Decoder(limits=DataLimits()).decode_instances(json.dumps([row]).encode(), "web")
     assert instances == ()
     reason = "Consul counts it to 'web', which differs in case"
     assert faults == (Fault(service="WEB", instance="x", field="name", reason=reason),)
@@ -267,7 +276,7 @@ def test_an_instance_of_a_name_that_differs_in_case_is_not_the_services():
 
 def executed(*rows, near=None, service="web"):
     body = json.dumps({"Service": service, "Nodes": rows, "Datacenter": "dc1", "Failovers": 0}).encode()
-    return Edge(Limits()).decode(body, PreparedQuery(name="live", near=near))
+    return Decoder(DataLimits()).decode(body, PreparedQuery(name="live", near=near))
 
 
 @given(st.permutations([("n2", "a"), ("n1", "b"), ("n1", "a"), ("n3", "a"), ("bad", "a"), ("bad", "b")]))
@@ -289,7 +298,7 @@ def test_near_keeps_the_order_of_nodes_alone():
 
 
 def test_a_prepared_query_without_instances_gives_none():
-    assert Edge(Limits()).decode(b'{"Service": "web", "Nodes": null}', PreparedQuery(name="live")) == ((), ())
+    assert Decoder(DataLimits()).decode(b'{"Service": "web", "Nodes": null}', PreparedQuery(name="live")) == ((), ())
 
 
 def test_a_proxy_that_stands_for_the_service_is_left_out():
@@ -302,7 +311,7 @@ def test_a_proxy_that_stands_for_the_service_is_left_out():
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"Service": "web", "Nodes": {}}', b'{"Service": 1}', b"{"])
 def test_an_execution_of_another_shape_is_undecodable(body):
     with pytest.raises(Undecodable):
-        Edge(Limits()).decode(body, PreparedQuery(name="live"))
+        Decoder(DataLimits()).decode(body, PreparedQuery(name="live"))
 
 
 DEEP = b"[" * 100_000
@@ -321,7 +330,7 @@ DEEP = b"[" * 100_000
 )
 def test_what_no_json_is_made_of_is_undecodable_for_every_query(query, body):
     with pytest.raises(Undecodable):
-        Edge(Limits()).decode(body, query)
+        Decoder(DataLimits()).decode(body, query)
 
 
 @pytest.mark.parametrize("body", [b'[{"Node": {"ID": "\xff"}}]', b'[{"Other": %b' % DEEP])

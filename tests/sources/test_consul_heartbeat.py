@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import pytest
 from consul_fakes import CLOSE, HANG, Agent, answer
 
-from ctemplate.sources.consul.client import Client
-from ctemplate.sources.consul.heartbeat import LIMIT, SILENCE, ask_at, is_hung, listen
-from ctemplate.sources.consul.settings import ConsulSettings
-from ctemplate.sources.consul.troubles import Troubles
-from ctemplate.sources.consul.wire import RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.paths import RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.http.client import Client
+from ctemplate.sources.consul.http.heartbeat import LIMIT, SILENCE, ask_at, is_hung, listen
+from ctemplate.sources.consul.http.outages import OutageLog
 
 X = Resource(path="/v1/x")
 
@@ -71,7 +71,7 @@ class Agents:
     def connect(self):
         return Spot(self.address)
 
-    async def knock(self, connection, *, limit):
+    async def ping(self, connection, *, limit):
         now = asyncio.get_running_loop().time
         self.knocks.append((connection.address, now()))
         until = now() + limit
@@ -89,7 +89,7 @@ class Agents:
 
 @contextlib.asynccontextmanager
 async def listening(agents):
-    troubles = Troubles()
+    troubles = OutageLog()
     task = asyncio.create_task(listen(agents, troubles))
     try:
         yield troubles
@@ -182,10 +182,10 @@ def client_of(*addresses):
 async def test_a_knock(step, lives):
     async with Agent([step]).listening() as agent:
         client = client_of(f"http://{agent.address}/sub")
-        assert await client.knock(client.connect(), limit=0.2) is lives
+        assert await client.ping(client.connect(), limit=0.2) is lives
         assert agent.targets == ["/sub/"]
     if lives is False:
-        assert await client.knock(client.connect(), limit=0.2) is False  # refused
+        assert await client.ping(client.connect(), limit=0.2) is False  # refused
 
 
 async def test_giving_up_an_address_ends_its_requests_and_moves_on():

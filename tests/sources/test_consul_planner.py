@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, World
 
-from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.planner import Plan, Planner, Policy
-from ctemplate.sources.consul.scope import GRACE
-from ctemplate.sources.consul.sentinel import AlarmsQuery, StateRow
-from ctemplate.sources.consul.sweep import Pace
-from ctemplate.timing import Backoff
+from ctemplate.core.model import PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.core.timing import Backoff
+from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, StateRow
+from ctemplate.sources.consul.watching.planner import Planner, Policy, WatchPlan
+from ctemplate.sources.consul.watching.scope import READ_GRACE
+from ctemplate.sources.consul.watching.sweep import SweepPace
 
 SERVICES = ServicesQuery()
 ALARMS = AlarmsQuery()
@@ -210,7 +210,7 @@ def test_quiet_time_costs_what_the_plan_says():
 
 def test_plan_counts_its_connections():
     polls = frozenset({SERVICES, ALARMS})
-    plan = Plan(polls=polls, sentinels=frozenset(), readers=8, wake_at=0.0, requests_per_second=0.0)
+    plan = WatchPlan(polls=polls, sentinels=frozenset(), readers=8, wake_at=0.0, requests_per_second=0.0)
     assert plan.connections == 10
 
 
@@ -307,7 +307,7 @@ def test_steady_unnamed_changes_leave_rest_between_rounds():
 def test_wake_during_a_round_makes_another_round_due():
     client = watching(1000)
     client.change("register", "s7", "s7-1", port=9)
-    client.run(GRACE + 0.1)
+    client.run(READ_GRACE + 0.1)
     client.change("register", "s8", "s8-1", port=9)
     client.run(1.5)
     assert not client.stale()
@@ -377,7 +377,7 @@ def test_query_wanted_during_a_round_is_read_before_it_goes_on():
     client = watching(1000)
     client.change("register", "s7", "s7-1", port=9)
     client.change("register", "late", "late-1", port=9)
-    client.run(GRACE + 0.05)
+    client.run(READ_GRACE + 0.05)
     late = ServiceQuery(name="late")
     client.want({*client.wanted, late})
     assert latency(client, late, 10.0) <= 5 * LATENCY
@@ -405,7 +405,7 @@ def test_queries_no_longer_wanted_are_neither_read_nor_polled():
     client.want([SERVICES, *map(service, range(5))])
     assert client.planner.plan(client.now).polls == {SERVICES, *map(service, range(5))}
     client.want([])
-    nothing = Plan(polls=frozenset(), sentinels=frozenset(), readers=0, wake_at=math.inf, requests_per_second=0.0)
+    nothing = WatchPlan(polls=frozenset(), sentinels=frozenset(), readers=0, wake_at=math.inf, requests_per_second=0.0)
     assert client.planner.plan(client.now) == nothing
 
 
@@ -449,7 +449,7 @@ def play(client, story):
 @settings(max_examples=60)
 @given(story=stories, seed=st.integers(0, 1000))
 def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census_least, story, seed):
-    policy = Policy(pace=Pace(census_least=census_least))
+    policy = Policy(pace=SweepPace(census_least=census_least))
     client = watching(30, max_connections=max_connections, policy=policy, jitter=10, seed=seed)
     play(client, story)
     client.run(SETTLED)

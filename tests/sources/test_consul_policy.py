@@ -3,12 +3,12 @@ import ipaddress
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.sources.consul.policy import HOSTNAME_FIX, LOOPBACK_FIX, AddressPolicy
-from ctemplate.sources.consul.settings import Limits
+from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME_FIX, LOOPBACK_FIX, AddressPolicy
+from ctemplate.sources.consul.endpoints.settings import DataLimits
 
 DEFAULT = AddressPolicy()
 NAMES = AddressPolicy(allow_hostnames=True)
-INSIDE = AddressPolicy.of(Limits(allowed_networks=("10.0.0.0/8", "fd00::/8"), allow_hostnames=True))
+INSIDE = AddressPolicy.of(DataLimits(allowed_networks=("10.0.0.0/8", "fd00::/8"), allow_hostnames=True))
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,16 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.sources.consul.rules import Pace, Position, is_abandoned, is_too_old, next_index, read_timeout
-from ctemplate.sources.consul.settings import Pacing
-from ctemplate.sources.consul.wire import Meta
+from ctemplate.sources.consul.endpoints.blocking import (
+    IndexPosition,
+    PollPace,
+    is_abandoned,
+    is_too_old,
+    next_index,
+    read_timeout,
+)
+from ctemplate.sources.consul.endpoints.paths import Meta
+from ctemplate.sources.consul.endpoints.settings import Pacing
 
 INDEX = st.integers(min_value=0, max_value=2**64 - 1)
 
@@ -65,52 +72,52 @@ def test_an_answer_is_too_old(meta, expected):
 
 
 def test_a_position_moves_on_with_good_answers():
-    position = Position()
+    position = IndexPosition()
     assert position.accepts(5, was_stale=True, is_too_old=False)
     assert position.accepts(8, was_stale=True, is_too_old=False)
-    assert position == Position(index=8)
+    assert position == IndexPosition(index=8)
 
 
 @pytest.mark.parametrize(
     ("received", "is_too_old"), [pytest.param(3, False, id="backwards"), pytest.param(9, True, id="too old")]
 )
 def test_a_suspicious_stale_answer_is_confirmed_by_the_leader(received, is_too_old):
-    position = Position(index=5)
+    position = IndexPosition(index=5)
     assert not position.accepts(received, was_stale=True, is_too_old=is_too_old)
-    assert position == Position(index=0, must_confirm=True)
+    assert position == IndexPosition(index=0, must_confirm=True)
     assert position.accepts(3, was_stale=False, is_too_old=False)
-    assert position == Position(index=3)
+    assert position == IndexPosition(index=3)
 
 
 def test_the_leader_is_believed_when_it_says_twice_that_the_index_fell():
-    position = Position(index=5)
+    position = IndexPosition(index=5)
     assert not position.accepts(3, was_stale=False, is_too_old=False)  # a newer answer may have overtaken this one
     assert position.accepts(3, was_stale=False, is_too_old=False)
-    assert position == Position(index=3)
+    assert position == IndexPosition(index=3)
 
 
 def test_a_restart_does_not_forget_that_the_leader_is_to_confirm():
-    position = Position(index=5, must_confirm=True)
+    position = IndexPosition(index=5, must_confirm=True)
     position.restart()
-    assert position == Position(index=0, must_confirm=True)
+    assert position == IndexPosition(index=0, must_confirm=True)
 
 
 PACING = Pacing(interval=0.1, burst=3, idle_interval=2.0, idle_burst=2)
 
 
 def test_changes_that_come_alone_are_not_delayed():
-    pace = Pace(PACING)
+    pace = PollPace(PACING)
     assert [pace.delay(now, is_news=True) for now in range(10)] == [0.0] * 10
 
 
 def test_answers_without_news_are_slowed_down():
-    pace = Pace(PACING)
+    pace = PollPace(PACING)
     assert [pace.delay(10.0, is_news=False) for _ in range(4)] == pytest.approx([0.0, 0.0, 2.0, 4.0])
 
 
 @given(st.lists(st.booleans(), min_size=30, max_size=200))
 def test_a_server_that_answers_at_once_never_makes_a_busy_loop(news):
-    pace, now = Pace(PACING), 0.0
+    pace, now = PollPace(PACING), 0.0
     for is_news in news:
         now += pace.delay(now, is_news=is_news)
     assert now >= (len(news) - PACING.burst) * PACING.interval - 1e-6
@@ -141,4 +148,4 @@ def test_a_poll_is_abandoned(index, received, waited, expected):
     ],
 )
 def test_large_answers_are_paced_by_their_size(size, delay):
-    assert Pace(Pacing()).delay(0.0, is_news=True, size=size) == pytest.approx(delay)
+    assert PollPace(Pacing()).delay(0.0, is_news=True, size=size) == pytest.approx(delay)

@@ -6,12 +6,12 @@ import logging
 import pytest
 from consul_fakes import HANG, Agent, answer, entries, entry
 
-from ctemplate.assembly import consul_settings
 from ctemplate.catalog import Catalog
 from ctemplate.config.layers import Layer, build
-from ctemplate.errors import ConfigError
-from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery, Snapshot
-from ctemplate.sources.consul import ConsulSettings, ConsulSource, Limits
+from ctemplate.core.errors import ConfigError
+from ctemplate.core.model import PreparedQuery, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.runtime.assembly import consul_settings
+from ctemplate.sources.consul import ConsulSettings, ConsulSource, DataLimits
 from ctemplate.template import Renderer, Template
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
@@ -109,7 +109,7 @@ async def test_what_is_left_out_is_logged_once(caplog):
 
 def test_a_network_that_is_none_is_a_configuration_error():
     with pytest.raises(ConfigError) as caught:
-        ConsulSource(ConsulSettings(limits=Limits(allowed_networks=("10.0.0.0/33",))))
+        ConsulSource(ConsulSettings(limits=DataLimits(allowed_networks=("10.0.0.0/33",))))
     assert str(caught.value) == "allowed networks: '10.0.0.0/33' does not appear to be an IPv4 or IPv6 network"
 
 

@@ -1,11 +1,11 @@
 import pytest
 
-from ctemplate.sources.consul.standing import CALM, Standing, Tour
+from ctemplate.sources.consul.http.address_health import COOLDOWN, AddressHealth, FailoverLimiter
 
 
 def judged(*events):
     """What a standing says of failures: `+a` is a good answer to a, `-a` a failure."""
-    standing = Standing()
+    standing = AddressHealth()
     verdicts = []
     for event in events:
         if event[0] == "+":
@@ -32,7 +32,13 @@ def test_an_address_is_left_where_question_after_question_fails(events, verdicts
 
 
 def test_all_addresses_are_tried_once_and_then_in_peace():
-    tour = Tour(3)
-    assert [tour.may_turn(now) for now in (0.0, 1.0, 2.0, 1.0 + CALM, 2.0 + CALM)] == [True, True, False, True, True]
+    tour = FailoverLimiter(3)
+    assert [tour.may_turn(now) for now in (0.0, 1.0, 2.0, 1.0 + COOLDOWN, 2.0 + COOLDOWN)] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
     tour.served()
-    assert tour.may_turn(3.0 + CALM)
+    assert tour.may_turn(3.0 + COOLDOWN)

@@ -4,8 +4,8 @@ import httpx
 import pytest
 from consul_fakes import CLOSE, HANG, RESET, Agent, answer
 
-from ctemplate.sources.consul.address import Address, parse_address
-from ctemplate.sources.consul.transport import BodyTooLarge, Connection
+from ctemplate.sources.consul.http.address import Address, parse_address
+from ctemplate.sources.consul.http.transport import BodyTooLarge, Connection
 
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Consul-Index: 4\r\n\r\n"

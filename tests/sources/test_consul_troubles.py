@@ -2,9 +2,9 @@ import logging
 
 import pytest
 
-from ctemplate.sources.consul.address import Address
-from ctemplate.sources.consul.troubles import Troubles
-from ctemplate.sources.consul.wire import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
+from ctemplate.sources.consul.http.address import Address
+from ctemplate.sources.consul.http.outages import OutageLog
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ BEGAN = "WARNING http://a:8500: connection refused, first for q0; the last answe
 
 
 def test_trouble_of_the_agent_is_one_line_for_all_queries(lines):
-    troubles = Troubles()
+    troubles = OutageLog()
     for now in range(10):
         for number in range(100):
             troubles.note(f"q{number}", refused(), float(now))
@@ -37,7 +37,7 @@ def test_trouble_of_the_agent_is_one_line_for_all_queries(lines):
 
 
 def test_trouble_lasts_until_the_last_query_is_answered(lines):
-    troubles = Troubles()
+    troubles = OutageLog()
     troubles.note("q0", refused(), 0.0)
     troubles.note("q1", refused(), 1.0)
     troubles.over("q0", 2.0)
@@ -46,7 +46,7 @@ def test_trouble_lasts_until_the_last_query_is_answered(lines):
 
 
 def test_trouble_of_a_query_names_it_once(lines):
-    troubles = Troubles()
+    troubles = OutageLog()
     for now in range(5):
         troubles.note("service(web)", denied(), float(now))
     troubles.note("service(api)", denied("api"), 15.0)
@@ -61,7 +61,7 @@ def test_trouble_of_a_query_names_it_once(lines):
 
 
 def test_those_who_join_a_trouble_are_told_together_ever_more_rarely(lines):
-    troubles = Troubles()
+    troubles = OutageLog()
     for now in range(0, 100, 5):
         for number in range(100 + now):
             troubles.note(f"q{number:03}", denied(), float(now))
@@ -77,7 +77,7 @@ def test_those_who_join_a_trouble_are_told_together_ever_more_rarely(lines):
 
 
 def test_a_trouble_before_the_first_answer_promises_none(lines):
-    troubles = Troubles()
+    troubles = OutageLog()
     troubles.note("q0", refused(), 0.0, is_answered=False)
     troubles.note("q1", denied(), 0.0, is_answered=False)
     assert lines() == [
@@ -87,7 +87,7 @@ def test_a_trouble_before_the_first_answer_promises_none(lines):
 
 
 def test_trouble_that_keeps_coming_back_does_not_fill_the_log(lines):
-    troubles = Troubles()
+    troubles = OutageLog()
     for now in range(0, 600, 2):
         troubles.note("q0", refused(), float(now))
         troubles.over("q0", now + 1.0)
@@ -95,7 +95,7 @@ def test_trouble_that_keeps_coming_back_does_not_fill_the_log(lines):
 
 
 def test_trouble_that_comes_back_and_lasts_is_told(lines):
-    troubles = Troubles()
+    troubles = OutageLog()
     troubles.note("q0", refused(), 0.0)
     troubles.over("q0", 1.0)
     for now in range(10, 30):
@@ -105,7 +105,7 @@ def test_trouble_that_comes_back_and_lasts_is_told(lines):
 
 
 def test_a_query_whose_trouble_changes_leaves_the_first_one(lines):
-    troubles = Troubles()
+    troubles = OutageLog()
     troubles.note("q0", refused(), 0.0)
     troubles.note("q0", denied(), 3.0)
     assert troubles.current == {"Consul: queries denied": frozenset({"q0"})}
@@ -113,12 +113,12 @@ def test_a_query_whose_trouble_changes_leaves_the_first_one(lines):
 
 
 def test_names_cannot_forge_a_line(lines):
-    Troubles().note("service(a\nERROR forged)", denied(), 0.0)
+    OutageLog().note("service(a\nERROR forged)", denied(), 0.0)
     assert "\n" not in lines()[0]
 
 
 def test_a_session_ends_with_the_agent_out_of_sight():
-    troubles = Troubles()
+    troubles = OutageLog()
     first = troubles.session(None)
     troubles.note("q0", denied(), 0.0)
     assert (troubles.session(None), troubles.session("east")) == (first, first)
@@ -131,14 +131,14 @@ def test_a_session_ends_with_the_agent_out_of_sight():
 
 
 def test_the_agent_that_answers_in_place_of_another_is_named(lines):
-    troubles = Troubles(2)
+    troubles = OutageLog(2)
     troubles.note("q0", refused(), 0.0)
     troubles.over("q0", 0.1, Address(scheme="http", host="b"))
     assert lines() == [BEGAN, "INFO http://b:8500: answers in place of http://a:8500, after 0.1s"]
 
 
 def test_that_none_of_several_agents_answers_is_told_once(lines):
-    troubles = Troubles(2)
+    troubles = OutageLog(2)
     other = RequestFailed("http://b:8500", "/", "timed out", Trouble.UNREACHABLE)
     for now in range(3):
         troubles.note("q0", refused(), float(now))

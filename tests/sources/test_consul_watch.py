@@ -5,14 +5,14 @@ import itertools
 import pytest
 from consul_fakes import ScriptedClient, entries, entry, reply
 
-from ctemplate.model import Answer, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.entries import Edge
-from ctemplate.sources.consul.rules import Pace, Position
-from ctemplate.sources.consul.settings import ConsulSettings, Limits
-from ctemplate.sources.consul.troubles import Troubles
-from ctemplate.sources.consul.watch import Retries, Watch, replies
-from ctemplate.sources.consul.wire import Consistency, RequestFailed, Resource, Trouble
-from ctemplate.timing import Backoff
+from ctemplate.core.model import Answer, ServiceQuery, ServicesQuery
+from ctemplate.core.timing import Backoff
+from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace
+from ctemplate.sources.consul.endpoints.decoding import Decoder
+from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
+from ctemplate.sources.consul.http.outages import OutageLog
+from ctemplate.sources.consul.watching.watch import Retries, Watch, replies
 
 pytestmark = pytest.mark.looptime
 
@@ -25,8 +25,8 @@ def failure(trouble=Trouble.UNREACHABLE, what="connection refused"):
 
 
 def new_watch(client, query=WEB):
-    troubles = Troubles()
-    return Watch(query, client, Edge(Limits()), troubles, Retries(client, troubles))
+    troubles = OutageLog()
+    return Watch(query, client, Decoder(DataLimits()), troubles, Retries(client, troubles))
 
 
 async def answers(watch):
@@ -51,7 +51,7 @@ async def taken(stream, count, timeout=3600):
 
 def polled(client):
     settings = client.settings
-    return replies(client, client.connect(), Resource.of(WEB, settings), Position(), Pace(settings.pacing))
+    return replies(client, client.connect(), Resource.of(WEB, settings), IndexPosition(), PollPace(settings.pacing))
 
 
 async def test_each_poll_carries_the_index_of_the_answer_before():
@@ -199,7 +199,7 @@ async def test_an_answer_says_what_the_headers_said():
 
 async def test_those_who_wait_for_the_agent_come_back_together():
     long = ConsulSettings(backoff=Backoff(first=1000.0, ceiling=1000.0))
-    troubles = Troubles()
+    troubles = OutageLog()
     clock = asyncio.get_running_loop().time
     client = ScriptedClient(settings=long)
     retries = Retries(client, troubles)

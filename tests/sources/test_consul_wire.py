@@ -3,10 +3,9 @@ import urllib.parse
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.model import PreparedQuery, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
-from ctemplate.sources.consul.settings import ConsulSettings
-from ctemplate.sources.consul.wire import (
+from ctemplate.core.model import PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
+from ctemplate.sources.consul.endpoints.paths import (
     REMEDIES,
     Consistency,
     Meta,
@@ -16,6 +15,7 @@ from ctemplate.sources.consul.wire import (
     diagnose,
     granted,
 )
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 JSON = Meta(is_json=True)
 DEFAULTS = ConsulSettings()

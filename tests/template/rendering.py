@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
-from ctemplate.template import Limits, Renderer, Template
+from ctemplate.core.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.template import Renderer, RenderLimits, Template
 
 
 def instance(name, number=0, **fields):
@@ -43,7 +43,7 @@ def load(text, *, folder=None, variables=None, environ=None, escape="nginx", **l
         source = Path(folder or temporary) / "t.j2"
         source.write_text(text)
         return Template.load(
-            source, variables=variables or {}, environ=environ or {}, escape=escape, limits=Limits(**limits)
+            source, variables=variables or {}, environ=environ or {}, escape=escape, limits=RenderLimits(**limits)
         )
 
 

@@ -3,12 +3,12 @@
 import pytest
 from rendering import answers, load, message, render, web, world
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, ServiceQuery, Snapshot
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Answer, ServiceQuery, Snapshot
 from ctemplate.template import Renderer
-from ctemplate.template.advice import WORDS, service_call, services_call
-from ctemplate.template.filters import filters
-from ctemplate.template.functions import Functions
+from ctemplate.template.language.advice import FOREIGN_WORDS, service_call, services_call
+from ctemplate.template.language.filters import filters
+from ctemplate.template.language.functions import Functions
 
 WEB = world(web(port=80))
 GO = "t.j2:1: this looks like a Go template, and templates are Jinja; here one writes "
@@ -50,8 +50,8 @@ WHOLE = "name must be a text, got a whole instance; write its name, such as svc.
     ("text", "sentence"),
     [
         ("{{ key('a/b') }}", "'key' is undefined; Consul's KV store is not read; give the value by -var or [vars]"),
-        ("{{ end }}", f"'end' is undefined; {WORDS['end']}"),
-        ("{{ printf('%s', 'a') }}", f"'printf' is undefined; {WORDS['printf']}"),
+        ("{{ end }}", f"'end' is undefined; {FOREIGN_WORDS['end']}"),
+        ("{{ printf('%s', 'a') }}", f"'printf' is undefined; {FOREIGN_WORDS['printf']}"),
         ("{{ domain }}", "'domain' is undefined; did you mean 'var.domain'?"),
         ("{{ service('web').address }}", LIST),
         ("{% for s in services %}{% endfor %}", UNCALLED),
@@ -65,7 +65,7 @@ WHOLE = "name must be a text, got a whole instance; write its name, such as svc.
         ("{{ 'a,b'.contains('a') }}", "text has no field 'contains'; write \"…\" in list"),
         ("{{ service('web')[0].ServiceMeta }}", "instance has no field 'ServiceMeta'; did you mean 'meta'?"),
         ("{{ service('web')[0].Address }}", "instance has no field 'Address'; did you mean 'address'?"),
-        ("{{ scratch.Set('a', 1) }}", f"'scratch' is undefined; {WORDS['scratch']}"),
+        ("{{ scratch.Set('a', 1) }}", f"'scratch' is undefined; {FOREIGN_WORDS['scratch']}"),
     ],
 )
 def test_other_words_are_told_what_to_write(text, sentence):
@@ -75,7 +75,7 @@ def test_other_words_are_told_what_to_write(text, sentence):
 
 
 def test_filters_of_other_languages_are_told_what_to_write():
-    for name, said in WORDS.items():
+    for name, said in FOREIGN_WORDS.items():
         if name not in filters():
             with pytest.raises(TemplateError) as error:
                 load(f"{{{{ 1 | {name} }}}}")
@@ -83,7 +83,7 @@ def test_filters_of_other_languages_are_told_what_to_write():
 
 
 def test_no_word_of_ours_is_called_foreign():
-    assert sorted(WORDS.keys() & Functions({}, {}).table().keys()) == []
+    assert sorted(FOREIGN_WORDS.keys() & Functions({}, {}).table().keys()) == []
 
 
 def test_a_name_that_is_no_token_is_offered_as_an_identifier():

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from rendering import answers, instance, load
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Snapshot
-from ctemplate.nginx.surroundings import Place
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Snapshot
+from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Baseline, Renderer
 
-HTTP = (Place(inside=b"http"),)
+HTTP = (ConfigPlace(inside=b"http"),)
 TEXT = """\
 {% for s in services(tag="http") %}{% for i in service(s.name) %}
 server { server_name {{ s.name }}.x; # {{ i.address }}

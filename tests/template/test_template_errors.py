@@ -3,7 +3,7 @@
 import pytest
 from rendering import load, message, render, web, world
 
-from ctemplate.errors import TemplateError
+from ctemplate.core.errors import TemplateError
 from ctemplate.template import Renderer, Template
 
 API = world(web(name="api", meta={"zone": "x"}))

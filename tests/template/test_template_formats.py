@@ -15,10 +15,10 @@ from rendering import load, message, render, web, world
 
 from ctemplate.config.groups import STDOUT, TemplatePlan
 from ctemplate.config.schema import Escape, GroupSection
-from ctemplate.errors import TemplateError
+from ctemplate.core.errors import TemplateError
 from ctemplate.template import Renderer
-from ctemplate.template.filters import HAPROXY_LONGEST
-from ctemplate.template.formats import CHOICES, FORMATS, format_of
+from ctemplate.template.language.filters import HAPROXY_LONGEST
+from ctemplate.template.language.formats import CHOICES, FORMATS, format_of
 
 HOSTILE = [
     '"', "'", "\\", '\\"', "$", "`", "\n", "\r", "\t", "\0", "\x1b[31m", "\x85", "\u2028", "\udc80", "\ufdd1",

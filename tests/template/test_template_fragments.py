@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from rendering import answers, instance, load, web
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, ServiceQuery, Snapshot, Status
-from ctemplate.nginx.surroundings import Place
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Answer, ServiceQuery, Snapshot, Status
+from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Renderer
 
 LIBRARY = """\
@@ -133,7 +133,7 @@ def test_a_text_with_fragments_is_the_text_without(body, tmp_path_factory):
     @settings(max_examples=8)
     @given(st.lists(services, min_size=2, max_size=5), st.booleans())
     def check(worlds, is_proven):
-        places = (Place(),) if is_proven else ()
+        places = (ConfigPlace(),) if is_proven else ()
         renderer, known = new_renderer(), {}
         for wanted in worlds:
             known = next_world(known, wanted)

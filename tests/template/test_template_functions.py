@@ -3,8 +3,8 @@
 import pytest
 from rendering import answers, instance, load, message, render, text_of, web, world
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Snapshot, Status
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Answer, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Snapshot, Status
 from ctemplate.template import Renderer
 
 WORLD = world(

@@ -8,12 +8,13 @@ import sys
 import pytest
 from rendering import answers, instance, load
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Snapshot
-from ctemplate.nginx.surroundings import Place
-from ctemplate.template import Renderer, Template, limits
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Snapshot
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template import Renderer, Template
+from ctemplate.template.safety import limits
 
-HTTP = Place(inside=b"http")
+HTTP = ConfigPlace(inside=b"http")
 
 
 @pytest.fixture
@@ -194,7 +195,7 @@ upstream {{ s.name }} { server 127.0.0.1:1; }
 {% endif %}{% endfor %}
 """
     renderer, (snapshot,) = Renderer([made(text)()]), snapshots([[service("web"), service("x"), service("y")]])
-    taken = Place(inside=b"http", taken=frozenset({("http upstream", b"web")}))
+    taken = ConfigPlace(inside=b"http", taken=frozenset({("http upstream", b"web")}))
     assert "upstream web" not in outcome(renderer, snapshot, taken)[0][0]
     assert "upstream web" in outcome(renderer, snapshot)[0][0]
 

@@ -3,10 +3,10 @@
 import pytest
 from rendering import load, message, render, text_of, web, world
 
-from ctemplate.errors import TemplateError
-from ctemplate.nginx.surroundings import Place
+from ctemplate.core.errors import TemplateError
+from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Renderer
-from ctemplate.template.greed import greedy
+from ctemplate.template.safety.greed import greedy
 
 BIG = "{% set big = range(100000) %}"
 
@@ -122,13 +122,13 @@ def test_a_few_with_more_than_their_share_do_not_use_up_what_is_there_for_all():
     evil = [web(name=f"evil{number}", tags=[f"t{tag}" for tag in range(1000)]) for number in range(5)]
     renderer = Renderer([load(TAGS, steps=2500)])
     for _ in range(2):
-        rendering = renderer.render(world(*honest, *evil), [Place()])
+        rendering = renderer.render(world(*honest, *evil), [ConfigPlace()])
         left_out = {fault.service: fault.reason for fault in rendering.quarantined}
         assert left_out.keys() <= {f"evil{number}" for number in range(5)}
         assert left_out["evil0"].startswith("2002 instances, tags and meta; ")
         assert left_out["evil0"].endswith("more than 2500 loop steps")
         assert all(f"web{number}:http http http" in rendering.texts[0] for number in range(20))
-    assert renderer.render(world(*honest), [Place()]).quarantined == ()
+    assert renderer.render(world(*honest), [ConfigPlace()]).quarantined == ()
 
 
 def test_where_all_have_their_share_the_template_is_at_fault():

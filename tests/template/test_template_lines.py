@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, strategies as st
 from rendering import load, message, text_of, web, world
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Snapshot
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Snapshot
 from ctemplate.template import Renderer
 
 CASES = {

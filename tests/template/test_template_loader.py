@@ -5,11 +5,11 @@ import os
 import pytest
 from rendering import load, text_of
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Snapshot
-from ctemplate.template import Limits, Renderer, Template
-from ctemplate.template.loader import SHIPPED
-from ctemplate.template.run import Run
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Snapshot
+from ctemplate.template import Renderer, RenderLimits, Template
+from ctemplate.template.language.loader import SHIPPED
+from ctemplate.template.safety.render_pass import Run
 
 
 def test_names_are_found_in_the_own_folder_first_then_in_those_given(tmp_path):
@@ -64,7 +64,7 @@ def test_data_is_never_compiled():
     assert text_of("{{ '{{ 7 * 7 }}' }}") == "{{ 7 * 7 }}"
 
 
-ARGUMENTS = {"variables": {"n": 1}, "environ": {"A": "b"}, "escape": "nginx", "limits": Limits()}
+ARGUMENTS = {"variables": {"n": 1}, "environ": {"A": "b"}, "escape": "nginx", "limits": RenderLimits()}
 
 
 def loaded(path):
@@ -125,7 +125,7 @@ def test_a_template_is_not_current_once_a_file_differs(tmp_path, change):
         {"variables": {}},
         {"environ": {}},
         {"escape": "none"},
-        {"limits": Limits(timeout=1.0)},
+        {"limits": RenderLimits(timeout=1.0)},
     ],
 )
 def test_a_template_is_not_current_for_other_arguments(tmp_path, other):

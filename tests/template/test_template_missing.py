@@ -3,10 +3,10 @@
 import pytest
 from rendering import message, render, text_of, web, world
 
-from ctemplate.errors import TemplateError
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Instance
 from ctemplate.lint.kinds import of_field, of_result
-from ctemplate.model import Instance
-from ctemplate.template.functions import Functions
+from ctemplate.template.language.functions import Functions
 
 WORLD = world(web(meta={"zone": "eu-1"}, node_meta={"rack": "7"}, address="[2001:db8::1]", node_address="10.0.0.9"))
 EACH = '{{% for i in service("web") %}}{}{{% endfor %}}'

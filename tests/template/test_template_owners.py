@@ -3,9 +3,9 @@
 import pytest
 from rendering import answers, instance, load, web
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import ServiceQuery, Snapshot
-from ctemplate.nginx.surroundings import Place
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import ServiceQuery, Snapshot
+from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Renderer
 
 HTTP = """\
@@ -121,7 +121,7 @@ def test_a_text_is_proven_with_the_upstreams_of_another_while_one_instance_is_le
     bad = instance("web", 1, meta={"to": "10.9.9.9:1"})
     snapshot = answers(("web", ("http",), (instance("web"), bad)), ("api", ("http",), (instance("api"),)))
     renderer = Renderer([pools, sites], hold=lambda _: 0.0)
-    found = renderer.render(Snapshot(snapshot), (Place(inside=b"http"), Place(inside=b"http")), now=0.0)
+    found = renderer.render(Snapshot(snapshot), (ConfigPlace(inside=b"http"), ConfigPlace(inside=b"http")), now=0.0)
     assert left_out(found) == [("web", "web-1", "meta 'to'")]
     assert [line for line in lines(found) if "web-0" in line or "api-0" in line] == [
         "server { location /api-0 { proxy_pass http://api; } }",

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ctemplate.nginx.authority import Known, Origin
-from ctemplate.nginx.selfcheck import Report, examine
-from ctemplate.nginx.surroundings import Place
-from ctemplate.template.parts import Parts, as_bytes
-from ctemplate.template.trust import pieces
+from ctemplate.nginx.language.authority import Known, Origin
+from ctemplate.nginx.language.value_check import ValueReport, examine
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety.proven_parts import Parts, as_bytes
+from ctemplate.template.safety.tainted_text import pieces
 
 KNOWN = Known(
     addresses={Origin(address, number) for address in (b"a", b"b", b"c", b"80") for number in range(100)},
@@ -71,12 +71,12 @@ AROUND = (
 )
 SERVER_IN_PARTS = "server {\nlocation / {\n}\nlisten @;\nlocation / {\n}\n}\nserver {\nlisten x;\n}\n"
 PLACES = (
-    Place(),
-    Place(inside=b"http"),
-    Place(inside=b"stream"),
-    Place(inside=b"map"),
-    Place(inside=b"server"),
-    Place(taken=frozenset({("http upstream", b"x"), ("tcp port", b"*:80")})),
+    ConfigPlace(),
+    ConfigPlace(inside=b"http"),
+    ConfigPlace(inside=b"stream"),
+    ConfigPlace(inside=b"map"),
+    ConfigPlace(inside=b"server"),
+    ConfigPlace(taken=frozenset({("http upstream", b"x"), ("tcp port", b"*:80")})),
 )
 
 
@@ -123,7 +123,7 @@ def test_what_is_sound_part_by_part_is_sound_as_a_whole(sources, place):
         assert is_sound is Parts().are_sound(text, shadow, place, KNOWN)
         if is_sound:
             whole = as_bytes(pieces(text, shadow))
-            assert examine(whole, inside=place.inside, taken=place.taken, known=KNOWN) == Report()
+            assert examine(whole, inside=place.inside, taken=place.taken, known=KNOWN) == ValueReport()
 
 
 @settings(max_examples=200)
@@ -135,17 +135,19 @@ def test_plain_values_in_whole_blocks_are_sound(blocks):
     text, shadow = text_and_shadow(source, [f"v{number}" for number in range(100)])
     marks = [(f"v{number}".encode(), number) for number in range(100)]
     known = Known(addresses={Origin(*mark) for mark in marks}, upstreams={("http upstream", mark) for mark, _ in marks})
-    assert Parts().are_sound(text, shadow, Place(), known)
+    assert Parts().are_sound(text, shadow, ConfigPlace(), known)
 
 
 @pytest.mark.parametrize(
     ("source", "place"),
     [
-        pytest.param("http {\n}\nhttp {\nupstream @ {\n}\nupstream @ {\n}\n}\n", Place(), id="one name in two parts"),
+        pytest.param(
+            "http {\n}\nhttp {\nupstream @ {\n}\nupstream @ {\n}\n}\n", ConfigPlace(), id="one name in two parts"
+        ),
         pytest.param("upstream @ {\n}\n", PLACES[-1], id="a name of another file"),
-        pytest.param(SERVER_IN_PARTS, Place(), id="a server in two parts"),
-        pytest.param("http {\nmap $a $b {\n}\ninclude @;\nmap $a $c {\n}\n}\n", Place(), id="what nginx loads"),
-        pytest.param("http {\nmap a b {\nx { }\n@ include;\ny {\n}\n}\n}\n", Place(), id="blocks within a map"),
+        pytest.param(SERVER_IN_PARTS, ConfigPlace(), id="a server in two parts"),
+        pytest.param("http {\nmap $a $b {\n}\ninclude @;\nmap $a $c {\n}\n}\n", ConfigPlace(), id="what nginx loads"),
+        pytest.param("http {\nmap a b {\nx { }\n@ include;\ny {\n}\n}\n}\n", ConfigPlace(), id="blocks within a map"),
     ],
 )
 def test_what_one_value_spoils_is_not_sound_because_its_parts_are(source, place):

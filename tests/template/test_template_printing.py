@@ -4,10 +4,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from rendering import load, message, render, text_of, web, world
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Check
-from ctemplate.nginx.skeleton import skeleton
-from ctemplate.nginx.syntax import NginxSyntaxError, parse
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import CheckState
+from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.skeleton import skeleton
 from ctemplate.template import Renderer
 
 BREAKOUTS = [
@@ -123,13 +123,13 @@ def template(place, block, expression, field):
 
 def registered(field, value):
     name = value if field == "name" else "svc"
-    fields = {"node": "n", "address": "a", "meta": {"k": "v", "k2": "w"}, "checks": (Check(id="1", name="c"),)}
+    fields = {"node": "n", "address": "a", "meta": {"k": "v", "k2": "w"}, "checks": (CheckState(id="1", name="c"),)}
     changed = {
         "node": {"node": value},
         "address": {"address": value},
         "meta": {"meta": {"k": value, "k2": "w"}},
         "meta key": {"meta": {"k": "v", value: "w"}},
-        "check": {"checks": (Check(id="1", name=value),)},
+        "check": {"checks": (CheckState(id="1", name=value),)},
     }
     return web(name=name, tags=(value if field == "tag" else "t",), **(fields | changed.get(field, {})))
 
@@ -139,7 +139,7 @@ TOO_LONG = ("an argument longer than nginx reads, which its check refuses",)
 
 def structure(text):
     try:
-        return tuple(skeleton(parse(text.encode(errors="surrogatepass"), where="t")))
+        return tuple(skeleton(parse_config(text.encode(errors="surrogatepass"), where="t")))
     except NginxSyntaxError as exc:
         return TOO_LONG if exc.what.startswith("too long") else None
 

@@ -3,9 +3,9 @@
 import pytest
 from rendering import instance, world
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
-from ctemplate.nginx.surroundings import Place
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Renderer, Template
 
 GOOD = "good"
@@ -29,7 +29,7 @@ def render(tmp_path):
         file = tmp_path / "t.j2"
         file.write_text(source)
         template = Template.load(file, variables={"root": "/srv"}, environ={"HOME": "/home"})
-        place = None if inside is None else Place(inside=inside, taken=taken)
+        place = None if inside is None else ConfigPlace(inside=inside, taken=taken)
         renderer = Renderer([template])
         if not is_new:
             renderer.render(snapshot(), [place])
@@ -209,7 +209,7 @@ def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path
     template = Template.load(file, variables={}, environ={})
     taken = frozenset({("http upstream", b"backend"), ("server_name", b"www.example.com on *:80")})
     known = {GOOD: {"created": 1}} | services
-    result = Renderer([template]).render(snapshot(**known), [Place(taken=taken)])
+    result = Renderer([template]).render(snapshot(**known), [ConfigPlace(taken=taken)])
     assert {found.service: found.field for found in result.quarantined} in (
         fault,
         dict.fromkeys(fault, "http upstream"),
@@ -242,7 +242,7 @@ PASSES = "server { location / { proxy_pass http://$to; } location /a { proxy_pas
 )
 def test_an_upstream_may_stand_in_another_text_of_the_group(tmp_path, other):
     other = EACH + other.replace("NAME", "{{ s.name }}") + "\n" + END
-    places = [Place(inside=b"http")] * 2
+    places = [ConfigPlace(inside=b"http")] * 2
     (_, text), left_out = grouped(tmp_path, POOLS, other, places=places, **{"10.9.9.9:1": {}})
     assert left_out == {"10.9.9.9:1"}
     assert all(name in text for name in ("good", "fine", "well"))
@@ -250,7 +250,7 @@ def test_an_upstream_may_stand_in_another_text_of_the_group(tmp_path, other):
 
 def test_a_file_within_a_map_leads_where_another_text_goes(tmp_path):
     keys = EACH + "{{ s.name }} {{ i.meta.to | default(s.name) }};\n" + END
-    places = [Place(inside=b"http"), Place(inside=b"map", variable=b"to")]
+    places = [ConfigPlace(inside=b"http"), ConfigPlace(inside=b"map", variable=b"to")]
     evil = {"meta": {"to": "127.0.0.1:8500"}}
     assert grouped(tmp_path, POOLS + PASSES, keys, places=places, evil=evil)[1] == {"evil"}
     assert grouped(tmp_path, POOLS, keys, places=places, evil=evil)[1] == set()
@@ -260,20 +260,20 @@ def test_a_line_that_only_those_print_who_go_astray_freezes_nobody(tmp_path):
     line = POOLS + EACH + IF + "server { location / { proxy_pass http://{{ i.meta.d }}; } }" + FI + "\n" + END
     evil = {f"evil{number}": {"meta": {"d": "127.0.0.1:8500"}} for number in range(3)}
     evil |= {f"more{number}": {} for number in range(3)}
-    assert grouped(tmp_path, line, places=[Place(inside=b"http")], **evil)[1] == {"evil0", "evil1", "evil2"}
+    assert grouped(tmp_path, line, places=[ConfigPlace(inside=b"http")], **evil)[1] == {"evil0", "evil1", "evil2"}
 
 
 def test_a_line_by_which_most_go_astray_is_at_fault_itself(tmp_path):
     line = EACH + "server { location / { proxy_pass http://{{ s.name }}.internal; } }\n" + END
     with pytest.raises(TemplateError, match="would choose where 'proxy_pass' goes, and names no upstream"):
-        grouped(tmp_path, line, places=[Place(inside=b"http")])
+        grouped(tmp_path, line, places=[ConfigPlace(inside=b"http")])
 
 
 def test_a_loopback_address_may_be_named_by_its_own_service_alone(tmp_path):
     line = EACH + "upstream {{ s.name }} { server {{ i.meta.at | default(i.address) }}:{{ i.port }}; }\n" + END
     local = {"address": "127.0.0.1", "port": 81}
     for at, left_out in (("127.0.0.1", {"evil"}), ("10.0.0.1", set())):
-        found = grouped(tmp_path, line, places=[Place(inside=b"http")], local=local, evil={"meta": {"at": at}})
+        found = grouped(tmp_path, line, places=[ConfigPlace(inside=b"http")], local=local, evil={"meta": {"at": at}})
         assert found[1] == left_out
 
 
@@ -288,7 +288,9 @@ def test_a_loopback_address_may_be_named_by_its_own_service_alone(tmp_path):
 def test_another_service_s_address_counts_with_its_port_alone(tmp_path, to, left_out):
     line = EACH + "server { location / { proxy_pass http://{{ i.meta.to | default(s.name) }}; } }\n" + END
     other = {"address": "10.1.0.1", "port": 8080}
-    found = grouped(tmp_path, POOLS + line, places=[Place(inside=b"http")], other=other, evil={"meta": {"to": to}})
+    found = grouped(
+        tmp_path, POOLS + line, places=[ConfigPlace(inside=b"http")], other=other, evil={"meta": {"to": to}}
+    )
     assert found[1] == left_out
 
 
@@ -298,7 +300,7 @@ def test_who_named_an_upstream_that_was_not_there_comes_back_with_it(tmp_path):
         POOLS + EACH + "server { location / { proxy_pass http://{{ i.meta.to | default(s.name) }}; } }\n" + END
     )
     renderer = Renderer([Template.load(file, variables={}, environ={})])
-    place, user = [Place(inside=b"http")], {"meta": {"to": "late"}}
+    place, user = [ConfigPlace(inside=b"http")], {"meta": {"to": "late"}}
     before = renderer.render(snapshot(user=user), place)
     assert [fault.service for fault in before.quarantined] == ["user"]
     assert renderer.render(snapshot(user=user, late={}), place).quarantined == ()
@@ -323,7 +325,7 @@ server { listen {{ i.meta.at }}; proxy_pass {{ i.address }}:{{ i.port }}; }
     known = {"a": (9, other), "z": (1, one), "b": (2, "1"), "c": (3, "2")}
     services = [(name, (), (instance(name, created=at, meta={"at": port}),)) for name, (at, port) in known.items()]
     result = Renderer([Template.load(file, variables={}, environ={})]).render(
-        world(*services), [Place(inside=b"stream")]
+        world(*services), [ConfigPlace(inside=b"stream")]
     )
     assert [fault.service for fault in result.quarantined] == ["a"]
 
@@ -341,9 +343,9 @@ upstream {{ i.meta.pool }} { server {{ i.address }}:{{ i.port }}; }
 
     plain = [(name, (), (instance(name, meta={"pool": name}),)) for name in ("b", "c", "d")]
     renderer = Renderer([Template.load(file, variables={}, environ={})])
-    result = renderer.render(world(twice("a"), *plain), [Place(inside=b"http")])
+    result = renderer.render(world(twice("a"), *plain), [ConfigPlace(inside=b"http")])
     assert [str(fault) for fault in result.quarantined] == [
         "service 'a': http upstream: http upstream a2 is there twice"
     ]
     with pytest.raises(TemplateError, match="is there twice"):
-        renderer.render(world(*map(twice, "abcde")), [Place(inside=b"http")])
+        renderer.render(world(*map(twice, "abcde")), [ConfigPlace(inside=b"http")])

@@ -3,8 +3,8 @@
 import pytest
 from rendering import answers, instance, load, message, render, web, world
 
-from ctemplate.errors import TemplateError
-from ctemplate.model import Answer, Check, ServiceQuery, Snapshot
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import Answer, CheckState, ServiceQuery, Snapshot
 from ctemplate.template import Renderer
 
 EVIL = 'x";}{ $evil #\\'
@@ -32,7 +32,7 @@ def left_out(rendering):
         ),
         pytest.param(
             "{% for c in i.checks %}{{ c.name }}{% endfor %}",
-            {"checks": (Check(id="1", name=EVIL),)},
+            {"checks": (CheckState(id="1", name=EVIL),)},
             ("evil-0", "checks"),
             id="check",
         ),
@@ -145,7 +145,7 @@ def test_an_innocent_that_holds_a_like_text_is_not_blamed():
 
 
 def test_a_line_that_nobody_gets_past_is_the_templates_fault():
-    services = [web(name=f"s{number}", checks=(Check(id="1", name="Serf Health Status"),)) for number in range(6)]
+    services = [web(name=f"s{number}", checks=(CheckState(id="1", name="Serf Health Status"),)) for number in range(6)]
     with pytest.raises(TemplateError) as error:
         render(
             "{% for s in services() %}{% for i in service(s.name) %}\n{{ i.address }} {{ i.checks[0].name }}"

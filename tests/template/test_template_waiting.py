@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from ctemplate.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
 from ctemplate.template import Renderer, Template
 
 SOURCE = """{% for s in services() %}{% set port = s.listen_port %}{% for i in service(s.name) %}

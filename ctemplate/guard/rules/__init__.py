@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ctemplate.guard.entries import Key, Value, key
-from ctemplate.guard.hold import Entry, Hold
-from ctemplate.guard.policy import GuardPolicy
-from ctemplate.model import Answer
+from ctemplate.core.model import Answer
+from ctemplate.guard.evidence.entries import EntryValue, Key, key
+from ctemplate.guard.evidence.hold import Entry, Hold
+from ctemplate.guard.evidence.policy import GuardPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Rule(Protocol):
     def observe(self, change: Change) -> None:
         """Take a new answer, and decide what is kept of the one before."""
 
-    def show(self, value: Value, now: float) -> Value:
+    def show(self, value: EntryValue, now: float) -> EntryValue:
         """Return what to show in the place of a value."""
 
     def due_at(self, now: float) -> float:

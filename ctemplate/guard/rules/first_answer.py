@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ctemplate.guard.policy import Policies
-from ctemplate.guard.rules.holding import GRACE
+from ctemplate.core.model import Answer, AnyQuery, Doubt, ServiceQuery, ServicesQuery
+from ctemplate.guard.evidence.policy import Policies
+from ctemplate.guard.rules.holding import CONFIRM_GRACE
 from ctemplate.guard.rules.loss import LATER, RIGHTS_RECHECK, is_whole_catalog
-from ctemplate.model import Answer, AnyQuery, Doubt, ServiceQuery, ServicesQuery
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class UnverifiedEmpty:
 
     def reported_at(self) -> float:
         """Return when to report it, infinity for never again."""
-        return math.inf if self.is_told else self.since + GRACE
+        return math.inf if self.is_told else self.since + CONFIRM_GRACE
 
     @property
     def was_judged(self) -> bool:

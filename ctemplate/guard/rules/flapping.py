@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from ctemplate.guard.entries import Key, Value, is_in_use, key, with_status
-from ctemplate.guard.hold import Hold
+from ctemplate.core.model import Status
+from ctemplate.guard.evidence.entries import EntryValue, Key, is_in_use, key, with_status
+from ctemplate.guard.evidence.hold import Hold
 from ctemplate.guard.rules import Change
-from ctemplate.model import Status
 
 HALF_LIFE = 300.0  # seconds in which a penalty halves
 LARGEST_FACTOR = 16.0  # of ``readd``
@@ -68,7 +68,7 @@ class FlappingRule:
         for name in over:
             del self._records[name]
 
-    def show(self, value: Value, now: float) -> Value:
+    def show(self, value: EntryValue, now: float) -> EntryValue:
         """Show those that wait to come back as failing.
 
         Nobody waits where nobody else is in use: a wait must not empty a service.

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ctemplate.guard.entries import Value, absent, is_in_use, key, replaced
-from ctemplate.guard.hold import UNCONFIRMABLE, Cause, Entry, Hold
-from ctemplate.guard.reports import BACK, EXPIRED, UNWANTED
+from ctemplate.core.model import Instance
+from ctemplate.guard.evidence.entries import EntryValue, absent, is_in_use, key, replaced_entries
+from ctemplate.guard.evidence.hold import UNCONFIRMABLE, Cause, Entry, Hold
+from ctemplate.guard.evidence.reports import BACK, EXPIRED, UNWANTED
 from ctemplate.guard.rules import keys
-from ctemplate.model import Instance
 
-GRACE = 3.0  # seconds for a confirmation to come before a doubted loss counts as held and is reported
+CONFIRM_GRACE = 3.0  # seconds for a confirmation to come before a doubted loss counts as held and is reported
 
 
 @dataclass(slots=True)
@@ -30,9 +30,11 @@ class Holding:
         """Whether time alone may change anything."""
         return bool(self.holds or self._ended)
 
-    def show(self, value: Value, now: float) -> Value:  # noqa: ARG002 - others depend on it
+    def show(self, value: EntryValue, now: float) -> EntryValue:  # noqa: ARG002 - others depend on it
         """Show what is held in the place of what fails."""
-        return replaced(value, (entry for hold in self.holds for entry in hold.entries)) if self.holds else value
+        return (
+            replaced_entries(value, (entry for hold in self.holds for entry in hold.entries)) if self.holds else value
+        )
 
     def due_at(self, now: float) -> float:  # noqa: ARG002 - others depend on it
         """Return when a hold ends or is to be reported."""
@@ -72,7 +74,7 @@ class Holding:
         """Take the holds that this rule once made."""
         self.holds = tuple(hold for hold in holds if hold.cause in self.causes)
 
-    def keep(self, stays: Callable[[Entry], bool], value: Value, otherwise: str = BACK) -> None:
+    def keep(self, stays: Callable[[Entry], bool], value: EntryValue, otherwise: str = BACK) -> None:
         """Let go of the entries that do not stay; say how, by whether they are in use again."""
         kept = []
         for hold in self.holds:
@@ -88,12 +90,12 @@ class Holding:
         return keys(self.holds)
 
 
-def _all_in_use(entries: Iterable[Entry], value: Value) -> bool:
+def _all_in_use(entries: Iterable[Entry], value: EntryValue) -> bool:
     used = {key(entry) for entry in value if is_in_use(entry)}
     return all(key(entry) in used for entry in entries)
 
 
-def by_key(value: Value) -> dict[tuple[str, str], Instance]:
+def by_key(value: EntryValue) -> dict[tuple[str, str], Instance]:
     """Return instances by what identifies them."""
     return {key(instance): instance for instance in value}
 
@@ -101,7 +103,7 @@ def by_key(value: Value) -> dict[tuple[str, str], Instance]:
 def reported_at(hold: Hold) -> float:
     """Return when a hold is worth a line: at once, or when it was not settled within a grace."""
     is_patient = hold.is_open or hold.cause is Cause.CHECKS_NOT_RUN
-    return hold.since + GRACE if is_patient else hold.since
+    return hold.since + CONFIRM_GRACE if is_patient else hold.since
 
 
 def renewed(hold: Hold) -> Hold:

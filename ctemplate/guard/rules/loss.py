@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from ctemplate.guard.entries import FEW, Value, absent, is_in_use, is_large, merged, missed, net_loss
-from ctemplate.guard.evidence import is_all_invalid, lists_consul
-from ctemplate.guard.hold import ENDLESS, UNCONFIRMABLE, Cause, Entry, Hold
-from ctemplate.guard.reports import BACK, CONFIRMED
+from ctemplate.core.model import AnyQuery, Doubt, Instance, ServicesQuery
+from ctemplate.guard.evidence.entries import FEW, EntryValue, absent, is_in_use, is_large, merged, missed, net_loss
+from ctemplate.guard.evidence.hold import ENDLESS, UNCONFIRMABLE, Cause, Entry, Hold
+from ctemplate.guard.evidence.proofs import is_all_invalid, lists_consul
+from ctemplate.guard.evidence.reports import BACK, CONFIRMED
 from ctemplate.guard.rules import Change, keys, make_hold
 from ctemplate.guard.rules.holding import Holding
-from ctemplate.model import AnyQuery, Doubt, Instance, ServicesQuery
 
 RECHECK = 30.0  # seconds after a confirmation failed until the next answer asks for another one
 RIGHTS_RECHECK = 10.0  # seconds between two looks whether lost rights are back
 LATER = 1.0  # seconds that a look waits where too many come together
-WINDOW = 60.0  # seconds in which losses that pass unconfirmed are counted together
+LOSS_WINDOW = 60.0  # seconds in which losses that pass unconfirmed are counted together
 PEAKS_KEPT = 64
 MANY_NODES = 48  # of a doubted loss whose rights are asked for
 LONGEST_ABSENCE = 60.0  # seconds for agents that left together to be back
@@ -40,7 +40,7 @@ class LossRule(Holding):
         Cause.NODES_UNREACHABLE,
     }
 
-    _peaks: tuple[tuple[float, Value], ...] = ()
+    _peaks: tuple[tuple[float, EntryValue], ...] = ()
 
     def observe(self, change: Change) -> None:
         """Keep what the new answer lacks, if that loss is doubted."""
@@ -87,14 +87,14 @@ class LossRule(Holding):
 
     # Losses that passed, together
 
-    def _note_loss(self, used: Value, now: float) -> None:
+    def _note_loss(self, used: EntryValue, now: float) -> None:
         """Remember what was in use before a loss that passes, as long as nothing later was more."""
         more = tuple(peak for peak in self._peaks[1 - PEAKS_KEPT :] if len(peak[1]) > len(used))
         self._peaks = (*more, (now, used))
 
     def _is_large_together(self, change: Change) -> bool:
         """Whether more than the policy allows is missing of the most that was in use within the window."""
-        self._peaks = tuple(peak for peak in self._peaks if change.now < peak[0] + WINDOW)
+        self._peaks = tuple(peak for peak in self._peaks if change.now < peak[0] + LOSS_WINDOW)
         if not self._peaks:
             return False
         peak = self._peaks[0][1]
@@ -158,7 +158,7 @@ class LossRule(Holding):
 
     # What is shown, and when
 
-    def show(self, value: Value, now: float) -> Value:  # noqa: ARG002 - a rule's signature
+    def show(self, value: EntryValue, now: float) -> EntryValue:  # noqa: ARG002 - a rule's signature
         """Show what vanished beside what came."""
         for hold in self.holds:
             value = merged(value, hold.entries, hold.query)

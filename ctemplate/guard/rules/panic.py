@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ctemplate.guard.entries import Value, is_in_use, key, with_status
-from ctemplate.guard.hold import Cause, Hold
-from ctemplate.guard.policy import GuardPolicy
+from ctemplate.core.model import Answer, AnyQuery, Status
+from ctemplate.guard.evidence.entries import EntryValue, is_in_use, key, with_status
+from ctemplate.guard.evidence.hold import Cause, Hold
+from ctemplate.guard.evidence.policy import GuardPolicy
 from ctemplate.guard.rules import Change
 from ctemplate.guard.rules.holding import Holding
-from ctemplate.model import Answer, AnyQuery, Status
 
 NOT_ALL = "not all fail any more"
 ALL_GONE = "all are gone"
@@ -36,7 +36,7 @@ class PanicRule(Holding):
         self.policy = change.policy
         self.may_start = self.may_start or any(map(is_in_use, change.before.value))
 
-    def show(self, value: Value, now: float) -> Value:
+    def show(self, value: EntryValue, now: float) -> EntryValue:
         """Show what fails as passing where nothing else is in use."""
         failing = tuple(instance for instance in value if instance.status is Status.CRITICAL)
         works = any(map(is_in_use, value))
@@ -50,7 +50,7 @@ class PanicRule(Holding):
         self.holds = (replace(self.holds[0] if self.holds else first, entries=failing),)
         return with_status(value, dict.fromkeys(map(key, failing), Status.PASSING))
 
-    def used(self, value: Value) -> Value:
+    def used(self, value: EntryValue) -> EntryValue:
         """Return a value with what panic shows: what is used although it fails can be lost, too."""
         failing = {key(entry): Status.PASSING for hold in self.holds for entry in hold.entries}
         return with_status(value, failing) if failing else value

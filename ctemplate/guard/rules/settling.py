@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ctemplate.guard.entries import Value, absent, is_in_use, is_large, key, merged, missed
-from ctemplate.guard.hold import Cause, Hold
-from ctemplate.guard.reports import BACK
+from ctemplate.core.model import Answer
+from ctemplate.guard.evidence.entries import EntryValue, absent, is_in_use, is_large, key, merged, missed
+from ctemplate.guard.evidence.hold import Cause, Hold
+from ctemplate.guard.evidence.reports import BACK
 from ctemplate.guard.rules import Change, keys, make_hold
 from ctemplate.guard.rules.holding import Holding
-from ctemplate.model import Answer
 
 SETTLING = 60.0  # seconds
 
@@ -55,7 +55,7 @@ class SettlingRule(Holding):
             cause = Cause.MASS_FAILURE
             self.holds += (make_hold(before, fresh, cause=cause, since=change.now, until=until, is_open=False),)
 
-    def show(self, value: Value, now: float) -> Value:  # noqa: ARG002 - a rule's signature
+    def show(self, value: EntryValue, now: float) -> EntryValue:  # noqa: ARG002 - a rule's signature
         """Show what failed as it was before."""
         for hold in self.holds:
             value = merged(value, hold.entries, hold.query)

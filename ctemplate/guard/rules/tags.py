@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ctemplate.guard.entries import key
-from ctemplate.guard.hold import Cause
+from ctemplate.guard.evidence.entries import key
+from ctemplate.guard.evidence.hold import Cause
 from ctemplate.guard.rules import Change, make_hold
 from ctemplate.guard.rules.holding import Holding
 

@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ctemplate.guard.entries import FEW, Key, Value, checks_not_run, failing_checks, is_in_use, key
-from ctemplate.guard.hold import Cause, Entry, Hold
-from ctemplate.guard.policy import GuardPolicy
+from ctemplate.core.model import Answer, Instance, Status
+from ctemplate.guard.evidence.entries import FEW, EntryValue, Key, checks_not_run, failing_checks, is_in_use, key
+from ctemplate.guard.evidence.hold import Cause, Entry, Hold
+from ctemplate.guard.evidence.policy import GuardPolicy
 from ctemplate.guard.rules import Change, make_hold
 from ctemplate.guard.rules.holding import Holding, by_key
-from ctemplate.model import Answer, Instance, Status
 
-WINDOW = 60.0  # seconds within which failures belong together
+UNREACHABLE_WINDOW = 60.0  # seconds within which failures belong together
 NODE_CHECKS = frozenset({"serfHealth", "externalNodeHealth"})
 """The checks by which others say that they do not hear a node: Consul's own gossip, and consul-esm."""
 FAILED = "they fail for another reason, or are gone"
@@ -36,7 +36,7 @@ class NodeHealth:
     _failed_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
     _vanished_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
 
-    def observe(self, dc: str | None, before: Value, value: Value, now: float) -> None:
+    def observe(self, dc: str | None, before: EntryValue, value: EntryValue, now: float) -> None:
         """Take a query's answer in the place of the one before."""
         shown = self._shown.setdefault(dc, Counter())
         failed = self._failed_at.setdefault(dc, {})
@@ -57,14 +57,14 @@ class NodeHealth:
 
     def vanished(self, dc: str | None, now: float) -> frozenset[str]:
         """Return the nodes of a datacenter that no answer has shown since a moment ago."""
-        lately = {node: at for node, at in self._vanished_at.get(dc, {}).items() if now < at + WINDOW}
+        lately = {node: at for node, at in self._vanished_at.get(dc, {}).items() if now < at + UNREACHABLE_WINDOW}
         self._vanished_at[dc] = lately
         return frozenset(lately)
 
     def have_mostly_failed(self, dc: str | None, now: float, *, max_loss: float) -> bool:
         """Whether most of a datacenter's nodes that were in contact have failed within the window."""
         failed = self._failed_at.get(dc, {}).values()
-        lately = sum(at + WINDOW > now for at in failed)
+        lately = sum(at + UNREACHABLE_WINDOW > now for at in failed)
         before = len(self._shown.get(dc, ())) - len(failed) + lately
         return lately == before > 0 or (lately > 1 and lately > max_loss * before)
 
@@ -76,7 +76,7 @@ class UnreachableRule(Holding):
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.NODES_UNREACHABLE})
 
     nodes: NodeHealth = field(default_factory=NodeHealth)
-    _observed: Value = ()
+    _observed: EntryValue = ()
     _lost: dict[Key, tuple[Instance, float]] = field(default_factory=dict)
     _newest: Answer | None = None
     _policy: GuardPolicy = UNGUARDED
@@ -115,7 +115,9 @@ class UnreachableRule(Holding):
     def _judge(self, now: float) -> None:
         """Hold what lost contact within the window, if it is most of the service or on most of the nodes."""
         held = self.held()
-        self._lost = {each: old for each, old in self._lost.items() if each in held or now < old[1] + WINDOW}
+        self._lost = {
+            each: old for each, old in self._lost.items() if each in held or now < old[1] + UNREACHABLE_WINDOW
+        }
         fresh = tuple(entry for each, (entry, _) in self._lost.items() if each not in held)
         if not fresh or self._newest is None or self._policy.hold <= 0 or not self._is_much(now):
             return
@@ -140,7 +142,7 @@ class UnreachableRule(Holding):
     def due_at(self, now: float) -> float:
         """Return when a hold ends, or begins since the nodes of other services have failed, too."""
         held = self.held()
-        waits = any(each not in held and now < at + WINDOW for each, (_, at) in self._lost.items())
+        waits = any(each not in held and now < at + UNREACHABLE_WINDOW for each, (_, at) in self._lost.items())
         return now if waits and self._policy.hold > 0 and self._is_much(now) else Holding.due_at(self, now)
 
     def review(self, now: float) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ctemplate.guard.entries import Key, checks_not_run, failing_checks, is_in_use, key
-from ctemplate.guard.hold import Cause, Entry
+from ctemplate.core.model import Instance, Status
+from ctemplate.guard.evidence.entries import Key, checks_not_run, failing_checks, is_in_use, key
+from ctemplate.guard.evidence.hold import Cause, Entry
 from ctemplate.guard.rules import Change, make_hold
 from ctemplate.guard.rules.holding import Holding, by_key
-from ctemplate.model import Instance, Status
 
 LONGEST_WAIT = 60.0  # seconds for a check to run
 RUN = "the checks have run"

@@ -12,15 +12,21 @@ import time
 from collections.abc import Callable, Iterable
 
 from ctemplate.catalog import Catalog
-from ctemplate.defects import Defects
-from ctemplate.model import Answer, AnyQuery, Doubt, Servers, ServerSet
-from ctemplate.sources.consul.client import Client
-from ctemplate.sources.consul.entries import Edge, Undecodable, decode_nodes, decode_servers, decode_services
-from ctemplate.sources.consul.sentinel import is_whole, scope_of
-from ctemplate.sources.consul.transport import Connection
-from ctemplate.sources.consul.troubles import Troubles
-from ctemplate.sources.consul.watch import index_of
-from ctemplate.sources.consul.wire import Consistency, RequestFailed, Resource, Right, Trouble
+from ctemplate.core.defects import Defects
+from ctemplate.core.model import Answer, AnyQuery, Doubt, Servers, ServerSet
+from ctemplate.sources.consul.endpoints.decoding import (
+    Decoder,
+    Undecodable,
+    decode_nodes,
+    decode_servers,
+    decode_services,
+)
+from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Right, Trouble
+from ctemplate.sources.consul.http.client import Client
+from ctemplate.sources.consul.http.outages import OutageLog
+from ctemplate.sources.consul.http.transport import Connection
+from ctemplate.sources.consul.watching.sentinel import reads_whole_service, scope_of
+from ctemplate.sources.consul.watching.watch import index_of
 
 RIGHTS_AT_ONCE = 64  # Consul's own limit
 FIRST_LOOK = 1.0  # seconds from the start until it is read who answers …
@@ -31,7 +37,7 @@ UNTOLD = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.GARBLED})  # who an
 Lists = dict[Resource, frozenset[str] | None]
 
 
-async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubles) -> None:
+async def confirm(catalog: Catalog, client: Client, edge: Decoder, troubles: OutageLog) -> None:
     """Confirm whatever the catalog doubts, until cancelled; what fails is tried again for as long as it is doubted."""
     clock = asyncio.get_running_loop().time
     look_at, defects = clock() + FIRST_LOOK, Defects()
@@ -47,7 +53,7 @@ async def confirm(catalog: Catalog, client: Client, edge: Edge, troubles: Troubl
 
 
 async def _confirm_all(
-    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Edge, troubles: Troubles, *, defects: Defects
+    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Decoder, troubles: OutageLog, *, defects: Defects
 ) -> None:
     """Try each doubt once, but none of a datacenter that turns out to be away; the watches tell the trouble."""
     connection, away = client.connect(), set[str | None]()
@@ -78,7 +84,7 @@ async def _confirm_all(
         connection.close()
 
 
-async def _look(catalog: Catalog, client: Client, troubles: Troubles) -> None:
+async def _look(catalog: Catalog, client: Client, troubles: OutageLog) -> None:
     """Tell the catalog who answers; what fails now waits for the next time."""
     connection = client.connect()
     try:
@@ -103,7 +109,7 @@ async def _servers(client: Client, connection: Connection, dc: str | None) -> Se
     return decode_servers(reply.body)
 
 
-async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Edge, troubles: Troubles) -> Answer:
+async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Decoder, troubles: OutageLog) -> Answer:
     session = troubles.session(doubt.query.dc)  # a break while the answer is under way must not go unseen
     resource = Resource.of(doubt.query, client.settings)
     reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
@@ -127,7 +133,7 @@ async def _is_listed(query: AnyQuery, client: Client, connection: Connection, kn
     A token that may read services and no nodes sees the one and not the other. False where Consul does not say. Raises
     RequestFailed.
     """
-    if not is_whole(query):
+    if not reads_whole_service(query):
         return False
     resource = Resource.of(scope_of(query), client.settings)
     if resource not in known:

@@ -13,22 +13,22 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 
 from ctemplate.catalog import Catalog
-from ctemplate.defects import Defects, kept_running
-from ctemplate.errors import ConfigError, printable
-from ctemplate.model import Answer, AnyQuery, Fault, Query
+from ctemplate.core.defects import Defects, kept_running
+from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.model import Answer, AnyQuery, Fault, Query
+from ctemplate.core.timing import Backoff
 from ctemplate.sources import Cost
-from ctemplate.sources.consul.client import Client
 from ctemplate.sources.consul.confirm import confirm
-from ctemplate.sources.consul.entries import Edge
-from ctemplate.sources.consul.heartbeat import listen
-from ctemplate.sources.consul.planner import Plan, Planner, Policy, PollQuery, ReadQuery
-from ctemplate.sources.consul.sentinel import AlarmsQuery, CensusQuery
-from ctemplate.sources.consul.settings import ConsulSettings, Pacing
-from ctemplate.sources.consul.transport import Connection
-from ctemplate.sources.consul.troubles import Troubles
-from ctemplate.sources.consul.watch import Retries, Watch
-from ctemplate.sources.consul.wire import RequestFailed, Trouble
-from ctemplate.timing import Backoff
+from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
+from ctemplate.sources.consul.endpoints.decoding import Decoder
+from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings, Pacing
+from ctemplate.sources.consul.http.client import Client
+from ctemplate.sources.consul.http.heartbeat import listen
+from ctemplate.sources.consul.http.outages import OutageLog
+from ctemplate.sources.consul.http.transport import Connection
+from ctemplate.sources.consul.watching.planner import Planner, Policy, PollQuery, ReadQuery, WatchPlan
+from ctemplate.sources.consul.watching.watch import Retries, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +46,10 @@ class ConsulSource:
         self._settings = settings
         self._client = Client(settings)
         try:
-            self._edge = Edge(settings.limits)
+            self._edge = Decoder(settings.limits)
         except ValueError as exc:
             raise ConfigError("allowed networks", str(exc)) from exc
-        self.troubles = Troubles(len(settings.addresses))
+        self.troubles = OutageLog(len(settings.addresses))
         self._retries = Retries(self._client, self.troubles)
         self._planner = self._new_planner()
         self._watches: dict[Query, Watch] = {}
@@ -58,10 +58,10 @@ class ConsulSource:
         self._readers = 0
         self._readers_wanted = 0
         self._stirred = asyncio.Event()
-        self._bell: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
+        self._reader_wakeup: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
         self._defects = Defects()
 
-    def plan(self) -> Plan:
+    def plan(self) -> WatchPlan:
         """Return what runs at this moment, with its connections and requests per second."""
         return self._planner.plan(_now())
 
@@ -91,8 +91,8 @@ class ConsulSource:
                 if self._settings.max_connections > Policy().spare:
                     self._keep(group, "consul heartbeat", lambda: listen(self._client, self.troubles))
                 while True:
-                    wake_at = await self._steer(catalog, group)
-                    await self._stir(wake_at)
+                    wake_at = await self._reconcile(catalog, group)
+                    await self._replan(wake_at)
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
@@ -132,7 +132,7 @@ class ConsulSource:
             del self._watches[query]
             self.troubles.over(str(query), _now())
 
-    async def _steer(self, catalog: Catalog, group: asyncio.TaskGroup) -> float:
+    async def _reconcile(self, catalog: Catalog, group: asyncio.TaskGroup) -> float:
         """Run exactly what is planned; return when to look again."""
         now = _now()
         plan = self._planner.plan(now)
@@ -153,22 +153,22 @@ class ConsulSource:
             group.create_task(self._read_on(catalog), name="consul reader")
         if plan.wake_at > now:
             return plan.wake_at
-        self._ring()
+        self._notify()
         return math.inf
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         """Call one idle reader, since there is something to read."""
-        if self._bell.empty():
-            self._bell.put_nowait(None)
+        if self._reader_wakeup.empty():
+            self._reader_wakeup.put_nowait(None)
 
-    async def _stir(self, wake_at: float) -> None:
+    async def _replan(self, wake_at: float) -> None:
         """Wait until something happened that may change the plan, or its moment has come."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(wake_at if math.isfinite(wake_at) else None):
                 await self._stirred.wait()
         self._stirred.clear()
 
-    def _pacing(self, query: PollQuery, plan: Plan) -> Pacing:
+    def _pacing(self, query: PollQuery, plan: WatchPlan) -> Pacing:
         return SENTINEL_PACING if query in plan.sentinels else self._settings.pacing
 
     async def _poll(self, query: PollQuery, watch: Watch, pacing: Pacing, catalog: Catalog) -> None:
@@ -208,9 +208,9 @@ class ConsulSource:
                 query = self._planner.take(_now())
                 if query is None:
                     self._stirred.set()
-                    await self._bell.get()
+                    await self._reader_wakeup.get()
                     continue
-                self._ring()
+                self._notify()
                 if connection.address != self._client.address:
                     connection.close()
                     connection = self._client.connect()

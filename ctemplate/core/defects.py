@@ -1,0 +1,67 @@
+"""What a defect of our own may cost: one query, one turn, one part for a while, never the whole program.
+
+A defect is an exception that nobody foresaw. It is reported in one ERROR line, and what it ended is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ctemplate.core.errors import CtemplateError, InternalError
+from ctemplate.core.timing import Backoff
+
+logger = logging.getLogger(__name__)
+
+PAUSE = Backoff(first=1.0, ceiling=60.0)  # before what a defect ended is tried again
+CALM = 300.0  # seconds that a part has to work until a defect counts as its first
+
+
+class Defects:
+    """Reports defects, one that stays the same only once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def report(self, where: str, cause: Exception) -> None:
+        """Log a defect; ``where`` is what it struck, in the operator's words."""
+        sentence = str(InternalError(where, first_of(cause)))
+        is_known = self._known.get(where) == sentence
+        self._known[where] = sentence
+        logger.log(logging.DEBUG if is_known else logging.ERROR, "%s", sentence)
+        logger.debug("%s: where that came from", where, exc_info=cause)
+
+    def over(self, where: str) -> None:
+        """Note that what a defect struck works again."""
+        if self._known.pop(where, None) is not None:
+            logger.info("%s: works again", where)
+
+
+def first_of(cause: Exception) -> Exception:
+    """Return the first of the exceptions that a group of tasks ended with, or the exception itself."""
+    while isinstance(cause, ExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause
+
+
+async def kept_running(name: str, part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part until it ends by itself; one that a defect ended is begun again, after a pause that grows.
+
+    What the operator is to mend, a CtemplateError, is raised.
+    """
+    clock, failures, defects = asyncio.get_running_loop().time, 0, Defects()
+    while True:
+        started = clock()
+        try:
+            await part()
+        except CtemplateError:
+            raise
+        except Exception as exc:
+            if isinstance(cause := first_of(exc), CtemplateError):
+                raise cause from exc
+            failures = failures + 1 if clock() - started < CALM else 1
+            defects.report(name, exc)
+        else:
+            return
+        await asyncio.sleep(PAUSE.delay(failures))

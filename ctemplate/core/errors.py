@@ -1,0 +1,122 @@
+"""The error tree: facts as attributes, the sentence in ``__str__``.
+
+::
+
+    CtemplateError
+    ├── ConfigError           what the operator wrote cannot be used (exit code 2)
+    ├── SourceError           a source failed or answered wrongly
+    │   └── SourceTimeout     a source gave no answer within the limit (exit code 3)
+    ├── TemplateError         a template cannot be loaded or rendered
+    ├── InternalError         a defect of ctemplate's own
+    ├── StateError            the state folder cannot be used, or another instance holds it
+    └── ApplyError            a group's files could not be brought live
+        ├── CheckRefused      the check refused the candidate; live files untouched
+        │   └── CannotJudge   there is no way to judge the candidate before it is swapped
+        ├── SwapFailed        a file could not be staged or put in place
+        ├── CommandFailed     a command exited non-zero, was not found, or ran out of time
+        ├── ReloadRejected    nginx kept its old configuration and said why
+        └── ReloadTimedOut    no proof within the limit that the new configuration runs
+
+A sentence is ``where: what is wrong[, what was found][; what happens now]``: the operator's own words, lower case, no
+full stop, one line; a program's output follows indented below it.
+"""
+
+from __future__ import annotations
+
+
+def printable(text: object, limit: int = 500) -> str:
+    """Make untrusted text safe for one line of a log or a terminal: everything unprintable comes out escaped.
+
+    Text longer than ``limit`` characters is cut and marked with ``…``.
+    """
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in str(text)
+    )
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def indented(lines: tuple[str, ...]) -> str:
+    """Set a program's output below a sentence, four spaces in, each line made printable."""
+    return "".join(f"\n    {printable(line)}" for line in lines)
+
+
+class CtemplateError(Exception):
+    """Anything that ctemplate reports in one line; ``where`` is the place in the operator's own words.
+
+    ``is_momentary``: the cause may go by itself, so that a later try with the same data is worth it.
+    ``is_exhausted``: what is there for all services together was used up.
+    """
+
+    is_transient = False
+    is_exhausted = False
+
+    def __init__(self, where: str, what: str, *, output: tuple[str, ...] = ()) -> None:
+        super().__init__(where, what)
+        self.where = where
+        self.what = what
+        self.output = output
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}{indented(self.output)}"
+
+
+class ConfigError(CtemplateError):
+    """What the operator wrote, on the command line or in a file, cannot be used."""
+
+
+class SourceError(CtemplateError):
+    """A source failed or answered wrongly."""
+
+
+class SourceTimeout(SourceError):
+    """A source gave no answer within the limit."""
+
+
+class TemplateError(CtemplateError):
+    """A template cannot be loaded or rendered; ``where`` is ``file:line``."""
+
+
+class InternalError(CtemplateError):
+    """Something that cannot happen did."""
+
+    is_transient = True
+
+    def __init__(self, where: str, cause: Exception) -> None:
+        super().__init__(where, f"a defect of ctemplate's own, please report it: {type(cause).__name__}: {cause}")
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+class StateError(CtemplateError):
+    """The state folder cannot be used, or another instance holds it."""
+
+
+class ApplyError(CtemplateError):
+    """A group's files could not be brought live."""
+
+    is_transient = True
+
+
+class CheckRefused(ApplyError):
+    """The check refused the candidate; every live file is untouched."""
+
+
+class CannotJudge(CheckRefused):
+    """No way to judge the candidate beside the live file works here; that says nothing against the candidate."""
+
+
+class SwapFailed(ApplyError):
+    """A file could not be staged or put in place; the old file is intact."""
+
+
+class CommandFailed(ApplyError):
+    """A command exited non-zero, could not be started, or ran out of time."""
+
+
+class ReloadRejected(ApplyError):
+    """The program kept its old configuration; ``output`` says why in its own words."""
+
+
+class ReloadTimedOut(ApplyError):
+    """No proof came within the limit that the new configuration runs."""

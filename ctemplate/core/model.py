@@ -1,0 +1,267 @@
+"""The domain's frozen values: queries, answers, services, instances, targets and outcomes.
+
+Knows nothing of where answers come from, how they are rendered or where files go.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+MAX_PORT = 65535
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_field="query", omit_defaults=True):
+    """One question to a source. Equal fields, same query. ``None`` means the source's default.
+
+    ``blocks`` says whether Consul can hold the answer back until it changes; what it cannot is polled.
+    """
+
+    blocks: ClassVar[bool] = True
+
+    dc: str | None = None
+    ns: str | None = None
+    partition: str | None = None
+    peer: str | None = None
+
+    def __str__(self) -> str:
+        """Show the query as it stands in a template: ``service(web, dc=east)``."""
+        subject = getattr(self, "name", None)
+        parts = [] if subject is None else [str(subject)]
+        scope = ((field, getattr(self, field)) for field in self.__struct_fields__ if field != "name")
+        parts += [f"{field}={value}" for field, value in scope if value is not None]
+        return f"{self.__struct_config__.tag}({', '.join(parts)})"
+
+
+class ServicesQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="services", omit_defaults=True):
+    """The services of a datacenter, with their tags; the answer's value is ``tuple[Service, ...]`` sorted by name."""
+
+
+class ServiceQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="service", omit_defaults=True):
+    """All instances of one service in any state; the value is ``tuple[Instance, ...]`` sorted by node, then id.
+
+    Status and tag are chosen where the answer is used, so that templates share one query. With ``near`` the
+    source's order is kept.
+    """
+
+    name: str
+    near: str | None = None
+    filter: str | None = None
+
+
+class PreparedQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="query", omit_defaults=True):
+    """What a prepared query, by name or id, gives now; the value is ``tuple[Instance, ...]`` sorted by node, then id.
+
+    All are of one service, in one datacenter, both of which the definition kept in Consul chooses. With ``near`` the
+    source's order of nodes is kept.
+    """
+
+    blocks: ClassVar[bool] = False
+
+    name: str
+    near: str | None = None
+
+
+InstancesQuery = ServiceQuery | PreparedQuery
+AnyQuery = ServicesQuery | InstancesQuery
+
+
+class Status(enum.StrEnum):
+    """The state of an instance, aggregated from all checks of its node and its service."""
+
+    PASSING = "passing"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    MAINTENANCE = "maintenance"
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A service's name and the union of its instances' tags, sorted."""
+
+    name: str
+    tags: tuple[str, ...] = ()
+
+
+class CheckState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One health check of a node (``service_id`` empty) or of a service instance.
+
+    ``has_run`` is False for one that its agent runs by itself and that has no output yet.
+    """
+
+    id: str
+    name: str = ""
+    status: str = Status.PASSING
+    service_id: str = ""
+    has_run: bool = True
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One instance of a service, already valid: printable as it stands in a ``server`` line.
+
+    ``address`` is an IP address, IPv6 in brackets (a host name only where the operator allows it); ``port`` is 0 when
+    unset. ``weight`` is what its status earns: the passing or the warning weight, 0 to 65535. ``created`` orders
+    registrations: lower is longer registered. ``node_id`` is what a node was given when it first started, empty for
+    one that was registered by somebody else.
+    """
+
+    id: str
+    name: str
+    node: str
+    address: str
+    port: int
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, str] = {}
+    weight: int = 1
+    status: Status = Status.PASSING
+    node_id: str = ""
+    node_address: str = ""
+    node_meta: Mapping[str, str] = {}
+    checks: tuple[CheckState, ...] = ()
+    datacenter: str = ""
+    created: int = 0
+
+    @property
+    def ip(self) -> str:
+        """The address without the brackets of IPv6, for hosts files and zones."""
+        return self.address.strip("[]")
+
+    @property
+    def node_ip(self) -> str:
+        """The node's address without the brackets of IPv6."""
+        return self.node_address.strip("[]")
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print."""
+
+    service: str
+    field: str
+    reason: str
+    instance: str = ""
+
+    def __str__(self) -> str:
+        owner = f"service {self.service!r}" + (f" instance {self.instance!r}" if self.instance else "")
+        return f"{owner}: {self.field}: {self.reason}"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest data for a query. ``seen_at`` is wall-clock seconds; ``index`` is 0 where a source has none.
+
+    ``last_contact`` is the age in seconds of the data where a server reported it. ``filtered`` says that the source
+    admitted leaving out data for lack of rights. ``faults`` names what was left out as invalid. ``session`` is
+    the moment (wall clock) since when the source has been in sight without a break. ``absent``: no answer at all, but
+    a stand-in for that of a datacenter that has been away since the start; it is one only beside others' answers.
+    """
+
+    query: AnyQuery
+    value: tuple[Any, ...]
+    index: int = 0
+    seen_at: float = 0.0
+    faults: tuple[Fault, ...] = ()
+    filtered: bool = False
+    known_leader: bool = True
+    last_contact: float | None = None
+    session: float = 0.0
+    absent: bool = False
+
+
+def reads_alike(now: Answer | None, before: Answer | None) -> bool:
+    """Whether a template finds the same in two answers to one query; equal values are one and the same in a catalog."""
+    if now is before:
+        return True
+    return now is not None and before is not None and now.value is before.value and now.absent is before.absent
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One of the source's own servers: the id of its node, and the index under which it was registered."""
+
+    node_id: str
+    created: int
+
+
+Servers = frozenset[Server]
+
+
+class ServerSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The servers of a datacenter, seen in a session; see ``Answer``."""
+
+    dc: str | None = None
+    servers: Servers = frozenset()
+    session: float = 0.0
+
+
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """A loss that a consistent read is to confirm, with the rights to the services and nodes it concerns.
+
+    ``is_first``: nothing is lost, but a first answer is empty, which it may be for lack of rights.
+    """
+
+    query: AnyQuery
+    services: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
+    is_first: bool = False
+
+
+class Snapshot:
+    """An immutable view of all answers at one moment; a render sees exactly one.
+
+    ``read`` collects the queries that were looked up, for a render that fails cannot tell them.
+    """
+
+    __slots__ = ("_answers", "read")
+
+    def __init__(self, answers: Mapping[AnyQuery, Answer]) -> None:
+        self._answers = dict(answers)
+        self.read: set[AnyQuery] = set()
+
+    def get(self, query: AnyQuery) -> Answer | None:
+        """Return the answer to the query, or None while there is none."""
+        self.read.add(query)
+        return self._answers.get(query)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self._answers.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has."""
+
+    destination: Path
+    mode: int | None = None
+    user: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The new bytes of one target."""
+
+    target: Target
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedFile:
+    """A candidate file beside or apart from the live path that it is to replace."""
+
+    candidate: Path
+    live: Path
+
+
+class Outcome(enum.Enum):
+    """What became of a group's new output."""
+
+    UNCHANGED = "unchanged"
+    APPLIED = "applied"
+    PENDING_START = "pending start"
+    WAITING = "waiting"
+    DELAYED = "delayed"

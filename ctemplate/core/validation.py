@@ -1,0 +1,137 @@
+"""msgspec's errors in the operator's words: which key, and what is wrong with it. Pure.
+
+Knows no configuration and no catalog, only how msgspec writes its sentences.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from ctemplate.core.errors import printable
+
+TYPE_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+SHOWN_AT_MOST = 80  # characters of the value that was found
+ANY_ENTRY = "[...]"
+ENTRY_KINDS = 2  # of a mapping: its keys' type and its values'
+NO_VALUE = object()
+
+_HCL = re.compile(r"""^\s*(?:[A-Za-z_]+\s+(?:"[^"\n]*"\s*)?\{|//|/\*)""", re.MULTILINE)
+_PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`$")
+_MISSING = re.compile(r"Object missing required field `(?P<key>.*)`$")
+_EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]*)`(?: (?P<bound><=|>=) (?P<limit>\d+))?(?:, got `.*`)?$")
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def is_hcl(text: str, name: str) -> bool:
+    """Whether a file that cannot be read looks like one of HashiCorp's own language."""
+    return name.endswith((".hcl", ".tf", ".nomad")) or _HCL.search(text) is not None
+
+
+def explained(
+    error: msgspec.ValidationError, kind: Any, values: object, *, secret: tuple[str, ...] = ()
+) -> tuple[str, str]:
+    """Return the dotted path of the key at fault, and what is wrong with it.
+
+    ``kind`` and ``values`` are what was asked of msgspec; a value under a ``secret`` key is not shown.
+    """
+    message = str(error)
+    place = _PLACE.search(message)
+    path = _with_name(place["path"].lstrip("."), kind, values) if place else ""
+    said = message[: place.start()] if place else message
+    if unknown := _UNKNOWN.match(said):
+        close = difflib.get_close_matches(unknown["key"], _fields(_kind_at(kind, path)), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{path}.{printable(unknown['key'], SHOWN_AT_MOST)}".lstrip("."), f"unknown key{hint}"
+    if missing := _MISSING.match(said):
+        return path, f"{missing['key']!r} is missing"
+    found = "" if path.rpartition(".")[2] in secret else _found(values, path)
+    if expected := _EXPECTED.match(said):
+        return path, f"must be {_wanted(expected)}{found}"
+    if said.startswith("Invalid enum value") and (choices := _choices(_kind_at(kind, path))):
+        return path, f"must be {_either(choices)}{found}"
+    return path, said[:1].lower() + said[1:] + (found if "got" not in said else "")
+
+
+def _with_name(path: str, kind: Any, values: object) -> str:
+    """Put the name in place of the ``[...]`` that msgspec writes for an entry of a mapping."""
+    before, dots, after = path.partition(ANY_ENTRY)
+    table, kinds = _value_at(values, before), get_args(_kind_at(kind, before))
+    if not dots or not isinstance(table, Mapping) or len(kinds) != ENTRY_KINDS:
+        return path
+    for name, value in table.items():
+        try:
+            msgspec.convert(value, kinds[1])
+        except msgspec.ValidationError:
+            return f"{before}.{printable(name, SHOWN_AT_MOST)}{after}"
+    return path
+
+
+def _wanted(expected: re.Match[str]) -> str:
+    kinds = [TYPE_WORDS.get(kind, kind) for kind in expected["kinds"].split(" | ") if kind != "null"]
+    bound = {None: "", ">=": f" of at least {expected['limit']}", "<=": f" of at most {expected['limit']}"}
+    return _either(kinds) + bound[expected["bound"]]
+
+
+def _either(words: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _found(values: object, path: str) -> str:
+    value = _value_at(values, path)
+    return "" if value is NO_VALUE else f", got {printable(repr(value), SHOWN_AT_MOST)}"
+
+
+def _value_at(values: object, path: str) -> object:
+    for key, number in _STEP.findall(path):
+        if number and isinstance(values, list | tuple) and int(number) < len(values):
+            values = values[int(number)]
+        elif key and isinstance(values, Mapping) and key in values:
+            values = values[key]
+        else:
+            return NO_VALUE
+    return values
+
+
+def _kind_at(kind: Any, path: str) -> Any:
+    """Return the type that is declared for the key at ``path``; None where the path leaves what is declared."""
+    for key in re.sub(r"\[[^]]*\]", "", path).split("."):
+        if key and get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif key:
+            section = _section(kind)
+            kind = get_type_hints(section).get(key) if section else None
+    return kind
+
+
+def _section(kind: Any) -> type[msgspec.Struct] | None:
+    """Return the table in a type: itself, or what a list or an optional holds."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next((found for part in get_args(kind) if (found := _section(part)) is not None), None)
+
+
+def _fields(kind: Any) -> list[str]:
+    section = _section(kind)
+    return [field.encode_name for field in msgspec.structs.fields(section)] if section else []
+
+
+def _choices(kind: Any) -> list[str]:
+    if get_origin(kind) is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [str(member.value) for member in kind]
+    return [choice for part in get_args(kind) for choice in _choices(part)]

@@ -1,0 +1,147 @@
+"""Ask Consul what the doctor wants to know: about itself, and every query of the templates once.
+
+The I/O edge of ``consul``; reads only, over one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ctemplate.core.errors import ConfigError
+from ctemplate.core.model import Answer, AnyQuery, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.doctor.consul import Agent, ConsulFacts
+from ctemplate.sources.consul import ConsulSettings
+from ctemplate.sources.consul.endpoints.decoding import Decoder
+from ctemplate.sources.consul.endpoints.paths import RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.http.client import Client, ConsulReply
+from ctemplate.sources.consul.http.outages import OutageLog
+from ctemplate.sources.consul.http.transport import Connection
+from ctemplate.sources.consul.watching.planner import Planner
+from ctemplate.sources.consul.watching.watch import Retries, Watch
+from ctemplate.template import Renderer, Template
+
+TRIED_AT_MOST = 500  # queries; rights to some of thousands of services tell enough
+ROUNDS = 10  # renders; each may ask for more with what the one before got
+LEADER = Resource(path="/v1/status/leader")
+SELF = Resource(path="/v1/agent/self")
+
+
+@dataclass(slots=True, kw_only=True)
+class Tried:
+    """The queries asked so far: answers, failures, and how many were too many."""
+
+    answers: dict[AnyQuery, Answer] = field(default_factory=dict)
+    refused: dict[AnyQuery, RequestFailed] = field(default_factory=dict)
+    untried: set[AnyQuery] = field(default_factory=set)
+
+
+async def consul_facts(settings: ConsulSettings, name: str, groups: Iterable[tuple[Template, ...]]) -> ConsulFacts:
+    """Ask one agent. Raises TemplateError for a template that fails over the answers, ConfigError for bad settings."""
+    client = Client(settings)
+    connection = client.connect()
+    try:
+        leader = await _reply(client, connection, LEADER)
+        if isinstance(leader, RequestFailed) and leader.trouble is Trouble.UNREACHABLE:
+            return ConsulFacts(name=name, leader=leader)
+        own = await _reply(client, connection, SELF)
+        tried = await _tried(client, connection, tuple(groups))
+        listed = await _listed(client, connection, tried)
+    finally:
+        connection.close()
+    headers = {} if isinstance(leader, RequestFailed) else {key.lower(): value for key, value in leader.headers}
+    return ConsulFacts(
+        name=name,
+        leader=leader if isinstance(leader, RequestFailed) else msgspec.json.decode(leader.body, type=str),
+        agent=own if isinstance(own, RequestFailed) else msgspec.json.decode(own.body, type=Agent),
+        skew=_skew(headers.get(b"date", b"").decode("latin-1")),
+        denies_by_default=headers.get(b"x-consul-default-acl-policy", b"") == b"deny",
+        has_token=bool(settings.token or settings.token_file),
+        tried=len(tried.answers),
+        untried=len(tried.untried),
+        refused=tried.refused,
+        filtered=frozenset(query for query, answer in tried.answers.items() if answer.filtered),
+        empty=frozenset(query for query, answer in tried.answers.items() if not answer.value),
+        left_out=tuple(dict.fromkeys(fault for answer in tried.answers.values() for fault in answer.faults)),
+        listed=listed,
+        connections=_planned(settings, tried),
+        max_connections=settings.max_connections,
+    )
+
+
+async def _reply(client: Client, connection: Connection, resource: Resource) -> ConsulReply | RequestFailed:
+    try:
+        return await client.read(connection, resource)
+    except RequestFailed as exc:
+        return exc
+
+
+def _skew(date: str) -> float | None:
+    """Return how far a clock is ahead of ours by its Date header, or None."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+    except (TypeError, ValueError):
+        return None
+
+
+async def _tried(client: Client, connection: Connection, groups: tuple[tuple[Template, ...], ...]) -> Tried:
+    """Render with what is known and ask for what is missing, until nothing is."""
+    tried = Tried()
+    for _ in range(ROUNDS):
+        wanted = _wanted(groups, tried) - tried.answers.keys() - tried.refused.keys() - tried.untried
+        if not wanted:
+            break
+        for query in sorted(wanted, key=str):
+            await _try(client, connection, query, tried)
+    return tried
+
+
+def _wanted(groups: tuple[tuple[Template, ...], ...], tried: Tried) -> set[AnyQuery]:
+    """Return the queries of all templates, as far as the answers so far lead to them."""
+    empty = {query: Answer(query=query, value=()) for query in tried.refused}
+    snapshot = Snapshot(tried.answers | empty)
+    return {query for templates in groups for query in Renderer(templates).render(snapshot).used}
+
+
+async def _try(client: Client, connection: Connection, query: AnyQuery, tried: Tried) -> None:
+    if len(tried.answers) + len(tried.refused) >= TRIED_AT_MOST:
+        tried.untried.add(query)
+        return
+    try:
+        edge = Decoder(client.settings.limits)
+    except ValueError as exc:
+        raise ConfigError("allowed networks", str(exc)) from exc
+    troubles = OutageLog()
+    watch = Watch(query, client, edge, troubles, Retries(client, troubles))
+    try:
+        tried.answers[query] = await watch.read(connection)
+    except RequestFailed as exc:
+        tried.refused[query] = exc
+
+
+async def _listed(client: Client, connection: Connection, tried: Tried) -> frozenset[AnyQuery]:
+    """Return the queries without an instance for services that the catalog lists, as for a token without node:read."""
+    bare = [
+        query
+        for query, answer in tried.answers.items()
+        if isinstance(query, ServiceQuery) and query.filter is None and not (answer.value or answer.faults)
+    ]
+    catalogs = {query: ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition) for query in bare}
+    aside = Tried(answers={query: tried.answers[query] for query in catalogs.values() if query in tried.answers})
+    for catalog in sorted(set(catalogs.values()) - aside.answers.keys(), key=str):
+        await _try(client, connection, catalog, aside)
+    names = {query: {service.name for service in answer.value} for query, answer in aside.answers.items()}
+    return frozenset(query for query in bare if query.name in names.get(catalogs[query], ()))
+
+
+def _planned(settings: ConsulSettings, tried: Tried) -> int:
+    """Return how many connections the source would use for these queries."""
+    now = asyncio.get_running_loop().time()
+    planner = Planner(max_connections=settings.max_connections)
+    planner.want([*tried.answers, *tried.refused, *tried.untried], now)
+    return planner.plan(now).connections

@@ -1,0 +1,224 @@
+"""Look at the host for the doctor: nginx, its configuration, folders, owners, locks. Reads; writes nothing.
+
+The I/O edge of ``nginx`` and ``places``; nginx's own check makes a private temporary folder and removes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ctemplate.apply.locks import lock_beside
+from ctemplate.apply.state import lock_file
+from ctemplate.config.groups import STDOUT, GroupPlan, TemplatePlan
+from ctemplate.core.errors import CannotJudge, CtemplateError
+from ctemplate.core.model import StagedFile
+from ctemplate.doctor.nginx import STREAM_MODULE, NginxFacts, Stream, stream_of
+from ctemplate.doctor.places import DestinationFacts, FolderFacts, StateFacts
+from ctemplate.nginx.check import NginxCheck
+from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
+from ctemplate.nginx.groups import is_proven
+from ctemplate.nginx.identity import FoundMaster, find_master
+from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
+from ctemplate.nginx.language.parser import NginxSyntaxError
+from ctemplate.nginx.master import NoMaster, Process
+from ctemplate.nginx.settings import settings
+from ctemplate.system.files import candidate_path
+from ctemplate.system.inputs import read_input
+from ctemplate.system.ownership import weakness
+from ctemplate.system.programs import run_program
+from ctemplate.template.language.loader import TEMPLATE_LIMIT_BYTES as TEMPLATE_LIMIT
+
+KERNEL_LOCKS = Path("/proc/locks")
+SELINUX = Path("/sys/fs/selinux/enforce")
+_STREAM_BLOCK = re.compile(rb"^\s*stream\s*\{", re.MULTILINE)
+
+
+async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
+    """Look at one nginx and its live configuration; raises CommandFailed when it cannot be run."""
+    installation = await Installation.find(command)
+    tree = await asyncio.to_thread(_tree, installation)
+    refusal, warnings = await _checked(command, installation.conf, tree)
+    master = _master(tree, installation) if isinstance(tree, Tree) and is_proven(plan.settings) else None
+    return NginxFacts(
+        name=command.program,
+        version=installation.build.version,
+        conf=str(installation.conf),
+        stream=await _stream(installation),
+        wants_stream=any(
+            _STREAM_BLOCK.search(read_input(template.source, limit_bytes=TEMPLATE_LIMIT)) for template in plan.templates
+        ),
+        tree=tree if isinstance(tree, Tree) else None,
+        refusal=refusal,
+        warnings=warnings,
+        master=master,
+        may_signal=command.announce is not None or not isinstance(master, FoundMaster) or may_signal(master.process),
+    )
+
+
+def _tree(installation: Installation) -> Tree | CtemplateError | None:
+    """Return the live configuration, why it cannot be read, or None where there is none."""
+    if not installation.conf.exists():
+        return None
+    try:
+        return load_tree(installation.conf)
+    except (TreeError, NginxSyntaxError) as exc:
+        return CtemplateError(exc.where, exc.what)
+
+
+async def _checked(
+    command: NginxCommand, conf: Path, tree: Tree | CtemplateError | None
+) -> tuple[CtemplateError | None, tuple[str, ...]]:
+    """Judge the live configuration as a candidate would be, beside the live pid file and logs.
+
+    Return its refusal and its warnings. Where that is impossible it is judged as it stands.
+    """
+    if not isinstance(tree, Tree):
+        return tree, ()
+    check = NginxCheck(command=command)
+    with tempfile.NamedTemporaryFile(prefix="ctemplate-doctor-") as copy:
+        copy.write(tree.sources[tree.main])
+        copy.flush()
+        try:
+            return None, await check.check((StagedFile(candidate=Path(copy.name), live=conf),))
+        except CannotJudge:
+            pass
+        except CtemplateError as exc:
+            return exc, ()
+    try:
+        return None, await check.check((StagedFile(candidate=conf, live=conf),))
+    except CtemplateError as exc:
+        return exc, ()
+
+
+def may_signal(process: Process) -> bool:
+    """Whether we may send a signal to a process; one that has ended says nothing against it."""
+    try:
+        os.kill(process.pid, 0)
+    except PermissionError:
+        return False
+    except ProcessLookupError:
+        pass
+    return True
+
+
+async def _stream(installation: Installation) -> Stream:
+    completed = await run_program([installation.command.program, "-V"], timeout=BUILD_TIMEOUT)
+    is_built_in, is_module = stream_of(" ".join(completed.output))
+    folder = installation.build.options.get("modules-path", "modules")
+    module = installation.resolved(folder) / STREAM_MODULE
+    return Stream(is_built_in=is_built_in, module=str(module) if is_module else None, exists=module.exists())
+
+
+def _has_stream(plan: TemplatePlan) -> bool:
+    return _STREAM_BLOCK.search(read_input(plan.source, limit_bytes=TEMPLATE_LIMIT)) is not None
+
+
+def _master(tree: Tree, installation: Installation) -> FoundMaster | NoMaster | CtemplateError:
+    known = (settings(tree, installation).pid_file, installation.command.pid_file, installation.default_pid_file)
+    pid_files = [path for path in known if path is not None]
+    try:
+        return find_master(installation, pid_files)
+    except CtemplateError as exc:
+        return exc
+
+
+def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tree]) -> DestinationFacts | None:
+    """Look at a template's destination; None for one that is only printed."""
+    if plan.destination == STDOUT:
+        return None
+    path = plan.destination.absolute()
+    real = Path(os.path.realpath(path))
+    return DestinationFacts(
+        path=path,
+        real=real,
+        kind=_kind(real),
+        folder=folder_facts(real.parent),
+        owner_fault=_owner_fault(plan),
+        caught_by=_caught_by(real, trees),
+        holder=_holder(lock_beside(real)) or _holder(lock_file(state_dir, str(real))),
+    )
+
+
+def _caught_by(real: Path, trees: Iterable[Tree]) -> tuple[str, ...]:
+    """Return the includes that take a candidate for part of the configuration."""
+    candidate = candidate_path(real)
+    return tuple(f"{include.place}: {include.argument}" for tree in trees for include in tree.would_include(candidate))
+
+
+def _kind(path: Path) -> str:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return "nothing"
+    except OSError as exc:
+        return f"out of reach: {(exc.strerror or str(exc)).lower()}"
+    if stat.S_ISREG(mode):
+        return "file"
+    return "a folder" if stat.S_ISDIR(mode) else "no regular file"
+
+
+def folder_facts(path: Path) -> FolderFacts:
+    """Look at a folder, or at the nearest one above it that exists."""
+    existing = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    is_folder = existing.is_dir()
+    return FolderFacts(
+        path=path,
+        existing=existing,
+        is_folder=is_folder,
+        is_writable=is_folder and os.access(existing, os.W_OK | os.X_OK),
+        free_bytes=shutil.disk_usage(existing).free if is_folder else 0,
+    )
+
+
+def state_facts(path: Path) -> StateFacts:
+    """Look at the state folder."""
+    folder = folder_facts(path)
+    mode = path.stat().st_mode if folder.existing == path else 0
+    is_open = mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
+    try:
+        found = weakness(path.absolute())
+    except OSError:  # links that lead to each other: nobody's folder
+        found = None
+    return StateFacts(folder=folder, is_open=is_open, weakness=f"{found[0]} {found[1]}" if found else "")
+
+
+def _owner_fault(plan: TemplatePlan) -> str:
+    """Return why a file cannot get its owner, or nothing."""
+    try:
+        uid = os.geteuid() if plan.user is None else pwd.getpwnam(plan.user).pw_uid
+    except KeyError:
+        return f"no user named {plan.user!r}"
+    try:
+        gid = os.getegid() if plan.owner_group is None else grp.getgrnam(plan.owner_group).gr_gid
+    except KeyError:
+        return f"no group named {plan.owner_group!r}"
+    is_allowed = uid == os.geteuid() and gid in {os.getegid(), *os.getgroups()}
+    return "" if is_allowed or os.geteuid() == 0 else "only root may give a file to somebody else"
+
+
+def _holder(lock: Path) -> str:
+    """Return who holds a lock, as the kernel lists it: taking the lock to find out could get in somebody's way."""
+    try:
+        status, locks = lock.stat(), KERNEL_LOCKS.read_text(errors="replace")
+    except OSError:
+        return ""
+    inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    held = [line.split() for line in locks.splitlines() if " FLOCK " in line and inode in line.split()]
+    return f"process {held[0][4]}" if held else ""
+
+
+def selinux_mode() -> str:
+    """Return what the kernel says of SELinux, empty where there is none."""
+    try:
+        return SELINUX.read_text()
+    except OSError:
+        return ""

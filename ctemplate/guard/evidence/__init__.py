@@ -1,0 +1,1 @@
+"""What the rules judge by: entries, holds, policies, proofs of a loss, known servers, and what is reported."""

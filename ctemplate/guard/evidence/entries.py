@@ -1,0 +1,99 @@
+"""Questions about the entries of answers: which are in use, which of them another answer lacks, and what fails them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from ctemplate.core.model import Answer, AnyQuery, CheckState, Instance, InstancesQuery, ServicesQuery, Status
+from ctemplate.guard.evidence.hold import Entry
+from ctemplate.guard.evidence.policy import GuardPolicy
+
+IN_USE = frozenset({Status.PASSING, Status.WARNING})
+FEW = 3  # fewer instances than this may lose any but the last one
+
+Key = tuple[str, str]
+EntryValue = tuple[Any, ...]
+
+
+def is_in_use(entry: Entry) -> bool:
+    """Whether losing the entry can hurt: instances that fail or are in maintenance serve nothing."""
+    return not isinstance(entry, Instance) or entry.status in IN_USE
+
+
+def key(entry: Entry) -> Key:
+    """Return what identifies an entry within its answer."""
+    return (entry.node, entry.id) if isinstance(entry, Instance) else (entry.name, "")
+
+
+def absent(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries that an answer lacks; an instance that took over address and port stands for the old one."""
+    keys: set[Key] = set()
+    places: set[tuple[str, int]] = set()
+    for entry in answer:
+        keys.add(key(entry))
+        if isinstance(entry, Instance) and entry.port:
+            places.add((entry.address, entry.port))
+    return tuple(
+        entry
+        for entry in entries
+        if key(entry) not in keys and not (isinstance(entry, Instance) and (entry.address, entry.port) in places)
+    )
+
+
+def missed(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries that an answer lacks or has as failing; maintenance is meant, and counts as there."""
+    return absent(
+        entries, (entry for entry in answer if not isinstance(entry, Instance) or entry.status is not Status.CRITICAL)
+    )
+
+
+def net_loss(before: Iterable[Entry], new: EntryValue) -> int:
+    """Return how many of the entries in use an answer lacks, minus those in use that came in their place."""
+    used = tuple(filter(is_in_use, before))
+    return len(absent(used, new)) - sum(map(is_in_use, absent(new, before)))
+
+
+def is_large(before: Answer, new: Answer, lost: int, policy: GuardPolicy) -> bool:
+    """Whether losing so many of the instances in use is more than the policy allows; services lose everything."""
+    if isinstance(before.query, ServicesQuery):
+        return True
+    used = sum(map(is_in_use, before.value))
+    loss = lost - sum(map(is_in_use, absent(new.value, before.value)))
+    if loss <= 0:
+        return False
+    too_few = loss >= used or len(new.value) < policy.min_instances
+    return too_few or (used >= FEW and loss > policy.max_loss * used)
+
+
+def failing_checks(instance: Instance) -> tuple[CheckState, ...]:
+    """Return the checks that make an instance fail."""
+    return tuple(check for check in instance.checks if check.status not in IN_USE)
+
+
+def checks_not_run(instance: Instance, before: Instance) -> frozenset[str]:
+    """Return the ids of the failing checks that have not run since their agent started, and had run before."""
+    had_run = {check.id for check in before.checks if check.has_run}
+    return frozenset(check.id for check in failing_checks(instance) if not check.has_run and check.id in had_run)
+
+
+def merged(value: EntryValue, kept: tuple[Entry, ...], query: AnyQuery) -> EntryValue:
+    """Put what is kept in, in the order of the query's answers; after the others where that order is the source's."""
+    both = (*absent(value, kept), *kept)
+    return both if isinstance(query, InstancesQuery) and query.near else tuple(sorted(both, key=key))
+
+
+def replaced_entries(value: EntryValue, kept: Iterable[Entry]) -> EntryValue:
+    """Put what is kept in the place of the same entries as they came, and nothing else."""
+    entries = {key(entry): entry for entry in kept}
+    return tuple(entries.get(key(entry), entry) for entry in value) if entries else value
+
+
+def with_status(value: EntryValue, statuses: Mapping[Key, Status]) -> EntryValue:
+    """Give instances another status."""
+    return tuple(
+        msgspec.structs.replace(instance, status=statuses[key(instance)]) if key(instance) in statuses else instance
+        for instance in value
+    )

@@ -1,0 +1,75 @@
+"""What is held, and why."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ctemplate.core.model import AnyQuery, Instance, InstancesQuery, Service
+
+Entry = Instance | Service
+
+
+class Cause(enum.Enum):
+    """Why the loss of entries is not believed; the value says it, ``%s`` being what vanished, one or several."""
+
+    LOSS = "%s vanished at once, and Consul has not confirmed it"
+    CONNECTION_GAP = "%s vanished while Consul was out of sight, and nothing shows that Consul's data is not new"
+    INDEX_FELL = "%s vanished as Consul's index went back"
+    INDEX_UNCHANGED = "%s vanished although Consul's index did not move, as when rights are lost"
+    FILTERED = "%s vanished as Consul filtered its answer by ACLs"
+    DENIED = "%s vanished from sight: the token has lost the right to read that"
+    LEADERLESS = "%s vanished in the answer of a server that knew no leader"
+    DIFFERENT_CLUSTER = "%s vanished; another Consul answers here: none of its servers was there before"
+    WITHOUT_CONSUL = "%s vanished together with Consul's own service, which is always there"
+    INVALID_ENTRIES = "%s vanished in an answer of which no entry is valid"
+    NODES_LEFT = "%s vanished with their nodes, several of which left Consul at once"
+    TAGS_GONE = "%s lost all tags, as did every other service at once"
+    MASS_FAILURE = "%s failed as Consul came back in sight"
+    CHECKS_NOT_RUN = "%s failed only for checks that have not run since their agent started"
+    NODES_UNREACHABLE = "%s failed as Consul lost contact with most nodes at once"
+    PANIC = "%s failed, and no instance of the service is left"
+
+
+UNCONFIRMABLE = frozenset(
+    {
+        Cause.INDEX_FELL,
+        Cause.TAGS_GONE,
+        Cause.MASS_FAILURE,
+        Cause.CHECKS_NOT_RUN,
+        Cause.NODES_UNREACHABLE,
+        Cause.PANIC,
+    }
+)
+"""Nothing that could be read proves these wrong: an index that fell grows again whatever was lost."""
+
+ENDLESS = frozenset({Cause.DENIED, Cause.WITHOUT_CONSUL})
+"""Held until the cause is gone, or the operator releases it: no time makes these a loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Entries of a query's answer that are kept although the newest answer lacks them.
+
+    ``until`` is when the hold ends by itself, infinity where it ends only with its cause or by the operator. ``index``
+    and ``session`` are those of the last answer that had the entries. ``is_open``: a consistent read is to confirm the
+    loss or not. ``is_told``: the operator knows.
+    """
+
+    query: AnyQuery
+    entries: tuple[Entry, ...]
+    cause: Cause
+    since: float
+    until: float
+    index: int = 0
+    session: float = 0.0
+    was_filtered: bool = False
+    is_open: bool = True
+    is_told: bool = False
+    judged_at: float = float("-inf")
+
+    def entries_of(self, service: str | None) -> tuple[Entry, ...]:
+        """Return the entries that belong to a service, or all of them for None."""
+        if service is None or (isinstance(self.query, InstancesQuery) and self.query.name == service):
+            return self.entries
+        return tuple(entry for entry in self.entries if entry.name == service)

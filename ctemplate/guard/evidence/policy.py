@@ -1,0 +1,40 @@
+"""What the guard allows: for every service, and for single ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ctemplate.core.model import AnyQuery, InstancesQuery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPolicy:
+    """When a loss is doubted, and how long it is held. Times in seconds.
+
+    A loss is doubted that takes all instances, more than ``max_loss`` of three or more within a minute, or leaves fewer
+    than ``min_instances``; so are nodes that fail together. ``hold`` 0 doubts nothing. ``panic`` keeps the instances of
+    a service that all fail. An instance that failed and passes again waits ``readd``, longer if it fails repeatedly.
+    """
+
+    min_instances: int = 0
+    max_loss: float = 0.5
+    hold: float = 300.0
+    panic: bool = False
+    readd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """The policy for all, and those of single services, or prepared queries, by name.
+
+    ``is_scoped``: queries go to one namespace or partition, which may have no services at all.
+    """
+
+    default: GuardPolicy = GuardPolicy()
+    is_scoped: bool = False
+    services: Mapping[str, GuardPolicy] = field(default_factory=dict)
+
+    def of(self, query: AnyQuery) -> GuardPolicy:
+        """Return the policy for a query's answer."""
+        return self.services.get(query.name, self.default) if isinstance(query, InstancesQuery) else self.default

@@ -1,0 +1,113 @@
+"""What proves a loss to be real.
+
+What a consistent read alone cannot tell: a Consul that lost its data agrees that nothing is there, and one that took
+our rights away shows an empty catalog to us alone. Three things can:
+
+* the index. A deregistration moves it on; a filter that got stricter leaves it, lost or restored data sets it back;
+* the rights. Consul answers whether our token may read a service and a node;
+* the history. A loss that came while Consul was in sight all along is one that happened in Consul. After a break, an
+  instance seen before and after, with its node's id and the index of its registration, shows that the data is the same.
+  So does one of Consul's own servers; where none of those was there before, no loss is believed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ctemplate.core.model import Answer, AnyQuery, Instance, InstancesQuery, Servers, ServiceQuery
+from ctemplate.guard.evidence.hold import Cause, Entry, Hold
+from ctemplate.guard.evidence.servers import KnownServers
+
+CONSUL_SERVICE = "consul"  # the service that the servers register themselves as
+SESSIONS = 64  # that are known at most, of all datacenters
+
+
+def lists_consul(catalog: Answer) -> bool:
+    """Whether the services of a datacenter have Consul's own among them, which its servers register."""
+    return any(service.name == CONSUL_SERVICE for service in catalog.value)
+
+
+def is_all_invalid(answer: Answer) -> bool:
+    """Whether an answer has entries of its own, and not one that is valid; Consul counts some of other names to it."""
+    names = (
+        {answer.query.name} if isinstance(answer.query, ServiceQuery) else {fault.service for fault in answer.faults}
+    )
+    return not answer.value and any(fault.service in names for fault in answer.faults)
+
+
+class Histories:
+    """Which sessions with a datacenter's Consul saw one and the same history of its data.
+
+    A session is the time between two breaks. It is one history with an earlier one as soon as an instance is seen
+    again that was known from that, registered under the same index on a node with the same id.
+    """
+
+    def __init__(self) -> None:
+        self._origins: dict[tuple[str | None, float], float] = {}
+        self._reached: dict[tuple[str | None, float], int] = {}
+
+    def reach(self, answer: Answer) -> None:
+        """Learn how far the index came in an answer's session."""
+        place = (answer.query.dc, answer.session)
+        self._reached[place] = max(answer.index, self._reached.get(place, 0))
+        if len(self._reached) > SESSIONS:
+            del self._reached[next(iter(self._reached))]
+
+    def is_beyond(self, answer: Answer, session: float) -> bool:
+        """Whether an answer's index is larger than all of a session: data that was lost begins with small ones."""
+        return answer.index > self._reached.get((answer.query.dc, session), math.inf)
+
+    def origin(self, query: AnyQuery, session: float) -> float:
+        """Return the earliest session known to share the history of this one."""
+        return self._origins.get((query.dc, session), session)
+
+    def note(self, before: Answer, new: Answer) -> bool:
+        """Learn from an answer and the one before it; answer whether two histories turned out to be one."""
+        query = new.query
+        if before.session == new.session or not isinstance(query, InstancesQuery) or query.peer is not None:
+            return False
+        earlier = self.origin(query, before.session)
+        if self.origin(query, new.session) <= earlier or 0 < new.index < before.index:
+            return False
+        if not _registrations(before.value) & _registrations(new.value):
+            return False
+        self._origins = {place: self._origins[place] for place in list(self._origins)[-SESSIONS:]}
+        self._origins[query.dc, new.session] = earlier
+        return True
+
+
+def _registrations(instances: Iterable[Entry]) -> set[tuple[str, str, str, int]]:
+    return {
+        (instance.node_id, instance.node, instance.id, instance.created)
+        for instance in instances
+        if isinstance(instance, Instance) and instance.node_id and instance.created
+    }
+
+
+def verdict(
+    hold: Hold, answer: Answer, histories: Histories, known: KnownServers, *, may_read: bool | None, servers: Servers
+) -> Cause | None:
+    """Judge a hold by a consistent read that lacks its entries too; None says that the loss is real.
+
+    ``may_read`` tells whether the token has the right to read the entries, None where Consul did not say. ``servers``
+    are those that answered, none where they cannot be seen. An index of 0 is none, and tells nothing.
+    """
+    dc = answer.query.dc
+    are_ours = known.are_ours(dc, servers, since=hold.session) and histories.is_beyond(answer, hold.session)
+    histories_differ = histories.origin(answer.query, answer.session) != histories.origin(answer.query, hold.session)
+    is_filtered = isinstance(answer.query, InstancesQuery) and answer.filtered and not hold.was_filtered
+    is_another = known.are_others(dc, servers) or (hold.cause is Cause.DIFFERENT_CLUSTER and not servers)
+    reasons = {
+        Cause.DENIED: may_read is False,
+        Cause.DIFFERENT_CLUSTER: is_another,
+        Cause.WITHOUT_CONSUL: hold.cause is Cause.WITHOUT_CONSUL and not lists_consul(answer),
+        Cause.INVALID_ENTRIES: is_all_invalid(answer),
+        Cause.LEADERLESS: not answer.known_leader,
+        Cause.FILTERED: is_filtered,
+        Cause.INDEX_FELL: answer.index < hold.index,
+        Cause.INDEX_UNCHANGED: 0 < answer.index == hold.index,
+        Cause.CONNECTION_GAP: histories_differ and not are_ours,
+        Cause.LOSS: may_read is None,
+    }
+    return next((cause for cause, applies in reasons.items() if applies), None)

@@ -1,0 +1,1 @@
+"""nginx's configuration language: parser, includes, quoting, unique names, routes, semantic diff."""

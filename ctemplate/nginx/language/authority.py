@@ -1,0 +1,347 @@
+"""Where nginx connects to: the hosts in pass directives and their like, and which of them registered values choose.
+
+nginx splits such a target into host and port, and looks for an upstream of the host's name; where there is none, it
+connects to the host itself. So a registered value there must name an upstream, or be an address that was judged as one.
+Pure. Who registered a value, and what follows, must not be known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, walk
+from ctemplate.nginx.language.unique_names import Name
+
+PASS = re.compile(rb"[a-z0-9_]+_pass")
+"""Directives whose target is the name of an upstream, or a host: ``proxy_pass``, and those of other protocols."""
+
+CONNECTS = frozenset({b"resolver", b"auth_http", b"ssl_stapling_responder", b"ssl_ocsp_responder", b"zone_sync_server"})
+"""Directives that name hosts; upstreams mean nothing to them."""
+
+INNER = frozenset(
+    {b"auth_request", b"mirror", b"post_action", b"error_page", b"try_files", b"add_before_body", b"add_after_body"}
+)
+"""Directives whose last argument is another place of the same server."""
+
+_KINDS = ("http", "stream")
+_LOGS = frozenset({b"access_log", b"error_log"})
+_FEEDS = re.compile(rb"set|set_.*|.*_set|js_var")
+_SCHEME = re.compile(rb"(?:https?|grpcs?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
+_PATH = re.compile(
+    rb"[/?]|\$(?:(?:request_uri|uri|document_uri|is_args)\b|\{(?:request_uri|uri|document_uri|is_args)\})"
+)
+_VARIABLE = re.compile(rb"\$(?:\{(\w+)\}|(\w+))")
+_WHOLE = re.compile(rb"\$(?:\{\w+\}|\w+)")
+_MARK = re.compile(rb"\x01(\d+)\x02")
+_PORT = re.compile(rb":\d+\Z")
+_ADDRESS_AND_PORT = re.compile(rb"\x01\d+\x02:")
+_OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
+_VARIABLE_OF = {b"map": 1, b"split_clients": 1, b"geo": -1}
+
+
+class Origin(NamedTuple):
+    """An address, perhaps with a port, and the number of a registered value that names it."""
+
+    address: bytes
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """A target that registered values, ``data`` by number, have a part in: the real one, without scheme and path.
+
+    ``kind`` tells whose upstreams it may name: those of ``http`` or ``stream``, of either when empty, or, with None,
+    of neither. ``has_port`` says that a port of its own follows what has to be an address.
+    """
+
+    directive: bytes
+    authority: bytes
+    kind: str | None
+    data: frozenset[int]
+    has_port: bool = False
+
+    def is_known(self, upstreams: Container[Name], addresses: Container[Origin]) -> bool:
+        """Whether nginx goes to one of the upstreams, or to an address that whoever registered the values may name."""
+        name = self.authority.lower()
+        kinds = () if self.kind is None or _is_special(name) else (self.kind,) if self.kind else _KINDS
+        return any((f"{kind} upstream", name) in upstreams for kind in kinds) or self.is_address(addresses)
+
+    def is_address(self, addresses: Container[Origin]) -> bool:
+        """Whether nginx goes to an address that whoever registered the values may name."""
+        address = _PORT.sub(b"", self.authority) if self.has_port else self.authority
+        return all(Origin(address, number) in addresses for number in self.data)
+
+
+class Feed(NamedTuple):
+    """A value that a variable may get: the real one, the numbers of the registered values in it, and its variables.
+
+    ``has_port`` is as in a goal.
+    """
+
+    variable: bytes
+    value: bytes
+    data: frozenset[int]
+    has_port: bool
+    variables: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """Where the directives of a text go, as far as the text tells.
+
+    ``hosts`` are those that the template's own text names, as the names that an upstream must not have. ``routed`` are
+    the variables in targets, ``composed`` those of them that are only a part of a host.
+    """
+
+    goals: tuple[Goal, ...] = ()
+    hosts: frozenset[Name] = frozenset()
+    routed: frozenset[bytes] = frozenset()
+    composed: frozenset[bytes] = frozenset()
+    feeds: tuple[Feed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a text may rely on: upstreams in other texts, addresses that were judged, and what other files route by.
+
+    ``addresses`` tells whether the registrant of a value may name an address, or one with its port.
+    ``variable`` is the one that the block around the text gives a value to, empty where there is none.
+    """
+
+    upstreams: Container[Name] = frozenset()
+    addresses: Container[Origin] = frozenset()
+    hosts: frozenset[Name] = frozenset()
+    routed: frozenset[bytes] = frozenset()
+    variable: bytes = b""
+
+
+NO_ROUTES = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Holds what one of its parts holds."""
+
+    parts: tuple[Container[Name], ...]
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in part for part in self.parts)
+
+
+def strays(routes: Iterable[Routes], upstreams: Container[Name], known: Known) -> Iterator[tuple[Goal, bool]]:
+    """Yield the targets that are neither a known upstream nor a judged address, those by way of variables too.
+
+    With each comes whether it is the same with all targets of such directives.
+    """
+    found: dict[bytes, list[tuple[Goal, bool]]] = {}
+    for goal in _goals(tuple(routes), known.routed):
+        found.setdefault(goal.directive, []).append((goal, goal.is_known(upstreams, known.addresses)))
+    for judged in found.values():
+        is_general = not any(is_known for _, is_known in judged)
+        yield from ((goal, is_general) for goal, is_known in judged if not is_known)
+
+
+def settled_routes(routes: Routes, addresses: Container[Origin]) -> Routes:
+    """Return the routes without the targets that are judged addresses, which need not be looked at again.
+
+    Those that may be upstreams stay, since most are.
+    """
+    left = tuple(goal for goal in routes.goals if goal.kind is not None or not goal.is_address(addresses))
+    return replace(routes, goals=left)
+
+
+def _goals(routes: tuple[Routes, ...], routed: frozenset[bytes]) -> Iterator[Goal]:
+    for one in routes:
+        yield from one.goals
+    feeds = [feed for one in routes for feed in one.feeds if feed.data]
+    if not feeds:
+        return
+    reached, composed = reach(routes, routed)
+    for variable, value, data, has_port, _ in feeds:
+        if variable in reached:
+            kind = None if variable in composed else ""
+            yield Goal(directive=b"$" + variable, authority=_authority(value), kind=kind, data=data, has_port=has_port)
+
+
+def reach(
+    routes: Iterable[Routes], routed: frozenset[bytes] = frozenset()
+) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """Return the variables that targets are made of, by way of other variables too, and those that are parts of one."""
+    routes = tuple(routes)
+    whole = routed.union(*(one.routed for one in routes))
+    parts = frozenset().union(*(one.composed for one in routes))
+    feeds = [feed for one in routes for feed in one.feeds if feed.variables]
+    while True:
+        more = [feed for feed in feeds if feed.variable in whole]
+        grown = whole.union(*(feed.variables for feed in more))
+        split = parts.union(*(feed.variables for feed in more if feed.variable in parts or not _is_whole(feed.value)))
+        if (grown, split) == (whole, parts):
+            return whole, parts
+        whole, parts = grown, split
+
+
+def named_hosts(routes: Iterable[Routes]) -> frozenset[Name]:
+    """Return the hosts that the texts themselves name in targets, by way of variables too."""
+    routes = tuple(routes)
+    routed, _ = reach(routes)
+    fed = (feed.value for one in routes for feed in one.feeds if feed.variable in routed and not feed.data)
+    return frozenset().union(*(one.hosts for one in routes), *(_own_host(value, "") for value in fed))
+
+
+def routes(
+    real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes = b"", variable: bytes = b""
+) -> Routes:
+    """Return where directives go; ``marked`` are the same with a mark for each registered value.
+
+    ``variable`` is the one that the block ``inside`` gives a value to.
+    """
+    reading = _RouteReading(inside, variable)
+    for (depth, parent, one), (_, _, like) in zip(walk(real, inside=inside), walk(marked, inside=inside), strict=True):
+        reading.read(depth, parent, one, like)
+    return Routes(
+        goals=tuple(reading.goals),
+        hosts=frozenset(reading.hosts),
+        routed=frozenset(reading.routed),
+        composed=frozenset(reading.composed),
+        feeds=tuple(reading.feeds),
+    )
+
+
+def variable_of(block: Directive) -> bytes:
+    """Return the variable that a ``map`` or its like gives a value to; empty for any other block."""
+    at = _VARIABLE_OF.get(block.name)
+    if at is None or not block.args[at:]:
+        return b""
+    return block.args[at].removeprefix(b"$").lower()
+
+
+class _RouteReading:
+    """One walk over the directives of a text, with the block of servers and the variable that each stands in."""
+
+    def __init__(self, inside: bytes, variable: bytes) -> None:
+        known = inside.decode("ascii", "replace")
+        self._kinds = [known if known in {"http", "stream"} else ""]
+        self._variable = variable
+        self.goals: list[Goal] = []
+        self.hosts: set[Name] = set()
+        self.routed: set[bytes] = set()
+        self.composed: set[bytes] = set()
+        self.feeds: list[Feed] = []
+
+    def read(self, depth: int, parent: bytes, one: Directive, like: Directive) -> None:
+        del self._kinds[depth + 1 :]
+        kind = self._kinds[depth]
+        if parent in VALUE_BLOCKS:
+            if one.args and self._variable:
+                self._feed(self._variable, one.args[-1], like.args[-1])
+            return
+        self._kinds.append(one.name.decode() if one.name in {b"http", b"stream"} else kind)
+        if one.name in VALUE_BLOCKS:
+            self._variable = variable_of(one)
+        if not one.args or len(one.args) != len(like.args):
+            return
+        self._directive(parent, one, like, kind)
+
+    def _directive(self, parent: bytes, one: Directive, like: Directive, kind: str) -> None:
+        if PASS.fullmatch(one.name):
+            self._target(one.name, one.args[0], like.args[0], kind)
+        elif one.name in CONNECTS or (one.name == b"server" and parent == b"upstream"):
+            count = None if one.name == b"resolver" else 1
+            for real, marked in zip(one.args[:count], like.args[:count], strict=True):
+                if not _OPTION.match(marked):
+                    self._address(one.name, real, marked)
+        elif one.name in _LOGS:
+            self._log(one.name, one.args[0], like.args[0])
+        elif _FEEDS.fullmatch(one.name) and one.args[0].startswith(b"$"):
+            self._feed(one.args[0][1:].lower(), one.args[-1], like.args[-1])
+
+    def _target(self, name: bytes, real: bytes, marked: bytes, kind: str) -> None:
+        if _marks(_place(marked)):
+            self.goals.append(_goal(name, real, marked, kind))
+            return
+        variables = _variables(_place(real))
+        self.routed |= variables
+        if not variables:
+            self.hosts |= _own_host(real, kind)
+        elif not _is_whole(real):
+            self.composed |= variables
+
+    def _address(self, name: bytes, real: bytes, marked: bytes) -> None:
+        if _marks(_place(marked)):
+            self.goals.append(_goal(name, real, marked, None))
+
+    def _log(self, name: bytes, real: bytes, marked: bytes) -> None:
+        data = _marks(marked)
+        if data and real.startswith(b"syslog:"):
+            for server in _servers(real) - _servers(marked):
+                self.goals.append(Goal(directive=name, authority=server, kind=None, data=data))
+
+    def _feed(self, variable: bytes, real: bytes, marked: bytes) -> None:
+        feed = Feed(variable, real, _marks(marked), _has_port(marked), _variables(_place(real)))
+        self.feeds.append(feed)
+
+
+def _goal(name: bytes, real: bytes, marked: bytes, kind: str | None) -> Goal:
+    authority, data = _authority(real), _marks(_place(marked))
+    return Goal(directive=name, authority=authority, kind=kind, data=data, has_port=_has_port(marked))
+
+
+def _has_port(marked: bytes) -> bool:
+    """Whether the template itself separates host and port, so that what is before has to be an address alone."""
+    return _ADDRESS_AND_PORT.match(_authority(marked)) is not None
+
+
+def _place(target: bytes) -> bytes:
+    """Return the part of a target that says where to go: its scheme, host and port, or the path of a socket."""
+    scheme = _SCHEME.match(target)
+    return (scheme[0] if scheme else b"") + _authority(target)
+
+
+def _authority(target: bytes) -> bytes:
+    """Return host and port of a target as nginx splits it; ``unix:PATH`` for a socket."""
+    scheme = _SCHEME.match(target)
+    target = target[scheme.end() :] if scheme else target
+    if target[:5].lower() == b"unix:":
+        return target[:5] + target[5:].partition(b":")[0]
+    path = _PATH.search(target)
+    return target[: path.start()] if path else target
+
+
+def _is_special(name: bytes) -> bool:
+    """Whether nginx does not look for an upstream of that name: it has a port, or is in brackets, or a socket."""
+    return b":" in name or b"[" in name or not name
+
+
+def _own_host(target: bytes, kind: str) -> frozenset[Name]:
+    """Return the host in a target if it is sure to be one: an upstream's name has no port, and no dot as a rule.
+
+    Without a kind it is one for ``http`` and ``stream``.
+    """
+    authority = _authority(target).lower()
+    host = _PORT.sub(b"", authority)
+    is_host = host != authority or b"." in host or host == b"localhost"
+    if not is_host or _is_special(host) or b"$" in host:
+        return frozenset()
+    return frozenset((f"{each} upstream", host) for each in ((kind,) if kind else _KINDS))
+
+
+def _servers(log: bytes) -> set[bytes]:
+    parameters = log.removeprefix(b"syslog:").split(b",")
+    return {parameter.removeprefix(b"server=") for parameter in parameters if parameter.startswith(b"server=")}
+
+
+def _is_whole(target: bytes) -> bool:
+    """Whether the variables in a target stand for a whole host each, perhaps with a scheme before it."""
+    authority = _authority(target)
+    return not _variables(authority) or _WHOLE.fullmatch(_PORT.sub(b"", authority)) is not None
+
+
+def _variables(text: bytes) -> frozenset[bytes]:
+    return frozenset((braced or plain).lower() for braced, plain in _VARIABLE.findall(text))
+
+
+def _marks(text: bytes) -> frozenset[int]:
+    return frozenset(int(number) for number in _MARK.findall(text))

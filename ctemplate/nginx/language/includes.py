@@ -1,0 +1,233 @@
+"""The configuration as nginx reads it: a main file, and all that it includes.
+
+Answers which files belong to it and by which include. Starting nginx, and what any other directive means, must not be
+known here.
+"""
+
+import contextlib
+import ctypes
+import enum
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
+from ctemplate.system.inputs import real_path
+
+MAX_FILES = 100_000
+"""Files of one configuration, ten for each of ten thousand services; nginx itself has no limit."""
+
+MAX_INCLUDE_DEPTH = 50
+"""Includes within includes; nginx itself has no limit and dies of a circle."""
+
+_INCLUDE = re.compile(rb"include")
+_GLOB = frozenset("*?[")  # nginx takes any other include for the name of one file
+_FNM_PERIOD = 4
+_LC_CTYPE_AND_COLLATE = 0b1001
+_libc = ctypes.CDLL(None)
+_libc.newlocale.restype = _libc.uselocale.restype = ctypes.c_void_p
+_libc.uselocale.argtypes = (ctypes.c_void_p,)
+_BYTES = _libc.newlocale(_LC_CTYPE_AND_COLLATE, b"C", None)  # nginx never leaves the C locale: a character is a byte
+
+
+class TreeError(Exception):
+    """The configuration cannot be read or copied as nginx would read it: `where` it is wrong, and `what` is wrong."""
+
+    def __init__(self, *, where: str, what: str) -> None:
+        super().__init__(where, what)
+        self.where = where
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class TooLarge(TreeError):
+    """The configuration is beyond a limit of ours; nginx may well read it."""
+
+
+class Role(enum.Enum):
+    """What a file is to a configuration."""
+
+    MAIN = "main"
+    FRAGMENT = "fragment"
+    UNUSED = "unused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Include:
+    """One include directive: where it stands, what it says, and the files that it brings, in nginx's order.
+
+    `start` and `end` are the offsets of its argument; `pattern` is the argument made absolute: relative ones count from
+    the main file's folder, wherever they stand. `inside` is the name of the block that holds the directive.
+    """
+
+    file: Path
+    line: int
+    argument: str
+    start: int
+    end: int
+    inside: bytes
+    pattern: str
+    files: tuple[Path, ...]
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether nginx takes the pattern for a glob; `geo` opens one file, whatever its name."""
+        return self.inside != b"geo" and not _GLOB.isdisjoint(self.pattern)
+
+    @property
+    def place(self) -> str:
+        """`file:line`, for messages."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A configuration: the bytes of its files by absolute path, in the order of reading, and its includes.
+
+    `replaced` are the candidates that it was read with, by real path.
+    """
+
+    main: Path
+    sources: Mapping[Path, bytes] = field(repr=False)
+    includes: tuple[Include, ...]
+    replaced: Mapping[Path, bytes] = field(repr=False)
+
+    def role(self, path: Path) -> Role:
+        """Tell what a file is to this configuration; symlinks are followed on both sides."""
+        real = real_path(path)
+        if real_path(self.main) == real:
+            return Role.MAIN
+        return Role.FRAGMENT if any(real_path(source) == real for source in self.sources) else Role.UNUSED
+
+    def would_include(self, path: Path) -> tuple[Include, ...]:
+        """Return the includes that bring a file of this path, or would if it existed."""
+        real = real_path(path)
+        return tuple(include for include in self.includes if _brings(include, real))
+
+
+def load_tree(main: Path, *, replaced: Mapping[Path, bytes] = MappingProxyType({})) -> Tree:
+    """Read the configuration that starts at an absolute path, as if `replaced` were already on disk.
+
+    A file that is included more than once is read once. Raises TreeError for what nginx could not read, a circle of
+    includes, or a size beyond the limits; NginxSyntaxError for a file with an include that nginx could not parse.
+    """
+    if not main.is_absolute():
+        raise TreeError(where=str(main), what="the path of the main configuration must be absolute")
+    reading = _TreeReading(settled(main), {real_path(path): source for path, source in replaced.items()})
+    reading.read(reading.main, (), b"")
+    return Tree(
+        main=reading.main,
+        sources=MappingProxyType(reading.sources),
+        includes=tuple(reading.includes),
+        replaced=MappingProxyType(reading.replaced),
+    )
+
+
+def settled(path: Path) -> Path:
+    """Return an absolute path without `..`, which leads where the kernel would go; other symlinks stay as named."""
+    if ".." not in path.parts:
+        return path
+    found = Path("/")
+    for part in path.parts[1:]:
+        found = real_path(found).parent if part == ".." else found / part
+    return found
+
+
+class _TreeReading:
+    """One pass over the configuration, depth first as nginx goes."""
+
+    def __init__(self, main: Path, replaced: dict[Path, bytes]) -> None:
+        self.main = main
+        self.replaced = replaced
+        self.sources: dict[Path, bytes] = {}
+        self.includes: list[Include] = []
+
+    def read(self, path: Path, chain: tuple[Path, ...], inside: bytes) -> None:
+        if path in chain:
+            raise TreeError(where=str(chain[-1]), what=f"includes itself through {path}")
+        if path in self.sources:
+            return
+        if len(chain) == MAX_INCLUDE_DEPTH or len(self.sources) == MAX_FILES:
+            raise TooLarge(where=str(path), what=f"more than {MAX_INCLUDE_DEPTH} includes deep, or {MAX_FILES} files")
+        self.sources[path] = source = self.source(path, chain)
+        found = tuple(self.includes_of(path, source, inside))
+        self.includes += found
+        for include in found:
+            for file in include.files:
+                self.read(file, (*chain, path), include.inside)
+
+    def source(self, path: Path, chain: tuple[Path, ...]) -> bytes:
+        replacement = self.replaced.get(real_path(path))
+        if replacement is not None:
+            return replacement
+        try:
+            return path.read_bytes()
+        except OSError as exc:
+            by = f", included by {chain[-1]}" if chain else ""
+            raise TreeError(where=str(path), what=f"cannot be read: {exc.strerror}{by}") from exc
+
+    def includes_of(self, path: Path, source: bytes, inside: bytes) -> Iterator[Include]:
+        if b"include" not in source:  # no escape spells it otherwise; most big files end here
+            return
+        directives = parse_config(source, where=str(path), inside=inside, sought=_INCLUDE)
+        for _, parent, directive in walk(directives, inside=inside):
+            if _is_include(parent, directive):
+                yield self.include(path, source, parent, directive)
+
+    def include(self, path: Path, source: bytes, parent: bytes, directive: Directive) -> Include:
+        word = words(source, directive)[1]
+        argument = os.fsdecode(word.value)
+        pattern = str(self.main.parent / argument)
+        return Include(
+            file=path,
+            line=directive.last_line,
+            argument=argument,
+            start=word.start,
+            end=word.end,
+            inside=parent,
+            pattern=pattern,
+            files=_expanded(pattern, parent, self.replaced),
+        )
+
+
+def _is_include(parent: bytes, directive: Directive) -> bool:
+    takes_includes = parent not in (b"split_clients", b"charset_map")
+    return takes_includes and directive.name == b"include" and len(directive.args) == 1 and directive.block is None
+
+
+def _brings(include: Include, real: Path) -> bool:
+    return any(real_path(file) == real for file in _expanded(include.pattern, include.inside, (real,)))
+
+
+def _expanded(pattern: str, inside: bytes, present: Collection[Path]) -> tuple[Path, ...]:
+    """Return the files that an include brings, as glob(3) sorts them; `present` are real paths taken for existing."""
+    if inside == b"geo" or _GLOB.isdisjoint(pattern):
+        return (settled(Path(pattern)),)
+    found = [Path("/")]
+    for part in Path(pattern).parts[1:]:
+        found = [path for folder in found for path in _step(folder, part, present)]
+    return tuple(sorted(found, key=os.fsencode))
+
+
+def _step(folder: Path, part: str, present: Collection[Path]) -> list[Path]:
+    if part == "..":
+        return [real_path(folder).parent]
+    real = real_path(folder)
+    names = {path.name for path in present if path.parent == real}
+    with contextlib.suppress(OSError):  # glob(3) passes over what it cannot list
+        names.update(entry.name for entry in folder.iterdir())
+    return [folder / name for name in names if _matches(part, name)]
+
+
+def _matches(part: str, name: str) -> bool:
+    """Match one step of a path as glob(3) does: a leading dot is matched by a dot only."""
+    before = _libc.uselocale(_BYTES)  # of this thread alone
+    try:
+        return bool(_libc.fnmatch(os.fsencode(part), os.fsencode(name), _FNM_PERIOD) == 0)
+    finally:
+        _libc.uselocale(before)

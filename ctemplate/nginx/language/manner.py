@@ -1,0 +1,59 @@
+"""How nginx takes an argument: after a modifier, as a wildcard, or as a regular expression. Pure.
+
+A registered value may be any argument's text, but must not choose how the argument is taken. Who registered it, and
+what follows, must not be known here.
+"""
+
+import re
+from collections.abc import Iterator
+
+from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive
+
+_MODIFIED = frozenset({b"location", b"if", b"try_files", b"error_page"})
+"""Directives whose arguments may begin with what says how to take them."""
+
+_HOSTS = frozenset({b"server_name", b"valid_referers"})
+_BY_TILDE = _HOSTS | {b"location", b"proxy_redirect", b"proxy_cookie_domain", b"proxy_cookie_path"}
+_MODIFIER = re.compile(rb"(?:=|~\*?|\^~|@)?")
+_OPERATOR = re.compile(rb"\(?(?:!?(?:=|~\*?|-[fdex]\Z)|!)?")
+_WILD_KEY = re.compile(rb"~|\.(?!\.)|\*\.|.*\.\*\Z", re.DOTALL)
+_MATCHES = re.compile(rb"!?~\*?")
+
+
+def manner(parent: bytes, directive: Directive) -> tuple[bytes, ...]:
+    """Return what says how a directive's name and each of its arguments are taken; empty for what stands for itself.
+
+    In a ``map`` the name is a key; with ``hostnames`` there, one with a wildcard takes many.
+    """
+    if parent in VALUE_BLOCKS:
+        key = _WILD_KEY.match(directive.name) if parent == b"map" else None
+        return (b"*" if key else b"", *(b"" for _ in directive.args))
+    if directive.name in _MODIFIED:
+        modifiers = _OPERATOR if directive.name == b"if" else _MODIFIER
+        found = [modifiers.match(argument) for argument in directive.args]
+        return (b"", *(modifier[0] if modifier else b"" for modifier in found))
+    if directive.name in _HOSTS:
+        return (b"", *map(_wildcards, directive.args))
+    return (b"",) * (1 + len(directive.args))
+
+
+def _wildcards(host: bytes) -> bytes:
+    if host.startswith(b"~"):
+        return b"~"
+    return (b"." if host.startswith(b".") else b"") + b"*" * host.count(b"*")
+
+
+def patterns(parent: bytes, directive: Directive) -> Iterator[bytes]:
+    """Yield those of a directive's words that are regular expressions."""
+    name, args = directive.name, directive.args
+    if parent in VALUE_BLOCKS:
+        yield from (name,) if name.startswith(b"~") else ()
+    elif name == b"rewrite":
+        yield from args[:1]
+    elif name == b"gzip_disable":
+        yield from args
+    else:
+        for number, argument in enumerate(args):
+            is_operand = number > 0 and name in _MODIFIED and _MATCHES.fullmatch(args[number - 1])
+            if is_operand or (name in _BY_TILDE and argument.startswith(b"~")):
+                yield argument

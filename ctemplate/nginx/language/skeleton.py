@@ -1,0 +1,65 @@
+"""The structure of a configuration without the values in it: what data must never change.
+
+A candidate's skeleton is compared with that of the same template over harmless data of the same shape. What counts as
+structure is decided here; who rendered what, and what follows from a difference, must not be known here.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import TypeAlias
+
+from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, walk
+
+Shape: TypeAlias = tuple[int, bytes, int | tuple[bytes, ...], bool]
+"""Depth, name, count of arguments (or the arguments themselves where they are structure), whether a block follows."""
+
+ENTRY_WORDS = frozenset(
+    {b"include", b"default", b"hostnames", b"volatile", b"ranges", b"delete", b"proxy", b"proxy_recursive"}
+)
+"""First words that nginx takes as an instruction inside a value block; any other is a key, that is data."""
+
+LOADS = re.compile(
+    rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*"
+    rb"|xslt_stylesheet|geoip_(?:country|city|org)|google_perftools_profiles|(?:.*_)?ssl_conf_command",
+    re.DOTALL,
+)
+_TAKES_REGEX = frozenset(
+    {b"server_name", b"location", b"valid_referers", b"proxy_redirect", b"proxy_cookie_domain", b"proxy_cookie_path"}
+)
+
+
+def skeleton(directives: tuple[Directive, ...], *, inside: bytes = b"") -> Iterator[Shape]:
+    """Yield the shape of every directive in the order of the file.
+
+    Values are left out, with three exceptions. The arguments of directives that load code or files stand as they are:
+    they may come from a template's own text only. An argument that becomes a regular expression by a leading `~`
+    shows in the name. Keys of a `map` and its like are left out, nginx's instructions among them are not.
+    """
+    for depth, parent, directive in walk(directives, inside=inside):
+        yield _shape(depth, parent, directive)
+
+
+def departure(
+    candidate: tuple[Directive, ...], expected: Iterator[Shape], *, inside: bytes = b""
+) -> tuple[Directive | None, Shape | None] | None:
+    """Return where a candidate first departs from the expected skeleton: its directive and the shape expected there.
+
+    None means that the two are equal; one of the pair is None where that side has ended.
+    """
+    for found, wanted in zip_longest(walk(candidate, inside=inside), expected):
+        if found is None or _shape(*found) != wanted:
+            return (found[2] if found else None), wanted
+    return None
+
+
+def _shape(depth: int, parent: bytes, directive: Directive) -> Shape:
+    name, args = directive.name, directive.args
+    opens = directive.block is not None
+    if parent in VALUE_BLOCKS and name not in ENTRY_WORDS:
+        return depth, name[:1] if name.startswith(b"~") else b"", len(args), opens
+    if LOADS.fullmatch(name):
+        return depth, name, args, opens
+    if name in _TAKES_REGEX and any(argument.startswith(b"~") for argument in args):
+        return depth, name + b" ~", len(args), opens
+    return depth, name, len(args), opens

@@ -1,0 +1,157 @@
+"""What a configuration may hold once only: names of upstreams, server names, ports. Pure.
+
+nginx refuses a second upstream of a name and a second stream server on a port. It passes over a second server of a name
+with a mere warning, so that whoever comes first in the file takes its requests. Who asked for what, and who
+has to go, must not be known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import TypeAlias
+
+from ctemplate.nginx.language.parser import Directive, walk
+
+Name: TypeAlias = tuple[str, bytes]
+"""What kind of name, and the name as nginx compares it: ``("http upstream", b"web")``."""
+
+_DEFAULT_LISTEN = Directive(name=b"listen", args=(b"80",), line=0, last_line=0, start=0, end=0)
+_DEFAULT_HOST = Directive(name=b"server_name", args=(b"",), line=0, last_line=0, start=0, end=0)
+HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
+"""Blocks, the top among them, whose servers and upstreams use names."""
+_ANY_ADDRESS = re.compile(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
+_LEADING_ZEROS = re.compile(rb"(?<![0-9a-f])0+(?=\d)")
+_IPV6 = re.compile(rb"^\[([0-9a-f:.]+)\]")
+_MARK = re.compile(rb"\x01(\d+)\x02")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clash:
+    """One name that is used more than once; ``data`` are the values in each use, empty for a template's own text."""
+
+    name: Name
+    data: tuple[frozenset[int], ...]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nginx refuses the configuration for it; else it passes over all but the first use."""
+        return self.name[0] != "server_name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    """The names that directives use, each with the numbers of the marks in it; http servers share their ports."""
+
+    names: tuple[tuple[Name, frozenset[int]], ...]
+    ports: tuple[tuple[Name, frozenset[int]], ...]
+
+
+def names(directives: tuple[Directive, ...], *, inside: bytes = b"") -> frozenset[Name]:
+    """Return the names that a configuration uses."""
+    found = name_uses(directives, directives, inside=inside)
+    return frozenset(name for name, _ in found.names + found.ports)
+
+
+def name_clashes(
+    real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes, taken: frozenset[Name]
+) -> tuple[Clash, ...]:
+    """Return the names that a configuration uses twice, or that are ``taken`` elsewhere, with data in one of the uses.
+
+    ``marked`` is the same configuration with a mark for each registered value.
+    """
+    each: dict[Name, list[frozenset[int]]] = {}
+    found = name_uses(real, marked, inside=inside)
+    for name, data in found.names + found.ports:
+        each.setdefault(name, [frozenset()] if name in taken else []).append(data)
+    return tuple(Clash(name=name, data=tuple(data)) for name, data in each.items() if len(data) > 1 and any(data))
+
+
+def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
+    """Whether the parts of one configuration may clash: False only where ``name_clashes`` would find nothing."""
+    known: dict[Name, bool] = dict.fromkeys(taken, False)  # whether there is data in it
+    shared: dict[Name, bool] = {}
+    for part in parts:
+        for name, data in part.names:
+            if name in known and (data or known[name]):
+                return True
+            known[name] = bool(data)
+        for name, data in part.ports:
+            shared[name] = shared.get(name, False) or bool(data)
+    return any(name in known and (has_data or known[name]) for name, has_data in shared.items())
+
+
+def name_uses(real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes) -> Uses:
+    """Return the names that directives use; ``marked`` are the same with a mark for each registered value."""
+    found: list[tuple[Name, frozenset[int]]] = []
+    shared: dict[Name, frozenset[int]] = {}
+    for (_, parent, one), (_, _, like) in zip(walk(real, inside=inside), walk(marked, inside=inside), strict=True):
+        if parent not in HOLDS_SERVERS or one.block is None or like.block is None:
+            continue
+        if one.name == b"upstream" and one.args:
+            found.append(((f"{_kind(parent)} upstream", one.args[0].lower()), _marks(like.args)))
+        elif one.name == b"server" and parent == b"stream":
+            found += _ports(one.block, like.block)
+        elif one.name == b"server":
+            found += _hosts(one.block, like.block)
+            for name, data in _ports(one.block, like.block):
+                shared.setdefault(name, data)
+    return Uses(names=tuple(found), ports=tuple(shared.items()))
+
+
+def _kind(parent: bytes) -> str:
+    return "stream" if parent == b"stream" else "http"
+
+
+def _ports(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterator[tuple[Name, frozenset[int]]]:
+    for found, marked in _arguments(block, like, _DEFAULT_LISTEN):
+        protocol = "udp" if b"udp" in found.args else "tcp"
+        yield (f"{protocol} port", _listen(found)), _marks(marked.args[:1])
+
+
+def _hosts(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterator[tuple[Name, frozenset[int]]]:
+    name_uses: dict[Name, frozenset[int]] = {}
+    for listen, where in _arguments(block, like, _DEFAULT_LISTEN):
+        for found, marked in _arguments(block, like, _DEFAULT_HOST):
+            for host, data in zip(found.args, marked.args, strict=True):
+                for each in _spelled_out(host.lower()):
+                    name = ("server_name", each + b" on " + _listen(listen))
+                    name_uses.setdefault(name, _marks((data, *where.args[:1])))
+    yield from name_uses.items()
+
+
+def _spelled_out(host: bytes) -> tuple[bytes, ...]:
+    """Return the names that a server name stands for: ``.x`` is ``x`` and ``*.x``."""
+    return (host[1:], b"*" + host) if host.startswith(b".") else (host,)
+
+
+def _arguments(
+    block: tuple[Directive, ...], like: tuple[Directive, ...], default: Directive
+) -> list[tuple[Directive, Directive]]:
+    """Return the block's directives of the default's name with arguments, each with its like; else the default."""
+    both = zip(block, like, strict=True)
+    return [pair for pair in both if pair[0].name == default.name and pair[0].args] or [(default, default)]
+
+
+def _listen(listen: Directive) -> bytes:
+    """Return an address as nginx compares it, as far as one spelling goes: numbers have no zeros before them."""
+    plain = _LEADING_ZEROS.sub(b"", listen.args[0].lower())
+    return _ANY_ADDRESS.sub(b"*:", _IPV6.sub(_shortened, plain))
+
+
+def _shortened(found: re.Match[bytes]) -> bytes:
+    try:
+        return b"[%s]" % str(IPv6Address(found[1].decode())).encode()
+    except ValueError:
+        return found[0]
+
+
+def _marks(arguments: Iterable[bytes]) -> frozenset[int]:
+    return frozenset(int(number) for argument in arguments for number in _MARK.findall(argument))
+
+
+def format_use(name: Name) -> str:
+    """Return a name for a sentence."""
+    return f"{name[0]} {name[1].decode(errors='backslashreplace')}"

@@ -1,0 +1,292 @@
+"""Proof after the fact that data stands in a configuration as values alone: the last line behind quoting.
+
+A text comes as pieces, a template's own and what somebody registered. Each registered piece has to stand where one
+harmless word in its place would stand: same directives, same blocks, same arguments. It may be no directive's name and
+no part of what makes nginx load code or files. Who registered it, and what follows, must not be known here.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ctemplate.nginx.language.authority import INNER, NO_ROUTES, AnyOf, Known, Routes, named_hosts, routes, strays
+from ctemplate.nginx.language.manner import manner, patterns
+from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, NginxSyntaxError, parse_config, walk
+from ctemplate.nginx.language.skeleton import LOADS, Shape, departure, skeleton
+from ctemplate.nginx.language.unique_names import Clash, Name, Uses, name_clashes, name_uses
+
+MAX_PART_TRIALS = 400
+"""Readings of the text to find out which pieces break it; then all that are left count as guilty."""
+
+GAP = "\x03"
+"""Begins the name of a directive that stands where parts are left out that were proven by themselves."""
+
+_PATTERN = re.compile(rb"[][*?+(){}|^$\\]")
+_MARK = re.compile(rb"\x01(\d+)\x02")
+_OPENS = re.compile(
+    rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
+    rb"|.*_temp_path|.*_cache_path|.*_store|.*_ssl_(?:.*certificate.*|.*_file|crl)|state"
+)
+"""Directives that read or write a file as the master's user: data may be a part of the path, never its beginning, nor
+a step out of its folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a text; ``data`` is the number of the registered value that it is, None for a template's own text."""
+
+    text: bytes
+    data: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MisplacedValue:
+    """A registered value that is more than a value, and why; ``data`` is its number."""
+
+    data: int
+    reason: str
+    is_misplaced: bool = True
+    """Whether no value at all may stand there."""
+    rests_on_others: bool = False
+    """Whether it may be a value alone once other values are there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueReport:
+    """What is wrong with the values in a text: those that are more than values, else the names used twice."""
+
+    findings: tuple[MisplacedValue, ...] = ()
+    clashes: tuple[Clash, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """What a text tells whose values are values alone: its names, where it goes, the blocks that its gaps stand in."""
+
+    uses: Uses
+    routes: Routes
+    gaps: Mapping[bytes, bytes]
+
+
+class UnreadableText(ValueError):
+    """With harmless values the text is not nginx's language: nothing can be proven of it. Says what nginx would."""
+
+
+def examine(
+    pieces: Sequence[Piece], *, inside: bytes = b"", taken: frozenset[Name] = frozenset(), known: Known = NO_ROUTES
+) -> ValueReport:
+    """Report every value that changes the structure, names a directive, or has nginx load, open or ask what it says.
+
+    ``inside`` names the block that includes this text, if any; ``taken`` are names of other files, and ``known`` tells
+    where else nginx may go. Raises Unreadable where only the real values make nginx's language of the text; where
+    nothing does there is nothing to report: nginx will refuse the text itself.
+    """
+    if all(piece.data is None for piece in pieces):
+        return ValueReport()
+    check = _Check(pieces, inside)
+    found = tuple(_misplaced(check.benign, inside)) or check.breaking() or check.path_traversals() or check.taking()
+    found = found or check.straying(taken, known)
+    return ValueReport(findings=found) if found else ValueReport(clashes=check.clashes(taken, known))
+
+
+def gap(number: int) -> Piece:
+    """Return what stands for parts of a text that are left out; ``Sound.gaps`` names it by its text without the end."""
+    return Piece(text=f"{GAP}{number};\n".encode())
+
+
+def check_part(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"") -> Sound | None:
+    """Return what a text tells in which ``examine`` would find no value that is more than a value; None where in doubt.
+
+    Where it goes, and which names it uses, is left to whoever knows all parts.
+
+    Its gaps may stand for any texts that are sound by themselves inside the same blocks and end with a line break, so
+    that no comment goes on behind them. A gap within a comment or an argument is not among ``Sound.gaps``.
+    """
+    try:
+        check = _Check(pieces, inside)
+    except UnreadableText:
+        return None
+    if check.real is None or not check.is_intact:
+        return None
+    if any(True for _ in _misplaced(check.benign, inside)) or check.path_traversals() or check.taking():
+        return None
+    found = walk(check.benign, inside=inside)
+    gaps = {one.name: parent for _, parent, one in found if one.name.startswith(GAP.encode())}
+    return Sound(
+        uses=name_uses(check.real, check.benign, inside=inside),
+        routes=routes(check.real, check.benign, inside=inside, variable=variable),
+        gaps=gaps,
+    )
+
+
+def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[MisplacedValue]:
+    """Yield the values in a place where no value belongs, whatever it is."""
+    for _, parent, directive in walk(benign, inside=inside):
+        if parent in VALUE_BLOCKS:
+            continue
+        name = directive.name
+        yield from _found(name, "would be the name of a directive")
+        if LOADS.fullmatch(name):
+            for argument in directive.args:
+                yield from _found(argument, f"would choose what {_shown(name)!r} loads")
+        elif _OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
+            yield MisplacedValue(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
+        elif name in INNER and directive.args and (start := _MARK.match(directive.args[-1])):
+            yield MisplacedValue(data=int(start[1]), reason=f"would choose where {_shown(name)!r} goes")
+
+
+def _steps_out(path: bytes) -> int:
+    return path.split(b"/").count(b"..")
+
+
+def _found(text: bytes, reason: str) -> Iterator[MisplacedValue]:
+    return (MisplacedValue(data=int(number), reason=reason) for number in _MARK.findall(text))
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("ascii", "replace")
+
+
+class _Check:
+    """Readings of one text with some of its values real and the others harmless."""
+
+    def __init__(self, pieces: Sequence[Piece], inside: bytes) -> None:
+        self._pieces = pieces
+        self._inside = inside
+        self._trials = 0
+        self.real = self._read(None)
+        self.benign: tuple[Directive, ...] = ()
+        self._is_readable = True
+        try:
+            self.benign = self._parsed(frozenset())
+        except NginxSyntaxError as exc:
+            if self.real is not None:
+                raise UnreadableText(f"line {exc.line}: {exc.what}") from exc
+            self._is_readable = False
+        self._skeleton: tuple[Shape, ...] = tuple(skeleton(self.benign, inside=inside))
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the values leave the structure as it is."""
+        return self._is_readable and not self._differs(self.real)
+
+    def breaking(self) -> tuple[MisplacedValue, ...]:
+        """Return the values that change the structure."""
+        if not self._is_readable or self.is_intact:
+            return ()
+        suspects = tuple(dict.fromkeys(piece.data for piece in self._pieces if piece.data is not None))
+        reason = "would change the structure of the configuration"
+        return tuple(MisplacedValue(data=number, reason=reason, is_misplaced=False) for number in self._among(suspects))
+
+    def path_traversals(self) -> tuple[MisplacedValue, ...]:
+        """Return the values that make a step out of a file's folder, in a text whose structure is sound.
+
+        Each value by itself makes none; two of them side by side may, and so may one behind the template's own dot.
+        """
+        if not self._is_readable or self.real is None:
+            return ()
+        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
+        return tuple(
+            MisplacedValue(
+                data=int(mark[1]),
+                reason=f"would leave the folder of the file that {_shown(name)!r} opens",
+                is_misplaced=False,
+            )
+            for (_, parent, one), (_, _, like) in both
+            if parent not in VALUE_BLOCKS and _OPENS.fullmatch(name := like.name) and like.args
+            if (mark := _MARK.search(like.args[0])) and _steps_out(one.args[0]) > _steps_out(like.args[0])
+        )
+
+    def taking(self) -> tuple[MisplacedValue, ...]:
+        """Return the values that choose how nginx takes an argument, or steer a regular expression they stand in."""
+        if not self._is_readable or self.real is None:
+            return ()
+        found: list[MisplacedValue] = []
+        special = {piece.data: piece.text for piece in self._pieces if _PATTERN.search(piece.text)}
+        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
+        for (_, parent, one), (_, _, like) in both:
+            if (taken := manner(parent, one)) != (expected := manner(parent, like)):
+                words = zip((like.name, *like.args), taken, expected, strict=True)
+                reason = f"would choose how {_shown(parent if parent in VALUE_BLOCKS else like.name)!r} takes it"
+                found += (finding for word, is_so, was in words if is_so != was for finding in _found(word, reason))
+            for word in patterns(parent, like):
+                reason = "holds more than letters, and is part of a regular expression"
+                found += (finding for finding in _found(word, reason) if finding.data in special)
+        return tuple(replace(finding, is_misplaced=False) for finding in found)
+
+    def straying(self, taken: frozenset[Name], known: Known) -> tuple[MisplacedValue, ...]:
+        """Return the values that choose where nginx goes, in a text whose structure is sound.
+
+        Where none of those that have a part in it goes where it may, no value belongs there.
+        """
+        if not self._is_readable or self.real is None:
+            return ()
+        found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
+        own = {name for name, _ in name_uses(self.real, self.benign, inside=self._inside).names}
+        reason = "would choose where {!r} goes, and names no upstream of this configuration and no instance's address"
+        return tuple(
+            MisplacedValue(
+                data=number,
+                reason=reason.format(_shown(goal.directive)),
+                is_misplaced=is_general,
+                rests_on_others=True,
+            )
+            for goal, is_general in strays((found,), AnyOf((own, taken, known.upstreams)), known)
+            for number in sorted(goal.data)
+        )
+
+    def clashes(self, taken: frozenset[Name], known: Known) -> tuple[Clash, ...]:
+        """Return the names that are used twice, in a text whose structure is sound."""
+        if not self._is_readable or self.real is None:
+            return ()
+        found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
+        hosts = known.hosts | named_hosts((found,))
+        return name_clashes(self.real, self.benign, inside=self._inside, taken=taken | hosts)
+
+    def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
+        """Return those of the suspects, who break the text together, who do so alone; else those it takes for it."""
+        if len(suspects) == 1 or self._trials > MAX_PART_TRIALS:
+            return suspects
+        middle = len(suspects) // 2
+        halves = (half for half in (suspects[:middle], suspects[middle:]) if self._changes_structure(half))
+        return tuple(number for half in halves for number in self._among(half)) or self._needed(suspects)
+
+    def _needed(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shortest run of the suspects that still breaks the text; they stand side by side, as a rule."""
+        spare = (
+            bisect_left(range(len(suspects)), x=True, key=lambda count: not self._changes_structure(suspects[count:]))
+            - 1
+        )
+        suspects = suspects[max(spare, 0) :]
+        needed = bisect_left(range(len(suspects)), x=True, key=lambda count: self._changes_structure(suspects[:count]))
+        return suspects[:needed]
+
+    def _changes_structure(self, real: Collection[int]) -> bool:
+        self._trials += 1
+        return self._differs(self._read(frozenset(real)))
+
+    def _differs(self, found: tuple[Directive, ...] | None) -> bool:
+        return found is None or departure(found, iter(self._skeleton), inside=self._inside) is not None
+
+    def _read(self, real: frozenset[int] | None) -> tuple[Directive, ...] | None:
+        try:
+            return self._parsed(real)
+        except NginxSyntaxError:
+            return None
+
+    def _parsed(self, real: frozenset[int] | None) -> tuple[Directive, ...]:
+        """Read the text with these values as they are, all of them for None."""
+        text = b"".join(self._texts(real))
+        return parse_config(text, where="", inside=self._inside)
+
+    def _texts(self, real: frozenset[int] | None) -> Iterator[bytes]:
+        """Yield the pieces; values side by side are one harmless word together."""
+        follows = False
+        for piece in self._pieces:
+            if piece.data is None or real is None or piece.data in real:
+                follows = follows and not piece.text
+                yield piece.text
+            elif not follows:
+                follows = True
+                yield b"\x01%d\x02" % piece.data

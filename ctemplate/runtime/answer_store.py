@@ -1,0 +1,216 @@
+"""The last good answers on disk: what lets a restart judge its first answers, and render while the source is away.
+
+One private file in the state folder, replaced as a whole. Knows nothing of when to write it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ctemplate.core.model import Answer, Instance, InstancesQuery, ServerSet, Service, ServicesQuery
+from ctemplate.guard import Cause, Hold, Memory
+from ctemplate.system.files import make_folder, write_private
+from ctemplate.system.ownership import check_private
+
+logger = logging.getLogger(__name__)
+
+ANSWERS_VERSION = 1
+FORMER_CAUSES = {  # by what earlier releases called them
+    "UNSEEN": Cause.CONNECTION_GAP,
+    "UNMOVED": Cause.INDEX_UNCHANGED,
+    "ANOTHER": Cause.DIFFERENT_CLUSTER,
+    "FLIPPED": Cause.MASS_FAILURE,
+}
+ANSWERS_LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
+ANSWERS_FOLDER_MODE = 0o700
+
+Q = TypeVar("Q")
+E = TypeVar("E")
+
+
+class KeptHold(msgspec.Struct, Generic[E], frozen=True, kw_only=True, omit_defaults=True):
+    """A hold; ``until`` is None where it has no end of its own. Moments are on the wall clock."""
+
+    entries: tuple[E, ...]
+    cause: str
+    since: float
+    until: float | None = None
+    index: int = 0
+    session: float = 0.0
+    was_filtered: bool = False
+
+
+class KeptAnswer(msgspec.Struct, Generic[Q, E], frozen=True, kw_only=True, omit_defaults=True):
+    """An answer as it came, and what is held beside it."""
+
+    query: Q
+    value: tuple[E, ...]
+    index: int = 0
+    seen_at: float = 0.0
+    filtered: bool = False
+    session: float = 0.0
+    holds: tuple[KeptHold[E], ...] = ()
+
+
+class AnswerPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file. ``written_at`` is on the wall clock; holds have had no time to run out since then."""
+
+    version: int
+    written_at: float | None = None
+    instances: tuple[KeptAnswer[InstancesQuery, Instance], ...] = ()
+    services: tuple[KeptAnswer[ServicesQuery, Service], ...] = ()
+    rolls: tuple[ServerSet, ...] = ()
+
+
+class Version(msgspec.Struct, frozen=True):
+    """What every version of the file says."""
+
+    version: int = 0
+
+
+def writer_name(destinations: Iterable[Path]) -> str:
+    """Return a short name for who writes these destinations; a lock on each of them keeps others out."""
+    reals = "\0".join(sorted(os.path.realpath(destination) for destination in destinations))
+    return hashlib.sha256(os.fsencode(reals)).hexdigest()[:16]
+
+
+def memory_path(state_dir: Path, destinations: Iterable[Path]) -> Path:
+    """Return the file of who writes these destinations."""
+    return state_dir / f"answers-{writer_name(destinations)}.json"
+
+
+def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: float) -> bool:
+    """Replace the file; answer whether that worked, with a warning where it did not. Blocks on the disk.
+
+    ``wall`` is the wall clock's now.
+    """
+    content = msgspec.json.encode(_page(memories, wall))
+    if len(content) > ANSWERS_LIMIT_BYTES:
+        logger.warning(
+            "%s: would have %d bytes, more than %d; it is not written", path, len(content), ANSWERS_LIMIT_BYTES
+        )
+        return False
+    try:
+        make_folder(path.parent, ANSWERS_FOLDER_MODE)
+        write_private(path, content)
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        logger.warning("%s: cannot be written: %s; a restart will not know the last good answers", path, reason)
+        return False
+    return True
+
+
+def load_answers(path: Path, *, wall: float | None = None) -> tuple[Memory | ServerSet, ...]:
+    """Return what the file holds, nothing where there is none or, with a warning, where it is unfit. Blocks.
+
+    With ``wall``, that clock's now, the time of holds stood still while no process ran, and however the clock was set.
+    """
+    try:
+        size, changed_at, content = _read_private(path)
+    except FileNotFoundError:
+        return ()
+    except OSError as exc:
+        return _unusable(path, f"cannot be read: {(exc.strerror or str(exc)).lower()}")
+    if size > ANSWERS_LIMIT_BYTES:
+        return _unusable(path, f"has {size} bytes, more than {ANSWERS_LIMIT_BYTES}")
+    try:
+        version = msgspec.json.decode(content, type=Version).version
+        if version != ANSWERS_VERSION:
+            return _unusable(path, f"is of version {version}, not {ANSWERS_VERSION}")
+        page = msgspec.json.decode(content, type=AnswerPage)
+        written_at = changed_at if page.written_at is None else page.written_at
+        paused = 0.0 if wall is None else wall - written_at
+        services = (_memory(kept, paused) for kept in page.services)
+        return (*services, *(_memory(kept, paused) for kept in page.instances), *page.rolls)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+        return _unusable(path, f"is damaged: {exc}")
+
+
+def _read_private(path: Path) -> tuple[int, float, bytes]:
+    """Return a private file's size, time of change and, unless it is too much, its content."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        check_private(path, status)
+        return status.st_size, status.st_mtime, file.read() if status.st_size <= ANSWERS_LIMIT_BYTES else b""
+
+
+def _unusable(path: Path, what: str) -> tuple[Memory | ServerSet, ...]:
+    logger.warning("%s: %s; starting without the last good answers", path, what)
+    return ()
+
+
+def _page(memories: Iterable[Memory | ServerSet], wall: float) -> AnswerPage:
+    memories = tuple(memories)
+    kept = [_kept(memory) for memory in memories if isinstance(memory, Memory)]
+    return AnswerPage(
+        version=ANSWERS_VERSION,
+        written_at=wall,
+        instances=tuple(answer for answer in kept if isinstance(answer.query, InstancesQuery)),
+        services=tuple(answer for answer in kept if isinstance(answer.query, ServicesQuery)),
+        rolls=tuple(memory for memory in memories if isinstance(memory, ServerSet)),
+    )
+
+
+def _kept(memory: Memory) -> KeptAnswer:  # type: ignore[type-arg]  # either kind
+    answer = memory.answer
+    return KeptAnswer(
+        query=answer.query,
+        value=answer.value,
+        index=answer.index,
+        seen_at=answer.seen_at,
+        filtered=answer.filtered,
+        session=answer.session,
+        holds=tuple(
+            KeptHold(
+                entries=hold.entries,
+                cause=hold.cause.name,
+                since=hold.since,
+                until=None if math.isinf(hold.until) else hold.until,
+                index=hold.index,
+                session=hold.session,
+                was_filtered=hold.was_filtered,
+            )
+            for hold in memory.holds
+        ),
+    )
+
+
+def _memory(kept: KeptAnswer, paused: float) -> Memory:  # type: ignore[type-arg]  # either kind
+    answer = Answer(
+        query=kept.query,
+        value=kept.value,
+        index=kept.index,
+        seen_at=kept.seen_at,
+        filtered=kept.filtered,
+        session=kept.session,
+    )
+    holds = tuple(
+        Hold(
+            query=kept.query,
+            entries=hold.entries,
+            cause=_cause(hold.cause),
+            since=hold.since + paused,
+            until=math.inf if hold.until is None else hold.until + paused,
+            index=hold.index,
+            session=hold.session,
+            was_filtered=hold.was_filtered,
+        )
+        for hold in kept.holds
+    )
+    return Memory(answer=answer, holds=holds)
+
+
+def _cause(name: str) -> Cause:
+    cause = FORMER_CAUSES.get(name) or Cause.__members__.get(name)
+    if cause is None:
+        raise ValueError(f"unknown cause {name!r}")
+    return cause

@@ -1,0 +1,358 @@
+"""Put together what runs: from the configuration to a source, pipelines and workers.
+
+The one place that knows every part; nothing here runs yet, prints or owns a task. Only what a killed process left of a
+group's files is put right as soon as they are held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from ctemplate import apply
+from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
+from ctemplate.catalog import Catalog
+from ctemplate.config.folders import state_folder
+from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
+from ctemplate.config.layers import Layer, build, environment_layer, read_layers
+from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.model import ServiceQuery, Target
+from ctemplate.core.timing import Backoff, Wait
+from ctemplate.guard import GuardPolicy, Policies
+from ctemplate.nginx.check import NginxCheck
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unproven_files
+from ctemplate.nginx.reload import NginxReload
+from ctemplate.nginx.surroundings import Surroundings
+from ctemplate.runtime.answer_store import memory_path, writer_name
+from ctemplate.runtime.control_socket import CONTROL_FOLDER
+from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.runtime.last_good import NAME as LAST_RENDERED, LastRendered
+from ctemplate.runtime.pipeline import Pipeline
+from ctemplate.sinks.dry_run import DryRunSink
+from ctemplate.sinks.live import DrainGate, LiveSink
+from ctemplate.sinks.plan import FileReview, PlanSink, SavedPlanSink
+from ctemplate.sinks.replacement import Announcing
+from ctemplate.sinks.sink import Sink
+from ctemplate.sources import Source
+from ctemplate.sources.catalog_file import CatalogFile
+from ctemplate.sources.consul import ConsulSettings, ConsulSource, DataLimits
+from ctemplate.system.file_watch import Signature, signatures
+from ctemplate.template import RenderLimits, Template
+from ctemplate.template.language.formats import format_of
+
+logger = logging.getLogger(__name__)
+
+
+class RunMode(enum.Enum):
+    """What becomes of a group's outputs: live files, nothing but a look at them, or a review."""
+
+    LIVE = "live"
+    DRY = "dry"
+    PLAN = "plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """What the daemon runs: one source, and a plan with its loaded templates for each group.
+
+    ``signatures`` tell every file that a template was made from as it was then.
+    """
+
+    config: Config
+    source: Source
+    source_name: str
+    plans: tuple[GroupPlan, ...]
+    templates: tuple[tuple[Template, ...], ...]
+    signatures: Mapping[Path, Signature | None]
+    state_dir: Path
+    mode: RunMode
+    planned: Mapping[str, FileReview] | None = None
+
+    @property
+    def policies(self) -> Policies | None:
+        """What guards the answers, also those that are only looked at: nothing where they are an operator's own."""
+        if self.config.catalog is not None:
+            return None
+        section = self.config.guard
+        return Policies(
+            default=_guard_policy(section, section),
+            is_scoped=bool(self.config.consul.namespace or self.config.consul.partition),
+            services={name: _guard_policy(own, section) for name, own in section.service.items()},
+        )
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether the last good answers are kept for a later process: where they are guarded, and files written."""
+        return self.mode is RunMode.LIVE and self.policies is not None
+
+    @property
+    def memory_path(self) -> Path:
+        """Where the last good answers are kept."""
+        return memory_path(self.state_dir, _destinations(self.plans))
+
+    @property
+    def control_path(self) -> Path:
+        """Where the operator reaches who writes these destinations."""
+        return _control_path(self.state_dir, self.plans)
+
+    @property
+    def summary(self) -> str:
+        """What runs, in a few words."""
+        count = sum(len(plan.templates) for plan in self.plans)
+        groups = f"{len(self.plans)} group{'s' if len(self.plans) > 1 else ''}"
+        return f"{count} template{'s' if count > 1 else ''} in {groups} from {self.source_name}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know of groups that are written, one sentence each."""
+        told = [(plan, unproven_files(plan)) for plan in self.plans] if self.mode is RunMode.LIVE else []
+        return tuple(f"{plan.templates[0].destination}: {sentence}" for plan, sentence in told if sentence)
+
+    @contextlib.contextmanager
+    def workers(self, catalog: Catalog, previous: Iterable[GroupWorker] = ()) -> Iterator[tuple[GroupWorker, ...]]:
+        """Lock the groups' destinations and give a new worker for each group; raises StateError.
+
+        A group takes over what the worker before it knew of the same files.
+        """
+        before = {worker.pipeline.destinations: worker.pipeline for worker in previous}
+        wait = Wait(min=self.config.wait.min, max=self.config.wait.max)
+        states = StateFolder(self.state_dir) if self.mode is RunMode.LIVE else None
+        with contextlib.ExitStack() as held:
+            yield tuple(
+                GroupWorker(
+                    pipeline=self._pipeline(plan, templates, states, held, before),
+                    catalog=catalog,
+                    wait=wait,
+                    min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
+                )
+                for plan, templates in zip(self.plans, self.templates, strict=True)
+            )
+
+    def _pipeline(
+        self,
+        plan: GroupPlan,
+        templates: tuple[Template, ...],
+        states: StateFolder | None,
+        held: contextlib.ExitStack,
+        before: Mapping[tuple[Path, ...], Pipeline],
+    ) -> Pipeline:
+        targets = tuple(_target(template) for template in plan.templates)
+        sink = self._spared(plan) if states is None else self._live(plan, targets, states, held)
+        destinations = tuple(target.destination for target in targets)
+        folder = apply.group_folder(self.state_dir, destinations)
+        return Pipeline(
+            name=plan.settings.name,
+            templates=templates,
+            targets=targets,
+            sink=sink,
+            surroundings=_surroundings(plan.settings, targets),
+            last_rendered=LastRendered(path=folder / LAST_RENDERED, is_written=self.mode is RunMode.LIVE),
+            before=before.get(destinations),
+            hold=self._hold,
+        )
+
+    def _hold(self, service: str) -> float:
+        """Return how long the last good data of a service stay in use; an operator's own are taken at once."""
+        return self.policies.of(ServiceQuery(name=service)).hold if self.policies is not None else 0.0
+
+    def _spared(self, plan: GroupPlan) -> Sink:
+        """Return what leaves every file alone."""
+        return DryRunSink() if self.mode is RunMode.DRY else _considered(plan.settings, self.state_dir)
+
+    def _live(
+        self, plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
+    ) -> Sink:
+        live = _announcing(_live_files(plan, targets, states, held), plan, targets)
+        return live if self.planned is None else SavedPlanSink(sink=live, planned=self.planned)
+
+
+def _live_files(
+    plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
+) -> LiveSink:
+    settings = plan.settings
+    nginx = nginx_of(settings)
+    has_proof = is_proven(settings)
+    group = apply.Group(
+        name=settings.name,
+        targets=targets,
+        rollback=has_proof,
+        on_edit=OnEdit(settings.on_edit),
+        backups=settings.backups,
+    )
+    state = held.enter_context(states.hold(group))
+    _recover(state)
+    check = _check(settings, nginx)
+    if nginx is None or not has_proof:
+        reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
+        return LiveSink(state=state, check_with=check, reload=reload)
+    program = NginxReload(command=nginx, command_timeout=settings.timeout)
+    crowd = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
+    return LiveSink(state=state, check_with=check, reload=program, program=program, crowd=crowd)
+
+
+def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
+    given = {name: getattr(own, name) for name in ServiceGuardSection.__struct_fields__}
+    return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
+
+
+def _recover(state: GroupState) -> None:
+    """Put right what a killed process left before any answer comes: until then nginx may be started by somebody."""
+    try:
+        apply.recover(state)
+    except ApplyError as exc:
+        logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
+
+
+def _considered(settings: GroupSection, state_dir: Path) -> PlanSink:
+    nginx = nginx_of(settings)
+    commands = (command_name(settings.reload),) if settings.reload else ()
+    written = apply.written_before(state_dir)
+    return PlanSink(check_with=_check(settings, nginx), commands=commands, command=nginx, written=written)
+
+
+def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
+    """Return the live files, those of nginx that ctemplate did not write being announced before they are replaced."""
+    nginx = nginx_of(plan.settings)
+    paths = (target.destination.absolute() for target in targets)
+    known = {Path(destination).absolute() for destination in live.state.ledger.page.files}
+    foreign = frozenset(path for path in paths if path not in known and path.exists())
+    return Announcing(sink=live, command=nginx, foreign=foreign) if nginx is not None and foreign else live
+
+
+def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
+    """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
+    files = tuple(target.destination for target in targets)
+    command = nginx_of(settings)
+    is_nginx = command is not None or looks_like_nginx(settings, files)
+    return Surroundings(command=command, files=files) if is_nginx else None
+
+
+def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.CandidateCheck | None:
+    """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
+    if settings.check:
+        return CommandCheck(command=settings.check, timeout=settings.timeout)
+    return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings) if nginx else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembler:
+    """Where the configuration comes from, and how it becomes an assembly."""
+
+    paths: tuple[Path, ...]
+    flags: Layer
+    environ: Mapping[str, str] = field(repr=False)
+    mode: RunMode = RunMode.LIVE
+    planned: Mapping[str, FileReview] | None = None
+
+    def config(self) -> Config:
+        """Read the configuration: environment, files in order, options; raises ConfigError."""
+        files = [layer for path in self.paths for layer in read_layers(path)]
+        return build([environment_layer(self.environ), *files, self.flags])
+
+    def state_dir(self, config: Config) -> Path:
+        """Return the state folder: the one that the configuration names, or the usual place."""
+        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
+        return Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home))
+
+    def control_path(self, config: Config) -> Path:
+        """Return where who runs with this configuration is reached; raises ConfigError."""
+        return _control_path(self.state_dir(config), group_plans(config))
+
+    def assemble(self, previous: Assembly | None = None) -> Assembly:
+        """Return an assembly of what the files say now; source and templates that are the same are the previous one's.
+
+        Raises ConfigError, or TemplateError for a template that cannot be loaded.
+        """
+        config = self.config()
+        plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
+        spare = [template for group in previous.templates for template in group] if previous is not None else []
+        templates = tuple(tuple(self._load(plan, group, config, spare) for plan in group.templates) for group in plans)
+        is_same = previous is not None and _source_part(previous.config) == _source_part(config)
+        return Assembly(
+            config=config,
+            source=previous.source if previous is not None and is_same else _source(config),
+            source_name=config.catalog or "Consul at " + ", ".join(_addresses(config.consul)),
+            plans=plans,
+            templates=templates,
+            signatures=signatures(path for group in templates for template in group for path in template.files),
+            state_dir=self.state_dir(config),
+            mode=self.mode,
+            planned=self.planned,
+        )
+
+    def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
+        """Load a template, or take one of those to spare that would come out the same."""
+        limits = RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
+        variables, environ, escape = config.vars, self.environ, format_of(plan, group.settings)
+        for template in spare:
+            if template.source == plan.source and template.is_current(
+                variables=variables, environ=environ, escape=escape, limits=limits
+            ):
+                spare.remove(template)
+                return template
+        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits)
+
+
+def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:
+    return (template.destination for plan in plans for template in plan.templates)
+
+
+def _control_path(state_dir: Path, plans: Iterable[GroupPlan]) -> Path:
+    return state_dir / CONTROL_FOLDER / f"{writer_name(_destinations(plans))}.sock"
+
+
+def _target(plan: TemplatePlan) -> Target:
+    return Target(destination=plan.destination, mode=plan.mode, user=plan.user, group=plan.owner_group)
+
+
+def _source_part(config: Config) -> tuple[object, ...]:
+    return (config.catalog, config.consul, config.data)
+
+
+def _source(config: Config) -> Source:
+    if config.catalog is not None:
+        return CatalogFile(Path(config.catalog), allow_hostnames=config.data.allow_hostnames)
+    return ConsulSource(consul_settings(config))
+
+
+def _addresses(consul: ConsulSection) -> tuple[str, ...]:
+    given = consul.address.split(",") if isinstance(consul.address, str) else consul.address
+    return tuple(address.strip() for address in given)
+
+
+def consul_settings(config: Config) -> ConsulSettings:
+    """Return the settings of the Consul source."""
+    consul = config.consul
+    return ConsulSettings(
+        addresses=_addresses(consul),
+        token=consul.token or "",
+        token_file=consul.token_file or "",
+        auth=consul.auth or "",
+        datacenter=consul.datacenter or "",
+        namespace=consul.namespace or "",
+        partition=consul.partition or "",
+        ssl=bool(consul.ssl),
+        ca_cert=consul.ssl_ca_cert or "",
+        ca_path=consul.ssl_ca_path or "",
+        cert=consul.ssl_cert or "",
+        key=consul.ssl_key or "",
+        server_name=consul.ssl_server_name or "",
+        verify=consul.ssl_verify,
+        wait=consul.wait,
+        query_interval=consul.query_interval,
+        stale=consul.max_stale > 0,
+        max_stale=consul.max_stale,
+        backoff=Backoff(first=consul.retry.backoff, ceiling=consul.retry.max_backoff),
+        max_connections=consul.max_connections,
+        max_body_bytes=consul.max_answer_bytes,
+        limits=DataLimits(**msgspec.structs.asdict(config.data)),
+    )

@@ -1,0 +1,153 @@
+"""The operator's line to a running ctemplate: a socket in the state folder that only its owner can reach.
+
+It is named after the destinations, on which whoever serves it has the locks: what a dead process left is taken over.
+
+One request and one reply, each a line of JSON. Knows nothing of what the guard makes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from ctemplate.apply.state import make_private
+from ctemplate.catalog import Catalog
+from ctemplate.core.defects import Defects
+from ctemplate.core.errors import StateError, printable
+from ctemplate.core.model import AnyQuery, InstancesQuery
+from ctemplate.guard import Hold
+from ctemplate.system.files import make_folder
+
+logger = logging.getLogger(__name__)
+
+CONTROL_FOLDER = "control"  # the folder of the sockets, in the state folder
+CONTROL_FOLDER_MODE = 0o700
+PRIVATE_SOCKET = 0o600
+CONTROL_TIMEOUT = 5.0  # seconds for a request or a reply
+REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Release the holds on one service, or all of them."""
+
+    release: str | None = None
+
+
+class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
+    """What was released, in words, ``service(web): 3``, and the names of the services of which more is held."""
+
+    released: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+
+
+async def serve(path: Path, catalog: Catalog) -> None:
+    """Carry out requests until cancelled; where the socket cannot be made, say so and return."""
+    defects = Defects()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError, ValueError), contextlib.closing(writer):
+            async with asyncio.timeout(CONTROL_TIMEOUT):
+                request = msgspec.json.decode(await reader.readline(), type=Request)
+                try:
+                    reply = _released(request, catalog)
+                except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
+                    defects.report(f"{path}: a request to release", exc)
+                    return
+                writer.write(msgspec.json.encode(reply) + b"\n")
+                await writer.drain()
+
+    try:
+        make_folder(path.parent.parent, CONTROL_FOLDER_MODE)
+        make_private(path.parent)
+        with _short_path(path) as short:
+            server = await asyncio.start_unix_server(answer, short, start_serving=False)
+            os.chmod(short, PRIVATE_SOCKET)  # noqa: PTH101 - nothing of a disk, which a Path would be taken for
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        logger.warning("%s: no socket can be made: %s; 'ctemplate release' will not work", path.parent, reason)
+        return
+    except StateError as exc:
+        logger.error("%s; 'ctemplate release' will not work", exc)  # noqa: TRY400 - a sentence, not a traceback
+        return
+    try:
+        async with server:
+            await server.serve_forever()
+    finally:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _released(request: Request, catalog: Catalog) -> ControlReply:
+    """Release what the request names, and tell of it."""
+    blind, holds = catalog.blind, catalog.release(request.release)
+    seeing = sorted(map(str, blind - catalog.blind))
+    logger.info("released by request: %s", _words(request.release, len(holds) + len(seeing)))
+    words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
+    words += [f"{query}: its empty first answer" for query in seeing]
+    return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind))
+
+
+def _names(holds: Iterable[Hold], blind: Iterable[AnyQuery]) -> tuple[str, ...]:
+    """Return the services by whose names something can be released."""
+    names = {entry.name for hold in holds for entry in hold.entries}
+    names.update(query.name for query in blind if isinstance(query, InstancesQuery))
+    return tuple(sorted(names))
+
+
+def answering(folder: Path) -> list[Path]:
+    """Return the sockets in a folder at which somebody listens; those of dead processes are left where they are."""
+    return [path for path in sorted(folder.glob("*.sock")) if _is_answered(path)]
+
+
+def _is_answered(path: Path) -> bool:
+    try:
+        with _connected(path):
+            return True
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    except OSError:
+        return True  # whoever asks is told why he cannot
+
+
+def ask(path: Path, request: Request) -> ControlReply | None:
+    """Send a request to a socket; return the reply, None where nobody listens. Raises OSError and MsgspecError."""
+    try:
+        with _connected(path) as line:
+            line.sendall(msgspec.json.encode(request) + b"\n")
+            with line.makefile("rb") as stream:
+                return msgspec.json.decode(stream.readline(REQUEST_LIMIT_BYTES), type=ControlReply)
+    except (ConnectionRefusedError, FileNotFoundError):
+        return None
+
+
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as line, _short_path(path) as short:
+        line.settimeout(CONTROL_TIMEOUT)
+        line.connect(short)
+        yield line
+
+
+@contextlib.contextmanager
+def _short_path(path: Path) -> Iterator[str]:
+    """Yield a path to the socket that is short enough, however long its folder's is: 107 bytes are the limit."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
+
+
+def _words(service: str | None, count: int) -> str:
+    subject = "everything" if service is None else f"service {printable(repr(service), 80)}"
+    return f"{subject}, {count} hold{'' if count == 1 else 's'}"

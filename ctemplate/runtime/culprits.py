@@ -1,0 +1,190 @@
+"""Find whose data a program refuses: follow its words to the line and to who printed it, else halve the suspects.
+
+The suspects are those whose data are not what they were when the program last took the files. A refusal that none of
+them causes is the template's, or the operator's other files'. Knows no files and no commands, only how to ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ctemplate.core.errors import ApplyError, TemplateError, printable
+from ctemplate.core.model import Fault, Snapshot
+from ctemplate.core.timing import Backoff
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.system.inputs import real_path
+from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering
+
+AGAIN = Backoff(first=5.0, ceiling=300.0)
+"""When somebody who was refused is tried again without new data: a port may have been freed, a name may resolve."""
+
+SINGLY = 4
+"""Instances of a service that are found one by one, with a question each; of more the service goes as a whole."""
+
+_BIND = re.compile(r"\bbind\(\) to .*?:(\d+) failed")
+_PLACE = re.compile(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
+
+Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
+"""Have the program judge a rendering; return its refusal, None when it takes the files."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CulpritSearch:
+    """One search: what was rendered and refused, and how often the program may be asked."""
+
+    renderer: Renderer
+    snapshot: Snapshot
+    places: Sequence[ConfigPlace | None]
+    files: Sequence[Path]
+    ask: Ask
+    budget: int
+    _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
+
+    async def culprits(self, error: ApplyError) -> tuple[Refusal, ...]:
+        """Return those without whose data the program takes the rest; none where nobody's data are to blame."""
+        trying = tuple(self.renderer.refusals.trying)
+        if trying:
+            if await self._passes(trying):
+                return tuple(self._again(owner) for owner in trying)
+            self.renderer.trial(self.snapshot, self.places, (), {})  # what was refused is what the words are about
+        for suspects in self._suspects():
+            found = await self._named(error, suspects) or await self._halved(suspects)
+            if found:
+                return tuple([await self._refusal(owner, found, error) for owner in sorted(found)])
+            self.renderer.trial(self.snapshot, self.places, (), {})
+        return ()
+
+    def _suspects(self) -> tuple[tuple[Owner, ...], ...]:
+        """Return the services whose data have changed since the files were last taken; of others nothing is new.
+
+        Where another process saw to that last, first those that were not live then; none else after an edit.
+        """
+        changed = tuple(Owner(name) for name in sorted(self.renderer.last_good.changed(self.snapshot)))
+        if self.renderer.last_good.names or self.renderer.baseline is None:
+            return (changed,)
+        strangers = tuple(owner for owner in changed if not self.renderer.baseline.is_live(owner))
+        return (strangers,) if self.renderer.is_edit else (strangers, changed)
+
+    async def _named(self, error: ApplyError, suspects: Collection[Owner]) -> frozenset[Owner]:
+        """Follow the program's words from one culprit to the next; empty where they lead to nobody, or to no end."""
+        names, found = {owner.service for owner in suspects}, frozenset[Owner]()
+        told: ApplyError | None = error
+        while told is not None:
+            place, candidates = self._candidates(told)
+            new = next((owner for owner in candidates if owner.service in names and owner not in found), None)
+            if new is None:
+                return frozenset()
+            before = frozenset(known for known in found if known.service == new.service)
+            if new.is_whole or len(before) >= SINGLY:
+                new, found = new.whole, found - before
+            self._words[new] = self._words[new.whole] = (self._first_words(told), place)
+            found = self.renderer.refusals.widened(found | {new}, self.snapshot)
+            if self.budget <= 0:
+                return frozenset()
+            told = await self._refused(found)
+        return found
+
+    def _candidates(self, error: ApplyError) -> tuple[str, tuple[Owner, ...]]:
+        """Return the template's line that a refusal names, and who may have printed it."""
+        for line in error.output:
+            for number, file in enumerate(self.files):
+                for found in self._lines(line, number, file):
+                    owners = self.renderer.owners(number, found)
+                    if owners:
+                        return self.renderer.origin(number, found) or "", owners
+        return "", ()
+
+    def _lines(self, words: str, number: int, file: Path) -> tuple[int, ...]:
+        """Return the lines of a file that words are about: the one they name, or those that listen on a port."""
+        named = place(words, file)
+        if named is not None:
+            return (named,)
+        port = _BIND.search(words)
+        return listening(self.renderer.text(number), port[1]) if port else ()
+
+    async def _halved(self, suspects: tuple[Owner, ...]) -> frozenset[Owner]:
+        """Halve the suspects until those are left without whom it passes; none where it takes others to go as well."""
+        if not suspects or not await self._passes(suspects):
+            return frozenset()
+        return await self._among(suspects, frozenset())
+
+    async def _among(self, suspects: tuple[Owner, ...], others: frozenset[Owner]) -> frozenset[Owner]:
+        """Return who of the suspects has to go besides the others; it passes without all of them."""
+        if len(suspects) == 1 or self.budget <= 0:
+            return frozenset(suspects)
+        halves = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
+        for half in halves:
+            if await self._passes(others.union(half)):
+                return await self._among(half, others)
+        first = await self._among(halves[0], others.union(halves[1]))
+        return first | await self._among(halves[1], others | first)
+
+    async def _passes(self, without: Collection[Owner]) -> bool:
+        return await self._refused(without) is None
+
+    async def _refused(self, without: Collection[Owner]) -> ApplyError | None:
+        self.budget -= 1
+        try:
+            lines = {owner: line for owner, (_, line) in self._words.items()}
+            rendering = await asyncio.to_thread(self.renderer.trial, self.snapshot, self.places, without, lines)
+        except TemplateError as exc:
+            return ApplyError(exc.where, exc.what)
+        return await self.ask(rendering)
+
+    async def _refusal(self, owner: Owner, found: frozenset[Owner], error: ApplyError) -> Refusal:
+        """Return what becomes of one that was found; one that the other files cannot do without keeps its data."""
+        words, line = self._words.get(owner, (self._first_words(error), ""))
+        fault = Fault(service=owner.service, instance=owner.instance, field=REFUSED, reason=words)
+        refusal = self.renderer.refusals.made(owner, fault, self.snapshot, line=line)
+        is_needed = False
+        if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
+            rendering = self.renderer.without(self.snapshot, self.places, owner)
+            is_needed = await self.ask(rendering) is not None
+        return refusal.after(failures=1, is_needed=is_needed, retry_at=_retry_at(1))
+
+    def _again(self, owner: Owner) -> Refusal:
+        failed = self.renderer.refusals.trying[owner]
+        return failed.after(failures=failed.failures + 1, retry_at=_retry_at(failed.failures + 1))
+
+    def _first_words(self, error: ApplyError) -> str:
+        """Return the words that decide, with the template's line; of several, the first that says more than a place."""
+        line = next(iter(error.output), error.what)
+        return printable(self._with_origin(line), 300)
+
+    def _with_origin(self, line: str) -> str:
+        return with_origin(line, self.files, self.renderer)
+
+
+def listening(text: str, port: str) -> tuple[int, ...]:
+    """Return the lines (from 1) of a text that listen on a port."""
+    listens = re.compile(rf"\s*listen\s+(?:\S*:)?{port}[\s;]")
+    return tuple(number for number, line in enumerate(text.split("\n"), 1) if listens.match(line))
+
+
+def _retry_at(failures: int) -> float:
+    return time.monotonic() + AGAIN.delay(failures)
+
+
+def with_origin(line: str, files: Sequence[Path], renderer: Renderer) -> str:
+    """Add the template's line to a program's line that names one of the files: ``… in FILE:14 (T:9)``."""
+    for number, file in enumerate(files):
+        found = place(line, file)
+        origin = renderer.origin(number, found) if found else None
+        if origin:
+            return line if line.endswith(f" ({origin})") else f"{line} ({origin})"
+    return line
+
+
+def place(text: str, path: Path) -> int | None:
+    """Return the line number behind the path in a text, however the path is written there."""
+    own = {str(path), str(path.absolute()), str(real_path(path))}
+    for found in _PLACE.finditer(text):
+        named = found[1]
+        if named in own or str(real_path(Path(named))) in own:
+            return int(found[2])
+    return None

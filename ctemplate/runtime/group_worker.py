@@ -1,0 +1,276 @@
+"""Keep one group true to the answers: flagged by changes, it renders and applies, and tries again what failed.
+
+Level-triggered: a flag only says that something changed; the worker renders the newest snapshot. Whether the group is
+due follows from two facts alone: the answers that its last render read, and the newest answers to the same queries.
+They are compared when a render ends, well or badly, and at each flag. Knows nothing of sources, signals or others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ctemplate.catalog import Catalog
+from ctemplate.core.defects import Defects
+from ctemplate.core.durations import format_duration
+from ctemplate.core.errors import CtemplateError, InternalError
+from ctemplate.core.model import Answer, AnyQuery, Outcome, Snapshot, reads_alike
+from ctemplate.core.timing import Backoff, Debounce, Wait
+from ctemplate.runtime.pipeline import Pipeline, Result
+from ctemplate.template import Rendering
+
+logger = logging.getLogger(__name__)
+
+RETRY = Backoff(first=2.0, ceiling=60.0)  # a refused group: the cause may have gone, a port freed
+CROWDED = 1.0  # seconds until a delayed reload is considered again
+SOON = 1.0  # seconds, at least, until somebody who was left out is judged anew without a change
+UNSETTLED = frozenset({Outcome.WAITING, Outcome.DELAYED})
+START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may have been started
+
+
+@dataclass(slots=True, kw_only=True)
+class GroupWorker:
+    """One group's life: wait until it is due, run its pipeline, decide when it is due again.
+
+    ``answered`` is set once a render had every answer that it needs, or failed.
+    """
+
+    pipeline: Pipeline
+    catalog: Catalog
+    wait: Wait
+    min_interval: float = 0.0
+    result: Result | None = None
+    error: CtemplateError | None = None
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _read: dict[AnyQuery, Answer | None] = field(default_factory=dict)
+    _awaited: frozenset[AnyQuery] = frozenset()
+    _debounce: Debounce = field(init=False)
+    _due: float | None = 0.0
+    _not_before: float = 0.0
+    _failures: int = 0
+    _is_rendering: bool = False
+    _is_touched: bool = False
+    _is_stopping: bool = False
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._debounce = Debounce(wait=self.wait)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last step came to an end, good or bad, rather than to waiting for answers or old workers."""
+        return self.error is not None or (self.result is not None and self.result.outcome not in UNSETTLED)
+
+    @property
+    def missing(self) -> frozenset[AnyQuery]:
+        """The queries whose answers the group still waits for."""
+        return self._awaited
+
+    def flag(self, changed: Collection[AnyQuery], now: float) -> None:
+        """Note that answers changed; those that come while a render is under way are looked at when it ends."""
+        if not self._is_rendering:
+            self._note({query for query in changed if query in self._read and self._is_news(query)}, now)
+
+    def _is_news(self, query: AnyQuery) -> bool:
+        """Whether the newest answer differs from the one that the last render read; a dropped answer is no news."""
+        newest = self.catalog.get(query)
+        return newest is not None and not reads_alike(newest, self._read[query])
+
+    def _note(self, news: set[AnyQuery], now: float) -> None:
+        """Make the group due after news.
+
+        While the last render waits for answers, those that arrive are gathered, and only the last one makes it due.
+        """
+        if not news:
+            return
+        if self._awaited:
+            gathered = news & self._awaited
+            self._awaited -= gathered
+            if not self._awaited:
+                self._due = now
+            elif news == gathered:
+                return
+        self._debounce.note(now)
+        self._wake.set()
+
+    def touch(self, destination: Path) -> None:
+        """Note that one of the group's live files was written; what the group itself put there needs no look.
+
+        A look mends it. Where the last try failed nothing is hurried: that try wrote too.
+        """
+        if self.pipeline.sink.wrote(destination):
+            return
+        self._is_touched = True
+        self._wake.set()
+
+    def rouse(self, now: float) -> None:
+        """Make the group due, whatever changed."""
+        self._due_by(now)
+        self._wake.set()
+
+    async def look(self) -> None:
+        """Have the group applied again when another process runs its files now; a failed try is not hurried."""
+        if await self.pipeline.sink.is_due():
+            self._is_touched = True
+            self._wake.set()
+
+    def stop(self) -> None:
+        """Ask the worker to end after what it is doing."""
+        self._is_stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the group true until stopped; begins with a look, also when it is begun again."""
+        clock = asyncio.get_running_loop().time
+        self._due_by(clock())
+        while await self._until_due():
+            await self.step()
+            self._decide_next(clock())
+
+    async def settle(self) -> None:
+        """Run the group until it was applied once, or failed."""
+        clock = asyncio.get_running_loop().time
+        while not self.is_settled and await self._until_due():
+            await self.step()
+            if not self.is_settled:
+                self._decide_next(clock())
+
+    async def step(self) -> None:
+        """Render the newest snapshot and apply it; an error of the group is logged and kept, never raised."""
+        try:
+            snapshot, rendering = await self._rendered()
+            if not rendering.missing:
+                self.answered.set()
+            result = await self.pipeline.run(rendering)
+            if result.rendering is not rendering:
+                self._take(snapshot, result.rendering)
+            self._tell(result.outcome)
+            self.result, self.error = result, None
+        except CtemplateError as exc:
+            self._report(exc)
+            self.answered.set()
+        except Exception as exc:  # a defect of ours costs this group a turn, never the others
+            logger.debug("%s: where that came from", self.pipeline.subject, exc_info=True)
+            self._report(InternalError(self.pipeline.subject, exc))
+            self.answered.set()
+
+    async def _rendered(self) -> tuple[Snapshot, Rendering]:
+        """Render the newest snapshot; a render that fails has read answers as well, whose changes may mend it."""
+        places = await self.pipeline.places()
+        snapshot = self.catalog.snapshot()
+        self._forget_dues()
+        self._is_rendering = True
+        try:
+            rendering = await self.pipeline.render(snapshot, places)
+        except Exception:
+            self._compare(snapshot, frozenset(snapshot.read), missing=frozenset(), is_partial=True)
+            raise
+        finally:
+            self._is_rendering = False
+        self._take(snapshot, rendering)
+        return snapshot, rendering
+
+    def _take(self, snapshot: Snapshot, rendering: Rendering) -> None:
+        """Take note of what a rendering read, and wants."""
+        used, missing = rendering.used | rendering.missing, rendering.missing
+        self._compare(snapshot, used, missing=missing, is_partial=bool(missing))
+
+    def _compare(
+        self, snapshot: Snapshot, used: Collection[AnyQuery], *, missing: frozenset[AnyQuery], is_partial: bool
+    ) -> None:
+        """Take note of what a render read, and make the group due where newer answers are there already.
+
+        ``is_partial``: the render has not named all the queries that it needs.
+        """
+        self._read = {query: snapshot.get(query) for query in used}
+        self._awaited = missing
+        self.catalog.want(self.pipeline.name, frozenset(self._read), is_growing=is_partial)
+        self._note({query for query in self._read if self._is_news(query)}, asyncio.get_running_loop().time())
+
+    def _forget_dues(self) -> None:
+        """Begin anew: what made the group due until now is in the snapshot that is about to be rendered."""
+        self._due = None
+        self._debounce = Debounce(wait=self.wait)
+
+    async def _until_due(self) -> bool:
+        """Wait until the group is due; answer False when the worker is to stop."""
+        clock = asyncio.get_running_loop().time
+        while not self._is_stopping:
+            self._wake.clear()
+            self._take_touch(clock())
+            due, now = self._next_due(), clock()
+            if due is not None and due <= now:
+                self._forget_dues()
+                return True
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        return False
+
+    def _take_touch(self, now: float) -> None:
+        if self._is_touched and self.is_settled and self.error is None:
+            self._debounce.note(now)
+        self._is_touched = False
+
+    def _next_due(self) -> float | None:
+        dues = [due for due in (self._due, self._debounce.due_at()) if due is not None]
+        return max(min(dues), self._not_before) if dues else None
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Log what changed on the host, and once each that a program is awaited and that an error is over."""
+        was = self.result.outcome if self.result else None
+        if outcome is Outcome.APPLIED:
+            logger.info("%s: applied", self.pipeline.subject)
+        elif outcome is Outcome.PENDING_START and was is not outcome:
+            logger.info("%s: written; the reload is owed until its program is found running", self.pipeline.subject)
+        elif self.error is not None and outcome not in UNSETTLED:
+            logger.info("%s: in order again", self.pipeline.subject)
+
+    def _report(self, error: CtemplateError) -> None:
+        """Log an error, but only at DEBUG as long as it stays the same."""
+        is_known = self.error is not None and str(self.error) == str(error)
+        logger.log(logging.DEBUG if is_known else logging.ERROR, "%s", error)
+        self.error = error
+
+    def _decide_next(self, now: float) -> None:
+        """Set when the group is due again without any change, and the earliest moment of the next run."""
+        outcome = self.result.outcome if self.result else None
+        if self.error is not None and self.error.is_transient:
+            self._failures += 1
+            delay = RETRY.delay(self._failures)
+            self._due_by(now + delay)
+            logger.info("%s: next try in %s", self.pipeline.subject, format_duration(delay))
+        elif outcome is Outcome.DELAYED:
+            self._due_by(now + CROWDED)
+        elif outcome is Outcome.PENDING_START:
+            self._failures += 1
+            self._due_by(now + START.delay(self._failures))
+        else:
+            self._failures = 0
+        again = self.pipeline.due_at()
+        if again is not None:
+            again = max(again, now + SOON)
+            self._due = again if self._due is None else min(self._due, again)
+        if outcome is Outcome.APPLIED or self.error is not None:
+            self._not_before = now + self.min_interval
+
+    def _due_by(self, moment: float) -> None:
+        self._due = moment if self._due is None else min(self._due, moment)
+
+
+async def distribute(catalog: Catalog, workers: Callable[[], Iterable[GroupWorker]]) -> None:
+    """Flag whoever works at the moment when answers change, until cancelled."""
+    clock, defects = asyncio.get_running_loop().time, Defects()
+    while True:
+        changed = await catalog.news()
+        for worker in workers():
+            try:
+                worker.flag(changed, clock())
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                defects.report(worker.pipeline.subject, exc)
+                worker.rouse(clock())

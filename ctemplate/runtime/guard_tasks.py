@@ -1,0 +1,96 @@
+"""What goes on beside the answers: holds end and are told, the last good answers are kept, and recalled when needed.
+
+Coroutines for the daemon to run; each ends when it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ctemplate.catalog import Catalog
+from ctemplate.core.defects import Defects
+from ctemplate.core.durations import format_duration
+from ctemplate.runtime import answer_store as memory
+
+logger = logging.getLogger(__name__)
+
+KEEP_INTERVAL = 5.0  # seconds between two writings of the last good answers
+AGE_INTERVAL = 30.0  # seconds between two writings for the sake of the age of holds alone
+KEEP_SHARE = 50.0  # a writing that takes long is done so many times its duration apart
+LATENESS = 5.0  # seconds without an answer until what an earlier process knew is rendered
+
+
+async def follow_guard(catalog: Catalog) -> None:
+    """End holds in their time, and tell the operator of those that begin and end."""
+    while True:
+        await catalog.guard_due()
+        for report in catalog.review():
+            logger.log(logging.WARNING if report.is_warning else logging.INFO, "%s", report.text)
+
+
+def tell_holds(catalog: Catalog) -> None:
+    """Tell of what is held, at the end of a run too short for the time in which that is told by itself."""
+    for report in catalog.unreported():
+        logger.warning("%s", report.text)
+
+
+async def recall_late(catalog: Catalog, source_name: str) -> None:
+    """Show remembered answers where the source gives none, and say when it has given them all."""
+    while True:
+        await asyncio.sleep(LATENESS)
+        if not catalog.recall():
+            continue
+        since, age = time.monotonic(), format_duration(max(time.time() - catalog.oldest(), 1.0))
+        logger.warning("%s: no answer yet; going on with the last good answers, up to %s old", source_name, age)
+        await catalog.renewed.wait()
+        logger.info("%s: all answers are new again after %s", source_name, format_duration(time.monotonic() - since))
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Writes the last good answers when they changed, off the event loop, and not too often."""
+
+    catalog: Catalog
+    path: Path
+    _kept: int = 0
+    _kept_at: float = field(default_factory=time.monotonic)
+    _defects: Defects = field(default_factory=Defects)
+
+    async def load(self, *, is_once: bool = False) -> None:
+        """Have the first answers judged by what an earlier process knew.
+
+        Holds stand still between two daemons. Between runs that end at once they do not, or they would never end.
+        """
+        wall = time.time()
+        try:
+            memories = await asyncio.to_thread(memory.load_answers, self.path, wall=None if is_once else wall)
+            self.catalog.remember(memories, wall=wall)
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+            self._defects.report(f"{self.path}: the last good answers are not used", exc)
+        self._kept = self.catalog.changes
+
+    async def run(self) -> None:
+        """Keep the answers for ever."""
+        pause = KEEP_INTERVAL
+        while True:
+            await asyncio.sleep(pause)
+            started = time.monotonic()
+            await self.save(with_ages=started >= self._kept_at + AGE_INTERVAL)
+            pause = max(KEEP_INTERVAL, KEEP_SHARE * (time.monotonic() - started))
+
+    async def save(self, *, with_ages: bool = True) -> None:
+        """Keep the answers now, if they changed, or holds grew older."""
+        changes = self.catalog.changes
+        if changes == self._kept and not (with_ages and self.catalog.holds):
+            return
+        wall = time.time()
+        try:
+            if memories := self.catalog.memories(wall=wall):
+                await asyncio.to_thread(memory.save_answers, self.path, memories, wall=wall)
+                self._kept, self._kept_at = changes, time.monotonic()
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+            self._defects.report(f"{self.path}: the last good answers are not kept", exc)

@@ -1,0 +1,290 @@
+"""One group from a snapshot to an outcome: render, then apply. The daemon, ``-once`` and ``-dry`` share this path.
+
+Knows nothing of tasks, signals or where answers come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ctemplate.apply.candidates import read_live_bytes
+from ctemplate.core.errors import (
+    ApplyError,
+    CannotJudge,
+    CheckRefused,
+    CtemplateError,
+    ReloadRejected,
+    TemplateError,
+    printable,
+)
+from ctemplate.core.model import Fault, Outcome, Output, Snapshot, Target
+from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
+from ctemplate.runtime.culprits import CulpritSearch, with_origin
+from ctemplate.runtime.last_good import LastRendered
+from ctemplate.sinks.sink import Sink
+from ctemplate.template import Renderer, Rendering, Template
+
+logger = logging.getLogger(__name__)
+
+SLOW_RENDER = 0.02  # seconds; a group of which a render took longer once goes to a thread, off the event loop
+MANY_ANSWERS = 1000  # of a group that was never rendered; it may be slow
+CHECKS = 24  # that one change may take to find whose data are refused,
+MAX_RELOADS = 8  # or reloads, where only these tell
+TURNS = 3  # of renders until what a text includes, and the names taken there, are known
+
+Places = tuple[ConfigPlace | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one run came to; WAITING when the rendering still lacks answers."""
+
+    outcome: Outcome
+    rendering: Rendering
+
+
+class Pipeline:
+    """One group's templates and the sink for what they make."""
+
+    def __init__(  # a group's parts
+        self,
+        *,
+        name: str,
+        templates: Sequence[Template],
+        targets: Sequence[Target],
+        sink: Sink,
+        surroundings: Surroundings | None = None,
+        last_rendered: LastRendered | None = None,
+        before: Pipeline | None = None,
+        hold: Callable[[str], float] = lambda _name: 0.0,
+    ) -> None:
+        """Take the group's parts; ``surroundings`` are there where its files are nginx's, and then are proven.
+
+        ``before`` is the pipeline that these templates take over from. Its own go on where these cannot be used.
+        """
+        self.name = name
+        self.targets = tuple(targets)
+        self.sink = sink
+        self.templates = tuple(templates)
+        self._last_rendered = last_rendered
+        self._before: Renderer | None = before.standing if before is not None else None
+        baseline = last_rendered.load() if last_rendered is not None and before is None else None
+        self._edited = Renderer(self.templates, baseline=baseline, before=self._before, hold=hold)
+        self.renderer: Renderer = self._edited
+        self._surroundings = surroundings
+        self._rendered: tuple[Snapshot, Places] = (Snapshot({}), ())
+        self._slowest = 0.0
+        self._edit_error = ""
+        self.quarantined: tuple[Fault, ...] = before.quarantined if before is not None else ()
+        self.kept: tuple[Fault, ...] = before.kept if before is not None else ()
+        self.remarks: tuple[str, ...] = before.remarks if before is not None else ()
+
+    @property
+    def destinations(self) -> tuple[Path, ...]:
+        """Where the group's files go."""
+        return tuple(target.destination for target in self.targets)
+
+    @property
+    def subject(self) -> str:
+        """The group's files, for a sentence about them."""
+        first, *others = map(str, self.destinations)
+        return f"{first} and {len(others)} more" if others else first
+
+    @property
+    def standing(self) -> Renderer:
+        """The templates to go back to: those before an edit until the edited ones are live."""
+        return self._edited if self._before is None else self._before
+
+    def due_at(self) -> float | None:
+        """Return when the group is due without any change, on the monotonic clock: somebody is to be tried again."""
+        return self.renderer.due_at()
+
+    async def render(self, snapshot: Snapshot, places: Places) -> Rendering:
+        """Render the group's templates; a big one in a thread, so that the event loop goes on.
+
+        Edited templates that cannot be used are reported, and those before them go on; until the edited ones are live,
+        what those before them read is kept up to date as well.
+        """
+        self.renderer = self._edited
+        try:
+            return await self._render(snapshot, places)
+        except TemplateError as exc:
+            return await self._render_before(exc, snapshot, places)
+
+    async def _render_before(self, error: CtemplateError, snapshot: Snapshot, places: Places) -> Rendering:
+        """Render the templates as they were before an edit; what the edited ones read may mend them."""
+        if self._before is None or self.renderer is self._before:
+            raise error
+        self.renderer = self._before
+        try:
+            rendering = await self._render(snapshot, places)
+        except TemplateError:
+            raise error from None
+        if str(error) != self._edit_error:
+            self._edit_error = str(error)
+            logger.error("%s; the templates as they were before the edit go on", error)
+        return replace(rendering, used=rendering.used | snapshot.read)
+
+    async def _render(self, snapshot: Snapshot, places: Places) -> Rendering:
+        """Render, again where the names that are taken depend on what the text includes."""
+        rendering = await self._render_at(snapshot, places)
+        for _ in range(TURNS - 1):
+            texts = self._including(rendering)
+            if rendering.missing or not texts or (found := await self._places(texts)) == places:
+                break
+            places = found
+            rendering = await self._render_at(snapshot, places)
+        self._rendered = (snapshot, places)
+        return rendering
+
+    async def _render_at(self, snapshot: Snapshot, places: Places) -> Rendering:
+        in_thread = self._slowest > SLOW_RENDER or len(snapshot) > MANY_ANSWERS
+        started = time.monotonic()
+        if in_thread:
+            rendering = await asyncio.to_thread(self.renderer.render, snapshot, places)
+        else:
+            rendering = self.renderer.render(snapshot, places)
+        self._slowest = max(self._slowest, time.monotonic() - started)
+        if self._before is None or self.renderer is self._before:
+            return rendering
+        return replace(rendering, used=rendering.used | self._before.used)
+
+    def _including(self, rendering: Rendering) -> dict[Path, bytes]:
+        """Return the texts that include other files than the live ones do."""
+        if self._surroundings is None:
+            return {}
+        return {
+            output.target.destination: output.content
+            for output in self._outputs(rendering)
+            if _includes(output.content) != _includes(read_live_bytes(output) or b"")
+        }
+
+    async def places(self) -> Places:
+        """Return where each file stands in nginx's configuration as it is, None for one that is no part of it."""
+        return await self._places({})
+
+    async def _places(self, texts: Mapping[Path, bytes]) -> Places:
+        """Return where each file stands in nginx's configuration, None for one that is no part of it."""
+        if self._surroundings is None:
+            return ()
+        places = await self._surroundings.places(texts)
+        both = zip(self.templates, places, strict=True)
+        return tuple(place if template.is_for_nginx else None for template, place in both)
+
+    async def run(self, rendering: Rendering) -> Result:
+        """Apply a rendering, unless it still lacks answers. Raises ApplyError with the templates' lines added.
+
+        Where the data of a few are why it is refused, it is applied without these.
+        """
+        if rendering.missing:
+            return Result(outcome=Outcome.WAITING, rendering=rendering)
+        self._log_remarks(rendering.remarks)
+        try:
+            outcome = await self._applied(rendering)
+        except (CheckRefused, ReloadRejected) as exc:
+            rendering = await self._without_culprits(exc)
+            if rendering.missing:
+                return Result(outcome=Outcome.WAITING, rendering=rendering)
+            outcome = await self._applied(rendering)
+        if outcome is not Outcome.DELAYED:
+            await self._accept()
+        return Result(outcome=outcome, rendering=rendering)
+
+    async def _applied(self, rendering: Rendering) -> Outcome:
+        """Apply a rendering, and say who is left out of it."""
+        try:
+            outcome = await self.sink.apply(self._outputs(rendering))
+        except ApplyError as exc:
+            exc.output = tuple(with_origin(line, self.destinations, self.renderer) for line in exc.output)
+            raise
+        self._log_quarantine(rendering)
+        return outcome
+
+    async def _accept(self) -> None:
+        """Take down what is live now."""
+        self.renderer.accept()
+        if self.renderer is self._edited:
+            self._before, self._edit_error = None, ""
+        else:
+            self._edited.baseline = self.renderer.baseline
+        if self._last_rendered is not None and self.renderer.baseline is not None:
+            await asyncio.to_thread(self._last_rendered.save, self.renderer.baseline)
+
+    async def _without_culprits(self, error: ApplyError) -> Rendering:
+        """Find whose data are refused and render without them; raises the error where it is nobody's."""
+        snapshot, places = self._rendered
+        is_check = isinstance(error, CheckRefused)
+        search = CulpritSearch(
+            renderer=self.renderer,
+            snapshot=snapshot,
+            places=places,
+            files=self.destinations,
+            ask=self._checked if is_check else self._reloaded,
+            budget=CHECKS if is_check else MAX_RELOADS,
+        )
+        found = await search.culprits(error)
+        if not found:
+            return await self._render_before(error, snapshot, places)
+        self.renderer.refusals.add(found)
+        try:
+            return await self._render_at(snapshot, places)
+        except TemplateError:
+            for refusal in found:
+                self.renderer.refusals.by_owner.pop(refusal.owner, None)
+            return await self._render_before(error, snapshot, places)
+
+    async def _checked(self, rendering: Rendering) -> ApplyError | None:
+        try:
+            await self.sink.check(self._outputs(rendering))
+        except CannotJudge:
+            return await self._reloaded(rendering)
+        except ApplyError as exc:
+            return exc
+        return None
+
+    async def _reloaded(self, rendering: Rendering) -> ApplyError | None:
+        try:
+            await self.sink.apply(self._outputs(rendering))
+        except ApplyError as exc:
+            return exc
+        return None
+
+    def _outputs(self, rendering: Rendering) -> tuple[Output, ...]:
+        return tuple(
+            Output(target=target, content=text.encode("utf-8", "surrogateescape"))
+            for target, text in zip(self.targets, rendering.texts, strict=True)
+        )
+
+    def _log_quarantine(self, rendering: Rendering) -> None:
+        """Say once what is left out or kept as it was, and once that it is back."""
+        for fault in rendering.quarantined:
+            if fault not in self.quarantined:
+                logger.warning("%s; left out, the rest goes on", fault)
+        for fault in rendering.kept:
+            if fault not in self.kept:
+                logger.warning("%s; its last good data stay in use for now", fault)
+        now = {fault.service for fault in (*rendering.quarantined, *rendering.kept)}
+        before = {fault.service for fault in (*self.quarantined, *self.kept)}
+        for service in sorted(before - now):
+            logger.info("service %s: no longer left out", printable(repr(service)))
+        self.quarantined, self.kept = rendering.quarantined, rendering.kept
+
+    def _log_remarks(self, remarks: tuple[str, ...]) -> None:
+        """Say once what a template asks for in vain, and once that it is there."""
+        for remark in remarks:
+            if remark not in self.remarks:
+                logger.warning("%s", remark)
+        for remark in self.remarks:
+            if remark not in remarks:
+                logger.info("%s: no longer so", remark)
+        self.remarks = remarks
+
+
+def _includes(content: bytes) -> list[bytes]:
+    """Return the lines of a text that may include files."""
+    return [line for line in content.split(b"\n") if b"include" in line] if b"include" in content else []

@@ -1,0 +1,102 @@
+"""A thread beside the event loop: it sees whether that goes on, and ends a process that does not end itself.
+
+It needs nothing of the loop, so it works while that is stuck. Knows nothing of what the loop runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from ctemplate.core.durations import format_duration
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.25  # seconds between two looks
+LAG = 2.0  # seconds without a turn of the loop until that is told
+LAST_WORDS = 1.0  # seconds for the last line, which a log that nobody reads may not take
+FORCED_STATUS = 1
+
+
+class Watchdog:
+    """Watches the loop in which it is entered, until it is left; a process that is to end is ended on time even later.
+
+    Time counts in ticks of the watching thread, so that a process that was stopped or had to wait is not blamed.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._watched = threading.get_ident()
+        self._has_turned = threading.Event()
+        self._is_left = False
+        self._ends_at: float | None = None
+        self._limit = 0.0
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_left = True
+
+    def end_within(self, limit: float) -> None:
+        """Have the process ended, whatever it does, so many seconds from now. A signal handler may call it."""
+        ends_at = time.monotonic() + limit
+        if self._ends_at is None or ends_at < self._ends_at:
+            self._limit, self._ends_at = limit, ends_at
+
+    def _watch(self) -> None:
+        """Look at the loop now and then; runs in its own thread."""
+        late = 0.0
+        while not self._is_left or self._ends_at is not None:
+            self._end_if_due()
+            if not late:
+                self._has_turned.clear()
+                self._ask_for_a_turn()
+            time.sleep(TICK)
+            if self._has_turned.is_set() or self._is_left:
+                if late >= LAG:
+                    logger.info("the event loop goes on after %s", format_duration(late))
+                late = 0.0
+                continue
+            late += TICK
+            if late - TICK < LAG <= late:
+                where = _place(sys._current_frames().get(self._watched))  # noqa: SLF001 - there is no other way
+                logger.warning(
+                    "the event loop has stood still for %s, %s; no change is taken meanwhile",
+                    format_duration(LAG),
+                    where,
+                )
+
+    def _ask_for_a_turn(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._has_turned.set)
+        except RuntimeError:  # the loop has ended
+            self._has_turned.set()
+
+    def _end_if_due(self) -> None:
+        if self._ends_at is None or time.monotonic() < self._ends_at:
+            return
+        sentence = "not ended %s after the signal: ended by force; the next start puts right what was under way"
+        words = threading.Thread(target=logger.error, args=(sentence, format_duration(self._limit)), daemon=True)
+        words.start()
+        words.join(LAST_WORDS)
+        os._exit(FORCED_STATUS)
+
+
+def _place(frame: FrameType | None) -> str:
+    """Return where a thread is: the innermost place in our own code, else the innermost of all."""
+    stack = traceback.extract_stack(frame)
+    package = str(Path(__file__).parent)
+    own = [entry for entry in stack if entry.filename.startswith(package)]
+    found = (own or stack)[-1]
+    return f"in {Path(found.filename).name}:{found.lineno} ({found.name})"

@@ -1,0 +1,30 @@
+"""The sink of a dry run: outputs are collected, nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctemplate.core.model import Outcome, Output
+
+
+class DryRunSink:
+    """A sink that keeps the outputs instead of writing them."""
+
+    def __init__(self) -> None:
+        self.outputs: tuple[Output, ...] = ()
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Keep the outputs."""
+        self.outputs = outputs
+        return Outcome.UNCHANGED
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Take whatever it is."""
+
+    def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
+        """Answer False: nothing is ever written."""
+        return False
+
+    async def is_due(self) -> bool:
+        """Answer False: nobody runs what is only kept."""
+        return False

@@ -1,0 +1,99 @@
+"""The sink that brings a group's outputs to the live files, sparing a program that still carries old generations.
+
+Knows nothing of rendering or of when a group is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ctemplate import apply
+from ctemplate.apply import GroupState
+from ctemplate.core.durations import format_duration
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.model import Outcome, Output
+from ctemplate.nginx.master import DrainingWorker, generations
+
+logger = logging.getLogger(__name__)
+
+
+class Draining(Protocol):
+    """Tells which old workers of a program still finish their last connections."""
+
+    async def draining(self) -> tuple[DrainingWorker, ...]:
+        """Return those workers, oldest first; raises ApplyError when nobody can tell."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DrainGate:
+    """Delays a reload while ``limit`` or more old generations drain, for ``max_delay`` seconds at most."""
+
+    program: Draining
+    limit: int
+    max_delay: float
+    _since: float | None = None
+
+    async def should_wait(self, now: float) -> bool:
+        """Whether a reload should still wait for old workers to go."""
+        try:
+            count = generations(await self.program.draining())
+        except ApplyError:
+            count = 0
+        if count < self.limit:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now
+            limit = format_duration(self.max_delay)
+            logger.info("%d old generations of workers still drain; the next reload waits, at most %s", count, limit)
+        if now - self._since < self.max_delay:
+            return True
+        logger.warning(
+            "%d old generations of workers drain after %s; reloading", count, format_duration(self.max_delay)
+        )
+        self._since = None
+        return False
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveSink:
+    """Brings outputs live by a transaction; DELAYED when a reload would only pile up old workers.
+
+    ``program`` tells which process runs the files, where that can be told.
+    """
+
+    state: GroupState
+    check_with: apply.CandidateCheck | None = None
+    reload: apply.Reload | None = None
+    program: apply.Program | None = None
+    crowd: DrainGate | None = None
+    _applied: tuple[Output, ...] | None = field(default=None)
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Bring the outputs live, all or none."""
+        is_new = outputs != self._applied
+        if is_new and self.crowd is not None and await self.crowd.should_wait(asyncio.get_running_loop().time()):
+            return Outcome.DELAYED
+        self._applied = None
+        outcome = await apply.apply(
+            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
+        )
+        self._applied = outputs
+        return outcome
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have the outputs judged, and leave everything as it is; raises the check's refusal."""
+        if self.check_with is not None:
+            await apply.judged(outputs, self.check_with)
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether the file at the destination is, untouched since, what the last transaction put there."""
+        return self.state.wrote(destination)
+
+    async def is_due(self) -> bool:
+        """Whether a process runs that may not have the files: a look costs little and changes nothing."""
+        return await apply.is_another(self.state, self.program)

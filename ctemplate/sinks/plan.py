@@ -1,0 +1,227 @@
+"""What would change if a group were applied now: a diff, its meaning for traffic, why, and the check's verdict.
+
+Runs nothing but the check, on candidates in a private temporary folder; writes nowhere else. Knows no terminals.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from ctemplate.apply import CandidateCheck, judged
+from ctemplate.apply.candidates import read_live_bytes
+from ctemplate.config.groups import STDOUT
+from ctemplate.core.errors import ApplyError, printable
+from ctemplate.core.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, Status
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
+from ctemplate.sinks.replacement import FOREIGN, file_changes, main_file
+from ctemplate.sinks.sink import Sink
+
+
+class FileReview(msgspec.Struct, frozen=True, kw_only=True):
+    """One target: ``diff`` is unified, line by line; the digests are of the live bytes (None: no file) and the new."""
+
+    destination: str
+    diff: tuple[str, ...]
+    live_sha256: str | None
+    sha256: str
+    changes: tuple[str, ...] = ()
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the live bytes would change."""
+        return self.live_sha256 != self.sha256
+
+
+class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
+    """One group: its files, why they change, what the check said, and what would run afterwards.
+
+    ``verdict`` is ``accepted``, ``refused``, ``not checked`` or ``unchanged``; ``output`` the check's own words.
+    """
+
+    name: str
+    files: tuple[FileReview, ...]
+    why: tuple[str, ...]
+    verdict: str
+    output: tuple[str, ...]
+    commands: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether any live file would change."""
+        return any(file.is_changed for file in self.files)
+
+
+@dataclass(slots=True, kw_only=True)
+class PlanSink:
+    """A sink that has the outputs judged and keeps them, and leaves every file alone.
+
+    ``written`` are the destinations that ctemplate wrote before; ``main`` is nginx's main file where it is known.
+    """
+
+    check_with: CandidateCheck | None = None
+    commands: tuple[str, ...] = ()
+    command: NginxCommand | None = None
+    written: frozenset[Path] = frozenset()
+    main: Path | None = field(default=None, init=False)
+    outputs: tuple[Output, ...] = ()
+    verdict: str = "unchanged"
+    output: tuple[str, ...] = ()
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Keep the outputs; raises the check's refusal."""
+        self.outputs = outputs
+        self.verdict, self.output = "unchanged", ()
+        if all(read_live_bytes(output) == output.content for output in outputs):
+            return Outcome.UNCHANGED
+        self.main = await main_file(self.command)
+        self.verdict = "not checked"
+        if self.check_with is not None:
+            self.verdict = "refused"
+            try:
+                self.output = await judged(outputs, self.check_with)
+            except ApplyError as exc:
+                self.output = (exc.what, *exc.output)
+                raise
+            self.verdict = "accepted"
+        return Outcome.UNCHANGED
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have outputs judged without keeping them; raises the check's refusal."""
+        if self.check_with is not None:
+            await judged(outputs, self.check_with)
+
+    def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
+        """Answer False: nothing is ever written."""
+        return False
+
+    async def is_due(self) -> bool:
+        """Answer False: nothing is ever reloaded."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPlanSink:
+    """A sink that applies only what a plan foresaw, to files that are still what they were when it was made."""
+
+    sink: Sink
+    planned: Mapping[str, FileReview]
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Apply the outputs; raises ApplyError when the world has moved on since the plan.
+
+        Outputs that are others than planned are judged first: the plan may have left out what the check refuses.
+        """
+        files = [self.planned.get(str(output.target.destination)) for output in outputs]
+        if all(files) and any(
+            file and file.sha256 != _digest(one.content) for file, one in zip(files, outputs, strict=True)
+        ):
+            await self.sink.check(outputs)
+        for output in outputs:
+            destination = str(output.target.destination)
+            file = self.planned.get(destination)
+            if file is None:
+                raise ApplyError(destination, "is not in the plan; make a new one")
+            if _digest(read_live_bytes(output)) != file.live_sha256:
+                raise ApplyError(destination, "has changed since the plan was made; make a new one")
+            if _digest(output.content) != file.sha256:
+                raise ApplyError(destination, "would now be something else than what was planned; make a new one")
+        return await self.sink.apply(outputs)
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have outputs judged; raises the check's refusal."""
+        await self.sink.check(outputs)
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether the file at the destination is, untouched since, what the sink put there."""
+        return self.sink.wrote(destination)
+
+    async def is_due(self) -> bool:
+        """Whether another process runs the sink's files now."""
+        return await self.sink.is_due()
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def review(name: str, sink: PlanSink, faults: Iterable[Fault], answers: Iterable[Answer]) -> GroupReview:
+    """Return the review of a group whose outputs the sink has considered; answers are those that it used.
+
+    Left out is what the templates could not print, and what the answers themselves lack: addresses that are refused.
+    """
+    answers = tuple(answers)
+    unusable = sorted({str(fault) for answer in answers for fault in answer.faults})
+    reviewed = list(_reviewed(sink))
+    backends = [change for _, found in reviewed if found is not None for change in found.backends]
+    return GroupReview(
+        name=name,
+        files=tuple(file for file, _ in reviewed),
+        why=tuple(reasons(backends, answers)),
+        verdict=sink.verdict,
+        output=sink.output,
+        commands=sink.commands if sink.verdict != "unchanged" else (),
+        left_out=(*map(str, faults), *unusable),
+    )
+
+
+def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Iterator[str]:
+    """Tell for each backend that changes which service and instance it is, in which state, and at which index.
+
+    Where several have one address, that of a service named like the upstream is meant.
+    """
+    known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
+    for answer in answers:
+        for instance in answer.value if isinstance(answer.query, InstancesQuery) else ():
+            known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, answer
+    for change in backends:
+        found = known.get(change.address, {})
+        absent = "no longer registered" if change.new is None else "the template's own line"
+        state = _state(*found.get(change.upstream, next(iter(found.values())))) if found else absent
+        yield f"{change.upstream} {change.address}: {state}"
+
+
+def _state(instance: Instance, answer: Answer) -> str:
+    failing = [check.id for check in instance.checks if check.status != Status.PASSING]
+    because = f" (check {printable(', '.join(failing))})" if failing else ""
+    at = f", Consul index {answer.index}" if answer.index else ""
+    where = f"service {printable(instance.name)}, instance {printable(instance.id)} on {printable(instance.node)}"
+    return f"{where}: {instance.status}{because}{at}"
+
+
+def _file_review(output: Output, sink: PlanSink, before: Mapping[Path, bytes]) -> tuple[FileReview, Changes | None]:
+    live, destination = read_live_bytes(output), str(output.target.destination)
+    diff = difflib.unified_diff(
+        (live or b"").decode(errors="replace").splitlines(),
+        output.content.decode(errors="replace").splitlines(),
+        f"{destination} (live)" if live is not None else "(no file)",
+        f"{destination} (planned)",
+        lineterm="",
+    )
+    path = output.target.destination.absolute()
+    found = file_changes(sink.main, before, path, output.content) if live != output.content else None
+    is_foreign = live is not None and live != output.content and path not in sink.written
+    sentences = found.sentences if found is not None else ()
+    file = FileReview(
+        destination="" if output.target.destination == STDOUT else destination,
+        diff=tuple(diff),
+        live_sha256=_digest(live),
+        sha256=hashlib.sha256(output.content).hexdigest(),
+        changes=((FOREIGN, *sentences) if is_foreign and sink.main is not None else sentences),
+    )
+    return file, found
+
+
+def _reviewed(sink: PlanSink) -> Iterator[tuple[FileReview, Changes | None]]:
+    """Yield the review of each file, those before it taken for replaced."""
+    before: dict[Path, bytes] = {}
+    for output in sink.outputs:
+        yield _file_review(output, sink, before)
+        before[output.target.destination.absolute()] = output.content

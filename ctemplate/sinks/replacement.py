@@ -1,0 +1,113 @@
+"""What it means to nginx that files are replaced: its whole configuration before and after, every include followed.
+
+Reads the live configuration; writes nothing. Where it cannot be read, each file is judged by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ctemplate.core.errors import ApplyError, printable
+from ctemplate.core.model import Outcome, Output
+from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.language.includes import TreeError
+from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.semantic_diff import Changes, changes, meaning
+from ctemplate.nginx.whole import whole
+from ctemplate.sinks.sink import Sink
+
+logger = logging.getLogger(__name__)
+
+FOREIGN = "replaces a file that ctemplate did not write"
+LOSSES_NAMED = 20  # things that vanish, in one line
+
+
+async def main_file(command: NginxCommand | None) -> Path | None:
+    """Return the main configuration file of a command's nginx, None where nobody can tell."""
+    if command is None:
+        return None
+    try:
+        return (await Installation.find(command)).conf
+    except ApplyError:
+        return None
+
+
+def file_changes(main: Path | None, before: Mapping[Path, bytes], path: Path, content: bytes) -> Changes | None:
+    """Return what one more file would change, ``before`` being replaced already; None for what is not nginx's language.
+
+    The whole configuration is compared where the file is part of it, else the file with itself.
+    """
+    if main is not None and (found := _whole_changes(main, before, path, content)) is not None:
+        return found
+    try:
+        new = meaning(parse_config(content, where=str(path)))
+    except NginxSyntaxError:
+        return None
+    try:
+        old = meaning(parse_config(path.read_bytes(), where=str(path)))
+    except (NginxSyntaxError, OSError):
+        old = meaning(())
+    return changes(old, new)
+
+
+def _whole_changes(main: Path, before: Mapping[Path, bytes], path: Path, content: bytes) -> Changes | None:
+    try:
+        new = meaning(whole(main, {**before, path: content}))
+    except (TreeError, NginxSyntaxError, OSError):
+        return None
+    try:
+        old = meaning(whole(main, before))
+    except (TreeError, NginxSyntaxError, OSError):
+        old = meaning(())
+    return changes(old, new)
+
+
+@dataclass(slots=True, kw_only=True)
+class Announcing:
+    """A sink that says, before the first time, what vanishes with files that ctemplate did not write."""
+
+    sink: Sink
+    command: NginxCommand | None
+    foreign: frozenset[Path]
+    _is_done: bool = field(default=False, init=False)
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Announce, then apply."""
+        if not self._is_done and self.foreign:
+            await self._announce(outputs)
+        self._is_done = True
+        return await self.sink.apply(outputs)
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have the outputs judged; raises the check's refusal."""
+        await self.sink.check(outputs)
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether the file at the destination is, untouched since, what the sink put there."""
+        return self.sink.wrote(destination)
+
+    async def is_due(self) -> bool:
+        """Whether another process runs the outputs now."""
+        return await self.sink.is_due()
+
+    async def _announce(self, outputs: tuple[Output, ...]) -> None:
+        main = await main_file(self.command)
+        for output in outputs:
+            path = output.target.destination.absolute()
+            if path in self.foreign:
+                found = await asyncio.to_thread(file_changes, main, {}, path, output.content)
+                _tell(path, found.losses if found is not None else ())
+
+
+def _tell(path: Path, losses: tuple[str, ...]) -> None:
+    """Warn of what vanishes; where nothing does, the file is only named."""
+    more = f" and {len(losses) - LOSSES_NAMED} more" if len(losses) > LOSSES_NAMED else ""
+    named = printable(", ".join(losses[:LOSSES_NAMED]), 2000) + more
+    if losses:
+        logger.warning("%s: %s; these vanish: %s", path, FOREIGN, named)
+    else:
+        logger.info("%s: %s", path, FOREIGN)

@@ -1,0 +1,24 @@
+"""The contract of what takes a group's outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from ctemplate.core.model import Outcome, Output
+
+
+class Sink(Protocol):
+    """Where a group's outputs go: to the live files by a transaction, or to the terminal."""
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Bring the outputs to their place, all or none; raises ApplyError."""
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have the outputs judged, and leave everything as it is; raises ApplyError."""
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether the file at the destination is, untouched since, what this sink put there."""
+
+    async def is_due(self) -> bool:
+        """Whether the same outputs should be applied again, since another process runs them now."""

@@ -1,0 +1,1 @@
+"""Consul's HTTP API as values: paths, index rules, decoding, addresses. Pure."""

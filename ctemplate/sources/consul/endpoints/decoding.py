@@ -1,0 +1,398 @@
+"""The typed edge: Consul's JSON becomes the model's values, or is left out with a reason.
+
+Only the fields that the model has are decoded. What was seen before is shared, so that thousands of instances with the
+same node, tags or checks cost little memory. Pure; knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from ctemplate.core.errors import printable
+from ctemplate.core.model import (
+    MAX_PORT,
+    CheckState,
+    Fault,
+    Instance,
+    PreparedQuery,
+    Query,
+    Server,
+    Servers,
+    Service,
+    ServiceQuery,
+    Status,
+)
+from ctemplate.sources.consul.endpoints.address_policy import AddressPolicy
+from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.sources.consul.endpoints.paths import UNREADABLE
+from ctemplate.sources.consul.endpoints.settings import DataLimits
+
+NODE_MAINTENANCE = "_node_maintenance"
+SERVICE_MAINTENANCE = "_service_maintenance:"
+MAX_WEIGHT = 65535
+REPORTED_TYPES = frozenset({"", "ttl"})  # nobody's, as those of nodes, or what the service says of itself
+NO_OUTPUT = frozenset({b'""', b"null"})
+SHARED_LIMIT = 100_000
+SHARED_LENGTH = 256
+SERVERS_LIMIT = 64
+NO_META: Mapping[str, str] = {}
+
+T = TypeVar("T")
+
+Value = tuple[Service, ...] | tuple[Instance, ...] | tuple[StateRow, ...]
+
+
+class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """The node of a health entry, as Consul writes it."""
+
+    node: str
+    id: str = msgspec.field(default="", name="ID")
+    address: str = ""
+    datacenter: str = ""
+    meta: dict[str, str] | None = None
+
+
+class WeightsRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """What an instance weighs while it passes and while it warns."""
+
+    passing: int = 1
+    warning: int = 1
+
+
+class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """The service of a health entry, as Consul writes it."""
+
+    service: str
+    id: str = msgspec.field(default="", name="ID")
+    address: str = ""
+    port: int = 0
+    tags: list[str] | None = None
+    meta: dict[str, str] | None = None
+    weights: WeightsRow | None = None
+    create_index: int = 0
+
+
+class CheckRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """A check of a health entry; of its output only matters whether there is any. ``type`` exists since Consul 1.7."""
+
+    check_id: str = msgspec.field(default="", name="CheckID")
+    name: str = ""
+    status: str = ""
+    service_id: str = msgspec.field(default="", name="ServiceID")
+    type: str = ""
+    output: msgspec.Raw = msgspec.Raw(b'""')
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the check has a result, which one that is reported from outside always has."""
+        return self.type in REPORTED_TYPES or bytes(self.output) not in NO_OUTPUT
+
+
+class HealthEntry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """One instance in the answer of ``/v1/health/service/NAME``."""
+
+    node: NodeRow
+    service: ServiceRow
+    checks: list[CheckRow] | None = None
+
+
+class Execution(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """The answer of ``/v1/query/NAME/execute``: entries of one service, as for a service asked by its name."""
+
+    service: str
+    nodes: msgspec.Raw = msgspec.Raw(b"null")
+
+
+ENTRIES = msgspec.json.Decoder(list[HealthEntry] | None)
+ENTRY = msgspec.json.Decoder(HealthEntry)
+RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
+EXECUTION = msgspec.json.Decoder(Execution)
+NODES = msgspec.json.Decoder(list[NodeRow] | None)
+STATES_DECODER = msgspec.json.Decoder(list[StateRow] | None)
+SERVICES_DECODER = msgspec.json.Decoder(dict[str, list[str] | None] | None)
+
+
+class Undecodable(ValueError):
+    """A body is not what its endpoint answers."""
+
+
+def aggregate(checks: Iterable[CheckState]) -> Status:
+    """Return one state of all checks of a node and a service: the worst, and maintenance above all.
+
+    No check at all passes. A status that Consul does not have counts as critical.
+    """
+    worst = Status.PASSING
+    for check in checks:
+        if check.id == NODE_MAINTENANCE or check.id.startswith(SERVICE_MAINTENANCE):
+            return Status.MAINTENANCE
+        if check.status == Status.WARNING and worst is Status.PASSING:
+            worst = Status.WARNING
+        elif check.status not in {Status.PASSING, Status.WARNING}:
+            worst = Status.CRITICAL
+    return worst
+
+
+def decode_services(body: bytes) -> tuple[Service, ...]:
+    """Decode the answer of ``/v1/catalog/services``: sorted by name, tags sorted and without doubles.
+
+    Raises Undecodable.
+    """
+    try:
+        rows = SERVICES_DECODER.decode(body) or {}
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+    return tuple(Service(name=name, tags=tuple(sorted(set(rows[name] or ())))) for name in sorted(rows))
+
+
+def drop_unqueryable_names(services: tuple[Service, ...]) -> tuple[tuple[Service, ...], tuple[Fault, ...]]:
+    """Sort out the names that Consul registers and then refuses to be asked for, which would be waited for in vain.
+
+    They hold what is not printable, or steps of a path (``..``, ``//``) that its server takes for another address.
+    """
+    faults = {}
+    for service in services:
+        name = service.name
+        if not name.isprintable():
+            faults[name] = Fault(service=name, field="name", reason="holds what is not printable; Consul answers 400")
+        elif not name or posixpath.normpath(path := f"/services/{name}") != path.removesuffix("/"):
+            faults[name] = Fault(service=name, field="name", reason="is a path; Consul answers for another")
+    return tuple(service for service in services if service.name not in faults), tuple(faults.values())
+
+
+def decode_servers(body: bytes) -> Servers:
+    """Decode who answers, the instances of Consul's own service; none where the body does not say.
+
+    Of very many, the longest registered.
+    """
+    try:
+        rows = ENTRIES.decode(body) or []
+    except UNREADABLE:
+        return frozenset()
+    found = {(row.service.create_index, row.node.id) for row in rows if row.service.create_index and row.node.id}
+    return frozenset(Server(node_id=node_id, created=created) for created, node_id in sorted(found)[:SERVERS_LIMIT])
+
+
+def decode_nodes(body: bytes) -> frozenset[str]:
+    """Decode the names in an answer of ``/v1/catalog/nodes``. Raises Undecodable."""
+    try:
+        return frozenset(row.node for row in NODES.decode(body) or ())
+    except msgspec.MsgspecError as exc:
+        raise Undecodable(printable(exc)) from exc
+
+
+def decode_states(body: bytes) -> tuple[StateRow, ...]:
+    """Decode an answer of ``/v1/health/state/any``, in the order it came in. Raises Undecodable."""
+    try:
+        return tuple(STATES_DECODER.decode(body) or ())
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+
+
+@dataclass(slots=True)
+class Decoder:
+    """Decodes health answers within limits, sharing equal parts across answers."""
+
+    limits: DataLimits
+    _policy: AddressPolicy = field(init=False)
+    _judged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict, init=False)
+    _shared: dict[object, object] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._policy = AddressPolicy.of(self.limits)
+
+    def decode(self, body: bytes, query: Query) -> tuple[Value, tuple[Fault, ...]]:
+        """Decode the answer to a query: what is valid, and what is left out and why. Raises Undecodable."""
+        match query:
+            case ServiceQuery():
+                return self.decode_instances(body, query.name, keep_order=query.near is not None)
+            case PreparedQuery():
+                return self.decode_execution(body, keep_order=query.near is not None)
+            case AlarmsQuery() | CensusQuery():
+                return decode_states(body), ()
+            case _:
+                return drop_unqueryable_names(decode_services(body))
+
+    def decode_execution(
+        self, body: bytes, *, keep_order: bool = False
+    ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+        """Decode the answer of ``/v1/query/NAME/execute``: what is valid, and what is left out and why.
+
+        Sorted by node, then id, since Consul draws lots at each time it is asked; ``keep_order`` keeps its order of
+        nodes, for it draws lots among the instances of one. Raises Undecodable.
+        """
+        try:
+            execution = EXECUTION.decode(body)
+        except UNREADABLE as exc:
+            raise Undecodable(printable(exc)) from exc
+        instances, faults = self.decode_instances(bytes(execution.nodes), execution.service, keep_order=keep_order)
+        if keep_order:
+            ranks = {node: rank for rank, node in enumerate(dict.fromkeys(instance.node for instance in instances))}
+            instances = tuple(sorted(instances, key=lambda instance: (ranks[instance.node], instance.id)))
+        return instances, tuple(sorted(faults, key=str))
+
+    def decode_instances(
+        self, body: bytes, name: str, *, keep_order: bool = False
+    ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+        """Decode the answer of ``/v1/health/service/NAME``: what is valid, and what is left out and why.
+
+        Sorted by node, then id; ``keep_order`` keeps Consul's order. Raises Undecodable.
+        """
+        self._forget()
+        entries, faults = _entries(body, name)
+        instances: dict[tuple[str, str], Instance] = {}
+        for entry in entries:
+            instance = self._instance(entry) if entry.service.service == name else _namesake(entry.service, name)
+            if isinstance(instance, Fault):
+                faults.append(instance)
+            else:
+                instances.setdefault((instance.node, instance.id), instance)
+        kept, overflow = self._capped(list(instances.values()), name)
+        if not keep_order:
+            kept.sort(key=lambda instance: (instance.node, instance.id))
+        return tuple(kept), tuple(faults + overflow)
+
+    def _capped(self, instances: list[Instance], name: str) -> tuple[list[Instance], list[Fault]]:
+        limits, values = self.limits, sum(map(_values, instances))
+        if len(instances) <= limits.max_instances and values <= limits.max_values:
+            return instances, []
+        kept: set[tuple[str, str]] = set()
+        left = limits.max_values
+        for one in sorted(instances, key=lambda instance: (instance.created, instance.node, instance.id)):
+            if len(kept) < limits.max_instances and _values(one) <= left:
+                kept.add((one.node, one.id))
+                left -= _values(one)
+        reason = f"{len(instances)} of them, at most {limits.max_instances} are taken, the longest registered"
+        if len(kept) < min(len(instances), limits.max_instances):
+            reason = (
+                f"{values} tags and meta pairs in {len(instances)} of them, at most {limits.max_values} are taken, "
+                "those of the longest registered"
+            )
+        found = [instance for instance in instances if (instance.node, instance.id) in kept]
+        return found, [Fault(service=name, field="instances", reason=reason)]
+
+    def _instance(self, entry: HealthEntry) -> Instance | Fault:
+        service, node = entry.service, entry.node
+        rows = sorted(entry.checks or (), key=lambda row: (row.service_id, row.check_id))
+        checks = self._share(tuple(self._check(row) for row in rows))
+        status = aggregate(checks)
+        weights = service.weights or WeightsRow()
+        weight = weights.warning if status is Status.WARNING else weights.passing
+        address, refusal = self._judge(service.address or node.address, node.address)
+        for wrong, reason in self._complaints(entry, weight, refusal):
+            return Fault(service=service.service, instance=service.id, field=wrong, reason=reason)
+        return Instance(
+            id=service.id,
+            name=self._share(service.service),
+            node=self._share(node.node),
+            address=address,
+            port=service.port,
+            tags=self._share(tuple(self._share(tag) for tag in sorted(set(service.tags or ())))),
+            meta=self._share_meta(service.meta),
+            weight=weight,
+            status=status,
+            node_id=self._share(node.id),
+            node_address=self._node_address(node.address),
+            node_meta=self._share_meta(node.meta),
+            checks=checks,
+            datacenter=self._share(node.datacenter),
+            created=service.create_index,
+        )
+
+    def _complaints(self, entry: HealthEntry, weight: int, refusal: str) -> Iterator[tuple[str, str]]:
+        """Yield each field that may not enter the model, and why."""
+        service, limits = entry.service, self.limits
+        for what, text in (("name", service.service), ("id", service.id), ("node", entry.node.node)):
+            if _exceeds(text, limits.max_name_bytes):
+                yield what, f"longer than {limits.max_name_bytes} bytes"
+        if refusal:
+            yield "address", refusal
+        if not 0 <= service.port <= MAX_PORT:
+            yield "port", f"{service.port} is not 0 to {MAX_PORT}"
+        if not 0 <= weight <= MAX_WEIGHT:
+            yield "weight", f"{weight} is not 0 to {MAX_WEIGHT}"
+        if len(service.tags or ()) > limits.max_tags:
+            yield "tags", f"{len(service.tags or ())} of them, at most {limits.max_tags} are taken"
+        if _exceeds("".join(service.tags or ()), limits.max_tag_bytes):
+            yield "tags", f"longer than {limits.max_tag_bytes} bytes together"
+        if service.meta and _exceeds("".join((*service.meta, *service.meta.values())), limits.max_meta_bytes):
+            yield "meta", f"longer than {limits.max_meta_bytes} bytes together"
+
+    def _check(self, row: CheckRow) -> CheckState:
+        check = CheckState(
+            id=row.check_id, name=row.name, status=row.status, service_id=row.service_id, has_run=row.has_run
+        )
+        return self._share(check)
+
+    def _judge(self, address: str, node_address: str) -> tuple[str, str]:
+        key = (address, node_address)
+        if key not in self._judged:
+            self._judged[key] = self._policy.judge(address, node_address)
+        return self._judged[key]
+
+    def _node_address(self, address: str) -> str:
+        printed, refusal = self._judge(address, address)
+        return "" if refusal else printed
+
+    def _share_meta(self, meta: dict[str, str] | None) -> Mapping[str, str]:
+        if not meta:
+            return NO_META
+        key = tuple(meta.items())
+        known = self._shared.setdefault(key, meta)
+        return known if isinstance(known, dict) else meta
+
+    def _share(self, value: T) -> T:
+        if isinstance(value, str) and len(value) > SHARED_LENGTH:
+            return value
+        return self._shared.setdefault(value, value)  # type: ignore[return-value]  # an equal value of the same type
+
+    def _forget(self) -> None:
+        """Keep what is shared within bounds: what is still in use lives on in the answers."""
+        if len(self._shared) > SHARED_LIMIT:
+            self._shared.clear()
+        if len(self._judged) > SHARED_LIMIT:
+            self._judged.clear()
+
+
+def _values(instance: Instance) -> int:
+    return len(instance.tags) + len(instance.meta)
+
+
+def _namesake(service: ServiceRow, name: str) -> Fault:
+    """Return the fault of an instance that Consul counts to another service: it ignores case, and gives proxies."""
+    is_alike = service.service.casefold() == name.casefold()
+    difference = "which differs in case" if is_alike else "whose proxy it is; proxies are not taken"
+    reason = f"Consul counts it to {printable(name)!r}, {difference}"
+    return Fault(service=service.service, instance=service.id, field="name", reason=reason)
+
+
+def _exceeds(text: str, limit_bytes: int) -> bool:
+    return len(text) * 4 > limit_bytes and len(text.encode()) > limit_bytes
+
+
+def _entries(body: bytes, name: str) -> tuple[list[HealthEntry], list[Fault]]:
+    """Decode all entries at once; when one is odd, one by one, so that it is left out alone. When all are, none is."""
+    try:
+        return ENTRIES.decode(body) or [], []
+    except msgspec.ValidationError:
+        pass
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+    try:
+        rows = RAW_ENTRIES.decode(body)
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+    entries: list[HealthEntry] = []
+    faults: list[Fault] = []
+    for row in rows:
+        try:
+            entries.append(ENTRY.decode(row))
+        except UNREADABLE as exc:
+            faults.append(Fault(service=name, field="entry", reason=printable(exc)))
+    if faults and not entries:  # not one registrant's doing: the shape is another
+        raise Undecodable(faults[0].reason)
+    return entries, faults

@@ -1,0 +1,270 @@
+"""Consul's HTTP API as values: what to ask, what the headers say, what a failure means and what to do about it.
+
+Pure: nothing here waits or sends. Bodies are decoded in ``entries``.
+"""
+
+from __future__ import annotations
+
+import enum
+import urllib.parse
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from ctemplate.core.errors import SourceError, printable
+from ctemplate.core.model import PreparedQuery, Query, ServiceQuery
+from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+
+STATUS_OK = 200
+
+
+class Consistency(enum.Enum):
+    """Which server may answer: any, the leader, or the leader after asking a quorum."""
+
+    STALE = "&stale"
+    DEFAULT = ""
+    CONSISTENT = "&consistent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One thing to ask Consul for: a path, percent-encoded, and its parameters without the leading ``?``."""
+
+    path: str
+    params: str = ""
+
+    @classmethod
+    def of(cls, query: Query, settings: ConsulSettings) -> Resource:
+        """Return the resource that answers a query."""
+        scope: dict[str, str | None] = {
+            "dc": query.dc or settings.datacenter,
+            "ns": query.ns or settings.namespace,
+            "partition": query.partition or settings.partition,
+            "peer": query.peer,
+        }
+        if isinstance(query, ServiceQuery):
+            name = urllib.parse.quote(query.name, safe="")
+            return cls.named(f"/v1/health/service/{name}", **scope, near=query.near, filter=query.filter)
+        if isinstance(query, PreparedQuery):
+            name = urllib.parse.quote(query.name, safe="")
+            return cls.named(f"/v1/query/{name}/execute", **scope, near=query.near)
+        if isinstance(query, AlarmsQuery):
+            return cls.named("/v1/health/state/any", **scope, filter='Status != "passing"')
+        if isinstance(query, CensusQuery):
+            return cls.named("/v1/health/state/any", **scope)
+        return cls.named("/v1/catalog/services", **scope)
+
+    @classmethod
+    def named(cls, path: str, **params: str | None) -> Resource:
+        """Return the resource of a path; parameters that are empty are left out."""
+        given = {name: value for name, value in params.items() if value}
+        return cls(path=path, params=urllib.parse.urlencode(given, quote_via=urllib.parse.quote))
+
+    def target(self, *, index: int = 0, wait: float = 0.0, consistency: Consistency = Consistency.DEFAULT) -> str:
+        """Return the request's target: path and parameters; it blocks only with an index of 1 or more."""
+        blocking = f"&index={index}&wait={int(wait * 1000)}ms" if index > 0 else ""
+        params = f"{self.params}{consistency.value}{blocking}".lstrip("&")
+        return f"{self.path}?{params}" if params else self.path
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What an answer's headers say. ``last_contact`` is in seconds; None where the server did not tell.
+
+    ``is_delimited``: they say where the body ends, so that one that was cut shows.
+    """
+
+    index: int | None = None
+    known_leader: bool = True
+    last_contact: float | None = None
+    effective_consistency: str | None = None
+    filtered_by_acls: bool = False
+    query_backend: str | None = None
+    is_json: bool = False
+    is_encoded: bool = False
+    is_delimited: bool = True
+
+    @classmethod
+    def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> Meta:
+        """Read the headers; one that makes no sense counts as missing."""
+        found = {name.lower(): value for name, value in headers}
+        contact = _number(found.get(b"x-consul-lastcontact"))
+        return cls(
+            index=_number(found.get(b"x-consul-index")),
+            known_leader=found.get(b"x-consul-knownleader", b"true").lower() != b"false",
+            last_contact=None if contact is None else contact / 1000,
+            effective_consistency=_text(found.get(b"x-consul-effective-consistency")),
+            filtered_by_acls=found.get(b"x-consul-results-filtered-by-acls", b"").lower() == b"true",
+            query_backend=_text(found.get(b"x-consul-query-backend")),
+            is_json=found.get(b"content-type", b"").lower().startswith(b"application/json"),
+            is_encoded=found.get(b"content-encoding", b"identity").lower() != b"identity",
+            is_delimited=b"content-length" in found or b"transfer-encoding" in found,
+        )
+
+
+def _number(value: bytes | None) -> int | None:
+    return int(value) if value is not None and len(value) <= 20 and value.isdigit() else None  # noqa: PLR2004 - uint64
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+class Right(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="pascal"):
+    """A right to read that Consul is asked about."""
+
+    resource: str
+    segment: str
+    access: str
+    namespace: str = ""
+    partition: str = ""
+
+
+class Trouble(enum.Enum):
+    """What went wrong with a request."""
+
+    UNREACHABLE = "unreachable"
+    UNAVAILABLE = "unavailable"
+    OVERLOADED = "overloaded"
+    TOO_MANY_CONNECTIONS = "too many connections"
+    ELSEWHERE = "rate limited here, another server may answer"
+    FAILED = "failed"
+    DENIED = "denied"
+    REFUSED = "refused"
+    UNKNOWN = "not known to Consul"
+    GARBLED = "garbled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """What to do about a trouble.
+
+    ``is_shared``: it is the agent's, not one query's, and is logged once for all. ``restarts``: Consul's state may have
+    been rebuilt meanwhile, so the index starts over. ``switches``: another address may do better. ``first`` is the
+    shortest delay in seconds before a retry.
+    """
+
+    is_shared: bool
+    restarts: bool = False
+    switches: bool = False
+    first: float = 0.0
+
+
+REMEDIES = {
+    Trouble.UNREACHABLE: Remedy(is_shared=True, restarts=True, switches=True),
+    Trouble.UNAVAILABLE: Remedy(is_shared=True, restarts=True, switches=True),
+    Trouble.OVERLOADED: Remedy(is_shared=True, switches=True, first=1.0),
+    Trouble.TOO_MANY_CONNECTIONS: Remedy(is_shared=True, switches=True, first=60.0),
+    Trouble.ELSEWHERE: Remedy(is_shared=True, switches=True),
+    Trouble.FAILED: Remedy(is_shared=False, restarts=True, first=1.0),
+    Trouble.DENIED: Remedy(is_shared=False, first=5.0),
+    Trouble.REFUSED: Remedy(is_shared=False, first=15.0),
+    Trouble.UNKNOWN: Remedy(is_shared=False, first=1.0),
+    Trouble.GARBLED: Remedy(is_shared=False, restarts=True, first=1.0),
+}
+
+
+class RequestFailed(SourceError):
+    """A request to ``agent`` for ``path`` brought no usable answer; ``trouble`` says which kind."""
+
+    def __init__(self, agent: str, path: str, what: str, trouble: Trouble) -> None:
+        super().__init__(f"{agent}{path}", what)
+        self.agent = agent
+        self.path = path
+        self.trouble = trouble
+
+    def narrowed(self, trouble: Trouble) -> RequestFailed:
+        """Return the same failure as another kind of trouble."""
+        return RequestFailed(self.agent, self.path, self.what, trouble)
+
+    @property
+    def remedy(self) -> Remedy:
+        """What to do about it."""
+        return REMEDIES[self.trouble]
+
+
+class Granted(msgspec.Struct, frozen=True, rename="pascal"):
+    """Consul's word on one right."""
+
+    allow: bool
+
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes of any kind may raise: other shapes, bytes that are no UTF-8, nesting without end."""
+
+GRANTED = msgspec.json.Decoder(list[Granted])
+DENIALS = (b"acl not found", b"permission denied")
+
+
+def granted(status: int, body: bytes, *, asked: int) -> bool | None:
+    """Read the answer to a question about so many rights: all granted, one denied, or None where it does not say.
+
+    Without ACLs, where nothing can be denied, Consul answers 401.
+    """
+    if status == 401 and b"acl support disabled" in body.lower():  # noqa: PLR2004
+        return True
+    if status == 403 and any(text in body.lower() for text in DENIALS):  # noqa: PLR2004
+        return False
+    if status != STATUS_OK:
+        return None
+    try:
+        rows = GRANTED.decode(body)
+    except UNREADABLE:
+        return None
+    return all(row.allow for row in rows) if len(rows) == asked else None
+
+
+LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader not found", b"leadership lost")
+
+
+def diagnose(status: int, meta: Meta, body: bytes, location: str = "") -> tuple[Trouble, str] | None:
+    """Return what is wrong with an answer and say it in words, or None when it is fit to be decoded."""
+    if status == STATUS_OK:
+        return _undelimited(meta) or _misfit(meta)
+    said = _said(body)
+    if status == 429:  # noqa: PLR2004
+        return _rate_limited(body, said)
+    if status == 404 and body.strip().lower() == b"query not found":  # noqa: PLR2004
+        return Trouble.UNKNOWN, "no prepared query has this name or id"
+    if 300 <= status < 400:  # noqa: PLR2004
+        target = f" to {printable(location, 200)}" if location else ""
+        return Trouble.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"
+    return _kind(status, body), f"status {status}{said}"
+
+
+def _kind(status: int, body: bytes) -> Trouble:
+    if status in {401, 403}:
+        return Trouble.DENIED
+    if status in {502, 503, 504} or (status >= 500 and any(text in body.lower() for text in LEADERLESS)):  # noqa: PLR2004
+        return Trouble.UNAVAILABLE
+    return Trouble.FAILED if status >= 500 else Trouble.REFUSED  # noqa: PLR2004
+
+
+def _undelimited(meta: Meta) -> tuple[Trouble, str] | None:
+    if meta.is_delimited:
+        return None
+    return Trouble.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole"
+
+
+def _misfit(meta: Meta) -> tuple[Trouble, str] | None:
+    if not meta.is_json:
+        return Trouble.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"
+    if meta.is_encoded:
+        return Trouble.REFUSED, "the answer is compressed, though nobody asked for it"
+    return None
+
+
+def _rate_limited(body: bytes, said: str) -> tuple[Trouble, str]:
+    if b"concurrent connections" in body:
+        return Trouble.TOO_MANY_CONNECTIONS, f"status 429{said} (limits.http_max_conns_per_client of the agent)"
+    if b"resource exhausted" in body.lower():
+        return Trouble.ELSEWHERE, f"status 429{said} (limits.request_limits of the servers)"
+    return Trouble.OVERLOADED, f"status 429{said or ' (limits.rpc_rate of the agent)'}"
+
+
+def _said(body: bytes) -> str:
+    text = body[:300].decode("utf-8", "replace").strip()
+    if not text or text.startswith("<"):
+        return ""
+    return f": {printable(text.splitlines()[0], 200)}"

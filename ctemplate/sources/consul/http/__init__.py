@@ -1,0 +1,1 @@
+"""Connections to Consul: addresses, transport, client, credentials, outages."""

@@ -1,0 +1,258 @@
+"""One request to Consul over one kept connection, its failure put into one kind of error.
+
+Knows addresses and credentials; knows nothing of queries that go on for ever, or of the catalog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import urllib.parse
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import cast
+
+import httpx
+import msgspec
+
+from ctemplate.core.errors import ConfigError
+from ctemplate.sources.consul.endpoints.blocking import read_timeout
+from ctemplate.sources.consul.endpoints.paths import (
+    STATUS_OK,
+    Consistency,
+    Meta,
+    RequestFailed,
+    Resource,
+    Right,
+    Trouble,
+    diagnose,
+    granted,
+)
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.http.address import Address, parse_address
+from ctemplate.sources.consul.http.address_health import AddressHealth, FailoverLimiter
+from ctemplate.sources.consul.http.credentials import Credentials
+from ctemplate.sources.consul.http.transport import BodyTooLarge, Connection, Contact
+
+logger = logging.getLogger(__name__)
+
+DIGEST_BYTES = 16
+NO_CONTENT = httpx.ByteStream(b"")
+
+
+class ConsulReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A good answer as it came: its headers and their meaning, its bytes and what tells them from others.
+
+    ``waited`` is how many seconds it took to come.
+    """
+
+    meta: Meta
+    body: bytes
+    digest: bytes
+    waited: float = 0.0
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAddress:
+    """What requests to an address have in common, made once."""
+
+    url: httpx.URL
+    headers: httpx.Headers = field(repr=False)
+    credentials: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, address: Address, credentials: dict[str, str]) -> AgentAddress:
+        """Prepare an address."""
+        url = httpx.URL(f"http{'s' * address.is_tls}://{address.authority}/")
+        return cls(url, httpx.Headers({"Host": address.authority, **credentials}), credentials)
+
+
+class Client:
+    """Asks the agent at the current address; connections are the caller's to keep.
+
+    The address is sticky: it stays until it fails, or what is asked there fails, then the next one is current. The
+    constructor raises ConfigError.
+    """
+
+    def __init__(self, settings: ConsulSettings) -> None:
+        if not settings.addresses:
+            raise ConfigError("consul address", "none is given")
+        self.settings = settings
+        self._addresses = [parse_address(text, ssl=settings.ssl) for text in settings.addresses]
+        self._current = 0
+        self._standing = AddressHealth()
+        self._tour = FailoverLimiter(len(self._addresses))
+        self._turned = asyncio.Event()
+        self._contacts = {address: Contact() for address in self._addresses}
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._credentials = Credentials(settings, needs_tls=any(address.is_tls for address in self._addresses))
+        self._places = {address: AgentAddress.of(address, self._credentials.headers()) for address in self._addresses}
+
+    @property
+    def address(self) -> Address:
+        """The current address."""
+        return self._addresses[self._current]
+
+    def switch(self, failed: Address) -> bool:
+        """Make the next address current, if the failed one still is; answer whether there is another to try."""
+        if len(self._addresses) > 1 and failed == self.address:
+            self._current = (self._current + 1) % len(self._addresses)
+            level = logging.INFO if self._standing.has_served else logging.DEBUG
+            logger.log(level, "Consul: %s is asked now, in place of %s", self.address, failed)
+            self._standing = AddressHealth()
+        return failed != self.address
+
+    async def turned(self) -> None:
+        """Wait until another address is asked because the one before served nobody any more."""
+        await self._turned.wait()
+
+    def served(self, address: Address, resource: Resource) -> None:
+        """Note that an address gave an answer that could be used."""
+        if address == self.address:
+            self._standing.answered(resource)
+            self._tour.served()
+
+    def failed(self, address: Address, resource: Resource) -> None:
+        """Note that no usable answer came; move on where question after question fails, whatever is wrong there."""
+        dc = dict(urllib.parse.parse_qsl(resource.params)).get("dc")
+        if len(self._addresses) == 1 or address != self.address or dc not in {None, self.settings.datacenter}:
+            return  # what another datacenter fails to answer says nothing of the address
+        if self._standing.failed(resource) and self._tour.may_turn(monotonic()):
+            self.switch(address)
+            self._turned.set()
+            self._turned = asyncio.Event()
+
+    def connect(self) -> Connection:
+        """Return a connection for the current address; it opens when it is first used."""
+        connection = Connection(
+            self.address,
+            context=self._credentials.context(),
+            server_name=self.settings.server_name,
+            limit_bytes=self.settings.max_body_bytes,
+            contact=self._contacts[self.address],
+        )
+        self._connections.add(connection)
+        return connection
+
+    @property
+    def contact_at(self) -> float:
+        """When a byte last came from the current address, on the loop's clock; minus infinity for never."""
+        return self._contacts[self.address].at
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the current address owes an answer to anybody."""
+        return any(each.is_busy and each.address == self.address for each in self._connections)
+
+    def give_up(self, address: Address, what: str) -> None:
+        """End every request to an address that is under way, as unreachable, and move on from it."""
+        self.switch(address)
+        for connection in tuple(self._connections):
+            if connection.address == address:
+                connection.fail(httpx.ReadTimeout(what))
+
+    async def ping(self, connection: Connection, *, limit: float) -> bool | None:
+        """Ask the agent for its front page, which it needs nobody for; answer whether it lives, None for unknown.
+
+        Any answer is one: an agent that refuses, redirects or closes lives. What may be our own fault tells nothing.
+        """
+        request = self._request(connection.address, f"{connection.address.prefix}/", limit)
+        try:
+            await connection.handle_async_request(request)
+        except httpx.HTTPError as exc:
+            is_silent = isinstance(exc, httpx.TimeoutException) or isinstance(exc.__cause__, ConnectionRefusedError)
+            return False if is_silent else None
+        return True
+
+    async def read(
+        self,
+        connection: Connection,
+        resource: Resource,
+        *,
+        index: int = 0,
+        wait: float | None = None,
+        consistency: Consistency = Consistency.DEFAULT,
+    ) -> ConsulReply:
+        """Ask for a resource: at once with ``index`` 0, else when it moved past the index or ``wait`` seconds are over.
+
+        Raises RequestFailed.
+        """
+        try:
+            return await self._read(connection, resource, index=index, wait=wait, consistency=consistency)
+        except RequestFailed as exc:
+            if not exc.remedy.switches:
+                self.failed(connection.address, resource)
+            raise
+
+    async def _read(
+        self, connection: Connection, resource: Resource, *, index: int, wait: float | None, consistency: Consistency
+    ) -> ConsulReply:
+        wait = self.settings.wait if wait is None else wait
+        target = connection.address.prefix + resource.target(index=index, wait=wait, consistency=consistency)
+        limit = self.settings.read_timeout if index == 0 else read_timeout(wait)
+        connection.context = self._credentials.context()
+        request, began = self._request(connection.address, target, limit), monotonic()
+        try:
+            response = await connection.handle_async_request(request)
+        except httpx.HTTPError as exc:
+            trouble = Trouble.GARBLED if isinstance(exc, BodyTooLarge) else Trouble.UNREACHABLE
+            raise RequestFailed(str(connection.address), resource.path, str(exc), trouble) from exc
+        body = await _body(response)
+        return _accepted(response, body, monotonic() - began, connection, resource)
+
+    async def allows(self, connection: Connection, rights: Sequence[Right], *, dc: str | None = None) -> bool | None:
+        """Ask whether our token has all of these rights (64 at most); None where Consul does not say.
+
+        Without ACLs everything is allowed. The endpoint is the one that Consul's own page asks; since Consul 1.7.
+        Raises RequestFailed.
+        """
+        resource = Resource.named("/v1/internal/acl/authorize", dc=dc or self.settings.datacenter)
+        request = self._request(
+            connection.address, connection.address.prefix + resource.target(), self.settings.read_timeout
+        )
+        body = msgspec.json.encode(rights)
+        headers = httpx.Headers(request.headers)
+        headers.update({"Content-Type": "application/json", "Content-Length": str(len(body))})
+        post = httpx.Request(
+            "POST", request.url, headers=headers, stream=httpx.ByteStream(body), extensions=request.extensions
+        )
+        try:
+            response = await connection.handle_async_request(post)
+        except httpx.HTTPError as exc:
+            raise RequestFailed(str(connection.address), resource.path, str(exc), Trouble.UNREACHABLE) from exc
+        return granted(response.status_code, await _body(response), asked=len(rights))
+
+    def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
+        place = self._place(address)
+        timeout = {"connect": self.settings.connect_timeout, "read": limit}
+        extensions = {"target": target.encode("ascii"), "timeout": timeout}
+        return httpx.Request("GET", place.url, headers=place.headers, stream=NO_CONTENT, extensions=extensions)
+
+    def _place(self, address: Address) -> AgentAddress:
+        """Return the prepared address, with the credentials as they are now."""
+        headers, place = self._credentials.headers(), self._places[address]
+        if place.credentials is not headers:
+            place = self._places[address] = AgentAddress.of(address, headers)
+        return place
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """Return the bytes as they came, whatever encoding the headers claim."""
+    return b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)])
+
+
+def _accepted(
+    response: httpx.Response, body: bytes, waited: float, connection: Connection, resource: Resource
+) -> ConsulReply:
+    headers = tuple(response.headers.raw)
+    meta = Meta.of(headers)
+    location = response.headers.get("location", "") if response.status_code != STATUS_OK else ""
+    if wrong := diagnose(response.status_code, meta, body, location):
+        trouble, what = wrong
+        raise RequestFailed(str(connection.address), resource.path, what, trouble)
+    digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+    return ConsulReply(meta=meta, body=body, digest=digest, waited=waited, headers=headers)

@@ -1,0 +1,117 @@
+"""What proves who we are: the token and the TLS files, re-read whenever they change on disk.
+
+A change that cannot be used (a file half written, gone, or not readable) keeps what was read before and is logged once.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import ssl
+from pathlib import Path
+
+from ctemplate.core.errors import ConfigError, printable
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.system.inputs import read_input
+
+logger = logging.getLogger(__name__)
+
+CREDENTIAL_LIMIT_BYTES = 1024 * 1024  # of a token file
+
+Stamp = tuple[int, int, int] | None
+
+
+def stamp(path: str) -> Stamp:
+    """Return what changes when a file does, or None when it cannot be seen."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - at every request, and half the price
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+class Credentials:
+    """The request headers and the TLS context that the settings ask for.
+
+    The constructor raises ConfigError where a file cannot be used.
+    """
+
+    def __init__(self, settings: ConsulSettings, *, needs_tls: bool) -> None:
+        self._settings = settings
+        self._token_file = settings.token_file
+        self._tls_files = tuple(filter(None, (settings.ca_cert, settings.ca_path, settings.cert, settings.key)))
+        self._token_stamp = stamp(self._token_file) if self._token_file else None
+        self._tls_stamps = tuple(map(stamp, self._tls_files))
+        self._headers = self._read_headers()
+        self._context = self._read_context() if needs_tls else None
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request, with the token as it stands in its file now."""
+        if self._token_file and (seen := stamp(self._token_file)) != self._token_stamp:
+            self._token_stamp = seen
+            try:
+                self._headers = self._read_headers()
+                logger.info("consul token file %s: read again", self._token_file)
+            except ConfigError as exc:
+                logger.warning("%s; the token read before stays in use", exc)
+        return self._headers
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return the TLS context for new connections, made of the files as they are now; None without TLS."""
+        if self._context is not None and (seen := tuple(map(stamp, self._tls_files))) != self._tls_stamps:
+            self._tls_stamps = seen
+            try:
+                self._context = self._read_context()
+                logger.info("consul TLS files: read again")
+            except ConfigError as exc:
+                logger.warning("%s; the files read before stay in use", exc)
+        return self._context
+
+    def _read_headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "ctemplate"}
+        if token := self._token():
+            headers["X-Consul-Token"] = token
+        if self._settings.auth:
+            headers["Authorization"] = "Basic " + base64.b64encode(self._settings.auth.encode()).decode("ascii")
+        return headers
+
+    def _token(self) -> str:
+        where, token = "consul token", self._settings.token
+        if self._token_file:
+            where = f"consul token file {printable(self._token_file)}"
+            try:
+                token = read_input(Path(self._token_file), limit_bytes=CREDENTIAL_LIMIT_BYTES).decode().strip()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise ConfigError(where, _reason(exc)) from exc
+            if not token:
+                raise ConfigError(where, "is empty")
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise ConfigError(where, "holds characters that no token has")
+        return token
+
+    def _read_context(self) -> ssl.SSLContext:
+        settings = self._settings
+        ca_file, ca_path = settings.ca_cert or None, settings.ca_path or None
+        try:
+            context = ssl.create_default_context(cafile=ca_file, capath=ca_path)
+        except (OSError, ssl.SSLError) as exc:
+            raise ConfigError(f"consul CA {printable(ca_file or ca_path)}", _reason(exc)) from exc
+        if not settings.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if settings.cert:
+            try:
+                context.load_cert_chain(settings.cert, settings.key or None, password="")
+            except (OSError, ssl.SSLError) as exc:
+                files = " and key ".join(filter(None, (settings.cert, settings.key)))
+                raise ConfigError(f"consul certificate {printable(files)}", _reason(exc)) from exc
+        return context
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, UnicodeDecodeError):
+        return "is not text"
+    if isinstance(exc, ssl.SSLError):
+        return f"cannot be used: {(exc.reason or 'unknown format').lower().replace('_', ' ')}"
+    return str(getattr(exc, "strerror", None) or exc).lower()

@@ -1,0 +1,154 @@
+"""What is wrong with Consul at the moment, told once when it starts and once when it is over.
+
+A trouble of the agent concerns all queries and is one trouble. One of single queries names the first at once; those
+that join it are gathered, and named together in a line that comes ever more rarely.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+
+from ctemplate.core.errors import printable
+from ctemplate.sources.consul.endpoints.paths import RequestFailed
+from ctemplate.sources.consul.http.address import Address
+
+logger = logging.getLogger(__name__)
+
+NAMED_LIMIT = 5  # queries named in a line; the rest is counted
+GATHER = 10.0  # seconds in which the queries that join a trouble are gathered; twice as long each time
+RECURRENCE = 60.0  # seconds within which a trouble that comes back is told only when it lasts
+OUTAGE_REPORT_DELAY = 5.0  # seconds that it lasts then
+SHARED = "consul"
+
+
+@dataclass(slots=True)
+class Outage:
+    """A trouble from its first failure until the last query that it hit is answered again.
+
+    ``causes`` are what each of the agents asked meanwhile said last, ``is_everywhere`` whether that were all there are.
+    """
+
+    since: float
+    subject: str
+    queries: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
+    is_told: bool = False
+    told_next_at: float = -math.inf
+    gather: float = GATHER
+    causes: dict[str, str] = field(default_factory=dict)
+    is_everywhere: bool = False
+
+
+class OutageLog:
+    """Keeps the episodes of one source; ``recovered`` lets those who wait for a retry go at once."""
+
+    def __init__(self, addresses: int = 1) -> None:
+        """Start without trouble; ``addresses`` are how many agents there are to ask."""
+        self._addresses = addresses
+        self._episodes: dict[str, Outage] = {}
+        self._ended: dict[str, float] = {}
+        self._recovery = asyncio.Event()
+        self._broken_at: dict[str | None, float] = {None: time.time()}
+
+    def session(self, dc: str | None) -> float:
+        """Return since when (wall clock) a datacenter, or our own for None, has been in sight without a break."""
+        return max(self._broken_at[None], self._broken_at.get(dc, 0.0))
+
+    def broke(self, dc: str | None) -> None:
+        """Note that a datacenter, or the agent itself for None, was lost sight of."""
+        self._broken_at[dc] = time.time()
+
+    @property
+    def current(self) -> dict[str, frozenset[str]]:
+        """The troubles that last, each with the queries it concerns."""
+        return {episode.subject: frozenset(episode.queries) for episode in self._episodes.values()}
+
+    def note(self, query: str, failure: RequestFailed, now: float, *, is_answered: bool = True) -> None:
+        """Note that a query failed, again or for the first time; ``is_answered``: whether it ever had an answer."""
+        if failure.remedy.is_shared and failure.remedy.restarts:
+            self.broke(None)
+        key = SHARED if failure.remedy.is_shared else failure.trouble.value
+        for other in self._episodes.keys() - {key}:
+            self._leave(other, query, now)
+        if key not in self._episodes:
+            subject = failure.agent if key == SHARED else f"Consul: queries {key}"
+            self._episodes[key] = Outage(since=now, subject=subject)
+        episode = self._episodes[key]
+        episode.queries.add(query)
+        is_back = now - self._ended.get(key, -RECURRENCE) < RECURRENCE
+        if episode.is_told or not is_back or now - episode.since >= OUTAGE_REPORT_DELAY:
+            self._tell(episode, query, failure, now, is_answered=is_answered)
+        else:
+            logger.debug("%s: %s", query, failure)
+        if key == SHARED:
+            self._spread(episode, failure)
+
+    def _spread(self, episode: Outage, failure: RequestFailed) -> None:
+        """Say once that none of several agents answers."""
+        episode.causes[failure.agent] = failure.what
+        if episode.is_told and not episode.is_everywhere and 1 < self._addresses <= len(episode.causes):
+            episode.is_everywhere = True
+            causes = "; ".join(f"{agent}: {what}" for agent, what in episode.causes.items())
+            logger.warning("Consul: none of %d addresses answers: %s", self._addresses, printable(causes))
+
+    def over(self, query: str, now: float, at: Address | None = None) -> None:
+        """Note that a query was answered, by the agent at an address, or is not wanted any more."""
+        for key in list(self._episodes):
+            self._leave(key, query, now, at)
+
+    async def recovered(self) -> None:
+        """Wait until a query that had failed with the whole agent is answered again, or the agent lives again."""
+        await self._recovery.wait()
+
+    def revived(self) -> None:
+        """Let those go who wait for the agent: it lives again."""
+        self._recovery.set()
+        self._recovery = asyncio.Event()
+
+    def _leave(self, key: str, query: str, now: float, at: Address | None = None) -> None:
+        episode = self._episodes[key]
+        if query not in episode.queries:
+            return
+        episode.queries.discard(query)
+        if key == SHARED:
+            self.revived()
+        if not episode.queries:
+            del self._episodes[key]
+            self._ended[key] = now
+            level = logging.INFO if episode.is_told else logging.DEBUG
+            is_elsewhere = key == SHARED and at is not None and str(at) != episode.subject
+            subject = f"{at}: answers in place of {episode.subject}," if is_elsewhere else f"{episode.subject}: over"
+            logger.log(level, "%s after %.1fs", subject, now - episode.since)
+
+    def _tell(self, episode: Outage, query: str, failure: RequestFailed, now: float, *, is_answered: bool) -> None:
+        """Say that the trouble began, or which queries have joined it since the last line about it."""
+        fresh = {query} if failure.remedy.is_shared else episode.queries - episode.named
+        is_due = not episode.is_told if failure.remedy.is_shared else fresh and now >= episode.told_next_at
+        episode.is_told = True
+        if not is_due:
+            logger.debug("%s: %s", query, failure)
+            return
+        episode.named |= fresh
+        episode.told_next_at, episode.gather = now + episode.gather, 2 * episode.gather
+        if failure.remedy.is_shared:
+            then = f"the last answers stay in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
+            logger.warning("%s: %s", episode.subject, printable(f"{failure.what}, first for {query}; {then}"))
+        elif fresh == {query}:
+            then = f"its last answer stays in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
+            logger.warning("%s: %s; %s", printable(query), failure, then)
+        else:
+            what = f"{_listed(fresh)}, for example {failure}; they are retried, what they last answered stays in use"
+            logger.warning("%s: %s", episode.subject, printable(what))
+
+
+_RETRIED = "it is retried"
+
+
+def _listed(queries: set[str]) -> str:
+    named = sorted(queries)[:NAMED_LIMIT]
+    more = len(queries) - len(named)
+    return ", ".join(printable(query, 80) for query in named) + (f" and {more} more" if more else "")

@@ -1,0 +1,330 @@
+"""An httpx transport made for long polls: one kept connection, no pool, whole bodies with a limit.
+
+A pool walks all its connections at each step; a thousand long polls make that quadratic. Here each poll owns its
+connection. Speaks plain HTTP/1.1 over TCP, TLS or a unix socket; knows nothing of Consul's API, proxies or redirects.
+Errors are httpx's own exception types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import httptools
+import httpx
+
+from ctemplate.sources.consul.http.address import Address
+
+KEEPALIVE_OPTIONS = (  # a dead peer is noticed after a minute and a half, also where the long poll would wait longer
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
+HEAD_LIMIT_BYTES = 64 * 1024
+FALLBACK_TIMEOUT = 5.0
+
+
+class BodyTooLarge(httpx.RemoteProtocolError):
+    """The answer is larger than the limit."""
+
+
+@dataclass(slots=True)
+class HttpMessage:
+    """A response as it arrives."""
+
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
+    size: int = 0
+    head_size: int = 0
+    has_head: bool = False
+    is_complete: bool = False
+
+
+@dataclass(slots=True)
+class Contact:
+    """When a byte last came from an agent, over whichever connection; seconds on the loop's clock."""
+
+    at: float = -math.inf
+
+
+class HttpConnection(asyncio.Protocol):
+    """One TCP connection: sends a request, gathers the response, one at a time."""
+
+    def __init__(self, limit_bytes: int, contact: Contact) -> None:
+        self._limit_bytes = limit_bytes
+        self._contact = contact
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._message = HttpMessage()
+        self._waiter: asyncio.Future[HttpMessage] | None = None
+        self._failure: httpx.TransportError | None = None
+        self.served = 0
+        self.is_open = False
+        self.has_answered_partly = False
+
+    async def exchange(self, request: bytes, timeout: float) -> HttpMessage:
+        """Send the request and return the whole response; ``timeout`` seconds are for all of it.
+
+        Raises httpx.TransportError. Leaving early, by cancellation or by the time limit, closes the connection.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._message.is_complete:  # a server over its limits answers before it was asked
+            return self._taken()
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(timeout, self._expire, timeout)
+        try:
+            self._transport.write(request)
+            return await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+            if not self._message.is_complete:
+                self.abort()
+            self._message = HttpMessage()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.is_open = False
+        self._transport.abort()
+
+    def _taken(self) -> HttpMessage:
+        message, self._message = self._message, HttpMessage()
+        self.abort()
+        return message
+
+    def _expire(self, timeout: float) -> None:
+        self.fail(httpx.ReadTimeout(f"read timed out after {timeout:.1f}s"))
+
+    def fail(self, failure: httpx.TransportError) -> None:
+        """Close the connection at once; an exchange that is under way raises the failure."""
+        self.is_open = False
+        self._failure = self._failure or failure
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(failure)
+        self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over a connection that was just opened."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived."""
+        self._contact.at = self._loop.time()
+        if self._waiter is None and self.served:
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            self.fail(_broken(exc))
+
+    def eof_received(self) -> None:
+        """End a body that lasts as long as the connection."""
+        if self._message.has_head and not self._message.is_complete and self._ends_with_connection():
+            self.on_message_complete()
+            self.is_open = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what is still waited for."""
+        self.eof_received()
+        if self._message.is_complete:
+            self.is_open = False
+            return
+        self.has_answered_partly = self._message.head_size > 0
+        verb = "reset" if isinstance(exc, ConnectionResetError) else "closed"
+        when = "in the middle of an answer" if self.has_answered_partly else "without an answer"
+        self.fail(httpx.ReadError(f"connection {verb} {when}"))
+
+    def _ends_with_connection(self) -> bool:
+        names = {name.lower() for name, _ in self._message.headers}
+        return not names & {b"content-length", b"transfer-encoding"}
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        """Refuse a second response to one request."""
+        if self._message.is_complete:
+            raise httpx.RemoteProtocolError("the server sent data that nobody asked for")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
+        self._message.head_size += len(name) + len(value)
+        if self._message.head_size > HEAD_LIMIT_BYTES:
+            raise BodyTooLarge(f"answer has more than {HEAD_LIMIT_BYTES} bytes of headers")
+        self._message.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Keep the status."""
+        self._message.status = self._parser.get_status_code()
+        self._message.has_head = True
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body."""
+        self._message.size += len(body)
+        if self._message.size > self._limit_bytes:
+            raise BodyTooLarge(f"answer is larger than {self._limit_bytes} bytes")
+        self._message.chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        """Hand the response over."""
+        self._message.is_complete = True
+        self.served += 1
+        self.is_open = self._parser.should_keep_alive()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(self._message)
+        if not self.is_open:
+            self._transport.close()
+
+
+def _broken(exc: Exception) -> httpx.TransportError:
+    cause = exc.__cause__ or exc.__context__
+    if isinstance(cause, httpx.TransportError):
+        return cause
+    return httpx.RemoteProtocolError("the answer is not HTTP")
+
+
+class Connection(httpx.AsyncBaseTransport):
+    """One kept connection to an agent, opened when first needed and again when it was lost.
+
+    One request at a time: a second one meanwhile waits its turn never, it is a mistake and raises RuntimeError.
+    ``context`` is replaced by assignment; it serves connections opened from then on.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        context: ssl.SSLContext | None = None,
+        server_name: str = "",
+        limit_bytes: int = 64 * 1024 * 1024,
+        contact: Contact | None = None,
+    ) -> None:
+        self.address = address
+        self.context = context
+        self._server_name = server_name
+        self._limit_bytes = limit_bytes
+        self._contact = contact or Contact()
+        self._wire: HttpConnection | None = None
+        self._busy = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection stands."""
+        return self._wire is not None and self._wire.is_open
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._busy
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request over the kept connection; the response's body is complete when this returns.
+
+        The extensions ``target`` (raw path and query) and ``timeout`` (``connect``; ``read`` for the whole answer) are
+        httpx's own. A kept connection that turns out to be closed is replaced once, without a word, for a GET.
+        """
+        if self._busy:
+            raise RuntimeError("one request at a time on a kept connection")
+        self._busy = True
+        try:
+            message = await self._exchange(request)
+        except httpx.RequestError as exc:
+            exc.request = request
+            raise
+        finally:
+            self._busy = False
+        stream = httpx.ByteStream(b"".join(message.chunks))
+        return httpx.Response(message.status, headers=message.headers, stream=stream, request=request)
+
+    async def _exchange(self, request: httpx.Request) -> HttpMessage:
+        timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
+        connect, read = (timeouts.get(name) or FALLBACK_TIMEOUT for name in ("connect", "read"))
+        content = _head(request) if request.method == "GET" else _head(request) + await request.aread()
+        kept = self._wire
+        if kept is not None and kept.is_open:
+            try:
+                return await kept.exchange(content, read)
+            except httpx.ReadError:
+                if request.method != "GET" or kept.has_answered_partly:
+                    raise
+        self._wire = await self._open(connect)
+        return await self._wire.exchange(content, read)
+
+    async def _open(self, timeout: float) -> HttpConnection:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._connect()
+        except TimeoutError as exc:
+            raise httpx.ConnectTimeout(f"connecting timed out after {timeout:.1f}s") from exc
+        except ssl.SSLError as exc:
+            raise httpx.ConnectError(f"tls: {_tls_reason(exc)}") from exc
+        except OSError as exc:
+            raise httpx.ConnectError(_connect_reason(exc)) from exc
+
+    async def _connect(self) -> HttpConnection:
+        loop = asyncio.get_running_loop()
+        if self.address.socket:
+            _, wire = await loop.create_unix_connection(self._new_wire, self.address.socket)
+            return wire
+        tls = self.context if self.address.is_tls else None
+        transport, wire = await loop.create_connection(
+            self._new_wire,
+            self.address.host,
+            self.address.port,
+            ssl=tls,
+            server_hostname=(self._server_name or self.address.host) if tls else None,
+        )
+        for option in KEEPALIVE_OPTIONS:
+            transport.get_extra_info("socket").setsockopt(*option)
+        return wire
+
+    def _new_wire(self) -> HttpConnection:
+        return HttpConnection(self._limit_bytes, self._contact)
+
+    def fail(self, failure: httpx.TransportError) -> None:
+        """End the request that is under way with this failure; one that still connects has its own limit."""
+        if self._wire is not None:
+            self._wire.fail(failure)
+
+    def close(self) -> None:
+        """Close the connection; the next request opens a new one."""
+        if self._wire is not None:
+            self._wire.abort()
+            self._wire = None
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        self.close()
+
+
+def _head(request: httpx.Request) -> bytes:
+    target = request.extensions.get("target") or request.url.raw_path
+    lines = b"".join(b"%b: %b\r\n" % header for header in request.headers.raw)
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode("ascii"), target, lines)
+
+
+def _tls_reason(exc: ssl.SSLError) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"the certificate cannot be verified: {exc.verify_message}"
+    if exc.reason == "WRONG_VERSION_NUMBER":
+        return "the answer is not TLS; Consul speaks plain HTTP there, so leave out https:// and -consul-ssl"
+    return (exc.reason or "handshake failed").lower().replace("_", " ")
+
+
+def _connect_reason(exc: OSError) -> str:
+    if isinstance(exc, socket.gaierror):
+        return "the host name cannot be resolved"
+    return os.strerror(exc.errno).lower() if exc.errno else "none of the host's addresses accepts connections"

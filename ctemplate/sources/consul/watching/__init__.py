@@ -1,0 +1,1 @@
+"""What to long-poll, what to read and when: planner, scopes, sentinels, sweep, watches."""

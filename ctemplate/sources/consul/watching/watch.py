@@ -1,0 +1,228 @@
+"""One query: asked once, or watched for ever, requests until one fails, inside retries that never end.
+
+Each layer is an async generator over the one inside it. Knows nothing of the catalog or of other queries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgspec
+
+from ctemplate.core.model import Answer, AnyQuery, Fault, Query
+from ctemplate.core.timing import TokenBucket
+from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace, is_abandoned, is_too_old
+from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable, Value
+from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.settings import Pacing
+from ctemplate.sources.consul.http.address import Address
+from ctemplate.sources.consul.http.client import Client, ConsulReply
+from ctemplate.sources.consul.http.outages import OutageLog
+from ctemplate.sources.consul.http.transport import Connection
+
+RECOVERY_SPREAD = 0.5  # seconds over which those who waited for the agent come back
+RETRIES_PER_SECOND = 20.0
+RETRIES_AT_ONCE = 20
+
+
+async def ask_once(
+    client: Client, connection: Connection, resource: Resource, position: IndexPosition, *, index: int
+) -> tuple[ConsulReply, bool]:
+    """Ask once; return the answer and whether it may be used, or the leader has to be asked. Raises RequestFailed."""
+    settings = client.settings
+    is_stale = settings.stale and settings.max_stale > 0 and not position.must_confirm
+    consistency = Consistency.STALE if is_stale else Consistency.DEFAULT
+    reply = await client.read(connection, resource, index=index, consistency=consistency)
+    too_old = is_too_old(reply.meta, max_stale=settings.max_stale)
+    return reply, position.accepts(reply.meta.index, was_stale=is_stale, is_too_old=too_old)
+
+
+async def replies(
+    client: Client, connection: Connection, resource: Resource, position: IndexPosition, pace: PollPace
+) -> AsyncGenerator[ConsulReply, None]:
+    """Yield each answer that may be used, until the client's address changes. Raises RequestFailed.
+
+    Never asks faster than the pace allows; an answer with the same bytes as the one before is no news.
+    """
+    clock = asyncio.get_running_loop().time
+    seen = b""
+    while connection.address == client.address:
+        index = position.index
+        reply, usable = await ask_once(client, connection, resource, position, index=index)
+        if is_abandoned(index, reply.meta.index, waited=reply.waited, wait=client.settings.wait):
+            position.restart()
+        delay = pace.delay(clock(), is_news=usable and reply.digest != seen, size=len(reply.body))
+        if usable:
+            seen = reply.digest
+            yield reply
+        if delay:
+            await asyncio.sleep(delay)
+
+
+@dataclass(slots=True)
+class Retries:
+    """When failed queries ask again: each backs off, all together keep to a budget."""
+
+    client: Client
+    troubles: OutageLog
+    _budget: TokenBucket = field(
+        default_factory=lambda: TokenBucket(interval=1 / RETRIES_PER_SECOND, burst=RETRIES_AT_ONCE)
+    )
+
+    async def wait(self, failure: RequestFailed, connection: Connection, failures: int) -> None:
+        """Wait until a query may be asked again after so many failures in a row; moves to the next address."""
+        remedy, settings = failure.remedy, self.client.settings
+        switched = remedy.switches and self.client.switch(connection.address)
+        if switched and failures < len(settings.addresses):
+            return
+        if connection.address != self.client.address and not remedy.switches:
+            return  # others failed there, too
+        delay = max(remedy.first * random.uniform(1.0, 1.5), settings.backoff.delay(failures))  # noqa: S311 - jitter
+        delay += self._budget.delay(asyncio.get_running_loop().time())
+        relief = [self.client.turned(), *([self.troubles.recovered()] if remedy.restarts else [])]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await _first_of(relief)
+                await asyncio.sleep(random.uniform(0, RECOVERY_SPREAD))  # noqa: S311 - jitter
+
+
+async def _first_of(waits: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Wait until one of several things has happened."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def index_of(reply: ConsulReply, query: Query) -> int:
+    """Return the index of an answer, 0 for none: what does not block always comes with a 1, whatever changes."""
+    return (reply.meta.index or 0) if query.blocks else 0
+
+
+@dataclass(slots=True)
+class Watch:
+    """One query, its newest answer, and what is needed to keep it new.
+
+    ``is_news`` says whether the newest answer's value differs from the one before, ``waited`` how many seconds it took
+    to come, ``away_since`` since when its datacenter has been away, on the loop's clock.
+    """
+
+    query: Query
+    client: Client
+    edge: Decoder
+    troubles: OutageLog
+    retries: Retries
+    answer: Answer | None = None
+    is_news: bool = False
+    waited: float = 0.0
+    away_since: float | None = None
+    _resource: Resource = field(init=False)
+    _position: IndexPosition = field(default_factory=IndexPosition)
+    _address: Address | None = None
+    _digest: bytes = b""
+
+    def __post_init__(self) -> None:
+        self._resource = Resource.of(self.query, self.client.settings)
+
+    def forget_answer(self) -> None:
+        """Begin anew: nobody could use the newest answer, so the next one counts as the first."""
+        self._position.restart()
+        self.answer, self._digest = None, b""
+
+    async def read(self, connection: Connection) -> Answer:
+        """Ask once and return the answer as it is now. Raises RequestFailed."""
+        try:
+            self._use_address(connection.address)
+            while True:
+                reply, usable = await ask_once(self.client, connection, self._resource, self._position, index=0)
+                if usable:
+                    return self._taken(reply, connection)
+        except RequestFailed as exc:
+            if exc.remedy.restarts:
+                self._position.restart()
+            raise self._narrowed(exc) from exc
+
+    async def events(self, pacing: Pacing) -> AsyncGenerator[Answer | RequestFailed, None]:
+        """Yield every answer, for ever, and every failure before it is waited out and tried again."""
+        clock = asyncio.get_running_loop().time
+        failures, name = 0, str(self.query)
+        while True:
+            connection = self.client.connect()
+            self._use_address(connection.address)
+            try:
+                async with contextlib.aclosing(self._answers(connection, pacing)) as answers:
+                    async for answer in answers:
+                        failures = 0
+                        self.troubles.over(name, clock(), connection.address)
+                        yield answer
+                self._position.restart()
+            except RequestFailed as exc:
+                connection.close()
+                failures += 1
+                failure = self._narrowed(exc)
+                self.troubles.note(name, failure, clock(), is_answered=self.answer is not None)
+                if failure.remedy.restarts:
+                    self._position.restart()
+                yield failure
+                await self.retries.wait(failure, connection, failures)
+            finally:
+                connection.close()
+
+    def _use_address(self, address: Address) -> None:
+        """Turn to an address; an index means nothing to another server than the one that gave it."""
+        if address != self._address:
+            self._position.restart()
+        self._address = address
+
+    def _narrowed(self, failure: RequestFailed) -> RequestFailed:
+        """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
+        if self.query.dc is None or failure.trouble not in {Trouble.UNAVAILABLE, Trouble.FAILED}:
+            return failure
+        self.troubles.broke(self.query.dc)
+        if self.away_since is None:
+            self.away_since = asyncio.get_running_loop().time()
+        return failure.narrowed(Trouble.FAILED)
+
+    async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
+        pace = PollPace(pacing)
+        stream = replies(self.client, connection, self._resource, self._position, pace)
+        async with contextlib.aclosing(stream):
+            async for reply in stream:
+                yield self._taken(reply, connection)
+
+    def _taken(self, reply: ConsulReply, connection: Connection) -> Answer:
+        """Make the reply the newest answer; equal bytes are not decoded again, equal values are kept once."""
+        known, self.is_news, self.waited, self.away_since = self.answer, False, reply.waited, None
+        if known is None or reply.digest != self._digest:
+            value, faults = self._decoded(reply.body, connection)
+            self.is_news = known is None or value != known.value
+            value = value if known is None or self.is_news else known.value
+            known = Answer(query=cast("AnyQuery", self.query), value=value, faults=faults)
+        self.client.served(connection.address, self._resource)
+        self._digest = reply.digest
+        self.answer = msgspec.structs.replace(
+            known,
+            index=index_of(reply, self.query),
+            seen_at=time.time(),
+            filtered=reply.meta.filtered_by_acls,
+            known_leader=reply.meta.known_leader,
+            last_contact=reply.meta.last_contact,
+            session=self.troubles.session(self.query.dc),
+        )
+        return self.answer
+
+    def _decoded(self, body: bytes, connection: Connection) -> tuple[Value, tuple[Fault, ...]]:
+        try:
+            return self.edge.decode(body, self.query)
+        except Undecodable as exc:
+            self.client.failed(connection.address, self._resource)
+            what = f"the answer cannot be read: {exc}"
+            raise RequestFailed(str(connection.address), self._resource.path, what, Trouble.GARBLED) from exc

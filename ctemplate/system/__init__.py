@@ -1,0 +1,1 @@
+"""The operating system: files, threads, running programs, watching files."""

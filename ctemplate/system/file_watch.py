@@ -1,0 +1,174 @@
+"""Notice edited files: templates, configuration, catalog files, secrets; and live files that somebody wrote.
+
+Folders are watched rather than files, so that editors which save by renaming and Kubernetes' swapped ``..data`` links
+are seen. Level-triggered: whatever was notified, a file counts as edited when its identity, size or time changed.
+Live files are looked at instead: we write them ourselves, and nearly every notice would be of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from pathlib import Path
+
+from watchfiles import awatch
+
+from ctemplate.system.inputs import real_path
+
+SETTLE_MS = 50  # editors write in steps; wait this long for the next one
+LOOK_SECONDS = 1.0
+WRITING_LIMIT = 30.0  # seconds; who keeps a file open to write for longer than that is not waited for
+
+Signature = tuple[int, int, int, int]
+
+
+def signature(path: Path) -> Signature | None:
+    """Return what identifies the file's present content (device, inode, size, time), or None when it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
+    """Return the existing folders where a change to one of the paths, or to a link on its way, shows.
+
+    In place of a folder that is missing stands the nearest above it that is there.
+    """
+    absolutes = [path.absolute() for path in paths]
+    folders = {absolute.parent for absolute in absolutes}
+    folders |= {real_path(folder) for folder in folders}
+    folders |= {real_path(absolute).parent for absolute in absolutes if absolute.is_symlink()}
+    return frozenset(next(each for each in (folder, *folder.parents) if each.is_dir()) for folder in folders)
+
+
+def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
+    """Return each path with its signature."""
+    return {path: signature(path) for path in paths}
+
+
+async def file_edits(
+    paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None, quiet: float = SETTLE_MS / 1000
+) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were edited, created or removed, for ever; each once its writers have ended.
+
+    ``known`` are the signatures from when the files were read; what was edited since then comes first. ``quiet`` is for
+    how many seconds a file that is written in place must stay as it is.
+    """
+    watched = frozenset(paths)
+    known = signatures(watched) if known is None else known
+    writers = _Writers(watched, quiet)
+    while True:
+        folders = watched_folders(watched)
+        async with contextlib.aclosing(_fs_events(folders)) as stirs:
+            async for _ in stirs:
+                now = signatures(watched)
+                if any(now[path] != known.get(path) for path in watched):
+                    now = await writers.ended(known, now)
+                edited = frozenset(path for path in watched if now[path] != known.get(path))
+                known = now
+                if edited:
+                    yield edited
+                if watched_folders(watched) != folders:
+                    break
+
+
+def telling(paths: Iterable[Path]) -> frozenset[Path]:
+    """Return the files of which it can be told whether they are written, those that seem to be so now left out."""
+    return frozenset(path for path in paths if path.is_file() and not is_being_written(path))
+
+
+async def closed(paths: Collection[Path]) -> None:
+    """Wait until nobody has one of the files open to write; not for ever."""
+    for _ in range(int(1000 * WRITING_LIMIT / SETTLE_MS)):
+        if not any(map(is_being_written, paths)):
+            break
+        await asyncio.sleep(SETTLE_MS / 1000)
+
+
+class _Writers:
+    """Waits for those who write the files: what is truncated first is whole only at its end."""
+
+    def __init__(self, paths: Iterable[Path], quiet: float) -> None:
+        """Look which files can be told to be written: some network file systems call every file that."""
+        self._quiet = quiet
+        self._telling = telling(paths)
+
+    async def ended(
+        self, known: Mapping[Path, Signature | None], found: dict[Path, Signature | None]
+    ) -> dict[Path, Signature | None]:
+        """Return the signatures once nothing changes and nobody has a file open to write; not waiting for ever.
+
+        A file that was replaced as a whole is quiet after a moment, one that was written in place after ``quiet``.
+        """
+        clock = asyncio.get_running_loop().time
+        started = since = clock()
+        while clock() - started < WRITING_LIMIT:
+            await asyncio.sleep(SETTLE_MS / 1000)
+            before, found = found, signatures(found)
+            since = clock() if found != before else since
+            quiet = self._quiet if any(map(_is_in_place, map(known.get, found), found.values())) else 0.0
+            if clock() - since >= quiet and not any(map(is_being_written, self._telling)):
+                break
+        return found
+
+
+def _is_in_place(before: Signature | None, now: Signature | None) -> bool:
+    """Whether the same file has other content."""
+    return before is not None and now is not None and before != now and before[:2] == now[:2]
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process has the file open to write; False where that cannot be told.
+
+    The kernel gives a lease to read a file only while nobody writes it; who asks must own the file or be root. It ends
+    with the descriptor. Should somebody open the file in between, the signal for that is one that is ignored.
+    """
+    if not path.is_file():
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+async def poll_modified(paths: Iterable[Path], *, every: float = LOOK_SECONDS) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were written, created or removed by anybody since the last look, for ever."""
+    known = signatures(paths)
+    while True:
+        await asyncio.sleep(every)
+        now = signatures(known)
+        written = frozenset(path for path in known if now[path] != known[path])
+        known = now
+        if written:
+            yield written
+
+
+async def _fs_events(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
+    """Yield once for the past, then whenever something in one of the folders may have changed or a minute is over."""
+    yield
+    async for _ in awatch(
+        *folders,
+        watch_filter=None,
+        recursive=False,
+        step=SETTLE_MS,
+        debounce=4 * SETTLE_MS,
+        rust_timeout=60_000,
+        yield_on_timeout=True,
+    ):
+        yield

@@ -1,0 +1,232 @@
+"""Run the operator's programs: no shell unless one is needed, own process group, time limit, output captured.
+
+Knows nothing of nginx, groups or templates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from ctemplate.core.errors import CommandFailed, printable
+
+SHELL_CHARACTERS = frozenset("|&;<>()$`\\\"'*?[#~=%{}!\n")
+SHELL_WORDS = frozenset({".", ":", "cd", "command", "eval", "exec", "exit", "export", "for", "if", "set", "source"}) | {
+    "trap", "type", "ulimit", "umask", "unset", "until", "wait", "while"
+}  # fmt: skip
+OUTPUT_LIMIT_BYTES = 64 * 1024
+PIPE_BYTES = 64 * 1024
+KILL_GRACE = 3.0
+OWN_CHILD_SECONDS = 0.05  # until asyncio has taken note of a process of its own that ended
+SECRET_VARIABLES = frozenset({"CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_AUTH", "CONSUL_TOKEN"})
+
+__all__ = ["Completed", "argv_of", "child_environment", "format_command", "reap_orphans", "run_program"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """How a command ended: its exit status (negative: minus the signal that ended it) and its output's lines."""
+
+    status: int
+    output: tuple[str, ...]
+    duration: float
+
+
+def argv_of(command: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the argument list of a command: a list as it is, a string split on spaces or, if it needs one, a shell.
+
+    A string needs a shell when it holds a character that means something to one, or begins with a word that only a
+    shell knows.
+    """
+    if not isinstance(command, str):
+        return tuple(command)
+    words = command.split()
+    if SHELL_CHARACTERS & set(command) or (words and words[0] in SHELL_WORDS):
+        return ("sh", "-c", command)
+    return tuple(words)
+
+
+def format_command(command: str | Sequence[str]) -> str:
+    """Return the command in one line, as its operator would type it."""
+    return printable(command if isinstance(command, str) else shlex.join(command))
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a child: everything but Consul's credentials."""
+    return {name: value for name, value in environ.items() if name not in SECRET_VARIABLES}
+
+
+async def run_program(command: str | Sequence[str], *, timeout: float, pass_fds: tuple[int, ...] = ()) -> Completed:
+    """Run the command to its end and return how it ended, whatever its exit status.
+
+    What it leaves running in the background may keep its output open; nobody waits for that. Raises CommandFailed when
+    it cannot be started or runs longer than ``timeout`` seconds; then its whole process group gets SIGTERM, and SIGKILL
+    after a short grace. Cancelling kills the group at once.
+    """
+    clock = asyncio.get_running_loop().time
+    started = clock()
+    with _Output() as output:
+        process = await _started(command, output, pass_fds)
+        try:
+            async with asyncio.timeout(timeout):
+                status = await process.wait()
+        except TimeoutError:
+            await _end(process)
+            what = f"still running after {timeout:g}s; its process group was killed"
+            raise CommandFailed(format_command(command), what, output=output.lines()) from None
+        finally:
+            if process.returncode is None:
+                await _kill(process)
+            if process.returncode is not None:
+                _awaited.pids.discard(process.pid)
+        return Completed(status=status, output=output.lines(), duration=clock() - started)
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """The processes that asyncio waits for: those being started, and those that run."""
+
+    starting: int = 0
+    pids: set[int] = field(default_factory=set)
+
+
+_awaited = _Awaited()
+
+
+async def reap_orphans() -> None:
+    """Wait for processes that ended as our children without having been started here, until cancelled.
+
+    Process 1 of a container becomes the parent of whatever commands leave in the background; nobody else takes note of
+    their end.
+    """
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGCHLD, ended.set)
+    ended.set()
+    try:
+        while True:
+            await ended.wait()
+            ended.clear()
+            while (pid := _ended_child()) is not None:
+                if _awaited.starting or pid in _awaited.pids:
+                    await asyncio.sleep(OWN_CHILD_SECONDS)
+                    continue
+                _reap(pid)
+    finally:
+        loop.remove_signal_handler(signal.SIGCHLD)
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _ended_child() -> int | None:
+    """Return a child that has ended and that nobody has waited for yet."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found is not None else None
+
+
+async def _started(
+    command: str | Sequence[str], output: _Output, pass_fds: tuple[int, ...]
+) -> asyncio.subprocess.Process:
+    argv = argv_of(command)
+    if not argv:
+        raise CommandFailed("command", "is empty")
+    _awaited.starting += 1
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output.writer,
+            stderr=output.writer,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            env=child_environment(os.environ),
+        )
+    except FileNotFoundError as exc:
+        what = "cannot be started: no such program; install it, or write its full path"
+        raise CommandFailed(format_command(command), what) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL character
+        raise CommandFailed(
+            format_command(command), f"cannot be started: {getattr(exc, 'strerror', None) or exc}"
+        ) from exc
+    finally:
+        _awaited.starting -= 1
+        output.close_writer()
+    _awaited.pids.add(process.pid)
+    return process
+
+
+class _Output:
+    """The reading end of a command's output, read as it comes; what lies beyond the limit is dropped.
+
+    The pipe is ours, not the process's: its end tells nothing about the end of the process.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        self._loop = asyncio.get_running_loop()
+        self._kept = bytearray()
+
+    def __enter__(self) -> Self:
+        self._loop.add_reader(self._reader, self._read)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._loop.remove_reader(self._reader)
+        os.close(self._reader)
+
+    def close_writer(self) -> None:
+        """Leave the writing end to the process."""
+        os.close(self.writer)
+
+    def lines(self) -> tuple[str, ...]:
+        """Take what is still in the pipe; return the lines with something in them."""
+        self._read()
+        return tuple(line for line in self._kept.decode(errors="replace").splitlines() if line.strip())
+
+    def _read(self) -> None:
+        """Read once, at most all that a pipe holds, so that an endless writer cannot keep the loop busy."""
+        try:
+            data = os.read(self._reader, PIPE_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._reader)
+        self._kept += data[: OUTPUT_LIMIT_BYTES - len(self._kept)]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End the process group: SIGTERM, a short grace, SIGKILL."""
+    _signal_group(process, signal.SIGTERM)
+    try:
+        await _wait_briefly(process)
+    finally:
+        await _kill(process)
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the process group and reap the process; one that may not be signalled is left behind."""
+    _signal_group(process, signal.SIGKILL)
+    await _wait_briefly(process)
+
+
+async def _wait_briefly(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(KILL_GRACE):
+            await process.wait()
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

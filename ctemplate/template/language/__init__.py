@@ -1,0 +1,1 @@
+"""What templates may say: functions, filters, how they compile and where they load from."""

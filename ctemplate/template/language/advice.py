@@ -1,0 +1,237 @@
+"""What to write here for what other template languages have: consul-template's and Go's words as data. Pure.
+
+Must not know environments, runs or how errors are raised.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator
+
+from ctemplate.core.errors import printable
+
+_KV = "Consul's KV store is not read; give the value by -var or [vars]"
+_VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
+_NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
+_CONNECT = "Connect is not supported"
+_ADMIN = "this is not read from Consul"
+_REGEX = 'there are no regular expressions; write "…" in text, text.startswith("…") or text.endswith("…")'
+_HASH = "there are no hashes; | identifier makes a name, another one for each text"
+_BASE64 = "base64 is not supported"
+_PARSE = "texts are not parsed; give tables by [vars]"
+_MATHS = "write it as an operator, such as a + b"
+_COMPARE = "write it as an operator, such as a == b"
+_IN = 'write "…" in list'
+_IN_ALL = 'write "a" in list and "b" in list, or join them by or'
+_BUILD = "build tables by dict(…) or [vars]"
+_CLOCK = "an output that changes by itself would be reloaded for ever; there is no clock"
+_GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
+
+FOREIGN_WORDS = {
+    **dict.fromkeys(("key", "keyExists", "keyOrDefault", "ls", "safeLs", "tree", "safeTree", "byKey"), _KV),
+    **dict.fromkeys(("secret", "secrets", "pkiCert"), _VAULT),
+    **dict.fromkeys(("nomadService", "nomadServices", "nomadVar", "nomadVarExists", "nomadVarList"), _NOMAD),
+    **dict.fromkeys(("connect", "caRoots", "caLeaf"), _CONNECT),
+    **dict.fromkeys(("partitions", "exportedServices", "importedServices", "peerings"), _ADMIN),
+    **dict.fromkeys(("node", "nodes"), "nodes are not asked for; an instance has node, node_address and node_meta"),
+    "datacenters": 'name them: services(dc=["east", "west"])',
+    "file": 'templates read no files; write {% include "NAME" %} for a template beside this one',
+    "byTag": 'write services(tag="…") for the services with one tag',
+    "byPort": 'write | groupby("port")',
+    "byMeta": 'write | groupby("meta.NAME")',
+    **dict.fromkeys(("contains", "has"), _IN),
+    **dict.fromkeys(("containsAll", "containsAny", "containsNone", "containsNotAll"), _IN_ALL),
+    "mustEnv": 'write env("NAME"), an error where it is not set',
+    "envOrDefault": 'write env("NAME", "default")',
+    "getenv": 'write env("NAME", "default")',
+    "executeTemplate": "write a {% macro %} and call it",
+    **dict.fromkeys(("explode", "explodeMap", "mergeMap", "mergeMapWithOverride", "splitToMap"), _BUILD),
+    "split": 'write text.split(",")',
+    "trimPrefix": 'write text.removeprefix("…")',
+    "trimSuffix": 'write text.removesuffix("…")',
+    "trimSpace": "write | trim",
+    "hasPrefix": 'write text.startswith("…")',
+    "hasSuffix": 'write text.endswith("…")',
+    "loop": "write range(START, STOP); loop itself is there inside a {% for %} only",
+    "parseBool": 'write text == "true"',
+    **dict.fromkeys(("parseInt", "parseUint", "atoi"), "write | int"),
+    "parseFloat": "write | float",
+    **dict.fromkeys(("parseJSON", "parseYAML", "from_json", "from_yaml"), _PARSE),
+    "plugin": "templates run no programs",
+    **dict.fromkeys(("regexMatch", "regexReplaceAll", "regex_search", "regex_replace", "match"), _REGEX),
+    "replaceAll": 'write text.replace("a", "b")',
+    **dict.fromkeys(("sha256Hex", "sha1sum", "md5sum", "hmacSHA256Hex", "hash"), _HASH),
+    **dict.fromkeys(("base64Decode", "base64Encode", "base64URLDecode", "base64URLEncode", "b64encode"), _BASE64),
+    **dict.fromkeys(("timestamp", "now"), _CLOCK),
+    **dict.fromkeys(("toJSON", "toJSONPretty", "toUnescapedJSON", "toUnescapedJSONPretty", "to_json"), "write | json"),
+    **dict.fromkeys(("toYAML", "to_yaml"), "write | yaml"),
+    "toTOML": "TOML is not supported; | json and | yaml are",
+    "toLower": "write | lower",
+    "toUpper": "write | upper",
+    "toTitle": "write | title",
+    "sockaddr": "addresses of this host are not read; give the value by -var or [vars]",
+    "writeToFile": "a template writes its own destination only; write a second template",
+    "scratch": "write {% set x = … %}, or {% set ns = namespace(x=…) %} to change it in a loop",
+    **dict.fromkeys(("printf", "sprintf"), 'write "%s:%s" | format(a, b), or a ~ ":" ~ b'),
+    **dict.fromkeys(("print", "println"), "write the value alone: {{ value }}"),
+    "len": "write | length",
+    "index": "write list[0], or table.NAME",
+    "slice": "write list[1:3]",
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), _COMPARE),
+    **dict.fromkeys(("add", "subtract", "multiply", "divide", "modulo"), _MATHS),
+    "minimum": "write [a, b] | min",
+    "maximum": "write [a, b] | max",
+    "urlquery": "write | urlencode",
+    **dict.fromkeys(("spew_dump", "spew_sdump", "spew_printf", "spew_sprintf"), "write | json"),
+    **dict.fromkeys(("end", "else", "with", "define", "template"), _GO),
+}
+"""Names, filters and methods of other languages, and what to write instead."""
+
+GO_FIELDS = {
+    "ServiceMeta": "meta",
+    "ServiceTags": "tags",
+    "ServiceName": "name",
+    "ServiceID": "id",
+    "ServiceAddress": "address",
+    "ServicePort": "port",
+    "NodeAddress": "node_address",
+    "NodeMeta": "node_meta",
+    "NodeID": "node_id",
+    "Node": "node",
+    "Weights": "weight",
+    "ip": "address",
+    "host": "address",
+}
+"""Fields of services and instances as Consul or others call them."""
+
+_GO_FORMS = (
+    (re.compile(r"\{\{-?\s*range\b"), "{% for i in service(…) %} … {% endfor %}"),
+    (re.compile(r"\{\{-?\s*if\b"), "{% if … %} … {% endif %}"),
+    (re.compile(r"\{\{-?\s*else\b"), "{% else %}"),
+    (re.compile(r"\{\{-?\s*end\b"), "{% endfor %} or {% endif %}"),
+    (re.compile(r"\{\{-?\s*with\b"), "{% set x = … %}"),
+    (re.compile(r"\{\{-?\s*(?:define|template|block)\b"), "{% macro … %} or {% include … %}"),
+    (re.compile(r"\{\{-?\s*\$\w*\s*:?="), "{% set x = … %}"),
+    (re.compile(r"\{\{-?\s*\.[A-Za-z]"), "{{ i.address }}, the loop's variable with a field in lower case"),
+    (re.compile(r"\{\{-?\s*\$"), "{{ x }}, without a dollar sign"),
+    (re.compile(r"\{\{-?\s*/\*"), "{# … #}"),
+    (re.compile(r"""\{\{-?\s*(?!not\b)[a-z]\w*\s+["$.`]"""), '{{ f("…") }}, with parentheses'),
+)
+
+_QUERY = re.compile(
+    r"(?:(?P<tag>[\w=:.-]+)\.)?(?P<name>[\w-]+)(?:\?(?P<scope>[\w=&-]*))?(?:@(?P<dc>[\w.-]+))?(?:~(?P<near>[\w.-]+))?"
+    r"(?:\|(?P<status>[\w,]+))?"
+)
+SCOPES = {"ns": "ns", "partition": "partition", "peer": "peer"}
+GRAMMAR = ("@", "~", "|", "?")
+STATES = frozenset({"any", "passing", "warning", "critical", "maintenance"})
+
+
+def word_advice(name: object) -> str:
+    """Return ``; `` and what to write for a word of another language, empty for any other."""
+    said = FOREIGN_WORDS.get(str(name), "") or (_unprefixed(str(name)) if str(name).startswith("sprig_") else "")
+    return f"; {said}" if said else ""
+
+
+def field_advice(name: object, known: Collection[str]) -> str:
+    """Return ``; `` and which field is meant by a name that Consul or another language has for it."""
+    meant = GO_FIELDS.get(str(name), str(name).lower())
+    return f"; did you mean {meant!r}?" if meant in known and meant != name else ""
+
+
+def _unprefixed(name: str) -> str:
+    return FOREIGN_WORDS.get(name.removeprefix("sprig_"), "Sprig's functions are not there; Jinja's filters are")
+
+
+def go_advice(text: str, line: int) -> str:
+    """Return what is wrong with a text that is a Go template, empty for any other: the form on that line, or the first.
+
+    Asked only of a text that Jinja cannot read.
+    """
+    lines = text.splitlines()
+    near = lines[line - 1] if 0 < line <= len(lines) else ""
+    form = next(_forms(near), None) or next(_forms(text), None)
+    return "" if form is None else f"this looks like a Go template, and templates are Jinja; here one writes {form}"
+
+
+def _forms(text: str) -> Iterator[str]:
+    for pattern, form in _GO_FORMS:
+        if pattern.search(text):
+            yield form
+
+
+def service_call(name: str) -> str | None:
+    """Return the call that means what a name in consul-template's grammar means; None for a name that is only a name.
+
+    The grammar is ``TAG.NAME?SCOPE@DC~NEAR|STATES``, each but NAME optional.
+    """
+    match = _QUERY.fullmatch(name)
+    if match is None or match["name"] == name:
+        return None
+    arguments = [shown(match["name"])]
+    arguments += [f"{key}={shown(match[key])}" for key in ("tag",) if match[key]]
+    for part in (match["scope"] or "").split("&"):
+        key, _, value = part.partition("=")
+        arguments += [f"{SCOPES[key]}={shown(value)}"] if key in SCOPES else []
+    arguments += [f"{key}={shown(match[key])}" for key in ("dc", "near") if match[key]]
+    states = [state for state in (match["status"] or "").split(",") if state]
+    if len(states) == 1:
+        arguments.append(f"status={shown(states[0])}")
+    elif states:
+        arguments.append(f"status=[{', '.join(map(shown, states))}]")
+    return f"service({', '.join(arguments)})"
+
+
+def services_call(tag: str) -> str | None:
+    """Return the call that means what ``services("@DC")`` means to consul-template; None for a plain tag."""
+    return f"services(dc={shown(tag[1:])})" if tag.startswith("@") and len(tag) > 1 else None
+
+
+def none_of_name(name: str, known: Collection[str]) -> str:
+    """Return what to say of a service that has no instance in any state, empty for one that is known to be there."""
+    if name in known:
+        return ""
+    what = "Consul knows no such service"
+    if call := service_call(name):
+        return f"{what}; write {call} for what consul-template means by that"
+    if not name.isprintable() or any(sign in name for sign in GRAMMAR):
+        return f"{what}; a name has none of {' '.join(GRAMMAR)}"
+    near = difflib.get_close_matches(name, known, 1)
+    return f"{what}; did you mean {shown(near[0])}?" if near else what
+
+
+def none_with_tag(tag: str) -> str:
+    """Return what to say of a tag that no service carries, empty where it may be one."""
+    call = services_call(tag)
+    return f"no service has the tag {shown(tag)}; write {call} for what consul-template means by that" if call else ""
+
+
+def shown(text: object) -> str:
+    """Return a text as it stands in a template."""
+    return f'"{printable(text, 100)}"'
+
+
+_UNCALLED = re.compile(r"'(?:builtin_function_or_)?(?:method|function)' object is not (?:iterable|subscriptable)")
+_UNSIZED = re.compile(r"object of type '(?:builtin_function_or_)?(?:method|function)' has no len\(\)")
+_OPERANDS = re.compile(r"unsupported operand type\(s\) for (?P<sign>\S+): '(?P<left>\w+)' and '(?P<right>\w+)'")
+_CONCATENATED = re.compile(r"can only concatenate (?P<left>\w+) \(not \"(?P<right>\w+)\"\) to \w+")
+_KINDS = {"Trusted": "text", "Earned": "text", "Refused": "text", "str": "text", "Markup": "text"} | {
+    "int": "number",
+    "float": "number",
+    "tuple": "list",
+    "NoneType": "none",
+    "dict": "table",
+}
+
+
+def plain_sentence(said: str) -> str:
+    """Return Python's sentence about a wrong type in a template author's words; any other as it is."""
+    if _UNCALLED.search(said) or _UNSIZED.search(said):
+        return "a function is used without a call; write parentheses behind it, such as services()"
+    if found := _OPERANDS.fullmatch(said) or _CONCATENATED.fullmatch(said):
+        sign = found.groupdict().get("sign", "+")
+        left, right = (_KINDS.get(found[side], found[side]) for side in ("left", "right"))
+        fix = "; write ~ to join texts, | int to count" if "text" in {left, right} else ""
+        return f"{left} {sign} {right} cannot be computed{fix}"
+    return said

@@ -1,0 +1,163 @@
+"""How templates compile: literals are trusted, every print is checked, every loop is paced.
+
+Must not know the domain: only Jinja's tree and the names that compiled templates call on their environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+
+from ctemplate.template.cache.loops import names_around
+
+_PACED = nodes.EnvironmentAttribute("paced")
+
+
+class Generator(CodeGenerator):
+    """Writes the Python code of a template."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._memos: dict[int, tuple[str, nodes.Name]] = {}  # the bodies that are fragments, by identity
+        self._turns: set[int] = set()  # the other bodies of loops, by identity
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+        """Write a literal; a text is trusted."""
+        if isinstance(node.value, str):
+            self.write(f"Trusted({node.value!r})")
+        else:
+            super().visit_Const(node, frame)
+
+    def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+        """Write a loop whose items come paced, and whose body is cut into fragments where that can be.
+
+        A turn that breaks is told to the environment, and the loop goes on: so one pass finds all whose data break it.
+        """
+        if not _is_paced(node.iter):
+            names = names_around(node)
+            node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
+            if names is not None:
+                self._cut(node, names, frame)
+            else:
+                node.body = [nodes.Scope(node.body, lineno=node.lineno)]
+                self._turns.add(id(node.body[0]))
+        super().visit_For(node, frame)
+
+    def _cut(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> None:
+        """Write how the loop's fragments are found, and have its body written as one."""
+        memo = self.temporary_identifier()
+        self.writeline(f"{memo} = environment.fragments.of({f'{self.name}:{memo}'!r}, (", node)
+        for name in names:
+            self.write(f"{frame.symbols.find_ref(name) or f'resolve({name!r})'}, ")
+        self.write("))")
+        node.body = [nodes.Scope(node.body, lineno=node.lineno)]
+        self._memos[id(node.body[0])] = memo, cast("nodes.Name", node.target)
+
+    def visit_Scope(self, node: nodes.Scope, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+        """Write a scope; one that is a fragment prints what was kept of it, and runs only where nothing was."""
+        if id(node) in self._turns:
+            self.writeline("try:", node)
+            self.indent()
+            super().visit_Scope(node, frame)
+            self.outdent()
+            self._write_rescue("environment.broke")
+            return
+        if id(node) not in self._memos:
+            super().visit_Scope(node, frame)
+            return
+        memo, target = self._memos[id(node)]
+        text = self.temporary_identifier()
+        self.writeline(f"{text} = environment.fragments.kept({memo}, {frame.symbols.ref(target.name)})", node)
+        self.writeline(f"if {text} is None:")
+        self.indent()
+        self.writeline("try:")
+        self.indent()
+        inner = frame.inner()
+        inner.symbols.analyze_node(node)
+        self.enter_frame(inner)
+        self.buffer(inner)
+        self.blockvisit(node.body, inner)
+        self.writeline(f"{text} = environment.fragments.keep(concat({inner.buffer}))")
+        self.leave_frame(inner)
+        self.outdent()
+        self._write_rescue(f"{text} = environment.broke_off")
+        self.outdent()
+        self.start_write(frame, node)
+        self.write(text)
+        self.end_write(frame)
+
+    def _write_rescue(self, call: str) -> None:
+        """Write what becomes of an exception in a loop's turn."""
+        error = self.temporary_identifier()
+        self.writeline(f"except Exception as {error}:")
+        self.indent()
+        self.writeline(f"{call}({error})")
+        self.outdent()
+
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802  # Jinja's
+        """Write a call; that of ``paced`` is direct."""
+        if not _is_paced(node):
+            super().visit_Call(node, frame, forward_caller=forward_caller)
+            return
+        self.write("environment.paced(")
+        self.visit(node.args[0], frame)
+        self.write(")")
+
+    def visit_CallBlock(self, node: nodes.CallBlock, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+        """Write a ``call`` block; whatever it calls, the result is printed like any other."""
+        call_frame, macro_ref = self.macro_body(node, frame)
+        self.writeline("caller = ")
+        self.macro_def(macro_ref, call_frame)
+        self.start_write(frame, node)
+        self._output_child_pre(node.call, frame, None)
+        self.visit_Call(node.call, frame, forward_caller=True)
+        self._output_child_post(node.call, frame, None)
+        self.end_write(frame)
+
+    def visit_FilterBlock(self, node: nodes.FilterBlock, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+        """Write a ``filter`` block; what the filter returns is printed like any other value."""
+        filter_frame = frame.inner()
+        filter_frame.symbols.analyze_node(node)
+        self.enter_frame(filter_frame)
+        self.buffer(filter_frame)
+        self.blockvisit(node.body, filter_frame)
+        self.start_write(frame, node)
+        self._output_child_pre(node.filter, frame, None)
+        self.visit_Filter(node.filter, filter_frame)
+        self._output_child_post(node.filter, frame, None)
+        self.end_write(frame)
+        self.leave_frame(filter_frame)
+
+    def visit_AssignBlock(self, node: nodes.AssignBlock, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+        """Write a ``set`` block; one with a filter is a filter block within a ``set`` block."""
+        if node.filter is not None:
+            node.body = [nodes.FilterBlock(node.body, node.filter, lineno=node.lineno)]
+            node.filter = None
+        super().visit_AssignBlock(node, frame)
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:  # noqa: ARG002  # Jinja's signature
+        if isinstance(node, nodes.TemplateData):
+            return node.data
+        raise nodes.Impossible
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ARG002  # Jinja's signature
+        self.write("environment.printed(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ARG002  # Jinja's signature
+        self.write(")")
+
+
+def _is_paced(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Call) and node.node is _PACED
+
+
+def literal_names(tree: nodes.Template) -> Iterator[tuple[str, int]]:
+    """Yield the templates that a template includes, imports or extends by a literal name, and needs, with the line."""
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        name = node.template  # type: ignore[attr-defined]
+        optional = isinstance(node, nodes.Include) and node.ignore_missing
+        if isinstance(name, nodes.Const) and isinstance(name.value, str) and not optional:
+            yield name.value, node.lineno

@@ -1,0 +1,430 @@
+"""Jinja, sandboxed: what templates may reach, and what happens at each print.
+
+Knows the domain's values only as things with fields. Must not know Consul, files to write, or commands.
+"""
+
+from __future__ import annotations
+
+import itertools
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.environment import TemplateModule
+from jinja2.lexer import Lexer
+from jinja2.runtime import Context, Macro
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from ctemplate.core.errors import CtemplateError, TemplateError, printable
+from ctemplate.core.model import CheckState, Instance, Service, Snapshot
+from ctemplate.template.cache.fragments import SCALARS, Fragments
+from ctemplate.template.language import runtime
+from ctemplate.template.language.advice import field_advice, word_advice
+from ctemplate.template.language.compiler import Generator, literal_names
+from ctemplate.template.language.filters import filters, made, tests
+from ctemplate.template.language.formats import FORMATS, NONE
+from ctemplate.template.language.functions import Functions, Variables, suggestion
+from ctemplate.template.language.lines import LineLexer
+from ctemplate.template.language.text_methods import method_of
+from ctemplate.template.safety.limits import LimitExceeded, Meter, RenderLimits, check_binary
+from ctemplate.template.safety.line_origins import LineMarks
+from ctemplate.template.safety.render_pass import Owner, PrintRecord, Recorded, Run
+from ctemplate.template.safety.running_line import printing_line
+from ctemplate.template.safety.tainted_text import (
+    MAX_EXACT,
+    QUOTED,
+    Refused,
+    TaintedText,
+    Trusted,
+    concatenated,
+    holds_data,
+    is_token,
+    numbered,
+    shadow_of,
+    text_of,
+    with_shadow,
+)
+from ctemplate.template.safety.value_places import numbered_value as with_number, placed_value, unmarked
+
+FIELDS: dict[type, frozenset[str]] = {
+    kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
+    for kind in (Service, Instance, CheckState)
+}
+"""The model's types and what templates may read of them."""
+
+_FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
+"""What ends a pass wherever it is met: no service's data alone can be the reason."""
+
+_KNOWN_TOKENS = 100_000
+_PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
+
+
+class Undefined(jinja2.StrictUndefined):
+    """A missing name, field or key: any use of it is an error that says what is there instead."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        obj, name = self._undefined_obj, self._undefined_name
+        if self._undefined_hint or obj is runtime.missing:
+            return super()._undefined_message
+        if isinstance(obj, Variables):
+            return f"'var.{name}' is undefined{suggestion(name, obj.values, 'var.')}"
+        if isinstance(name, str) and (misused := _misused(obj, name)):
+            return misused
+        kind = "text" if isinstance(obj, str) else type(obj).__name__.lower()
+        if not isinstance(name, str):
+            return f"{kind} has no item {name!r}"
+        if isinstance(obj, dict):
+            return f"no key {name!r} here{suggestion(name, map(str, obj))}"
+        known = FIELDS.get(type(obj), frozenset())
+        advice = word_advice(name) if kind == "text" else field_advice(name, known)
+        return f"{kind} has no field {name!r}{advice or suggestion(name, known)}"
+
+
+def _misused(obj: object, name: str) -> str:
+    """Return what to write where a field of a function or of a list was asked for; empty for anything else."""
+    if isinstance(obj, _PLAIN_FUNCTIONS):
+        called = f'env("{printable(name, 80)}")' if obj.__name__ == "env" else f"{obj.__name__}(…)"
+        return f"{obj.__name__} is a function; write {called}"
+    if isinstance(obj, tuple | list):
+        return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
+    return ""
+
+
+class Missing(Undefined):
+    """A key that a mapping lacks: it tests as false, and equals and holds nothing; any other use of it is an error."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        said = super()._undefined_message
+        return f'{said}{" else" if said.endswith("?") else ";"} give a default: | default("…")'
+
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return False
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return isinstance(other, Missing)
+
+    def __ne__(self, other: object) -> bool:  # type: ignore[override]
+        return not self == other
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(Missing)
+
+    def __contains__(self, item: object) -> bool:  # type: ignore[override]
+        return False
+
+
+class Compiled(jinja2.Template):
+    """A compiled template. As a module it is made anew in each pass where its top level reads answers.
+
+    It is made once in a pass, yet whoever uses it depends on what it read, as if each had made it.
+    """
+
+    environment: Environment
+    _made: tuple[Run, TemplateModule, Recorded] | None = None
+    _constant: Mapping[bool, TemplateModule] = {}
+
+    def _get_default_module(self, ctx: Context | None = None) -> Any:  # noqa: ARG002  # Jinja's signature
+        run = self.environment.run
+        is_shadowed = run.prints is not None
+        if is_shadowed in self._constant:
+            return self._constant[is_shadowed]
+        if self._made is not None and self._made[0] is run:
+            run.repeat(self._made[2])
+            return self._made[1]
+        before, context = run.marks(), self.new_context()
+        module = TemplateModule(self, context)
+        self._made = (run, module, run.since(before))
+        if run.marks() == before and all(map(self._is_constant, context.vars.values())):
+            self._constant = {**self._constant, is_shadowed: module}
+            macros = (value for value in context.vars.values() if isinstance(value, Macro))
+            self.environment.fragments.trust((module, *macros))
+        return module
+
+    def _is_constant(self, value: Any) -> bool:
+        """Whether a value that was made without reading an answer is the same whenever it is made, and stays so."""
+        if isinstance(value, list | tuple):
+            return all(map(self._is_constant, value))
+        if isinstance(value, dict):
+            return all(map(self._is_constant, value.values()))
+        if isinstance(value, Macro) and value._func.__globals__ is self.root_render_func.__globals__:  # noqa: SLF001  # whose it is
+            return True
+        return type(value) in SCALARS or type(value) is TaintedText or self.environment.fragments.is_constant(value)
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """Jinja's environment for one template and what it includes.
+
+    ``names`` are the names that its templates know, ``needed`` the templates that they name, with the first place.
+    """
+
+    code_generator_class = Generator
+    context_class = runtime.TemplateContext
+    template_class = Compiled
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(
+        self, loader: jinja2.BaseLoader, *, escape: str, functions: Functions, marks: LineMarks | None = None
+    ) -> None:
+        super().__init__(
+            loader=loader,
+            undefined=Undefined,
+            autoescape=True,
+            optimized=False,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+        self._lexer = LineLexer(self)
+        self.globals = functions.table()
+        self.filters.clear()
+        self.format = FORMATS[escape]
+        self.filters.update(filters())
+        self.filters.update({name: made(function) for name, function in self.format.escapes.items()})
+        self.tests.clear()
+        self.tests.update(tests())
+        self.names = set(self.globals)
+        self.needed: dict[str, str] = {}
+        self.run = Run(snapshot=Snapshot({}))
+        self.meter = Meter(RenderLimits())
+        self.refuse: Callable[[str, str], str] = _refused
+        self.as_fault: Callable[[Exception], TemplateError] = _unplaced
+        self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
+        if escape == NONE:
+            self._checked = _printed_freely
+        self.placed: list[tuple[str, Owner | None]] | None = None
+        self.printed = self._checked
+        self._listen_port = functions.listen_port
+        self._marks = marks
+        self.fragments = Fragments(is_traced=marks is not None)
+        self.fragments.trust(self.globals.values())
+        self._numbers = itertools.count()
+        self._tokens: set[str] = set()
+
+    @property
+    def lexer(self) -> Lexer:
+        """How templates are cut into tokens."""
+        return self._lexer
+
+    def start(
+        self,
+        run: Run,
+        meter: Meter,
+        refuse: Callable[[str, str], str],
+        as_fault: Callable[[Exception], TemplateError],
+    ) -> None:
+        """Begin a pass: what it reads, what it may take, and what is made of forbidden values and of exceptions."""
+        self.run = run
+        self.meter = meter
+        self.refuse = refuse
+        self.as_fault = as_fault
+        self.fragments.start(run)
+        self.__dict__.pop("getattr", None)
+        if run.counts:
+            self.getattr = self._getattr_counting  # type: ignore[method-assign]
+        self.printed = self._printed_counting if run.counts else self._checked
+        self.concat = "".join  # type: ignore[method-assign]
+        if run.prints is not None:
+            self.printed, self.concat = self._printed_shadowed, concatenated  # type: ignore[method-assign]
+
+    def _printed_checked(self, value: Any) -> str:
+        kind = type(value)
+        if kind is str:
+            if value in self._tokens:
+                return value  # type: ignore[no-any-return]
+            if is_token(value):
+                return self._remembered(value)
+        elif kind is Trusted or kind is TaintedText:
+            return value  # type: ignore[no-any-return]
+        elif kind is int and -MAX_EXACT < value < MAX_EXACT:
+            return str(value)
+        return self._judged(value)
+
+    def _judged(self, value: Any) -> str:
+        text = str(text_of(value))
+        if isinstance(value, Refused):
+            return self.refuse(text, value.reason)
+        if is_token(text) or isinstance(value, float | jinja2.Undefined):
+            return text
+        is_name = self.run.touched is not None and text == self.run.touched.name
+        advice = (is_name and self.format.name_advice) or self.format.advice
+        return self.refuse(text, advice if text else "is empty")
+
+    def _printed_placed(self, value: Any) -> str:
+        """Print by another rule than nginx's: what may not stand just anywhere is marked, to be looked at."""
+        kind = type(value)
+        if kind is str and value in self._tokens:
+            return value  # type: ignore[no-any-return]
+        if kind is Trusted or (kind is TaintedText and not holds_data(value)):
+            return value if self.placed is None else with_number(value, self._number())
+        text = unmarked(str(text_of(value)).replace(QUOTED, ""))
+        if isinstance(value, Refused):
+            return self.refuse(text, value.reason)
+        if isinstance(value, int | float | jinja2.Undefined) or self.format.is_plain(text):
+            return self._remembered(text)
+        if not self.format.may_stand(text):
+            return self.refuse(text, self.format.advice)
+        return placed_value(text, number="" if self.placed is None else self._number())
+
+    def _number(self) -> str:
+        """Take down where a value is printed, and return its number."""
+        assert self.placed is not None  # noqa: S101  # only asked for where they are taken down
+        self.placed.append((printing_line(), self.run.owner()))
+        return str(len(self.placed) - 1)
+
+    def _remembered(self, token: str) -> str:
+        if len(self._tokens) >= _KNOWN_TOKENS:
+            self._tokens.clear()
+        self._tokens.add(token)
+        return token
+
+    def _printed_counting(self, value: Any) -> str:
+        refused = len(self.run.violations)
+        text = self._checked(value)
+        owner = self.run.owner()
+        if owner is not None and len(self.run.violations) == refused:
+            self.run.passed.add((printing_line(), owner))
+        return text
+
+    def _printed_shadowed(self, value: Any) -> str:
+        """Print with a shadow, and note who printed where."""
+        text, run = self._checked(value), self.run
+        shadow = shadow_of(value) if text == value else text
+        if text == shadow or run.prints is None:
+            return text
+        number = next(self._numbers)
+        whole = numbered(shadow, number)
+        if whole != shadow:
+            printed = PrintRecord(text=text.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
+            run.prints.append((number, printed))
+        return with_shadow(text, whole)
+
+    def broke(self, exc: Exception) -> None:
+        """Take an exception in a turn of a loop for a fault of what was read last; raise it where nothing was."""
+        owner = self.run.owner()
+        if owner is None or isinstance(exc, _FATAL):
+            raise exc
+        self.run.break_off(owner, self.as_fault(exc))
+
+    def broke_off(self, exc: Exception) -> str:
+        """Do the same for a fragment, and return its text."""
+        self.broke(exc)
+        return self.fragments.drop()
+
+    def paced(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Return the items of a loop, counted against the limits."""
+        return self.meter.paced(items) if self._marks is None else self._read(self.meter.paced(items))
+
+    def _read(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Return the items of a loop, each read as it comes."""
+        for item in items:
+            if isinstance(item, Service | Instance):
+                self.run.touched = item
+            yield item
+
+    def read_last(self, follows_print: bool) -> str:  # noqa: FBT001  # compiled templates call it so
+        """Return a mark for who was read last, in a template that is traced."""
+        return "" if self._marks is None else Trusted(self._marks.owner(self.run.owner(), follows_print=follows_print))
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return what ``obj.attribute`` means in a template: the model's fields first, since most reads are theirs."""
+        kind = type(obj)
+        fields = FIELDS.get(kind)
+        if fields is None:
+            return self._sandboxed(obj, attribute)
+        if kind is not CheckState:
+            self.run.touched = obj
+        if attribute in fields:
+            return getattr(obj, attribute)
+        if attribute == "listen_port" and kind is Service:
+            return self._listen_port(obj)
+        return self.undefined(obj=obj, name=attribute)
+
+    def _getattr_counting(self, obj: Any, attribute: str) -> Any:
+        """Read a field, and note whose it is and where."""
+        found = Environment.getattr(self, obj, attribute)
+        if isinstance(obj, Service | Instance):
+            self.run.read.add((printing_line(), Owner.of(obj)))
+        return found
+
+    def _sandboxed(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is Variables:
+            return obj.values[attribute] if attribute in obj.values else self.undefined(obj=obj, name=attribute)
+        if isinstance(obj, str):
+            return method_of(obj, attribute, self) or self.undefined(obj=obj, name=attribute)
+        found = super().getattr(obj, attribute)
+        is_missing = isinstance(obj, dict) and isinstance(found, Undefined) and attribute not in dir(obj)
+        return Missing(obj=obj, name=attribute) if is_missing else found
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return what ``obj[argument]`` means in a template; a model value has its fields only."""
+        if isinstance(argument, str) and (type(obj) in FIELDS or isinstance(obj, str | Variables)):
+            return self.getattr(obj, str(argument))
+        if isinstance(obj, dict):
+            return obj[argument] if argument in obj else Missing(obj=obj, name=argument)
+        return super().getitem(obj, argument)
+
+    def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call what a template calls."""
+        self.meter.call()
+        if type(function) in _PLAIN_FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
+            kwargs.pop("_loop_vars", None)
+            kwargs.pop("_block_vars", None)
+            return function(*args, **kwargs)
+        return super().call(context, function, *args, **kwargs)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Carry out ``left operator right`` unless it would build too much."""
+        check_binary(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for modifier in tree.find_all(nodes.EvalContextModifier):
+            what = "autoescape is not supported: printing follows one rule"
+            raise jinja2.TemplateSyntaxError(what, modifier.lineno, name, filename)
+        for node in tree.find_all(nodes.Filter):
+            self._check_known(node, self.filters, name, filename)
+        for test in tree.find_all(nodes.Test):
+            self._check_known(test, self.tests, name, filename)
+        self.names.update(node.name for node in tree.find_all(nodes.Name))
+        self.needed = {needed: f"{filename}:{line}" for needed, line in literal_names(tree)} | self.needed
+        if self._marks is not None:
+            self._marks.set(tree, str(filename))
+        return tree
+
+    def _check_known(
+        self, node: nodes.Filter | nodes.Test, known: Iterable[str], name: str | None, filename: str | None
+    ) -> None:
+        if node.name not in known:
+            advice = word_advice(node.name) or suggestion(node.name, known)
+            what = f"no {type(node).__name__.lower()} named {node.name!r}{advice}"
+            raise jinja2.TemplateSyntaxError(what, node.lineno, name, filename)
+
+    def _generate(
+        self,
+        source: nodes.Template,
+        name: str | None,
+        filename: str | None,
+        defer_init: bool = False,  # noqa: FBT001, FBT002  # Jinja's signature
+    ) -> str:
+        code = super()._generate(source, name, filename, defer_init)
+        return code.replace("from jinja2.runtime import ", f"from {runtime.__name__} import Trusted, ", 1)
+
+
+def _refused(text: str, reason: str) -> str:
+    raise jinja2.TemplateRuntimeError(f"{printable(text)!r} {reason}")
+
+
+def _unplaced(exc: Exception) -> TemplateError:
+    return TemplateError("template", printable(exc))
+
+
+def _printed_freely(value: Any) -> str:
+    return str(value)

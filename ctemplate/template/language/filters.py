@@ -1,0 +1,296 @@
+"""The filters and tests of templates: Jinja's, without its own of HTML and chance, bounded; and the escapes.
+
+Must not know services.
+"""
+
+from __future__ import annotations
+
+import html as standard_html
+import json as standard_json
+import re
+import shlex
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any
+
+import msgspec
+import yaml as pyyaml
+from jinja2 import Environment, pass_environment
+from jinja2.filters import FILTERS, make_attrgetter
+from jinja2.tests import TESTS
+
+from ctemplate.nginx.language import quoting
+from ctemplate.template.language.text_methods import replaced
+from ctemplate.template.safety.limits import check_numbers
+from ctemplate.template.safety.tainted_text import (
+    QUOTED,
+    TRUSTED,
+    Refused,
+    TaintedText,
+    Trusted,
+    derived,
+    escaped,
+    formatted,
+    is_token,
+    joined_text,
+    shadow_of,
+    text_of,
+    with_shadow,
+)
+from ctemplate.template.safety.value_places import CONTROL_CHARACTERS as _CONTROL, placed_value, unmarked
+
+_HTML = frozenset(["e", "escape", "forceescape", "safe", "striptags", "urlize", "xmlattr"])
+_REMOVED = _HTML | {"random", "pprint"}
+_BOUNDED = frozenset(["batch", "center", "slice", "round", "truncate", "wordwrap"])
+_JINJA: dict[str, Callable[..., Any]] = dict(FILTERS)
+_KEPT = "._-:/@+[]"
+HAPROXY_LONGEST = 400
+"""Characters of one value in a line of HAProxy's, which holds 2,048 bytes."""
+
+_DERIVED = frozenset({str, list, tuple})
+_NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def quote(value: Any, dollar: str | None = None) -> str:
+    """Return nginx's quoting of the text, one argument. Whether it stands where one starts is seen at the end."""
+    if type(value) is Trusted:
+        return escaped(quoting.quote, value, dollar=dollar)
+    quoted = escaped(_quote, value, dollar=dollar)
+    return with_shadow(QUOTED + quoted, QUOTED + quoted.shadow) if isinstance(quoted, TaintedText) else quoted
+
+
+def _quote(text: str, dollar: str | None) -> str:
+    if text.startswith("~"):
+        raise quoting.UnsafeTextError("begins with '~' and would be a pattern")
+    if QUOTED in text:
+        raise quoting.UnsafeTextError("holds a noncharacter")
+    return quoting.quote(text, dollar=dollar)
+
+
+def comment(value: Any) -> str:
+    """Return the text as it may stand in a comment."""
+    return escaped(_comment, value)
+
+
+def _comment(text: str) -> str:
+    shown = quoting.comment(text)
+    return f"%7E{shown[1:]}" if shown.startswith("~") else shown
+
+
+def identifier(value: Any) -> str:
+    """Return a name for nginx's own things, one for each text."""
+    return escaped(quoting.identifier, value)
+
+
+def token(value: Any) -> str:
+    """Return the text itself where it is a plain token; else made one by percent-encoding."""
+    return escaped(_token, value)
+
+
+def _token(text: str) -> str:
+    if is_token(text):
+        return text
+    encoded = urllib.parse.quote(text, safe=_KEPT, errors="surrogatepass").replace("..", "%2E%2E").replace("~", "%7E")
+    if not quoting.is_plain_token(encoded):
+        raise quoting.UnsafeTextError("is empty" if not text else f"is longer than {quoting.MAX_TOKEN} characters")
+    return encoded
+
+
+def json(value: Any, indent: int | None = None) -> str:
+    """Return the value as JSON, keys sorted."""
+    check_numbers(indent)
+    text = standard_json.dumps(_built(value), ensure_ascii=False, sort_keys=True, indent=indent)
+    return _readable(text)  # YAML and scripts read it as well
+
+
+def _readable(text: str) -> str:
+    """Escape what no text of JSON or YAML should hold as it is; it stands within quotes there."""
+    return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def yaml(value: Any) -> str:
+    """Return the value as YAML on one line, a text always in quotes."""
+    shown = pyyaml.dump(_built(value), Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    return _readable(shown.removesuffix("\n").removesuffix("\n..."))
+
+
+class _Dumper(pyyaml.SafeDumper):
+    """Writes texts in double quotes."""
+
+
+_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
+def _built(value: Any) -> Any:
+    """Return the value as plain texts, numbers, lists and mappings."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_built(key): _built(item) for key, item in value.items()}
+    if isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Iterable):
+        return [_built(item) for item in value]
+    return text_of(value)
+
+
+def shell(value: Any) -> str:
+    """Return the text as one word of a shell command."""
+    return escaped_plainly(_shell, value)
+
+
+def _shell(text: str) -> str:
+    if "\0" in text:
+        raise quoting.UnsafeTextError("holds a NUL, which no shell word can")
+    return shlex.quote(text)
+
+
+def html(value: Any) -> str:
+    """Return the text as it may stand in HTML's text and in a quoted attribute."""
+    return standard_html.escape(str(text_of(value)), quote=True)
+
+
+def haproxy_quote(value: Any) -> str:
+    """Return HAProxy's quoting of the text."""
+    return escaped_plainly(_haproxy_quote, value)
+
+
+def _haproxy_quote(text: str) -> str:
+    if not text:
+        raise quoting.UnsafeTextError("is empty, which HAProxy takes for no word")
+    if "%" in text:
+        raise quoting.UnsafeTextError("holds '%', which may start an expression; HAProxy has no escape for it")
+    if _CONTROL.search(text):
+        raise quoting.UnsafeTextError("holds a control character, which cannot be quoted")
+    if len(text) > HAPROXY_LONGEST:
+        raise quoting.UnsafeTextError(f"is longer than {HAPROXY_LONGEST} characters")
+    inner = text.replace("'", "'\\''")
+    return f"'{inner}'"
+
+
+def escaped_plainly(escape: Callable[[str], str], value: Any) -> str:
+    """Return the value's text through an escape; or Refused when the escape cannot carry it."""
+    text = str(text_of(value))
+    try:
+        return escape(text)
+    except quoting.UnsafeTextError as exc:
+        return Refused(text, str(exc))
+
+
+@pass_environment
+def join(environment: Environment, values: Iterable[Any], separator: str = "", attribute: str | None = None) -> str:
+    """Join the values; trusted when each of them and the separator is."""
+    if attribute is not None:
+        values = map(make_attrgetter(environment, attribute), values)
+    return joined_text(values, separator)
+
+
+def trim(value: Any, characters: str | None = None) -> str:
+    """Strip white space, which keeps trust, or other characters, which does not."""
+    text = text_of(value)
+    stripped = str(text).strip(characters)
+    keeps = type(text) in TRUSTED and characters is None and not stripped.endswith("\\")
+    return with_shadow(stripped, shadow_of(text).strip()) if keeps else stripped
+
+
+def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:  # noqa: FBT001, FBT002
+    """Indent every line but the first and blank ones; trust stays. Lines end at line feeds alone."""
+    text = text_of(value)
+    check_numbers(width)
+    margin = width if isinstance(width, str) else " " * width
+    shown = _indented(str(text), margin, first=first, blank=blank)
+    keeps = type(text) in TRUSTED and type(width) is not str and not margin.strip(" \t")
+    if not keeps:
+        return "\n".join(shown)
+    return with_shadow("\n".join(shown), "\n".join(_indented(shadow_of(text), margin, first=first, blank=blank)))
+
+
+def _indented(text: str, margin: str, *, first: bool, blank: bool) -> list[str]:
+    """Indent the lines; a template's own first line as asked."""
+    return [
+        margin + line if (number or first) and (line or blank) else line for number, line in enumerate(text.split("\n"))
+    ]
+
+
+def form(value: str, *args: Any, **kwargs: Any) -> str:
+    """Return ``value % args``, as Jinja's ``format`` does."""
+    if args and kwargs:
+        raise TypeError("format takes values by position or by name, not both")
+    return formatted(value, kwargs or args)
+
+
+def replace(value: Any, old: str, new: str, count: int = -1) -> str:
+    """Replace a part of a text."""
+    return replaced(text_of(value), text_of(old), text_of(new), count)
+
+
+def _bounded(name: str) -> Callable[..., Any]:
+    original = _JINJA[name]
+
+    def bounded(value: Any, *args: Any, **kwargs: Any) -> Any:
+        check_numbers(*args, *kwargs.values())
+        return original(value, *args, **kwargs)
+
+    return wraps(original)(bounded)
+
+
+def _deriving(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that makes what is trusted of what is the operator's own."""
+    skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    def deriving(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        return derived(result, (*args[skipped:], *kwargs.values())) if type(result) in _DERIVED else result
+
+    return wraps(function)(deriving)
+
+
+def made(function: Callable[..., str]) -> Callable[..., str]:
+    """Return a filter of a format's own, what it makes of data is looked at where it stands in the whole text."""
+
+    def making(value: Any, *args: Any, **kwargs: Any) -> str:
+        text = function(unmarked(value) if isinstance(value, str) else value, *args, **kwargs)
+        if isinstance(text, Refused):
+            return text
+        if _NO_TEXT.search(text):
+            return Refused(text, "holds what is no character")
+        is_own = type(value) is Trusted or value is None or isinstance(value, int | float)
+        return Trusted(text if is_own else placed_value(text, is_made=True))
+
+    return wraps(function)(making)
+
+
+def filters() -> dict[str, Callable[..., Any]]:
+    """Return the filters that need to know nothing but their values, by name."""
+    kept: dict[str, Callable[..., Any]] = {name: function for name, function in _JINJA.items() if name not in _REMOVED}
+    ours: tuple[Callable[..., Any], ...] = (
+        comment,
+        html,
+        identifier,
+        indent,
+        join,
+        json,
+        quote,
+        replace,
+        shell,
+        token,
+        trim,
+        yaml,
+    )
+    known = (
+        kept
+        | {name: _bounded(name) for name in _BOUNDED}
+        | {function.__name__: function for function in ours}
+        | {"format": form, "tojson": json, "e": html, "escape": html}
+    )
+    return {name: _deriving(function) for name, function in known.items()}
+
+
+def tests() -> dict[str, Callable[..., Any]]:
+    """Return every test by name."""
+    known: Mapping[str, Any] = TESTS
+    return {name: function for name, function in known.items() if name != "escaped"}

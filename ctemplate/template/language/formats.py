@@ -1,0 +1,190 @@
+"""The formats that a template's text may have: how files tell theirs, which values may stand where, and what escapes.
+
+Each rule denies what could leave a value's place in that format, and allows the rest. A value that is plain may stand
+anywhere; any other is looked at where it has come to stand. Must not know templates or services.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ctemplate.config.groups import STDOUT, TemplatePlan
+from ctemplate.config.schema import GroupSection
+from ctemplate.template.language import filters
+from ctemplate.template.safety import value_places as places
+from ctemplate.template.safety.tainted_text import is_token
+from ctemplate.template.safety.value_places import (
+    BARE,
+    BLOCK,
+    COMMENT,
+    CONTROL_CHARACTERS,
+    DOUBLE,
+    SINGLE,
+    TEXT,
+    UNKNOWN,
+    WHOLE,
+    Placed,
+    Scan,
+)
+
+NGINX, OTHER, NONE = "nginx", "other", "none"
+_LONG = f".{{{filters.HAPROXY_LONGEST + 1}}}"
+_NEVER = re.compile("(?!)")
+_OTHER_RULE = "escape chooses another rule"
+_NAME_ADVICE = "is no plain token; a name prints through | identifier, or through | quote, | comment or | token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format: the commands and files that tell of it, its rule for values, and the filters that serve it.
+
+    ``plain`` is what may stand anywhere. ``barred`` is, for each place, what would leave it there; in a place that is
+    not among them only plain values may stand. ``made`` are the places where what its own ``escapes`` return belongs.
+    ``name_advice`` is for a service's own name.
+    """
+
+    name: str
+    advice: str
+    name_advice: str = ""
+    programs: re.Pattern[str] = _NEVER
+    files: re.Pattern[str] = _NEVER
+    plain: re.Pattern[str] = _NEVER
+    scan: Scan | None = None
+    barred: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    made: frozenset[str] = frozenset()
+    escapes: Mapping[str, Callable[..., str]] = field(default_factory=dict)
+
+    @property
+    def is_nginx(self) -> bool:
+        """Whether values are judged by nginx's rule."""
+        return self.name in {NGINX, OTHER}
+
+    def is_plain(self, text: str) -> bool:
+        """Whether a value may stand anywhere in the format."""
+        return is_token(text) if self.is_nginx else self.plain.fullmatch(text) is not None
+
+    def may_stand(self, text: str) -> bool:
+        """Whether there is a place for a value that is not plain."""
+        return CONTROL_CHARACTERS.search(text) is None and any(
+            not barred.search(text) for barred in self.barred.values()
+        )
+
+    def fits(self, value: Placed) -> bool:
+        """Whether a value that is not plain, or what one of the format's filters made, stands where it may."""
+        if value.is_made:
+            is_line = value.place not in {COMMENT, BLOCK} or "\n" not in value.text
+            return value.place == UNKNOWN or (value.place in self.made and is_line)
+        barred = self.barred.get(value.place)
+        return barred is not None and barred.search(value.text) is None
+
+
+_ANYTHING = re.compile("(?!)")  # bars nothing
+_NGINX_NAMES = re.compile("nginx|openresty|tengine|angie")
+
+_TABLE = (
+    Format(
+        name=NGINX,
+        advice="is no plain token; print it through | quote, | comment or | token",
+        name_advice=_NAME_ADVICE,
+        programs=_NGINX_NAMES,
+    ),
+    Format(
+        name="haproxy",
+        advice=f"may not stand there in HAProxy's configuration; print it through | quote; {_OTHER_RULE}",
+        programs=re.compile("haproxy"),
+        plain=re.compile(r"[A-Za-z0-9_./*\[][A-Za-z0-9_./:*+=?&!~\[\]-]{0,399}"),
+        scan=places.in_haproxy,
+        barred={
+            DOUBLE: re.compile(rf'^$|["\\$%]|{_LONG}'),  # an empty word is as none to most of its keywords
+            SINGLE: re.compile(f"^$|['%]|{_LONG}"),
+            COMMENT: re.compile(_LONG),
+        },
+        made=frozenset({BARE, COMMENT}),
+        escapes={"quote": filters.haproxy_quote},
+    ),
+    Format(
+        name="json",
+        advice=f"may not stand there in JSON; print it through | json, without quotes around it; {_OTHER_RULE}",
+        files=re.compile(r"\.json$"),
+        plain=re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null"),
+        scan=places.in_json,
+        barred={DOUBLE: re.compile(r'["\\]')},
+        made=frozenset({BARE}),
+        escapes={"json": filters.json, "tojson": filters.json},
+    ),
+    Format(
+        name="yaml",
+        advice=f"may not stand there in YAML; print it through | yaml, without quotes around it; {_OTHER_RULE}",
+        files=re.compile(r"\.ya?ml$"),
+        plain=re.compile(r"(?!\.\.)[A-Za-z0-9_./](?:[A-Za-z0-9_./@+=%~-]|:(?=[A-Za-z0-9_./@+=%~-]))*"),
+        scan=places.in_yaml,
+        barred={
+            DOUBLE: re.compile(r'["\\]'),
+            SINGLE: re.compile("'"),
+            BLOCK: re.compile(r"^\s"),
+            COMMENT: _ANYTHING,
+        },
+        made=frozenset({WHOLE, BLOCK, COMMENT}),
+        escapes={"yaml": filters.yaml, "json": filters.json, "tojson": filters.json},
+    ),
+    Format(
+        name="shell",
+        advice=f"may not stand there in shell; print it through | shell, without quotes around it; {_OTHER_RULE}",
+        files=re.compile(
+            r"\.(?:sh|bash|env)$|(?:^|/)\.env(?:\.[\w-]+)?$|^/etc/environment$|^/etc/(?:default|sysconfig)/"
+        ),
+        plain=re.compile(r"[A-Za-z0-9_@%+=:,./-]+"),
+        scan=places.in_shell,
+        barred={DOUBLE: re.compile(r'["\\$`]'), SINGLE: re.compile("'"), COMMENT: _ANYTHING},
+        made=frozenset({BARE, COMMENT}),
+        escapes={"shell": filters.shell},
+    ),
+    Format(
+        name="html",
+        advice=f"may not stand there in HTML; print it through | e, in text or a quoted attribute; {_OTHER_RULE}",
+        files=re.compile(r"\.x?html?$"),
+        plain=re.compile(r"[A-Za-z0-9._-]+"),
+        scan=places.in_html,
+        barred={TEXT: re.compile("<"), DOUBLE: re.compile('"'), SINGLE: re.compile("'"), COMMENT: re.compile("-|>")},
+        made=frozenset({TEXT, DOUBLE, SINGLE, COMMENT}),
+        escapes={"html": filters.html, "e": filters.html, "escape": filters.html},
+    ),
+    Format(
+        name="lines",
+        advice=f"holds a line break or a control character; print it through | token; {_OTHER_RULE}",
+        files=re.compile(r"^/etc/hosts(?:\.[\w-]+)?$"),
+        plain=re.compile(f"[^{CONTROL_CHARACTERS.pattern[1:-1]}]*"),
+    ),
+    Format(name=NONE, advice=""),
+    Format(
+        name=OTHER,
+        advice=f"is no plain token; print it through | quote, | comment or | token; {_OTHER_RULE} than nginx's",
+        name_advice=f"{_NAME_ADVICE}; {_OTHER_RULE} than nginx's",
+    ),
+)
+FORMATS = {one.name: one for one in _TABLE}
+CHOICES = tuple(name for name in FORMATS if name != OTHER)
+"""The formats that ``escape`` may name."""
+
+_PLAIN_LISTS = re.compile(r"(?:^|/)hosts(?:\.[\w-]+)?$|\.(?:hosts|zone|txt|list|lst|map)$")
+_TEMPLATE_SUFFIX = re.compile(r"\.(?:j2|jinja2?|tmpl|tpl|ctmpl)$")
+
+
+def format_of(plan: TemplatePlan, group: GroupSection) -> str:
+    """Return the name of a file's format: the one named, else what its name, its group's program or its path tells.
+
+    A destination that is only printed is judged by the template's name. Where nothing tells it is ``other``.
+    """
+    if plan.escape is not None:
+        return plan.escape
+    path = _TEMPLATE_SUFFIX.sub("", plan.source.name) if plan.destination == STDOUT else str(plan.destination)
+    for one in _TABLE:
+        if one.files.search(path):
+            return one.name
+    for told in (f"{group.reload} {group.check}", path):
+        for one in _TABLE:
+            if one.programs.search(told):
+                return one.name
+    return "lines" if _PLAIN_LISTS.search(path) else OTHER

@@ -1,0 +1,97 @@
+"""Where templates may come from: the template's own folder, folders given, and those that ship with ctemplate.
+
+Must not know what is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+from jinja2.loaders import split_template_path
+
+from ctemplate.core.errors import TemplateError, printable
+from ctemplate.system.inputs import read_input, real_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+_INSTALLED = _PACKAGE / "templates"
+SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "templates"
+"""The templates that come with ctemplate: inside the installed package, or beside it in a source checkout."""
+
+TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
+"""Of one template."""
+
+
+class FolderLoader(jinja2.BaseLoader):
+    """Loads templates by name from a fixed set of folders; nothing outside of them, not by ``..`` nor by a symlink."""
+
+    def __init__(self, source: Path, folders: Sequence[Path]) -> None:
+        self.source = source
+        self.folders = (source.parent, *folders, SHIPPED)
+        self.files: set[Path] = {source}
+        self._found: dict[str, tuple[str, str]] = {}
+        self._missed: set[str] = set()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts that were loaded so far, in the order of their names."""
+        return tuple(self._found[name][0] for name in sorted(self._found))
+
+    def line(self, file: str, number: int) -> str:
+        """Return a line (from 1) of a text that was loaded, by the name that errors show, without space around it."""
+        for text, shown in self._found.values():
+            lines = text.splitlines()
+            if shown == file and 0 < number <= len(lines):
+                return lines[number - 1].strip()
+        return ""
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        """Return a template's text, as it was when first asked for, and the name that errors show for it."""
+        _ = environment
+        if template not in self._found:
+            try:
+                self._found[template] = self._read(template)
+            except jinja2.TemplateNotFound:
+                self._missed.add(template)
+                raise
+        return (*self._found[template], lambda: True)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether every template that was asked for would be found as it was, or missed again."""
+        known = self._found | dict.fromkeys(self._missed)
+        return all(self._read_if_there(template) == found for template, found in known.items())
+
+    def _read_if_there(self, template: str) -> tuple[str, str] | None:
+        try:
+            return self._read(template)
+        except (jinja2.TemplateNotFound, TemplateError):
+            return None
+
+    def _read(self, template: str) -> tuple[str, str]:
+        if template == self.source.name:
+            return read_template(self.source), str(self.source)
+        parts = split_template_path(template)
+        for folder in self.folders:
+            path = folder.joinpath(*parts)
+            if path.exists() and real_path(path).is_relative_to(real_path(folder)):
+                self.files.add(path)
+                return read_template(path), template if folder == SHIPPED else str(path)
+        raise jinja2.TemplateNotFound(template)
+
+
+def read_template(path: Path) -> str:
+    """Return a template's text, or raise TemplateError."""
+    try:
+        return read_input(path, limit_bytes=TEMPLATE_LIMIT_BYTES).decode()
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise TemplateError(f"{path}:{line}", f"is not UTF-8: byte {exc.object[exc.start]:#04x}") from None
+    except (OSError, ValueError) as exc:
+        what = exc.strerror.lower() if isinstance(exc, OSError) and exc.strerror else printable(exc)
+        raise TemplateError(str(path), f"cannot read the template: {what}") from None

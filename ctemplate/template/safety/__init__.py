@@ -1,0 +1,1 @@
+"""Why no registered value can write a directive: tainted text, structural proof, attribution, quarantine."""

@@ -1,0 +1,44 @@
+"""Which services ask for more than their share, where a render has used up what it may take. Pure.
+
+A render's time, steps and output are one for all services, so a few with everything that a registration may hold could
+use them up for the others. Must not know limits, or whose fault anything else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+
+from ctemplate.core.model import Answer, Instance, Service
+
+FAIR = 20_000
+"""Values of one service, that is instances, tags and meta pairs: a thousand instances with nineteen tags each. Whoever
+has more may have to go; so may whoever has ``TIMES`` as many as half of the services."""
+
+TIMES = 10
+
+
+def weights(answers: Iterable[Answer | None]) -> dict[str, int]:
+    """Return how many values each service has in the answers."""
+    found: dict[str, int] = {}
+    for answer in answers:
+        for one in answer.value if answer is not None else ():
+            if isinstance(one, Service | Instance):
+                more = len(one.meta) if isinstance(one, Instance) else 0
+                found[one.name] = found.get(one.name, 0) + 1 + len(one.tags) + more
+    return found
+
+
+def greedy(known: dict[str, int]) -> tuple[str, ...]:
+    """Return the heaviest services, as many as leave half of all values; none that has no more than its share."""
+    if not known:
+        return ()
+    share = min(FAIR, TIMES * median(known.values()))
+    left = whole = sum(known.values())
+    found: list[str] = []
+    for service in sorted(known, key=lambda name: (-known[name], name)):
+        if known[service] <= share or 2 * left <= whole:
+            break
+        found.append(service)
+        left -= known[service]
+    return tuple(found)

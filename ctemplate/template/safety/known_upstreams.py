@@ -1,0 +1,137 @@
+"""What the texts of a group may send nginx to besides their own upstreams: those of its other texts, and addresses.
+
+Both are looked for when a text asks for them, since most texts never do. Must not know where the texts go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from ipaddress import ip_address
+from itertools import chain
+
+from ctemplate.core.model import Answer, Instance, PreparedQuery, ServiceQuery
+from ctemplate.nginx.language.authority import Known, Origin, reach, routes
+from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, NginxSyntaxError, parse_config
+from ctemplate.nginx.language.unique_names import Name, names
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety.render_pass import PrintRecord, Run
+
+_UPSTREAM = re.compile(rb"upstream")
+_WITH_PORT = re.compile(rb"[^:]:\d+\Z|\]:\d+\Z")
+
+
+class Addresses:
+    """The addresses of the instances that the runs read, bare and with their ports: each was judged with its node.
+
+    A loopback address is in order where the node's own is one, so only its own service may name it. Another service's
+    address counts with its port alone: bare, it would lead to a port that nobody registered.
+    """
+
+    def __init__(self, run: Run, runs: Iterable[Run]) -> None:
+        self._run = run
+        self._runs = tuple(runs)
+        self._by_service: dict[str, frozenset[bytes]] = {}
+
+    def __contains__(self, origin: object) -> bool:
+        if not isinstance(origin, Origin):
+            return False
+        owner = self._prints[origin.number].owner
+        if origin.address in self._own("" if owner is None else owner.service):
+            return True
+        return origin.address in self._others and not is_loopback_target(origin.address)
+
+    def _own(self, service: str) -> frozenset[bytes]:
+        """Return the addresses of one service's instances."""
+        if service not in self._by_service:
+            instances = (one for answer in self._answers.get(service, ()) for one in answer.value)
+            own = (_addresses(one) for one in instances if one.name == service)
+            self._by_service[service] = frozenset(chain.from_iterable(own))
+        return self._by_service[service]
+
+    @cached_property
+    def _prints(self) -> dict[int, PrintRecord]:
+        return dict(self._run.prints or ())
+
+    @cached_property
+    def _answers(self) -> dict[str, list[Answer]]:
+        """The answers with instances by the name of their service; of prepared queries under each name in them."""
+        found: dict[str, list[Answer]] = {}
+        answers = {id(answer): answer for run in self._runs for answer in run.used.values() if answer is not None}
+        for answer in answers.values():
+            if isinstance(answer.query, ServiceQuery):
+                found.setdefault(answer.query.name, []).append(answer)
+            elif isinstance(answer.query, PreparedQuery):
+                for name in {one.name for one in answer.value if isinstance(one, Instance)}:
+                    found.setdefault(name, []).append(answer)
+        return found
+
+    @cached_property
+    def _others(self) -> frozenset[bytes]:
+        answers = (answer for own in self._answers.values() for answer in own)
+        found = chain.from_iterable(_addresses(one) for answer in answers for one in answer.value)
+        return frozenset(address for address in found if _WITH_PORT.search(address))
+
+
+def _addresses(item: object) -> tuple[bytes, ...]:
+    """Return an instance's addresses, bare and with its port."""
+    if not isinstance(item, Instance):
+        return ()
+    own, node = item.address.encode(), item.node_address.encode()
+    found = (own, b"%b:%d" % (own, item.port))
+    return found if node in {own, b""} else (*found, node, b"%b:%d" % (node, item.port))
+
+
+class Upstreams:
+    """The upstreams of other texts, and where these go; ``were_asked`` tells whether anybody needed to know."""
+
+    def __init__(self, others: Iterable[tuple[str, ConfigPlace]]) -> None:
+        self._others = tuple(others)
+        self.were_asked = False
+
+    def __contains__(self, name: object) -> bool:
+        self.were_asked = True
+        return name in self._found
+
+    @cached_property
+    def _found(self) -> frozenset[Name]:
+        parsed = (_parsed(text, place.inside, _UPSTREAM) for text, place in self._others)
+        return frozenset().union(*(names(found, inside=inside) for found, inside in parsed))
+
+    @cached_property
+    def routed(self) -> frozenset[bytes]:
+        """The variables that the other texts' targets are made of."""
+        self.were_asked = True
+        parsed = (_parsed(text, place.inside) for text, place in self._others)
+        return reach(routes(found, found, inside=inside) for found, inside in parsed)[0]
+
+
+def is_loopback_target(address: bytes) -> bool:
+    """Whether an address as it is printed, perhaps with a port, is the host itself."""
+    bare = address[1:].partition(b"]")[0] if address.startswith(b"[") else address.partition(b":")[0]
+    try:
+        found = ip_address(bare.decode())
+    except ValueError:
+        return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+
+
+def _parsed(text: str, inside: bytes, sought: re.Pattern[bytes] | None = None) -> tuple[tuple[Directive, ...], bytes]:
+    """Return a text's directives and the block around; none where it is not nginx's language, as nginx will say."""
+    source = text.encode("utf-8", "surrogateescape")
+    try:
+        return parse_config(source, where="", inside=inside, sought=sought), inside
+    except NginxSyntaxError:
+        return (), inside
+
+
+def known_at(place: ConfigPlace, run: Run, runs: Sequence[Run], upstreams: Upstreams) -> Known:
+    """Return what the text of a pass with shadow may rely on at that place, beside the passes of its group."""
+    return Known(
+        upstreams=upstreams,
+        addresses=Addresses(run, runs),
+        hosts=place.hosts,
+        routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
+        variable=place.variable,
+    )

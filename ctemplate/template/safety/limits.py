@@ -1,0 +1,153 @@
+"""How much a render may take: time, steps, output, and what single operations may build.
+
+A template, or a number that somebody registered, can ask for more than any machine has: loops within loops, a text
+repeated a milliard times. Each such operation is measured here before it is carried out. Knows nothing of Consul.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+MAX_WIDTH = 10_000
+"""Widths, precisions and counts that a template may ask of one operation."""
+
+MAX_TEXT = 16 * 1024 * 1024
+"""Characters that one operation may build; what templates print has a limit of its own."""
+
+MAX_ITEMS = 1_000_000
+"""Items that one operation may build."""
+
+MAX_BITS = 4096
+MAX_SHOWN_BITS = 64
+BATCH = 1000
+_FORMAT_NUMBERS = re.compile(r"\d{5,}")
+
+
+class LimitExceeded(Exception):
+    """A render asked for more than its limits allow."""
+
+
+class Exhausted(LimitExceeded):
+    """A render has used up what is there for all services together."""
+
+
+class OutOfTime(Exhausted):
+    """A render's time is over, perhaps for no fault of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderLimits:
+    """Bounds of one render of one template: seconds of its thread's CPU, loop steps, and bytes of output."""
+
+    timeout: float = 10.0
+    steps: int = 20_000_000
+    output_bytes: int = 64 * 1024 * 1024
+
+
+class Meter:
+    """Measures one render against its limits."""
+
+    __slots__ = ("_deadline", "_limits", "_loops", "_steps")
+
+    def __init__(self, limits: RenderLimits) -> None:
+        self._limits = limits
+        self._deadline = time.thread_time() + limits.timeout
+        self._steps = 0
+        self._loops = 0
+
+    def check_time(self) -> None:
+        """Raise OutOfTime when the render's time is over. A process that was stopped, or had to wait, loses none."""
+        if time.thread_time() > self._deadline:
+            raise OutOfTime(f"still rendering after {self._limits.timeout:g}s")
+
+    def check_output(self, size: int) -> None:
+        """Raise Exhausted when that many bytes of output are too much."""
+        if size > self._limits.output_bytes:
+            raise Exhausted(f"more than {self._limits.output_bytes} bytes of output")
+
+    def call(self) -> None:
+        """Count one call of a macro, function or method."""
+        self._loops += 1
+        if not self._loops & 0xFF:
+            self.check_time()
+
+    def paced(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Return the items of a loop, so that a loop without end meets the limits."""
+        self.call()
+        if isinstance(items, tuple | list) and len(items) <= BATCH:
+            self._count(len(items))
+            return items
+        return chain.from_iterable(self._batches(iter(items)))
+
+    def _batches(self, items: Iterator[Any]) -> Iterator[Iterable[Any]]:
+        for first in items:
+            yield (first,)
+            yield islice(items, BATCH - 1)
+            self._count(BATCH)
+            self.check_time()
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > self._limits.steps:
+            raise Exhausted(f"more than {self._limits.steps} loop steps")
+
+
+def check_binary(operator: str, left: Any, right: Any) -> None:
+    """Raise LimitExceeded when ``left operator right`` would build too big a text, list or number."""
+    if operator == "*":
+        _check_product(left, right)
+    elif operator == "**":
+        if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_BITS:
+            raise LimitExceeded("the number is too big")
+    elif operator == "%" and isinstance(left, str):
+        check_format(left)
+    elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
+        check_length(left, len(left) + len(right))
+
+
+def _check_product(left: Any, right: Any) -> None:
+    if isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() + right.bit_length() > MAX_BITS:
+            raise LimitExceeded("the number is too big")
+        return
+    for items, times in ((left, right), (right, left)):
+        if isinstance(items, str | list | tuple) and isinstance(times, int):
+            check_length(items, len(items) * times)
+
+
+def check_length(kind: object, length: int) -> None:
+    """Raise LimitExceeded when a text (of characters) or a list (of items) of that length is too much."""
+    if isinstance(kind, str):
+        if length > MAX_TEXT:
+            raise LimitExceeded(f"a text of more than {MAX_TEXT} characters")
+    elif length > MAX_ITEMS:
+        raise LimitExceeded(f"more than {MAX_ITEMS} items")
+
+
+def check_format(text: str) -> None:
+    """Raise LimitExceeded for a format, or a part of one, that asks for too wide a field."""
+    if "*" in text and "%" in text:
+        raise LimitExceeded("a width from an argument ('*') is not supported in a format")
+    if _FORMAT_NUMBERS.search(text):
+        raise LimitExceeded(f"a format's width is more than {MAX_WIDTH}")
+
+
+def check_numbers(*numbers: object) -> None:
+    """Raise LimitExceeded when a width, count or precision is too much for one operation."""
+    for number in numbers:
+        if isinstance(number, int) and abs(number) > MAX_WIDTH:
+            shown = number if number.bit_length() <= MAX_SHOWN_BITS else "the number"
+            raise LimitExceeded(f"{shown} is more than {MAX_WIDTH}")
+
+
+def bounded_range(*bounds: int) -> range:
+    """Return Python's ``range``, of a million numbers at most."""
+    numbers = range(*bounds)
+    if numbers and (numbers[-1] - numbers[0]) // numbers.step >= MAX_ITEMS:
+        raise LimitExceeded(f"more than {MAX_ITEMS} items")
+    return numbers

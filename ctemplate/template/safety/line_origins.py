@@ -1,0 +1,93 @@
+"""Where each line of an output came from: marks that travel through a render with the text they stand before.
+
+A template compiled for tracing has a mark before every piece of its own text and every print. A mark is white space to
+``strip``, so that trimming takes it along; where a template does more with captured text than join and trim it, the
+traced text differs from the real one, and the origin counts as unknown. A second kind of mark, made anew each time,
+tells what was read last. Must not know what is rendered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from jinja2 import nodes
+
+from ctemplate.template.safety.render_pass import Owner
+
+_ZERO, _ONE, _END, _OWNED = "\x1c", "\x1d", "\x1e", "\x1f"
+_MARK = re.compile(f"([{_ZERO}{_ONE}]+){_END}")
+_OWNER = re.compile(f"([{_ZERO}{_ONE}]+){_OWNED}")
+_DIGITS = str.maketrans("01", _ZERO + _ONE)
+_VALUES = str.maketrans(_ZERO + _ONE, "01")
+
+
+READ_LAST = "read_last"
+"""What the marks of the second kind call on the environment, with whether they follow a print."""
+
+
+class LineMarks:
+    """The places that marks stand for, ``file:line`` each, and who was read last at those of the second kind."""
+
+    def __init__(self) -> None:
+        self._places: list[str] = []
+        self._owners: list[tuple[Owner | None, bool]] = []
+
+    def set(self, tree: nodes.Template, file: str) -> None:
+        """Put a mark before each piece of text and each print in the template's tree."""
+        for output in tree.find_all(nodes.Output):
+            output.nodes = [piece for node in output.nodes for piece in self._marked(node, file)]
+
+    def _marked(self, node: nodes.Expr, file: str) -> Iterator[nodes.Expr]:
+        if not isinstance(node, nodes.TemplateData):
+            yield self._mark(file, node.lineno)
+            yield node
+            yield _reader(node.lineno, follows_print=True)
+            return
+        for offset, line in enumerate(node.data.splitlines(keepends=True)):
+            yield self._mark(file, node.lineno + offset)
+            yield _reader(node.lineno + offset, follows_print=False)
+            yield nodes.TemplateData(line, lineno=node.lineno + offset)
+
+    def _mark(self, file: str, line: int) -> nodes.TemplateData:
+        self._places.append(f"{file}:{line}")
+        digits = format(len(self._places) - 1, "b").translate(_DIGITS)
+        return nodes.TemplateData(digits + _END, lineno=line)
+
+    def owner(self, owner: Owner | None, *, follows_print: bool) -> str:
+        """Return a mark of the second kind."""
+        self._owners.append((owner, follows_print))
+        return format(len(self._owners) - 1, "b").translate(_DIGITS) + _OWNED
+
+    def owners(self, traced: str, text: str, line: int) -> tuple[Owner, ...]:
+        """Return whose a line of the text (from 1) is, nearest first: the instance, or the service, that printed it.
+
+        A line that prints nothing belongs to the service that was read last. None where that is unknown.
+        """
+        lines = _lines(traced, text)
+        if not 0 < line <= len(lines):
+            return ()
+        found = [self._owners[int(mark.translate(_VALUES), 2)] for mark in _OWNER.findall(lines[line - 1])]
+        printed = [owner for owner, follows_print in found if follows_print and owner is not None]
+        read = [owner.whole for owner, _ in found if owner is not None]
+        printed.sort(key=lambda owner: owner.is_whole)
+        return tuple(dict.fromkeys((*printed, *reversed(read))))
+
+    def origin(self, traced: str, text: str, line: int) -> str | None:
+        """Return the place of the first visible piece in a line of the text (from 1), or None where it is unknown."""
+        lines = _lines(_OWNER.sub("", traced), text)
+        if not 0 < line <= len(lines):
+            return None
+        pieces = _MARK.split(lines[line - 1])[1:]
+        found = [mark for mark, piece in zip(pieces[::2], pieces[1::2], strict=True) if piece.strip()] or pieces[:1]
+        return self._places[int(found[0].translate(_VALUES), 2)] if found else None
+
+
+def _reader(line: int, *, follows_print: bool) -> nodes.Expr:
+    told = nodes.Const(follows_print, lineno=line)
+    return nodes.Call(nodes.EnvironmentAttribute(READ_LAST), [told], [], None, None, lineno=line)
+
+
+def _lines(traced: str, text: str) -> list[str]:
+    """Return the lines of a traced text; none where the marks did not travel with the text."""
+    return traced.split("\n") if _OWNER.sub("", _MARK.sub("", traced)) == text else []

@@ -1,0 +1,350 @@
+"""Whose fault it is: the service that a forbidden text came from, and those that lose what another holds.
+
+Pure: reads runs, renders nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from ctemplate.core.errors import printable
+from ctemplate.core.model import (
+    Answer,
+    AnyQuery,
+    CheckState,
+    Fault,
+    Instance,
+    Service,
+    ServiceQuery,
+    Snapshot,
+    Status,
+    reads_alike,
+)
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety.render_pass import Claim, Owner, Partly, Run, Violation
+from ctemplate.template.safety.tainted_text import is_token
+
+SHOWN_LENGTH = 80
+
+PORT_KINDS = {"tcp port": "tcp", "udp port": "udp"}
+"""The tag by which templates list who has a port of the kind, by the field of the fault."""
+REFUSED = "refused"
+"""The field of a fault that a program found which reads the texts."""
+
+SIZE = "size"
+"""The field of a fault of a service that uses up what there is for all."""
+
+MANY_TEXTS = 50
+"""Texts that are looked for in all the data of one pass; others have to wait for the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A text that is no plain token, in lower case, and the service (and instance) that registered it."""
+
+    service: str
+    field: str
+    text: str
+    node: str = ""
+    instance: str = ""
+
+    @property
+    def owner(self) -> Owner:
+        """Whose text it is."""
+        return Owner(self.service, self.node, self.instance)
+
+    def fault(self, violation: Violation) -> Fault:
+        """Return what becomes known of the service that is left out."""
+        return Fault(service=self.service, field=self.field, instance=self.instance, reason=sentence(violation))
+
+
+class Passing(enum.Enum):
+    """What shows that a service gets past a line over which another was left out."""
+
+    PRINTS = "it prints there"
+    ANYWHERE = "it prints anywhere"
+    READS = "it is read there"
+    NEVER = "no value may stand there"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineVerdict:
+    """Why a service, or a part of it, is left out, and what that rests on besides the service's own answers.
+
+    ``rivals`` are the services whose answers it rests on as well, None for all there are. ``line`` is the template's
+    line that cannot hold its value, for it may be the line that is at fault; empty where another's right decides.
+    ``passing`` tells who gets past it.
+    """
+
+    fault: Fault
+    rivals: frozenset[str] | None = frozenset()
+    line: str = ""
+    passing: Passing = Passing.PRINTS
+
+    @property
+    def is_about_data(self) -> bool:
+        """Whether other data of the service may do: it is not another's right that decides."""
+        return bool(self.line) or self.fault.field == SIZE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One left out, and what that rests on: while it is the same, so is the verdict.
+
+    ``is_refused``: by a program that reads the texts; how long that lasts is not told here.
+    """
+
+    verdict: QuarantineVerdict
+    evidence: dict[AnyQuery, Answer | None]
+    places: tuple[ConfigPlace | None, ...]
+    is_refused: bool = False
+
+    def lasts(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]) -> bool:
+        """Whether nothing has changed that could clear a service whose data cannot be printed."""
+        return not self.is_refused and self.holds(snapshot, places)
+
+    def holds(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]) -> bool:
+        """Whether nothing has changed that could clear the service."""
+        return places == self.places and all(
+            reads_alike(snapshot.get(query), answer) for query, answer in self.evidence.items()
+        )
+
+    def awaited(self, snapshot: Snapshot) -> Iterator[AnyQuery]:
+        """Yield the queries without answer that may clear the service; of all there are some may be spare."""
+        for query, answer in self.evidence.items():
+            if snapshot.get(query) is None and (answer is not None or self.verdict.rivals is not None):
+                yield query
+
+
+def still_valid(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
+    """Return the verdicts but for those in favour of a service that is left out itself, or has lost the very port.
+
+    Who is left out as a whole needs no verdict on a part.
+    """
+    whole = {owner: one for owner, one in held.items() if owner.is_whole or owner.whole not in held}
+    return {owner: one for owner, one in whole.items() if not any(_is_out(rival, one, held) for rival in _rivals(one))}
+
+
+def _rivals(held: Held) -> frozenset[str]:
+    return held.verdict.rivals or frozenset()
+
+
+def _is_out(rival: str, one: Held, held: Mapping[Owner, Held]) -> bool:
+    tag = PORT_KINDS.get(one.verdict.fault.field)
+    return Owner(rival) in held or (tag is not None and Owner(rival, tag=tag) in held)
+
+
+def narrowed(found: Mapping[Owner, QuarantineVerdict], held: Mapping[Owner, Held]) -> dict[Owner, QuarantineVerdict]:
+    """Return the verdicts by what is left out for them.
+
+    Who has no right to a port loses the protocol's tag, and is left out everywhere if that is not enough: another
+    template, or another loop, may serve it without the port.
+    """
+    return dict(_narrowed(owner, verdict, held) for owner, verdict in found.items())
+
+
+def _narrowed(owner: Owner, verdict: QuarantineVerdict, held: Mapping[Owner, Held]) -> tuple[Owner, QuarantineVerdict]:
+    tag = PORT_KINDS.get(verdict.fault.field)
+    if tag is None or not owner.is_whole:
+        return owner, verdict
+    part, of_part = owner._replace(tag=tag), f" (of what is listed by tag {tag!r} alone)"
+    if (known := held.get(part)) is not None:
+        fault = known.verdict.fault
+        return owner, _with_reason(known.verdict, fault.reason.removesuffix(of_part))
+    return part, _with_reason(verdict, verdict.fault.reason + of_part)
+
+
+def owner_of_claim(claim: Claim) -> Owner | None:
+    """Return who is left out first where the claim is lost, if that is not the service as a whole."""
+    tag = PORT_KINDS.get(claim.kind)
+    return None if tag is None else Owner(claim.service, tag=tag)
+
+
+def _with_reason(verdict: QuarantineVerdict, reason: str) -> QuarantineVerdict:
+    return replace(verdict, fault=msgspec.structs.replace(verdict.fault, reason=reason))
+
+
+def partly(held: Mapping[Owner, Held]) -> Partly:
+    """Return what is left out of services that stay: single instances, and what is listed by a tag."""
+    instances = frozenset(owner for owner in held if owner.is_instance)
+    tags: set[tuple[str, str]] = set()
+    for service in {owner.service for owner in instances}:
+        known = _instances(service, (one.evidence for owner, one in held.items() if owner.service == service))
+        kept = {tag for one in known if Owner.of(one) not in instances for tag in one.tags}
+        tags.update((service, tag) for one in known for tag in one.tags if tag not in kept)
+    return Partly(
+        instances=instances,
+        tags=frozenset(tags),
+        services=frozenset(owner.service for owner in instances),
+        unlisted=frozenset((owner.service, owner.tag) for owner in held if owner.tag),
+    )
+
+
+def widened(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
+    """Return the verdicts; where no instance of a service is left that could be used, the service as a whole goes."""
+    found = {owner: one for owner, one in held.items() if owner.is_whole or owner.whole not in held}
+    for service in {owner.service for owner in found if owner.is_instance}:
+        own = sorted(owner for owner in found if owner.service == service and owner.is_instance)
+        known = _instances(service, (found[owner].evidence for owner in own))
+        if all(Owner.of(one) in found for one in known if one.status is not Status.CRITICAL):
+            first = found[own[0]]
+            found = {owner: one for owner, one in found.items() if owner.service != service}
+            found[Owner(service)] = first
+    return found
+
+
+def _instances(service: str, evidence: Iterable[Mapping[AnyQuery, Answer | None]]) -> list[Instance]:
+    """Return the instances of a service in the answers that verdicts rest on."""
+    return [
+        item
+        for answers in evidence
+        for answer in answers.values()
+        if answer is not None
+        for item in answer.value
+        if isinstance(item, Instance) and item.name == service
+    ]
+
+
+def sentence(violation: Violation) -> str:
+    """Return why a value may not be printed, safe to print itself."""
+    return f"{violation.where}: {printable(violation.text, SHOWN_LENGTH)!r} {violation.reason}"
+
+
+def holders(run: Run, is_plain: Callable[[str], bool] = is_token) -> tuple[Holder, ...]:
+    """Return every text in the answers that the run used which could not be printed as it stands."""
+    return tuple(dict.fromkeys(holder for holder in texts(run) if not is_plain(holder.text)))
+
+
+def texts(run: Run) -> Iterator[Holder]:
+    """Yield every text in the answers that the run used, and whose it is."""
+    for answer in run.used.values():
+        for item in answer.value if answer is not None else ():
+            yield from _held_by(item)
+
+
+def _held_by(item: object) -> Iterator[Holder]:
+    if not isinstance(item, Service | Instance):
+        return
+    for name in item.__struct_fields__:
+        own = Owner(item.name) if name == "name" else Owner.of(item)
+        for field, text in _texts(name, getattr(item, name)):
+            yield Holder(service=item.name, field=field, text=text.casefold(), node=own.node, instance=own.instance)
+
+
+def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:
+    """Yield the texts in a field's value, with the field's name as it may be shown."""
+    if isinstance(value, str):
+        yield field, value
+    elif isinstance(value, Mapping):
+        for key, text in value.items():
+            yield f"{field} key", key
+            yield f"{field} {printable(key, SHOWN_LENGTH)!r}", text
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _texts(field, item)
+    elif isinstance(value, CheckState):
+        for name in value.__struct_fields__:
+            yield from _texts(field, getattr(value, name))
+
+
+def read_last(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
+    """Return the violations whose very text the service read last holds: there is nothing more to find out."""
+    held: dict[tuple[str, str], list[Holder]] = {}
+    for holder in known:
+        held.setdefault((holder.service, holder.text), []).append(holder)
+    return [
+        (violation, holder)
+        for violation in violations
+        for holder in nearest(violation.owner, held.get((violation.service or "", violation.text.casefold()), ()))
+    ]
+
+
+def nearest(read: Owner | None, found: Sequence[Holder]) -> Sequence[Holder]:
+    """Return those of a text's holders, all of one service, who printed it: the one read last, if it is among them.
+
+    A service has its tags from its instances, so these are meant. Its name is its own.
+    """
+    own = [holder for holder in found if holder.owner == read and holder.instance]
+    if own:
+        return own[:1]
+    if any(holder.field == "name" for holder in found):
+        return [holder for holder in found if holder.field == "name"][:1]
+    return [holder for holder in found if holder.instance] or found
+
+
+def attribute_by_text(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
+    """Return the violations with a piece that one service alone holds, and that service."""
+    told: list[tuple[Violation, Holder]] = []
+    for violation in list(dict.fromkeys(violations))[:MANY_TEXTS]:
+        found = owners(violation, known)
+        by_text: dict[str, list[Holder]] = {}
+        for holder in found:
+            by_text.setdefault(holder.text, []).append(holder)
+        for holders_of in by_text.values():
+            if len({holder.service for holder in holders_of}) == 1:
+                told += [(violation, holder) for holder in nearest(violation.owner, holders_of)]
+    return told
+
+
+def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
+    """Return who may own the text: those who hold it, or pieces of it that are not part of longer pieces.
+
+    Case does not count, since a template may have changed it. Where the service read last is among them, it alone.
+    """
+    text = violation.text.casefold()
+    within = [holder for holder in known if holder.text in text and (holder.text or not text)]
+    pieces = {holder.text for holder in within}
+    longest = {piece for piece in pieces if not any(piece in other for other in pieces - {piece})}
+    found = tuple(holder for holder in within if holder.text in longest)
+    return tuple(holder for holder in found if holder.service == violation.service) or found
+
+
+def lost_claims(runs: Iterable[Run]) -> dict[Owner, QuarantineVerdict]:
+    """Return who has to go because another service holds what it claims.
+
+    Services that were registered first hold their claims first; where that is unknown the name decides.
+    """
+    runs = tuple(runs)
+    claims: dict[str, set[tuple[str, str]]] = {}
+    for run in runs:
+        for claim in run.claims:
+            claims.setdefault(claim.service, set()).add((claim.kind, claim.value))
+    if len(set().union(*claims.values())) == sum(map(len, claims.values())):
+        return {}
+    taken: dict[tuple[str, str], str] = {}
+    lost_by: dict[Owner, QuarantineVerdict] = {}
+    for service in sorted(claims, key=lambda name: (_registered(runs, name), name)):
+        lost = sorted(claims[service] & taken.keys())
+        if lost:
+            winners = frozenset(taken[claim] for claim in lost)
+            lost_by[Owner(service)] = QuarantineVerdict(
+                fault=_lost(service, *lost[-1], taken[lost[-1]]), rivals=winners
+            )
+        else:
+            taken |= dict.fromkeys(claims[service], service)
+    return lost_by
+
+
+def _lost(service: str, kind: str, value: str, winner: str) -> Fault:
+    what = f"{printable(value, SHOWN_LENGTH)} belongs to service {printable(winner, SHOWN_LENGTH)!r}, which came first"
+    return Fault(service=service, field=printable(kind, SHOWN_LENGTH), reason=what)
+
+
+def _registered(runs: Iterable[Run], service: str) -> float:
+    known = [created for run in runs if (created := run.registered(service)) is not None]
+    return min(known, default=float("inf"))
+
+
+def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[AnyQuery, Answer | None]:
+    """Return the answers that a verdict rests on: all, or all but those about services that have no part in it."""
+    about = None if verdict.rivals is None else verdict.rivals | {verdict.fault.service}
+    return {
+        query: answer
+        for run in runs
+        for query, answer in run.used.items()
+        if about is None or not isinstance(query, ServiceQuery) or query.name in about
+    }

@@ -1,0 +1,126 @@
+"""Those whose data a program refused that reads the texts: left out until their data change, or tried again later.
+
+Must not know the program, or who asks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ctemplate.core.model import Answer, AnyQuery, Fault, InstancesQuery, Service, ServicesQuery, Snapshot, Status
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety.quarantine import REFUSED, Held, QuarantineVerdict
+from ctemplate.template.safety.render_pass import Owner
+from ctemplate.template.safety.standing import about, entry
+
+__all__ = ["REFUSED", "Refusal", "Refusals"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One whose data were refused, why, and what these data were.
+
+    ``is_needed``: without the service the program refuses the texts as well. ``retry_at`` is a moment of the monotonic
+    clock, when the cause may have gone by itself.
+    """
+
+    owner: Owner
+    fault: Fault
+    line: str
+    answers: Mapping[AnyQuery, Answer | None]
+    entries: Mapping[ServicesQuery, Service | None]
+    is_needed: bool = False
+    retry_at: float = float("inf")
+    failures: int = 0
+
+    def lasts(self, snapshot: Snapshot) -> bool:
+        """Whether the data are still the same."""
+        return all(_value(snapshot.get(query)) is _value(answer) for query, answer in self.answers.items()) and all(
+            entry(snapshot.get(query), self.owner.service) == one for query, one in self.entries.items()
+        )
+
+    def after(self, *, failures: int, retry_at: float, is_needed: bool | None = None) -> Refusal:
+        """Return the refusal after so many failures, with the moment of the next try."""
+        needed = self.is_needed if is_needed is None else is_needed
+        return replace(self, failures=failures, retry_at=retry_at, is_needed=needed)
+
+    def held(self, places: tuple[ConfigPlace | None, ...]) -> Held:
+        """Return it as one who is left out."""
+        verdict = QuarantineVerdict(fault=self.fault, line=self.line)
+        return Held(verdict=verdict, evidence=dict(self.answers), places=places, is_refused=True)
+
+
+def _usable(service: str, snapshot: Snapshot) -> Iterator[Owner]:
+    """Yield the instances of a service that a template may show."""
+    for answer in snapshot:
+        if isinstance(answer.query, InstancesQuery):
+            for one in answer.value:
+                if one.name == service and one.status is not Status.CRITICAL:
+                    yield Owner.of(one)
+
+
+def _value(answer: Answer | None) -> object:
+    return None if answer is None else answer.value
+
+
+@dataclass(slots=True)
+class Refusals:
+    """All who are refused now, and those that are being tried again."""
+
+    by_owner: dict[Owner, Refusal] = field(default_factory=dict)
+    trying: dict[Owner, Refusal] = field(default_factory=dict)
+
+    def current(self, snapshot: Snapshot, now: float) -> Iterator[Refusal]:
+        """Yield those that stay refused; whose data changed, or whose time has come, is tried again."""
+        for owner, one in list(self.by_owner.items()):
+            if not one.lasts(snapshot):
+                del self.by_owner[owner]
+            elif one.retry_at <= now:
+                self.trying[owner] = self.by_owner.pop(owner)
+            else:
+                yield one
+
+    def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "") -> Refusal:
+        """Return a refusal that is not known yet."""
+        fault = Fault(service=owner.service, field=REFUSED, reason="", instance=owner.instance)
+        return self.made(owner, fault, snapshot, line=line)
+
+    def made(self, owner: Owner, fault: Fault, snapshot: Snapshot, *, line: str = "") -> Refusal:
+        """Return the refusal of what a snapshot tells of somebody."""
+        answers: dict[AnyQuery, Answer | None] = {}
+        entries: dict[ServicesQuery, Service | None] = {}
+        for answer in snapshot:
+            if isinstance(answer.query, InstancesQuery):
+                if about(answer.query, answer) == owner.service:
+                    answers[answer.query] = answer
+            else:
+                entries[answer.query] = entry(answer, owner.service)
+        return Refusal(owner=owner, fault=fault, line=line, answers=answers, entries=entries)
+
+    def widened(self, owners: Iterable[Owner], snapshot: Snapshot) -> frozenset[Owner]:
+        """Return the owners; where no instance of a service is left that could be used, the service as a whole."""
+        found = set(owners)
+        for service in {owner.service for owner in found if not owner.is_whole}:
+            gone = found | self.by_owner.keys()
+            if all(owner in gone for owner in _usable(service, snapshot)):
+                found = {owner for owner in found if owner.service != service} | {Owner(service)}
+        return frozenset(found)
+
+    def add(self, refusals: Iterable[Refusal]) -> None:
+        """Take these as refused; who was being tried again has failed once more."""
+        for one in refusals:
+            if one.owner.is_whole:
+                self.by_owner = {
+                    owner: old for owner, old in self.by_owner.items() if owner.service != one.owner.service
+                }
+            self.by_owner[one.owner] = one
+        self.trying.clear()
+
+    def clear_trying(self) -> None:
+        """Let go of those that were tried again with success."""
+        self.trying.clear()
+
+    def dues(self) -> list[float]:
+        """Return the moments when some are to be tried again."""
+        return [one.retry_at for one in self.by_owner.values() if one.retry_at < float("inf")]

@@ -1,0 +1,289 @@
+"""One pass of one template over one snapshot: what it asked, what it claimed, and what it should not have printed.
+
+Must not know Jinja.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.model import (
+    Answer,
+    AnyQuery,
+    Fault,
+    Instance,
+    PreparedQuery,
+    Service,
+    ServiceQuery,
+    Snapshot,
+    reads_alike,
+)
+
+
+class Owner(NamedTuple):
+    """Whose data something is: a service's, or those of one of its instances, which a node and an id tell apart.
+
+    With a ``tag`` it is what templates list of the service by that tag.
+    """
+
+    service: str
+    node: str = ""
+    instance: str = ""
+    tag: str = ""
+
+    @classmethod
+    def of(cls, item: Service | Instance) -> Owner:
+        """Return the owner of what an item holds."""
+        if isinstance(item, Instance):
+            return cls(item.name, item.node, item.id)
+        return cls(item.name)
+
+    @property
+    def whole(self) -> Owner:
+        """The service as a whole."""
+        return Owner(self.service)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is a service rather than one of its instances, or what is listed by a tag."""
+        return not self.is_instance and not self.tag
+
+    @property
+    def is_instance(self) -> bool:
+        """Whether this is one instance of a service."""
+        return bool(self.node or self.instance)
+
+
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """What is left out of services that stay.
+
+    ``instances`` are left out of the ``services``; ``tags`` are those that these have from such instances alone.
+    ``unlisted`` are the tags by which services are not listed, whoever of their instances has them.
+    """
+
+    instances: frozenset[Owner] = frozenset()
+    tags: frozenset[tuple[str, str]] = frozenset()
+    services: frozenset[str] = frozenset()
+    unlisted: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def is_about_tags(self) -> bool:
+        """Whether any service is shown without a tag that it has."""
+        return bool(self.tags or self.unlisted)
+
+    def shown(self, service: Service) -> Service:
+        """Return the service without the tags that it is not listed by, or has from those left out."""
+        name = service.name
+        tags = tuple(tag for tag in service.tags if (name, tag) not in self.tags and (name, tag) not in self.unlisted)
+        return service if len(tags) == len(service.tags) else msgspec.structs.replace(service, tags=tags)
+
+    def remaining(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        """Return the instances that are not left out."""
+        return tuple(one for one in instances if one.name not in self.services or Owner.of(one) not in self.instances)
+
+
+NOBODY = Partly()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A value that may not be printed as it stands: its text, why, where in the template, and who was read last."""
+
+    text: str
+    reason: str
+    where: str
+    owner: Owner | None
+
+    @property
+    def service(self) -> str | None:
+        """The service that was read last."""
+        return None if self.owner is None else self.owner.service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintRecord:
+    """A value of somebody's as it was printed: its text, where in the template, and who was read last."""
+
+    text: str
+    where: str
+    owner: Owner | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Something of which there is one only, a port or a server name, as one service asked for it."""
+
+    kind: str
+    value: str
+    service: str
+
+
+class Checkpoint(NamedTuple):
+    """How far a pass has come: how much it read, claimed and printed of others, and how often it found fault."""
+
+    reads: int
+    claims: int
+    prints: int
+    problem_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a stretch of a pass left in its run, in order, and who was read last in it."""
+
+    reads: tuple[tuple[AnyQuery, Answer | None], ...]
+    claims: tuple[Claim, ...]
+    prints: tuple[tuple[int, PrintRecord], ...]
+    problem_count: int
+    touched: Service | Instance | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What one pass reads and records. ``excluded`` are the services that are left out, ``partly`` who is so in part.
+
+    ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
+    by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
+    errors of turns of loops, by the owner of what was read last: the pass goes on with the next turn. ``prints`` are
+    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow. ``awaited``
+    are the queries that the pass cannot do without: they have no answer, or an absent one with no other's beside it.
+    ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what
+    was read, claimed and printed, each time anew, and ``flaws`` how often fault was found. ``remarks`` are sentences
+    for the operator, in order, about calls that find nothing and hardly mean to.
+    """
+
+    snapshot: Snapshot
+    excluded: frozenset[str] = frozenset()
+    partly: Partly = NOBODY
+    counts: bool = False
+    used: dict[AnyQuery, Answer | None] = field(default_factory=dict)
+    awaited: set[AnyQuery] = field(default_factory=set)
+    claims: set[Claim] = field(default_factory=set)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+    passed: set[tuple[str, Owner]] = field(default_factory=set)
+    read: set[tuple[str, Owner]] = field(default_factory=set)
+    broken: dict[Owner, TemplateError] = field(default_factory=dict)
+    prints: list[tuple[int, PrintRecord]] | None = None
+    keeps: bool = False
+    reads: list[tuple[AnyQuery, Answer | None]] = field(default_factory=list)
+    claimed: list[Claim] = field(default_factory=list)
+    problem_count: int = 0
+    touched: Service | Instance | None = None
+    error: TemplateError | None = None
+    remarks: dict[str, None] = field(default_factory=dict)
+
+    def answer(self, query: AnyQuery, *, has_alternatives: bool = False, prefetch_only: bool = False) -> Answer | None:
+        """Return the snapshot's answer, and remember that it was asked for; an absent one counts in company only.
+
+        A spare answer may be needed one day: it is wanted, but nothing waits for it.
+        """
+        answer = self.snapshot.get(query)
+        self.used[query] = answer
+        self.reads.append((query, answer))
+        if answer is None:
+            self.problem_count += 1
+            if not prefetch_only:
+                self.awaited.add(query)
+        elif answer.absent and not has_alternatives:
+            self.await_all((query,))
+            return None
+        return answer
+
+    def await_all(self, queries: Iterable[AnyQuery]) -> None:
+        """Wait for queries, if the datacenters of all of them are absent."""
+        found = [(query, self.used.get(query)) for query in queries]
+        if all(answer is not None and answer.absent for _, answer in found):
+            self.awaited.update(query for query, _ in found)
+            self.problem_count += 1
+
+    def claim(self, claim: Claim) -> None:
+        """Take down a claim."""
+        self.claims.add(claim)
+        self.claimed.append(claim)
+
+    def find_fault(self, fault: Fault) -> None:
+        """Take down why a service has to be left out; the first reason counts."""
+        self.faults.setdefault(fault.service, fault)
+        self.problem_count += 1
+
+    def refuse(self, violation: Violation) -> None:
+        """Take down a value that may not be printed."""
+        self.violations.append(violation)
+        self.problem_count += 1
+
+    def remark(self, sentence: str) -> None:
+        """Take down what the operator should know; the fragment around it is not kept, so that it is said again."""
+        self.remarks[sentence] = None
+        self.problem_count += 1
+
+    def break_off(self, owner: Owner, error: TemplateError) -> None:
+        """Take down that a turn of a loop broke over what was read last; the first error counts."""
+        self.broken.setdefault(owner, error)
+        self.problem_count += 1
+
+    def marks(self) -> Checkpoint:
+        """Return how far the pass has come."""
+        return Checkpoint(len(self.reads), len(self.claimed), len(self.prints or ()), self.problem_count)
+
+    def since(self, marks: Checkpoint) -> Recorded:
+        """Return what the pass left from the marks on."""
+        return Recorded(
+            reads=tuple(self.reads[marks.reads :]),
+            claims=tuple(self.claimed[marks.claims :]),
+            prints=tuple(self.prints[marks.prints :]) if self.prints is not None else (),
+            problem_count=self.problem_count - marks.problem_count,
+            touched=self.touched,
+        )
+
+    def repeat(self, traces: Recorded) -> None:
+        """Leave what was left before, as if it were made again."""
+        self.reads += traces.reads
+        self.used.update(traces.reads)
+        for claim in traces.claims:
+            self.claim(claim)
+        if self.prints is not None:
+            self.prints += traces.prints
+        self.problem_count += traces.problem_count
+        self.touched = traces.touched
+
+    def is_current(self, snapshot: Snapshot, excluded: frozenset[str], partly: Partly = NOBODY) -> bool:
+        """Whether a pass over that snapshot would come to the same end: each answer used reads the same."""
+        if (excluded, partly) != (self.excluded, self.partly):
+            return False
+        return all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
+
+    def forget_unused(self) -> None:
+        """Let go of the answers that the pass did not ask for, so that a kept text keeps nothing else."""
+        self.reads, self.claimed = [], []
+        self.snapshot = Snapshot({query: answer for query, answer in self.used.items() if answer is not None})
+
+    def registered(self, service: str) -> int | None:
+        """Return when the service was first registered, as far as the answers in use tell."""
+        created = [
+            instance.created
+            for query, answer in self.used.items()
+            if answer is not None and _may_tell_of(query, service)
+            for instance in answer.value
+            if instance.created and instance.name == service
+        ]
+        return min(created, default=None)
+
+    def touched_name(self) -> str | None:
+        """Return the name of the service that was read last."""
+        return None if self.touched is None else self.touched.name
+
+    def owner(self) -> Owner | None:
+        """Return the owner of what was read last."""
+        return None if self.touched is None else Owner.of(self.touched)
+
+
+def _may_tell_of(query: AnyQuery, service: str) -> bool:
+    """Whether instances of the service may be in the query's answer; a prepared query's name tells nothing of that."""
+    return isinstance(query, PreparedQuery) or (isinstance(query, ServiceQuery) and query.name == service)

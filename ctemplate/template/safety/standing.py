@@ -1,0 +1,160 @@
+"""The last good data of a service, in use for a while in place of newer data that no template can print.
+
+Pure; must not know why the newer data are refused, or how a template renders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from ctemplate.core.model import Answer, AnyQuery, Instance, InstancesQuery, Service, ServicesQuery, Snapshot
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety.quarantine import Held, QuarantineVerdict
+from ctemplate.template.safety.render_pass import Partly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What is known of one service: the answers about it, and its entry in each list of services."""
+
+    name: str
+    answers: Mapping[AnyQuery, Answer]
+    entries: Mapping[ServicesQuery, Service | None]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything to render: an instance."""
+        return any(answer.value for answer in self.answers.values())
+
+
+class LastGood:
+    """The answers of the last rendering that went live."""
+
+    def __init__(self) -> None:
+        self._answers: dict[AnyQuery, Answer | None] = {}
+        self._partly = Partly()
+        self._about: dict[str, list[AnyQuery]] = {}
+
+    def take(self, used: Mapping[AnyQuery, Answer | None], partly: Partly) -> None:
+        """Take the answers that a rendering used, and which instances were left out of them.
+
+        Who has which tag stays told: a right to what is listed by one is judged each time.
+        """
+        self._answers, self._partly, self._about = dict(used), replace(partly, unlisted=frozenset()), {}
+        for query, answer in used.items():
+            if isinstance(query, InstancesQuery) and answer is not None:
+                self._about.setdefault(about(query, answer), []).append(query)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The services of which anything is known."""
+        return frozenset(self._about)
+
+    def of(self, name: str) -> Data:
+        """Return the last good data of a service, without the instances that were left out."""
+        answers = {query: answer for query in self._about.get(name, ()) if (answer := self._answers[query]) is not None}
+        if name in self._partly.services:
+            answers = {query: self._cleaned(answer) for query, answer in answers.items()}
+        return Data(name=name, answers=answers, entries={query: self._entry(query, name) for query in self._lists})
+
+    @property
+    def _lists(self) -> tuple[ServicesQuery, ...]:
+        return tuple(query for query in self._answers if isinstance(query, ServicesQuery))
+
+    def _entry(self, query: ServicesQuery, name: str) -> Service | None:
+        found = entry(self._answers[query], name)
+        return None if found is None else self._partly.shown(found)
+
+    def _cleaned(self, answer: Answer) -> Answer:
+        return msgspec.structs.replace(answer, value=self._partly.remaining(answer.value))
+
+    def changed(self, snapshot: Snapshot) -> frozenset[str]:
+        """Return the services whose data are not what they were in the last good rendering."""
+        found: set[str] = set()
+        for now in snapshot:
+            before = self._answers.get(now.query)
+            if before is not None and before.value is now.value:
+                continue
+            if isinstance(now.query, InstancesQuery):
+                found.add(about(now.query, now))
+            else:
+                found.update(one.name for one in set(now.value) ^ set(before.value if before is not None else ()))
+        return frozenset(found)
+
+
+def about(query: InstancesQuery, answer: Answer) -> str:
+    """Return the service that an answer is about: a prepared query tells by its instances."""
+    first = next((item for item in answer.value if isinstance(item, Instance)), None)
+    return query.name if first is None else first.name
+
+
+def entry(answer: Answer | None, name: str) -> Service | None:
+    """Return a service's entry in a list of services."""
+    return next((one for one in answer.value if one.name == name), None) if answer is not None else None
+
+
+@dataclass(slots=True)
+class Views:
+    """Snapshots in which some services have other data; what does not change between two views stays the same value."""
+
+    _spliced: dict[ServicesQuery, tuple[Answer, tuple[Service | None, ...], Answer]] = field(default_factory=dict)
+
+    def of(self, snapshot: Snapshot, data: Iterable[Data]) -> Snapshot:
+        """Return the snapshot with these data in place of its own about their services."""
+        data = tuple(data)
+        if not data:
+            return snapshot
+        answers = {answer.query: answer for answer in snapshot}
+        for one in data:
+            answers.update(one.answers)
+        for query in {query for one in data for query in one.entries}:
+            if isinstance(listed := answers.get(query), Answer):
+                answers[query] = self._list(query, listed, {one.name: one.entries.get(query) for one in data})
+        view = Snapshot(answers)
+        view.read = snapshot.read  # whoever looks into the one asks the other
+        return view
+
+    def _list(self, query: ServicesQuery, answer: Answer, entries: Mapping[str, Service | None]) -> Answer:
+        """Return a list of services with other entries for some."""
+        if all(entry(answer, name) == one for name, one in entries.items()):
+            return answer
+        key = tuple(entries[name] for name in sorted(entries))
+        known = self._spliced.get(query)
+        if known is not None and known[0] is answer and known[1] == key:
+            return known[2]
+        rest = [one for one in answer.value if one.name not in entries]
+        value = tuple(sorted([*rest, *(one for one in key if one is not None)], key=lambda one: one.name))
+        made = msgspec.structs.replace(answer, value=value)
+        self._spliced[query] = (answer, key, made)
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The last good data of a service in use until a moment of the monotonic clock, and why."""
+
+    held: Held
+    data: Data
+    until: float
+
+    @classmethod
+    def of(cls, held: Held, data: Data, *, until: float) -> Standing:
+        """Return the last good data in place of those of one that is held."""
+        return cls(held=held, data=data, until=until)
+
+    @property
+    def verdict(self) -> QuarantineVerdict:
+        """Why the newer data are not used."""
+        return self.held.verdict
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a program refused the newer data; then the refusal tells how long that lasts."""
+        return self.held.is_refused
+
+    def lasts(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]) -> bool:
+        """Whether nothing has changed that could clear the newer data."""
+        return self.held.lasts(snapshot, places)

@@ -1,0 +1,150 @@
+"""Proof that a rendered text holds data as values alone, and whose data it is where it does not.
+
+Pure: reads passes and their texts, renders nothing. Must not know where the text goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ctemplate.core.errors import TemplateError, printable
+from ctemplate.core.model import Fault
+from ctemplate.nginx.language.authority import Known
+from ctemplate.nginx.language.unique_names import Clash, format_use
+from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety.proven_parts import Parts, as_bytes
+from ctemplate.template.safety.quarantine import (
+    SHOWN_LENGTH,
+    Holder,
+    Passing,
+    QuarantineVerdict,
+    nearest,
+    sentence,
+    texts,
+)
+from ctemplate.template.safety.render_pass import Owner, Run, Violation
+from ctemplate.template.safety.tainted_text import TaintedText, pieces, shadow_of
+
+
+def unproven(
+    text: str, run: Run, parts: Parts, *, source: str, place: ConfigPlace, known: Known
+) -> dict[Owner, QuarantineVerdict]:
+    """Return those whose values are more than values in the text of a pass with shadow, or who take others' names.
+
+    ``parts`` are those of the template's last text: what stands in this one as well is not proven again. ``known``
+    tells where nginx may go besides the text's own upstreams.
+    Raises TemplateError where a value is nobody's, or where nothing can be proven.
+    """
+    shadow = shadow_of(text)
+    if not isinstance(text, TaintedText) or parts.are_sound(str(text), shadow, place, known):
+        return {}  # of text without a shadow nothing is data
+    whole = pieces(str(text), shadow)
+    if whole is None:
+        raise TemplateError(source, "cannot tell values from its own text, which holds control characters")
+    try:
+        report = examine(as_bytes(whole), inside=place.inside, taken=place.taken, known=known)
+    except UnreadableText as exc:
+        what = f"not nginx's language with plain values ({exc}); a value within quotes needs no filter quote"
+        raise TemplateError(source, what) from exc
+    if not report.findings and not report.clashes:
+        return {}
+    author = _Attribution(run)
+    return _misplaced_values(report.findings, author) or _name_conflicts(report.clashes, author, place)
+
+
+class _Attribution:
+    """Tells whose value each print of a pass is."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._prints = dict(run.prints or ())
+        self._known = tuple(texts(run))
+        self._holders: dict[int, Holder] = {}
+
+    def violation(self, number: int, reason: str) -> Violation:
+        """Return what is wrong with a print."""
+        printed = self._prints[number]
+        return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
+
+    def holder(self, number: int) -> Holder:
+        """Return whose value was printed."""
+        if number not in self._holders:
+            self._holders[number] = _owner(self.violation(number, ""), self._known)
+        return self._holders[number]
+
+    def registered(self, service: str) -> float:
+        """Return when the service was first registered, infinity where that is unknown."""
+        created = self.run.registered(service)
+        return float("inf") if created is None else created
+
+
+def _misplaced_values(findings: Sequence[MisplacedValue], author: _Attribution) -> dict[Owner, QuarantineVerdict]:
+    verdicts: dict[Owner, QuarantineVerdict] = {}
+    for finding in findings:
+        violation, holder = author.violation(finding.data, finding.reason), author.holder(finding.data)
+        rivals = None if finding.rests_on_others else frozenset[str]()
+        verdict = QuarantineVerdict(
+            fault=holder.fault(violation), rivals=rivals, line=violation.where, passing=_passing(finding)
+        )
+        verdicts.setdefault(holder.owner, verdict)
+    return verdicts
+
+
+def _passing(finding: MisplacedValue) -> Passing:
+    """Return what shows that others get past a line: where the others' values decide, few may print on it."""
+    if finding.rests_on_others:
+        return Passing.ANYWHERE
+    return Passing.NEVER if finding.is_misplaced else Passing.PRINTS
+
+
+def _name_conflicts(
+    clashes: Sequence[Clash], author: _Attribution, place: ConfigPlace
+) -> dict[Owner, QuarantineVerdict]:
+    """Return who loses a name: all to the configuration itself, else all but the longest registered.
+
+    Who has a name twice by itself loses it where nginx refuses that.
+    """
+    verdicts: dict[Owner, QuarantineVerdict] = {}
+    for clash in clashes:
+        uses = [{author.holder(number).service for number in data} for data in clash.data]
+        services = sorted(set().union(*uses), key=lambda name: (author.registered(name), name))
+        rivals: frozenset[str] | None = None
+        why, line = _taken_by(clash, place), ""
+        if all(uses) and len(services) > 1:
+            winner, *services = services
+            rivals, why = (
+                frozenset({winner}),
+                f"belongs to service {printable(winner, SHOWN_LENGTH)!r}, which came first",
+            )
+        elif all(uses):
+            if not clash.is_refused:
+                continue
+            rivals, why = frozenset(), "is there twice"
+            line = author.violation(next(iter(clash.data[0])), why).where
+        for service in services:
+            reason = f"{printable(format_use(clash.name), SHOWN_LENGTH)} {why}"
+            fault = Fault(service=service, field=clash.name[0], reason=reason)
+            verdicts.setdefault(Owner(service), QuarantineVerdict(fault=fault, rivals=rivals, line=line))
+    return verdicts
+
+
+def _taken_by(clash: Clash, place: ConfigPlace) -> str:
+    file = place.files.get(clash.name)
+    return "belongs to the configuration itself" if file is None else f"is used in {file}"
+
+
+def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:
+    """Return whose value it is: the service read last, unless its text is another's alone."""
+    text, service = violation.text.casefold(), violation.service
+    near = [holder for holder in known if holder.service == service and holder.text and holder.text in text]
+    if near:
+        longest = max(near, key=lambda holder: len(holder.text)).text
+        return nearest(violation.owner, [holder for holder in near if holder.text == longest])[0]
+    exact = [holder for holder in known if holder.text == text]
+    if len({holder.service for holder in exact}) == 1:
+        return nearest(violation.owner, exact)[0]
+    if violation.owner is None:
+        raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
+    own = violation.owner
+    return Holder(service=own.service, node=own.node, instance=own.instance, field="value", text=text)

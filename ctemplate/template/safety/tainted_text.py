@@ -1,0 +1,298 @@
+"""Which text may be printed into an nginx target as it stands.
+
+A template's own text and literals are trusted; so is what an escape returns, and what is joined of nothing but such
+parts and plain tokens. Every other operation on a text with data gives an ordinary ``str``: whoever slices a quoted
+value has to quote again. So trust need not survive any operation; it is earned by the few that join whole parts, and a
+forgotten one is safe. What is made of the operator's own text alone stays trusted, however it is made.
+
+Trusted text that holds what somebody registered has a shadow: the same text with a mark for each such value. It tells
+afterwards which places of an output are data. Knows nothing of Jinja's environment or of services.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Self, SupportsIndex
+
+from jinja2.runtime import Undefined
+
+from ctemplate.nginx.language import quoting
+from ctemplate.template.safety.limits import check_format, check_length
+
+QUOTED = "\ufdd0"
+"""Stands before each quoted value until the text is whole: nginx knows a quote only where an argument starts."""
+
+_LINE = re.compile(  # as nginx reads: a comment, quoted texts, and words, in which quotes mean nothing
+    r"""(?:[ \t\r;{}]++|(?P<comment>\#.*+)|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'"""
+    r"""|(?:[^ \t\r;{}"'\\\#]|\\.)(?:[^ \t\r;{\\]|\\.)*+)*+""",
+    re.DOTALL,
+)
+_ENDS_WORD = re.compile(r"(?<![\\$])[ \t\r;{]$")
+_CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
+_MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
+_QUOTES = "\"'"
+CAPTURED = "\x03"
+"""Stands in a shadow for text that was checked as it was printed, and may hold data; only in a pass without shadow."""
+
+MAX_EXACT = 10**18
+"""Whole numbers below print as they are; longer ones are judged like texts."""
+
+
+class Trusted(str):
+    """Text that may be printed as it stands: the operator's own. What is not here returns an ordinary ``str``."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        return _like(self, str.__getitem__(self, key))
+
+    def __iter__(self) -> Iterator[str]:
+        return (_like(self, character) for character in str.__iter__(self))
+
+    def __add__(self, other: str) -> str:
+        return joined_text((self, other)) if isinstance(other, str) else NotImplemented
+
+    def __radd__(self, other: str) -> str:
+        return joined_text((other, self)) if isinstance(other, str) else NotImplemented
+
+    def __mul__(self, times: SupportsIndex) -> Trusted:
+        return Trusted(str.__mul__(self, times))
+
+    __rmul__ = __mul__
+
+    def __mod__(self, values: Any) -> str:
+        return formatted(self, values)
+
+    def join(self, parts: Iterable[Any]) -> str:
+        """Join the parts; the result is trusted when every part is."""
+        return joined_text(parts, self)
+
+
+class TaintedText(Trusted):
+    """Trusted text that holds what somebody registered; ``shadow`` is the text with marks in its place."""
+
+    __slots__ = ("shadow",)
+    shadow: str
+
+    def __mul__(self, times: SupportsIndex) -> Trusted:
+        return with_shadow(str.__mul__(self, times), self.shadow * times)
+
+    __rmul__ = __mul__
+
+
+TRUSTED = frozenset({Trusted, TaintedText})
+
+
+def _like(text: str, part: str) -> str:
+    return Trusted(part) if type(text) is Trusted else part
+
+
+def derived(result: Any, sources: Iterable[object]) -> Any:
+    """Return what was made of the sources: trusted when each is the operator's own text, a number or nothing."""
+    own = all(type(source) is Trusted or source is None or isinstance(source, int | float) for source in sources)
+    return _trusted_parts(result) if own else result
+
+
+def _trusted_parts(result: Any) -> Any:
+    if type(result) is str:
+        return Trusted(result)
+    return type(result)(map(_trusted_parts, result)) if type(result) in {list, tuple} else result
+
+
+def holds_data(text: TaintedText) -> bool:
+    """Whether a text is trusted for plain tokens in it, beside what is the operator's own or was checked."""
+    return "\x01" in text.shadow
+
+
+def with_shadow(text: str, shadow: str) -> Trusted:
+    """Return trusted text with its shadow; where the two are the same nothing in it is data."""
+    if text == shadow:
+        return Trusted(text)
+    earned = TaintedText(text)
+    earned.shadow = shadow
+    return earned
+
+
+def shadow_of(value: Any) -> str:
+    """Return the value's text with marks for data: numbers are none, nor is what is trusted without a shadow."""
+    if isinstance(value, TaintedText):
+        return value.shadow
+    if type(value) is Trusted or not isinstance(value, str):
+        return text_of(value)
+    return marked(value)
+
+
+def marked(text: str) -> str:
+    """Return what stands for one value in a shadow: as many words as the value should be, one, in quotes if it is."""
+    core = text.strip(" ")
+    if not core:
+        return text
+    before, _, after = text.partition(core)
+    if len(core) > 1 and core[0] in _QUOTES and core[-1] == core[0]:
+        return f"{before}{core[0]}\x01{len(core) - 2}\x02{core[0]}{after}"
+    return f"{before}\x01{len(core)}\x02{after}"
+
+
+def numbered(shadow: str, number: int) -> str:
+    """Give the shadow's marks that have none yet the number of the print that they belong to."""
+    return _MARK.sub(lambda found: found[0] if found[2] else f"\x01{found[1]}:{number}\x02", shadow)
+
+
+def captured(text: str) -> Trusted:
+    """Return text that was checked piece by piece as it was printed; it keeps its shadow."""
+    return text if isinstance(text, Trusted) else with_shadow(text, CAPTURED if text else "")
+
+
+def concatenated(pieces: Iterable[str]) -> str:
+    """Join pieces of output; the result has a shadow where a piece has one."""
+    pieces = tuple(pieces)
+    text = "".join(pieces)
+    shadow = "".join(piece.shadow if type(piece) is TaintedText else piece for piece in pieces)
+    return with_shadow(text, shadow)
+
+
+def pieces(text: str, shadow: str) -> list[tuple[str, int | None]] | None:
+    """Cut a text along its shadow: each piece with the number of its print, None for a template's own text.
+
+    None altogether when the two do not belong together.
+    """
+    found: list[tuple[str, int | None]] = []
+    at = end = 0
+    for known in _MARK.finditer(shadow):
+        own, length = shadow[end : known.start()], int(known[1])
+        if not text.startswith(own, at) or known[2] is None:
+            return None
+        at += len(own)
+        found += [(own, None), (text[at : at + length], int(known[2]))]
+        at, end = at + length, known.end()
+    return None if text[at:] != shadow[end:] else [*found, (text[at:], None)]
+
+
+def is_token(text: str) -> bool:
+    """Whether a value may be printed by itself: a plain token that does not make its place a regular expression."""
+    return quoting.is_plain_token(text) and not text.startswith("~")
+
+
+class Refused(str):
+    """Text that an escape could not carry, and why; printing it is a violation."""
+
+    __slots__ = ("reason",)
+    reason: str
+
+    def __new__(cls, text: str, reason: str) -> Self:
+        """Keep the text with the reason."""
+        refused = super().__new__(cls, text)
+        refused.reason = reason
+        return refused
+
+
+def is_whole_text(value: object) -> bool:
+    """Whether the value may be printed as it stands: trusted, a number, or a plain token."""
+    kind = type(value)
+    if kind is Trusted or kind is TaintedText or kind is bool or kind is float:
+        return True
+    if kind is int:
+        return -MAX_EXACT < value < MAX_EXACT  # type: ignore[operator]
+    return isinstance(value, str) and is_token(value)
+
+
+def text_of(value: object) -> str:
+    """Return the value's text, or raise TypeError for what has no text of its own: lists, mappings, objects, None."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float | Undefined):
+        return str(value)
+    if value is None:
+        raise TypeError('None cannot be printed; give a default: | default("…", true)')
+    kind = type(value).__name__.lower()
+    article = "an" if kind[0] in "aeiou" else "a"
+    raise TypeError(f"{article} {kind} cannot be printed; print its fields or items, or use | json | quote")
+
+
+def joined_text(parts: Iterable[Any], separator: str = "") -> str:
+    """Join parts into one text, trusted when each part and the separator is whole."""
+    parts = tuple(parts)
+    texts = tuple(map(text_of, parts))
+    check_length(separator, sum(map(len, texts)) + len(separator) * len(texts))
+    text = str.join(separator, texts)
+    if all(map(is_whole_text, parts)) and (not separator or is_whole_text(separator)):
+        return with_shadow(text, str.join(shadow_of(separator), map(shadow_of, parts)))
+    return str(text)
+
+
+def formatted(form: str, values: Any) -> str:
+    """Return ``form % values``, trusted when the form is without data and each value comes out whole."""
+    check_format(form)
+    plain: str = str(form) % values
+    if type(form) is not Trusted:
+        return plain
+    parts = _parts(form, values)
+    if parts is None or "".join(parts) != plain:
+        return plain
+    return with_shadow(plain, "".join(map(shadow_of, parts)))
+
+
+def _parts(form: str, values: Any) -> list[str] | None:
+    """Format each conversion on its own; None when one does not come out whole."""
+    rest = iter(values if isinstance(values, tuple) else (values,))
+    parts: list[str] = []
+    end = 0
+    for match in _CONVERSION.finditer(str(form)):
+        parts.append(Trusted(str(form)[end : match.start()]))
+        end = match.end()
+        if match["kind"] == "%":
+            parts.append(Trusted("%"))
+            continue
+        value = values[match["key"]] if match["key"] is not None else next(rest)
+        exact = type(value) in TRUSTED and match["kind"] == "s" and not match["spec"]
+        piece = value if exact else f"%{match['spec']}{match['kind']}" % (value,)
+        if not exact and not is_padded(value, piece):
+            return None
+        parts.append(piece)
+    parts.append(Trusted(str(form)[end:]))
+    return parts
+
+
+def is_padded(value: object, text: str) -> bool:
+    """Whether the text is that of a value that may be printed, with nothing but spaces set around it."""
+    return is_whole_text(value) and is_token(text.strip(" "))
+
+
+def trusted(value: Any) -> Any:
+    """Return the operator's value with every text in it trusted; lists and mappings keep their shape."""
+    if isinstance(value, str):
+        return Trusted(value)
+    if isinstance(value, Mapping):
+        return {trusted(key): trusted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(trusted(item) for item in value)
+    return value
+
+
+def escaped(escape: Callable[..., str], value: Any, **options: Any) -> str:
+    """Return the value's text through the escape, trusted; or Refused when the escape cannot carry it."""
+    text = str(text_of(value))
+    try:
+        safe = escape(text, **options)
+        return Trusted(safe) if type(value) is Trusted else with_shadow(safe, marked(safe))
+    except quoting.UnsafeTextError as exc:
+        return Refused(text, str(exc))
+
+
+def without_quotes(text: str) -> str:
+    """Return a whole text without what stands before its quoted values; it keeps its shadow."""
+    plain = text.replace(QUOTED, "")
+    return with_shadow(plain, text.shadow.replace(QUOTED, "")) if isinstance(text, TaintedText) else plain
+
+
+def misplaced_quote(text: str) -> int | None:
+    """Return where a quoted value does not start an argument, outside of comments; None where all of them do."""
+    at = text.find(QUOTED)
+    while at >= 0:
+        before = text[text.rfind("\n", 0, at) + 1 : at].replace(QUOTED, "")
+        line = _LINE.fullmatch(before)
+        if line is None or (line["comment"] is None and before and not _ENDS_WORD.search(before)):
+            return at
+        at = text.find(QUOTED, at + 1)
+    return None
