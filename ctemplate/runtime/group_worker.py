@@ -99,7 +99,7 @@ class GroupWorker:
     def touch(self, destination: Path) -> None:
         """Note that one of the group's live files was written; what the group itself put there needs no look.
 
-        A look mends it. Where the last try failed nothing is hurried: that try wrote too.
+        Re-applying repairs the file. After a failed attempt nothing runs early: that attempt wrote the file itself.
         """
         if self.pipeline.sink.wrote(destination):
             return

@@ -5,7 +5,7 @@ mostly who; the named queries are read at once over a few kept connections, thos
 of their own, and a paced sweep finds what nobody can name. An address of a node itself wakes none of them: the sweep
 finds it within ``Pace.background`` seconds.
 
-What does not block, a prepared query, is read once in an interval, whatever else is going on; a failed one no later.
+Prepared queries cannot block, so they are polled every ``interval``; a failed one no later.
 
 Consul counts the connection of a long poll that was given up until its wait is over, so a long poll changes hands only
 between two rounds.
