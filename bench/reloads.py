@@ -33,6 +33,7 @@ def measured(folder: Path, *, reloads: int, rate: float) -> tuple[dict[str, Coun
         stack.callback(daemon.kill)
         daemon.start()
         wait_for(lambda: not site.ledger()["owes_reload"], LIMIT, "paid reload", log=daemon.log)
+        daemon.wait_for_log(": applied")  # said after the ledger is written; changes are counted from here on
         before = nginx.reloads()
         clients = {
             name: stack.enter_context(Client(site.port, keeps_alive=keeps_alive, rate=rate))

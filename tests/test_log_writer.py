@@ -1,5 +1,6 @@
 import fcntl
 import io
+import itertools
 import logging
 import os
 
@@ -13,10 +14,15 @@ SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ
 LINE = "x" * 99 + "\n"
 
 
+NUMBERS = itertools.count(300)  # of descriptors, none twice: a writer that a test left waiting writes to its own
+
+
 @pytest.fixture
 def pipe():
     """Return the reading descriptor of a small pipe and the stream that writes into it."""
-    reader, descriptor = os.pipe()
+    reader, lowest = os.pipe()
+    descriptor = fcntl.fcntl(lowest, fcntl.F_DUPFD, next(NUMBERS))
+    os.close(lowest)
     fcntl.fcntl(descriptor, SET_PIPE_SIZE, 4096)
     stream = os.fdopen(descriptor, "w")
     yield reader, stream
