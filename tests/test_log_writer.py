@@ -3,6 +3,7 @@ import io
 import itertools
 import logging
 import os
+import threading
 
 import pytest
 
@@ -25,8 +26,11 @@ def pipe():
     os.close(lowest)
     fcntl.fcntl(descriptor, SET_PIPE_SIZE, 4096)
     stream = os.fdopen(descriptor, "w")
+    before = set(threading.enumerate())
     yield reader, stream
     os.close(reader)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5.0)  # one that went on would write to whatever gets its descriptor's number next
 
 
 def read_to_end(reader):
