@@ -124,7 +124,7 @@ def servers_kept(scene):
     """Wait until it is on disk which servers answered."""
 
     def are_kept():
-        return any(json.loads(path.read_text())["rolls"] for path in scene.folder.glob("state/answers-*"))
+        return any(json.loads(path.read_text())["rolls"] for path in scene.folder.glob("state/answers-*.json"))
 
     scene.process.wait_for(are_kept, LIMIT, "servers on disk")
 
@@ -496,7 +496,7 @@ def test_a_restart_during_the_trouble_does_not_lower_the_guard(start_consul, sce
 
 def kept(scene):
     """Wait until the answers are on disk."""
-    return scene.process.wait_for(lambda: list(scene.folder.glob("state/answers-*")), LIMIT, "kept answers")
+    return scene.process.wait_for(lambda: list(scene.folder.glob("state/answers-*.json")), LIMIT, "kept answers")
 
 
 def state(scene):

@@ -210,7 +210,7 @@ def test_a_hold_does_not_run_out_while_nobody_runs(start_consul, scene):
     consul.start()
     it.told("WARNING held: ")
     it.process.stop()
-    (path,) = it.folder.glob("state/answers-*")
+    (path,) = it.folder.glob("state/answers-*.json")
     path.write_text(json.dumps(an_hour_ago(json.loads(path.read_text()))))
     it.start('[guard]\nhold = "8s"')
     it.told("WARNING held: ")
