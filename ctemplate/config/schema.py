@@ -77,6 +77,7 @@ class DataSection(Section, frozen=True, kw_only=True):
     max_tag_bytes: Count = 16 * 1024  # per instance, all tags together
     max_meta_bytes: Count = 48 * 1024  # per instance, keys and values together
     max_name_bytes: Count = 512  # a service's name, an instance's id, a node's name
+    trusted_keys: tuple[Annotated[str, Meta(min_length=1)], ...] = ()  # prefixes of keys that the operator alone writes
 
 
 class RenderSection(Section, frozen=True, kw_only=True):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
+
 from ctemplate.core.model import Query
 from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
+from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
@@ -16,9 +19,13 @@ from ctemplate.sources.consul.endpoints.paths import Resource
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 __all__ = [
+    "ENTRY_TYPES",
     "KINDS",
+    "QUERY_FUNCTIONS",
     "AlarmsQuery",
     "CensusQuery",
+    "KeyEntry",
+    "KeyQuery",
     "Losses",
     "PreparedQuery",
     "ServiceQuery",
@@ -30,8 +37,14 @@ __all__ = [
     "resource_of",
 ]
 
-DECLARED: tuple[Kind[Any], ...] = (SERVICES_KIND, SERVICE_KIND, PREPARED_KIND, ALARMS_KIND, CENSUS_KIND)
+DECLARED: tuple[Kind[Any], ...] = (SERVICES_KIND, SERVICE_KIND, PREPARED_KIND, KEY_KIND, ALARMS_KIND, CENSUS_KIND)
 KINDS: dict[type[Query], Kind[Any]] = {kind.query: kind for kind in DECLARED}
+ENTRY_TYPES: tuple[type[msgspec.Struct], ...] = tuple(
+    dict.fromkeys(kind.stored.entry for kind in DECLARED if kind.stored is not None)
+)
+"""What the entries of answers are that templates read."""
+
+QUERY_FUNCTIONS = {function.__name__: function for kind in DECLARED for function in kind.functions}
 
 
 def kind_of(query: Query) -> Kind[Any]:

@@ -7,12 +7,14 @@ group's files is put right as soon as they are held.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -294,14 +296,18 @@ class Assembler:
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
         """Load a template, or take one of those to spare that would come out the same."""
         limits = RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
-        variables, environ, escape = config.vars, self.environ, format_of(plan, group.settings)
+        arguments: dict[str, Any] = {
+            "variables": config.vars,
+            "environ": self.environ,
+            "escape": format_of(plan, group.settings),
+            "limits": limits,
+            "trusted_keys": config.data.trusted_keys,
+        }
         for template in spare:
-            if template.source == plan.source and template.is_current(
-                variables=variables, environ=environ, escape=escape, limits=limits
-            ):
+            if template.source == plan.source and template.is_current(**arguments):
                 spare.remove(template)
                 return template
-        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits)
+        return Template.load(plan.source, **arguments)
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:
@@ -331,6 +337,11 @@ def _addresses(consul: ConsulSection) -> tuple[str, ...]:
     return tuple(address.strip() for address in given)
 
 
+def _data_limits(config: Config) -> DataLimits:
+    given = msgspec.structs.asdict(config.data)
+    return DataLimits(**{limit.name: given[limit.name] for limit in dataclasses.fields(DataLimits)})
+
+
 def consul_settings(config: Config) -> ConsulSettings:
     """Return the settings of the Consul source."""
     consul = config.consul
@@ -356,5 +367,5 @@ def consul_settings(config: Config) -> ConsulSettings:
         backoff=Backoff(first=consul.retry.backoff, ceiling=consul.retry.max_backoff),
         max_connections=consul.max_connections,
         max_body_bytes=consul.max_answer_bytes,
-        limits=DataLimits(**msgspec.structs.asdict(config.data)),
+        limits=_data_limits(config),
     )

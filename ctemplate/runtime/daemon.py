@@ -124,10 +124,9 @@ class Daemon:
                     async with asyncio.timeout(timeout):
                         await self._until_answered()
                 except TimeoutError:
-                    late = SourceTimeout(
-                        self.assembly.source_name,
-                        f"no usable answer after {format_duration(timeout)} to {self._missing()}",
-                    )
+                    after = f"after {format_duration(timeout)}"
+                    said = self._missing(f"no usable answer {after} to", f"not there {after}:")
+                    late = SourceTimeout(self.assembly.source_name, said)
                     for task in settling:
                         task.cancel()
                 await asyncio.wait(settling)
@@ -278,10 +277,14 @@ class Daemon:
             waiting = [worker for worker in self.workers if worker.missing]
             rounds = rounds + 1 if waiting else 1
             if waiting:
-                logger.warning("%s: still no answer to %s", self.assembly.source_name, self._missing())
+                logger.warning("%s: still %s", self.assembly.source_name, self._missing("no answer to", "not there:"))
 
-    def _missing(self) -> str:
-        return query_list({str(query) for worker in self.workers for query in worker.missing})
+    def _missing(self, unanswered: str, absent: str) -> str:
+        """Name the queries without an answer that can be used, and those whose answer says that nothing is there."""
+        missing = {query for worker in self.workers for query in worker.missing}
+        known = {query for query in missing if (answer := self.catalog.get(query)) is not None and not answer.absent}
+        parts = ((unanswered, missing - known), (absent, known))
+        return "; ".join(f"{what} {query_list(set(map(str, queries)))}" for what, queries in parts if queries)
 
     async def _follow_edits(self) -> None:
         async for edited in file_edits(self.assembly.signatures, known=self.assembly.signatures):

@@ -122,7 +122,7 @@ class Planner:
         self._arrange(now)
         for query in added:
             self._place(query, now)
-        self._fill()
+        self._fill(now)
 
     def _forget(self, query: AnyQuery) -> None:
         scope, name, key = self._scope_of(query), named_service(query), scope_of(query)
@@ -202,9 +202,14 @@ class Planner:
             self._sweep_of(query).touch(query, now)
         self._urgent[query] = None
 
-    def _fill(self) -> None:
-        """Give the long polls that are free to queries that no sentinel watches."""
+    def _fill(self, now: float) -> None:
+        """Give the long polls that are free that others can do without to queries that no sentinel watches."""
         free = self._slots - len(self._polled)
+        for query in [query for query in self._polled if self._scope_of(query) is not None]:
+            if free >= len(self._unscoped):
+                break
+            self._stop_polling(query, now)
+            free += 1
         for query in tuple(itertools.islice(self._unscoped, max(free, 0))):
             self._start_polling(query, -math.inf)
 
@@ -228,6 +233,8 @@ class Planner:
     def _hand_over(self, query: AnyQuery, now: float) -> None:
         """Let a query whose long poll brought no news give it to the one that changed last, if that was later."""
         heir = next(reversed(self._poll_waitlist), None)
+        if heir is not None and self._scope_of(query) is None and self._scope_of(heir) is not None:
+            return  # the heir's changes are seen by sentinels, the other's by nothing else
         if heir is not None and self._poll_waitlist[heir] > self._polled[query]:
             changed_at = self._poll_waitlist[heir]
             self._stop_polling(query, now)
@@ -358,7 +365,7 @@ class Planner:
         self._budget = min(connections, self._limit)
         self._shed_until = now + SHED_REST
         self._arrange(now)
-        self._fill()
+        self._fill(now)
 
     # What to do
 
