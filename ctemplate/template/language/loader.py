@@ -13,15 +13,11 @@ import jinja2
 from jinja2.loaders import split_template_path
 
 from ctemplate.core.errors import TemplateError, printable
+from ctemplate.core.shipped import SHIPPED
 from ctemplate.system.inputs import read_input, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_PACKAGE = Path(__file__).resolve().parents[2]
-_INSTALLED = _PACKAGE / "templates"
-SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "templates"
-"""The templates that come with ctemplate: inside the installed package, or beside it in a source checkout."""
 
 TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
 """Of one template."""
