@@ -9,12 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import click
 
 from ctemplate.cli.advice import COMMANDS, OPTIONS
 from ctemplate.core.errors import printable
+from ctemplate.core.values import dataclass
 
 CLOSE_ENOUGH = 0.65  # likeness of what is suggested; less is a guess at random
 SHORTEST_SUGGESTION = 3  # characters; -h and -v are no suggestions

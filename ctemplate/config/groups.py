@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctemplate.config.schema import CommandSetting, Config, GroupSection, TemplateSection
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import real_path
 
 STDOUT = Path("-")  # the destination of a template that is only printed

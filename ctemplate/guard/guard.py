@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -24,6 +24,7 @@ from ctemplate.core.model import (
     ServiceQuery,
     ServicesQuery,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
 from ctemplate.guard.evidence.policy import Policies

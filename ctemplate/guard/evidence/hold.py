@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from ctemplate.core.model import AnyQuery, Instance, InstancesQuery, Service
+from ctemplate.core.values import dataclass
 
 Entry = Instance | Service
 

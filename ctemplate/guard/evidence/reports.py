@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
 from ctemplate.core.model import AnyQuery, InstancesQuery
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.hold import Cause, Hold
 
 EXPIRED = "the time is over, the newest answer is taken"

@@ -8,12 +8,12 @@ from __future__ import annotations
 import enum
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
 from ctemplate.core.errors import SourceError, printable
 from ctemplate.core.model import PreparedQuery, Query, ServiceQuery
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 

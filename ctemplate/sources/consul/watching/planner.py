@@ -20,11 +20,12 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 from ctemplate.core.model import AnyQuery, ServiceQuery, ServicesQuery
 from ctemplate.core.timing import Backoff, jittered
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
 from ctemplate.sources.consul.watching.retries import Agenda, OutageProbe
 from ctemplate.sources.consul.watching.scope import Scope

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ctemplate.core.model import Query, Service, ServiceQuery, ServicesQuery
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.checks import StateRow
 
 KNOWN_INDEXES = 1024

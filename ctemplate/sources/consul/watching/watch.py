@@ -10,13 +10,14 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import msgspec
 
 from ctemplate.core.model import Answer, AnyQuery, Fault, Query
 from ctemplate.core.timing import TokenBucket
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace, is_abandoned, is_too_old
 from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable, Value
 from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Trouble
