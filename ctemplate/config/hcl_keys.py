@@ -22,14 +22,14 @@ class KeyRule:
     """
 
     ours: str = ""
-    read: Callable[[Any], Any] = read.text
+    read: Callable[[Any], Any] = read.plain_text
     answer: str = ""
     quiet: tuple[Any, ...] = ()
     is_loss: bool = False
     is_block: bool = False
 
 
-def _to(ours: str, reader: Callable[[Any], Any] = read.text) -> KeyRule:
+def _to(ours: str, reader: Callable[[Any], Any] = read.plain_text) -> KeyRule:
     return KeyRule(ours=ours, read=reader)
 
 

@@ -25,7 +25,7 @@ _ESCAPE = re.compile(r"""\\(?:([abfnrtv\\"])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9
 _PLAIN = re.compile(r"[^\"\\$\n]+")
 
 
-class TokenKind(enum.Enum):
+class HclTokenKind(enum.Enum):
     """What a token is."""
 
     NAME = "name"
@@ -42,15 +42,15 @@ class TokenKind(enum.Enum):
 class HclToken:
     """One token: what it is, its value (a text's without quotes), and where it begins, both counted from 1."""
 
-    kind: TokenKind
+    kind: HclTokenKind
     value: str
     line: int
     column: int
 
     def __str__(self) -> str:
         """Name the token as an error does."""
-        if self.kind in {TokenKind.NEWLINE, TokenKind.END}:
-            return f"the end of the {'line' if self.kind is TokenKind.NEWLINE else 'file'}"
+        if self.kind in {HclTokenKind.NEWLINE, HclTokenKind.END}:
+            return f"the end of the {'line' if self.kind is HclTokenKind.NEWLINE else 'file'}"
         return printable(repr(self.value), SHOWN_AT_MOST_OF_TOKEN)
 
 
@@ -71,9 +71,9 @@ class HclLexer:
             start = self._at
             kind, value = self._next()
             yield self._token(kind, value, start)
-        yield self._token(TokenKind.END, "", self._at)
+        yield self._token(HclTokenKind.END, "", self._at)
 
-    def _token(self, kind: TokenKind, value: str, at: int) -> HclToken:
+    def _token(self, kind: HclTokenKind, value: str, at: int) -> HclToken:
         return HclToken(kind, value, *self._place(at))
 
     def _place(self, at: int) -> tuple[int, int]:
@@ -84,19 +84,19 @@ class HclLexer:
         line, column = self._place(at)
         return ConfigError(f"{self._name}:{line}:{column}", what)
 
-    def _next(self) -> tuple[TokenKind, str]:
+    def _next(self) -> tuple[HclTokenKind, str]:
         text, at = self._text, self._at
         if text[at] == "\n":
             self._at += 1
-            return TokenKind.NEWLINE, "\n"
+            return HclTokenKind.NEWLINE, "\n"
         if text[at] == '"':
-            return TokenKind.TEXT, self._quoted()
+            return HclTokenKind.TEXT, self._quoted()
         if text.startswith("<<", at):
-            return TokenKind.HEREDOC, self._heredoc()
+            return HclTokenKind.HEREDOC, self._heredoc()
         forms = (
-            (_COMMENT, TokenKind.COMMENT),
-            (_IDENTIFIER, TokenKind.NAME),
-            (_NUMBER, TokenKind.NUMBER),
+            (_COMMENT, HclTokenKind.COMMENT),
+            (_IDENTIFIER, HclTokenKind.NAME),
+            (_NUMBER, HclTokenKind.NUMBER),
         )
         for pattern, kind in forms:
             if found := pattern.match(text, at):
@@ -104,7 +104,7 @@ class HclLexer:
                 return kind, found[0]
         if text[at] in "{}[]=,":
             self._at += 1
-            return TokenKind.MARK, text[at]
+            return HclTokenKind.MARK, text[at]
         if text.startswith("/*", at):
             raise self.error(at, "this comment has no end; write */")
         raise self.error(at, f"unexpected character {printable(repr(text[at]))}")

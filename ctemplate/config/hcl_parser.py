@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctemplate.config.hcl_lexer import HclLexer, HclToken, TokenKind
+from ctemplate.config.hcl_lexer import HclLexer, HclToken, HclTokenKind
 from ctemplate.core.errors import ConfigError
 
 DEEPEST = 50  # blocks and lists within each other
@@ -69,15 +69,15 @@ class _HclParser:
 
     def peek(self) -> HclToken:
         """Return the next token that is neither a line break nor a comment; comments are gathered."""
-        while (token := self.tokens[self.at]).kind in {TokenKind.NEWLINE, TokenKind.COMMENT}:
-            if token.kind is TokenKind.COMMENT:
+        while (token := self.tokens[self.at]).kind in {HclTokenKind.NEWLINE, HclTokenKind.COMMENT}:
+            if token.kind is HclTokenKind.COMMENT:
                 self.comments.extend(_comment_lines(token.value))
             self.at += 1
         return token
 
     def take(self) -> HclToken:
         token = self.peek()
-        self.at += token.kind is not TokenKind.END
+        self.at += token.kind is not HclTokenKind.END
         return token
 
     def wrong(self, token: HclToken, wanted: str) -> ConfigError:
@@ -88,9 +88,9 @@ class _HclParser:
         items: list[HclItem] = []
         while True:
             token = self.peek()
-            if token.kind is TokenKind.END and opening is not None:
+            if token.kind is HclTokenKind.END and opening is not None:
                 raise ConfigError(f"{self.name}:{opening.line}:{opening.column}", "this brace is never closed")
-            if token.kind is TokenKind.END or (_is(token, "}") and opening is not None):
+            if token.kind is HclTokenKind.END or (_is(token, "}") and opening is not None):
                 self.take()
                 return HclBody(items=tuple(items), comments=self._gathered())
             items.append(self.item())
@@ -104,10 +104,10 @@ class _HclParser:
 
     def item(self) -> HclItem:
         keys = [self.take()]
-        if keys[0].kind not in {TokenKind.NAME, TokenKind.TEXT}:
+        if keys[0].kind not in {HclTokenKind.NAME, HclTokenKind.TEXT}:
             raise self.wrong(keys[0], "a key")
         above = self._gathered()
-        while (token := self.take()).kind in {TokenKind.NAME, TokenKind.TEXT}:
+        while (token := self.take()).kind in {HclTokenKind.NAME, HclTokenKind.TEXT}:
             keys.append(token)
         if _is(token, "{"):
             value = self.nested(token)
@@ -127,7 +127,7 @@ class _HclParser:
     def _behind(self) -> tuple[str, ...]:
         """Take the comment that stands on the value's own line."""
         token = self.peek_on_line()
-        if token.kind is not TokenKind.COMMENT:
+        if token.kind is not HclTokenKind.COMMENT:
             return ()
         self.at += 1
         return tuple(_comment_lines(token.value))
@@ -144,11 +144,11 @@ class _HclParser:
             raise ConfigError(f"{self.name}:{opening.line}:{opening.column}", "is nested too deeply")
 
     def value(self, token: HclToken) -> Any:
-        if token.kind in {TokenKind.TEXT, TokenKind.HEREDOC}:
+        if token.kind in {HclTokenKind.TEXT, HclTokenKind.HEREDOC}:
             return token.value
-        if token.kind is TokenKind.NUMBER:
+        if token.kind is HclTokenKind.NUMBER:
             return _number(token.value)
-        if token.kind is TokenKind.NAME and token.value in {"true", "false"}:
+        if token.kind is HclTokenKind.NAME and token.value in {"true", "false"}:
             return token.value == "true"
         if _is(token, "{"):
             return self.nested(token)
@@ -172,7 +172,7 @@ class _HclParser:
 
 
 def _is(token: HclToken, mark: str) -> bool:
-    return token.kind is TokenKind.MARK and token.value == mark
+    return token.kind is HclTokenKind.MARK and token.value == mark
 
 
 def _number(text: str) -> int | float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ctemplate.config.hcl_keys import HCL_KEYS, KeyRule
 from ctemplate.config.hcl_parser import HclBody, HclItem
-from ctemplate.config.hcl_values import shown, wait_values
+from ctemplate.config.hcl_values import show_value, wait_values
 from ctemplate.core.errors import ConfigError, printable
 
 TEMPLATE = "template"
@@ -66,7 +66,7 @@ class HclReader:
         if isinstance(value, list) and value:
             value = value[-1]
         if not isinstance(value, HclBody) or item.labels:
-            raise ConfigError(self.where(item, path), f"must be a block, got {shown(item.value)}")
+            raise ConfigError(self.where(item, path), f"must be a block, got {show_value(item.value)}")
         return value
 
     def _read(self, item: HclItem, parent: str, found: HclTable) -> None:

@@ -19,13 +19,13 @@ _OCTAL = re.compile(r"0?o?[0-7]{1,4}")
 _NANOSECONDS = "consul-template takes a bare number for nanoseconds; write it with a unit in quotes, such as '10s'"
 
 
-def text(value: Any) -> str:
+def plain_text(value: Any) -> str:
     """Return text; numbers are taken as they are written."""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"must be text, got {shown(value)}")
+    raise ValueError(f"must be text, got {show_value(value)}")
 
 
 def switch_value(value: Any) -> bool:
@@ -34,7 +34,7 @@ def switch_value(value: Any) -> bool:
         return value.lower() in {"true", "1"}
     if isinstance(value, bool):
         return value
-    raise ValueError(f"must be true or false, got {shown(value)}")
+    raise ValueError(f"must be true or false, got {show_value(value)}")
 
 
 def duration_text(value: Any) -> str:
@@ -43,12 +43,12 @@ def duration_text(value: Any) -> str:
         if value == 0:
             return "0"
         raise ValueError(f"{_NANOSECONDS}, got {value}")
-    return text(value).strip() if parse_duration(text(value)) else "0"
+    return plain_text(value).strip() if parse_duration(plain_text(value)) else "0"
 
 
 def level(value: Any) -> str:
     """Return the name of a log level as we call it."""
-    word = text(value).lower()
+    word = plain_text(value).lower()
     return LEVELS.get(word, word)
 
 
@@ -59,32 +59,32 @@ def mode_text(value: Any) -> str:
     """
     if isinstance(value, OctalNumber) and 0 <= value <= HIGHEST_MODE:
         return f"0{value:o}"
-    word = text(value).strip()
+    word = plain_text(value).strip()
     if not _OCTAL.fullmatch(word):
-        raise ValueError(f"must be octal in quotes like '0644', got {shown(value)}")
+        raise ValueError(f"must be octal in quotes like '0644', got {show_value(value)}")
     return word.replace("o", "").zfill(4)
 
 
 def command_words(value: Any) -> str | list[str] | None:
     """Return a command, None for an empty one; a list of one text is what a shell would be given."""
-    words = texts(value) if isinstance(value, list) else text(value)
+    words = text_list(value) if isinstance(value, list) else plain_text(value)
     if isinstance(words, list) and len(words) == 1:
         words = words[0]
     return words if words and (not isinstance(words, str) or words.strip()) else None
 
 
-def texts(value: Any) -> list[str]:
+def text_list(value: Any) -> list[str]:
     """Return a list of texts; a text alone is a list of one."""
-    return [text(each) for each in value] if isinstance(value, list) else [text(value)]
+    return [plain_text(each) for each in value] if isinstance(value, list) else [plain_text(value)]
 
 
 def signal_name(value: Any) -> str:
     """Return a signal's name in capitals; empty where none is meant."""
-    word = text(value).strip().upper()
+    word = plain_text(value).strip().upper()
     if word in {"", NO_SIGNAL}:
         return ""
     if word not in signal.Signals.__members__:
-        raise ValueError(f"must be the name of a signal like SIGHUP, got {shown(value)}")
+        raise ValueError(f"must be the name of a signal like SIGHUP, got {show_value(value)}")
     return word
 
 
@@ -95,6 +95,6 @@ def wait_values(value: str) -> dict[str, str]:
     return found | {"max": duration_text(high)} if colon else found
 
 
-def shown(value: Any) -> str:
+def show_value(value: Any) -> str:
     """Show a value that was found."""
     return "a block" if isinstance(value, HclBody) else repr(value)
