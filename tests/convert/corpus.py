@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 from ctemplate.convert.conversion import convert
 from ctemplate.core.model import Snapshot
 from ctemplate.sources.catalog_file import read_catalog
@@ -10,6 +12,7 @@ from ctemplate.template import Renderer, Template
 
 FOLDER = Path(__file__).parent / "corpus"
 CATALOG = read_catalog(FOLDER / "catalog.yaml")
+KEYS = yaml.safe_load((FOLDER / "keys.yaml").read_text())
 TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
 TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
 """Templates for the oracle alone, with what the converter refuses."""
