@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ctemplate.convert.arguments import (
@@ -26,7 +27,6 @@ from ctemplate.convert.values import (
     SERVICE,
     STRING,
     STRING_MAP,
-    TEXT_LENGTH,
     UNCONVERTED,
     GoType,
     GoValue,
@@ -36,15 +36,16 @@ from ctemplate.convert.values import (
     groups_of,
 )
 
+_META_KEY = re.compile(r"[\w.\- ]+")
 _MEASURED = frozenset(["list", "map", "groups", "keyed pairs"])
 
 
 def _len(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1)
     value = arguments[0]
-    if value.type == STRING:
-        return GoValue(f"{value.given().at(Level.FILTERED)} | length", TEXT_LENGTH, Level.FILTERED)
-    if value.type.name not in _MEASURED and value.type not in {UNCONVERTED, *PARSED_KINDS}:
+    if value.type in {STRING, *PARSED_KINDS}:
+        return GoValue(f"{value.given().at(Level.FILTERED)} | go_length", INT, Level.FILTERED, is_natural=True)
+    if value.type.name not in _MEASURED and value.type != UNCONVERTED:
         raise NotConverted(f"the length of a {value.type.name}")
     return GoValue(f"{value.given().at(Level.FILTERED)} | length", INT, Level.FILTERED, is_natural=True)
 
@@ -143,24 +144,16 @@ def _parsed_number(name: str, kind: GoType) -> GoFunction:
     return convert
 
 
-def _parse_bool(arguments: CallArguments) -> GoValue:
-    expect_count(arguments, 1)
-    text = expect_text(arguments[0])
-    words = ", ".join(constant(word).code for word in ("1", "t", "T", "true", "True", "TRUE"))
-    return GoValue(f"{text.at(Level.SUM)} in [{words}]", BOOL, Level.COMPARISON)
-
-
 # parsed values
 
 
 def _parsed(filter_name: str, kind: GoType) -> GoFunction:
-    """Parse a text; of the empty text an empty map."""
+    """Parse a text; the empty text gives an empty map here as well."""
 
     def convert(arguments: CallArguments) -> GoValue:
         expect_count(arguments, 1)
-        text = expect_text(arguments[0])
-        code = text.at(Level.FILTERED) if text.constant else f'({text.at(Level.AND)} or "{{}}")'
-        return GoValue(f"{code} | {filter_name}", kind, Level.FILTERED)
+        code = f"{expect_text(arguments[0]).at(Level.FILTERED)} | {filter_name}"
+        return GoValue(code, kind, Level.FILTERED)
 
     return convert
 
@@ -172,7 +165,7 @@ def _json(arguments: CallArguments, options: str = "") -> GoValue:
         raise NotConverted(f"toJSON of a {value.type.name}", "write the JSON itself, with | to_json for each value")
     if value.type.item not in {None, STRING, INT, PARSED}:
         raise NotConverted("toJSON of Consul's own data", "write the JSON itself, with | to_json for each value")
-    return GoValue(f"{value.given().at(Level.FILTERED)} | to_json{options}", STRING, Level.FILTERED)
+    return GoValue(f"{value.given().at(Level.FILTERED)} | go_json{options}", STRING, Level.FILTERED)
 
 
 # groups
@@ -195,9 +188,13 @@ def _by_port(arguments: CallArguments) -> GoValue:
 def _by_meta(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 2)
     items = expect_list(arguments[1], INSTANCE, "byMeta")
-    keys = literal_text(arguments[0], "byMeta of a key")
-    code = f"{items.at(Level.FILTERED)} | by_meta({constant(keys).code})"
-    return GoValue(code, groups_of(items.type), Level.FILTERED)
+    key = literal_text(arguments[0], "byMeta of a key")
+    if not _META_KEY.fullmatch(key):
+        raise NotConverted("byMeta of several keys or of numbers", "group by one key, and sort within")
+    words = f"{constant(key).code}, {constant(f'_no_{key}_').code}"
+    return GoValue(
+        f"{items.at(Level.FILTERED)} | by_meta({words})", GoType("groups by meta", items.type), Level.FILTERED
+    )
 
 
 def _by_key(arguments: CallArguments) -> GoValue:
@@ -240,7 +237,7 @@ DATA_FUNCTIONS: Mapping[str, GoFunction] = {
     "parseInt": _parsed_number("int", INT),
     "parseUint": _parsed_number("int", INT),
     "parseFloat": _parsed_number("float", FLOAT),
-    "parseBool": _parse_bool,
+    "parseBool": _parsed_number("bool", BOOL),
     "parseJSON": _parsed("from_json", PARSED),
     "parseYAML": _parsed("from_yaml", PARSED_YAML),
     "toJSON": _json,

@@ -28,7 +28,7 @@ from ctemplate.convert.values import (
     NotConverted,
 )
 
-_KEYED = frozenset(["map", "groups", "groups by number", "keyed pairs"])
+_KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keyed pairs"])
 _ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
 _WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
 _PLURAL = re.compile(r"[.|]\s*([a-z][a-z_]*[a-z])s(?:\(\))?$")
@@ -291,8 +291,7 @@ class Emitter:
             return f"for {item} in {source} | go_values", ()
         if items.type in PARSED_KINDS or items.type.name in _KEYED:
             key = self._scopes.fresh(number or "key")
-            kind = SCALAR if items.type in PARSED_KINDS else INT if items.type.name == "groups by number" else STRING
-            self._scopes.declare(number or "", GoValue(key, kind, is_path=True), key)
+            self._scopes.declare(number or "", _key(items.type, key), key)
             return f"for {key}, {item} in {_listed(items, source)}", ()
         before = self._count(number, node.body) if number is not None else ()
         return f"for {item} in {items.given().at(Level.OR)}", before
@@ -306,6 +305,14 @@ class Emitter:
         target = self._scopes.fresh(name)
         self._scopes.declare(name, read_as(count, target), target)
         return (Tag(f"set {target} = loop.index0"),)
+
+
+def _key(kind: GoType, name: str) -> GoValue:
+    """Return what reads a key of what is ranged over; consul-template makes names of the values of meta."""
+    if kind.name == "groups by meta":
+        return GoValue(f'{name} | regex_replace("[^A-Za-z0-9_-]", "_")', STRING, Level.FILTERED)
+    known = SCALAR if kind in PARSED_KINDS else INT if kind.name == "groups by number" else STRING
+    return GoValue(name, known, is_path=True)
 
 
 def _listed(items: GoValue, source: str) -> str:

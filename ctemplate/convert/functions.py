@@ -28,7 +28,7 @@ ADVICE: Mapping[str, str] = {
     "nomadVarList": _NOMAD,
     "nomadVarListSafe": _NOMAD,
     "plugin": "run the program before, and give what it prints as a variable",
-    "timestamp": "leave it out: output that always differs reloads always",
+    "timestamp": "leave it out: output that always differs reloads always; now() alone causes no render",
     "caRoots": "use ca_roots() and read its fields there",
     "caLeaf": "use ca_leaf(NAME) and read its fields there",
     "peerings": "use peerings() and read its fields there",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_list
 from ctemplate.convert.values import (
@@ -16,7 +15,6 @@ from ctemplate.convert.values import (
     PLAIN_TYPES,
     SCALAR,
     STRING,
-    TEXT_LENGTH,
     UNCONVERTED,
     GoType,
     GoValue,
@@ -68,17 +66,10 @@ _ORDERED = frozenset([STRING, INT, FLOAT, *_OF_ANY_TYPE])
 
 def _comparable(left: GoValue, right: GoValue) -> tuple[GoValue, GoValue]:
     """Return two values ready to be compared; a key that is not there may stand beside a text that is not empty."""
-    left, right = _measured(left, right), _measured(right, left)
     kinds = {left.type, right.type} - _OF_ANY_TYPE
     if len(kinds) > 1 or not kinds <= {STRING, INT, BOOL, FLOAT}:
         raise NotConverted(f"comparing a {left.type.name} with a {right.type.name}")
     return (left if right.constant else left.given()), (right if left.constant else right.given())
-
-
-def _measured(value: GoValue, other: GoValue) -> GoValue:
-    """Return the length of a text as a number beside 0, where bytes and characters agree."""
-    is_length = value.type == TEXT_LENGTH and other.constant == 0 and other.type == INT
-    return replace(value, type=INT) if is_length else value
 
 
 def _eq(arguments: CallArguments) -> GoValue:
@@ -132,7 +123,7 @@ def _several(ours: str, *, is_denied: bool = False) -> GoFunction:
         expect_count(arguments, 2)
         needles = expect_list(arguments[0], None, "looking for items")
         items = expect_list(arguments[1], None, "looking for items in something")
-        code = f"{items.at(Level.FILTERED)} | {ours}({needles.code})"
+        code = f"{items.at(Level.FILTERED)} is {ours}({needles.code})"
         if is_denied:
             return GoValue(f"not ({code})", BOOL, Level.NOT)
         return GoValue(code, BOOL, Level.FILTERED)

@@ -98,7 +98,7 @@ def _formatted(match: re.Match[str], value: GoValue, arguments: CallArguments) -
     if is_plain and verb in "sdvt":
         return [value.given()]
     if is_plain and verb == "q":
-        return [GoValue(f"{value.given().at(Level.FILTERED)} | json", STRING, Level.FILTERED)]
+        return [GoValue(f"{value.given().at(Level.FILTERED)} | go_quote", STRING, Level.FILTERED)]
     _refuse_form(match, value)
     python = {"v": "s" if kind == STRING else "d"}.get(verb, verb)
     form = f"%{flags}{width}{precision}{python}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
-from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_list, expect_text, literal_text
+from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_list, expect_text
 from ctemplate.convert.printf import printf
 from ctemplate.convert.values import (
     BOOL,
@@ -118,7 +117,7 @@ def _file(arguments: CallArguments) -> GoValue:
 def _regex_match(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 2)
     pattern, text = expect_text(arguments[0]), expect_text(arguments[1])
-    return GoValue(f"{text.at(Level.FILTERED)} | regex_search({pattern.code})", BOOL, Level.FILTERED)
+    return GoValue(f"{text.at(Level.FILTERED)} is regex_match({pattern.code})", BOOL, Level.FILTERED)
 
 
 def _regex_replace(arguments: CallArguments) -> GoValue:
@@ -132,16 +131,6 @@ def _hmac(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 2)
     message, key = expect_text(arguments[0]), expect_text(arguments[1])
     return GoValue(f"{message.at(Level.FILTERED)} | hmac_sha256({key.code})", STRING, Level.FILTERED)
-
-
-def _title(arguments: CallArguments) -> GoValue:
-    """Capitalise words, and leave the rest of each as it is, which no filter does."""
-    expect_count(arguments, 1)
-    text = literal_text(arguments[0], "toTitle of a text")
-    return constant(_WORD.sub(lambda word: word[0][0].upper() + word[0][1:], text))
-
-
-_WORD = re.compile(r"[^\W_][\w']*")
 
 
 # environment
@@ -161,7 +150,7 @@ TEXT_FUNCTIONS: Mapping[str, GoFunction] = {
     "println": _println,
     "toLower": _filter("lower"),
     "toUpper": _filter("upper"),
-    "toTitle": _title,
+    "toTitle": _filter("go_title"),
     "trim": _trim,
     "trimSpace": _filter("trim"),
     "trimPrefix": _method("removeprefix"),

@@ -59,7 +59,6 @@ FLOAT = GoType("float")
 BOOL = GoType("bool")
 NIL = GoType("nil")
 SCALAR = GoType("text or number")
-TEXT_LENGTH = GoType("length of a text, which Go counts in bytes")
 MIXED = GoType("mixed value")
 PARSED = GoType("parsed value")
 PARSED_YAML = GoType("value of YAML")
@@ -208,7 +207,7 @@ class GoValue:
         if kind is None or self.type.name not in {"list", *_KEYED}:
             raise NotConverted(f"index of a {self.type.name}")
         if self.type.name == "groups":
-            table = GoValue(f"dict({self.code})", GoType("map", GoType("list", kind)))
+            table = GoValue(f"dict({self.code})", GoType("map", kind))
             return replace(table, is_path=False).item(key)
         wanted = STRING if self.type.name == "map" else INT
         if key.type not in {wanted, *PARSED_KINDS}:
