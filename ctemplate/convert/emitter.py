@@ -31,12 +31,10 @@ from ctemplate.convert.values import (
 _KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keyed pairs"])
 _ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
 _WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
-_PLURAL = re.compile(r"[.|]\s*([a-z][a-z_]*[a-z])s(?:\(\))?$")
+_PLURAL = re.compile(r"(?:^|[.|]\s*)([a-z][a-z_]*[a-z])s(?:\(\))?$")
 
 
-_LACKING = (
-    "a parsed value prints '<no value>' where it is missing, and its numbers as Go's floats; | go_text keeps that"
-)
+_LACKING = "parsed values print '<no value>' where they are missing, and numbers as Go's floats: | go_text keeps that"
 
 
 class Emitter:

@@ -63,7 +63,7 @@ def printf(arguments: CallArguments) -> GoValue:
 
 
 def _mistake(arguments: CallArguments, text: str) -> GoValue:
-    arguments.remark(f"printf prints {text!r} here, as consul-template does")
+    arguments.remark(f"printf prints {text}… here, as consul-template does")
     return constant(text)
 
 
@@ -71,9 +71,9 @@ def _extra(values: list[GoValue], arguments: CallArguments) -> list[GoValue]:
     """Return what Go prints of values that the format has no place for."""
     parts: list[GoValue] = []
     for number, value in enumerate(values):
-        start = "" if number else "%!(EXTRA "
-        parts += [constant(f"{start or ', '}{_go_name(value)}="), value.given()]
-    return [*parts, _mistake(arguments, ")")] if parts else []
+        start = constant(", ") if number else _mistake(arguments, "%!(EXTRA ")
+        parts += [start, constant(f"{_go_name(value)}="), value.given()]
+    return [*parts, constant(")")] if parts else []
 
 
 def _go_name(value: GoValue) -> str:

@@ -9,13 +9,12 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from ctemplate.convert.layout import Exact, LayoutPiece, Print, quoted
+from ctemplate.core.go_numbers import go_float
 
 _MAPPING_METHODS = frozenset(dir(dict))
 _KEYED = frozenset(["map", "groups"])
-_LEAST_EXPONENT, _FIRST_EXPONENT = -4, 6
 Constant = str | int | bool | float
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -145,7 +144,7 @@ DOT_NAMES = {
     PAIR: "pair",
     INT: "number",
     STRING: "text",
-    NODE: "node",
+    NODE: "host",
     NODE_SERVICE: "svc",
     NODE_AND_SERVICES: "found",
     KEYED_PAIRS: "pairs",
@@ -256,17 +255,8 @@ class GoValue:
 def shown_value(value: Constant) -> str:
     """Return a constant as Go prints it."""
     if isinstance(value, float):
-        return _shown_float(value)
+        return go_float(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _shown_float(value: float) -> str:
-    """Return the shortest digits that mean the number, with an exponent below -4 and from 6 on."""
-    shown = Decimal(repr(value)).normalize()
-    exponent = shown.adjusted()
-    if _LEAST_EXPONENT <= exponent < _FIRST_EXPONENT:
-        return f"{shown:f}"
-    return f"{shown.scaleb(-exponent):f}e{exponent:+03d}"
 
 
 def constant(value: Constant) -> GoValue:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json as standard_json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 import jinja2
 
+from ctemplate.core.go_numbers import go_float
 from ctemplate.template.safety.tainted_text import text_of
 
-_LEAST_EXPONENT, _FIRST_EXPONENT = -4, 6
 _WORD_START = re.compile(r"(?<![\w'])\w")
 _ESCAPED = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\\": r"\\"}
 _HTML = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"})
@@ -41,15 +40,6 @@ def _shown(value: Any, *, whole: bool, nothing: str) -> str:
     if isinstance(value, list | tuple):
         return f"[{' '.join(_shown(item, whole=whole, nothing='<nil>') for item in value)}]"
     return str(text_of(value))
-
-
-def go_float(value: float) -> str:
-    """Return the shortest digits that mean the number, with an exponent below -4 and from 6 on."""
-    shown = Decimal(repr(float(value))).normalize()
-    exponent = shown.adjusted()
-    if shown.is_zero() or not shown.is_finite() or _LEAST_EXPONENT <= exponent < _FIRST_EXPONENT:
-        return f"{shown:f}"
-    return f"{shown.scaleb(-exponent):f}e{exponent:+03d}"
 
 
 def go_items(value: Any) -> list[tuple[Any, Any]]:
