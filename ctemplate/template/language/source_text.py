@@ -54,7 +54,7 @@ class SourceText:
         if result.findings:
             first, *others = result.findings
             more = f" (and {len(others)} more; ctemplate convert lists them)" if others else ""
-            raise TemplateError(first.where, printable(str(first).removeprefix(f"{first.where}: ")) + more)
+            raise TemplateError(first.where, printable(first.sentence) + more)
         return result.text
 
 
