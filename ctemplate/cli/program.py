@@ -17,24 +17,24 @@ from ctemplate.cli.guide import EPILOG, examples
 from ctemplate.cli.options import RUNNING, SOURCE, shared_options, switch
 
 VERB_FUNCTIONS = {
-    "": "run:run",
-    "apply": "plan:apply_plan",
-    "capture": "capture:capture",
-    "convert": "convert:convert_template",
-    "doctor": "doctor:doctor",
-    "lint": "lint:lint_verb",
-    "plan": "plan:plan",
-    "release": "release:release",
-    "test": "golden:golden",
+    "": "ctemplate.cli.run:run",
+    "apply": "ctemplate.cli.plan:apply_plan",
+    "capture": "ctemplate.cli.capture:capture",
+    "convert": "ctemplate.cli.convert:convert_template",
+    "doctor": "ctemplate.cli.doctor:doctor",
+    "lint": "ctemplate.cli.lint:lint_verb",
+    "plan": "ctemplate.cli.plan:plan",
+    "release": "ctemplate.cli.release:release",
+    "test": "ctemplate.cli.golden:golden",
 }
-"""The function that does a verb's work, as ``module:function`` of this folder; the empty verb is the daemon."""
+"""The function that does a verb's work, as ``module:function``; the empty verb is the daemon."""
 
 CONTEXT = {"help_option_names": ["-help", "-h"], "max_content_width": 110}
 
 
 def work(verb: str) -> Callable[..., int]:
     """Import what does a verb's work, and return it; it takes the options and returns the exit status."""
-    found: Callable[..., int] = pkgutil.resolve_name(f"{__package__}.{VERB_FUNCTIONS[verb]}")
+    found: Callable[..., int] = pkgutil.resolve_name(VERB_FUNCTIONS[verb])
     return found
 
 
