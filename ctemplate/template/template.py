@@ -20,6 +20,7 @@ from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import CHOICES, FORMATS
 from ctemplate.template.language.functions import Functions
 from ctemplate.template.language.loader import FolderLoader
+from ctemplate.template.language.source_text import SourceText
 from ctemplate.template.safety.limits import Exhausted, LimitExceeded, Meter, OutOfTime, RenderLimits
 from ctemplate.template.safety.line_origins import LineMarks
 from ctemplate.template.safety.render_pass import Owner, Run, Violation
@@ -78,12 +79,14 @@ class Template:
         limits: RenderLimits | None = None,
         trusted_keys: Sequence[str] = (),
         folders: Sequence[Path] = (),
+        text: SourceText | None = None,
     ) -> Self:
         """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
 
         ``escape`` is the format of the target. Keys below one of the prefixes ``trusted_keys`` hold the operator's own
         text. ``folders`` are searched for what the template includes after its own folder, and before the templates
         that ship with ctemplate.
+        ``text`` is where the template's own text comes from, the file ``source`` by default.
         """
         if escape not in FORMATS:
             raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
@@ -96,7 +99,7 @@ class Template:
                 "limits": limits or RenderLimits(),
                 "trusted_keys": tuple(trusted_keys),
             },
-            loader=FolderLoader(source, folders),
+            loader=FolderLoader(source, folders, text),
         )
 
     def is_current(
@@ -118,6 +121,11 @@ class Template:
         }
         is_same = given == self._arguments and repr(variables) == repr(self._arguments["variables"])  # 1 equals true
         return is_same and self._loader.is_current
+
+    @property
+    def text(self) -> SourceText:
+        """Where the template's own text comes from."""
+        return self._loader.text
 
     @property
     def is_for_nginx(self) -> bool:

@@ -12,7 +12,8 @@ from ctemplate.template.language.filters import filters
 from ctemplate.template.language.functions import Functions
 
 WEB = world(web(port=80))
-GO = "t.j2:1: this looks like a Go template, and templates are Jinja; here one writes "
+ASKED = "-template-language go converts it as it is loaded"
+GO = f"t.j2:1: this looks like a Go template, and templates are Jinja; {ASKED}; here one writes "
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ WHOLE = "name must be a text, got a whole instance; write its name, such as svc.
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{{ key('a/b') }}", "'key' is undefined; Consul's KV store is not read; give the value by -var or [vars]"),
+        ("{{ keyOrDefault('a/b', 'c') }}", '\'keyOrDefault\' is undefined; write key("…", default="…")'),
         ("{{ end }}", f"'end' is undefined; {FOREIGN_WORDS['end']}"),
         ("{{ printf('%s', 'a') }}", f"'printf' is undefined; {FOREIGN_WORDS['printf']}"),
         ("{{ domain }}", "'domain' is undefined; did you mean 'var.domain'?"),

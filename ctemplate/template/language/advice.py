@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 
 from ctemplate.core.errors import printable
 
-_KV = "Consul's KV store is not read; give the value by -var or [vars]"
+_KV = "of Consul's KV store only single keys are read, by key(…)"
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
 _CONNECT = "Connect is not supported"
@@ -29,7 +29,9 @@ _CLOCK = "an output that changes by itself would be reloaded for ever; there is 
 _GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
 
 FOREIGN_WORDS = {
-    **dict.fromkeys(("key", "keyExists", "keyOrDefault", "ls", "safeLs", "tree", "safeTree", "byKey"), _KV),
+    **dict.fromkeys(("ls", "safeLs", "tree", "safeTree", "byKey"), _KV),
+    "keyExists": 'write key_exists("…")',
+    "keyOrDefault": 'write key("…", default="…")',
     **dict.fromkeys(("secret", "secrets", "pkiCert"), _VAULT),
     **dict.fromkeys(("nomadService", "nomadServices", "nomadVar", "nomadVarExists", "nomadVarList"), _NOMAD),
     **dict.fromkeys(("connect", "caRoots", "caLeaf"), _CONNECT),
@@ -152,7 +154,9 @@ def go_advice(text: str, line: int) -> str:
     lines = text.splitlines()
     near = lines[line - 1] if 0 < line <= len(lines) else ""
     form = next(_forms(near), None) or next(_forms(text), None)
-    return "" if form is None else f"this looks like a Go template, and templates are Jinja; here one writes {form}"
+    asked = "-template-language go converts it as it is loaded"
+    said = f"this looks like a Go template, and templates are Jinja; {asked}; here one writes {form}"
+    return "" if form is None else said
 
 
 def _forms(text: str) -> Iterator[str]:
