@@ -21,7 +21,7 @@ from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 __all__ = [
     "ENTRY_TYPES",
     "KINDS",
-    "QUERY_FUNCTIONS",
+    "KIND_FUNCTIONS",
     "AlarmsQuery",
     "CensusQuery",
     "KeyEntry",
@@ -44,7 +44,7 @@ ENTRY_TYPES: tuple[type[msgspec.Struct], ...] = tuple(
 )
 """What the entries of answers are that templates read."""
 
-QUERY_FUNCTIONS = {function.__name__: function for kind in DECLARED for function in kind.functions}
+KIND_FUNCTIONS = {function.__name__: function for kind in DECLARED for function in kind.functions}
 
 
 def kind_of(query: Query) -> Kind[Any]:

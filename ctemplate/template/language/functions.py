@@ -28,7 +28,7 @@ from ctemplate.core.model import (
     Snapshot,
     Status,
 )
-from ctemplate.queries import QUERY_FUNCTIONS, PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.queries import KIND_FUNCTIONS, PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
@@ -85,7 +85,7 @@ class Functions:
 
     def table(self) -> dict[str, Any]:
         """Return the names that every template knows."""
-        return {name: MethodType(function, self) for name, function in QUERY_FUNCTIONS.items()} | {
+        return {name: MethodType(function, self) for name, function in KIND_FUNCTIONS.items()} | {
             "services": self.services,
             "service": self.service,
             "query": self.query,
