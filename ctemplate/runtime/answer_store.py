@@ -92,7 +92,7 @@ def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: fl
 
     ``wall`` is the wall clock's now.
     """
-    content = msgspec.json.encode(_page(memories, wall))
+    content = encoded_answers(memories, wall=wall)
     if len(content) > ANSWERS_LIMIT_BYTES:
         logger.warning(
             "%s: would have %d bytes, more than %d; it is not written", path, len(content), ANSWERS_LIMIT_BYTES
@@ -125,13 +125,28 @@ def load_answers(path: Path, *, wall: float | None = None) -> tuple[Memory | Ser
         version = msgspec.json.decode(content, type=Version).version
         if version != ANSWERS_VERSION:
             return _unusable(path, f"is of version {version}, not {ANSWERS_VERSION}")
-        page = msgspec.json.decode(content, type=AnswerPage)
-        written_at = changed_at if page.written_at is None else page.written_at
-        paused = 0.0 if wall is None else wall - written_at
-        services = (_memory(kept, paused) for kept in page.services)
-        return (*services, *(_memory(kept, paused) for kept in page.instances), *page.rolls)
+        return decoded_answers(content, wall=wall, changed_at=changed_at)
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         return _unusable(path, f"is damaged: {exc}")
+
+
+def encoded_answers(memories: Iterable[Memory | ServerSet], *, wall: float) -> bytes:
+    """Return answers as they are kept; ``wall`` is the wall clock's now."""
+    return msgspec.json.encode(_page(memories, wall))
+
+
+def decoded_answers(
+    content: bytes, *, wall: float | None = None, changed_at: float = 0.0
+) -> tuple[Memory | ServerSet, ...]:
+    """Return the answers in bytes that were kept; raises MsgspecError, ValueError or RecursionError. See load_answers.
+
+    ``changed_at`` is when bytes were written that do not say so themselves.
+    """
+    page = msgspec.json.decode(content, type=AnswerPage)
+    written_at = changed_at if page.written_at is None else page.written_at
+    paused = 0.0 if wall is None else wall - written_at
+    services = (_memory(kept, paused) for kept in page.services)
+    return (*services, *(_memory(kept, paused) for kept in page.instances), *page.rolls)
 
 
 def _read_private(path: Path) -> tuple[int, float, bytes]:

@@ -74,11 +74,13 @@ class Template:
         escape: str = "nginx",
         limits: RenderLimits | None = None,
         folders: Sequence[Path] = (),
+        texts: Mapping[str, tuple[str, str]] | None = None,
     ) -> Self:
         """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
 
-        ``escape`` is the format of the target. ``folders`` are searched for
-        what the template includes after its own folder, and before the templates that ship with ctemplate.
+        ``escape`` is the format of the target. ``folders`` are searched for what the template includes after its own
+        folder, and before the templates that ship with ctemplate. ``texts`` are another template's ``texts``, used in
+        place of what the files say now.
         """
         if escape not in FORMATS:
             raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
@@ -90,7 +92,7 @@ class Template:
                 "escape": escape,
                 "limits": limits or RenderLimits(),
             },
-            loader=FolderLoader(source, folders),
+            loader=FolderLoader(source, folders, texts or {}),
         )
 
     def is_current(
@@ -120,6 +122,11 @@ class Template:
         """What is equal for templates that do the same: the operator's part of what they print."""
         variables = repr(sorted(self._arguments["variables"].items()))
         return (str(self.source), self._arguments["escape"], variables, *self._loader.texts)
+
+    @property
+    def texts(self) -> Mapping[str, tuple[str, str]]:
+        """What the template was made from: texts with the names that errors show for them, by their names."""
+        return self._loader.found
 
     @property
     def lines(self) -> frozenset[str]:

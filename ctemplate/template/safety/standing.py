@@ -31,9 +31,10 @@ class Data:
 
 
 class LastGood:
-    """The answers of the last rendering that went live."""
+    """The answers of the last rendering that went live; ``is_whole`` where this process made it: then all are known."""
 
     def __init__(self) -> None:
+        self.is_whole = False
         self._answers: dict[AnyQuery, Answer | None] = {}
         self._partly = Partly()
         self._about: dict[str, list[AnyQuery]] = {}
@@ -43,15 +44,25 @@ class LastGood:
 
         Who has which tag stays told: a right to what is listed by one is judged each time.
         """
+        self.is_whole = True
         self._answers, self._partly, self._about = dict(used), replace(partly, unlisted=frozenset()), {}
         for query, answer in used.items():
             if isinstance(query, InstancesQuery) and answer is not None:
                 self._about.setdefault(about(query, answer), []).append(query)
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The services of which anything is known."""
-        return frozenset(self._about)
+    def remember(self, answers: Iterable[Answer]) -> None:
+        """Take what an earlier process knew to be good; what is known of a service already stays."""
+        known = frozenset(self._about)
+        for answer in answers:
+            value = tuple(item for item in answer.value if item.name not in known)
+            before = self._answers.get(answer.query)
+            if not value or (before is not None and isinstance(answer.query, InstancesQuery)):
+                continue
+            if isinstance(answer.query, InstancesQuery):
+                self._about.setdefault(value[0].name, []).append(answer.query)
+            else:
+                value = tuple(sorted((*(before.value if before is not None else ()), *value), key=lambda one: one.name))
+            self._answers[answer.query] = msgspec.structs.replace(answer, value=value)
 
     def of(self, name: str) -> Data:
         """Return the last good data of a service, without the instances that were left out."""
@@ -76,13 +87,32 @@ class LastGood:
         found: set[str] = set()
         for now in snapshot:
             before = self._answers.get(now.query)
-            if before is not None and before.value is now.value:
+            if before is not None and (before.value is now.value or before.value == now.value):
                 continue
             if isinstance(now.query, InstancesQuery):
                 found.add(about(now.query, now))
             else:
                 found.update(one.name for one in set(now.value) ^ set(before.value if before is not None else ()))
         return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownGood:
+    """What outlives the process: answers with the last good data of services, and how many seconds these were used."""
+
+    answers: tuple[Answer, ...] = ()
+    spent: Mapping[str, float] = field(default_factory=dict)
+
+
+def answers_of_all(data: Iterable[Data]) -> tuple[Answer, ...]:
+    """Return the answers about some services alone: what a later process needs to know of them."""
+    answers: dict[AnyQuery, Answer] = {}
+    listed: dict[AnyQuery, list[Service]] = {}
+    for one in data:
+        answers |= one.answers
+        for query, item in one.entries.items():
+            listed.setdefault(query, []).extend([] if item is None else [item])
+    return (*answers.values(), *(Answer(query=query, value=tuple(items)) for query, items in listed.items()))
 
 
 def about(query: InstancesQuery, answer: Answer) -> str:
