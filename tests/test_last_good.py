@@ -2,7 +2,8 @@
 
 import pytest
 
-from ctemplate.core.model import Answer, Instance, ServiceQuery
+from ctemplate.core.model import Answer, Instance
+from ctemplate.queries import ServiceQuery
 from ctemplate.runtime import last_good
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.template import Baseline, KnownGood, Template, template_digest
@@ -61,8 +62,6 @@ def test_nothing_in_use_writes_no_file_and_empties_one_that_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"written_at": 1, "spent": {}, "answers": {"instances": 3}}'])
-    "content", [b"", b"{", b'{"written_at": 1, "spent": {}, "answers": {"version": 1, "instances": 3}}']
-)
 def test_a_damaged_file_is_one_warning(tmp_path, caplog, content):
     for name in (last_good.TEMPLATES_NAME, last_good.SERVICES_NAME):
         (tmp_path / name).write_bytes(content)

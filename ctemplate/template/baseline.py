@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from ctemplate.core.errors import TemplateError, printable
-from ctemplate.core.model import Answer
+from ctemplate.core.model import Answer, Instance, Service
 from ctemplate.template.safety.quarantine import REFUSED, SHOWN_LENGTH, Passing, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner
 from ctemplate.template.template import Template
@@ -42,8 +42,9 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
     def live_part(self, answer: Answer) -> Answer:
         """Return an answer without what did not stand in the last good rendering."""
-        value = [item for item in answer.value if self.is_live(Owner.of(item))]
-        value = value or [item for item in answer.value if self.is_live(Owner.of(item).whole)]
+        owners = [(item, Owner.of(item)) for item in answer.value if isinstance(item, Service | Instance)]
+        value = [item for item, owner in owners if self.is_live(owner)]
+        value = value or [item for item, owner in owners if self.is_live(owner.whole)]
         return msgspec.structs.replace(answer, value=tuple(value))
 
     def knows(self, line: str) -> bool:

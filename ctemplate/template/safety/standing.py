@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from ctemplate.core.model import Answer, AnyQuery, Instance, InstancesQuery, Service, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, AnyQuery, Instance, Query, Service, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Partly
 
@@ -22,7 +23,7 @@ class Data:
 
     name: str
     answers: Mapping[AnyQuery, Answer]
-    entries: Mapping[ServicesQuery, Service | None]
+    entries: Mapping[Query, Service | None]
 
     @property
     def is_there(self) -> bool:
@@ -47,21 +48,23 @@ class LastGood:
         self.is_whole = True
         self._answers, self._partly, self._about = dict(used), replace(partly, unlisted=frozenset()), {}
         for query, answer in used.items():
-            if isinstance(query, InstancesQuery) and answer is not None:
+            if kind_of(query).losses is Losses.INSTANCES and answer is not None:
                 self._about.setdefault(about(query, answer), []).append(query)
 
     def remember(self, answers: Iterable[Answer]) -> None:
         """Take what an earlier process knew to be good; what is known of a service already stays."""
         known = frozenset(self._about)
         for answer in answers:
-            value = tuple(item for item in answer.value if item.name not in known)
-            before = self._answers.get(answer.query)
-            if not value or (before is not None and isinstance(answer.query, InstancesQuery)):
+            losses, before = kind_of(answer.query).losses, self._answers.get(answer.query)
+            value = tuple(item for item in answer.value if getattr(item, "name", "") not in known)
+            if not value or losses not in {Losses.INSTANCES, Losses.NAMES}:
                 continue
-            if isinstance(answer.query, InstancesQuery):
-                self._about.setdefault(value[0].name, []).append(answer.query)
-            else:
+            if losses is Losses.NAMES:
                 value = tuple(sorted((*(before.value if before is not None else ()), *value), key=lambda one: one.name))
+            elif before is None:
+                self._about.setdefault(about(answer.query, answer), []).append(answer.query)
+            else:
+                continue
             self._answers[answer.query] = msgspec.structs.replace(answer, value=value)
 
     def of(self, name: str) -> Data:
@@ -72,10 +75,10 @@ class LastGood:
         return Data(name=name, answers=answers, entries={query: self._entry(query, name) for query in self._lists})
 
     @property
-    def _lists(self) -> tuple[ServicesQuery, ...]:
-        return tuple(query for query in self._answers if isinstance(query, ServicesQuery))
+    def _lists(self) -> tuple[Query, ...]:
+        return tuple(query for query in self._answers if kind_of(query).losses is Losses.NAMES)
 
-    def _entry(self, query: ServicesQuery, name: str) -> Service | None:
+    def _entry(self, query: Query, name: str) -> Service | None:
         found = entry(self._answers[query], name)
         return None if found is None else self._partly.shown(found)
 
@@ -89,9 +92,10 @@ class LastGood:
             before = self._answers.get(now.query)
             if before is not None and (before.value is now.value or before.value == now.value):
                 continue
-            if isinstance(now.query, InstancesQuery):
+            losses = kind_of(now.query).losses
+            if losses is Losses.INSTANCES:
                 found.add(about(now.query, now))
-            else:
+            elif losses is Losses.NAMES:
                 found.update(one.name for one in set(now.value) ^ set(before.value if before is not None else ()))
         return frozenset(found)
 
@@ -106,8 +110,8 @@ class KnownGood:
 
 def answers_of_all(data: Iterable[Data]) -> tuple[Answer, ...]:
     """Return the answers about some services alone: what a later process needs to know of them."""
-    answers: dict[AnyQuery, Answer] = {}
-    listed: dict[AnyQuery, list[Service]] = {}
+    answers: dict[Query, Answer] = {}
+    listed: dict[Query, list[Service]] = {}
     for one in data:
         answers |= one.answers
         for query, item in one.entries.items():
@@ -115,10 +119,10 @@ def answers_of_all(data: Iterable[Data]) -> tuple[Answer, ...]:
     return (*answers.values(), *(Answer(query=query, value=tuple(items)) for query, items in listed.items()))
 
 
-def about(query: InstancesQuery, answer: Answer) -> str:
+def about(query: Query, answer: Answer) -> str:
     """Return the service that an answer is about: a prepared query tells by its instances."""
     first = next((item for item in answer.value if isinstance(item, Instance)), None)
-    return query.name if first is None else first.name
+    return str(query.argument) if first is None else first.name
 
 
 def entry(answer: Answer | None, name: str) -> Service | None:
@@ -130,7 +134,7 @@ def entry(answer: Answer | None, name: str) -> Service | None:
 class Views:
     """Snapshots in which some services have other data; what does not change between two views stays the same value."""
 
-    _spliced: dict[ServicesQuery, tuple[Answer, tuple[Service | None, ...], Answer]] = field(default_factory=dict)
+    _spliced: dict[Query, tuple[Answer, tuple[Service | None, ...], Answer]] = field(default_factory=dict)
 
     def of(self, snapshot: Snapshot, data: Iterable[Data]) -> Snapshot:
         """Return the snapshot with these data in place of its own about their services."""
@@ -147,7 +151,7 @@ class Views:
         view.read = snapshot.read  # whoever looks into the one asks the other
         return view
 
-    def _list(self, query: ServicesQuery, answer: Answer, entries: Mapping[str, Service | None]) -> Answer:
+    def _list(self, query: Query, answer: Answer, entries: Mapping[str, Service | None]) -> Answer:
         """Return a list of services with other entries for some."""
         if all(entry(answer, name) == one for name, one in entries.items()):
             return answer
