@@ -11,8 +11,9 @@ import enum
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,11 +22,13 @@ from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, Sta
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
+from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
-from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
+from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection, WaitSection
 from ctemplate.core.errors import ApplyError, TemplateError
 from ctemplate.core.model import Target
 from ctemplate.core.timing import Backoff, Wait
+from ctemplate.core.values import dataclass
 from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand
@@ -50,6 +53,7 @@ from ctemplate.sources.source import Source
 from ctemplate.system.file_watch import Signature, signatures
 from ctemplate.template import RenderLimits, Template
 from ctemplate.template.language.formats import format_of
+from ctemplate.template.language.source_text import SourceText
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ class Assembly:
     environ: Mapping[str, str] = field(repr=False)
     is_daemon: bool = False
     planned: Mapping[str, FileReview] | None = None
+    notices: tuple[Notice, ...] = ()
 
     @property
     def policies(self) -> Policies | None:
@@ -129,14 +134,13 @@ class Assembly:
         A group takes over what the worker before it knew of the same files.
         """
         before = {worker.pipeline.destinations: worker.pipeline for worker in previous}
-        wait = Wait(min=self.config.wait.min, max=self.config.wait.max)
         states = StateFolder(self.state_dir) if self.mode is RunMode.LIVE else None
         with contextlib.ExitStack() as held:
             yield tuple(
                 GroupWorker(
                     pipeline=self._pipeline(plan, templates, states, held, before),
                     catalog=catalog,
-                    wait=wait,
+                    wait=_wait(plan.settings.wait or self.config.wait),
                     min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
                 )
                 for plan, templates in zip(self.plans, self.templates, strict=True)
@@ -219,6 +223,10 @@ def _live_files(
     return LiveSink(state=state, check_with=check, reload=program, program=program, crowd=crowd)
 
 
+def _wait(section: WaitSection) -> Wait:
+    return Wait(min=section.min, max=section.max)
+
+
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
     given = {name: getattr(own, name) for name in ServiceGuardSection.__struct_fields__}
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
@@ -276,8 +284,12 @@ class Assembler:
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
+        return build(self.layers())
+
+    def layers(self) -> list[Layer]:
+        """Read the layers of the configuration, the lowest first; raises ConfigError."""
         files = [layer for path in self.paths for layer in read_layers(path)]
-        return build([environment_layer(self.environ), *files, self.flags])
+        return [environment_layer(self.environ), *files, self.flags]
 
     def state_dir(self, config: Config) -> Path:
         """Return the state folder: the one that the configuration names, or the usual place."""
@@ -293,7 +305,8 @@ class Assembler:
 
         Raises ConfigError, or TemplateError for a template that cannot be loaded.
         """
-        config = self.config()
+        layers = self.layers()
+        config = build(layers)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
         is_start = self.is_daemon and previous is None
@@ -311,6 +324,7 @@ class Assembler:
             environ=self.environ,
             is_daemon=self.is_daemon,
             planned=self.planned,
+            notices=tuple(notice for layer in layers for notice in layer.notices),
         )
 
     def _templates(
@@ -336,14 +350,14 @@ class Assembler:
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
         """Load a template, or take one of those to spare that would come out the same."""
         limits, variables, environ = _limits(config), config.vars, self.environ
-        escape = format_of(plan, group.settings)
+        escape, text = format_of(plan, group.settings), SourceText.of(plan)
         for template in spare:
-            if template.source == plan.source and template.is_current(
+            if template.text == text and template.is_current(
                 variables=variables, environ=environ, escape=escape, limits=limits
             ):
                 spare.remove(template)
                 return template
-        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits)
+        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits, text=text)
 
 
 def earlier_templates(
@@ -359,11 +373,9 @@ def earlier_templates(
         if each.source.name not in known:
             return ()
         escape = format_of(each, plan.settings)
-        made.append(
-            Template.load(
-                each.source, variables=config.vars, environ=environ, escape=escape, limits=limits, texts=known
-            )
-        )
+        text = SourceText.of(each)
+        given: dict[str, Any] = {"variables": config.vars, "environ": environ, "limits": limits}
+        made.append(Template.load(each.source, **given, escape=escape, text=text, texts=known))
     return tuple(made)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.durations import format_duration
 from ctemplate.core.model import Answer, ServerSet
+from ctemplate.core.values import dataclass
 from ctemplate.guard import Memory
 from ctemplate.runtime import answer_store as memory
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ import msgspec
 
 from ctemplate.apply import write_private
 from ctemplate.core.model import Answer
+from ctemplate.core.values import dataclass
 from ctemplate.guard import Memory
 from ctemplate.runtime.answer_store import decoded_answers, encoded_answers
 from ctemplate.template import Baseline, KnownGood, Template, template_digest
