@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -105,11 +106,13 @@ def _capture(context: click.Context, /, **given: object) -> None:
 @click.option("-o", metavar="FILE", help="file to write [standard output]")
 @click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="what begins an action in it [{{]")
 @click.option("-right-delimiter", "right", metavar="TEXT", default="}}", help="what ends one [}}]")
+@click.option("-tidy", is_flag=True, help="write what reads well instead of what prints the same, and say what differs")
+@click.option("-harden", is_flag=True, help="add the filters that values in nginx's files need, and list them")
 @click.argument("source", metavar="SOURCE", type=Path)
 @click.pass_context
-def _convert(context: click.Context, /, source: Path, o: str | None, left: str, right: str) -> None:
+def _convert(context: click.Context, /, source: Path, o: str | None, **given: Any) -> None:
     """Write consul-template's template SOURCE as a Jinja template that prints the same bytes."""
-    context.exit(convert_template(source, o, left=left, right=right))
+    context.exit(convert_template(source, o, **given))
 
 
 @cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))
