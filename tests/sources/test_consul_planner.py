@@ -9,12 +9,15 @@ from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, W
 from ctemplate.core.model import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.core.timing import Backoff
 from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, StateRow
-from ctemplate.sources.consul.watching.planner import Planner, Policy, WatchPlan
+from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeListQuery
+from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
+from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.scope import READ_GRACE
 from ctemplate.sources.consul.watching.sweep import SweepPace
 
 SERVICES = ServicesQuery()
 ALARMS = AlarmsQuery()
+NODES = NodeListQuery()
 SETTLED = 16.0  # seconds after which a sweep at leisure has come round
 MENDED = 60.0  # the same after failures, with their delays
 

@@ -19,7 +19,6 @@ from ctemplate.core.model import Answer, AnyQuery, Fault, Query
 from ctemplate.core.timing import Backoff
 from ctemplate.sources import Cost
 from ctemplate.sources.consul.confirm import confirm
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, Pacing
@@ -27,7 +26,8 @@ from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.heartbeat import listen
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
-from ctemplate.sources.consul.watching.planner import Planner, Policy, PollQuery, ReadQuery, WatchPlan
+from ctemplate.sources.consul.watching.plan import Policy, PollQuery, ReadQuery, ScopeQuery, WatchPlan
+from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
 
 logger = logging.getLogger(__name__)
@@ -138,12 +138,15 @@ class ConsulSource:
         plan = self._planner.plan(now)
         wanted = {(query, self._pacing(query, plan)) for query in plan.polls}
         over = {poll for poll, task in self._polls.items() if task.done()}
-        dropped = [self._polls.pop(poll) for poll in self._polls.keys() - (wanted - over)]
+        ended = self._polls.keys() - (wanted - over)
+        dropped = [self._polls.pop(poll) for poll in ended]
         for task in dropped:
             task.cancel()
         if dropped:  # their connections close before others open
             await asyncio.wait(dropped)
             await asyncio.sleep(0)
+        for ended_query in {query for query, _ in ended if isinstance(query, ScopeQuery)} - plan.polls:
+            self._watches.pop(ended_query, None)  # asked again some day, its first answer is news
         for query, pacing in wanted - self._polls.keys():
             polling = self._poll(query, self._watch(query), pacing, catalog)
             self._polls[query, pacing] = group.create_task(polling, name=f"consul {query}")
@@ -249,7 +252,7 @@ class ConsulSource:
     def _answered(
         self, query: PollQuery | ReadQuery, watch: Watch, answer: Answer, catalog: Catalog, *, waited: float | None
     ) -> None:
-        if not isinstance(query, AlarmsQuery | CensusQuery):
+        if not isinstance(query, ScopeQuery):
             self._absent.discard(query.dc)
             known = catalog.get(query)
             if answer.faults and (known is None or answer.faults != known.faults):
@@ -265,7 +268,7 @@ class ConsulSource:
 
     def _presume(self, query: PollQuery | ReadQuery, watch: Watch, catalog: Catalog) -> None:
         """Take a datacenter that never answered a query for absent after a while, so that the others need not wait."""
-        if isinstance(query, AlarmsQuery | CensusQuery) or watch.answer is not None or watch.away_since is None:
+        if isinstance(query, ScopeQuery) or watch.answer is not None or watch.away_since is None:
             return
         is_late = _now() >= watch.away_since + ABSENT_AFTER
         if is_late and catalog.presume_absent(query) and query.dc not in self._absent:

@@ -29,6 +29,13 @@ from ctemplate.core.model import (
 )
 from ctemplate.sources.consul.endpoints.address_policy import AddressPolicy
 from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.sources.consul.endpoints.nodes import (
+    NodeContent,
+    NodeContentQuery,
+    NodeEntry,
+    NodeListQuery,
+    PlacedService,
+)
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE
 from ctemplate.sources.consul.endpoints.settings import DataLimits
 
@@ -44,7 +51,13 @@ NO_META: Mapping[str, str] = {}
 
 T = TypeVar("T")
 
-Value = tuple[Service, ...] | tuple[Instance, ...] | tuple[StateRow, ...]
+Value = (
+    tuple[Service, ...]
+    | tuple[Instance, ...]
+    | tuple[StateRow, ...]
+    | tuple[NodeEntry, ...]
+    | tuple[PlacedService, ...]
+)
 
 
 class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -113,6 +126,8 @@ ENTRY = msgspec.json.Decoder(HealthEntry)
 RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
 EXECUTION = msgspec.json.Decoder(Execution)
 NODES = msgspec.json.Decoder(list[NodeRow] | None)
+NODE_LIST_DECODER = msgspec.json.Decoder(list[NodeEntry] | None)
+NODE_CONTENT_DECODER = msgspec.json.Decoder(NodeContent | None)
 STATES_DECODER = msgspec.json.Decoder(list[StateRow] | None)
 SERVICES_DECODER = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
@@ -193,6 +208,23 @@ def decode_states(body: bytes) -> tuple[StateRow, ...]:
         raise Undecodable(printable(exc)) from exc
 
 
+def decode_node_list(body: bytes) -> tuple[NodeEntry, ...]:
+    """Decode an answer of ``/v1/catalog/nodes``, sorted by name. Raises Undecodable."""
+    try:
+        return tuple(sorted(NODE_LIST_DECODER.decode(body) or (), key=lambda entry: entry.name))
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+
+
+def decode_node_content(body: bytes) -> tuple[PlacedService, ...]:
+    """Decode an answer of ``/v1/catalog/node/NODE``; nothing for a node that is not there. Raises Undecodable."""
+    try:
+        content = NODE_CONTENT_DECODER.decode(body)
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+    return tuple((content.services or {}).values()) if content is not None else ()
+
+
 @dataclass(slots=True)
 class Decoder:
     """Decodes health answers within limits, sharing equal parts across answers."""
@@ -214,6 +246,10 @@ class Decoder:
                 return self.decode_execution(body, keep_order=query.near is not None)
             case AlarmsQuery() | CensusQuery():
                 return decode_states(body), ()
+            case NodeListQuery():
+                return decode_node_list(body), ()
+            case NodeContentQuery():
+                return decode_node_content(body), ()
             case _:
                 return drop_unqueryable_names(decode_services(body))
 

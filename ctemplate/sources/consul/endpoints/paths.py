@@ -15,6 +15,7 @@ import msgspec
 from ctemplate.core.errors import SourceError, printable
 from ctemplate.core.model import PreparedQuery, Query, ServiceQuery
 from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
+from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeListQuery
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 STATUS_OK = 200
@@ -44,17 +45,7 @@ class Resource:
             "partition": query.partition or settings.partition,
             "peer": query.peer,
         }
-        if isinstance(query, ServiceQuery):
-            name = urllib.parse.quote(query.name, safe="")
-            return cls.named(f"/v1/health/service/{name}", **scope, near=query.near, filter=query.filter)
-        if isinstance(query, PreparedQuery):
-            name = urllib.parse.quote(query.name, safe="")
-            return cls.named(f"/v1/query/{name}/execute", **scope, near=query.near)
-        if isinstance(query, AlarmsQuery):
-            return cls.named("/v1/health/state/any", **scope, filter='Status != "passing"')
-        if isinstance(query, CensusQuery):
-            return cls.named("/v1/health/state/any", **scope)
-        return cls.named("/v1/catalog/services", **scope)
+        return cls.named(_path_of(query), **scope, **_choices_of(query))
 
     @classmethod
     def named(cls, path: str, **params: str | None) -> Resource:
@@ -67,6 +58,35 @@ class Resource:
         blocking = f"&index={index}&wait={int(wait * 1000)}ms" if index > 0 else ""
         params = f"{self.params}{consistency.value}{blocking}".lstrip("&")
         return f"{self.path}?{params}" if params else self.path
+
+
+def _path_of(query: Query) -> str:
+    name = urllib.parse.quote(getattr(query, "name", ""), safe="")
+    match query:
+        case ServiceQuery():
+            return f"/v1/health/service/{name}"
+        case PreparedQuery():
+            return f"/v1/query/{name}/execute"
+        case AlarmsQuery() | CensusQuery():
+            return "/v1/health/state/any"
+        case NodeListQuery():
+            return "/v1/catalog/nodes"
+        case NodeContentQuery():
+            return f"/v1/catalog/node/{name}"
+        case _:
+            return "/v1/catalog/services"
+
+
+def _choices_of(query: Query) -> dict[str, str | None]:
+    match query:
+        case ServiceQuery():
+            return {"near": query.near, "filter": query.filter}
+        case PreparedQuery():
+            return {"near": query.near}
+        case AlarmsQuery():
+            return {"filter": 'Status != "passing"'}
+        case _:
+            return {}
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):

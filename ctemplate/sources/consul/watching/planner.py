@@ -1,9 +1,10 @@
 """The watch planner: what to long-poll, what to read and when, so that a few connections see every change.
 
-Few queries get a long poll each. More are watched by sentinels: two long polls per scope tell that something moved and
-mostly who; the named queries are read at once over a few kept connections, those that changed lately have long polls
-of their own, and a paced sweep finds what nobody can name. An address of a node itself wakes none of them: the sweep
-finds it within ``Pace.background`` seconds.
+Few queries get a long poll each. More are watched by sentinels: long polls per scope tell that something moved and
+mostly who; the named queries are read at once over a few kept connections. The nodes have long polls as well, which
+name whatever is registered, changed or removed there; of more nodes than connections, those that changed last. What
+nothing names is looked for on the other nodes, among the checks, or by a paced sweep of the services, whichever costs
+least. The services that changed lately have long polls of their own where connections are left.
 
 Prepared queries cannot block, so they are polled every ``interval``; a failed one no later.
 
@@ -19,63 +20,22 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from ctemplate.core.model import AnyQuery, ServiceQuery, ServicesQuery
-from ctemplate.core.timing import Backoff, jittered
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.core.model import AnyQuery, Query, ServiceQuery, ServicesQuery
+from ctemplate.core.timing import TokenBucket, jittered
+from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
+from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeListQuery
+from ctemplate.sources.consul.watching.plan import NewestAnswers, Policy, PollQuery, ReadQuery, ScopeQuery, WatchPlan
 from ctemplate.sources.consul.watching.retries import Agenda, OutageProbe
-from ctemplate.sources.consul.watching.scope import Scope
-from ctemplate.sources.consul.watching.sentinel import ChangedNames, scope_of
-from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
-
-PollQuery = AnyQuery | AlarmsQuery
-ReadQuery = AnyQuery | CensusQuery
+from ctemplate.sources.consul.watching.scope import Scope, Suspects
+from ctemplate.sources.consul.watching.sentinel import scope_of
+from ctemplate.sources.consul.watching.slots import PollSlots
+from ctemplate.sources.consul.watching.sweep import Sweep, SweptQuery
 
 SHED_REST = 60.0  # seconds before connections that Consul refused are tried again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What the planner may spend. Times in seconds.
-
-    ``spare`` connections are left for the caller's other requests. A query named again and again is read once per
-    ``min_interval``. ``wait`` is how long a long poll waits for a change, ``interval`` what lies between two reads of a
-    query that does not block.
-    """
-
-    spare: int = 2
-    readers: int = 16
-    min_interval: float = 1.0
-    wait: float = 60.0
-    interval: float = 10.0
-    backoff: Backoff = field(default_factory=lambda: Backoff(ceiling=15.0))
-    probe: Backoff = field(default_factory=lambda: Backoff(ceiling=5.0))
-    pace: SweepPace = field(default_factory=SweepPace)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchPlan:
-    """What should run now.
-
-    ``polls`` are the queries to long-poll for as long as they stay here, ``sentinels`` those of them whose wake-ups
-    matter even without news. ``readers`` is the number of connections for
-    reads. ``wake_at`` is when to ask again if nothing happens before; infinity for never. ``requests_per_second`` is
-    what all this costs while nothing changes.
-    """
-
-    polls: frozenset[PollQuery]
-    sentinels: frozenset[PollQuery]
-    readers: int
-    wake_at: float
-    requests_per_second: float
-
-    @property
-    def connections(self) -> int:
-        """The number of connections in use at most."""
-        return len(self.polls) + self.readers
+SLOTS_FOR_NODES = 8  # per scope; with fewer long polls to give, a list of nodes would take more than it brings
 
 
 class Planner:
@@ -87,21 +47,22 @@ class Planner:
         self._shed_until = -math.inf
         self._readers = 0
         self._slots = 0
+        self._lonely = 0
         self._wanted: frozenset[AnyQuery] = frozenset()
         self._unblocking = 0
         self._groups: dict[ServicesQuery, dict[AnyQuery, None]] = {}
         self._scopes: dict[ServicesQuery, Scope] = {}
         self._unscoped = Sweep(self._policy.pace)
-        self._values: dict[AnyQuery, tuple[Any, ...]] = {}
-        self._indexes: dict[AnyQuery, int] = {}
+        self._newest = NewestAnswers()
         self._polls: dict[PollQuery, None] = {}
-        self._polled: OrderedDict[AnyQuery, float] = OrderedDict()
-        self._poll_waitlist: OrderedDict[AnyQuery, float] = OrderedDict()
-        self._urgent: OrderedDict[AnyQuery, None] = OrderedDict()
+        self._polled = PollSlots[SweptQuery]()
+        self._polled_nodes = PollSlots[SweptQuery]()
+        self._urgent: OrderedDict[SweptQuery, None] = OrderedDict()
         self._later = Agenda()
-        self._named_at: dict[AnyQuery, float] = {}
+        self._named: dict[AnyQuery, TokenBucket] = {}
+        self._named_since: dict[AnyQuery, int] = {}
         self._reading: set[ReadQuery] = set()
-        self._again: set[AnyQuery] = set()
+        self._again: dict[SweptQuery, int] = {}
         self._failures: dict[AnyQuery, int] = {}
         self._outage = OutageProbe(self._policy.probe)
 
@@ -126,26 +87,22 @@ class Planner:
         key = scope_of(query)
         scope = self._scopes.get(key)
         if scope is not None and isinstance(query, ServiceQuery):
-            scope.discard(query)
+            scope.discard(query, self._newest.values.get(query, ()))
         group = self._groups.get(key, {})
         group.pop(query, None)
         if not group:
             self._groups.pop(key, None)
         self._unscoped.discard(query)
         self._later.discard(query)
-        self._again.discard(query)
-        for kept in (self._polled, self._poll_waitlist, self._urgent, self._named_at, self._failures):
+        self._polled.discard(query)
+        for kept in (self._again, self._urgent, self._named, self._named_since, self._failures):
             kept.pop(query, None)
         if query not in self._scopes:
             self._polls.pop(query, None)
-            self._forget_answer(query)
-
-    def _forget_answer(self, query: AnyQuery) -> None:
-        self._values.pop(query, None)
-        self._indexes.pop(query, None)
+            self._newest.discard(query)
 
     def _arrange(self, now: float) -> None:
-        """Share the connections out between sentinels, readers and long polls of single queries."""
+        """Share the connections out between sentinels, readers, and long polls of nodes and of single queries."""
         room = max(1, self._budget - self._policy.spare)
         most = max(1, min(self._policy.readers, room // 4))
         few = min(most, self._unblocking)
@@ -156,9 +113,18 @@ class Planner:
             self._unguard(key, now)
         for key in guarded - self._scopes.keys():
             self._guard(key, now)
+        self._lonely = sum(len(group) for key, group in self._groups.items() if key not in self._scopes)
         self._slots = room - self._readers - 2 * len(self._scopes)
-        while len(self._polled) > self._slots:
-            self._stop_polling(next(iter(self._polled)), now)
+        watches_nodes = self._slots >= SLOTS_FOR_NODES * len(self._scopes)
+        for scope in self._scopes.values():
+            self._watch_nodes(scope, now, is_on=watches_nodes)
+            self._slots -= watches_nodes
+        for slots in (self._polled, self._polled_nodes):
+            while len(slots) and len(self._polled) + len(self._polled_nodes) > self._slots:
+                self._stop_polling(next(iter(slots)), now)
+        self._share_slots()
+        for scope in self._scopes.values():
+            self._poll_nodes(scope)
 
     def _worth_guarding(self, most: int) -> frozenset[ServicesQuery]:
         """Return the scopes with the most queries, at most so many. What a peer exports has no sentinels."""
@@ -167,28 +133,58 @@ class Planner:
 
     def _guard(self, key: ServicesQuery, now: float) -> None:
         scope = self._scopes[key] = Scope(key, self._policy.pace)
-        self._polled.pop(key, None)
+        self._polled.discard(key)
         for sentinel in scope.sentinels:
-            self._polls.setdefault(sentinel)
-        if key in self._values:
-            scope.services_woke(self._values[key], self._indexes[key], 0.0, now)
+            self._polls.setdefault(cast("PollQuery", sentinel))
+        if key in self._newest.values:
+            scope.services_woke(self._newest.values[key], self._newest.indexes[key], 0.0, now)
         for query in self._groups[key]:
             self._unscoped.discard(query)
             self._place(query, now)
 
     def _unguard(self, key: ServicesQuery, now: float) -> None:
-        for sentinel in self._scopes.pop(key).sentinels:
-            self._polls.pop(sentinel, None)
+        scope = self._scopes[key]
+        self._watch_nodes(scope, now, is_on=False)
+        del self._scopes[key]
+        for sentinel in scope.sentinels:
+            self._polls.pop(cast("PollQuery", sentinel), None)
         if key not in self._wanted:
-            self._forget_answer(key)
+            self._newest.discard(key)
         for query in self._groups.get(key, ()):
             self._place(query, now)
+
+    def _watch_nodes(self, scope: Scope, now: float, *, is_on: bool) -> None:
+        """Begin or cease to watch the nodes of a scope."""
+        if is_on:
+            self._polls.setdefault(scope.nodes.list_query)
+        elif scope.watches_nodes:
+            del self._polls[scope.nodes.list_query]
+            for polled in tuple(scope.nodes.polled):
+                self._stop_polling(polled, now)
+            for query in scope.nodes.sweep:
+                self._urgent.pop(query, None)
+        scope.watches_nodes = is_on
+
+    def _share_slots(self) -> None:
+        """Have all nodes polled where they fit beside what no sentinel watches, else give half of the long polls."""
+        nodes = sum(len(scope.nodes) for scope in self._scopes.values() if scope.watches_nodes)
+        half = self._slots // 2
+        self._polled_nodes.size = nodes if nodes <= max(self._slots - self._lonely, half) else half
+        self._polled.size = self._slots - self._polled_nodes.size
+
+    def _poll_nodes(self, scope: Scope) -> None:
+        """Give long polls to the nodes of a scope whose services have been read, as far as there are any left."""
+        if not scope.watches_nodes or not scope.is_read:
+            return
+        for query in scope.nodes.candidates(scope.census_cost):
+            if query not in self._polled_nodes and self._polled_nodes.has_room:
+                self._promote(query, -math.inf)
 
     def _place(self, query: AnyQuery, now: float) -> None:
         """Have a query without a long poll read at once, and swept from then on."""
         scope = self._scopes.get(scope_of(query))
         if scope is not None and isinstance(query, ServiceQuery):
-            scope.add(query)
+            scope.add(query, self._newest.values.get(query))
         if query in self._polled or query in self._scopes:
             return
         if query.blocks:
@@ -197,49 +193,65 @@ class Planner:
 
     def _fill(self) -> None:
         """Give the long polls that are free to queries that no sentinel watches."""
-        free = self._slots - len(self._polled)
-        for query in tuple(itertools.islice(self._unscoped, max(free, 0))):
-            self._start_polling(query, -math.inf)
+        for query in tuple(itertools.islice(self._unscoped, max(self._free, 0))):
+            if self._polled.has_room:
+                self._start_polling(query)
 
-    def _sweep_of(self, query: AnyQuery) -> Sweep:
+    @property
+    def _free(self) -> int:
+        return self._slots - len(self._polled) - len(self._polled_nodes)
+
+    def _sweep_of(self, query: SweptQuery) -> Sweep:
         scope = self._scopes.get(scope_of(query))
-        return self._unscoped if scope is None else scope.sweep
+        if scope is None:
+            return self._unscoped
+        return scope.nodes.sweep if isinstance(query, NodeContentQuery) else scope.sweep
 
-    def _promote(self, query: AnyQuery, now: float) -> None:
+    def _slots_of(self, query: SweptQuery) -> PollSlots[SweptQuery]:
+        return self._polled_nodes if isinstance(query, NodeContentQuery) else self._polled
+
+    def _promote(self, query: SweptQuery, now: float) -> None:
         """Give a query that changed a long poll of its own, now or when another's has waited in vain."""
-        if query in self._polled:
-            self._polled[query] = now
-            self._polled.move_to_end(query)
-        elif len(self._polled) < self._slots:
-            self._start_polling(query, now)
-        elif self._slots > 0:
-            self._poll_waitlist[query] = now
-            self._poll_waitlist.move_to_end(query)
-            if len(self._poll_waitlist) > self._slots:
-                self._poll_waitlist.popitem(last=False)
+        slots = self._slots_of(query)
+        slots.changed(query, now)
+        if query not in slots and slots.has_room and self._free > 0:
+            self._start_polling(query)
 
-    def _hand_over(self, query: AnyQuery, now: float) -> None:
-        """Let a query whose long poll brought no news give it to the one that changed last, if that was later."""
-        heir = next(reversed(self._poll_waitlist), None)
-        if heir is not None and self._poll_waitlist[heir] > self._polled[query]:
-            changed_at = self._poll_waitlist[heir]
+    def _hand_over(self, query: SweptQuery, now: float) -> None:
+        """Let a query whose long poll brought no news give it to the one that changed last, if that was later.
+
+        Where its kind has more long polls than it should, one of the other kind gets it.
+        """
+        own = self._slots_of(query)
+        other = self._polled if own is self._polled_nodes else self._polled_nodes
+        heir = other.heir() if len(own) > own.size and other.has_room else None
+        heir = own.heir(query) if heir is None else heir
+        if heir is not None:
             self._stop_polling(query, now)
-            self._start_polling(heir, changed_at)
+            self._start_polling(heir)
 
-    def _start_polling(self, query: AnyQuery, changed_at: float) -> None:
-        self._polled[query] = changed_at
-        self._polled.move_to_end(query, last=changed_at > -math.inf)
+    def _start_polling(self, query: SweptQuery) -> None:
+        self._slots_of(query).start(query)
         self._polls[query] = None
         self._sweep_of(query).discard(query)
-        self._poll_waitlist.pop(query, None)
         self._urgent.pop(query, None)
-        self._later.discard(query)
+        if isinstance(query, NodeContentQuery):
+            self._scopes[scope_of(query)].nodes.polled.add(query)
+        else:
+            self._later.discard(query)
 
-    def _stop_polling(self, query: AnyQuery, now: float) -> None:
+    def _stop_polling(self, query: SweptQuery, now: float) -> None:
         """Take a query's long poll away; one more read makes sure that nothing is lost between poll and sweep."""
-        del self._polled[query]
+        self._slots_of(query).stop(query)
         del self._polls[query]
-        self._place(query, now)
+        if not isinstance(query, NodeContentQuery):
+            self._place(query, now)
+            return
+        nodes = self._scopes[scope_of(query)].nodes
+        nodes.polled.discard(query)
+        if query in nodes:
+            nodes.sweep.touch(query, now)
+            self._urgent[query] = None
 
     # What came of it
 
@@ -258,60 +270,118 @@ class Planner:
         """
         if self._outage.answered():
             self._resume()
-        if isinstance(query, CensusQuery):
-            self._take_census(query, value or (), now)
-            return
+        scope = self._scopes.get(scope_of(query))
         if waited is None:
             self._reading.discard(cast("ReadQuery", query))
-        if isinstance(query, AlarmsQuery):
-            scope = self._scopes.get(scope_of(query))
+        if isinstance(query, ScopeQuery):
             if scope is not None:
-                self._request(scope, scope.alarms_woke(value, index, now), now)
+                suspects = scope.answered(query, value, index, self._newest, now)
+                self._request(scope, suspects, now)
+                self._settle_nodes(scope, query, suspects, is_vain=value is None and waited is not None, now=now)
             return
         if query in self._scopes:
             scope = self._scopes[query]
             self._request(scope, scope.services_woke(value, index, waited or 0.0, now), now)
         if query in self._wanted or query in self._scopes:
-            self._note(query, index, value, now)
+            self._note(query, index, value, now, is_read=waited is None)
         if query in self._polled and value is None and waited is not None:
             self._hand_over(query, now)
 
-    def _note(self, query: AnyQuery, index: int, value: tuple[Any, ...] | None, now: float) -> None:
-        is_first, has_moved = query not in self._values, self._indexes.get(query) != index
-        self._indexes[query] = index
+    def _settle_nodes(
+        self,
+        scope: Scope,
+        query: ScopeQuery,
+        suspects: Suspects,
+        *,
+        is_vain: bool,
+        now: float,
+    ) -> None:
+        """Give long polls to the nodes that an answer shows to need one, and take them from others."""
+        if suspects.fresh:
+            self._meet(scope, suspects.fresh, now)
+        elif isinstance(query, NodeListQuery):
+            self._share_slots()
+            self._poll_nodes(scope)
+        elif isinstance(query, NodeContentQuery):
+            if self._again.pop(query, None) is not None:
+                self._urgent[query] = None
+            if query in self._polled_nodes:
+                if query not in scope.nodes or not scope.nodes.is_light(query, scope.census_cost):
+                    self._stop_polling(query, now)
+                elif is_vain:
+                    self._hand_over(query, now)
+            if suspects.is_change and query in scope.nodes and scope.nodes.is_light(query, scope.census_cost):
+                self._promote(query, now)
+
+    def _meet(self, scope: Scope, fresh: tuple[NodeContentQuery, ...], now: float) -> None:
+        """Have nodes that are new polled or read at once; of many, the services, if these are fewer."""
+        self._share_slots()
+        self._poll_nodes(scope)
+        unpolled = [query for query in fresh if query not in self._polled_nodes]
+        if len(unpolled) > len(scope.sweep):
+            scope.sweep.demand(now)
+        else:
+            self._urgent.update(dict.fromkeys(unpolled))
+
+    def _note(self, query: AnyQuery, index: int, value: tuple[Any, ...] | None, now: float, *, is_read: bool) -> None:
+        is_first, has_moved = query not in self._newest.values, self._newest.indexes.get(query) != index
+        scope = self._scopes.get(scope_of(query))
+        self._newest.indexes[query] = index
         self._failures.pop(query, None)
         if value is not None or is_first:
-            self._values[query] = value or ()
-        scope = self._scopes.get(scope_of(query))
+            before, self._newest.values[query] = self._newest.values.get(query, ()), value or ()
+            if scope is not None and isinstance(query, ServiceQuery):
+                scope.has_value(query, before, value or ())
         if not query.blocks:
             self._later.put(query, now + jittered(self._policy.interval))
         elif scope is not None and query not in self._scopes:
             scope.was_read(query, index if has_moved else None)
+            if is_first:
+                self._poll_nodes(scope)
         if value is not None and not is_first and query.blocks and query not in self._scopes:
             self._promote(query, now)
+        if is_read:
+            self._check_reach(query, index, now)
+
+    def _check_reach(self, query: AnyQuery, index: int, now: float) -> None:
+        """Read a query again that was named while it was read, or of which an older state came than the named one."""
+        since = self._named_since.pop(query, 0)
         if query in self._again:
-            self._again.discard(query)
-            self._urgent[query] = None
+            reach = self._again.pop(query)
+            if not reach or index < reach:
+                self._read_named(query, now)
+        elif index <= since and query not in self._later:
+            self._later.put(query, now + self._policy.min_interval)
 
-    def _take_census(self, query: CensusQuery, rows: tuple[StateRow, ...], now: float) -> None:
-        self._reading.discard(query)
-        scope = self._scopes.get(scope_of(query))
-        if scope is not None:
-            self._request(scope, scope.census_answered(rows, self._values, now), now)
-
-    def _request(self, scope: Scope, named: ChangedNames, now: float) -> None:
+    def _request(self, scope: Scope, suspects: Suspects, now: float) -> None:
         """Have the named services read before all others, none oftener than the policy allows."""
-        for query in scope.queries_of(named, self._values):
+        for query, reach in suspects.reach.items():
             if query in self._later or query in self._polled:
                 continue
-            earliest = self._named_at.get(query, -math.inf) + self._policy.min_interval
-            if now < earliest:
-                self._later.put(query, earliest)
-                continue
+            if 0 < reach <= self._newest.indexes.get(query, 0):
+                continue  # its answer shows the change already
             scope.await_read(query)
-            self._named_at[query] = now
-            self._urgent[query] = None
+            self._named_since[query] = suspects.since
+            if query in self._reading:
+                known = self._again.get(query, reach)
+                self._again[query] = max(known, reach) if known and reach else 0
+            else:
+                self._read_named(query, now)
+
+    def _read_named(self, query: AnyQuery, now: float) -> None:
+        if query in self._urgent:
             self._urgent.move_to_end(query, last=False)
+            return
+        bucket = self._named.get(query)
+        if bucket is None:
+            policy = self._policy
+            bucket = self._named[query] = TokenBucket(interval=policy.min_interval, burst=policy.named_burst)
+        delay = bucket.delay(now)
+        if delay > 0:
+            self._later.put(query, now + delay)
+            return
+        self._urgent[query] = None
+        self._urgent.move_to_end(query, last=False)
 
     def failed(self, query: PollQuery | ReadQuery, now: float, *, is_read: bool, least_delay: float = 0.0) -> None:
         """Note that a long poll's round or a read failed.
@@ -321,12 +391,18 @@ class Planner:
         if query.blocks:  # what Consul does not know, or cannot reach, is no sign that it is away itself
             self._outage.failed(query, now)
         scope = self._scopes.get(scope_of(query))
-        if scope is not None and query in scope.sentinels:
-            scope.sentinel_failed(query)
-        if not is_read or isinstance(query, AlarmsQuery):
+        if scope is not None:
+            if query in scope.sentinels:
+                scope.sentinel_failed(query)
+            scope.read_failed(query)
+            if isinstance(query, NodeContentQuery) and query in self._polled_nodes and query not in scope.nodes:
+                self._stop_polling(query, now)
+        if not is_read or isinstance(query, AlarmsQuery | NodeListQuery):
             return
         self._reading.discard(query)
-        if query in self._wanted and query not in self._polled and not isinstance(query, CensusQuery):
+        if isinstance(query, CensusQuery | NodeContentQuery):
+            return
+        if query in self._wanted and query not in self._polled:
             failures = self._failures[query] = self._failures.get(query, 0) + 1
             delay = self._policy.backoff.delay(failures)
             if not query.blocks:
@@ -365,11 +441,16 @@ class Planner:
         readers = max(self._readers, len(self._reading))  # after a change of layout, reads are seen to their end
         return WatchPlan(
             polls=frozenset(itertools.islice(self._polls, max(0, self._budget - readers))),
-            sentinels=frozenset(sentinel for scope in self._scopes.values() for sentinel in scope.sentinels),
+            sentinels=frozenset(self._sentinels()),
             readers=readers,
             wake_at=self._wake_at(now),
             requests_per_second=polled + reads + len(self._polls) / self._policy.wait,
         )
+
+    def _sentinels(self) -> Iterator[Query]:
+        for scope in self._scopes.values():
+            yield from scope.sentinels
+            yield from scope.nodes.polled
 
     def _wake_at(self, now: float) -> float:
         grow_at = self._shed_until if self._budget < self._limit else math.inf
@@ -415,10 +496,10 @@ class Planner:
         if isinstance(query, CensusQuery):
             self._reading.add(query)
             return True
-        if query in self._polled or query in self._later:
+        if query in self._polls or (not isinstance(query, NodeContentQuery) and query in self._later):
             return False
         if query in self._reading:
-            self._again.add(query)
+            self._again[query] = 0
             return False
         sweep = self._sweep_of(query)
         if query in sweep:

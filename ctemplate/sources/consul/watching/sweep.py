@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ctemplate.core.model import AnyQuery
+from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery
+
+SweptQuery = AnyQuery | NodeContentQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class Sweep:
 
     def __init__(self, pace: SweepPace) -> None:
         self._pace = pace
-        self._ages: OrderedDict[AnyQuery, float] = OrderedDict()
+        self._ages: OrderedDict[SweptQuery, float] = OrderedDict()
         self._demand = -math.inf  # everything read before this moment is to be read at full speed
         self._hint = -math.inf  # everything read before this moment is to be read at leisure
         self._round: float | None = None  # the demand that the running round serves
@@ -49,20 +52,20 @@ class Sweep:
     def __len__(self) -> int:
         return len(self._ages)
 
-    def __contains__(self, query: AnyQuery) -> bool:
+    def __contains__(self, query: SweptQuery) -> bool:
         return query in self._ages
 
-    def __iter__(self) -> Iterator[AnyQuery]:
+    def __iter__(self) -> Iterator[SweptQuery]:
         return iter(self._ages)
 
-    def touch(self, query: AnyQuery, began: float) -> None:
+    def touch(self, query: SweptQuery, began: float) -> None:
         """Note that the query is read from this moment on; it is added if it was not there."""
         self._ages[query] = began
         self._ages.move_to_end(query)
         if self._latest == -math.inf:
             self._latest = began
 
-    def discard(self, query: AnyQuery) -> None:
+    def discard(self, query: SweptQuery) -> None:
         """Sweep the query no longer."""
         self._ages.pop(query, None)
 
@@ -85,7 +88,7 @@ class Sweep:
         rounds_at = self._rest_until if oldest < self._demand else math.inf
         return min(rounds_at, self._latest + self._gap(oldest) * self._batch)
 
-    def take(self, now: float) -> AnyQuery | None:
+    def take(self, now: float) -> SweptQuery | None:
         """Return the query to read now, if any; it counts as read from now on."""
         if self.next_at(now) > now:
             return None
