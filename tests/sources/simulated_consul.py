@@ -236,6 +236,7 @@ class Client:
     world: World
     connections_allowed: int
     failure_rate: float = 0.0
+    broken: frozenset = frozenset()  # what fails always
     jitter: float = 1.0
     is_away: bool = False
     seed: int = 0
@@ -326,7 +327,7 @@ class Client:
         if request.is_over:
             return
         self.requests += 1
-        if self.is_away or self._draw.random() < self.failure_rate:
+        if self.is_away or request.query in self.broken or self._draw.random() < self.failure_rate:
             self._at(self.now + self._leg(), self._fail, request)
         elif self._is_due(request):
             self._serve(request)

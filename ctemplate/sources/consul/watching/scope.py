@@ -65,6 +65,7 @@ class Scope:
         self._instances = 0
         self._checks = 0
         self._explanations = KnownIndexes()
+        self._placed = KnownIndexes()  # of what was registered or removed on nodes
         self._services: tuple[Service, ...] = ()
         self._alarms: tuple[StateRow, ...] = ()
         self._services_index = 0
@@ -183,6 +184,8 @@ class Scope:
         is_first = not since
         changed, fresh = self.nodes.list_answered(value, now)
         named = dict.fromkeys(self.nodes.carried_by(changed), 0)
+        if named:
+            self._placed.add(index)
         return Suspects(named, since, () if is_first else tuple(fresh))
 
     def _node_answered(
@@ -198,9 +201,11 @@ class Scope:
         for row in rows or ():
             if row.modified > unexplained:
                 self._explanations.add(row.modified)
+                self._placed.add(row.modified)
             is_change = is_change or (0 < since < row.modified and row.service in self._queries)
         if 0 in named.values() or index in named.values():
             self._explanations.add(index)
+            self._placed.add(index)
         return Suspects(named, since, is_change=is_change)
 
     def _unexplained_since(self) -> int:
@@ -265,7 +270,7 @@ class Scope:
             self.sweep.hint(now)
         if not (self._wakes or self._nameless) or now < self._settled_at():
             return
-        if not all(map(self._explanations.knows, self._nameless)):
+        if not all(map(self._placed.knows, self._nameless)):
             self.sweep.hint(self._woken_at)
         self._nameless.clear()
         if not self._wakes or self.sees_all_nodes:
