@@ -19,16 +19,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from ctemplate.core.model import AnyQuery, Query, ServiceQuery, ServicesQuery
-from ctemplate.core.timing import TokenBucket, jittered
 from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeListQuery
 from ctemplate.sources.consul.watching.plan import NewestAnswers, Policy, PollQuery, ReadQuery, ScopeQuery, WatchPlan
-from ctemplate.sources.consul.watching.retries import Agenda, OutageProbe
+from ctemplate.sources.consul.watching.reads import Reads
+from ctemplate.sources.consul.watching.retries import OutageProbe
 from ctemplate.sources.consul.watching.scope import Scope, Suspects
 from ctemplate.sources.consul.watching.sentinel import scope_of
 from ctemplate.sources.consul.watching.slots import PollSlots
@@ -57,13 +56,7 @@ class Planner:
         self._polls: dict[PollQuery, None] = {}
         self._polled = PollSlots[SweptQuery]()
         self._polled_nodes = PollSlots[SweptQuery]()
-        self._urgent: OrderedDict[SweptQuery, None] = OrderedDict()
-        self._later = Agenda()
-        self._named: dict[AnyQuery, TokenBucket] = {}
-        self._named_since: dict[AnyQuery, int] = {}
-        self._reading: set[ReadQuery] = set()
-        self._again: dict[SweptQuery, int] = {}
-        self._failures: dict[AnyQuery, int] = {}
+        self._reads = Reads(self._policy)
         self._outage = OutageProbe(self._policy.probe)
 
     # What is wanted, and how that is laid out over the connections
@@ -93,10 +86,8 @@ class Planner:
         if not group:
             self._groups.pop(key, None)
         self._unscoped.discard(query)
-        self._later.discard(query)
         self._polled.discard(query)
-        for kept in (self._again, self._urgent, self._named, self._named_since, self._failures):
-            kept.pop(query, None)
+        self._reads.forget(query)
         if query not in self._scopes:
             self._polls.pop(query, None)
             self._newest.discard(query)
@@ -161,8 +152,7 @@ class Planner:
             del self._polls[scope.nodes.list_query]
             for polled in tuple(scope.nodes.polled):
                 self._stop_polling(polled, now)
-            for query in scope.nodes.sweep:
-                self._urgent.pop(query, None)
+            self._reads.cancel(scope.nodes.sweep)
         scope.watches_nodes = is_on
 
     def _share_slots(self) -> None:
@@ -189,7 +179,7 @@ class Planner:
             return
         if query.blocks:
             self._sweep_of(query).touch(query, now)
-        self._urgent[query] = None
+        self._reads.put(query)
 
     def _fill(self) -> None:
         """Give the long polls that are free to queries that no sentinel watches."""
@@ -234,11 +224,9 @@ class Planner:
         self._slots_of(query).start(query)
         self._polls[query] = None
         self._sweep_of(query).discard(query)
-        self._urgent.pop(query, None)
+        self._reads.cancel([query])
         if isinstance(query, NodeContentQuery):
             self._scopes[scope_of(query)].nodes.polled.add(query)
-        else:
-            self._later.discard(query)
 
     def _stop_polling(self, query: SweptQuery, now: float) -> None:
         """Take a query's long poll away; one more read makes sure that nothing is lost between poll and sweep."""
@@ -251,7 +239,7 @@ class Planner:
         nodes.polled.discard(query)
         if query in nodes:
             nodes.sweep.touch(query, now)
-            self._urgent[query] = None
+            self._reads.put(query)
 
     # What came of it
 
@@ -269,10 +257,10 @@ class Planner:
         ``value`` is None when it equals the query's last one; what is neither wanted nor polled has no last one.
         """
         if self._outage.answered():
-            self._resume()
+            self._reads.resume()
         scope = self._scopes.get(scope_of(query))
         if waited is None:
-            self._reading.discard(cast("ReadQuery", query))
+            self._reads.under_way.discard(cast("ReadQuery", query))
         if isinstance(query, ScopeQuery):
             if scope is not None:
                 suspects = scope.answered(query, value, index, self._newest, now)
@@ -303,8 +291,7 @@ class Planner:
             self._share_slots()
             self._poll_nodes(scope)
         elif isinstance(query, NodeContentQuery):
-            if self._again.pop(query, None) is not None:
-                self._urgent[query] = None
+            self._reads.node_answered(query)
             if query in self._polled_nodes:
                 if query not in scope.nodes or not scope.nodes.is_light(query, scope.census_cost):
                     self._stop_polling(query, now)
@@ -321,67 +308,31 @@ class Planner:
         if len(unpolled) > len(scope.sweep):
             scope.sweep.demand(now)
         else:
-            self._urgent.update(dict.fromkeys(unpolled))
+            self._reads.put(*unpolled)
 
     def _note(self, query: AnyQuery, index: int, value: tuple[Any, ...] | None, now: float, *, is_read: bool) -> None:
         is_first, has_moved = query not in self._newest.values, self._newest.indexes.get(query) != index
         scope = self._scopes.get(scope_of(query))
         self._newest.indexes[query] = index
-        self._failures.pop(query, None)
         if value is not None or is_first:
             before, self._newest.values[query] = self._newest.values.get(query, ()), value or ()
             if scope is not None and isinstance(query, ServiceQuery):
                 scope.has_value(query, before, value or ())
-        if not query.blocks:
-            self._later.put(query, now + jittered(self._policy.interval))
-        elif scope is not None and query not in self._scopes:
+        if query.blocks and scope is not None and query not in self._scopes:
             scope.was_read(query, index if has_moved else None)
             if is_first:
                 self._poll_nodes(scope)
         if value is not None and not is_first and query.blocks and query not in self._scopes:
             self._promote(query, now)
-        if is_read:
-            self._check_reach(query, index, now)
-
-    def _check_reach(self, query: AnyQuery, index: int, now: float) -> None:
-        """Read a query again that was named while it was read, or of which an older state came than the named one."""
-        since = self._named_since.pop(query, 0)
-        if query in self._again:
-            reach = self._again.pop(query)
-            if not reach or index < reach:
-                self._read_named(query, now)
-        elif index <= since and query not in self._later:
-            self._later.put(query, now + self._policy.min_interval)
+        self._reads.answered(query, index, is_read=is_read, now=now)
 
     def _request(self, scope: Scope, suspects: Suspects, now: float) -> None:
-        """Have the named services read before all others, none oftener than the policy allows."""
+        """Have the named services read, those aside whose answers show the change already."""
         for query, reach in suspects.reach.items():
-            if query in self._later or query in self._polled:
-                continue
-            if 0 < reach <= self._newest.indexes.get(query, 0):
-                continue  # its answer shows the change already
-            scope.await_read(query)
-            self._named_since[query] = suspects.since
-            if query in self._reading:
-                known = self._again.get(query, reach)
-                self._again[query] = max(known, reach) if known and reach else 0
-            else:
-                self._read_named(query, now)
-
-    def _read_named(self, query: AnyQuery, now: float) -> None:
-        if query in self._urgent:
-            self._urgent.move_to_end(query, last=False)
-            return
-        bucket = self._named.get(query)
-        if bucket is None:
-            policy = self._policy
-            bucket = self._named[query] = TokenBucket(interval=policy.min_interval, burst=policy.named_burst)
-        delay = bucket.delay(now)
-        if delay > 0:
-            self._later.put(query, now + delay)
-            return
-        self._urgent[query] = None
-        self._urgent.move_to_end(query, last=False)
+            is_shown = 0 < reach <= self._newest.indexes.get(query, 0)
+            if not is_shown and query not in self._polled and not self._reads.is_delayed(query):
+                scope.await_read(query)
+                self._reads.name(query, reach=reach, since=suspects.since, now=now)
 
     def failed(self, query: PollQuery | ReadQuery, now: float, *, is_read: bool, least_delay: float = 0.0) -> None:
         """Note that a long poll's round or a read failed.
@@ -399,20 +350,11 @@ class Planner:
                 self._stop_polling(query, now)
         if not is_read or isinstance(query, AlarmsQuery | NodeListQuery):
             return
-        self._reading.discard(query)
+        self._reads.under_way.discard(query)
         if isinstance(query, CensusQuery | NodeContentQuery):
             return
         if query in self._wanted and query not in self._polled:
-            failures = self._failures[query] = self._failures.get(query, 0) + 1
-            delay = self._policy.backoff.delay(failures)
-            if not query.blocks:
-                delay = min(delay, jittered(self._policy.interval))  # asked no oftener than when all is well
-            self._later.put(query, now + max(delay, least_delay))
-
-    def _resume(self) -> None:
-        """Read everything again that failed while the source was away."""
-        while (query := self._later.take(math.inf)) is not None:
-            self._urgent[query] = None
+            self._reads.failed(query, now, least_delay)
 
     def refused(self, now: float) -> None:
         """Note that Consul refused a connection because there are too many: use half as many for a while."""
@@ -438,7 +380,9 @@ class Planner:
             self._rebudget(self._budget * 2, now)
         polled = self._unblocking / self._policy.interval
         reads = sum((scope.sweep.background_rate for scope in self._scopes.values()), self._unscoped.background_rate)
-        readers = max(self._readers, len(self._reading))  # after a change of layout, reads are seen to their end
+        readers = max(
+            self._readers, len(self._reads.under_way)
+        )  # after a change of layout, reads are seen to their end
         return WatchPlan(
             polls=frozenset(itertools.islice(self._polls, max(0, self._budget - readers))),
             sentinels=frozenset(self._sentinels()),
@@ -461,11 +405,11 @@ class Planner:
             return math.inf
         self._hint_strays(now)
         scopes = (scope.next_at(now) for scope in self._scopes.values())
-        due = min(now if self._urgent else math.inf, self._later.next_at(), self._unscoped.next_at(now), *scopes)
+        due = min(self._reads.next_at(now), self._unscoped.next_at(now), *scopes)
         return max(due, self._outage.probe_at)
 
     def _may_read(self) -> bool:
-        return len(self._reading) < (1 if self._outage.is_on else self._readers)
+        return len(self._reads.under_way) < (1 if self._outage.is_on else self._readers)
 
     def _hint_strays(self, now: float) -> None:
         """Have the queries that no sentinel watches swept at leisure, always."""
@@ -479,11 +423,9 @@ class Planner:
         """
         if not self._may_read() or now < self._outage.probe_at:
             return None
-        while (query := self._later.take(now)) is not None:
-            self._urgent[query] = None
-        while self._urgent:
-            if self._begin(named := self._urgent.popitem(last=False)[0], now):
-                return named
+        while (query := self._reads.take(now)) is not None:
+            if self._begin(query, now):
+                return query
         sweeps: tuple[Scope | Sweep, ...] = (*self._scopes.values(), self._unscoped)
         for sweep in sweeps:
             while (swept := sweep.take(now)) is not None:
@@ -494,15 +436,10 @@ class Planner:
     def _begin(self, query: ReadQuery, now: float) -> bool:
         """Count the query as being read from now on, unless something else sees to it."""
         if isinstance(query, CensusQuery):
-            self._reading.add(query)
-            return True
-        if query in self._polls or (not isinstance(query, NodeContentQuery) and query in self._later):
-            return False
-        if query in self._reading:
-            self._again[query] = 0
+            return self._reads.begin(query)
+        if query in self._polls or self._reads.is_delayed(query) or not self._reads.begin(query):
             return False
         sweep = self._sweep_of(query)
         if query in sweep:
             sweep.touch(query, now)
-        self._reading.add(query)
         return True
