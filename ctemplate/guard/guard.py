@@ -6,23 +6,22 @@ is not believed, is for the rules to say.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import msgspec
 
+from ctemplate.core.defects import Defects
 from ctemplate.core.model import (
     Answer,
     AnyQuery,
     Doubt,
     Instance,
-    PreparedQuery,
     Query,
     Servers,
     ServerSet,
-    ServiceQuery,
-    ServicesQuery,
 )
 from ctemplate.guard.evidence.entries import key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
@@ -42,6 +41,7 @@ from ctemplate.guard.rules.holding import CONFIRM_GRACE
 from ctemplate.guard.rules.loss import is_whole_catalog
 from ctemplate.guard.rules.unreachable import NodeHealth
 from ctemplate.guard.state import QueryState
+from ctemplate.queries import Losses, ServiceQuery, kind_of, named_service
 
 RIGHTS_RECHECKED = 20  # queries of which rights are looked at again at a time, at most
 
@@ -69,6 +69,16 @@ class Guard:
         self._ended: list[tuple[Hold, str]] = []
         self._visible: list[AnyQuery] = []
         self._invisible: list[AnyQuery] = []
+        self._defects = Defects()
+
+    @contextlib.contextmanager
+    def _contained(self, query: AnyQuery) -> Iterator[None]:
+        """Have a defect cost one query: what is shown of it stays as it is until its next answer."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+            self._active.pop(query, None)
+            self._defects.report(f"{query}: what is held of it stays as it is", exc)
 
     # Answers
 
@@ -76,7 +86,7 @@ class Guard:
         """Take a query's newest answer; return what may be shown, None where that must wait for a confirmation."""
         state = self._states.get(new.query)
         self._histories.reach(new)
-        if self.policies is None:
+        if self.policies is None or kind_of(new.query).losses is Losses.NONE:
             state = self._states[new.query] = self._state(new, now)
         elif state is None or state.unverified is not None:
             state = self._states[new.query] = self._first(new, None if state is None else state.unverified, now)
@@ -95,7 +105,8 @@ class Guard:
         return self._state(new, now, before or fresh)
 
     def _state(self, answer: Answer, now: float, waiting: UnverifiedEmpty | None = None) -> QueryState:
-        policy = None if self.policies is None else self.policies.of(answer.query)
+        is_guarded = kind_of(answer.query).losses is not Losses.NONE
+        policy = self.policies.of(answer.query) if self.policies is not None and is_guarded else None
         return QueryState(answer, self._nodes, now, policy=policy, unverified=waiting)
 
     def _note_visible(self, query: AnyQuery, before: UnverifiedEmpty | None) -> None:
@@ -113,7 +124,7 @@ class Guard:
         if self._histories.note(raw, new):
             for query in self._active:
                 self._states[query].loss.reopen(Cause.CONNECTION_GAP)
-        if isinstance(new.query, ServicesQuery) and raw.value is not new.value:
+        if kind_of(new.query).losses is Losses.NAMES and raw.value is not new.value:
             names = {service.name for service in new.value}
             came = names - {service.name for service in raw.value}
             self._new_names[new.query] = (self._new_names.get(new.query, set()) | came) & names
@@ -196,9 +207,7 @@ class Guard:
         A service that was listed only while we watched has nothing that could be lost, and holds up nobody.
         """
         is_cut = self.policies is not None and is_surely_cut(answer, self.policies)
-        is_new = isinstance(answer.query, ServiceQuery) and answer.query.name in self._new_names.get(
-            scope_of_services(answer.query), ()
-        )
+        is_new = named_service(answer.query) in self._new_names.get(scope_of_services(answer.query), ())
         if self.policies is None or not may_be_cut(answer, self.policies):
             return self.take(answer, now)
         if may_read is False or is_cut or (is_listed and not is_new):
@@ -228,8 +237,11 @@ class Guard:
         """Return the moment at which ``review`` has something to do, infinity for never."""
         if self._ended or self._visible or self._invisible:
             return 0.0
-        rules = min((self._states[query].due_at(now) for query in self._active), default=math.inf)
-        return min(rules, min((each.reported_at() for _, each in self._judged_together()), default=math.inf))
+        dues = [each.reported_at() for _, each in self._judged_together()]
+        for query in tuple(self._active):
+            with self._contained(query):
+                dues.append(self._states[query].due_at(now))
+        return min(dues, default=math.inf)
 
     def _judged_together(self) -> list[tuple[AnyQuery, UnverifiedEmpty]]:
         """Return the empty first answers once all were asked for again, so that they can be reported in one line."""
@@ -239,27 +251,33 @@ class Guard:
 
     def review(self, now: float) -> tuple[Answer, ...]:
         """End the holds whose time is over; return what is to be shown of the queries with holds or waits."""
-        shown = []
+        shown: list[Answer] = []
         self._recheck(now)
         for query in tuple(self._active):
-            state = self._states[query]
-            for rule in state.rules:
-                rule.review(now)
-            state.is_shown = state.is_shown or not state.loss.is_awaited(now, CONFIRM_GRACE)
-            answer = self._show(state, now)
-            if answer is not None:
-                shown.append(answer)
+            with self._contained(query):
+                answer = self._reviewed(self._states[query], now)
+                shown += [] if answer is None else [answer]
         return tuple(shown)
+
+    def _reviewed(self, state: QueryState, now: float) -> Answer | None:
+        for rule in state.rules:
+            rule.review(now)
+        state.is_shown = state.is_shown or not state.loss.is_awaited(now, CONFIRM_GRACE)
+        return self._show(state, now)
 
     def _recheck(self, now: float) -> None:
         """Have it confirmed anew, a few at a time, that our token still lacks the rights whose loss holds entries."""
         left = RIGHTS_RECHECKED
-        for query in self._active:
-            left -= self._states[query].recheck(now, is_late=left <= 0)
+        for query in tuple(self._active):
+            with self._contained(query):
+                left -= self._states[query].recheck(now, is_late=left <= 0)
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
         """End the holds on a service, or all of them; ``review`` then returns what is to be shown."""
-        released = [hold for query in self._active for hold in self._states[query].release(service)]
+        released: list[Hold] = []
+        for query in tuple(self._active):
+            with self._contained(query):
+                released += self._states[query].release(service)
         self._ended += [(replace(hold, is_told=True), RELEASED) for hold in released]
         left = (hold for query in self._active for hold in self._states[query].dump())
         for dc in _dcs_with_different_cluster(released) - _dcs_with_different_cluster(left):
@@ -271,12 +289,13 @@ class Guard:
         fresh: list[Hold] = []
         over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told], []
         for query in tuple(self._active):
-            state = self._states[query]
-            for rule in state.rules:
-                begun_now, ended_now = rule.report(now)
-                fresh += begun_now
-                over += ended_now
-            self._show(state, now)
+            with self._contained(query):
+                state = self._states[query]
+                for rule in state.rules:
+                    begun_now, ended_now = rule.report(now)
+                    fresh += begun_now
+                    over += ended_now
+                self._show(state, now)
         waiting = self._newly_waiting(now)
         visible, self._visible = self._visible, []
         invisible, self._invisible = self._invisible, []
@@ -361,7 +380,7 @@ class Guard:
 
 def _in_known_order(before: Answer, new: Answer) -> Answer:
     """Return the answer in the order of the one before where nothing else differs: a prepared query draws lots."""
-    if not isinstance(new.query, PreparedQuery) or sorted(before.value, key=key) != sorted(new.value, key=key):
+    if not kind_of(new.query).is_shuffled or sorted(before.value, key=key) != sorted(new.value, key=key):
         return new
     return msgspec.structs.replace(new, value=before.value)
 

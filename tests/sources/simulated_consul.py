@@ -14,10 +14,18 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from ctemplate.core.model import CheckState, Instance, PreparedQuery, Service, ServicesQuery
+from ctemplate.core.model import CheckState, Instance, Service
 from ctemplate.core.timing import Backoff, TokenBucket
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
-from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeEntry, NodeListQuery, PlacedService
+from ctemplate.queries import (
+    AlarmsQuery,
+    CensusQuery,
+    NodeContentQuery,
+    NodeListQuery,
+    PreparedQuery,
+    ServicesQuery,
+)
+from ctemplate.sources.consul.endpoints.checks import StateRow
+from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
 from ctemplate.sources.consul.watching.planner import Planner
 
 LATENCY = 0.001  # seconds each way

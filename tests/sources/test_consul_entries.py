@@ -1,28 +1,31 @@
 import json
 
+import msgspec
 import pytest
 from consul_fakes import entries, entry
 from hypothesis import given, strategies as st
 
-from ctemplate.core.model import (
-    CheckState,
-    Fault,
-    Instance,
+from ctemplate.core.model import CheckState, Fault, Instance, Service, Status
+from ctemplate.queries import (
+    AlarmsQuery,
+    NodeContentQuery,
+    NodeListQuery,
     PreparedQuery,
-    Service,
     ServiceQuery,
     ServicesQuery,
-    Status,
+    kind_of,
 )
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery
 from ctemplate.sources.consul.endpoints.decoding import (
     Decoder,
     Undecodable,
     aggregate,
+    decode_node_content,
+    decode_node_list,
     decode_servers,
     decode_services,
     drop_unqueryable_names,
 )
+from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
 from ctemplate.sources.consul.endpoints.paths import granted
 from ctemplate.sources.consul.endpoints.settings import DataLimits
 
@@ -54,6 +57,10 @@ FULL = {
         {"Node": "n1", "CheckID": "serfHealth", "Name": "Serf Health Status", "Status": "passing", "ServiceID": ""},
     ],
 }  # fmt: skip
+
+
+def answered(body, query):
+    return kind_of(query).decode(query, body, Decoder(DataLimits()))
 
 
 def decoded(*rows, limits=None, **options):
@@ -276,7 +283,7 @@ def test_an_instance_of_a_name_that_differs_in_case_is_not_the_services():
 
 def executed(*rows, near=None, service="web"):
     body = json.dumps({"Service": service, "Nodes": rows, "Datacenter": "dc1", "Failovers": 0}).encode()
-    return Decoder(DataLimits()).decode(body, PreparedQuery(name="live", near=near))
+    return answered(body, PreparedQuery(name="live", near=near))
 
 
 @given(st.permutations([("n2", "a"), ("n1", "b"), ("n1", "a"), ("n3", "a"), ("bad", "a"), ("bad", "b")]))
@@ -298,7 +305,7 @@ def test_near_keeps_the_order_of_nodes_alone():
 
 
 def test_a_prepared_query_without_instances_gives_none():
-    assert Decoder(DataLimits()).decode(b'{"Service": "web", "Nodes": null}', PreparedQuery(name="live")) == ((), ())
+    assert answered(b'{"Service": "web", "Nodes": null}', PreparedQuery(name="live")) == ((), ())
 
 
 def test_a_proxy_that_stands_for_the_service_is_left_out():
@@ -311,13 +318,23 @@ def test_a_proxy_that_stands_for_the_service_is_left_out():
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"Service": "web", "Nodes": {}}', b'{"Service": 1}', b"{"])
 def test_an_execution_of_another_shape_is_undecodable(body):
     with pytest.raises(Undecodable):
-        Decoder(DataLimits()).decode(body, PreparedQuery(name="live"))
+        answered(body, PreparedQuery(name="live"))
 
 
 DEEP = b"[" * 100_000
 
 
-@pytest.mark.parametrize("query", [ServiceQuery(name="web"), PreparedQuery(name="q"), ServicesQuery(), AlarmsQuery()])
+@pytest.mark.parametrize(
+    "query",
+    [
+        ServiceQuery(name="web"),
+        PreparedQuery(name="q"),
+        ServicesQuery(),
+        AlarmsQuery(),
+        NodeListQuery(),
+        NodeContentQuery(name="n"),
+    ],
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -330,7 +347,7 @@ DEEP = b"[" * 100_000
 )
 def test_what_no_json_is_made_of_is_undecodable_for_every_query(query, body):
     with pytest.raises(Undecodable):
-        Decoder(DataLimits()).decode(body, query)
+        answered(body, query)
 
 
 @pytest.mark.parametrize("body", [b'[{"Node": {"ID": "\xff"}}]', b'[{"Other": %b' % DEEP])
@@ -340,3 +357,24 @@ def test_servers_that_cannot_be_read_are_nobody(body):
 
 def test_rights_that_cannot_be_read_are_not_known():
     assert granted(200, b'[{"Allow": true, "Other": %b' % DEEP, asked=1) is None
+
+
+def test_nodes_are_sorted_and_read_by_what_changes_them():
+    body = b"""[{"Node": "n2", "ID": "2", "Address": "10.0.0.2", "Meta": {"rack": "a"}, "ModifyIndex": 7, "Other": 1},
+        {"Node": "n1", "ID": "", "Address": "10.0.0.1", "Meta": null, "ModifyIndex": 8}]"""
+    first, second = NodeEntry(name="n1", address="10.0.0.1"), NodeEntry(name="n2", id="2", address="10.0.0.2")
+    assert decode_node_list(body) == (first, msgspec.structs.replace(second, meta={"rack": "a"}))
+    assert decode_node_list(b"null") == ()
+
+
+def test_what_is_on_a_node_is_read_with_its_indexes_alone():
+    body = b"""{"Node": {"Node": "n1"}, "Services": {
+        "a-1": {"ID": "a-1", "Service": "a", "Port": 80, "Tags": ["x"], "CreateIndex": 5, "ModifyIndex": 7},
+        "b-1": {"ID": "b-1", "Service": "b", "ModifyIndex": 6}}}"""
+    placed = PlacedService(id="a-1", service="a", modified=7), PlacedService(id="b-1", service="b", modified=6)
+    assert decode_node_content(body) == placed
+
+
+@pytest.mark.parametrize("body", [b"null", b'{"Node": {}, "Services": {}}', b'{"Node": {}, "Services": null}'])
+def test_node_that_is_not_there_or_empty_has_no_services(body):
+    assert decode_node_content(body) == ()

@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, World
 
-from ctemplate.core.model import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.core.timing import Backoff
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, StateRow
-from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeListQuery
+from ctemplate.queries import (
+    AlarmsQuery,
+    NodeContentQuery,
+    NodeListQuery,
+    PreparedQuery,
+    ServiceQuery,
+    ServicesQuery,
+)
+from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.scope import READ_GRACE

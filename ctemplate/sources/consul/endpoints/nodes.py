@@ -1,27 +1,8 @@
-"""The nodes of a scope as Consul lists them: the queries of their list and of one node, and their rows. Pure."""
+"""The nodes of a scope as Consul lists them, and what is registered on one: the rows of the answers. Pure."""
 
 from __future__ import annotations
 
 import msgspec
-
-from ctemplate.core.model import Query
-
-
-class NodeListQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="node-list", omit_defaults=True):
-    """The nodes of a scope that our token may read; the value is ``tuple[NodeEntry, ...]`` sorted by name.
-
-    ``/v1/catalog/nodes``: woken by a node that comes, goes, or gets another address, id or meta, not by services.
-    """
-
-
-class NodeContentQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="node-content", omit_defaults=True):
-    """What is registered on one node; the value is ``tuple[PlacedService, ...]``, empty for a node that is not there.
-
-    ``/v1/catalog/node/NODE``: woken by whatever changes on the node, its checks aside; its index is that of the whole
-    catalog. A long poll of a node that is removed is not woken: Consul answers index 1 for it, at the end of its wait.
-    """
-
-    name: str
 
 
 class NodeEntry(
@@ -56,4 +37,4 @@ class PlacedService(
 class NodeContent(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     """The answer of ``/v1/catalog/node/NODE``; instances by id."""
 
-    services: dict[str, PlacedService] | None = None
+    services: dict[str, PlacedService] | None

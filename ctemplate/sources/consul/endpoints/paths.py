@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import msgspec
 
 from ctemplate.core.errors import SourceError, printable
-from ctemplate.core.model import PreparedQuery, Query, ServiceQuery
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
-from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeListQuery
-from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 STATUS_OK = 200
+STATUS_NOT_FOUND = 404
+NO_QUERY = b"query not found"
 
 
 class Consistency(enum.Enum):
@@ -29,23 +27,20 @@ class Consistency(enum.Enum):
     CONSISTENT = "&consistent"
 
 
+class NotFound(enum.Enum):
+    """What status 404 means for a resource."""
+
+    REFUSED = "Consul has no such path"
+    UNKNOWN_QUERY = "no prepared query has this name or id"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """One thing to ask Consul for: a path, percent-encoded, and its parameters without the leading ``?``."""
 
     path: str
     params: str = ""
-
-    @classmethod
-    def of(cls, query: Query, settings: ConsulSettings) -> Resource:
-        """Return the resource that answers a query."""
-        scope: dict[str, str | None] = {
-            "dc": query.dc or settings.datacenter,
-            "ns": query.ns or settings.namespace,
-            "partition": query.partition or settings.partition,
-            "peer": query.peer,
-        }
-        return cls.named(_path_of(query), **scope, **_choices_of(query))
+    not_found: NotFound = NotFound.REFUSED
 
     @classmethod
     def named(cls, path: str, **params: str | None) -> Resource:
@@ -58,35 +53,6 @@ class Resource:
         blocking = f"&index={index}&wait={int(wait * 1000)}ms" if index > 0 else ""
         params = f"{self.params}{consistency.value}{blocking}".lstrip("&")
         return f"{self.path}?{params}" if params else self.path
-
-
-def _path_of(query: Query) -> str:
-    name = urllib.parse.quote(getattr(query, "name", ""), safe="")
-    match query:
-        case ServiceQuery():
-            return f"/v1/health/service/{name}"
-        case PreparedQuery():
-            return f"/v1/query/{name}/execute"
-        case AlarmsQuery() | CensusQuery():
-            return "/v1/health/state/any"
-        case NodeListQuery():
-            return "/v1/catalog/nodes"
-        case NodeContentQuery():
-            return f"/v1/catalog/node/{name}"
-        case _:
-            return "/v1/catalog/services"
-
-
-def _choices_of(query: Query) -> dict[str, str | None]:
-    match query:
-        case ServiceQuery():
-            return {"near": query.near, "filter": query.filter}
-        case PreparedQuery():
-            return {"near": query.near}
-        case AlarmsQuery():
-            return {"filter": 'Status != "passing"'}
-        case _:
-            return {}
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -238,15 +204,17 @@ def granted(status: int, body: bytes, *, asked: int) -> bool | None:
 LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader not found", b"leadership lost")
 
 
-def diagnose(status: int, meta: Meta, body: bytes, location: str = "") -> tuple[Trouble, str] | None:
+def diagnose(
+    status: int, meta: Meta, body: bytes, location: str = "", *, not_found: NotFound = NotFound.REFUSED
+) -> tuple[Trouble, str] | None:
     """Return what is wrong with an answer and say it in words, or None when it is fit to be decoded."""
     if status == STATUS_OK:
         return _undelimited(meta) or _misfit(meta)
     said = _said(body)
     if status == 429:  # noqa: PLR2004
         return _rate_limited(body, said)
-    if status == 404 and body.strip().lower() == b"query not found":  # noqa: PLR2004
-        return Trouble.UNKNOWN, "no prepared query has this name or id"
+    if status == STATUS_NOT_FOUND and not_found is NotFound.UNKNOWN_QUERY and body.strip().lower() == NO_QUERY:
+        return Trouble.UNKNOWN, not_found.value
     if 300 <= status < 400:  # noqa: PLR2004
         target = f" to {printable(location, 200)}" if location else ""
         return Trouble.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"

@@ -16,10 +16,11 @@ import dataclasses
 import math
 import posixpath
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from ctemplate.core.model import ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeEntry, NodeListQuery, PlacedService
+from ctemplate.core.model import Query
+from ctemplate.queries import NodeContentQuery, NodeListQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
 from ctemplate.sources.consul.watching.plan import NewestAnswers
 from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
 
@@ -35,10 +36,11 @@ class Nodes:
     def __init__(self, services: ServicesQuery, pace: SweepPace) -> None:
         self.list_query = NodeListQuery(dc=services.dc, ns=services.ns, partition=services.partition)
         self.sweep = Sweep(dataclasses.replace(pace, background=math.inf))
-        self.polled: set[NodeContentQuery] = set()
+        self.polled: set[Query] = set()
+        self._present: frozenset[Query] = frozenset()
         self._listed: dict[str, NodeEntry] = {}
         self._queries: dict[str, NodeContentQuery] = {}
-        self._carried: dict[str, dict[ServiceQuery, None]] = {}
+        self._carried: dict[str, dict[Query, None]] = {}
         self._sizes: dict[str, int] = {}
         self._indexes: dict[str, int] = {}
         self._unreadable: set[str] = set()
@@ -46,12 +48,12 @@ class Nodes:
     def __len__(self) -> int:
         return len(self._listed)
 
-    def __contains__(self, query: NodeContentQuery) -> bool:
-        return query.name in self._listed
+    def __contains__(self, query: object) -> bool:
+        return query in self._present
 
     # What carries the services' instances
 
-    def carry(self, query: ServiceQuery, before: Iterable[Any], after: Iterable[Any]) -> None:
+    def carry(self, query: Query, before: Iterable[Any], after: Iterable[Any]) -> None:
         """Note on which nodes a service's instances are, in place of where they were."""
         now_on = {instance.node for instance in after}
         for node in {instance.node for instance in before} - now_on:
@@ -62,7 +64,7 @@ class Nodes:
         for node in now_on:
             self._carried.setdefault(node, {})[query] = None
 
-    def carried_by(self, names: Iterable[str]) -> dict[ServiceQuery, None]:
+    def carried_by(self, names: Iterable[str]) -> dict[Query, None]:
         """Return the services that have an instance on one of these nodes."""
         return {query: None for name in names for query in self._carried.get(name, ())}
 
@@ -75,6 +77,7 @@ class Nodes:
         changed = {name for name in self._listed.keys() & listed.keys() if listed[name] != self._listed[name]}
         fresh = [self._query(name) for name in listed if name not in self._listed]
         self._listed = listed
+        self._present = frozenset(map(self._query, listed))
         for name in gone:
             self.sweep.discard(self._query(name))
             for known in (self._queries, self._sizes, self._indexes):
@@ -87,7 +90,7 @@ class Nodes:
 
     def retry(self) -> None:
         """Take nodes that could not be read for readable again, until they prove not to be."""
-        polled = {query.name for query in self.polled}
+        polled = {name for name, query in self._queries.items() if query in self.polled}
         self._unreadable &= polled
         self._unreadable |= {name for name in self._listed if not _is_queryable(name)}
 
@@ -109,9 +112,9 @@ class Nodes:
         query: NodeContentQuery,
         rows: Iterable[PlacedService] | None,
         index: int,
-        wanted: Mapping[str, tuple[ServiceQuery, ...]],
+        wanted: Mapping[str, tuple[Query, ...]],
         newest: NewestAnswers,
-    ) -> tuple[dict[ServiceQuery, int], int]:
+    ) -> tuple[dict[Query, int], int]:
         """Take an answer of a node, ``rows`` None when equal to its last one; return whom it names, and since when.
 
         With each of them stands the index from which on an answer of the service shows the change, 0 for unknown.
@@ -120,7 +123,7 @@ class Nodes:
         since, self._indexes[query.name] = self._indexes.get(query.name, 0), index
         if rows is None:
             return {}, since
-        there, named = set(), dict[ServiceQuery, int]()
+        there, named = set(), dict[Query, int]()
         for row in rows:
             there.add(row.id)
             for service in wanted.get(row.service, ()):
@@ -147,19 +150,18 @@ class Nodes:
     @property
     def cost(self) -> float:
         """What reading the nodes without a long poll costs, in requests."""
-        return sum(self._cost(query) for query in self.sweep if isinstance(query, NodeContentQuery))
+        return sum(self._cost(cast("NodeContentQuery", query).name) for query in self.sweep)
 
-    def _cost(self, query: NodeContentQuery) -> float:
-        return 1 + self._size(query.name) / INSTANCES_PER_READ
+    def _cost(self, name: str) -> float:
+        return 1 + self._size(name) / INSTANCES_PER_READ
 
     def _size(self, name: str) -> int:
         return self._sizes.get(name, len(self._carried.get(name, ())))
 
-    def is_light(self, query: NodeContentQuery, census_cost: float) -> bool:
+    def is_light(self, query: Query, census_cost: float) -> bool:
         """Whether a long poll of the node costs less at each change than a look at all checks would."""
-        if not _is_queryable(query.name):
-            return False
-        return self._size(query.name) <= LIGHT_NODE or self._cost(query) * SMALL_SHARE <= census_cost
+        name = cast("NodeContentQuery", query).name
+        return _is_queryable(name) and (self._size(name) <= LIGHT_NODE or self._cost(name) * SMALL_SHARE <= census_cost)
 
     def candidates(self, census_cost: float) -> list[NodeContentQuery]:
         """Return the nodes that a long poll suits, those with most of the services first."""

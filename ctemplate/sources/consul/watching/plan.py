@@ -5,25 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctemplate.core.model import AnyQuery, Query
+from ctemplate.core.model import Query
 from ctemplate.core.timing import Backoff
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
-from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeListQuery
 from ctemplate.sources.consul.watching.sweep import SweepPace
-
-ScopeQuery = AlarmsQuery | CensusQuery | NodeListQuery | NodeContentQuery  # what is asked for its wake-ups and names
-PollQuery = AnyQuery | AlarmsQuery | NodeListQuery | NodeContentQuery
-ReadQuery = AnyQuery | CensusQuery | NodeContentQuery
 
 
 @dataclass(slots=True)
 class NewestAnswers:
     """The newest answers to the queries that are wanted, and their indexes."""
 
-    values: dict[AnyQuery, tuple[Any, ...]] = field(default_factory=dict)
-    indexes: dict[AnyQuery, int] = field(default_factory=dict)
+    values: dict[Query, tuple[Any, ...]] = field(default_factory=dict)
+    indexes: dict[Query, int] = field(default_factory=dict)
 
-    def discard(self, query: AnyQuery) -> None:
+    def discard(self, query: Query) -> None:
         """Forget what a query was answered."""
         self.values.pop(query, None)
         self.indexes.pop(query, None)
@@ -59,7 +53,7 @@ class WatchPlan:
     what all this costs while nothing changes.
     """
 
-    polls: frozenset[PollQuery]
+    polls: frozenset[Query]
     sentinels: frozenset[Query]
     readers: int
     wake_at: float

@@ -22,16 +22,15 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from ctemplate.core.model import AnyQuery, Query, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
-from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeListQuery
-from ctemplate.sources.consul.watching.plan import NewestAnswers, Policy, PollQuery, ReadQuery, ScopeQuery, WatchPlan
+from ctemplate.core.model import Query
+from ctemplate.queries import NodeContentQuery, ServicesQuery, WatchRole, kind_of, named_service
+from ctemplate.sources.consul.watching.plan import NewestAnswers, Policy, WatchPlan
 from ctemplate.sources.consul.watching.reads import Reads
 from ctemplate.sources.consul.watching.retries import OutageProbe
 from ctemplate.sources.consul.watching.scope import Scope, Suspects
 from ctemplate.sources.consul.watching.sentinel import scope_of
-from ctemplate.sources.consul.watching.slots import PollSlots
-from ctemplate.sources.consul.watching.sweep import Sweep, SweptQuery
+from ctemplate.sources.consul.watching.slots import SharedSlots, is_node
+from ctemplate.sources.consul.watching.sweep import Sweep
 
 SHED_REST = 60.0  # seconds before connections that Consul refused are tried again
 SLOTS_FOR_NODES = 8  # per scope; with fewer long polls to give, a list of nodes would take more than it brings
@@ -45,48 +44,47 @@ class Planner:
         self._limit = self._budget = max_connections
         self._shed_until = -math.inf
         self._readers = 0
-        self._slots = 0
         self._lonely = 0
-        self._wanted: frozenset[AnyQuery] = frozenset()
+        self._wanted: frozenset[Query] = frozenset()
         self._unblocking = 0
-        self._groups: dict[ServicesQuery, dict[AnyQuery, None]] = {}
+        self._groups: dict[ServicesQuery, dict[Query, None]] = {}
         self._scopes: dict[ServicesQuery, Scope] = {}
         self._unscoped = Sweep(self._policy.pace)
         self._newest = NewestAnswers()
-        self._polls: dict[PollQuery, None] = {}
-        self._polled = PollSlots[SweptQuery]()
-        self._polled_nodes = PollSlots[SweptQuery]()
+        self._polls: dict[Query, None] = {}
+        self._slots = SharedSlots()
         self._reads = Reads(self._policy)
         self._outage = OutageProbe(self._policy.probe)
 
     # What is wanted, and how that is laid out over the connections
 
-    def want(self, queries: Iterable[AnyQuery], now: float) -> None:
+    def want(self, queries: Iterable[Query], now: float) -> None:
         """Replace the wanted queries; those that stay keep their long polls and their place."""
         wanted = frozenset(queries)
         for query in self._wanted - wanted:
             self._forget(query)
         added, self._wanted = wanted - self._wanted, wanted
-        self._unblocking = sum(not query.blocks for query in wanted)
+        self._unblocking = sum(not kind_of(query).blocks for query in wanted)
         for query in added:
-            if query.blocks:
-                self._groups.setdefault(scope_of(query), {})[query] = None
+            key = scope_of(query)
+            if key is not None:
+                self._groups.setdefault(key, {})[query] = None
         self._arrange(now)
         for query in added:
             self._place(query, now)
         self._fill()
 
-    def _forget(self, query: AnyQuery) -> None:
-        key = scope_of(query)
-        scope = self._scopes.get(key)
-        if scope is not None and isinstance(query, ServiceQuery):
-            scope.discard(query, self._newest.values.get(query, ()))
-        group = self._groups.get(key, {})
-        group.pop(query, None)
-        if not group:
-            self._groups.pop(key, None)
+    def _forget(self, query: Query) -> None:
+        scope, name, key = self._scope_of(query), named_service(query), scope_of(query)
+        if scope is not None and name is not None:
+            scope.discard(query, name, self._newest.values.get(query, ()))
+        if key is not None:
+            group = self._groups.get(key, {})
+            group.pop(query, None)
+            if not group:
+                self._groups.pop(key, None)
         self._unscoped.discard(query)
-        self._polled.discard(query)
+        self._slots.wanted.discard(query)
         self._reads.forget(query)
         if query not in self._scopes:
             self._polls.pop(query, None)
@@ -104,15 +102,15 @@ class Planner:
             self._unguard(key, now)
         for key in guarded - self._scopes.keys():
             self._guard(key, now)
-        self._lonely = sum(len(group) for key, group in self._groups.items() if key not in self._scopes)
-        self._slots = room - self._readers - 2 * len(self._scopes)
-        watches_nodes = self._slots >= SLOTS_FOR_NODES * len(self._scopes)
+        watched = sum(len(self._groups[key]) for key in self._scopes)
+        self._lonely = len(self._wanted) - self._unblocking - watched
+        slots = room - self._readers - 2 * len(self._scopes)
+        watches_nodes = slots >= SLOTS_FOR_NODES * len(self._scopes)
         for scope in self._scopes.values():
             self._watch_nodes(scope, now, is_on=watches_nodes)
-            self._slots -= watches_nodes
-        for slots in (self._polled, self._polled_nodes):
-            while len(slots) and len(self._polled) + len(self._polled_nodes) > self._slots:
-                self._stop_polling(next(iter(slots)), now)
+        self._slots.total = slots - watches_nodes * len(self._scopes)
+        while (query := self._slots.excess()) is not None:
+            self._stop_polling(query, now)
         self._share_slots()
         for scope in self._scopes.values():
             self._poll_nodes(scope)
@@ -124,9 +122,9 @@ class Planner:
 
     def _guard(self, key: ServicesQuery, now: float) -> None:
         scope = self._scopes[key] = Scope(key, self._policy.pace)
-        self._polled.discard(key)
+        self._slots.wanted.discard(key)
         for sentinel in scope.sentinels:
-            self._polls.setdefault(cast("PollQuery", sentinel))
+            self._polls.setdefault(sentinel)
         if key in self._newest.values:
             scope.services_woke(self._newest.values[key], self._newest.indexes[key], 0.0, now)
         for query in self._groups[key]:
@@ -138,7 +136,7 @@ class Planner:
         self._watch_nodes(scope, now, is_on=False)
         del self._scopes[key]
         for sentinel in scope.sentinels:
-            self._polls.pop(cast("PollQuery", sentinel), None)
+            self._polls.pop(sentinel, None)
         if key not in self._wanted:
             self._newest.discard(key)
         for query in self._groups.get(key, ()):
@@ -156,96 +154,90 @@ class Planner:
         scope.watches_nodes = is_on
 
     def _share_slots(self) -> None:
-        """Have all nodes polled where they fit beside what no sentinel watches, else give half of the long polls."""
         nodes = sum(len(scope.nodes) for scope in self._scopes.values() if scope.watches_nodes)
-        half = self._slots // 2
-        self._polled_nodes.size = nodes if nodes <= max(self._slots - self._lonely, half) else half
-        self._polled.size = self._slots - self._polled_nodes.size
+        self._slots.share(nodes=nodes, lonely=self._lonely)
 
     def _poll_nodes(self, scope: Scope) -> None:
         """Give long polls to the nodes of a scope whose services have been read, as far as there are any left."""
         if not scope.watches_nodes or not scope.is_read:
             return
         for query in scope.nodes.candidates(scope.census_cost):
-            if query not in self._polled_nodes and self._polled_nodes.has_room:
+            if query not in self._slots and self._slots.nodes.has_room:
                 self._promote(query, -math.inf)
 
-    def _place(self, query: AnyQuery, now: float) -> None:
+    def _place(self, query: Query, now: float) -> None:
         """Have a query without a long poll read at once, and swept from then on."""
-        scope = self._scopes.get(scope_of(query))
-        if scope is not None and isinstance(query, ServiceQuery):
-            scope.add(query, self._newest.values.get(query))
-        if query in self._polled or query in self._scopes:
+        scope, name = self._scope_of(query), named_service(query)
+        if scope is not None and name is not None:
+            scope.add(query, name, self._newest.values.get(query))
+        if query in self._slots or query in self._scopes:
             return
-        if query.blocks:
+        if kind_of(query).blocks:
             self._sweep_of(query).touch(query, now)
         self._reads.put(query)
 
     def _fill(self) -> None:
         """Give the long polls that are free to queries that no sentinel watches."""
-        for query in tuple(itertools.islice(self._unscoped, max(self._free, 0))):
-            if self._polled.has_room:
+        for query in tuple(itertools.islice(self._unscoped, max(self._slots.free, 0))):
+            if self._slots.may_start(query):
                 self._start_polling(query)
 
-    @property
-    def _free(self) -> int:
-        return self._slots - len(self._polled) - len(self._polled_nodes)
+    def _scope_of(self, query: Query) -> Scope | None:
+        """Return the scope under sentinels that sees the query's changes, None where there is none."""
+        key = scope_of(query)
+        return None if key is None else self._scopes.get(key)
 
-    def _sweep_of(self, query: SweptQuery) -> Sweep:
-        scope = self._scopes.get(scope_of(query))
+    def _sweep_of(self, query: Query) -> Sweep:
+        scope = self._scope_of(query)
         if scope is None:
             return self._unscoped
-        return scope.nodes.sweep if isinstance(query, NodeContentQuery) else scope.sweep
+        return scope.nodes.sweep if is_node(query) else scope.sweep
 
-    def _slots_of(self, query: SweptQuery) -> PollSlots[SweptQuery]:
-        return self._polled_nodes if isinstance(query, NodeContentQuery) else self._polled
-
-    def _promote(self, query: SweptQuery, now: float) -> None:
+    def _promote(self, query: Query, now: float) -> None:
         """Give a query that changed a long poll of its own, now or when another's has waited in vain."""
-        slots = self._slots_of(query)
-        slots.changed(query, now)
-        if query not in slots and slots.has_room and self._free > 0:
+        self._slots.of(query).changed(query, now)
+        if self._slots.may_start(query):
             self._start_polling(query)
 
-    def _hand_over(self, query: SweptQuery, now: float) -> None:
-        """Let a query whose long poll brought no news give it to the one that changed last, if that was later.
+    def _hand_over(self, query: Query, now: float) -> None:
+        """Let a query whose long poll brought no news give it to another that needs it more."""
+        heir = self._slots.heir(query)
+        if heir is None:
+            return
+        scope = self._scope_of(heir)
+        if is_node(heir) and (scope is None or not scope.is_poll_worthwhile(heir)):
+            self._slots.nodes.discard(heir)
+            return
+        self._stop_polling(query, now)
+        self._start_polling(heir)
 
-        Where its kind has more long polls than it should, one of the other kind gets it.
-        """
-        own = self._slots_of(query)
-        other = self._polled if own is self._polled_nodes else self._polled_nodes
-        heir = other.heir() if len(own) > own.size and other.has_room else None
-        heir = own.heir(query) if heir is None else heir
-        if heir is not None:
-            self._stop_polling(query, now)
-            self._start_polling(heir)
-
-    def _start_polling(self, query: SweptQuery) -> None:
-        self._slots_of(query).start(query)
+    def _start_polling(self, query: Query) -> None:
+        self._slots.of(query).start(query)
         self._polls[query] = None
         self._sweep_of(query).discard(query)
         self._reads.cancel([query])
-        if isinstance(query, NodeContentQuery):
-            self._scopes[scope_of(query)].nodes.polled.add(query)
+        scope = self._scope_of(query)
+        if scope is not None and is_node(query):
+            scope.nodes.polled.add(query)
 
-    def _stop_polling(self, query: SweptQuery, now: float) -> None:
+    def _stop_polling(self, query: Query, now: float) -> None:
         """Take a query's long poll away; one more read makes sure that nothing is lost between poll and sweep."""
-        self._slots_of(query).stop(query)
+        self._slots.of(query).stop(query)
         del self._polls[query]
-        if not isinstance(query, NodeContentQuery):
+        scope = self._scope_of(query)
+        if scope is None or not is_node(query):
             self._place(query, now)
             return
-        nodes = self._scopes[scope_of(query)].nodes
-        nodes.polled.discard(query)
-        if query in nodes:
-            nodes.sweep.touch(query, now)
+        scope.nodes.polled.discard(query)
+        if query in scope.nodes:
+            scope.nodes.sweep.touch(query, now)
             self._reads.put(query)
 
     # What came of it
 
     def answered(
         self,
-        query: PollQuery | ReadQuery,
+        query: Query,
         *,
         index: int,
         value: tuple[Any, ...] | None,
@@ -258,71 +250,73 @@ class Planner:
         """
         if self._outage.answered():
             self._reads.resume()
-        scope = self._scopes.get(scope_of(query))
         if waited is None:
-            self._reads.under_way.discard(cast("ReadQuery", query))
-        if isinstance(query, ScopeQuery):
+            self._reads.under_way.discard(query)
+        if kind_of(query).role is not WatchRole.WANTED:
+            scope = self._scope_of(query)
             if scope is not None:
-                suspects = scope.answered(query, value, index, self._newest, now)
-                self._request(scope, suspects, now)
-                self._settle_nodes(scope, query, suspects, is_vain=value is None and waited is not None, now=now)
+                self._take_names(scope, query, value, index, now=now, is_poll=waited is not None)
             return
-        if query in self._scopes:
-            scope = self._scopes[query]
-            self._request(scope, scope.services_woke(value, index, waited or 0.0, now), now)
-        if query in self._wanted or query in self._scopes:
+        watched = self._scopes.get(cast("ServicesQuery", query))
+        if watched is not None:
+            self._request(watched, watched.services_woke(value, index, waited or 0.0, now), now)
+        if query in self._wanted or watched is not None:
             self._note(query, index, value, now, is_read=waited is None)
-        if query in self._polled and value is None and waited is not None:
+        if query in self._slots and value is None and waited is not None:
             self._hand_over(query, now)
 
-    def _settle_nodes(
-        self,
-        scope: Scope,
-        query: ScopeQuery,
-        suspects: Suspects,
-        *,
-        is_vain: bool,
-        now: float,
+    def _take_names(
+        self, scope: Scope, query: Query, value: tuple[Any, ...] | None, index: int, *, now: float, is_poll: bool
     ) -> None:
-        """Give long polls to the nodes that an answer shows to need one, and take them from others."""
-        if suspects.fresh:
-            self._meet(scope, suspects.fresh, now)
-        elif isinstance(query, NodeListQuery):
-            self._share_slots()
-            self._poll_nodes(scope)
-        elif isinstance(query, NodeContentQuery):
-            self._reads.node_answered(query)
-            if query in self._polled_nodes:
-                if query not in scope.nodes or not scope.nodes.is_light(query, scope.census_cost):
-                    self._stop_polling(query, now)
-                elif is_vain:
-                    self._hand_over(query, now)
-            if suspects.is_change and query in scope.nodes and scope.nodes.is_light(query, scope.census_cost):
-                self._promote(query, now)
+        """Take an answer that no template wants: have what it names read, and long polls given to nodes."""
+        match kind_of(query).role:
+            case WatchRole.CENSUS:
+                self._request(scope, scope.census_answered(value or (), index, self._newest, now), now)
+            case WatchRole.NODE:
+                node = cast("NodeContentQuery", query)
+                suspects = scope.node_answered(node, value, index, self._newest)
+                self._request(scope, suspects, now)
+                self._reads.node_answered(node)
+                self._settle_node(scope, node, now, is_vain=value is None and is_poll)
+                if suspects.is_change and scope.is_poll_worthwhile(node):
+                    self._promote(node, now)
+            case _:
+                suspects = scope.sentinel_woke(query, value, index, now)
+                self._request(scope, suspects, now)
+                if query == scope.nodes.list_query:
+                    self._meet(scope, suspects.fresh, now)
+
+    def _settle_node(self, scope: Scope, query: NodeContentQuery, now: float, *, is_vain: bool) -> None:
+        """Take a long poll away from a node that is gone, or too large for one, or did not change while another did."""
+        if query in self._slots:
+            if not scope.is_poll_worthwhile(query):
+                self._stop_polling(query, now)
+            elif is_vain:
+                self._hand_over(query, now)
 
     def _meet(self, scope: Scope, fresh: tuple[NodeContentQuery, ...], now: float) -> None:
         """Have nodes that are new polled or read at once; of many, the services, if these are fewer."""
         self._share_slots()
         self._poll_nodes(scope)
-        unpolled = [query for query in fresh if query not in self._polled_nodes]
+        unpolled = [query for query in fresh if query not in self._slots]
         if len(unpolled) > len(scope.sweep):
             scope.sweep.demand(now)
         else:
             self._reads.put(*unpolled)
 
-    def _note(self, query: AnyQuery, index: int, value: tuple[Any, ...] | None, now: float, *, is_read: bool) -> None:
+    def _note(self, query: Query, index: int, value: tuple[Any, ...] | None, now: float, *, is_read: bool) -> None:
         is_first, has_moved = query not in self._newest.values, self._newest.indexes.get(query) != index
-        scope = self._scopes.get(scope_of(query))
+        scope, blocks = self._scope_of(query), kind_of(query).blocks
         self._newest.indexes[query] = index
         if value is not None or is_first:
             before, self._newest.values[query] = self._newest.values.get(query, ()), value or ()
-            if scope is not None and isinstance(query, ServiceQuery):
+            if scope is not None and named_service(query) is not None:
                 scope.has_value(query, before, value or ())
-        if query.blocks and scope is not None and query not in self._scopes:
+        if blocks and scope is not None and query not in self._scopes:
             scope.was_read(query, index if has_moved else None)
             if is_first:
                 self._poll_nodes(scope)
-        if value is not None and not is_first and query.blocks and query not in self._scopes:
+        if value is not None and not is_first and blocks and query not in self._scopes:
             self._promote(query, now)
         self._reads.answered(query, index, is_read=is_read, now=now)
 
@@ -330,31 +324,35 @@ class Planner:
         """Have the named services read, those aside whose answers show the change already."""
         for query, reach in suspects.reach.items():
             is_shown = 0 < reach <= self._newest.indexes.get(query, 0)
-            if not is_shown and query not in self._polled and not self._reads.is_delayed(query):
+            if not is_shown and query not in self._slots and not self._reads.is_delayed(query):
                 scope.await_read(query)
                 self._reads.name(query, reach=reach, since=suspects.since, now=now)
 
-    def failed(self, query: PollQuery | ReadQuery, now: float, *, is_read: bool, least_delay: float = 0.0) -> None:
+    def failed(self, query: Query, now: float, *, is_read: bool, least_delay: float = 0.0) -> None:
         """Note that a long poll's round or a read failed.
 
         A read is tried again after a delay that grows; when to try a long poll again is the caller's to say.
         """
-        if query.blocks:  # what Consul does not know, or cannot reach, is no sign that it is away itself
+        kind = kind_of(query)
+        if kind.blocks:  # what Consul does not know, or cannot reach, is no sign that it is away itself
             self._outage.failed(query, now)
-        scope = self._scopes.get(scope_of(query))
-        if scope is not None:
-            if query in scope.sentinels:
-                scope.sentinel_failed(query)
-            scope.read_failed(query)
-            if isinstance(query, NodeContentQuery) and query in self._polled_nodes and query not in scope.nodes:
-                self._stop_polling(query, now)
-        if not is_read or isinstance(query, AlarmsQuery | NodeListQuery):
+        scope = self._scope_of(query)
+        if scope is not None and query in scope.sentinels:
+            scope.sentinel_failed(query)
+        if scope is not None and kind.role is WatchRole.NODE:
+            self._node_failed(scope, cast("NodeContentQuery", query), now)
+        if not is_read or kind.role is WatchRole.SENTINEL:
             return
         self._reads.under_way.discard(query)
-        if isinstance(query, CensusQuery | NodeContentQuery):
-            return
-        if query in self._wanted and query not in self._polled:
+        if query in self._wanted and query not in self._slots:
+            if scope is not None:
+                scope.read_failed(query)
             self._reads.failed(query, now, least_delay)
+
+    def _node_failed(self, scope: Scope, query: NodeContentQuery, now: float) -> None:
+        scope.nodes.failed(query)
+        if query in self._slots and query not in scope.nodes:
+            self._stop_polling(query, now)
 
     def refused(self, now: float) -> None:
         """Note that Consul refused a connection because there are too many: use half as many for a while."""
@@ -370,7 +368,7 @@ class Planner:
 
     # What to do
 
-    def is_polled(self, query: PollQuery) -> bool:
+    def is_polled(self, query: Query) -> bool:
         """Whether the query is to be long-polled for another round."""
         return query in self._polls
 
@@ -416,7 +414,7 @@ class Planner:
         if len(self._unscoped):
             self._unscoped.hint(now)
 
-    def take(self, now: float) -> ReadQuery | None:
+    def take(self, now: float) -> Query | None:
         """Return the next query to read over a free reader connection, if any is due.
 
         It counts as being read until ``answered`` or ``failed`` is called for it.
@@ -433,9 +431,9 @@ class Planner:
                     return swept
         return None
 
-    def _begin(self, query: ReadQuery, now: float) -> bool:
+    def _begin(self, query: Query, now: float) -> bool:
         """Count the query as being read from now on, unless something else sees to it."""
-        if isinstance(query, CensusQuery):
+        if kind_of(query).role is WatchRole.CENSUS:
             return self._reads.begin(query)
         if query in self._polls or self._reads.is_delayed(query) or not self._reads.begin(query):
             return False

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctemplate.core.model import AnyQuery, Query, Service, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
-from ctemplate.sources.consul.endpoints.nodes import NodeContentQuery, NodeEntry, NodeListQuery, PlacedService
+from ctemplate.core.model import Query, Service
+from ctemplate.queries import AlarmsQuery, CensusQuery, NodeContentQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.checks import StateRow
+from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
 from ctemplate.sources.consul.watching.nodes import INSTANCES_PER_READ, Nodes
-from ctemplate.sources.consul.watching.plan import NewestAnswers, ScopeQuery
+from ctemplate.sources.consul.watching.plan import NewestAnswers
 from ctemplate.sources.consul.watching.sentinel import (
     PARKED,
     ChangedNames,
@@ -43,7 +44,7 @@ class Suspects:
     the services changed there since the last.
     """
 
-    reach: Mapping[ServiceQuery, int] = field(default_factory=dict)
+    reach: Mapping[Query, int] = field(default_factory=dict)
     since: int = 0
     fresh: tuple[NodeContentQuery, ...] = ()
     is_change: bool = False
@@ -60,8 +61,8 @@ class Scope:
         self.nodes = Nodes(services, pace)
         self.watches_nodes = False
         self._pace = pace
-        self._queries: dict[str, tuple[ServiceQuery, ...]] = {}
-        self._unread: set[ServiceQuery] = set()
+        self._queries: dict[str, tuple[Query, ...]] = {}
+        self._unread: set[Query] = set()
         self._instances = 0
         self._checks = 0
         self._explanations = KnownIndexes()
@@ -76,7 +77,7 @@ class Scope:
         self._woken_at = -math.inf
         self._settle_at = math.inf
         self._patient_until = math.inf
-        self._awaited: set[AnyQuery] = set()
+        self._awaited: set[Query] = set()
         self._census_due = False
         self._census_at = -math.inf
         self.degraded_sentinels: set[Query] = set()
@@ -91,30 +92,30 @@ class Scope:
         """Whether each of the scope's services was read, or could not be."""
         return not self._unread
 
-    def add(self, query: ServiceQuery, value: tuple[Any, ...] | None) -> None:
-        """Take on a wanted query, with its newest value if there is one."""
-        known = self._queries.get(query.name, ())
+    def add(self, query: Query, name: str, value: tuple[Any, ...] | None) -> None:
+        """Take on a wanted query about the service of that name, with its newest value if there is one."""
+        known = self._queries.get(name, ())
         if query in known:
             return
-        self._queries[query.name] = (*known, query)
+        self._queries[name] = (*known, query)
         if value is None:
             self._unread.add(query)
         else:
             self.has_value(query, (), value)
 
-    def discard(self, query: ServiceQuery, value: tuple[Any, ...]) -> None:
+    def discard(self, query: Query, name: str, value: tuple[Any, ...]) -> None:
         """Let go of a query that is no longer wanted, and whose newest value this is."""
         self.sweep.discard(query)
         self._awaited.discard(query)
         self._unread.discard(query)
         self.has_value(query, value, ())
-        rest = tuple(other for other in self._queries.get(query.name, ()) if other != query)
+        rest = tuple(other for other in self._queries.get(name, ()) if other != query)
         if rest:
-            self._queries[query.name] = rest
+            self._queries[name] = rest
         else:
-            self._queries.pop(query.name, None)
+            self._queries.pop(name, None)
 
-    def has_value(self, query: ServiceQuery, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    def has_value(self, query: Query, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
         """Note that a query has another value."""
         self._instances += len(after) - len(before)
         self.nodes.carry(query, before, after)
@@ -124,33 +125,14 @@ class Scope:
         self.degraded_sentinels.add(sentinel)
 
     def read_failed(self, query: Query) -> None:
-        """Note that a service or a node cannot be read at the moment."""
-        if isinstance(query, ServiceQuery):
-            self._unread.discard(query)
-        elif isinstance(query, NodeContentQuery):
-            self.nodes.failed(query)
+        """Note that a service cannot be read at the moment."""
+        self._unread.discard(query)
 
-    def answered(
-        self,
-        query: ScopeQuery,
-        value: tuple[Any, ...] | None,
-        index: int,
-        newest: NewestAnswers,
-        now: float,
-    ) -> Suspects:
-        """Take an answer that nobody wants for itself, ``value`` None when equal; return whom it names.
-
-        ``newest`` are the answers to the wanted queries.
-        """
-        match query:
-            case AlarmsQuery():
-                return self._alarms_woke(value, index, now)
-            case CensusQuery():
-                return self._census_answered(value or (), newest, index, now)
-            case NodeListQuery():
-                return self._nodes_listed(value, index, now)
-            case NodeContentQuery():
-                return self._node_answered(query, value, index, newest)
+    def sentinel_woke(self, query: Query, value: tuple[Any, ...] | None, index: int, now: float) -> Suspects:
+        """Take an answer of the sentinel of the checks or of the nodes, ``value`` None when equal."""
+        if query == self.alarms:
+            return self._alarms_woke(value, index, now)
+        return self._nodes_listed(value, index, now)
 
     def services_woke(self, value: tuple[Service, ...] | None, index: int, waited: float, now: float) -> Suspects:
         """Take an answer of the services sentinel, ``value`` None when equal; return whom it names."""
@@ -188,13 +170,10 @@ class Scope:
             self._placed.add(index)
         return Suspects(named, since, () if is_first else tuple(fresh))
 
-    def _node_answered(
-        self,
-        query: NodeContentQuery,
-        rows: tuple[PlacedService, ...] | None,
-        index: int,
-        newest: NewestAnswers,
+    def node_answered(
+        self, query: NodeContentQuery, rows: tuple[PlacedService, ...] | None, index: int, newest: NewestAnswers
     ) -> Suspects:
+        """Take an answer of a node, ``rows`` None when equal to its last; return whom it names, given the newest."""
         named, since = self.nodes.answered(query, rows, index, self._queries, newest)
         is_change = bool(named)
         unexplained = self._unexplained_since()
@@ -226,7 +205,8 @@ class Scope:
         self._woken_at = now
         self._settle_at = now + READ_GRACE
 
-    def _census_answered(self, rows: tuple[StateRow, ...], newest: NewestAnswers, index: int, now: float) -> Suspects:
+    def census_answered(self, rows: tuple[StateRow, ...], index: int, newest: NewestAnswers, now: float) -> Suspects:
+        """Take a census; return whom it names, given the newest answers."""
         self._settle_at = now + READ_GRACE
         self._checks = len(rows)
         expected = {
@@ -247,15 +227,14 @@ class Scope:
         queries += self.nodes.carried_by(named.nodes)
         return Suspects(dict.fromkeys(queries, index), since)
 
-    def await_read(self, query: AnyQuery) -> None:
+    def await_read(self, query: Query) -> None:
         """Note that a named query is about to be read, which may explain a wake-up."""
         self._awaited.add(query)
 
-    def was_read(self, query: AnyQuery, index: int | None) -> None:
+    def was_read(self, query: Query, index: int | None) -> None:
         """Note that a query was read, with its index if that is a new one, which may explain a wake-up."""
         self._awaited.discard(query)
-        if isinstance(query, ServiceQuery):
-            self._unread.discard(query)
+        self._unread.discard(query)
         if index is not None:
             self._explanations.add(index)
 
@@ -263,6 +242,10 @@ class Scope:
     def sees_all_nodes(self) -> bool:
         """Whether whatever is registered, changed or removed is named by the long poll of its node."""
         return self.watches_nodes and not self.degraded_sentinels and self.nodes.sees_all
+
+    def is_poll_worthwhile(self, node: Query) -> bool:
+        """Whether a long poll of a node costs less than it brings; not if the node is gone."""
+        return self.watches_nodes and node in self.nodes and self.nodes.is_light(node, self.census_cost)
 
     def settle(self, now: float) -> None:
         """Decide what is due for the wake-ups that have had their time to be explained."""
@@ -315,7 +298,7 @@ class Scope:
         expected = self._instances * len(self._services) / max(1, len(self._queries))
         return (self._checks or expected) / CHECKS_PER_READ
 
-    def take(self, now: float) -> AnyQuery | CensusQuery | NodeContentQuery | None:
+    def take(self, now: float) -> Query | None:
         """Return what to read now, if anything."""
         self.settle(now)
         if self._census_due:
