@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.core.timing import Backoff
+from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.group_worker import GroupWorker, distribute
@@ -169,6 +170,8 @@ class Daemon:
         self.workers = self._held.enter_context(self.assembly.workers(self.catalog, self.workers))
 
     def _warn(self) -> None:
+        for notice in self.assembly.notices:
+            logger.log(logging.WARNING if notice.is_loss else logging.INFO, "%s", notice)
         for warning in self.assembly.warnings:
             logger.warning("%s", warning)
 

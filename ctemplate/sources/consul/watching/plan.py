@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ctemplate.core.model import Query
 from ctemplate.core.timing import Backoff
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.watching.sweep import SweepPace
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ctemplate.core.model import Query, Service
+from ctemplate.core.values import dataclass
 from ctemplate.queries import AlarmsQuery, CensusQuery, NodeContentQuery, ServicesQuery
 from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
