@@ -80,13 +80,14 @@ class Template:
         trusted_keys: Sequence[str] = (),
         folders: Sequence[Path] = (),
         text: SourceText | None = None,
+        texts: Mapping[str, tuple[str, str]] | None = None,
     ) -> Self:
         """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
 
         ``escape`` is the format of the target. Keys below one of the prefixes ``trusted_keys`` hold the operator's own
         text. ``folders`` are searched for what the template includes after its own folder, and before the templates
-        that ship with ctemplate.
-        ``text`` is where the template's own text comes from, the file ``source`` by default.
+        that ship with ctemplate. ``text`` is where the template's own text comes from, the file ``source`` by default.
+        ``texts`` are another template's ``texts``, used in place of what the files say.
         """
         if escape not in FORMATS:
             raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
@@ -99,7 +100,7 @@ class Template:
                 "limits": limits or RenderLimits(),
                 "trusted_keys": tuple(trusted_keys),
             },
-            loader=FolderLoader(source, folders, text),
+            loader=FolderLoader(source, folders, text, texts or {}),
         )
 
     def is_current(
@@ -146,6 +147,11 @@ class Template:
         """What is equal for templates that do the same: the operator's part of what they print."""
         variables = repr(sorted(self._arguments["variables"].items()))
         return (str(self.source), self._arguments["escape"], variables, *self._loader.texts)
+
+    @property
+    def texts(self) -> Mapping[str, tuple[str, str]]:
+        """What the template was made from: texts with the names that errors show for them, by their names."""
+        return self._loader.found
 
     @property
     def lines(self) -> frozenset[str]:
