@@ -17,13 +17,14 @@ from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
 from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
+from ctemplate.queries.tree import TREE_KIND, TreeQuery
 from ctemplate.sources.consul.endpoints.paths import Resource
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 __all__ = [
-    "ENTRY_TYPES",
     "KINDS",
     "KIND_FUNCTIONS",
+    "READABLE_TYPES",
     "AlarmsQuery",
     "CensusQuery",
     "KeyEntry",
@@ -35,6 +36,7 @@ __all__ = [
     "ServiceQuery",
     "ServicesQuery",
     "Subject",
+    "TreeQuery",
     "WatchRole",
     "kind_of",
     "named_service",
@@ -46,16 +48,17 @@ DECLARED: tuple[Kind[Any], ...] = (
     SERVICE_KIND,
     PREPARED_KIND,
     KEY_KIND,
+    TREE_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,
     NODE_CONTENT_KIND,
 )
 KINDS: dict[type[Query], Kind[Any]] = {kind.query: kind for kind in DECLARED}
-ENTRY_TYPES: tuple[type[msgspec.Struct], ...] = tuple(
-    dict.fromkeys(kind.stored.entry for kind in DECLARED if kind.stored is not None)
+READABLE_TYPES: tuple[type[msgspec.Struct], ...] = tuple(
+    dict.fromkeys(readable for kind in DECLARED for readable in kind.readable)
 )
-"""What the entries of answers are that templates read."""
+"""What templates read the fields of."""
 
 KIND_FUNCTIONS = {function.__name__: function for kind in DECLARED for function in kind.functions}
 

@@ -49,4 +49,5 @@ ALARMS_KIND = Kind(
     stored=None,
     catalog=None,
     functions=(),
+    readable=(),
 )

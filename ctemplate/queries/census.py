@@ -49,4 +49,5 @@ CENSUS_KIND = Kind(
     stored=None,
     catalog=None,
     functions=(),
+    readable=(),
 )

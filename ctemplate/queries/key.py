@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NewType
 
 import msgspec
 
@@ -35,6 +35,15 @@ REQUIRED: Any = object()
 """In the place of a default: there is none, and the value is waited for."""
 
 
+KeyText = NewType("KeyText", str)
+"""A text that whoever writes a key chooses."""
+
+
+def key_owner(path: str) -> str:
+    """Return whose the texts of a key are, safe to print."""
+    return f"key {printable(path, SHOWN_PATH_LENGTH)!r}"
+
+
 class KeyEntry(OwnedEntry, frozen=True, kw_only=True, gc=False):
     """A key with its value, as bytes."""
 
@@ -50,12 +59,12 @@ class KeyEntry(OwnedEntry, frozen=True, kw_only=True, gc=False):
 
     def owner_name(self) -> str:
         """Return whose texts these are."""
-        return f"key {printable(self.path, SHOWN_PATH_LENGTH)!r}"
+        return key_owner(self.path)
 
     def texts(self) -> tuple[tuple[str, str], ...]:
-        """Return the value, where it is text."""
+        """Return the path and, where it is text, the value."""
         text = self.text()
-        return () if text is None else (("value", text),)
+        return ("path", self.path), *(() if text is None else (("value", text),))
 
 
 class KeyRow(msgspec.Struct, frozen=True, gc=False, rename={"path": "Key", "data": "Value"}):
@@ -102,10 +111,15 @@ def key_path(function: str, path: object) -> str:
     return found
 
 
-def usable_value(reader: Reader, entry: KeyEntry) -> str | bytes:
+def usable_value(reader: Reader, entry: KeyEntry) -> KeyText | bytes:
     """Return a key's value as templates use it: its text, or bytes where it is no UTF-8."""
     text = entry.text()
-    return entry.data if text is None else reader.key_text(entry.path, text)
+    return entry.data if text is None else KeyText(reader.key_text(entry.path, text))
+
+
+def scope_fields(**given: str | None) -> dict[str, str]:
+    """Return the fields of a query's scope that a call gives."""
+    return {name: str(value) for name, value in given.items() if value}
 
 
 @template_function("key")
@@ -116,7 +130,7 @@ def _key(  # noqa: PLR0917  # templates write key(PATH, DEFAULT)
     dc: str | None = None,
     ns: str | None = None,
     partition: str | None = None,
-) -> str:
+) -> KeyText:
     """Return the value of a key in Consul's KV store: its text, or bytes where it is no UTF-8.
 
     A key that is not there is waited for, unless there is a ``default``, or it is only asked whether it is there:
@@ -145,8 +159,7 @@ def _query(function: str, path: object, dc: str | None, ns: str | None, partitio
     found = key_path(function, path)
     if not found or found.endswith("/"):
         raise ValueError(f"{function}: {printable(found, SHOWN_PATH_LENGTH)!r} is no path of a key")
-    given = {"dc": dc, "ns": ns, "partition": partition}
-    return KeyQuery(path=found, **{name: str(value) for name, value in given.items() if value})
+    return KeyQuery(path=found, **scope_fields(dc=dc, ns=ns, partition=partition))
 
 
 def _request(query: KeyQuery, scope: Mapping[str, str | None]) -> Resource:
@@ -211,4 +224,5 @@ KEY_KIND = Kind(
     stored=Stored(section="keys", entry=KeyEntry),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
     functions=(_key, _key_exists),
+    readable=(),
 )

@@ -60,10 +60,11 @@ class Ownership(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRight:
-    """A right to read that a token needs; ``name`` None stands for every name."""
+    """A right to read that a token needs; ``name`` None stands for every name. ``is_prefix``: for all that begin so."""
 
     resource: str
     name: str | None
+    is_prefix: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ class Kind(Generic[Q]):
 
     ``stored`` and ``catalog`` are None for what no template asks for. ``functions`` are those by which templates ask,
     the first argument a ``Reader``; lists and instances of services have theirs in ``template/language``, where tags
-    and states are chosen and services are left out.
+    and states are chosen and services are left out. ``readable`` are the types whose fields templates read.
     """
 
     query: type[Q]
@@ -152,6 +153,7 @@ class Kind(Generic[Q]):
     stored: Stored | None
     catalog: CatalogForm[Q] | None
     functions: tuple[Callable[..., Any], ...]
+    readable: tuple[type[msgspec.Struct], ...]
 
 
 def nothing(_: Query) -> None:

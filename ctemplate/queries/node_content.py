@@ -53,4 +53,5 @@ NODE_CONTENT_KIND = Kind(
     stored=None,
     catalog=None,
     functions=(),
+    readable=(),
 )

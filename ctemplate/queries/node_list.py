@@ -49,4 +49,5 @@ NODE_LIST_KIND = Kind(
     stored=None,
     catalog=None,
     functions=(),
+    readable=(),
 )

@@ -100,4 +100,5 @@ PREPARED_KIND = Kind(
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
     functions=(),
+    readable=(Instance,),
 )

@@ -105,4 +105,5 @@ SERVICE_KIND = Kind(
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
     functions=(),
+    readable=(Instance,),
 )

@@ -77,4 +77,5 @@ SERVICES_KIND = Kind(
     stored=Stored(section="services", entry=Service),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
     functions=(),
+    readable=(Service,),
 )

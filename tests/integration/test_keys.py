@@ -119,6 +119,24 @@ def test_keys_are_captured_and_played_back(consul, run, tmp_path):
     assert (tmp_path / "out").read_text() == "10 masked True -\n"
 
 
+def test_a_tree_is_rendered_and_followed(consul, run, tmp_path):
+    for path in ("lb/a", "lb/c/d", "lb2/x", "lb/c/"):
+        put(consul, path, "1")
+    template = (
+        "{% for pair in ls('lb') %}{{ pair.key }}={{ pair.value }} {% endfor %}/"
+        "{% for pair in tree('/lb/') %} {{ pair.key }}{% endfor %}.\n"
+    )
+    process = run(consul, template)
+    out = tmp_path / "out"
+    process.wait_for(reads(out, "a=1 / a c/d.\n"), LIMIT, "the keys")
+    put(consul, "lb/c/e", "2")
+    process.wait_for(reads(out, "a=1 / a c/d c/e.\n"), LIMIT, "one key more")
+    consul.api("DELETE", "/v1/kv/lb/?recurse")
+    process.wait_for(reads(out, "/.\n"), LIMIT, "no keys")
+    put(consul, "lb/z", "3")
+    process.wait_for(reads(out, "z=3 / z.\n"), LIMIT, "a new key")
+
+
 def test_among_two_hundred_services_a_key_is_seen_at_once(consul, run, tmp_path):
     for number in range(200):
         consul.catalog(f"web-{number}", f"web-{number}", 80)

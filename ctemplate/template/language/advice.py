@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 
 from ctemplate.core.errors import printable
 
-_KV = "of Consul's KV store only single keys are read, by key(…)"
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
 _CONNECT = "Connect is not supported"
@@ -29,7 +28,9 @@ _CLOCK = "an output that changes by itself would be reloaded for ever; there is 
 _GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
 
 FOREIGN_WORDS = {
-    **dict.fromkeys(("ls", "safeLs", "tree", "safeTree", "byKey"), _KV),
+    "safeLs": 'write ls("…"), and {% if %} around what needs a key',
+    "safeTree": 'write tree("…"), and {% if %} around what needs a key',
+    "byKey": 'write tree("…") for each folder, or cut pair.key at its slash',
     "keyExists": 'write key_exists("…")',
     "keyOrDefault": 'write key("…", default="…")',
     **dict.fromkeys(("secret", "secrets", "pkiCert"), _VAULT),

@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot
-from ctemplate.queries import ENTRY_TYPES
+from ctemplate.queries import READABLE_TYPES
 from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import field_advice, word_advice
@@ -50,7 +50,7 @@ from ctemplate.template.safety.tainted_text import (
 )
 from ctemplate.template.safety.value_places import numbered_value as with_number, placed_value, unmarked
 
-READABLE: tuple[type[msgspec.Struct], ...] = (CheckState, *ENTRY_TYPES)
+READABLE: tuple[type[msgspec.Struct], ...] = (CheckState, *READABLE_TYPES)
 FIELDS: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
     for kind in READABLE
