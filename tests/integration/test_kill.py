@@ -16,7 +16,7 @@ from harness import ROOT, Ctemplate, free_port, wait_for
 from harness.site import Site, instances
 
 NURSERY = Path(__file__).with_name("nursery.py")
-RANDOM_KILLS = 200
+RANDOM_KILLS = int(os.environ.get("CTEMPLATE_KILLS", "200"))
 REAL_KILLS = 20
 WINDOW = 0.25  # seconds after a change in which the kill falls; a whole transaction takes about as long
 LAST = 30  # seconds that anything may take
