@@ -208,7 +208,7 @@ class Daemon:
         try:
             self._hold_workers()
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc, "going on with what was running")
+            self._tell_unusable(exc, "keeping the running configuration")
             self.assembly = previous
             self._hold_workers()
         if self.assembly.source is not previous.source and self._source is not None:
@@ -226,7 +226,7 @@ class Daemon:
         if self._forgetting is not None:
             self._forgetting.cancel()
         self._forgetting = self._keep(tasks, "forget-old-groups", self._forget_old_groups)
-        logger.info("read again: %s", self.assembly.summary)
+        logger.info("reloaded: %s", self.assembly.summary)
 
     async def _assembled(self) -> Assembly | None:
         """Return what the files say now; None where that cannot be used, or ctemplate is stopped meanwhile."""
@@ -236,7 +236,7 @@ class Daemon:
             await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
             return assembling.result() if assembling.done() else None
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc, "going on with what is running")
+            self._tell_unusable(exc, "keeping the running configuration")
             return None
         finally:
             assembling.cancel()

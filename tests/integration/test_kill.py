@@ -173,7 +173,7 @@ def test_a_start_puts_the_old_files_back_before_any_answer_comes(site, nursery, 
     silent = ["-config", str(site.config), "-consul-addr", f"127.0.0.1:{free_port()}"]
     daemon = ctemplate(*silent)
     daemon.wait_for_log("started")
-    assert daemon.log().count("an interrupted change was rolled back; its reload is owed") == (
+    assert daemon.log().count("an interrupted change was rolled back; its reload is pending") == (
         1 if step == "swapping" else 2
     )
     assert (site.contents(), site.leftovers()) == (judge.rendering("1"), [])
