@@ -19,9 +19,10 @@ from ctemplate.config.advice import format_advice, key_advice, value_advice
 from ctemplate.config.hcl_file import is_consul_templates, read_hcl, read_hcl_json
 from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.hcl_translation import Translated
-from ctemplate.config.schema import Config
+from ctemplate.config.schema import Config, ExecSection
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.signal_names import SignalName, parse_signal
 from ctemplate.core.validation import explained, is_hcl
 from ctemplate.system.inputs import read_input
 
@@ -166,6 +167,8 @@ def build(layers: Iterable[Layer]) -> Config:
     if config.consul.query_interval < MIN_QUERY_INTERVAL:
         least, found = format_duration(MIN_QUERY_INTERVAL), format_duration(config.consul.query_interval)
         raise ConfigError("configuration: consul.query_interval", f"must be at least {least}, got {found!r}")
+    if not config.exec.command and config.exec != ExecSection():
+        raise ConfigError("configuration: exec.command", "is missing; write the program that is to run")
     return config
 
 
@@ -200,6 +203,8 @@ def _convert(values: Mapping[str, Any], layer: Layer) -> Config:
 def _decode(kind: type, value: object) -> object:
     if kind is Share:
         return parse_share(value)
+    if kind is SignalName:
+        return parse_signal(value)
     if kind is not Duration:
         raise NotImplementedError(kind)
     if isinstance(value, Duration):
