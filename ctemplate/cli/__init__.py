@@ -14,7 +14,7 @@ import click
 from ctemplate import __version__
 from ctemplate.cli.arguments import arranged
 from ctemplate.cli.capture import capture
-from ctemplate.cli.convert import convert_template
+from ctemplate.cli.convert import convert_source
 from ctemplate.cli.doctor import doctor
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.golden import golden
@@ -100,7 +100,7 @@ def _capture(context: click.Context, /, **given: object) -> None:
     "convert",
     context_settings=CONTEXT,
     epilog=examples("convert"),
-    short_help="Write a template of consul-template's as one of ours.",
+    short_help="Write a template or configuration of consul-template's as ours.",
 )
 @click.option("-o", metavar="FILE", help="file to write [standard output]")
 @click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="what begins an action in it [{{]")
@@ -108,8 +108,11 @@ def _capture(context: click.Context, /, **given: object) -> None:
 @click.argument("source", metavar="SOURCE", type=Path)
 @click.pass_context
 def _convert(context: click.Context, /, source: Path, o: str | None, left: str, right: str) -> None:
-    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes."""
-    context.exit(convert_template(source, o, left=left, right=right))
+    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes.
+
+    A SOURCE that is *.hcl, *.json or a folder is consul-template's configuration, and is written as TOML.
+    """
+    context.exit(convert_source(source, o, left=left, right=right))
 
 
 @cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))

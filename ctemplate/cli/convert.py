@@ -1,18 +1,34 @@
-"""``ctemplate convert``: consul-template's templates as ours."""
+"""``ctemplate convert``: consul-template's templates and configuration as ours."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from ctemplate.cli.capture import write_output
+from ctemplate.config.hcl_conversion import convert_configuration, is_configuration
+from ctemplate.config.layers import configuration_files
 from ctemplate.convert import convert
 from ctemplate.core.errors import TemplateError, printable
 
 
-def convert_template(source: Path, output: str | None, *, left: str, right: str) -> int:
-    """Write the converted template to ``-o FILE`` or to the terminal; return 1 where a part is left over, else 0."""
+def convert_source(source: Path, output: str | None, *, left: str, right: str) -> int:
+    """Write a template, or a configuration, as ours to ``-o FILE`` or to the terminal.
+
+    Return 1 where a part is left over, else 0.
+    """
+    if is_configuration(source):
+        files = configuration_files(source) if source.is_dir() else [source]
+        configuration = convert_configuration(files)
+        write_output(configuration.text, output)
+        _say(configuration.notices)
+        return 1 if any(notice.is_loss for notice in configuration.notices) else 0
+    return _convert_template(source, output, left=left, right=right)
+
+
+def _convert_template(source: Path, output: str | None, *, left: str, right: str) -> int:
     try:
         text = source.read_bytes().decode()
     except OSError as exc:
@@ -21,6 +37,10 @@ def convert_template(source: Path, output: str | None, *, left: str, right: str)
         raise TemplateError(str(source), f"is not UTF-8 text: byte {exc.start}") from exc
     result = convert(text, str(source), left=left, right=right)
     write_output(result.text, output)
-    for said in (*result.findings, *result.notices):
-        click.echo(printable(said), err=True)
+    _say((*result.findings, *result.notices))
     return 1 if result.findings else 0
+
+
+def _say(sentences: Iterable[object]) -> None:
+    for said in sentences:
+        click.echo(printable(said), err=True)

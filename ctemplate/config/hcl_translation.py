@@ -50,7 +50,7 @@ def translated(body: HclBody, name: str) -> Translated:
     comments[""] = body.comments
     return Translated(
         values=values,
-        notices=tuple(reader.notices),
+        notices=tuple(sorted(reader.notices, key=lambda notice: notice.line)),
         names=names,
         comments={path: lines for path, lines in comments.items() if lines},
     )
@@ -76,10 +76,10 @@ class _Result:
     values: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     comments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
 
     def top(self) -> None:
         """Fill in what stands above the templates."""
-        self.comments |= {path: item.comments for path, item in self.table.items.items()}
         for path, value in self.table.values.items():
             ours = HCL_KEYS[path].ours
             if path == "consul.retry.max_backoff" and value == "0":
@@ -90,6 +90,7 @@ class _Result:
         if any(path.startswith("consul.ssl.") for path in self.table.values):
             self.put("consul.ssl", self.table.values.get("consul.ssl.enabled", True), "consul.ssl")
         self._wait("wait")
+        self._leave_comments()
 
     def template(self, delimiters: Mapping[str, str]) -> None:
         """Fill in one template."""
@@ -106,6 +107,7 @@ class _Result:
             if default:
                 self.values.setdefault(key, default)
         self._wait("template.wait")
+        self._leave_comments()
 
     def put(self, ours: str, value: Any, path: str) -> None:
         """Set the value at our dotted path, which comes from consul-template's ``path``."""
@@ -117,6 +119,14 @@ class _Result:
         if (item := self.table.items.get(path)) is not None:
             self.names[f"{self.place}{ours}"] = self.reader.where(item, path)
             self.comments[f"{self.place}{ours}"] = item.comments
+            self.used.add(path)
+
+    def _leave_comments(self) -> None:
+        """Keep the comments of keys and blocks that went nowhere by themselves under their own names."""
+        for path, item in self.table.items.items():
+            if path not in self.used:
+                own = path.removeprefix(f"{TEMPLATE}.") if self.place else path
+                self.comments.setdefault(f"{self.place}{own}", item.comments)
 
     def note(self, path: str, what: str) -> None:
         self.reader.note(self.table.items[path], path, what)

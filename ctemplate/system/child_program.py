@@ -91,7 +91,7 @@ class ChildProgram:
         status = self.ended.result()
         return status if status >= 0 else SIGNALLED - status
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal; one that has ended hears nothing."""
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -101,7 +101,7 @@ class ChildProgram:
         """Have it end by a signal, kill its process group after ``timeout`` seconds; return whether that was needed."""
         try:
             if number is not None:
-                self.signal(number)
+                self.send(number)
             await asyncio.wait([self.ended], timeout=timeout)
         finally:
             is_killed = not self.ended.done()
