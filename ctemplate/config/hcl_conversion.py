@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ctemplate.config.hcl_reading import TEMPLATE, Notice
 from ctemplate.config.layers import merged_values, read_hcl_file
 from ctemplate.config.toml_text import toml_text
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.values import dataclass
 
 LANGUAGE = {"template_language": "go"}
 LANGUAGE_COMMENT = "for as long as a template is consul-template's; ctemplate convert writes each as one of ours"

@@ -6,10 +6,10 @@ docs/consul-template-configuration.md has the same table; a test compares the tw
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ctemplate.config import hcl_values as read
+from ctemplate.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ctemplate.config.hcl_keys import HCL_KEYS, KeyRule
 from ctemplate.config.hcl_parser import HclBody, HclItem
 from ctemplate.config.hcl_values import show_value, wait_values
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.values import dataclass
 
 TEMPLATE = "template"
 HCL_SECTIONS = frozenset(path.rpartition(".")[0] for path in HCL_KEYS) - {""}

@@ -6,13 +6,14 @@ Most keys go where the table of keys says; here stand the few rules that need mo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ctemplate.config.hcl_keys import HCL_KEYS
 from ctemplate.config.hcl_parser import HclBody, HclItem
 from ctemplate.config.hcl_reading import TEMPLATE, HclReader, HclTable, Notice, distinct_items, template_items
 from ctemplate.core.durations import format_duration, parse_duration
+from ctemplate.core.values import dataclass
 
 WAIT_FACTOR = 4  # a wait's max is by default so many times its min, for consul-template
 COMBINED = frozenset({"consul.auth", "consul.ssl", "wait", "template.left_delimiter", "template.right_delimiter"})

@@ -7,24 +7,27 @@ file, the variable or the option. Pure but for ``read_layers``, which reads file
 from __future__ import annotations
 
 import json
+import pkgutil
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ctemplate.config.advice import format_advice, key_advice, value_advice
-from ctemplate.config.hcl_file import is_consul_templates, read_hcl, read_hcl_json
-from ctemplate.config.hcl_reading import Notice
-from ctemplate.config.hcl_translation import Translated
 from ctemplate.config.schema import Config, ExecSection
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.signal_names import SignalName, parse_signal
 from ctemplate.core.validation import explained, is_hcl
+from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_input
+
+if TYPE_CHECKING:
+    from ctemplate.config.hcl_reading import Notice
+    from ctemplate.config.hcl_translation import Translated
 
 ENVIRONMENT = {
     "CONSUL_HTTP_ADDR": "consul.address",
@@ -105,38 +108,47 @@ def configuration_files(folder: Path) -> list[Path]:
 
 def _read_file(path: Path) -> Layer:
     found = _parsed(path)
-    if isinstance(found, Translated):
-        return Layer(where=str(path), values=found.values, names=found.names, notices=found.notices)
-    return Layer(where=str(path), values=_anchored(found, path.parent))
+    if isinstance(found, dict):
+        return Layer(where=str(path), values=_anchored(found, path.parent))
+    return Layer(where=str(path), values=found.values, names=found.names, notices=found.notices)
 
 
 def read_hcl_file(path: Path) -> Translated | None:
     """Return what a file of consul-template's says in our shape, None for one of ours; raises ConfigError."""
     found = _parsed(path)
-    return found if isinstance(found, Translated) else None
+    return None if isinstance(found, dict) else found
 
 
 def _parsed(path: Path) -> Translated | dict[str, Any]:
     """Return what a file says, consul-template's in our shape; raises ConfigError."""
     text = _text_of(path)
     if path.suffix == ".hcl" and not text.lstrip().startswith("{"):
-        return read_hcl(text, str(path))
+        return _translated("read_hcl", text, path)
     try:
         values = json.loads(text) if path.suffix in {".json", ".hcl"} else tomllib.loads(text)
     except json.JSONDecodeError as exc:
         raise ConfigError(f"{path}:{exc.lineno}:{exc.colno}", f"is not JSON: {exc.msg.lower()}") from exc
     except tomllib.TOMLDecodeError as exc:
         if path.suffix != ".toml" and is_hcl(text, path.name):
-            return read_hcl(text, str(path))
+            return _translated("read_hcl", text, path)
         advice = format_advice(text, path.name, str(exc))
         raise ConfigError(str(path), advised(f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}", advice)) from exc
     except RecursionError:
         raise ConfigError(str(path), "is nested too deeply") from None
     if not isinstance(values, dict):
         raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
-    if path.suffix == ".hcl" or (path.suffix == ".json" and is_consul_templates(values)):
-        return read_hcl_json(values, str(path))
-    return values
+    is_theirs = path.suffix == ".hcl" or (path.suffix == ".json" and _hcl("is_consul_templates")(values))
+    return _translated("read_hcl_json", values, path) if is_theirs else values
+
+
+def _translated(function: str, given: object, path: Path) -> Translated:
+    found: Translated = _hcl(function)(given, str(path))
+    return found
+
+
+def _hcl(function: str) -> Any:
+    """Return a function of ``hcl_file``, which most processes never need."""
+    return pkgutil.resolve_name(f"ctemplate.config.hcl_file:{function}")
 
 
 def _text_of(path: Path) -> str:

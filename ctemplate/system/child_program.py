@@ -13,10 +13,11 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from ctemplate.core.errors import CommandFailed
+from ctemplate.core.values import dataclass
 from ctemplate.system.programs import argv_of, child_environment, format_command, start_attached, wait_ended
 
 SIGNALLED = 128  # a shell's exit status for a program that a signal ended is this and the signal's number

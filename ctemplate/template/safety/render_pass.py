@@ -6,7 +6,7 @@ Must not know Jinja.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ from ctemplate.core.model import (
     Snapshot,
     reads_alike,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.queries import Subject, kind_of
 
 
