@@ -24,7 +24,7 @@ from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group
 from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
 from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection, WaitSection
-from ctemplate.core.errors import ApplyError
+from ctemplate.core.errors import ApplyError, CommandFailed, ConfigError
 from ctemplate.core.model import Target
 from ctemplate.core.timing import Backoff, Wait
 from ctemplate.core.values import dataclass
@@ -37,6 +37,7 @@ from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
+from ctemplate.runtime.exec_mode import exec_command
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import NAME as LAST_RENDERED, LastRendered
 from ctemplate.runtime.pipeline import Pipeline
@@ -287,6 +288,8 @@ class Assembler:
         """
         layers = self.layers()
         config = build(layers)
+        if config.exec.command and self.mode is RunMode.LIVE:
+            _check_program(config, self.environ)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
         templates = tuple(tuple(self._load(plan, group, config, spare) for plan in group.templates) for group in plans)
@@ -316,6 +319,13 @@ class Assembler:
                 spare.remove(template)
                 return template
         return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits, text=text)
+
+
+def _check_program(config: Config, environ: Mapping[str, str]) -> None:
+    try:
+        exec_command(config.exec, environ).check()
+    except CommandFailed as exc:
+        raise ConfigError(f"exec.command: {exc.where}", exc.what) from exc
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:

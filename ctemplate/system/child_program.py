@@ -98,19 +98,24 @@ class ChildProgram:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number) if self._is_group else os.kill(self.pid, number)
 
+    async def ended_within(self, timeout: float) -> bool:
+        """Wait for its end, so long at most; return whether it has ended."""
+        await asyncio.wait([self.ended], timeout=timeout)
+        return self.ended.done()
+
     async def end(self, number: signal.Signals | None, timeout: float) -> bool:
         """Have it end by a signal, kill its process group after ``timeout`` seconds; return whether that was needed."""
         try:
             if number is not None:
                 self.send(number)
-            await asyncio.wait([self.ended], timeout=timeout)
+            await self.ended_within(timeout)
         finally:
             is_killed = not self.ended.done()
             if is_killed:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGKILL)
         if is_killed:
-            await asyncio.wait([self.ended], timeout=KILL_PATIENCE)
+            await self.ended_within(KILL_PATIENCE)
         return is_killed
 
 
