@@ -12,9 +12,12 @@ from ctemplate.config.hcl_conversion import convert_configuration, is_configurat
 from ctemplate.config.layers import configuration_files
 from ctemplate.convert import convert
 from ctemplate.core.errors import TemplateError, printable
+from ctemplate.lint import Hardened, hardened
 
 
-def convert_source(source: Path, output: str | None, *, left: str, right: str) -> int:
+def convert_source(
+    source: Path, output: str | None, *, left: str, right: str, tidy: bool = False, harden: bool = False
+) -> int:
     """Write a template, or a configuration, as ours to ``-o FILE`` or to the terminal.
 
     Return 1 where a part is left over, else 0.
@@ -25,19 +28,21 @@ def convert_source(source: Path, output: str | None, *, left: str, right: str) -
         write_output(configuration.text, output)
         _say(configuration.notices)
         return 1 if any(notice.is_loss for notice in configuration.notices) else 0
-    return _convert_template(source, output, left=left, right=right)
+    return _convert_template(source, output, left=left, right=right, tidy=tidy, harden=harden)
 
 
-def _convert_template(source: Path, output: str | None, *, left: str, right: str) -> int:
+def _convert_template(source: Path, output: str | None, *, left: str, right: str, tidy: bool, harden: bool) -> int:
     try:
         text = source.read_bytes().decode()
     except OSError as exc:
         raise TemplateError(str(source), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise TemplateError(str(source), f"is not UTF-8 text: byte {exc.start}") from exc
-    result = convert(text, str(source), left=left, right=right)
-    write_output(result.text, output)
+    result = convert(text, str(source), left=left, right=right, tidy=tidy)
+    written = hardened(output or str(source), result.text) if harden else Hardened(result.text, ())
+    write_output(written.text, output)
     _say((*result.findings, *result.notices))
+    _say(f"{each.path}:{each.line}:{each.column}: -harden: {each.message}" for each in written.findings)
     return 1 if result.findings else 0
 
 

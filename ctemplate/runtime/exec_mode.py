@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ctemplate.config.schema import ExecSection
 from ctemplate.core.durations import format_duration
-from ctemplate.core.errors import CommandFailed
+from ctemplate.core.errors import CommandFailed, ConfigError
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.pipeline import Result
 from ctemplate.system.child_program import SIGNALLED, ChildCommand, ChildProgram, exec_environment
@@ -211,3 +211,11 @@ def exec_command(section: ExecSection, environ: Mapping[str, str]) -> ChildComma
     )
     death = section.kill_signal.number or signal.SIGKILL
     return ChildCommand(command=section.command or "", environ=environment, death_signal=death)
+
+
+def check_exec(section: ExecSection, environ: Mapping[str, str]) -> None:
+    """Raise ConfigError where the program of ``[exec]`` is not there."""
+    try:
+        exec_command(section, environ).check()
+    except CommandFailed as exc:
+        raise ConfigError(f"exec.command: {exc.where}", exc.what) from exc
