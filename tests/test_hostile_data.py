@@ -12,10 +12,11 @@ from hypothesis import assume, given, settings, strategies as st
 from jinja2.filters import FILTERS as FILTERS_OF_JINJA
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Snapshot
 from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
 from ctemplate.nginx.language.skeleton import skeleton
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.endpoints.decoding import Decoder, decode_services
 from ctemplate.sources.consul.endpoints.settings import DataLimits
 from ctemplate.template import Renderer, Template
@@ -129,7 +130,7 @@ OPERATIONS = (
     "({{'a': {}}} | to_json | from_json).a",
     "({{'a': {}}} | to_toml | from_toml).a",
     "({{'a': {}}} | to_yaml | from_yaml).a",
-    "({{{}: 'a'}} | explode | list | join('x'))",
+    "({{{}: 'a'}} | explode | list | join) ~ 'x'",
     "({{'a/b': {}}} | explode).a.b",
     "[{}, 'a'] | natural_sort | join",
     "[{}] | random(seed='a')",

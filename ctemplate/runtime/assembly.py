@@ -24,7 +24,7 @@ from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
 from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.core.errors import ApplyError
-from ctemplate.core.model import ServiceQuery, Target
+from ctemplate.core.model import Target
 from ctemplate.core.timing import Backoff, Wait
 from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.nginx.check import NginxCheck
@@ -32,6 +32,7 @@ from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unproven_files
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.nginx.surroundings import Surroundings
+from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
 from ctemplate.runtime.group_worker import GroupWorker
@@ -42,9 +43,10 @@ from ctemplate.sinks.live import DrainGate, LiveSink
 from ctemplate.sinks.plan import FileReview, PlanSink, SavedPlanSink
 from ctemplate.sinks.replacement import Announcing
 from ctemplate.sinks.sink import Sink
-from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
-from ctemplate.sources.consul import ConsulSettings, ConsulSource, DataLimits
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
+from ctemplate.sources.consul.source import ConsulSource
+from ctemplate.sources.source import Source
 from ctemplate.system.file_watch import Signature, signatures
 from ctemplate.template import RenderLimits, Template
 from ctemplate.template.language.formats import format_of

@@ -15,8 +15,8 @@ from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.model import Answer, AnyQuery, Fault
-from ctemplate.sources import Cost
 from ctemplate.sources.contents import Contents, answer, parse_catalog
+from ctemplate.sources.source import Cost
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_input
 

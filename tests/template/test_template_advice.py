@@ -4,7 +4,8 @@ import pytest
 from rendering import answers, load, message, render, web, world
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Service, Snapshot
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer
 from ctemplate.template.language.advice import FOREIGN_WORDS, service_call, services_call
 from ctemplate.template.language.filters import filters

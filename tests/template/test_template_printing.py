@@ -332,5 +332,9 @@ def test_other_formats_print_anything_and_have_their_escapes(text, shown):
 
 def test_json_is_not_trusted_in_nginx():
     with pytest.raises(TemplateError) as error:
-        render("{{ {1: 'a b'} | json }}")
+        render("{{ {1: service('web')[0].meta.x} | json }}", world(web(meta={"x": "a b"})))
     assert message(error).startswith('t.j2:1: \'{"1": "a b"}\' is no plain token')
+
+
+def test_json_of_the_operators_own_text_prints_like_that_text():
+    assert text_of("{{ {1: 'a b'} | json }}") == '{"1": "a b"}'

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
-from ctemplate.core.model import AnyQuery, InstancesQuery
+from ctemplate.core.model import Query
 from ctemplate.guard.evidence.hold import Cause, Hold
+from ctemplate.queries import Losses, kind_of
 
 EXPIRED = "the time is over, the newest answer is taken"
 BACK = "all is back"
@@ -58,7 +59,7 @@ def described(holds: Iterable[Hold]) -> tuple[str, ...]:
     return tuple(f"{query}: {what}" for query, what in sorted(lines))
 
 
-def unverified(queries: Iterable[tuple[AnyQuery, bool]]) -> list[GuardReport]:
+def unverified(queries: Iterable[tuple[Query, bool]]) -> list[GuardReport]:
     """Return a line for the queries whose empty first answers are not taken, and one for those of listed services."""
     given = tuple(queries)
     listed = _listed(query for query, is_listed in given if is_listed)
@@ -68,14 +69,14 @@ def unverified(queries: Iterable[tuple[AnyQuery, bool]]) -> list[GuardReport]:
     return [GuardReport(text=text, is_warning=True) for text in found]
 
 
-def taken_as_empty(queries: Iterable[AnyQuery]) -> list[GuardReport]:
+def taken_as_empty(queries: Iterable[Query]) -> list[GuardReport]:
     """Return a line for the services that are taken for empty although the catalog lists them, if there are any."""
     names = _listed(queries)
     what = f"{WITHOUT_NODES}; taken as empty, since it is new"
     return [GuardReport(text=f"{names}: {what}", is_warning=True)] if names else []
 
 
-def seen(queries: Iterable[AnyQuery]) -> list[GuardReport]:
+def seen(queries: Iterable[Query]) -> list[GuardReport]:
     """Return a line for the queries that show something at last, if there are any."""
     names = _listed(queries)
     return [GuardReport(text=f"{names}: can be seen now", is_warning=False)] if names else []
@@ -101,8 +102,8 @@ def _end(how: str, holds: list[Hold], now: float) -> str:
 
 
 def _vanished(holds: list[Hold]) -> str:
-    instances = sum(len(hold.entries) for hold in holds if isinstance(hold.query, InstancesQuery))
-    names = sum(len(hold.entries) for hold in holds if not isinstance(hold.query, InstancesQuery))
+    instances = sum(len(hold.entries) for hold in holds if kind_of(hold.query).losses is Losses.INSTANCES)
+    names = sum(len(hold.entries) for hold in holds if kind_of(hold.query).losses is Losses.NAMES)
     parts = [_counted(instances, "instance"), _counted(names, "service")]
     return " and ".join(part for part in parts if part)
 
@@ -115,7 +116,7 @@ def _named(holds: list[Hold]) -> str:
     return _listed(hold.query for hold in holds)
 
 
-def _listed(queries: Iterable[AnyQuery]) -> str:
+def _listed(queries: Iterable[Query]) -> str:
     names = sorted(set(map(str, queries)))
     more = len(names) - HOLDS_NAMED
     return ", ".join(printable(name, 80) for name in names[:HOLDS_NAMED]) + (f" and {more} more" if more > 0 else "")

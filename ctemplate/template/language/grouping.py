@@ -58,12 +58,15 @@ def _groups(keyed: Iterable[tuple[Any, Any]]) -> Groups:
 def explode(tree: Any) -> dict[str, Any]:
     """Turn the pairs of a tree, or a table whose keys are paths, into nested tables, cut at each slash of the keys.
 
-    Raises ValueError where a key is a value and a folder at once.
+    A key that is empty or ends in a slash names a folder, and is left out. Raises ValueError where a key is a value and
+    a folder at once.
     """
     known = tree.items() if isinstance(tree, Mapping) else ((pair.key, pair.value) for pair in tree)
     root: dict[str, Any] = {}
     for path, value in known:
         *folders, name = [step for step in str(path).split("/") if step] or [""]
+        if not name or str(path).endswith("/"):
+            continue
         place = root
         for folder in folders:
             place = place.setdefault(folder, {})
@@ -71,8 +74,7 @@ def explode(tree: Any) -> dict[str, Any]:
                 raise ValueError(f"explode: {folder!r} in {str(path)!r} is a value and a folder at once")  # noqa: TRY004  # the data are wrong
         if name in place:
             raise ValueError(f"explode: {str(path)!r} is a value and a folder at once, or there twice")
-        if name:
-            place[name] = value
+        place[name] = value
     return root
 
 

@@ -19,12 +19,12 @@ from ctemplate.core.model import (
     Fault,
     Instance,
     Service,
-    ServiceQuery,
     Snapshot,
     Status,
     reads_alike,
 )
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import named_service
 from ctemplate.template.safety.render_pass import Claim, Owner, Partly, Run, Violation
 from ctemplate.template.safety.tainted_text import is_token
 
@@ -346,5 +346,5 @@ def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[AnyQuery, 
         query: answer
         for run in runs
         for query, answer in run.used.items()
-        if about is None or not isinstance(query, ServiceQuery) or query.name in about
+        if about is None or (name := named_service(query)) is None or name in about
     }

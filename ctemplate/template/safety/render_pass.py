@@ -18,12 +18,11 @@ from ctemplate.core.model import (
     AnyQuery,
     Fault,
     Instance,
-    PreparedQuery,
     Service,
-    ServiceQuery,
     Snapshot,
     reads_alike,
 )
+from ctemplate.queries import Subject, kind_of
 
 
 class Owner(NamedTuple):
@@ -299,4 +298,5 @@ class Run:
 
 def _may_tell_of(query: AnyQuery, service: str) -> bool:
     """Whether instances of the service may be in the query's answer; a prepared query's name tells nothing of that."""
-    return isinstance(query, PreparedQuery) or (isinstance(query, ServiceQuery) and query.name == service)
+    kind = kind_of(query)
+    return kind.subject is Subject.CHOSEN or (kind.subject is Subject.NAMED and kind.service_name(query) == service)

@@ -251,7 +251,7 @@ def _accepted(
     headers = tuple(response.headers.raw)
     meta = Meta.of(headers)
     location = response.headers.get("location", "") if response.status_code != STATUS_OK else ""
-    if wrong := diagnose(response.status_code, meta, body, location):
+    if wrong := diagnose(response.status_code, meta, body, location, not_found=resource.not_found):
         trouble, what = wrong
         raise RequestFailed(str(connection.address), resource.path, what, trouble)
     digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
