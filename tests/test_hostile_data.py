@@ -115,6 +115,10 @@ FILTERS = (
     " | to_json | quote",
     " | split_map(';', ' ') | list | join ~ 'x'",
     " | bool",
+    " | go_text",
+    " | go_json",
+    " | go_quote",
+    " | go_title",
 )
 OPERATIONS = (
     '{} ~ "x"',
@@ -134,13 +138,17 @@ OPERATIONS = (
     "({{'a/b': {}}} | explode).a.b",
     "[{}, 'a'] | natural_sort | join",
     "[{}] | random(seed='a')",
+    "[{}] | go_values | first",
+    "({{'a': {}}} | go_items | first)[1]",
     "require([{}], 1) | first",
     "([i] | by_tag | first)[0] ~ {}",
     "([i] | by_meta((i.meta | list)[0]) | first)[0] ~ {}",
     "[{}] is contains_any(['x'])",
     "{} is regex_match('[;{{}}]')",
 )
-ANSWERING = frozenset({"by_port", "contains_all", "contains_none", "divide", "from_toml", "modulo", "not_contains"})
+ANSWERING = frozenset(
+    {"by_port", "contains_all", "contains_none", "divide", "from_toml", "go_length", "modulo", "not_contains"}
+)
 """Filters that give numbers or truths, or what another filter tried here gives."""
 
 SELECTED = {

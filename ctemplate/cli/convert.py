@@ -21,6 +21,6 @@ def convert_template(source: Path, output: str | None, *, left: str, right: str)
         raise TemplateError(str(source), f"is not UTF-8 text: byte {exc.start}") from exc
     result = convert(text, str(source), left=left, right=right)
     write_output(result.text, output)
-    for finding in result.findings:
-        click.echo(printable(finding), err=True)
+    for said in (*result.findings, *result.notices):
+        click.echo(printable(said), err=True)
     return 1 if result.findings else 0

@@ -73,6 +73,12 @@ SETTINGS = (
     Setting(
         flag="-max-connections", path="consul.max_connections", metavar="N", help="connections to Consul at most [64]"
     ),
+    Setting(
+        flag="-template-language",
+        path="template_language",
+        metavar="NAME",
+        help="jinja, or go: consul-template's, converted as they are loaded [jinja]",
+    ),
     Setting(flag="-catalog", path="catalog", metavar="FILE", help="catalog file (YAML or JSON) instead of Consul"),
     Setting(
         flag="-timeout",

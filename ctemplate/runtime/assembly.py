@@ -21,8 +21,9 @@ from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, Sta
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
+from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
-from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
+from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection, WaitSection
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.model import Target
 from ctemplate.core.timing import Backoff, Wait
@@ -50,6 +51,7 @@ from ctemplate.sources.source import Source
 from ctemplate.system.file_watch import Signature, signatures
 from ctemplate.template import RenderLimits, Template
 from ctemplate.template.language.formats import format_of
+from ctemplate.template.language.source_text import SourceText
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class Assembly:
     state_dir: Path
     mode: RunMode
     planned: Mapping[str, FileReview] | None = None
+    notices: tuple[Notice, ...] = ()
 
     @property
     def policies(self) -> Policies | None:
@@ -126,14 +129,13 @@ class Assembly:
         A group takes over what the worker before it knew of the same files.
         """
         before = {worker.pipeline.destinations: worker.pipeline for worker in previous}
-        wait = Wait(min=self.config.wait.min, max=self.config.wait.max)
         states = StateFolder(self.state_dir) if self.mode is RunMode.LIVE else None
         with contextlib.ExitStack() as held:
             yield tuple(
                 GroupWorker(
                     pipeline=self._pipeline(plan, templates, states, held, before),
                     catalog=catalog,
-                    wait=wait,
+                    wait=_wait(plan.settings.wait or self.config.wait),
                     min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
                 )
                 for plan, templates in zip(self.plans, self.templates, strict=True)
@@ -201,6 +203,10 @@ def _live_files(
     return LiveSink(state=state, check_with=check, reload=program, program=program, crowd=crowd)
 
 
+def _wait(section: WaitSection) -> Wait:
+    return Wait(min=section.min, max=section.max)
+
+
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
     given = {name: getattr(own, name) for name in ServiceGuardSection.__struct_fields__}
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
@@ -257,8 +263,12 @@ class Assembler:
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
+        return build(self.layers())
+
+    def layers(self) -> list[Layer]:
+        """Read the layers of the configuration, the lowest first; raises ConfigError."""
         files = [layer for path in self.paths for layer in read_layers(path)]
-        return build([environment_layer(self.environ), *files, self.flags])
+        return [environment_layer(self.environ), *files, self.flags]
 
     def state_dir(self, config: Config) -> Path:
         """Return the state folder: the one that the configuration names, or the usual place."""
@@ -274,7 +284,8 @@ class Assembler:
 
         Raises ConfigError, or TemplateError for a template that cannot be loaded.
         """
-        config = self.config()
+        layers = self.layers()
+        config = build(layers)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
         templates = tuple(tuple(self._load(plan, group, config, spare) for plan in group.templates) for group in plans)
@@ -289,19 +300,21 @@ class Assembler:
             state_dir=self.state_dir(config),
             mode=self.mode,
             planned=self.planned,
+            notices=tuple(notice for layer in layers for notice in layer.notices),
         )
 
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
         """Load a template, or take one of those to spare that would come out the same."""
         limits = RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
         variables, environ, escape = config.vars, self.environ, format_of(plan, group.settings)
+        text = SourceText.of(plan)
         for template in spare:
-            if template.source == plan.source and template.is_current(
+            if template.text == text and template.is_current(
                 variables=variables, environ=environ, escape=escape, limits=limits
             ):
                 spare.remove(template)
                 return template
-        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits)
+        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits, text=text)
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:

@@ -169,6 +169,8 @@ class Daemon:
         self.workers = self._held.enter_context(self.assembly.workers(self.catalog, self.workers))
 
     def _warn(self) -> None:
+        for notice in self.assembly.notices:
+            logger.log(logging.WARNING if notice.is_loss else logging.INFO, "%s", notice)
         for warning in self.assembly.warnings:
             logger.warning("%s", warning)
 

@@ -82,4 +82,4 @@ def test_every_verb_has_examples():
 
 def test_a_verb_lists_the_options_that_mean_something_to_it():
     lint = {option.opts[0] for option in cli.commands["lint"].params if not getattr(option, "hidden", False)}
-    assert lint == {"-template", "-config", "-escape", "-var", "-format"}
+    assert lint == {"-template", "-config", "-escape", "-template-language", "-var", "-format"}

@@ -12,7 +12,8 @@ from ctemplate.template.language.filters import filters
 from ctemplate.template.language.functions import Functions
 
 WEB = world(web(port=80))
-GO = "t.j2:1: this looks like a Go template, and templates are Jinja; here one writes "
+ASKED = "-template-language go converts it as it is loaded"
+GO = f"t.j2:1: this looks like a Go template, and templates are Jinja; {ASKED}; here one writes "
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from ctemplate.template.language.encodings import (
     sha1,
     sha256,
 )
+from ctemplate.template.language.go_values import GO_FILTERS
 from ctemplate.template.language.grouping import (
     by_first_step,
     by_meta,
@@ -293,6 +294,7 @@ def filters() -> dict[str, Callable[..., Any]]:
         | {name: _bounded(name) for name in _BOUNDED}
         | _named((*_OWN, *_LISTS, *_TEXTS, *_NUMBERS, *_DOCUMENTS))
         | {"format": form, "tojson": json, "e": html, "escape": html}
+        | GO_FILTERS
     )
     return {name: _deriving(function) for name, function in known.items()}
 
