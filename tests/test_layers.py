@@ -42,6 +42,7 @@ LAYERS = {
     "doctor": 11,
     "cli": 12,
 }
+IMPORTED_LATE = re.compile(r"ctemplate(\.\w+)+:\w+")  # a text for pkgutil.resolve_name
 OUTSIDE = {"__init__", "__main__"}  # the version and the way in; anybody may import the first
 
 
@@ -67,6 +68,8 @@ def imported_modules(source, parts):
             origin = ["ctemplate", *parts][: len(parts) + 1 - node.level] if node.level else []
             origin += node.module.split(".") if node.module else []
             paths = [[*origin, alias.name] for alias in node.names]
+        elif isinstance(node, ast.Constant) and IMPORTED_LATE.fullmatch(str(node.value)):
+            paths = [node.value.partition(":")[0].split(".")]
         else:
             continue
         for path in paths:
@@ -135,6 +138,7 @@ UP = "ctemplate/catalog.py:1: 'catalog' (layer {}) imports 'runtime' (layer {})"
         pytest.param("from ctemplate.runtime import daemon", ("catalog",), False, id="above, from the package"),
         pytest.param("from .runtime import daemon", ("catalog",), False, id="above, relative"),
         pytest.param("def f(): import ctemplate.runtime.daemon", ("catalog",), False, id="above, in a function"),
+        pytest.param("f('ctemplate.runtime.daemon:Daemon')", ("catalog",), False, id="above, as text"),
         pytest.param("from . import client", ("sources", "consul", "http", "outages"), True, id="own folder"),
         pytest.param("import ctemplate.utils", ("cli", "plan"), False, id="no layer"),
     ],

@@ -6,11 +6,11 @@ Knows nothing of how files get into place, and nothing of nginx.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ctemplate.core.model import Outcome, StagedFile, Target
+from ctemplate.core.values import dataclass
 from ctemplate.system.uptime import Moment, RunningProcess
 
 

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.template.language.loader import SHIPPED
+from ctemplate.core.shipped import SHIPPED
 
 AROUND = 1  # lines before and after the one at fault
-
-
-class Excerpts(logging.Filter):
-    """Adds the lines around the place to template errors that are logged."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass."""
-        for argument in record.args if isinstance(record.args, tuple) else ():
-            if isinstance(argument, TemplateError):
-                illustrate(argument)
-        return True
 
 
 def illustrate(error: TemplateError) -> None:

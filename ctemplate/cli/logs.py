@@ -7,10 +7,10 @@ import logging
 import sys
 import time
 
-from ctemplate.cli.excerpt import Excerpts
+from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.log_writer import LogWriter, log_writer
 from ctemplate.cli.progress import CLEAR
-from ctemplate.core.errors import printable
+from ctemplate.core.errors import TemplateError, printable
 
 LINE_LIMIT = 4000  # characters of one line
 
@@ -63,6 +63,17 @@ class QueuedHandler(logging.Handler):
         message = f"stderr: {count} line{'s' if count > 1 else ''} of the log could not be written"
         given = {"name": __name__, "levelname": "WARNING", "levelno": logging.WARNING, "msg": message}
         return f"{self._prefix}{self.format(logging.makeLogRecord(given))}\n"
+
+
+class Excerpts(logging.Filter):
+    """Adds the lines around the place to template errors that are logged."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, TemplateError):
+                illustrate(argument)
+        return True
 
 
 def configure(level: str, log_format: str, *, is_daemon: bool = True) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from ctemplate.config.schema import CommandSetting, Config, GroupSection, Language, TemplateSection
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import real_path
 
 STDOUT = Path("-")  # the destination of a template that is only printed

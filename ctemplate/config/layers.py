@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ctemplate.config.schema import Config
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.validation import explained, is_hcl
+from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_input
 
 ENVIRONMENT = {

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from ctemplate.core.values import dataclass
 
 MAX_PORT = 65535
 ARGUMENTS = ("name", "path", "prefix")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -23,6 +23,7 @@ from ctemplate.core.model import (
     Servers,
     ServerSet,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
 from ctemplate.guard.evidence.policy import Policies

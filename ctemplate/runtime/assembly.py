@@ -11,7 +11,7 @@ import enum
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSe
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.model import Target
 from ctemplate.core.timing import Backoff, Wait
+from ctemplate.core.values import dataclass
 from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, printable
 from ctemplate.core.timing import Backoff
+from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.group_worker import GroupWorker, distribute

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.durations import format_duration
+from ctemplate.core.values import dataclass
 from ctemplate.runtime import answer_store as memory
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.apply.candidates import read_live_bytes
@@ -23,6 +23,7 @@ from ctemplate.core.errors import (
     printable,
 )
 from ctemplate.core.model import Fault, Outcome, Output, Snapshot, Target
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from ctemplate.apply import GroupState
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.model import Outcome, Output
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.master import DrainingWorker, generations
 
 logger = logging.getLogger(__name__)

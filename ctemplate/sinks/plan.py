@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.model import Answer, Fault, Instance, Outcome, Output, Status
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.queries import Losses, kind_of

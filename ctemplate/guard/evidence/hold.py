@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from ctemplate.core.model import Instance, Query, Service
+from ctemplate.core.values import dataclass
 from ctemplate.queries import kind_of
 
 Entry = Instance | Service

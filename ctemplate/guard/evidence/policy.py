@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.core.model import Query
+from ctemplate.core.values import dataclass
 from ctemplate.queries import kind_of
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
 from ctemplate.core.model import Query
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.hold import Cause, Hold
 from ctemplate.queries import Losses, kind_of
 

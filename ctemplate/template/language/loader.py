@@ -13,16 +13,12 @@ import jinja2
 from jinja2.loaders import split_template_path
 
 from ctemplate.core.errors import TemplateError
+from ctemplate.core.shipped import SHIPPED
 from ctemplate.system.inputs import real_path
 from ctemplate.template.language.source_text import SourceText, read_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_PACKAGE = Path(__file__).resolve().parents[2]
-_INSTALLED = _PACKAGE / "templates"
-SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "templates"
-"""The templates that come with ctemplate: inside the installed package, or beside it in a source checkout."""
 
 
 class FolderLoader(jinja2.BaseLoader):

@@ -6,11 +6,10 @@ services.
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from functools import lru_cache
 from typing import Any
-
-import re2
 
 from ctemplate.core.errors import printable
 from ctemplate.template.safety.limits import check_length
@@ -66,6 +65,7 @@ def _bytes(value: Any) -> bytes:
 def _compiled(pattern: str) -> Any:
     if len(pattern) > MAX_PATTERN:
         raise ValueError(f"a regular expression of more than {MAX_PATTERN} characters")
+    re2 = pkgutil.resolve_name("re2")  # most templates have no regular expression
     options = re2.Options()
     options.max_mem, options.log_errors = _MEMORY_BYTES, False
     try:

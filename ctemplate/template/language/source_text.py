@@ -5,12 +5,12 @@ Must not know what includes it, or what becomes of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pkgutil
 from pathlib import Path
 
 from ctemplate.config.groups import TemplatePlan
-from ctemplate.convert import convert
 from ctemplate.core.errors import TemplateError, printable
+from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_input
 
 TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
@@ -50,12 +50,14 @@ class SourceText:
         if self.delimiters is None:
             return text
         left, right = self.delimiters
+        convert = pkgutil.resolve_name("ctemplate.convert:convert")  # most processes never read a Go template
         result = convert(text, str(self.path), left=left, right=right)
         if result.findings:
             first, *others = result.findings
             more = f" (and {len(others)} more; ctemplate convert lists them)" if others else ""
             raise TemplateError(first.where, printable(first.sentence) + more)
-        return result.text
+        converted: str = result.text
+        return converted
 
 
 def read_template(path: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -23,6 +23,7 @@ from ctemplate.core.model import (
     Status,
     reads_alike,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import named_service
 from ctemplate.template.safety.render_pass import Claim, Owner, Partly, Run, Violation

@@ -6,9 +6,10 @@ Must not know the program, or who asks it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ctemplate.core.model import Answer, AnyQuery, Fault, Query, Service, Snapshot, Status
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import REFUSED, Held, QuarantineVerdict

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +22,7 @@ from ctemplate.core.model import (
     Snapshot,
     reads_alike,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.queries import Subject, kind_of
 
 

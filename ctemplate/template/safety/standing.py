@@ -6,11 +6,12 @@ Pure; must not know why the newer data are refused, or how a template renders.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import msgspec
 
 from ctemplate.core.model import Answer, AnyQuery, Instance, Query, Service, Snapshot
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict

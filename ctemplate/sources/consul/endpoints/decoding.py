@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 import msgspec
@@ -24,6 +24,7 @@ from ctemplate.core.model import (
     Service,
     Status,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.address_policy import AddressPolicy
 from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE

@@ -8,11 +8,11 @@ from __future__ import annotations
 import enum
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
 from ctemplate.core.errors import SourceError, printable
+from ctemplate.core.values import dataclass
 
 STATUS_OK = 200
 STATUS_NOT_FOUND = 404

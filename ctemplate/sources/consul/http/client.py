@@ -11,7 +11,7 @@ import logging
 import urllib.parse
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import monotonic
 from typing import cast
 
@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.blocking import read_timeout
 from ctemplate.sources.consul.endpoints.paths import (
     STATUS_OK,

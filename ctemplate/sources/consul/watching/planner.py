@@ -20,11 +20,12 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 from ctemplate.core.model import AnyQuery, Query
 from ctemplate.core.timing import Backoff, jittered
+from ctemplate.core.values import dataclass
 from ctemplate.queries import ServicesQuery, WatchRole, kind_of, named_service
 from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.watching.retries import Agenda, OutageProbe

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from ctemplate.core.model import Query, Service
+from ctemplate.core.values import dataclass
 from ctemplate.queries import ServicesQuery, kind_of
 from ctemplate.sources.consul.endpoints.checks import StateRow
 

@@ -10,13 +10,14 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import msgspec
 
 from ctemplate.core.model import Answer, Query
 from ctemplate.core.timing import TokenBucket
+from ctemplate.core.values import dataclass
 from ctemplate.queries import kind_of, resource_of
 from ctemplate.queries.kind import Decoded
 from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace, is_abandoned, is_too_old
