@@ -21,7 +21,7 @@ CHANCE = frozenset({"time", "today", "timestamp", "utcnow", "shuffle", "uuid", "
 """What other template languages call the clock and chance; here they are ``now()`` and ``| random``."""
 
 TEXT_METHODS = PLAIN | WIDTHS | {"replace", "format", "format_map"}
-LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith("_"))
+LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith("_")) | {"depth0"}
 _CHANCE = "an output that changes by itself costs a reload with each render; here there are now() and | random alone"
 
 
