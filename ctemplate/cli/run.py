@@ -28,7 +28,11 @@ logger = logging.getLogger(__name__)
 
 
 def assembler(
-    given: Mapping[str, Any], mode: RunMode = RunMode.LIVE, planned: Mapping[str, FileReview] | None = None
+    given: Mapping[str, Any],
+    mode: RunMode = RunMode.LIVE,
+    planned: Mapping[str, FileReview] | None = None,
+    *,
+    is_daemon: bool = False,
 ) -> Assembler:
     """Return what puts together a run as the options say; raises ConfigError for a malformed one."""
     return Assembler(
@@ -36,6 +40,7 @@ def assembler(
         flags=flags_layer(given),
         environ=os.environ,
         mode=mode,
+        is_daemon=is_daemon,
         planned=planned,
     )
 
@@ -45,9 +50,9 @@ def prepared(given: Mapping[str, Any], mode: RunMode, planned: Mapping[str, File
 
     With ``planned`` it applies nothing else than that.
     """
-    made = assembler(given, mode, planned)
+    is_daemon = mode is RunMode.LIVE and planned is None and not given.get("once")
+    made = assembler(given, mode, planned, is_daemon=is_daemon)
     config = made.config()
-    is_daemon = mode is RunMode.LIVE and not given.get("once")
     configure(config.log_level, config.log_format, is_daemon=is_daemon)
     return Daemon(assembler=made, assembly=made.assemble())
 

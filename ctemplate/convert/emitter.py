@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ctemplate.convert import go_ast as go, go_printer
 from ctemplate.convert.expressions import converted, scratch_tag
-from ctemplate.convert.findings import ConversionFinding, ConversionNotice
+from ctemplate.convert.findings import PARSED_PRINTS, ConversionFinding, ConversionNotice
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Exact, LayoutBlock, LayoutPiece, Note, Print, Tag, quoted
 from ctemplate.convert.logic_functions import KEY_WAITS
@@ -25,6 +25,7 @@ from ctemplate.convert.values import (
     GoType,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
 )
 
@@ -32,9 +33,6 @@ _KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keye
 _ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
 _WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
 _PLURAL = re.compile(r"(?:^|[.|]\s*)([a-z][a-z_]*[a-z])s(?:\(\))?$")
-
-
-_LACKING = "parsed values print '<no value>' where they are missing, and numbers as Go's floats: | go_text keeps that"
 
 
 class Emitter:
@@ -62,9 +60,13 @@ class Emitter:
             pieces = self._pieces(self._body)
             macros = self._macro_pieces(remarks)
             if self._known() == known:
-                self.notices = [ConversionNotice(self._where(at), text) for at, text in sorted(remarks)]
+                self.notices = [self.notice(at, text) for at, text in sorted(remarks)]
                 declared = self._scratch.declaration()
                 return (*([Tag(declared)] if declared else []), *macros, *pieces)
+
+    def notice(self, at: Position, text: str) -> ConversionNotice:
+        """Return something that is worth a look."""
+        return ConversionNotice(self._where(at), text)
 
     def _known(self) -> tuple[int, int, dict[str, GoType]]:
         """Return what one pass tells the next."""
@@ -154,8 +156,8 @@ class Emitter:
         if tag is not None:
             return (Tag(tag),)
         value = self._value(pipeline)
-        if value.type in PARSED_KINDS and not any(text == _LACKING for _, text in self._scopes.remarks):
-            self._scopes.remarks_at(pipeline.at)(_LACKING)
+        if value.type in PARSED_KINDS and not any(text == PARSED_PRINTS for _, text in self._scopes.remarks):
+            self._scopes.remarks_at(pipeline.at)(PARSED_PRINTS)
         try:
             return value.printed()
         except NotConverted as exc:
@@ -170,7 +172,9 @@ class Emitter:
         if binding.target and len(kinds) > 1 and kinds <= {STRING, INT, SCALAR}:
             self._widened.add(binding.at)
         elif not binding.target or len(kinds) > 1:
-            refusal = NotConverted(f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}")
+            refusal = NotConverted(
+                f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}", "use another variable"
+            )
             value = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
         return (Tag(f"set {binding.target} = {value.given().code}"),)
 
@@ -203,7 +207,9 @@ class Emitter:
         """Return a value's text as a condition; Jinja and Go agree on what is true of the types that come here."""
         if value.type.name in _WITHOUT_TRUTH:
             return self._refuse(
-                pipeline, go_printer.pipeline(pipeline), NotConverted(f"a {value.type.name} as condition")
+                pipeline,
+                go_printer.pipeline(pipeline),
+                NotConverted(f"a {value.type.name} as condition", "test what it was made of"),
             ).code
         if value.waits:
             self._scopes.remarks_at(pipeline.at)(KEY_WAITS)
@@ -252,7 +258,7 @@ class Emitter:
             items = GoValue(f"range({items.code})", GoType("natural loop", INT))
         if items.type.name not in _ITERABLE and items.type not in {UNCONVERTED, *PARSED_KINDS}:
             items = self._refuse(
-                pipeline, go_printer.pipeline(pipeline), NotConverted(f"'range' over a {items.type.name}")
+                pipeline, go_printer.pipeline(pipeline), NeverRenders(f"'range' over a {items.type.name}")
             )
         with self._scopes.within():
             body = self._loop(items, node)

@@ -19,6 +19,7 @@ from ctemplate.convert.values import (
     GoType,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
 )
 
@@ -29,7 +30,7 @@ KEY_WAITS = "key waits until the key is there; where a default is meant, write k
 def _logic(word: str, level: Level) -> GoFunction:
     def convert(arguments: CallArguments) -> GoValue:
         if not arguments:
-            raise NotConverted(f"{word} without arguments")
+            raise NeverRenders(f"{word} without arguments")
         if len(arguments) == 1:
             return arguments[0]
         if any(value.waits for value in arguments[:-1]):
@@ -57,6 +58,8 @@ def _shared(arguments: CallArguments) -> GoType:
 
 def _not(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1)
+    if arguments[0].negation:
+        return GoValue(arguments[0].negation, BOOL, Level.COMPARISON)
     return GoValue(f"not {arguments[0].at(Level.NOT)}", BOOL, Level.NOT)
 
 
@@ -68,20 +71,25 @@ def _comparable(left: GoValue, right: GoValue) -> tuple[GoValue, GoValue]:
     """Return two values ready to be compared; a key that is not there may stand beside a text that is not empty."""
     kinds = {left.type, right.type} - _OF_ANY_TYPE
     if len(kinds) > 1 or not kinds <= {STRING, INT, BOOL, FLOAT}:
-        raise NotConverted(f"comparing a {left.type.name} with a {right.type.name}")
+        raise NeverRenders(f"comparing a {left.type.name} with a {right.type.name}")
     return (left if right.constant else left.given()), (right if left.constant else right.given())
 
 
 def _eq(arguments: CallArguments) -> GoValue:
     if len(arguments) < 2:  # noqa: PLR2004
-        raise NotConverted("eq with fewer than two arguments")
+        raise NeverRenders("eq with fewer than two arguments")
     pairs = [_comparable(arguments[0], other) for other in arguments[1:]]
     if len(pairs) == 1:
         left, right = pairs[0]
-        return GoValue(f"{left.at(Level.SUM)} == {right.at(Level.SUM)}", BOOL, Level.COMPARISON)
+        return _test(left.at(Level.SUM), "==", "!=", right.at(Level.SUM))
     others = ", ".join(right.code for _, right in pairs)
     left = arguments[0] if all(other.constant for other in arguments[1:]) else arguments[0].given()
-    return GoValue(f"{left.at(Level.SUM)} in [{others}]", BOOL, Level.COMPARISON)
+    return _test(left.at(Level.SUM), "in", "not in", f"[{others}]")
+
+
+def _test(left: str, sign: str, contrary: str, right: str) -> GoValue:
+    """Return a comparison that knows its contrary."""
+    return GoValue(f"{left} {sign} {right}", BOOL, Level.COMPARISON, negation=f"{left} {contrary} {right}")
 
 
 def _comparison(sign: str) -> GoFunction:
@@ -91,7 +99,7 @@ def _comparison(sign: str) -> GoFunction:
         if sign != "!=":
             left, right = left.given(), right.given()
             if not {left.type, right.type} <= _ORDERED:
-                raise NotConverted(f"the order of {left.type.name}s")
+                raise NeverRenders(f"the order of {left.type.name}s")
         return GoValue(f"{left.at(Level.SUM)} {sign} {right.at(Level.SUM)}", BOOL, Level.COMPARISON)
 
     return convert
@@ -102,8 +110,8 @@ def contains(item: GoValue, items: GoValue) -> GoValue:
     of_list = items.type.name == "list" and items.type.item == item.type
     is_unknown = {UNCONVERTED, *PARSED_KINDS} & {item.type, items.type}
     if not (of_list or items.type == item.type == STRING or is_unknown):
-        raise NotConverted(f"looking for a {item.type.name} in a {items.type.name}")
-    return GoValue(f"{item.given().at(Level.SUM)} in {items.given().at(Level.SUM)}", BOOL, Level.COMPARISON)
+        raise NotConverted(f"looking for a {item.type.name} in a {items.type.name}", "nothing is ever found there")
+    return _test(item.given().at(Level.SUM), "in", "not in", items.given().at(Level.SUM))
 
 
 def _contains(arguments: CallArguments) -> GoValue:

@@ -13,6 +13,7 @@ from ctemplate.convert.values import (
     NODE,
     NODE_AND_SERVICES,
     PAIRS,
+    PARSED_KINDS,
     PLAIN_TYPES,
     SERVICE,
     STRING,
@@ -20,6 +21,7 @@ from ctemplate.convert.values import (
     GoType,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
     constant,
     joined,
@@ -43,7 +45,7 @@ def _query(function: str, arguments: CallArguments) -> tuple[NamedQuery | None, 
     try:
         query = parse_query(function, "|".join(texts))
     except QueryError as exc:
-        raise NotConverted(_PLACEHOLDER.sub("…", str(exc))) from None
+        raise NeverRenders(_PLACEHOLDER.sub("…", str(exc))) from None
 
     def value(text: str) -> GoValue:
         pieces = _PLACEHOLDER.split(text)
@@ -88,15 +90,14 @@ def _instances(ours: str) -> GoFunction:
 def _remark_computed(arguments: CallArguments) -> None:
     """Say where a whole query is computed from what may be more than a name."""
     first = arguments[0]
-    is_name = first.code.endswith(".name") or first.constant is not None or first.parts
-    if not is_name:
+    if first.type in PARSED_KINDS or first.code.startswith(("env(", "key(")):
         arguments.remark(f"{first.code} is taken for a name alone, without tag, datacenter or state in it")
 
 
 def _states(statuses: tuple[str, ...]) -> list[str]:
     """Return the argument that asks for these states, where it takes one."""
     if any(_PLACEHOLDER.search(status) for status in statuses):
-        raise NotConverted("a computed status")
+        raise NotConverted("a computed status", "choose among literal ones with if")
     if statuses == ("passing",):
         return []
     if len(statuses) == 1 or "any" in statuses:

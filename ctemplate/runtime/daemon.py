@@ -77,7 +77,7 @@ class Daemon:
         with _only_error(), self._watched(), self._held:
             self._hold_workers()
             self._warn()
-            await self._keeper.load()
+            await self._load_answers()
             with _pid_file(self.assembly.config.pid_file):
                 async with self._kept():
                     await self._run()
@@ -115,7 +115,7 @@ class Daemon:
             self._hold_workers()
             self._warn()
             if self.assembly.policies is not None:
-                await self._keeper.load(is_once=True)
+                await self._load_answers(is_once=True)
             async with self._kept(), asyncio.TaskGroup() as tasks:
                 self._source = self._start_source(tasks)
                 flags = self._keep(tasks, "distribute", self._distribute)
@@ -137,6 +137,12 @@ class Daemon:
                     task.cancel()
         if late is not None:
             raise late
+
+    async def _load_answers(self, *, is_once: bool = False) -> None:
+        """Have the guard and the groups know what an earlier process knew."""
+        answers = await self._keeper.load(is_once=is_once)
+        for worker in self.workers:
+            worker.pipeline.remember(answers)
 
     def _keep(self, tasks: asyncio.TaskGroup, name: str, part: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Start a part that no defect ends for good."""
@@ -163,6 +169,8 @@ class Daemon:
         finally:
             if self.assembly.keeps_answers:
                 await self._keeper.save()
+            for worker in self.workers:
+                worker.pipeline.save()
 
     def _hold_workers(self) -> None:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
@@ -182,7 +190,7 @@ class Daemon:
             self._source = self._start_source(tasks)
         if self._control is None:
             path = self.assembly.control_path
-            self._control = self._keep(tasks, "control", lambda: serve(path, self.catalog))
+            self._control = self._keep(tasks, "control", lambda: serve(path, self.catalog, lambda: self.workers))
         if self._edits is None:
             self._edits = self._keep(tasks, "follow-edits", self._follow_edits)
         self._touches = self._keep(tasks, "follow-touches", self._follow_touches)
@@ -360,7 +368,8 @@ class Daemon:
             self._wake.set()
 
         def release() -> None:
-            logger.info("released by SIGUSR1: %d holds", len(self.catalog.release()))
+            kept = [name for worker in self.workers for name in worker.release(None)]
+            logger.info("released by SIGUSR1: %d holds", len(self.catalog.release()) + len(kept))
 
         handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}
         for number, handler in handlers.items():

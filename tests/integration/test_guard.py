@@ -29,7 +29,7 @@ def places(count):
 def stays(scene, expected, seconds=2.0):
     """The file never says anything else for a while."""
     with pytest.raises(AssertionError, match="within"):
-        wait_for(lambda: scene.services() != expected, seconds, "another content")
+        wait_for(lambda: scene.services() != expected, seconds, "another content", exactly=True)
 
 
 def test_deregistration_of_all_instances_passes_at_once(consul, scene):
