@@ -96,10 +96,9 @@ class FolderLoader(jinja2.BaseLoader):
         if template == self.source.name:
             return self.text.read(), self.text.name
         parts = split_template_path(template)
+        folders = self.folders
         if parts[:1] == [SHIPPED_PREFIX] and len(parts) > 1:
             parts, folders = parts[1:], (SHIPPED,)
-        else:
-            folders = self.folders
         for folder in folders:
             path = folder.joinpath(*parts)
             if path.exists() and real_path(path).is_relative_to(real_path(folder)):
