@@ -121,7 +121,8 @@ def test_output_reads_well(source, expected):
             '{{ index (service "web") -1 }}',
             "t.ctmpl:1:4: cannot convert index of a list by a negative number;"
             " consul-template ends with an error here, too",
-            "{# line 1: cannot convert index of a list by a negative number; consul-template ends with an error here, too #}\n"
+            "{# line 1: cannot convert index of a list by a negative number;"
+            " consul-template ends with an error here, too #}\n"
             '{{ unconverted("index (service \\"web\\") -1") }}',
             id="negative index, which Jinja counts from the end",
         ),
