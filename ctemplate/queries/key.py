@@ -31,8 +31,16 @@ from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
 
 SHOWN_PATH_LENGTH = 120
-REQUIRED: Any = object()
-"""In the place of a default: there is none, and the value is waited for."""
+
+
+class NoDefault:
+    """In the place of a default: there is none, and the value is waited for."""
+
+    def __str__(self) -> str:
+        return "…"
+
+
+REQUIRED: Any = NoDefault()
 
 
 KeyText = NewType("KeyText", str)
