@@ -105,7 +105,7 @@ class Daemon:
                 self._keep(tasks, "follow-programs", self._follow_programs),
             )
             logger.info("started: %s", self.assembly.summary)
-            await self._exec.follow(tasks, self.assembly.config.exec)
+            await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
             while await self._until_edited():
                 await self._reassemble(tasks)
             logger.info("stopping, after what is under way; a second signal does not wait for that")
@@ -232,7 +232,7 @@ class Daemon:
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
         self._start(tasks)
-        await self._exec.follow(tasks, self.assembly.config.exec)
+        await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
         if self._forgetting is not None:
             self._forgetting.cancel()
         self._forgetting = self._keep(tasks, "forget-old-groups", self._forget_old_groups)
