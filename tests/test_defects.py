@@ -91,6 +91,24 @@ async def test_a_defect_within_a_group_of_tasks_is_the_part_s_own(caplog):
     assert errors(caplog) == [f"source: {SENTENCE}"]
 
 
+async def test_a_part_that_fails_as_it_is_cancelled_has_ended(caplog):
+    began = asyncio.Event()
+
+    async def part():
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            raise KeyError("defect")
+
+    task = asyncio.ensure_future(kept_running("control", part))
+    await began.wait()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=60)
+    assert (done, errors(caplog)) == ({task}, [f"control: {SENTENCE}"])
+    assert task.cancelled()
+
+
 async def test_what_the_operator_is_to_mend_ends_a_part(caplog):
     with pytest.raises(ConfigError, match="token"):
         await kept_running("source", Faulty(1, ExceptionGroup("tasks", [ConfigError("token", "is wrong")])))

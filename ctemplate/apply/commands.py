@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CheckRefused, CommandFailed, indented
 from ctemplate.core.model import Outcome, StagedFile
 from ctemplate.system.programs import Completed, format_command, run_program
@@ -63,9 +64,9 @@ class CommandReload:
     command: Command
     timeout: float = 30.0
 
-    async def reload(self, files: tuple[Path, ...]) -> Outcome:
+    async def reload(self, change: LiveChange) -> Outcome:
         """Run the command once for all files; raises CommandFailed on any other exit status than 0."""
-        del files  # the command knows its program
+        del change  # the command knows its program
         completed = await run_program(self.command, timeout=self.timeout)
         if completed.status != 0:
             raise CommandFailed(format_command(self.command), command_verdict(completed), output=completed.output)

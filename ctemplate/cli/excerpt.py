@@ -7,7 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from ctemplate.core.errors import TemplateError
+from ctemplate.core.group_events import TemplateFailed
 from ctemplate.template.language.loader import SHIPPED
 
 AROUND = 1  # lines before and after the one at fault
@@ -18,10 +21,19 @@ class Excerpts(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
-        for argument in record.args if isinstance(record.args, tuple) else ():
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        for argument in arguments:
             if isinstance(argument, TemplateError):
                 illustrate(argument)
+        record.args = tuple(_illustrated(each) if isinstance(each, TemplateFailed) else each for each in arguments)
         return True
+
+
+def _illustrated(event: TemplateFailed) -> TemplateFailed:
+    """Return the event with the lines around the place below its sentence."""
+    error = TemplateError(event.where, event.what, output=event.output)
+    illustrate(error)
+    return msgspec.structs.replace(event, output=error.output)
 
 
 def illustrate(error: TemplateError) -> None:

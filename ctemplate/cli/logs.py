@@ -7,10 +7,13 @@ import logging
 import sys
 import time
 
+import msgspec
+
 from ctemplate.cli.excerpt import Excerpts
 from ctemplate.cli.log_writer import LogWriter, log_writer
 from ctemplate.cli.progress import CLEAR
 from ctemplate.core.errors import printable
+from ctemplate.core.event_stream import Event
 
 LINE_LIMIT = 4000  # characters of one line
 
@@ -24,12 +27,15 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``."""
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``; of an event also its name and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
-        fields = {"time": _stamp(record), "level": record.levelname.lower(), "logger": record.name}
-        return json.dumps(fields | {"message": _safe(_message(self, record))}, ensure_ascii=False)
+        fields: dict[str, object] = {"time": _stamp(record), "level": record.levelname.lower(), "logger": record.name}
+        fields |= {"message": _safe(_message(self, record))}
+        if isinstance(event := getattr(record, "event", None), Event):
+            fields |= {"event": event.name, "fields": msgspec.to_builtins(msgspec.structs.asdict(event))}
+        return json.dumps(fields, ensure_ascii=False)
 
 
 class QueuedHandler(logging.Handler):

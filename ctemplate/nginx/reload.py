@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
@@ -78,7 +79,7 @@ class NginxReload:
     def __post_init__(self) -> None:
         self._nginx = Lookup(command=self.command)
 
-    async def reload(self, files: tuple[Path, ...]) -> Outcome:
+    async def reload(self, change: LiveChange) -> Outcome:
         """Have the running master take the configuration: APPLIED when proven, PENDING_START when no master runs.
 
         Raises ReloadRejected when nginx goes on with its old configuration: then no further reload is needed to undo.
@@ -95,7 +96,7 @@ class NginxReload:
             command_timeout=self.command_timeout,
             logs=logs_of(master.process, found),
             conf=installation.conf,
-            files=files,
+            files=change.files,
             limit=limit,
             stuck=self._stuck,
         )

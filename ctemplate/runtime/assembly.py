@@ -195,8 +195,8 @@ def _live_files(
         reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
         return LiveSink(state=state, check_with=check, reload=reload)
     program = NginxReload(command=nginx, command_timeout=settings.timeout)
-    crowd = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveSink(state=state, check_with=check, reload=program, program=program, crowd=crowd)
+    gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
+    return LiveSink(state=state, check_with=check, reload=program, program=program, gates=(gate,))
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:

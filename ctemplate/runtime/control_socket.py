@@ -20,7 +20,9 @@ import msgspec
 from ctemplate.apply.state import make_private
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
-from ctemplate.core.errors import StateError, printable
+from ctemplate.core.errors import StateError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import Released
 from ctemplate.core.model import AnyQuery, InstancesQuery
 from ctemplate.guard import Hold
 from ctemplate.system.files import make_folder
@@ -84,14 +86,15 @@ async def serve(path: Path, catalog: Catalog) -> None:
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the folder may be gone, or be something else by now
+        path.unlink()
 
 
 def _released(request: Request, catalog: Catalog) -> ControlReply:
     """Release what the request names, and tell of it."""
     blind, holds = catalog.blind, catalog.release(request.release)
     seeing = sorted(map(str, blind - catalog.blind))
-    logger.info("released by request: %s", _words(request.release, len(holds) + len(seeing)))
+    emit(Released(by="request", service=request.release or "", holds=len(holds) + len(seeing)))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
     return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind))
@@ -146,8 +149,3 @@ def _short_path(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}/{path.name}"
     finally:
         os.close(descriptor)
-
-
-def _words(service: str | None, count: int) -> str:
-    subject = "everything" if service is None else f"service {printable(repr(service), 80)}"
-    return f"{subject}, {count} hold{'' if count == 1 else 's'}"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import DatacenterAbsent, DataLeftOut
 from ctemplate.core.model import Answer, AnyQuery, Fault, Query
 from ctemplate.core.timing import Backoff
 from ctemplate.sources import Cost
@@ -29,8 +30,6 @@ from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
 from ctemplate.sources.consul.watching.planner import Planner, Policy, PollQuery, ReadQuery, WatchPlan
 from ctemplate.sources.consul.watching.watch import Retries, Watch
-
-logger = logging.getLogger(__name__)
 
 DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query is asked for again over which a defect showed
 FAULTS_LOGGED = 5  # per answer; the rest is counted
@@ -270,8 +269,7 @@ class ConsulSource:
         is_late = _now() >= watch.away_since + ABSENT_AFTER
         if is_late and catalog.presume_absent(query) and query.dc not in self._absent:
             self._absent.add(query.dc)
-            what = f"is away, and {printable(query)} was never answered; it is left out beside other datacenters"
-            logger.warning("datacenter %s: %s", printable(query.dc), what)
+            emit(DatacenterAbsent(datacenter=str(query.dc), query=str(query)))
 
 
 def _now() -> float:
@@ -281,6 +279,6 @@ def _now() -> float:
 def _tell_faults(answer: Answer, known: tuple[Fault, ...]) -> None:
     fresh = [fault for fault in answer.faults if fault not in set(known)]
     for fault in fresh[:FAULTS_LOGGED]:
-        logger.warning("%s; it is left out", fault)
+        emit(DataLeftOut(text=f"{fault}; it is left out"))
     if len(fresh) > FAULTS_LOGGED:
-        logger.warning("%s: %d more are left out", printable(answer.query), len(fresh) - FAULTS_LOGGED)
+        emit(DataLeftOut(where=printable(answer.query), text=f"{len(fresh) - FAULTS_LOGGED} more are left out"))
