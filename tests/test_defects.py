@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import signal
 
@@ -14,11 +15,13 @@ from werkzeug import Response
 
 from ctemplate.catalog import Catalog
 from ctemplate.config.layers import Layer
+from ctemplate.core import defects
 from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.model import Answer, Instance, ServiceQuery
 from ctemplate.core.timing import Backoff
-from ctemplate.guard import GuardPolicy, Policies
+from ctemplate.guard import Guard, GuardPolicy, Policies
+from ctemplate.guard.rules.loss import LossRule
 from ctemplate.runtime.answer_store import load_answers
 from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.control_socket import Request, ask, serve
@@ -26,6 +29,7 @@ from ctemplate.runtime.daemon import Daemon
 from ctemplate.runtime.group_worker import distribute
 from ctemplate.runtime.guard_tasks import Keeper
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, source as consul_source
+from ctemplate.sources.consul.watching.planner import Planner
 
 WEB, DB = ServiceQuery(name="web"), ServiceQuery(name="db")
 SENTENCE = "a defect of ctemplate's own, please report it: KeyError: 'defect'"
@@ -117,11 +121,11 @@ async def test_what_the_operator_is_to_mend_ends_a_part(caplog):
 
 def test_another_defect_at_the_same_place_is_reported_and_so_is_its_end(caplog):
     caplog.set_level(logging.INFO)
-    defects = Defects()
+    reported = Defects()
     for cause in (KeyError("defect"), KeyError("defect"), ValueError("other")):
-        defects.report("web", cause)
-    defects.over("web")
-    defects.over("web")
+        reported.report("web", cause)
+    reported.over("web")
+    reported.over("web")
     assert errors(caplog) == [
         f"web: {SENTENCE}",
         "web: a defect of ctemplate's own, please report it: ValueError: other",
@@ -178,6 +182,84 @@ async def test_a_defect_of_the_guard_costs_one_query(agent, faulty_policies, cap
         FaultyPolicies.is_mended = True
         await until(lambda: catalog.get(WEB) is not None)
     assert errors(caplog) == [f"service(web): {SENTENCE}"]
+
+
+class FaultyRule(LossRule):
+    """Keeps what vanished, and breaks once time is to end that."""
+
+    def review(self, now):
+        if now > NEVER:
+            raise KeyError("defect")
+        return super().review(now)
+
+
+NEVER = 1000.0
+
+
+def test_a_defect_of_a_rule_in_a_review_costs_one_query(caplog):
+    def taken(query, *names, now=0.0):
+        value = tuple(
+            Instance(id=name, name=query.name, node=f"n{name}", address="10.0.0.1", port=80) for name in names
+        )
+        return guard.take(Answer(query=query, value=value), now)
+
+    def lengths(answers):
+        return {answer.query.name: len(answer.value) for answer in answers}
+
+    guard = Guard(Policies(default=GuardPolicy(hold=60.0)))
+    for query in (WEB, DB):
+        taken(query, "a", "b", "c")
+    state = guard._states[WEB]
+    state.loss = FaultyRule()
+    state.rules = (state.loss, *state.rules[1:])
+    state._shown_by = (state.loss, *state._shown_by[1:])
+    for query in (WEB, DB):
+        taken(query, now=NEVER - 1)
+    assert guard.due_at(NEVER) <= NEVER + 60
+    assert lengths(guard.review(NEVER + 120)) == {"db": 0}
+    assert [hold.query for hold in guard.holds] == []
+    assert errors(caplog) == [f"service(web): what is held of it stays as it is: {SENTENCE}"]
+    assert guard.due_at(NEVER + 120) <= NEVER  # what there is to report of the other one
+    guard.reports(NEVER + 120)
+    assert guard.due_at(NEVER + 120) == math.inf  # the broken one keeps nobody busy
+    assert len(taken(WEB, "a", "b", "c", now=NEVER - 1).value) == 3
+
+
+# The planner
+
+
+class FaultyPlanner(Planner):
+    """Breaks at its first plan, as often as it is told to."""
+
+    left = 0
+
+    def plan(self, now):
+        if FaultyPlanner.left:
+            FaultyPlanner.left -= 1
+            raise KeyError("defect")
+        return super().plan(now)
+
+
+class PlannedBadly(ConsulSource):
+    """Plans with a faulty planner."""
+
+    def _new_planner(self):
+        return FaultyPlanner(max_connections=self._settings.max_connections)
+
+
+async def test_a_defect_of_the_planner_costs_a_while(agent, caplog, monkeypatch):
+    monkeypatch.setattr(defects, "PAUSE", QUICK)
+    source, catalog = PlannedBadly(ConsulSettings(addresses=(agent,), wait=0.05, backoff=QUICK)), Catalog()
+    catalog.want("g", frozenset({WEB, DB}))
+    FaultyPlanner.left = 3
+
+    def follow():
+        catalog.ask_again()
+        return source.run(catalog)
+
+    async with running(kept_running("Consul", follow)):
+        await until(lambda: catalog.get(WEB) is not None and catalog.get(DB) is not None)
+    assert (FaultyPlanner.left, errors(caplog)) == (0, [f"Consul: {SENTENCE}"])
 
 
 # The workers

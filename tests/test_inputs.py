@@ -1,4 +1,5 @@
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ctemplate.system import inputs
-from ctemplate.system.inputs import MIB, read_input, real_path
+from ctemplate.system.inputs import MIB, read_input, read_plain_file, real_path
 
 LIMIT = MIB
 
@@ -43,6 +44,14 @@ def test_what_is_no_file_is_an_error(path, what):
 def test_files_without_a_size_are_read():
     assert b"Linux" in read_input(Path("/proc/version"), limit_bytes=LIMIT)
     assert read_input(Path("/dev/null"), limit_bytes=LIMIT) == b""
+
+
+def test_a_plain_file_is_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is a pipe, not a file"):
+        read_plain_file(tmp_path / "pipe", limit_bytes=LIMIT)
+    (tmp_path / "file").write_bytes(b"text")
+    assert read_plain_file(tmp_path / "file", limit_bytes=sys.maxsize) == b"text"
 
 
 def writing(descriptor, *chunks, closes=True):

@@ -1,6 +1,5 @@
 import fcntl
 import io
-import itertools
 import logging
 import os
 import threading
@@ -15,22 +14,29 @@ SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ
 LINE = "x" * 99 + "\n"
 
 
-NUMBERS = itertools.count(300)  # of descriptors, none twice: a writer that a test left waiting writes to its own
-
-
 @pytest.fixture
 def pipe():
     """Return the reading descriptor of a small pipe and the stream that writes into it."""
-    reader, lowest = os.pipe()
-    descriptor = fcntl.fcntl(lowest, fcntl.F_DUPFD, next(NUMBERS))
-    os.close(lowest)
-    fcntl.fcntl(descriptor, SET_PIPE_SIZE, 4096)
-    stream = os.fdopen(descriptor, "w")
-    before = set(threading.enumerate())
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, SET_PIPE_SIZE, 4096)
+    stream = os.fdopen(writer, "w")
     yield reader, stream
     os.close(reader)
-    for thread in set(threading.enumerate()) - before:
-        thread.join(5.0)  # one that went on would write to whatever gets its descriptor's number next
+    stream.close()
+
+
+@pytest.fixture
+def started():
+    """Return a function that starts a writer, which is closed at the end."""
+    writers = []
+
+    def start(*args):
+        writers.append(LogWriter(*args))
+        return writers[-1]
+
+    yield start
+    for writer in writers:
+        writer.close()
 
 
 def read_to_end(reader):
@@ -38,9 +44,9 @@ def read_to_end(reader):
         return file.read()
 
 
-def test_lines_are_written_in_order(pipe):
+def test_lines_are_written_in_order(pipe, started):
     reader, stream = pipe
-    writer = LogWriter(stream)
+    writer = started(stream)
     for number in range(20):
         writer.put(f"{number}\n")
     writer.flush()
@@ -48,18 +54,18 @@ def test_lines_are_written_in_order(pipe):
     assert read_to_end(reader) == "".join(f"{number}\n" for number in range(20))
 
 
-def test_a_stream_that_is_no_file_is_written_too():
+def test_a_stream_that_is_no_file_is_written_too(started):
     stream = io.StringIO()
-    writer = LogWriter(stream)
+    writer = started(stream)
     writer.put("line\n")
     writer.flush()
     assert stream.getvalue() == "line\n"
 
 
-def test_who_does_not_read_holds_nobody_up_and_is_told_what_is_lost(pipe, monkeypatch):
+def test_who_does_not_read_holds_nobody_up_and_is_told_what_is_lost(pipe, started, monkeypatch):
     monkeypatch.setattr(log_writer, "LIMIT_CHARACTERS", 10_000)
     reader, stream = pipe
-    writer = LogWriter(stream, lambda count: f"{count} lost\n")
+    writer = started(stream, lambda count: f"{count} lost\n")
     for _ in range(1000):
         writer.put(LINE)  # 100 KB into a pipe of 4 KB: whoever waited would wait for ever
     writer.flush(0.2)  # gives up
@@ -76,22 +82,22 @@ def test_who_does_not_read_holds_nobody_up_and_is_told_what_is_lost(pipe, monkey
     stream.close()
 
 
-def test_a_reader_that_is_gone_is_not_waited_for(monkeypatch):
+def test_a_reader_that_is_gone_is_not_waited_for(started, monkeypatch):
     monkeypatch.setattr(log_writer, "AGAIN_SECONDS", 0.01)
     reader, descriptor = os.pipe()
     os.close(reader)
     with os.fdopen(descriptor, "w") as stream:
-        writer = LogWriter(stream)
+        writer = started(stream)
         writer.put(LINE)
         writer.flush(60)
         writer.put(LINE)
         writer.flush(60)
 
 
-def test_a_stream_that_others_made_non_blocking_is_waited_for(pipe):
+def test_a_stream_that_others_made_non_blocking_is_waited_for(pipe, started):
     reader, stream = pipe
     os.set_blocking(stream.fileno(), False)
-    writer = LogWriter(stream)
+    writer = started(stream)
     for _ in range(100):
         writer.put(LINE)
     assert os.read(reader, 5) == b"xxxxx"
@@ -103,9 +109,9 @@ def test_a_stream_that_others_made_non_blocking_is_waited_for(pipe):
     stream.close()
 
 
-def test_the_loss_is_a_log_line(pipe):
+def test_the_loss_is_a_log_line(pipe, started):
     _, stream = pipe
-    writer = LogWriter(stream)
+    writer = started(stream)
     handler = QueuedHandler(writer, waits=False)
     handler.setFormatter(TextFormatter())
     assert writer.lost(2).endswith("Z WARNING stderr: 2 lines of the log could not be written\n")
@@ -113,10 +119,45 @@ def test_the_loss_is_a_log_line(pipe):
     stream.close()
 
 
-def test_a_command_that_waits_has_its_line_written_before_it_goes_on(pipe):
+def test_a_command_that_waits_has_its_line_written_before_it_goes_on(pipe, started):
     reader, stream = pipe
-    handler = QueuedHandler(LogWriter(stream), waits=True)
+    handler = QueuedHandler(started(stream), waits=True)
     handler.emit(logging.makeLogRecord({"msg": "said"}))
     os.set_blocking(reader, False)
     assert os.read(reader, 100) == b"said\n"
     stream.close()
+
+
+def test_a_closed_writer_ends_although_no_reader_takes_anything(pipe):
+    _, stream = pipe
+    before = threading.active_count()
+    writer = LogWriter(stream)
+    for _ in range(1000):
+        writer.put(LINE)
+    writer.close()  # returns, and its thread is gone
+    assert threading.active_count() == before
+    writer.put(LINE)
+    writer.flush(60)
+    writer.close()
+
+
+def test_a_closed_writer_has_written_what_found_room(pipe):
+    reader, stream = pipe
+    writer = LogWriter(stream)
+    writer.put(LINE)
+    writer.put(LINE)
+    writer.close()
+    os.set_blocking(reader, False)
+    assert os.read(reader, 1000).decode() == LINE * 2
+
+
+def test_the_writer_of_the_stream_before_is_closed():
+    before = threading.active_count()
+    first, second = io.StringIO(), io.StringIO()
+    writer = log_writer.log_writer(first)
+    assert log_writer.log_writer(first) is writer
+    log_writer.log_writer(second).close()
+    log_writer.log_writer(io.StringIO()).close()
+    assert threading.active_count() <= before
+    writer.put("late")
+    assert first.getvalue() == ""

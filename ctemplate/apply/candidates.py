@@ -5,12 +5,14 @@ Knows nothing of what is done with the verdict.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
 from ctemplate.apply.group import CandidateCheck
 from ctemplate.core.errors import CannotJudge
 from ctemplate.core.model import Output, StagedFile
+from ctemplate.system.inputs import read_plain_file
 
 
 async def judged(outputs: tuple[Output, ...], check: CandidateCheck) -> tuple[str, ...]:
@@ -28,9 +30,9 @@ async def judged(outputs: tuple[Output, ...], check: CandidateCheck) -> tuple[st
 
 
 def read_live_bytes(output: Output) -> bytes | None:
-    """Return the bytes at the output's destination, or None when there is no file that can be read."""
+    """Return the bytes at the output's destination, or None when there is no regular file that can be read."""
     try:
-        return output.target.destination.read_bytes()
+        return read_plain_file(output.target.destination, limit_bytes=sys.maxsize)
     except OSError:
         return None
 

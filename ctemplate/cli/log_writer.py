@@ -11,14 +11,14 @@ import os
 import select
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import TextIO
 
 LIMIT_CHARACTERS = 4 * 1024 * 1024  # waiting to be written
 CHUNK_LINES = 100
+PIPE_ROOM_BYTES = select.PIPE_BUF  # that a pipe takes at once as soon as it takes anything
 AGAIN_SECONDS = 1.0  # until something is written again to a stream that took nothing
 FLUSH_SECONDS = 3.0  # at the end, since something could be written last
 
@@ -26,7 +26,8 @@ FLUSH_SECONDS = 3.0  # at the end, since something could be written last
 class LogWriter:
     """A queue of lines for one stream, and the thread that writes them in order.
 
-    ``lost`` makes the line that tells how many were not written.
+    ``lost`` makes the line that tells how many were not written. The thread waits for the stream and for ``close`` at
+    the same time, so that it ends promptly also where no reader takes anything.
     """
 
     def __init__(self, stream: TextIO, lost: Callable[[int], str] = lambda count: f"{count} lines were lost\n") -> None:
@@ -38,14 +39,17 @@ class LogWriter:
         self._missed = 0
         self._is_busy = False
         self._is_stuck = False
+        self._is_closed = False
         self._written = 0
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="log-writer", daemon=True).start()
+        self._closing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
 
     def put(self, line: str) -> None:
         """Queue a line, with its line break; count it as lost where there is no room. Never waits for the stream."""
         with self._changed:
-            if self._size + len(line) > LIMIT_CHARACTERS:
+            if self._is_closed or self._size + len(line) > LIMIT_CHARACTERS:
                 self._missed += 1
                 return
             self._lines.append(line)
@@ -60,13 +64,26 @@ class LogWriter:
                 has_moved = partial(self._has_moved, written)
                 self._is_stuck = not self._changed.wait_for(has_moved, seconds) or self._is_stuck
 
+    def close(self) -> None:
+        """Write what can be written without waiting, and end the thread; later lines are dropped."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._changed.notify_all()
+        os.eventfd_write(self._closing, 1)
+        self._thread.join()
+        os.close(self._closing)
+
     def _has_moved(self, written: int) -> bool:
         return self._is_stuck or self._written != written
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._lines or self._missed)
+                self._changed.wait_for(lambda: self._lines or self._missed or self._is_closed)
+                if self._is_closed and (self._is_stuck or not (self._lines or self._missed)):
+                    return
                 lines, missed = self._take()
                 self._is_busy = True
             is_written = self._write("".join(lines))
@@ -78,8 +95,8 @@ class LogWriter:
                 self._is_stuck = not is_written
                 self._is_busy = False
                 self._changed.notify_all()
-            if not is_written:
-                time.sleep(AGAIN_SECONDS)
+                if not is_written:
+                    self._changed.wait_for(lambda: self._is_closed, AGAIN_SECONDS)
 
     def _take(self) -> tuple[list[str], int]:
         """Take some lines from the queue; behind the last before a loss the line that tells of it, and its count."""
@@ -91,7 +108,7 @@ class LogWriter:
         return [*lines, self.lost(missed)], missed
 
     def _write(self, text: str) -> bool:
-        """Write the text, however long that takes; answer False where it cannot be, a reader that is gone."""
+        """Write the text, however long that takes; return False where that fails: no reader, or closed meanwhile."""
         if self._descriptor is None:
             with contextlib.suppress(ValueError, OSError):
                 self._stream.write(text)
@@ -99,14 +116,21 @@ class LogWriter:
                 return True
             return False
         rest = memoryview(text.encode(errors="backslashreplace"))
-        while rest:
+        while rest and self._has_room(self._descriptor):
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # somebody else made the shared terminal or pipe non-blocking
-                select.select([], [self._descriptor], [])
+                rest = rest[os.write(self._descriptor, rest[:PIPE_ROOM_BYTES]) :]
+            except BlockingIOError:  # another process made the shared terminal or pipe non-blocking and filled it
+                continue
             except OSError:
                 return False
-        return True
+        return not rest
+
+    def _has_room(self, descriptor: int) -> bool:
+        """Wait until the stream takes something; return False where the writer is closed before."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        poll.register(self._closing, select.POLLIN)
+        return descriptor in dict(poll.poll())
 
 
 def _descriptor(stream: TextIO) -> int | None:
@@ -116,10 +140,19 @@ def _descriptor(stream: TextIO) -> int | None:
         return None
 
 
-@lru_cache(maxsize=1)
+_current: list[tuple[TextIO, LogWriter]] = []  # one at most: a process has one stderr
+
+
 def log_writer(stream: TextIO) -> LogWriter:
-    """Return the writer of a stream: the only way to it, so that what is written keeps its order."""
-    return LogWriter(stream)
+    """Return the writer of a stream: the only way to it, so that what is written keeps its order.
+
+    The writer of the stream before is closed.
+    """
+    if not _current or _current[0][0] is not stream:
+        for _, writer in _current:
+            writer.close()
+        _current[:] = [(stream, LogWriter(stream))]
+    return _current[0][1]
 
 
 def say(text: str) -> None:

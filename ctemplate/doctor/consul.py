@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,7 @@ def consul_diagnoses(facts: ConsulFacts) -> Iterator[Diagnosis]:
     yield _version(facts)
     yield from _clock(facts)
     yield from _rights(facts)
-    yield from _left_out(facts)
+    yield from left_out(facts.left_out)
     yield _limit(facts)
 
 
@@ -136,12 +136,12 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
         yield ok(what, f"all {facts.tried} queries of the templates were answered{rest}")
 
 
-def _left_out(facts: ConsulFacts) -> Iterator[Diagnosis]:
+def left_out(faults: Sequence[Fault]) -> Iterator[Diagnosis]:
     """Yield what is registered and cannot be used, such as host names where these are not allowed."""
-    for registered in facts.left_out[:RIGHTS_NAMED]:
+    for registered in faults[:RIGHTS_NAMED]:
         yield warning("left out", str(registered), "correct the registration, or [data]")
-    if len(facts.left_out) > RIGHTS_NAMED:
-        yield warning("left out", f"{len(facts.left_out) - RIGHTS_NAMED} more", "ctemplate plan names them all")
+    if len(faults) > RIGHTS_NAMED:
+        yield warning("left out", f"{len(faults) - RIGHTS_NAMED} more", "ctemplate plan names them all")
 
 
 def _lists_consul(query: AnyQuery) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.model import Answer, AnyQuery, ServiceQuery, ServicesQuery, Snapshot
 from ctemplate.doctor.consul import Agent, ConsulFacts
+from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import RequestFailed, Resource, Trouble
@@ -106,6 +107,17 @@ def _wanted(groups: tuple[tuple[Template, ...], ...], tried: Tried) -> set[AnyQu
     empty = {query: Answer(query=query, value=()) for query in tried.refused}
     snapshot = Snapshot(tried.answers | empty)
     return {query for templates in groups for query in Renderer(templates).render(snapshot).used}
+
+
+def answers_of(source: CatalogFile, groups: tuple[tuple[Template, ...], ...]) -> tuple[Answer, ...]:
+    """Return a catalog file's answers to all that the templates ask for; raises TemplateError."""
+    tried = Tried()
+    for _ in range(ROUNDS):
+        wanted = _wanted(groups, tried) - tried.answers.keys()
+        if not wanted:
+            break
+        tried.answers.update({query: source.answer(query) for query in sorted(wanted, key=str)})
+    return tuple(tried.answers.values())
 
 
 async def _try(client: Client, connection: Connection, query: AnyQuery, tried: Tried) -> None:

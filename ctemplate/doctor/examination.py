@@ -9,13 +9,14 @@ from pathlib import Path
 from ctemplate.config.groups import GroupPlan
 from ctemplate.core.errors import CommandFailed, TemplateError
 from ctemplate.doctor import consul, nginx, places
-from ctemplate.doctor.consul_probe import consul_facts
+from ctemplate.doctor.consul_probe import answers_of, consul_facts
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.doctor.host_probe import destination_facts, nginx_facts, selinux_mode, state_facts
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.groups import nginx_of, unproven_files
 from ctemplate.nginx.language.includes import Tree
 from ctemplate.runtime.assembly import Assembly, consul_settings
+from ctemplate.sources.catalog_file import CatalogFile
 
 
 async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
@@ -40,9 +41,10 @@ async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
 
 
 async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
-    """Yield what there is to say of Consul, each of its addresses; a catalog file is only named."""
-    if assembly.config.catalog is not None:
-        yield ok(assembly.config.catalog, "is used instead of Consul")
+    """Yield what there is to say of a catalog file, or of Consul, each of its addresses."""
+    if isinstance(assembly.source, CatalogFile):
+        for line in _catalog(assembly, assembly.source):
+            yield line
         return
     settings = consul_settings(assembly.config)
     for address in settings.addresses:
@@ -55,6 +57,17 @@ async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
             continue
         for line in consul.consul_diagnoses(facts):
             yield line
+
+
+def _catalog(assembly: Assembly, source: CatalogFile) -> Iterator[Diagnosis]:
+    """Yield that a file is read instead of Consul, and what in it that the templates ask for cannot be used."""
+    yield ok(str(source.path), "is used instead of Consul")
+    try:
+        answers = answers_of(source, assembly.templates)
+    except TemplateError as exc:
+        yield fault(exc.where, exc.what, "correct the template; ctemplate lint says more")
+        return
+    yield from consul.left_out(tuple(dict.fromkeys(each for answer in answers for each in answer.faults)))
 
 
 def _nginxes(plans: tuple[GroupPlan, ...]) -> Iterator[tuple[NginxCommand, GroupPlan]]:

@@ -6,12 +6,14 @@ is not believed, is for the rules to say.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import msgspec
 
+from ctemplate.core.defects import Defects
 from ctemplate.core.events import GuardReport
 from ctemplate.core.model import (
     Answer,
@@ -70,6 +72,16 @@ class Guard:
         self._ended: list[tuple[Hold, str]] = []
         self._visible: list[AnyQuery] = []
         self._invisible: list[AnyQuery] = []
+        self._defects = Defects()
+
+    @contextlib.contextmanager
+    def _contained(self, query: AnyQuery) -> Iterator[None]:
+        """Have a defect cost one query: what is shown of it stays as it is until its next answer."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+            self._active.pop(query, None)
+            self._defects.report(f"{query}: what is held of it stays as it is", exc)
 
     # Answers
 
@@ -229,8 +241,11 @@ class Guard:
         """Return the moment at which ``review`` has something to do, infinity for never."""
         if self._ended or self._visible or self._invisible:
             return 0.0
-        rules = min((self._states[query].due_at(now) for query in self._active), default=math.inf)
-        return min(rules, min((each.reported_at() for _, each in self._judged_together()), default=math.inf))
+        dues = [each.reported_at() for _, each in self._judged_together()]
+        for query in tuple(self._active):
+            with self._contained(query):
+                dues.append(self._states[query].due_at(now))
+        return min(dues, default=math.inf)
 
     def _judged_together(self) -> list[tuple[AnyQuery, UnverifiedEmpty]]:
         """Return the empty first answers once all were asked for again, so that they can be reported in one line."""
@@ -240,27 +255,33 @@ class Guard:
 
     def review(self, now: float) -> tuple[Answer, ...]:
         """End the holds whose time is over; return what is to be shown of the queries with holds or waits."""
-        shown = []
+        shown: list[Answer] = []
         self._recheck(now)
         for query in tuple(self._active):
-            state = self._states[query]
-            for rule in state.rules:
-                rule.review(now)
-            state.is_shown = state.is_shown or not state.loss.is_awaited(now, CONFIRM_GRACE)
-            answer = self._show(state, now)
-            if answer is not None:
-                shown.append(answer)
+            with self._contained(query):
+                answer = self._reviewed(self._states[query], now)
+                shown += [] if answer is None else [answer]
         return tuple(shown)
+
+    def _reviewed(self, state: QueryState, now: float) -> Answer | None:
+        for rule in state.rules:
+            rule.review(now)
+        state.is_shown = state.is_shown or not state.loss.is_awaited(now, CONFIRM_GRACE)
+        return self._show(state, now)
 
     def _recheck(self, now: float) -> None:
         """Have it confirmed anew, a few at a time, that our token still lacks the rights whose loss holds entries."""
         left = RIGHTS_RECHECKED
-        for query in self._active:
-            left -= self._states[query].recheck(now, is_late=left <= 0)
+        for query in tuple(self._active):
+            with self._contained(query):
+                left -= self._states[query].recheck(now, is_late=left <= 0)
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
         """End the holds on a service, or all of them; ``review`` then returns what is to be shown."""
-        released = [hold for query in self._active for hold in self._states[query].release(service)]
+        released: list[Hold] = []
+        for query in tuple(self._active):
+            with self._contained(query):
+                released += self._states[query].release(service)
         self._ended += [(replace(hold, is_told=True), RELEASED) for hold in released]
         left = (hold for query in self._active for hold in self._states[query].dump())
         for dc in _dcs_with_different_cluster(released) - _dcs_with_different_cluster(left):
@@ -272,12 +293,13 @@ class Guard:
         fresh: list[Hold] = []
         over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told], []
         for query in tuple(self._active):
-            state = self._states[query]
-            for rule in state.rules:
-                begun_now, ended_now = rule.report(now)
-                fresh += begun_now
-                over += ended_now
-            self._show(state, now)
+            with self._contained(query):
+                state = self._states[query]
+                for rule in state.rules:
+                    begun_now, ended_now = rule.report(now)
+                    fresh += begun_now
+                    over += ended_now
+                self._show(state, now)
         waiting = self._newly_waiting(now)
         visible, self._visible = self._visible, []
         invisible, self._invisible = self._invisible, []

@@ -28,7 +28,9 @@ from ctemplate.nginx.master import (
     uid_of,
     workers,
 )
+from ctemplate.system.inputs import MIB, read_plain_file
 
+PID_FILE_LIMIT_BYTES = MIB
 MASTERS_NAMED = 3  # of other nginxes, in one line
 _PID = re.compile(r"\s*([1-9]\d{0,9})\s*")
 _MASTER = re.compile(
@@ -97,7 +99,7 @@ class _MasterSearch:
     def named(self, pid_file: Path) -> Process | str:
         """Return the master that a pid file names, or what is wrong with what it names."""
         try:
-            text = pid_file.read_text(errors="replace")
+            text = read_plain_file(pid_file, limit_bytes=PID_FILE_LIMIT_BYTES).decode(errors="replace")
         except FileNotFoundError:
             return f"{pid_file} does not exist"
         except OSError as exc:

@@ -23,7 +23,7 @@ from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
-from ctemplate.nginx.identity import FoundMaster, find_master, has_workers
+from ctemplate.nginx.identity import PID_FILE_LIMIT_BYTES, FoundMaster, find_master, has_workers
 from ctemplate.nginx.language.includes import TreeError, load_tree
 from ctemplate.nginx.language.parser import NginxSyntaxError
 from ctemplate.nginx.master import (
@@ -40,6 +40,7 @@ from ctemplate.nginx.master import (
 from ctemplate.nginx.settings import Settings, settings
 from ctemplate.nginx.signs import ReloadState, active, sign
 from ctemplate.nginx.verdict import NginxMessage, safe
+from ctemplate.system.inputs import read_plain_file
 from ctemplate.system.programs import format_command, run_program
 from ctemplate.system.uptime import Moment, RunningProcess
 
@@ -329,7 +330,7 @@ class _Attempt:
 def _verify(pid_file: Path, master: Process) -> None:
     """Raise CommandFailed unless the pid file that a command signals names the master."""
     try:
-        named = pid_file.read_text(errors="replace").strip()
+        named = read_plain_file(pid_file, limit_bytes=PID_FILE_LIMIT_BYTES).decode(errors="replace").strip()
     except OSError as exc:
         raise CommandFailed(str(pid_file), f"cannot be read: {exc.strerror}; nobody was signalled") from exc
     if named != str(master.pid):

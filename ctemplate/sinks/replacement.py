@@ -14,11 +14,12 @@ from pathlib import Path
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.model import Outcome, Output
 from ctemplate.nginx.command import Installation, NginxCommand
-from ctemplate.nginx.language.includes import TreeError
+from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, TreeError
 from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
 from ctemplate.nginx.language.semantic_diff import Changes, changes, meaning
 from ctemplate.nginx.whole import whole
 from ctemplate.sinks.sink import Sink
+from ctemplate.system.inputs import read_plain_file
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def file_changes(main: Path | None, before: Mapping[Path, bytes], path: Path, co
     except NginxSyntaxError:
         return None
     try:
-        old = meaning(parse_config(path.read_bytes(), where=str(path)))
+        old = meaning(parse_config(read_plain_file(path, limit_bytes=NGINX_FILE_LIMIT_BYTES), where=str(path)))
     except (NginxSyntaxError, OSError):
         old = meaning(())
     return changes(old, new)

@@ -15,7 +15,7 @@ from ctemplate.core.defects import Defects
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
-from ctemplate.core.model import AnyQuery, Fault
+from ctemplate.core.model import Answer, AnyQuery, Fault
 from ctemplate.sources import Cost
 from ctemplate.sources.contents import Contents, answer, parse_catalog
 from ctemplate.system.file_watch import file_edits, signatures
@@ -60,6 +60,10 @@ class CatalogFile:
         """Return what watching costs: a file asks nothing of anybody."""
         return Cost(queries=len(frozenset(queries)))
 
+    def answer(self, query: AnyQuery) -> Answer:
+        """Return what the file says to a query."""
+        return answer(self._contents, query, now=time.time(), allow_hostnames=self._allow_hostnames)
+
     async def _follow_wishes(self, catalog: Catalog) -> None:
         while True:
             self._answer_all(catalog, await catalog.wishes())
@@ -76,11 +80,10 @@ class CatalogFile:
             self._answer_all(catalog, catalog.wanted)
 
     def _answer_all(self, catalog: Catalog, queries: frozenset[AnyQuery]) -> None:
-        now = time.time()
         left_out: dict[Fault, None] = {}
         for query in queries:
             try:
-                found = answer(self._contents, query, now=now, allow_hostnames=self._allow_hostnames)
+                found = self.answer(query)
                 catalog.put(found)
                 left_out |= dict.fromkeys(found.faults)
             except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this query an answer

@@ -43,6 +43,16 @@ def read_input(path: Path, *, limit_bytes: int) -> bytes:
         os.close(descriptor)
 
 
+def read_plain_file(path: Path, *, limit_bytes: int) -> bytes:
+    """Return the content of a regular file; ``/dev/null`` is empty. Never waits, as a pipe would have it.
+
+    Raises OSError with a sentence for everything else, and for more than ``limit_bytes``.
+    """
+    if stat.S_ISFIFO(path.stat().st_mode):
+        raise _unfit(path, "is a pipe, not a file")
+    return read_input(path, limit_bytes=limit_bytes)
+
+
 def real_path(path: Path) -> Path:
     """Return the path behind all links, relative to nothing; where links lead to each other, the one that does.
 
@@ -52,9 +62,15 @@ def real_path(path: Path) -> Path:
 
 
 def _read_file(descriptor: int, path: Path, limit_bytes: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    if size > limit_bytes:
+        raise _too_large(path, limit_bytes)
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        content = file.read(limit_bytes + 1) if os.fstat(descriptor).st_size <= limit_bytes else None
-    if content is None or len(content) > limit_bytes:
+        content = file.read(size + 1)
+        while len(content) > size and len(content) <= limit_bytes:  # it grew, or tells no size
+            size = len(content)
+            content += file.read(CHUNK_BYTES)
+    if len(content) > limit_bytes:
         raise _too_large(path, limit_bytes)
     return content
 
@@ -91,7 +107,7 @@ def _read_pipe(descriptor: int, path: Path, limit_bytes: int, seconds: float) ->
 
 
 def _too_large(path: Path, limit_bytes: int) -> OSError:
-    return _unfit(path, f"has more than {limit_bytes // MIB} MiB")
+    return OSError(errno.EFBIG, f"has more than {limit_bytes // MIB} MiB", str(path))
 
 
 def _unfit(path: Path, what: str) -> OSError:

@@ -58,7 +58,7 @@ class Template:
         self._loader = loader
         self._is_traced = marks is not None
         self._is_running = False
-        self._functions = Functions(arguments["variables"], arguments["environ"])
+        self._functions = Functions(arguments["variables"], arguments["environ"], loader.is_shipped)
         self._environment = Environment(
             self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
         )

@@ -247,6 +247,22 @@ def test_json_says_the_same(tmp_path, ctemplate):
     assert [f"{line['mark']:<5} {line['what']}: {line['found']}" for line in found] == text.stdout().splitlines()
 
 
+def test_what_a_catalog_file_has_and_may_not_be_used_is_named(tmp_path, ctemplate):
+    (tmp_path / "t.j2").write_text('{% for s in services(tag="http") %}{{ service(s.name) | length }}{% endfor %}')
+    (tmp_path / "c.yaml").write_text(
+        "services:\n  web:\n    tags: [http]\n    instances: [{address: web1.internal, port: 80}]\n"
+        "  aside:\n    instances: [{address: aside.internal, port: 80}]\n"
+    )
+    process = ctemplate("doctor", "-catalog", "c.yaml", "-template", f"t.j2:{tmp_path}/out")
+    assert process.wait() == 0
+    reason = "'web1.internal' is not an IP address but a host name; data.allow_hostnames allows them"
+    assert process.stdout().splitlines()[:2] == [
+        "ok    c.yaml: is used instead of Consul",
+        f"warn  left out: service 'web' instance 'web-1': address: {reason}; correct the registration, or [data]",
+    ]
+    assert "aside" not in process.stdout()
+
+
 def test_a_user_who_cannot_write_the_pid_file_judges_the_configuration_as_the_daemon_does(site):
     site.start()
     open_to_all(site.prefix)

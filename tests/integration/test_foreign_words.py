@@ -55,3 +55,14 @@ def test_a_service_that_appears_later_ends_the_warning(tmp_path, consul, ctempla
     consul.register("later", port=82)
     daemon.wait_for_log('INFO t.j2:1: service("later"): Consul knows no such service: no longer so')
     wait_for(lambda: (tmp_path / "out").read_text() == "82", 10, "the port of the new service")
+
+
+def test_a_tag_that_no_service_has_is_one_warning_with_the_one_that_is_meant(tmp_path, consul, ctemplate):
+    consul.register("web", port=80, tags=["http"])
+    (tmp_path / "t.j2").write_text('{% for s in services(tag="htp") %}{{ s.name }}{% endfor %}')
+    daemon = ctemplate("-template", "t.j2:out", "-state-dir", "state", "-consul-addr", consul.address)
+    said = 't.j2:1: no service has the tag "htp"; did you mean "http"?'
+    daemon.wait_for_log(f"WARNING {said}")
+    consul.register("late", port=81, tags=["htp"])
+    daemon.wait_for_log(f"INFO {said}: no longer so")
+    wait_for(lambda: (tmp_path / "out").read_text() == "late", 60, "the service with the tag")

@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from ctemplate.nginx.language.includes import Role, TreeError, load_tree
+from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, Role, TreeError, load_tree
 from ctemplate.nginx.language.parser import NginxSyntaxError
 
 
@@ -97,16 +99,25 @@ def test_parent_steps_lead_where_the_kernel_goes(nginx, tmp_path):
     ]
 
 
+UNFIT = "cannot be read: is a"
+
+
 @pytest.mark.parametrize(
     ("main", "where", "what"),
     [
         pytest.param("include no;", "no", "cannot be read: No such file or directory, included by {main}", id="none"),
         pytest.param("include conf.d;", "conf.d", "cannot be read: Is a directory, included by {main}", id="folder"),
+        pytest.param("include /dev/zero;", "/dev/zero", f"{UNFIT} device, not a file, included by {{main}}", id="dev"),
+        pytest.param("include pipe;", "pipe", f"{UNFIT} pipe, not a file, included by {{main}}", id="pipe"),
+        pytest.param("include huge;", "huge", "cannot be read: has more than 64 MiB, included by {main}", id="huge"),
         pytest.param("include nginx.conf;", "nginx.conf", "includes itself through {main}", id="circle"),
     ],
 )  # fmt: skip
 def test_what_nginx_could_not_read_is_named(nginx, main, where, what):
     (nginx / "nginx.conf").write_text(main)
+    os.mkfifo(nginx / "pipe")
+    with (nginx / "huge").open("wb") as huge:
+        huge.truncate(NGINX_FILE_LIMIT_BYTES + 1)
     with pytest.raises(TreeError) as raised:
         load_tree(nginx / "nginx.conf")
     assert str(raised.value) == f"{nginx / where}: {what.format(main=nginx / 'nginx.conf')}"

@@ -4,7 +4,7 @@ import pytest
 from rendering import answers, load, message, render, web, world
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, ServiceQuery, Snapshot
+from ctemplate.core.model import Answer, Service, ServiceQuery, ServicesQuery, Snapshot
 from ctemplate.template import Renderer
 from ctemplate.template.language.advice import FOREIGN_WORDS, service_call, services_call
 from ctemplate.template.language.filters import filters
@@ -155,6 +155,9 @@ def test_a_name_in_consul_templates_grammar_is_never_silent(name, call):
             'service("web"): "any" is a state and taken for a tag; write service("web", status="any")',
         ),
         ("{% set x = service('wbe') %}", f'service("wbe"): {UNKNOWN}'),
+        ("{% set x = services(tag='htp') %}", 'no service has the tag "htp"; did you mean "http"?'),
+        ("{% set x = services('nosuch') %}", 'no service has the tag "nosuch"'),
+        ("{% set x = service('web', 'htp') %}", 'service("web"): no instance has the tag "htp"; did you mean "http"?'),
         ("{% set all = services() %}{% set x = service('wbe') %}", f'service("wbe"): {UNKNOWN}; did you mean "web"?'),
     ],
 )
@@ -170,12 +173,28 @@ def test_a_call_in_consul_templates_grammar_is_never_silent(text, said):
         "{% set x = service('web', 'nosuch') %}",
         "{% set x = service('web', status='critical') %}",
         "{% for s in services() %}{% set x = service(s.name) %}{% endfor %}",
-        "{% set x = services(tag='nosuch') %}",
+        "{% set x = services(tag='http') %}",
+        "{% import 'nginx.j2' as nginx %}{{ nginx.http_upstreams('nosuch') }}",
         "{% set x = service('nosuch', filter='x') %}",
     ],
 )
 def test_what_may_well_be_empty_is_not_remarked_on(text):
     assert remarks(text, web(), ("empty", ("http",), ())) == []
+
+
+def test_a_tag_of_one_datacenter_of_several_and_one_without_any_tag_are_not_remarked_on():
+    east, west = ServicesQuery(dc="east"), ServicesQuery(dc="west")
+    text = "{% set x = services(tag='htp', dc=['east', 'west']) %}"
+
+    def remarks_on(**tags):
+        lists = {
+            query: Answer(query=query, value=(Service(name="web", tags=tags[query.dc]),)) for query in (east, west)
+        }
+        return [remark.partition(": ")[2] for remark in render(text, Snapshot(lists)).remarks]
+
+    assert remarks_on(east=(), west=("htp",)) == []
+    assert remarks_on(east=(), west=()) == []
+    assert remarks_on(east=("http",), west=()) == ['no service has the tag "htp"; did you mean "http"?']
 
 
 @pytest.mark.parametrize("name", ["prod.web", "web@dc1", "web~near", "web|any"])

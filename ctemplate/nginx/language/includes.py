@@ -7,6 +7,7 @@ known here.
 import contextlib
 import ctypes
 import enum
+import errno
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -15,10 +16,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
-from ctemplate.system.inputs import real_path
+from ctemplate.system.inputs import MIB, read_plain_file, real_path
 
 MAX_FILES = 100_000
 """Files of one configuration, ten for each of ten thousand services; nginx itself has no limit."""
+
+NGINX_FILE_LIMIT_BYTES = 64 * MIB
+"""Of one file of the configuration; nginx itself has no limit."""
 
 MAX_INCLUDE_DEPTH = 50
 """Includes within includes; nginx itself has no limit and dies of a circle."""
@@ -166,10 +170,11 @@ class _TreeReading:
         if replacement is not None:
             return replacement
         try:
-            return path.read_bytes()
+            return read_plain_file(path, limit_bytes=NGINX_FILE_LIMIT_BYTES)
         except OSError as exc:
             by = f", included by {chain[-1]}" if chain else ""
-            raise TreeError(where=str(path), what=f"cannot be read: {exc.strerror}{by}") from exc
+            error = TooLarge if exc.errno == errno.EFBIG else TreeError
+            raise error(where=str(path), what=f"cannot be read: {exc.strerror}{by}") from exc
 
     def includes_of(self, path: Path, source: bytes, inside: bytes) -> Iterator[Include]:
         if b"include" not in source:  # no escape spells it otherwise; most big files end here

@@ -201,10 +201,26 @@ def none_of_name(name: str, known: Collection[str]) -> str:
     return f"{what}; did you mean {shown(near[0])}?" if near else what
 
 
-def none_with_tag(tag: str) -> str:
-    """Return what to say of a tag that no service carries, empty where it may be one."""
-    call = services_call(tag)
-    return f"no service has the tag {shown(tag)}; write {call} for what consul-template means by that" if call else ""
+def none_with_tag(tag: str, known: Collection[str], *, is_optional: bool = False) -> str:
+    """Return what to say of a tag that nothing carries; ``known`` are those that something does carry.
+
+    Empty for one of these, where nothing carries any, and for an optional one unless it looks like a slip.
+    """
+    what = f"no service has the tag {shown(tag)}"
+    if tag in known:
+        return ""
+    if call := services_call(tag):
+        return f"{what}; write {call} for what consul-template means by that"
+    if near := difflib.get_close_matches(tag, known, 1):
+        return f"{what}; did you mean {shown(near[0])}?"
+    return what if known and not is_optional else ""
+
+
+def near_tag(tag: str, known: Collection[str]) -> str:
+    """Return what to say of a tag that no instance of a service carries, empty unless it looks like a slip."""
+    near = difflib.get_close_matches(tag, known, 1)
+    slip = bool(near) and tag not in known
+    return f"no instance has the tag {shown(tag)}; did you mean {shown(near[0])}?" if slip else ""
 
 
 def shown(text: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -28,7 +28,7 @@ from ctemplate.core.model import (
     Status,
 )
 from ctemplate.system.programs import SECRET_VARIABLES
-from ctemplate.template.language.advice import STATES, none_of_name, none_with_tag, shown, word_advice
+from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
 from ctemplate.template.safety.limits import bounded_range
 from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.running_line import printing_line
@@ -61,10 +61,19 @@ class Separator(Joiner):
 
 
 class Functions:
-    """What templates call; ``run`` is the pass that is going on."""
+    """What templates call; ``run`` is the pass that is going on.
 
-    def __init__(self, variables: Mapping[str, object], environ: Mapping[str, str]) -> None:
+    ``is_shipped`` tells by a template's name, as errors show it, whether it came with ctemplate.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, object],
+        environ: Mapping[str, str],
+        is_shipped: Callable[[str], bool] = lambda _name: False,
+    ) -> None:
         self.run = Run(snapshot=Snapshot({}))
+        self._is_shipped = is_shipped
         self._environ = environ
         self._variables = Variables(variables)
 
@@ -104,12 +113,16 @@ class Functions:
         partition: str | None = None,
     ) -> tuple[Service, ...]:
         """Return the services, sorted by name; with ``tag``, those that carry it; of several datacenters, all."""
-        if dc is not None and not isinstance(dc, str):
+        if dc is None or isinstance(dc, str):
+            queries = [ServicesQuery(**_scope(dc=dc, ns=ns, partition=partition))]
+            found = self._services(queries[0], tag)
+        else:
             queries = [ServicesQuery(**_scope(dc=one, ns=ns, partition=partition)) for one in _datacenters(dc)]
             found = _united([self._services(query, tag, has_alternatives=True) for query in queries])
             self.run.await_all(queries)
-            return found
-        return self._services(ServicesQuery(**_scope(dc=dc, ns=ns, partition=partition)), tag)
+        if not found and tag is not None:
+            self._explain_tag(queries, tag)
+        return found
 
     def _services(
         self, query: ServicesQuery, tag: str | None, *, has_alternatives: bool = False
@@ -119,12 +132,18 @@ class Functions:
             return ()
         excluded, partly = self.run.excluded, self.run.partly
         listed = map(partly.shown, answer.value) if partly.is_about_tags else answer.value
-        found = tuple(
+        return tuple(
             service for service in listed if service.name not in excluded and (tag is None or tag in service.tags)
         )
-        if not found and tag is not None and (said := none_with_tag(tag)):
-            self.run.remark(f"{printing_line()}: {said}")
-        return found
+
+    def _explain_tag(self, queries: Iterable[ServicesQuery], tag: str) -> None:
+        """Remark on a tag that no service carries; a template that came with ctemplate asks for some in case."""
+        found = [self.run.used.get(query) for query in queries]
+        known = {each for answer in found if answer is not None for service in answer.value for each in service.tags}
+        where = printing_line()
+        is_optional = self._is_shipped(where.rpartition(":")[0])
+        if None not in found and (said := none_with_tag(tag, known, is_optional=is_optional)):
+            self.run.remark(f"{where}: {said}")
 
     def service(  # noqa: PLR0917  # templates write service(NAME, TAG)
         self,
@@ -169,6 +188,8 @@ class Functions:
         said = ""
         if tag in STATES and not any(tag in instance.tags for answer in found for instance in answer.value):
             said = f"{shown(tag)} is a state and taken for a tag; write service({shown(name)}, status={shown(tag)})"
+        elif tag is not None and any(answer.value for answer in found):
+            said = near_tag(tag, {each for answer in found for instance in answer.value for each in instance.tags})
         elif not any(answer.value or answer.faults for answer in found) and queries[0].filter is None:
             said = none_of_name(name, [listed for query in queries for listed in self._listed(query)])
         if said:

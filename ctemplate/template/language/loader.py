@@ -42,6 +42,10 @@ class FolderLoader(jinja2.BaseLoader):
         """The texts that were loaded so far, in the order of their names."""
         return tuple(self._found[name][0] for name in sorted(self._found))
 
+    def is_shipped(self, name: str) -> bool:
+        """Whether a name that errors show is that of a template that came with ctemplate."""
+        return name != str(self.source) and not Path(name).is_absolute() and (SHIPPED / name).is_file()
+
     def line(self, file: str, number: int) -> str:
         """Return a line (from 1) of a text that was loaded, by the name that errors show, without space around it."""
         for text, shown in self._found.values():
