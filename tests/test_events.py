@@ -163,14 +163,11 @@ def test_the_page_lists_every_event_with_its_level_and_fields():
 
 
 def level_of(kind):
-    if "severity" in {name for each in kind.__mro__[:-2] if each is not Event for name in vars(each)}:
-        return (
-            "ERROR or DEBUG"
-            if issubclass(kind, GroupFailed) or kind is events.DefectFound
-            else {
-                events.OutageEnded: "INFO or DEBUG",
-                events.AddressChanged: "INFO or DEBUG",
-                events.InputRefused: "ERROR or WARNING",
-            }[kind]
-        )
+    """Return the level as the page has it; of those whose level depends on a field, both."""
+    if issubclass(kind, GroupFailed) or kind in {events.DefectFound, events.StatusUnavailable}:
+        return "ERROR or DEBUG"
+    if kind in {events.OutageEnded, events.AddressChanged}:
+        return "INFO or DEBUG"
+    if kind is events.InputRefused:
+        return "ERROR or WARNING"
     return "none" if kind.LEVEL == UNLOGGED else logging.getLevelName(kind.LEVEL)

@@ -25,6 +25,7 @@ from ctemplate.cli.options import RUNNING, SOURCE, shared_options, switch
 from ctemplate.cli.plan import apply_plan, plan
 from ctemplate.cli.release import release
 from ctemplate.cli.run import run
+from ctemplate.cli.status import status
 from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError
 from ctemplate.lint import REPORT_FORMATS
 
@@ -156,13 +157,23 @@ def _release(context: click.Context, /, service: str | None, **given: object) ->
     context.exit(release(given, service))
 
 
+@cli.command("status", context_settings=CONTEXT, epilog=examples("status"))
+@shared_options(*SOURCE, *RUNNING, "-var", "-quiet", "-log-level", "-log-format")
+@switch("-watch", "show it again every two seconds")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _status(context: click.Context, /, **given: object) -> None:
+    """Show what a running ctemplate is doing, and whether all is well."""
+    context.exit(status(given))
+
+
 def main() -> None:
     """Run the command line and exit with its status; every error ends here, in one line."""
     open_closed_streams()
-    sys.exit(_status())
+    sys.exit(_exit_status())
 
 
-def _status() -> int:
+def _exit_status() -> int:
     try:
         result = cli.main(arranged(sys.argv[1:], cli), prog_name="ctemplate", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:

@@ -125,6 +125,38 @@ class LoopResumed(Event, frozen=True, kw_only=True):
         return f"the event loop goes on after {format_duration(self.seconds)}"
 
 
+class LoopMeasured(Event, frozen=True, kw_only=True):
+    """By how many seconds the event loop was late for a turn; measured once a second."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    lag: float
+
+
+class StatusServed(Event, frozen=True, kw_only=True):
+    """Status and metrics are served at an address."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return f"status: served at {self.address}"
+
+
+class StatusUnavailable(Event, frozen=True, kw_only=True):
+    """Status cannot be served at its address; everything else goes on, and that is tried again."""
+
+    address: str
+    reason: str
+    is_repeated: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level: what stays the same is an ERROR once."""
+        return logging.DEBUG if self.is_repeated else logging.ERROR
+
+    def __str__(self) -> str:
+        return f"status: cannot be served at {self.address}: {self.reason}; it is tried again, the rest goes on"
+
+
 # Answers
 
 

@@ -64,13 +64,15 @@ def proof_time_limit(size_bytes: int) -> float:
 class NginxReload:
     """Reloads the nginx of a reload command; `timeout` is seconds, by default according to size.
 
-    ``proven`` is the master that took the last reload. `command_timeout` is for a command that is run.
+    ``proven`` is the master that took the last reload, ``taken`` the last change that it took. `command_timeout` is for
+    a command that is run.
     """
 
     command: NginxCommand
     timeout: float | None = None
     command_timeout: float = COMMAND_TIMEOUT
     proven: RunningProcess | None = field(default=None, init=False)
+    taken: LiveChange | None = field(default=None, init=False)
     _nginx: Lookup = field(init=False)
     _pid_file: Path | None = field(default=None, init=False)
     _limit: float = field(default=FIRST_SECONDS, init=False)
@@ -106,6 +108,7 @@ class NginxReload:
         self._stuck = attempt.stuck
         if outcome is Outcome.APPLIED:
             self.proven = master.process.running
+            self.taken = change if change.after else self.taken
         return outcome
 
     async def running(self) -> tuple[RunningProcess, Moment] | None:

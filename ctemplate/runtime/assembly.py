@@ -45,6 +45,7 @@ from ctemplate.sinks.sink import Sink
 from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul import ConsulSettings, ConsulSource, DataLimits
+from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
 from ctemplate.template import RenderLimits, Template
 from ctemplate.template.language.formats import format_of
@@ -103,6 +104,12 @@ class Assembly:
     def control_path(self) -> Path:
         """Where the operator reaches who writes these destinations."""
         return _control_path(self.state_dir, self.plans)
+
+    @property
+    def status_address(self) -> StatusAddress | None:
+        """Where status is to be served, None for nowhere; raises ConfigError."""
+        text = self.config.status.address
+        return parse_status_address(text) if text else None
 
     @property
     def summary(self) -> str:
@@ -196,7 +203,7 @@ def _live_files(
         return LiveSink(state=state, check_with=check, reload=reload)
     program = NginxReload(command=nginx, command_timeout=settings.timeout)
     gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveSink(state=state, check_with=check, reload=program, program=program, gates=(gate,))
+    return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
@@ -273,6 +280,8 @@ class Assembler:
         Raises ConfigError, or TemplateError for a template that cannot be loaded.
         """
         config = self.config()
+        if config.status.address:
+            parse_status_address(config.status.address)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
         templates = tuple(tuple(self._load(plan, group, config, spare) for plan in group.templates) for group in plans)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,7 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.events import Released
 from ctemplate.core.model import AnyQuery, InstancesQuery
 from ctemplate.guard import Hold
+from ctemplate.status.report import Report
 from ctemplate.system.files import make_folder
 
 logger = logging.getLogger(__name__)
@@ -37,9 +38,10 @@ REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Release the holds on one service, or all of them."""
+    """Release the holds on one service, or all of them; or, with ``status``, only report."""
 
     release: str | None = None
+    status: bool = False
 
 
 class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,7 @@ class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[str, ...] = ()
 
 
-async def serve(path: Path, catalog: Catalog) -> None:
+async def serve(path: Path, catalog: Catalog, report: Callable[[], Awaitable[Report]]) -> None:
     """Carry out requests until cancelled; where the socket cannot be made, say so and return."""
     defects = Defects()
 
@@ -58,9 +60,9 @@ async def serve(path: Path, catalog: Catalog) -> None:
             async with asyncio.timeout(CONTROL_TIMEOUT):
                 request = msgspec.json.decode(await reader.readline(), type=Request)
                 try:
-                    reply = _released(request, catalog)
+                    reply = await report() if request.status else _released(request, catalog)
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
-                    defects.report(f"{path}: a request to release", exc)
+                    defects.report(f"{path}: a request", exc)
                     return
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
@@ -123,12 +125,23 @@ def _is_answered(path: Path) -> bool:
 
 
 def ask(path: Path, request: Request) -> ControlReply | None:
-    """Send a request to a socket; return the reply, None where nobody listens. Raises OSError and MsgspecError."""
+    """Send a request to release; return the reply, None where nobody listens. Raises OSError and MsgspecError."""
+    line = _exchanged(path, request)
+    return None if line is None else msgspec.json.decode(line, type=ControlReply)
+
+
+def ask_status(path: Path) -> Report | None:
+    """Return the report of who serves a socket, None where nobody listens. Raises OSError and MsgspecError."""
+    line = _exchanged(path, Request(status=True))
+    return None if line is None else msgspec.json.decode(line, type=Report)
+
+
+def _exchanged(path: Path, request: Request) -> bytes | None:
     try:
         with _connected(path) as line:
             line.sendall(msgspec.json.encode(request) + b"\n")
             with line.makefile("rb") as stream:
-                return msgspec.json.decode(stream.readline(REQUEST_LIMIT_BYTES), type=ControlReply)
+                return stream.readline(REQUEST_LIMIT_BYTES)
     except (ConnectionRefusedError, FileNotFoundError):
         return None
 

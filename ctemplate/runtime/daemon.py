@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.durations import format_duration
-from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, printable
+from ctemplate.core.errors import CtemplateError, SourceTimeout, printable
 from ctemplate.core.event_stream import EventStream, emit
 from ctemplate.core.events import (
     AnswersMissing,
@@ -35,10 +34,13 @@ from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, tell_holds
+from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.services import DaemonService, DaemonServices
+from ctemplate.runtime.status_view import StatusView, measure_loop, status_routes
 from ctemplate.runtime.watchdog import Watchdog
+from ctemplate.status.http_server import serve_status
+from ctemplate.status.report import Report
 from ctemplate.system.file_watch import closed, file_edits, poll_modified, telling
-from ctemplate.system.ownership import check_links
 from ctemplate.system.programs import reap_orphans
 
 MISSING_REPORT_BACKOFF = Backoff(
@@ -73,19 +75,22 @@ class Daemon:
     _generation: int = 0
     _hold_failures: int = 0
     _keeper: Keeper = field(init=False)
+    _view: StatusView = field(init=False)
 
     def __post_init__(self) -> None:
         self.catalog = Catalog(self.assembly.policies)
         self._keeper = Keeper(self.catalog, self.assembly.memory_path)
+        self._view = StatusView(catalog=self.catalog)
 
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
         self.catalog.presumes = True
-        with self.events.entered(), _only_error(), self._watched(), self._held:
+        view = self.events.subscribed("status", self._view.take)
+        with self.events.entered(), view, _only_error(), self._watched(), self._held:
             self._hold_workers()
             self._warn()
             await self._keeper.load()
-            with _pid_file(self.assembly.config.pid_file):
+            with pid_file(self.assembly.config.pid_file):
                 async with self._kept():
                     await self._run()
             emit(Stopped())
@@ -150,17 +155,30 @@ class Daemon:
     def _lasting(self, *, has_socket: bool = True) -> tuple[DaemonService, ...]:
         """Return what also runs while no group does; the socket only as long as we hold the files it is named after."""
         name, socket, files = self.assembly.source_name, self.assembly.control_path, frozenset(self.assembly.signatures)
-        control = DaemonService(key=("control", socket), name="control", run=lambda: serve(socket, self.catalog))
+        control = _service("control", lambda: serve(socket, self.catalog, self._report), socket)
         return (
             *self._sources(),
             _service("name-missing", self._name_missing),
             _service("recall-late", lambda: recall_late(self.catalog, name), name),
             _service("keep-answers", self._keeper.run),
             _service("reap-orphans", reap_orphans),
+            _service("measure-loop", measure_loop),
             _service("follow-programs", self._follow_programs),
             _service("follow-edits", self._follow_edits, files),  # each start of a watch costs threads
             *((control,) if has_socket else ()),
+            *self._served(),
         )
+
+    def _served(self) -> tuple[DaemonService, ...]:
+        """Return what serves status, where there is an address for that."""
+        address = self.assembly.status_address
+        if address is None:
+            return ()
+        routes = status_routes(self._view.metrics, self._report)
+        return (_service("status", lambda: serve_status(address, routes), address),)
+
+    async def _report(self) -> Report:
+        return await self._view.report(self.assembly, self.workers)
 
     def _wanted(self) -> tuple[DaemonService, ...]:
         """Return what is to run now; without workers, what tries again to get them."""
@@ -392,24 +410,6 @@ def query_list(queries: Collection[str]) -> str:
     count = f"{len(queries)} queries: " if len(queries) >= COUNTED_FROM else ""
     more = len(queries) - len(names)
     return count + ", ".join(names) + (f" and {more} more" if more else "")
-
-
-@contextlib.contextmanager
-def _pid_file(path: str | None) -> Iterator[None]:
-    """Keep the process id in the file; whoever enters holds the destinations, so nobody else's file is overwritten."""
-    if path is None:
-        yield
-        return
-    try:
-        check_links(Path(path).absolute())
-        Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
-    except OSError as exc:
-        raise ConfigError("-pid-file", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
 
 
 @contextlib.contextmanager

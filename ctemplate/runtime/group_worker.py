@@ -62,6 +62,7 @@ class GroupWorker:
     _changed_at: float | None = None
     _rendered_change_at: float | None = None
     _has_settled: bool = False
+    _step_since: float | None = None
     _debounce: Debounce = field(init=False)
     _due: float | None = 0.0
     _not_before: float = 0.0
@@ -83,6 +84,11 @@ class GroupWorker:
     def missing(self) -> frozenset[AnyQuery]:
         """The queries whose answers the group still waits for."""
         return self._awaited
+
+    @property
+    def stuck_for(self) -> float:
+        """For how many seconds the step under way has lasted; 0 between steps."""
+        return 0.0 if self._step_since is None else asyncio.get_running_loop().time() - self._step_since
 
     @property
     def _waited(self) -> float | None:
@@ -163,6 +169,7 @@ class GroupWorker:
 
     async def step(self) -> None:
         """Render the newest snapshot and apply it; an error of the group is logged and kept, never raised."""
+        self._step_since = asyncio.get_running_loop().time()
         try:
             snapshot, rendering = await self._rendered()
             if not rendering.missing:
@@ -179,6 +186,8 @@ class GroupWorker:
             logger.debug("%s: where that came from", self.pipeline.subject, exc_info=True)
             self._report(InternalError(self.pipeline.subject, exc))
             self.answered.set()
+        finally:
+            self._step_since = None
 
     async def _rendered(self) -> tuple[Snapshot, Rendering]:
         """Render the newest snapshot; a render that fails has read answers as well, whose changes may mend it."""

@@ -6,17 +6,20 @@ Knows nothing of rendering or of when a group is due.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from ctemplate import apply
-from ctemplate.apply import GroupState
+from ctemplate.apply import GroupState, LiveChange
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import ReloadDelayed, ReloadForced
 from ctemplate.core.model import Outcome, Output
+from ctemplate.nginx.change import traffic_changes
 from ctemplate.nginx.master import DrainingWorker, generations
+from ctemplate.sinks.sink import SinkStatus
 
 
 class Gate(Protocol):
@@ -31,6 +34,12 @@ class Draining(Protocol):
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
         """Return those workers, oldest first; raises ApplyError when nobody can tell."""
+
+
+class ReloadedNginx(Draining, Protocol):
+    """An nginx that is reloaded; ``taken`` is the last change that it took."""
+
+    taken: LiveChange | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,15 +74,17 @@ class DrainGate:
 class LiveSink:
     """Brings outputs live by a transaction; DELAYED while one of the gates has a change wait.
 
-    ``program`` tells which process runs the files, where that can be told.
+    ``program`` tells which process runs the files, where that can be told; ``nginx`` is the same where it is nginx.
     """
 
     state: GroupState
+    nginx: ReloadedNginx | None = None
     check_with: apply.CandidateCheck | None = None
     reload: apply.Reload | None = None
     program: apply.Program | None = None
     gates: tuple[Gate, ...] = ()
     _applied: tuple[Output, ...] | None = field(default=None)
+    _told: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs live, all or none."""
@@ -103,3 +114,22 @@ class LiveSink:
     async def is_due(self) -> bool:
         """Whether a process runs that may not have the files: a look costs little and changes nothing."""
         return await apply.is_another(self.state, self.program)
+
+    async def status(self) -> SinkStatus:
+        """Return whether a reload is owed, how many old workers drain, and what the last change meant to nginx."""
+        draining = None
+        if self.nginx is not None:
+            with contextlib.suppress(ApplyError):
+                draining = len(await self.nginx.draining())
+        owes_reload = self.state.ledger.page.owes_reload
+        return SinkStatus(owes_reload=owes_reload, draining=draining, last_change=await self._last_change())
+
+    async def _last_change(self) -> tuple[str, ...]:
+        """Return what the last change meant, read once and only when somebody asks."""
+        taken = self.nginx.taken if self.nginx is not None else None
+        if taken is None:
+            return ()
+        if self._told[0] is not taken:
+            found = await asyncio.to_thread(traffic_changes, taken)
+            self._told = (taken, found.sentences if found is not None else ())
+        return self._told[1]

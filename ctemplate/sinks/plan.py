@@ -21,7 +21,7 @@ from ctemplate.core.model import Answer, Fault, Instance, InstancesQuery, Outcom
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.sinks.replacement import FOREIGN, file_changes, main_file
-from ctemplate.sinks.sink import Sink
+from ctemplate.sinks.sink import Sink, SinkStatus
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +106,10 @@ class PlanSink:
         """Answer False: nothing is ever reloaded."""
         return False
 
+    async def status(self) -> SinkStatus:
+        """Return nothing: no program is asked."""
+        return SinkStatus()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPlanSink:
@@ -146,6 +150,10 @@ class SavedPlanSink:
     async def is_due(self) -> bool:
         """Whether another process runs the sink's files now."""
         return await self.sink.is_due()
+
+    async def status(self) -> SinkStatus:
+        """Return what the sink knows of its program."""
+        return await self.sink.status()
 
 
 def _digest(content: bytes | None) -> str | None:

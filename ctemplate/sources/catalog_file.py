@@ -16,7 +16,7 @@ from ctemplate.core.errors import ConfigError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
 from ctemplate.core.model import Answer, AnyQuery, Fault
-from ctemplate.sources import Cost
+from ctemplate.sources import Cost, SourceHealth
 from ctemplate.sources.contents import Contents, answer, parse_catalog
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_input
@@ -55,6 +55,11 @@ class CatalogFile:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_wishes(catalog), name="catalog-file-wishes")
             tasks.create_task(self._follow_edits(catalog), name="catalog-file-edits")
+
+    @property
+    def health(self) -> SourceHealth:
+        """A file has no connections, and what it said last is what there is."""
+        return SourceHealth()
 
     def cost(self, queries: Iterable[AnyQuery]) -> Cost:
         """Return what watching costs: a file asks nothing of anybody."""

@@ -18,7 +18,7 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DatacenterAbsent, DataLeftOut
 from ctemplate.core.model import Answer, AnyQuery, Fault, Query
 from ctemplate.core.timing import Backoff
-from ctemplate.sources import Cost
+from ctemplate.sources import Cost, OngoingOutage, SourceHealth
 from ctemplate.sources.consul.confirm import confirm
 from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.endpoints.decoding import Decoder
@@ -63,6 +63,17 @@ class ConsulSource:
     def plan(self) -> WatchPlan:
         """Return what runs at this moment, with its connections and requests per second."""
         return self._planner.plan(_now())
+
+    @property
+    def health(self) -> SourceHealth:
+        """How Consul is doing at this moment; see ``Source.health``."""
+        outages = tuple(
+            OngoingOutage(
+                cause=each.cause, subject=each.subject, seconds=_now() - each.since, queries=len(each.queries)
+            )
+            for each in self.troubles.ongoing
+        )
+        return SourceHealth(connections=self._client.connections, outages=outages)
 
     def cost(self, queries: Iterable[AnyQuery]) -> Cost:
         """Return what watching these queries would cost Consul; see ``Source.cost``."""

@@ -70,6 +70,11 @@ class OutageLog:
         """The troubles that last, each with the queries it concerns."""
         return {episode.subject: frozenset(episode.queries) for episode in self._episodes.values()}
 
+    @property
+    def ongoing(self) -> tuple[Outage, ...]:
+        """The troubles that last."""
+        return tuple(self._episodes.values())
+
     def note(self, query: str, failure: RequestFailed, now: float, *, is_answered: bool = True) -> None:
         """Note that a query failed, again or for the first time; ``is_answered``: whether it ever had an answer."""
         if failure.remedy.is_shared and failure.remedy.restarts:
