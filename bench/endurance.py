@@ -18,8 +18,9 @@ from bench.agent import Agent, running_agent, service_name
 from bench.changes import INSTANCES
 from bench.process import connections, cpu_seconds, resident_mb, sockets
 from ctemplate.catalog import Catalog
-from ctemplate.core.model import ServiceQuery, ServicesQuery
-from ctemplate.sources.consul import ConsulSettings, ConsulSource
+from ctemplate.queries import ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.source import ConsulSource
 
 SETTLED = 60.0  # seconds after the last change until answers are compared
 REPORT = 60.0

@@ -9,8 +9,9 @@ import sys
 import time
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.model import ServiceQuery, ServicesQuery
-from ctemplate.sources.consul import ConsulSettings, ConsulSource
+from ctemplate.queries import ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.source import ConsulSource
 
 SERVICES = ServicesQuery()
 

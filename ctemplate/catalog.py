@@ -12,7 +12,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -20,6 +19,7 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.events import AnswerChanged
 from ctemplate.core.model import Answer, AnyQuery, Doubt, Servers, ServerSet, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff
+from ctemplate.core.values import dataclass
 from ctemplate.guard import CONFIRM_GRACE, Guard, GuardReport, Hold, Memory, Policies
 
 REPORT_SETTLE = 0.2  # seconds in which holds that begin or end together are gathered, and the least between two reviews

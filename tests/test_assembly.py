@@ -5,7 +5,7 @@ from ctemplate.config.layers import Layer
 from ctemplate.config.schema import Config, ConsulSection
 from ctemplate.core.errors import TemplateError
 from ctemplate.runtime.assembly import Assembler, RunMode, consul_settings
-from ctemplate.sources.consul import ConsulSettings
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 
 @pytest.mark.parametrize(

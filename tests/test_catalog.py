@@ -3,8 +3,9 @@ import asyncio
 import pytest
 
 from ctemplate.catalog import UNANSWERED, Catalog
-from ctemplate.core.model import Answer, Doubt, Instance, Service, ServiceQuery, ServicesQuery, reads_alike
+from ctemplate.core.model import Answer, Doubt, Instance, Service, reads_alike
 from ctemplate.guard import Cause, GuardPolicy, Policies
+from ctemplate.queries import ServiceQuery, ServicesQuery
 
 SERVICES, WEB, DB = ServicesQuery(), ServiceQuery(name="web"), ServiceQuery(name="db")
 

@@ -5,8 +5,9 @@ import socket
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.model import Answer, Instance, ServiceQuery
+from ctemplate.core.model import Answer, Instance
 from ctemplate.guard import Policies
+from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.control_socket import ControlReply, Request, answering, ask, serve
 
 WEB = ServiceQuery(name="web")

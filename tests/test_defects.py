@@ -18,17 +18,20 @@ from ctemplate.config.layers import Layer
 from ctemplate.core import defects
 from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError
-from ctemplate.core.model import Answer, Instance, ServiceQuery
+from ctemplate.core.model import Answer, Instance
 from ctemplate.core.timing import Backoff
 from ctemplate.guard import Guard, GuardPolicy, Policies
 from ctemplate.guard.rules.loss import LossRule
+from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import load_answers
 from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.control_socket import Request, ask, serve
 from ctemplate.runtime.daemon import Daemon
 from ctemplate.runtime.group_worker import distribute
 from ctemplate.runtime.guard_tasks import Keeper
-from ctemplate.sources.consul import ConsulSettings, ConsulSource, source as consul_source
+from ctemplate.sources.consul import source as consul_source
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.sources.consul.watching.planner import Planner
 
 WEB, DB = ServiceQuery(name="web"), ServiceQuery(name="db")

@@ -168,6 +168,8 @@ def level_of(kind):
         return "ERROR or DEBUG"
     if kind in {events.OutageEnded, events.AddressChanged}:
         return "INFO or DEBUG"
+    if kind is events.ConfigurationNoticed:
+        return "WARNING or INFO"
     if kind is events.InputRefused:
         return "ERROR or WARNING"
     return "none" if kind.LEVEL == UNLOGGED else logging.getLevelName(kind.LEVEL)

@@ -4,19 +4,9 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.core.model import (
-    Answer,
-    Doubt,
-    Instance,
-    PreparedQuery,
-    Server,
-    ServerSet,
-    Service,
-    ServiceQuery,
-    ServicesQuery,
-    Status,
-)
+from ctemplate.core.model import Answer, Doubt, Instance, Server, ServerSet, Service, Status
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies, described
+from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 CRITICAL, MAINTENANCE = Status.CRITICAL, Status.MAINTENANCE

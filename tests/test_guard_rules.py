@@ -5,18 +5,9 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.core.model import (
-    Answer,
-    CheckState,
-    Doubt,
-    Fault,
-    Instance,
-    Service,
-    ServiceQuery,
-    ServicesQuery,
-    Status,
-)
+from ctemplate.core.model import Answer, CheckState, Doubt, Fault, Instance, Service, Status
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
+from ctemplate.queries import ServiceQuery, ServicesQuery
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import assume, given, settings, strategies as st
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Snapshot
 from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
 from ctemplate.nginx.language.skeleton import skeleton
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.endpoints.decoding import Decoder, decode_services
 from ctemplate.sources.consul.endpoints.settings import DataLimits
 from ctemplate.template import Renderer, Template

@@ -17,30 +17,33 @@ ARCHITECTURE = PACKAGE.parent / "docs" / "architecture.md"
 LAYERS = {
     "core": 0,
     "convert": 1,
-    "guard/evidence": 1,
     "sources/consul/endpoints": 1,
+    "status": 1,
     "system": 1,
     "apply": 2,
     "config": 2,
-    "guard/rules": 2,
     "nginx/language": 2,
+    "queries": 2,
     "sources/consul/http": 2,
-    "guard": 3,
+    "guard/evidence": 3,
     "nginx": 3,
     "sources/consul/watching": 3,
-    "catalog": 4,
-    "sinks": 4,
-    "template/safety": 4,
-    "sources": 5,
-    "template/cache": 5,
-    "sources/consul": 6,
-    "template/language": 6,
-    "template": 7,
-    "lint": 8,
-    "runtime": 8,
-    "doctor": 9,
-    "cli": 10,
+    "guard/rules": 4,
+    "guard": 5,
+    "catalog": 6,
+    "sinks": 6,
+    "template/safety": 6,
+    "sources": 7,
+    "template/cache": 7,
+    "sources/consul": 8,
+    "template/language": 8,
+    "template": 9,
+    "lint": 10,
+    "runtime": 10,
+    "doctor": 11,
+    "cli": 12,
 }
+IMPORTED_LATE = re.compile(r"ctemplate(\.\w+)+:\w+")  # a text for pkgutil.resolve_name
 OUTSIDE = {"__init__", "__main__"}  # the version and the way in; anybody may import the first
 
 
@@ -66,6 +69,8 @@ def imported_modules(source, parts):
             origin = ["ctemplate", *parts][: len(parts) + 1 - node.level] if node.level else []
             origin += node.module.split(".") if node.module else []
             paths = [[*origin, alias.name] for alias in node.names]
+        elif isinstance(node, ast.Constant) and IMPORTED_LATE.fullmatch(str(node.value)):
+            paths = [node.value.partition(":")[0].split(".")]
         else:
             continue
         for path in paths:
@@ -134,6 +139,7 @@ UP = "ctemplate/catalog.py:1: 'catalog' (layer {}) imports 'runtime' (layer {})"
         pytest.param("from ctemplate.runtime import daemon", ("catalog",), False, id="above, from the package"),
         pytest.param("from .runtime import daemon", ("catalog",), False, id="above, relative"),
         pytest.param("def f(): import ctemplate.runtime.daemon", ("catalog",), False, id="above, in a function"),
+        pytest.param("f('ctemplate.runtime.daemon:Daemon')", ("catalog",), False, id="above, as text"),
         pytest.param("from . import client", ("sources", "consul", "http", "outages"), True, id="own folder"),
         pytest.param("import ctemplate.utils", ("cli", "plan"), False, id="no layer"),
     ],

@@ -5,19 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from ctemplate.core.model import (
-    Answer,
-    CheckState,
-    Instance,
-    PreparedQuery,
-    Server,
-    ServerSet,
-    Service,
-    ServiceQuery,
-    ServicesQuery,
-    Status,
-)
+from ctemplate.core.model import Answer, CheckState, Instance, Server, ServerSet, Service, Status
 from ctemplate.guard import Cause, Hold, Memory
+from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.runtime import answer_store as memory
 
 NOW = 1000.0

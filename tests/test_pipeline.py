@@ -7,8 +7,9 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import CheckRefused
-from ctemplate.core.model import Answer, Outcome, ServiceQuery, ServicesQuery, Target
+from ctemplate.core.model import Answer, Outcome, Target
 from ctemplate.core.timing import Wait
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.sinks.dry_run import DryRunSink

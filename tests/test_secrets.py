@@ -12,7 +12,7 @@ from ctemplate.config.layers import Layer, environment_layer
 from ctemplate.core.errors import CtemplateError, printable
 from ctemplate.core.model import Fault
 from ctemplate.runtime.assembly import Assembler
-from ctemplate.sources.consul import ConsulSettings
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.system.programs import child_environment
 
 SECRET = "0f1e2d3c-token"

@@ -7,6 +7,7 @@ import pytest
 from ctemplate.core.model import Snapshot
 from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.skeleton import skeleton
+from ctemplate.queries.catalog_entries import CatalogEntry, ServiceEntry
 from ctemplate.sources import contents
 from ctemplate.template import Renderer, Template
 
@@ -223,7 +224,7 @@ def test_no_name_changes_the_structure(name):
         catalogue = contents.dump(
             contents.Contents(
                 services={
-                    key: contents.ServiceEntry(tags=entry["tags"], instances=(contents.CatalogEntry(**at),))
+                    key: ServiceEntry(tags=entry["tags"], instances=(CatalogEntry(**at),))
                     for key, entry in zip((http_name, tcp_name), entries, strict=True)
                     for at in entry["instances"]
                 }
@@ -236,7 +237,7 @@ def test_no_name_changes_the_structure(name):
 
 @pytest.mark.parametrize("name", ["web.", "a..b", "...", ".."])
 def test_a_name_that_makes_no_host_name_is_served_by_another(name):
-    entry = contents.ServiceEntry(tags=["http"], instances=(contents.CatalogEntry(address="10.0.0.1", port=80),))
+    entry = ServiceEntry(tags=["http"], instances=(CatalogEntry(address="10.0.0.1", port=80),))
     rendered = rendering(contents.dump(contents.Contents(services={name: entry, "web": entry})))
     assert rendered.quarantined == ()
     names = set(http_servers(shown(parse_config(rendered.texts[0].encode(), where="nginx.conf"))))

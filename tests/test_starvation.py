@@ -7,8 +7,9 @@ import looptime
 import pytest
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.model import Answer, Instance, ServiceQuery, ServicesQuery
+from ctemplate.core.model import Answer, Instance
 from ctemplate.guard import Policies
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.daemon import Daemon
 from ctemplate.runtime.group_worker import distribute

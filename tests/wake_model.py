@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import SwapFailed, TemplateError
-from ctemplate.core.model import Answer, Outcome, Service, ServiceQuery, ServicesQuery
+from ctemplate.core.model import Answer, Outcome, Service
 from ctemplate.core.timing import Wait
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.pipeline import Result
 from ctemplate.template import Rendering

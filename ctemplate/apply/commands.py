@@ -9,12 +9,12 @@ import logging
 import shlex
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CheckRefused, CommandFailed, indented
 from ctemplate.core.model import Outcome, StagedFile
+from ctemplate.core.values import dataclass
 from ctemplate.system.programs import Completed, format_command, run_program
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from ctemplate.core.model import Outcome, StagedFile, Target
+from ctemplate.core.values import dataclass
 from ctemplate.system.uptime import Moment, RunningProcess
 
 

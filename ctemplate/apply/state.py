@@ -22,7 +22,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from ctemplate.apply.ledger import Ledger, read_ledger
 from ctemplate.apply.locks import DestinationLocks, lock_beside
 from ctemplate.apply.succession import Predecessor, migrate_state
 from ctemplate.core.errors import StateError
+from ctemplate.core.values import dataclass
 from ctemplate.system.file_watch import Signature, signature
 from ctemplate.system.files import resolved, write_all
 from ctemplate.system.ownership import weakness

@@ -8,10 +8,11 @@ process left open. Moving is repeatable: written here first, taken away there af
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.apply.journal import Journal, JournalEntry
 from ctemplate.apply.ledger import Ledger
+from ctemplate.core.values import dataclass
 
 
 @dataclass(slots=True)

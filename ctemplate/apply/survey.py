@@ -11,7 +11,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange, OnEdit
@@ -19,6 +19,7 @@ from ctemplate.apply.ledger import Accepted, Ledger, fingerprint
 from ctemplate.apply.state import GroupState
 from ctemplate.core.errors import SwapFailed
 from ctemplate.core.model import Output
+from ctemplate.core.values import dataclass
 from ctemplate.system.files import DEFAULT_MODE, Live, read_live, resolved
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 _CHILD = "ctemplate runs no program of its own; let the service manager or the container start it beside ctemplate"
 _LOGS = "the log goes to stderr; let the service manager, logger(1) or a redirection take it from there"
 _SIGNALS = "SIGTERM and SIGINT stop ctemplate, SIGHUP reads everything again; these signals are fixed"
@@ -11,44 +9,40 @@ _VAULT = "Vault is not supported; let vault agent write the secret to a file tha
 _CONNECTIONS = "ctemplate keeps its connections itself; -max-connections limits their number"
 _DELIMITERS = "templates are Jinja, whose {{ … }} and {% … %} are fixed"
 
-OPTIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), said)
-    for pattern, said in (
-        (r"-exec(-.*)?", _CHILD),
-        (r"-dedup(licate)?", "each ctemplate reads Consul itself, by few requests; leave it out"),
-        (r"-syslog(-.*)?", _LOGS),
-        (r"-log-(file|rotate-.*)", _LOGS),
-        (r"-(kill|reload)-signal", _SIGNALS),
-        (r"-parse-only", "write 'ctemplate lint' to check templates, 'ctemplate plan' to see what would change"),
-        (r"-(check|validate|test)", "write 'ctemplate lint' to check templates, 'ctemplate plan' to see what changes"),
-        (r"-consul-retry(-attempts)?", "retries never end; leave it out, or set -consul-retry-max-backoff"),
-        (r"-retry", "write -consul-retry-backoff"),
-        (r"-consul", "write -consul-addr"),
-        (r"-(addr|address)", "write -consul-addr"),
-        (r"-(token|auth|ssl|ssl-.*)", "write it with -consul in front, such as -consul-token"),
-        (
-            r"-consul-datacenter|-dc|-datacenter",
-            "write datacenter in [consul] of a file, or dc= in a query",
-        ),
-        (r"-consul-transport-.*", _CONNECTIONS),
-        (r"-default-(left|right)-delimiter", _DELIMITERS),
-        (
-            r"-template-error-fatal",
-            "a broken edit never ends ctemplate, the last good text stays; leave it out",
-        ),
-        (r"-vault-.*", _VAULT),
-        (r"-nomad-.*", "Nomad is not supported; services that it registers in Consul are"),
-        (r"-(d|daemon)", "ctemplate runs until it is stopped; let the service manager put it into the background"),
-        (r"-(interval|splay|min|max)", "write -wait MIN:MAX"),
-    )
+OPTIONS = (
+    (r"-exec(-.*)?", _CHILD),
+    (r"-dedup(licate)?", "each ctemplate reads Consul itself, by few requests; leave it out"),
+    (r"-syslog(-.*)?", _LOGS),
+    (r"-log-(file|rotate-.*)", _LOGS),
+    (r"-(kill|reload)-signal", _SIGNALS),
+    (r"-parse-only", "write 'ctemplate lint' to check templates, 'ctemplate plan' to see what would change"),
+    (r"-(check|validate|test)", "write 'ctemplate lint' to check templates, 'ctemplate plan' to see what changes"),
+    (r"-consul-retry(-attempts)?", "retries never end; leave it out, or set -consul-retry-max-backoff"),
+    (r"-retry", "write -consul-retry-backoff"),
+    (r"-consul", "write -consul-addr"),
+    (r"-(addr|address)", "write -consul-addr"),
+    (r"-(token|auth|ssl|ssl-.*)", "write it with -consul in front, such as -consul-token"),
+    (
+        r"-consul-datacenter|-dc|-datacenter",
+        "write datacenter in [consul] of a file, or dc= in a query",
+    ),
+    (r"-consul-transport-.*", _CONNECTIONS),
+    (r"-default-(left|right)-delimiter", _DELIMITERS),
+    (
+        r"-template-error-fatal",
+        "a broken edit never ends ctemplate, the last good text stays; leave it out",
+    ),
+    (r"-vault-.*", _VAULT),
+    (r"-nomad-.*", "Nomad is not supported; services that it registers in Consul are"),
+    (r"-(d|daemon)", "ctemplate runs until it is stopped; let the service manager put it into the background"),
+    (r"-(interval|splay|min|max)", "write -wait MIN:MAX"),
 )
-"""Options by pattern, the first that matches counts. Most are consul-template's."""
+"""Options by regular expression, the first that matches counts. Most are consul-template's."""
 
 COMMANDS = {
     "validate": "write 'ctemplate lint' for templates and configuration, 'ctemplate plan' for nginx's verdict",
     "check": "write 'ctemplate lint' for templates and configuration, 'ctemplate plan' for nginx's verdict",
     "diff": "write 'ctemplate plan'",
-    "status": "write 'ctemplate doctor' for what is missing, 'ctemplate plan' for what would change",
     "render": "write the options alone, with -dry to print or -once to write",
     "once": "write -once",
     "dry": "write -dry",

@@ -7,13 +7,14 @@ Operators write options before the verb or behind it, with one dash or two, and 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import click
 
 from ctemplate.cli.advice import COMMANDS, OPTIONS
 from ctemplate.core.errors import printable
+from ctemplate.core.values import dataclass
 
 CLOSE_ENOUGH = 0.65  # likeness of what is suggested; less is a guess at random
 SHORTEST_SUGGESTION = 3  # characters; -h and -v are no suggestions
@@ -99,7 +100,7 @@ def _no_such_option(written: str, known: Mapping[str, object]) -> str:
     """Say which option is unknown, as it was written, and what replaces it or may have been meant."""
     what = f"no such option {printable(written)}"
     flag = f"-{written.lstrip('-')}"
-    advice = next((said for pattern, said in OPTIONS if pattern.fullmatch(flag)), None)
+    advice = next((said for pattern, said in OPTIONS if re.fullmatch(pattern, flag)), None)
     if advice is not None:
         return f"{what}: {advice}"
     likely = sorted(name for name in known if len(name) >= SHORTEST_SUGGESTION)

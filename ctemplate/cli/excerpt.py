@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.group_events import TemplateFailed
-from ctemplate.template.language.loader import SHIPPED
+from ctemplate.core.shipped import SHIPPED
 
 AROUND = 1  # lines before and after the one at fault
-
-
-class Excerpts(logging.Filter):
-    """Adds the lines around the place to template errors that are logged."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass."""
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        for argument in arguments:
-            if isinstance(argument, TemplateError):
-                illustrate(argument)
-        record.args = tuple(_illustrated(each) if isinstance(each, TemplateFailed) else each for each in arguments)
-        return True
-
-
-def _illustrated(event: TemplateFailed) -> TemplateFailed:
-    """Return the event with the lines around the place below its sentence."""
-    error = TemplateError(event.where, event.what, output=event.output)
-    illustrate(error)
-    return msgspec.structs.replace(event, output=error.output)
 
 
 def illustrate(error: TemplateError) -> None:

@@ -12,7 +12,7 @@ import click
 
 from ctemplate import lint as linting
 from ctemplate.cli.excerpt import excerpt
-from ctemplate.cli.options import flags_layer
+from ctemplate.cli.flags import flags_layer
 from ctemplate.config.layers import environment_layer
 from ctemplate.core.errors import indented
 

@@ -9,11 +9,12 @@ import time
 
 import msgspec
 
-from ctemplate.cli.excerpt import Excerpts
+from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.log_writer import LogWriter, log_writer
 from ctemplate.cli.progress import CLEAR
-from ctemplate.core.errors import printable
+from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.event_stream import Event
+from ctemplate.core.group_events import TemplateFailed
 
 LINE_LIMIT = 4000  # characters of one line
 
@@ -69,6 +70,26 @@ class QueuedHandler(logging.Handler):
         message = f"stderr: {count} line{'s' if count > 1 else ''} of the log could not be written"
         given = {"name": __name__, "levelname": "WARNING", "levelno": logging.WARNING, "msg": message}
         return f"{self._prefix}{self.format(logging.makeLogRecord(given))}\n"
+
+
+class Excerpts(logging.Filter):
+    """Adds the lines around the place to template errors that are logged."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        for argument in arguments:
+            if isinstance(argument, TemplateError):
+                illustrate(argument)
+        record.args = tuple(_illustrated(each) if isinstance(each, TemplateFailed) else each for each in arguments)
+        return True
+
+
+def _illustrated(event: TemplateFailed) -> TemplateFailed:
+    """Return the event with the lines around the place below its sentence."""
+    error = TemplateError(event.where, event.what, output=event.output)
+    illustrate(error)
+    return msgspec.structs.replace(event, output=error.output)
 
 
 def configure(level: str, log_format: str, *, is_daemon: bool = True) -> None:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from ctemplate.cli.advice import LOG_LEVELS
-from ctemplate.config.layers import Layer, nested
 from ctemplate.config.schema import Escape
-from ctemplate.config.spec import parse_template, parse_variable
-from ctemplate.core.durations import parse_wait
-from ctemplate.core.errors import ConfigError
+from ctemplate.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +68,12 @@ SETTINGS = (
     Setting(
         flag="-max-connections", path="consul.max_connections", metavar="N", help="connections to Consul at most [64]"
     ),
+    Setting(
+        flag="-template-language",
+        path="template_language",
+        metavar="NAME",
+        help="jinja, or go: consul-template's, converted as they are loaded [jinja]",
+    ),
     Setting(flag="-catalog", path="catalog", metavar="FILE", help="catalog file (YAML or JSON) instead of Consul"),
     Setting(
         flag="-timeout",
@@ -97,7 +98,7 @@ NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wa
 
 CONSUL_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
 SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
-RUNNING = ("-wait", "-pid-file")
+RUNNING = ("-wait", "-pid-file", "-status-addr")
 """Options that mean something to a ctemplate that goes on running only."""
 
 
@@ -141,38 +142,3 @@ def switch(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return an option that is on or off; ``arguments`` gives it the value that click asks for."""
     return click.option(flag, type=click.BOOL, metavar="", default=default, help=text, hidden=is_hidden)
-
-
-def flags_layer(given: Mapping[str, Any]) -> Layer:
-    """Return what the command line says; raises ConfigError for a malformed value."""
-    settings: dict[str, Any] = {}
-    for setting in SETTINGS:
-        value = given.get(setting.flag.lstrip("-").replace("-", "_"))
-        if value is not None:
-            settings[setting.path] = value
-    if isinstance(level := settings.get("log_level"), str):
-        settings["log_level"] = LOG_LEVELS.get(level.lower(), level.lower())
-    if (wait := given.get("wait")) is not None:
-        try:
-            settings["wait.min"], settings["wait.max"] = parse_wait(wait)
-        except ValueError as exc:
-            raise ConfigError("-wait", str(exc)) from exc
-    values = nested(settings)
-    if given.get("template"):
-        values["template"] = [parse_template(text) for text in given["template"]]
-    names = NAMES | _with_escape(values.get("template", ()), given.get("escape"))
-    if given.get("var"):
-        values["vars"] = dict(parse_variable(text) for text in given["var"])
-    return Layer(where="command line", values=values, names=names)
-
-
-def _with_escape(templates: Sequence[dict[str, str]], escape: str | None) -> dict[str, str]:
-    """Give the templates of the command line their format; return the option's name for each place it went to."""
-    if escape is None:
-        return {}
-    if not templates:
-        what = "is for the templates of -template, and there is none; in a file write escape under [[template]]"
-        raise ConfigError("-escape", what)
-    for section in templates:
-        section["escape"] = escape
-    return {f"template[{number}].escape": "-escape" for number in range(len(templates))}

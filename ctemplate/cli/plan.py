@@ -18,7 +18,7 @@ from ctemplate.guard import described
 from ctemplate.runtime.assembly import RunMode
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.sinks.plan import GroupReview, PlanSink, review
-from ctemplate.sources import Cost
+from ctemplate.sources.source import Cost
 from ctemplate.system.inputs import read_input
 
 PENDING_STATUS = 4

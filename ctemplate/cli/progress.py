@@ -19,11 +19,15 @@ NAMED = 3  # of the missing queries
 
 
 def run_with_progress(daemon: Daemon, work: Coroutine[Any, Any, None], *, is_quiet: bool) -> None:
-    """Run the work to its end, with progress on a terminal's stderr; without on anything else, or when quiet."""
-    if is_quiet or not sys.stderr.isatty():
-        asyncio.run(work)
-        return
-    asyncio.run(_with_progress(daemon, work))
+    """Run the work to its end, with progress on a terminal's stderr; without on anything else, or when quiet.
+
+    Raises KeyboardInterrupt when a signal ended it before it was done.
+    """
+    is_shown = not is_quiet and sys.stderr.isatty()
+    try:
+        asyncio.run(_with_progress(daemon, work) if is_shown else work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 async def _with_progress(daemon: Daemon, work: Coroutine[Any, Any, None]) -> None:

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ctemplate.cli.flags import flags_layer
 from ctemplate.cli.logs import configure
-from ctemplate.cli.options import flags_layer
 from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.model import Outcome

@@ -14,16 +14,13 @@ _SIZE_OF_SAMPLE = 65536  # characters that are looked at
 _ABOVE = "it belongs above the first table of the file"
 
 KEYS = {
-    "command_timeout": "write timeout in [[group]]",
+    "command_timeout": "write timeout",
     "exec": "write command in [[template]], or reload in [[group]]",
-    "contents": "templates are files; write source",
     "backup": "write backups in [[group]]",
     "user": 'write owner = "USER:GROUP"',
     "mode": "write perms",
     "uid": 'write owner = "USER:GROUP"',
     "gid": 'write owner = "USER:GROUP"',
-    "left_delimiter": "templates are Jinja, whose delimiters are fixed",
-    "right_delimiter": "templates are Jinja, whose delimiters are fixed",
     "default_delimiters": "templates are Jinja, whose delimiters are fixed",
     "error_on_missing_key": "a missing key is always an error; write | default(…) where it may be missing",
     "error_fatal": "a broken edit never ends ctemplate; leave it out",
@@ -72,7 +69,7 @@ def format_advice(text: str, name: str, error: str = "") -> str:
     if found := _OCTAL.search(sample):
         return f'write perms = "{found[1]}"' if _line_of(found, sample) in error else ""
     if is_hcl(sample, name):
-        return "this looks like HCL, consul-template's; write TOML or JSON, as docs/configuration.md shows"
+        return "this looks like HCL, consul-template's; name the file *.hcl"
     if name.endswith((".yaml", ".yml")) or _YAML.search(sample):
         return "this looks like YAML; write TOML or JSON, as docs/configuration.md shows"
     return ""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from ctemplate.config.schema import CommandSetting, Config, GroupSection, TemplateSection
+import msgspec
+
+from ctemplate.config.schema import CommandSetting, Config, GroupSection, Language, TemplateSection
+from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import real_path
 
 STDOUT = Path("-")  # the destination of a template that is only printed
@@ -18,12 +21,15 @@ STDOUT = Path("-")  # the destination of a template that is only printed
 class TemplatePlan:
     """One template of a group: where it comes from, where it goes, with which mode and owner."""
 
-    source: Path
+    source: Path  # names the text where the configuration holds it, as ``contents``
     destination: Path
     mode: int | None
     user: str | None
     owner_group: str | None
     escape: str | None
+    contents: str | None = None
+    language: Language = "jinja"
+    delimiters: tuple[str, str] = ("{{", "}}")  # of a Go template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +63,39 @@ def grouped(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
         if group.name in named:
             raise ConfigError(f"group {group.name!r}", "is defined twice")
         named[group.name] = group
-    members: dict[str, list[TemplateSection]] = {}
+    members: dict[str, list[TemplatePlan]] = {}
     settings: dict[str, GroupSection] = {}
     for number, template in enumerate(config.template):
         section = _group_of(template, number, named, is_dry=is_dry)
-        settings.setdefault(section.name, section)
-        members.setdefault(section.name, []).append(template)
-    return tuple(
-        GroupPlan(settings=settings[name], templates=tuple(_plan(template) for template in templates))
-        for name, templates in members.items()
-    )
+        settings[section.name] = _joined(settings.get(section.name, section), section)
+        members.setdefault(section.name, []).append(_plan(template, number, config.template_language))
+    return tuple(GroupPlan(settings=settings[name], templates=tuple(templates)) for name, templates in members.items())
+
+
+def _joined(first: GroupSection, second: GroupSection) -> GroupSection:
+    """Return the settings of templates that share a command: the longest time limit, and the longest wait."""
+    waits = [section.wait for section in (first, second) if section.wait is not None]
+    wait = max(waits, key=lambda wait: (wait.min, wait.max)) if waits else None
+    return msgspec.structs.replace(first, timeout=max(first.timeout, second.timeout), wait=wait)
 
 
 def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSection], *, is_dry: bool) -> GroupSection:
-    where = f"template[{number}] ({template.source or '?'})"
-    if not template.source:
+    where = f"template[{number}] ({template.source or ('contents' if template.contents is not None else '?')})"
+    _check_destination(template, where, is_dry=is_dry)
+    if template.wait is not None and template.wait.max < template.wait.min:
+        low, high = format_duration(template.wait.min), format_duration(template.wait.max)
+        raise ConfigError(f"{where}: wait.max", f"must be at least wait.min ({low}), got {high!r}")
+    if template.group is not None:
+        return _named_group(template, template.group, where, named)
+    if template.command:
+        name, limit = command_name(template.command), template.timeout
+        section = GroupSection(name=name, reload=template.command, wait=template.wait)
+        return section if limit is None else msgspec.structs.replace(section, timeout=limit)
+    return GroupSection(name=template.destination or template.source or where, wait=template.wait)
+
+
+def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -> None:
+    if not template.source and template.contents is None:
         raise ConfigError(where, "the source is empty")
     if template.destination is None and not is_dry:
         raise ConfigError(where, "has no destination; write SRC:DST, or add -dry to print it")
@@ -79,16 +103,18 @@ def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSect
         raise ConfigError(where, "its destination '-' is no file; leave it out and add -dry to print")
     if template.destination is not None and Path(template.destination).is_dir():
         raise ConfigError(where, f"its destination {template.destination} is a folder; write the path of a file")
-    if template.group is not None:
-        if template.command is not None:
-            raise ConfigError(where, "has a command and a group; give the command to the group as 'reload'")
-        if template.group not in named:
-            known = ", ".join(sorted(named)) or "none"
-            raise ConfigError(where, f"unknown group {template.group!r}; defined: {known}")
-        return named[template.group]
-    if template.command:
-        return GroupSection(name=command_name(template.command), reload=template.command)
-    return GroupSection(name=template.destination or template.source)
+
+
+def _named_group(template: TemplateSection, name: str, where: str, named: dict[str, GroupSection]) -> GroupSection:
+    if template.command is not None:
+        raise ConfigError(where, "has a command and a group; give the command to the group as 'reload'")
+    for key in ("timeout", "wait"):
+        if getattr(template, key) is not None:
+            raise ConfigError(where, f"has {key} and a group; give {key} to the group")
+    if name not in named:
+        known = ", ".join(sorted(named)) or "none"
+        raise ConfigError(where, f"unknown group {name!r}; defined: {known}")
+    return named[name]
 
 
 def command_name(command: CommandSetting) -> str:
@@ -96,15 +122,22 @@ def command_name(command: CommandSetting) -> str:
     return command if isinstance(command, str) else shlex.join(command)
 
 
-def _plan(template: TemplateSection) -> TemplatePlan:
+def _plan(template: TemplateSection, number: int, common: Language) -> TemplatePlan:
+    language, given = template.language or common, (template.left_delimiter, template.right_delimiter)
+    if language != "go" and any(given):
+        what = "has delimiters, which only Go templates may choose; write language, or -template-language go"
+        raise ConfigError(f"template[{number}] ({template.source or 'contents'})", what)
     user, _, owner_group = (template.owner or "").partition(":")
     return TemplatePlan(
-        source=Path(template.source),
+        source=Path(template.source or f"template[{number}].contents"),
         destination=Path(template.destination) if template.destination else STDOUT,
         mode=None if template.perms is None else int(template.perms, 8),
         user=user or None,
         owner_group=owner_group or None,
         escape=template.escape,
+        contents=template.contents,
+        language=language,
+        delimiters=(given[0] or "{{", given[1] or "}}"),
     )
 
 

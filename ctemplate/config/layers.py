@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ctemplate.config.advice import format_advice, key_advice, value_advice
+from ctemplate.config.hcl_file import is_consul_templates, read_hcl, read_hcl_json
+from ctemplate.config.hcl_reading import Notice
+from ctemplate.config.hcl_translation import Translated
 from ctemplate.config.schema import Config
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
-from ctemplate.core.validation import explained
+from ctemplate.core.validation import explained, is_hcl
+from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_input
 
 ENVIRONMENT = {
@@ -38,6 +42,7 @@ ENVIRONMENT = {
     "CONSUL_PARTITION": "consul.partition",
 }
 APPENDED = ("template", "group")
+SUFFIXES = frozenset({".toml", ".json", ".hcl"})
 SECRET_KEYS = ("token", "auth")
 CONFIG_LIMIT_BYTES = 16 * 1024 * 1024  # of one file
 MIN_QUERY_INTERVAL = 0.1  # seconds; oftener would be a busy loop
@@ -48,12 +53,13 @@ class Layer:
     """Part of the configuration and where it was written.
 
     ``where`` names the place as a whole; ``names`` gives the operator's own word for a key's dotted path, such as
-    ``-wait`` for ``wait.min``.
+    ``-wait`` for ``wait.min``. ``notices`` answer keys of consul-template's that have no counterpart.
     """
 
     where: str
     values: Mapping[str, Any] = field(repr=False)
     names: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,16 +81,25 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
 
 
 def read_layers(path: Path) -> list[Layer]:
-    """Return the layers of a configuration file, or of a folder's ``*.toml`` and ``*.json`` in the order of names.
+    """Return the layers of a configuration file, or of a folder's ``*.toml``, ``*.json`` and ``*.hcl`` in order.
 
-    Relative paths inside a file count from the file's folder. Raises ConfigError.
+    A folder without ``*.toml`` may be consul-template's: its folders are looked into for more ``*.hcl``. Relative
+    paths inside a file count from the file's folder; in consul-template's they count from where ctemplate is started,
+    as there. Raises ConfigError.
     """
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in {".toml", ".json"} and file.is_file())
-        if not files:
-            raise ConfigError(str(path), "no *.toml or *.json file in this folder")
-        return [_read_file(file) for file in files if not file.name.startswith(".")]
+        return [_read_file(file) for file in _files_of(path)]
     return [_read_file(path)]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    own = [file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file()]
+    if not any(file.suffix == ".toml" for file in own):
+        own += [file for file in folder.glob("*/**/*.hcl") if file.is_file()]
+    files = sorted(file for file in own if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    if not files:
+        raise ConfigError(str(folder), "no *.toml, *.json or *.hcl file in this folder")
+    return files
 
 
 def _read_file(path: Path) -> Layer:
@@ -94,18 +109,28 @@ def _read_file(path: Path) -> Layer:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
+    if path.suffix == ".hcl" and not text.lstrip().startswith("{"):
+        return _hcl_layer(path, read_hcl(text, str(path)))
     try:
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        values = json.loads(text) if path.suffix in {".json", ".hcl"} else tomllib.loads(text)
     except json.JSONDecodeError as exc:
         raise ConfigError(f"{path}:{exc.lineno}:{exc.colno}", f"is not JSON: {exc.msg.lower()}") from exc
     except tomllib.TOMLDecodeError as exc:
+        if path.suffix != ".toml" and is_hcl(text, path.name):
+            return _hcl_layer(path, read_hcl(text, str(path)))
         advice = format_advice(text, path.name, str(exc))
         raise ConfigError(str(path), advised(f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}", advice)) from exc
     except RecursionError:
         raise ConfigError(str(path), "is nested too deeply") from None
     if not isinstance(values, dict):
         raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
+    if path.suffix == ".hcl" or (path.suffix == ".json" and is_consul_templates(values)):
+        return _hcl_layer(path, read_hcl_json(values, str(path)))
     return Layer(where=str(path), values=_anchored(values, path.parent))
+
+
+def _hcl_layer(path: Path, found: Translated) -> Layer:
+    return Layer(where=str(path), values=found.values, names=found.names, notices=found.notices)
 
 
 def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -133,7 +158,7 @@ def build(layers: Iterable[Layer]) -> Config:
     """Return the configuration that the layers make together; raises ConfigError naming the layer at fault."""
     merged: dict[str, Any] = {}
     for layer in layers:
-        _convert(layer.values, layer)
+        _check_texts(_convert(layer.values, layer), layer)
         merged = _merged(merged, layer.values)
     config = _convert(merged, Layer(where="configuration", values=merged))
     if config.wait.max < config.wait.min:
@@ -143,6 +168,15 @@ def build(layers: Iterable[Layer]) -> Config:
         least, found = format_duration(MIN_QUERY_INTERVAL), format_duration(config.consul.query_interval)
         raise ConfigError("configuration: consul.query_interval", f"must be at least {least}, got {found!r}")
     return config
+
+
+def _check_texts(config: Config, layer: Layer) -> None:
+    """Raise ConfigError where a template has not exactly one of source and contents."""
+    for number, template in enumerate(config.template):
+        if (template.source is None) is (template.contents is None):
+            what = "'source' is missing" if template.source is None else "has source and contents; write one of them"
+            path = f"template[{number}]"
+            raise ConfigError(layer.names.get(path, f"{layer.where}: {path}"), what)
 
 
 def _merged(low: Mapping[str, Any], high: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:

@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=1)]
 Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
 CommandSetting = str | tuple[str, ...]
 Escape = Literal["nginx", "haproxy", "json", "yaml", "shell", "html", "lines", "none"]
+Language = Literal["jinja", "go"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,6 +132,7 @@ class GroupSection(Section, frozen=True, kw_only=True):
     check: CommandSetting | None = None
     nginx: NginxSection | None = None
     timeout: Duration = Duration(30.0)  # for the check and for a reload that is a plain command
+    wait: WaitSection | None = None  # instead of the common one
     min_interval: Duration = Duration(1.0)  # between reloads
     max_draining: Count = 4  # old worker generations still draining before a reload is delayed
     max_delay: Duration = Duration(60.0)  # such a delay ends here
@@ -142,13 +144,19 @@ class GroupSection(Section, frozen=True, kw_only=True):
 class TemplateSection(Section, frozen=True, kw_only=True):
     """``[[template]]``: one Jinja source and the file it makes."""
 
-    source: str
+    source: str | None = None
+    contents: str | None = None  # the template's text itself, instead of a source
     destination: str | None = None
     command: CommandSetting | None = None
+    timeout: Duration | None = None  # for the command
+    wait: WaitSection | None = None  # instead of the common one
     group: str | None = None
     perms: Octal | None = None
     owner: str | None = None  # USER[:GROUP]
     escape: Escape | None = None  # the rule for printed values; by default as the program and the destination tell
+    language: Language | None = None  # by default template_language
+    left_delimiter: str | None = None  # what begins an action of a Go template
+    right_delimiter: str | None = None
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -164,6 +172,7 @@ class Config(Section, frozen=True, kw_only=True):
     status: StatusSection = StatusSection()
     group: tuple[GroupSection, ...] = ()
     template: tuple[TemplateSection, ...] = ()
+    template_language: Language = "jinja"  # "go": consul-template's, converted as it is loaded
     state_dir: str | None = None
     pid_file: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from dataclasses import replace
 
 from ctemplate.convert import go_ast as go, go_printer
-from ctemplate.convert.expressions import converted
+from ctemplate.convert.expressions import converted, scratch_tag
+from ctemplate.convert.findings import PARSED_PRINTS, ConversionFinding, ConversionNotice
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Exact, LayoutBlock, LayoutPiece, Note, Print, Tag, quoted
+from ctemplate.convert.logic_functions import KEY_WAITS
 from ctemplate.convert.macros import Macros
 from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, read_as
+from ctemplate.convert.scratch import Scratch
 from ctemplate.convert.values import (
     DOT_NAMES,
     INT,
     NIL,
+    PARSED_KINDS,
     SCALAR,
     STRING,
     UNCONVERTED,
@@ -23,20 +28,10 @@ from ctemplate.convert.values import (
     NotConverted,
 )
 
-_ITERABLE = frozenset(["list", "loop", "natural loop", "map"])
-_WITHOUT_TRUTH = frozenset(["nil", "float", "loop", "natural loop", "mixed value"])
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionFinding:
-    """Something that could not be converted: where it stands, what it is, what to write instead."""
-
-    where: str
-    what: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: cannot convert {self.what}" + (f"; {self.advice}" if self.advice else "")
+_KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keyed pairs"])
+_ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
+_WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
+_PLURAL = re.compile(r"(?:^|[.|]\s*)([a-z][a-z_]*[a-z])s(?:\(\))?$")
 
 
 class Emitter:
@@ -44,28 +39,52 @@ class Emitter:
 
     def __init__(self, name: str, body: go.Body) -> None:
         self.findings: list[ConversionFinding] = []
+        self.notices: list[ConversionNotice] = []
         self._name = name
         self._body = body
         self._macros = Macros(body)
-        self._scopes = Scopes(self._macros)
+        self._scratch = Scratch()
+        self._scopes = Scopes(self._macros, self._scratch)
         self._assigned = assigned(body)
         self._widened: set[Position] = set()
+        self._marks: list[LayoutPiece] = []
 
     def pieces(self) -> tuple[LayoutPiece, ...]:
         """Return the whole template, once more where it turns out what a macro or a variable is given."""
         while True:
-            known = len(self._widened)
-            called = dict(self._macros.arguments)
-            self.findings, self._scopes = [], Scopes(self._macros)
+            known = self._known()
+            self._scratch.sure.clear()
+            self.findings, self._scopes = [], Scopes(self._macros, self._scratch)
+            remarks = self._scopes.remarks
             pieces = self._pieces(self._body)
-            macros = self._macro_pieces()
-            if len(self._widened) == known and self._macros.arguments == called:
-                return (*macros, *pieces)
+            macros = self._macro_pieces(remarks)
+            if self._known() == known:
+                self.notices = [self.notice(at, text) for at, text in sorted(remarks)]
+                declared = self._scratch.declaration()
+                return (*([Tag(declared)] if declared else []), *macros, *pieces)
+
+    def notice(self, at: Position, text: str) -> ConversionNotice:
+        """Return something that is worth a look."""
+        return ConversionNotice(self._where(at), text)
+
+    def _known(self) -> tuple[int, int, dict[str, GoType]]:
+        """Return what one pass tells the next."""
+        return len(self._widened), len(self._macros.calls), dict(self._scratch.kinds)
+
+    def _where(self, at: Position) -> str:
+        return f"{self._name}:{at.line}:{at.column}"
 
     def _pieces(self, body: go.Body) -> tuple[LayoutPiece, ...]:
         return tuple(piece for node in body for piece in self._node(node))
 
-    def _node(self, node: go.Node) -> tuple[LayoutPiece, ...]:  # noqa: PLR0911  # one for each kind
+    def _node(self, node: go.Node) -> tuple[LayoutPiece, ...]:
+        """Return the pieces of a node, behind the marks of what in its tag could not be converted."""
+        around, self._marks = self._marks, []
+        pieces = self._converted(node)
+        marks, self._marks = self._marks, around
+        return (*marks, *pieces)
+
+    def _converted(self, node: go.Node) -> tuple[LayoutPiece, ...]:  # noqa: PLR0911  # one for each kind
         if isinstance(node, go.GoText):
             return (Exact(node.text),)
         if isinstance(node, go.Comment):
@@ -82,19 +101,16 @@ class Emitter:
             return ()
         if isinstance(node, go.GoTemplate | go.GoBlock):
             return self._template(node)
-        return self._refused_node(node)
+        return (Tag("break" if isinstance(node, go.Break) else "continue"),)
 
     # what has no counterpart
 
     def _refuse(self, node: go.Located, source: str, refusal: NotConverted) -> GoValue:
         """Take down what cannot be converted, and return what stands for it and makes lint fail."""
-        where = f"{self._name}:{node.at.line}:{node.at.column}"
-        self.findings.append(ConversionFinding(where, refusal.what, refusal.advice))
+        finding = ConversionFinding(self._where(node.at), refusal.what, refusal.advice)
+        self.findings.append(finding)
+        self._marks.append(Note(f"line {node.at.line}: {finding.sentence}"))
         return GoValue(f"unconverted({quoted(source)})", UNCONVERTED)
-
-    def _refused_node(self, node: go.Break | go.Continue) -> tuple[LayoutPiece, ...]:
-        word = "break" if isinstance(node, go.Break) else "continue"
-        return (Print(self._refuse(node, word, NotConverted(repr(word), "write {% if %} around the rest")).code),)
 
     def _value(self, pipeline: go.GoPipeline) -> GoValue:
         """Return what a pipeline gives, or what stands for it."""
@@ -111,27 +127,36 @@ class Emitter:
         call = go.GoCommand((go.Identifier("executeTemplate", at=node.at), node.name, *argument), at=node.at)
         return (Print(self._value(go.GoPipeline((call,), at=node.at)).code),)
 
-    def _macro_pieces(self) -> tuple[LayoutPiece, ...]:
+    def _macro_pieces(self, remarks: list[tuple[Position, str]]) -> tuple[LayoutPiece, ...]:
         """Return the macros of the templates that are called; they stand before everything else."""
         found: list[LayoutPiece] = []
-        for name, node in self._macros.bodies.items():
-            kind = self._macros.arguments.get(name)
-            if kind is None:
-                continue
-            self._scopes = Scopes(self._macros)
-            dot = self._scopes.dot
-            if kind != NIL:
-                dot = GoValue(self._scopes.fresh(DOT_NAMES.get(kind, "item")), kind, is_path=True)
-            self._scopes.root = dot
-            with self._scopes.within(dot):
-                head = f"macro {self._macros.names[name]}({'' if kind == NIL else dot.code})"
-                found.append(LayoutBlock(((head, self._pieces(node.body)),), "endmacro"))
+        done: set[tuple[str, GoType]] = set()
+        while waiting := [call for call in self._macros.calls if call not in done]:
+            for name, kind in waiting:
+                done.add((name, kind))
+                self._scopes = Scopes(self._macros, self._scratch)
+                self._scopes.remarks = remarks
+                dot = self._scopes.dot
+                if kind != NIL:
+                    dot = GoValue(self._scopes.fresh(DOT_NAMES.get(kind, "item")), kind, is_path=True)
+                self._scopes.root = dot
+                with self._scopes.within(dot):
+                    head = f"macro {self._macros.calls[name, kind]}({'' if kind == NIL else dot.code})"
+                    found.append(LayoutBlock(((head, self._pieces(self._macros.bodies[name].body)),), "endmacro"))
         return tuple(found)
 
     # actions
 
     def _action(self, pipeline: go.GoPipeline) -> tuple[LayoutPiece, ...]:
+        try:
+            tag = scratch_tag(pipeline, self._scopes, is_sure=self._scopes.is_outermost)
+        except NotConverted as exc:
+            return (Print(self._refuse(pipeline, go_printer.pipeline(pipeline), exc).code),)
+        if tag is not None:
+            return (Tag(tag),)
         value = self._value(pipeline)
+        if value.type in PARSED_KINDS and not any(text == PARSED_PRINTS for _, text in self._scopes.remarks):
+            self._scopes.remarks_at(pipeline.at)(PARSED_PRINTS)
         try:
             return value.printed()
         except NotConverted as exc:
@@ -181,6 +206,8 @@ class Emitter:
             return self._refuse(
                 pipeline, go_printer.pipeline(pipeline), NotConverted(f"a {value.type.name} as condition")
             ).code
+        if value.waits:
+            self._scopes.remarks_at(pipeline.at)(KEY_WAITS)
         return value.at(Level.OR)
 
     def _if(self, node: go.If) -> tuple[LayoutPiece, ...]:
@@ -224,7 +251,7 @@ class Emitter:
             items = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
         if items.type == INT:
             items = GoValue(f"range({items.code})", GoType("natural loop", INT))
-        if items.type.name not in _ITERABLE and items.type != UNCONVERTED:
+        if items.type.name not in _ITERABLE and items.type not in {UNCONVERTED, *PARSED_KINDS}:
             items = self._refuse(
                 pipeline, go_printer.pipeline(pipeline), NotConverted(f"'range' over a {items.type.name}")
             )
@@ -238,11 +265,8 @@ class Emitter:
     def _loop(self, items: GoValue, node: go.Range) -> tuple[str, tuple[LayoutPiece, ...]]:
         """Return the tag of a loop and its body."""
         names = node.pipeline.variables
-        kind = items.type.item or UNCONVERTED
-        wanted = names[-1] if names else DOT_NAMES.get(kind, "item")
-        if not names and kind == STRING and items.code.endswith(".tags"):
-            wanted = "tag"
-        item = self._scopes.fresh(wanted)
+        kind = items.type if items.type in PARSED_KINDS else items.type.item or UNCONVERTED
+        item = self._scopes.fresh(names[-1] if names else _item_name(items, kind))
         is_natural = items.type.name == "natural loop"
         is_constant = node.pipeline.at not in self._assigned.anywhere
         value = GoValue(item, kind, is_path=is_constant, is_natural=is_natural and is_constant)
@@ -250,16 +274,26 @@ class Emitter:
             self._scopes.declare(
                 names[-1], value, "" if node.pipeline.at in self._assigned.in_loops else item, node.pipeline.at
             )
-        before: tuple[LayoutPiece, ...] = ()
-        if items.type.name == "map":
-            key = self._scopes.fresh(names[0] if len(names) > 1 else "key")
-            self._scopes.declare(names[0] if len(names) > 1 else "", GoValue(key, STRING, is_path=True), key)
-            head = f"for {key}, {item} in {items.at(Level.FILTERED)} | dictsort(true)"
-        else:
-            head = f"for {item} in {items.at(Level.OR)}"
-            before = self._count(names[0], node.body) if len(names) > 1 else ()
+        head, before = self._loop_head(items, item, node)
         with self._scopes.within(value):
             return head, (*before, *self._pieces(node.body))
+
+    def _loop_head(self, items: GoValue, item: str, node: go.Range) -> tuple[str, tuple[LayoutPiece, ...]]:
+        """Return the tag of a loop, and what must be set first within; declare the key or the number of the turn."""
+        names, source = node.pipeline.variables, items.given().at(Level.FILTERED)
+        number = names[0] if len(names) > 1 else None
+        if items.type.name == "keyed pairs":
+            if number is not None:
+                self._scopes.declare(number, GoValue(f"{item}.key", STRING, is_path=True), "")
+            return f"for {item} in {items.at(Level.OR)}", ()
+        if items.type in PARSED_KINDS and number is None:
+            return f"for {item} in {source} | go_values", ()
+        if items.type in PARSED_KINDS or items.type.name in _KEYED:
+            key = self._scopes.fresh(number or "key")
+            self._scopes.declare(number or "", _key(items.type, key), key)
+            return f"for {key}, {item} in {_listed(items, source)}", ()
+        before = self._count(number, node.body) if number is not None else ()
+        return f"for {item} in {items.given().at(Level.OR)}", before
 
     def _count(self, name: str, body: go.Body) -> tuple[LayoutPiece, ...]:
         """Declare the number of a loop's turn; loops within have a ``loop`` of their own."""
@@ -272,8 +306,34 @@ class Emitter:
         return (Tag(f"set {target} = loop.index0"),)
 
 
+def _key(kind: GoType, name: str) -> GoValue:
+    """Return what reads a key of what is ranged over; consul-template makes names of the values of meta."""
+    if kind.name == "groups by meta":
+        return GoValue(f'{name} | regex_replace("[^A-Za-z0-9_-]", "_")', STRING, Level.FILTERED)
+    known = SCALAR if kind in PARSED_KINDS else INT if kind.name == "groups by number" else STRING
+    return GoValue(name, known, is_path=True)
+
+
+def _listed(items: GoValue, source: str) -> str:
+    """Return what lists keys with what belongs to them, in Go's order."""
+    if items.type in PARSED_KINDS:
+        return f"{source} | go_items"
+    return f"{source} | dictsort(true)" if items.type.name == "map" else items.at(Level.OR)
+
+
+def _item_name(items: GoValue, kind: GoType) -> str:
+    """Return what an item that nobody has named may be called."""
+    plural = _PLURAL.search(items.code)
+    if plural is not None and (kind in PARSED_KINDS or kind == STRING):
+        return plural[1]
+    return _kind_name(kind)
+
+
+def _kind_name(kind: GoType) -> str:
+    """Return what a value of a type may be called."""
+    return "items" if kind.name == "list" else DOT_NAMES.get(kind, "item")
+
+
 def _noun(value: GoValue) -> str:
     """Return what a value that dot stands for may be called."""
-    if value.type.name == "list":
-        return "items"
-    return DOT_NAMES.get(value.type, "item")
+    return _kind_name(value.type)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from ctemplate.convert import go_ast as go
-from ctemplate.convert.functions import ADVICE, FUNCTIONS, contains
+from ctemplate.convert.arguments import CallArguments
+from ctemplate.convert.functions import FUNCTIONS, advice_for
+from ctemplate.convert.logic_functions import contains
 from ctemplate.convert.names import Scopes
-from ctemplate.convert.values import FLOAT, NIL, GoValue, NotConverted, constant
+from ctemplate.convert.scratch import SCRATCH
+from ctemplate.convert.values import NIL, GoValue, NotConverted, constant
 
 _METHODS = {"Contains"}
 
 
 def converted(pipeline: go.GoPipeline, scopes: Scopes) -> GoValue:
-    """Return what a pipeline gives, whatever it is assigned to; raises Refusal."""
+    """Return what a pipeline gives, whatever it is assigned to; raises NotConverted."""
     value: GoValue | None = None
     for command in pipeline.commands:
         value = _command(command, value, scopes)
@@ -20,34 +23,55 @@ def converted(pipeline: go.GoPipeline, scopes: Scopes) -> GoValue:
     return value
 
 
+def scratch_tag(pipeline: go.GoPipeline, scopes: Scopes, *, is_sure: bool) -> str | None:
+    """Return the tag that ``scratch.Set`` and the like become, None for any other pipeline; raises NotConverted."""
+    *before, last = pipeline.commands
+    method = _scratch_method(last.operands[0])
+    if method is None or pipeline.variables:
+        return None
+    piped = converted(go.GoPipeline(tuple(before), at=pipeline.at), scopes) if before else None
+    arguments = _arguments(list(last.operands[1:]), piped, scopes, last)
+    return scopes.scratch.assignment(method, arguments, is_sure=is_sure)
+
+
+def _scratch_method(operand: go.Operand) -> str | None:
+    is_method = isinstance(operand, go.Chain) and operand.operand == go.Identifier(SCRATCH)
+    return operand.fields[0] if is_method and isinstance(operand, go.Chain) and len(operand.fields) == 1 else None
+
+
 def _command(command: go.GoCommand, piped: GoValue | None, scopes: Scopes) -> GoValue:
     first, *rest = command.operands
+    scratch = _scratch_method(first)
+    if scratch is not None:
+        return scopes.scratch.value(scratch, _arguments(rest, piped, scopes, command))
     if isinstance(first, go.Identifier):
-        arguments = _arguments(rest, piped, scopes)
+        arguments = _arguments(rest, piped, scopes, command)
         if first.name == "executeTemplate":
             return _template(arguments, scopes)
         return scopes.known(_call(first.name, arguments))
     method = _method(first)
     if method is not None:
-        return _method_call(method, _arguments(rest, piped, scopes), scopes)
+        return _method_call(method, _arguments(rest, piped, scopes, command), scopes)
     if rest or piped is not None:
         raise NotConverted("arguments to what is no function")
     return _operand(first, scopes)
 
 
-def _arguments(operands: list[go.Operand], piped: GoValue | None, scopes: Scopes) -> list[GoValue]:
+def _arguments(
+    operands: list[go.Operand], piped: GoValue | None, scopes: Scopes, command: go.GoCommand
+) -> CallArguments:
     values = [_operand(operand, scopes) for operand in operands]
-    return values if piped is None else [*values, piped]
+    return CallArguments((*values, *(() if piped is None else (piped,))), scopes.remarks_at(command.at))
 
 
-def _call(name: str, arguments: list[GoValue]) -> GoValue:
+def _call(name: str, arguments: CallArguments) -> GoValue:
     function = FUNCTIONS.get(name)
     if function is None:
-        raise NotConverted(f"the function {name!r}", ADVICE.get(name, ""))
+        raise NotConverted(f"the function {name!r}", advice_for(name))
     return function(arguments)
 
 
-def _template(arguments: list[GoValue], scopes: Scopes) -> GoValue:
+def _template(arguments: CallArguments, scopes: Scopes) -> GoValue:
     """Return the call of a defined template; its name comes first."""
     name = arguments[0].constant if arguments else None
     if not isinstance(name, str) or len(arguments) > 2:  # noqa: PLR2004
@@ -66,7 +90,7 @@ def _method(operand: go.Operand) -> go.Operand | None:
     return None
 
 
-def _method_call(owner: go.Operand, arguments: list[GoValue], scopes: Scopes) -> GoValue:
+def _method_call(owner: go.Operand, arguments: CallArguments, scopes: Scopes) -> GoValue:
     items = _operand(owner, scopes)
     if len(arguments) != 1:
         raise NotConverted("'Contains' without its one argument")
@@ -83,7 +107,7 @@ def _operand(operand: go.Operand, scopes: Scopes) -> GoValue:  # noqa: PLR0911  
     if isinstance(operand, go.Variable):
         return _fields(scopes.find(operand.name).value, operand.fields, scopes)
     if isinstance(operand, go.Identifier):
-        return _call(operand.name, [])
+        return _call(operand.name, CallArguments((), scopes.remarks_at(operand.at)))
     if isinstance(operand, go.String):
         return constant(operand.value)
     if isinstance(operand, go.Number):
@@ -111,4 +135,12 @@ def _number(text: str) -> GoValue:
     try:
         return constant(int(sign + (f"0o{digits[1:]}" if is_octal else digits), 0))
     except ValueError:
-        return GoValue(sign + digits, FLOAT)
+        return _float(sign + digits)
+
+
+def _float(text: str) -> GoValue:
+    """Return a number with a fraction or an exponent."""
+    try:
+        return constant(float.fromhex(text) if "x" in text.lower() else float(text))
+    except (ValueError, OverflowError):
+        raise NotConverted(f"the number {text}") from None

@@ -52,7 +52,7 @@ class TokenKind(enum.Enum):
     END = "the end of the file"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Position:
     """Where something begins in the source: both count from 1, columns in characters."""
 

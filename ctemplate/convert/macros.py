@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.values import NIL, STRING, GoType, GoValue, NotConverted
 
 _RESERVED = frozenset(
     """
-    and block break call caller claim connect continue cycler datacenters dict do else elif endif endfor env extends
-    false filter for from if import in include is joiner key key_exists kwargs listen_port loop ls macro namespace node
-    nodes none not or query range raw recursive self service services set super tree true unconverted var varargs with
+    and block break ca_leaf ca_roots call caller claim connect continue cycler datacenters dict do else elif endif
+    endfor env extends fail false file filter for from if import in include is joiner key key_exists kwargs listen_port
+    loop ls macro namespace node nodes none not now or peerings query range raw recursive require self service services
+    set super tree true unconverted var varargs with
     """.split()  # noqa: SIM905  # a list of words would be a page
 )
+_MOST_TYPES = 8
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OTHERS = re.compile(r"[^a-z0-9_]+")
 
@@ -32,17 +34,21 @@ def unused_macros(wanted: str, taken: Collection[str]) -> str:
 
 
 class Macros:
-    """The templates that a template defines; ``arguments`` are the types that they are called with, as far as known."""
+    """The templates that a template defines. ``calls`` are the types that each is called with, as far as known.
+
+    Each type makes a macro of its own, for the same field may mean something else there.
+    """
 
     def __init__(self, body: go.Body) -> None:
         self.bodies: dict[str, go.Define | go.GoBlock] = {}
         self.repeated: set[str] = set()
-        self.arguments: dict[str, GoType] = {}
+        self.calls: dict[tuple[str, GoType], str] = {}
         self._collect(body)
-        taken: list[str] = []
-        for name in self.bodies:
-            taken.append(unused_macros(name, taken))
-        self.names: Mapping[str, str] = dict(zip(self.bodies, taken, strict=True))
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The names of all macros."""
+        return tuple(self.calls.values())
 
     def _collect(self, body: go.Body) -> None:
         for node in body:
@@ -56,15 +62,15 @@ class Macros:
                 self._collect(node.otherwise)
 
     def call(self, name: str, argument: GoValue | None) -> GoValue:
-        """Return what a template prints for an argument; raises Refusal."""
+        """Return what a template prints for an argument; raises NotConverted."""
         if name not in self.bodies:
             raise NotConverted(f"the template {name!r}, which is not defined here")
         if name in self.repeated:
             raise NotConverted(f"the template {name!r}, which is defined twice")
         kind = NIL if argument is None else argument.type
-        if self.arguments.setdefault(name, kind) != kind:
-            raise NotConverted(
-                f"the template {name!r} with a {kind.name}", f"elsewhere it gets a {self.arguments[name].name}"
-            )
+        if (name, kind) not in self.calls:
+            if sum(known == name for known, _ in self.calls) >= _MOST_TYPES:
+                raise NotConverted(f"the template {name!r} with more than {_MOST_TYPES} types of arguments")
+            self.calls[name, kind] = unused_macros(name, self.taken)
         code = "" if argument is None or kind == NIL else argument.given().code
-        return GoValue(f"{self.names[name]}({code})", STRING)
+        return GoValue(f"{self.calls[name, kind]}({code})", STRING)

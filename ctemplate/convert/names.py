@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.macros import Macros, unused_macros
+from ctemplate.convert.scratch import SCRATCH, Scratch
 from ctemplate.convert.values import NIL, GoValue
 
 
@@ -22,15 +23,17 @@ class Binding:
 
 
 class Scopes:
-    """The variables that are known, the innermost last, and dot."""
+    """The variables that are known, the innermost last, and dot; and what there is to remark, by its place."""
 
-    def __init__(self, macros: Macros) -> None:
+    def __init__(self, macros: Macros, scratch: Scratch) -> None:
         self.macros = macros
+        self.scratch = scratch
+        self.remarks: list[tuple[Position, str]] = []
         self.dot = GoValue("none", NIL)
         self.root = self.dot
         self._present: list[str] = []
         self._scopes: list[dict[str, Binding]] = [{}]
-        self._taken: list[str] = sorted(macros.names.values())
+        self._taken: list[str] = [SCRATCH, *macros.taken]
 
     @contextmanager
     def within(self, dot: GoValue | None = None, *, tested: GoValue | None = None) -> Iterator[None]:
@@ -45,6 +48,20 @@ class Scopes:
         self.dot = outer
         del self._taken[taken:]
         del self._present[present:]
+
+    def remarks_at(self, at: Position) -> Callable[[str], None]:
+        """Return what takes down a remark about that place, once."""
+
+        def remark(text: str) -> None:
+            if (at, text) not in self.remarks:
+                self.remarks.append((at, text))
+
+        return remark
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether no block is around."""
+        return len(self._scopes) == 1
 
     def find(self, name: str) -> Binding:
         """Return a variable; the parser has seen that it is known."""

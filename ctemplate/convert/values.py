@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ctemplate.convert.layout import Exact, LayoutPiece, Print, quoted
+from ctemplate.core.go_numbers import go_float
 
 _MAPPING_METHODS = frozenset(dir(dict))
+_KEYED = frozenset(["map", "groups"])
+Constant = str | int | bool | float
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -55,6 +58,14 @@ FLOAT = GoType("float")
 BOOL = GoType("bool")
 NIL = GoType("nil")
 SCALAR = GoType("text or number")
+MIXED = GoType("mixed value")
+PARSED = GoType("parsed value")
+PARSED_YAML = GoType("value of YAML")
+"""Like a parsed value, but whole numbers are whole there; of JSON they are floats."""
+PARSED_MAP = GoType("map", PARSED)
+PARSED_KINDS = frozenset([PARSED, PARSED_YAML])
+PLAIN_TYPES = frozenset([STRING, INT, SCALAR])
+"""What prints the same in Go and in Jinja."""
 UNCONVERTED = GoType("unconverted")
 STRINGS = GoType("list", STRING)
 STRING_MAP = GoType("map", STRING)
@@ -62,6 +73,18 @@ CHECK = GoType("check")
 INSTANCE = GoType("instance")
 SERVICE = GoType("service")
 PAIR = GoType("pair")
+PAIRS = GoType("list", PAIR)
+KEYED_PAIRS = GoType("keyed pairs", PAIR)
+"""A list of pairs that Go has as a map by their keys."""
+NODE = GoType("node")
+NODE_SERVICE = GoType("service of a node")
+NODE_AND_SERVICES = GoType("node with its services")
+
+
+def groups_of(item: GoType) -> GoType:
+    """Return the type of a list of keys, each with what belongs to it; Go has it as a map."""
+    return GoType("groups", item)
+
 
 VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
     INSTANCE: {
@@ -76,7 +99,6 @@ VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
         "NodeID": ("node_id", STRING),
         "NodeAddress": ("node_ip", STRING),
         "NodeMeta": ("node_meta", STRING_MAP),
-        "NodeDatacenter": ("datacenter", STRING),
         "Checks": ("checks", GoType("list", CHECK)),
     },
     CHECK: {
@@ -87,8 +109,33 @@ VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
     },
     SERVICE: {"Name": ("name", STRING), "Tags": ("tags", STRINGS)},
     PAIR: {"Key": ("key", STRING), "Path": ("path", STRING), "Value": ("value", STRING)},
+    NODE: {
+        "ID": ("id", STRING),
+        "Node": ("name", STRING),
+        "Address": ("ip", STRING),
+        "Datacenter": ("datacenter", STRING),
+        "Meta": ("meta", STRING_MAP),
+    },
+    NODE_SERVICE: {
+        "ID": ("id", STRING),
+        "Service": ("name", STRING),
+        "Address": ("ip", STRING),
+        "Port": ("port", INT),
+        "Tags": ("tags", STRINGS),
+        "Meta": ("meta", STRING_MAP),
+    },
+    NODE_AND_SERVICES: {"Node": ("node", NODE), "Services": ("services", GoType("list", NODE_SERVICE))},
 }
 """The fields of Consul's data that templates of ours can read, with their names there."""
+
+GO_TEXTS: Mapping[GoType, str] = {
+    FLOAT: "go_text",
+    PARSED: "go_text",
+    PARSED_YAML: "go_text(whole=true)",
+    STRING_MAP: "go_text",
+    PARSED_MAP: "go_text",
+}
+"""The filters that print what Jinja would print otherwise than Go."""
 
 DOT_NAMES = {
     INSTANCE: "i",
@@ -97,6 +144,10 @@ DOT_NAMES = {
     PAIR: "pair",
     INT: "number",
     STRING: "text",
+    NODE: "host",
+    NODE_SERVICE: "svc",
+    NODE_AND_SERVICES: "found",
+    KEYED_PAIRS: "pairs",
 }
 """What dot is called in a loop over such items."""
 
@@ -107,35 +158,38 @@ class GoValue:
 
     ``constant`` is its value where that is known; ``parts`` are those of a text that is put together. ``may_lack``
     says that it is a key that a map may lack, ``is_path`` that repeating it costs nothing, ``is_natural`` that it is
-    never negative.
+    never negative, ``waits`` that consul-template renders nothing before it is there. ``negation`` is the text of its
+    contrary, where that reads better than ``not``.
     """
 
     code: str
     type: GoType
     level: Level = Level.POSTFIX
-    constant: str | int | bool | None = None
+    constant: Constant | None = None
     parts: tuple[GoValue, ...] = ()
     may_lack: bool = False
     is_path: bool = False
     is_natural: bool = False
+    waits: bool = False
+    negation: str = ""
 
     def at(self, level: Level) -> str:
         """Return the text in such a place, in parentheses where it needs them."""
         return self.code if self.level >= level else f"({self.code})"
 
     def given(self) -> GoValue:
-        """Return the value with the empty text for a key that is not there."""
-        if not self.may_lack:
+        """Return the value with what Go has for a key that is not there: of a parsed value nothing at all."""
+        if not self.may_lack or self.type in PARSED_KINDS:
             return self
-        return replace(
-            self, code=f'{self.at(Level.FILTERED)} | default("")', level=Level.FILTERED, may_lack=False, is_path=False
-        )
+        nothing = "[]" if self.type.name == "list" else chr(34) * 2
+        code = f"{self.at(Level.FILTERED)} | default({nothing})"
+        return replace(self, code=code, level=Level.FILTERED, may_lack=False, is_path=False)
 
     def field(self, name: str) -> GoValue:
-        """Return a field of it; raises Refusal."""
+        """Return a field of it; raises NotConverted."""
         if self.type == UNCONVERTED:
             return replace(self, code=f"{self.at(Level.POSTFIX)}.{name}")
-        if self.type.name == "map" and self.type.item is not None:
+        if self.type.name in _KEYED or self.type in PARSED_KINDS:
             return self.item(constant(name))
         known = VALUE_FIELDS.get(self.type, {})
         if name not in known:
@@ -147,38 +201,50 @@ class GoValue:
         return GoValue(code, kind, is_path=self.is_path, is_natural=kind == INT)
 
     def item(self, key: GoValue) -> GoValue:
-        """Return an item of a list or a map; raises Refusal."""
+        """Return an item of a list or a map; raises NotConverted."""
+        if self.type in PARSED_KINDS:
+            return replace(self._member(key, is_map=True), type=self.type, may_lack=True)
         kind = self.type.item
-        if kind is None or self.type.name not in {"list", "map"}:
+        if kind is None or self.type.name not in {"list", *_KEYED}:
             raise NotConverted(f"index of a {self.type.name}")
+        if self.type.name == "groups":
+            table = GoValue(f"dict({self.code})", GoType("map", kind))
+            return replace(table, is_path=False).item(key)
         wanted = STRING if self.type.name == "map" else INT
-        if key.type != wanted:
+        if key.type not in {wanted, *PARSED_KINDS}:
             raise NotConverted(f"index of a {self.type.name} by a {key.type.name}")
         if wanted == INT and not key.is_natural:
             raise NotConverted("index of a list by a number that may be negative")
+        return replace(self._member(key, is_map=wanted == STRING), type=kind, may_lack=wanted == STRING)
+
+    def _member(self, key: GoValue, *, is_map: bool) -> GoValue:
         name, owner = key.constant, self.at(Level.POSTFIX)
         is_plain = isinstance(name, str) and bool(_NAME.fullmatch(name)) and name not in _MAPPING_METHODS
-        code = f"{owner}.{name}" if is_plain and self.type.name == "map" else f"{owner}[{key.given().code}]"
-        return GoValue(code, kind, may_lack=self.type.name == "map", is_path=self.is_path and key.constant is not None)
+        code = f"{owner}.{name}" if is_plain and is_map else f"{owner}[{key.given().code}]"
+        return GoValue(code, self.type, is_path=self.is_path and key.constant is not None)
 
     def printed(self) -> tuple[LayoutPiece, ...]:
-        """Return what printing it leaves; raises Refusal."""
+        """Return what printing it leaves; raises NotConverted."""
         if self.constant is not None:
             return (Exact(shown_value(self.constant)),)
         if self.parts:
             return tuple(piece for part in self.parts for piece in part.printed())
         if self.type == BOOL:
             return (Print(f'"true" if {self.at(Level.OR)} else "false"'),)
-        if self.type in {STRING, INT, SCALAR, UNCONVERTED}:
+        if self.type in PLAIN_TYPES or self.type == UNCONVERTED:
             return (Print(self.given().code),)
-        if self.type == STRINGS:
+        if self.type in GO_TEXTS:
+            return (Print(f"{self.at(Level.FILTERED)} | {GO_TEXTS[self.type]}"),)
+        if self.type.name == "list" and self.type.item in PLAIN_TYPES:
             return Exact("["), Print(f'{self.at(Level.FILTERED)} | join(" ")'), Exact("]")
         raise NotConverted(f"printing a {self.type.name}", "print its fields")
 
     def as_text(self) -> GoValue:
-        """Return the text that printing it leaves as an expression; raises Refusal."""
+        """Return the text that printing it leaves as an expression; raises NotConverted."""
         if self.type in {STRING, SCALAR, UNCONVERTED}:
             return self.given()
+        if self.type in GO_TEXTS and self.constant is None:
+            return GoValue(f"{self.at(Level.FILTERED)} | {GO_TEXTS[self.type]}", STRING, Level.FILTERED)
         pieces = self.printed()
         codes = [
             quoted(piece.text) if isinstance(piece, Exact) else f"({piece.code})"
@@ -188,15 +254,20 @@ class GoValue:
         return GoValue(" ~ ".join(codes), STRING, Level.JOINED)
 
 
-def shown_value(value: str | int | bool) -> str:  # noqa: FBT001  # a constant of any type
+def shown_value(value: Constant) -> str:
     """Return a constant as Go prints it."""
+    if isinstance(value, float):
+        return go_float(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def constant(value: str | int | bool) -> GoValue:  # noqa: FBT001  # a constant of any type
+def constant(value: Constant) -> GoValue:
     """Return a constant."""
     if isinstance(value, bool):
         return GoValue(str(value).lower(), BOOL, constant=value, is_path=True)
+    if isinstance(value, float):
+        level = Level.UNARY if value < 0 else Level.POSTFIX
+        return GoValue(repr(value), FLOAT, level, constant=value, is_path=True)
     if isinstance(value, int):
         level = Level.UNARY if value < 0 else Level.POSTFIX
         return GoValue(str(value), INT, level, constant=value, is_path=True, is_natural=value >= 0)
@@ -217,9 +288,10 @@ def joined(parts: list[GoValue]) -> GoValue:
         else:
             found.append(part if part.constant is None else constant(shown_value(part.constant)))
     kept = [part for part in found if part.constant != ""]
-    if len(kept) < 2 and all(part.type == STRING for part in kept):  # noqa: PLR2004
+    if len(kept) < 2 and all(part.type in {STRING, *PARSED_KINDS} for part in kept):  # noqa: PLR2004
         return kept[0] if kept else constant("")
     code = " ~ ".join(
-        part.as_text().at(Level.PRODUCT) if part.type == BOOL else part.given().at(Level.PRODUCT) for part in kept
+        part.given().at(Level.PRODUCT) if part.type in PLAIN_TYPES else part.as_text().at(Level.PRODUCT)
+        for part in kept
     )
     return GoValue(code, STRING, Level.JOINED, parts=tuple(kept))

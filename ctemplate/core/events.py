@@ -69,6 +69,21 @@ class ConfigurationRefused(Event, frozen=True, kw_only=True):
         return f"{self.reason}; {self.consequence}"
 
 
+class ConfigurationNoticed(Event, frozen=True, kw_only=True):
+    """What the operator should know of how the configuration was read; ``is_loss``: something of it has no effect."""
+
+    text: str
+    is_loss: bool
+
+    @property
+    def severity(self) -> int:
+        """The level."""
+        return logging.WARNING if self.is_loss else logging.INFO
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class GroupUnproven(Event, frozen=True, kw_only=True):
     """A group's files look like nginx's, and nothing checks or proves them."""
 

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
+from ctemplate.core.values import dataclass
+
 MAX_PORT = 65535
+ARGUMENTS = ("name", "path", "prefix")
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_field="query", omit_defaults=True):
     """One question to a source. Equal fields, same query. ``None`` means the source's default.
 
-    ``blocks`` says whether Consul can hold the answer back until it changes; what it cannot is polled.
+    Each kind of query is a class of its own; what there is to know of it is declared in ``queries``.
     """
-
-    blocks: ClassVar[bool] = True
 
     dc: str | None = None
     ns: str | None = None
@@ -31,44 +31,18 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
 
     def __str__(self) -> str:
         """Show the query as it stands in a template: ``service(web, dc=east)``."""
-        subject = getattr(self, "name", None)
-        parts = [] if subject is None else [str(subject)]
-        scope = ((field, getattr(self, field)) for field in self.__struct_fields__ if field != "name")
+        parts = [] if self.argument is None else [self.argument]
+        scope = ((field, getattr(self, field)) for field in self.__struct_fields__ if field not in ARGUMENTS)
         parts += [f"{field}={value}" for field, value in scope if value is not None]
         return f"{self.__struct_config__.tag}({', '.join(parts)})"
 
-
-class ServicesQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="services", omit_defaults=True):
-    """The services of a datacenter, with their tags; the answer's value is ``tuple[Service, ...]`` sorted by name."""
-
-
-class ServiceQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="service", omit_defaults=True):
-    """All instances of one service in any state; the value is ``tuple[Instance, ...]`` sorted by node, then id.
-
-    Status and tag are chosen where the answer is used, so that templates share one query. With ``near`` the
-    source's order is kept.
-    """
-
-    name: str
-    near: str | None = None
-    filter: str | None = None
+    @property
+    def argument(self) -> str | None:
+        """What the query asks for by name, None where it asks for all."""
+        return next((str(getattr(self, field)) for field in ARGUMENTS if hasattr(self, field)), None)
 
 
-class PreparedQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="query", omit_defaults=True):
-    """What a prepared query, by name or id, gives now; the value is ``tuple[Instance, ...]`` sorted by node, then id.
-
-    All are of one service, in one datacenter, both of which the definition kept in Consul chooses. With ``near`` the
-    source's order of nodes is kept.
-    """
-
-    blocks: ClassVar[bool] = False
-
-    name: str
-    near: str | None = None
-
-
-InstancesQuery = ServiceQuery | PreparedQuery
-AnyQuery = ServicesQuery | InstancesQuery
+AnyQuery = Query
 
 
 class Status(enum.StrEnum):
@@ -158,7 +132,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     a stand-in for that of a datacenter that has been away since the start; it is one only beside others' answers.
     """
 
-    query: AnyQuery
+    query: Query
     value: tuple[Any, ...]
     index: int = 0
     seen_at: float = 0.0
@@ -201,7 +175,7 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True):
     ``is_first``: nothing is lost, but a first answer is empty, which it may be for lack of rights.
     """
 
-    query: AnyQuery
+    query: Query
     services: tuple[str, ...]
     nodes: tuple[str, ...] = ()
     is_first: bool = False
@@ -215,11 +189,11 @@ class Snapshot:
 
     __slots__ = ("_answers", "read")
 
-    def __init__(self, answers: Mapping[AnyQuery, Answer]) -> None:
+    def __init__(self, answers: Mapping[Query, Answer]) -> None:
         self._answers = dict(answers)
-        self.read: set[AnyQuery] = set()
+        self.read: set[Query] = set()
 
-    def get(self, query: AnyQuery) -> Answer | None:
+    def get(self, query: Query) -> Answer | None:
         """Return the answer to the query, or None while there is none."""
         self.read.add(query)
         return self._answers.get(query)

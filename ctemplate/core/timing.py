@@ -6,7 +6,9 @@ Nothing here reads a clock; every ``now`` is seconds on one monotonic clock of t
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ctemplate.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from ctemplate.core.model import AnyQuery, Fault, ServiceQuery, ServicesQuery
+from ctemplate.core.model import Fault, Query
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
+from ctemplate.queries import Losses, kind_of
 from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 
 TELLS_FILTERED_SINCE = (1, 11)
@@ -55,11 +56,11 @@ class ConsulFacts:
     has_token: bool = False
     tried: int = 0
     untried: int = 0
-    refused: Mapping[AnyQuery, RequestFailed] = field(default_factory=dict)
-    filtered: frozenset[AnyQuery] = frozenset()
-    empty: frozenset[AnyQuery] = frozenset()
+    refused: Mapping[Query, RequestFailed] = field(default_factory=dict)
+    filtered: frozenset[Query] = frozenset()
+    empty: frozenset[Query] = frozenset()
     left_out: tuple[Fault, ...] = ()
-    listed: frozenset[AnyQuery] = frozenset()
+    listed: frozenset[Query] = frozenset()
     connections: int = 0
     max_connections: int = 64
 
@@ -144,22 +145,28 @@ def left_out(faults: Sequence[Fault]) -> Iterator[Diagnosis]:
         yield warning("left out", f"{len(faults) - RIGHTS_NAMED} more", "ctemplate plan names them all")
 
 
-def _lists_consul(query: AnyQuery) -> bool:
+def _lists_consul(query: Query) -> bool:
     """Whether a query's answer holds Consul's own service for whoever may read it."""
-    return isinstance(query, ServicesQuery) and (query.ns, query.partition, query.peer) == (None, None, None)
+    return kind_of(query).losses is Losses.NAMES and (query.ns, query.partition, query.peer) == (None, None, None)
 
 
-def _named(queries: list[AnyQuery]) -> str:
+def _named(queries: list[Query]) -> str:
     more = f" and {len(queries) - RIGHTS_NAMED} more" if len(queries) > RIGHTS_NAMED else ""
     return ", ".join(str(query) for query in queries[:RIGHTS_NAMED]) + more
 
 
-def _policy(queries: list[AnyQuery]) -> str:
+def _policy(queries: list[Query]) -> str:
     """Return the rules that let a token read the queries."""
-    names = {query.name for query in queries if isinstance(query, ServiceQuery)}
-    is_all = len(names) != len(queries) or len(names) > 1
-    service = 'service_prefix ""' if is_all else f'service "{next(iter(names))}"'
-    return f'its policy needs {service} {{ policy = "read" }} and node_prefix "" {{ policy = "read" }}'
+    names: dict[str, set[str | None]] = {}
+    for right in (right for query in queries for right in kind_of(query).rights(query)):
+        names.setdefault(right.resource, set()).add(right.name)
+    rules = (f'{_rule(resource, found)} {{ policy = "read" }}' for resource, found in names.items())
+    return f"its policy needs {' and '.join(rules)}"
+
+
+def _rule(resource: str, names: set[str | None]) -> str:
+    name = next(iter(names))
+    return f'{resource}_prefix ""' if len(names) > 1 or name is None else f'{resource} "{name}"'
 
 
 def _limit(facts: ConsulFacts) -> Diagnosis:

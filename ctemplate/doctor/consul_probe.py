@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ctemplate.core.errors import ConfigError
-from ctemplate.core.model import Answer, AnyQuery, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Query, Snapshot
 from ctemplate.doctor.consul import Agent, ConsulFacts
+from ctemplate.queries import ServicesQuery, kind_of, named_service
 from ctemplate.sources.catalog_file import CatalogFile
-from ctemplate.sources.consul import ConsulSettings
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.http.client import Client, ConsulReply
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
@@ -37,9 +38,9 @@ SELF = Resource(path="/v1/agent/self")
 class Tried:
     """The queries asked so far: answers, failures, and how many were too many."""
 
-    answers: dict[AnyQuery, Answer] = field(default_factory=dict)
-    refused: dict[AnyQuery, RequestFailed] = field(default_factory=dict)
-    untried: set[AnyQuery] = field(default_factory=set)
+    answers: dict[Query, Answer] = field(default_factory=dict)
+    refused: dict[Query, RequestFailed] = field(default_factory=dict)
+    untried: set[Query] = field(default_factory=set)
 
 
 async def consul_facts(settings: ConsulSettings, name: str, groups: Iterable[tuple[Template, ...]]) -> ConsulFacts:
@@ -102,7 +103,7 @@ async def _tried(client: Client, connection: Connection, groups: tuple[tuple[Tem
     return tried
 
 
-def _wanted(groups: tuple[tuple[Template, ...], ...], tried: Tried) -> set[AnyQuery]:
+def _wanted(groups: tuple[tuple[Template, ...], ...], tried: Tried) -> set[Query]:
     """Return the queries of all templates, as far as the answers so far lead to them."""
     empty = {query: Answer(query=query, value=()) for query in tried.refused}
     snapshot = Snapshot(tried.answers | empty)
@@ -120,7 +121,7 @@ def answers_of(source: CatalogFile, groups: tuple[tuple[Template, ...], ...]) ->
     return tuple(tried.answers.values())
 
 
-async def _try(client: Client, connection: Connection, query: AnyQuery, tried: Tried) -> None:
+async def _try(client: Client, connection: Connection, query: Query, tried: Tried) -> None:
     if len(tried.answers) + len(tried.refused) >= TRIED_AT_MOST:
         tried.untried.add(query)
         return
@@ -136,19 +137,19 @@ async def _try(client: Client, connection: Connection, query: AnyQuery, tried: T
         tried.refused[query] = exc
 
 
-async def _listed(client: Client, connection: Connection, tried: Tried) -> frozenset[AnyQuery]:
+async def _listed(client: Client, connection: Connection, tried: Tried) -> frozenset[Query]:
     """Return the queries without an instance for services that the catalog lists, as for a token without node:read."""
     bare = [
         query
         for query, answer in tried.answers.items()
-        if isinstance(query, ServiceQuery) and query.filter is None and not (answer.value or answer.faults)
+        if kind_of(query).reads_whole_service(query) and not (answer.value or answer.faults)
     ]
     catalogs = {query: ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition) for query in bare}
     aside = Tried(answers={query: tried.answers[query] for query in catalogs.values() if query in tried.answers})
     for catalog in sorted(set(catalogs.values()) - aside.answers.keys(), key=str):
         await _try(client, connection, catalog, aside)
     names = {query: {service.name for service in answer.value} for query, answer in aside.answers.items()}
-    return frozenset(query for query in bare if query.name in names.get(catalogs[query], ()))
+    return frozenset(query for query in bare if named_service(query) in names.get(catalogs[query], ()))
 
 
 def _planned(settings: ConsulSettings, tried: Tried) -> int:

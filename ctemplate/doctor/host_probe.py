@@ -35,7 +35,7 @@ from ctemplate.system.files import candidate_path
 from ctemplate.system.inputs import read_input
 from ctemplate.system.ownership import weakness
 from ctemplate.system.programs import run_program
-from ctemplate.template.language.loader import TEMPLATE_LIMIT_BYTES as TEMPLATE_LIMIT
+from ctemplate.template.language.source_text import TEMPLATE_LIMIT_BYTES as TEMPLATE_LIMIT
 
 KERNEL_LOCKS = Path("/proc/locks")
 SELINUX = Path("/sys/fs/selinux/enforce")
@@ -53,9 +53,7 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
         version=installation.build.version,
         conf=str(installation.conf),
         stream=await _stream(installation),
-        wants_stream=any(
-            _STREAM_BLOCK.search(read_input(template.source, limit_bytes=TEMPLATE_LIMIT)) for template in plan.templates
-        ),
+        wants_stream=any(_has_stream(template) for template in plan.templates),
         tree=tree if isinstance(tree, Tree) else None,
         refusal=refusal,
         warnings=warnings,
@@ -119,7 +117,8 @@ async def _stream(installation: Installation) -> Stream:
 
 
 def _has_stream(plan: TemplatePlan) -> bool:
-    return _STREAM_BLOCK.search(read_input(plan.source, limit_bytes=TEMPLATE_LIMIT)) is not None
+    text = read_input(plan.source, limit_bytes=TEMPLATE_LIMIT) if plan.contents is None else plan.contents.encode()
+    return _STREAM_BLOCK.search(text) is not None
 
 
 def _master(tree: Tree, installation: Installation) -> FoundMaster | NoMaster | CtemplateError:

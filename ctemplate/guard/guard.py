@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -20,13 +20,11 @@ from ctemplate.core.model import (
     AnyQuery,
     Doubt,
     Instance,
-    PreparedQuery,
     Query,
     Servers,
     ServerSet,
-    ServiceQuery,
-    ServicesQuery,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
 from ctemplate.guard.evidence.policy import Policies
@@ -45,6 +43,7 @@ from ctemplate.guard.rules.holding import CONFIRM_GRACE
 from ctemplate.guard.rules.loss import is_whole_catalog
 from ctemplate.guard.rules.unreachable import NodeHealth
 from ctemplate.guard.state import QueryState
+from ctemplate.queries import Losses, ServiceQuery, kind_of, named_service
 
 RIGHTS_RECHECKED = 20  # queries of which rights are looked at again at a time, at most
 
@@ -89,7 +88,7 @@ class Guard:
         """Take a query's newest answer; return what may be shown, None where that must wait for a confirmation."""
         state = self._states.get(new.query)
         self._histories.reach(new)
-        if self.policies is None:
+        if self.policies is None or kind_of(new.query).losses is Losses.NONE:
             state = self._states[new.query] = self._state(new, now)
         elif state is None or state.unverified is not None:
             state = self._states[new.query] = self._first(new, None if state is None else state.unverified, now)
@@ -108,7 +107,8 @@ class Guard:
         return self._state(new, now, before or fresh)
 
     def _state(self, answer: Answer, now: float, waiting: UnverifiedEmpty | None = None) -> QueryState:
-        policy = None if self.policies is None else self.policies.of(answer.query)
+        is_guarded = kind_of(answer.query).losses is not Losses.NONE
+        policy = self.policies.of(answer.query) if self.policies is not None and is_guarded else None
         return QueryState(answer, self._nodes, now, policy=policy, unverified=waiting)
 
     def _note_visible(self, query: AnyQuery, before: UnverifiedEmpty | None) -> None:
@@ -126,7 +126,7 @@ class Guard:
         if self._histories.note(raw, new):
             for query in self._active:
                 self._states[query].loss.reopen(Cause.CONNECTION_GAP)
-        if isinstance(new.query, ServicesQuery) and raw.value is not new.value:
+        if kind_of(new.query).losses is Losses.NAMES and raw.value is not new.value:
             names = {service.name for service in new.value}
             came = names - {service.name for service in raw.value}
             self._new_names[new.query] = (self._new_names.get(new.query, set()) | came) & names
@@ -209,9 +209,7 @@ class Guard:
         A service that was listed only while we watched has nothing that could be lost, and holds up nobody.
         """
         is_cut = self.policies is not None and is_surely_cut(answer, self.policies)
-        is_new = isinstance(answer.query, ServiceQuery) and answer.query.name in self._new_names.get(
-            scope_of_services(answer.query), ()
-        )
+        is_new = named_service(answer.query) in self._new_names.get(scope_of_services(answer.query), ())
         if self.policies is None or not may_be_cut(answer, self.policies):
             return self.take(answer, now)
         if may_read is False or is_cut or (is_listed and not is_new):
@@ -384,7 +382,7 @@ class Guard:
 
 def _in_known_order(before: Answer, new: Answer) -> Answer:
     """Return the answer in the order of the one before where nothing else differs: a prepared query draws lots."""
-    if not isinstance(new.query, PreparedQuery) or sorted(before.value, key=key) != sorted(new.value, key=key):
+    if not kind_of(new.query).is_shuffled or sorted(before.value, key=key) != sorted(new.value, key=key):
         return new
     return msgspec.structs.replace(new, value=before.value)
 

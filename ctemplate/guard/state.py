@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from ctemplate.core.model import Answer, Instance, InstancesQuery
+from ctemplate.core.model import Answer, Instance
 from ctemplate.guard.evidence.entries import EntryValue, replaced_entries
 from ctemplate.guard.evidence.hold import Hold
 from ctemplate.guard.evidence.policy import GuardPolicy
@@ -20,6 +20,7 @@ from ctemplate.guard.rules.settling import SettlingRule
 from ctemplate.guard.rules.tags import TagsRule
 from ctemplate.guard.rules.unreachable import NodeHealth, UnreachableRule
 from ctemplate.guard.rules.unrun import UnrunRule
+from ctemplate.queries import Losses, kind_of
 
 
 class QueryState:
@@ -52,12 +53,13 @@ class QueryState:
         self._unreachable = UnreachableRule(nodes=nodes)
         self._in_place: tuple[Holding, ...] = (TagsRule(),)
         self.rules: tuple[Rule, ...] = (self.loss, *self._in_place)
-        if isinstance(raw.query, InstancesQuery):
+        has_instances = kind_of(raw.query).losses is Losses.INSTANCES
+        if has_instances:
             self._in_place = (UnrunRule(), self._unreachable, self._settling)
             self.rules = (self.loss, *self._in_place, self._flapping, self._panic)
         waits = tuple(rule for rule in self.rules if rule is self._flapping)  # they concern what came
         self._shown_by = (*waits, *(rule for rule in self.rules if rule is not self._flapping))
-        if self.is_guarded and isinstance(raw.query, InstancesQuery):
+        if self.is_guarded and has_instances:
             self._unreachable.start(raw, now)
 
     def restore(self, holds: tuple[Hold, ...]) -> None:
@@ -113,7 +115,7 @@ class QueryState:
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
         """End what is held of a service, or everything; return it."""
-        if self.unverified is not None and service in {None, getattr(self.raw.query, "name", None)}:
+        if self.unverified is not None and service in {None, kind_of(self.raw.query).service_name(self.raw.query)}:
             self.unverified = None
         return tuple(hold for rule in self.rules for hold in rule.release(service))
 

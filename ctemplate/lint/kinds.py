@@ -31,7 +31,7 @@ _TELLING = ("is", "starts", "ends", "find", "rfind", "index", "rindex", "count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ValueKind:
     """A value's type (``object`` where it is unknown), and for lists and mappings that of their items.
 
     ``field`` is the registered field that the value came from, empty for any other value. ``is_whole`` says that it
@@ -39,8 +39,8 @@ class Kind:
     """
 
     of: type = object
-    items: Kind | None = None
-    parts: tuple[Kind, ...] = ()
+    items: ValueKind | None = None
+    parts: tuple[ValueKind, ...] = ()
     field: str = ""
     is_whole: bool = False
     is_claimed: bool = False
@@ -62,37 +62,37 @@ class Kind:
         return FIELDS.get(self.of, frozenset()) | ({"listen_port"} if self.of is Service else set())
 
 
-UNKNOWN_KIND = Kind()
-TEXT = Kind(of=str)
-NUMBER = Kind(of=int)
+UNKNOWN_KIND = ValueKind()
+TEXT = ValueKind(of=str)
+NUMBER = ValueKind(of=int)
 
 
-def of_annotation(hint: Any, field: str = "") -> Kind:
+def of_annotation(hint: Any, field: str = "") -> ValueKind:
     """Return what an annotation says of a value; ``field`` is the model's field that holds it."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint in FIELDS:
-        return Kind(of=hint)
+        return ValueKind(of=hint)
     if hint in {str, int, Status}:
-        return Kind(of=int if hint is int else str, field=field, is_whole=bool(field))
+        return ValueKind(of=int if hint is int else str, field=field, is_whole=bool(field))
     if origin is tuple and arguments:
-        return Kind(of=tuple, items=of_annotation(arguments[0], field))
+        return ValueKind(of=tuple, items=of_annotation(arguments[0], field))
     if origin is Mapping:
         key, value = (of_annotation(argument, field) for argument in arguments)
-        return Kind(of=dict, items=value, parts=(key, value), field=field)
+        return ValueKind(of=dict, items=value, parts=(key, value), field=field)
     return UNKNOWN_KIND
 
 
-def of_field(kind: Kind, name: str) -> Kind:
+def of_field(kind: ValueKind, name: str) -> ValueKind:
     """Return the kind of a field of a model's value."""
     if name == "listen_port" and kind.of is Service:
-        return Kind(of=int, field=name, is_claimed=True)
+        return ValueKind(of=int, field=name, is_claimed=True)
     if isinstance(computed := getattr(kind.of, name, None), property) and kind.is_model:
         return of_annotation(typing.get_type_hints(computed.fget).get("return"), name)
     hints = typing.get_type_hints(kind.of) if kind.is_model else {}
     return of_annotation(hints[name], name) if name in hints else UNKNOWN_KIND
 
 
-def of_result(function: Callable[..., Any]) -> Kind:
+def of_result(function: Callable[..., Any]) -> ValueKind:
     """Return the kind of what a function of templates returns."""
     try:
         return of_annotation(typing.get_type_hints(function).get("return"))
@@ -100,36 +100,36 @@ def of_result(function: Callable[..., Any]) -> Kind:
         return UNKNOWN_KIND
 
 
-def of_method(kind: Kind, name: str) -> Kind:
+def of_method(kind: ValueKind, name: str) -> ValueKind:
     """Return the kind of what a method of a text or mapping returns."""
     if kind.of is dict and kind.parts:
         key, value = kind.parts
-        found = {"keys": key, "values": value, "items": Kind(of=tuple, parts=kind.parts)}
+        found = {"keys": key, "values": value, "items": ValueKind(of=tuple, parts=kind.parts)}
         if name in found:
-            return Kind(of=tuple, items=found[name], field=kind.field)
+            return ValueKind(of=tuple, items=found[name], field=kind.field)
         return value if name == "get" else UNKNOWN_KIND
     if kind.of is not str or name.startswith(_TELLING):
         return UNKNOWN_KIND
-    return Kind(of=tuple, items=_part(kind)) if name in _SPLITTING else _part(kind)
+    return ValueKind(of=tuple, items=_part(kind)) if name in _SPLITTING else _part(kind)
 
 
-def of_filter(kind: Kind, name: str) -> Kind:
+def of_filter(kind: ValueKind, name: str) -> ValueKind:
     """Return the kind of what a filter returns."""
     if name in ESCAPE_KINDS:
         return replace(kind, of=str, escape=name, items=None, parts=())
     if name in _KEEPING:
         return kind
     if name in _NUMBERS:
-        return Kind(of=int, field=kind.field, is_claimed=kind.is_claimed)
+        return ValueKind(of=int, field=kind.field, is_claimed=kind.is_claimed)
     if kind.of is tuple:
         item = kind.items or UNKNOWN_KIND
         return item if name in _PICKING else joined_kind([item]) if name == "join" else UNKNOWN_KIND
     if kind.of is dict and name in {"dictsort", "items"}:
-        return Kind(of=tuple, items=Kind(of=tuple, parts=kind.parts))
+        return ValueKind(of=tuple, items=ValueKind(of=tuple, parts=kind.parts))
     return _part(kind) if kind.of is str and name in _CHANGING else UNKNOWN_KIND
 
 
-def joined_kind(kinds: list[Kind]) -> Kind:
+def joined_kind(kinds: list[ValueKind]) -> ValueKind:
     """Return the kind of a text put together of others: registered when a part is, whole when one part alone is."""
     registered = [kind for kind in kinds if kind.field]
     if not registered:
@@ -139,5 +139,5 @@ def joined_kind(kinds: list[Kind]) -> Kind:
     return replace(first, of=str, is_whole=is_whole, items=None, parts=())
 
 
-def _part(kind: Kind) -> Kind:
+def _part(kind: ValueKind) -> ValueKind:
     return replace(kind, is_whole=False, is_claimed=False, escape="")

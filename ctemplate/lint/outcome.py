@@ -8,7 +8,7 @@ from jinja2 import nodes
 
 from ctemplate.core.model import Instance, Service
 from ctemplate.lint.finding import Finding
-from ctemplate.lint.kinds import Kind
+from ctemplate.lint.kinds import ValueKind
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, start
 from ctemplate.lint.text import Branch, PrintSite, Text, TextMode, Upstream
@@ -29,7 +29,7 @@ def _may_be_empty(upstream: Upstream, reading: Reading) -> bool:
     if upstream.is_filled or not upstream.loops:
         return False
     return all(
-        reading.kind(loop.iter).items == Kind(of=Instance) and not _is_guarded(loop, branches, reading)
+        reading.kind(loop.iter).items == ValueKind(of=Instance) and not _is_guarded(loop, branches, reading)
         for loop, branches in upstream.loops
     )
 
@@ -65,6 +65,6 @@ def clash_findings(source: TemplateSource, reading: Reading, text: Text) -> Iter
 
 def _is_repeated(printed: PrintSite, reading: Reading) -> bool:
     """Whether a print stands in a loop over services or instances."""
-    repeated = (Kind(of=Service), Kind(of=Instance))
+    repeated = (ValueKind(of=Service), ValueKind(of=Instance))
     loops = (branch.node for branch in printed.branches if isinstance(branch.node, nodes.For))
     return any(reading.kind(loop.iter).items in repeated for loop in loops)

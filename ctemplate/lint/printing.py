@@ -9,7 +9,7 @@ from jinja2 import nodes
 
 from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
-from ctemplate.lint.kinds import PLAIN_KINDS, Kind
+from ctemplate.lint.kinds import PLAIN_KINDS, ValueKind
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, literal, member_name, members, start
 from ctemplate.lint.text import Text, TextMode, TextPosition
@@ -87,7 +87,7 @@ def _keys(test: nodes.Node) -> Iterator[str]:
             yield name.rpartition(".")[2]
 
 
-def _wrong(kind: Kind, mode: TextMode) -> tuple[str, str] | None:
+def _wrong(kind: ValueKind, mode: TextMode) -> tuple[str, str] | None:
     """Return the code and the sentence for a print of that kind in that place."""
     if mode is TextMode.QUOTED and kind.escape == "quote":
         return "CT402", "| quote brings its own quotes; drop those around it"
@@ -104,7 +104,7 @@ def _wrong(kind: Kind, mode: TextMode) -> tuple[str, str] | None:
     return None
 
 
-def _astray(kind: Kind, position: TextPosition) -> tuple[str, str] | None:
+def _astray(kind: ValueKind, position: TextPosition) -> tuple[str, str] | None:
     """Return the code and the sentence for a print of that kind that chooses where nginx goes."""
     if kind.of is not str or not kind.field or kind.field in PLAIN_KINDS or position.mode is not TextMode.BARE:
         return None

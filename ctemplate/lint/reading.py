@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import nodes
 
 from ctemplate.lint import kinds
-from ctemplate.lint.kinds import NUMBER, TEXT, UNKNOWN_KIND, Kind
+from ctemplate.lint.kinds import NUMBER, TEXT, UNKNOWN_KIND, ValueKind
 from ctemplate.lint.source import literal, member_name
 
 IMPLICIT = frozenset({"self", "super", "caller", "varargs", "kwargs", "loop"})
@@ -24,7 +24,7 @@ _DEFAULTS = frozenset({"default", "d"})
 class NameMeaning:
     """What a name stands for: its kind, and the expression it was set to."""
 
-    kind: Kind = UNKNOWN_KIND
+    kind: ValueKind = UNKNOWN_KIND
     made_of: nodes.Node | None = None
 
 
@@ -36,12 +36,12 @@ class Reading:
     """What a reading found out; ``defaulted`` are the expressions that may be missing without harm."""
 
     functions: Mapping[str, Any]
-    kinds: dict[nodes.Node, Kind] = field(default_factory=dict)
+    kinds: dict[nodes.Node, ValueKind] = field(default_factory=dict)
     made_of: dict[nodes.Node, nodes.Node] = field(default_factory=dict)
     unknown: list[nodes.Name] = field(default_factory=list)
     defaulted: set[nodes.Node] = field(default_factory=set)
 
-    def kind(self, node: nodes.Node) -> Kind:
+    def kind(self, node: nodes.Node) -> ValueKind:
         """Return what is known of an expression."""
         return self.kinds.get(node, UNKNOWN_KIND)
 
@@ -157,14 +157,14 @@ class _TreeReader:
 
     # expressions
 
-    def kind(self, node: nodes.Node, scope: NameScope) -> Kind:
+    def kind(self, node: nodes.Node, scope: NameScope) -> ValueKind:
         """Return an expression's kind and remember it, with those of all its parts."""
         parts = {child: self.kind(child, scope) for child in node.iter_child_nodes()}
         kind = self._kind(node, parts, scope)
         self._reading.kinds[node] = kind
         return kind
 
-    def _kind(self, node: nodes.Node, parts: Mapping[nodes.Node, Kind], scope: NameScope) -> Kind:
+    def _kind(self, node: nodes.Node, parts: Mapping[nodes.Node, ValueKind], scope: NameScope) -> ValueKind:
         match node:
             case nodes.Name():
                 return self._name(node, scope)
@@ -179,7 +179,7 @@ class _TreeReader:
             case _:
                 return _composed(node, tuple(parts.values()))
 
-    def _name(self, node: nodes.Name, scope: NameScope) -> Kind:
+    def _name(self, node: nodes.Name, scope: NameScope) -> ValueKind:
         meaning = scope.get(node.name)
         if node.ctx != "load":
             return UNKNOWN_KIND
@@ -191,23 +191,23 @@ class _TreeReader:
             self._reading.made_of[node] = meaning.made_of
         return meaning.kind
 
-    def _test(self, node: nodes.Test) -> Kind:
+    def _test(self, node: nodes.Test) -> ValueKind:
         if node.name in _TOLERANT_TESTS:
             self._reading.defaulted.add(node.node)
         return NUMBER
 
-    def _call(self, node: nodes.Call) -> Kind:
+    def _call(self, node: nodes.Call) -> ValueKind:
         called = node.node
         if isinstance(called, nodes.Name):
             if called.name in kinds.CLAIMS:
-                return Kind(of=str, is_claimed=True)
+                return ValueKind(of=str, is_claimed=True)
             function = self._reading.functions.get(called.name)
             return kinds.of_result(function) if callable(function) else UNKNOWN_KIND
         if isinstance(called, nodes.Getattr):
             return kinds.of_method(self._reading.kind(called.node), called.attr)
         return UNKNOWN_KIND
 
-    def _filter(self, node: nodes.Filter, parts: Mapping[nodes.Node, Kind]) -> Kind:
+    def _filter(self, node: nodes.Filter, parts: Mapping[nodes.Node, ValueKind]) -> ValueKind:
         if node.node is None:
             return UNKNOWN_KIND
         if node.name in _DEFAULTS:
@@ -226,20 +226,20 @@ def _bind(target: nodes.Node, meaning: NameMeaning, scope: NameScope) -> None:
         _bind(name, NameMeaning(kind=parts[number] if number < len(parts) else UNKNOWN_KIND), scope)
 
 
-def _item(listed: Kind) -> Kind:
+def _item(listed: ValueKind) -> ValueKind:
     if listed.of is dict and listed.parts:
         return listed.parts[0]
     return listed.items or UNKNOWN_KIND
 
 
-def _member(kind: Kind, node: nodes.Getattr | nodes.Getitem) -> Kind:
+def _member(kind: ValueKind, node: nodes.Getattr | nodes.Getitem) -> ValueKind:
     name = member_name(node)
     if kind.is_model and name is not None:
         return kinds.of_field(kind, name)
     return kind.items or UNKNOWN_KIND if kind.of in {tuple, dict} else UNKNOWN_KIND
 
 
-def _composed(node: nodes.Node, parts: tuple[Kind, ...]) -> Kind:
+def _composed(node: nodes.Node, parts: tuple[ValueKind, ...]) -> ValueKind:
     """Return the kind of a literal, or of what an operator makes."""
     match node:
         case nodes.Const():
@@ -251,7 +251,7 @@ def _composed(node: nodes.Node, parts: tuple[Kind, ...]) -> Kind:
         case nodes.Add() | nodes.Mod():
             return kinds.joined_kind(list(parts)) if any(kind.of is str for kind in parts) else UNKNOWN_KIND
         case nodes.List() | nodes.Tuple():
-            return Kind(of=tuple, items=parts[0] if len(set(parts)) == 1 else UNKNOWN_KIND)
+            return ValueKind(of=tuple, items=parts[0] if len(set(parts)) == 1 else UNKNOWN_KIND)
         case nodes.CondExpr():
             branches = set(parts[1:])
             return branches.pop() if len(branches) == 1 else UNKNOWN_KIND
@@ -259,10 +259,10 @@ def _composed(node: nodes.Node, parts: tuple[Kind, ...]) -> Kind:
             return UNKNOWN_KIND
 
 
-def _mapped(node: nodes.Filter, listed: Kind) -> Kind:
+def _mapped(node: nodes.Filter, listed: ValueKind) -> ValueKind:
     item = listed.items or UNKNOWN_KIND
     for keyword in node.kwargs:
         if keyword.key == "attribute" and (name := literal(keyword.value)) is not None:
-            return Kind(of=tuple, items=kinds.of_field(item, name))
+            return ValueKind(of=tuple, items=kinds.of_field(item, name))
     name = literal(node.args[0]) if node.args else None
-    return UNKNOWN_KIND if name is None else Kind(of=tuple, items=kinds.of_filter(item, name))
+    return UNKNOWN_KIND if name is None else ValueKind(of=tuple, items=kinds.of_filter(item, name))

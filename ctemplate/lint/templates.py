@@ -26,6 +26,7 @@ from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import NGINX
 from ctemplate.template.language.functions import Functions
 from ctemplate.template.language.loader import FolderLoader
+from ctemplate.template.language.source_text import SourceText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def lint_template(
     """Return what is wrong with a template, and what it is made of."""
     functions = Functions(dict.fromkeys(given), environ)
     escape = plan.escape or NGINX
-    environment = Environment(FolderLoader(plan.source, ()), escape=escape, functions=functions)
+    environment = Environment(FolderLoader(plan.source, (), SourceText.of(plan)), escape=escape, functions=functions)
     made = family(plan, environment)
     found = [*made.faults]
     modules = {name: frozenset(exported(source.tree)) for name, source in made.sources.items()}
@@ -141,6 +142,12 @@ def _judged(
 def _unloadable(plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what the daemon itself would say of the template."""
     try:
-        Template.load(Path(plan.source), variables=dict.fromkeys(given), environ=environ, escape=plan.escape or NGINX)
+        Template.load(
+            Path(plan.source),
+            variables=dict.fromkeys(given),
+            environ=environ,
+            escape=plan.escape or NGINX,
+            text=SourceText.of(plan),
+        )
     except TemplateError as exc:
         yield _told(exc)

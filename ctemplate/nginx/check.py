@@ -17,11 +17,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.errors import CannotJudge, CheckRefused, indented
 from ctemplate.core.model import StagedFile
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.advice import advice
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.language.includes import Role, TooLarge, TreeError, load_tree

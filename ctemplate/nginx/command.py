@@ -10,10 +10,11 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed
+from ctemplate.core.values import dataclass
 from ctemplate.system.programs import run_program
 
 BUILD_TIMEOUT = 10.0

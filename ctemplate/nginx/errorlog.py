@@ -9,9 +9,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.verdict import REFUSING, NginxMessage, messages
 
 LOG_LIMIT_BYTES = 4 * 2**20

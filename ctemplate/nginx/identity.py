@@ -11,10 +11,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed, printable
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation
 from ctemplate.nginx.master import (
     DELETED,

@@ -10,11 +10,11 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed
+from ctemplate.core.values import dataclass
 from ctemplate.system.uptime import TICKS, Moment, RunningProcess, boot_id
 
 PROC = Path("/proc")

@@ -9,9 +9,9 @@ includes are led into the copy. Starting nginx and its words must not be known h
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.includes import Include, Tree, TreeError, settled
 from ctemplate.system.inputs import real_path
 

@@ -15,12 +15,13 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
 from ctemplate.nginx.identity import PID_FILE_LIMIT_BYTES, FoundMaster, find_master, has_workers

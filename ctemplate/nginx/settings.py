@@ -9,9 +9,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation
 from ctemplate.nginx.language.includes import Tree
 from ctemplate.nginx.language.parser import Directive, parse_config, walk, words

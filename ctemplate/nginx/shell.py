@@ -6,7 +6,8 @@ Whatever only a shell could tell is marked, or makes the line unreadable. Knows 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from ctemplate.core.values import dataclass
 
 OPERATORS = ("&&", "||", ";;", "|&", "&>>", "&>", ">>", ">&", "<&", "<<", ">|", "<>", ";", "|", "&", "(", ")", "<", ">")
 REDIRECTIONS = frozenset({"&>>", "&>", ">>", ">&", "<&", ">|", "<>", "<", ">"})

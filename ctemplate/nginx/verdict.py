@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from ctemplate.core.values import dataclass
 
 REFUSING = frozenset({"emerg", "alert", "crit"})
 HIDDEN = '"…"'

@@ -11,12 +11,13 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, Union
 
 import msgspec
 
-from ctemplate.core.model import Answer, Instance, InstancesQuery, ServerSet, Service, ServicesQuery
+from ctemplate.core.model import Answer, ServerSet
 from ctemplate.guard import Cause, Hold, Memory
+from ctemplate.queries import KINDS, kind_of
 from ctemplate.system.files import make_folder, write_private
 from ctemplate.system.ownership import check_private
 
@@ -32,7 +33,9 @@ FORMER_CAUSES = {  # by what earlier releases called them
 ANSWERS_LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
 ANSWERS_FOLDER_MODE = 0o700
 
-Q = TypeVar("Q")
+Sections = dict[str, msgspec.Raw]
+
+AskedQuery = TypeVar("AskedQuery")
 E = TypeVar("E")
 
 
@@ -48,10 +51,10 @@ class KeptHold(msgspec.Struct, Generic[E], frozen=True, kw_only=True, omit_defau
     was_filtered: bool = False
 
 
-class KeptAnswer(msgspec.Struct, Generic[Q, E], frozen=True, kw_only=True, omit_defaults=True):
+class KeptAnswer(msgspec.Struct, Generic[AskedQuery, E], frozen=True, kw_only=True, omit_defaults=True):
     """An answer as it came, and what is held beside it."""
 
-    query: Q
+    query: AskedQuery
     value: tuple[E, ...]
     index: int = 0
     seen_at: float = 0.0
@@ -61,12 +64,13 @@ class KeptAnswer(msgspec.Struct, Generic[Q, E], frozen=True, kw_only=True, omit_
 
 
 class AnswerPage(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole file. ``written_at`` is on the wall clock; holds have had no time to run out since then."""
+    """The whole file but for its sections of answers, of which there is one for each type of their entries.
+
+    ``written_at`` is on the wall clock; holds have had no time to run out since then.
+    """
 
     version: int
     written_at: float | None = None
-    instances: tuple[KeptAnswer[InstancesQuery, Instance], ...] = ()
-    services: tuple[KeptAnswer[ServicesQuery, Service], ...] = ()
     rolls: tuple[ServerSet, ...] = ()
 
 
@@ -74,6 +78,23 @@ class Version(msgspec.Struct, frozen=True):
     """What every version of the file says."""
 
     version: int = 0
+
+
+def _sections() -> dict[str, Any]:
+    """Return the type of each section: its answers are to queries of any kind that is stored there."""
+    entries: dict[str, type] = {}
+    questions: dict[str, tuple[type, ...]] = {}
+    for query, kind in KINDS.items():
+        if kind.stored is not None:
+            entries[kind.stored.section] = kind.stored.entry
+            questions[kind.stored.section] = (*questions.get(kind.stored.section, ()), query)
+    return {
+        section: tuple[KeptAnswer[Union[questions[section]], entry], ...]  # type: ignore[valid-type]  # noqa: UP007
+        for section, entry in entries.items()
+    }
+
+
+ANSWER_SECTIONS = _sections()
 
 
 def writer_name(destinations: Iterable[Path]) -> str:
@@ -92,7 +113,7 @@ def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: fl
 
     ``wall`` is the wall clock's now.
     """
-    content = msgspec.json.encode(_page(memories, wall))
+    content = _encoded(tuple(memories), wall)
     if len(content) > ANSWERS_LIMIT_BYTES:
         logger.warning(
             "%s: would have %d bytes, more than %d; it is not written", path, len(content), ANSWERS_LIMIT_BYTES
@@ -125,11 +146,16 @@ def load_answers(path: Path, *, wall: float | None = None) -> tuple[Memory | Ser
         version = msgspec.json.decode(content, type=Version).version
         if version != ANSWERS_VERSION:
             return _unusable(path, f"is of version {version}, not {ANSWERS_VERSION}")
-        page = msgspec.json.decode(content, type=AnswerPage)
+        page, sections = msgspec.json.decode(content, type=AnswerPage), msgspec.json.decode(content, type=Sections)
         written_at = changed_at if page.written_at is None else page.written_at
         paused = 0.0 if wall is None else wall - written_at
-        services = (_memory(kept, paused) for kept in page.services)
-        return (*services, *(_memory(kept, paused) for kept in page.instances), *page.rolls)
+        kept = (
+            each
+            for section, answers in ANSWER_SECTIONS.items()
+            if section in sections
+            for each in msgspec.json.decode(sections[section], type=answers)
+        )
+        return (*(_memory(each, paused) for each in kept), *page.rolls)
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         return _unusable(path, f"is damaged: {exc}")
 
@@ -148,16 +174,20 @@ def _unusable(path: Path, what: str) -> tuple[Memory | ServerSet, ...]:
     return ()
 
 
-def _page(memories: Iterable[Memory | ServerSet], wall: float) -> AnswerPage:
-    memories = tuple(memories)
-    kept = [_kept(memory) for memory in memories if isinstance(memory, Memory)]
-    return AnswerPage(
+def _encoded(memories: tuple[Memory | ServerSet, ...], wall: float) -> bytes:
+    sections: dict[str, list[KeptAnswer]] = {section: [] for section in ANSWER_SECTIONS}  # type: ignore[type-arg]
+    for memory in memories:
+        if isinstance(memory, Memory):
+            stored = kind_of(memory.answer.query).stored
+            if stored is None:
+                raise TypeError(f"{memory.answer.query} is not stored")
+            sections[stored.section].append(_kept(memory))
+    page = AnswerPage(
         version=ANSWERS_VERSION,
         written_at=wall,
-        instances=tuple(answer for answer in kept if isinstance(answer.query, InstancesQuery)),
-        services=tuple(answer for answer in kept if isinstance(answer.query, ServicesQuery)),
         rolls=tuple(memory for memory in memories if isinstance(memory, ServerSet)),
     )
+    return msgspec.json.encode(msgspec.to_builtins(page) | sections)
 
 
 def _kept(memory: Memory) -> KeptAnswer:  # type: ignore[type-arg]  # either kind

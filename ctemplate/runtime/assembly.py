@@ -11,7 +11,7 @@ import enum
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import msgspec
@@ -21,17 +21,20 @@ from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, Sta
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
+from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
-from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection
+from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection, WaitSection
 from ctemplate.core.errors import ApplyError
-from ctemplate.core.model import ServiceQuery, Target
+from ctemplate.core.model import Target
 from ctemplate.core.timing import Backoff, Wait
+from ctemplate.core.values import dataclass
 from ctemplate.guard import GuardPolicy, Policies
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unproven_files
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.nginx.surroundings import Surroundings
+from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
 from ctemplate.runtime.group_worker import GroupWorker
@@ -42,13 +45,15 @@ from ctemplate.sinks.live import DrainGate, LiveSink
 from ctemplate.sinks.plan import FileReview, PlanSink, SavedPlanSink
 from ctemplate.sinks.replacement import Announcing
 from ctemplate.sinks.sink import Sink
-from ctemplate.sources import Source
 from ctemplate.sources.catalog_file import CatalogFile
-from ctemplate.sources.consul import ConsulSettings, ConsulSource, DataLimits
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
+from ctemplate.sources.consul.source import ConsulSource
+from ctemplate.sources.source import Source
 from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
 from ctemplate.template import RenderLimits, Template
 from ctemplate.template.language.formats import format_of
+from ctemplate.template.language.source_text import SourceText
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +82,7 @@ class Assembly:
     state_dir: Path
     mode: RunMode
     planned: Mapping[str, FileReview] | None = None
+    notices: tuple[Notice, ...] = ()
 
     @property
     def policies(self) -> Policies | None:
@@ -131,14 +137,13 @@ class Assembly:
         A group takes over what the worker before it knew of the same files.
         """
         before = {worker.pipeline.destinations: worker.pipeline for worker in previous}
-        wait = Wait(min=self.config.wait.min, max=self.config.wait.max)
         states = StateFolder(self.state_dir) if self.mode is RunMode.LIVE else None
         with contextlib.ExitStack() as held:
             yield tuple(
                 GroupWorker(
                     pipeline=self._pipeline(plan, templates, states, held, before),
                     catalog=catalog,
-                    wait=wait,
+                    wait=_wait(plan.settings.wait or self.config.wait),
                     min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
                 )
                 for plan, templates in zip(self.plans, self.templates, strict=True)
@@ -206,6 +211,10 @@ def _live_files(
     return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
 
 
+def _wait(section: WaitSection) -> Wait:
+    return Wait(min=section.min, max=section.max)
+
+
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
     given = {name: getattr(own, name) for name in ServiceGuardSection.__struct_fields__}
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
@@ -262,8 +271,12 @@ class Assembler:
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
+        return build(self.layers())
+
+    def layers(self) -> list[Layer]:
+        """Read the layers of the configuration, the lowest first; raises ConfigError."""
         files = [layer for path in self.paths for layer in read_layers(path)]
-        return build([environment_layer(self.environ), *files, self.flags])
+        return [environment_layer(self.environ), *files, self.flags]
 
     def state_dir(self, config: Config) -> Path:
         """Return the state folder: the one that the configuration names, or the usual place."""
@@ -279,7 +292,8 @@ class Assembler:
 
         Raises ConfigError, or TemplateError for a template that cannot be loaded.
         """
-        config = self.config()
+        layers = self.layers()
+        config = build(layers)
         if config.status.address:
             parse_status_address(config.status.address)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
@@ -296,19 +310,21 @@ class Assembler:
             state_dir=self.state_dir(config),
             mode=self.mode,
             planned=self.planned,
+            notices=tuple(notice for layer in layers for notice in layer.notices),
         )
 
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
         """Load a template, or take one of those to spare that would come out the same."""
         limits = RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
         variables, environ, escape = config.vars, self.environ, format_of(plan, group.settings)
+        text = SourceText.of(plan)
         for template in spare:
-            if template.source == plan.source and template.is_current(
+            if template.text == text and template.is_current(
                 variables=variables, environ=environ, escape=escape, limits=limits
             ):
                 spare.remove(template)
                 return template
-        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits)
+        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits, text=text)
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:

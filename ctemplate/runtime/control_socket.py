@@ -23,8 +23,9 @@ from ctemplate.core.defects import Defects
 from ctemplate.core.errors import StateError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import Released
-from ctemplate.core.model import AnyQuery, InstancesQuery
+from ctemplate.core.model import Query
 from ctemplate.guard import Hold
+from ctemplate.queries import kind_of
 from ctemplate.status.report import Report
 from ctemplate.system.files import make_folder
 
@@ -102,10 +103,10 @@ def _released(request: Request, catalog: Catalog) -> ControlReply:
     return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind))
 
 
-def _names(holds: Iterable[Hold], blind: Iterable[AnyQuery]) -> tuple[str, ...]:
+def _names(holds: Iterable[Hold], blind: Iterable[Query]) -> tuple[str, ...]:
     """Return the services by whose names something can be released."""
     names = {entry.name for hold in holds for entry in hold.entries}
-    names.update(query.name for query in blind if isinstance(query, InstancesQuery))
+    names.update(name for query in blind if (name := kind_of(query).service_name(query)) is not None)
     return tuple(sorted(names))
 
 

@@ -10,12 +10,13 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError, TemplateError, printable
 from ctemplate.core.model import Fault, Snapshot
 from ctemplate.core.timing import Backoff
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.system.inputs import real_path
 from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering

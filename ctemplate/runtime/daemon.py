@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ctemplate.core.errors import CtemplateError, SourceTimeout, printable
 from ctemplate.core.event_stream import EventStream, emit
 from ctemplate.core.events import (
     AnswersMissing,
+    ConfigurationNoticed,
     ConfigurationRead,
     ConfigurationRefused,
     FilesEdited,
@@ -30,6 +31,7 @@ from ctemplate.core.events import (
     Stopping,
 )
 from ctemplate.core.timing import Backoff
+from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.group_worker import GroupWorker, distribute
@@ -221,6 +223,8 @@ class Daemon:
         self._generation += 1
 
     def _warn(self) -> None:
+        for notice in self.assembly.notices:
+            emit(ConfigurationNoticed(text=str(notice), is_loss=notice.is_loss))
         for warning in self.assembly.warnings:
             emit(GroupUnproven(warning=warning))
 

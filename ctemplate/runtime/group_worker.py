@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
@@ -31,6 +31,7 @@ from ctemplate.core.group_events import (
 )
 from ctemplate.core.model import Answer, AnyQuery, Outcome, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff, Debounce, Wait
+from ctemplate.core.values import dataclass
 from ctemplate.runtime.pipeline import Pipeline, Result
 from ctemplate.template import Rendering
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import AnswersRecalled, AnswersRenewed
+from ctemplate.core.values import dataclass
 from ctemplate.runtime import answer_store as memory
 
 KEEP_INTERVAL = 5.0  # seconds between two writings of the last good answers

@@ -6,12 +6,12 @@ Knows nothing of templates beyond the value that it keeps.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from ctemplate.apply import write_private
+from ctemplate.core.values import dataclass
 from ctemplate.template import Baseline
 
 log = logging.getLogger(__name__)

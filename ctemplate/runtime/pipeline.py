@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.apply.candidates import read_live_bytes
@@ -31,6 +31,7 @@ from ctemplate.core.group_events import (
     TemplateRemarked,
 )
 from ctemplate.core.model import Fault, Outcome, Output, Snapshot, Target
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered

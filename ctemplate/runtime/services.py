@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.core.defects import kept_running
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import GroupCutOff
+from ctemplate.core.values import dataclass
 
 STOP_LIMIT = 20.0  # seconds that a part which ends after its work gets for that
 
@@ -25,8 +26,8 @@ class DaemonService:
 
     key: Hashable
     name: str
-    run: Callable[[], Awaitable[None]] = field(compare=False)
-    stop: Callable[[], None] | None = field(default=None, compare=False)
+    run: Callable[[], Awaitable[None]]
+    stop: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from typing import Literal
 
@@ -23,28 +23,29 @@ from ctemplate.core.event_stream import Event, emit
 from ctemplate.core.events import ConfigurationRead, ConfigurationRefused, DefectFound, LoopMeasured, Started
 from ctemplate.core.group_events import Applied, EditRefused
 from ctemplate.core.model import AnyQuery, Fault, Outcome
+from ctemplate.core.values import dataclass
 from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.status.health import readiness_problems, stuck_groups
-from ctemplate.status.http_server import JSON_TYPE, Reply, Routes
+from ctemplate.status.http_server import JSON_TYPE, Reply, StatusRoutes
 from ctemplate.status.metrics import METRICS_TYPE, Metrics
 from ctemplate.status.report import (
     ConfigurationStatus,
-    GroupState,
+    GroupCondition,
     GroupStatus,
     HoldStatus,
     LeftOut,
     OutageStatus,
+    QueryCondition,
     QueryCount,
-    QueryState,
     Report,
     SourceStatus,
 )
 
 FRESH = 0.5  # seconds for which a report serves everybody who asks
 LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
-NAMED = 20  # missing queries and sentences of a change that a report names
+ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
 LEFT_OUT_NAMED = 1000
 
 ReportNow = Callable[[], Awaitable[Report]]
@@ -146,7 +147,7 @@ class StatusView:
 
     def _query_state(
         self, query: AnyQuery, held: set[AnyQuery], blind: frozenset[AnyQuery], stale: frozenset[AnyQuery]
-    ) -> QueryState:
+    ) -> QueryCondition:
         if query in held:
             return "held"
         if query in blind:
@@ -171,8 +172,8 @@ class StatusView:
             refused_edit=self._refused_edits.get(pipeline.name, ""),
             owes_reload=sink.owes_reload,
             last_applied_at=self._applied_at.get(pipeline.name),
-            last_change=sink.last_change[:NAMED],
-            missing=tuple(missing[:NAMED]),
+            last_change=sink.last_change[:ITEMS_NAMED],
+            missing=tuple(missing[:ITEMS_NAMED]),
             missing_count=len(missing),
             left_out=tuple(left_out[:LEFT_OUT_NAMED]),
             draining=sink.draining,
@@ -180,7 +181,7 @@ class StatusView:
         )
 
 
-def _group_state(worker: GroupWorker) -> GroupState:
+def _group_state(worker: GroupWorker) -> GroupCondition:
     if worker.error is not None:
         return "failed"
     if worker.result is None:
@@ -219,7 +220,7 @@ async def measure_loop() -> None:
         emit(LoopMeasured(lag=max(clock() - due, 0.0)))
 
 
-def status_routes(metrics: Metrics, report: ReportNow) -> Routes:
+def status_routes(metrics: Metrics, report: ReportNow) -> StatusRoutes:
     """Return what is served: ``/healthz``, ``/readyz``, ``/status`` and ``/metrics``."""
 
     async def healthz() -> Reply:

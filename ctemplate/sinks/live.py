@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from ctemplate.core.errors import ApplyError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import ReloadDelayed, ReloadForced
 from ctemplate.core.model import Outcome, Output
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.change import traffic_changes
 from ctemplate.nginx.master import DrainingWorker, generations
 from ctemplate.sinks.sink import SinkStatus

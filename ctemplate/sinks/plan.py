@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import msgspec
@@ -17,9 +17,11 @@ from ctemplate.apply import CandidateCheck, judged
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
-from ctemplate.core.model import Answer, Fault, Instance, InstancesQuery, Outcome, Output, Status
+from ctemplate.core.model import Answer, Fault, Instance, Outcome, Output, Status
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
+from ctemplate.queries import Losses, kind_of
 from ctemplate.sinks.replacement import FOREIGN, file_changes, main_file
 from ctemplate.sinks.sink import Sink, SinkStatus
 
@@ -187,7 +189,7 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
     """
     known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
     for answer in answers:
-        for instance in answer.value if isinstance(answer.query, InstancesQuery) else ():
+        for instance in answer.value if kind_of(answer.query).losses is Losses.INSTANCES else ():
             known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, answer
     for change in backends:
         found = known.get(change.address, {})

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.model import Outcome, Output
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, TreeError
 from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ctemplate.core.model import Outcome, Output
+from ctemplate.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ from ctemplate.core.errors import ConfigError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
 from ctemplate.core.model import Answer, AnyQuery, Fault
-from ctemplate.sources import Cost, SourceHealth
 from ctemplate.sources.contents import Contents, answer, parse_catalog
+from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_input
 

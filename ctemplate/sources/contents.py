@@ -5,85 +5,36 @@ Pure: text and values. ``capture`` writes this shape and ``-catalog`` plays it b
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
 import yaml
-from msgspec import Meta
 
 from ctemplate.core.errors import ConfigError, printable
-from ctemplate.core.model import (
-    MAX_PORT,
-    Answer,
-    AnyQuery,
-    CheckState,
-    Fault,
-    Instance,
-    InstancesQuery,
-    PreparedQuery,
-    Service,
-    ServiceQuery,
-    ServicesQuery,
-    Status,
-)
+from ctemplate.core.model import Answer, Query
 from ctemplate.core.validation import explained, is_hcl
-from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME, HOSTNAME_FIX
+from ctemplate.queries import KINDS, Subject, kind_of
+from ctemplate.queries.catalog_entries import CatalogPage, DatacenterEntry, RecordedAnswer, RecordingRules
+from ctemplate.queries.kind import CatalogForm
 
-MASK = "masked"
-
-
-class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One instance in the file; only ``address`` is needed."""
-
-    address: str
-    port: Annotated[int, Meta(ge=0, le=MAX_PORT)] = 0
-    id: str | None = None
-    node: str | None = None
-    tags: tuple[str, ...] | None = None
-    meta: dict[str, str] = {}
-    weight: Annotated[int, Meta(ge=0, le=65535)] = 1
-    status: Status = Status.PASSING
-    node_address: str = ""
-    node_meta: dict[str, str] = {}
-    checks: tuple[CheckState, ...] = ()
-    created: int = 0
+if TYPE_CHECKING:
+    Question = Query
+else:  # msgspec tells the kinds apart by their tags
+    Question = Union[tuple(query for query, kind in KINDS.items() if kind.catalog is not None)]  # noqa: UP007
 
 
-class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One service in the file."""
+class AnswerEntry(RecordedAnswer, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The answer to one query that asks for more than a datacenter's page holds: in its own order, as it was given."""
 
-    tags: tuple[str, ...] = ()
-    instances: tuple[CatalogEntry, ...] = ()
-
-
-class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Another datacenter in the file."""
-
-    services: dict[str, ServiceEntry] = {}
+    question: Question
 
 
-class AnswerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The answer to one query that asks for more than a service of a datacenter: in its own order, as it was given.
-
-    ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says.
-    """
-
-    question: AnyQuery
-    service: str = ""
-    datacenter: str = ""
-    services: dict[str, ServiceEntry] = {}
-    instances: tuple[CatalogEntry, ...] = ()
-
-
-class Contents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Contents(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The whole file: the services of the datacenter at hand, of others by name, and answers to special queries."""
 
-    services: dict[str, ServiceEntry] = {}
     datacenter: str = ""
-    datacenters: dict[str, DatacenterEntry] = {}
+    datacenters: dict[str, DatacenterEntry] = msgspec.field(default_factory=dict)
     answers: tuple[AnswerEntry, ...] = ()
 
 
@@ -119,89 +70,38 @@ def _unread(problem: str, text: str, name: str) -> str:
     )
 
 
-def printed_address(address: str) -> str | None:
-    """Return the IP address as a ``server`` line wants it, IPv6 in brackets, or None when it is none."""
-    try:
-        found = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return None
-    if isinstance(found, ipaddress.IPv6Address):
-        return None if found.scope_id else f"[{found.compressed}]"
-    return found.compressed
-
-
-def answer(contents: Contents, query: AnyQuery, *, now: float = 0.0, allow_hostnames: bool = False) -> Answer:
+def answer(contents: Contents, query: Query, *, now: float = 0.0, allow_hostnames: bool = False) -> Answer:
     """Return the answer that the file gives to the query; an unknown service or datacenter has none, as in Consul.
 
     Instances whose address is no IP address are left out and named; host names may be allowed.
     """
-    for special in contents.answers:
-        if special.question == query:
-            return _special_answer(special, query, now, allow_hostnames=allow_hostnames)
-    if query.dc in (None, contents.datacenter):
-        services, datacenter = contents.services, contents.datacenter
-    else:
-        other = contents.datacenters.get(query.dc or "")
-        services, datacenter = (other.services if other else {}), query.dc or ""
-    if isinstance(query, ServicesQuery):
-        return Answer(query=query, value=_services(services), seen_at=now)
-    entry = services.get(query.name, ServiceEntry())
-    instances, faults = _instances(query, entry, query.name, datacenter, allow_hostnames=allow_hostnames)
-    return Answer(query=query, value=instances, faults=faults, seen_at=now)
-
-
-def _special_answer(entry: AnswerEntry, query: AnyQuery, now: float, *, allow_hostnames: bool) -> Answer:
-    if isinstance(query, ServicesQuery):
-        return Answer(query=query, value=_services(entry.services), seen_at=now)
-    service, datacenter = entry.service or query.name, entry.datacenter or query.dc or ""
-    found = ServiceEntry(instances=entry.instances)
-    instances, faults = _instances(query, found, service, datacenter, allow_hostnames=allow_hostnames)
-    return Answer(query=query, value=instances, faults=faults, seen_at=now)
-
-
-def _services(services: dict[str, ServiceEntry]) -> tuple[Service, ...]:
-    return tuple(
-        Service(
-            name=name,
-            tags=tuple(sorted(set(entry.tags).union(*(instance.tags or () for instance in entry.instances)))),
-        )
-        for name, entry in sorted(services.items())
+    single = next((entry for entry in contents.answers if entry.question == query), None)
+    page = CatalogPage(
+        entry=_page(contents, query) if single is None else single,
+        is_single=single is not None,
+        allow_hostnames=allow_hostnames,
     )
+    value, faults = _form(query).playback(query, page)
+    return Answer(query=query, value=value, faults=faults, seen_at=now)
 
 
-def _instances(
-    query: InstancesQuery, entry: ServiceEntry, service: str, datacenter: str, *, allow_hostnames: bool
-) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
-    instances, faults = [], []
-    for number, row in enumerate(entry.instances, start=1):
-        is_name = HOSTNAME.fullmatch(row.address) is not None
-        address = row.address if is_name and allow_hostnames else printed_address(row.address)
-        row_id = row.id or f"{service}-{number}"
-        if address is None:
-            reason = f"'{printable(row.address, 100)}' is not an IP address{HOSTNAME_FIX if is_name else ''}"
-            faults.append(Fault(service=service, instance=row_id, field="address", reason=reason))
-            continue
-        instances.append(
-            Instance(
-                id=row_id,
-                name=service,
-                node=row.node or f"node-{row.address}",
-                address=address,
-                port=row.port,
-                tags=tuple(sorted(set(entry.tags if row.tags is None else row.tags))),
-                meta=row.meta,
-                weight=row.weight,
-                status=row.status,
-                node_address=printed_address(row.node_address) or address,
-                node_meta=row.node_meta,
-                checks=row.checks,
-                datacenter=datacenter,
-                created=row.created or number,
-            )
-        )
-    if query.near is None:
-        instances.sort(key=lambda instance: (instance.node, instance.id))
-    return tuple(instances), tuple(faults)
+def _page(contents: Contents, query: Query) -> RecordedAnswer:
+    """Return what the file says of the query's datacenter."""
+    if query.dc in (None, contents.datacenter):
+        return RecordedAnswer(**_sections(contents), datacenter=contents.datacenter)
+    other = contents.datacenters.get(query.dc or "", DatacenterEntry())
+    return RecordedAnswer(**_sections(other), datacenter=query.dc or "")
+
+
+def _sections(entry: DatacenterEntry) -> dict[str, Any]:
+    return {field: getattr(entry, field) for field in DatacenterEntry.__struct_fields__}
+
+
+def _form(query: Query) -> CatalogForm[Any]:
+    form = kind_of(query).catalog
+    if form is None:
+        raise TypeError(f"{query} does not stand in a catalog file")
+    return form
 
 
 def recorded(answers: Iterable[Answer], *, masks: Iterable[str] = (), is_full: bool = False) -> Contents:
@@ -210,84 +110,38 @@ def recorded(answers: Iterable[Answer], *, masks: Iterable[str] = (), is_full: b
     Values of meta keys that match one of the ``masks`` (``secret*``) become ``masked``. Checks, node meta and the order
     of registration are left out unless ``is_full``; few templates print them.
     """
-    hidden = tuple(masks)
-
-    def row(instance: Instance, number: int, shared: tuple[str, ...]) -> CatalogEntry:
-        return _row(instance, number, shared, hidden, is_full=is_full)
-
-    datacenters: dict[str, dict[str, ServiceEntry]] = {}
-    special = []
-    local = ""
-    for answer in sorted(answers, key=lambda answer: (isinstance(answer.query, ServiceQuery), str(answer.query))):
-        query = answer.query
-        if not _is_plain(query):
-            special.append(_recorded_special(answer, row))
+    pages: dict[str, dict[str, Any]] = {}
+    singles = []
+    local, hidden = "", tuple(masks)
+    for answer in sorted(answers, key=_place):
+        query, form = answer.query, _form(answer.query)
+        is_single = not form.is_plain(query)
+        page = {} if is_single else pages.setdefault(query.dc or "", _sections(DatacenterEntry()))
+        rules = RecordingRules(is_single=is_single, known=page.get("services", {}), masks=hidden, is_full=is_full)
+        found = form.record(answer, rules)
+        if is_single:
+            fields = {field: getattr(found, field) for field in RecordedAnswer.__struct_fields__}
+            singles.append(AnswerEntry(question=query, **fields))
             continue
-        services = datacenters.setdefault(query.dc or "", {})
-        if isinstance(query, ServicesQuery):
-            services.update({service.name: ServiceEntry(tags=service.tags) for service in answer.value})
-        elif answer.value:
-            local = local or (answer.value[0].datacenter if query.dc is None else "")
-            tags = services.get(query.name, ServiceEntry()).tags
-            rows = tuple(row(instance, number, tags) for number, instance in enumerate(answer.value, start=1))
-            services[query.name] = ServiceEntry(tags=tags, instances=rows)
+        pages[query.dc or ""] = _joined(page, _sections(found))
+        local = local or (found.datacenter if query.dc is None else "")
+    here = _joined(pages.pop("", {}), pages.pop(local, {}))
     return Contents(
-        services=datacenters.pop("", {}) | datacenters.pop(local, {}),
+        **here,
         datacenter=local,
-        datacenters={name: DatacenterEntry(services=services) for name, services in sorted(datacenters.items())},
-        answers=tuple(special),
+        datacenters={name: DatacenterEntry(**page) for name, page in sorted(pages.items())},
+        answers=tuple(singles),
     )
 
 
-def _is_plain(query: AnyQuery) -> bool:
-    """Whether the query asks for no more than the services of a datacenter, or one of them."""
-    extras = (query.ns, query.partition, query.peer)
-    if isinstance(query, PreparedQuery):
-        return False
-    return not any((*extras, query.near, query.filter) if isinstance(query, ServiceQuery) else extras)
+def _place(answer: Answer) -> tuple[bool, str]:
+    """Return where an answer comes in the file: lists of services first, whose tags their instances need not repeat."""
+    return kind_of(answer.query).subject is Subject.NAMED, str(answer.query)
 
 
-def _recorded_special(answer: Answer, row: Callable[[Instance, int, tuple[str, ...]], CatalogEntry]) -> AnswerEntry:
-    if isinstance(answer.query, ServicesQuery):
-        services = {service.name: ServiceEntry(tags=service.tags) for service in answer.value}
-        return AnswerEntry(question=answer.query, services=services)
-    rows = tuple(row(instance, number, ()) for number, instance in enumerate(answer.value, start=1))
-    service, datacenter = _shared(answer.value)
-    return AnswerEntry(
-        question=answer.query,
-        service="" if service == answer.query.name else service,
-        datacenter="" if datacenter == answer.query.dc else datacenter,
-        instances=rows,
-    )
-
-
-def _shared(instances: tuple[Instance, ...]) -> tuple[str, str]:
-    """Return the service and the datacenter of the instances of one answer."""
-    return (instances[0].name, instances[0].datacenter) if instances else ("", "")
-
-
-def _row(
-    instance: Instance, number: int, shared: tuple[str, ...], masks: tuple[str, ...], *, is_full: bool
-) -> CatalogEntry:
-    def masked(meta: dict[str, str]) -> dict[str, str]:
-        return {
-            key: MASK if any(fnmatchcase(key, mask) for mask in masks) else value for key, value in sorted(meta.items())
-        }
-
-    return CatalogEntry(
-        address=instance.address,
-        port=instance.port,
-        id=None if instance.id == f"{instance.name}-{number}" else instance.id,
-        node=None if instance.node == f"node-{instance.address}" else instance.node,
-        tags=None if instance.tags == shared else instance.tags,
-        meta=masked(dict(instance.meta)),
-        weight=instance.weight,
-        status=instance.status,
-        node_address="" if instance.node_address == instance.address else instance.node_address,
-        node_meta=masked(dict(instance.node_meta)) if is_full else {},
-        checks=instance.checks if is_full else (),
-        created=instance.created if is_full else 0,
-    )
+def _joined(page: Mapping[str, dict[str, Any]], other: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the sections of two pages; what both say is as the other has it."""
+    return {field: page.get(field, {}) | other.get(field, {}) for field in {**page, **other}}
 
 
 def dump(contents: Contents) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.model import MAX_PORT
+from ctemplate.core.values import dataclass
 
 LOOPBACK = "127.0.0.1"
 SOCKET_SCHEME = "unix:"

@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import StatusServed, StatusUnavailable
 from ctemplate.core.timing import Backoff
+from ctemplate.core.values import dataclass
 from ctemplate.status.address import StatusAddress
 
-HEAD_LIMIT_BYTES = 8 * 1024
+REQUEST_LIMIT = 8 * 1024
 REQUEST_TIMEOUT = 5.0  # seconds for the whole head of a request
 REPLY_TIMEOUT = 30.0  # seconds to make a reply and to have it taken
 CONNECTIONS = 32  # at a time; more are closed at once
@@ -44,7 +45,7 @@ class Reply:
     content_type: str = TEXT_TYPE
 
 
-Routes = Mapping[str, Callable[[], Awaitable[Reply]]]
+StatusRoutes = Mapping[str, Callable[[], Awaitable[Reply]]]
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class _Head:
         self.is_complete = True
 
 
-async def serve_status(address: StatusAddress, routes: Routes) -> None:
+async def serve_status(address: StatusAddress, routes: StatusRoutes) -> None:
     """Answer requests at an address until cancelled; where it cannot be had, say so and try again."""
     failures = 0
     while True:
@@ -84,13 +85,13 @@ async def serve_status(address: StatusAddress, routes: Routes) -> None:
 async def _listening(address: StatusAddress, server: _Server) -> AsyncIterator[None]:
     """Listen at an address; raises OSError. A socket's path that a dead process left is taken over."""
     if not address.socket:
-        listener = await asyncio.start_server(server.serve, address.host, address.port, limit=HEAD_LIMIT_BYTES)
+        listener = await asyncio.start_server(server.serve, address.host, address.port, limit=REQUEST_LIMIT)
         async with _closed(listener, server):
             yield
         return
     path = Path(address.socket)
     await asyncio.to_thread(_remove_dead, path)
-    listener = await asyncio.start_unix_server(server.serve, path, limit=HEAD_LIMIT_BYTES, start_serving=False)
+    listener = await asyncio.start_unix_server(server.serve, path, limit=REQUEST_LIMIT, start_serving=False)
     try:
         os.chmod(path, SOCKET_MODE)  # noqa: PTH101 - nothing of a disk, which a Path would be taken for
         await listener.start_serving()
@@ -134,7 +135,7 @@ def _remove_dead(path: Path) -> None:
 class _Server:
     """Serves connections, a bounded number at a time."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: StatusRoutes) -> None:
         self._routes = routes
         self._writers: set[asyncio.StreamWriter] = set()
         self._defects = Defects()

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-GroupState = Literal["starting", "waiting", "delayed", "applied", "reload owed", "failed"]
-QueryState = Literal["answered", "waiting", "absent", "recalled", "unverified", "held"]
+GroupCondition = Literal["starting", "waiting", "delayed", "applied", "reload owed", "failed"]
+QueryCondition = Literal["answered", "waiting", "absent", "recalled", "unverified", "held"]
 
 
 class OutageStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class QueryCount(msgspec.Struct, frozen=True, kw_only=True):
     """How many wanted queries of a kind are in a state."""
 
     kind: str
-    state: QueryState
+    state: QueryCondition
     count: int
 
 
@@ -61,7 +61,7 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     files: tuple[str, ...]
-    state: GroupState
+    state: GroupCondition
     error: str
     refused_edit: str
     owes_reload: bool

@@ -11,9 +11,10 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from ctemplate.core.values import dataclass
 
 MOST_LINKS = 40  # of one path, as in the kernel
 ROOT = 0

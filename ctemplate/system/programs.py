@@ -11,10 +11,11 @@ import os
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from ctemplate.core.errors import CommandFailed, printable
+from ctemplate.core.values import dataclass
 
 SHELL_CHARACTERS = frozenset("|&;<>()$`\\\"'*?[#~=%{}!\n")
 SHELL_WORDS = frozenset({".", ":", "cd", "command", "eval", "exec", "exit", "export", "for", "if", "set", "source"}) | {

@@ -6,11 +6,11 @@ Must not know what becomes of those found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Fault, Instance, Service
+from ctemplate.core.values import dataclass
 from ctemplate.template.safety.greed import greedy, weights
 from ctemplate.template.safety.quarantine import (
     SIZE,

@@ -6,9 +6,10 @@ Must not know who is left out, or what becomes of those found.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.core.errors import TemplateError
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.judge import greedy_owners, owners_of_text
 from ctemplate.template.safety.known_upstreams import Upstreams, known_at

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, AnyQuery, Fault, Instance, Snapshot
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline, check_edit, template_digest
 from ctemplate.template.judge import Judge

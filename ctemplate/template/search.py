@@ -6,9 +6,9 @@ Knows passes only by their violations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from ctemplate.core.errors import TemplateError
+from ctemplate.core.values import dataclass
 
 MAX_TRIALS = 200
 """Passes of one template to find out whose value it is that cannot be told by its text."""

@@ -20,6 +20,7 @@ from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import CHOICES, FORMATS
 from ctemplate.template.language.functions import Functions
 from ctemplate.template.language.loader import FolderLoader
+from ctemplate.template.language.source_text import SourceText
 from ctemplate.template.safety.limits import Exhausted, LimitExceeded, Meter, OutOfTime, RenderLimits
 from ctemplate.template.safety.line_origins import LineMarks
 from ctemplate.template.safety.render_pass import Owner, Run, Violation
@@ -74,11 +75,13 @@ class Template:
         escape: str = "nginx",
         limits: RenderLimits | None = None,
         folders: Sequence[Path] = (),
+        text: SourceText | None = None,
     ) -> Self:
         """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
 
         ``escape`` is the format of the target. ``folders`` are searched for
         what the template includes after its own folder, and before the templates that ship with ctemplate.
+        ``text`` is where the template's own text comes from, the file ``source`` by default.
         """
         if escape not in FORMATS:
             raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
@@ -90,7 +93,7 @@ class Template:
                 "escape": escape,
                 "limits": limits or RenderLimits(),
             },
-            loader=FolderLoader(source, folders),
+            loader=FolderLoader(source, folders, text),
         )
 
     def is_current(
@@ -100,6 +103,11 @@ class Template:
         given: _Arguments = {"variables": variables, "environ": environ, "escape": escape, "limits": limits}
         is_same = given == self._arguments and repr(variables) == repr(self._arguments["variables"])  # 1 equals true
         return is_same and self._loader.is_current
+
+    @property
+    def text(self) -> SourceText:
+        """Where the template's own text comes from."""
+        return self._loader.text
 
     @property
     def is_for_nginx(self) -> bool:

@@ -142,7 +142,7 @@ def test_missing_file_and_empty_folder_are_named(tmp_path):
     assert str(caught.value) == f"{tmp_path}/none.toml: cannot be read: no such file or directory"
     with pytest.raises(ConfigError) as caught:
         read_layers(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: no *.toml or *.json file in this folder"
+    assert str(caught.value) == f"{tmp_path}: no *.toml, *.json or *.hcl file in this folder"
 
 
 def test_variables_keep_what_they_are():

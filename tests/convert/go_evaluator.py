@@ -4,17 +4,15 @@ Written from the documented rules, without a look at how the converter does it. 
 consul-template ends with an error.
 """
 
-import math
-import re
-from decimal import Decimal
+from pathlib import Path
+
+from go_functions import NIL, PLAIN, Channel, EvaluationError, Parsed, Struct, text_of, truth
 
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.go_parser import parse
 from ctemplate.convert.query_grammar import parse_query
 
-
-class EvaluationError(Exception):
-    """consul-template ends here with an error."""
+FOLDER = Path(__file__).parent / "corpus"
 
 
 class Break(Exception):
@@ -23,13 +21,6 @@ class Break(Exception):
 
 class Continue(Exception):
     pass
-
-
-class Struct(dict):
-    """A struct of Go's: its fields by name."""
-
-
-NIL = None
 
 
 def instance_of(name, entry):
@@ -45,172 +36,20 @@ def instance_of(name, entry):
         Node=entry.node,
         NodeAddress=entry.node_address,
         NodeMeta=dict(entry.node_meta),
+        Checks=[
+            Struct(CheckID=check.id, Name=check.name, Status=check.status, ServiceID=check.service_id)
+            for check in entry.checks
+        ],
     )
-
-
-def truth(value):
-    """Numbers are true unless zero, texts and lists unless empty; structs always."""
-    return True if isinstance(value, Struct) else bool(value)
-
-
-def text_of(value, *, nested=False):  # noqa: PLR0911
-    """What printing a value gives."""
-    if value is NIL:
-        return "<nil>" if nested else "<no value>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return float_text(value)
-    if isinstance(value, list):
-        return f"[{' '.join(text_of(item, nested=True) for item in value)}]"
-    if isinstance(value, Struct):
-        return f"{{{' '.join(text_of(item, nested=True) for item in value.values())}}}"
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{text_of(item, nested=True)}' for key, item in sorted(value.items()))}]"
-    return str(value)
-
-
-def float_text(value):
-    """``%v`` of a float: the shortest digits, with an exponent below -4 and from 6 on."""
-    if math.isinf(value) or math.isnan(value):
-        return {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}[str(value)]
-    shown = Decimal(repr(value)).normalize()
-    exponent = shown.adjusted()
-    if -4 <= exponent < 6:
-        return f"{shown:f}"
-    digits = f"{shown.scaleb(-exponent):f}"
-    return f"{digits}e{exponent:+03d}"
-
-
-def kind_of(value):
-    return "bool" if isinstance(value, bool) else type(value).__name__
-
-
-def printf(form, *values):
-    values = list(values)
-    parts, at = [], 0
-    for match in re.finditer(r"%([-0]?)(\d*)([a-zA-Z%])", form):
-        parts.append(form[at : match.start()])
-        at = match.end()
-        flag, width, verb = match.groups()
-        if verb == "%":
-            parts.append("%")
-            continue
-        if not values:
-            parts.append(f"%!{verb}(MISSING)")
-            continue
-        value = values.pop(0)
-        fits = {"s": str, "d": int, "x": int, "q": str}.get(verb, object)
-        if verb != "v" and (not isinstance(value, fits) or isinstance(value, bool)):
-            parts.append(f"%!{verb}({go_type(value)}={text_of(value)})")
-            continue
-        shown = f"{value:x}" if verb == "x" else text_of(value)
-        size = int(width or 0)
-        parts.append(shown.ljust(size) if flag == "-" else shown.rjust(size, "0" if flag == "0" else " "))
-    extra = ", ".join(f"{go_type(value)}={text_of(value)}" for value in values)
-    return "".join([*parts, form[at:], f"%!(EXTRA {extra})" if extra else ""])
-
-
-def go_type(value):
-    return {"str": "string", "int": "int", "bool": "bool", "float": "float64"}.get(kind_of(value), "?")
-
-
-def printed(*values):
-    """``print``: a blank between two neighbours of which neither is a text."""
-    parts = []
-    for number, value in enumerate(values):
-        if number and not isinstance(value, str) and not isinstance(values[number - 1], str):
-            parts.append(" ")
-        parts.append(text_of(value))
-    return "".join(parts)
-
-
-def equal(left, *others):
-    for other in others:
-        if kind_of(left) != kind_of(other):
-            raise EvaluationError("incompatible types for comparison")
-    return any(left == other for other in others)
-
-
-def ordered(left, right):
-    if kind_of(left) != kind_of(right) or kind_of(left) not in {"str", "int", "float"}:
-        raise EvaluationError("incompatible types for comparison")
-    encode = str.encode if isinstance(left, str) else lambda value: value
-    return (encode(left) > encode(right)) - (encode(left) < encode(right))
-
-
-def contains(item, items):
-    if isinstance(items, list):
-        return any(kind_of(each) == kind_of(item) and each == item for each in items)
-    return isinstance(items, str) and isinstance(item, str) and item in items
-
-
-def index(value, *keys):
-    for key in keys:
-        if isinstance(value, dict):
-            value = value.get(key, "")
-        elif isinstance(value, list) and 0 <= key < len(value):
-            value = value[key]
-        else:
-            raise EvaluationError("index out of range")
-    return value
-
-
-def divide(divisor, value):
-    if not divisor:
-        raise EvaluationError("integer divide by zero")
-    return int(math.copysign(1, value) * math.copysign(1, divisor)) * (abs(value) // abs(divisor))
-
-
-def split(separator, text):
-    text = text.strip()
-    return text.split(separator) if text else []
-
-
-class Channel:
-    """What ``loop`` gives: it can be ranged over, and nothing else."""
-
-    def __init__(self, *bounds):
-        self.items = range(*bounds)
-
-
-PLAIN = {
-    "print": printed,
-    "println": lambda *values: " ".join(map(text_of, values)) + "\n",
-    "printf": printf,
-    "eq": equal,
-    "ne": lambda left, right: not equal(left, right),
-    "lt": lambda left, right: ordered(left, right) < 0,
-    "le": lambda left, right: ordered(left, right) <= 0,
-    "gt": lambda left, right: ordered(left, right) > 0,
-    "ge": lambda left, right: ordered(left, right) >= 0,
-    "not": lambda value: not truth(value),
-    "len": lambda value: len(value.encode() if isinstance(value, str) else value),
-    "index": index,
-    "contains": contains,
-    "in": lambda items, item: contains(item, items),
-    "toLower": str.lower,
-    "toUpper": str.upper,
-    "trimSpace": str.strip,
-    "trimPrefix": lambda prefix, text: text.removeprefix(prefix),
-    "trimSuffix": lambda suffix, text: text.removesuffix(suffix),
-    "replaceAll": lambda old, new, text: text.replace(old, new),
-    "join": lambda separator, items: separator.join(items),
-    "split": split,
-    "add": lambda right, left: left + right,
-    "subtract": lambda right, left: left - right,
-    "multiply": lambda right, left: left * right,
-    "divide": divide,
-    "modulo": lambda right, left: left - right * divide(right, left),
-    "loop": Channel,
-}
 
 
 class Evaluator:
     """Renders one template with the contents of a catalog file."""
 
-    def __init__(self, contents, environ):
+    def __init__(self, contents, environ, keys):
         self.contents = contents
+        self.keys = keys
+        self.scratch = {}
         self.environ = environ
         self.out = []
         self.scopes = [{"$": NIL}]
@@ -220,7 +59,23 @@ class Evaluator:
             "service": self.service,
             "services": self.services,
             "env": lambda name: environ.get(name, ""),
+            "mustEnv": environ.__getitem__,
             "envOrDefault": environ.get,
+            "key": self.key,
+            "keyExists": lambda path: path.removeprefix("/") in keys,
+            "keyOrDefault": lambda path, default: keys.get(path.removeprefix("/")) or default,
+            "ls": self.ls,
+            "tree": self.tree,
+            "safeLs": self.ls,
+            "safeTree": self.tree,
+            "nodes": self.nodes,
+            "node": self.node_named,
+            "datacenters": lambda: ["dc1"],
+            "file": lambda path: (FOLDER / path).read_text(),
+        }
+        self.functions |= {
+            "key_exists": self.functions["keyExists"],
+            "key_or_default": self.functions["keyOrDefault"],
         }
 
     def service(self, *parts):
@@ -242,6 +97,64 @@ class Evaluator:
             tags = set(service.tags).union(*(entry.tags or () for entry in service.instances))
             found.append(Struct(Name=name, Tags=sorted(tags)))
         return found
+
+    def key(self, path):
+        try:
+            return self.keys[path.removeprefix("/").partition("@")[0]] if path else ""
+        except KeyError:
+            raise EvaluationError(f"waits for {path}") from None
+
+    def tree(self, prefix):
+        """The pairs below a prefix, which is a text and no folder; without folder markers."""
+        path = prefix.removeprefix("/").partition("@")[0]
+        return [
+            Struct(Key=name.removeprefix(path).lstrip("/"), Path=name, Value=value)
+            for name, value in sorted(self.keys.items())
+            if prefix and name.startswith(path) and not name.endswith("/")
+        ]
+
+    def ls(self, prefix):
+        return [pair for pair in self.tree(prefix) if pair["Key"] and "/" not in pair["Key"]]
+
+    def entries(self):
+        for name, service in self.contents.services.items():
+            for entry in service.instances:
+                yield name, entry
+
+    def nodes(self, _query=""):
+        found = {entry.node: entry.node_address for _, entry in self.entries()}
+        return [Struct(Node=name, Address=ip, Datacenter="dc1") for name, ip in sorted(found.items())]
+
+    def node_named(self, query="consul"):
+        (node,) = (node for node in self.nodes() if node["Node"] == query.partition("@")[0])
+        found = [(name, entry) for name, entry in self.entries() if entry.node == node["Node"]]
+        services = [
+            Struct(
+                ID=entry.id,
+                Service=name,
+                Tags=sorted(entry.tags or ()),
+                Meta=dict(entry.meta),
+                Port=entry.port,
+                Address=entry.address.strip("[]"),
+            )
+            for name, entry in sorted(found, key=lambda one: (one[0], one[1].id))
+        ]
+        return Struct(Node=node, Services=services)
+
+    def scratched(self, method, key, *values):
+        """What a method of ``scratch`` gives."""
+        if method == "Get":
+            return self.scratch.get(key, NIL)
+        if method == "Key":
+            return key in self.scratch
+        if method == "MapValues":
+            return [item for _, item in sorted(self.scratch.get(key, {}).items())]
+        if method.startswith("Map"):
+            table = self.scratch.setdefault(key, {})
+            table[values[0]] = table.get(values[0], values[1]) if method == "MapSetX" else values[1]
+        elif method == "Set" or key not in self.scratch:
+            self.scratch[key] = values[0]
+        return ""
 
     # statements
 
@@ -317,6 +230,8 @@ class Evaluator:
             return [(number, number) for number in range(value)]
         if isinstance(value, dict) and not isinstance(value, Struct):
             return sorted(value.items())
+        if value is NIL:
+            return []
         if isinstance(value, list | Channel):
             return list(enumerate(value.items if isinstance(value, Channel) else value))
         raise EvaluationError(f"range can't iterate over {text_of(value)}")
@@ -356,6 +271,8 @@ class Evaluator:
 
     def command(self, command, dot, piped):
         first, *rest = command.operands
+        if isinstance(first, go.Chain) and first.operand == go.Identifier("scratch"):
+            return self.scratched(first.fields[0], *(self.operand(each, dot) for each in rest), *piped)
         if not isinstance(first, go.Identifier):
             return self.operand(first, dot)
         if first.name in {"and", "or"}:
@@ -401,7 +318,7 @@ class Evaluator:
                     raise EvaluationError(f"no field {name}")
                 value = value[name]
             elif isinstance(value, dict):
-                value = value.get(name, "")
+                value = value.get(name, NIL if isinstance(value, Parsed) else "")
             else:
                 raise EvaluationError(f"no field {name} of {text_of(value)}")
         return value
@@ -419,9 +336,9 @@ def number_of(text):
     return -value if plain[0] == "-" else value
 
 
-def evaluated(source, contents, environ=None):
+def evaluated(source, contents, environ=None, keys=()):
     """What consul-template prints for a template."""
-    evaluator = Evaluator(contents, environ or {})
+    evaluator = Evaluator(contents, environ or {}, dict(keys))
     body = parse(source, "t")
     evaluator.define(body)
     evaluator.run(body, NIL)

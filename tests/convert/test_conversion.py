@@ -2,10 +2,10 @@
 
 import sys
 
-import jinja2
 import pytest
-from corpus import CATALOG, TEMPLATES, rendered
-from go_evaluator import EvaluationError, evaluated
+from corpus import CATALOG, JINJA, TEMPLATES, rendered
+from go_evaluator import evaluated
+from go_functions import EvaluationError
 from go_scripts import scripts
 from go_templates import sources, trees
 from hypothesis import given, settings, strategies as st
@@ -96,31 +96,31 @@ def test_output_reads_well(source, expected):
         pytest.param(
             'a\n{{ with secret "x" }}{{ .Data.y }}{{ end }}',
             "t.ctmpl:2:9: cannot convert the function 'secret'; give it as a file or a variable: env(), -var",
-            'a\n{% set item = unconverted("secret \\"x\\"") %}\n{% if item %}{{ item.Data.y }}{% endif %}',
+            "a\n{# line 2: cannot convert the function 'secret'; give it as a file or a variable: env(), -var #}\n"
+            '{% set item = unconverted("secret \\"x\\"") %}\n{% if item %}{{ item.Data.y }}{% endif %}',
             id="Vault",
         ),
         pytest.param(
             "{{ timestamp }}",
             "t.ctmpl:1:4: cannot convert the function 'timestamp';"
-            " leave it out: output that always differs reloads always",
+            " leave it out: output that always differs reloads always; now() alone causes no render",
+            "{# line 1: cannot convert the function 'timestamp';"
+            " leave it out: output that always differs reloads always; now() alone causes no render #}\n"
             '{{ unconverted("timestamp") }}',
             id="timestamp",
         ),
         pytest.param(
-            "{{ range services }}{{ break }}{{ end }}",
-            "t.ctmpl:1:24: cannot convert 'break'; write {% if %} around the rest",
-            '{% for svc in services() %}{{ unconverted("break") }}{% endfor %}',
-            id="break",
-        ),
-        pytest.param(
             "{{ range services }}{{ .Nmae }}{{ end }}",
             "t.ctmpl:1:24: cannot convert .Nmae, which a service does not have; known: Name, Tags",
-            '{% for svc in services() %}{{ unconverted(".Nmae") }}{% endfor %}',
+            "{% for svc in services() %}"
+            "{# line 1: cannot convert .Nmae, which a service does not have; known: Name, Tags #}"
+            '{{ unconverted(".Nmae") }}{% endfor %}',
             id="field",
         ),
         pytest.param(
             '{{ index (service "web") -1 }}',
             "t.ctmpl:1:4: cannot convert index of a list by a number that may be negative",
+            "{# line 1: cannot convert index of a list by a number that may be negative #}\n"
             '{{ unconverted("index (service \\"web\\") -1") }}',
             id="negative index, which Jinja counts from the end",
         ),
@@ -128,6 +128,8 @@ def test_output_reads_well(source, expected):
             '{{ service "web|ok" }}',
             "t.ctmpl:1:4: cannot convert unknown status 'ok' in 'web|ok';"
             " known: any, critical, maintenance, passing, warning",
+            "{# line 1: cannot convert unknown status 'ok' in 'web|ok';"
+            " known: any, critical, maintenance, passing, warning #}\n"
             '{{ unconverted("service \\"web|ok\\"") }}',
             id="status",
         ),
@@ -136,6 +138,59 @@ def test_output_reads_well(source, expected):
 def test_what_cannot_be_converted_is_named_and_marked(source, finding, text):
     result = conversion(source)
     assert ([str(each) for each in result.findings], result.text) == ([finding], text)
+
+
+@pytest.mark.parametrize(
+    ("source", "notices"),
+    [
+        pytest.param(
+            '{{ with key "a" }}{{ . }}{{ else }}b{{ end }}{{ or (key "a") "b" }}{{ if key "a" }}c{{ end }}',
+            [
+                f"t.ctmpl:1:{column}: note: key waits until the key is there; where a default is meant,"
+                " write key(path, default=…)"
+                for column in (9, 49, 74)
+            ],
+            id="a key that waits where a default is meant",
+        ),
+        pytest.param(
+            '{{ range service "web|," }}{{ end }}',
+            ["t.ctmpl:1:10: note: this filter names no state, so that nothing ever matches"],
+            id="a filter that never matches",
+        ),
+        pytest.param(
+            '{{ range service "" }}{{ end }}',
+            ["t.ctmpl:1:10: note: service of an empty name gives nothing"],
+            id="no name",
+        ),
+        pytest.param(
+            '{{ range service (env "A") }}{{ end }}',
+            ['t.ctmpl:1:10: note: env("A", "") is taken for a name alone, without tag, datacenter or state in it'],
+            id="a whole query that is computed",
+        ),
+        pytest.param(
+            '{{ with env "A" | parseJSON }}{{ .a }}{{ .b }}{{ end }}',
+            [
+                (
+                    "t.ctmpl:1:34: note: parsed values print '<no value>' where they are missing,"
+                    " and numbers as Go's floats: | go_text keeps that"
+                )
+            ],
+            id="no value, said once",
+        ),
+        pytest.param(
+            '{{ printf "%d" "x" }}{{ printf "%s" }}{{ printf "a" 1 }}',
+            [
+                "t.ctmpl:1:4: note: printf prints %!d(string=… here, as consul-template does",
+                "t.ctmpl:1:25: note: printf prints %!s(MISSING)… here, as consul-template does",
+                "t.ctmpl:1:42: note: printf prints %!(EXTRA … here, as consul-template does",
+            ],
+            id="printf",
+        ),
+    ],
+)
+def test_what_may_not_be_meant_is_converted_as_written_with_a_notice(source, notices):
+    result = conversion(source)
+    assert (result.findings, [str(notice) for notice in result.notices]) == ((), notices)
 
 
 @given(scripts())
@@ -147,9 +202,6 @@ def test_what_is_converted_prints_what_the_oracle_says(tmp_path_factory, source)
     result = conversion(source)
     assert [str(finding) for finding in result.findings] == []
     assert rendered(result.text, tmp_path_factory.mktemp("t")).decode() == expected
-
-
-ENVIRONMENT = jinja2.Environment(autoescape=True)
 
 
 def steps(source):
@@ -170,7 +222,7 @@ def steps(source):
 
 def is_jinja(text):
     """Whether Jinja reads it; names that nobody defines are lint's business."""
-    ENVIRONMENT.parse(text)
+    JINJA.parse(text)
     return True
 
 

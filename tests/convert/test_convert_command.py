@@ -42,13 +42,35 @@ def test_a_template_is_written(tmp_path):
 def test_what_is_not_converted_is_named_and_lint_finds_it(tmp_path):
     (tmp_path / "t.ctmpl").write_text("a\n{{ timestamp }}\n")
     done = run(tmp_path, "-o", "t.j2", "t.ctmpl")
-    message = "cannot convert the function 'timestamp'; leave it out: output that always differs reloads always"
+    advice = "leave it out: output that always differs reloads always; now() alone causes no render"
+    message = f"cannot convert the function 'timestamp'; {advice}"
     assert (done.returncode, done.stderr) == (1, f"t.ctmpl:2:4: {message}\n")
+    marked = f'a\n{{# line 2: {message} #}}\n{{{{ unconverted("timestamp") }}}}\n'
+    assert (tmp_path / "t.j2").read_text() == marked
     argv = [sys.executable, "-m", "ctemplate", "lint", "-template", "t.j2:out"]
     lint = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert lint.returncode == 1
-    assert "t.j2:2:4: " in lint.stdout
+    assert "t.j2:3:4: " in lint.stdout
     assert "'unconverted' is undefined" in lint.stdout
+
+
+def test_what_may_not_be_meant_is_said_and_no_fault(tmp_path):
+    (tmp_path / "t.ctmpl").write_text('{{ with key "a" }}{{ . }}{{ else }}b{{ end }}\n')
+    done = run(tmp_path, "-o", "t.j2", "t.ctmpl")
+    note = "note: key waits until the key is there; where a default is meant, write key(path, default=…)"
+    assert (done.returncode, done.stderr) == (0, f"t.ctmpl:1:9: {note}\n")
+
+
+def test_a_template_is_written_tidily_and_hardened(tmp_path):
+    source = "{{ range services }}\nupstream {{ .Name }} { }\n{{ end }}\n"
+    (tmp_path / "t.ctmpl").write_text(source)
+    done = run(tmp_path, "-tidy", "-harden", "-o", "t.j2", "t.ctmpl")
+    expected = "{% for svc in services() %}\nupstream {{ svc.name | identifier }} { }\n{% endfor %}\n"
+    assert (done.returncode, (tmp_path / "t.j2").read_text()) == (0, expected)
+    assert done.stderr.splitlines() == [
+        "t.ctmpl:1:1: note: -tidy: the tags on these lines leave no line of their own: 1, 3",
+        "t.j2:2:13: -harden: added | identifier: a registered name is printed here",
+    ]
 
 
 @pytest.mark.parametrize(

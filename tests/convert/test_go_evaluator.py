@@ -1,11 +1,11 @@
 """The oracle is judged by what consul-template gave: the recorded bytes of the corpus, and a table of traps."""
 
 import pytest
-from corpus import CATALOG, ENVIRONMENT, TEMPLATES, TRAPS, expected_of
+from corpus import CATALOG, ENVIRONMENT, KEYS, TEMPLATES, TRAPS, expected_of
 from go_evaluator import evaluated
 
 
 @pytest.mark.parametrize("template", TEMPLATES + TRAPS, ids=lambda path: path.stem)
 def test_the_oracle_gives_consul_templates_bytes(template):
     source = template.read_bytes().decode()
-    assert evaluated(source, CATALOG, ENVIRONMENT).encode() == expected_of(template).read_bytes()
+    assert evaluated(source, CATALOG, ENVIRONMENT, KEYS).encode() == expected_of(template).read_bytes()

@@ -1,7 +1,8 @@
 import pytest
 
-from ctemplate.core.model import Fault, ServiceQuery, ServicesQuery
+from ctemplate.core.model import Fault
 from ctemplate.doctor.consul import Agent, ConsulFacts, consul_diagnoses
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()

@@ -9,8 +9,10 @@ import pytest
 from harness import wait_for
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.model import ServiceQuery, ServicesQuery, Status
-from ctemplate.sources.consul import ConsulSettings, ConsulSource
+from ctemplate.core.model import Status
+from ctemplate.queries import ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.source import ConsulSource
 
 SERVICES = 300
 CONNECTIONS = 24

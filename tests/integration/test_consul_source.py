@@ -11,9 +11,11 @@ from harness import free_port, wait_for
 from harness.consul import ConsulRefusal, certificates
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.model import ServiceQuery, ServicesQuery, Status
+from ctemplate.core.model import Status
 from ctemplate.core.timing import Backoff
-from ctemplate.sources.consul import ConsulSettings, ConsulSource
+from ctemplate.queries import ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.source import ConsulSource
 
 ALL, WEB = ServicesQuery(), ServiceQuery(name="web")
 TTL = {"TTL": "1h", "Status": "passing"}

@@ -7,8 +7,9 @@ import urllib.parse
 import pytest
 from harness import ROOT, free_port
 
-from ctemplate.core.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Instance, Service, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer, Template
 
 HONEST = (

@@ -11,9 +11,10 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from ctemplate.core.model import CheckState, Instance, PreparedQuery, Service, ServicesQuery
+from ctemplate.core.model import CheckState, Instance, Service
 from ctemplate.core.timing import Backoff, TokenBucket
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.queries import AlarmsQuery, CensusQuery, PreparedQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.watching.planner import Planner
 
 LATENCY = 0.001  # seconds each way

@@ -5,7 +5,8 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import ConfigError
-from ctemplate.core.model import Answer, Fault, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Status
+from ctemplate.core.model import Answer, Fault, Instance, Service, Status
+from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.sources.catalog_file import CatalogFile, read_catalog
 from ctemplate.sources.contents import answer, dump, parse_catalog, recorded
 

@@ -7,10 +7,13 @@ from consul_fakes import entries, entry
 from werkzeug import Response
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.model import PreparedQuery, Server, ServerSet, ServiceQuery, ServicesQuery
+from ctemplate.core.model import Server, ServerSet
 from ctemplate.core.timing import Backoff
 from ctemplate.guard import Cause, Policies
-from ctemplate.sources.consul import ConsulSettings, ConsulSource, confirm as confirming
+from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.sources.consul import confirm as confirming
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.consul.source import ConsulSource
 
 WEB, ALL = ServiceQuery(name="web", dc="east"), ServicesQuery()
 AUTHORIZE = "/v1/internal/acl/authorize"

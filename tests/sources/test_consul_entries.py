@@ -4,17 +4,8 @@ import pytest
 from consul_fakes import entries, entry
 from hypothesis import given, strategies as st
 
-from ctemplate.core.model import (
-    CheckState,
-    Fault,
-    Instance,
-    PreparedQuery,
-    Service,
-    ServiceQuery,
-    ServicesQuery,
-    Status,
-)
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery
+from ctemplate.core.model import CheckState, Fault, Instance, Service, Status
+from ctemplate.queries import AlarmsQuery, PreparedQuery, ServiceQuery, ServicesQuery, kind_of
 from ctemplate.sources.consul.endpoints.decoding import (
     Decoder,
     Undecodable,
@@ -54,6 +45,10 @@ FULL = {
         {"Node": "n1", "CheckID": "serfHealth", "Name": "Serf Health Status", "Status": "passing", "ServiceID": ""},
     ],
 }  # fmt: skip
+
+
+def answered(body, query):
+    return kind_of(query).decode(query, body, Decoder(DataLimits()))
 
 
 def decoded(*rows, limits=None, **options):
@@ -276,7 +271,7 @@ def test_an_instance_of_a_name_that_differs_in_case_is_not_the_services():
 
 def executed(*rows, near=None, service="web"):
     body = json.dumps({"Service": service, "Nodes": rows, "Datacenter": "dc1", "Failovers": 0}).encode()
-    return Decoder(DataLimits()).decode(body, PreparedQuery(name="live", near=near))
+    return answered(body, PreparedQuery(name="live", near=near))
 
 
 @given(st.permutations([("n2", "a"), ("n1", "b"), ("n1", "a"), ("n3", "a"), ("bad", "a"), ("bad", "b")]))
@@ -298,7 +293,7 @@ def test_near_keeps_the_order_of_nodes_alone():
 
 
 def test_a_prepared_query_without_instances_gives_none():
-    assert Decoder(DataLimits()).decode(b'{"Service": "web", "Nodes": null}', PreparedQuery(name="live")) == ((), ())
+    assert answered(b'{"Service": "web", "Nodes": null}', PreparedQuery(name="live")) == ((), ())
 
 
 def test_a_proxy_that_stands_for_the_service_is_left_out():
@@ -311,7 +306,7 @@ def test_a_proxy_that_stands_for_the_service_is_left_out():
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"Service": "web", "Nodes": {}}', b'{"Service": 1}', b"{"])
 def test_an_execution_of_another_shape_is_undecodable(body):
     with pytest.raises(Undecodable):
-        Decoder(DataLimits()).decode(body, PreparedQuery(name="live"))
+        answered(body, PreparedQuery(name="live"))
 
 
 DEEP = b"[" * 100_000
@@ -330,7 +325,7 @@ DEEP = b"[" * 100_000
 )
 def test_what_no_json_is_made_of_is_undecodable_for_every_query(query, body):
     with pytest.raises(Undecodable):
-        Decoder(DataLimits()).decode(body, query)
+        answered(body, query)
 
 
 @pytest.mark.parametrize("body", [b'[{"Node": {"ID": "\xff"}}]', b'[{"Other": %b' % DEEP])

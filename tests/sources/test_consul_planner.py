@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, World
 
-from ctemplate.core.model import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.core.timing import Backoff
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, StateRow
+from ctemplate.queries import AlarmsQuery, PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.watching.planner import Planner, Policy, WatchPlan
 from ctemplate.sources.consul.watching.scope import READ_GRACE
 from ctemplate.sources.consul.watching.sweep import SweepPace

@@ -9,9 +9,11 @@ from consul_fakes import HANG, Agent, answer, entries, entry
 from ctemplate.catalog import Catalog
 from ctemplate.config.layers import Layer, build
 from ctemplate.core.errors import ConfigError
-from ctemplate.core.model import PreparedQuery, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Snapshot
+from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.runtime.assembly import consul_settings
-from ctemplate.sources.consul import ConsulSettings, ConsulSource, DataLimits
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
+from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.template import Renderer, Template
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()

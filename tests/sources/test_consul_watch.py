@@ -5,11 +5,12 @@ import itertools
 import pytest
 from consul_fakes import ScriptedClient, entries, entry, reply
 
-from ctemplate.core.model import Answer, ServiceQuery, ServicesQuery
+from ctemplate.core.model import Answer
 from ctemplate.core.timing import Backoff
+from ctemplate.queries import ServiceQuery, ServicesQuery, resource_of
 from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace
 from ctemplate.sources.consul.endpoints.decoding import Decoder
-from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Trouble
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.watching.watch import Retries, Watch, replies
@@ -51,7 +52,7 @@ async def taken(stream, count, timeout=3600):
 
 def polled(client):
     settings = client.settings
-    return replies(client, client.connect(), Resource.of(WEB, settings), IndexPosition(), PollPace(settings.pacing))
+    return replies(client, client.connect(), resource_of(WEB, settings), IndexPosition(), PollPace(settings.pacing))
 
 
 async def test_each_poll_carries_the_index_of_the_answer_before():

@@ -3,8 +3,7 @@ import urllib.parse
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.core.model import PreparedQuery, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
+from ctemplate.queries import AlarmsQuery, CensusQuery, PreparedQuery, ServiceQuery, ServicesQuery, resource_of
 from ctemplate.sources.consul.endpoints.paths import (
     REMEDIES,
     Consistency,
@@ -53,7 +52,7 @@ ELSEWHERE = ConsulSettings(datacenter="east", namespace="team", partition="blue"
     ],
 )
 def test_a_query_has_a_target(query, settings, target):
-    assert Resource.of(query, settings).target() == target
+    assert resource_of(query, settings).target() == target
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_a_query_has_a_target(query, settings, target):
     ],
 )
 def test_every_query_is_asked_for_in_its_namespace_and_partition_and_of_its_peer(kind, fields, scope, settings, asked):
-    _, _, params = Resource.of(kind(**fields, **scope), settings).target().partition("?")
+    _, _, params = resource_of(kind(**fields, **scope), settings).target().partition("?")
     found = dict(urllib.parse.parse_qsl(params, strict_parsing=bool(params)))
     assert {name: value for name, value in found.items() if name != "filter"} == asked
 
@@ -111,7 +110,7 @@ def test_a_target_says_how_to_answer(options, target):
 
 @given(st.text(min_size=1))
 def test_any_name_stays_one_segment_of_the_path(name):
-    target = Resource.of(ServiceQuery(name=name.encode("utf-8", "replace").decode()), DEFAULTS).target()
+    target = resource_of(ServiceQuery(name=name.encode("utf-8", "replace").decode()), DEFAULTS).target()
     assert target.isascii()
     prefix, _, rest = target.rpartition("/")
     assert prefix == "/v1/health/service"
@@ -227,19 +226,20 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
         ),
         pytest.param(403, Meta(), b"ACL not found", (Trouble.DENIED, "status 403: ACL not found"), id="denied"),
         pytest.param(400, Meta(), b"Invalid index", (Trouble.REFUSED, "status 400: Invalid index"), id="400"),
-        pytest.param(
-            404,
-            Meta(),
-            b"Query not found",
-            (Trouble.UNKNOWN, "no prepared query has this name or id"),
-            id="a prepared query that is not defined",
-        ),
+        pytest.param(404, Meta(), b"Query not found", (Trouble.REFUSED, "status 404: Query not found"), id="404"),
         pytest.param(404, Meta(), b"<html>\nno", (Trouble.REFUSED, "status 404"), id="markup is not repeated"),
         pytest.param(403, Meta(), b"\x1b[31mred\nforged", (Trouble.DENIED, "status 403: \\x1b[31mred"), id="escapes"),
     ],
 )
 def test_a_status_is_diagnosed(status, meta, body, expected):
     assert diagnose(status, meta, body) == expected
+
+
+def test_a_prepared_query_that_is_not_defined_is_unknown():
+    found = diagnose(
+        404, Meta(), b"Query not found", not_found=resource_of(PreparedQuery(name="x"), DEFAULTS).not_found
+    )
+    assert found == (Trouble.UNKNOWN, "no prepared query has this name or id")
 
 
 def test_a_redirect_is_not_followed():

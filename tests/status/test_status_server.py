@@ -10,7 +10,7 @@ from harness.ports import free_port
 
 from ctemplate.status import http_server
 from ctemplate.status.address import StatusAddress
-from ctemplate.status.http_server import CONNECTIONS, HEAD_LIMIT_BYTES, Reply, serve_status
+from ctemplate.status.http_server import CONNECTIONS, REQUEST_LIMIT, Reply, serve_status
 
 BIG = b"x" * 5_000_000
 
@@ -114,8 +114,8 @@ async def test_everything_else_is_refused(address, request_line, status):
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", id="TLS"),
         pytest.param(b"GET  HTTP/1.1\r\n\r\n", id="no path"),
         pytest.param(b"GET /hello HTTP/9.9\r\nHost: a\r\n\r\n", id="unknown version"),
-        pytest.param(b"GET /" + b"a" * 2 * HEAD_LIMIT_BYTES + b" HTTP/1.1\r\n\r\n", id="long path"),
-        pytest.param(b"GET /hello HTTP/1.1\r\nA: " + b"a" * 2 * HEAD_LIMIT_BYTES + b"\r\n\r\n", id="long header"),
+        pytest.param(b"GET /" + b"a" * 2 * REQUEST_LIMIT + b" HTTP/1.1\r\n\r\n", id="long path"),
+        pytest.param(b"GET /hello HTTP/1.1\r\nA: " + b"a" * 2 * REQUEST_LIMIT + b"\r\n\r\n", id="long header"),
         pytest.param(b"GET /hello HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", id="upgrade"),
         pytest.param(b"GET http://[x/ HTTP/1.1\r\n\r\n", id="bad URL"),
     ],

@@ -3,7 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from ctemplate.core.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Instance, Service, Snapshot
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer, RenderLimits, Template
 
 

@@ -4,14 +4,16 @@ import pytest
 from rendering import answers, load, message, render, web, world
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Service, Snapshot
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer
 from ctemplate.template.language.advice import FOREIGN_WORDS, service_call, services_call
 from ctemplate.template.language.filters import filters
 from ctemplate.template.language.functions import Functions
 
 WEB = world(web(port=80))
-GO = "t.j2:1: this looks like a Go template, and templates are Jinja; here one writes "
+ASKED = "-template-language go converts it as it is loaded"
+GO = f"t.j2:1: this looks like a Go template, and templates are Jinja; {ASKED}; here one writes "
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from hypothesis import given, settings, strategies as st
 from rendering import answers, instance, load, web
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, ServiceQuery, Snapshot, Status
+from ctemplate.core.model import Answer, Snapshot, Status
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import ServiceQuery
 from ctemplate.template import Renderer
 
 LIBRARY = """\

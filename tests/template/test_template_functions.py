@@ -4,7 +4,8 @@ import pytest
 from rendering import answers, instance, load, message, render, text_of, web, world
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, Instance, PreparedQuery, Service, ServiceQuery, ServicesQuery, Snapshot, Status
+from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status
+from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer
 
 WORLD = world(

@@ -7,8 +7,8 @@ from rendering import load, text_of
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Snapshot
+from ctemplate.core.shipped import SHIPPED
 from ctemplate.template import Renderer, RenderLimits, Template
-from ctemplate.template.language.loader import SHIPPED
 from ctemplate.template.safety.render_pass import Run
 
 

@@ -4,8 +4,9 @@ import pytest
 from rendering import answers, instance, load, web
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import ServiceQuery, Snapshot
+from ctemplate.core.model import Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import ServiceQuery
 from ctemplate.template import Renderer
 
 HTTP = """\

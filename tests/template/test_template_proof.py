@@ -4,8 +4,9 @@ import pytest
 from rendering import instance, world
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Instance, Service, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer, Template
 
 GOOD = "good"

@@ -4,7 +4,8 @@ import pytest
 from rendering import answers, instance, load, message, render, web, world
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, CheckState, ServiceQuery, Snapshot
+from ctemplate.core.model import Answer, CheckState, Snapshot
+from ctemplate.queries import ServiceQuery
 from ctemplate.template import Renderer
 
 EVIL = 'x";}{ $evil #\\'

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from ctemplate.core.model import Answer, Instance, Service, ServiceQuery, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, Instance, Service, Snapshot
+from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer, Template
 
 SOURCE = """{% for s in services() %}{% set port = s.listen_port %}{% for i in service(s.name) %}

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ctemplate.core.model import Answer, AnyQuery, CheckState, Instance, InstancesQuery, ServicesQuery, Status
+from ctemplate.core.model import Answer, CheckState, Instance, Query, Status
 from ctemplate.guard.evidence.hold import Entry
 from ctemplate.guard.evidence.policy import GuardPolicy
+from ctemplate.queries import Losses, kind_of
 
 IN_USE = frozenset({Status.PASSING, Status.WARNING})
 FEW = 3  # fewer instances than this may lose any but the last one
@@ -58,7 +59,7 @@ def net_loss(before: Iterable[Entry], new: EntryValue) -> int:
 
 def is_large(before: Answer, new: Answer, lost: int, policy: GuardPolicy) -> bool:
     """Whether losing so many of the instances in use is more than the policy allows; services lose everything."""
-    if isinstance(before.query, ServicesQuery):
+    if kind_of(before.query).losses is Losses.NAMES:
         return True
     used = sum(map(is_in_use, before.value))
     loss = lost - sum(map(is_in_use, absent(new.value, before.value)))
@@ -79,10 +80,10 @@ def checks_not_run(instance: Instance, before: Instance) -> frozenset[str]:
     return frozenset(check.id for check in failing_checks(instance) if not check.has_run and check.id in had_run)
 
 
-def merged(value: EntryValue, kept: tuple[Entry, ...], query: AnyQuery) -> EntryValue:
+def merged(value: EntryValue, kept: tuple[Entry, ...], query: Query) -> EntryValue:
     """Put what is kept in, in the order of the query's answers; after the others where that order is the source's."""
     both = (*absent(value, kept), *kept)
-    return both if isinstance(query, InstancesQuery) and query.near else tuple(sorted(both, key=key))
+    return both if kind_of(query).keeps_order(query) else tuple(sorted(both, key=key))
 
 
 def replaced_entries(value: EntryValue, kept: Iterable[Entry]) -> EntryValue:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
-from ctemplate.core.model import AnyQuery, Instance, InstancesQuery, Service
+from ctemplate.core.model import Instance, Query, Service
+from ctemplate.core.values import dataclass
+from ctemplate.queries import kind_of
 
 Entry = Instance | Service
 
@@ -56,7 +57,7 @@ class Hold:
     loss or not. ``is_told``: the operator knows.
     """
 
-    query: AnyQuery
+    query: Query
     entries: tuple[Entry, ...]
     cause: Cause
     since: float
@@ -70,6 +71,6 @@ class Hold:
 
     def entries_of(self, service: str | None) -> tuple[Entry, ...]:
         """Return the entries that belong to a service, or all of them for None."""
-        if service is None or (isinstance(self.query, InstancesQuery) and self.query.name == service):
+        if service in {None, kind_of(self.query).service_name(self.query)}:
             return self.entries
         return tuple(entry for entry in self.entries if entry.name == service)

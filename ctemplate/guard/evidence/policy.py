@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from ctemplate.core.model import AnyQuery, InstancesQuery
+from ctemplate.core.model import Query
+from ctemplate.core.values import dataclass
+from ctemplate.queries import kind_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Policies:
     is_scoped: bool = False
     services: Mapping[str, GuardPolicy] = field(default_factory=dict)
 
-    def of(self, query: AnyQuery) -> GuardPolicy:
+    def of(self, query: Query) -> GuardPolicy:
         """Return the policy for a query's answer."""
-        return self.services.get(query.name, self.default) if isinstance(query, InstancesQuery) else self.default
+        name = kind_of(query).service_name(query)
+        return self.default if name is None else self.services.get(name, self.default)

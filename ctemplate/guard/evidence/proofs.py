@@ -15,9 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ctemplate.core.model import Answer, AnyQuery, Instance, InstancesQuery, Servers, ServiceQuery
+from ctemplate.core.model import Answer, Instance, Query, Servers
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
 from ctemplate.guard.evidence.servers import KnownServers
+from ctemplate.queries import Losses, kind_of, named_service
 
 CONSUL_SERVICE = "consul"  # the service that the servers register themselves as
 SESSIONS = 64  # that are known at most, of all datacenters
@@ -30,9 +31,8 @@ def lists_consul(catalog: Answer) -> bool:
 
 def is_all_invalid(answer: Answer) -> bool:
     """Whether an answer has entries of its own, and not one that is valid; Consul counts some of other names to it."""
-    names = (
-        {answer.query.name} if isinstance(answer.query, ServiceQuery) else {fault.service for fault in answer.faults}
-    )
+    name = named_service(answer.query)
+    names = {fault.service for fault in answer.faults} if name is None else {name}
     return not answer.value and any(fault.service in names for fault in answer.faults)
 
 
@@ -58,14 +58,14 @@ class Histories:
         """Whether an answer's index is larger than all of a session: data that was lost begins with small ones."""
         return answer.index > self._reached.get((answer.query.dc, session), math.inf)
 
-    def origin(self, query: AnyQuery, session: float) -> float:
+    def origin(self, query: Query, session: float) -> float:
         """Return the earliest session known to share the history of this one."""
         return self._origins.get((query.dc, session), session)
 
     def note(self, before: Answer, new: Answer) -> bool:
         """Learn from an answer and the one before it; answer whether two histories turned out to be one."""
         query = new.query
-        if before.session == new.session or not isinstance(query, InstancesQuery) or query.peer is not None:
+        if before.session == new.session or kind_of(query).losses is not Losses.INSTANCES or query.peer is not None:
             return False
         earlier = self.origin(query, before.session)
         if self.origin(query, new.session) <= earlier or 0 < new.index < before.index:
@@ -96,7 +96,7 @@ def verdict(
     dc = answer.query.dc
     are_ours = known.are_ours(dc, servers, since=hold.session) and histories.is_beyond(answer, hold.session)
     histories_differ = histories.origin(answer.query, answer.session) != histories.origin(answer.query, hold.session)
-    is_filtered = isinstance(answer.query, InstancesQuery) and answer.filtered and not hold.was_filtered
+    is_filtered = kind_of(answer.query).losses is Losses.INSTANCES and answer.filtered and not hold.was_filtered
     is_another = known.are_others(dc, servers) or (hold.cause is Cause.DIFFERENT_CLUSTER and not servers)
     reasons = {
         Cause.DENIED: may_read is False,

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
 from ctemplate.core.events import AnswerUnverified, AnswerVerified, GuardReport, HoldBegan, HoldEnded, HoldExpired
-from ctemplate.core.model import AnyQuery, InstancesQuery
+from ctemplate.core.model import Query
 from ctemplate.guard.evidence.hold import Cause, Hold
+from ctemplate.queries import Losses, kind_of
 
 EXPIRED = "the time is over, the newest answer is taken"
 BACK = "all is back"
@@ -51,7 +52,7 @@ def described(holds: Iterable[Hold]) -> tuple[str, ...]:
     return tuple(f"{query}: {what}" for query, what in sorted(lines))
 
 
-def unverified(queries: Iterable[tuple[AnyQuery, bool]]) -> list[GuardReport]:
+def unverified(queries: Iterable[tuple[Query, bool]]) -> list[GuardReport]:
     """Return a line for the queries whose empty first answers are not taken, and one for those of listed services."""
     given = tuple(queries)
     listed = _listed(query for query, is_listed in given if is_listed)
@@ -61,14 +62,14 @@ def unverified(queries: Iterable[tuple[AnyQuery, bool]]) -> list[GuardReport]:
     return [AnswerUnverified(text=text, queries=tuple(str(query) for query, _ in given)) for text in found]
 
 
-def taken_as_empty(queries: Iterable[AnyQuery]) -> list[GuardReport]:
+def taken_as_empty(queries: Iterable[Query]) -> list[GuardReport]:
     """Return a line for the services that are taken for empty although the catalog lists them, if there are any."""
     given = tuple(map(str, queries))
     what = f"{WITHOUT_NODES}; taken as empty, since it is new"
     return [AnswerUnverified(text=f"{_listed(given)}: {what}", queries=given)] if given else []
 
 
-def seen(queries: Iterable[AnyQuery]) -> list[GuardReport]:
+def seen(queries: Iterable[Query]) -> list[GuardReport]:
     """Return a line for the queries that show something at last, if there are any."""
     given = tuple(map(str, queries))
     return [AnswerVerified(text=f"{_listed(given)}: can be seen now", queries=given)] if given else []
@@ -94,8 +95,8 @@ def _end(how: str, holds: list[Hold], now: float) -> str:
 
 
 def _vanished(holds: list[Hold]) -> str:
-    instances = sum(len(hold.entries) for hold in holds if isinstance(hold.query, InstancesQuery))
-    names = sum(len(hold.entries) for hold in holds if not isinstance(hold.query, InstancesQuery))
+    instances = sum(len(hold.entries) for hold in holds if kind_of(hold.query).losses is Losses.INSTANCES)
+    names = sum(len(hold.entries) for hold in holds if kind_of(hold.query).losses is Losses.NAMES)
     parts = [_counted(instances, "instance"), _counted(names, "service")]
     return " and ".join(part for part in parts if part)
 
@@ -112,7 +113,7 @@ def _queries(holds: list[Hold]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(hold.query) for hold in holds))
 
 
-def _listed(queries: Iterable[AnyQuery | str]) -> str:
+def _listed(queries: Iterable[Query | str]) -> str:
     names = sorted(set(map(str, queries)))
     more = len(names) - HOLDS_NAMED
     return ", ".join(printable(name, 80) for name in names[:HOLDS_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import msgspec
 
 from ctemplate.core.model import Servers, ServerSet
+from ctemplate.core.values import dataclass
 
 
 @dataclass(slots=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ctemplate.core.model import Answer, AnyQuery, Doubt, ServiceQuery, ServicesQuery
+from ctemplate.core.model import Answer, Doubt, Query
 from ctemplate.guard.evidence.policy import Policies
 from ctemplate.guard.rules.holding import CONFIRM_GRACE
 from ctemplate.guard.rules.loss import LATER, RIGHTS_RECHECK, is_whole_catalog
+from ctemplate.queries import ServicesQuery, named_service
 
 
 @dataclass(slots=True)
@@ -51,9 +52,10 @@ class UnverifiedEmpty:
         return is_due
 
 
-def doubt_of_first(query: AnyQuery) -> Doubt:
+def doubt_of_first(query: Query) -> Doubt:
     """Return what a source is to confirm of an empty first answer."""
-    return Doubt(query=query, services=(query.name,) if isinstance(query, ServiceQuery) else (), is_first=True)
+    name = named_service(query)
+    return Doubt(query=query, services=() if name is None else (name,), is_first=True)
 
 
 def is_surely_cut(first: Answer, policies: Policies) -> bool:
@@ -69,9 +71,9 @@ def may_be_cut(first: Answer, policies: Policies) -> bool:
     query = first.query
     if first.value or first.faults or query.peer is not None:
         return False
-    return is_surely_cut(first, policies) or isinstance(query, ServiceQuery)
+    return is_surely_cut(first, policies) or named_service(query) is not None
 
 
-def scope_of_services(query: ServiceQuery) -> ServicesQuery:
+def scope_of_services(query: Query) -> ServicesQuery:
     """Return the query for the catalog that lists a service."""
     return ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition)

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from ctemplate.core.model import AnyQuery, Doubt, Instance, ServicesQuery
+from ctemplate.core.model import Doubt, Instance, Query
 from ctemplate.guard.evidence.entries import FEW, EntryValue, absent, is_in_use, is_large, merged, missed, net_loss
 from ctemplate.guard.evidence.hold import ENDLESS, UNCONFIRMABLE, Cause, Entry, Hold
 from ctemplate.guard.evidence.proofs import is_all_invalid, lists_consul
 from ctemplate.guard.evidence.reports import BACK, CONFIRMED
 from ctemplate.guard.rules import Change, keys, make_hold
 from ctemplate.guard.rules.holding import Holding
+from ctemplate.queries import Losses, kind_of
 
 RECHECK = 30.0  # seconds after a confirmation failed until the next answer asks for another one
 RIGHTS_RECHECK = 10.0  # seconds between two looks whether lost rights are back
@@ -175,12 +176,13 @@ def rechecked_at(hold: Hold) -> float:
     return hold.judged_at + RIGHTS_RECHECK if is_about_rights else math.inf
 
 
-def _doubt(query: AnyQuery, entries: list[Entry]) -> Doubt:
+def _doubt(query: Query, entries: list[Entry]) -> Doubt:
     services = {entry.name for entry in entries}
     nodes = {entry.node for entry in entries if isinstance(entry, Instance)}
     return Doubt(query=query, services=tuple(sorted(services)), nodes=tuple(sorted(nodes)[:MANY_NODES]))
 
 
-def is_whole_catalog(query: AnyQuery, *, is_scoped: bool) -> bool:
+def is_whole_catalog(query: Query, *, is_scoped: bool) -> bool:
     """Whether a query lists all services of a datacenter, where Consul's own is always found."""
-    return isinstance(query, ServicesQuery) and not (query.ns or query.partition or query.peer or is_scoped)
+    is_list = kind_of(query).losses is Losses.NAMES
+    return is_list and not (query.ns or query.partition or query.peer or is_scoped)

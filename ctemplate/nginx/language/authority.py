@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, walk
 from ctemplate.nginx.language.unique_names import Name
 

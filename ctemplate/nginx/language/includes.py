@@ -11,10 +11,11 @@ import errno
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
 from ctemplate.system.inputs import MIB, read_plain_file, real_path
 

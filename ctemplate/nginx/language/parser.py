@@ -7,8 +7,9 @@ single directive does.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
+
+from ctemplate.core.values import dataclass
 
 TOKEN_LIMIT_BYTES = 4096
 """nginx's read buffer: an argument or a comment that fills it is a fault."""

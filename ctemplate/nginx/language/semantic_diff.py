@@ -6,8 +6,9 @@ Pure: directives in, sentences out. Knows nothing of files, services or how a co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.parser import Directive
 
 MINUS = "\N{MINUS SIGN}"

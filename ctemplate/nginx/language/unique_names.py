@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import TypeAlias
 
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.parser import Directive, walk
 
 Name: TypeAlias = tuple[str, bytes]

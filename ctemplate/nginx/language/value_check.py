@@ -8,8 +8,9 @@ no part of what makes nginx load code or files. Who registered it, and what foll
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import INNER, NO_ROUTES, AnyOf, Known, Routes, named_hosts, routes, strays
 from ctemplate.nginx.language.manner import manner, patterns
 from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, NginxSyntaxError, parse_config, walk

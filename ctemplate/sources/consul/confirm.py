@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.model import Answer, AnyQuery, Doubt, Servers, ServerSet
+from ctemplate.queries import kind_of, named_service, resource_of
 from ctemplate.sources.consul.endpoints.decoding import (
     Decoder,
     Undecodable,
@@ -111,9 +112,9 @@ async def _servers(client: Client, connection: Connection, dc: str | None) -> Se
 
 async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Decoder, troubles: OutageLog) -> Answer:
     session = troubles.session(doubt.query.dc)  # a break while the answer is under way must not go unseen
-    resource = Resource.of(doubt.query, client.settings)
+    resource = resource_of(doubt.query, client.settings)
     reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
-    value, faults = edge.decode(reply.body, doubt.query)
+    value, faults = kind_of(doubt.query).decode(doubt.query, reply.body, edge)
     return Answer(
         query=doubt.query,
         value=value,
@@ -133,12 +134,13 @@ async def _is_listed(query: AnyQuery, client: Client, connection: Connection, kn
     A token that may read services and no nodes sees the one and not the other. False where Consul does not say. Raises
     RequestFailed.
     """
-    if not reads_whole_service(query):
+    scope, name = scope_of(query), named_service(query)
+    if scope is None or not reads_whole_service(query):
         return False
-    resource = Resource.of(scope_of(query), client.settings)
+    resource = resource_of(scope, client.settings)
     if resource not in known:
         known[resource] = await _listed(resource, client, connection, _names)
-    return getattr(query, "name", None) in (known[resource] or ())
+    return name in (known[resource] or ())
 
 
 async def _nodes(query: AnyQuery, client: Client, connection: Connection, known: Lists) -> frozenset[str] | None:

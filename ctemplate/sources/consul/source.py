@@ -18,9 +18,8 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DatacenterAbsent, DataLeftOut
 from ctemplate.core.model import Answer, AnyQuery, Fault, Query
 from ctemplate.core.timing import Backoff
-from ctemplate.sources import Cost, OngoingOutage, SourceHealth
+from ctemplate.queries import WatchRole, kind_of
 from ctemplate.sources.consul.confirm import confirm
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, Pacing
@@ -30,6 +29,7 @@ from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
 from ctemplate.sources.consul.watching.planner import Planner, Policy, PollQuery, ReadQuery, WatchPlan
 from ctemplate.sources.consul.watching.watch import Retries, Watch
+from ctemplate.sources.source import Cost, OngoingOutage, SourceHealth
 
 DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query is asked for again over which a defect showed
 FAULTS_LOGGED = 5  # per answer; the rest is counted
@@ -259,7 +259,7 @@ class ConsulSource:
     def _answered(
         self, query: PollQuery | ReadQuery, watch: Watch, answer: Answer, catalog: Catalog, *, waited: float | None
     ) -> None:
-        if not isinstance(query, AlarmsQuery | CensusQuery):
+        if kind_of(query).role is WatchRole.WANTED:
             self._absent.discard(query.dc)
             known = catalog.get(query)
             if answer.faults and (known is None or answer.faults != known.faults):
@@ -275,7 +275,7 @@ class ConsulSource:
 
     def _presume(self, query: PollQuery | ReadQuery, watch: Watch, catalog: Catalog) -> None:
         """Take a datacenter that never answered a query for absent after a while, so that the others need not wait."""
-        if isinstance(query, AlarmsQuery | CensusQuery) or watch.answer is not None or watch.away_since is None:
+        if kind_of(query).role is not WatchRole.WANTED or watch.answer is not None or watch.away_since is None:
             return
         is_late = _now() >= watch.away_since + ABSENT_AFTER
         if is_late and catalog.presume_absent(query) and query.dc not in self._absent:

@@ -10,10 +10,11 @@ Must not know Jinja's compiler, or where texts go.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ctemplate.core.model import CheckState, Instance, Service, reads_alike
+from ctemplate.core.values import dataclass
 from ctemplate.template.safety.render_pass import Checkpoint, Partly, Recorded, Run
 from ctemplate.template.safety.tainted_text import TaintedText, Trusted
 

@@ -152,7 +152,9 @@ def go_advice(text: str, line: int) -> str:
     lines = text.splitlines()
     near = lines[line - 1] if 0 < line <= len(lines) else ""
     form = next(_forms(near), None) or next(_forms(text), None)
-    return "" if form is None else f"this looks like a Go template, and templates are Jinja; here one writes {form}"
+    asked = "-template-language go converts it as it is loaded"
+    said = f"this looks like a Go template, and templates are Jinja; {asked}; here one writes {form}"
+    return "" if form is None else said
 
 
 def _forms(text: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.tests import TESTS
 
 from ctemplate.nginx.language import quoting
+from ctemplate.template.language.go_values import GO_FILTERS
 from ctemplate.template.language.text_methods import replaced
 from ctemplate.template.safety.limits import check_numbers
 from ctemplate.template.safety.tainted_text import (
@@ -286,6 +287,7 @@ def filters() -> dict[str, Callable[..., Any]]:
         | {name: _bounded(name) for name in _BOUNDED}
         | {function.__name__: function for function in ours}
         | {"format": form, "tojson": json, "e": html, "escape": html}
+        | GO_FILTERS
     )
     return {name: _deriving(function) for name, function in known.items()}
 

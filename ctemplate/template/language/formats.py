@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.config.groups import STDOUT, TemplatePlan
 from ctemplate.config.schema import GroupSection
+from ctemplate.core.values import dataclass
 from ctemplate.template.language import filters
 from ctemplate.template.safety import value_places as places
 from ctemplate.template.safety.tainted_text import is_token

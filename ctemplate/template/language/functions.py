@@ -20,13 +20,11 @@ from ctemplate.core.model import (
     MAX_PORT,
     Fault,
     Instance,
-    PreparedQuery,
     Service,
-    ServiceQuery,
-    ServicesQuery,
     Snapshot,
     Status,
 )
+from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
 from ctemplate.template.safety.limits import bounded_range

@@ -12,28 +12,23 @@ from typing import TYPE_CHECKING
 import jinja2
 from jinja2.loaders import split_template_path
 
-from ctemplate.core.errors import TemplateError, printable
-from ctemplate.system.inputs import read_input, real_path
+from ctemplate.core.errors import TemplateError
+from ctemplate.core.shipped import SHIPPED
+from ctemplate.system.inputs import real_path
+from ctemplate.template.language.source_text import SourceText, read_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_PACKAGE = Path(__file__).resolve().parents[2]
-_INSTALLED = _PACKAGE / "templates"
-SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "templates"
-"""The templates that come with ctemplate: inside the installed package, or beside it in a source checkout."""
-
-TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
-"""Of one template."""
 
 
 class FolderLoader(jinja2.BaseLoader):
     """Loads templates by name from a fixed set of folders; nothing outside of them, not by ``..`` nor by a symlink."""
 
-    def __init__(self, source: Path, folders: Sequence[Path]) -> None:
+    def __init__(self, source: Path, folders: Sequence[Path], text: SourceText | None = None) -> None:
         self.source = source
+        self.text = text or SourceText(path=source)
         self.folders = (source.parent, *folders, SHIPPED)
-        self.files: set[Path] = {source}
+        self.files: set[Path] = {self.text.file} if self.text.file is not None else set()
         self._found: dict[str, tuple[str, str]] = {}
         self._missed: set[str] = set()
 
@@ -79,7 +74,7 @@ class FolderLoader(jinja2.BaseLoader):
 
     def _read(self, template: str) -> tuple[str, str]:
         if template == self.source.name:
-            return read_template(self.source), str(self.source)
+            return self.text.read(), self.text.name
         parts = split_template_path(template)
         for folder in self.folders:
             path = folder.joinpath(*parts)
@@ -87,15 +82,3 @@ class FolderLoader(jinja2.BaseLoader):
                 self.files.add(path)
                 return read_template(path), template if folder == SHIPPED else str(path)
         raise jinja2.TemplateNotFound(template)
-
-
-def read_template(path: Path) -> str:
-    """Return a template's text, or raise TemplateError."""
-    try:
-        return read_input(path, limit_bytes=TEMPLATE_LIMIT_BYTES).decode()
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise TemplateError(f"{path}:{line}", f"is not UTF-8: byte {exc.object[exc.start]:#04x}") from None
-    except (OSError, ValueError) as exc:
-        what = exc.strerror.lower() if isinstance(exc, OSError) and exc.strerror else printable(exc)
-        raise TemplateError(str(path), f"cannot read the template: {what}") from None

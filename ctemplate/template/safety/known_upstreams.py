@@ -11,11 +11,12 @@ from functools import cached_property
 from ipaddress import ip_address
 from itertools import chain
 
-from ctemplate.core.model import Answer, Instance, PreparedQuery, ServiceQuery
+from ctemplate.core.model import Answer, Instance
 from ctemplate.nginx.language.authority import Known, Origin, reach, routes
 from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, NginxSyntaxError, parse_config
 from ctemplate.nginx.language.unique_names import Name, names
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import named_service
 from ctemplate.template.safety.render_pass import PrintRecord, Run
 
 _UPSTREAM = re.compile(rb"upstream")
@@ -60,11 +61,10 @@ class Addresses:
         found: dict[str, list[Answer]] = {}
         answers = {id(answer): answer for run in self._runs for answer in run.used.values() if answer is not None}
         for answer in answers.values():
-            if isinstance(answer.query, ServiceQuery):
-                found.setdefault(answer.query.name, []).append(answer)
-            elif isinstance(answer.query, PreparedQuery):
-                for name in {one.name for one in answer.value if isinstance(one, Instance)}:
-                    found.setdefault(name, []).append(answer)
+            name = named_service(answer.query)
+            names = {one.name for one in answer.value if isinstance(one, Instance)} if name is None else {name}
+            for each in names:
+                found.setdefault(each, []).append(answer)
         return found
 
     @cached_property

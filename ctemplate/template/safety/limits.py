@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
+
+from ctemplate.core.values import dataclass
 
 MAX_WIDTH = 10_000
 """Widths, precisions and counts that a template may ask of one operation."""

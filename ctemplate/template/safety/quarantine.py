@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -19,12 +19,13 @@ from ctemplate.core.model import (
     Fault,
     Instance,
     Service,
-    ServiceQuery,
     Snapshot,
     Status,
     reads_alike,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import named_service
 from ctemplate.template.safety.render_pass import Claim, Owner, Partly, Run, Violation
 from ctemplate.template.safety.tainted_text import is_token
 
@@ -346,5 +347,5 @@ def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[AnyQuery, 
         query: answer
         for run in runs
         for query, answer in run.used.items()
-        if about is None or not isinstance(query, ServiceQuery) or query.name in about
+        if about is None or (name := named_service(query)) is None or name in about
     }

@@ -6,10 +6,12 @@ Must not know the program, or who asks it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
-from ctemplate.core.model import Answer, AnyQuery, Fault, InstancesQuery, Service, ServicesQuery, Snapshot, Status
+from ctemplate.core.model import Answer, AnyQuery, Fault, Query, Service, Snapshot, Status
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import REFUSED, Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner
 from ctemplate.template.safety.standing import about, entry
@@ -29,7 +31,7 @@ class Refusal:
     fault: Fault
     line: str
     answers: Mapping[AnyQuery, Answer | None]
-    entries: Mapping[ServicesQuery, Service | None]
+    entries: Mapping[Query, Service | None]
     is_needed: bool = False
     retry_at: float = float("inf")
     failures: int = 0
@@ -54,7 +56,7 @@ class Refusal:
 def _usable(service: str, snapshot: Snapshot) -> Iterator[Owner]:
     """Yield the instances of a service that a template may show."""
     for answer in snapshot:
-        if isinstance(answer.query, InstancesQuery):
+        if kind_of(answer.query).losses is Losses.INSTANCES:
             for one in answer.value:
                 if one.name == service and one.status is not Status.CRITICAL:
                     yield Owner.of(one)
@@ -89,12 +91,13 @@ class Refusals:
     def made(self, owner: Owner, fault: Fault, snapshot: Snapshot, *, line: str = "") -> Refusal:
         """Return the refusal of what a snapshot tells of somebody."""
         answers: dict[AnyQuery, Answer | None] = {}
-        entries: dict[ServicesQuery, Service | None] = {}
+        entries: dict[Query, Service | None] = {}
         for answer in snapshot:
-            if isinstance(answer.query, InstancesQuery):
+            losses = kind_of(answer.query).losses
+            if losses is Losses.INSTANCES:
                 if about(answer.query, answer) == owner.service:
                     answers[answer.query] = answer
-            else:
+            elif losses is Losses.NAMES:
                 entries[answer.query] = entry(answer, owner.service)
         return Refusal(owner=owner, fault=fault, line=line, answers=answers, entries=entries)
 

@@ -6,7 +6,7 @@ Must not know Jinja.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 import msgspec
@@ -17,12 +17,12 @@ from ctemplate.core.model import (
     AnyQuery,
     Fault,
     Instance,
-    PreparedQuery,
     Service,
-    ServiceQuery,
     Snapshot,
     reads_alike,
 )
+from ctemplate.core.values import dataclass
+from ctemplate.queries import Subject, kind_of
 
 
 class Owner(NamedTuple):
@@ -286,4 +286,5 @@ class Run:
 
 def _may_tell_of(query: AnyQuery, service: str) -> bool:
     """Whether instances of the service may be in the query's answer; a prepared query's name tells nothing of that."""
-    return isinstance(query, PreparedQuery) or (isinstance(query, ServiceQuery) and query.name == service)
+    kind = kind_of(query)
+    return kind.subject is Subject.CHOSEN or (kind.subject is Subject.NAMED and kind.service_name(query) == service)

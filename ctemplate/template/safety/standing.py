@@ -6,12 +6,14 @@ Pure; must not know why the newer data are refused, or how a template renders.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import msgspec
 
-from ctemplate.core.model import Answer, AnyQuery, Instance, InstancesQuery, Service, ServicesQuery, Snapshot
+from ctemplate.core.model import Answer, AnyQuery, Instance, Query, Service, Snapshot
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Partly
 
@@ -22,7 +24,7 @@ class Data:
 
     name: str
     answers: Mapping[AnyQuery, Answer]
-    entries: Mapping[ServicesQuery, Service | None]
+    entries: Mapping[Query, Service | None]
 
     @property
     def is_there(self) -> bool:
@@ -45,7 +47,7 @@ class LastGood:
         """
         self._answers, self._partly, self._about = dict(used), replace(partly, unlisted=frozenset()), {}
         for query, answer in used.items():
-            if isinstance(query, InstancesQuery) and answer is not None:
+            if kind_of(query).losses is Losses.INSTANCES and answer is not None:
                 self._about.setdefault(about(query, answer), []).append(query)
 
     @property
@@ -61,10 +63,10 @@ class LastGood:
         return Data(name=name, answers=answers, entries={query: self._entry(query, name) for query in self._lists})
 
     @property
-    def _lists(self) -> tuple[ServicesQuery, ...]:
-        return tuple(query for query in self._answers if isinstance(query, ServicesQuery))
+    def _lists(self) -> tuple[Query, ...]:
+        return tuple(query for query in self._answers if kind_of(query).losses is Losses.NAMES)
 
-    def _entry(self, query: ServicesQuery, name: str) -> Service | None:
+    def _entry(self, query: Query, name: str) -> Service | None:
         found = entry(self._answers[query], name)
         return None if found is None else self._partly.shown(found)
 
@@ -78,17 +80,18 @@ class LastGood:
             before = self._answers.get(now.query)
             if before is not None and before.value is now.value:
                 continue
-            if isinstance(now.query, InstancesQuery):
+            losses = kind_of(now.query).losses
+            if losses is Losses.INSTANCES:
                 found.add(about(now.query, now))
-            else:
+            elif losses is Losses.NAMES:
                 found.update(one.name for one in set(now.value) ^ set(before.value if before is not None else ()))
         return frozenset(found)
 
 
-def about(query: InstancesQuery, answer: Answer) -> str:
+def about(query: Query, answer: Answer) -> str:
     """Return the service that an answer is about: a prepared query tells by its instances."""
     first = next((item for item in answer.value if isinstance(item, Instance)), None)
-    return query.name if first is None else first.name
+    return str(query.argument) if first is None else first.name
 
 
 def entry(answer: Answer | None, name: str) -> Service | None:
@@ -100,7 +103,7 @@ def entry(answer: Answer | None, name: str) -> Service | None:
 class Views:
     """Snapshots in which some services have other data; what does not change between two views stays the same value."""
 
-    _spliced: dict[ServicesQuery, tuple[Answer, tuple[Service | None, ...], Answer]] = field(default_factory=dict)
+    _spliced: dict[Query, tuple[Answer, tuple[Service | None, ...], Answer]] = field(default_factory=dict)
 
     def of(self, snapshot: Snapshot, data: Iterable[Data]) -> Snapshot:
         """Return the snapshot with these data in place of its own about their services."""
@@ -117,7 +120,7 @@ class Views:
         view.read = snapshot.read  # whoever looks into the one asks the other
         return view
 
-    def _list(self, query: ServicesQuery, answer: Answer, entries: Mapping[str, Service | None]) -> Answer:
+    def _list(self, query: Query, answer: Answer, entries: Mapping[str, Service | None]) -> Answer:
         """Return a list of services with other entries for some."""
         if all(entry(answer, name) == one for name, one in entries.items()):
             return answer

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 
 from ctemplate.core.errors import printable
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.settings import DataLimits
 
 HOSTNAME_FIX = " but a host name; data.allow_hostnames allows them"

@@ -6,9 +6,10 @@ https://developer.hashicorp.com/consul/api-docs/features/blocking
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.core.timing import TokenBucket
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.paths import Meta
 from ctemplate.sources.consul.endpoints.settings import Pacing
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 import msgspec
@@ -19,16 +19,14 @@ from ctemplate.core.model import (
     CheckState,
     Fault,
     Instance,
-    PreparedQuery,
-    Query,
     Server,
     Servers,
     Service,
-    ServiceQuery,
     Status,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.address_policy import AddressPolicy
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE
 from ctemplate.sources.consul.endpoints.settings import DataLimits
 
@@ -43,8 +41,6 @@ SERVERS_LIMIT = 64
 NO_META: Mapping[str, str] = {}
 
 T = TypeVar("T")
-
-Value = tuple[Service, ...] | tuple[Instance, ...] | tuple[StateRow, ...]
 
 
 class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -204,18 +200,6 @@ class Decoder:
 
     def __post_init__(self) -> None:
         self._policy = AddressPolicy.of(self.limits)
-
-    def decode(self, body: bytes, query: Query) -> tuple[Value, tuple[Fault, ...]]:
-        """Decode the answer to a query: what is valid, and what is left out and why. Raises Undecodable."""
-        match query:
-            case ServiceQuery():
-                return self.decode_instances(body, query.name, keep_order=query.near is not None)
-            case PreparedQuery():
-                return self.decode_execution(body, keep_order=query.near is not None)
-            case AlarmsQuery() | CensusQuery():
-                return decode_states(body), ()
-            case _:
-                return drop_unqueryable_names(decode_services(body))
 
     def decode_execution(
         self, body: bytes, *, keep_order: bool = False

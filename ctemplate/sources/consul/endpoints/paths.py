@@ -8,16 +8,15 @@ from __future__ import annotations
 import enum
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
 from ctemplate.core.errors import SourceError, printable
-from ctemplate.core.model import PreparedQuery, Query, ServiceQuery
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery
-from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.core.values import dataclass
 
 STATUS_OK = 200
+STATUS_NOT_FOUND = 404
+NO_QUERY = b"query not found"
 
 
 class Consistency(enum.Enum):
@@ -28,33 +27,20 @@ class Consistency(enum.Enum):
     CONSISTENT = "&consistent"
 
 
+class NotFound(enum.Enum):
+    """What status 404 means for a resource."""
+
+    REFUSED = "Consul has no such path"
+    UNKNOWN_QUERY = "no prepared query has this name or id"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """One thing to ask Consul for: a path, percent-encoded, and its parameters without the leading ``?``."""
 
     path: str
     params: str = ""
-
-    @classmethod
-    def of(cls, query: Query, settings: ConsulSettings) -> Resource:
-        """Return the resource that answers a query."""
-        scope: dict[str, str | None] = {
-            "dc": query.dc or settings.datacenter,
-            "ns": query.ns or settings.namespace,
-            "partition": query.partition or settings.partition,
-            "peer": query.peer,
-        }
-        if isinstance(query, ServiceQuery):
-            name = urllib.parse.quote(query.name, safe="")
-            return cls.named(f"/v1/health/service/{name}", **scope, near=query.near, filter=query.filter)
-        if isinstance(query, PreparedQuery):
-            name = urllib.parse.quote(query.name, safe="")
-            return cls.named(f"/v1/query/{name}/execute", **scope, near=query.near)
-        if isinstance(query, AlarmsQuery):
-            return cls.named("/v1/health/state/any", **scope, filter='Status != "passing"')
-        if isinstance(query, CensusQuery):
-            return cls.named("/v1/health/state/any", **scope)
-        return cls.named("/v1/catalog/services", **scope)
+    not_found: NotFound = NotFound.REFUSED
 
     @classmethod
     def named(cls, path: str, **params: str | None) -> Resource:
@@ -218,15 +204,17 @@ def granted(status: int, body: bytes, *, asked: int) -> bool | None:
 LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader not found", b"leadership lost")
 
 
-def diagnose(status: int, meta: Meta, body: bytes, location: str = "") -> tuple[Trouble, str] | None:
+def diagnose(
+    status: int, meta: Meta, body: bytes, location: str = "", *, not_found: NotFound = NotFound.REFUSED
+) -> tuple[Trouble, str] | None:
     """Return what is wrong with an answer and say it in words, or None when it is fit to be decoded."""
     if status == STATUS_OK:
         return _undelimited(meta) or _misfit(meta)
     said = _said(body)
     if status == 429:  # noqa: PLR2004
         return _rate_limited(body, said)
-    if status == 404 and body.strip().lower() == b"query not found":  # noqa: PLR2004
-        return Trouble.UNKNOWN, "no prepared query has this name or id"
+    if status == STATUS_NOT_FOUND and not_found is NotFound.UNKNOWN_QUERY and body.strip().lower() == NO_QUERY:
+        return Trouble.UNKNOWN, not_found.value
     if 300 <= status < 400:  # noqa: PLR2004
         target = f" to {printable(location, 200)}" if location else ""
         return Trouble.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"

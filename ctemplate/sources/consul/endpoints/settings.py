@@ -6,9 +6,10 @@ Plain frozen values: knows nothing of options, environment variables or configur
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.core.timing import Backoff
+from ctemplate.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
 
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.values import dataclass
 
 DEFAULT_PORT = 8500
 SCHEME_PORTS = {"http": 80, "https": 443}

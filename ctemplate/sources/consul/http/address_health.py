@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ctemplate.core.values import dataclass
 
 FAILURE_THRESHOLD = 3
 COOLDOWN = 30.0

@@ -10,7 +10,7 @@ import hashlib
 import urllib.parse
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import monotonic
 from typing import cast
 
@@ -20,6 +20,7 @@ import msgspec
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import AddressChanged, RequestEnded
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.blocking import read_timeout
 from ctemplate.sources.consul.endpoints.paths import (
     STATUS_OK,
@@ -258,7 +259,7 @@ def _accepted(
     headers = tuple(response.headers.raw)
     meta = Meta.of(headers)
     location = response.headers.get("location", "") if response.status_code != STATUS_OK else ""
-    if wrong := diagnose(response.status_code, meta, body, location):
+    if wrong := diagnose(response.status_code, meta, body, location, not_found=resource.not_found):
         trouble, what = wrong
         raise RequestFailed(str(connection.address), resource.path, what, trouble)
     digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()

@@ -10,11 +10,12 @@ import asyncio
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import OutageBegan, OutageEnded, OutageSpread
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.paths import RequestFailed
 from ctemplate.sources.consul.http.address import Address
 

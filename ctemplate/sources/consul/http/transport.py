@@ -13,12 +13,13 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import cast
 
 import httptools
 import httpx
 
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.http.address import Address
 
 KEEPALIVE_OPTIONS = (  # a dead peer is noticed after a minute and a half, also where the long poll would wait longer

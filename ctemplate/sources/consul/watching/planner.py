@@ -20,19 +20,21 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
-from ctemplate.core.model import AnyQuery, ServiceQuery, ServicesQuery
+from ctemplate.core.model import AnyQuery, Query
 from ctemplate.core.timing import Backoff, jittered
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.core.values import dataclass
+from ctemplate.queries import ServicesQuery, WatchRole, kind_of, named_service
+from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.watching.retries import Agenda, OutageProbe
 from ctemplate.sources.consul.watching.scope import Scope
 from ctemplate.sources.consul.watching.sentinel import ChangedNames, scope_of
 from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
 
-PollQuery = AnyQuery | AlarmsQuery
-ReadQuery = AnyQuery | CensusQuery
+PollQuery = Query
+ReadQuery = Query
 
 SHED_REST = 60.0  # seconds before connections that Consul refused are tried again
 
@@ -113,24 +115,25 @@ class Planner:
         for query in self._wanted - wanted:
             self._forget(query)
         added, self._wanted = wanted - self._wanted, wanted
-        self._unblocking = sum(not query.blocks for query in wanted)
+        self._unblocking = sum(not kind_of(query).blocks for query in wanted)
         for query in added:
-            if query.blocks:
-                self._groups.setdefault(scope_of(query), {})[query] = None
+            key = scope_of(query)
+            if key is not None:
+                self._groups.setdefault(key, {})[query] = None
         self._arrange(now)
         for query in added:
             self._place(query, now)
         self._fill()
 
     def _forget(self, query: AnyQuery) -> None:
-        key = scope_of(query)
-        scope = self._scopes.get(key)
-        if scope is not None and isinstance(query, ServiceQuery):
-            scope.discard(query)
-        group = self._groups.get(key, {})
-        group.pop(query, None)
-        if not group:
-            self._groups.pop(key, None)
+        scope, name, key = self._scope_of(query), named_service(query), scope_of(query)
+        if scope is not None and name is not None:
+            scope.discard(query, name)
+        if key is not None:
+            group = self._groups.get(key, {})
+            group.pop(query, None)
+            if not group:
+                self._groups.pop(key, None)
         self._unscoped.discard(query)
         self._later.discard(query)
         self._again.discard(query)
@@ -139,6 +142,11 @@ class Planner:
         if query not in self._scopes:
             self._polls.pop(query, None)
             self._forget_answer(query)
+
+    def _scope_of(self, query: Query) -> Scope | None:
+        """Return the scope under sentinels that sees the query's changes, None where there is none."""
+        key = scope_of(query)
+        return None if key is None else self._scopes.get(key)
 
     def _forget_answer(self, query: AnyQuery) -> None:
         self._values.pop(query, None)
@@ -186,12 +194,12 @@ class Planner:
 
     def _place(self, query: AnyQuery, now: float) -> None:
         """Have a query without a long poll read at once, and swept from then on."""
-        scope = self._scopes.get(scope_of(query))
-        if scope is not None and isinstance(query, ServiceQuery):
-            scope.add(query)
+        scope, name = self._scope_of(query), named_service(query)
+        if scope is not None and name is not None:
+            scope.add(query, name)
         if query in self._polled or query in self._scopes:
             return
-        if query.blocks:
+        if kind_of(query).blocks:
             self._sweep_of(query).touch(query, now)
         self._urgent[query] = None
 
@@ -202,7 +210,7 @@ class Planner:
             self._start_polling(query, -math.inf)
 
     def _sweep_of(self, query: AnyQuery) -> Sweep:
-        scope = self._scopes.get(scope_of(query))
+        scope = self._scope_of(query)
         return self._unscoped if scope is None else scope.sweep
 
     def _promote(self, query: AnyQuery, now: float) -> None:
@@ -258,19 +266,20 @@ class Planner:
         """
         if self._outage.answered():
             self._resume()
-        if isinstance(query, CensusQuery):
+        role = kind_of(query).role
+        if role is WatchRole.CENSUS:
             self._take_census(query, value or (), now)
             return
         if waited is None:
-            self._reading.discard(cast("ReadQuery", query))
-        if isinstance(query, AlarmsQuery):
-            scope = self._scopes.get(scope_of(query))
+            self._reading.discard(query)
+        if role is WatchRole.SENTINEL:
+            scope = self._scope_of(query)
             if scope is not None:
                 self._request(scope, scope.alarms_woke(value, index, now), now)
             return
-        if query in self._scopes:
-            scope = self._scopes[query]
-            self._request(scope, scope.services_woke(value, index, waited or 0.0, now), now)
+        watched = self._scopes.get(cast("ServicesQuery", query))
+        if watched is not None:
+            self._request(watched, watched.services_woke(value, index, waited or 0.0, now), now)
         if query in self._wanted or query in self._scopes:
             self._note(query, index, value, now)
         if query in self._polled and value is None and waited is not None:
@@ -282,20 +291,21 @@ class Planner:
         self._failures.pop(query, None)
         if value is not None or is_first:
             self._values[query] = value or ()
-        scope = self._scopes.get(scope_of(query))
-        if not query.blocks:
+        scope = self._scope_of(query)
+        kind = kind_of(query)
+        if not kind.blocks:
             self._later.put(query, now + jittered(self._policy.interval))
         elif scope is not None and query not in self._scopes:
             scope.was_read(query, index if has_moved else None)
-        if value is not None and not is_first and query.blocks and query not in self._scopes:
+        if value is not None and not is_first and kind.blocks and query not in self._scopes:
             self._promote(query, now)
         if query in self._again:
             self._again.discard(query)
             self._urgent[query] = None
 
-    def _take_census(self, query: CensusQuery, rows: tuple[StateRow, ...], now: float) -> None:
+    def _take_census(self, query: Query, rows: tuple[StateRow, ...], now: float) -> None:
         self._reading.discard(query)
-        scope = self._scopes.get(scope_of(query))
+        scope = self._scope_of(query)
         if scope is not None:
             self._request(scope, scope.census_answered(rows, self._values, now), now)
 
@@ -318,18 +328,19 @@ class Planner:
 
         A read is tried again after a delay that grows; when to try a long poll again is the caller's to say.
         """
-        if query.blocks:  # what Consul does not know, or cannot reach, is no sign that it is away itself
+        kind = kind_of(query)
+        if kind.blocks:  # what Consul does not know, or cannot reach, is no sign that it is away itself
             self._outage.failed(query, now)
-        scope = self._scopes.get(scope_of(query))
+        scope = self._scope_of(query)
         if scope is not None and query in scope.sentinels:
             scope.sentinel_failed(query)
-        if not is_read or isinstance(query, AlarmsQuery):
+        if not is_read or kind.role is WatchRole.SENTINEL:
             return
         self._reading.discard(query)
-        if query in self._wanted and query not in self._polled and not isinstance(query, CensusQuery):
+        if query in self._wanted and query not in self._polled and kind.role is not WatchRole.CENSUS:
             failures = self._failures[query] = self._failures.get(query, 0) + 1
             delay = self._policy.backoff.delay(failures)
-            if not query.blocks:
+            if not kind.blocks:
                 delay = min(delay, jittered(self._policy.interval))  # asked no oftener than when all is well
             self._later.put(query, now + max(delay, least_delay))
 
@@ -412,7 +423,7 @@ class Planner:
 
     def _begin(self, query: ReadQuery, now: float) -> bool:
         """Count the query as being read from now on, unless something else sees to it."""
-        if isinstance(query, CensusQuery):
+        if kind_of(query).role is WatchRole.CENSUS:
             self._reading.add(query)
             return True
         if query in self._polled or query in self._later:

@@ -9,8 +9,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ctemplate.core.model import AnyQuery, Query, Service, ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.endpoints.checks import AlarmsQuery, CensusQuery, StateRow
+from ctemplate.core.model import AnyQuery, Query, Service
+from ctemplate.queries import AlarmsQuery, CensusQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.watching.sentinel import (
     PARKED,
     ChangedNames,
@@ -39,7 +40,7 @@ class Scope:
         self.census = CensusQuery(dc=services.dc, ns=services.ns, partition=services.partition)
         self.sweep = Sweep(pace)
         self._pace = pace
-        self._queries: dict[str, tuple[ServiceQuery, ...]] = {}
+        self._queries: dict[str, tuple[Query, ...]] = {}
         self._explanations = KnownIndexes()
         self._services: tuple[Service, ...] = ()
         self._alarms: tuple[StateRow, ...] = ()
@@ -59,21 +60,21 @@ class Scope:
         """The two long polls that watch the scope."""
         return self.services, self.alarms
 
-    def add(self, query: ServiceQuery) -> None:
-        """Take on a wanted query."""
-        known = self._queries.get(query.name, ())
+    def add(self, query: Query, name: str) -> None:
+        """Take on a wanted query about the service of that name."""
+        known = self._queries.get(name, ())
         if query not in known:
-            self._queries[query.name] = (*known, query)
+            self._queries[name] = (*known, query)
 
-    def discard(self, query: ServiceQuery) -> None:
+    def discard(self, query: Query, name: str) -> None:
         """Let go of a query that is no longer wanted."""
         self.sweep.discard(query)
         self._awaited.discard(query)
-        rest = tuple(other for other in self._queries.get(query.name, ()) if other != query)
+        rest = tuple(other for other in self._queries.get(name, ()) if other != query)
         if rest:
-            self._queries[query.name] = rest
+            self._queries[name] = rest
         else:
-            self._queries.pop(query.name, None)
+            self._queries.pop(name, None)
 
     def sentinel_failed(self, sentinel: Query) -> None:
         """Note that a sentinel has no sight: until it answers again, everything is swept at leisure."""
@@ -135,14 +136,14 @@ class Scope:
                 self._explanations.add(row.modified)
         return counted(rows, expected, min((wake.since for wake in self._wakes), default=self._services_index))
 
-    def queries_of(self, named: ChangedNames, values: Mapping[AnyQuery, tuple[Any, ...]]) -> tuple[ServiceQuery, ...]:
+    def queries_of(self, named: ChangedNames, values: Mapping[AnyQuery, tuple[Any, ...]]) -> tuple[Query, ...]:
         """Return the wanted queries of the named services, and of those with an instance on a named node."""
         queries = [query for name in named.services for query in self._queries.get(name, ())]
         if named.nodes:
             queries += [query for query in self._all() if _is_on(values.get(query, ()), named.nodes)]
         return tuple(dict.fromkeys(queries))
 
-    def _all(self) -> Iterable[ServiceQuery]:
+    def _all(self) -> Iterable[Query]:
         return (query for queries in self._queries.values() for query in queries)
 
     def await_read(self, query: AnyQuery) -> None:
@@ -185,7 +186,7 @@ class Scope:
             and now >= self._census_at + CENSUS_REST
         )
 
-    def take(self, now: float) -> AnyQuery | CensusQuery | None:
+    def take(self, now: float) -> Query | None:
         """Return what to read now, if anything."""
         self.settle(now)
         if self._census_due:

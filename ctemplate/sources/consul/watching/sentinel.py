@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from ctemplate.core.model import Query, Service, ServiceQuery, ServicesQuery
+from ctemplate.core.model import Query, Service
+from ctemplate.core.values import dataclass
+from ctemplate.queries import ServicesQuery, kind_of
 from ctemplate.sources.consul.endpoints.checks import StateRow
 
 KNOWN_INDEXES = 1024
@@ -26,9 +27,9 @@ class ChangedNames:
     nodes: frozenset[str] = frozenset()
 
 
-def scope_of(query: Query) -> ServicesQuery:
-    """Return the query's scope, as the query for its services."""
-    return ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition, peer=query.peer)
+def scope_of(query: Query) -> ServicesQuery | None:
+    """Return the scope whose sentinels see the query's changes, as the query for its services; None where none do."""
+    return cast("ServicesQuery | None", kind_of(query).sentinel(query))
 
 
 def changed_services(before: Iterable[Service], after: Iterable[Service]) -> ChangedNames:
@@ -64,7 +65,7 @@ def number_of_checks(instances: Iterable[Any]) -> int:
 
 def reads_whole_service(query: Query) -> bool:
     """Whether the query's answer holds every instance of its service."""
-    return isinstance(query, ServiceQuery) and query.filter is None
+    return kind_of(query).reads_whole_service(query)
 
 
 @dataclass(frozen=True, slots=True)

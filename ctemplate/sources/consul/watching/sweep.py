@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ctemplate.core.model import AnyQuery
+from ctemplate.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

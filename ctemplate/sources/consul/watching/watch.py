@@ -10,15 +10,18 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterable
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import field
+from typing import Any
 
 import msgspec
 
-from ctemplate.core.model import Answer, AnyQuery, Fault, Query
+from ctemplate.core.model import Answer, Query
 from ctemplate.core.timing import TokenBucket
+from ctemplate.core.values import dataclass
+from ctemplate.queries import kind_of, resource_of
+from ctemplate.queries.kind import Decoded
 from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace, is_abandoned, is_too_old
-from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable, Value
+from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
 from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Trouble
 from ctemplate.sources.consul.endpoints.settings import Pacing
 from ctemplate.sources.consul.http.address import Address
@@ -104,7 +107,7 @@ async def _first_of(waits: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 def index_of(reply: ConsulReply, query: Query) -> int:
     """Return the index of an answer, 0 for none: what does not block always comes with a 1, whatever changes."""
-    return (reply.meta.index or 0) if query.blocks else 0
+    return (reply.meta.index or 0) if kind_of(query).blocks else 0
 
 
 @dataclass(slots=True)
@@ -130,7 +133,7 @@ class Watch:
     _digest: bytes = b""
 
     def __post_init__(self) -> None:
-        self._resource = Resource.of(self.query, self.client.settings)
+        self._resource = resource_of(self.query, self.client.settings)
 
     def forget_answer(self) -> None:
         """Begin anew: nobody could use the newest answer, so the next one counts as the first."""
@@ -205,7 +208,7 @@ class Watch:
             value, faults = self._decoded(reply.body, connection)
             self.is_news = known is None or value != known.value
             value = value if known is None or self.is_news else known.value
-            known = Answer(query=cast("AnyQuery", self.query), value=value, faults=faults)
+            known = Answer(query=self.query, value=value, faults=faults)
         self.client.served(connection.address, self._resource)
         self._digest = reply.digest
         self.answer = msgspec.structs.replace(
@@ -219,9 +222,9 @@ class Watch:
         )
         return self.answer
 
-    def _decoded(self, body: bytes, connection: Connection) -> tuple[Value, tuple[Fault, ...]]:
+    def _decoded(self, body: bytes, connection: Connection) -> Decoded:
         try:
-            return self.edge.decode(body, self.query)
+            return kind_of(self.query).decode(self.query, body, self.edge)
         except Undecodable as exc:
             self.client.failed(connection.address, self._resource)
             what = f"the answer cannot be read: {exc}"

@@ -1,0 +1,48 @@
+"""What the command line says, as a layer of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ctemplate.cli.advice import LOG_LEVELS
+from ctemplate.cli.options import NAMES, SETTINGS
+from ctemplate.config.layers import Layer, nested
+from ctemplate.config.spec import parse_template, parse_variable
+from ctemplate.core.durations import parse_wait
+from ctemplate.core.errors import ConfigError
+
+
+def flags_layer(given: Mapping[str, Any]) -> Layer:
+    """Return what the command line says; raises ConfigError for a malformed value."""
+    settings: dict[str, Any] = {}
+    for setting in SETTINGS:
+        value = given.get(setting.flag.lstrip("-").replace("-", "_"))
+        if value is not None:
+            settings[setting.path] = value
+    if isinstance(level := settings.get("log_level"), str):
+        settings["log_level"] = LOG_LEVELS.get(level.lower(), level.lower())
+    if (wait := given.get("wait")) is not None:
+        try:
+            settings["wait.min"], settings["wait.max"] = parse_wait(wait)
+        except ValueError as exc:
+            raise ConfigError("-wait", str(exc)) from exc
+    values = nested(settings)
+    if given.get("template"):
+        values["template"] = [parse_template(text) for text in given["template"]]
+    names = NAMES | _with_escape(values.get("template", ()), given.get("escape"))
+    if given.get("var"):
+        values["vars"] = dict(parse_variable(text) for text in given["var"])
+    return Layer(where="command line", values=values, names=names)
+
+
+def _with_escape(templates: Sequence[dict[str, str]], escape: str | None) -> dict[str, str]:
+    """Give the templates of the command line their format; return the option's name for each place it went to."""
+    if escape is None:
+        return {}
+    if not templates:
+        what = "is for the templates of -template, and there is none; in a file write escape under [[template]]"
+        raise ConfigError("-escape", what)
+    for section in templates:
+        section["escape"] = escape
+    return {f"template[{number}].escape": "-escape" for number in range(len(templates))}

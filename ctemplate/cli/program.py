@@ -1,0 +1,163 @@
+"""The verbs and their options, as click reads them.
+
+A verb's own module is imported when the verb is called: ``VERB_FUNCTIONS`` names it as text, so that one process loads
+what its verb needs and nothing else. Must not import what does the work.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from ctemplate import __version__
+from ctemplate.cli.guide import EPILOG, examples
+from ctemplate.cli.options import RUNNING, SOURCE, shared_options, switch
+
+VERB_FUNCTIONS = {
+    "": "ctemplate.cli.run:run",
+    "apply": "ctemplate.cli.plan:apply_plan",
+    "capture": "ctemplate.cli.capture:capture",
+    "convert": "ctemplate.cli.convert:convert_template",
+    "doctor": "ctemplate.cli.doctor:doctor",
+    "lint": "ctemplate.cli.lint:lint_verb",
+    "plan": "ctemplate.cli.plan:plan",
+    "release": "ctemplate.cli.release:release",
+    "status": "ctemplate.cli.status:status",
+    "test": "ctemplate.cli.golden:golden",
+}
+"""The function that does a verb's work, as ``module:function``; the empty verb is the daemon."""
+
+CONTEXT = {"help_option_names": ["-help", "-h"], "max_content_width": 110}
+
+
+def work(verb: str) -> Callable[..., int]:
+    """Import what does a verb's work, and return it; it takes the options and returns the exit status."""
+    found: Callable[..., int] = pkgutil.resolve_name(VERB_FUNCTIONS[verb])
+    return found
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings=CONTEXT,
+    epilog=EPILOG,
+    no_args_is_help=True,
+)
+@shared_options()
+@switch("-once", "render and apply once, then exit")
+@switch("-dry", "print what would be written, then exit")
+@click.version_option(__version__, "-version", "-v", message="ctemplate %(version)s", help="show the version")
+@click.pass_context
+def cli(context: click.Context, /, **given: object) -> None:
+    """Generate nginx configuration from Consul with Jinja templates, and reload nginx safely."""
+    if context.invoked_subcommand is None:
+        context.exit(work("")(given))
+
+
+@cli.command("plan", context_settings=CONTEXT, epilog=examples("plan"))
+@shared_options(*RUNNING)
+@click.option("-o", metavar="FILE", help="save the plan for `apply`")
+@switch("-exit-code", "exit with 4 when changes are pending")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _plan(context: click.Context, /, **given: object) -> None:
+    """Show what would change, and why; write nothing."""
+    context.exit(work("plan")(given))
+
+
+@cli.command(
+    "apply", context_settings=CONTEXT, short_help="Apply a plan saved by plan -o FILE.", epilog=examples("apply")
+)
+@shared_options(*RUNNING)
+@click.argument("plan_file", metavar="PLAN", type=Path)
+@click.pass_context
+def _apply(context: click.Context, /, plan_file: Path, **given: object) -> None:
+    """Apply a plan saved by plan -o FILE, unless the files or the data have changed since."""
+    context.exit(work("apply")(given, plan_file))
+
+
+@cli.command("capture", context_settings=CONTEXT, epilog=examples("capture"))
+@shared_options(*RUNNING)
+@click.option("-o", metavar="FILE", help="file to write [standard output]")
+@click.option("-mask", metavar="PATTERN", multiple=True, help="meta keys whose values are not written; repeatable")
+@click.pass_context
+def _capture(context: click.Context, /, **given: object) -> None:
+    """Save what the templates see as a catalog file."""
+    context.exit(work("capture")(given))
+
+
+@cli.command(
+    "convert",
+    context_settings=CONTEXT,
+    epilog=examples("convert"),
+    short_help="Write a template of consul-template's as one of ours.",
+)
+@click.option("-o", metavar="FILE", help="file to write [standard output]")
+@click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="what begins an action in it [{{]")
+@click.option("-right-delimiter", "right", metavar="TEXT", default="}}", help="what ends one [}}]")
+@switch("-tidy", "write what reads well instead of what prints the same, and say what differs")
+@switch("-harden", "add the filters that values in nginx's files need, and list them")
+@click.argument("source", metavar="SOURCE", type=Path)
+@click.pass_context
+def _convert(context: click.Context, /, source: Path, o: str | None, **given: object) -> None:
+    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes."""
+    context.exit(work("convert")(source, o, **given))
+
+
+@cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))
+@shared_options(*SOURCE, *RUNNING, "-state-dir", "-quiet", "-log-level", "-log-format")
+@click.option(
+    "-format",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    help="text for people, json or sarif for machines",
+)
+@click.pass_context
+def _lint(context: click.Context, /, **given: object) -> None:
+    """Check templates and configuration, without any source."""
+    context.exit(work("lint")(given))
+
+
+@cli.command("doctor", context_settings=CONTEXT, epilog=examples("doctor"))
+@shared_options(*RUNNING, "-timeout", "-quiet", "-log-level", "-log-format")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _doctor(context: click.Context, /, **given: object) -> None:
+    """Check that everything ctemplate needs is here and allowed."""
+    context.exit(work("doctor")(given))
+
+
+@cli.command("test", context_settings=CONTEXT, epilog=examples("test"))
+@shared_options(*SOURCE, *RUNNING, "-state-dir", "-quiet")
+@switch("-update", "write the expected files instead of comparing")
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.pass_context
+def _test(context: click.Context, /, **given: object) -> None:
+    """Render captures and compare with the expected files beside them."""
+    context.exit(work("test")(given))
+
+
+@cli.command(
+    "release",
+    context_settings=CONTEXT,
+    short_help="Accept the latest data that the guard is holding back.",
+    epilog=examples("release"),
+)
+@shared_options(*SOURCE, *RUNNING, "-var", "-quiet", "-log-level", "-log-format")
+@click.argument("service", required=False)
+@click.pass_context
+def _release(context: click.Context, /, service: str | None, **given: object) -> None:
+    """Accept the latest data for SERVICE, or for all, that the guard of a running ctemplate is holding back."""
+    context.exit(work("release")(given, service))
+
+
+@cli.command("status", context_settings=CONTEXT, epilog=examples("status"))
+@shared_options(*SOURCE, "-wait", "-pid-file", "-var", "-quiet", "-log-level", "-log-format")
+@switch("-watch", "show it again every two seconds")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _status(context: click.Context, /, **given: object) -> None:
+    """Show what a running ctemplate is doing, and whether all is well."""
+    context.exit(work("status")(given))

@@ -1,0 +1,137 @@
+"""The values of a file of consul-template's, by its own dotted paths, checked against the table of its keys. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ctemplate.config.hcl_keys import HCL_KEYS, KeyRule
+from ctemplate.config.hcl_parser import HclBody, HclItem
+from ctemplate.config.hcl_values import show_value, wait_values
+from ctemplate.core.errors import ConfigError, printable
+
+TEMPLATE = "template"
+HCL_SECTIONS = frozenset(path.rpartition(".")[0] for path in HCL_KEYS) - {""}
+SHORT_FORMS = frozenset({"wait", "template.wait", "consul"})
+"""Blocks that may be written as one text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What the operator should know of one key; ``is_loss``: something that consul-template does is not done."""
+
+    where: str
+    what: str
+    is_loss: bool = False
+
+    def __str__(self) -> str:
+        return printable(f"{self.where}: {self.what}")
+
+
+@dataclass(slots=True)
+class HclTable:
+    """The values of one table by consul-template's dotted path, and the items that they come from."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    items: dict[str, HclItem] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class HclReader:
+    """Reads tables of the file ``name``; ``notices`` are the answers to keys that have no counterpart."""
+
+    name: str
+    notices: list[Notice] = field(default_factory=list)
+
+    def table(self, items: Iterator[HclItem] | list[HclItem], parent: str = "") -> HclTable:
+        """Return the values of the items below ``parent``; raises ConfigError."""
+        found = HclTable()
+        for item in items:
+            self._read(item, parent, found)
+        return found
+
+    def where(self, item: HclItem, path: str) -> str:
+        """Return the place of a key in the file."""
+        return f"{self.name}:{item.line}: {path}" if item.line else f"{self.name}: {path}"
+
+    def note(self, item: HclItem, path: str, what: str, *, is_loss: bool = False) -> None:
+        """Answer a key."""
+        self.notices.append(Notice(where=self.where(item, path), what=what, is_loss=is_loss))
+
+    def block(self, item: HclItem, path: str) -> HclBody:
+        """Return the block of an item; of a list of blocks the last one, which consul-template takes."""
+        value = item.value
+        if isinstance(value, list) and value:
+            value = value[-1]
+        if not isinstance(value, HclBody) or item.labels:
+            raise ConfigError(self.where(item, path), f"must be a block, got {show_value(item.value)}")
+        return value
+
+    def _read(self, item: HclItem, parent: str, found: HclTable) -> None:
+        path = f"{parent}.{item.key}".lstrip(".")
+        rule = HCL_KEYS.get(path)
+        if rule is not None:
+            self._take(item, path, rule, found)
+        elif path not in HCL_SECTIONS:
+            raise ConfigError(self.where(item, path), f"unknown key{_suggestion(path)}")
+        elif isinstance(item.value, str) and path in SHORT_FORMS:
+            self._read_short(item, path, found)
+        else:
+            for inner in distinct_items(self.block(item, path)):
+                self._read(inner, path, found)
+            found.items[path] = item
+
+    def _read_short(self, item: HclItem, path: str, found: HclTable) -> None:
+        try:
+            values = {"address": item.value} if path == "consul" else wait_values(item.value)
+        except ValueError as exc:
+            raise ConfigError(self.where(item, path), str(exc)) from exc
+        for key, value in values.items():
+            found.values[f"{path}.{key}"] = value
+            found.items[f"{path}.{key}"] = item
+
+    def _take(self, item: HclItem, path: str, rule: KeyRule, found: HclTable) -> None:
+        if rule.answer:
+            if not is_without_effect(item.value, rule):
+                self.note(item, path, rule.answer, is_loss=rule.is_loss)
+            return
+        try:
+            value = rule.read(item.value)
+        except ValueError as exc:
+            raise ConfigError(self.where(item, path), str(exc)) from exc
+        if value is not None:
+            found.values[path] = value
+            found.items[path] = item
+
+
+def distinct_items(body: HclBody) -> Iterator[HclItem]:
+    """Yield the items; of a key or a block that is repeated the last one alone, as consul-template takes it."""
+    last = {item.key: item for item in body.items}
+    return (item for item in body.items if last[item.key] is item)
+
+
+def template_items(body: HclBody) -> Iterator[HclItem]:
+    """Yield the templates of a file, those of a list one by one."""
+    for item in body.items:
+        if item.key == TEMPLATE:
+            for value in item.value if isinstance(item.value, list) else [item.value]:
+                yield HclItem(key=item.key, value=value, line=item.line, labels=item.labels, comments=item.comments)
+
+
+def is_without_effect(value: Any, rule: KeyRule) -> bool:
+    """Return whether a value of a key that has no counterpart changes nothing, so that it needs no answer."""
+    if isinstance(value, list) and value:
+        value = value[-1]
+    if isinstance(value, HclBody):
+        return any(item.key == "enabled" and item.value in {False, "false"} for item in value.items)
+    word = value.upper() if isinstance(value, str) else value
+    return any(word == quiet and isinstance(word, bool) == isinstance(quiet, bool) for quiet in rule.quiet)
+
+
+def _suggestion(path: str) -> str:
+    parent, _, key = path.rpartition(".")
+    known = {each.rpartition(".")[2] for each in (*HCL_KEYS, *HCL_SECTIONS) if each.rpartition(".")[0] == parent}
+    close = difflib.get_close_matches(key, sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,158 @@
+"""Consul-template's configuration in our shape. Pure.
+
+Most keys go where the table of keys says; here stand the few rules that need more than one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ctemplate.config.hcl_keys import HCL_KEYS
+from ctemplate.config.hcl_parser import HclBody, HclItem
+from ctemplate.config.hcl_reading import TEMPLATE, HclReader, HclTable, Notice, distinct_items, template_items
+from ctemplate.core.durations import format_duration, parse_duration
+
+WAIT_FACTOR = 4  # a wait's max is by default so many times its min, for consul-template
+COMBINED = frozenset({"consul.auth", "consul.ssl", "wait", "template.left_delimiter", "template.right_delimiter"})
+"""Places here that more than one key of consul-template's has a say in, or that templates have."""
+SIDES = {"left": "left_delimiter", "right": "right_delimiter"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translated:
+    """A file's values in our shape.
+
+    ``names`` gives the place in the file for our dotted paths, ``comments`` the lines that stand there; the empty path
+    is the end of the file.
+    """
+
+    values: dict[str, Any]
+    notices: tuple[Notice, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    comments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def translated(body: HclBody, name: str) -> Translated:
+    """Return what a file of consul-template's means; raises ConfigError for a key or a value that cannot be one."""
+    reader = HclReader(name)
+    top = reader.table([item for item in distinct_items(body) if item.key != TEMPLATE])
+    result = _Result(reader=reader, table=top)
+    result.top()
+    delimiters = {ours: top.values.get(f"default_delimiters.{side}", "") for side, ours in SIDES.items()}
+    results = [_template(reader, item, number, delimiters) for number, item in enumerate(template_items(body))]
+    names, comments = dict(result.names), dict(result.comments)
+    for each in results:
+        names |= each.names
+        comments |= each.comments
+    values = result.values | ({TEMPLATE: [each.values for each in results]} if results else {})
+    comments[""] = body.comments
+    return Translated(
+        values=values,
+        notices=tuple(reader.notices),
+        names=names,
+        comments={path: lines for path, lines in comments.items() if lines},
+    )
+
+
+def _template(reader: HclReader, item: HclItem, number: int, delimiters: Mapping[str, str]) -> _Result:
+    body = reader.block(item, TEMPLATE)
+    place = f"{TEMPLATE}[{number}]"
+    result = _Result(reader=reader, table=reader.table(distinct_items(body), TEMPLATE), place=f"{place}.")
+    result.names[place] = reader.where(item, TEMPLATE)
+    result.comments[place] = (*item.comments, *body.comments)
+    result.template(delimiters)
+    return result
+
+
+@dataclass(slots=True, kw_only=True)
+class _Result:
+    """One of our tables in the making, from one of consul-template's; ``place`` begins its paths."""
+
+    reader: HclReader
+    table: HclTable
+    place: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    comments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def top(self) -> None:
+        """Fill in what stands above the templates."""
+        self.comments |= {path: item.comments for path, item in self.table.items.items()}
+        for path, value in self.table.values.items():
+            ours = HCL_KEYS[path].ours
+            if path == "consul.retry.max_backoff" and value == "0":
+                self.note(path, "delays between retries stay bounded, by a minute where nothing else is written")
+            elif ours not in COMBINED:
+                self.put(ours, value, path)
+        self._credentials()
+        if any(path.startswith("consul.ssl.") for path in self.table.values):
+            self.put("consul.ssl", self.table.values.get("consul.ssl.enabled", True), "consul.ssl")
+        self._wait("wait")
+
+    def template(self, delimiters: Mapping[str, str]) -> None:
+        """Fill in one template."""
+        for key in ("source", "contents", "destination"):
+            self._first(key, key)
+        self._first("command", "exec.command", "command")
+        if "command" in self.values:
+            self._time_limit()
+        for key in ("perms", "wait.min", "wait.max"):
+            self._first(key, key)
+        self._owner()
+        for key, default in delimiters.items():
+            self._first(key, key)
+            if default:
+                self.values.setdefault(key, default)
+        self._wait("template.wait")
+
+    def put(self, ours: str, value: Any, path: str) -> None:
+        """Set the value at our dotted path, which comes from consul-template's ``path``."""
+        *parents, last = ours.split(".")
+        table = self.values
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+        if (item := self.table.items.get(path)) is not None:
+            self.names[f"{self.place}{ours}"] = self.reader.where(item, path)
+            self.comments[f"{self.place}{ours}"] = item.comments
+
+    def note(self, path: str, what: str) -> None:
+        self.reader.note(self.table.items[path], path, what)
+
+    def _first(self, ours: str, *keys: str) -> str:
+        """Set the first of the template's keys that is there and not empty; return its path."""
+        for path in (f"{TEMPLATE}.{key}" for key in keys):
+            if value := self.table.values.get(path):
+                self.put(ours, value, path)
+                return path
+        return ""
+
+    def _credentials(self) -> None:
+        user, password = (self.table.values.get(f"consul.auth.{key}") for key in ("username", "password"))
+        if self.table.values.get("consul.auth.enabled", True) and (user or password):
+            self.put("consul.auth", f"{user or ''}:{password or ''}", "consul.auth")
+
+    def _time_limit(self) -> None:
+        path = self._first("timeout", "exec.timeout", "command_timeout")
+        if self.values.get("timeout") == "0":
+            del self.values["timeout"]
+            self.note(path, "a command always has a time limit, 30s where nothing else is written")
+
+    def _owner(self) -> None:
+        path = self._first("owner", "user", "uid", "group", "gid")
+        user = self.table.values.get("template.user") or self.table.values.get("template.uid") or ""
+        group = self.table.values.get("template.group") or self.table.values.get("template.gid") or ""
+        if path:
+            self.values["owner"] = f"{user}:{group}" if group else user
+
+    def _wait(self, section: str) -> None:
+        """Complete a wait as consul-template does; one that is switched off, or has no min, is none."""
+        low, high, is_on = (self.table.values.get(f"{section}.{key}") for key in ("min", "max", "bool"))
+        if is_on is False or low in {None, "0"}:
+            self.values.pop("wait", None)
+            if low is None and section in self.table.items and is_on is not False:
+                self.note(section, "has no min, so that consul-template does not wait; write min, or leave it out")
+        elif high is None:
+            self.values["wait"]["max"] = format_duration(WAIT_FACTOR * parse_duration(str(low)))

@@ -1,0 +1,68 @@
+"""The arguments of a call, and what is expected of them. Must not know any function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, overload
+
+from ctemplate.convert.values import PARSED_KINDS, STRING, UNCONVERTED, GoType, GoValue, NotConverted
+
+_TEXTS = frozenset([STRING, UNCONVERTED, *PARSED_KINDS])
+
+
+@dataclass(frozen=True, slots=True)
+class CallArguments(Sequence[GoValue]):
+    """The values of a call's arguments, the piped one last; what is said of them goes to ``remark``."""
+
+    values: tuple[GoValue, ...]
+    remark: Callable[[str], None]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> GoValue: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> CallArguments: ...
+
+    def __getitem__(self, index: int | slice) -> GoValue | CallArguments:
+        return CallArguments(self.values[index], self.remark) if isinstance(index, slice) else self.values[index]
+
+
+GoFunction = Callable[[CallArguments], GoValue]
+
+
+def expect_text(value: GoValue, what: str = "a text") -> GoValue:
+    """Return a value that is a text, or may be one; raises NotConverted."""
+    if value.type not in _TEXTS:
+        raise NotConverted(f"a {value.type.name} where {what} is expected")
+    return value.given()
+
+
+def expect_list(value: GoValue, item: GoType | None, what: str) -> GoValue:
+    """Return a value that is a list of such items, or may be one; raises NotConverted."""
+    is_list = value.type.name == "list" and item in {None, value.type.item}
+    if not is_list and value.type not in {UNCONVERTED, *PARSED_KINDS}:
+        raise NotConverted(f"{what} of a {value.type.name}")
+    return value.given()
+
+
+def expect_count(arguments: CallArguments, least: int, most: int | None = None) -> None:
+    """Raise NotConverted unless there are so many arguments."""
+    most = least if most is None else most
+    if not least <= len(arguments) <= most:
+        raise NotConverted(f"{len(arguments)} arguments where {least} to {most} are expected")
+
+
+def literal_text(value: GoValue, what: str) -> str:
+    """Return a text that is written down; raises NotConverted for any other value."""
+    if not isinstance(value.constant, str):
+        raise NotConverted(f"{what} that is computed")
+    return value.constant
+
+
+def refuse(what: str, advice: str = "") -> NoReturn:
+    """Raise NotConverted."""
+    raise NotConverted(what, advice)

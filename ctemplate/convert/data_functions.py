@@ -1,0 +1,254 @@
+"""consul-template's functions of lists, maps, numbers and parsed values, in Jinja."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ctemplate.convert.arguments import (
+    CallArguments,
+    GoFunction,
+    expect_count,
+    expect_list,
+    expect_text,
+    literal_text,
+    refuse,
+)
+from ctemplate.convert.values import (
+    BOOL,
+    FLOAT,
+    INSTANCE,
+    INT,
+    KEYED_PAIRS,
+    PAIR,
+    PARSED,
+    PARSED_KINDS,
+    PARSED_YAML,
+    SERVICE,
+    STRING,
+    STRING_MAP,
+    UNCONVERTED,
+    GoType,
+    GoValue,
+    Level,
+    NotConverted,
+    constant,
+    groups_of,
+)
+
+_META_KEY = re.compile(r"[\w.\- ]+")
+_MEASURED = frozenset(["list", "map", "groups", "keyed pairs"])
+
+
+def _len(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    value = arguments[0]
+    if value.type in {STRING, *PARSED_KINDS}:
+        return GoValue(f"{value.given().at(Level.FILTERED)} | go_length", INT, Level.FILTERED, is_natural=True)
+    if value.type.name not in _MEASURED and value.type != UNCONVERTED:
+        raise NotConverted(f"the length of a {value.type.name}")
+    return GoValue(f"{value.given().at(Level.FILTERED)} | length", INT, Level.FILTERED, is_natural=True)
+
+
+def _index(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1, 9)
+    value = arguments[0]
+    for key in arguments[1:]:
+        if value.type == UNCONVERTED:
+            return value
+        if value.may_lack and value.type not in PARSED_KINDS:
+            value = value.given()
+        value = value.item(key)
+    return value
+
+
+# numbers
+
+
+def _number_type(arguments: CallArguments) -> GoType:
+    """Return the type of what is calculated from them; raises NotConverted."""
+    kinds = {value.type for value in arguments} - {UNCONVERTED}
+    if not kinds <= {INT, FLOAT, *PARSED_KINDS}:
+        raise NotConverted("arithmetic of anything but numbers")
+    parsed = kinds & PARSED_KINDS
+    if parsed:
+        return PARSED if PARSED in parsed else PARSED_YAML
+    return FLOAT if FLOAT in kinds else INT
+
+
+def _arithmetic(sign: str, level: Level) -> GoFunction:
+    """Calculate; the first argument is the second operand, so that pipes read well."""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 2)
+        kind = _number_type(arguments)
+        right, left = arguments
+        if sign in {"+", "*"} and left.constant is not None:
+            right, left = left, right
+        is_natural = left.is_natural and right.is_natural and sign != "-"
+        code = f"{left.at(level)} {sign} {right.at(Level(level + 1))}"
+        return GoValue(code, kind, level, is_natural=is_natural and kind == INT)
+
+    return convert
+
+
+def _division(sign: str, name: str) -> GoFunction:
+    """Divide: whole numbers are cut off toward zero, which is what Jinja does with none that is negative."""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 2)
+        kind = _number_type(arguments)
+        right, left = arguments
+        if kind != INT:
+            return _float_division(left, right, kind, name)
+        if left.is_natural and right.is_natural:
+            code = f"{left.at(Level.PRODUCT)} {sign} {right.at(Level.UNARY)}"
+            return GoValue(code, INT, Level.PRODUCT, is_natural=True)
+        return GoValue(f"{left.at(Level.FILTERED)} | {name}({right.code})", INT, Level.FILTERED)
+
+    return convert
+
+
+def _float_division(left: GoValue, right: GoValue, kind: GoType, name: str) -> GoValue:
+    if name != "divide" or kind == PARSED_YAML:
+        raise NotConverted(f"{name} of anything but whole numbers")
+    return GoValue(f"{left.at(Level.PRODUCT)} / {right.at(Level.UNARY)}", kind, Level.PRODUCT)
+
+
+def _extreme(name: str) -> GoFunction:
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 2)
+        kind = _number_type(arguments)
+        code = f"[{arguments[1].code}, {arguments[0].code}] | {name}"
+        is_natural = all(value.is_natural for value in arguments)
+        return GoValue(code, kind, Level.FILTERED, is_natural=is_natural and kind == INT)
+
+    return convert
+
+
+def _loop(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1, 2)
+    if _number_type(arguments) != INT:
+        raise NotConverted("a loop to anything but a whole number")
+    is_natural = len(arguments) == 1 or arguments[0].is_natural
+    code = f"range({', '.join(value.code for value in arguments)})"
+    return GoValue(code, GoType("natural loop" if is_natural else "loop", INT))
+
+
+def _parsed_number(name: str, kind: GoType) -> GoFunction:
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 1)
+        code = f"{expect_text(arguments[0]).at(Level.FILTERED)} | {name}"
+        return GoValue(code, kind, Level.FILTERED)
+
+    return convert
+
+
+# parsed values
+
+
+def _parsed(filter_name: str, kind: GoType) -> GoFunction:
+    """Parse a text; the empty text gives an empty map here as well."""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 1)
+        code = f"{expect_text(arguments[0]).at(Level.FILTERED)} | {filter_name}"
+        return GoValue(code, kind, Level.FILTERED)
+
+    return convert
+
+
+def _json(arguments: CallArguments, options: str = "") -> GoValue:
+    expect_count(arguments, 1)
+    value = arguments[0]
+    if value.type not in {STRING, INT, BOOL, UNCONVERTED, *PARSED_KINDS} and value.type.name not in {"list", "map"}:
+        raise NotConverted(f"toJSON of a {value.type.name}", "write the JSON itself, with | to_json for each value")
+    if value.type.item not in {None, STRING, INT, PARSED}:
+        raise NotConverted("toJSON of Consul's own data", "write the JSON itself, with | to_json for each value")
+    return GoValue(f"{value.given().at(Level.FILTERED)} | go_json{options}", STRING, Level.FILTERED)
+
+
+# groups
+
+
+def _by_tag(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    items = arguments[0]
+    if items.type.item not in {INSTANCE, SERVICE} or items.type.name != "list":
+        raise NotConverted(f"byTag of a {items.type.name}")
+    return GoValue(f"{items.at(Level.FILTERED)} | by_tag", groups_of(items.type), Level.FILTERED)
+
+
+def _by_port(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    items = expect_list(arguments[0], INSTANCE, "byPort")
+    return GoValue(f"{items.at(Level.FILTERED)} | by_port", GoType("groups by number", items.type), Level.FILTERED)
+
+
+def _by_meta(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 2)
+    items = expect_list(arguments[1], INSTANCE, "byMeta")
+    key = literal_text(arguments[0], "byMeta of a key")
+    if not _META_KEY.fullmatch(key):
+        raise NotConverted("byMeta of several keys or of numbers", "group by one key, and sort within")
+    words = f"{constant(key).code}, {constant(f'_no_{key}_').code}"
+    return GoValue(
+        f"{items.at(Level.FILTERED)} | by_meta({words})", GoType("groups by meta", items.type), Level.FILTERED
+    )
+
+
+def _by_key(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    pairs = expect_list(arguments[0], PAIR, "byKey")
+    return GoValue(f"{pairs.at(Level.FILTERED)} | by_key", groups_of(KEYED_PAIRS), Level.FILTERED)
+
+
+def _explode(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    pairs = expect_list(arguments[0], PAIR, "explode")
+    return GoValue(f"{pairs.at(Level.FILTERED)} | explode", PARSED, Level.FILTERED)
+
+
+def _split_to_map(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 3)
+    outer, inner, text = (expect_text(value) for value in arguments)
+    code = f"{text.at(Level.FILTERED)} | split_map({outer.code}, {inner.code})"
+    return GoValue(code, STRING_MAP, Level.FILTERED)
+
+
+def _to_layout(name: str) -> GoFunction:
+    def convert(_arguments: CallArguments) -> GoValue:
+        refuse(f"the function '{name}', whose layout is its own", "print the parts, or use | to_yaml or | to_toml")
+
+    return convert
+
+
+DATA_FUNCTIONS: Mapping[str, GoFunction] = {
+    "len": _len,
+    "index": _index,
+    "add": _arithmetic("+", Level.SUM),
+    "subtract": _arithmetic("-", Level.SUM),
+    "multiply": _arithmetic("*", Level.PRODUCT),
+    "divide": _division("//", "divide"),
+    "modulo": _division("%", "modulo"),
+    "minimum": _extreme("min"),
+    "maximum": _extreme("max"),
+    "loop": _loop,
+    "parseInt": _parsed_number("int", INT),
+    "parseUint": _parsed_number("int", INT),
+    "parseFloat": _parsed_number("float", FLOAT),
+    "parseBool": _parsed_number("bool", BOOL),
+    "parseJSON": _parsed("from_json", PARSED),
+    "parseYAML": _parsed("from_yaml", PARSED_YAML),
+    "toJSON": _json,
+    "toJSONPretty": lambda arguments: _json(arguments, "(indent=2)"),
+    "toYAML": _to_layout("toYAML"),
+    "toTOML": _to_layout("toTOML"),
+    "byTag": _by_tag,
+    "byPort": _by_port,
+    "byMeta": _by_meta,
+    "byKey": _by_key,
+    "explode": _explode,
+    "splitToMap": _split_to_map,
+}
+"""The functions by the names that templates call them by."""

@@ -1,0 +1,120 @@
+"""Go's ``printf`` in Jinja, also where its values do not fit its verbs."""
+
+from __future__ import annotations
+
+import re
+
+from ctemplate.convert.arguments import CallArguments
+from ctemplate.convert.values import (
+    BOOL,
+    FLOAT,
+    GO_TEXTS,
+    INT,
+    PARSED_KINDS,
+    PLAIN_TYPES,
+    STRING,
+    UNCONVERTED,
+    Constant,
+    GoType,
+    GoValue,
+    Level,
+    NotConverted,
+    constant,
+    joined,
+)
+
+_VERB = re.compile(r"%(?:%|([-+ #0]*)(\d*)((?:\.\d*)?)([a-zA-Z]))|%")
+_INSTEAD = "join the parts with ~"
+_FITTING = {
+    "s": {STRING, *PARSED_KINDS},
+    "q": {STRING, *PARSED_KINDS},
+    "d": {INT},
+    "x": {INT},
+    "X": {INT},
+    "o": {INT},
+    "t": {BOOL},
+    "f": {FLOAT, *PARSED_KINDS},
+    "e": {FLOAT, *PARSED_KINDS},
+    "v": {BOOL, *PLAIN_TYPES, *GO_TEXTS},
+}
+_GO_NAMES: dict[type, str] = {str: "string", int: "int", bool: "bool", float: "float64"}
+
+
+def printf(arguments: CallArguments) -> GoValue:
+    """Return the text that a literal format makes of its values; raises NotConverted."""
+    if not arguments or not isinstance(arguments[0].constant, str):
+        raise NotConverted("printf with a computed format", _INSTEAD)
+    form, values = arguments[0].constant, list(arguments[1:])
+    parts: list[GoValue] = []
+    at = 0
+    for match in _VERB.finditer(form):
+        parts.append(constant(form[at : match.start()]))
+        at = match.end()
+        if match[0] == "%%":
+            parts.append(constant("%"))
+        elif not match[4]:
+            raise NotConverted(f"printf's {form[match.start() : match.start() + 2]!r} here", _INSTEAD)
+        elif not values:
+            parts.append(_mistake(arguments, f"%!{match[4]}(MISSING)"))
+        else:
+            parts += _formatted(match, values.pop(0), arguments)
+    parts.append(constant(form[at:]))
+    return joined([*parts, *_extra(values, arguments)])
+
+
+def _mistake(arguments: CallArguments, text: str) -> GoValue:
+    arguments.remark(f"printf prints {text}… here, as consul-template does")
+    return constant(text)
+
+
+def _extra(values: list[GoValue], arguments: CallArguments) -> list[GoValue]:
+    """Return what Go prints of values that the format has no place for."""
+    parts: list[GoValue] = []
+    for number, value in enumerate(values):
+        start = constant(", ") if number else _mistake(arguments, "%!(EXTRA ")
+        parts += [start, constant(f"{_go_name(value)}="), value.given()]
+    return [*parts, constant(")")] if parts else []
+
+
+def _go_name(value: GoValue) -> str:
+    if value.type == STRING:
+        return "string"
+    known: Constant | None = value.constant
+    if known is None:
+        raise NotConverted(f"printf of a {value.type.name} where another value is expected", _INSTEAD)
+    return _GO_NAMES[type(known)]
+
+
+def _formatted(match: re.Match[str], value: GoValue, arguments: CallArguments) -> list[GoValue]:
+    """Return one value by one verb."""
+    flags, width, precision, verb = match.groups()
+    kind = value.type
+    if verb not in _FITTING:
+        raise NotConverted(f"printf's {match[0]!r}", _INSTEAD)
+    is_plain = not (flags or width or precision)
+    is_list = kind.name == "list" and kind.item in PLAIN_TYPES and verb in "sv" and is_plain
+    if kind != UNCONVERTED and kind not in _FITTING[verb] and not is_list:
+        return [_mistake(arguments, f"%!{verb}({_go_name(value)}="), value.given(), constant(")")]
+    if is_plain and verb in "sdvt":
+        return [value.given()]
+    if is_plain and verb == "q":
+        return [GoValue(f"{value.given().at(Level.FILTERED)} | go_quote", STRING, Level.FILTERED)]
+    _refuse_form(match, value)
+    python = {"v": "s" if kind == STRING else "d"}.get(verb, verb)
+    form = f"%{flags}{width}{precision}{python}"
+    return [GoValue(f'"{form}" | format({value.given().code})', STRING, Level.FILTERED)]
+
+
+def _refuse_form(match: re.Match[str], value: GoValue) -> None:
+    """Raise NotConverted for a form that means something else in Python."""
+    flags, verb, kind = match[1], match[4], value.type
+    is_number = kind in {INT, FLOAT, *PARSED_KINDS}
+    is_padded_text = "0" in flags and not (is_number and "-" not in flags)
+    is_signed = verb in "xXo" and not value.is_natural
+    is_odd = verb in "qt" or "#" in flags or (verb == "v" and kind not in {STRING, INT}) or (match[3] and kind == INT)
+    if is_padded_text or is_signed or is_odd:
+        raise NotConverted(f"printf's {match[0]!r} of a {_described(kind)}", _INSTEAD)
+
+
+def _described(kind: GoType) -> str:
+    return "number that may be negative" if kind == INT else kind.name

@@ -1,0 +1,193 @@
+"""consul-template's functions that ask Consul, in Jinja."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_text
+from ctemplate.convert.query_grammar import NamedQuery, QueryError, parse_query
+from ctemplate.convert.values import (
+    BOOL,
+    INSTANCE,
+    NODE,
+    NODE_AND_SERVICES,
+    PAIRS,
+    PARSED_KINDS,
+    PLAIN_TYPES,
+    SERVICE,
+    STRING,
+    STRINGS,
+    GoType,
+    GoValue,
+    Level,
+    NotConverted,
+    constant,
+    joined,
+)
+
+_PLACEHOLDER = re.compile(r"qz(\d+)zq")
+_INSTANCES = GoType("list", INSTANCE)
+
+
+def _query(function: str, arguments: CallArguments) -> tuple[NamedQuery | None, Callable[[str], GoValue]]:
+    """Return what the arguments ask for, and how to get the values of its words, some of which may be computed."""
+    computed: list[GoValue] = []
+
+    def word(part: GoValue) -> str:
+        if isinstance(part.constant, str):
+            return part.constant
+        computed.append(part if part.type in PLAIN_TYPES else expect_text(part, "a name"))
+        return f"qz{len(computed) - 1}zq"
+
+    texts = ["".join(map(word, value.parts or (value,))) for value in arguments]
+    try:
+        query = parse_query(function, "|".join(texts))
+    except QueryError as exc:
+        raise NotConverted(_PLACEHOLDER.sub("…", str(exc))) from None
+
+    def value(text: str) -> GoValue:
+        pieces = _PLACEHOLDER.split(text)
+        return joined([computed[int(piece)] if number % 2 else constant(piece) for number, piece in enumerate(pieces)])
+
+    return query, value
+
+
+def _call(name: str, query: NamedQuery, value: Callable[[str], GoValue], *extra: str) -> str:
+    if query.sameness_group:
+        raise NotConverted("sameness groups", "name the peer")
+    named = {
+        "tag": query.tag,
+        "dc": query.dc,
+        "near": query.near,
+        "ns": query.ns,
+        "partition": query.partition,
+        "peer": query.peer,
+    }
+    words = [f"{key}={value(text).code}" for key, text in named.items() if text]
+    subject = [value(query.name).code] if query.name else []
+    return f"{name}({', '.join([*subject, *words, *extra])})"
+
+
+def _instances(ours: str) -> GoFunction:
+    """Return ``service`` or ``connect``: instances in the states of the filter."""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        query, value = _query("service", arguments)
+        if query is None:
+            arguments.remark(f"{ours} of an empty name gives nothing")
+            return GoValue("[]", _INSTANCES, is_path=True)
+        _remark_computed(arguments)
+        if not query.statuses:
+            arguments.remark("this filter names no state, so that nothing ever matches")
+            return GoValue("[]", _INSTANCES, is_path=True)
+        return GoValue(_call(ours, query, value, *_states(query.statuses)), _INSTANCES)
+
+    return convert
+
+
+def _remark_computed(arguments: CallArguments) -> None:
+    """Say where a whole query is computed from what may be more than a name."""
+    first = arguments[0]
+    if first.type in PARSED_KINDS or first.code.startswith(("env(", "key(")):
+        arguments.remark(f"{first.code} is taken for a name alone, without tag, datacenter or state in it")
+
+
+def _states(statuses: tuple[str, ...]) -> list[str]:
+    """Return the argument that asks for these states, where it takes one."""
+    if any(_PLACEHOLDER.search(status) for status in statuses):
+        raise NotConverted("a computed status")
+    if statuses == ("passing",):
+        return []
+    if len(statuses) == 1 or "any" in statuses:
+        return [f'status="{"any" if "any" in statuses else statuses[0]}"']
+    return [f"status=[{', '.join(constant(status).code for status in statuses)}]"]
+
+
+def _listing(name: str, ours: str, kind: GoType) -> GoFunction:
+    """Return a function whose only argument is where to ask."""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 0, 1)
+        query, value = _query(name, arguments)
+        return GoValue(_call(ours, query or NamedQuery(), value), kind)
+
+    return convert
+
+
+def _node(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 0, 1)
+    query, value = _query("node", arguments)
+    return GoValue(_call("node", query or NamedQuery(), value), NODE_AND_SERVICES)
+
+
+def _datacenters(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 0, 1)
+    if arguments:
+        raise NotConverted("datacenters without those that fail", "write datacenters()")
+    return GoValue("datacenters()", STRINGS)
+
+
+def _key(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    query, value = _query("key", arguments)
+    return constant("") if query is None else GoValue(_call("key", query, value), STRING, waits=True)
+
+
+def _key_exists(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    query, value = _query("keyExists", arguments)
+    return constant(value=False) if query is None else GoValue(_call("key_exists", query, value), BOOL)
+
+
+def _key_or_default(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 2)
+    query, value = _query("keyOrDefault", arguments[:1])
+    default = expect_text(arguments[1])
+    if query is None:
+        return default
+    code = _call("key", query, value, 'default=""')
+    return GoValue(code, STRING) if default.constant == "" else _or(code, default)
+
+
+def _or(code: str, default: GoValue) -> GoValue:
+    return GoValue(f"{code} or {default.at(Level.AND)}", STRING, Level.OR)
+
+
+def _pairs(name: str) -> GoFunction:
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 1)
+        query, value = _query(name, arguments)
+        return GoValue("[]", PAIRS, is_path=True) if query is None else GoValue(_call(name, query, value), PAIRS)
+
+    return convert
+
+
+def _safe_pairs(name: str) -> GoFunction:
+    """Return ``safeLs`` or ``safeTree``: nothing is rendered while there are no pairs."""
+    pairs = _pairs(name)
+
+    def convert(arguments: CallArguments) -> GoValue:
+        return GoValue(f"require({pairs(arguments).code}, 1)", PAIRS)
+
+    return convert
+
+
+QUERY_FUNCTIONS: Mapping[str, GoFunction] = {
+    "service": _instances("service"),
+    "connect": _instances("connect"),
+    "services": _listing("services", "services", GoType("list", SERVICE)),
+    "nodes": _listing("nodes", "nodes", GoType("list", NODE)),
+    "node": _node,
+    "datacenters": _datacenters,
+    "key": _key,
+    "keyExists": _key_exists,
+    "keyOrDefault": _key_or_default,
+    "key_exists": _key_exists,
+    "key_or_default": _key_or_default,
+    "ls": _pairs("ls"),
+    "tree": _pairs("tree"),
+    "safeLs": _safe_pairs("ls"),
+    "safeTree": _safe_pairs("tree"),
+}
+"""The functions by the names that templates call them by."""

@@ -1,0 +1,176 @@
+"""consul-template's functions of texts, in Jinja."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_list, expect_text
+from ctemplate.convert.printf import printf
+from ctemplate.convert.values import (
+    BOOL,
+    GO_TEXTS,
+    INT,
+    PARSED_KINDS,
+    SCALAR,
+    STRING,
+    STRINGS,
+    UNCONVERTED,
+    GoValue,
+    Level,
+    NotConverted,
+    constant,
+    joined,
+)
+
+_PRINTABLE = frozenset([STRING, INT, BOOL, SCALAR, UNCONVERTED, *GO_TEXTS])
+
+
+def _print(arguments: CallArguments) -> GoValue:
+    """Put a blank between two values of which neither is a text."""
+    parts: list[GoValue] = []
+    for number, value in enumerate(arguments):
+        if number and {SCALAR, *PARSED_KINDS} & {value.type, arguments[number - 1].type}:
+            raise NotConverted("print of what may be a text or a number beside another value", "join them with ~")
+        if number and value.type != STRING and arguments[number - 1].type != STRING:
+            parts.append(constant(" "))
+        parts.append(_printable(value))
+    return joined(parts)
+
+
+def _println(arguments: CallArguments) -> GoValue:
+    parts = [part for value in arguments for part in (constant(" "), _printable(value))]
+    return joined([*parts[1:], constant("\n")])
+
+
+def _printable(value: GoValue) -> GoValue:
+    if value.type not in _PRINTABLE:
+        raise NotConverted(f"printing a {value.type.name}", "print its fields")
+    return value
+
+
+def _filter(name: str) -> GoFunction:
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 1)
+        return GoValue(f"{expect_text(arguments[0]).at(Level.FILTERED)} | {name}", STRING, Level.FILTERED)
+
+    return convert
+
+
+def _method(name: str) -> GoFunction:
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 2)
+        subject = expect_text(arguments[1])
+        return GoValue(f"{subject.at(Level.POSTFIX)}.{name}({expect_text(arguments[0]).code})", STRING)
+
+    return convert
+
+
+def _replace_all(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 3)
+    old, new, text = (expect_text(value) for value in arguments)
+    if old.constant == "":
+        raise NotConverted("replaceAll of the empty text")
+    return GoValue(f"{text.at(Level.FILTERED)} | replace({old.code}, {new.code})", STRING, Level.FILTERED)
+
+
+def _join(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 2)
+    items = expect_list(arguments[1], STRING, "join")
+    return GoValue(f"{items.at(Level.FILTERED)} | join({expect_text(arguments[0]).code})", STRING, Level.FILTERED)
+
+
+def _split(arguments: CallArguments) -> GoValue:
+    """Split what is left after trimming; of nothing, nothing."""
+    expect_count(arguments, 2)
+    separator, text = expect_text(arguments[0]), expect_text(arguments[1])
+    if not isinstance(separator.constant, str) or not separator.constant:
+        raise NotConverted("split by a computed or empty text")
+    trimmed = f"({text.at(Level.FILTERED)} | trim)"
+    if isinstance(text.constant, str) and text.constant.strip():
+        return GoValue(f"{constant(text.constant.strip()).code}.split({separator.code})", STRINGS)
+    return GoValue(f"{trimmed}.split({separator.code}) if {trimmed} else []", STRINGS, Level.CHOICE)
+
+
+def _trim(arguments: CallArguments) -> GoValue:
+    """Strip characters of a set from both ends."""
+    expect_count(arguments, 2)
+    subject = expect_text(arguments[1])
+    return GoValue(f"{subject.at(Level.POSTFIX)}.strip({expect_text(arguments[0]).code})", STRING)
+
+
+def _indent(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 2)
+    width, text = arguments[0], expect_text(arguments[1])
+    if width.type != INT or not width.is_natural:
+        raise NotConverted("indent by a number that may be negative")
+    return GoValue(f"{text.at(Level.FILTERED)} | indent({width.code}, first=true)", STRING, Level.FILTERED)
+
+
+def _file(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    return GoValue(f"file({expect_text(arguments[0]).code})", STRING)
+
+
+# regular expressions
+
+
+def _regex_match(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 2)
+    pattern, text = expect_text(arguments[0]), expect_text(arguments[1])
+    return GoValue(f"{text.at(Level.FILTERED)} is regex_match({pattern.code})", BOOL, Level.FILTERED)
+
+
+def _regex_replace(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 3)
+    pattern, replacement, text = (expect_text(value) for value in arguments)
+    code = f"{text.at(Level.FILTERED)} | regex_replace({pattern.code}, {replacement.code})"
+    return GoValue(code, STRING, Level.FILTERED)
+
+
+def _hmac(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 2)
+    message, key = expect_text(arguments[0]), expect_text(arguments[1])
+    return GoValue(f"{message.at(Level.FILTERED)} | hmac_sha256({key.code})", STRING, Level.FILTERED)
+
+
+# environment
+
+
+def _environment(name: str, default: Callable[[CallArguments], str]) -> GoFunction:
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 2 if name == "envOrDefault" else 1)
+        return GoValue(f"env({expect_text(arguments[0]).code}{default(arguments)})", STRING)
+
+    return convert
+
+
+TEXT_FUNCTIONS: Mapping[str, GoFunction] = {
+    "printf": printf,
+    "print": _print,
+    "println": _println,
+    "toLower": _filter("lower"),
+    "toUpper": _filter("upper"),
+    "toTitle": _filter("go_title"),
+    "trim": _trim,
+    "trimSpace": _filter("trim"),
+    "trimPrefix": _method("removeprefix"),
+    "trimSuffix": _method("removesuffix"),
+    "replaceAll": _replace_all,
+    "join": _join,
+    "split": _split,
+    "indent": _indent,
+    "regexMatch": _regex_match,
+    "regexReplaceAll": _regex_replace,
+    "base64Encode": _filter("b64encode"),
+    "base64Decode": _filter("b64decode"),
+    "base64URLEncode": _filter("b64url_encode"),
+    "base64URLDecode": _filter("b64url_decode"),
+    "md5sum": _filter("md5"),
+    "sha256Hex": _filter("sha256"),
+    "hmacSHA256Hex": _hmac,
+    "file": _file,
+    "env": _environment("env", lambda _: ', ""'),
+    "mustEnv": _environment("mustEnv", lambda _: ""),
+    "envOrDefault": _environment("envOrDefault", lambda arguments: f", {expect_text(arguments[1]).code}"),
+}
+"""The functions by the names that templates call them by."""

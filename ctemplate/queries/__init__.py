@@ -1,0 +1,60 @@
+"""The kinds of queries, each declared in a module of its own, and how to ask for their facts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ctemplate.core.model import Query
+from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
+from ctemplate.queries.census import CENSUS_KIND, CensusQuery
+from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
+from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
+from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
+from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
+from ctemplate.sources.consul.endpoints.paths import Resource
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+
+__all__ = [
+    "KINDS",
+    "AlarmsQuery",
+    "CensusQuery",
+    "Losses",
+    "PreparedQuery",
+    "ServiceQuery",
+    "ServicesQuery",
+    "Subject",
+    "WatchRole",
+    "kind_of",
+    "named_service",
+    "resource_of",
+]
+
+DECLARED: tuple[Kind[Any], ...] = (SERVICES_KIND, SERVICE_KIND, PREPARED_KIND, ALARMS_KIND, CENSUS_KIND)
+KINDS: dict[type[Query], Kind[Any]] = {kind.query: kind for kind in DECLARED}
+
+
+def kind_of(query: Query) -> Kind[Any]:
+    """Return the facts about a query's kind; raises TypeError for a kind that is not declared."""
+    try:
+        return KINDS[type(query)]
+    except KeyError:
+        raise TypeError(f"{type(query).__name__} is no declared kind of query") from None
+
+
+def named_service(query: Query) -> str | None:
+    """Return the service that the query names, None where the answer or nothing names one."""
+    kind = kind_of(query)
+    return kind.service_name(query) if kind.subject is Subject.NAMED else None
+
+
+def resource_of(query: Query, settings: ConsulSettings) -> Resource:
+    """Return what to ask Consul for; a scope that the query does not name is the settings'."""
+    kind = kind_of(query)
+    scope = {
+        "dc": query.dc or settings.datacenter,
+        "ns": query.ns or settings.namespace,
+        "partition": query.partition or settings.partition,
+        "peer": query.peer,
+    }
+    return dataclasses.replace(kind.request(query, scope), not_found=kind.not_found)

@@ -1,0 +1,185 @@
+"""The entries of a catalog file: what it says of the services of a datacenter, and of single answers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ctemplate.core.errors import printable
+from ctemplate.core.model import MAX_PORT, CheckState, Fault, Instance, Service, Status
+from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME, HOSTNAME_FIX
+
+MASK = "masked"
+
+
+class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One instance in the file; only ``address`` is needed."""
+
+    address: str
+    port: Annotated[int, Meta(ge=0, le=MAX_PORT)] = 0
+    id: str | None = None
+    node: str | None = None
+    tags: tuple[str, ...] | None = None
+    meta: dict[str, str] = {}
+    weight: Annotated[int, Meta(ge=0, le=65535)] = 1
+    status: Status = Status.PASSING
+    node_address: str = ""
+    node_meta: dict[str, str] = {}
+    checks: tuple[CheckState, ...] = ()
+    created: int = 0
+
+
+class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One service in the file."""
+
+    tags: tuple[str, ...] = ()
+    instances: tuple[CatalogEntry, ...] = ()
+
+
+class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the file says of one datacenter, by name: all plain queries are answered from it."""
+
+    services: dict[str, ServiceEntry] = {}
+
+
+class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One answer in the file.
+
+    ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says.
+    """
+
+    service: str = ""
+    datacenter: str = ""
+    instances: tuple[CatalogEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogPage:
+    """Where an answer is read from: a datacenter's page, or with ``is_single`` the answer to this one query."""
+
+    entry: RecordedAnswer
+    is_single: bool
+    allow_hostnames: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingRules:
+    """How an answer is written: by itself or, ``known``, beside what its page already says of services.
+
+    Values of meta keys that match one of the ``masks`` (``secret*``) are masked. Checks, node meta and the order of
+    registration are left out unless ``is_full``.
+    """
+
+    is_single: bool
+    known: Mapping[str, ServiceEntry]
+    masks: tuple[str, ...]
+    is_full: bool
+
+
+def printed_address(address: str) -> str | None:
+    """Return the IP address as a ``server`` line wants it, IPv6 in brackets, or None when it is none."""
+    try:
+        found = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv6Address):
+        return None if found.scope_id else f"[{found.compressed}]"
+    return found.compressed
+
+
+def services_of(entries: Mapping[str, ServiceEntry]) -> tuple[Service, ...]:
+    """Return the services that entries describe, sorted by name, each with the tags of its instances."""
+    return tuple(
+        Service(
+            name=name,
+            tags=tuple(sorted(set(entry.tags).union(*(instance.tags or () for instance in entry.instances)))),
+        )
+        for name, entry in sorted(entries.items())
+    )
+
+
+def instances_of(
+    entry: ServiceEntry, service: str, datacenter: str, *, keep_order: bool, allow_hostnames: bool
+) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+    """Return the instances that an entry describes; those whose address is no IP address are left out and named.
+
+    Sorted by node, then id; ``keep_order`` keeps the order of the file.
+    """
+    instances, faults = [], []
+    for number, row in enumerate(entry.instances, start=1):
+        is_name = HOSTNAME.fullmatch(row.address) is not None
+        address = row.address if is_name and allow_hostnames else printed_address(row.address)
+        row_id = row.id or f"{service}-{number}"
+        if address is None:
+            reason = f"'{printable(row.address, 100)}' is not an IP address{HOSTNAME_FIX if is_name else ''}"
+            faults.append(Fault(service=service, instance=row_id, field="address", reason=reason))
+            continue
+        instances.append(
+            Instance(
+                id=row_id,
+                name=service,
+                node=row.node or f"node-{row.address}",
+                address=address,
+                port=row.port,
+                tags=tuple(sorted(set(entry.tags if row.tags is None else row.tags))),
+                meta=row.meta,
+                weight=row.weight,
+                status=row.status,
+                node_address=printed_address(row.node_address) or address,
+                node_meta=row.node_meta,
+                checks=row.checks,
+                datacenter=datacenter,
+                created=row.created or number,
+            )
+        )
+    if not keep_order:
+        instances.sort(key=lambda instance: (instance.node, instance.id))
+    return tuple(instances), tuple(faults)
+
+
+def rows_of(
+    instances: tuple[Instance, ...], rules: RecordingRules, shared: tuple[str, ...] = ()
+) -> tuple[CatalogEntry, ...]:
+    """Return the rows that describe instances; tags that equal the ``shared`` ones of their service are left out."""
+    return tuple(_row(instance, number, shared, rules) for number, instance in enumerate(instances, start=1))
+
+
+def single_answer(
+    instances: tuple[Instance, ...], *, name: str, dc: str | None, rules: RecordingRules
+) -> RecordedAnswer:
+    """Return the answer to one query for instances; the service and datacenter that the query names are left out."""
+    service, datacenter = (instances[0].name, instances[0].datacenter) if instances else ("", "")
+    return RecordedAnswer(
+        service="" if service == name else service,
+        datacenter="" if datacenter == dc else datacenter,
+        instances=rows_of(instances, rules),
+    )
+
+
+def _row(instance: Instance, number: int, shared: tuple[str, ...], rules: RecordingRules) -> CatalogEntry:
+    def masked(meta: Mapping[str, str]) -> dict[str, str]:
+        return {
+            key: MASK if any(fnmatchcase(key, mask) for mask in rules.masks) else value
+            for key, value in sorted(meta.items())
+        }
+
+    return CatalogEntry(
+        address=instance.address,
+        port=instance.port,
+        id=None if instance.id == f"{instance.name}-{number}" else instance.id,
+        node=None if instance.node == f"node-{instance.address}" else instance.node,
+        tags=None if instance.tags == shared else instance.tags,
+        meta=masked(instance.meta),
+        weight=instance.weight,
+        status=instance.status,
+        node_address="" if instance.node_address == instance.address else instance.node_address,
+        node_meta=masked(instance.node_meta) if rules.is_full else {},
+        checks=instance.checks if rules.is_full else (),
+        created=instance.created if rules.is_full else 0,
+    )

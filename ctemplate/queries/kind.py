@@ -1,0 +1,127 @@
+"""What a kind of query is: everything that the rest of the program must know of it, as facts without defaults.
+
+Whoever handles queries asks their kind for a fact and never for their class, so that a new kind is one new module in
+this folder. Knows how Consul is asked and how its answers are decoded; must not know who asks for a fact.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ctemplate.core.model import Answer, Fault, Query
+from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
+from ctemplate.sources.consul.endpoints.decoding import Decoder
+from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
+
+Q = TypeVar("Q", bound=Query)
+
+Decoded = tuple[tuple[Any, ...], tuple[Fault, ...]]
+"""An answer's value, and what was left out of it and why."""
+
+
+class WatchRole(enum.Enum):
+    """What a query is to whoever watches."""
+
+    WANTED = "a template asks for it"
+    SENTINEL = "its wake-ups tell of changes in the answers to others"
+    CENSUS = "it is read at once in place of many others, and never long-polled"
+
+
+class Losses(enum.Enum):
+    """How the guard judges that something is missing from an answer."""
+
+    NAMES = "names of services; none may vanish unconfirmed"
+    INSTANCES = "instances of a service; a part may vanish"
+    NONE = "whatever comes is taken at once"
+
+
+class Subject(enum.Enum):
+    """Which service an answer is about."""
+
+    NAMED = "the service that the query names"
+    CHOSEN = "one service, which the answer names"
+    ALL = "all services of a datacenter"
+    NO_SERVICE = "no service"
+
+
+class Ownership(enum.Enum):
+    """Whose text the values of an answer are to the rule for what templates print."""
+
+    REGISTRANTS = "the service's or instance's that was read last"
+    NOT_PRINTED = "no template sees them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRight:
+    """A right to read that a token needs; ``name`` None stands for every name."""
+
+    resource: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Where the answers of an earlier process are stored: the section of the file, and the type of an entry."""
+
+    section: str
+    entry: type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogForm(Generic[Q]):
+    """How a kind's answers stand in a catalog file.
+
+    ``is_plain``: the query asks for what a datacenter's page holds; otherwise its answer stands beside it by itself.
+    ``playback`` reads the answer from a page, ``record`` makes the page that gives the answer again.
+    """
+
+    is_plain: Callable[[Q], bool]
+    playback: Callable[[Q, CatalogPage], Decoded]
+    record: Callable[[Answer, RecordingRules], RecordedAnswer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[Q]):
+    """The facts about one kind of query, none of which has a default.
+
+    ``request`` gets the query and its scope (``dc``, ``ns``, ``partition``, ``peer``), the settings' where the query
+    names none. ``not_found`` says what status 404 means. ``blocks``: Consul can hold the answer back until it changes;
+    what it cannot is polled. ``sentinel`` names the list of services whose sentinels tell of changes, None where none
+    does.
+
+    ``service_name`` is the name by which policies and releases mean the query; ``reads_whole_service``: the answer
+    holds every instance of that service. ``keeps_order``: the order of the answer is the source's, not ours;
+    ``is_shuffled``: Consul draws lots for it each time. ``rights`` are those that a token needs to see everything.
+
+    ``stored`` and ``catalog`` are None for what no template asks for.
+    """
+
+    query: type[Q]
+    role: WatchRole
+    request: Callable[[Q, Mapping[str, str | None]], Resource]
+    not_found: NotFound
+    decode: Callable[[Q, bytes, Decoder], Decoded]
+    blocks: bool
+    sentinel: Callable[[Q], Query | None]
+    losses: Losses
+    subject: Subject
+    service_name: Callable[[Q], str | None]
+    reads_whole_service: Callable[[Q], bool]
+    keeps_order: Callable[[Q], bool]
+    is_shuffled: bool
+    rights: Callable[[Q], tuple[ReadRight, ...]]
+    ownership: Ownership
+    stored: Stored | None
+    catalog: CatalogForm[Q] | None
+
+
+def nothing(_: Query) -> None:
+    """Return None, whatever the query."""
+
+
+def never(_: Query) -> bool:
+    """Return False, whatever the query."""
+    return False

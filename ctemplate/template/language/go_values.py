@@ -1,0 +1,111 @@
+"""Filters that print and list values as Go does, for templates that ``ctemplate convert`` wrote.
+
+Numbers of parsed JSON are floats there, a value that is missing prints ``<no value>``, and tables go in the order of
+their keys. Pure; must not know environments.
+"""
+
+from __future__ import annotations
+
+import json as standard_json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jinja2
+
+from ctemplate.core.go_numbers import go_float
+from ctemplate.template.safety.tainted_text import text_of
+
+_WORD_START = re.compile(r"(?<![\w'])\w")
+_ESCAPED = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\\": r"\\"}
+_HTML = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"})
+_SHORT_CODES, _LONG_CODES = 0x80, 0x10000
+
+
+def go_text(value: Any, whole: bool = False) -> str:  # noqa: FBT001, FBT002  # templates write whole=true
+    """Print as Go prints: numbers of parsed JSON as floats; with ``whole``, of YAML, whole ones as they are."""
+    return _shown(value, whole=whole, nothing="<no value>")
+
+
+def _shown(value: Any, *, whole: bool, nothing: str) -> str:
+    if value is None or isinstance(value, jinja2.Undefined):
+        return nothing
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) or (isinstance(value, int) and not whole):
+        return go_float(value)
+    if isinstance(value, Mapping):
+        items = (f"{key}:{_shown(value[key], whole=whole, nothing='<nil>')}" for key in sorted(value))
+        return f"map[{' '.join(items)}]"
+    if isinstance(value, list | tuple):
+        return f"[{' '.join(_shown(item, whole=whole, nothing='<nil>') for item in value)}]"
+    return str(text_of(value))
+
+
+def go_items(value: Any) -> list[tuple[Any, Any]]:
+    """Return a table's keys and values in the order of the keys, a list's numbers and items; of nothing, nothing."""
+    if isinstance(value, Mapping):
+        return sorted(value.items(), key=lambda item: str(item[0]))
+    return list(enumerate(_listed(value)))
+
+
+def go_values(value: Any) -> list[Any]:
+    """Return a table's values in the order of its keys, or the items of a list; of nothing, nothing."""
+    return [item for _, item in go_items(value)]
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    if value is None or isinstance(value, jinja2.Undefined):
+        return ()
+    if isinstance(value, str | int | float):
+        raise TypeError(f"a {type(value).__name__} cannot be ranged over")
+    return value  # type: ignore[no-any-return]
+
+
+def go_json(value: Any, indent: int | None = None) -> str:
+    """Return the value as JSON as Go writes it: without blanks, keys sorted, ``<``, ``>`` and ``&`` escaped."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    text = standard_json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, separators=separators, indent=indent)
+    return text.translate(_HTML)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, jinja2.Undefined):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | float) else str(text_of(value))
+
+
+def go_quote(value: Any) -> str:
+    """Return the text in double quotes as Go's ``%q`` writes it."""
+    return f'"{"".join(map(_quoted, str(text_of(value))))}"'
+
+
+def _quoted(char: str) -> str:
+    if char == '"' or char in _ESCAPED:
+        return _ESCAPED.get(char, '\\"')
+    code = ord(char)
+    if char.isprintable():
+        return char
+    return f"\\x{code:02x}" if code < _SHORT_CODES else f"\\u{code:04x}" if code < _LONG_CODES else f"\\U{code:08x}"
+
+
+def go_title(value: Any) -> str:
+    """Capitalise each word, and leave the rest of it as it is."""
+    return _WORD_START.sub(lambda start: start[0].upper(), str(text_of(value)))
+
+
+def go_length(value: Any) -> int:
+    """Return how many bytes a text has, or how many items anything else."""
+    return len(str(text_of(value)).encode("utf-8", "surrogatepass")) if isinstance(value, str) else len(value)
+
+
+GO_FILTERS: dict[str, Callable[..., Any]] = {
+    function.__name__: function for function in (go_items, go_json, go_length, go_quote, go_text, go_title, go_values)
+}
+"""The filters by their names."""

@@ -1,0 +1,72 @@
+"""Where a template's own text comes from: its file or the configuration, Jinja or consul-template's Go.
+
+Must not know what includes it, or what becomes of it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from pathlib import Path
+
+from ctemplate.config.groups import TemplatePlan
+from ctemplate.core.errors import TemplateError, printable
+from ctemplate.core.values import dataclass
+from ctemplate.system.inputs import read_input
+
+TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
+"""Of one template."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceText:
+    """A template's text; ``path`` is its file, or names it where the configuration holds the text.
+
+    ``delimiters`` are those of a Go template; None for one in Jinja.
+    """
+
+    path: Path
+    contents: str | None = None
+    delimiters: tuple[str, str] | None = None
+
+    @classmethod
+    def of(cls, plan: TemplatePlan) -> SourceText:
+        """Return the text of a configured template."""
+        delimiters = plan.delimiters if plan.language == "go" else None
+        return cls(path=plan.source, contents=plan.contents, delimiters=delimiters)
+
+    @property
+    def name(self) -> str:
+        """What errors call the text whose lines they number."""
+        return str(self.path) if self.delimiters is None else f"{self.path} as converted"
+
+    @property
+    def file(self) -> Path | None:
+        """The file to watch."""
+        return self.path if self.contents is None else None
+
+    def read(self) -> str:
+        """Return the text as Jinja; raises TemplateError, also for a part that cannot be converted."""
+        text = read_template(self.path) if self.contents is None else self.contents
+        if self.delimiters is None:
+            return text
+        left, right = self.delimiters
+        convert = pkgutil.resolve_name("ctemplate.convert:convert")  # most processes never read a Go template
+        result = convert(text, str(self.path), left=left, right=right)
+        if result.findings:
+            first, *others = result.findings
+            more = f" (and {len(others)} more; ctemplate convert lists them)" if others else ""
+            raise TemplateError(first.where, printable(first.sentence) + more)
+        converted: str = result.text
+        return converted
+
+
+def read_template(path: Path) -> str:
+    """Return a template's text, or raise TemplateError."""
+    try:
+        return read_input(path, limit_bytes=TEMPLATE_LIMIT_BYTES).decode()
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise TemplateError(f"{path}:{line}", f"is not UTF-8: byte {exc.object[exc.start]:#04x}") from None
+    except (OSError, ValueError) as exc:
+        what = exc.strerror.lower() if isinstance(exc, OSError) and exc.strerror else printable(exc)
+        raise TemplateError(str(path), f"cannot read the template: {what}") from None

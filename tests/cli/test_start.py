@@ -1,0 +1,81 @@
+"""A process imports what its verb needs, and nothing else."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+from ctemplate.cli import cli
+from ctemplate.cli.program import VERB_FUNCTIONS, work
+from ctemplate.lint import REPORT_FORMATS
+
+PROBE = """
+import sys
+from ctemplate.cli import main
+sys.argv = ["ctemplate", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as exc:
+    print(*sorted(sys.modules), file=sys.stderr)
+    raise
+"""
+WORKING = {
+    "asyncio",
+    "concurrent.futures",
+    "httptools",
+    "httpx",
+    "jinja2",
+    "logging",
+    "ssl",
+    "tomllib",
+    "watchfiles",
+    "yaml",
+}
+LIGHT = ("ctemplate.cli", "ctemplate.config", "ctemplate.core")
+
+
+def imported(*arguments, status=0):
+    """Return the modules that a process with these arguments has imported at its end."""
+    command = [sys.executable, "-c", PROBE, *arguments]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}  # imports by itself
+    found = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    assert found.returncode == status, found.stderr
+    return set(found.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-version"], ["-help"], *([verb, "-help"] for verb in sorted(cli.commands))],
+    ids=" ".join,
+)
+def test_a_question_about_the_program_imports_nothing_that_works(arguments):
+    modules = imported(*arguments)
+    ours = {name for name in modules if name.startswith("ctemplate.")}
+    assert modules & WORKING == set()
+    assert {name for name in ours if not name.startswith(LIGHT)} == set()
+
+
+def test_a_mistake_on_the_command_line_imports_nothing_that_works():
+    assert imported("-no-such-option", status=2) & WORKING == set()
+
+
+def test_a_dry_run_imports_no_other_verb(tmp_path):
+    (tmp_path / "a.j2").write_text("x")
+    (tmp_path / "catalog.yaml").write_text("services: {}\n")
+    modules = imported("-catalog", str(tmp_path / "catalog.yaml"), "-template", str(tmp_path / "a.j2"), "-dry")
+    others = ("ctemplate.convert", "ctemplate.doctor", "ctemplate.lint", "ctemplate.cli.plan", "ctemplate.cli.capture")
+    assert {name for name in modules if name.startswith(others)} == set()
+
+
+def test_every_verb_has_its_work():
+    assert VERB_FUNCTIONS.keys() == {"", *cli.commands}
+    for verb in VERB_FUNCTIONS:
+        assert inspect.isfunction(work(verb)), verb
+
+
+def test_lint_offers_every_format_of_its_report():
+    choices = [option.type.choices for option in cli.commands["lint"].params if isinstance(option.type, click.Choice)]
+    assert list(map(tuple, choices)) == [REPORT_FORMATS]
