@@ -122,7 +122,7 @@ def test_a_broken_edit_is_reported_and_counted(running, tmp_path, nginx):
     daemon.wait_for(lambda: "garbage" in refused(asked), LIMIT, "the refusal of nginx")
     assert asked.metric("edit_refused", group="edge") == 1
     assert asked.metric("checks_total", group="edge", result="refused") == 1
-    assert asked.get("/readyz")[0] == 200  # the templates before the edit go on
+    daemon.wait_for(lambda: asked.get("/readyz") == (200, "ok\n"), LIMIT, "ready: the templates before the edit go on")
     source.write_text(text)
     daemon.wait_for(lambda: not refused(asked), LIMIT, "the end of the refusal")
     assert nginx.conf.read_text().count("garbage") == 0
@@ -202,4 +202,4 @@ def test_a_hold_is_shown_with_its_cause(running, consul):
     (cause,) = {hold["cause"] for hold in asked.report()["holds"]}
     assert asked.metric("held_queries", cause=cause) >= 1
     assert "held: " in asked.get("/readyz")[1]
-    assert asked.metric("events_total", event="hold_began") >= 1
+    daemon.wait_for(lambda: asked.metric("events_total", event="hold_began"), LIMIT, "its report")
