@@ -55,7 +55,7 @@ class ConfigurationRead(Event, frozen=True, kw_only=True):
     summary: str
 
     def __str__(self) -> str:
-        return f"read again: {self.summary}"
+        return f"reloaded: {self.summary}"
 
 
 class ConfigurationRefused(Event, frozen=True, kw_only=True):
@@ -367,7 +367,7 @@ class InputRead(Event, frozen=True, kw_only=True):
     subject: str
 
     def __str__(self) -> str:
-        return f"{self.subject}: read again"
+        return f"{self.subject}: reloaded"
 
 
 class InputRefused(Event, frozen=True, kw_only=True):

@@ -57,7 +57,7 @@ class ReloadOwed(GroupEvent, frozen=True, kw_only=True):
     """A group's files are live, and no program runs that could reload."""
 
     def __str__(self) -> str:
-        return f"{self.subject}: written; the reload is owed until its program is found running"
+        return f"{self.subject}: written; the reload is deferred until its program runs"
 
 
 class RolledBack(GroupEvent, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from ctemplate.core.events import Released
 from ctemplate.core.model import Query
 from ctemplate.guard import Hold
 from ctemplate.queries import kind_of
+from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.status.report import Report
 from ctemplate.system.files import make_folder
 
@@ -36,6 +37,9 @@ CONTROL_FOLDER_MODE = 0o700
 PRIVATE_SOCKET = 0o600
 CONTROL_TIMEOUT = 5.0  # seconds for a request or a reply
 REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+ReportNow = Callable[[], Awaitable[Report]]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,8 +56,13 @@ class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[str, ...] = ()
 
 
-async def serve(path: Path, catalog: Catalog, report: Callable[[], Awaitable[Report]]) -> None:
-    """Carry out requests until cancelled; where the socket cannot be made, say so and return."""
+async def serve(
+    path: Path, catalog: Catalog, report: ReportNow, workers: Callable[[], Iterable[GroupWorker]] = tuple
+) -> None:
+    """Carry out requests until cancelled; where the socket cannot be made, say so and return.
+
+    ``workers`` are those whose groups may have last good data in use.
+    """
     defects = Defects()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,7 +70,7 @@ async def serve(path: Path, catalog: Catalog, report: Callable[[], Awaitable[Rep
             async with asyncio.timeout(CONTROL_TIMEOUT):
                 request = msgspec.json.decode(await reader.readline(), type=Request)
                 try:
-                    reply = await report() if request.status else _released(request, catalog)
+                    reply = await report() if request.status else _released(request, catalog, tuple(workers()))
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
                     defects.report(f"{path}: a request", exc)
                     return
@@ -93,19 +102,24 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _released(request: Request, catalog: Catalog) -> ControlReply:
+def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]) -> ControlReply:
     """Release what the request names, and tell of it."""
     blind, holds = catalog.blind, catalog.release(request.release)
     seeing = sorted(map(str, blind - catalog.blind))
-    emit(Released(by="request", service=request.release or "", holds=len(holds) + len(seeing)))
+    kept = sorted({name for worker in workers for name in worker.release(request.release)})
+    holds_ended = len(holds) + len(seeing) + len(kept)
+    emit(Released(by="request", service=request.release or "", holds=holds_ended))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
-    return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind))
+    words += [f"service({name}): its last good data" for name in kept]
+    still_kept = (name for worker in workers for name in worker.pipeline.services_kept if name not in kept)
+    return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind, still_kept))
 
 
-def _names(holds: Iterable[Hold], blind: Iterable[Query]) -> tuple[str, ...]:
+def _names(holds: Iterable[Hold], blind: Iterable[Query], kept: Iterable[str]) -> tuple[str, ...]:
     """Return the services by whose names something can be released."""
-    names = {entry.name for hold in holds for entry in hold.entries}
+    names = set(kept)
+    names.update(entry.name for hold in holds for entry in hold.entries)
     names.update(name for query in blind if (name := kind_of(query).service_name(query)) is not None)
     return tuple(sorted(names))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.durations import format_duration
-from ctemplate.core.errors import CtemplateError, SourceTimeout, printable
+from ctemplate.core.errors import CtemplateError, SourceTimeout
 from ctemplate.core.event_stream import EventStream, emit
 from ctemplate.core.events import (
     AnswersMissing,
@@ -34,9 +34,11 @@ from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
+from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, tell_holds
 from ctemplate.runtime.pid_file import pid_file
+from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
 from ctemplate.runtime.status_view import StatusView, measure_loop, status_routes
 from ctemplate.runtime.watchdog import Watchdog
@@ -48,9 +50,6 @@ from ctemplate.system.programs import reap_orphans
 MISSING_REPORT_BACKOFF = Backoff(
     first=20.0, ceiling=600.0
 )  # how long an unrendered group waits before its missing queries are named
-QUERIES_NAMED = 100  # of the missing queries, in one line,
-NAMED_CHARACTERS = 3000  # that has room for so many
-COUNTED_FROM = 9  # queries, which nobody counts at a glance
 LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
 HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between tries to get the files of the groups back
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
@@ -78,11 +77,18 @@ class Daemon:
     _hold_failures: int = 0
     _keeper: Keeper = field(init=False)
     _view: StatusView = field(init=False)
+    _exec: ExecHost = field(init=False)
 
     def __post_init__(self) -> None:
         self.catalog = Catalog(self.assembly.policies)
         self._keeper = Keeper(self.catalog, self.assembly.memory_path)
         self._view = StatusView(catalog=self.catalog)
+        self._exec = ExecHost(self.assembler.environ, lambda: self.workers, self._stop)
+
+    @property
+    def exit_status(self) -> int:
+        """What the process is to end with after ``run``: 0, or the status of the program of ``[exec]``."""
+        return self._exec.status
 
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
@@ -91,7 +97,7 @@ class Daemon:
         with self.events.entered(), view, _only_error(), self._watched(), self._held:
             self._hold_workers()
             self._warn()
-            await self._keeper.load()
+            await self._load_answers()
             with pid_file(self.assembly.config.pid_file):
                 async with self._kept():
                     await self._run()
@@ -103,10 +109,11 @@ class Daemon:
             services = DaemonServices(tasks)
             await services.reconcile(self._wanted())
             emit(Started(summary=self.assembly.summary))
+            await self._exec.follow(tasks, self.assembly.config.exec)
             while await self._until_edited():
                 await self._reassemble(services)
             emit(Stopping())
-            await services.reconcile(self._lasting())
+            await asyncio.gather(services.reconcile(self._lasting()), self._exec.stop())
             await services.reconcile(())
 
     async def once(self, *, timeout: float) -> None:
@@ -119,7 +126,7 @@ class Daemon:
             self._hold_workers()
             self._warn()
             if self.assembly.policies is not None:
-                await self._keeper.load(is_once=True)
+                await self._load_answers(is_once=True)
             async with self._kept(), asyncio.TaskGroup() as tasks:
                 services = DaemonServices(tasks)
                 await services.reconcile(self._sources())
@@ -140,6 +147,12 @@ class Daemon:
         if late is not None:
             raise late
 
+    async def _load_answers(self, *, is_once: bool = False) -> None:
+        """Have the guard and the groups know what an earlier process knew."""
+        answers = await self._keeper.load(is_once=is_once)
+        for worker in self.workers:
+            worker.pipeline.remember(answers)
+
     def _sources(self) -> tuple[DaemonService, ...]:
         """Return what brings answers: the source, whoever hands them on, and the guard."""
         source = self.assembly.source
@@ -157,7 +170,7 @@ class Daemon:
     def _lasting(self, *, has_socket: bool = True) -> tuple[DaemonService, ...]:
         """Return what also runs while no group does; the socket only as long as we hold the files it is named after."""
         name, socket, files = self.assembly.source_name, self.assembly.control_path, frozenset(self.assembly.signatures)
-        control = _service("control", lambda: serve(socket, self.catalog, self._report), socket)
+        control = _service("control", lambda: serve(socket, self.catalog, self._report, lambda: self.workers), socket)
         return (
             *self._sources(),
             _service("name-missing", self._name_missing),
@@ -212,6 +225,8 @@ class Daemon:
         finally:
             if self.assembly.keeps_answers:
                 await self._keeper.save()
+            for worker in self.workers:
+                worker.pipeline.save()
 
     def _hold_workers(self) -> None:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
@@ -240,6 +255,7 @@ class Daemon:
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
         await services.reconcile(self._wanted())
+        await self._exec.follow(services.tasks, self.assembly.config.exec)
         if self.workers and self.assembly is assembly:
             emit(ConfigurationRead(summary=self.assembly.summary))
 
@@ -248,7 +264,7 @@ class Daemon:
         delay = format_duration(HOLD_RETRY.delay(self._hold_failures + 1, draw=0.0))
         choices = [(previous, f"no file is written meanwhile; next try in {delay}")]
         if assembly is not previous:
-            choices.insert(0, (assembly, "going on with what was running"))
+            choices.insert(0, (assembly, "keeping the running configuration"))
         for self.assembly, consequence in choices:
             try:
                 self._hold_workers()
@@ -273,7 +289,7 @@ class Daemon:
             await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
             return assembling.result() if assembling.done() else None
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc, "going on with what is running")
+            self._tell_unusable(exc, "keeping the running configuration")
             return None
         finally:
             assembling.cancel()
@@ -363,6 +379,11 @@ class Daemon:
             finally:
                 loop.set_exception_handler(None)
 
+    def _stop(self) -> None:
+        self._is_stopping = True
+        self._stopped.set()
+        self._wake.set()
+
     @contextlib.contextmanager
     def _signals(self, watchdog: Watchdog, *, is_patient: bool) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT, at once on a second one; read all again on SIGHUP; release holds on SIGUSR1."""
@@ -372,22 +393,23 @@ class Daemon:
         def stop() -> None:
             if task is not None and (self._is_stopping or not is_patient):
                 task.cancel()
-            self._is_stopping = True
-            self._stopped.set()
-            self._wake.set()
+            self._stop()
 
         def limit(*_: object) -> None:
             """Bound the time that is left; called beside the loop's own handler, also where the loop stands still."""
             nonlocal signals
             signals += 1
-            watchdog.end_within(EXIT_LIMIT if signals == 1 else HURRIED_LIMIT)
+            watchdog.end_within(EXIT_LIMIT + self._exec.patience if signals == 1 else HURRIED_LIMIT)
 
         def hangup() -> None:
             self._is_edited = True
             self._wake.set()
 
         def release() -> None:
-            emit(Released(by="SIGUSR1", holds=len(self.catalog.release())))
+            if self._exec.forward(signal.SIGUSR1):
+                return
+            kept = [name for worker in self.workers for name in worker.release(None)]
+            emit(Released(by="SIGUSR1", holds=len(self.catalog.release()) + len(kept)))
 
         handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}
         for number, handler in handlers.items():
@@ -404,16 +426,6 @@ class Daemon:
 def _service(name: str, run: Callable[[], Awaitable[None]], *of: Hashable) -> DaemonService:
     """Return a service that runs on for as long as its name and what it is of are wanted."""
     return DaemonService(key=(name, *of), name=name, run=run)
-
-
-def query_list(queries: Collection[str]) -> str:
-    """Return the queries' names in order, ``a, b``; of many their number first, and as many names as fit."""
-    names = [printable(query, 80) for query in sorted(queries)[:QUERIES_NAMED]]
-    while len(names) > 1 and sum(map(len, names)) + 2 * len(names) > NAMED_CHARACTERS:
-        names.pop()
-    count = f"{len(queries)} queries: " if len(queries) >= COUNTED_FROM else ""
-    more = len(queries) - len(names)
-    return count + ", ".join(names) + (f" and {more} more" if more else "")
 
 
 @contextlib.contextmanager

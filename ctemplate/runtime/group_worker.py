@@ -141,6 +141,13 @@ class GroupWorker:
         self._due_by(now)
         self._wake.set()
 
+    def release(self, service: str | None) -> tuple[str, ...]:
+        """End the use of the last good data of a service, or of all; return the names of those."""
+        names = self.pipeline.release(service)
+        if names:
+            self.rouse(asyncio.get_running_loop().time())
+        return names
+
     async def look(self) -> None:
         """Have the group applied again when another process runs its files now; a failed try is not hurried."""
         if await self.pipeline.sink.is_due():

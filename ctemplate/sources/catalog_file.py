@@ -78,7 +78,7 @@ class CatalogFile:
             try:
                 self._contents = await asyncio.to_thread(read_catalog, self.path)
             except ConfigError as exc:
-                emit(InputRefused(reason=str(exc), consequence="keeping what was read before", is_error=True))
+                emit(InputRefused(reason=str(exc), consequence="keeping what was read last", is_error=True))
                 continue
             emit(InputRead(subject=str(self.path)))
             self._told = frozenset()
