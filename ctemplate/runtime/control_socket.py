@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -27,7 +27,7 @@ from ctemplate.core.model import Query
 from ctemplate.guard import Hold
 from ctemplate.queries import kind_of
 from ctemplate.runtime.group_worker import GroupWorker
-from ctemplate.status.report import Report
+from ctemplate.status.report import Report, ReportNow
 from ctemplate.system.files import make_folder
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,6 @@ CONTROL_FOLDER_MODE = 0o700
 PRIVATE_SOCKET = 0o600
 CONTROL_TIMEOUT = 5.0  # seconds for a request or a reply
 REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
-
-
-ReportNow = Callable[[], Awaitable[Report]]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

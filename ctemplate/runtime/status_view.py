@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import field
 from http import HTTPStatus
 from typing import Literal
@@ -40,6 +40,7 @@ from ctemplate.status.report import (
     QueryCondition,
     QueryCount,
     Report,
+    ReportNow,
     SourceStatus,
 )
 
@@ -47,8 +48,6 @@ FRESH = 0.5  # seconds for which a report serves everybody who asks
 LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
 ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
 LEFT_OUT_NAMED = 1000
-
-ReportNow = Callable[[], Awaitable[Report]]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Moments are seconds since 1970. Fields are added, never removed or given another
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
@@ -110,6 +111,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unverified: tuple[str, ...]
     internal_errors: int
     loop_lag: float
+
+
+ReportNow = Callable[[], Awaitable[Report]]
+"""Makes the report at this moment."""
 
 
 def report_schema() -> bytes:
