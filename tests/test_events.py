@@ -14,7 +14,7 @@ from ctemplate.cli.logs import JsonFormatter
 from ctemplate.core import events, group_events
 from ctemplate.core.event_stream import UNLOGGED, Event, EventStream, SubscriberFailed, emit
 from ctemplate.core.events import AnswerChanged, GuardReport, InputRead, OutageEnded
-from ctemplate.core.group_events import Applied, GroupEvent, GroupFailed, QuarantineEvent, TemplateFailed
+from ctemplate.core.group_events import Applied, GroupEvent, GroupFailed, QuarantineEvent, RenderFailed
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"
 READ = InputRead(subject="consul TLS files")
@@ -139,8 +139,8 @@ def test_json_lines_without_an_event_are_as_before():
             OutageEnded(cause="denied", subject="a", seconds=1.0, was_reported=False), "DEBUG", id="unreported"
         ),
         pytest.param(OutageEnded(cause="denied", subject="a", seconds=1.0), "INFO", id="reported"),
-        pytest.param(TemplateFailed(group="g", where="t.j2:1", what="x", is_repeated=True), "DEBUG", id="repeated"),
-        pytest.param(TemplateFailed(group="g", where="t.j2:1", what="x"), "ERROR", id="first"),
+        pytest.param(RenderFailed(group="g", where="t.j2:1", what="x", is_repeated=True), "DEBUG", id="repeated"),
+        pytest.param(RenderFailed(group="g", where="t.j2:1", what="x"), "ERROR", id="first"),
     ],
 )
 def test_levels_depend_on_what_the_operator_knows(event, level):

@@ -14,7 +14,7 @@ from ctemplate.cli.log_writer import LogWriter, log_writer
 from ctemplate.cli.progress import CLEAR
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.event_stream import Event
-from ctemplate.core.group_events import TemplateFailed
+from ctemplate.core.group_events import RenderFailed
 
 LINE_LIMIT = 4000  # characters of one line
 
@@ -81,11 +81,11 @@ class Excerpts(logging.Filter):
         for argument in arguments:
             if isinstance(argument, TemplateError):
                 illustrate(argument)
-        record.args = tuple(_illustrated(each) if isinstance(each, TemplateFailed) else each for each in arguments)
+        record.args = tuple(_illustrated(each) if isinstance(each, RenderFailed) else each for each in arguments)
         return True
 
 
-def _illustrated(event: TemplateFailed) -> TemplateFailed:
+def _illustrated(event: RenderFailed) -> RenderFailed:
     """Return the event with the lines around the place below its sentence."""
     error = TemplateError(event.where, event.what, output=event.output)
     illustrate(error)

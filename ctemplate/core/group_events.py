@@ -93,7 +93,7 @@ class GroupFailed(GroupEvent, frozen=True, kw_only=True):
         return f"{self.where}: {self.what}{indented(self.output)}"
 
 
-class TemplateFailed(GroupFailed, frozen=True, kw_only=True):
+class RenderFailed(GroupFailed, frozen=True, kw_only=True):
     """A template cannot be rendered."""
 
 

@@ -26,8 +26,8 @@ from ctemplate.core.group_events import (
     GroupRecovered,
     ReloadFailed,
     ReloadOwed,
+    RenderFailed,
     RetryPlanned,
-    TemplateFailed,
 )
 from ctemplate.core.model import Answer, AnyQuery, Outcome, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff, Debounce, Wait
@@ -323,7 +323,7 @@ class GroupWorker:
 
 def _failed_event(error: CtemplateError) -> type[GroupFailed]:
     if isinstance(error, TemplateError):
-        return TemplateFailed
+        return RenderFailed
     if isinstance(error, CheckRefused):
         return CandidateRejected
     if isinstance(error, SwapFailed) or not isinstance(error, ApplyError):

@@ -41,7 +41,7 @@ LAG_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 RENDER_RESULTS = ("ok", "waiting", "failed")
 CHECK_RESULTS = ("accepted", "refused", "impossible", "failed")
 RELOAD_RESULTS_COUNTED = ("applied", "pending", "rejected", "unproven", "failed")
-FAILURE_EVENTS = ("template_failed", "candidate_rejected", "reload_failed", "files_failed")
+FAILURE_EVENTS = ("render_failed", "candidate_rejected", "reload_failed", "files_failed")
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
 

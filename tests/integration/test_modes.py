@@ -232,7 +232,7 @@ def test_every_line_of_a_json_log_parses(folder, daemon):
     process.stop()
     lines = [json.loads(line) for line in process.log().splitlines()]
     assert {key for line in lines for key in line} == {"time", "level", "logger", "message", "event", "fields"}
-    assert {"started", "template_failed"} <= {line.get("event") for line in lines}
+    assert {"started", "render_failed"} <= {line.get("event") for line in lines}
     assert ("error", "broken.j2:2: 'nope' is undefined") in [(line["level"], line["message"]) for line in lines]
 
 
