@@ -1,5 +1,6 @@
 """A strategy for whole templates of the subset that converts, right in their types, with breaks everywhere."""
 
+from corpus import HAS_BREAK
 from hypothesis import strategies as st
 
 GAPS = ("", "", " ", "\n", "\n  ", "  \n", "x", ";\n", "{ ", "\n\n", "-")
@@ -14,6 +15,7 @@ FIELDS = {
     "service": {"Name": TEXT, "Tags": TEXTS},
 }  # fmt: skip
 ITEMS = {TEXTS: TEXT, INSTANCES: "instance", SERVICES: "service", META: TEXT, "numbers": NUMBER}
+DEFINED = {"of text": TEXT, "of number": NUMBER, "of-instance": "instance"}
 NAMES = ("$a", "$b", "$key", "$i")
 
 
@@ -23,6 +25,7 @@ class Writer:
     def __init__(self, draw):
         self.draw = draw
         self.known = []
+        self.loops = 0
 
     def pick(self, *choices):
         return self.draw(st.sampled_from(choices))
@@ -61,6 +64,12 @@ class Writer:
             f"(or {a} {b})",
             f"(and {a} {b})",
             f'({self.value(TEXTS, depth)} | join "+")',
+            f"(toTitle {a})",
+            f'(printf "%q" {a})',
+            f'(printf "%5s|%-4d" {a} {self.value(NUMBER, depth)})',
+            f'(trim "ab" {a})',
+            f"(toJSON {self.value(TEXTS, depth)})",
+            f"(indent 2 {a})",
         )
 
     def number(self, depth):
@@ -68,7 +77,13 @@ class Writer:
             return self.pick("0", "1", "-2", "0x1F", "'a'")
         a, b = self.value(NUMBER, depth), self.value(NUMBER, depth)
         return self.pick(
-            f"(add {a} {b})", f"({a} | subtract {b})", f"(multiply {a} 2)", f"(len {self.value(TEXTS, depth)})"
+            f"(add {a} {b})",
+            f"({a} | subtract {b})",
+            f"(multiply {a} 2)",
+            f"(len {self.value(TEXTS, depth)})",
+            f"(len {self.value(TEXT, depth)})",
+            f"(minimum {a} {b})",
+            f"(maximum {a} {b})",
         )
 
     def boolean(self, depth):
@@ -117,13 +132,44 @@ class Writer:
 
     def statement(self, depth):
         if depth <= 0:
-            kind = self.pick("show", "show", "declare", "note")
+            kind = self.pick("show", "show", "declare", "note", "scratch", "leave")
         else:
-            kind = self.pick("show", "show", "declare", "assign", "if", "with", "range", "range", "note")
+            kind = self.pick(
+                "show", "show", "declare", "assign", "if", "with", "range", "range", "note", "scratch", "template"
+            )
         return getattr(self, f"write_{kind}")(depth - 1)
 
     def write_note(self, _depth):
         return self.tag("/* note */") if self.pick(True, False) else "{{/* n */}}"
+
+    def write_scratch(self, _depth):
+        """A key of the table for one render: set, asked for, or printed whether it is there or not."""
+        key, kind = self.pick(("s", TEXT), ("n", NUMBER))
+        return self.pick(
+            self.tag(f'scratch.Set "{key}" {self.value(kind)}'),
+            self.tag(f'scratch.SetX "{key}" {self.value(kind)}'),
+            self.tag(f'scratch.MapSet "m" {self.value(TEXT)} {self.value(TEXT)}'),
+            self.tag(f'scratch.Get "{key}"'),
+            self.tag(f'scratch.Key "{key}"'),
+            f"{self.tag('range scratch.MapValues `m`')}{{{{ . }}}};{self.tag('end')}",
+        )
+
+    def write_leave(self, _depth):
+        """End a turn or a loop, in the middle of it."""
+        if not self.loops or not HAS_BREAK:
+            return self.write_note(0)
+        return f"{self.tag(f'if {self.value(BOOLEAN)}')}{self.tag(self.pick('break', 'continue'))}{self.tag('end')}"
+
+    def write_template(self, _depth):
+        name, kind = self.pick(*DEFINED.items())
+        if kind == "instance" and not self.paths(kind):
+            return self.write_show(0)
+        value = self.pick(*self.paths(kind)) if kind == "instance" else self.value(kind)
+        return self.tag(f"template `{name}` {value}")
+
+    def define(self, name, kind):
+        """A defined template, which knows its argument alone."""
+        return f"{self.tag(f'define `{name}`')}{self.body(1, dot=kind)}{self.tag('end')}"
 
     def write_show(self, _depth):
         return self.tag(f"{self.value(self.pick(TEXT, NUMBER, BOOLEAN, TEXTS))}")
@@ -174,7 +220,9 @@ class Writer:
             self.known.append(("$e", item))
         if form == "two":
             self.known.append(("$n", TEXT if kind == META else NUMBER))
+        self.loops += 1
         text = f"{self.tag(f'range {names}{value}')}{self.body(depth, dot=item)}"
+        self.loops -= 1
         self.known = known
         return f"{text}{self.otherwise(depth)}{self.tag('end')}"
 
@@ -183,4 +231,5 @@ class Writer:
 def scripts(draw):
     """A template's text."""
     writer = Writer(draw)
-    return writer.body(3)
+    defined = [writer.define(name, kind) for name, kind in DEFINED.items()]
+    return "".join([*defined, writer.body(3)])
