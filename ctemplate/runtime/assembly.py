@@ -38,6 +38,7 @@ from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
+from ctemplate.runtime.exec_mode import check_exec
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
@@ -307,6 +308,8 @@ class Assembler:
         """
         layers = self.layers()
         config = build(layers)
+        if config.exec.command and self.mode is RunMode.LIVE:
+            check_exec(config.exec, self.environ)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
         is_start = self.is_daemon and previous is None

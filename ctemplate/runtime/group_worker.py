@@ -235,7 +235,7 @@ class GroupWorker:
         if outcome is Outcome.APPLIED:
             logger.info("%s: applied", self.pipeline.subject)
         elif outcome is Outcome.PENDING_START and was is not outcome:
-            logger.info("%s: written; the reload is owed until its program is found running", self.pipeline.subject)
+            logger.info("%s: written; the reload is deferred until its program runs", self.pipeline.subject)
         elif self.error is not None and outcome not in UNSETTLED:
             logger.info("%s: in order again", self.pipeline.subject)
 
