@@ -1,6 +1,5 @@
 """A strategy for whole templates of the subset that converts, right in their types, with breaks everywhere."""
 
-from corpus import HAS_BREAK
 from hypothesis import strategies as st
 
 GAPS = ("", "", " ", "\n", "\n  ", "  \n", "x", ";\n", "{ ", "\n\n", "-")
@@ -14,7 +13,15 @@ FIELDS = {
     },
     "service": {"Name": TEXT, "Tags": TEXTS},
 }  # fmt: skip
-ITEMS = {TEXTS: TEXT, INSTANCES: "instance", SERVICES: "service", META: TEXT, "numbers": NUMBER}
+ITEMS = {
+    "groups": INSTANCES,
+    "parsed": "parsed",
+    TEXTS: TEXT,
+    INSTANCES: "instance",
+    SERVICES: "service",
+    META: TEXT,
+    "numbers": NUMBER,
+}
 DEFINED = {"of text": TEXT, "of number": NUMBER, "of-instance": "instance"}
 NAMES = ("$a", "$b", "$key", "$i")
 
@@ -26,6 +33,7 @@ class Writer:
         self.draw = draw
         self.known = []
         self.loops = 0
+        self.callable = ()
 
     def pick(self, *choices):
         return self.draw(st.sampled_from(choices))
@@ -70,6 +78,8 @@ class Writer:
             f'(trim "ab" {a})',
             f"(toJSON {self.value(TEXTS, depth)})",
             f"(indent 2 {a})",
+            f'({a} | regexReplaceAll "([a-z])b?" "<$1>")',
+            f"(base64Encode {a})",
         )
 
     def number(self, depth):
@@ -84,6 +94,9 @@ class Writer:
             f"(len {self.value(TEXT, depth)})",
             f"(minimum {a} {b})",
             f"(maximum {a} {b})",
+            f"(divide {self.pick('2', '-3')} {a})",
+            f"(modulo {self.pick('2', '-3')} {a})",
+            '(index (parseJSON `[7]`) 0 | printf "%.0f" | parseInt)',
         )
 
     def boolean(self, depth):
@@ -94,7 +107,8 @@ class Writer:
         return self.pick(
             f"(eq {a} {b})", f'(eq {a} "" "web")', f"(ne {a} {b})", f"(not {a})", f"(lt {x} {y})", f"(ge {x} {y})",
             f"(eq {x} {y} 1)", f"(contains {a} {self.value(TEXTS, depth)})", f"({a} | contains {b})", f"(gt {a} {b})",
-            f"(and (eq {a} {b}) (not {x}))",
+            f"(and (eq {a} {b}) (not {x}))", f'(regexMatch "^[a-w]+$" {a})',
+            f'(containsAny (parseJSON `["http"]`) {self.value(TEXTS, depth)})',
         )  # fmt: skip
 
     def texts(self, depth):
@@ -108,6 +122,18 @@ class Writer:
 
     def meta(self, _depth):
         return "(index (service `web`) 0).ServiceMeta"
+
+    def groups(self, _depth):
+        return self.pick('(service "web" | byTag)', '(service "batch" "any" | byTag)', '(service "none" | byTag)')
+
+    def parsed(self, _depth):
+        """A value of JSON: a table, a list or nothing."""
+        return self.pick(
+            '(parseJSON `{"b": {"x": 1234567, "y": null}, "a": [1.5, "t"]}`)',
+            '(parseJSON `["x", 2, false, {}]`)',
+            "(parseJSON ``)",
+            "(parseYAML `{k: 1234567, l: [a, 0.25]}`)",
+        )
 
     def numbers(self, depth):
         return self.pick("(loop 3)", f"(loop 1 {self.pick('1', '3')})", f"(loop (len {self.value(TEXTS, depth)}))")
@@ -156,12 +182,14 @@ class Writer:
 
     def write_leave(self, _depth):
         """End a turn or a loop, in the middle of it."""
-        if not self.loops or not HAS_BREAK:
+        if not self.loops:
             return self.write_note(0)
         return f"{self.tag(f'if {self.value(BOOLEAN)}')}{self.tag(self.pick('break', 'continue'))}{self.tag('end')}"
 
     def write_template(self, _depth):
-        name, kind = self.pick(*DEFINED.items())
+        if not self.callable:
+            return self.write_show(0)
+        name, kind = self.pick(*self.callable)
         if kind == "instance" and not self.paths(kind):
             return self.write_show(0)
         value = self.pick(*self.paths(kind)) if kind == "instance" else self.value(kind)
@@ -172,6 +200,9 @@ class Writer:
         return f"{self.tag(f'define `{name}`')}{self.body(1, dot=kind)}{self.tag('end')}"
 
     def write_show(self, _depth):
+        parsed = [path for kind in ("parsed", "key") for path in self.paths(kind)]
+        if parsed and self.pick(True, False):
+            return self.tag(self.pick(*parsed))
         return self.tag(f"{self.value(self.pick(TEXT, NUMBER, BOOLEAN, TEXTS))}")
 
     def write_declare(self, _depth):
@@ -211,7 +242,7 @@ class Writer:
         return f"{text}{self.tag('end')}"
 
     def write_range(self, depth):
-        kind = self.pick(TEXTS, INSTANCES, SERVICES, META, "numbers")
+        kind = self.pick(TEXTS, INSTANCES, SERVICES, META, "numbers", "groups", "parsed")
         item, value = ITEMS[kind], self.value(kind)
         known = list(self.known)
         form = self.pick("", "one", "two")
@@ -219,7 +250,7 @@ class Writer:
         if form:
             self.known.append(("$e", item))
         if form == "two":
-            self.known.append(("$n", TEXT if kind == META else NUMBER))
+            self.known.append(("$n", {META: TEXT, "groups": TEXT, "parsed": "key"}.get(kind, NUMBER)))
         self.loops += 1
         text = f"{self.tag(f'range {names}{value}')}{self.body(depth, dot=item)}"
         self.loops -= 1
@@ -231,5 +262,8 @@ class Writer:
 def scripts(draw):
     """A template's text."""
     writer = Writer(draw)
-    defined = [writer.define(name, kind) for name, kind in DEFINED.items()]
+    defined = []
+    for name, kind in DEFINED.items():
+        defined.append(writer.define(name, kind))
+        writer.callable += ((name, kind),)  # none calls itself
     return "".join([*defined, writer.body(3)])
