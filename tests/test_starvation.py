@@ -81,7 +81,7 @@ class Silent:
 
 def idle_daemon(catalog, folder):
     assembly = SimpleNamespace(policies=None, memory_path=folder / "answers", source_name="Consul")
-    daemon = Daemon(assembler=None, assembly=assembly)
+    daemon = Daemon(assembler=SimpleNamespace(environ={}), assembly=assembly)
     daemon.catalog = catalog
     daemon.workers = (SimpleNamespace(missing=frozenset({BLIND})),)
     return daemon
