@@ -195,6 +195,7 @@ class Config(Section, frozen=True, kw_only=True):
     status: StatusSection = StatusSection()
     group: tuple[GroupSection, ...] = ()
     template: tuple[TemplateSection, ...] = ()
+    template_dirs: tuple[str, ...] = ()  # where includes and imports are looked for, after the template's own folder
     template_language: Language = "jinja"  # "go": consul-template's, converted as it is loaded
     exec: ExecSection = ExecSection()
     state_dir: str | None = None
