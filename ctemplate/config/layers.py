@@ -163,10 +163,13 @@ def _text_of(path: Path) -> str:
 
 
 def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the template sources and the catalog of a file relative to the file's folder."""
+    """Make the template sources, their folders and the catalog of a file relative to the file's folder."""
     result = dict(values)
     if isinstance(result.get("catalog"), str):
         result["catalog"] = str(folder / result["catalog"])
+    folders = result.get("template_dirs")
+    if isinstance(folders, list):
+        result["template_dirs"] = [str(folder / each) if isinstance(each, str) else each for each in folders]
     templates = result.get("template")
     if isinstance(templates, list):
         result["template"] = [
