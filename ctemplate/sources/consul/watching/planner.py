@@ -71,7 +71,8 @@ class Planner:
                 self._groups.setdefault(key, {})[query] = None
         self._arrange(now)
         for query in added:
-            self._place(query, now)
+            if query not in self._sweep_of(query):
+                self._place(query, now)
         self._fill(now)
 
     def _forget(self, query: Query) -> None:
@@ -180,8 +181,7 @@ class Planner:
         """Give long polls to queries that no sentinel watches, before services that changed lately."""
         for query in tuple(self._unscoped):
             if not self._slots.may_start(query):
-                seen = next((other for other in self._slots.wanted if self._scope_of(other) is not None), None)
-                if seen is None:
+                if (seen := next(filter(self._scope_of, self._slots.wanted), None)) is None:
                     return
                 self._stop_polling(seen, now)
             if self._slots.may_start(query):
@@ -211,7 +211,7 @@ class Planner:
             return
         scope = self._scope_of(heir)
         if scope is not None and not is_node(heir) and self._scope_of(query) is None:
-            return  # the heir's changes are seen by sentinels, the other's by nothing else
+            return  # sentinels see the changes of the heir alone
         if is_node(heir) and (scope is None or not scope.is_poll_worthwhile(heir)):
             self._slots.nodes.discard(heir)
             return
