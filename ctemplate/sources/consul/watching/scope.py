@@ -74,7 +74,7 @@ class Scope:
         self._alarms_index = 0
         self._nodes_index = 0
         self._wakes: list[Wake] = []
-        self._nameless: list[int] = []  # the indexes of what woke the sentinel of the checks and named nothing
+        self._nameless: list[tuple[int, float]] = []  # what woke the sentinel of the checks and named nothing, and when
         self._woken_at = -math.inf
         self._settle_at = math.inf
         self._patient_until = math.inf
@@ -154,8 +154,7 @@ class Scope:
             return Suspects()
         named = ChangedNames() if value is None else turned(before, value)
         if not (named.services or named.nodes):
-            self._note(now)
-            self._nameless.append(index)
+            self._nameless.append((index, now))
         return self._suspects(named, since, index)
 
     def _nodes_listed(self, value: tuple[NodeEntry, ...] | None, index: int, now: float) -> Suspects:
@@ -201,7 +200,7 @@ class Scope:
         return True
 
     def _note(self, now: float) -> None:
-        if not (self._wakes or self._nameless):
+        if not self._wakes:
             self._patient_until = now + WAKEUP_PATIENCE
         self._woken_at = now
         self._settle_at = now + READ_GRACE
@@ -252,12 +251,10 @@ class Scope:
         """Decide what is due for the wake-ups that have had their time to be explained."""
         if self.degraded_sentinels:
             self.sweep.hint(now)
-        if not (self._wakes or self._nameless) or now < self._settled_at():
+        self._settle_nameless(now)
+        if not self._wakes or now < self._settled_at():
             return
-        if not all(map(self._placed.knows, self._nameless)):
-            self.sweep.hint(self._woken_at)
-        self._nameless.clear()
-        if not self._wakes or self.sees_all_nodes:
+        if self.sees_all_nodes:
             pass
         elif all(self._explanations.cover(wake) for wake in self._wakes):
             self.sweep.hint(self._woken_at)
@@ -267,6 +264,21 @@ class Scope:
             return
         self._wakes.clear()
         self._awaited.clear()
+
+    def _settle_nameless(self, now: float) -> None:
+        """Read at leisure after changes of checks that name nothing, unless instances came or went with them.
+
+        Only nodes tell that, some later than others; a sweep at leisure can wait for them.
+        """
+        while self._nameless and self._nameless_settled_at() <= now:
+            index, woken_at = self._nameless.pop(0)
+            if not self._placed.knows(index):
+                self.sweep.hint(woken_at)
+
+    def _nameless_settled_at(self) -> float:
+        if not self._nameless:
+            return math.inf
+        return self._nameless[0][1] + (WAKEUP_PATIENCE if self.watches_nodes else 0.0)
 
     def _settled_at(self) -> float:
         return self._patient_until if self._awaited else min(self._settle_at, self._patient_until)
@@ -312,5 +324,5 @@ class Scope:
         self.settle(now)
         if self._census_due:
             return now
-        settled_at = self._settled_at() if self._wakes or self._nameless else math.inf
-        return min(settled_at, self.sweep.next_at(now), self.nodes.sweep.next_at(now))
+        settled_at = self._settled_at() if self._wakes else math.inf
+        return min(settled_at, self._nameless_settled_at(), self.sweep.next_at(now), self.nodes.sweep.next_at(now))
