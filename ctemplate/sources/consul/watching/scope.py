@@ -74,7 +74,7 @@ class Scope:
         self._alarms_index = 0
         self._nodes_index = 0
         self._wakes: list[Wake] = []
-        self._nameless: list[tuple[int, float]] = []  # what woke the sentinel of the checks and named nothing, and when
+        self._nameless: list[tuple[Wake, float]] = []  # of the sentinel of the checks, where it may not have named all
         self._woken_at = -math.inf
         self._settle_at = math.inf
         self._patient_until = math.inf
@@ -129,10 +129,12 @@ class Scope:
         """Note that a service cannot be read at the moment."""
         self._unread.discard(query)
 
-    def sentinel_woke(self, query: Query, value: tuple[Any, ...] | None, index: int, now: float) -> Suspects:
+    def sentinel_woke(
+        self, query: Query, value: tuple[Any, ...] | None, index: int, *, waited: float, now: float
+    ) -> Suspects:
         """Take an answer of the sentinel of the checks or of the nodes, ``value`` None when equal."""
         if query == self.alarms:
-            return self._alarms_woke(value, index, now)
+            return self._alarms_woke(value, index, waited, now)
         return self._nodes_listed(value, index, now)
 
     def services_woke(self, value: tuple[Service, ...] | None, index: int, waited: float, now: float) -> Suspects:
@@ -147,14 +149,16 @@ class Scope:
         self._wakes.append(wake)
         return self._suspects(named, since, index)
 
-    def _alarms_woke(self, value: tuple[StateRow, ...] | None, index: int, now: float) -> Suspects:
+    def _alarms_woke(self, value: tuple[StateRow, ...] | None, index: int, waited: float, now: float) -> Suspects:
         since, self._alarms_index = self._alarms_index, index
         before, self._alarms = self._alarms, self._alarms if value is None else value
         if self._is_first_sight(self.alarms, since, index, now) or index == since:
             return Suspects()
         named = ChangedNames() if value is None else turned(before, value)
-        if not (named.services or named.nodes):
-            self._nameless.append((index, now))
+        is_named, is_single = bool(named.services or named.nodes), waited >= PARKED or index == since + 1
+        if not (is_named and is_single):
+            wake = Wake(since=since, index=index, was_parked=is_single, was_named=False)
+            self._nameless.append((wake, now))
         return self._suspects(named, since, index)
 
     def _nodes_listed(self, value: tuple[NodeEntry, ...] | None, index: int, now: float) -> Suspects:
@@ -266,13 +270,13 @@ class Scope:
         self._awaited.clear()
 
     def _settle_nameless(self, now: float) -> None:
-        """Read at leisure after changes of checks that name nothing, unless instances came or went with them.
+        """Read at leisure after changes of checks that name nothing, or not all; instances that came or went aside.
 
         Only nodes tell that, some later than others; a sweep at leisure can wait for them.
         """
         while self._nameless and self._nameless_settled_at() <= now:
-            index, woken_at = self._nameless.pop(0)
-            if not self._placed.knows(index):
+            wake, woken_at = self._nameless.pop(0)
+            if not self._placed.cover(wake):
                 self.sweep.hint(woken_at)
 
     def _nameless_settled_at(self) -> float:
