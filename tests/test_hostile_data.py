@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings, strategies as st
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Snapshot
-from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.skeleton import skeleton
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import ServiceQuery, ServicesQuery
