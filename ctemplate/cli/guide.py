@@ -15,7 +15,10 @@ EXAMPLES = {
         "ctemplate capture -config /etc/ctemplate -o catalog.yaml",
         "ctemplate capture -config /etc/ctemplate -mask '*secret*' -o catalog.yaml",
     ),
-    "convert": ("ctemplate convert nginx.ctmpl -o nginx.conf.j2",),
+    "convert": (
+        "ctemplate convert nginx.ctmpl -o nginx.conf.j2",
+        "ctemplate convert /etc/consul-template.d -o ctemplate.toml",
+    ),
     "lint": (
         "ctemplate lint -config /etc/ctemplate",
         "ctemplate lint -template nginx.conf.j2 -var domain=example.com -format sarif",
@@ -24,6 +27,10 @@ EXAMPLES = {
     "test": (
         "ctemplate test -config ctemplate.toml tests/nginx",
         "ctemplate test -config ctemplate.toml -update tests/nginx",
+    ),
+    "status": (
+        "ctemplate status -config /etc/ctemplate",
+        "ctemplate status -status-addr 127.0.0.1:9117 -watch",
     ),
     "release": ("ctemplate release -config /etc/ctemplate web", "ctemplate release -state-dir /var/lib/ctemplate"),
 }
@@ -41,7 +48,7 @@ Long options take one dash or two, and may stand before the verb or behind it. D
   1    a group failed; lint, doctor or test found something; release released nothing
   2    the command line, the configuration, a template or the state folder cannot be used
   3    no answer from Consul within -timeout
-  4    plan -exit-code: changes are pending
+  4    plan -exit-code: changes are pending; status: not ready
   130  interrupted before it was done
 
 {_AS_IT_IS}Environment:

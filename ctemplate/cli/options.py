@@ -21,6 +21,7 @@ class Setting:
     metavar: str
     help: str
     is_switch: bool = False
+    is_list: bool = False
 
 
 SETTINGS = (
@@ -81,8 +82,62 @@ SETTINGS = (
         metavar="DURATION",
         help="-once, -dry, plan, apply, capture: longest wait for answers [1m]",
     ),
+    Setting(flag="-exec", path="exec.command", metavar="COMMAND", help="a program to run once everything is rendered"),
+    Setting(
+        flag="-exec-reload-signal",
+        path="exec.reload_signal",
+        metavar="SIGNAL",
+        help="what it gets when a file has changed; none for nothing [it is started anew]",
+    ),
+    Setting(flag="-exec-kill-signal", path="exec.kill_signal", metavar="SIGNAL", help="what it gets to end [SIGTERM]"),
+    Setting(
+        flag="-exec-kill-timeout",
+        path="exec.kill_timeout",
+        metavar="DURATION",
+        help="from that signal until it is killed [30s]",
+    ),
+    Setting(
+        flag="-exec-splay",
+        path="exec.splay",
+        metavar="DURATION",
+        help="it hears of a change after a random part of this [0]",
+    ),
+    Setting(
+        flag="-exec-env-pristine",
+        path="exec.env.pristine",
+        metavar="",
+        help="give it nothing of the environment but -exec-env-custom",
+        is_switch=True,
+    ),
+    Setting(
+        flag="-exec-env-custom",
+        path="exec.env.custom",
+        metavar="NAME=VALUE",
+        help="add to its environment; repeatable",
+        is_list=True,
+    ),
+    Setting(
+        flag="-exec-env-allowlist",
+        path="exec.env.allowlist",
+        metavar="PATTERN",
+        help="variables that it is given; repeatable [all]",
+        is_list=True,
+    ),
+    Setting(
+        flag="-exec-env-denylist",
+        path="exec.env.denylist",
+        metavar="PATTERN",
+        help="variables that it is not given; repeatable",
+        is_list=True,
+    ),
     Setting(flag="-state-dir", path="state_dir", metavar="DIR", help="folder of ledger, journal and backups"),
     Setting(flag="-pid-file", path="pid_file", metavar="FILE", help="file for the daemon's process id"),
+    Setting(
+        flag="-status-addr",
+        path="status.address",
+        metavar="ADDR",
+        help="serve status and metrics at HOST:PORT, PORT or unix:PATH [off]",
+    ),
     Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error [info]"),
     Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json [text]"),
 )
@@ -92,7 +147,8 @@ NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wa
 
 CONSUL_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
 SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
-RUNNING = ("-wait", "-pid-file")
+EXEC_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("exec."))
+RUNNING = ("-wait", "-pid-file", "-status-addr", *EXEC_OPTIONS)
 """Options that mean something to a ctemplate that goes on running only."""
 
 
@@ -122,7 +178,7 @@ def shared_options(*without: str) -> Callable[[Callable[..., Any]], Callable[...
 def _of_setting(setting: Setting, without: tuple[str, ...]) -> Callable[..., Any]:
     if setting.is_switch:
         return switch(setting.flag, setting.help, default=None, is_hidden=setting.flag in without)
-    return _option(setting.flag, setting.metavar, setting.help, without=without)
+    return _option(setting.flag, setting.metavar, setting.help, many=setting.is_list, without=without)
 
 
 def _option(

@@ -20,11 +20,12 @@ VERB_FUNCTIONS = {
     "": "ctemplate.cli.run:run",
     "apply": "ctemplate.cli.plan:apply_plan",
     "capture": "ctemplate.cli.capture:capture",
-    "convert": "ctemplate.cli.convert:convert_template",
+    "convert": "ctemplate.cli.convert:convert_source",
     "doctor": "ctemplate.cli.doctor:doctor",
     "lint": "ctemplate.cli.lint:lint_verb",
     "plan": "ctemplate.cli.plan:plan",
     "release": "ctemplate.cli.release:release",
+    "status": "ctemplate.cli.status:status",
     "test": "ctemplate.cli.golden:golden",
 }
 """The function that does a verb's work, as ``module:function``; the empty verb is the daemon."""
@@ -91,7 +92,7 @@ def _capture(context: click.Context, /, **given: object) -> None:
     "convert",
     context_settings=CONTEXT,
     epilog=examples("convert"),
-    short_help="Write a template of consul-template's as one of ours.",
+    short_help="Write a template or configuration of consul-template's as ours.",
 )
 @click.option("-o", metavar="FILE", help="file to write [standard output]")
 @click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="what begins an action in it [{{]")
@@ -101,7 +102,10 @@ def _capture(context: click.Context, /, **given: object) -> None:
 @click.argument("source", metavar="SOURCE", type=Path)
 @click.pass_context
 def _convert(context: click.Context, /, source: Path, o: str | None, **given: object) -> None:
-    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes."""
+    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes.
+
+    A SOURCE that is *.hcl, *.json or a folder is consul-template's configuration, and is written as TOML.
+    """
     context.exit(work("convert")(source, o, **given))
 
 
@@ -150,3 +154,13 @@ def _test(context: click.Context, /, **given: object) -> None:
 def _release(context: click.Context, /, service: str | None, **given: object) -> None:
     """Accept the latest data for SERVICE, or for all, that the guard of a running ctemplate is holding back."""
     context.exit(work("release")(given, service))
+
+
+@cli.command("status", context_settings=CONTEXT, epilog=examples("status"))
+@shared_options(*SOURCE, "-wait", "-pid-file", "-var", "-quiet", "-log-level", "-log-format")
+@switch("-watch", "show it again every two seconds")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _status(context: click.Context, /, **given: object) -> None:
+    """Show what a running ctemplate is doing, and whether all is well."""
+    context.exit(work("status")(given))

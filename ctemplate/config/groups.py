@@ -30,6 +30,7 @@ class TemplatePlan:
     contents: str | None = None
     language: Language = "jinja"
     delimiters: tuple[str, str] = ("{{", "}}")  # of a Go template
+    folders: tuple[Path, ...] = ()  # for includes and imports, after the source's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +69,12 @@ def grouped(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
     for number, template in enumerate(config.template):
         section = _group_of(template, number, named, is_dry=is_dry)
         settings[section.name] = _joined(settings.get(section.name, section), section)
-        members.setdefault(section.name, []).append(_plan(template, number, config.template_language))
+        members.setdefault(section.name, []).append(_plan(template, number, config))
     return tuple(GroupPlan(settings=settings[name], templates=tuple(templates)) for name, templates in members.items())
 
 
 def _joined(first: GroupSection, second: GroupSection) -> GroupSection:
-    """Return the settings of templates that share a command: the longest time limit, and the longest wait."""
+    """Return the settings of templates that share a command: the longest limit and wait, the first environment."""
     waits = [section.wait for section in (first, second) if section.wait is not None]
     wait = max(waits, key=lambda wait: (wait.min, wait.max)) if waits else None
     return msgspec.structs.replace(first, timeout=max(first.timeout, second.timeout), wait=wait)
@@ -88,9 +89,9 @@ def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSect
     if template.group is not None:
         return _named_group(template, template.group, where, named)
     if template.command:
-        name, limit = command_name(template.command), template.timeout
-        section = GroupSection(name=name, reload=template.command, wait=template.wait)
-        return section if limit is None else msgspec.structs.replace(section, timeout=limit)
+        given = {key: value for key in ("timeout", "env") if (value := getattr(template, key)) is not None}
+        name = command_name(template.command)
+        return GroupSection(name=name, reload=template.command, wait=template.wait, **given)
     return GroupSection(name=template.destination or template.source or where, wait=template.wait)
 
 
@@ -108,7 +109,7 @@ def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -
 def _named_group(template: TemplateSection, name: str, where: str, named: dict[str, GroupSection]) -> GroupSection:
     if template.command is not None:
         raise ConfigError(where, "has a command and a group; give the command to the group as 'reload'")
-    for key in ("timeout", "wait"):
+    for key in ("timeout", "wait", "env"):
         if getattr(template, key) is not None:
             raise ConfigError(where, f"has {key} and a group; give {key} to the group")
     if name not in named:
@@ -122,8 +123,8 @@ def command_name(command: CommandSetting) -> str:
     return command if isinstance(command, str) else shlex.join(command)
 
 
-def _plan(template: TemplateSection, number: int, common: Language) -> TemplatePlan:
-    language, given = template.language or common, (template.left_delimiter, template.right_delimiter)
+def _plan(template: TemplateSection, number: int, config: Config) -> TemplatePlan:
+    language, given = template.language or config.template_language, (template.left_delimiter, template.right_delimiter)
     if language != "go" and any(given):
         what = "has delimiters, which only Go templates may choose; write language, or -template-language go"
         raise ConfigError(f"template[{number}] ({template.source or 'contents'})", what)
@@ -138,6 +139,7 @@ def _plan(template: TemplateSection, number: int, common: Language) -> TemplateP
         contents=template.contents,
         language=language,
         delimiters=(given[0] or "{{", given[1] or "}}"),
+        folders=tuple(map(Path, config.template_dirs)),
     )
 
 

@@ -6,17 +6,25 @@ Most keys go where the table of keys says; here stand the few rules that need mo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ctemplate.config.hcl_keys import HCL_KEYS
 from ctemplate.config.hcl_parser import HclBody, HclItem
 from ctemplate.config.hcl_reading import TEMPLATE, HclReader, HclTable, Notice, distinct_items, template_items
 from ctemplate.core.durations import format_duration, parse_duration
+from ctemplate.core.values import dataclass
 
 WAIT_FACTOR = 4  # a wait's max is by default so many times its min, for consul-template
 COMBINED = frozenset({"consul.auth", "consul.ssl", "wait", "template.left_delimiter", "template.right_delimiter"})
 """Places here that more than one key of consul-template's has a say in, or that templates have."""
+ENV_KEYS = (
+    ("pristine", "pristine"),
+    ("custom", "custom"),
+    ("allowlist", "allowlist", "whitelist"),
+    ("denylist", "denylist", "blacklist"),
+)
+"""Ours, then consul-template's names."""
 SIDES = {"left": "left_delimiter", "right": "right_delimiter"}
 
 
@@ -50,7 +58,7 @@ def translated(body: HclBody, name: str) -> Translated:
     comments[""] = body.comments
     return Translated(
         values=values,
-        notices=tuple(reader.notices),
+        notices=tuple(sorted(reader.notices, key=lambda notice: notice.line)),
         names=names,
         comments={path: lines for path, lines in comments.items() if lines},
     )
@@ -76,12 +84,14 @@ class _Result:
     values: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     comments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
 
     def top(self) -> None:
         """Fill in what stands above the templates."""
-        self.comments |= {path: item.comments for path, item in self.table.items.items()}
         for path, value in self.table.values.items():
             ours = HCL_KEYS[path].ours
+            if value == "":
+                continue  # as if the key were not there, for consul-template too
             if path == "consul.retry.max_backoff" and value == "0":
                 self.note(path, "delays between retries stay bounded, by a minute where nothing else is written")
             elif ours not in COMBINED:
@@ -90,6 +100,9 @@ class _Result:
         if any(path.startswith("consul.ssl.") for path in self.table.values):
             self.put("consul.ssl", self.table.values.get("consul.ssl.enabled", True), "consul.ssl")
         self._wait("wait")
+        if "exec" in self.table.items and not self.table.values.get("exec.command"):
+            self.note("exec", "has no command, so that nothing is run unless -exec says what")
+        self._leave_comments()
 
     def template(self, delimiters: Mapping[str, str]) -> None:
         """Fill in one template."""
@@ -98,6 +111,8 @@ class _Result:
         self._first("command", "exec.command", "command")
         if "command" in self.values:
             self._time_limit()
+            for ours, *keys in ENV_KEYS:
+                self._first(f"env.{ours}", *(f"exec.env.{key}" for key in keys))
         for key in ("perms", "wait.min", "wait.max"):
             self._first(key, key)
         self._owner()
@@ -106,6 +121,7 @@ class _Result:
             if default:
                 self.values.setdefault(key, default)
         self._wait("template.wait")
+        self._leave_comments()
 
     def put(self, ours: str, value: Any, path: str) -> None:
         """Set the value at our dotted path, which comes from consul-template's ``path``."""
@@ -117,6 +133,14 @@ class _Result:
         if (item := self.table.items.get(path)) is not None:
             self.names[f"{self.place}{ours}"] = self.reader.where(item, path)
             self.comments[f"{self.place}{ours}"] = item.comments
+            self.used.add(path)
+
+    def _leave_comments(self) -> None:
+        """Keep the comments of keys and blocks that went nowhere by themselves under their own names."""
+        for path, item in self.table.items.items():
+            if path not in self.used:
+                own = path.removeprefix(f"{TEMPLATE}.") if self.place else path
+                self.comments.setdefault(f"{self.place}{own}", item.comments)
 
     def note(self, path: str, what: str) -> None:
         self.reader.note(self.table.items[path], path, what)

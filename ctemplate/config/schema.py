@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from ctemplate.core.durations import Duration, Share
+from ctemplate.core.signal_names import SignalName
 
 Count = Annotated[int, Meta(ge=1)]
 Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
@@ -108,6 +109,13 @@ class GuardSection(Section, frozen=True, kw_only=True):
     service: dict[str, ServiceGuardSection] = {}
 
 
+class StatusSection(Section, frozen=True, kw_only=True):
+    """``[status]``: where the state of a running ctemplate can be read."""
+
+    address: str | None = None  # HOST:PORT, PORT on loopback, or unix:PATH; off where it is not given
+    max_age: Duration = Duration(300.0)  # of answers, until /readyz says no
+
+
 class NginxSection(Section, frozen=True, kw_only=True):
     """``nginx`` in ``[[group]]``: its files are nginx's, whatever its reload command looks like."""
 
@@ -115,6 +123,15 @@ class NginxSection(Section, frozen=True, kw_only=True):
     config: str | None = None  # as -c
     prefix: str | None = None  # as -p
     proof: bool = True  # false where its processes cannot be seen from here, as in another container
+
+
+class EnvSection(Section, frozen=True, kw_only=True):
+    """``env``: a command's environment, which has Consul's credentials only where ``custom`` gives them."""
+
+    pristine: bool = False  # nothing but custom
+    custom: tuple[str, ...] = ()  # NAME=VALUE
+    allowlist: tuple[str, ...] = ()  # patterns of names that are handed on; empty: all
+    denylist: tuple[str, ...] = ()  # patterns of names that are not
 
 
 class GroupSection(Section, frozen=True, kw_only=True):
@@ -125,6 +142,7 @@ class GroupSection(Section, frozen=True, kw_only=True):
     check: CommandSetting | None = None
     nginx: NginxSection | None = None
     timeout: Duration = Duration(30.0)  # for the check and for a reload that is a plain command
+    env: EnvSection = EnvSection()  # of these commands
     wait: WaitSection | None = None  # instead of the common one
     min_interval: Duration = Duration(1.0)  # between reloads
     max_draining: Count = 4  # old worker generations still draining before a reload is delayed
@@ -142,6 +160,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     destination: str | None = None
     command: CommandSetting | None = None
     timeout: Duration | None = None  # for the command
+    env: EnvSection | None = None  # of the command
     wait: WaitSection | None = None  # instead of the common one
     group: str | None = None
     perms: Octal | None = None
@@ -150,6 +169,17 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     language: Language | None = None  # by default template_language
     left_delimiter: str | None = None  # what begins an action of a Go template
     right_delimiter: str | None = None
+
+
+class ExecSection(Section, frozen=True, kw_only=True):
+    """``[exec]``: a program that ctemplate runs once everything is rendered, and ends with."""
+
+    command: CommandSetting | None = None
+    reload_signal: SignalName | None = None  # sent when a file has changed; by default the program is started anew
+    kill_signal: SignalName = SignalName("SIGTERM")
+    kill_timeout: Duration = Duration(30.0)  # from kill_signal until SIGKILL
+    splay: Duration = Duration(0.0)  # a random part of it passes before the program hears of a change
+    env: EnvSection = EnvSection()
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -162,9 +192,12 @@ class Config(Section, frozen=True, kw_only=True):
     data: DataSection = DataSection()
     guard: GuardSection = GuardSection()
     render: RenderSection = RenderSection()
+    status: StatusSection = StatusSection()
     group: tuple[GroupSection, ...] = ()
     template: tuple[TemplateSection, ...] = ()
+    template_dirs: tuple[str, ...] = ()  # where includes and imports are looked for, after the template's own folder
     template_language: Language = "jinja"  # "go": consul-template's, converted as it is loaded
+    exec: ExecSection = ExecSection()
     state_dir: str | None = None
     pid_file: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -20,6 +20,7 @@ import msgspec
 from ctemplate import apply
 from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
 from ctemplate.catalog import Catalog
+from ctemplate.config.command_env import environment_of
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.hcl_reading import Notice
@@ -38,6 +39,7 @@ from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
+from ctemplate.runtime.exec_mode import check_exec
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
@@ -50,6 +52,7 @@ from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
 from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.sources.source import Source
+from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
 from ctemplate.template import RenderLimits, Template
 from ctemplate.template.language.formats import format_of
@@ -113,6 +116,12 @@ class Assembly:
     def control_path(self) -> Path:
         """Where the operator reaches who writes these destinations."""
         return _control_path(self.state_dir, self.plans)
+
+    @property
+    def status_address(self) -> StatusAddress | None:
+        """Where status is to be served, None for nowhere; raises ConfigError."""
+        text = self.config.status.address
+        return parse_status_address(text) if text else None
 
     @property
     def summary(self) -> str:
@@ -214,13 +223,17 @@ def _live_files(
     )
     state = held.enter_context(states.hold(group))
     _recover(state)
-    check = _check(settings, nginx)
+    check, environ = _check(settings, nginx), environment_of(settings.env, os.environ)
     if nginx is None or not has_proof:
-        reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
+        reload = (
+            CommandReload(command=settings.reload, timeout=settings.timeout, environ=environ)
+            if settings.reload
+            else None
+        )
         return LiveSink(state=state, check_with=check, reload=reload)
-    program = NginxReload(command=nginx, command_timeout=settings.timeout)
-    crowd = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveSink(state=state, check_with=check, reload=program, program=program, crowd=crowd)
+    program = NginxReload(command=nginx, command_timeout=settings.timeout, environ=environ)
+    gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
+    return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
 
 
 def _wait(section: WaitSection) -> Wait:
@@ -267,7 +280,8 @@ def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surrou
 def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.CandidateCheck | None:
     """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
     if settings.check:
-        return CommandCheck(command=settings.check, timeout=settings.timeout)
+        environ = environment_of(settings.env, os.environ)
+        return CommandCheck(command=settings.check, timeout=settings.timeout, environ=environ)
     return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings) if nginx else None
 
 
@@ -307,6 +321,10 @@ class Assembler:
         """
         layers = self.layers()
         config = build(layers)
+        if config.status.address:
+            parse_status_address(config.status.address)
+        if config.exec.command and self.mode is RunMode.LIVE:
+            check_exec(config.exec, self.environ)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
         is_start = self.is_daemon and previous is None

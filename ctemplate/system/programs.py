@@ -27,7 +27,16 @@ KILL_GRACE = 3.0
 OWN_CHILD_SECONDS = 0.05  # until asyncio has taken note of a process of its own that ended
 SECRET_VARIABLES = frozenset({"CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_AUTH", "CONSUL_TOKEN"})
 
-__all__ = ["Completed", "argv_of", "child_environment", "format_command", "reap_orphans", "run_program"]
+__all__ = [
+    "Completed",
+    "argv_of",
+    "child_environment",
+    "format_command",
+    "reap_orphans",
+    "run_program",
+    "start_attached",
+    "wait_ended",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +72,16 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in SECRET_VARIABLES}
 
 
-async def run_program(command: str | Sequence[str], *, timeout: float, pass_fds: tuple[int, ...] = ()) -> Completed:
+async def run_program(
+    command: str | Sequence[str],
+    *,
+    timeout: float,
+    pass_fds: tuple[int, ...] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Completed:
     """Run the command to its end and return how it ended, whatever its exit status.
+
+    ``environ`` is its whole environment, by default ours without Consul's credentials.
 
     What it leaves running in the background may keep its output open; nobody waits for that. Raises CommandFailed when
     it cannot be started or runs longer than ``timeout`` seconds; then its whole process group gets SIGTERM, and SIGKILL
@@ -73,7 +90,7 @@ async def run_program(command: str | Sequence[str], *, timeout: float, pass_fds:
     clock = asyncio.get_running_loop().time
     started = clock()
     with _Output() as output:
-        process = await _started(command, output, pass_fds)
+        process = await _started(command, output, pass_fds, environ)
         try:
             async with asyncio.timeout(timeout):
                 status = await process.wait()
@@ -87,6 +104,27 @@ async def run_program(command: str | Sequence[str], *, timeout: float, pass_fds:
             if process.returncode is not None:
                 _awaited.pids.discard(process.pid)
         return Completed(status=status, output=output.lines(), duration=clock() - started)
+
+
+async def start_attached(argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start a program with our own input, output and errors, in a process group of its own; raises OSError.
+
+    Whoever starts it waits for it with ``wait_ended``.
+    """
+    _awaited.starting += 1
+    try:
+        process = await asyncio.create_subprocess_exec(*argv, env=env, process_group=0)
+    finally:
+        _awaited.starting -= 1
+    _awaited.pids.add(process.pid)
+    return process
+
+
+async def wait_ended(process: asyncio.subprocess.Process) -> int:
+    """Return the exit status of a program that was started attached, negative for the signal that ended it."""
+    status = await process.wait()
+    _awaited.pids.discard(process.pid)
+    return status
 
 
 @dataclass(slots=True)
@@ -137,7 +175,7 @@ def _ended_child() -> int | None:
 
 
 async def _started(
-    command: str | Sequence[str], output: _Output, pass_fds: tuple[int, ...]
+    command: str | Sequence[str], output: _Output, pass_fds: tuple[int, ...], environ: Mapping[str, str] | None
 ) -> asyncio.subprocess.Process:
     argv = argv_of(command)
     if not argv:
@@ -151,7 +189,7 @@ async def _started(
             stderr=output.writer,
             start_new_session=True,
             pass_fds=pass_fds,
-            env=child_environment(os.environ),
+            env=child_environment(os.environ) if environ is None else environ,
         )
     except FileNotFoundError as exc:
         what = "cannot be started: no such program; install it, or write its full path"

@@ -10,8 +10,9 @@ from ctemplate.config.hcl_keys import HCL_KEYS, KeyRule
 from ctemplate.config.hcl_parser import body_of_json, parse_hcl
 from ctemplate.config.hcl_reading import HCL_SECTIONS
 from ctemplate.config.hcl_translation import translated
-from ctemplate.config.layers import build, read_layers
+from ctemplate.config.layers import Layer, build, read_layers
 from ctemplate.core.errors import ConfigError
+from ctemplate.lint.configuration import lint, written
 
 NANOSECONDS = "consul-template takes a bare number for nanoseconds; write it with a unit in quotes, such as '10s'"
 
@@ -75,6 +76,11 @@ def test_a_key_goes_where_it_belongs(text, expected):
             'command = "a"\ncommand_timeout = "1s"\nexec { command = ["b"] timeout = "2s" }',
             {"command": "b", "timeout": "2s"},
             id="exec wins",
+        ),
+        pytest.param(
+            'command = "a"\nexec { env { pristine = true custom = ["A=b"] whitelist = ["X"] } }',
+            {"command": "a", "env": {"pristine": True, "custom": ["A=b"], "allowlist": ["X"]}},
+            id="environment",
         ),
         pytest.param('perms = "644"', {"perms": "0644"}, id="mode in quotes"),
         pytest.param("perms = 0640", {"perms": "0640"}, id="octal mode"),
@@ -241,3 +247,96 @@ def test_delimiters_are_for_go_templates_alone(tmp_path):
     assert str(caught.value) == (
         "template[0] (a): has delimiters, which only Go templates may choose; write language, or -template-language go"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('\nlog_level = "loud"', "2:1: CT701 log_level: must be debug, info, warning or error, got 'loud'"),
+        ("\n\ntempalte {}", "3:1: CT701 tempalte: unknown key; did you mean 'template'?"),
+        ("consul {", "1:8: CT701 this brace is never closed"),
+    ],
+)
+def test_lint_names_file_and_line(tmp_path, text, said):
+    path = tmp_path / "c.hcl"
+    path.write_text(text)
+    nothing = Layer(where="command line", values={})
+    (found,) = lint(written([path], environment=nothing, flags=nothing), {})
+    assert f"{found.path}:{found.line}:{found.column}: {found.code} {found.message}" == f"{path}:{said}"
+
+
+SAMPLE = """
+# as the example in its documentation, with the values that people leave in it
+consul {
+  auth { enabled = false username = "test" password = "test" }
+  address = "127.0.0.1:8500"
+  namespace = ""
+  token = ""
+  retry { enabled = true attempts = 12 backoff = "250ms" max_backoff = "1m" }
+  ssl {
+    enabled = false
+    verify = false
+    cert = ""
+    ca_cert = ""
+    server_name = "my-server.com"
+  }
+  transport { dial_keep_alive = "30s" disable_keep_alives = false }
+}
+reload_signal = "SIGHUP"
+kill_signal = "SIGINT"
+max_stale = "10m"
+block_query_wait = "60s"
+log_level = "warn"
+pid_file = ""
+wait { min = "5s" max = "10s" }
+vault { address = "https://vault.service.consul:8200" token = "" renew_token = false ssl { enabled = true } }
+syslog { enabled = false facility = "LOCAL5" }
+deduplicate { enabled = false prefix = "consul-template/dedup/" }
+exec {
+  # command = "/usr/bin/app"
+  splay = "5s"
+  env { pristine = false custom = ["PATH=$PATH:/etc/myapp/bin"] allowlist = ["CONSUL_*"] denylist = ["VAULT_*"] }
+  reload_signal = ""
+  kill_signal = "SIGINT"
+  kill_timeout = "2s"
+}
+template {
+  source = "/path/on/disk/to/template.ctmpl"
+  destination = "/path/on/disk/where/template/will/render.txt"
+  create_dest_dirs = true
+  contents = ""
+  command = "restart service foo"
+  command_timeout = "60s"
+  error_on_missing_key = false
+  perms = 0600
+  backup = true
+  left_delimiter = "{{"
+  right_delimiter = "}}"
+  wait { min = "2s" max = "10s" }
+}
+"""
+
+
+def test_its_own_example_runs(tmp_path):
+    (tmp_path / "c.hcl").write_text(SAMPLE)
+    (layer,) = read_layers(tmp_path / "c.hcl")
+    config = build([layer, Layer(where="command line", values={"template_language": "go"})])
+    assert (config.consul.token, config.consul.ssl, config.exec.reload_signal) == (None, False, None)
+    (plan,) = group_plans(config)
+    assert (plan.settings.reload, plan.settings.timeout, plan.settings.wait.max) == ("restart service foo", 60.0, 10.0)
+    assert [str(notice).split(": ")[1] for notice in layer.notices] == [
+        "consul.retry.attempts",
+        "consul.transport.dial_keep_alive",
+        "vault",
+        "exec",
+        "template.backup",
+    ]
+
+
+def test_the_command_of_exec_may_come_from_elsewhere(tmp_path):
+    (tmp_path / "c.hcl").write_text('exec { splay = "5s" }')
+    flags = Layer(where="command line", values={"exec": {"command": "run"}})
+    config = build([*read_layers(tmp_path / "c.hcl"), flags])
+    assert (config.exec.command, config.exec.splay) == ("run", 5.0)
+    with pytest.raises(ConfigError, match=r"configuration: exec\.command: is missing; write the program"):
+        build([Layer(where="c.toml", values={"exec": {"splay": "5s"}})])
