@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ctemplate.core.errors import CheckRefused, CommandFailed, indented
 from ctemplate.core.model import Outcome, StagedFile
+from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.system.programs import Completed, format_command, run_program
 
@@ -34,7 +35,7 @@ class CommandCheck:
     """
 
     command: Command
-    timeout: float = 30.0
+    timeout: float = COMMAND_TIMEOUT
     destination: Path | None = None
 
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ class CommandReload:
     """A command that makes a program take its new files and exits with 0 when it did; ``timeout`` is seconds."""
 
     command: Command
-    timeout: float = 30.0
+    timeout: float = COMMAND_TIMEOUT
 
     async def reload(self, files: tuple[Path, ...]) -> Outcome:
         """Run the command once for all files; raises CommandFailed on any other exit status than 0."""

@@ -22,6 +22,7 @@ from ctemplate.config.hcl_translation import Translated
 from ctemplate.config.schema import Config
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.section import Addresses, parse_addresses
 from ctemplate.core.validation import explained, is_hcl
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_input
@@ -201,6 +202,8 @@ def _convert(values: Mapping[str, Any], layer: Layer) -> Config:
 def _decode(kind: type, value: object) -> object:
     if kind is Share:
         return parse_share(value)
+    if kind is Addresses:
+        return parse_addresses(value)
     if kind is not Duration:
         raise NotImplementedError(kind)
     if isinstance(value, Duration):

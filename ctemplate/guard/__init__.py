@@ -3,8 +3,9 @@
 Pure: no clock, no I/O; every ``now`` is seconds on one monotonic clock of the caller's.
 """
 
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.hold import Cause, Hold
-from ctemplate.guard.evidence.policy import GuardPolicy, Policies
+from ctemplate.guard.evidence.policy import Policies
 from ctemplate.guard.evidence.reports import GuardReport, described
 from ctemplate.guard.guard import Guard, Memory
 from ctemplate.guard.rules.holding import CONFIRM_GRACE

@@ -24,6 +24,7 @@ from dataclasses import field
 from typing import Any, cast
 
 from ctemplate.core.model import AnyQuery, Query
+from ctemplate.core.settings import CONSUL_DEFAULTS
 from ctemplate.core.timing import Backoff, jittered
 from ctemplate.core.values import dataclass
 from ctemplate.queries import ServicesQuery, WatchRole, kind_of, named_service
@@ -51,8 +52,8 @@ class Policy:
     spare: int = 2
     readers: int = 16
     min_interval: float = 1.0
-    wait: float = 60.0
-    interval: float = 10.0
+    wait: float = CONSUL_DEFAULTS.wait
+    interval: float = CONSUL_DEFAULTS.query_interval
     backoff: Backoff = field(default_factory=lambda: Backoff(ceiling=15.0))
     probe: Backoff = field(default_factory=lambda: Backoff(ceiling=5.0))
     pace: SweepPace = field(default_factory=SweepPace)
@@ -83,7 +84,7 @@ class WatchPlan:
 class Planner:
     """Decides for one source how its wanted queries are watched."""
 
-    def __init__(self, *, max_connections: int = 64, policy: Policy | None = None) -> None:
+    def __init__(self, *, max_connections: int = CONSUL_DEFAULTS.max_connections, policy: Policy | None = None) -> None:
         self._policy = Policy() if policy is None else policy
         self._limit = self._budget = max_connections
         self._shed_until = -math.inf
