@@ -96,11 +96,13 @@ def _capture(context: click.Context, /, **given: object) -> None:
 @click.option("-o", metavar="FILE", help="file to write [standard output]")
 @click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="what begins an action in it [{{]")
 @click.option("-right-delimiter", "right", metavar="TEXT", default="}}", help="what ends one [}}]")
+@switch("-tidy", "write what reads well instead of what prints the same, and say what differs")
+@switch("-harden", "add the filters that values in nginx's files need, and list them")
 @click.argument("source", metavar="SOURCE", type=Path)
 @click.pass_context
-def _convert(context: click.Context, /, source: Path, o: str | None, left: str, right: str) -> None:
+def _convert(context: click.Context, /, source: Path, o: str | None, **given: object) -> None:
     """Write consul-template's template SOURCE as a Jinja template that prints the same bytes."""
-    context.exit(work("convert")(source, o, left=left, right=right))
+    context.exit(work("convert")(source, o, **given))
 
 
 @cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ctemplate.convert import go_ast as go, go_printer
 from ctemplate.convert.expressions import converted, scratch_tag
-from ctemplate.convert.findings import ConversionFinding, ConversionNotice
+from ctemplate.convert.findings import PARSED_PRINTS, ConversionFinding, ConversionNotice
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Exact, LayoutBlock, LayoutPiece, Note, Print, Tag, quoted
 from ctemplate.convert.logic_functions import KEY_WAITS
@@ -32,9 +32,6 @@ _KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keye
 _ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
 _WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
 _PLURAL = re.compile(r"(?:^|[.|]\s*)([a-z][a-z_]*[a-z])s(?:\(\))?$")
-
-
-_LACKING = "parsed values print '<no value>' where they are missing, and numbers as Go's floats: | go_text keeps that"
 
 
 class Emitter:
@@ -62,9 +59,13 @@ class Emitter:
             pieces = self._pieces(self._body)
             macros = self._macro_pieces(remarks)
             if self._known() == known:
-                self.notices = [ConversionNotice(self._where(at), text) for at, text in sorted(remarks)]
+                self.notices = [self.notice(at, text) for at, text in sorted(remarks)]
                 declared = self._scratch.declaration()
                 return (*([Tag(declared)] if declared else []), *macros, *pieces)
+
+    def notice(self, at: Position, text: str) -> ConversionNotice:
+        """Return something that is worth a look."""
+        return ConversionNotice(self._where(at), text)
 
     def _known(self) -> tuple[int, int, dict[str, GoType]]:
         """Return what one pass tells the next."""
@@ -154,8 +155,8 @@ class Emitter:
         if tag is not None:
             return (Tag(tag),)
         value = self._value(pipeline)
-        if value.type in PARSED_KINDS and not any(text == _LACKING for _, text in self._scopes.remarks):
-            self._scopes.remarks_at(pipeline.at)(_LACKING)
+        if value.type in PARSED_KINDS and not any(text == PARSED_PRINTS for _, text in self._scopes.remarks):
+            self._scopes.remarks_at(pipeline.at)(PARSED_PRINTS)
         try:
             return value.printed()
         except NotConverted as exc:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PARSED_PRINTS = (
+    "parsed values print '<no value>' where they are missing, and numbers as Go's floats: | go_text keeps that"
+)
+"""What is said once where parsed values are printed; ``-tidy`` prints them otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConversionFinding:

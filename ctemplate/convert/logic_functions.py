@@ -57,6 +57,8 @@ def _shared(arguments: CallArguments) -> GoType:
 
 def _not(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1)
+    if arguments[0].negation:
+        return GoValue(arguments[0].negation, BOOL, Level.COMPARISON)
     return GoValue(f"not {arguments[0].at(Level.NOT)}", BOOL, Level.NOT)
 
 
@@ -78,10 +80,15 @@ def _eq(arguments: CallArguments) -> GoValue:
     pairs = [_comparable(arguments[0], other) for other in arguments[1:]]
     if len(pairs) == 1:
         left, right = pairs[0]
-        return GoValue(f"{left.at(Level.SUM)} == {right.at(Level.SUM)}", BOOL, Level.COMPARISON)
+        return _test(left.at(Level.SUM), "==", "!=", right.at(Level.SUM))
     others = ", ".join(right.code for _, right in pairs)
     left = arguments[0] if all(other.constant for other in arguments[1:]) else arguments[0].given()
-    return GoValue(f"{left.at(Level.SUM)} in [{others}]", BOOL, Level.COMPARISON)
+    return _test(left.at(Level.SUM), "in", "not in", f"[{others}]")
+
+
+def _test(left: str, sign: str, contrary: str, right: str) -> GoValue:
+    """Return a comparison that knows its contrary."""
+    return GoValue(f"{left} {sign} {right}", BOOL, Level.COMPARISON, negation=f"{left} {contrary} {right}")
 
 
 def _comparison(sign: str) -> GoFunction:
@@ -103,7 +110,7 @@ def contains(item: GoValue, items: GoValue) -> GoValue:
     is_unknown = {UNCONVERTED, *PARSED_KINDS} & {item.type, items.type}
     if not (of_list or items.type == item.type == STRING or is_unknown):
         raise NotConverted(f"looking for a {item.type.name} in a {items.type.name}")
-    return GoValue(f"{item.given().at(Level.SUM)} in {items.given().at(Level.SUM)}", BOOL, Level.COMPARISON)
+    return _test(item.given().at(Level.SUM), "in", "not in", items.given().at(Level.SUM))
 
 
 def _contains(arguments: CallArguments) -> GoValue:

@@ -13,6 +13,7 @@ from ctemplate.convert.values import (
     NODE,
     NODE_AND_SERVICES,
     PAIRS,
+    PARSED_KINDS,
     PLAIN_TYPES,
     SERVICE,
     STRING,
@@ -88,8 +89,7 @@ def _instances(ours: str) -> GoFunction:
 def _remark_computed(arguments: CallArguments) -> None:
     """Say where a whole query is computed from what may be more than a name."""
     first = arguments[0]
-    is_name = first.code.endswith(".name") or first.constant is not None or first.parts
-    if not is_name:
+    if first.type in PARSED_KINDS or first.code.startswith(("env(", "key(")):
         arguments.remark(f"{first.code} is taken for a name alone, without tag, datacenter or state in it")
 
 

@@ -158,7 +158,8 @@ class GoValue:
 
     ``constant`` is its value where that is known; ``parts`` are those of a text that is put together. ``may_lack``
     says that it is a key that a map may lack, ``is_path`` that repeating it costs nothing, ``is_natural`` that it is
-    never negative, ``waits`` that consul-template renders nothing before it is there.
+    never negative, ``waits`` that consul-template renders nothing before it is there. ``negation`` is the text of its
+    contrary, where that reads better than ``not``.
     """
 
     code: str
@@ -170,6 +171,7 @@ class GoValue:
     is_path: bool = False
     is_natural: bool = False
     waits: bool = False
+    negation: str = ""
 
     def at(self, level: Level) -> str:
         """Return the text in such a place, in parentheses where it needs them."""

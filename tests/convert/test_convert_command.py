@@ -61,6 +61,18 @@ def test_what_may_not_be_meant_is_said_and_no_fault(tmp_path):
     assert (done.returncode, done.stderr) == (0, f"t.ctmpl:1:9: {note}\n")
 
 
+def test_a_template_is_written_tidily_and_hardened(tmp_path):
+    source = "{{ range services }}\nupstream {{ .Name }} { }\n{{ end }}\n"
+    (tmp_path / "t.ctmpl").write_text(source)
+    done = run(tmp_path, "-tidy", "-harden", "-o", "t.j2", "t.ctmpl")
+    expected = "{% for svc in services() %}\nupstream {{ svc.name | identifier }} { }\n{% endfor %}\n"
+    assert (done.returncode, (tmp_path / "t.j2").read_text()) == (0, expected)
+    assert done.stderr.splitlines() == [
+        "t.ctmpl:1:1: note: -tidy: the tags on these lines leave no line of their own: 1, 3",
+        "t.j2:2:13: -harden: added | identifier: a registered name is printed here",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
