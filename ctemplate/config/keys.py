@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from ctemplate.config.schema import Config
-from ctemplate.core.durations import Duration, Share, format_duration
+from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.section import Section
 
 ANY_NAME = "*"
@@ -64,7 +64,14 @@ def as_written(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_written(inner) for inner in value]
     if isinstance(value, Duration):
-        return format_duration(value) if value else "0"
+        return _duration(value)
     if isinstance(value, Share):
-        return f"{value * 100:g}%"
+        text = f"{value * 100:g}%"
+        return text if parse_share(text) == value else float(value)
     return value
+
+
+def _duration(seconds: Duration) -> str:
+    """Return a time as people write it where that says the same, else with all its digits."""
+    text = format_duration(seconds) or "0"
+    return text if parse_duration(text) == seconds else f"{seconds:.9f}s"
