@@ -15,38 +15,35 @@ from pathlib import Path
 
 from bench import requests, templates
 from bench.agent import RAISED
-from bench.changes import INSTANCES
-from bench.figures import number, table
+from bench.changes import Size
+from bench.figures import table
 from bench.machine import description
 from bench.measuring import Record, measured_program, measured_source, start_under_default_limits
 from bench.programs import ConsulTemplate, Ctemplate, Program, installed
 from bench.rows import TARGETS, Row
 
-Records = dict[int, Record]  # by the number of services
-PARTS = ["services", "source", "templates", "requests"]
-
-
-def size(services: int) -> str:
-    """Return what is registered, as the head of a column."""
-    return f"{number(services)} × {INSTANCES}"  # noqa: RUF001 - a multiplication sign is what it is
+Records = dict[Size, Record]
+PARTS = ["services", "nodes", "source", "templates", "requests"]
+NODES_SERVICES = 1000  # that are spread over other numbers of nodes than the default
+OTHER_NODES = [1, 400, 4000]
 
 
 def show_sizes(title: str, records: Records, targets: Mapping[Row, Mapping[int, str]]) -> None:
     """Print a table with a column for each size, and one for its targets where it has some."""
-    aimed = [services for services in records if any(services in goals for goals in targets.values())]
-    heads = ["", *(head for one in records for head in (size(one), *(["target"] if one in aimed else [])))]
+    aimed = [size for size in records if any(size.services in goals for goals in targets.values())]
+    heads = ["", *(head for one in records for head in (str(one), *(["target"] if one in aimed else [])))]
     rows = []
     for row in Row:
         if any(row in record.figures for record in records.values()):
             cells = [row.value]
-            for services, record in records.items():
+            for size, record in records.items():
                 cells.append(str(record.figures.get(row, "")))
-                cells += [targets.get(row, {}).get(services, "")] if services in aimed else []
+                cells += [targets.get(row, {}).get(size.services, "")] if size in aimed else []
             rows.append(cells)
     print(f"\n### {title}\n\n{table(heads, rows)}", flush=True)
 
 
-def show_side_by_side(services: int, limited: Sequence[str], ours: Record, theirs: Record) -> None:
+def show_side_by_side(size: Size, limited: Sequence[str], ours: Record, theirs: Record) -> None:
     """Print a table of two programs and their ratios."""
     rows = [[Row.START_LIMITED.value, *limited, ""]]
     for row in Row:
@@ -54,39 +51,45 @@ def show_side_by_side(services: int, limited: Sequence[str], ours: Record, their
         if one or other:
             ratio = one.ratio(other) if one and other else ""
             rows.append([row.value, str(one or ours.failure), str(other or "not reached"), ratio])
-    print(f"\n### {size(services)}, Consul's limits raised\n")
+    print(f"\n### {size}, Consul's limits raised\n")
     print(table(["", Ctemplate.name, ConsulTemplate.name, "ratio"], rows), flush=True)
 
 
-def measure_services(program: Program, other: Program | None, sizes: Sequence[int], changes: int) -> bool:
+def measure_services(
+    program: Program,
+    other: Program | None,
+    sizes: Sequence[Size],
+    changes: int,
+    targets: Mapping[Row, Mapping[int, str]],
+) -> bool:
     """Measure programs at each size in turn; return whether ctemplate showed everything."""
-    records = {services: Record(f"{size(services)}, {program.name}") for services in sizes}
+    records = {size: Record(f"{size}, {program.name}") for size in sizes}
     try:
-        for services, record in records.items():
-            measured_program(record, program, services, changes)
+        for size, record in records.items():
+            measured_program(record, program, size, changes)
             if other:
-                measure_side_by_side(program, other, services, changes)
+                measure_side_by_side(program, other, size, changes)
     finally:
-        show_sizes("ctemplate, Consul's default limits", records, TARGETS)
+        show_sizes("ctemplate, Consul's default limits", records, targets)
     return not any(record.failure for record in records.values())
 
 
-def measure_side_by_side(program: Program, other: Program, services: int, changes: int) -> None:
+def measure_side_by_side(program: Program, other: Program, size: Size, changes: int) -> None:
     """Measure both programs where neither meets a limit, and how they start where Consul has its own."""
-    limited = [start_under_default_limits(one, services) for one in (program, other)]
+    limited = [start_under_default_limits(one, size) for one in (program, other)]
     records = []
     for one in (program, other):
-        records.append(Record(f"{size(services)}, {one.name}, limits raised"))
-        measured_program(records[-1], one, services, changes, RAISED)
-    show_side_by_side(services, limited, *records)
+        records.append(Record(f"{size}, {one.name}, limits raised"))
+        measured_program(records[-1], one, size, changes, RAISED)
+    show_side_by_side(size, limited, *records)
 
 
-def measure_source(environment: Mapping[str, str], sizes: Sequence[int], changes: int) -> bool:
+def measure_source(environment: Mapping[str, str], sizes: Sequence[Size], changes: int) -> bool:
     """Measure the source alone at each size; return whether it showed everything."""
-    records = {services: Record(f"{size(services)}, source alone") for services in sizes}
+    records = {size: Record(f"{size}, source alone") for size in sizes}
     try:
-        for services, record in records.items():
-            measured_source(record, environment, services, changes)
+        for size, record in records.items():
+            measured_source(record, environment, size, changes)
     finally:
         show_sizes("The source alone, without rendering and writing", records, {})
     return not any(record.failure for record in records.values())
@@ -96,6 +99,8 @@ def parsed() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--services", type=int, nargs="+", default=[60, 100, 1000, 5000])
+    parser.add_argument("--nodes", type=int, nargs="+", default=OTHER_NODES, help="to spread 1,000 services over")
+    parser.add_argument("--spread", type=int, default=NODES_SERVICES, help="services that are spread over --nodes")
     parser.add_argument("--changes", type=int, default=30, help="of each kind (default 30)")
     parser.add_argument("--only", choices=PARTS, help="measure this alone; source is measured only when asked for")
     options = parser.parse_args()
@@ -114,10 +119,14 @@ def main() -> None:
         other = ConsulTemplate(environment, Path(options.other).resolve()) if options.other else None
         print(description(other), flush=True)
         program, is_fine = Ctemplate(environment), True
+        sizes = [Size(services) for services in options.services]
         if "services" in parts:
-            is_fine &= measure_services(program, other, options.services, options.changes)
+            is_fine &= measure_services(program, other, sizes, options.changes, TARGETS)
+        if "nodes" in parts:
+            spread = [Size(options.spread, nodes) for nodes in options.nodes]
+            is_fine &= measure_services(program, other, spread, options.changes, {})
         if "source" in parts:
-            is_fine &= measure_source(environment, options.services, options.changes)
+            is_fine &= measure_source(environment, sizes, options.changes)
         if "templates" in parts:
             is_fine &= templates.measure(program, other, options.changes)
         if "requests" in parts:

@@ -12,7 +12,8 @@ from pathlib import Path
 from harness import Process, free_port
 
 ROOT = Path(__file__).parents[1]
-NODE = "bench-node"
+NODES = 40  # hosts that the instances are spread over, as in the field: some tens of instances each
+SPREAD = 3  # instances of a service that were there from the start are on different nodes
 START_LIMIT = 30.0
 OPERATIONS = 60  # per transaction; Consul allows 64
 RAISED = {"http_max_conns_per_client": 10_000}  # for a connection per service; Consul wants as many open files
@@ -36,6 +37,7 @@ class Agent:
         self.port = port
         self.pid = pid
         self.address = f"127.0.0.1:{port}"
+        self.nodes = NODES
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def api(self, method: str, path: str, body: object = None) -> object:
@@ -55,35 +57,47 @@ class Agent:
         self._connection.close()
         return False
 
-    def fill(self, services: int, instances: int) -> None:
-        """Register services, every other one tagged http, each instance with a passing check, on one outside node."""
-        self.api("PUT", "/v1/catalog/register", {"Node": NODE, "Address": "10.0.0.1"})
-        operations: list[object] = []
+    def fill(self, services: int, instances: int, nodes: int = NODES) -> None:
+        """Register services, every other one tagged http, each instance with a passing check, spread over nodes."""
+        self.nodes = nodes
+        operations: list[object] = [
+            {"Node": {"Verb": "set", "Node": {"Node": node_name(node), "Address": "10.0.0.1"}}} for node in range(nodes)
+        ]
         for number in range(services):
             for instance in range(instances):
-                operations += registration(number, instance)
-                if len(operations) >= OPERATIONS:
-                    self.api("PUT", "/v1/txn", operations)
-                    operations = []
-        if operations:
-            self.api("PUT", "/v1/txn", operations)
+                operations += self._registration(number, instance)
+        for start in range(0, len(operations), OPERATIONS):
+            self.api("PUT", "/v1/txn", operations[start : start + OPERATIONS])
+
+    def _node(self, number: int, instance: int) -> str:
+        return node_name((number * SPREAD + instance) % self.nodes)
+
+    def _registration(
+        self, number: int, instance: int, port: int | None = None, status: str = "passing"
+    ) -> list[object]:
+        return registration(self._node(number, instance), number, instance, port, status)
 
     def register(self, number: int, instance: int, port: int | None = None, status: str = "passing") -> None:
         """Register an instance with its check, as an agent does."""
-        self.api("PUT", "/v1/txn", registration(number, instance, port, status))
+        self.api("PUT", "/v1/txn", self._registration(number, instance, port, status))
 
     def move(self, number: int, instance: int, port: int) -> None:
         """Change an instance's port and nothing else."""
-        self.api("PUT", "/v1/txn", registration(number, instance, port)[:1])
+        self.api("PUT", "/v1/txn", self._registration(number, instance, port)[:1])
 
     def deregister(self, number: int, instance: int) -> None:
         """Remove an instance with its check."""
-        entry = {"Node": NODE, "ServiceID": f"{service_name(number)}-{instance}"}
+        entry = {"Node": self._node(number, instance), "ServiceID": f"{service_name(number)}-{instance}"}
         self.api("PUT", "/v1/catalog/deregister", entry)
 
     def turn(self, number: int, instance: int, status: str) -> None:
         """Turn an instance's check."""
-        self.api("PUT", "/v1/txn", registration(number, instance, status=status)[1:])
+        self.api("PUT", "/v1/txn", self._registration(number, instance, status=status)[1:])
+
+
+def node_name(node: int) -> str:
+    """Return the name of a node by its number."""
+    return f"bench-node-{node:04}"
 
 
 def service_name(number: int) -> str:
@@ -96,8 +110,10 @@ def address_of(number: int, instance: int) -> str:
     return f"10.{1 + instance}.{number // 250}.{number % 250 + 1}"
 
 
-def registration(number: int, instance: int, port: int | None = None, status: str = "passing") -> list[object]:
-    """Return the operations that register an instance and its check."""
+def registration(
+    node: str, number: int, instance: int, port: int | None = None, status: str = "passing"
+) -> list[object]:
+    """Return the operations that register an instance and its check on a node."""
     name = service_name(number)
     id_ = f"{name}-{instance}"
     service = {
@@ -107,9 +123,9 @@ def registration(number: int, instance: int, port: int | None = None, status: st
         "Address": address_of(number, instance),
         "Port": 8000 + instance if port is None else port,
     }
-    check = {"Node": NODE, "CheckID": f"service:{id_}", "Name": "alive", "ServiceID": id_, "Status": status}
+    check = {"Node": node, "CheckID": f"service:{id_}", "Name": "alive", "ServiceID": id_, "Status": status}
     return [
-        {"Service": {"Verb": "set", "Node": NODE, "Service": service}},
+        {"Service": {"Verb": "set", "Node": node, "Service": service}},
         {"Check": {"Verb": "set", "Check": check}},
     ]
 

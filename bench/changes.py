@@ -7,10 +7,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from bench.agent import Agent, address_of, service_name
+from bench.agent import NODES, Agent, address_of, service_name
+from bench.figures import number as printed
 
 INSTANCES = 3
 LATELY = 30  # services of which a further change is measured soon after one
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is registered: services of three instances each, spread over nodes."""
+
+    services: int
+    nodes: int = NODES
+
+    def __str__(self) -> str:
+        """Show the size as the head of a column."""
+        services = f"{printed(self.services)} × {INSTANCES}"  # noqa: RUF001 - a multiplication sign is what it is
+        return services if self.nodes == NODES else f"{services}, {printed(self.nodes)} node{'s' * (self.nodes > 1)}"
+
+    def fill(self, agent: Agent) -> None:
+        """Register it all."""
+        agent.fill(self.services, INSTANCES, self.nodes)
 
 
 class Kind(Enum):

@@ -6,9 +6,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from bench.agent import Agent, running_agent
-from bench.changes import INSTANCES, Change, Kind, mixed_changes, single_changes
+from bench.changes import Change, Kind, Size, mixed_changes, single_changes
 from bench.figures import Figure, spread
 from bench.process import cpu_seconds
 from bench.programs import AT_ONCE, DEFAULT_WAIT, Program
@@ -16,7 +17,7 @@ from bench.rows import Row
 from bench.subjects import NeverCameError, Rendering, SourceAlone, Subject
 
 SETTLED = 3.0
-IDLE = 10.0
+IDLE = 20.0
 BURST = 10.0
 MIXED = 500
 START_LIMIT = 20.0  # for a start that may well never be complete
@@ -28,6 +29,23 @@ LONG_TO_FIND = {Kind.REGISTER, Kind.DEREGISTER, Kind.MOVE}
 Start = Callable[[Agent], Subject]
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of CPU: of what is measured, and of the agent meanwhile."""
+
+    ours: float
+    agents: float
+
+    @classmethod
+    def by(cls, subject: Subject) -> Spent:
+        """Return what was spent so far."""
+        return cls(subject.cpu, cpu_seconds(subject.agent.pid))
+
+    def since(self, before: Spent, count: int = 1) -> Spent:
+        """Return what was spent since, for each of so many."""
+        return Spent((self.ours - before.ours) / count, (self.agents - before.agents) / count)
+
+
 class Record:
     """What was measured of one subject; told on standard error as it comes."""
 
@@ -36,7 +54,7 @@ class Record:
         self.figures: dict[Row, Figure] = {}
         self.failure = ""
         self._name = name
-        self._cpu: dict[Kind, float] = {}
+        self._cpu: dict[Kind, Spent] = {}
 
     def note(self, row: Row, figure: Figure) -> None:
         """Take a figure of a row."""
@@ -50,14 +68,17 @@ class Record:
         if before is None or count > before.amount:
             self.note(Row.CONNECTIONS, Figure(amount=count))
 
-    def note_cpu(self, kind: Kind, seconds: float) -> None:
+    def note_cpu(self, kind: Kind, spent: Spent) -> None:
         """Take the CPU time of one change of a kind."""
-        self._cpu[kind] = seconds * 1000
+        self._cpu[kind] = spent
         if kind is Kind.TURN:
-            self.note(Row.TURN_CPU, Figure(amount=self._cpu[kind], unit="ms"))
+            self._note_spent(Row.TURN_CPU, Row.AGENT_TURN_CPU, [spent])
         elif self._cpu.keys() >= LONG_TO_FIND and Row.CHANGE_CPU not in self.figures:
-            mean = statistics.mean(self._cpu[one] for one in LONG_TO_FIND)
-            self.note(Row.CHANGE_CPU, Figure(amount=mean, unit="ms"))
+            self._note_spent(Row.CHANGE_CPU, Row.AGENT_CHANGE_CPU, [self._cpu[one] for one in LONG_TO_FIND])
+
+    def _note_spent(self, ours: Row, agents: Row, spent: Sequence[Spent]) -> None:
+        self.note(ours, Figure(amount=statistics.mean(one.ours for one in spent) * 1000, unit="ms"))
+        self.note(agents, Figure(amount=statistics.mean(one.agents for one in spent) * 1000, unit="ms"))
 
 
 def say(text: str) -> None:
@@ -65,51 +86,51 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def measured(record: Record, start: Start, services: int, count: int, limits: Mapping[str, object] | None) -> None:
+def measured(record: Record, start: Start, size: Size, count: int, limits: Mapping[str, object] | None) -> None:
     """Measure a subject that shows changes at once, against an agent of its own."""
     with running_agent(limits) as agent:
-        agent.fill(services, INSTANCES)
+        size.fill(agent)
         with start(agent) as subject:
             subject.wait_complete()
             measure_quiet(record, subject)
-            for changes in single_changes(services, count):
-                measure_single(record, subject, changes, services)
+            for changes in single_changes(size.services, count):
+                measure_single(record, subject, changes, size)
 
 
 def measured_program(
-    record: Record, program: Program, services: int, count: int, limits: Mapping[str, object] | None = None
+    record: Record, program: Program, size: Size, count: int, limits: Mapping[str, object] | None = None
 ) -> None:
     """Measure all of a program at one size; what did not come is told in the record."""
     try:
         with running_agent(limits) as agent:
-            agent.fill(services, INSTANCES)
-            measure_starts(record, lambda: Rendering(agent, program, services), program.starts)
-        measured(record, lambda agent: Rendering(agent, program, services, wait=AT_ONCE), services, count, limits)
+            size.fill(agent)
+            measure_starts(record, lambda: Rendering(agent, program, size.services), program.starts)
+        measured(record, lambda agent: Rendering(agent, program, size.services, wait=AT_ONCE), size, count, limits)
         with running_agent(limits) as agent:
-            agent.fill(services, INSTANCES)
-            with Rendering(agent, program, services, wait=DEFAULT_WAIT) as subject:
+            size.fill(agent)
+            with Rendering(agent, program, size.services, wait=DEFAULT_WAIT) as subject:
                 subject.wait_complete()
                 time.sleep(SETTLED)
-                measure_burst(record, subject, mixed_changes(services, MIXED))
+                measure_burst(record, subject, mixed_changes(size.services, MIXED))
     except NeverCameError as exc:
         record.failure = str(exc)
         say(f"! {exc}")
 
 
-def measured_source(record: Record, environment: Mapping[str, str], services: int, count: int) -> None:
+def measured_source(record: Record, environment: Mapping[str, str], size: Size, count: int) -> None:
     """Measure the Consul source without templates."""
     try:
-        measured(record, lambda agent: SourceAlone(agent, "source", environment), services, count, None)
+        measured(record, lambda agent: SourceAlone(agent, "source", environment), size, count, None)
     except NeverCameError as exc:
         record.failure = str(exc)
         say(f"! {exc}")
 
 
-def start_under_default_limits(program: Program, services: int) -> str:
+def start_under_default_limits(program: Program, size: Size) -> str:
     """Return how long a start takes on a default Consul, or that it is never complete."""
     with running_agent() as agent:
-        agent.fill(services, INSTANCES)
-        with Rendering(agent, program, services) as subject:
+        size.fill(agent)
+        with Rendering(agent, program, size.services) as subject:
             try:
                 return str(Figure(amount=subject.wait_complete(START_LIMIT), unit="s"))
             except NeverCameError as exc:
@@ -138,23 +159,23 @@ def measure_quiet(record: Record, subject: Subject) -> None:
     time.sleep(SETTLED)
     record.note(Row.MEMORY, Figure(amount=subject.memory, unit="MB"))
     record.note_connections(subject)
-    ours, agents, began = subject.cpu, cpu_seconds(subject.agent.pid), time.monotonic()
+    before, began = Spent.by(subject), time.monotonic()
     time.sleep(IDLE)
-    spent = (time.monotonic() - began) / 100
-    record.note(Row.IDLE, Figure(amount=(subject.cpu - ours) / spent, unit="%"))
-    record.note(Row.AGENT_IDLE, Figure(amount=(cpu_seconds(subject.agent.pid) - agents) / spent, unit="%"))
+    spent, hundredth = Spent.by(subject).since(before), (time.monotonic() - began) / 100
+    record.note(Row.IDLE, Figure(amount=spent.ours / hundredth, unit="%"))
+    record.note(Row.AGENT_IDLE, Figure(amount=spent.agents / hundredth, unit="%"))
 
 
-def measure_single(record: Record, subject: Subject, changes: Sequence[Change], services: int) -> None:
+def measure_single(record: Record, subject: Subject, changes: Sequence[Change], size: Size) -> None:
     """Measure changes that come one by one, each after the one before was seen."""
-    kind, before, latencies = changes[0].kind, subject.cpu, []
-    pause = PAUSE if kind in LONG_TO_FIND and services > FEW else SHORT_PAUSE
+    kind, before, latencies = changes[0].kind, Spent.by(subject), []
+    pause = PAUSE if kind in LONG_TO_FIND and size.services > FEW else SHORT_PAUSE
     for change in changes:
         subject.expect(change)
         latencies += subject.latencies([change])
         time.sleep(pause)
     record.note(Row[kind.name], spread(latencies))
-    record.note_cpu(kind, (subject.cpu - before) / len(changes))
+    record.note_cpu(kind, Spent.by(subject).since(before, len(changes)))
     record.note_connections(subject)
 
 
@@ -164,7 +185,7 @@ def measure_burst(record: Record, subject: Subject, changes: Sequence[Change]) -
     How soon they show can be told where no change overtakes another of the same instance.
     """
     last = {(change.number, change.instance): change for change in changes}
-    ours, began = subject.cpu, time.monotonic()
+    before, began = Spent.by(subject), time.monotonic()
     for step, change in enumerate(changes):
         if len(last) == len(changes):
             subject.expect(change)
@@ -174,6 +195,8 @@ def measure_burst(record: Record, subject: Subject, changes: Sequence[Change]) -
     if len(last) == len(changes):
         record.note(Row.MIXED, spread(subject.latencies(changes)))
     time.sleep(SETTLED)
-    record.note(Row.MIXED_CPU, Figure(amount=subject.cpu - ours, unit="s"))
+    spent = Spent.by(subject).since(before)
+    record.note(Row.MIXED_CPU, Figure(amount=spent.ours, unit="s"))
+    record.note(Row.AGENT_MIXED_CPU, Figure(amount=spent.agents, unit="s"))
     record.note(Row.MEMORY_AFTER, Figure(amount=subject.memory, unit="MB"))
     record.note_connections(subject)

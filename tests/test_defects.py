@@ -372,11 +372,11 @@ async def test_a_daemon_outlives_defects_of_its_source_and_of_an_edit(tmp_path, 
     os.kill(os.getpid(), signal.SIGHUP)
     await until(lambda: len(errors(caplog)) > 1)
     os.kill(os.getpid(), signal.SIGHUP)
-    await until(lambda: any("read again" in message for message in caplog.messages))
+    await until(lambda: any("reloaded" in message for message in caplog.messages))
     daemon._is_stopping = True
     daemon._wake.set()
     await asyncio.wait_for(running_daemon, 30)
     assert errors(caplog) == [
         f"{values['catalog']}: {SENTENCE}",
-        f"going on with what is running: {SENTENCE}",
+        f"keeping the running configuration: {SENTENCE}",
     ]

@@ -308,6 +308,38 @@ def test_services_on_one_node_each_stay_where_several_nodes_left():
     assert [confirmed(it, {"server"}), confirmed(it, {"server"}, query=API)] == [[1], [2]]
 
 
+def test_the_first_of_several_agents_that_leave_in_order_is_taken_back():
+    it = Story()
+    it.sees(1, 2, 3)
+    it.sees(4, 5, query=API)
+    assert it.sees(5, query=API, now=0.5) == [5]  # node 4 leaves alone, as far as anyone can tell
+    assert it.sees(2, 3, now=1.0) == [2, 3]
+    it.sees(3, now=3.0)
+    assert confirmed(it, {"server", "n3", "n5"}, now=3.0, left=[3]) == [1, 2, 3]
+    assert it.guard.due_at(3.0) <= 3.0
+    assert it.later(3.0) == {"api": [4, 5], "web": [1, 2, 3]}
+    assert it.later(60.7) == {"api": [5], "web": [1, 2, 3]}  # a minute from when each left
+    assert it.later(61.1)["web"] == [2, 3]
+    assert it.later(63.1)["web"] == [3]
+
+
+def test_what_was_deregistered_or_is_back_is_not_taken_back():
+    it = Story()
+    it.sees(1, 2, 3, 4)
+    assert it.sees(2, 3, 4, now=0.5) == [2, 3, 4]  # deregistered: its node stays
+    assert it.sees(3, 4, now=1.0) == [3, 4]
+    it.sees(now=3.0)
+    assert confirmed(it, {"server", "n1"}, now=3.0) == [2, 3, 4]
+
+
+def test_what_left_more_than_a_minute_before_is_not_taken_back():
+    it = Story()
+    it.sees(1, 2, 3)
+    assert it.sees(2, 3, now=1.0) == [2, 3]
+    it.sees(now=62.0)
+    assert confirmed(it, {"server"}, now=62.0) == [2, 3]
+
+
 # After a start
 
 

@@ -45,7 +45,7 @@ class Journal:
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as exc:
-            log.warning("%s: cannot be read: %s; the live files stay as they are, one reload is owed", self.path, exc)
+            log.warning("%s: cannot be read: %s; the live files stay, one reload is pending", self.path, exc)
             return JournalEntry(serial=UNKNOWN_CONTENT, files=())
 
     def read_open(self, ended: int) -> JournalEntry | None:

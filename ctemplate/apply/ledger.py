@@ -64,11 +64,11 @@ def read_ledger(path: Path) -> LedgerPage:
     except FileNotFoundError:
         return LedgerPage()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        log.warning("%s: cannot be read: %s; treated as unknown, one reload is owed", path, exc)
+        log.warning("%s: cannot be read: %s; treated as unknown, one reload is pending", path, exc)
         return LedgerPage(owes_reload=True)
     if page.version != LEDGER_VERSION:
         log.warning(
-            "%s: has version %d, not %d; treated as unknown, one reload is owed", path, page.version, LEDGER_VERSION
+            "%s: has version %d, not %d; treated as unknown, one reload is pending", path, page.version, LEDGER_VERSION
         )
         return LedgerPage(owes_reload=True)
     return page

@@ -179,6 +179,6 @@ def _judged(file: Compared, state: GroupState) -> Compared:
     if state.edits.get(file.destination) != seen:
         state.edits[file.destination] = seen
         what = "was changed by somebody else" if seen else "was removed by somebody else"
-        then = "left as it is" if is_left else "its rendering is put back"
+        then = "left as it is" if is_left else "overwritten with the rendered file"
         log.warning("%s: %s; %s", file.destination, what, then)
     return replace(file, is_left=is_left)

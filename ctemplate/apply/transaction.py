@@ -92,10 +92,10 @@ class Transaction:
         result = type(error).__name__
         if self.was_announced and not self._state.group.rollback:
             self.commit(result, owes_reload=True)
-            return f"{self._survey.subject} stays, its reload is owed"
+            return "the new content stays live, its reload is pending"
         is_unproven = self.was_announced and not isinstance(error, ReloadRejected)
         self.roll_back(result, owes_reload=is_unproven or self._state.ledger.page.owes_reload)
-        return f"{self._survey.subject} is rolled back" + (", its reload is owed" if is_unproven else "")
+        return f"{self._survey.subject} is rolled back" + (", its reload is pending" if is_unproven else "")
 
     def roll_back(self, result: str, *, owes_reload: bool) -> None:
         """End with the old files in place; the new ones are kept for inspection."""
@@ -197,7 +197,7 @@ def _take_back(entry: JournalEntry, state: GroupState, observe: Observe) -> None
     for old in changed:
         with _as_swap_failed(Path(old.path), "cannot be put back"):
             files.restore(old)
-        log.warning("%s: an interrupted change was rolled back; its reload is owed", old.path)
+        log.warning("%s: an interrupted change was rolled back; its reload is pending", old.path)
         observe(Step.RESTORING)
     observe(Step.RESTORED)
     ledger.settle(
@@ -217,7 +217,7 @@ def keep_refused(survey: Survey, state: GroupState) -> None:
     """Keep the candidates that were refused, for inspection."""
     kept = keep(state.refused, {file.destination: file.content for file in survey.rewrites})
     if kept:
-        log.info("%s: keeps what was refused", kept)
+        log.info("rejected candidate saved to %s", kept)
 
 
 def keep(shelf: Generations, contents: Mapping[Path, bytes]) -> Path | None:

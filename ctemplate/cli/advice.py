@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-_CHILD = "ctemplate runs no program of its own; let the service manager or the container start it beside ctemplate"
 _LOGS = "the log goes to stderr; let the service manager, logger(1) or a redirection take it from there"
 _SIGNALS = "SIGTERM and SIGINT stop ctemplate, SIGHUP reads everything again; these signals are fixed"
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
@@ -10,7 +9,6 @@ _CONNECTIONS = "ctemplate keeps its connections itself; -max-connections limits 
 _DELIMITERS = "templates are Jinja, whose {{ … }} and {% … %} are fixed"
 
 OPTIONS = (
-    (r"-exec(-.*)?", _CHILD),
     (r"-dedup(licate)?", "each ctemplate reads Consul itself, by few requests; leave it out"),
     (r"-syslog(-.*)?", _LOGS),
     (r"-log-(file|rotate-.*)", _LOGS),

@@ -1,21 +1,37 @@
-"""``ctemplate convert``: consul-template's templates as ours."""
+"""``ctemplate convert``: consul-template's templates and configuration as ours."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from ctemplate.cli.capture import write_output
+from ctemplate.config.hcl_conversion import convert_configuration, is_configuration
+from ctemplate.config.layers import configuration_files
 from ctemplate.convert import convert
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.lint import Hardened, hardened
 
 
-def convert_template(
+def convert_source(
     source: Path, output: str | None, *, left: str, right: str, tidy: bool = False, harden: bool = False
 ) -> int:
-    """Write the converted template to ``-o FILE`` or to the terminal; return 1 where a part is left over, else 0."""
+    """Write a template, or a configuration, as ours to ``-o FILE`` or to the terminal.
+
+    Return 1 where a part is left over, else 0.
+    """
+    if is_configuration(source):
+        files = configuration_files(source) if source.is_dir() else [source]
+        configuration = convert_configuration(files)
+        write_output(configuration.text, output)
+        _say(configuration.notices)
+        return 1 if any(notice.is_loss for notice in configuration.notices) else 0
+    return _convert_template(source, output, left=left, right=right, tidy=tidy, harden=harden)
+
+
+def _convert_template(source: Path, output: str | None, *, left: str, right: str, tidy: bool, harden: bool) -> int:
     try:
         text = source.read_bytes().decode()
     except OSError as exc:
@@ -25,8 +41,11 @@ def convert_template(
     result = convert(text, str(source), left=left, right=right, tidy=tidy)
     written = hardened(output or str(source), result.text) if harden else Hardened(result.text, ())
     write_output(written.text, output)
-    for said in (*result.findings, *result.notices):
-        click.echo(printable(said), err=True)
-    for finding in written.findings:
-        click.echo(printable(f"{finding.path}:{finding.line}:{finding.column}: -harden: {finding.message}"), err=True)
+    _say((*result.findings, *result.notices))
+    _say(f"{each.path}:{each.line}:{each.column}: -harden: {each.message}" for each in written.findings)
     return 1 if result.findings else 0
+
+
+def _say(sentences: Iterable[object]) -> None:
+    for said in sentences:
+        click.echo(printable(said), err=True)

@@ -18,7 +18,7 @@ def flags_layer(given: Mapping[str, Any]) -> Layer:
     settings: dict[str, Any] = {}
     for setting in SETTINGS:
         value = given.get(setting.flag.lstrip("-").replace("-", "_"))
-        if value is not None:
+        if value is not None and value != ():
             settings[setting.path] = value
     if isinstance(level := settings.get("log_level"), str):
         settings["log_level"] = LOG_LEVELS.get(level.lower(), level.lower())

@@ -15,7 +15,10 @@ EXAMPLES = {
         "ctemplate capture -config /etc/ctemplate -o catalog.yaml",
         "ctemplate capture -config /etc/ctemplate -mask '*secret*' -o catalog.yaml",
     ),
-    "convert": ("ctemplate convert nginx.ctmpl -o nginx.conf.j2",),
+    "convert": (
+        "ctemplate convert nginx.ctmpl -o nginx.conf.j2",
+        "ctemplate convert /etc/consul-template.d -o ctemplate.toml",
+    ),
     "lint": (
         "ctemplate lint -config /etc/ctemplate",
         "ctemplate lint -template nginx.conf.j2 -var domain=example.com -format sarif",

@@ -22,6 +22,7 @@ class Setting:
     metavar: str
     help: str
     is_switch: bool = False
+    is_list: bool = False
 
     @property
     def described(self) -> str:
@@ -82,6 +83,54 @@ SETTINGS = (
         metavar="DURATION",
         help="-once, -dry, plan, apply, capture: longest wait for answers",
     ),
+    Setting(flag="-exec", path="exec.command", metavar="COMMAND", help="a program to run once everything is rendered"),
+    Setting(
+        flag="-exec-reload-signal",
+        path="exec.reload_signal",
+        metavar="SIGNAL",
+        help="what it gets when a file has changed; none for nothing [it is started anew]",
+    ),
+    Setting(flag="-exec-kill-signal", path="exec.kill_signal", metavar="SIGNAL", help="what it gets to end"),
+    Setting(
+        flag="-exec-kill-timeout",
+        path="exec.kill_timeout",
+        metavar="DURATION",
+        help="from that signal until it is killed",
+    ),
+    Setting(
+        flag="-exec-splay",
+        path="exec.splay",
+        metavar="DURATION",
+        help="it hears of a change after a random part of this",
+    ),
+    Setting(
+        flag="-exec-env-pristine",
+        path="exec.env.pristine",
+        metavar="",
+        help="give it nothing of the environment but -exec-env-custom",
+        is_switch=True,
+    ),
+    Setting(
+        flag="-exec-env-custom",
+        path="exec.env.custom",
+        metavar="NAME=VALUE",
+        help="add to its environment; repeatable",
+        is_list=True,
+    ),
+    Setting(
+        flag="-exec-env-allowlist",
+        path="exec.env.allowlist",
+        metavar="PATTERN",
+        help="variables that it is given; repeatable [all]",
+        is_list=True,
+    ),
+    Setting(
+        flag="-exec-env-denylist",
+        path="exec.env.denylist",
+        metavar="PATTERN",
+        help="variables that it is not given; repeatable",
+        is_list=True,
+    ),
     Setting(flag="-state-dir", path="state_dir", metavar="DIR", help="folder of ledger, journal and backups"),
     Setting(flag="-pid-file", path="pid_file", metavar="FILE", help="file for the daemon's process id"),
     Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error"),
@@ -93,7 +142,8 @@ NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wa
 
 CONSUL_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
 SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
-RUNNING = ("-wait", "-pid-file")
+EXEC_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("exec."))
+RUNNING = ("-wait", "-pid-file", *EXEC_OPTIONS)
 """Options that mean something to a ctemplate that goes on running only."""
 
 
@@ -129,7 +179,7 @@ def shared_options(*without: str) -> Callable[[Callable[..., Any]], Callable[...
 def _of_setting(setting: Setting, without: tuple[str, ...]) -> Callable[..., Any]:
     if setting.is_switch:
         return switch(setting.flag, setting.help, default=None, is_hidden=setting.flag in without)
-    return _option(setting.flag, setting.metavar, setting.described, without=without)
+    return _option(setting.flag, setting.metavar, setting.described, many=setting.is_list, without=without)
 
 
 def _option(

@@ -89,8 +89,8 @@ def _reviewed(worker: GroupWorker) -> GroupReview:
         raise TypeError(type(sink))
     used = worker.result.rendering.used if worker.result else worker.catalog.wanted
     answers = [answer for answer in worker.catalog.snapshot() if answer.query in used]
-    faults = (*worker.pipeline.quarantined, *worker.pipeline.kept)
-    return review(worker.pipeline.name, sink, faults, answers)
+    pipeline = worker.pipeline
+    return review(pipeline.name, sink, pipeline.quarantined, answers, kept=pipeline.kept)
 
 
 def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:

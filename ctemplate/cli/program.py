@@ -20,7 +20,7 @@ VERB_FUNCTIONS = {
     "": "ctemplate.cli.run:run",
     "apply": "ctemplate.cli.plan:apply_plan",
     "capture": "ctemplate.cli.capture:capture",
-    "convert": "ctemplate.cli.convert:convert_template",
+    "convert": "ctemplate.cli.convert:convert_source",
     "doctor": "ctemplate.cli.doctor:doctor",
     "lint": "ctemplate.cli.lint:lint_verb",
     "plan": "ctemplate.cli.plan:plan",
@@ -92,7 +92,7 @@ def _capture(context: click.Context, /, **given: object) -> None:
     "convert",
     context_settings=CONTEXT,
     epilog=examples("convert"),
-    short_help="Write a template of consul-template's as one of ours.",
+    short_help="Write a template or configuration of consul-template's as ours.",
 )
 @click.option("-o", metavar="FILE", help="file to write [standard output]")
 @click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="what begins an action in it [{{]")
@@ -102,7 +102,10 @@ def _capture(context: click.Context, /, **given: object) -> None:
 @click.argument("source", metavar="SOURCE", type=Path)
 @click.pass_context
 def _convert(context: click.Context, /, source: Path, o: str | None, **given: object) -> None:
-    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes."""
+    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes.
+
+    A SOURCE that is *.hcl, *.json or a folder is consul-template's configuration, and is written as TOML.
+    """
     context.exit(work("convert")(source, o, **given))
 
 

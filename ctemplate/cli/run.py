@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from ctemplate.cli.flags import flags_layer
+from ctemplate.cli.log_writer import log_writer
 from ctemplate.cli.logs import configure
 from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
@@ -22,16 +24,22 @@ from ctemplate.config.show import shown_config
 from ctemplate.core.model import Outcome
 from ctemplate.runtime.assembly import Assembler, RunMode
 from ctemplate.runtime.daemon import Daemon
+from ctemplate.runtime.exec_mode import exec_command
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.sinks.dry_run import DryRunSink
 from ctemplate.sinks.plan import FileReview
+from ctemplate.system.child_program import ChildCommand
 
 THREADS = 4  # for blocking work; each one more may hold the memory of one more rendering
 logger = logging.getLogger(__name__)
 
 
 def assembler(
-    given: Mapping[str, Any], mode: RunMode = RunMode.LIVE, planned: Mapping[str, FileReview] | None = None
+    given: Mapping[str, Any],
+    mode: RunMode = RunMode.LIVE,
+    planned: Mapping[str, FileReview] | None = None,
+    *,
+    is_daemon: bool = False,
 ) -> Assembler:
     """Return what puts together a run as the options say; raises ConfigError for a malformed one."""
     return Assembler(
@@ -39,6 +47,7 @@ def assembler(
         flags=flags_layer(given),
         environ=os.environ,
         mode=mode,
+        is_daemon=is_daemon,
         planned=planned,
     )
 
@@ -48,9 +57,9 @@ def prepared(given: Mapping[str, Any], mode: RunMode, planned: Mapping[str, File
 
     With ``planned`` it applies nothing else than that.
     """
-    made = assembler(given, mode, planned)
+    is_daemon = mode is RunMode.LIVE and planned is None and not given.get("once")
+    made = assembler(given, mode, planned, is_daemon=is_daemon)
     config = made.config()
-    is_daemon = mode is RunMode.LIVE and not given.get("once")
     configure(config.log_level, config.log_format, is_daemon=is_daemon)
     return Daemon(assembler=made, assembly=made.assemble())
 
@@ -73,9 +82,24 @@ def run(given: Mapping[str, Any]) -> int:
             _print_collected(daemon.workers)
         else:
             _tell_unchanged(daemon.workers)
-        return 1 if any(worker.error for worker in daemon.workers) else 0
+        if any(worker.error for worker in daemon.workers):
+            return 1
+        if daemon.assembly.config.exec.command and not given["dry"]:
+            _become(exec_command(daemon.assembly.config.exec, os.environ))
+        return 0
     run_with_progress(daemon, _with_threads(daemon.run()), is_quiet=given["quiet"])
-    return 0
+    return daemon.exit_status
+
+
+def _become(program: ChildCommand) -> NoReturn:
+    """Replace this process, whose files are as they should be, by the program of ``-exec``."""
+    program.check()
+    logger.info("%s: everything is rendered; ctemplate becomes this program", program)
+    logging.shutdown()
+    log_writer(sys.stderr).flush()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+        signal.signal(number, signal.SIG_DFL)
+    os.execvpe(program.argv[0], program.argv, dict(program.environ))  # noqa: S606 - the operator's own program
 
 
 async def _with_threads(work: Coroutine[Any, Any, None]) -> None:

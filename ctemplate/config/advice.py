@@ -15,7 +15,7 @@ _ABOVE = "it belongs above the first table of the file"
 
 KEYS = {
     "command_timeout": "write timeout",
-    "exec": "write command in [[template]], or reload in [[group]]",
+    "exec": "write command in [[template]], or reload in [[group]]; [exec] stands above all tables of templates",
     "backup": "write backups in [[group]]",
     "user": 'write owner = "USER:GROUP"',
     "mode": "write perms",

@@ -6,10 +6,10 @@ docs/consul-template-configuration.md has the same table; a test compares the tw
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ctemplate.config import hcl_values as read
+from ctemplate.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,4 +140,20 @@ TEMPLATE_KEYS = {
     ),
 }
 
-HCL_KEYS = CONSUL_KEYS | TOP_KEYS | TEMPLATE_KEYS
+EXEC_KEYS = {
+    "exec.command": _to("exec.command", read.command_words),
+    "exec.enabled": _note("a program that is given is run, in consul-template as well; leave it out", True),
+    "exec.reload_signal": _to("exec.reload_signal", read.signal_name),
+    "exec.kill_signal": _to("exec.kill_signal", read.signal_name),
+    "exec.kill_timeout": _to("exec.kill_timeout", read.duration_text),
+    "exec.splay": _to("exec.splay", read.duration_text),
+    "exec.timeout": _note("has no effect on this program, in consul-template neither; leave it out", 0),
+    "exec.env.pristine": _to("exec.env.pristine", read.switch_value),
+    "exec.env.custom": _to("exec.env.custom", read.text_list),
+    "exec.env.allowlist": _to("exec.env.allowlist", read.text_list),
+    "exec.env.whitelist": _to("exec.env.allowlist", read.text_list),
+    "exec.env.denylist": _to("exec.env.denylist", read.text_list),
+    "exec.env.blacklist": _to("exec.env.denylist", read.text_list),
+}
+
+HCL_KEYS = CONSUL_KEYS | TOP_KEYS | TEMPLATE_KEYS | EXEC_KEYS

@@ -8,9 +8,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.values import dataclass
 
 SHOWN_AT_MOST_OF_TOKEN = 40  # characters of what was found
 ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}

@@ -5,11 +5,12 @@ It reads what HashiCorp's own reader of it reads; knows no keys.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ctemplate.config.hcl_lexer import HclLexer, HclToken, HclTokenKind
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.values import dataclass
 
 DEEPEST = 50  # blocks and lists within each other
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from typing import Any
 
 from ctemplate.config.hcl_keys import HCL_KEYS, KeyRule
 from ctemplate.config.hcl_parser import HclBody, HclItem
 from ctemplate.config.hcl_values import show_value, wait_values
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.values import dataclass
 
 TEMPLATE = "template"
 HCL_SECTIONS = frozenset(path.rpartition(".")[0] for path in HCL_KEYS) - {""}
@@ -25,6 +26,7 @@ class Notice:
     where: str
     what: str
     is_loss: bool = False
+    line: int = 0
 
     def __str__(self) -> str:
         return printable(f"{self.where}: {self.what}")
@@ -58,7 +60,7 @@ class HclReader:
 
     def note(self, item: HclItem, path: str, what: str, *, is_loss: bool = False) -> None:
         """Answer a key."""
-        self.notices.append(Notice(where=self.where(item, path), what=what, is_loss=is_loss))
+        self.notices.append(Notice(where=self.where(item, path), what=what, is_loss=is_loss, line=item.line))
 
     def block(self, item: HclItem, path: str) -> HclBody:
         """Return the block of an item; of a list of blocks the last one, which consul-template takes."""
@@ -79,9 +81,10 @@ class HclReader:
         elif isinstance(item.value, str) and path in SHORT_FORMS:
             self._read_short(item, path, found)
         else:
-            for inner in distinct_items(self.block(item, path)):
+            body = self.block(item, path)
+            for inner in distinct_items(body):
                 self._read(inner, path, found)
-            found.items[path] = item
+            found.items[path] = replace(item, comments=(*item.comments, *body.comments))
 
     def _read_short(self, item: HclItem, path: str, found: HclTable) -> None:
         try:
@@ -96,6 +99,7 @@ class HclReader:
         if rule.answer:
             if not is_without_effect(item.value, rule):
                 self.note(item, path, rule.answer, is_loss=rule.is_loss)
+            found.items[path] = item
             return
         try:
             value = rule.read(item.value)

@@ -6,13 +6,14 @@ Most keys go where the table of keys says; here stand the few rules that need mo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ctemplate.config.hcl_keys import HCL_KEYS
 from ctemplate.config.hcl_parser import HclBody, HclItem
 from ctemplate.config.hcl_reading import TEMPLATE, HclReader, HclTable, Notice, distinct_items, template_items
 from ctemplate.core.durations import format_duration, parse_duration
+from ctemplate.core.values import dataclass
 
 WAIT_FACTOR = 4  # a wait's max is by default so many times its min, for consul-template
 COMBINED = frozenset({"consul.auth", "consul.ssl", "wait", "template.left_delimiter", "template.right_delimiter"})
@@ -50,7 +51,7 @@ def translated(body: HclBody, name: str) -> Translated:
     comments[""] = body.comments
     return Translated(
         values=values,
-        notices=tuple(reader.notices),
+        notices=tuple(sorted(reader.notices, key=lambda notice: notice.line)),
         names=names,
         comments={path: lines for path, lines in comments.items() if lines},
     )
@@ -76,10 +77,10 @@ class _Result:
     values: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     comments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
 
     def top(self) -> None:
         """Fill in what stands above the templates."""
-        self.comments |= {path: item.comments for path, item in self.table.items.items()}
         for path, value in self.table.values.items():
             ours = HCL_KEYS[path].ours
             if path == "consul.retry.max_backoff" and value == "0":
@@ -90,6 +91,7 @@ class _Result:
         if any(path.startswith("consul.ssl.") for path in self.table.values):
             self.put("consul.ssl", self.table.values.get("consul.ssl.enabled", True), "consul.ssl")
         self._wait("wait")
+        self._leave_comments()
 
     def template(self, delimiters: Mapping[str, str]) -> None:
         """Fill in one template."""
@@ -106,6 +108,7 @@ class _Result:
             if default:
                 self.values.setdefault(key, default)
         self._wait("template.wait")
+        self._leave_comments()
 
     def put(self, ours: str, value: Any, path: str) -> None:
         """Set the value at our dotted path, which comes from consul-template's ``path``."""
@@ -117,6 +120,14 @@ class _Result:
         if (item := self.table.items.get(path)) is not None:
             self.names[f"{self.place}{ours}"] = self.reader.where(item, path)
             self.comments[f"{self.place}{ours}"] = item.comments
+            self.used.add(path)
+
+    def _leave_comments(self) -> None:
+        """Keep the comments of keys and blocks that went nowhere by themselves under their own names."""
+        for path, item in self.table.items.items():
+            if path not in self.used:
+                own = path.removeprefix(f"{TEMPLATE}.") if self.place else path
+                self.comments.setdefault(f"{self.place}{own}", item.comments)
 
     def note(self, path: str, what: str) -> None:
         self.reader.note(self.table.items[path], path, what)

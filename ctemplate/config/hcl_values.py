@@ -6,14 +6,13 @@ A reader returns our value, or raises ValueError with a sentence.
 from __future__ import annotations
 
 import re
-import signal
 from typing import Any
 
 from ctemplate.config.hcl_parser import HclBody, OctalNumber
 from ctemplate.core.durations import parse_duration
+from ctemplate.core.signal_names import parse_signal
 
 LEVELS = {"trace": "debug", "warn": "warning", "err": "error"}
-NO_SIGNAL = "SIGNULL"
 HIGHEST_MODE = 0o7777
 _OCTAL = re.compile(r"0?o?[0-7]{1,4}")
 _NANOSECONDS = "consul-template takes a bare number for nanoseconds; write it with a unit in quotes, such as '10s'"
@@ -79,13 +78,8 @@ def text_list(value: Any) -> list[str]:
 
 
 def signal_name(value: Any) -> str:
-    """Return a signal's name in capitals; empty where none is meant."""
-    word = plain_text(value).strip().upper()
-    if word in {"", NO_SIGNAL}:
-        return ""
-    if word not in signal.Signals.__members__:
-        raise ValueError(f"must be the name of a signal like SIGHUP, got {show_value(value)}")
-    return word
+    """Return a signal's name in capitals, ``none`` where none is meant."""
+    return str(parse_signal(value))
 
 
 def wait_values(value: str) -> dict[str, str]:

@@ -73,5 +73,5 @@ def as_written(value: Any) -> Any:
 
 def _duration(seconds: Duration) -> str:
     """Return a time as people write it where that says the same, else with all its digits."""
-    text = format_duration(seconds) or "0"
+    text = format_duration(seconds) if seconds else "0"
     return text if parse_duration(text) == seconds else f"{seconds:.9f}s"

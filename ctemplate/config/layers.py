@@ -7,25 +7,28 @@ file, the variable or the option. Pure but for ``read_layers``, which reads file
 from __future__ import annotations
 
 import json
+import pkgutil
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ctemplate.config.advice import format_advice, key_advice, value_advice
-from ctemplate.config.hcl_file import is_consul_templates, read_hcl, read_hcl_json
-from ctemplate.config.hcl_reading import Notice
-from ctemplate.config.hcl_translation import Translated
-from ctemplate.config.schema import Config
+from ctemplate.config.schema import Config, ExecSection
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.section import Addresses, parse_addresses
+from ctemplate.core.signal_names import SignalName, parse_signal
 from ctemplate.core.validation import explained, is_hcl
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_input
+
+if TYPE_CHECKING:
+    from ctemplate.config.hcl_reading import Notice
+    from ctemplate.config.hcl_translation import Translated
 
 ENVIRONMENT = {
     "CONSUL_HTTP_ADDR": "consul.address",
@@ -89,11 +92,12 @@ def read_layers(path: Path) -> list[Layer]:
     as there. Raises ConfigError.
     """
     if path.is_dir():
-        return [_read_file(file) for file in _files_of(path)]
+        return [_read_file(file) for file in configuration_files(path)]
     return [_read_file(path)]
 
 
-def _files_of(folder: Path) -> list[Path]:
+def configuration_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that are configuration, in order; raises ConfigError where there is none."""
     own = [file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file()]
     if not any(file.suffix == ".toml" for file in own):
         own += [file for file in folder.glob("*/**/*.hcl") if file.is_file()]
@@ -104,34 +108,57 @@ def _files_of(folder: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> Layer:
-    try:
-        text = read_input(path, limit_bytes=CONFIG_LIMIT_BYTES).decode()
-    except OSError as exc:
-        raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
+    found = _parsed(path)
+    if isinstance(found, dict):
+        return Layer(where=str(path), values=_anchored(found, path.parent))
+    return Layer(where=str(path), values=found.values, names=found.names, notices=found.notices)
+
+
+def read_hcl_file(path: Path) -> Translated | None:
+    """Return what a file of consul-template's says in our shape, None for one of ours; raises ConfigError."""
+    found = _parsed(path)
+    return None if isinstance(found, dict) else found
+
+
+def _parsed(path: Path) -> Translated | dict[str, Any]:
+    """Return what a file says, consul-template's in our shape; raises ConfigError."""
+    text = _text_of(path)
     if path.suffix == ".hcl" and not text.lstrip().startswith("{"):
-        return _hcl_layer(path, read_hcl(text, str(path)))
+        return _translated("read_hcl", text, path)
     try:
         values = json.loads(text) if path.suffix in {".json", ".hcl"} else tomllib.loads(text)
     except json.JSONDecodeError as exc:
         raise ConfigError(f"{path}:{exc.lineno}:{exc.colno}", f"is not JSON: {exc.msg.lower()}") from exc
     except tomllib.TOMLDecodeError as exc:
         if path.suffix != ".toml" and is_hcl(text, path.name):
-            return _hcl_layer(path, read_hcl(text, str(path)))
+            return _translated("read_hcl", text, path)
         advice = format_advice(text, path.name, str(exc))
         raise ConfigError(str(path), advised(f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}", advice)) from exc
     except RecursionError:
         raise ConfigError(str(path), "is nested too deeply") from None
     if not isinstance(values, dict):
         raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
-    if path.suffix == ".hcl" or (path.suffix == ".json" and is_consul_templates(values)):
-        return _hcl_layer(path, read_hcl_json(values, str(path)))
-    return Layer(where=str(path), values=_anchored(values, path.parent))
+    is_theirs = path.suffix == ".hcl" or (path.suffix == ".json" and _hcl("is_consul_templates")(values))
+    return _translated("read_hcl_json", values, path) if is_theirs else values
 
 
-def _hcl_layer(path: Path, found: Translated) -> Layer:
-    return Layer(where=str(path), values=found.values, names=found.names, notices=found.notices)
+def _translated(function: str, given: object, path: Path) -> Translated:
+    found: Translated = _hcl(function)(given, str(path))
+    return found
+
+
+def _hcl(function: str) -> Any:
+    """Return a function of ``hcl_file``, which most processes never need."""
+    return pkgutil.resolve_name(f"ctemplate.config.hcl_file:{function}")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_input(path, limit_bytes=CONFIG_LIMIT_BYTES).decode()
+    except OSError as exc:
+        raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
 
 
 def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -160,7 +187,7 @@ def build(layers: Iterable[Layer]) -> Config:
     merged: dict[str, Any] = {}
     for layer in layers:
         _check_texts(_convert(layer.values, layer), layer)
-        merged = _merged(merged, layer.values)
+        merged = merged_values(merged, layer.values)
     config = _convert(merged, Layer(where="configuration", values=merged))
     if config.wait.max < config.wait.min:
         low, high = format_duration(config.wait.min), format_duration(config.wait.max)
@@ -168,6 +195,8 @@ def build(layers: Iterable[Layer]) -> Config:
     if config.consul.query_interval < MIN_QUERY_INTERVAL:
         least, found = format_duration(MIN_QUERY_INTERVAL), format_duration(config.consul.query_interval)
         raise ConfigError("configuration: consul.query_interval", f"must be at least {least}, got {found!r}")
+    if not config.exec.command and config.exec != ExecSection():
+        raise ConfigError("configuration: exec.command", "is missing; write the program that is to run")
     return config
 
 
@@ -180,13 +209,14 @@ def _check_texts(config: Config, layer: Layer) -> None:
             raise ConfigError(layer.names.get(path, f"{layer.where}: {path}"), what)
 
 
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+def merged_values(low: Mapping[str, Any], high: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    """Return both together: the higher ones win key by key, templates and groups add up."""
     result = dict(low)
     for key, value in high.items():
         if depth == 0 and key in APPENDED:
             result[key] = [*result.get(key, []), *value]
         elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
-            result[key] = _merged(result[key], value, depth + 1)
+            result[key] = merged_values(result[key], value, depth + 1)
         else:
             result[key] = value
     return result
@@ -204,6 +234,8 @@ def _decode(kind: type, value: object) -> object:
         return parse_share(value)
     if kind is Addresses:
         return parse_addresses(value)
+    if kind is SignalName:
+        return parse_signal(value)
     if kind is not Duration:
         raise NotImplementedError(kind)
     if isinstance(value, Duration):

@@ -13,6 +13,7 @@ from msgspec import Meta
 from ctemplate.core.durations import Duration, Share
 from ctemplate.core.section import Count, Seconds, Section
 from ctemplate.core.settings import COMMAND_TIMEOUT, ConsulSection, DataLimits, GuardPolicy, RenderSection
+from ctemplate.core.signal_names import SignalName
 from ctemplate.core.timing import Wait
 
 Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
@@ -81,6 +82,26 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     right_delimiter: str | None = None
 
 
+class EnvSection(Section, frozen=True, kw_only=True):
+    """``[exec.env]``: the program's environment, which has Consul's credentials only where ``custom`` gives them."""
+
+    pristine: bool = False  # nothing but custom
+    custom: tuple[str, ...] = ()  # NAME=VALUE
+    allowlist: tuple[str, ...] = ()  # patterns of names that are handed on; empty: all
+    denylist: tuple[str, ...] = ()  # patterns of names that are not
+
+
+class ExecSection(Section, frozen=True, kw_only=True):
+    """``[exec]``: a program that ctemplate runs once everything is rendered, and ends with."""
+
+    command: CommandSetting | None = None
+    reload_signal: SignalName | None = None  # sent when a file has changed; by default the program is started anew
+    kill_signal: SignalName = SignalName("SIGTERM")
+    kill_timeout: Duration = Duration(30.0)  # from kill_signal until SIGKILL
+    splay: Duration = Duration(0.0)  # a random part of it passes before the program hears of a change
+    env: EnvSection = EnvSection()
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -94,6 +115,7 @@ class Config(Section, frozen=True, kw_only=True):
     group: tuple[GroupSection, ...] = ()
     template: tuple[TemplateSection, ...] = ()
     template_language: Language = "jinja"  # "go": consul-template's, converted as it is loaded
+    exec: ExecSection = ExecSection()
     state_dir: str | None = None
     pid_file: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

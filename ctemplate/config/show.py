@@ -15,7 +15,7 @@ from ctemplate.config.keys import as_written
 from ctemplate.config.layers import APPENDED, SECRET_KEYS, Layer, build
 from ctemplate.core.section import Section
 
-MASK = "(masked)"
+SECRET_TEXT = "(masked)"
 DEFAULT_PLACE = "default"
 PLACE_COLUMN = 56  # characters before a value's place
 SECRET_NAMES = re.compile(r"pass|secret|token|credential|private|api_?key", re.IGNORECASE)
@@ -24,8 +24,8 @@ SECRET_NAMES = re.compile(r"pass|secret|token|credential|private|api_?key", re.I
 NOTHING: tuple[object, ...] = (None, "", ())
 """Values that stand for an option that is not set."""
 
-Step = str | int
-Path = tuple[Step, ...]
+_Step = str | int
+_Path = tuple[_Step, ...]
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _USER = re.compile(r"(?<=://)[^/@]*(?=@)")
 
@@ -41,7 +41,7 @@ class _Places:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers
 
-    def of(self, path: Path) -> str:
+    def of(self, path: _Path) -> str:
         """Return the file, variable or option that a merged value comes from."""
         if path[0] in APPENDED:
             layer, path = self._entry(path)
@@ -49,7 +49,7 @@ class _Places:
         found = (layer for layer in reversed(self._layers) if _has(layer.values, path))
         return next((_named(layer, path) for layer in found), DEFAULT_PLACE)
 
-    def _entry(self, path: Path) -> tuple[Layer, Path]:
+    def _entry(self, path: _Path) -> tuple[Layer, _Path]:
         """Return the layer that an entry of a list comes from, and its path there."""
         key, number, *rest = path
         left = int(number)
@@ -61,7 +61,7 @@ class _Places:
         raise IndexError(path)
 
 
-def _has(values: Any, path: Path) -> bool:
+def _has(values: Any, path: _Path) -> bool:
     for step in path:
         if isinstance(step, int) or (isinstance(values, Mapping) and step in values):
             values = values[step]
@@ -70,7 +70,7 @@ def _has(values: Any, path: Path) -> bool:
     return True
 
 
-def _named(layer: Layer, path: Path) -> str:
+def _named(layer: Layer, path: _Path) -> str:
     """Return the operator's word for a place: that of the key, or of what holds it, or of the layer."""
     for length in range(len(path), 0, -1):
         if (name := layer.names.get(_dotted(path[:length]))) is not None:
@@ -78,11 +78,11 @@ def _named(layer: Layer, path: Path) -> str:
     return layer.where
 
 
-def _dotted(path: Path) -> str:
+def _dotted(path: _Path) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
-def _table(section: Section, path: Path, header: str, places: _Places) -> Iterator[str]:
+def _table(section: Section, path: _Path, header: str, places: _Places) -> Iterator[str]:
     """Yield a table: its own values first, then the tables in it."""
     names = zip(section.__struct_encode_fields__, section.__struct_fields__, strict=True)
     values = {key: getattr(section, name) for key, name in names}
@@ -101,7 +101,7 @@ def _holds_tables(value: object) -> bool:
     return isinstance(value, Mapping) or any(isinstance(each, Section) for each in entries)
 
 
-def _inner(value: Any, path: Path, header: str, places: _Places) -> Iterator[str]:
+def _inner(value: Any, path: _Path, header: str, places: _Places) -> Iterator[str]:
     """Yield a table, each table of a list, or each of those that an operator names."""
     if isinstance(value, tuple):
         for number, entry in enumerate(value):
@@ -118,9 +118,9 @@ def _inner(value: Any, path: Path, header: str, places: _Places) -> Iterator[str
             yield from _inner(entry, (*path, name), f"{header}.{_key(name)}", places)
 
 
-def _line(key: str, value: Any, path: Path, places: _Places) -> str:
+def _line(key: str, value: Any, path: _Path, places: _Places) -> str:
     is_secret = SECRET_NAMES.search(key) if path[0] == "vars" else key in SECRET_KEYS
-    text = f"{_key(key)} = {_value(MASK if is_secret else as_written(value))}"
+    text = f"{_key(key)} = {_value(SECRET_TEXT if is_secret else as_written(value))}"
     return f"{text:<{PLACE_COLUMN}}  # {places.of(path)}"
 
 
@@ -129,7 +129,7 @@ def _key(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    return json.dumps(_USER.sub(MASK, text), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(_USER.sub(SECRET_TEXT, text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:

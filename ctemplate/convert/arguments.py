@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, overload
+from typing import overload
 
-from ctemplate.convert.values import PARSED_KINDS, STRING, UNCONVERTED, GoType, GoValue, NotConverted
+from ctemplate.convert.values import PARSED_KINDS, STRING, UNCONVERTED, GoType, GoValue, NeverRenders, NotConverted
 
 _TEXTS = frozenset([STRING, UNCONVERTED, *PARSED_KINDS])
 
@@ -37,7 +37,7 @@ GoFunction = Callable[[CallArguments], GoValue]
 def expect_text(value: GoValue, what: str = "a text") -> GoValue:
     """Return a value that is a text, or may be one; raises NotConverted."""
     if value.type not in _TEXTS:
-        raise NotConverted(f"a {value.type.name} where {what} is expected")
+        raise NeverRenders(f"a {value.type.name} where {what} is expected")
     return value.given()
 
 
@@ -45,7 +45,7 @@ def expect_list(value: GoValue, item: GoType | None, what: str) -> GoValue:
     """Return a value that is a list of such items, or may be one; raises NotConverted."""
     is_list = value.type.name == "list" and item in {None, value.type.item}
     if not is_list and value.type not in {UNCONVERTED, *PARSED_KINDS}:
-        raise NotConverted(f"{what} of a {value.type.name}")
+        raise NeverRenders(f"{what} of a {value.type.name}")
     return value.given()
 
 
@@ -53,16 +53,11 @@ def expect_count(arguments: CallArguments, least: int, most: int | None = None) 
     """Raise NotConverted unless there are so many arguments."""
     most = least if most is None else most
     if not least <= len(arguments) <= most:
-        raise NotConverted(f"{len(arguments)} arguments where {least} to {most} are expected")
+        raise NeverRenders(f"{len(arguments)} arguments where {least} to {most} are expected")
 
 
 def literal_text(value: GoValue, what: str) -> str:
     """Return a text that is written down; raises NotConverted for any other value."""
     if not isinstance(value.constant, str):
-        raise NotConverted(f"{what} that is computed")
+        raise NotConverted(f"{what} that is computed", "write it down")
     return value.constant
-
-
-def refuse(what: str, advice: str = "") -> NoReturn:
-    """Raise NotConverted."""
-    raise NotConverted(what, advice)

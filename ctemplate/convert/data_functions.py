@@ -12,7 +12,6 @@ from ctemplate.convert.arguments import (
     expect_list,
     expect_text,
     literal_text,
-    refuse,
 )
 from ctemplate.convert.values import (
     BOOL,
@@ -31,6 +30,7 @@ from ctemplate.convert.values import (
     GoType,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
     constant,
     groups_of,
@@ -46,7 +46,7 @@ def _len(arguments: CallArguments) -> GoValue:
     if value.type in {STRING, *PARSED_KINDS}:
         return GoValue(f"{value.given().at(Level.FILTERED)} | go_length", INT, Level.FILTERED, is_natural=True)
     if value.type.name not in _MEASURED and value.type != UNCONVERTED:
-        raise NotConverted(f"the length of a {value.type.name}")
+        raise NeverRenders(f"the length of a {value.type.name}")
     return GoValue(f"{value.given().at(Level.FILTERED)} | length", INT, Level.FILTERED, is_natural=True)
 
 
@@ -69,7 +69,7 @@ def _number_type(arguments: CallArguments) -> GoType:
     """Return the type of what is calculated from them; raises NotConverted."""
     kinds = {value.type for value in arguments} - {UNCONVERTED}
     if not kinds <= {INT, FLOAT, *PARSED_KINDS}:
-        raise NotConverted("arithmetic of anything but numbers")
+        raise NeverRenders("arithmetic of anything but numbers")
     parsed = kinds & PARSED_KINDS
     if parsed:
         return PARSED if PARSED in parsed else PARSED_YAML
@@ -111,7 +111,7 @@ def _division(sign: str, name: str) -> GoFunction:
 
 def _float_division(left: GoValue, right: GoValue, kind: GoType, name: str) -> GoValue:
     if name != "divide" or kind == PARSED_YAML:
-        raise NotConverted(f"{name} of anything but whole numbers")
+        raise NotConverted(f"{name} of anything but whole numbers", "write | int before it")
     return GoValue(f"{left.at(Level.PRODUCT)} / {right.at(Level.UNARY)}", kind, Level.PRODUCT)
 
 
@@ -129,7 +129,7 @@ def _extreme(name: str) -> GoFunction:
 def _loop(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1, 2)
     if _number_type(arguments) != INT:
-        raise NotConverted("a loop to anything but a whole number")
+        raise NotConverted("a loop to anything but a whole number", "write | int before it")
     is_natural = len(arguments) == 1 or arguments[0].is_natural
     code = f"range({', '.join(value.code for value in arguments)})"
     return GoValue(code, GoType("natural loop" if is_natural else "loop", INT))
@@ -175,7 +175,7 @@ def _by_tag(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1)
     items = arguments[0]
     if items.type.item not in {INSTANCE, SERVICE} or items.type.name != "list":
-        raise NotConverted(f"byTag of a {items.type.name}")
+        raise NeverRenders(f"byTag of a {items.type.name}")
     return GoValue(f"{items.at(Level.FILTERED)} | by_tag", groups_of(items.type), Level.FILTERED)
 
 
@@ -218,7 +218,7 @@ def _split_to_map(arguments: CallArguments) -> GoValue:
 
 def _to_layout(name: str) -> GoFunction:
     def convert(_arguments: CallArguments) -> GoValue:
-        refuse(f"the function '{name}', whose layout is its own", "print the parts, or use | to_yaml or | to_toml")
+        raise NotConverted(f"the layout of {name}", "print the parts, or use | to_yaml or | to_toml")
 
     return convert
 

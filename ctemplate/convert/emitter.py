@@ -25,6 +25,7 @@ from ctemplate.convert.values import (
     GoType,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
 )
 
@@ -171,7 +172,9 @@ class Emitter:
         if binding.target and len(kinds) > 1 and kinds <= {STRING, INT, SCALAR}:
             self._widened.add(binding.at)
         elif not binding.target or len(kinds) > 1:
-            refusal = NotConverted(f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}")
+            refusal = NotConverted(
+                f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}", "use another variable"
+            )
             value = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
         return (Tag(f"set {binding.target} = {value.given().code}"),)
 
@@ -204,7 +207,9 @@ class Emitter:
         """Return a value's text as a condition; Jinja and Go agree on what is true of the types that come here."""
         if value.type.name in _WITHOUT_TRUTH:
             return self._refuse(
-                pipeline, go_printer.pipeline(pipeline), NotConverted(f"a {value.type.name} as condition")
+                pipeline,
+                go_printer.pipeline(pipeline),
+                NotConverted(f"a {value.type.name} as condition", "test what it was made of"),
             ).code
         if value.waits:
             self._scopes.remarks_at(pipeline.at)(KEY_WAITS)
@@ -253,7 +258,7 @@ class Emitter:
             items = GoValue(f"range({items.code})", GoType("natural loop", INT))
         if items.type.name not in _ITERABLE and items.type not in {UNCONVERTED, *PARSED_KINDS}:
             items = self._refuse(
-                pipeline, go_printer.pipeline(pipeline), NotConverted(f"'range' over a {items.type.name}")
+                pipeline, go_printer.pipeline(pipeline), NeverRenders(f"'range' over a {items.type.name}")
             )
         with self._scopes.within():
             body = self._loop(items, node)

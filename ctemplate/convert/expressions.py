@@ -8,7 +8,7 @@ from ctemplate.convert.functions import FUNCTIONS, advice_for
 from ctemplate.convert.logic_functions import contains
 from ctemplate.convert.names import Scopes
 from ctemplate.convert.scratch import SCRATCH
-from ctemplate.convert.values import NIL, GoValue, NotConverted, constant
+from ctemplate.convert.values import NIL, PARSED, GoValue, NeverRenders, NotConverted, constant
 
 _METHODS = {"Contains"}
 
@@ -19,7 +19,7 @@ def converted(pipeline: go.GoPipeline, scopes: Scopes) -> GoValue:
     for command in pipeline.commands:
         value = _command(command, value, scopes)
     if value is None:
-        raise NotConverted("an empty pipeline")
+        raise NeverRenders("an empty pipeline")
     return value
 
 
@@ -53,7 +53,7 @@ def _command(command: go.GoCommand, piped: GoValue | None, scopes: Scopes) -> Go
     if method is not None:
         return _method_call(method, _arguments(rest, piped, scopes, command), scopes)
     if rest or piped is not None:
-        raise NotConverted("arguments to what is no function")
+        raise NeverRenders("arguments to what is no function")
     return _operand(first, scopes)
 
 
@@ -75,7 +75,7 @@ def _template(arguments: CallArguments, scopes: Scopes) -> GoValue:
     """Return the call of a defined template; its name comes first."""
     name = arguments[0].constant if arguments else None
     if not isinstance(name, str) or len(arguments) > 2:  # noqa: PLR2004
-        raise NotConverted("executeTemplate of a computed name")
+        raise NotConverted("executeTemplate of a computed name", "choose among literal names with if")
     return scopes.macros.call(name, arguments[1] if len(arguments) > 1 else None)
 
 
@@ -93,7 +93,7 @@ def _method(operand: go.Operand) -> go.Operand | None:
 def _method_call(owner: go.Operand, arguments: CallArguments, scopes: Scopes) -> GoValue:
     items = _operand(owner, scopes)
     if len(arguments) != 1:
-        raise NotConverted("'Contains' without its one argument")
+        raise NeverRenders("'Contains' without its one argument")
     return contains(arguments[0], items)
 
 
@@ -120,7 +120,8 @@ def _operand(operand: go.Operand, scopes: Scopes) -> GoValue:  # noqa: PLR0911  
 def _fields(value: GoValue, names: tuple[str, ...], scopes: Scopes) -> GoValue:
     for name in names:
         if value.type == NIL:
-            raise NotConverted(f".{name} where there is no data")
+            value = GoValue("none", PARSED, is_path=True)
+            continue
         value = value.field(name)
     return scopes.known(value)
 
@@ -143,4 +144,4 @@ def _float(text: str) -> GoValue:
     try:
         return constant(float.fromhex(text) if "x" in text.lower() else float(text))
     except (ValueError, OverflowError):
-        raise NotConverted(f"the number {text}") from None
+        raise NeverRenders(f"the number {text}") from None

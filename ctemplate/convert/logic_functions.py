@@ -19,6 +19,7 @@ from ctemplate.convert.values import (
     GoType,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
 )
 
@@ -29,7 +30,7 @@ KEY_WAITS = "key waits until the key is there; where a default is meant, write k
 def _logic(word: str, level: Level) -> GoFunction:
     def convert(arguments: CallArguments) -> GoValue:
         if not arguments:
-            raise NotConverted(f"{word} without arguments")
+            raise NeverRenders(f"{word} without arguments")
         if len(arguments) == 1:
             return arguments[0]
         if any(value.waits for value in arguments[:-1]):
@@ -70,13 +71,13 @@ def _comparable(left: GoValue, right: GoValue) -> tuple[GoValue, GoValue]:
     """Return two values ready to be compared; a key that is not there may stand beside a text that is not empty."""
     kinds = {left.type, right.type} - _OF_ANY_TYPE
     if len(kinds) > 1 or not kinds <= {STRING, INT, BOOL, FLOAT}:
-        raise NotConverted(f"comparing a {left.type.name} with a {right.type.name}")
+        raise NeverRenders(f"comparing a {left.type.name} with a {right.type.name}")
     return (left if right.constant else left.given()), (right if left.constant else right.given())
 
 
 def _eq(arguments: CallArguments) -> GoValue:
     if len(arguments) < 2:  # noqa: PLR2004
-        raise NotConverted("eq with fewer than two arguments")
+        raise NeverRenders("eq with fewer than two arguments")
     pairs = [_comparable(arguments[0], other) for other in arguments[1:]]
     if len(pairs) == 1:
         left, right = pairs[0]
@@ -98,7 +99,7 @@ def _comparison(sign: str) -> GoFunction:
         if sign != "!=":
             left, right = left.given(), right.given()
             if not {left.type, right.type} <= _ORDERED:
-                raise NotConverted(f"the order of {left.type.name}s")
+                raise NeverRenders(f"the order of {left.type.name}s")
         return GoValue(f"{left.at(Level.SUM)} {sign} {right.at(Level.SUM)}", BOOL, Level.COMPARISON)
 
     return convert
@@ -109,7 +110,7 @@ def contains(item: GoValue, items: GoValue) -> GoValue:
     of_list = items.type.name == "list" and items.type.item == item.type
     is_unknown = {UNCONVERTED, *PARSED_KINDS} & {item.type, items.type}
     if not (of_list or items.type == item.type == STRING or is_unknown):
-        raise NotConverted(f"looking for a {item.type.name} in a {items.type.name}")
+        raise NotConverted(f"looking for a {item.type.name} in a {items.type.name}", "nothing is ever found there")
     return _test(item.given().at(Level.SUM), "in", "not in", items.given().at(Level.SUM))
 
 

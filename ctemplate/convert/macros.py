@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from ctemplate.convert import go_ast as go
-from ctemplate.convert.values import NIL, STRING, GoType, GoValue, NotConverted
+from ctemplate.convert.values import NIL, STRING, GoType, GoValue, NeverRenders, NotConverted
 
 _RESERVED = frozenset(
     """
@@ -64,13 +64,13 @@ class Macros:
     def call(self, name: str, argument: GoValue | None) -> GoValue:
         """Return what a template prints for an argument; raises NotConverted."""
         if name not in self.bodies:
-            raise NotConverted(f"the template {name!r}, which is not defined here")
+            raise NotConverted(f"the template {name!r}, which is not defined here", "define it here, or include a file")
         if name in self.repeated:
-            raise NotConverted(f"the template {name!r}, which is defined twice")
+            raise NeverRenders(f"the template {name!r}, which is defined twice")
         kind = NIL if argument is None else argument.type
         if (name, kind) not in self.calls:
             if sum(known == name for known, _ in self.calls) >= _MOST_TYPES:
-                raise NotConverted(f"the template {name!r} with more than {_MOST_TYPES} types of arguments")
+                raise NotConverted(f"the template {name!r} with more types of arguments", "split it up")
             self.calls[name, kind] = unused_macros(name, self.taken)
         code = "" if argument is None or kind == NIL else argument.given().code
         return GoValue(f"{self.calls[name, kind]}({code})", STRING)

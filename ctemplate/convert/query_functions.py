@@ -21,6 +21,7 @@ from ctemplate.convert.values import (
     GoType,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
     constant,
     joined,
@@ -44,7 +45,7 @@ def _query(function: str, arguments: CallArguments) -> tuple[NamedQuery | None, 
     try:
         query = parse_query(function, "|".join(texts))
     except QueryError as exc:
-        raise NotConverted(_PLACEHOLDER.sub("…", str(exc))) from None
+        raise NeverRenders(_PLACEHOLDER.sub("…", str(exc))) from None
 
     def value(text: str) -> GoValue:
         pieces = _PLACEHOLDER.split(text)
@@ -96,7 +97,7 @@ def _remark_computed(arguments: CallArguments) -> None:
 def _states(statuses: tuple[str, ...]) -> list[str]:
     """Return the argument that asks for these states, where it takes one."""
     if any(_PLACEHOLDER.search(status) for status in statuses):
-        raise NotConverted("a computed status")
+        raise NotConverted("a computed status", "choose among literal ones with if")
     if statuses == ("passing",):
         return []
     if len(statuses) == 1 or "any" in statuses:

@@ -13,6 +13,7 @@ from ctemplate.convert.values import (
     GoType,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
 )
 
@@ -75,7 +76,7 @@ class Scratch:
     def _place(self, method: str, arguments: Sequence[GoValue]) -> str:
         """Return what reads a key."""
         if len(arguments) != _ARGUMENTS.get(method, 0):
-            raise NotConverted(f"scratch.{method} with {len(arguments)} arguments")
+            raise NeverRenders(f"scratch.{method} with {len(arguments)} arguments")
         key = arguments[0].constant
         if not isinstance(key, str):
             raise NotConverted("scratch with a computed key", "use a dict of your own")
@@ -88,5 +89,5 @@ class Scratch:
         if known == kind:
             return
         if not {known, kind} <= PLAIN_TYPES:
-            raise NotConverted(f"scratch with a {kind.name} where it holds a {known.name}")
+            raise NotConverted(f"scratch with a {kind.name} where it holds a {known.name}", "use another key")
         self.kinds[key] = SCALAR

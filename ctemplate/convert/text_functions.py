@@ -17,6 +17,7 @@ from ctemplate.convert.values import (
     UNCONVERTED,
     GoValue,
     Level,
+    NeverRenders,
     NotConverted,
     constant,
     joined,
@@ -69,7 +70,7 @@ def _replace_all(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 3)
     old, new, text = (expect_text(value) for value in arguments)
     if old.constant == "":
-        raise NotConverted("replaceAll of the empty text")
+        raise NotConverted("replaceAll of the empty text", "write the text out")
     return GoValue(f"{text.at(Level.FILTERED)} | replace({old.code}, {new.code})", STRING, Level.FILTERED)
 
 
@@ -83,8 +84,8 @@ def _split(arguments: CallArguments) -> GoValue:
     """Split what is left after trimming; of nothing, nothing."""
     expect_count(arguments, 2)
     separator, text = expect_text(arguments[0]), expect_text(arguments[1])
-    if not isinstance(separator.constant, str) or not separator.constant:
-        raise NotConverted("split by a computed or empty text")
+    if separator.constant == "":
+        raise NotConverted("split by the empty text", "loop over the text itself")
     trimmed = f"({text.at(Level.FILTERED)} | trim)"
     if isinstance(text.constant, str) and text.constant.strip():
         return GoValue(f"{constant(text.constant.strip()).code}.split({separator.code})", STRINGS)
@@ -101,8 +102,8 @@ def _trim(arguments: CallArguments) -> GoValue:
 def _indent(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 2)
     width, text = arguments[0], expect_text(arguments[1])
-    if width.type != INT or not width.is_natural:
-        raise NotConverted("indent by a number that may be negative")
+    if width.type not in {INT, UNCONVERTED, *PARSED_KINDS}:
+        raise NeverRenders(f"indent by a {width.type.name}")
     return GoValue(f"{text.at(Level.FILTERED)} | indent({width.code}, first=true)", STRING, Level.FILTERED)
 
 

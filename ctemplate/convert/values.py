@@ -28,6 +28,13 @@ class NotConverted(Exception):
         self.advice = advice
 
 
+class NeverRenders(NotConverted):
+    """Something at which consul-template itself ends with an error, whatever the data are."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "consul-template ends with an error here, too")
+
+
 class Level(enum.IntEnum):
     """How tightly an expression of Jinja's holds together."""
 
@@ -206,15 +213,15 @@ class GoValue:
             return replace(self._member(key, is_map=True), type=self.type, may_lack=True)
         kind = self.type.item
         if kind is None or self.type.name not in {"list", *_KEYED}:
-            raise NotConverted(f"index of a {self.type.name}")
+            raise NeverRenders(f"index of a {self.type.name}")
         if self.type.name == "groups":
             table = GoValue(f"dict({self.code})", GoType("map", kind))
             return replace(table, is_path=False).item(key)
         wanted = STRING if self.type.name == "map" else INT
         if key.type not in {wanted, *PARSED_KINDS}:
-            raise NotConverted(f"index of a {self.type.name} by a {key.type.name}")
-        if wanted == INT and not key.is_natural:
-            raise NotConverted("index of a list by a number that may be negative")
+            raise NeverRenders(f"index of a {self.type.name} by a {key.type.name}")
+        if wanted == INT and isinstance(key.constant, int) and key.constant < 0:
+            raise NeverRenders("index of a list by a negative number")
         return replace(self._member(key, is_map=wanted == STRING), type=kind, may_lack=wanted == STRING)
 
     def _member(self, key: GoValue, *, is_map: bool) -> GoValue:
@@ -272,7 +279,7 @@ def constant(value: Constant) -> GoValue:
         level = Level.UNARY if value < 0 else Level.POSTFIX
         return GoValue(str(value), INT, level, constant=value, is_path=True, is_natural=value >= 0)
     if any("\ud800" <= char <= "\udfff" for char in value):
-        raise NotConverted("a text that is no UTF-8")
+        raise NotConverted("a text that is no UTF-8", "write characters instead of bytes")
     return GoValue(quoted(value), STRING, constant=value, is_path=True)
 
 

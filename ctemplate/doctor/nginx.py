@@ -112,7 +112,7 @@ def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
         case NoMaster(suspects=suspects) as absence if suspects:
             yield warning(what, f"is not found: {absence}", ANOTHER)
         case NoMaster(reason=reason):
-            yield warning(what, f"does not run: {reason}", "start it; files are written, and the reload is owed")
+            yield warning(what, f"does not run: {reason}", "start it; files are written, and the reload is deferred")
         case CtemplateError() as error:
             yield fault(what, f"{error.where}: {error.what}", "run ctemplate as a user that may signal it")
         case None:

@@ -10,6 +10,7 @@ import contextlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 
@@ -176,8 +177,18 @@ class Guard:
             return Cause.NODES_LEFT if cause is None and self._left_together(hold, nodes, now) else cause
 
         state.loss.judge(judged, limit=limit, now=now)
+        if any(hold.cause is Cause.NODES_LEFT for hold in state.loss.holds):
+            self._take_back(answer.query.dc, nodes, now)
         state.is_shown = True
         return self._show(state, now)
+
+    def _take_back(self, dc: str | None, nodes: frozenset[str] | None, now: float) -> None:
+        """Keep what left before it showed that several nodes were leaving, the first of them alone."""
+        for query, state in self._states.items():
+            if query.dc == dc and state.loss.take_back(
+                partial(self._has_left, query=query, nodes=nodes), state.raw, now
+            ):
+                self._active[query] = None  # the next review shows it
 
     def _nodes_of(self, entry: Entry, query: AnyQuery) -> frozenset[str]:
         """Return the nodes of an instance, or of all those known of a service."""

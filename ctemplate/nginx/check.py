@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from functools import cache
 from pathlib import Path
 
 from ctemplate.core.errors import CannotJudge, CheckRefused, indented
@@ -130,7 +131,7 @@ class NginxCheck:
             except OSError:  # no room to try it
                 return False
             if not self._can_mount:
-                log.info("no right to mount: candidates are judged %s", Way.COPIED.value)
+                _report_copies()
         return self._can_mount
 
     def _report(self, strangers: tuple[Path, ...], conf: Path) -> None:
@@ -320,3 +321,9 @@ def _refused(files: tuple[StagedFile, ...], found: NginxVerdict) -> CheckRefused
     named = [file.live for file in files if any(f" in {file.live}:" in line for line in lines)]
     where = str((named or [file.live for file in files])[0])
     return CheckRefused(where, f"nginx -t: exit status {found.status}", output=(*lines, *advice(lines)))
+
+
+@cache
+def _report_copies() -> None:
+    """Log, once in a process, that candidates are judged in a copy; each reload of the configuration finds it anew."""
+    log.info("no right to mount: candidates are judged %s", Way.COPIED.value)

@@ -9,6 +9,8 @@ from ctemplate.core.model import Query
 from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
+from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
+from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
 from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
@@ -20,6 +22,8 @@ __all__ = [
     "AlarmsQuery",
     "CensusQuery",
     "Losses",
+    "NodeContentQuery",
+    "NodeListQuery",
     "PreparedQuery",
     "ServiceQuery",
     "ServicesQuery",
@@ -30,7 +34,15 @@ __all__ = [
     "resource_of",
 ]
 
-DECLARED: tuple[Kind[Any], ...] = (SERVICES_KIND, SERVICE_KIND, PREPARED_KIND, ALARMS_KIND, CENSUS_KIND)
+DECLARED: tuple[Kind[Any], ...] = (
+    SERVICES_KIND,
+    SERVICE_KIND,
+    PREPARED_KIND,
+    ALARMS_KIND,
+    CENSUS_KIND,
+    NODE_LIST_KIND,
+    NODE_CONTENT_KIND,
+)
 KINDS: dict[type[Query], Kind[Any]] = {kind.query: kind for kind in DECLARED}
 
 

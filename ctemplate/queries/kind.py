@@ -27,6 +27,7 @@ class WatchRole(enum.Enum):
 
     WANTED = "a template asks for it"
     SENTINEL = "its wake-ups tell of changes in the answers to others"
+    NODE = "it names the services that changed on one node"
     CENSUS = "it is read at once in place of many others, and never long-polled"
 
 

@@ -113,7 +113,7 @@ def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: fl
 
     ``wall`` is the wall clock's now.
     """
-    content = _encoded(tuple(memories), wall)
+    content = encoded_answers(memories, wall=wall)
     if len(content) > ANSWERS_LIMIT_BYTES:
         logger.warning(
             "%s: would have %d bytes, more than %d; it is not written", path, len(content), ANSWERS_LIMIT_BYTES
@@ -146,18 +146,33 @@ def load_answers(path: Path, *, wall: float | None = None) -> tuple[Memory | Ser
         version = msgspec.json.decode(content, type=Version).version
         if version != ANSWERS_VERSION:
             return _unusable(path, f"is of version {version}, not {ANSWERS_VERSION}")
-        page, sections = msgspec.json.decode(content, type=AnswerPage), msgspec.json.decode(content, type=Sections)
-        written_at = changed_at if page.written_at is None else page.written_at
-        paused = 0.0 if wall is None else wall - written_at
-        kept = (
-            each
-            for section, answers in ANSWER_SECTIONS.items()
-            if section in sections
-            for each in msgspec.json.decode(sections[section], type=answers)
-        )
-        return (*(_memory(each, paused) for each in kept), *page.rolls)
+        return decoded_answers(content, wall=wall, changed_at=changed_at)
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         return _unusable(path, f"is damaged: {exc}")
+
+
+def encoded_answers(memories: Iterable[Memory | ServerSet], *, wall: float) -> bytes:
+    """Return answers as they are kept; ``wall`` is the wall clock's now."""
+    return _encoded(tuple(memories), wall)
+
+
+def decoded_answers(
+    content: bytes, *, wall: float | None = None, changed_at: float = 0.0
+) -> tuple[Memory | ServerSet, ...]:
+    """Return the answers in bytes that were kept; raises MsgspecError, ValueError or RecursionError. See load_answers.
+
+    ``changed_at`` is when bytes were written that do not say so themselves.
+    """
+    page, sections = msgspec.json.decode(content, type=AnswerPage), msgspec.json.decode(content, type=Sections)
+    written_at = changed_at if page.written_at is None else page.written_at
+    paused = 0.0 if wall is None else wall - written_at
+    kept = (
+        each
+        for section, answers in ANSWER_SECTIONS.items()
+        if section in sections
+        for each in msgspec.json.decode(sections[section], type=answers)
+    )
+    return (*(_memory(each, paused) for each in kept), *page.rolls)
 
 
 def _read_private(path: Path) -> tuple[int, float, bytes]:

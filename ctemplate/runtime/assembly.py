@@ -23,7 +23,7 @@ from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group
 from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
 from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
-from ctemplate.core.errors import ApplyError
+from ctemplate.core.errors import ApplyError, TemplateError
 from ctemplate.core.model import Target
 from ctemplate.core.section import Section
 from ctemplate.core.settings import GuardPolicy
@@ -37,8 +37,9 @@ from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
+from ctemplate.runtime.exec_mode import check_exec
 from ctemplate.runtime.group_worker import GroupWorker
-from ctemplate.runtime.last_good import NAME as LAST_RENDERED, LastRendered
+from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.sinks.dry_run import DryRunSink
 from ctemplate.sinks.live import DrainGate, LiveSink
@@ -69,7 +70,8 @@ class RunMode(enum.Enum):
 class Assembly:
     """What the daemon runs: one source, and a plan with its loaded templates for each group.
 
-    ``signatures`` tell every file that a template was made from as it was then.
+    ``signatures`` tell every file that a template was made from as it was then. A daemon that starts with templates
+    that cannot be used goes on with those that were live last.
     """
 
     config: Config
@@ -80,6 +82,8 @@ class Assembly:
     signatures: Mapping[Path, Signature | None]
     state_dir: Path
     mode: RunMode
+    environ: Mapping[str, str] = field(repr=False)
+    is_daemon: bool = False
     planned: Mapping[str, FileReview] | None = None
     notices: tuple[Notice, ...] = ()
 
@@ -153,17 +157,32 @@ class Assembly:
         targets = tuple(_target(template) for template in plan.templates)
         sink = self._spared(plan) if states is None else self._live(plan, targets, states, held)
         destinations = tuple(target.destination for target in targets)
-        folder = apply.group_folder(self.state_dir, destinations)
+        last_rendered = self._last_rendered(destinations)
         return Pipeline(
             name=plan.settings.name,
             templates=templates,
             targets=targets,
             sink=sink,
             surroundings=_surroundings(plan.settings, targets),
-            last_rendered=LastRendered(path=folder / LAST_RENDERED, is_written=self.mode is RunMode.LIVE),
+            last_rendered=last_rendered,
             before=before.get(destinations),
+            earlier=() if destinations in before else self._earlier(plan, last_rendered),
             hold=self._hold,
         )
+
+    def _last_rendered(self, destinations: tuple[Path, ...]) -> LastRendered:
+        folder = apply.group_folder(self.state_dir, destinations)
+        return LastRendered(folder=folder, is_written=self.mode is RunMode.LIVE, stands_still=self.is_daemon)
+
+    def _earlier(self, plan: GroupPlan, last: LastRendered) -> tuple[Template, ...]:
+        """Return the templates that were live last, for a daemon to go on with; none where they cannot be had."""
+        if not self.is_daemon:
+            return ()
+        try:
+            return earlier_templates(plan, last, self.config, self.environ)
+        except TemplateError as exc:
+            logger.debug("%s: the templates that were live last cannot be used", exc)
+            return ()
 
     def _hold(self, service: str) -> float:
         """Return how long the last good data of a service stay in use; an operator's own are taken at once."""
@@ -256,6 +275,7 @@ class Assembler:
     flags: Layer
     environ: Mapping[str, str] = field(repr=False)
     mode: RunMode = RunMode.LIVE
+    is_daemon: bool = False
     planned: Mapping[str, FileReview] | None = None
 
     def config(self) -> Config:
@@ -283,9 +303,12 @@ class Assembler:
         """
         layers = self.layers()
         config = build(layers)
+        if config.exec.command and self.mode is RunMode.LIVE:
+            check_exec(config.exec, self.environ)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
-        templates = tuple(tuple(self._load(plan, group, config, spare) for plan in group.templates) for group in plans)
+        is_start = self.is_daemon and previous is None
+        templates = tuple(self._templates(group, config, spare, is_start=is_start) for group in plans)
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
         return Assembly(
             config=config,
@@ -296,15 +319,36 @@ class Assembler:
             signatures=signatures(path for group in templates for template in group for path in template.files),
             state_dir=self.state_dir(config),
             mode=self.mode,
+            environ=self.environ,
+            is_daemon=self.is_daemon,
             planned=self.planned,
             notices=tuple(notice for layer in layers for notice in layer.notices),
         )
 
+    def _templates(
+        self, plan: GroupPlan, config: Config, spare: list[Template], *, is_start: bool
+    ) -> tuple[Template, ...]:
+        """Load a group's templates; where these are broken at a daemon's start, those that were live last go on."""
+        try:
+            return tuple(self._load(each, plan, config, spare) for each in plan.templates)
+        except TemplateError as exc:
+            if not is_start:
+                raise
+            destinations = (each.destination for each in plan.templates)
+            last = LastRendered(folder=apply.group_folder(self.state_dir(config), destinations), is_written=False)
+            try:
+                found = earlier_templates(plan, last, config, self.environ)
+            except TemplateError:
+                raise exc from None
+            if not found:
+                raise
+            logger.error("%s; the templates that were live last go on until it is mended", exc)  # noqa: TRY400
+            return found
+
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
         """Load a template, or take one of those to spare that would come out the same."""
-        limits = RenderLimits(**_fields(config.render))
-        variables, environ, escape = config.vars, self.environ, format_of(plan, group.settings)
-        text = SourceText.of(plan)
+        limits, variables, environ = _limits(config), config.vars, self.environ
+        escape, text = format_of(plan, group.settings), SourceText.of(plan)
         for template in spare:
             if template.text == text and template.is_current(
                 variables=variables, environ=environ, escape=escape, limits=limits
@@ -312,6 +356,29 @@ class Assembler:
                 spare.remove(template)
                 return template
         return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits, text=text)
+
+
+def earlier_templates(
+    plan: GroupPlan, last: LastRendered, config: Config, environ: Mapping[str, str]
+) -> tuple[Template, ...]:
+    """Return a group's templates as they were when they were live last, none where not all are known.
+
+    Variables and limits are those of now. Raises TemplateError.
+    """
+    texts, limits, made = last.texts(), _limits(config), []
+    for each in plan.templates:
+        known = texts.get(str(each.destination), {})
+        if each.source.name not in known:
+            return ()
+        escape = format_of(each, plan.settings)
+        text = SourceText.of(each)
+        given: dict[str, Any] = {"variables": config.vars, "environ": environ, "limits": limits}
+        made.append(Template.load(each.source, **given, escape=escape, text=text, texts=known))
+    return tuple(made)
+
+
+def _limits(config: Config) -> RenderLimits:
+    return RenderLimits(**_fields(config.render))
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,7 @@ from ctemplate.core.errors import StateError, printable
 from ctemplate.core.model import Query
 from ctemplate.guard import Hold
 from ctemplate.queries import kind_of
+from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.system.files import make_folder
 
 logger = logging.getLogger(__name__)
@@ -48,8 +49,11 @@ class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[str, ...] = ()
 
 
-async def serve(path: Path, catalog: Catalog) -> None:
-    """Carry out requests until cancelled; where the socket cannot be made, say so and return."""
+async def serve(path: Path, catalog: Catalog, workers: Callable[[], Iterable[GroupWorker]] = tuple) -> None:
+    """Carry out requests until cancelled; where the socket cannot be made, say so and return.
+
+    ``workers`` are those whose groups may have last good data in use.
+    """
     defects = Defects()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,7 +61,7 @@ async def serve(path: Path, catalog: Catalog) -> None:
             async with asyncio.timeout(CONTROL_TIMEOUT):
                 request = msgspec.json.decode(await reader.readline(), type=Request)
                 try:
-                    reply = _released(request, catalog)
+                    reply = _released(request, catalog, tuple(workers()))
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
                     defects.report(f"{path}: a request to release", exc)
                     return
@@ -88,19 +92,23 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _released(request: Request, catalog: Catalog) -> ControlReply:
+def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]) -> ControlReply:
     """Release what the request names, and tell of it."""
     blind, holds = catalog.blind, catalog.release(request.release)
     seeing = sorted(map(str, blind - catalog.blind))
-    logger.info("released by request: %s", _words(request.release, len(holds) + len(seeing)))
+    kept = sorted({name for worker in workers for name in worker.release(request.release)})
+    logger.info("released by request: %s", _words(request.release, len(holds) + len(seeing) + len(kept)))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
-    return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind))
+    words += [f"service({name}): its last good data" for name in kept]
+    still_kept = (name for worker in workers for name in worker.pipeline.services_kept if name not in kept)
+    return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind, still_kept))
 
 
-def _names(holds: Iterable[Hold], blind: Iterable[Query]) -> tuple[str, ...]:
+def _names(holds: Iterable[Hold], blind: Iterable[Query], kept: Iterable[str]) -> tuple[str, ...]:
     """Return the services by whose names something can be released."""
-    names = {entry.name for hold in holds for entry in hold.entries}
+    names = set(kept)
+    names.update(entry.name for hold in holds for entry in hold.entries)
     names.update(name for query in blind if (name := kind_of(query).service_name(query)) is not None)
     return tuple(sorted(names))
 

@@ -66,7 +66,7 @@ class CulpritSearch:
         Where another process saw to that last, first those that were not live then; none else after an edit.
         """
         changed = tuple(Owner(name) for name in sorted(self.renderer.last_good.changed(self.snapshot)))
-        if self.renderer.last_good.names or self.renderer.baseline is None:
+        if self.renderer.last_good.is_whole or self.renderer.baseline is None:
             return (changed,)
         strangers = tuple(owner for owner in changed if not self.renderer.baseline.is_live(owner))
         return (strangers,) if self.renderer.is_edit else (strangers, changed)

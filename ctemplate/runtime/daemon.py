@@ -23,6 +23,7 @@ from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
+from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, tell_holds
 from ctemplate.runtime.watchdog import Watchdog
@@ -66,10 +67,17 @@ class Daemon:
     _runs: tuple[asyncio.Task[None], ...] = ()
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _keeper: Keeper = field(init=False)
+    _exec: ExecHost = field(init=False)
 
     def __post_init__(self) -> None:
         self.catalog = Catalog(self.assembly.policies)
         self._keeper = Keeper(self.catalog, self.assembly.memory_path)
+        self._exec = ExecHost(self.assembler.environ, lambda: self.workers, self._stop)
+
+    @property
+    def exit_status(self) -> int:
+        """What the process is to end with after ``run``: 0, or the status of the program of ``[exec]``."""
+        return self._exec.status
 
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
@@ -77,7 +85,7 @@ class Daemon:
         with _only_error(), self._watched(), self._held:
             self._hold_workers()
             self._warn()
-            await self._keeper.load()
+            await self._load_answers()
             with _pid_file(self.assembly.config.pid_file):
                 async with self._kept():
                     await self._run()
@@ -97,10 +105,11 @@ class Daemon:
                 self._keep(tasks, "follow-programs", self._follow_programs),
             )
             logger.info("started: %s", self.assembly.summary)
+            await self._exec.follow(tasks, self.assembly.config.exec)
             while await self._until_edited():
                 await self._reassemble(tasks)
             logger.info("stopping, after what is under way; a second signal does not wait for that")
-            await self._stop_workers()
+            await asyncio.gather(self._stop_workers(), self._exec.stop())
             for task in (self._source, self._edits, self._touches, self._forgetting, self._control, *helpers):
                 if task is not None:
                     task.cancel()
@@ -115,7 +124,7 @@ class Daemon:
             self._hold_workers()
             self._warn()
             if self.assembly.policies is not None:
-                await self._keeper.load(is_once=True)
+                await self._load_answers(is_once=True)
             async with self._kept(), asyncio.TaskGroup() as tasks:
                 self._source = self._start_source(tasks)
                 flags = self._keep(tasks, "distribute", self._distribute)
@@ -137,6 +146,12 @@ class Daemon:
                     task.cancel()
         if late is not None:
             raise late
+
+    async def _load_answers(self, *, is_once: bool = False) -> None:
+        """Have the guard and the groups know what an earlier process knew."""
+        answers = await self._keeper.load(is_once=is_once)
+        for worker in self.workers:
+            worker.pipeline.remember(answers)
 
     def _keep(self, tasks: asyncio.TaskGroup, name: str, part: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Start a part that no defect ends for good."""
@@ -163,6 +178,8 @@ class Daemon:
         finally:
             if self.assembly.keeps_answers:
                 await self._keeper.save()
+            for worker in self.workers:
+                worker.pipeline.save()
 
     def _hold_workers(self) -> None:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
@@ -182,7 +199,7 @@ class Daemon:
             self._source = self._start_source(tasks)
         if self._control is None:
             path = self.assembly.control_path
-            self._control = self._keep(tasks, "control", lambda: serve(path, self.catalog))
+            self._control = self._keep(tasks, "control", lambda: serve(path, self.catalog, lambda: self.workers))
         if self._edits is None:
             self._edits = self._keep(tasks, "follow-edits", self._follow_edits)
         self._touches = self._keep(tasks, "follow-touches", self._follow_touches)
@@ -200,7 +217,7 @@ class Daemon:
         try:
             self._hold_workers()
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc, "going on with what was running")
+            self._tell_unusable(exc, "keeping the running configuration")
             self.assembly = previous
             self._hold_workers()
         if self.assembly.source is not previous.source and self._source is not None:
@@ -215,10 +232,11 @@ class Daemon:
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
         self._start(tasks)
+        await self._exec.follow(tasks, self.assembly.config.exec)
         if self._forgetting is not None:
             self._forgetting.cancel()
         self._forgetting = self._keep(tasks, "forget-old-groups", self._forget_old_groups)
-        logger.info("read again: %s", self.assembly.summary)
+        logger.info("reloaded: %s", self.assembly.summary)
 
     async def _assembled(self) -> Assembly | None:
         """Return what the files say now; None where that cannot be used, or ctemplate is stopped meanwhile."""
@@ -228,7 +246,7 @@ class Daemon:
             await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
             return assembling.result() if assembling.done() else None
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc, "going on with what is running")
+            self._tell_unusable(exc, "keeping the running configuration")
             return None
         finally:
             assembling.cancel()
@@ -336,6 +354,11 @@ class Daemon:
             finally:
                 loop.set_exception_handler(None)
 
+    def _stop(self) -> None:
+        self._is_stopping = True
+        self._stopped.set()
+        self._wake.set()
+
     @contextlib.contextmanager
     def _signals(self, watchdog: Watchdog, *, is_patient: bool) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT, at once on a second one; read all again on SIGHUP; release holds on SIGUSR1."""
@@ -345,22 +368,23 @@ class Daemon:
         def stop() -> None:
             if task is not None and (self._is_stopping or not is_patient):
                 task.cancel()
-            self._is_stopping = True
-            self._stopped.set()
-            self._wake.set()
+            self._stop()
 
         def limit(*_: object) -> None:
             """Bound the time that is left; called beside the loop's own handler, also where the loop stands still."""
             nonlocal signals
             signals += 1
-            watchdog.end_within(EXIT_LIMIT if signals == 1 else HURRIED_LIMIT)
+            watchdog.end_within(EXIT_LIMIT + self._exec.patience if signals == 1 else HURRIED_LIMIT)
 
         def hangup() -> None:
             self._is_edited = True
             self._wake.set()
 
         def release() -> None:
-            logger.info("released by SIGUSR1: %d holds", len(self.catalog.release()))
+            if self._exec.forward(signal.SIGUSR1):
+                return
+            kept = [name for worker in self.workers for name in worker.release(None)]
+            logger.info("released by SIGUSR1: %d holds", len(self.catalog.release()) + len(kept))
 
         handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}
         for number, handler in handlers.items():

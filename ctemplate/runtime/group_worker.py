@@ -112,6 +112,13 @@ class GroupWorker:
         self._due_by(now)
         self._wake.set()
 
+    def release(self, service: str | None) -> tuple[str, ...]:
+        """End the use of the last good data of a service, or of all; return the names of those."""
+        names = self.pipeline.release(service)
+        if names:
+            self.rouse(asyncio.get_running_loop().time())
+        return names
+
     async def look(self) -> None:
         """Have the group applied again when another process runs its files now; a failed try is not hurried."""
         if await self.pipeline.sink.is_due():
@@ -228,7 +235,7 @@ class GroupWorker:
         if outcome is Outcome.APPLIED:
             logger.info("%s: applied", self.pipeline.subject)
         elif outcome is Outcome.PENDING_START and was is not outcome:
-            logger.info("%s: written; the reload is owed until its program is found running", self.pipeline.subject)
+            logger.info("%s: written; the reload is deferred until its program runs", self.pipeline.subject)
         elif self.error is not None and outcome not in UNSETTLED:
             logger.info("%s: in order again", self.pipeline.subject)
 

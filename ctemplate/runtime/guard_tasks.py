@@ -14,7 +14,9 @@ from pathlib import Path
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.durations import format_duration
+from ctemplate.core.model import Answer, ServerSet
 from ctemplate.core.values import dataclass
+from ctemplate.guard import Memory
 from ctemplate.runtime import answer_store as memory
 
 logger = logging.getLogger(__name__)
@@ -61,18 +63,20 @@ class Keeper:
     _kept_at: float = field(default_factory=time.monotonic)
     _defects: Defects = field(default_factory=Defects)
 
-    async def load(self, *, is_once: bool = False) -> None:
-        """Have the first answers judged by what an earlier process knew.
+    async def load(self, *, is_once: bool = False) -> tuple[Answer, ...]:
+        """Have the first answers judged by what an earlier process knew; return its newest answers.
 
         Holds stand still between two daemons. Between runs that end at once they do not, or they would never end.
         """
         wall = time.time()
+        memories: tuple[Memory | ServerSet, ...] = ()
         try:
             memories = await asyncio.to_thread(memory.load_answers, self.path, wall=None if is_once else wall)
             self.catalog.remember(memories, wall=wall)
         except Exception as exc:  # noqa: BLE001 - a defect, of any kind
             self._defects.report(f"{self.path}: the last good answers are not used", exc)
         self._kept = self.catalog.changes
+        return tuple(memory.answer for memory in memories if isinstance(memory, Memory))
 
     async def run(self) -> None:
         """Keep the answers for ever."""

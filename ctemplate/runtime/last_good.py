@@ -1,47 +1,135 @@
-"""The baseline of a group's last good rendering, kept in its part of the state folder.
+"""What a group's part of the state folder keeps of its last good rendering, for a later process.
 
-Knows nothing of templates beyond the value that it keeps.
+The baseline by which an edit is told from a change of data; the templates it was made from; the last good data of
+services whose newer data no template can print. Knows nothing of templates beyond the values that it keeps.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from ctemplate.apply import write_private
+from ctemplate.core.model import Answer
 from ctemplate.core.values import dataclass
-from ctemplate.template import Baseline
+from ctemplate.guard import Memory
+from ctemplate.runtime.answer_store import decoded_answers, encoded_answers
+from ctemplate.template import Baseline, KnownGood, Template, template_digest
 
 log = logging.getLogger(__name__)
 
-NAME = "rendered.json"
+BASELINE_NAME = "rendered.json"
+TEMPLATES_NAME = "templates.json"
+SERVICES_NAME = "last-good.json"
+
+Page = TypeVar("Page")
+
+
+class KeptTemplate(msgspec.Struct, frozen=True, kw_only=True):
+    """The texts that a template was made from, with the names that errors show for them, by their names."""
+
+    destination: str
+    texts: dict[str, tuple[str, str]]
+
+
+class KeptTemplates(msgspec.Struct, frozen=True, kw_only=True):
+    """A group's templates; ``digest`` is that of the baseline that they belong to."""
+
+    digest: str
+    templates: tuple[KeptTemplate, ...]
+
+
+class KeptServices(msgspec.Struct, frozen=True, kw_only=True):
+    """The last good data in use of services, and the seconds for which each had been when that was written."""
+
+    written_at: float
+    spent: dict[str, float]
+    answers: msgspec.Raw
 
 
 @dataclass(slots=True, kw_only=True)
 class LastRendered:
-    """The file of one group; ``is_written`` is false for who only looks."""
+    """The files of one group; ``is_written`` is false for who only looks.
 
-    path: Path
+    ``stands_still``: the time for which last good data may be in use does not go on while no process runs.
+    """
+
+    folder: Path
     is_written: bool = True
+    stands_still: bool = False
+    _digest: str = ""
+    _services: tuple[frozenset[str], tuple[Answer, ...]] | None = None
 
-    def load(self) -> Baseline | None:
-        """Return what was kept, None where there is nothing, or nothing that can be read."""
+    def baseline(self) -> Baseline | None:
+        """Return the baseline, None where there is none, or none that can be read."""
+        consequence = "the templates are judged as if they were new"
+        found = self._load(BASELINE_NAME, Baseline, consequence)
+        self._digest = "" if found is None else found.template
+        return found
+
+    def texts(self) -> Mapping[str, Mapping[str, tuple[str, str]]]:
+        """Return what the templates of the baseline were made from, by destination; empty where that is not known."""
+        baseline = self._load(BASELINE_NAME, Baseline, "")
+        found = self._load(TEMPLATES_NAME, KeptTemplates, "an edited template that fails has nothing to go back to")
+        if found is None or baseline is None or found.digest != baseline.template:
+            return {}
+        return {kept.destination: kept.texts for kept in found.templates}
+
+    def services(self) -> KnownGood:
+        """Return the last good data in use."""
+        found = self._load(SERVICES_NAME, KeptServices, "starting without the last good data of services")
+        if found is None:
+            return KnownGood()
+        paused = 0.0 if self.stands_still else max(time.time() - found.written_at, 0.0)
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=Baseline)
+            memories = decoded_answers(bytes(found.answers))
+        except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+            log.warning("%s: is damaged: %s; starting without", self.folder / SERVICES_NAME, exc)
+            return KnownGood()
+        answers = tuple(memory.answer for memory in memories if isinstance(memory, Memory))
+        return KnownGood(answers=answers, spent={name: spent + paused for name, spent in found.spent.items()})
+
+    def save(self, baseline: Baseline, templates: Sequence[Template], destinations: Sequence[Path]) -> None:
+        """Keep a baseline and its templates; a disk that refuses costs nothing but the memory of it."""
+        if baseline.template != self._digest and baseline.template == template_digest(templates):
+            both = zip(destinations, templates, strict=True)
+            kept = tuple(KeptTemplate(destination=str(path), texts=dict(each.texts)) for path, each in both)
+            self._save(TEMPLATES_NAME, msgspec.json.encode(KeptTemplates(digest=baseline.template, templates=kept)))
+            self._digest = baseline.template
+        self._save(BASELINE_NAME, msgspec.json.encode(baseline))
+
+    def save_services(self, known: KnownGood, *, with_ages: bool = False) -> None:
+        """Keep the last good data in use, if they are others than were kept, or for the sake of their ages."""
+        before, self._services = self._services, (frozenset(known.spent), known.answers)
+        is_same = before == self._services and not (with_ages and known.spent)
+        if is_same or (before is None and not known.spent and not (self.folder / SERVICES_NAME).exists()):
+            return
+        wall = time.time()
+        answers = encoded_answers([Memory(answer=answer) for answer in known.answers], wall=wall)
+        page = KeptServices(written_at=wall, spent=dict(known.spent), answers=msgspec.Raw(answers))
+        self._save(SERVICES_NAME, msgspec.json.encode(page))
+
+    def _load(self, name: str, kind: type[Page], consequence: str) -> Page | None:
+        path = self.folder / name
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=kind)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            level = logging.WARNING if self.is_written else logging.DEBUG
-            log.log(level, "%s: cannot be read: %s; the templates are judged as if they were new", self.path, exc)
+            level = logging.WARNING if self.is_written and consequence else logging.DEBUG
+            log.log(level, "%s: cannot be read: %s; %s", path, exc, consequence)
             return None
 
-    def save(self, baseline: Baseline) -> None:
-        """Keep a baseline; a disk that refuses costs nothing but the memory of it."""
+    def _save(self, name: str, content: bytes) -> None:
         if not self.is_written:
             return
         try:
-            write_private(self.path, msgspec.json.encode(baseline), durable=False)
+            write_private(self.folder / name, content, durable=False)
         except OSError as exc:
-            log.warning("%s: cannot be written: %s; known to this process only", self.path, exc.strerror or exc)
+            path = self.folder / name
+            log.warning("%s: cannot be written: %s; known to this process only", path, exc.strerror or exc)

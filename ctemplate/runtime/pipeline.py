@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from ctemplate.core.errors import (
     TemplateError,
     printable,
 )
-from ctemplate.core.model import Fault, Outcome, Output, Snapshot, Target
+from ctemplate.core.model import Answer, Fault, Outcome, Output, Snapshot, Target
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered
+from ctemplate.sinks.plan import KEPT_FOR_NOW
 from ctemplate.sinks.sink import Sink
-from ctemplate.template import Renderer, Rendering, Template
+from ctemplate.template import Renderer, Rendering, Template, template_digest
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +63,13 @@ class Pipeline:
         surroundings: Surroundings | None = None,
         last_rendered: LastRendered | None = None,
         before: Pipeline | None = None,
+        earlier: Sequence[Template] = (),
         hold: Callable[[str], float] = lambda _name: 0.0,
     ) -> None:
         """Take the group's parts; ``surroundings`` are there where its files are nginx's, and then are proven.
 
-        ``before`` is the pipeline that these templates take over from. Its own go on where these cannot be used.
+        ``before`` is the pipeline that these templates take over from. Its own go on where these cannot be used, as do
+        ``earlier`` templates, those that were live last, where another process made them live.
         """
         self.name = name
         self.targets = tuple(targets)
@@ -74,9 +77,13 @@ class Pipeline:
         self.templates = tuple(templates)
         self._last_rendered = last_rendered
         self._before: Renderer | None = before.standing if before is not None else None
-        baseline = last_rendered.load() if last_rendered is not None and before is None else None
+        baseline = last_rendered.baseline() if last_rendered is not None and before is None else None
+        if earlier and baseline is not None and baseline.template != template_digest(self.templates):
+            self._before = Renderer(earlier, baseline=baseline, hold=hold)
         self._edited = Renderer(self.templates, baseline=baseline, before=self._before, hold=hold)
         self.renderer: Renderer = self._edited
+        if last_rendered is not None and before is None:
+            self._each_renderer(lambda one: one.remember(last_rendered.services()))
         self._surroundings = surroundings
         self._rendered: tuple[Snapshot, Places] = (Snapshot({}), ())
         self._slowest = 0.0
@@ -100,6 +107,30 @@ class Pipeline:
     def standing(self) -> Renderer:
         """The templates to go back to: those before an edit until the edited ones are live."""
         return self._edited if self._before is None else self._before
+
+    def _each_renderer(self, act: Callable[[Renderer], object]) -> None:
+        for one in (self._edited, self._before):
+            if one is not None:
+                act(one)
+
+    def remember(self, answers: Iterable[Answer]) -> None:
+        """Take the newest answers of an earlier process for the last good data of what was live then."""
+        known = tuple(answers)
+        self._each_renderer(lambda one: one.remember_answers(known))
+
+    def release(self, service: str | None) -> tuple[str, ...]:
+        """End the use of the last good data of a service, or of all, from the next rendering on; return the names."""
+        return self.renderer.release(service)
+
+    @property
+    def services_kept(self) -> tuple[str, ...]:
+        """The services whose last good data are in use, which ``release`` ends."""
+        return tuple(sorted({fault.service for fault in self.kept}))
+
+    def save(self) -> None:
+        """Keep the last good data in use for a later process, with their ages. Blocks on the disk."""
+        if self._last_rendered is not None:
+            self._last_rendered.save_services(self.renderer.known_good, with_ages=True)
 
     def due_at(self) -> float | None:
         """Return when the group is due without any change, on the monotonic clock: somebody is to be tried again."""
@@ -214,7 +245,9 @@ class Pipeline:
         else:
             self._edited.baseline = self.renderer.baseline
         if self._last_rendered is not None and self.renderer.baseline is not None:
-            await asyncio.to_thread(self._last_rendered.save, self.renderer.baseline)
+            renderer, last = self.renderer, self._last_rendered
+            await asyncio.to_thread(last.save, self.renderer.baseline, renderer.templates, self.destinations)
+            await asyncio.to_thread(last.save_services, renderer.known_good)
 
     async def _without_culprits(self, error: ApplyError) -> Rendering:
         """Find whose data are refused and render without them; raises the error where it is nobody's."""
@@ -268,7 +301,7 @@ class Pipeline:
                 logger.warning("%s; left out, the rest goes on", fault)
         for fault in rendering.kept:
             if fault not in self.kept:
-                logger.warning("%s; its last good data stay in use for now", fault)
+                logger.warning("%s; %s", fault, KEPT_FOR_NOW)
         now = {fault.service for fault in (*rendering.quarantined, *rendering.kept)}
         before = {fault.service for fault in (*self.quarantined, *self.kept)}
         for service in sorted(before - now):

@@ -150,14 +150,20 @@ class SavedPlanSink:
         return await self.sink.is_due()
 
 
+KEPT_FOR_NOW = "its last good data stay in use for now"
+
+
 def _digest(content: bytes | None) -> str | None:
     return None if content is None else hashlib.sha256(content).hexdigest()
 
 
-def review(name: str, sink: PlanSink, faults: Iterable[Fault], answers: Iterable[Answer]) -> GroupReview:
+def review(
+    name: str, sink: PlanSink, faults: Iterable[Fault], answers: Iterable[Answer], *, kept: Iterable[Fault] = ()
+) -> GroupReview:
     """Return the review of a group whose outputs the sink has considered; answers are those that it used.
 
     Left out is what the templates could not print, and what the answers themselves lack: addresses that are refused.
+    Of those ``kept`` the last good data are in use.
     """
     answers = tuple(answers)
     unusable = sorted({str(fault) for answer in answers for fault in answer.faults})
@@ -170,7 +176,7 @@ def review(name: str, sink: PlanSink, faults: Iterable[Fault], answers: Iterable
         verdict=sink.verdict,
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
-        left_out=(*map(str, faults), *unusable),
+        left_out=(*map(str, faults), *(f"{fault}; {KEPT_FOR_NOW}" for fault in kept), *unusable),
     )
 
 

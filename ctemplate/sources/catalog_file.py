@@ -74,9 +74,9 @@ class CatalogFile:
             try:
                 self._contents = await asyncio.to_thread(read_catalog, self.path)
             except ConfigError as exc:
-                logger.error("%s; keeping what was read before", exc)  # noqa: TRY400 - a sentence, not a traceback
+                logger.error("%s; keeping what was read last", exc)  # noqa: TRY400 - a sentence, not a traceback
                 continue
-            logger.info("%s: read again", self.path)
+            logger.info("%s: reloaded", self.path)
             self._told = frozenset()
             self._answer_all(catalog, catalog.wanted)
 

@@ -27,7 +27,16 @@ KILL_GRACE = 3.0
 OWN_CHILD_SECONDS = 0.05  # until asyncio has taken note of a process of its own that ended
 SECRET_VARIABLES = frozenset({"CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_AUTH", "CONSUL_TOKEN"})
 
-__all__ = ["Completed", "argv_of", "child_environment", "format_command", "reap_orphans", "run_program"]
+__all__ = [
+    "Completed",
+    "argv_of",
+    "child_environment",
+    "format_command",
+    "reap_orphans",
+    "run_program",
+    "start_attached",
+    "wait_ended",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +96,27 @@ async def run_program(command: str | Sequence[str], *, timeout: float, pass_fds:
             if process.returncode is not None:
                 _awaited.pids.discard(process.pid)
         return Completed(status=status, output=output.lines(), duration=clock() - started)
+
+
+async def start_attached(argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start a program with our own input, output and errors, in a process group of its own; raises OSError.
+
+    Whoever starts it waits for it with ``wait_ended``.
+    """
+    _awaited.starting += 1
+    try:
+        process = await asyncio.create_subprocess_exec(*argv, env=env, process_group=0)
+    finally:
+        _awaited.starting -= 1
+    _awaited.pids.add(process.pid)
+    return process
+
+
+async def wait_ended(process: asyncio.subprocess.Process) -> int:
+    """Return the exit status of a program that was started attached, negative for the signal that ended it."""
+    status = await process.wait()
+    _awaited.pids.discard(process.pid)
+    return status
 
 
 @dataclass(slots=True)

@@ -1,10 +1,22 @@
 """Templates: Jinja over the answers of a snapshot, with nothing in the data able to write a directive."""
 
-from ctemplate.template.baseline import Baseline
+from ctemplate.template.baseline import Baseline, template_digest
 from ctemplate.template.renderer import Renderer, Rendering
 from ctemplate.template.safety.limits import RenderLimits
 from ctemplate.template.safety.refusals import REFUSED, Refusal
 from ctemplate.template.safety.render_pass import Owner
+from ctemplate.template.safety.standing import KnownGood
 from ctemplate.template.template import Template
 
-__all__ = ["REFUSED", "Baseline", "Owner", "Refusal", "RenderLimits", "Renderer", "Rendering", "Template"]
+__all__ = [
+    "REFUSED",
+    "Baseline",
+    "KnownGood",
+    "Owner",
+    "Refusal",
+    "RenderLimits",
+    "Renderer",
+    "Rendering",
+    "Template",
+    "template_digest",
+]

@@ -13,6 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from ctemplate.core.errors import TemplateError, printable
+from ctemplate.core.model import Answer, Instance, Service
 from ctemplate.template.safety.quarantine import REFUSED, SHOWN_LENGTH, Passing, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner
 from ctemplate.template.template import Template
@@ -38,6 +39,13 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     def is_live(self, owner: Owner) -> bool:
         """Whether data of the owner stood in the last good rendering."""
         return _owner_digest(owner) in self.live
+
+    def live_part(self, answer: Answer) -> Answer:
+        """Return an answer without what did not stand in the last good rendering."""
+        owners = [(item, Owner.of(item)) for item in answer.value if isinstance(item, Service | Instance)]
+        value = [item for item, owner in owners if self.is_live(owner)]
+        value = value or [item for item, owner in owners if self.is_live(owner.whole)]
+        return msgspec.structs.replace(answer, value=tuple(value))
 
     def knows(self, line: str) -> bool:
         """Whether a line stood in the templates."""

@@ -6,7 +6,7 @@ Must not know where the texts go.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, AnyQuery, Fault, Instance, Snapshot
@@ -29,11 +29,14 @@ from ctemplate.template.safety.quarantine import (
 )
 from ctemplate.template.safety.refusals import REFUSED, Refusal, Refusals
 from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
-from ctemplate.template.safety.standing import LastGood, Standing, Views
+from ctemplate.template.safety.standing import KnownGood, LastGood, Standing, Views, answers_of_all
 from ctemplate.template.template import Template
 
 MAX_PASSES = 60
 """Passes of a group over one snapshot until nobody more is left out."""
+
+LONG_AGO = float("-inf")
+"""Since when last good data are in use that the operator has released: their time is over."""
 
 HOLD = 300.0
 """Seconds for which the last good data of a service stay in use that was live and can no longer be printed."""
@@ -126,7 +129,8 @@ class Renderer:
         self._settle(state, snapshot, around, now)
         self._check_edit(state)
         self._state = state
-        self._failing = {name: since for name, since in self._failing.items() if _fails(name, state)}
+        if not any(run.awaited for run in state.runs):
+            self._failing = {name: since for name, since in self._failing.items() if _fails(name, state)}
         for run in state.runs:
             run.forget_unused()
         return self._rendering(state, snapshot)
@@ -177,6 +181,39 @@ class Renderer:
             used |= run.used
         self.last_good.take(used, state.partly)
 
+    def remember(self, known: KnownGood) -> None:
+        """Take what an earlier process knew: the last good data of services, and for how long they have been in use."""
+        self.last_good.remember(known.answers)
+        now = time.monotonic()
+        self._failing = {name: now - spent for name, spent in known.spent.items()} | self._failing
+
+    def remember_answers(self, answers: Iterable[Answer]) -> None:
+        """Take the newest answers of an earlier process for the last good data of what was live then."""
+        if self.baseline is not None and not self.last_good.is_whole:
+            self.last_good.remember(map(self.baseline.live_part, answers))
+
+    @property
+    def known_good(self) -> KnownGood:
+        """What a later process needs of the services whose last good data are in use."""
+        now = time.monotonic()
+        spent = {name: now - self._failing.get(name, now) for name in self._state.standing}
+        return KnownGood(answers=answers_of_all(one.data for one in self._state.standing.values()), spent=spent)
+
+    def release(self, service: str | None) -> tuple[str, ...]:
+        """End the use of a service's last good data, or of everyone's, from the next rendering on; return the names."""
+        names = [
+            name
+            for name, one in self._state.standing.items()
+            if service in {None, name} and one.until < float("inf") and self._failing.get(name) != LONG_AGO
+        ]
+        self._failing |= dict.fromkeys(names, LONG_AGO)
+        return tuple(sorted(names))
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """The templates that are rendered."""
+        return self._templates
+
     def due_at(self) -> float | None:
         """Return when somebody may be judged anew without any change, on the monotonic clock."""
         limits = [one.until for one in self._state.standing.values() if one.until < float("inf")]
@@ -223,12 +260,17 @@ class Renderer:
         standing = {
             name: one
             for name, one in self._state.standing.items()
-            if one.lasts(snapshot, places) and now < one.until and not one.is_refused
+            if one.lasts(snapshot, places) and now < min(one.until, self._limit(name)) and not one.is_refused
         }
         state = State(still_valid(held), standing)
         for refusal in self.refusals.current(snapshot, now):
             self._set_aside(state, refusal, places, now)
         return state
+
+    def _limit(self, name: str) -> float:
+        """Return until when the last good data of a service may be in use."""
+        since = self._failing.get(name)
+        return float("inf") if since is None else since + self._hold(name)
 
     def _set_aside(
         self, state: State, refusal: Refusal, places: tuple[ConfigPlace | None, ...], now: float | None = None

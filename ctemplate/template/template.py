@@ -76,12 +76,13 @@ class Template:
         limits: RenderLimits | None = None,
         folders: Sequence[Path] = (),
         text: SourceText | None = None,
+        texts: Mapping[str, tuple[str, str]] | None = None,
     ) -> Self:
         """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
 
-        ``escape`` is the format of the target. ``folders`` are searched for
-        what the template includes after its own folder, and before the templates that ship with ctemplate.
-        ``text`` is where the template's own text comes from, the file ``source`` by default.
+        ``escape`` is the format of the target. ``folders`` are searched for what the template includes after its own
+        folder, and before the templates that ship with ctemplate. ``text`` is where the template's own text comes from,
+        the file ``source`` by default. ``texts`` are another template's ``texts``, used in place of what the files say.
         """
         if escape not in FORMATS:
             raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
@@ -93,7 +94,7 @@ class Template:
                 "escape": escape,
                 "limits": limits or RenderLimits(),
             },
-            loader=FolderLoader(source, folders, text),
+            loader=FolderLoader(source, folders, text, texts or {}),
         )
 
     def is_current(
@@ -128,6 +129,11 @@ class Template:
         """What is equal for templates that do the same: the operator's part of what they print."""
         variables = repr(sorted(self._arguments["variables"].items()))
         return (str(self.source), self._arguments["escape"], variables, *self._loader.texts)
+
+    @property
+    def texts(self) -> Mapping[str, tuple[str, str]]:
+        """What the template was made from: texts with the names that errors show for them, by their names."""
+        return self._loader.found
 
     @property
     def lines(self) -> frozenset[str]:

@@ -156,7 +156,7 @@ async def test_a_reload_without_proof_is_rolled_back_and_owed(site):
     await site.apply(b"one")
     with pytest.raises(ReloadTimedOut) as caught:
         await site.apply(b"slow")
-    assert str(caught.value) == "model: not proven within 1s; the live file is rolled back, its reload is owed"
+    assert str(caught.value) == "model: not proven within 1s; the live file is rolled back, its reload is pending"
     assert site.live == (b"one",)
     assert site.program.running == {site.path: b"slow"}
     assert site.owes_reload
@@ -167,7 +167,7 @@ async def test_a_reload_without_proof_is_rolled_back_and_owed(site):
 
 async def test_a_plain_commands_failure_keeps_the_file_and_owes_the_reload(tmp_path):
     site, command = Site(tmp_path, rollback=False), BrokenCommand()
-    with pytest.raises(CommandFailed, match="reload-it: exit status 1; the live file stays, its reload is owed"):
+    with pytest.raises(CommandFailed, match="reload-it: exit status 1; the new content stays live, its"):
         await site.apply(b"one", reload=command)
     assert site.live == (b"one",)
     with pytest.raises(CommandFailed, match="reload-it: exit status 1; its reload stays owed"):
@@ -271,7 +271,7 @@ async def test_warnings_of_the_check_are_logged(site, caplog):
 @pytest.mark.parametrize(
     ("on_edit", "expected"),
     [
-        pytest.param(OnEdit.REPAIR, (Outcome.APPLIED, b"one", "its rendering is put back"), id="repair"),
+        pytest.param(OnEdit.REPAIR, (Outcome.APPLIED, b"one", "overwritten with the rendered file"), id="repair"),
         pytest.param(OnEdit.REPORT, (Outcome.UNCHANGED, b"edited", "left as it is"), id="report"),
     ],
 )
@@ -295,7 +295,7 @@ async def test_a_live_file_that_somebody_removed_is_put_back(site, caplog):
     site.path.unlink()
     assert await site.apply(b"one") is Outcome.APPLIED
     assert site.live == (b"one",)
-    assert f"{site.path}: was removed by somebody else; its rendering is put back" in caplog.messages
+    assert f"{site.path}: was removed by somebody else; overwritten with the rendered file" in caplog.messages
 
 
 async def test_an_edited_file_is_left_while_its_neighbour_changes(tmp_path):

@@ -155,7 +155,7 @@ async def test_a_ledger_that_cannot_be_read_is_unknown_and_owes_one_reload(site,
     await site.apply(b"one")
     ledger_of(site).write_bytes(content)
     assert await site.apply(b"one") is Outcome.APPLIED
-    assert "treated as unknown, one reload is owed" in caplog.text
+    assert "treated as unknown, one reload is pending" in caplog.text
     assert await site.apply(b"one") is Outcome.UNCHANGED
     assert site.program.reloads == 2
 
@@ -166,7 +166,7 @@ async def test_a_journal_that_cannot_be_read_keeps_the_live_file_and_owes_a_relo
     site.recover()
     assert site.live == (b"one",)
     assert site.owes_reload
-    assert "the live files stay as they are, one reload is owed" in caplog.text
+    assert "the live files stay, one reload is pending" in caplog.text
 
 
 async def test_a_journal_of_a_transaction_that_has_ended_does_no_harm(site):

@@ -40,8 +40,6 @@ def test_words_are_arranged(given, wanted):
         pytest.param("-vault-token x", "no such option -vault-token: Vault is not supported", id="vault token"),
         pytest.param("-consul-retry=false", "no such option -consul-retry: retries never end", id="retry"),
         pytest.param("-consul 1:2", "no such option -consul: write -consul-addr", id="consul"),
-        pytest.param("-exec nginx", "no such option -exec: ctemplate runs no program of its own", id="exec"),
-        pytest.param("-exec-splay 5s", "no such option -exec-splay: ctemplate runs no program", id="exec splay"),
         pytest.param("-dedup", "no such option -dedup: each ctemplate reads Consul itself", id="dedup"),
         pytest.param("-syslog", "no such option -syslog: the log goes to stderr", id="syslog"),
         pytest.param("-log-file x", "no such option -log-file: the log goes to stderr", id="log file"),

@@ -119,17 +119,19 @@ def test_output_reads_well(source, expected):
         ),
         pytest.param(
             '{{ index (service "web") -1 }}',
-            "t.ctmpl:1:4: cannot convert index of a list by a number that may be negative",
-            "{# line 1: cannot convert index of a list by a number that may be negative #}\n"
+            "t.ctmpl:1:4: cannot convert index of a list by a negative number;"
+            " consul-template ends with an error here, too",
+            "{# line 1: cannot convert index of a list by a negative number;"
+            " consul-template ends with an error here, too #}\n"
             '{{ unconverted("index (service \\"web\\") -1") }}',
             id="negative index, which Jinja counts from the end",
         ),
         pytest.param(
             '{{ service "web|ok" }}',
             "t.ctmpl:1:4: cannot convert unknown status 'ok' in 'web|ok';"
-            " known: any, critical, maintenance, passing, warning",
+            " known: any, critical, maintenance, passing, warning; consul-template ends with an error here, too",
             "{# line 1: cannot convert unknown status 'ok' in 'web|ok';"
-            " known: any, critical, maintenance, passing, warning #}\n"
+            " known: any, critical, maintenance, passing, warning; consul-template ends with an error here, too #}\n"
             '{{ unconverted("service \\"web|ok\\"") }}',
             id="status",
         ),

@@ -93,7 +93,7 @@ LUA = CheckRefused(
             {"master": NoMaster(reason="/run/nginx.pid does not exist")},
             3,
             "warn  nginx: master: does not run: /run/nginx.pid does not exist; "
-            "start it; files are written, and the reload is owed",
+            "start it; files are written, and the reload is deferred",
             id="no master",
         ),
         pytest.param(

@@ -98,7 +98,7 @@ class TcpBackend(_Backend):
         return Server((self.address, self.port), Handler)
 
 
-def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: float = 5) -> tuple[int, str]:
+def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: float = 30) -> tuple[int, str]:
     """Return status and text of a GET on 127.0.0.1; `host` is the Host header. Raises OSError when refused."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
@@ -109,7 +109,7 @@ def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: fl
         connection.close()
 
 
-def tcp_read(port: int, *, timeout: float = 5) -> str:
+def tcp_read(port: int, *, timeout: float = 30) -> str:
     """Return what a server on 127.0.0.1 sends until it closes. Raises OSError when refused or reset."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         return b"".join(iter(lambda: connection.recv(4096), b"")).decode(errors="replace").strip()

@@ -126,7 +126,7 @@ class Consul:
 
         A body of `str` or `bytes` is sent as it is, anything else as JSON.
         """
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         data = body if isinstance(body, str | bytes | None) else json.dumps(body)
         try:
             connection.request(method, path, data, {"X-Consul-Token": token} if token else {})

@@ -8,7 +8,7 @@ from typing import Self
 
 from harness.processes import Process
 from harness.programs import program
-from harness.waiting import tail
+from harness.waiting import PATIENCE, tail
 
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -79,11 +79,13 @@ class Nginx:
         """End master and workers with SIGKILL."""
         self.process.kill()
 
-    def reload(self, timeout: float = 10) -> None:
-        """Send HUP and wait until all current workers are new ones."""
+    def reload(self, timeout: float = PATIENCE, *, exactly: bool = False) -> None:
+        """Send HUP and wait until all current workers are new ones; `exactly` so long where these may not come."""
         before = set(self.workers())
         self.process.signal(signal.SIGHUP)
-        self._wait_for(lambda: self.workers() and not before & set(self.workers()), timeout, "new nginx worker")
+        self._wait_for(
+            lambda: self.workers() and not before & set(self.workers()), timeout, "new nginx worker", exactly=exactly
+        )
 
     @property
     def master_pid(self) -> int:
@@ -107,9 +109,9 @@ class Nginx:
         """Return how many reconfigurations the master began, refused ones included."""
         return len(re.findall(r"#\d+: reconfiguring$", self.error_log(), re.MULTILINE))
 
-    def _wait_for(self, condition, timeout: float, what: str) -> None:
+    def _wait_for(self, condition, timeout: float, what: str, *, exactly: bool = False) -> None:
         try:
-            self.process.wait_for(condition, timeout, what)
+            self.process.wait_for(condition, timeout, what, exactly=exactly)
         except AssertionError as fault:
             fault.add_note(f"error log:\n{tail(self.error_log())}")
             raise

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from harness.waiting import T, tail, wait_for
+from harness.waiting import PATIENCE, T, tail, wait_for
 
 
 class Process:
@@ -67,9 +67,10 @@ class Process:
         """The exit status, negative for a signal; None while it runs."""
         return self._popen.poll() if self._popen else None
 
-    def wait(self, timeout: float = 10) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Return the exit status once the program has ended by itself."""
         assert self._popen, f"{self.name} was not started"
+        timeout = max(timeout, PATIENCE)
         try:
             return self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -97,7 +98,7 @@ class Process:
                 os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
 
-    def stop(self, timeout: float = 10) -> int | None:
+    def stop(self, timeout: float = PATIENCE) -> int | None:
         """Ask the program to end (SIGTERM), insist after the timeout, return its exit status; None if never started."""
         self.resume()
         self.terminate()
@@ -120,7 +121,7 @@ class Process:
     def output(self) -> str:
         return self.stdout() + self.stderr()
 
-    def wait_for(self, condition: Callable[[], T], timeout: float, what: str) -> T:
+    def wait_for(self, condition: Callable[[], T], timeout: float, what: str, *, exactly: bool = False) -> T:
         """Return the condition's first true value; fail at once when the program ends before."""
 
         def condition_while_running() -> T:
@@ -131,9 +132,9 @@ class Process:
                 raise AssertionError(message)
             return value
 
-        return wait_for(condition_while_running, timeout, what, log=self.output)
+        return wait_for(condition_while_running, timeout, what, log=self.output, exactly=exactly)
 
-    def wait_for_log(self, text: str, timeout: float = 10, *, times: int = 1) -> None:
+    def wait_for_log(self, text: str, timeout: float = PATIENCE, *, times: int = 1) -> None:
         """Wait until standard error holds the text so many times."""
         self.wait_for(lambda: self.log().count(text) >= times, timeout, f"log line with {text!r} ({times}x)")
 

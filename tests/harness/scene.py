@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from harness.ctemplate import _environment
-from harness.waiting import wait_for
+from harness.waiting import PATIENCE, wait_for
 
 TEMPLATE = """
 {% for svc in services() if svc.name != "consul" %}
@@ -75,13 +75,15 @@ class Scene:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=PATIENCE,
         )
 
     def stays(self, expected, seconds=2.0):
         """The file says nothing else for a while."""
         try:
-            found = wait_for(lambda: self.services() != expected and str(self.services()), seconds, "another content")
+            found = wait_for(
+                lambda: self.services() != expected and str(self.services()), seconds, "another content", exactly=True
+            )
         except AssertionError:
             return
         raise AssertionError(f"{found} in the file, not {expected}\n{self.process.log()}")

@@ -5,15 +5,21 @@ from collections.abc import Callable
 from typing import TypeVar
 
 PAUSE = 0.02
+PATIENCE = 60.0
+"""Seconds that nothing takes on any machine, however busy: no wait that is to succeed is given up before."""
 
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], timeout: float, what: str, *, log: Callable[[], str] = str) -> T:
+def wait_for(
+    condition: Callable[[], T], timeout: float, what: str, *, log: Callable[[], str] = str, exactly: bool = False
+) -> T:
     """Return the condition's first true value; fail with `what` and the log's tail after `timeout` seconds.
 
-    The condition is asked at least once, and once more after the time is up.
+    With `exactly` not later than that, where the condition is expected to stay false; else not before PATIENCE. The
+    condition is asked at least once, and once more after the time is up.
     """
+    timeout = timeout if exactly else max(timeout, PATIENCE)
     deadline = time.monotonic() + timeout
     while True:
         is_last = time.monotonic() >= deadline

@@ -86,7 +86,7 @@ def test_a_bind_mounted_file_is_rolled_back_in_place(site):
     mounted.write_text("old\n")
     mount = f"mount --bind {mounted} {live}" if UNSHARE else "true"
     ended = run(driver(site, "new\n", reload="false", refuse_rename=not UNSHARE), mount, f"cat {live}")
-    assert ended.stdout == "ready\nfalse: exit status 1; the live file is rolled back, its reload is owed\nold\n"
+    assert ended.stdout == "ready\nfalse: exit status 1; the live file is rolled back, its reload is pending\nold\n"
     assert mounted.read_text() == "old\n"
 
 
@@ -126,7 +126,7 @@ def test_a_disk_that_fills_up_before_a_roll_back_still_gets_the_old_file_back(si
         before = f"cp {live} {site}/old && mount -t tmpfs -o size=2m none {live.parent} && cp {site}/old {live}"
         reload = f"head -c 9000000 /dev/zero > {live.parent}/fill 2> /dev/null; false"
     ended = run(driver(site, new, reload=reload), before, f"rm -f {live.parent}/fill; cat {live}; ls -A {live.parent}")
-    failed = f"{reload}: exit status 1; the live file is rolled back, its reload is owed"
+    failed = f"{reload}: exit status 1; the live file is rolled back, its reload is pending"
     assert ended.stdout == f"ready\n{failed}\n{old}n.conf\n"
 
 

@@ -29,7 +29,7 @@ def places(count):
 def stays(scene, expected, seconds=2.0):
     """The file never says anything else for a while."""
     with pytest.raises(AssertionError, match="within"):
-        wait_for(lambda: scene.services() != expected, seconds, "another content")
+        wait_for(lambda: scene.services() != expected, seconds, "another content", exactly=True)
 
 
 def test_deregistration_of_all_instances_passes_at_once(consul, scene):
@@ -326,7 +326,7 @@ def test_a_release_is_for_one_of_those_who_share_a_state_folder(start_consul, tm
     stays(two, {"web": places(2)})
     configure(tmp_path, "two", consul.port, destination="three")
     two.process.signal(signal.SIGHUP)
-    two.told("INFO read again: ")
+    two.told("INFO reloaded: ")
     two.out = tmp_path / "three"
     two.wait({"web": places(2)})
     assert two.run("release").stdout.splitlines() == ["released service(web): 2", "released services(): 1"]

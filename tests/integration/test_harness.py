@@ -99,7 +99,7 @@ def test_nginx_reload_refused_is_told_with_the_error_log(nginx):
     nginx.start()
     nginx.conf.write_text("garbage;")
     with pytest.raises(AssertionError) as raised:
-        nginx.reload(timeout=0.5)
+        nginx.reload(timeout=0.5, exactly=True)
     assert any('unknown directive "garbage"' in note for note in raised.value.__notes__)
     assert nginx.check().returncode == 1
 
@@ -115,7 +115,7 @@ def test_backend_stopped_refuses_and_starts_again_on_its_port(http_backend):
 
 def test_wait_for_tells_what_was_missing_and_the_log():
     with pytest.raises(AssertionError) as raised:
-        wait_for(list, 0, "sign of life", log=lambda: "one\ntwo")
+        wait_for(list, 0, "sign of life", log=lambda: "one\ntwo", exactly=True)
     assert str(raised.value) == "no sign of life within 0s; last seen: []\n    one\n    two"
 
 

@@ -61,7 +61,7 @@ def test_hangups_leave_memory_threads_and_open_files_as_they_were(folder, ctempl
     def hang_up(first, last):
         for times in range(first, last + 1):
             daemon.signal(signal.SIGHUP)
-            daemon.wait_for_log("read again: ", 20, times=times)
+            daemon.wait_for_log("reloaded: ", 20, times=times)
         files = len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
         return *memory_and_threads(daemon.pid), files
 
@@ -209,7 +209,7 @@ def test_a_template_or_configuration_that_becomes_something_else_keeps_the_last_
     wait_out(folder, "10.0.0.1:80 ", log=daemon.log)
     kind(folder / name)
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for_log("; going on with what is running", 30)
+    daemon.wait_for_log("; keeping the running configuration", 30)
     publish(folder, 2)
     wait_out(folder, "10.0.0.2:80 ", log=daemon.log)
     assert daemon.stop() == 0

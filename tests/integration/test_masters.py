@@ -167,7 +167,7 @@ def test_a_master_moved_aside_for_an_upgrade_is_still_ours(site, nginx, tmp_path
 def test_a_master_started_long_after_the_files_runs_them_without_a_reload(site, background, running, daemon):
     background.stop(running)
     site.publish("2")
-    daemon.wait_for_log("written; the reload is owed")
+    daemon.wait_for_log("written; the reload is deferred")
     written = site.fragment.stat().st_ctime
     wait_for(lambda: time.time() > written + 8, 20, "a start that cannot have begun to read before")
     new = background.start()
@@ -204,7 +204,7 @@ def test_another_nginx_in_the_pid_file_is_not_signalled_and_nothing_counts_as_ap
     site.publish("2")
     said = f"names process {stranger}, which runs with {other.conf}, not {site.nginx.conf}"
     daemon.wait_for_log(said)
-    daemon.wait_for_log("written; the reload is owed")
+    daemon.wait_for_log("written; the reload is deferred")
     assert daemon.log().count(said) == 1
     assert other.reloads() == 0
     assert site.ledger()["owes_reload"]

@@ -77,7 +77,7 @@ def test_once_with_a_failing_command_owes_the_reload_to_the_next_run(folder, cte
     first = ctemplate(*args)
     assert first.wait() == 1
     told = first.log().partition(" ERROR ")[2]
-    assert told == f"{command}: exit status 1; the live file stays, its reload is owed\n    no luck\n"
+    assert told == f"{command}: exit status 1; the new content stays live, its reload is pending\n    no luck\n"
     before = identity(folder / "out")
     (folder / "mended").touch()
     assert ctemplate(*args, name="second").wait() == 0
@@ -211,7 +211,7 @@ def test_stop_after_an_edit_before_the_first_answer_is_clean(folder, daemon):
     address = f"127.0.0.1:{free_port()}"
     process = daemon("-template", "names.j2:out", source=("-consul-addr", address))
     (folder / "names.j2").write_text("edited {{ services() | length }}")
-    process.wait_for_log("read again: ")
+    process.wait_for_log("reloaded: ")
     process.terminate()
     assert process.wait() == 0
 
@@ -248,13 +248,13 @@ def test_hangup_reads_the_configuration_again(folder, ctemplate):
     wait_for(reads(folder / "one", "web\n"), 10, "first output", log=process.log)
     config.write_text("catalog = \n")
     process.signal(signal.SIGHUP)
-    process.wait_for_log("c.toml: is not TOML: invalid value (at line 1, column 11); going on with what is running")
+    process.wait_for_log("c.toml: is not TOML: invalid value (at line 1, column 11); keeping the running configuration")
     catalog(folder, "db")
     wait_for(reads(folder / "one", "db\n"), 10, "output of the kept configuration", log=process.log)
     config.write_text(one + '[[template]]\nsource = "names.j2"\ndestination = "two"\n')
     process.signal(signal.SIGHUP)
     wait_for(reads(folder / "two", "db\n"), 10, "output of the new template", log=process.log)
-    process.wait_for_log("read again: 2 templates in 2 groups from catalog.yaml")
+    process.wait_for_log("reloaded: 2 templates in 2 groups from catalog.yaml")
     catalog(folder, "web")
     for name in ("one", "two"):
         wait_for(reads(folder / name, "web\n"), 10, f"new {name}", log=process.log)
@@ -268,7 +268,7 @@ def test_hangup_does_not_read_a_template_that_is_being_written(folder, daemon):
         process.signal(signal.SIGHUP)
         catalog(folder, "db")
         wait_for(reads(folder / "out", "db\n"), 10, "output of the template before", log=process.log)
-        assert "read again: " not in process.log()
+        assert "reloaded: " not in process.log()
         file.write("new " + text)
     wait_for(reads(folder / "out", "new db\n"), 10, "output of the whole template", log=process.log)
 
@@ -283,7 +283,7 @@ def test_hangup_onto_a_destination_of_another_instance_keeps_what_runs(folder, c
     config.write_text(text.format("taken"))
     process.signal(signal.SIGHUP)
     process.wait_for_log(
-        f"{folder}/taken: is held by another ctemplate, pid {other.pid}; going on with what was running"
+        f"{folder}/taken: is held by another ctemplate, pid {other.pid}; keeping the running configuration"
     )
     catalog(folder, "db")
     wait_for(reads(folder / "own", "db\n"), 10, "new output", log=process.log)
@@ -350,7 +350,7 @@ def test_broken_edit_keeps_the_running_template_and_a_mended_one_recovers(folder
     process = daemon("-template", "names.j2:out")
     wait_for(reads(folder / "out", "web\n"), 10, "first output", log=process.log)
     (folder / "names.j2").write_text("{% for s in services() %}")
-    process.wait_for_log("; going on with what is running")
+    process.wait_for_log("; keeping the running configuration")
     catalog(folder, "db")
     wait_for(reads(folder / "out", "db\n"), 10, "output of the kept template", log=process.log)
     (folder / "names.j2").write_text("mended")
@@ -435,7 +435,7 @@ def test_killed_with_a_reload_under_way_the_next_run_pays_it(folder, daemon, cte
 
 def test_failed_reload_stays_owed_and_is_retried(folder, daemon):
     process = daemon("-template", f"names.j2:out:test -e {folder}/mended")
-    process.wait_for_log(f"test -e {folder}/mended: exit status 1; the live file stays, its reload is owed")
+    process.wait_for_log(f"test -e {folder}/mended: exit status 1; the new content stays live, its reload is pending")
     process.wait_for_log("next try in")
     (folder / "mended").touch()
     process.wait_for_log(f"INFO test -e {folder}/mended: done in")

@@ -154,7 +154,7 @@ def test_what_returns_to_what_runs_costs_no_reload(site, daemon):
 
 def test_nginx_that_is_not_there_yet_is_told_once_it_is(site, ctemplate):
     daemon = ctemplate(*site.args)
-    daemon.wait_for_log("written; the reload is owed until its program is found running")
+    daemon.wait_for_log("written; the reload is deferred until its program runs")
     site.nginx.conf.write_text(site.nginx.conf.read_text())  # nothing changes but the time
     site.publish("2")
     daemon.wait_for(lambda: b"# generation 2" in (site.contents()[1] or b""), 10, "generation 2 written")
@@ -176,11 +176,11 @@ def test_a_candidate_that_is_refused_before_nginx_runs_is_not_written(site, ctem
 def test_a_live_file_that_somebody_edits_is_put_right_at_once(site, daemon):
     contents, reloads = site.contents(), site.nginx.reloads()
     site.fragment.write_text("# mine\n")
-    daemon.wait_for_log(f"{site.fragment}: was changed by somebody else; its rendering is put back")
+    daemon.wait_for_log(f"{site.fragment}: was changed by somebody else; overwritten with the rendered file")
     daemon.wait_for(lambda: site.contents() == contents, 10, "repaired file")
     daemon.wait_for(lambda: site.nginx.reloads() == reloads + 1, 10, "reload")
     site.nginx.conf.unlink()
-    daemon.wait_for_log(f"{site.nginx.conf}: was removed by somebody else; its rendering is put back")
+    daemon.wait_for_log(f"{site.nginx.conf}: was removed by somebody else; overwritten with the rendered file")
     daemon.wait_for(lambda: site.contents() == contents, 10, "repaired file")
     daemon.wait_for(lambda: site.nginx.reloads() == reloads + 2, 10, "reload")
 
@@ -189,7 +189,7 @@ def test_an_edit_is_only_reported_where_the_operator_wants_that(tmp_path, nginx,
     site = Site(tmp_path, nginx, on_edit="report")
     site.publish("1")
     daemon = ctemplate(*site.args)
-    daemon.wait_for_log("written; the reload is owed")
+    daemon.wait_for_log("written; the reload is deferred")
     nginx.start()
     daemon.wait_for_log("applied")
     site.fragment.write_text("# mine\n")
@@ -232,9 +232,9 @@ def test_many_changes_cost_one_reload_in_an_interval_and_the_last_one_counts(tmp
     daemon = ctemplate(*site.args)
     daemon.wait_for(lambda: not site.ledger()["owes_reload"], 10, "paid reload")
     for generation in range(2, 22):
-        seen = daemon.log().count("read again")
+        seen = daemon.log().count("reloaded")
         site.publish(str(generation))
-        daemon.wait_for(lambda seen=seen: daemon.log().count("read again") > seen, 10, "catalog read again")
+        daemon.wait_for(lambda seen=seen: daemon.log().count("reloaded") > seen, 10, "catalog read again")
     site.wait_running("21", log=daemon.log)
     daemon.wait_for(lambda: daemon.log().count(": applied") == nginx.reloads(), 10, "a line for each reload")
     began = [datetime.fromisoformat(line[:23]) for line in daemon.log().splitlines() if line.endswith(": applied")]

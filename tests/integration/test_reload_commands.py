@@ -108,7 +108,7 @@ def test_files_that_look_like_nginx_and_are_not_checked_are_one_warning(tmp_path
     daemon = ctemplate(*site.args)
     daemon.wait_for_log("applied")
     daemon.signal(1)
-    daemon.wait_for_log("read again")
+    daemon.wait_for_log("reloaded")
     said = (
         f"{site.fragment}: looks like nginx's, but its reload command is not known to be nginx's: "
         "neither checked nor proven; give its group a check or an nginx key"

@@ -36,7 +36,7 @@ def test_a_frozen_leader_leaves_a_first_answer_unconfirmed(tmp_path, programs, c
     daemon.wait_for(lambda: web.exists() and web.read_text() == "8001 ", 60, "what the follower knows")
     with cluster.paused([leader, other]):
         (tmp_path / "ghost.j2").write_text(GHOST)
-        daemon.wait_for_log("read again", 30)
+        daemon.wait_for_log("reloaded", 30)
         time.sleep(2 * CONFIRM_GRACE)  # the trouble lasts so long; nothing is waited for
         template.write_text(f"edited {WEB}")
         daemon.wait_for(lambda: web.read_text() == "edited 8001 ", 30, "the edit to be taken")
@@ -58,7 +58,7 @@ def test_sigterm_is_obeyed_while_a_first_answer_is_unconfirmed(tmp_path, program
     daemon.wait_for(ghost.exists, 60, "the first text")
     with cluster.paused([leader, other]):
         template.write_text(GHOST)
-        daemon.wait_for_log("read again", 30)
+        daemon.wait_for_log("reloaded", 30)
         time.sleep(2 * CONFIRM_GRACE)
         daemon.signal(signal.SIGTERM)
         assert daemon.wait(30) == 0

@@ -1,7 +1,8 @@
 """A Consul without sockets or time: a registry with Consul's indexes, and a client that obeys the planner.
 
 Wakes what the real one wakes: the services by every registration, the checks by every check, one service's instances
-by whatever concerns that service.
+by whatever concerns that service, one node by whatever is registered there, the list of nodes by nodes alone. A node's
+answer has the index of the whole catalog, and a long poll of one that was removed is not woken, as on Consul 1.8.7.
 """
 
 import heapq
@@ -11,10 +12,20 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from ctemplate.core.model import CheckState, Instance, Service
 from ctemplate.core.timing import Backoff, TokenBucket
-from ctemplate.queries import AlarmsQuery, CensusQuery, PreparedQuery, ServicesQuery
+from ctemplate.queries import (
+    AlarmsQuery,
+    CensusQuery,
+    NodeContentQuery,
+    NodeListQuery,
+    PreparedQuery,
+    ServicesQuery,
+)
 from ctemplate.sources.consul.endpoints.checks import StateRow
+from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
 from ctemplate.sources.consul.watching.planner import Planner
 
 LATENCY = 0.001  # seconds each way
@@ -31,7 +42,8 @@ class Registered:
     port: int
     tags: tuple[str, ...] = ()
     status: str | None = "passing"
-    modified: int = 0
+    modified: int = 0  # its check
+    written: int = 0  # itself
 
 
 class World:
@@ -41,14 +53,21 @@ class World:
         self.index = EPOCH * 1000
         self.services = {}
         self.nodes = {}
+        self.members = {}
+        self.touched = Counter()
+        self.hidden = set()  # nodes that our token may not read, "*" for all
         self.service_index = {}
-        self.catalog_index = self.checks_index = self.extinction = self.index
+        self.catalog_index = self.checks_index = self.nodes_index = self.extinction = self.index
 
     def register(self, name, key, **fields):
         known = self.services.setdefault(name, {}).get(key, Registered(node=f"n{sum(map(ord, key)) % 3}", port=1))
         self.index += 1
-        entry = replace(known, **fields)
+        entry = replace(known, **fields, written=self.index)
         has_turned = "status" in fields and entry.status is not None
+        if entry.node not in self.members:
+            self.members[entry.node] = NodeEntry(name=entry.node, id=f"id-{self.index}")
+            self.nodes_index = self.index
+        self.touched.update({known.node, entry.node})
         self.services[name][key] = replace(entry, modified=self.index) if has_turned else entry
         self.service_index[name] = self.catalog_index = self.index
         if has_turned:
@@ -59,6 +78,7 @@ class World:
         if entry is None:
             return
         self.index += 1
+        self.touched[entry.node] += 1
         self.service_index[name] = self.catalog_index = self.index
         if entry.status is not None:
             self.checks_index = self.index
@@ -82,11 +102,55 @@ class World:
             if any(entry.node == node for entry in entries.values()):
                 self.service_index[name] = self.index
 
+    def change_node(self, node, **fields):
+        """Give a node another address, or register it anew under another id."""
+        if node not in self.members:
+            return
+        self.index += 1
+        self.members[node] = msgspec.structs.replace(self.members[node], **fields)
+        self.nodes_index = self.index
+        self.touched[node] += 1
+        for name, entries in self.services.items():
+            if any(entry.node == node for entry in entries.values()):
+                self.service_index[name] = self.index
+
+    def remove_node(self, node):
+        """Remove a node with all that is registered there, as its agent's leave does."""
+        for name, entries in list(self.services.items()):
+            for key in [key for key, entry in entries.items() if entry.node == node]:
+                self.deregister(name, key)
+        if self.members.pop(node, None) is not None:
+            self.index += 1
+            self.nodes_index = self.index
+
+    def rename_node(self, node, name):
+        """Move a node with all that is registered there to another name."""
+        moved = [(of, key, entry) for of, entries in self.services.items() for key, entry in entries.items()]
+        self.remove_node(node)
+        for of, key, entry in moved:
+            if entry.node == node:
+                self.register(of, key, node=name, port=entry.port, tags=entry.tags, status=entry.status)
+
+    def hide_node(self, node):
+        """Take away the right to read a node, ``*`` for all; no index moves."""
+        self.hidden.add(node)
+
+    def show_nodes(self):
+        """Give all rights back; no index moves."""
+        self.hidden.clear()
+
+    def may_read(self, node):
+        return not self.hidden & {node, "*"}
+
     def restart(self):
         """Come back with the same data under lower indexes than ever before."""
         self.index = (self.index // EPOCH - 1) * EPOCH
-        self.catalog_index = self.checks_index = self.extinction = self.index
+        self.catalog_index = self.checks_index = self.nodes_index = self.extinction = self.index
         self.service_index = dict.fromkeys(self.services, self.index)
+        self.touched.update(self.touched.keys())
+        for entries in self.services.values():
+            for key, entry in entries.items():
+                entries[key] = replace(entry, modified=self.index, written=self.index)
 
     def index_of(self, query):
         if isinstance(query, ServicesQuery):
@@ -95,6 +159,11 @@ class World:
             return self.checks_index
         if isinstance(query, PreparedQuery):
             return 1  # whatever changes
+        if isinstance(query, NodeListQuery):
+            return self.nodes_index
+        if isinstance(query, NodeContentQuery):
+            is_there = query.name in self.members and self.may_read(query.name)
+            return max(self.catalog_index, self.nodes_index) if is_there else 1
         return self.service_index.get(query.name, self.extinction)
 
     def value_of(self, query):
@@ -107,7 +176,17 @@ class World:
             return tuple(row for row in self._rows() if row.status != "passing")
         if isinstance(query, CensusQuery):
             return tuple(self._rows())
+        if isinstance(query, NodeListQuery):
+            return tuple(sorted((entry for entry in self.members.values() if self.may_read(entry.name)), key=str))
+        if isinstance(query, NodeContentQuery):
+            return tuple(self._placed(query.name)) if self.may_read(query.name) else ()
         return tuple(self._instance(query.name, key, entry) for key, entry in self._entries(query.name))
+
+    def _placed(self, node):
+        for name, entries in self.services.items():
+            for key, entry in entries.items():
+                if entry.node == node:
+                    yield PlacedService(id=key, service=name, modified=entry.written)
 
     def _entries(self, name):
         return sorted(self.services.get(name, {}).items())
@@ -120,6 +199,8 @@ class World:
             name=name,
             node=entry.node,
             address="10.0.0.1",
+            node_id=self.members[entry.node].id,
+            node_address=self.members[entry.node].address,
             port=entry.port,
             tags=entry.tags,
             checks=tuple(checks),
@@ -149,6 +230,7 @@ class Request:
     is_poll: bool
     asked_at: float = 0.0
     is_over: bool = False
+    parked_on: tuple = ()
 
 
 @dataclass
@@ -162,6 +244,7 @@ class Client:
     world: World
     connections_allowed: int
     failure_rate: float = 0.0
+    broken: frozenset = frozenset()  # what fails always
     jitter: float = 1.0
     is_away: bool = False
     seed: int = 0
@@ -252,19 +335,29 @@ class Client:
         if request.is_over:
             return
         self.requests += 1
-        if self.is_away or self._draw.random() < self.failure_rate:
+        if self.is_away or request.query in self.broken or self._draw.random() < self.failure_rate:
             self._at(self.now + self._leg(), self._fail, request)
         elif self._is_due(request):
             self._serve(request)
         else:
+            request.parked_on = (self.world.touched[self._node_of(request)], self.world.index_of(request.query))
             self._parked.append(request)
             self._at(request.deadline, self._expire, request)
 
     def _is_due(self, request):
-        return self.world.index_of(request.query) != request.since
+        index = self.world.index_of(request.query)
+        if not isinstance(request.query, NodeContentQuery):
+            return index != request.since
+        is_touched = not request.parked_on or self.world.touched[request.query.name] != request.parked_on[0]
+        return is_touched and (index > request.since or (index < request.since and index > 1))
 
-    def _serve(self, request):
-        answer = (request, self.world.index_of(request.query), self.world.value_of(request.query))
+    @staticmethod
+    def _node_of(request):
+        return request.query.name if isinstance(request.query, NodeContentQuery) else None
+
+    def _serve(self, request, index=None):
+        index = self.world.index_of(request.query) if index is None else index
+        answer = (request, index, self.world.value_of(request.query))
         self._at(self.now + self._leg(), self._deliver, answer)
 
     def _leg(self):
@@ -274,7 +367,9 @@ class Client:
     def _expire(self, request):
         if request in self._parked:
             self._parked.remove(request)
-            self._serve(request)
+            index = self.world.index_of(request.query)
+            is_content = isinstance(request.query, NodeContentQuery) and index > 1
+            self._serve(request, request.parked_on[1] if is_content else index)
 
     def _wake(self):
         due = [request for request in self._parked if self._is_due(request)]

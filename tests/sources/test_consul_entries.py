@@ -1,19 +1,31 @@
 import json
 
+import msgspec
 import pytest
 from consul_fakes import entries, entry
 from hypothesis import given, strategies as st
 
 from ctemplate.core.model import CheckState, Fault, Instance, Service, Status
-from ctemplate.queries import AlarmsQuery, PreparedQuery, ServiceQuery, ServicesQuery, kind_of
+from ctemplate.queries import (
+    AlarmsQuery,
+    NodeContentQuery,
+    NodeListQuery,
+    PreparedQuery,
+    ServiceQuery,
+    ServicesQuery,
+    kind_of,
+)
 from ctemplate.sources.consul.endpoints.decoding import (
     Decoder,
     Undecodable,
     aggregate,
+    decode_node_content,
+    decode_node_list,
     decode_servers,
     decode_services,
     drop_unqueryable_names,
 )
+from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
 from ctemplate.sources.consul.endpoints.paths import granted
 from ctemplate.sources.consul.endpoints.settings import DataLimits
 
@@ -312,7 +324,17 @@ def test_an_execution_of_another_shape_is_undecodable(body):
 DEEP = b"[" * 100_000
 
 
-@pytest.mark.parametrize("query", [ServiceQuery(name="web"), PreparedQuery(name="q"), ServicesQuery(), AlarmsQuery()])
+@pytest.mark.parametrize(
+    "query",
+    [
+        ServiceQuery(name="web"),
+        PreparedQuery(name="q"),
+        ServicesQuery(),
+        AlarmsQuery(),
+        NodeListQuery(),
+        NodeContentQuery(name="n"),
+    ],
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -335,3 +357,24 @@ def test_servers_that_cannot_be_read_are_nobody(body):
 
 def test_rights_that_cannot_be_read_are_not_known():
     assert granted(200, b'[{"Allow": true, "Other": %b' % DEEP, asked=1) is None
+
+
+def test_nodes_are_sorted_and_read_by_what_changes_them():
+    body = b"""[{"Node": "n2", "ID": "2", "Address": "10.0.0.2", "Meta": {"rack": "a"}, "ModifyIndex": 7, "Other": 1},
+        {"Node": "n1", "ID": "", "Address": "10.0.0.1", "Meta": null, "ModifyIndex": 8}]"""
+    first, second = NodeEntry(name="n1", address="10.0.0.1"), NodeEntry(name="n2", id="2", address="10.0.0.2")
+    assert decode_node_list(body) == (first, msgspec.structs.replace(second, meta={"rack": "a"}))
+    assert decode_node_list(b"null") == ()
+
+
+def test_what_is_on_a_node_is_read_with_its_indexes_alone():
+    body = b"""{"Node": {"Node": "n1"}, "Services": {
+        "a-1": {"ID": "a-1", "Service": "a", "Port": 80, "Tags": ["x"], "CreateIndex": 5, "ModifyIndex": 7},
+        "b-1": {"ID": "b-1", "Service": "b", "ModifyIndex": 6}}}"""
+    placed = PlacedService(id="a-1", service="a", modified=7), PlacedService(id="b-1", service="b", modified=6)
+    assert decode_node_content(body) == placed
+
+
+@pytest.mark.parametrize("body", [b"null", b'{"Node": {}, "Services": {}}', b'{"Node": {}, "Services": null}'])
+def test_node_that_is_not_there_or_empty_has_no_services(body):
+    assert decode_node_content(body) == ()

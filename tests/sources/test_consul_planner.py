@@ -7,14 +7,23 @@ from hypothesis import given, settings, strategies as st
 from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, World
 
 from ctemplate.core.timing import Backoff
-from ctemplate.queries import AlarmsQuery, PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.queries import (
+    AlarmsQuery,
+    NodeContentQuery,
+    NodeListQuery,
+    PreparedQuery,
+    ServiceQuery,
+    ServicesQuery,
+)
 from ctemplate.sources.consul.endpoints.checks import StateRow
-from ctemplate.sources.consul.watching.planner import Planner, Policy, WatchPlan
+from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
+from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.scope import READ_GRACE
 from ctemplate.sources.consul.watching.sweep import SweepPace
 
 SERVICES = ServicesQuery()
 ALARMS = AlarmsQuery()
+NODES = NodeListQuery()
 SETTLED = 16.0  # seconds after which a sweep at leisure has come round
 MENDED = 60.0  # the same after failures, with their delays
 
@@ -27,17 +36,20 @@ def prepared(number, **scope):
     return PreparedQuery(name=f"s{number}", **scope)
 
 
-def filled(services, instances=3):
+def filled(services, instances=3, nodes=None):
+    """Services with an instance on each of a few nodes, or spread evenly over so many."""
     world = World()
     for number in range(services):
         for instance in range(instances):
-            world.register(f"s{number}", f"s{number}-{instance}", node=f"n{instance}", port=8000, status="passing")
+            node = instance if nodes is None else (number * instances + instance) % nodes
+            world.register(f"s{number}", f"s{number}-{instance}", node=f"n{node}", port=8000, status="passing")
     return world
 
 
-def watching(services, *, max_connections=64, policy=None, instances=3, **options):
+def watching(services, *, max_connections=64, policy=None, instances=3, nodes=None, hidden=(), **options):
     """A client that has its first answers to the services and all their instances."""
-    world = filled(services, instances)
+    world = filled(services, instances, nodes)
+    world.hidden.update(hidden)
     planner = Planner(max_connections=max_connections, policy=policy)
     client = Client(planner, world, connections_allowed=max_connections, **options)
     client.want([SERVICES])
@@ -63,8 +75,8 @@ def latency(client, query, limit):
         pytest.param(0, 64, 1, 0, id="services-alone"),
         pytest.param(10, 64, 11, 0, id="few-have-a-poll-each"),
         pytest.param(61, 64, 62, 0, id="as-many-as-the-budget-without-its-spare"),
-        pytest.param(62, 64, 2, 15, id="one-more-are-watched-by-sentinels"),
-        pytest.param(500, 64, 2, 15, id="many-are-watched-by-sentinels"),
+        pytest.param(62, 64, 3, 15, id="one-more-are-watched-by-sentinels"),
+        pytest.param(500, 64, 3, 15, id="many-are-watched-by-sentinels"),
         pytest.param(500, 8, 2, 1, id="small-budget"),
         pytest.param(20, 4, 1, 1, id="budget-too-small-for-sentinels"),
         pytest.param(20, 1, 0, 1, id="one-connection"),
@@ -84,8 +96,8 @@ def test_connections_follow_from_queries_and_budget(services, max_connections, p
         pytest.param(10, 3, 64, 11, 3, id="a-few-have-a-reader-each"),
         pytest.param(10, 300, 64, 11, 15, id="many-share-the-readers"),
         pytest.param(60, 1, 64, 61, 1, id="as-many-as-the-budget-without-its-spare"),
-        pytest.param(61, 1, 64, 2, 15, id="one-more-and-the-services-are-watched-by-sentinels"),
-        pytest.param(500, 5, 64, 2, 15, id="they-share-the-readers-of-the-sweep"),
+        pytest.param(61, 1, 64, 3, 15, id="one-more-and-the-services-are-watched-by-sentinels"),
+        pytest.param(500, 5, 64, 3, 15, id="they-share-the-readers-of-the-sweep"),
         pytest.param(2, 1, 8, 3, 1, id="small-budget"),
         pytest.param(0, 1, 1, 0, 1, id="one-connection"),
     ],
@@ -174,7 +186,7 @@ def test_a_prepared_query_dropped_while_it_is_read_and_wanted_again_goes_on():
 def test_one_poll_serves_the_wanted_services_and_the_sentinel():
     planner = Planner()
     planner.want([SERVICES, *map(service, range(100))], 0.0)
-    assert planner.plan(0.0).polls == {SERVICES, ALARMS}
+    assert planner.plan(0.0).polls == {SERVICES, ALARMS, NODES}
 
 
 def test_scopes_have_sentinels_of_their_own_and_lonely_queries_long_polls():
@@ -183,7 +195,7 @@ def test_scopes_have_sentinels_of_their_own_and_lonely_queries_long_polls():
     west = [service(number, dc="west") for number in range(40)]
     lonely = service(1, dc="north")
     planner.want([*east, *west, lonely], 0.0)
-    sentinels = {kind(dc=dc) for kind in (ServicesQuery, AlarmsQuery) for dc in ("east", "west")}
+    sentinels = {kind(dc=dc) for kind in (ServicesQuery, AlarmsQuery, NodeListQuery) for dc in ("east", "west")}
     assert planner.plan(0.0).polls == {*sentinels, lonely}
 
 
@@ -275,7 +287,7 @@ def test_change_of_a_polled_service_does_not_start_a_round():
 
 
 def test_named_instance_with_a_check_costs_a_census_instead_of_a_round():
-    client = watching(1000)
+    client = watching(1000, hidden="*")
     before = client.requests
     client.change("register", "s7", "s7-9", status="passing")
     client.run(0.5)
@@ -283,8 +295,8 @@ def test_named_instance_with_a_check_costs_a_census_instead_of_a_round():
     assert client.requests - before < 100
 
 
-def test_unnamed_change_costs_one_round():
-    client = watching(1000)
+def test_unnamed_change_costs_one_round_where_no_node_can_be_read():
+    client = watching(1000, hidden="*")
     before = client.requests
     client.change("register", "s7", "s7-1", port=9)
     client.run(3.0)
@@ -293,7 +305,7 @@ def test_unnamed_change_costs_one_round():
 
 def test_steady_unnamed_changes_leave_rest_between_rounds():
     policy = Policy()
-    client = watching(1000, policy=policy)
+    client = watching(1000, policy=policy, hidden="*")
     before, began = client.requests, client.now
     for number in range(200):
         client.change("register", f"s{number}", f"s{number}-1", port=9)
@@ -305,7 +317,7 @@ def test_steady_unnamed_changes_leave_rest_between_rounds():
 
 
 def test_wake_during_a_round_makes_another_round_due():
-    client = watching(1000)
+    client = watching(1000, hidden="*")
     client.change("register", "s7", "s7-1", port=9)
     client.run(READ_GRACE + 0.1)
     client.change("register", "s8", "s8-1", port=9)
@@ -409,6 +421,180 @@ def test_queries_no_longer_wanted_are_neither_read_nor_polled():
     assert client.planner.plan(client.now) == nothing
 
 
+# Nodes
+
+
+NODE_CHANGES = [
+    pytest.param(("register", "s7", "s7-1"), {"port": 9}, id="port"),
+    pytest.param(("register", "s7", "s7-1"), {"tags": ("new",)}, id="tags"),
+    pytest.param(("register", "s7", "s7-9"), {"node": "n5"}, id="new-instance"),
+    pytest.param(("register", "s7", "s7-9"), {"node": "n5", "status": None}, id="new-instance-without-a-check"),
+    pytest.param(("register", "s7", "s7-9"), {"node": "new"}, id="new-instance-on-a-new-node"),
+    pytest.param(("register", "s7", "s7-1"), {"node": "n1"}, id="instance-on-another-node"),
+    pytest.param(("deregister", "s7", "s7-1"), {}, id="instance-removed"),
+    pytest.param(("turn", "s7", "s7-1", "critical"), {}, id="check"),
+    pytest.param(("change_node", "n22"), {"address": "10.9.9.9"}, id="address-of-a-node"),
+    pytest.param(("change_node", "n22"), {"id": "other"}, id="id-of-a-node"),
+    pytest.param(("remove_node", "n22"), {}, id="node-removed"),
+    pytest.param(("rename_node", "n22", "other"), {}, id="node-renamed"),
+]
+
+
+@pytest.mark.parametrize(("change", "fields"), NODE_CHANGES)
+def test_nodes_that_all_have_long_polls_name_every_change_at_once(change, fields):
+    client = watching(1000, nodes=40)
+    assert sum(isinstance(query, NodeContentQuery) for query in client.planner.plan(client.now).polls) == 40
+    before = client.requests
+    client.change(*change, **fields)
+    on_node = 1000 * 3 / 40
+    while client.stale() and client.requests < before + 1000:
+        client.run(LATENCY)
+    limit = 3 * on_node + 20 if "node" in change[0] else 10
+    assert client.requests - before <= limit
+    assert not client.stale()
+    client.run(30.0)
+    if change[0] not in {"remove_node", "rename_node"}:  # many changes of checks, at indexes that no node's answer has
+        assert client.requests - before <= limit + 30 * (1000 / 300 + 1), "nothing is swept but in the background"
+
+
+@pytest.mark.parametrize(("change", "fields"), NODE_CHANGES)
+def test_change_is_seen_soon_with_more_nodes_than_connections(change, fields):
+    client = watching(1000, nodes=400)
+    client.change(*change, **fields)
+    client.run(1.0)
+    assert not client.stale()
+
+
+@pytest.mark.parametrize(("change", "fields"), NODE_CHANGES)
+def test_change_is_seen_soon_where_no_node_can_be_read(change, fields):
+    client = watching(400, nodes=40, hidden="*")
+    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES}
+    client.change(*change, **fields)
+    client.run(SETTLED)
+    if change[0] == "change_node":  # wakes nothing that our token may read
+        client.run(300.0)
+    assert not client.stale()
+
+
+def test_nodes_that_changed_last_have_the_long_polls():
+    client = watching(1000, nodes=400)
+    client.change("register", "s7", "s7-1", port=9)
+    client.run(WAIT * 1.2)
+    assert NodeContentQuery(name="n22") in client.planner.plan(client.now).polls
+    before = client.requests
+    client.change("register", "s140", "s140-2", port=9)
+    assert client.world.services["s140"]["s140-2"].node == "n22"
+    assert latency(client, service(140), 10.0) <= 5 * LATENCY
+    client.run(0.1)
+    assert client.requests - before < 50, "neither all nodes are read nor all services, but some at leisure"
+
+
+def test_unnamed_change_on_many_nodes_costs_their_reads_where_services_are_more():
+    client = watching(2000, nodes=200)
+    before = client.requests
+    client.change("register", "s150", "s150-1", port=9)
+    assert client.world.services["s150"]["s150-1"].node == "n51"
+    client.run(2.0)
+    assert not client.stale()
+    assert client.requests - before < 250
+
+
+def test_unnamed_change_on_very_many_nodes_costs_a_round_of_the_few_services():
+    client = watching(100, instances=10, nodes=1000)
+    before = client.requests
+    client.change("register", "s77", "s77-7", port=9)
+    client.run(2.0)
+    assert not client.stale()
+    assert client.requests - before < 150
+
+
+def test_node_with_thousands_of_instances_has_no_long_poll_and_is_read_instead_of_a_round():
+    client = watching(1000, nodes=1)
+    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES}
+    before = client.requests
+    client.change("register", "s7", "s7-1", port=9)
+    client.run(READ_GRACE + 10 * LATENCY)
+    assert not client.stale()
+    assert client.requests - before < 20
+
+
+def test_rights_to_nodes_that_are_lost_and_given_back_change_the_way_only():
+    client = watching(400, nodes=40)
+    client.change("hide_node", "n3")
+    client.change("hide_node", "n4")
+    client.run(2 * WAIT)
+    assert NodeContentQuery(name="n3") not in client.planner.plan(client.now).polls
+    client.change("register", "s1", "s1-0", port=9)
+    assert client.world.services["s1"]["s1-0"].node == "n3"
+    client.run(2.0)
+    assert not client.stale()
+    client.change("show_nodes")
+    client.run(2 * WAIT)
+    assert NodeContentQuery(name="n3") in client.planner.plan(client.now).polls
+    client.change("register", "s1", "s1-0", port=10)
+    assert latency(client, service(1), 10.0) <= 5 * LATENCY
+
+
+def test_node_that_cannot_be_read_has_its_services_swept_as_without_nodes():
+    client = watching(400, nodes=40, broken={NodeContentQuery(name="n3")})
+    before = client.requests
+    client.change("register", "s1", "s1-0", port=9)
+    assert client.world.services["s1"]["s1-0"].node == "n3"
+    client.run(2.0)
+    assert not client.stale()
+    assert client.requests - before >= 400
+
+
+def test_list_of_nodes_that_cannot_be_read_has_services_swept_as_without_nodes():
+    client = watching(400, nodes=40, broken={NODES})
+    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES}
+    before = client.requests
+    client.change("register", "s7", "s7-9", node="new", status=None)
+    client.run(2.0)
+    assert not client.stale()
+    assert client.requests - before >= 400
+
+
+def test_datacenter_that_was_away_is_read_again_whatever_its_nodes_say():
+    client = watching(200, nodes=40)
+    client.is_away = True
+    client.change("register", "s7", "s7-1", port=9)
+    client.change("remove_node", "n3")
+    client.run(300.0)
+    client.is_away = False
+    client.run(MENDED)
+    assert not client.stale()
+    client.change("register", "s8", "s8-1", port=9)
+    assert latency(client, service(8), 10.0) <= 5 * LATENCY
+
+
+def test_long_polls_of_nodes_are_never_given_up_while_they_wait():
+    client = watching(400, nodes=40)
+    before = client.abandoned
+    for number in range(30):
+        client.change("register", f"s{number}", f"s{number}-1", node=f"new{number}")
+        client.change("remove_node", f"n{number}")
+        client.run(5.0)
+    client.run(2 * WAIT)
+    assert client.abandoned == before
+    assert not client.stale()
+
+
+def test_node_of_an_unprintable_name_is_not_asked_for():
+    client = watching(200, nodes=10)
+    client.change("register", "s7", "s7-9", node="a/../b")
+    client.run(WAIT)
+    assert not client.stale()
+    assert NodeContentQuery(name="a/../b") not in client.planner.plan(client.now).polls
+
+
+def test_service_with_many_changes_in_a_second_is_read_at_once_a_few_times():
+    client = watching(1000, nodes=40)
+    for port in (1, 2, 3):
+        client.change("register", "s7", "s7-1", port=port)
+        assert latency(client, service(7), 10.0) <= 5 * LATENCY
+
+
 numbers = st.integers(0, 39)
 instances = st.integers(0, 3)
 statuses = st.sampled_from(["passing", "warning", "critical"])
@@ -421,9 +607,18 @@ changes = st.one_of(
     st.tuples(st.just("turn_node"), instances, statuses),
     st.just(("restart",)),
 )
+node_numbers = st.integers(0, 11)
+node_changes = st.one_of(
+    st.tuples(st.just("register"), numbers, instances, st.builds(lambda node: {"node": f"n{node}"}, node_numbers)),
+    st.tuples(st.just("remove_node"), node_numbers),
+    st.tuples(st.just("rename_node"), node_numbers, node_numbers),
+)
 wishes = st.builds(lambda least, most: ("want", range(least, most)), st.integers(0, 20), st.integers(0, 40))
+node_fields = st.sampled_from([{"address": "10.1.1.1"}, {"id": "other"}])
+silent_changes = st.tuples(st.just("change_node"), node_numbers, node_fields)  # only the list of nodes tells of them
 pauses = st.floats(0.0, 3.0).map(lambda seconds: ("pause", seconds))
-stories = st.lists(st.one_of(changes, changes, pauses, wishes), max_size=40)
+stories = st.lists(st.one_of(changes, changes, node_changes, pauses, wishes), max_size=40)
+loud_stories = st.lists(st.one_of(changes, changes, node_changes, silent_changes, pauses, wishes), max_size=40)
 
 
 def play(client, story):
@@ -439,19 +634,27 @@ def play(client, story):
                 client.change(method, f"s{number}", f"s{number}-{instance}", *status)
             case ("turn_node", number, status):
                 client.change("turn_node", f"n{number}", status)
+            case ("change_node", number, fields):
+                client.change("change_node", f"n{number}", **fields)
+            case ("remove_node" | "rename_node" as method, *nodes):
+                client.change(method, *(f"n{node}" for node in nodes))
             case ("restart",):
                 client.change("restart")
         client.run(2 * LATENCY)
 
 
+FEW_CONNECTIONS = [1, 4, 8, 12]
+WATCHING_NODES = [18, 26, 64]  # none of them with a long poll, a few of them, all that is asked for
+
+
 @pytest.mark.parametrize("census_least", [200, 1], ids=["sweeps", "censuses"])
-@pytest.mark.parametrize("max_connections", [1, 4, 8, 12, 64])
+@pytest.mark.parametrize("max_connections", [*FEW_CONNECTIONS, *WATCHING_NODES])
 @settings(max_examples=60)
-@given(story=stories, seed=st.integers(0, 1000))
-def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census_least, story, seed):
+@given(data=st.data(), seed=st.integers(0, 1000))
+def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census_least, data, seed):
     policy = Policy(pace=SweepPace(census_least=census_least))
-    client = watching(30, max_connections=max_connections, policy=policy, jitter=10, seed=seed)
-    play(client, story)
+    client = watching(30, max_connections=max_connections, policy=policy, jitter=10, seed=seed, nodes=7)
+    play(client, data.draw(loud_stories if max_connections in WATCHING_NODES else stories))
     client.run(SETTLED)
     assert client.stale() == set()
     before = client.requests
@@ -459,12 +662,13 @@ def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census
     assert client.requests - before < 40 * 3 + 64 + 6 * SETTLED / 9
 
 
-@settings(max_examples=100)
-@given(story=stories, rate=st.sampled_from([0.05, 0.5, 0.9]), seed=st.integers(0, 1000))
-def test_whatever_fails_every_answer_becomes_the_truth(story, rate, seed):
-    client = watching(30, max_connections=12, jitter=10, seed=seed)
+@pytest.mark.parametrize("max_connections", [12, 18, 26])
+@settings(max_examples=60)
+@given(data=st.data(), rate=st.sampled_from([0.05, 0.5, 0.9]), seed=st.integers(0, 1000))
+def test_whatever_fails_every_answer_becomes_the_truth(max_connections, data, rate, seed):
+    client = watching(30, max_connections=max_connections, jitter=10, seed=seed, nodes=7)
     client.failure_rate = rate
-    play(client, story)
+    play(client, data.draw(loud_stories if max_connections in WATCHING_NODES else stories))
     client.run(5.0)
     client.failure_rate = 0.0
     client.run(MENDED)

@@ -3,7 +3,16 @@ import urllib.parse
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.queries import AlarmsQuery, CensusQuery, PreparedQuery, ServiceQuery, ServicesQuery, resource_of
+from ctemplate.queries import (
+    AlarmsQuery,
+    CensusQuery,
+    NodeContentQuery,
+    NodeListQuery,
+    PreparedQuery,
+    ServiceQuery,
+    ServicesQuery,
+    resource_of,
+)
 from ctemplate.sources.consul.endpoints.paths import (
     REMEDIES,
     Consistency,
@@ -36,6 +45,8 @@ ELSEWHERE = ConsulSettings(datacenter="east", namespace="team", partition="blue"
             "/v1/catalog/services?dc=west&ns=team&partition=blue&peer=p",
             id="a query's own wins",
         ),
+        pytest.param(NodeListQuery(dc="west"), DEFAULTS, "/v1/catalog/nodes?dc=west", id="list of nodes"),
+        pytest.param(NodeContentQuery(name="a b/c"), DEFAULTS, "/v1/catalog/node/a%20b%2Fc", id="content of a node"),
         pytest.param(
             ServiceQuery(name="web", near="_agent", filter='Service.Meta.v == "1&2"'),
             DEFAULTS,
@@ -63,6 +74,8 @@ def test_a_query_has_a_target(query, settings, target):
         pytest.param(PreparedQuery, {"name": "live"}, id="prepared query"),
         pytest.param(AlarmsQuery, {}, id="alarms"),
         pytest.param(CensusQuery, {}, id="census"),
+        pytest.param(NodeListQuery, {}, id="list of nodes"),
+        pytest.param(NodeContentQuery, {"name": "n1"}, id="content of a node"),
     ],
 )
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from ctemplate.core.model import Doubt, Instance, Query
+from ctemplate.core.model import Answer, Doubt, Instance, Query
 from ctemplate.guard.evidence.entries import FEW, EntryValue, absent, is_in_use, is_large, merged, missed, net_loss
 from ctemplate.guard.evidence.hold import ENDLESS, UNCONFIRMABLE, Cause, Entry, Hold
 from ctemplate.guard.evidence.proofs import is_all_invalid, lists_consul
@@ -42,6 +42,7 @@ class LossRule(Holding):
     }
 
     _peaks: tuple[tuple[float, EntryValue], ...] = ()
+    _believed: tuple[Hold, ...] = ()
 
     def observe(self, change: Change) -> None:
         """Keep what the new answer lacks, if that loss is doubted."""
@@ -64,6 +65,9 @@ class LossRule(Holding):
         cause = self._suspicion(change, gone)
         if cause is None:
             self._note_loss(used, change.now)
+            until = change.now + LONGEST_ABSENCE
+            passed = make_hold(before, gone, cause=Cause.NODES_LEFT, since=change.now, until=until, is_open=False)
+            self._believe(passed, change.now)
             return
         until = change.now + change.policy.hold
         is_open = cause not in UNCONFIRMABLE
@@ -101,6 +105,24 @@ class LossRule(Holding):
         peak = self._peaks[0][1]
         return len(peak) >= FEW and net_loss(peak, change.new.value) > change.policy.max_loss * len(peak)
 
+    # Losses that were believed, before it showed that several nodes left
+
+    def _believe(self, loss: Hold, now: float) -> None:
+        self._believed = (*(hold for hold in self._believed if hold.until > now), loss)[-PEAKS_KEPT:]
+
+    def take_back(self, belongs: Callable[[Entry], bool], newest: Answer, now: float) -> bool:
+        """Keep what was believed to be lost within a minute and is still missing, as far as something holds for it.
+
+        Return whether there is anything.
+        """
+        held = tuple(entry for hold in self.holds for entry in hold.entries)
+        lately = [hold for hold in self._believed if hold.until > now]
+        found = [(hold, tuple(filter(belongs, missed(hold.entries, (*newest.value, *held))))) for hold in lately]
+        back = tuple(replace(hold, entries=entries, judged_at=now) for hold, entries in found if entries)
+        self.holds += back
+        self._believed = ()
+        return bool(back)
+
     # Confirmation
 
     def judge(self, verdict: Callable[[Hold], Cause | None], *, limit: float, now: float) -> None:
@@ -110,6 +132,10 @@ class LossRule(Holding):
         self.holds = tuple(left for _, left in judged if left is not None)
         if any(left is None for _, left in judged):
             self._peaks = ()
+        for hold, left in judged:
+            if left is None:
+                until = hold.since + LONGEST_ABSENCE
+                self._believe(replace(hold, cause=Cause.NODES_LEFT, until=until, is_open=False), now)
 
     def _judged(self, hold: Hold, verdict: Callable[[Hold], Cause | None], limit: float, now: float) -> Hold | None:
         if not hold.is_open:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError, printable
-from ctemplate.core.model import Answer, AnyQuery, Fault, Query
+from ctemplate.core.model import Answer, Fault, Query
 from ctemplate.core.timing import Backoff
 from ctemplate.queries import WatchRole, kind_of
 from ctemplate.sources.consul.confirm import confirm
@@ -26,7 +26,8 @@ from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.heartbeat import listen
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
-from ctemplate.sources.consul.watching.planner import Planner, Policy, PollQuery, ReadQuery, WatchPlan
+from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
+from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
 from ctemplate.sources.source import Cost
 
@@ -53,7 +54,7 @@ class ConsulSource:
         self._retries = Retries(self._client, self.troubles)
         self._planner = self._new_planner()
         self._watches: dict[Query, Watch] = {}
-        self._polls: dict[tuple[PollQuery, Pacing], asyncio.Task[None]] = {}
+        self._polls: dict[tuple[Query, Pacing], asyncio.Task[None]] = {}
         self._absent: set[str | None] = set()  # the datacenters that were told to be absent, until they answer
         self._readers = 0
         self._readers_wanted = 0
@@ -65,7 +66,7 @@ class ConsulSource:
         """Return what runs at this moment, with its connections and requests per second."""
         return self._planner.plan(_now())
 
-    def cost(self, queries: Iterable[AnyQuery]) -> Cost:
+    def cost(self, queries: Iterable[Query]) -> Cost:
         """Return what watching these queries would cost Consul; see ``Source.cost``."""
         planner = self._new_planner()
         wanted = frozenset(queries)
@@ -106,7 +107,7 @@ class ConsulSource:
     async def _follow(self, catalog: Catalog) -> None:
         """Plan for whatever the catalog wants."""
         while True:
-            wanted, failed = await catalog.wishes(), set[AnyQuery]()
+            wanted, failed = await catalog.wishes(), set[Query]()
             for query in wanted:
                 watch = self._watch(query)
                 if watch.answer is not None and catalog.get(query) is None:
@@ -138,12 +139,15 @@ class ConsulSource:
         plan = self._planner.plan(now)
         wanted = {(query, self._pacing(query, plan)) for query in plan.polls}
         over = {poll for poll, task in self._polls.items() if task.done()}
-        dropped = [self._polls.pop(poll) for poll in self._polls.keys() - (wanted - over)]
+        ended = self._polls.keys() - (wanted - over)
+        dropped = [self._polls.pop(poll) for poll in ended]
         for task in dropped:
             task.cancel()
         if dropped:  # their connections close before others open
             await asyncio.wait(dropped)
             await asyncio.sleep(0)
+        for query in {query for query, _ in ended if kind_of(query).role is not WatchRole.WANTED} - plan.polls:
+            self._watches.pop(query, None)  # asked again some day, its first answer is news
         for query, pacing in wanted - self._polls.keys():
             polling = self._poll(query, self._watch(query), pacing, catalog)
             self._polls[query, pacing] = group.create_task(polling, name=f"consul {query}")
@@ -168,10 +172,10 @@ class ConsulSource:
                 await self._stirred.wait()
         self._stirred.clear()
 
-    def _pacing(self, query: PollQuery, plan: WatchPlan) -> Pacing:
+    def _pacing(self, query: Query, plan: WatchPlan) -> Pacing:
         return SENTINEL_PACING if query in plan.sentinels else self._settings.pacing
 
-    async def _poll(self, query: PollQuery, watch: Watch, pacing: Pacing, catalog: Catalog) -> None:
+    async def _poll(self, query: Query, watch: Watch, pacing: Pacing, catalog: Catalog) -> None:
         """Follow a query; what a defect broke off is asked for anew after a pause."""
         failures = 0
         while True:
@@ -193,7 +197,7 @@ class ConsulSource:
                 self._stirred.set()
                 await asyncio.sleep(DEFECT_PAUSE.delay(failures))
 
-    def _take_event(self, query: PollQuery, watch: Watch, event: Answer | RequestFailed, catalog: Catalog) -> None:
+    def _take_event(self, query: Query, watch: Watch, event: Answer | RequestFailed, catalog: Catalog) -> None:
         if isinstance(event, RequestFailed):
             self._failed(query, event, is_read=False)
             self._presume(query, watch, catalog)
@@ -226,7 +230,7 @@ class ConsulSource:
             self._readers -= 1
             connection.close()
 
-    async def _read(self, query: ReadQuery, connection: Connection, catalog: Catalog) -> None:
+    async def _read(self, query: Query, connection: Connection, catalog: Catalog) -> None:
         known = self._watches.get(query)
         watch = Watch(query, self._client, self._edge, self.troubles, self._retries) if known is None else known
         before = watch.answer
@@ -246,9 +250,7 @@ class ConsulSource:
         if watch.is_news and before is not None:
             self._stirred.set()
 
-    def _answered(
-        self, query: PollQuery | ReadQuery, watch: Watch, answer: Answer, catalog: Catalog, *, waited: float | None
-    ) -> None:
+    def _answered(self, query: Query, watch: Watch, answer: Answer, catalog: Catalog, *, waited: float | None) -> None:
         if kind_of(query).role is WatchRole.WANTED:
             self._absent.discard(query.dc)
             known = catalog.get(query)
@@ -258,12 +260,12 @@ class ConsulSource:
         value = answer.value if watch.is_news else None
         self._planner.answered(query, index=answer.index, value=value, waited=waited, now=_now())
 
-    def _failed(self, query: PollQuery | ReadQuery, failure: RequestFailed, *, is_read: bool) -> None:
+    def _failed(self, query: Query, failure: RequestFailed, *, is_read: bool) -> None:
         self._planner.failed(query, _now(), is_read=is_read, least_delay=failure.remedy.first)
         if failure.trouble is Trouble.TOO_MANY_CONNECTIONS:
             self._planner.refused(_now())
 
-    def _presume(self, query: PollQuery | ReadQuery, watch: Watch, catalog: Catalog) -> None:
+    def _presume(self, query: Query, watch: Watch, catalog: Catalog) -> None:
         """Take a datacenter that never answered a query for absent after a while, so that the others need not wait."""
         if kind_of(query).role is not WatchRole.WANTED or watch.answer is not None or watch.away_since is None:
             return

@@ -5,8 +5,9 @@ Must not know what is in them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import jinja2
@@ -20,16 +21,26 @@ from ctemplate.template.language.source_text import SourceText, read_template
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NONE: Mapping[str, tuple[str, str]] = MappingProxyType({})
+
 
 class FolderLoader(jinja2.BaseLoader):
     """Loads templates by name from a fixed set of folders; nothing outside of them, not by ``..`` nor by a symlink."""
 
-    def __init__(self, source: Path, folders: Sequence[Path], text: SourceText | None = None) -> None:
+    def __init__(
+        self,
+        source: Path,
+        folders: Sequence[Path],
+        text: SourceText | None = None,
+        known: Mapping[str, tuple[str, str]] = _NONE,
+    ) -> None:
+        """Take the folders; ``known`` are texts that are not read again, with their names in errors, by their names."""
         self.source = source
         self.text = text or SourceText(path=source)
         self.folders = (source.parent, *folders, SHIPPED)
-        self.files: set[Path] = {self.text.file} if self.text.file is not None else set()
-        self._found: dict[str, tuple[str, str]] = {}
+        self.files: set[Path] = {Path(shown) for name, (_, shown) in known.items() if name != source.name}
+        self.files |= {self.text.file} if self.text.file is not None else set()
+        self._found: dict[str, tuple[str, str]] = dict(known)
         self._missed: set[str] = set()
 
     @property
@@ -40,6 +51,11 @@ class FolderLoader(jinja2.BaseLoader):
     def is_shipped(self, name: str) -> bool:
         """Whether a name that errors show is that of a template that came with ctemplate."""
         return name != str(self.source) and not Path(name).is_absolute() and (SHIPPED / name).is_file()
+
+    @property
+    def found(self) -> Mapping[str, tuple[str, str]]:
+        """The texts that were loaded so far, and the names that errors show for them, by their names."""
+        return dict(self._found)
 
     def line(self, file: str, number: int) -> str:
         """Return a line (from 1) of a text that was loaded, by the name that errors show, without space around it."""

@@ -33,9 +33,10 @@ class Data:
 
 
 class LastGood:
-    """The answers of the last rendering that went live."""
+    """The answers of the last rendering that went live; ``is_whole`` where this process made it: then all are known."""
 
     def __init__(self) -> None:
+        self.is_whole = False
         self._answers: dict[AnyQuery, Answer | None] = {}
         self._partly = Partly()
         self._about: dict[str, list[AnyQuery]] = {}
@@ -45,15 +46,27 @@ class LastGood:
 
         Who has which tag stays told: a right to what is listed by one is judged each time.
         """
+        self.is_whole = True
         self._answers, self._partly, self._about = dict(used), replace(partly, unlisted=frozenset()), {}
         for query, answer in used.items():
             if kind_of(query).losses is Losses.INSTANCES and answer is not None:
                 self._about.setdefault(about(query, answer), []).append(query)
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The services of which anything is known."""
-        return frozenset(self._about)
+    def remember(self, answers: Iterable[Answer]) -> None:
+        """Take what an earlier process knew to be good; what is known of a service already stays."""
+        known = frozenset(self._about)
+        for answer in answers:
+            losses, before = kind_of(answer.query).losses, self._answers.get(answer.query)
+            value = tuple(item for item in answer.value if getattr(item, "name", "") not in known)
+            if not value or losses not in {Losses.INSTANCES, Losses.NAMES}:
+                continue
+            if losses is Losses.NAMES:
+                value = tuple(sorted((*(before.value if before is not None else ()), *value), key=lambda one: one.name))
+            elif before is None:
+                self._about.setdefault(about(answer.query, answer), []).append(answer.query)
+            else:
+                continue
+            self._answers[answer.query] = msgspec.structs.replace(answer, value=value)
 
     def of(self, name: str) -> Data:
         """Return the last good data of a service, without the instances that were left out."""
@@ -78,7 +91,7 @@ class LastGood:
         found: set[str] = set()
         for now in snapshot:
             before = self._answers.get(now.query)
-            if before is not None and before.value is now.value:
+            if before is not None and (before.value is now.value or before.value == now.value):
                 continue
             losses = kind_of(now.query).losses
             if losses is Losses.INSTANCES:
@@ -86,6 +99,25 @@ class LastGood:
             elif losses is Losses.NAMES:
                 found.update(one.name for one in set(now.value) ^ set(before.value if before is not None else ()))
         return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownGood:
+    """What outlives the process: answers with the last good data of services, and how many seconds these were used."""
+
+    answers: tuple[Answer, ...] = ()
+    spent: Mapping[str, float] = field(default_factory=dict)
+
+
+def answers_of_all(data: Iterable[Data]) -> tuple[Answer, ...]:
+    """Return the answers about some services alone: what a later process needs to know of them."""
+    answers: dict[Query, Answer] = {}
+    listed: dict[Query, list[Service]] = {}
+    for one in data:
+        answers |= one.answers
+        for query, item in one.entries.items():
+            listed.setdefault(query, []).extend([] if item is None else [item])
+    return (*answers.values(), *(Answer(query=query, value=tuple(items)) for query, items in listed.items()))
 
 
 def about(query: Query, answer: Answer) -> str:

@@ -28,6 +28,7 @@ from ctemplate.core.settings import DataLimits
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.address_policy import AddressPolicy
 from ctemplate.sources.consul.endpoints.checks import StateRow
+from ctemplate.sources.consul.endpoints.nodes import NodeContent, NodeEntry, PlacedService
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE
 
 NODE_MAINTENANCE = "_node_maintenance"
@@ -109,6 +110,8 @@ ENTRY = msgspec.json.Decoder(HealthEntry)
 RAW_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
 EXECUTION = msgspec.json.Decoder(Execution)
 NODES = msgspec.json.Decoder(list[NodeRow] | None)
+NODE_LIST_DECODER = msgspec.json.Decoder(list[NodeEntry] | None)
+NODE_CONTENT_DECODER = msgspec.json.Decoder(NodeContent | None)
 STATES_DECODER = msgspec.json.Decoder(list[StateRow] | None)
 SERVICES_DECODER = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
@@ -187,6 +190,23 @@ def decode_states(body: bytes) -> tuple[StateRow, ...]:
         return tuple(STATES_DECODER.decode(body) or ())
     except UNREADABLE as exc:
         raise Undecodable(printable(exc)) from exc
+
+
+def decode_node_list(body: bytes) -> tuple[NodeEntry, ...]:
+    """Decode an answer of ``/v1/catalog/nodes``, sorted by name. Raises Undecodable."""
+    try:
+        return tuple(sorted(NODE_LIST_DECODER.decode(body) or (), key=lambda entry: entry.name))
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+
+
+def decode_node_content(body: bytes) -> tuple[PlacedService, ...]:
+    """Decode an answer of ``/v1/catalog/node/NODE``; nothing for a node that is not there. Raises Undecodable."""
+    try:
+        content = NODE_CONTENT_DECODER.decode(body)
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+    return tuple((content.services or {}).values()) if content is not None else ()
 
 
 @dataclass(slots=True)

@@ -52,7 +52,7 @@ class Credentials:
             self._token_stamp = seen
             try:
                 self._headers = self._read_headers()
-                logger.info("consul token file %s: read again", self._token_file)
+                logger.info("consul token file %s: reloaded", self._token_file)
             except ConfigError as exc:
                 logger.warning("%s; the token read before stays in use", exc)
         return self._headers
@@ -63,7 +63,7 @@ class Credentials:
             self._tls_stamps = seen
             try:
                 self._context = self._read_context()
-                logger.info("consul TLS files: read again")
+                logger.info("consul TLS files: reloaded")
             except ConfigError as exc:
                 logger.warning("%s; the files read before stay in use", exc)
         return self._context

@@ -1,9 +1,10 @@
 """The watch planner: what to long-poll, what to read and when, so that a few connections see every change.
 
-Few queries get a long poll each. More are watched by sentinels: two long polls per scope tell that something moved and
-mostly who; the named queries are read at once over a few kept connections, those that changed lately have long polls
-of their own, and a paced sweep finds what nobody can name. An address of a node itself wakes none of them: the sweep
-finds it within ``Pace.background`` seconds.
+Few queries get a long poll each. More are watched by sentinels: long polls per scope tell that something moved and
+mostly who; the named queries are read at once over a few kept connections. The nodes have long polls as well, which
+name whatever is registered, changed or removed there; of more nodes than connections, those that changed last. What
+nothing names is looked for on the other nodes, among the checks, or by a paced sweep of the services, whichever costs
+least. The services that changed lately have long polls of their own where connections are left.
 
 Prepared queries cannot block, so they are polled every ``interval``; a failed one no later.
 
@@ -18,67 +19,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import field
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from ctemplate.core.model import AnyQuery, Query
+from ctemplate.core.model import Query
 from ctemplate.core.settings import CONSUL_DEFAULTS
-from ctemplate.core.timing import Backoff, jittered
-from ctemplate.core.values import dataclass
-from ctemplate.queries import ServicesQuery, WatchRole, kind_of, named_service
-from ctemplate.sources.consul.endpoints.checks import StateRow
-from ctemplate.sources.consul.watching.retries import Agenda, OutageProbe
-from ctemplate.sources.consul.watching.scope import Scope
-from ctemplate.sources.consul.watching.sentinel import ChangedNames, scope_of
-from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
-
-PollQuery = Query
-ReadQuery = Query
+from ctemplate.queries import NodeContentQuery, ServicesQuery, WatchRole, kind_of, named_service
+from ctemplate.sources.consul.watching.plan import NewestAnswers, Policy, WatchPlan
+from ctemplate.sources.consul.watching.reads import Reads
+from ctemplate.sources.consul.watching.retries import OutageProbe
+from ctemplate.sources.consul.watching.scope import Scope, Suspects
+from ctemplate.sources.consul.watching.sentinel import scope_of
+from ctemplate.sources.consul.watching.slots import SharedSlots, is_node
+from ctemplate.sources.consul.watching.sweep import Sweep
 
 SHED_REST = 60.0  # seconds before connections that Consul refused are tried again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What the planner may spend. Times in seconds.
-
-    ``spare`` connections are left for the caller's other requests. A query named again and again is read once per
-    ``min_interval``. ``wait`` is how long a long poll waits for a change, ``interval`` what lies between two reads of a
-    query that does not block.
-    """
-
-    spare: int = 2
-    readers: int = 16
-    min_interval: float = 1.0
-    wait: float = CONSUL_DEFAULTS.wait
-    interval: float = CONSUL_DEFAULTS.query_interval
-    backoff: Backoff = field(default_factory=lambda: Backoff(ceiling=15.0))
-    probe: Backoff = field(default_factory=lambda: Backoff(ceiling=5.0))
-    pace: SweepPace = field(default_factory=SweepPace)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchPlan:
-    """What should run now.
-
-    ``polls`` are the queries to long-poll for as long as they stay here, ``sentinels`` those of them whose wake-ups
-    matter even without news. ``readers`` is the number of connections for
-    reads. ``wake_at`` is when to ask again if nothing happens before; infinity for never. ``requests_per_second`` is
-    what all this costs while nothing changes.
-    """
-
-    polls: frozenset[PollQuery]
-    sentinels: frozenset[PollQuery]
-    readers: int
-    wake_at: float
-    requests_per_second: float
-
-    @property
-    def connections(self) -> int:
-        """The number of connections in use at most."""
-        return len(self.polls) + self.readers
+SLOTS_FOR_NODES = 8  # per scope; with fewer long polls to give, a list of nodes would take more than it brings
 
 
 class Planner:
@@ -89,28 +45,21 @@ class Planner:
         self._limit = self._budget = max_connections
         self._shed_until = -math.inf
         self._readers = 0
-        self._slots = 0
-        self._wanted: frozenset[AnyQuery] = frozenset()
+        self._lonely = 0
+        self._wanted: frozenset[Query] = frozenset()
         self._unblocking = 0
-        self._groups: dict[ServicesQuery, dict[AnyQuery, None]] = {}
+        self._groups: dict[ServicesQuery, dict[Query, None]] = {}
         self._scopes: dict[ServicesQuery, Scope] = {}
         self._unscoped = Sweep(self._policy.pace)
-        self._values: dict[AnyQuery, tuple[Any, ...]] = {}
-        self._indexes: dict[AnyQuery, int] = {}
-        self._polls: dict[PollQuery, None] = {}
-        self._polled: OrderedDict[AnyQuery, float] = OrderedDict()
-        self._poll_waitlist: OrderedDict[AnyQuery, float] = OrderedDict()
-        self._urgent: OrderedDict[AnyQuery, None] = OrderedDict()
-        self._later = Agenda()
-        self._named_at: dict[AnyQuery, float] = {}
-        self._reading: set[ReadQuery] = set()
-        self._again: set[AnyQuery] = set()
-        self._failures: dict[AnyQuery, int] = {}
+        self._newest = NewestAnswers()
+        self._polls: dict[Query, None] = {}
+        self._slots = SharedSlots()
+        self._reads = Reads(self._policy)
         self._outage = OutageProbe(self._policy.probe)
 
     # What is wanted, and how that is laid out over the connections
 
-    def want(self, queries: Iterable[AnyQuery], now: float) -> None:
+    def want(self, queries: Iterable[Query], now: float) -> None:
         """Replace the wanted queries; those that stay keep their long polls and their place."""
         wanted = frozenset(queries)
         for query in self._wanted - wanted:
@@ -126,35 +75,24 @@ class Planner:
             self._place(query, now)
         self._fill()
 
-    def _forget(self, query: AnyQuery) -> None:
+    def _forget(self, query: Query) -> None:
         scope, name, key = self._scope_of(query), named_service(query), scope_of(query)
         if scope is not None and name is not None:
-            scope.discard(query, name)
+            scope.discard(query, name, self._newest.values.get(query, ()))
         if key is not None:
             group = self._groups.get(key, {})
             group.pop(query, None)
             if not group:
                 self._groups.pop(key, None)
         self._unscoped.discard(query)
-        self._later.discard(query)
-        self._again.discard(query)
-        for kept in (self._polled, self._poll_waitlist, self._urgent, self._named_at, self._failures):
-            kept.pop(query, None)
+        self._slots.wanted.discard(query)
+        self._reads.forget(query)
         if query not in self._scopes:
             self._polls.pop(query, None)
-            self._forget_answer(query)
-
-    def _scope_of(self, query: Query) -> Scope | None:
-        """Return the scope under sentinels that sees the query's changes, None where there is none."""
-        key = scope_of(query)
-        return None if key is None else self._scopes.get(key)
-
-    def _forget_answer(self, query: AnyQuery) -> None:
-        self._values.pop(query, None)
-        self._indexes.pop(query, None)
+            self._newest.discard(query)
 
     def _arrange(self, now: float) -> None:
-        """Share the connections out between sentinels, readers and long polls of single queries."""
+        """Share the connections out between sentinels, readers, and long polls of nodes and of single queries."""
         room = max(1, self._budget - self._policy.spare)
         most = max(1, min(self._policy.readers, room // 4))
         few = min(most, self._unblocking)
@@ -165,9 +103,18 @@ class Planner:
             self._unguard(key, now)
         for key in guarded - self._scopes.keys():
             self._guard(key, now)
-        self._slots = room - self._readers - 2 * len(self._scopes)
-        while len(self._polled) > self._slots:
-            self._stop_polling(next(iter(self._polled)), now)
+        watched = sum(len(self._groups[key]) for key in self._scopes)
+        self._lonely = len(self._wanted) - self._unblocking - watched
+        slots = room - self._readers - 2 * len(self._scopes)
+        watches_nodes = slots >= SLOTS_FOR_NODES * len(self._scopes)
+        for scope in self._scopes.values():
+            self._watch_nodes(scope, now, is_on=watches_nodes)
+        self._slots.total = slots - watches_nodes * len(self._scopes)
+        while (query := self._slots.excess()) is not None:
+            self._stop_polling(query, now)
+        self._share_slots()
+        for scope in self._scopes.values():
+            self._poll_nodes(scope)
 
     def _worth_guarding(self, most: int) -> frozenset[ServicesQuery]:
         """Return the scopes with the most queries, at most so many. What a peer exports has no sentinels."""
@@ -176,85 +123,122 @@ class Planner:
 
     def _guard(self, key: ServicesQuery, now: float) -> None:
         scope = self._scopes[key] = Scope(key, self._policy.pace)
-        self._polled.pop(key, None)
+        self._slots.wanted.discard(key)
         for sentinel in scope.sentinels:
             self._polls.setdefault(sentinel)
-        if key in self._values:
-            scope.services_woke(self._values[key], self._indexes[key], 0.0, now)
+        if key in self._newest.values:
+            scope.services_woke(self._newest.values[key], self._newest.indexes[key], 0.0, now)
         for query in self._groups[key]:
             self._unscoped.discard(query)
             self._place(query, now)
 
     def _unguard(self, key: ServicesQuery, now: float) -> None:
-        for sentinel in self._scopes.pop(key).sentinels:
+        scope = self._scopes[key]
+        self._watch_nodes(scope, now, is_on=False)
+        del self._scopes[key]
+        for sentinel in scope.sentinels:
             self._polls.pop(sentinel, None)
         if key not in self._wanted:
-            self._forget_answer(key)
+            self._newest.discard(key)
         for query in self._groups.get(key, ()):
             self._place(query, now)
 
-    def _place(self, query: AnyQuery, now: float) -> None:
+    def _watch_nodes(self, scope: Scope, now: float, *, is_on: bool) -> None:
+        """Begin or cease to watch the nodes of a scope."""
+        if is_on:
+            self._polls.setdefault(scope.nodes.list_query)
+        elif scope.watches_nodes:
+            del self._polls[scope.nodes.list_query]
+            for polled in tuple(scope.nodes.polled):
+                self._stop_polling(polled, now)
+            self._reads.cancel(scope.nodes.sweep)
+        scope.watches_nodes = is_on
+
+    def _share_slots(self) -> None:
+        nodes = sum(len(scope.nodes) for scope in self._scopes.values() if scope.watches_nodes)
+        self._slots.share(nodes=nodes, lonely=self._lonely)
+
+    def _poll_nodes(self, scope: Scope) -> None:
+        """Give long polls to the nodes of a scope whose services have been read, as far as there are any left."""
+        if not scope.watches_nodes or not scope.is_read:
+            return
+        for query in scope.nodes.candidates(scope.census_cost):
+            if query not in self._slots and self._slots.nodes.has_room:
+                self._promote(query, -math.inf)
+
+    def _place(self, query: Query, now: float) -> None:
         """Have a query without a long poll read at once, and swept from then on."""
         scope, name = self._scope_of(query), named_service(query)
         if scope is not None and name is not None:
-            scope.add(query, name)
-        if query in self._polled or query in self._scopes:
+            scope.add(query, name, self._newest.values.get(query))
+        if query in self._slots or query in self._scopes:
             return
         if kind_of(query).blocks:
             self._sweep_of(query).touch(query, now)
-        self._urgent[query] = None
+        self._reads.put(query)
 
     def _fill(self) -> None:
         """Give the long polls that are free to queries that no sentinel watches."""
-        free = self._slots - len(self._polled)
-        for query in tuple(itertools.islice(self._unscoped, max(free, 0))):
-            self._start_polling(query, -math.inf)
+        for query in tuple(itertools.islice(self._unscoped, max(self._slots.free, 0))):
+            if self._slots.may_start(query):
+                self._start_polling(query)
 
-    def _sweep_of(self, query: AnyQuery) -> Sweep:
+    def _scope_of(self, query: Query) -> Scope | None:
+        """Return the scope under sentinels that sees the query's changes, None where there is none."""
+        key = scope_of(query)
+        return None if key is None else self._scopes.get(key)
+
+    def _sweep_of(self, query: Query) -> Sweep:
         scope = self._scope_of(query)
-        return self._unscoped if scope is None else scope.sweep
+        if scope is None:
+            return self._unscoped
+        return scope.nodes.sweep if is_node(query) else scope.sweep
 
-    def _promote(self, query: AnyQuery, now: float) -> None:
+    def _promote(self, query: Query, now: float) -> None:
         """Give a query that changed a long poll of its own, now or when another's has waited in vain."""
-        if query in self._polled:
-            self._polled[query] = now
-            self._polled.move_to_end(query)
-        elif len(self._polled) < self._slots:
-            self._start_polling(query, now)
-        elif self._slots > 0:
-            self._poll_waitlist[query] = now
-            self._poll_waitlist.move_to_end(query)
-            if len(self._poll_waitlist) > self._slots:
-                self._poll_waitlist.popitem(last=False)
+        self._slots.of(query).changed(query, now)
+        if self._slots.may_start(query):
+            self._start_polling(query)
 
-    def _hand_over(self, query: AnyQuery, now: float) -> None:
-        """Let a query whose long poll brought no news give it to the one that changed last, if that was later."""
-        heir = next(reversed(self._poll_waitlist), None)
-        if heir is not None and self._poll_waitlist[heir] > self._polled[query]:
-            changed_at = self._poll_waitlist[heir]
-            self._stop_polling(query, now)
-            self._start_polling(heir, changed_at)
+    def _hand_over(self, query: Query, now: float) -> None:
+        """Let a query whose long poll brought no news give it to another that needs it more."""
+        heir = self._slots.heir(query)
+        if heir is None:
+            return
+        scope = self._scope_of(heir)
+        if is_node(heir) and (scope is None or not scope.is_poll_worthwhile(heir)):
+            self._slots.nodes.discard(heir)
+            return
+        self._stop_polling(query, now)
+        self._start_polling(heir)
 
-    def _start_polling(self, query: AnyQuery, changed_at: float) -> None:
-        self._polled[query] = changed_at
-        self._polled.move_to_end(query, last=changed_at > -math.inf)
+    def _start_polling(self, query: Query) -> None:
+        self._slots.of(query).start(query)
         self._polls[query] = None
         self._sweep_of(query).discard(query)
-        self._poll_waitlist.pop(query, None)
-        self._urgent.pop(query, None)
-        self._later.discard(query)
+        self._reads.cancel([query])
+        scope = self._scope_of(query)
+        if scope is not None and is_node(query):
+            scope.nodes.polled.add(query)
 
-    def _stop_polling(self, query: AnyQuery, now: float) -> None:
+    def _stop_polling(self, query: Query, now: float) -> None:
         """Take a query's long poll away; one more read makes sure that nothing is lost between poll and sweep."""
-        del self._polled[query]
+        self._slots.of(query).stop(query)
         del self._polls[query]
-        self._place(query, now)
+        scope = self._scope_of(query)
+        if scope is None or not is_node(query):
+            self._place(query, now)
+            return
+        scope.nodes.polled.discard(query)
+        if query in scope.nodes:
+            scope.nodes.sweep.touch(query, now)
+            self._reads.put(query)
 
     # What came of it
 
     def answered(
         self,
-        query: PollQuery | ReadQuery,
+        query: Query,
         *,
         index: int,
         value: tuple[Any, ...] | None,
@@ -266,65 +250,86 @@ class Planner:
         ``value`` is None when it equals the query's last one; what is neither wanted nor polled has no last one.
         """
         if self._outage.answered():
-            self._resume()
-        role = kind_of(query).role
-        if role is WatchRole.CENSUS:
-            self._take_census(query, value or (), now)
-            return
+            self._reads.resume()
         if waited is None:
-            self._reading.discard(query)
-        if role is WatchRole.SENTINEL:
+            self._reads.under_way.discard(query)
+        if kind_of(query).role is not WatchRole.WANTED:
             scope = self._scope_of(query)
             if scope is not None:
-                self._request(scope, scope.alarms_woke(value, index, now), now)
+                self._take_names(scope, query, value, index, now=now, is_poll=waited is not None)
             return
         watched = self._scopes.get(cast("ServicesQuery", query))
         if watched is not None:
             self._request(watched, watched.services_woke(value, index, waited or 0.0, now), now)
-        if query in self._wanted or query in self._scopes:
-            self._note(query, index, value, now)
-        if query in self._polled and value is None and waited is not None:
+        if query in self._wanted or watched is not None:
+            self._note(query, index, value, now, is_read=waited is None)
+        if query in self._slots and value is None and waited is not None:
             self._hand_over(query, now)
 
-    def _note(self, query: AnyQuery, index: int, value: tuple[Any, ...] | None, now: float) -> None:
-        is_first, has_moved = query not in self._values, self._indexes.get(query) != index
-        self._indexes[query] = index
-        self._failures.pop(query, None)
+    def _take_names(
+        self, scope: Scope, query: Query, value: tuple[Any, ...] | None, index: int, *, now: float, is_poll: bool
+    ) -> None:
+        """Take an answer that no template wants: have what it names read, and long polls given to nodes."""
+        match kind_of(query).role:
+            case WatchRole.CENSUS:
+                self._request(scope, scope.census_answered(value or (), index, self._newest, now), now)
+            case WatchRole.NODE:
+                node = cast("NodeContentQuery", query)
+                suspects = scope.node_answered(node, value, index, self._newest)
+                self._request(scope, suspects, now)
+                self._reads.node_answered(node)
+                self._settle_node(scope, node, now, is_vain=value is None and is_poll)
+                if suspects.is_change and scope.is_poll_worthwhile(node):
+                    self._promote(node, now)
+            case _:
+                suspects = scope.sentinel_woke(query, value, index, now)
+                self._request(scope, suspects, now)
+                if query == scope.nodes.list_query:
+                    self._meet(scope, suspects.fresh, now)
+
+    def _settle_node(self, scope: Scope, query: NodeContentQuery, now: float, *, is_vain: bool) -> None:
+        """Take a long poll away from a node that is gone, or too large for one, or did not change while another did."""
+        if query in self._slots:
+            if not scope.is_poll_worthwhile(query):
+                self._stop_polling(query, now)
+            elif is_vain:
+                self._hand_over(query, now)
+
+    def _meet(self, scope: Scope, fresh: tuple[NodeContentQuery, ...], now: float) -> None:
+        """Have nodes that are new polled or read at once; of many, the services, if these are fewer."""
+        self._share_slots()
+        self._poll_nodes(scope)
+        unpolled = [query for query in fresh if query not in self._slots]
+        if len(unpolled) > len(scope.sweep):
+            scope.sweep.demand(now)
+        else:
+            self._reads.put(*unpolled)
+
+    def _note(self, query: Query, index: int, value: tuple[Any, ...] | None, now: float, *, is_read: bool) -> None:
+        is_first, has_moved = query not in self._newest.values, self._newest.indexes.get(query) != index
+        scope, blocks = self._scope_of(query), kind_of(query).blocks
+        self._newest.indexes[query] = index
         if value is not None or is_first:
-            self._values[query] = value or ()
-        scope = self._scope_of(query)
-        kind = kind_of(query)
-        if not kind.blocks:
-            self._later.put(query, now + jittered(self._policy.interval))
-        elif scope is not None and query not in self._scopes:
+            before, self._newest.values[query] = self._newest.values.get(query, ()), value or ()
+            if scope is not None and named_service(query) is not None:
+                scope.has_value(query, before, value or ())
+        if blocks and scope is not None and query not in self._scopes:
             scope.was_read(query, index if has_moved else None)
-        if value is not None and not is_first and kind.blocks and query not in self._scopes:
+            if is_first:
+                self._poll_nodes(scope)
+        if value is not None and not is_first and blocks and query not in self._scopes:
             self._promote(query, now)
-        if query in self._again:
-            self._again.discard(query)
-            self._urgent[query] = None
+        self._reads.answered(query, index, is_read=is_read, now=now)
 
-    def _take_census(self, query: Query, rows: tuple[StateRow, ...], now: float) -> None:
-        self._reading.discard(query)
-        scope = self._scope_of(query)
-        if scope is not None:
-            self._request(scope, scope.census_answered(rows, self._values, now), now)
+    def _request(self, scope: Scope, suspects: Suspects, now: float) -> None:
+        """Have the named services read, those aside whose answers show the change already."""
+        for query, reach in suspects.reach.items():
+            is_shown = 0 < reach <= self._newest.indexes.get(query, 0)
+            if not is_shown and query not in self._slots and not self._reads.is_delayed(query):
+                scope.await_read(query)
+                self._reads.name(query, reach=reach, since=suspects.since, now=now)
 
-    def _request(self, scope: Scope, named: ChangedNames, now: float) -> None:
-        """Have the named services read before all others, none oftener than the policy allows."""
-        for query in scope.queries_of(named, self._values):
-            if query in self._later or query in self._polled:
-                continue
-            earliest = self._named_at.get(query, -math.inf) + self._policy.min_interval
-            if now < earliest:
-                self._later.put(query, earliest)
-                continue
-            scope.await_read(query)
-            self._named_at[query] = now
-            self._urgent[query] = None
-            self._urgent.move_to_end(query, last=False)
-
-    def failed(self, query: PollQuery | ReadQuery, now: float, *, is_read: bool, least_delay: float = 0.0) -> None:
+    def failed(self, query: Query, now: float, *, is_read: bool, least_delay: float = 0.0) -> None:
         """Note that a long poll's round or a read failed.
 
         A read is tried again after a delay that grows; when to try a long poll again is the caller's to say.
@@ -335,20 +340,20 @@ class Planner:
         scope = self._scope_of(query)
         if scope is not None and query in scope.sentinels:
             scope.sentinel_failed(query)
+        if scope is not None and kind.role is WatchRole.NODE:
+            self._node_failed(scope, cast("NodeContentQuery", query), now)
         if not is_read or kind.role is WatchRole.SENTINEL:
             return
-        self._reading.discard(query)
-        if query in self._wanted and query not in self._polled and kind.role is not WatchRole.CENSUS:
-            failures = self._failures[query] = self._failures.get(query, 0) + 1
-            delay = self._policy.backoff.delay(failures)
-            if not kind.blocks:
-                delay = min(delay, jittered(self._policy.interval))  # asked no oftener than when all is well
-            self._later.put(query, now + max(delay, least_delay))
+        self._reads.under_way.discard(query)
+        if query in self._wanted and query not in self._slots:
+            if scope is not None:
+                scope.read_failed(query)
+            self._reads.failed(query, now, least_delay)
 
-    def _resume(self) -> None:
-        """Read everything again that failed while the source was away."""
-        while (query := self._later.take(math.inf)) is not None:
-            self._urgent[query] = None
+    def _node_failed(self, scope: Scope, query: NodeContentQuery, now: float) -> None:
+        scope.nodes.failed(query)
+        if query in self._slots and query not in scope.nodes:
+            self._stop_polling(query, now)
 
     def refused(self, now: float) -> None:
         """Note that Consul refused a connection because there are too many: use half as many for a while."""
@@ -364,7 +369,7 @@ class Planner:
 
     # What to do
 
-    def is_polled(self, query: PollQuery) -> bool:
+    def is_polled(self, query: Query) -> bool:
         """Whether the query is to be long-polled for another round."""
         return query in self._polls
 
@@ -374,14 +379,21 @@ class Planner:
             self._rebudget(self._budget * 2, now)
         polled = self._unblocking / self._policy.interval
         reads = sum((scope.sweep.background_rate for scope in self._scopes.values()), self._unscoped.background_rate)
-        readers = max(self._readers, len(self._reading))  # after a change of layout, reads are seen to their end
+        readers = max(
+            self._readers, len(self._reads.under_way)
+        )  # after a change of layout, reads are seen to their end
         return WatchPlan(
             polls=frozenset(itertools.islice(self._polls, max(0, self._budget - readers))),
-            sentinels=frozenset(sentinel for scope in self._scopes.values() for sentinel in scope.sentinels),
+            sentinels=frozenset(self._sentinels()),
             readers=readers,
             wake_at=self._wake_at(now),
             requests_per_second=polled + reads + len(self._polls) / self._policy.wait,
         )
+
+    def _sentinels(self) -> Iterator[Query]:
+        for scope in self._scopes.values():
+            yield from scope.sentinels
+            yield from scope.nodes.polled
 
     def _wake_at(self, now: float) -> float:
         grow_at = self._shed_until if self._budget < self._limit else math.inf
@@ -392,29 +404,27 @@ class Planner:
             return math.inf
         self._hint_strays(now)
         scopes = (scope.next_at(now) for scope in self._scopes.values())
-        due = min(now if self._urgent else math.inf, self._later.next_at(), self._unscoped.next_at(now), *scopes)
+        due = min(self._reads.next_at(now), self._unscoped.next_at(now), *scopes)
         return max(due, self._outage.probe_at)
 
     def _may_read(self) -> bool:
-        return len(self._reading) < (1 if self._outage.is_on else self._readers)
+        return len(self._reads.under_way) < (1 if self._outage.is_on else self._readers)
 
     def _hint_strays(self, now: float) -> None:
         """Have the queries that no sentinel watches swept at leisure, always."""
         if len(self._unscoped):
             self._unscoped.hint(now)
 
-    def take(self, now: float) -> ReadQuery | None:
+    def take(self, now: float) -> Query | None:
         """Return the next query to read over a free reader connection, if any is due.
 
         It counts as being read until ``answered`` or ``failed`` is called for it.
         """
         if not self._may_read() or now < self._outage.probe_at:
             return None
-        while (query := self._later.take(now)) is not None:
-            self._urgent[query] = None
-        while self._urgent:
-            if self._begin(named := self._urgent.popitem(last=False)[0], now):
-                return named
+        while (query := self._reads.take(now)) is not None:
+            if self._begin(query, now):
+                return query
         sweeps: tuple[Scope | Sweep, ...] = (*self._scopes.values(), self._unscoped)
         for sweep in sweeps:
             while (swept := sweep.take(now)) is not None:
@@ -422,18 +432,13 @@ class Planner:
                     return swept
         return None
 
-    def _begin(self, query: ReadQuery, now: float) -> bool:
+    def _begin(self, query: Query, now: float) -> bool:
         """Count the query as being read from now on, unless something else sees to it."""
         if kind_of(query).role is WatchRole.CENSUS:
-            self._reading.add(query)
-            return True
-        if query in self._polled or query in self._later:
-            return False
-        if query in self._reading:
-            self._again.add(query)
+            return self._reads.begin(query)
+        if query in self._polls or self._reads.is_delayed(query) or not self._reads.begin(query):
             return False
         sweep = self._sweep_of(query)
         if query in sweep:
             sweep.touch(query, now)
-        self._reading.add(query)
         return True

@@ -1,4 +1,4 @@
-"""One scope under two sentinels: its swept queries, and what its wake-ups ask to be read.
+"""One scope under its sentinels: its swept queries, its nodes, and what its wake-ups ask to be read.
 
 Pure; every method takes ``now``. Knows nothing of budgets, connections or other scopes.
 """
@@ -6,12 +6,17 @@ Pure; every method takes ``now``. Knows nothing of budgets, connections or other
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
-from ctemplate.core.model import AnyQuery, Query, Service
-from ctemplate.queries import AlarmsQuery, CensusQuery, ServicesQuery
+from ctemplate.core.model import Query, Service
+from ctemplate.core.values import dataclass
+from ctemplate.queries import AlarmsQuery, CensusQuery, NodeContentQuery, ServicesQuery
 from ctemplate.sources.consul.endpoints.checks import StateRow
+from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
+from ctemplate.sources.consul.watching.nodes import INSTANCES_PER_READ, Nodes
+from ctemplate.sources.consul.watching.plan import NewestAnswers
 from ctemplate.sources.consul.watching.sentinel import (
     PARKED,
     ChangedNames,
@@ -25,84 +30,166 @@ from ctemplate.sources.consul.watching.sentinel import (
 )
 from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
 
-READ_GRACE = 0.02  # seconds for long polls and named reads to explain a wake-up before a round is run for it
+READ_GRACE = 0.02  # seconds for long polls and named reads to explain a wake-up before anything is looked for
 WAKEUP_PATIENCE = 0.5  # seconds at most to wait for named reads, or for a census, before a round is run all the same
-CENSUS_SHARE = 8  # a census costs as much as reading one in this many of the scope's services
+CHECKS_PER_READ = 24  # so many checks in a census cost as much as one request for a service
 CENSUS_REST = 1.0  # seconds between two censuses
 
 
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """The services whose answers have changed, as far as an answer tells.
+
+    With each stands the index from which on its answer shows the change, 0 for unknown; ``since`` is an index before
+    the change, 0 for unknown. ``fresh`` are nodes that are new; ``is_change`` says of the answer of a node that one of
+    the services changed there since the last.
+    """
+
+    reach: Mapping[Query, int] = field(default_factory=dict)
+    since: int = 0
+    fresh: tuple[NodeContentQuery, ...] = ()
+    is_change: bool = False
+
+
 class Scope:
-    """A datacenter, namespace and partition that two sentinels watch."""
+    """A datacenter, namespace and partition that sentinels watch."""
 
     def __init__(self, services: ServicesQuery, pace: SweepPace) -> None:
         self.services = services
         self.alarms = AlarmsQuery(dc=services.dc, ns=services.ns, partition=services.partition)
         self.census = CensusQuery(dc=services.dc, ns=services.ns, partition=services.partition)
         self.sweep = Sweep(pace)
+        self.nodes = Nodes(services, pace)
+        self.watches_nodes = False
         self._pace = pace
         self._queries: dict[str, tuple[Query, ...]] = {}
+        self._unread: set[Query] = set()
+        self._instances = 0
+        self._checks = 0
         self._explanations = KnownIndexes()
+        self._placed = KnownIndexes()  # of what was registered or removed on nodes
         self._services: tuple[Service, ...] = ()
         self._alarms: tuple[StateRow, ...] = ()
         self._services_index = 0
         self._alarms_index = 0
+        self._nodes_index = 0
         self._wakes: list[Wake] = []
+        self._nameless: list[int] = []  # the indexes of what woke the sentinel of the checks and named nothing
         self._woken_at = -math.inf
         self._settle_at = math.inf
         self._patient_until = math.inf
-        self._awaited: set[AnyQuery] = set()
+        self._awaited: set[Query] = set()
         self._census_due = False
         self._census_at = -math.inf
         self.degraded_sentinels: set[Query] = set()
 
     @property
-    def sentinels(self) -> tuple[ServicesQuery, AlarmsQuery]:
-        """The two long polls that watch the scope."""
-        return self.services, self.alarms
+    def sentinels(self) -> tuple[Query, ...]:
+        """The long polls that watch the scope, those of single nodes aside."""
+        return (self.services, self.alarms, *([self.nodes.list_query] if self.watches_nodes else []))
 
-    def add(self, query: Query, name: str) -> None:
-        """Take on a wanted query about the service of that name."""
+    @property
+    def is_read(self) -> bool:
+        """Whether each of the scope's services was read, or could not be."""
+        return not self._unread
+
+    def add(self, query: Query, name: str, value: tuple[Any, ...] | None) -> None:
+        """Take on a wanted query about the service of that name, with its newest value if there is one."""
         known = self._queries.get(name, ())
-        if query not in known:
-            self._queries[name] = (*known, query)
+        if query in known:
+            return
+        self._queries[name] = (*known, query)
+        if value is None:
+            self._unread.add(query)
+        else:
+            self.has_value(query, (), value)
 
-    def discard(self, query: Query, name: str) -> None:
-        """Let go of a query that is no longer wanted."""
+    def discard(self, query: Query, name: str, value: tuple[Any, ...]) -> None:
+        """Let go of a query that is no longer wanted, and whose newest value this is."""
         self.sweep.discard(query)
         self._awaited.discard(query)
+        self._unread.discard(query)
+        self.has_value(query, value, ())
         rest = tuple(other for other in self._queries.get(name, ()) if other != query)
         if rest:
             self._queries[name] = rest
         else:
             self._queries.pop(name, None)
 
+    def has_value(self, query: Query, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+        """Note that a query has another value."""
+        self._instances += len(after) - len(before)
+        self.nodes.carry(query, before, after)
+
     def sentinel_failed(self, sentinel: Query) -> None:
         """Note that a sentinel has no sight: until it answers again, everything is swept at leisure."""
         self.degraded_sentinels.add(sentinel)
 
-    def services_woke(self, value: tuple[Service, ...] | None, index: int, waited: float, now: float) -> ChangedNames:
+    def read_failed(self, query: Query) -> None:
+        """Note that a service cannot be read at the moment."""
+        self._unread.discard(query)
+
+    def sentinel_woke(self, query: Query, value: tuple[Any, ...] | None, index: int, now: float) -> Suspects:
+        """Take an answer of the sentinel of the checks or of the nodes, ``value`` None when equal."""
+        if query == self.alarms:
+            return self._alarms_woke(value, index, now)
+        return self._nodes_listed(value, index, now)
+
+    def services_woke(self, value: tuple[Service, ...] | None, index: int, waited: float, now: float) -> Suspects:
         """Take an answer of the services sentinel, ``value`` None when equal; return whom it names."""
         since, self._services_index = self._services_index, index
         before, self._services = self._services, self._services if value is None else value
-        if self._is_first_sight(self.services, since, index, now):
-            return ChangedNames()
-        if index == since:
-            return ChangedNames()
+        if self._is_first_sight(self.services, since, index, now) or index == since:
+            return Suspects()
         named = ChangedNames() if value is None else changed_services(before, value)
         wake = Wake(since=since, index=index, was_parked=waited >= PARKED, was_named=bool(named.services))
-        self._note(wake, now)
-        return named
+        self._note(now)
+        self._wakes.append(wake)
+        return self._suspects(named, since, index)
 
-    def alarms_woke(self, value: tuple[StateRow, ...] | None, index: int, now: float) -> ChangedNames:
-        """Take an answer of the alarms sentinel, ``value`` None when equal; return whom it names."""
+    def _alarms_woke(self, value: tuple[StateRow, ...] | None, index: int, now: float) -> Suspects:
         since, self._alarms_index = self._alarms_index, index
         before, self._alarms = self._alarms, self._alarms if value is None else value
         if self._is_first_sight(self.alarms, since, index, now) or index == since:
-            return ChangedNames()
+            return Suspects()
         named = ChangedNames() if value is None else turned(before, value)
         if not (named.services or named.nodes):
-            self.sweep.hint(now)
-        return named
+            self._note(now)
+            self._nameless.append(index)
+        return self._suspects(named, since, index)
+
+    def _nodes_listed(self, value: tuple[NodeEntry, ...] | None, index: int, now: float) -> Suspects:
+        since, self._nodes_index = self._nodes_index, index
+        self.degraded_sentinels.discard(self.nodes.list_query)
+        if value is None:
+            self.nodes.retry()
+            return Suspects()
+        is_first = not since
+        changed, fresh = self.nodes.list_answered(value, now)
+        named = dict.fromkeys(self.nodes.carried_by(changed), 0)
+        if named:
+            self._placed.add(index)
+        return Suspects(named, since, () if is_first else tuple(fresh))
+
+    def node_answered(
+        self, query: NodeContentQuery, rows: tuple[PlacedService, ...] | None, index: int, newest: NewestAnswers
+    ) -> Suspects:
+        """Take an answer of a node, ``rows`` None when equal to its last; return whom it names, given the newest."""
+        named, since = self.nodes.answered(query, rows, index, self._queries, newest)
+        is_change = bool(named)
+        unexplained = self._unexplained_since()
+        for row in rows or ():
+            if row.modified > unexplained:
+                self._explanations.add(row.modified)
+                self._placed.add(row.modified)
+            is_change = is_change or (0 < since < row.modified and row.service in self._queries)
+        if 0 in named.values() or index in named.values():
+            self._explanations.add(index)
+            self._placed.add(index)
+        return Suspects(named, since, is_change=is_change)
+
+    def _unexplained_since(self) -> int:
+        return min((wake.since for wake in self._wakes), default=self._services_index)
 
     def _is_first_sight(self, sentinel: ServicesQuery | AlarmsQuery, since: int, index: int, now: float) -> bool:
         """Whether nothing can be concluded from what was seen before; then all that was read before is read again."""
@@ -113,78 +200,104 @@ class Scope:
         self.sweep.demand(now)
         return True
 
-    def _note(self, wake: Wake, now: float) -> None:
-        if not self._wakes:
+    def _note(self, now: float) -> None:
+        if not (self._wakes or self._nameless):
             self._patient_until = now + WAKEUP_PATIENCE
-        self._wakes.append(wake)
         self._woken_at = now
         self._settle_at = now + READ_GRACE
 
-    def census_answered(
-        self, rows: tuple[StateRow, ...], values: Mapping[AnyQuery, tuple[Any, ...]], now: float
-    ) -> ChangedNames:
-        """Take a census; return whom it names, given the newest values."""
+    def census_answered(self, rows: tuple[StateRow, ...], index: int, newest: NewestAnswers, now: float) -> Suspects:
+        """Take a census; return whom it names, given the newest answers."""
         self._settle_at = now + READ_GRACE
+        self._checks = len(rows)
         expected = {
-            name: number_of_checks(values[query])
+            name: number_of_checks(newest.values[query])
             for name, queries in self._queries.items()
             for query in queries
-            if reads_whole_service(query) and query in values
+            if reads_whole_service(query) and query in newest.values
         }
         for row in rows:
             if row.service not in self._queries:
                 self._explanations.add(row.modified)
-        return counted(rows, expected, min((wake.since for wake in self._wakes), default=self._services_index))
+        since = self._unexplained_since()
+        return self._suspects(counted(rows, expected, since), since, index)
 
-    def queries_of(self, named: ChangedNames, values: Mapping[AnyQuery, tuple[Any, ...]]) -> tuple[Query, ...]:
+    def _suspects(self, named: ChangedNames, since: int, index: int) -> Suspects:
         """Return the wanted queries of the named services, and of those with an instance on a named node."""
         queries = [query for name in named.services for query in self._queries.get(name, ())]
-        if named.nodes:
-            queries += [query for query in self._all() if _is_on(values.get(query, ()), named.nodes)]
-        return tuple(dict.fromkeys(queries))
+        queries += self.nodes.carried_by(named.nodes)
+        return Suspects(dict.fromkeys(queries, index), since)
 
-    def _all(self) -> Iterable[Query]:
-        return (query for queries in self._queries.values() for query in queries)
-
-    def await_read(self, query: AnyQuery) -> None:
+    def await_read(self, query: Query) -> None:
         """Note that a named query is about to be read, which may explain a wake-up."""
         self._awaited.add(query)
 
-    def was_read(self, query: AnyQuery, index: int | None) -> None:
+    def was_read(self, query: Query, index: int | None) -> None:
         """Note that a query was read, with its index if that is a new one, which may explain a wake-up."""
         self._awaited.discard(query)
+        self._unread.discard(query)
         if index is not None:
             self._explanations.add(index)
+
+    @property
+    def sees_all_nodes(self) -> bool:
+        """Whether whatever is registered, changed or removed is named by the long poll of its node."""
+        return self.watches_nodes and not self.degraded_sentinels and self.nodes.sees_all
+
+    def is_poll_worthwhile(self, node: Query) -> bool:
+        """Whether a long poll of a node costs less than it brings; not if the node is gone."""
+        return self.watches_nodes and node in self.nodes and self.nodes.is_light(node, self.census_cost)
 
     def settle(self, now: float) -> None:
         """Decide what is due for the wake-ups that have had their time to be explained."""
         if self.degraded_sentinels:
             self.sweep.hint(now)
-        if not self._wakes or now < self._settled_at():
+        if not (self._wakes or self._nameless) or now < self._settled_at():
             return
-        if all(self._explanations.cover(wake) for wake in self._wakes):
+        if not all(map(self._placed.knows, self._nameless)):
             self.sweep.hint(self._woken_at)
-        elif self._is_census_worthwhile(now):
+        self._nameless.clear()
+        if not self._wakes or self.sees_all_nodes:
+            pass
+        elif all(self._explanations.cover(wake) for wake in self._wakes):
+            self.sweep.hint(self._woken_at)
+        elif self._look(now) is self.census:
             self._census_due, self._census_at = True, now
             self._settle_at = self._patient_until = now + WAKEUP_PATIENCE
             return
-        else:
-            self.sweep.demand(self._woken_at)
         self._wakes.clear()
         self._awaited.clear()
 
     def _settled_at(self) -> float:
         return self._patient_until if self._awaited else min(self._settle_at, self._patient_until)
 
-    def _is_census_worthwhile(self, now: float) -> bool:
-        """Whether the change is one of instances with checks, and a census cheaper than a round."""
-        queries = len(self.sweep)
+    def _look(self, now: float) -> Sweep | CensusQuery:
+        """Have what nothing named looked for where that costs least: all checks, the nodes, or all services."""
+        costs: list[tuple[float, Sweep | CensusQuery]] = [
+            (len(self.sweep) + self._instances / INSTANCES_PER_READ, self.sweep),
+        ]
+        if self.watches_nodes and not self.degraded_sentinels and self.nodes.is_readable:
+            costs.append((self.nodes.cost, self.nodes.sweep))
+        if self._is_census_possible(now):
+            costs.append((self.census_cost, self.census))
+        _, where = min(costs, key=lambda each: each[0])
+        if isinstance(where, Sweep):
+            where.demand(self._woken_at)
+        return where
+
+    def _is_census_possible(self, now: float) -> bool:
+        """Whether the change is one of instances with checks, and there was no census lately."""
         return (
             self._alarms_index >= self._wakes[-1].index
-            and queries >= self._pace.census_least
-            and queries * CENSUS_SHARE >= len(self._services)
+            and len(self.sweep) >= self._pace.census_least
             and now >= self._census_at + CENSUS_REST
         )
+
+    @property
+    def census_cost(self) -> float:
+        """What reading all checks costs, in requests: by the last time, or as if others had as many as the wanted."""
+        expected = self._instances * len(self._services) / max(1, len(self._queries))
+        return (self._checks or expected) / CHECKS_PER_READ
 
     def take(self, now: float) -> Query | None:
         """Return what to read now, if anything."""
@@ -192,15 +305,12 @@ class Scope:
         if self._census_due:
             self._census_due = False
             return self.census
-        return self.sweep.take(now)
+        return self.nodes.sweep.take(now) or self.sweep.take(now)
 
     def next_at(self, now: float) -> float:
         """Return the moment at which there is something to read or to decide."""
         self.settle(now)
         if self._census_due:
             return now
-        return min(self._settled_at() if self._wakes else math.inf, self.sweep.next_at(now))
-
-
-def _is_on(instances: Iterable[Any], nodes: frozenset[str]) -> bool:
-    return any(instance.node in nodes for instance in instances)
+        settled_at = self._settled_at() if self._wakes or self._nameless else math.inf
+        return min(settled_at, self.sweep.next_at(now), self.nodes.sweep.next_at(now))

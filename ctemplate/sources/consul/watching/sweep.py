@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from ctemplate.core.model import AnyQuery
+from ctemplate.core.model import Query
 from ctemplate.core.values import dataclass
 
 
@@ -37,7 +37,7 @@ class Sweep:
 
     def __init__(self, pace: SweepPace) -> None:
         self._pace = pace
-        self._ages: OrderedDict[AnyQuery, float] = OrderedDict()
+        self._ages: OrderedDict[Query, float] = OrderedDict()
         self._demand = -math.inf  # everything read before this moment is to be read at full speed
         self._hint = -math.inf  # everything read before this moment is to be read at leisure
         self._round: float | None = None  # the demand that the running round serves
@@ -49,20 +49,20 @@ class Sweep:
     def __len__(self) -> int:
         return len(self._ages)
 
-    def __contains__(self, query: AnyQuery) -> bool:
+    def __contains__(self, query: Query) -> bool:
         return query in self._ages
 
-    def __iter__(self) -> Iterator[AnyQuery]:
+    def __iter__(self) -> Iterator[Query]:
         return iter(self._ages)
 
-    def touch(self, query: AnyQuery, began: float) -> None:
+    def touch(self, query: Query, began: float) -> None:
         """Note that the query is read from this moment on; it is added if it was not there."""
         self._ages[query] = began
         self._ages.move_to_end(query)
         if self._latest == -math.inf:
             self._latest = began
 
-    def discard(self, query: AnyQuery) -> None:
+    def discard(self, query: Query) -> None:
         """Sweep the query no longer."""
         self._ages.pop(query, None)
 
@@ -85,7 +85,7 @@ class Sweep:
         rounds_at = self._rest_until if oldest < self._demand else math.inf
         return min(rounds_at, self._latest + self._gap(oldest) * self._batch)
 
-    def take(self, now: float) -> AnyQuery | None:
+    def take(self, now: float) -> Query | None:
         """Return the query to read now, if any; it counts as read from now on."""
         if self.next_at(now) > now:
             return None

@@ -1,0 +1,55 @@
+"""What is registered on one node."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Mapping
+
+from ctemplate.core.model import Query
+from ctemplate.queries.kind import Decoded, Kind, Losses, Ownership, ReadRight, Subject, WatchRole, never, nothing
+from ctemplate.queries.services import EVERY_SERVICE, list_of
+from ctemplate.sources.consul.endpoints.decoding import Decoder, decode_node_content
+from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
+
+
+class NodeContentQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="node-content", omit_defaults=True):
+    """What is registered on one node; the value is ``tuple[PlacedService, ...]``, empty for a node that is not there.
+
+    ``/v1/catalog/node/NODE``: woken by whatever changes on the node, its checks aside; its index is that of the whole
+    catalog. A long poll of a node that is removed is not woken: Consul answers index 1 for it, at the end of its wait.
+    """
+
+    name: str
+
+
+def _request(query: NodeContentQuery, scope: Mapping[str, str | None]) -> Resource:
+    return Resource.named(f"/v1/catalog/node/{urllib.parse.quote(query.name, safe='')}", **scope)
+
+
+def _decode(_: NodeContentQuery, body: bytes, __: Decoder) -> Decoded:
+    return decode_node_content(body), ()
+
+
+def _rights(_: NodeContentQuery) -> tuple[ReadRight, ...]:
+    return EVERY_SERVICE
+
+
+NODE_CONTENT_KIND = Kind(
+    query=NodeContentQuery,
+    role=WatchRole.NODE,
+    request=_request,
+    not_found=NotFound.REFUSED,
+    decode=_decode,
+    blocks=True,
+    sentinel=list_of,
+    losses=Losses.NONE,
+    subject=Subject.NO_SERVICE,
+    service_name=nothing,
+    reads_whole_service=never,
+    keeps_order=never,
+    is_shuffled=False,
+    rights=_rights,
+    ownership=Ownership.NOT_PRINTED,
+    stored=None,
+    catalog=None,
+)

@@ -1,0 +1,174 @@
+"""The nodes of a scope: which services an answer of a node names, and whether long polls see every node.
+
+A long poll of a node wakes for whatever is registered, changed or removed there. So where each node that our token may
+read has one, nothing that wakes the sentinel of the services needs to be looked for: the node names it.
+
+An answer of a node is compared with the answers of the services, not with the one before: it names every service that
+was written after its own answer, and every one of which an instance is no longer there. Nothing is lost between two
+polls, reads, or both.
+
+Pure; every method takes ``now`` where time matters. Knows nothing of budgets or connections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import posixpath
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from ctemplate.core.model import Query
+from ctemplate.queries import NodeContentQuery, NodeListQuery, ServicesQuery
+from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
+from ctemplate.sources.consul.watching.plan import NewestAnswers
+from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
+
+INSTANCES_PER_READ = 20  # so many more instances in an answer cost as much as one more request
+LIGHT_NODE = 200  # instances; an answer of a node with as many is cheap, whatever else there is
+SMALL_SHARE = 4  # a heavier node has a long poll if its answer costs no more than one in this many of a census
+NO_SUCH_NODE = 1  # the index of the answer of a node that is not there
+
+
+class Nodes:
+    """The nodes of a scope, as their list, their answers and the services' answers show them."""
+
+    def __init__(self, services: ServicesQuery, pace: SweepPace) -> None:
+        self.list_query = NodeListQuery(dc=services.dc, ns=services.ns, partition=services.partition)
+        self.sweep = Sweep(dataclasses.replace(pace, background=math.inf))
+        self.polled: set[Query] = set()
+        self._present: frozenset[Query] = frozenset()
+        self._listed: dict[str, NodeEntry] = {}
+        self._queries: dict[str, NodeContentQuery] = {}
+        self._carried: dict[str, dict[Query, None]] = {}
+        self._sizes: dict[str, int] = {}
+        self._indexes: dict[str, int] = {}
+        self._unreadable: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def __contains__(self, query: object) -> bool:
+        return query in self._present
+
+    # What carries the services' instances
+
+    def carry(self, query: Query, before: Iterable[Any], after: Iterable[Any]) -> None:
+        """Note on which nodes a service's instances are, in place of where they were."""
+        now_on = {instance.node for instance in after}
+        for node in {instance.node for instance in before} - now_on:
+            carried = self._carried.get(node, {})
+            carried.pop(query, None)
+            if not carried:
+                self._carried.pop(node, None)
+        for node in now_on:
+            self._carried.setdefault(node, {})[query] = None
+
+    def carried_by(self, names: Iterable[str]) -> dict[Query, None]:
+        """Return the services that have an instance on one of these nodes."""
+        return {query: None for name in names for query in self._carried.get(name, ())}
+
+    # What Consul answers
+
+    def list_answered(self, entries: Iterable[NodeEntry], now: float) -> tuple[frozenset[str], list[NodeContentQuery]]:
+        """Take the list of nodes; return the names of those that changed or went, and the queries of new ones."""
+        listed = {entry.name: entry for entry in entries}
+        gone = self._listed.keys() - listed.keys()
+        changed = {name for name in self._listed.keys() & listed.keys() if listed[name] != self._listed[name]}
+        fresh = [self._query(name) for name in listed if name not in self._listed]
+        self._listed = listed
+        self._present = frozenset(map(self._query, listed))
+        for name in gone:
+            self.sweep.discard(self._query(name))
+            for known in (self._queries, self._sizes, self._indexes):
+                known.pop(name, None)
+        for query in fresh:
+            if query not in self.polled:
+                self.sweep.touch(query, now)
+        self.retry()
+        return frozenset(gone | changed), fresh
+
+    def retry(self) -> None:
+        """Take nodes that could not be read for readable again, until they prove not to be."""
+        polled = {name for name, query in self._queries.items() if query in self.polled}
+        self._unreadable &= polled
+        self._unreadable |= {name for name in self._listed if not _is_queryable(name)}
+
+    def _query(self, name: str) -> NodeContentQuery:
+        query = self._queries.get(name)
+        if query is None:
+            scope = self.list_query
+            query = self._queries[name] = NodeContentQuery(
+                name=name, dc=scope.dc, ns=scope.ns, partition=scope.partition
+            )
+        return query
+
+    def failed(self, query: NodeContentQuery) -> None:
+        """Note that a node cannot be read at the moment."""
+        self._unreadable.add(query.name)
+
+    def answered(
+        self,
+        query: NodeContentQuery,
+        rows: Iterable[PlacedService] | None,
+        index: int,
+        wanted: Mapping[str, tuple[Query, ...]],
+        newest: NewestAnswers,
+    ) -> tuple[dict[Query, int], int]:
+        """Take an answer of a node, ``rows`` None when equal to its last one; return whom it names, and since when.
+
+        With each of them stands the index from which on an answer of the service shows the change, 0 for unknown.
+        """
+        self._unreadable.discard(query.name)
+        since, self._indexes[query.name] = self._indexes.get(query.name, 0), index
+        if rows is None:
+            return {}, since
+        there, named = set(), dict[Query, int]()
+        for row in rows:
+            there.add(row.id)
+            for service in wanted.get(row.service, ()):
+                if newest.indexes.get(service, 0) < row.modified:
+                    named[service] = max(named.get(service, 0), row.modified)
+        self._sizes[query.name] = len(there)
+        for service in self._carried.get(query.name, ()):
+            if any(one.node == query.name and one.id not in there for one in newest.values.get(service, ())):
+                named[service] = index if index > NO_SUCH_NODE else 0
+        return named, since
+
+    # What is in sight, and what a look at the rest costs
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether whatever our token may see can be found on the nodes."""
+        return bool(self._listed) and not self._unreadable and self._carried.keys() <= self._listed.keys()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether each node has a long poll that works."""
+        return self.is_readable and not len(self.sweep)
+
+    @property
+    def cost(self) -> float:
+        """What reading the nodes without a long poll costs, in requests."""
+        return sum(self._cost(cast("NodeContentQuery", query).name) for query in self.sweep)
+
+    def _cost(self, name: str) -> float:
+        return 1 + self._size(name) / INSTANCES_PER_READ
+
+    def _size(self, name: str) -> int:
+        return self._sizes.get(name, len(self._carried.get(name, ())))
+
+    def is_light(self, query: Query, census_cost: float) -> bool:
+        """Whether a long poll of the node costs less at each change than a look at all checks would."""
+        name = cast("NodeContentQuery", query).name
+        return _is_queryable(name) and (self._size(name) <= LIGHT_NODE or self._cost(name) * SMALL_SHARE <= census_cost)
+
+    def candidates(self, census_cost: float) -> list[NodeContentQuery]:
+        """Return the nodes that a long poll suits, those with most of the services first."""
+        queries = [query for query in map(self._query, self._listed) if self.is_light(query, census_cost)]
+        return sorted(queries, key=lambda query: -len(self._carried.get(query.name, ())))
+
+
+def _is_queryable(name: str) -> bool:
+    """Whether Consul answers for a node of this name, rather than refuse it or take it for another path."""
+    return bool(name) and name.isprintable() and posixpath.normpath(path := f"/node/{name}") == path

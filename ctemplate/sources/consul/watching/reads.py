@@ -1,0 +1,135 @@
+"""Single reads: which query is read next, which later, and which once more.
+
+Those that were named come first. Pure; every method takes ``now`` where time matters. Knows nothing of scopes, long
+polls or connections.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from ctemplate.core.model import Query
+from ctemplate.core.timing import TokenBucket, jittered
+from ctemplate.queries import NodeContentQuery, kind_of
+from ctemplate.sources.consul.watching.plan import Policy
+from ctemplate.sources.consul.watching.retries import Agenda
+
+
+class Reads:
+    """The queries that are to be read one by one, and those that are being read."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.under_way: set[Query] = set()
+        self._urgent: OrderedDict[Query, None] = OrderedDict()
+        self._later = Agenda()
+        self._again: dict[Query, int] = {}
+        self._named: dict[Query, TokenBucket] = {}
+        self._named_since: dict[Query, int] = {}
+        self._failures: dict[Query, int] = {}
+
+    def put(self, *queries: Query) -> None:
+        """Have queries read as soon as those that wait already have been."""
+        self._urgent.update(dict.fromkeys(queries))
+
+    def put_later(self, query: Query, due: float) -> None:
+        """Have a query read at that moment."""
+        self._later.put(query, due)
+
+    def is_delayed(self, query: Query) -> bool:
+        """Whether the query is to be read later, and not before."""
+        return query in self._later
+
+    def cancel(self, queries: Iterable[Query]) -> None:
+        """Have queries read neither now nor later; what is under way is seen to its end."""
+        for query in queries:
+            self._urgent.pop(query, None)
+            self._later.discard(query)
+
+    def forget(self, query: Query) -> None:
+        """Let go of a query for good."""
+        self.cancel([query])
+        for kept in (self._again, self._named, self._named_since, self._failures):
+            kept.pop(query, None)
+
+    def name(self, query: Query, *, reach: int, since: int, now: float) -> None:
+        """Have a query that was named read before all others, none oftener than the policy allows.
+
+        From the index ``reach`` on an answer shows the change, 0 for unknown; at ``since`` there was none yet.
+        """
+        self._named_since[query] = since
+        if query in self.under_way:
+            known = self._again.get(query, reach)
+            self._again[query] = max(known, reach) if known and reach else 0
+        else:
+            self._put_first(query, now)
+
+    def _put_first(self, query: Query, now: float) -> None:
+        if query not in self._urgent and (delay := self._bucket(query).delay(now)) > 0:
+            self._later.put(query, now + delay)
+            return
+        self._urgent[query] = None
+        self._urgent.move_to_end(query, last=False)
+
+    def _bucket(self, query: Query) -> TokenBucket:
+        bucket = self._named.get(query)
+        if bucket is None:
+            policy = self._policy
+            bucket = self._named[query] = TokenBucket(interval=policy.min_interval, burst=policy.named_burst)
+        return bucket
+
+    def answered(self, query: Query, index: int, *, is_read: bool, now: float) -> None:
+        """Note an answer; read the query again that changed while it was read, or of which an older state came.
+
+        The second happens where one of several servers lags behind.
+        """
+        self._failures.pop(query, None)
+        if not kind_of(query).blocks:
+            self._later.put(query, now + jittered(self._policy.interval))
+        if not is_read:
+            return
+        since = self._named_since.pop(query, 0)
+        if query in self._again:
+            reach = self._again.pop(query)
+            if not reach or index < reach:
+                self._put_first(query, now)
+        elif index <= since and query not in self._later:
+            self._later.put(query, now + self._policy.min_interval)
+
+    def node_answered(self, query: NodeContentQuery) -> None:
+        """Note the answer of a node, which is read again if it was to be while it was read."""
+        if self._again.pop(query, None) is not None:
+            self._urgent[query] = None
+
+    def failed(self, query: Query, now: float, least_delay: float) -> None:
+        """Try a query again after a delay that grows."""
+        failures = self._failures[query] = self._failures.get(query, 0) + 1
+        delay = self._policy.backoff.delay(failures)
+        if not kind_of(query).blocks:
+            delay = min(delay, jittered(self._policy.interval))  # asked no oftener than when all is well
+        self._later.put(query, now + max(delay, least_delay))
+
+    def resume(self) -> None:
+        """Read everything now that was to be read later."""
+        while (query := self._later.take(math.inf)) is not None:
+            self._urgent[query] = None
+
+    def next_at(self, now: float) -> float:
+        """Return the moment of the next read, infinity when there is none to come."""
+        return now if self._urgent else self._later.next_at()
+
+    def take(self, now: float) -> Query | None:
+        """Return the query to read now, if any."""
+        while (query := self._later.take(now)) is not None:
+            self._urgent[query] = None
+        return self._urgent.popitem(last=False)[0] if self._urgent else None
+
+    def begin(self, query: Query) -> bool:
+        """Count a query as being read from now on; one that is already is read once more instead."""
+        if query in self.under_way:
+            self._again[query] = 0
+            return False
+        self.under_way.add(query)
+        return True

@@ -1,0 +1,125 @@
+"""Long polls that pass between queries: those that changed last have one.
+
+Pure; knows nothing of what the queries are for, or of connections.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from ctemplate.core.model import Query
+from ctemplate.queries import WatchRole, kind_of
+
+
+class PollSlots:
+    """The queries of one kind that have a long poll, and those that wait for one, each with its last change.
+
+    ``size`` is how many long polls this kind may have. A slot that is in use is never taken away to keep to a smaller
+    size, only handed over between two rounds; see ``heir``.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._polled: OrderedDict[Query, float] = OrderedDict()
+        self._waiting: OrderedDict[Query, float] = OrderedDict()
+
+    def __contains__(self, query: object) -> bool:
+        return query in self._polled
+
+    def __len__(self) -> int:
+        return len(self._polled)
+
+    def __iter__(self) -> Iterator[Query]:
+        """Yield the polled queries, the one that did not change for longest first."""
+        return iter(self._polled)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be polled."""
+        return len(self._polled) < self.size
+
+    def changed(self, query: Query, now: float) -> None:
+        """Note a change of a query, which is polled already or waits to be from now on."""
+        if query in self._polled:
+            self._polled[query] = now
+            self._polled.move_to_end(query)
+        elif self.size > 0:
+            self._waiting[query] = now
+            self._waiting.move_to_end(query)
+            if len(self._waiting) > self.size:
+                self._waiting.popitem(last=False)
+
+    def start(self, query: Query) -> None:
+        """Count the query as polled from now on, behind those that changed later."""
+        changed_at = self._waiting.pop(query, -math.inf)
+        self._polled[query] = changed_at
+        self._polled.move_to_end(query, last=changed_at > -math.inf)
+
+    def stop(self, query: Query) -> None:
+        """Count the query as polled no longer."""
+        del self._polled[query]
+
+    def discard(self, query: Query) -> None:
+        """Let go of a query, polled or waiting."""
+        self._polled.pop(query, None)
+        self._waiting.pop(query, None)
+
+    def heir(self, query: Query | None = None) -> Query | None:
+        """Return the waiting query that changed last, provided that it changed later than a polled one."""
+        heir = next(reversed(self._waiting), None)
+        if heir is None or (query is not None and self._waiting[heir] <= self._polled[query]):
+            return None
+        return heir
+
+
+class SharedSlots:
+    """All long polls of single queries: those of nodes, and those of what a template asks for."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.wanted = PollSlots()
+        self.nodes = PollSlots()
+
+    def __contains__(self, query: object) -> bool:
+        return query in self.wanted or query in self.nodes
+
+    @property
+    def free(self) -> int:
+        """How many long polls are left, below zero for too many."""
+        return self.total - len(self.wanted) - len(self.nodes)
+
+    def share(self, *, nodes: int, lonely: int) -> None:
+        """Have all nodes polled where they fit beside what no sentinel watches, else give half of the long polls."""
+        half = self.total // 2
+        self.nodes.size = nodes if nodes <= max(self.total - lonely, half) else half
+        self.wanted.size = self.total - self.nodes.size
+
+    def of(self, query: Query) -> PollSlots:
+        """Return the long polls of the query's kind."""
+        return self.nodes if is_node(query) else self.wanted
+
+    def excess(self) -> Query | None:
+        """Return a query that must lose its long poll, if there are too many."""
+        if self.free >= 0:
+            return None
+        return next(iter(self.wanted), None) or next(iter(self.nodes), None)
+
+    def may_start(self, query: Query) -> bool:
+        """Whether the query may have a long poll without another losing one."""
+        return query not in self and self.of(query).has_room and self.free > 0
+
+    def heir(self, query: Query) -> Query | None:
+        """Return who should have the long poll of a query that brought no news: the one that changed last, if later.
+
+        Where the query's kind has more long polls than it should, one of the other kind.
+        """
+        own = self.of(query)
+        other = self.wanted if own is self.nodes else self.nodes
+        return (other.heir() if len(own) > own.size and other.has_room else None) or own.heir(query)
+
+
+def is_node(query: Query) -> bool:
+    """Return whether the query is about what is registered on one node."""
+    return kind_of(query).role is WatchRole.NODE

@@ -1,0 +1,149 @@
+"""One program that lives as long as we do: what it is started with, how it hears of signals, and how it is ended.
+
+Knows nothing of files or of why it is started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fnmatch
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
+from typing import Self
+
+from ctemplate.core.errors import CommandFailed
+from ctemplate.core.values import dataclass
+from ctemplate.system.programs import argv_of, child_environment, format_command, start_attached, wait_ended
+
+SIGNALLED = 128  # a shell's exit status for a program that a signal ended is this and the signal's number
+KILL_PATIENCE = 5.0  # seconds until a program that was killed has ended; one that the kernel holds up is left behind
+
+LAUNCH = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+if sys.argv[3] == "0":
+    os.environ.pop("LC_CTYPE", None)
+for name in ("SIGPIPE", "SIGXFSZ"):
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+os.execvp(sys.argv[4], sys.argv[4:])
+"""
+"""Becomes the program, after it has asked the kernel for a signal when its parent dies, which only it can ask for.
+
+Python has ignored two signals and may have set LC_CTYPE; the program is to have neither.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildCommand:
+    """What is started: a command, its whole environment, and the signal that it gets when we are killed."""
+
+    command: str | Sequence[str]
+    environ: Mapping[str, str] = field(repr=False)
+    death_signal: signal.Signals = signal.SIGTERM
+
+    def __str__(self) -> str:
+        return format_command(self.command)
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The program and its arguments, a shell's for a command that needs one."""
+        return argv_of(self.command)
+
+    def check(self) -> None:
+        """Raise CommandFailed where there is no such program."""
+        program = self.argv[0] if self.argv else ""
+        if shutil.which(program, path=self.environ.get("PATH", os.defpath)) is None:
+            what = "cannot be started: no such program; install it, or write its full path"
+            raise CommandFailed(str(self) or "exec", what)
+
+
+class ChildProgram:
+    """A running program. Where a shell runs it, signals go to its whole process group, else to it alone."""
+
+    def __init__(self, process: asyncio.subprocess.Process, *, is_group: bool) -> None:
+        self.pid = process.pid
+        self._is_group = is_group
+        self.ended = asyncio.create_task(wait_ended(process), name="exec-wait")
+
+    @classmethod
+    async def start(cls, given: ChildCommand) -> Self:
+        """Start a program; raises CommandFailed where that is not possible."""
+        given.check()
+        facts = (str(os.getpid()), str(int(given.death_signal)), str(int("LC_CTYPE" in given.environ)))
+        launch = (sys.executable, "-I", "-S", "-c", LAUNCH, *facts, *given.argv)
+        try:
+            process = await start_attached(launch, given.environ)
+        except (OSError, ValueError) as exc:
+            raise CommandFailed(str(given), f"cannot be started: {getattr(exc, 'strerror', None) or exc}") from exc
+        return cls(process, is_group=isinstance(given.command, str) and given.argv[0] == "sh")
+
+    @property
+    def status(self) -> int:
+        """How it ended, as a shell tells it; 0 while it runs."""
+        if not self.ended.done():
+            return 0
+        status = self.ended.result()
+        return status if status >= 0 else SIGNALLED - status
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; one that has ended hears nothing."""
+        if not self.ended.done():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number) if self._is_group else os.kill(self.pid, number)
+
+    async def ended_within(self, timeout: float) -> bool:
+        """Wait for its end, so long at most; return whether it has ended."""
+        await asyncio.wait([self.ended], timeout=timeout)
+        return self.ended.done()
+
+    async def end(self, number: signal.Signals | None, timeout: float) -> bool:
+        """Have it end by a signal, kill its process group after ``timeout`` seconds; return whether that was needed."""
+        try:
+            if number is not None:
+                self.send(number)
+            await self.ended_within(timeout)
+        finally:
+            is_killed = not self.ended.done()
+            if is_killed:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, signal.SIGKILL)
+        if is_killed:
+            await self.ended_within(KILL_PATIENCE)
+        return is_killed
+
+
+def exec_environment(
+    environ: Mapping[str, str],
+    *,
+    pristine: bool = False,
+    custom: Iterable[str] = (),
+    allowlist: Sequence[str] = (),
+    denylist: Sequence[str] = (),
+) -> dict[str, str]:
+    """Return a program's environment: ours without Consul's credentials, what the lists let through, and ``custom``.
+
+    Patterns are of names, as a shell's; what both lists match is left out.
+    """
+    inherited = {} if pristine else child_environment(environ)
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if (not allowlist or _matches(name, allowlist)) and not _matches(name, denylist)
+    }
+    return kept | dict(_pair(each) for each in custom)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
