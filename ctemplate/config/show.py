@@ -15,7 +15,7 @@ from ctemplate.config.keys import as_written
 from ctemplate.config.layers import APPENDED, SECRET_KEYS, Layer, build
 from ctemplate.core.section import Section
 
-SECRET_TEXT = "(masked)"
+SHOWN_INSTEAD = "(masked)"
 DEFAULT_PLACE = "default"
 PLACE_COLUMN = 56  # characters before a value's place
 SECRET_NAMES = re.compile(r"pass|secret|token|credential|private|api_?key", re.IGNORECASE)
@@ -120,7 +120,7 @@ def _inner(value: Any, path: _Path, header: str, places: _Places) -> Iterator[st
 
 def _line(key: str, value: Any, path: _Path, places: _Places) -> str:
     is_secret = SECRET_NAMES.search(key) if path[0] == "vars" else key in SECRET_KEYS
-    text = f"{_key(key)} = {_value(SECRET_TEXT if is_secret else as_written(value))}"
+    text = f"{_key(key)} = {_value(SHOWN_INSTEAD if is_secret else as_written(value))}"
     return f"{text:<{PLACE_COLUMN}}  # {places.of(path)}"
 
 
@@ -129,7 +129,7 @@ def _key(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    return json.dumps(_USER.sub(SECRET_TEXT, text), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(_USER.sub(SHOWN_INSTEAD, text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from ctemplate.cli.flags import flags_layer
 from ctemplate.config.keys import config_keys, value_at
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
-from ctemplate.config.show import SECRET_TEXT, shown_config
+from ctemplate.config.show import SHOWN_INSTEAD, shown_config
 
 FILE = """
 vars = { domain = "example.com", db_password = "hunter2" }
@@ -90,7 +90,7 @@ def test_each_value_has_the_place_that_it_comes_from(layers):
 def test_no_secret_is_shown(layers):
     text = "\n".join(shown_config(layers))
     assert [secret for secret in SECRETS if secret in text] == []
-    assert text.count(SECRET_TEXT) == 4
+    assert text.count(SHOWN_INSTEAD) == 4
 
 
 def test_what_is_shown_is_the_configuration(layers):
