@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # How many test processes run side by side; each has ports and folders of its own, and mostly waits
 WORKERS ?= 3
 
-.PHONY: help venv tools test test-unit lint demo bench package site recordings clean
+.PHONY: help venv tools test test-unit lint reference demo bench package site recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -33,6 +33,9 @@ lint: venv ## check rules, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+reference: venv ## write docs/templates.md, the reference of the template language
+	$(BIN)/python scripts/reference.py
 
 demo: venv tools ## watch ctemplate at work between Consul, nginx and a few backends
 	$(BIN)/python examples/nginx/demo.py

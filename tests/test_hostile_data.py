@@ -5,9 +5,11 @@ judged by the grammar alone, apart from the proof that the renderer makes for it
 """
 
 import json
+import re
 
 import pytest
 from hypothesis import assume, given, settings, strategies as st
+from jinja2.filters import FILTERS as FILTERS_OF_JINJA
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Snapshot
@@ -18,6 +20,7 @@ from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.sources.consul.endpoints.decoding import Decoder, decode_services
 from ctemplate.sources.consul.endpoints.settings import DataLimits
 from ctemplate.template import Renderer, Template
+from ctemplate.template.language.filters import filters
 
 BREAK_OUTS = (
     ";",
@@ -95,8 +98,58 @@ FILTERS = (
     ' | default("x") | indent(2)',
     " | list | join ~ 'x'",
     " | string",
+    " | b64encode",
+    " | b64encode | b64decode",
+    " | b64url_encode | b64url_decode",
+    " | b64decode",
+    " | md5",
+    " | sha1",
+    " | sha256",
+    " | hmac_sha256('k')",
+    " | regex_replace('[a-c]', 'x')",
+    " | regex_replace('(.)', '$1')",
+    " | regex_search('.+') | default('x', true)",
+    " | to_json | from_json",
+    " | to_yaml",
+    " | to_yaml | from_yaml",
+    " | to_json | quote",
+    " | split_map(';', ' ') | list | join ~ 'x'",
+    " | bool",
+    " | go_text",
+    " | go_json",
+    " | go_quote",
+    " | go_title",
 )
-OPERATIONS = ('{} ~ "x"', '"x" + {}', '"%s" % {}', '"%s" | format({})', '"{{}}".format({})', "[{}] | join", "{}[:9]")
+OPERATIONS = (
+    '{} ~ "x"',
+    '"x" + {}',
+    '"%s" % {}',
+    '"%s" | format({})',
+    '"{{}}".format({})',
+    "[{}] | join",
+    "{}[:9]",
+    "'a' | regex_replace('a', {})",
+    "'a' | hmac_sha256({})",
+    "'a=b' | split_map('b', {} ~ 'x') | list | join ~ 'x'",
+    "({{'a': {}}} | to_json | from_json).a",
+    "({{'a': {}}} | to_toml | from_toml).a",
+    "({{'a': {}}} | to_yaml | from_yaml).a",
+    "({{{}: 'a'}} | explode | list | join) ~ 'x'",
+    "({{'a/b': {}}} | explode).a.b",
+    "[{}, 'a'] | natural_sort | join",
+    "[{}] | random(seed='a')",
+    "[{}] | go_values | first",
+    "({{'a': {}}} | go_items | first)[1]",
+    "require([{}], 1) | first",
+    "([i] | by_tag | first)[0] ~ {}",
+    "([i] | by_meta((i.meta | list)[0]) | first)[0] ~ {}",
+    "[{}] is contains_any(['x'])",
+    "{} is regex_match('[;{{}}]')",
+)
+ANSWERING = frozenset(
+    {"by_port", "contains_all", "contains_none", "divide", "from_toml", "go_length", "modulo", "not_contains"}
+)
+"""Filters that give numbers or truths, or what another filter tried here gives."""
 
 SELECTED = {
     "name": "s.name",
@@ -160,6 +213,18 @@ def is_nginx(text):
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     return tmp_path_factory.mktemp("templates") / "t.j2"
+
+
+def test_every_helper_is_tried():
+    tried = " ".join((*FILTERS, *OPERATIONS))
+    helpers = {name for name in filters() if name not in FILTERS_OF_JINJA} - {
+        "by_key",
+        "comment",
+        "html",
+        "shell",
+        "yaml",
+    }
+    assert {name for name in helpers - ANSWERING if not re.search(rf"\b{name}\b", tried)} == set()
 
 
 texts = st.one_of(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ctemplate.core.errors import CheckRefused, CommandFailed, indented
@@ -31,19 +31,20 @@ class CommandCheck:
 
     With ``{candidate}`` in it, it runs once for each changed file, with that file's candidate there and ``{live}`` for
     the path that it is to replace. Without, it runs once. With ``destination`` it judges that file's candidate alone
-    and does not run while that file has not changed.
+    and does not run while that file has not changed. ``environ`` is its environment, by default ours.
     """
 
     command: Command
     timeout: float = COMMAND_TIMEOUT
     destination: Path | None = None
+    environ: Mapping[str, str] | None = None
 
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Run the command for the candidates; raises CheckRefused on any other exit status than 0."""
         mine = tuple(file for file in files if self.destination in (None, file.live))
         for file in mine if self._names_candidate else mine[:1]:
             command = substituted(self.command, file)
-            completed = await run_program(command, timeout=self.timeout)
+            completed = await run_program(command, timeout=self.timeout, environ=self.environ)
             if completed.status != 0:
                 raise CheckRefused(
                     str(file.live), f"{format_command(command)}: {command_verdict(completed)}", output=completed.output
@@ -63,11 +64,12 @@ class CommandReload:
 
     command: Command
     timeout: float = COMMAND_TIMEOUT
+    environ: Mapping[str, str] | None = None
 
     async def reload(self, files: tuple[Path, ...]) -> Outcome:
         """Run the command once for all files; raises CommandFailed on any other exit status than 0."""
         del files  # the command knows its program
-        completed = await run_program(self.command, timeout=self.timeout)
+        completed = await run_program(self.command, timeout=self.timeout, environ=self.environ)
         if completed.status != 0:
             raise CommandFailed(format_command(self.command), command_verdict(completed), output=completed.output)
         log.info("%s: done in %.3fs%s", format_command(self.command), completed.duration, indented(completed.output))

@@ -73,7 +73,7 @@ def grouped(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
 
 
 def _joined(first: GroupSection, second: GroupSection) -> GroupSection:
-    """Return the settings of templates that share a command: the longest time limit, and the longest wait."""
+    """Return the settings of templates that share a command: the longest limit and wait, the first environment."""
     waits = [section.wait for section in (first, second) if section.wait is not None]
     wait = max(waits, key=lambda wait: (wait.min, wait.max)) if waits else None
     return msgspec.structs.replace(first, timeout=max(first.timeout, second.timeout), wait=wait)
@@ -88,9 +88,9 @@ def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSect
     if template.group is not None:
         return _named_group(template, template.group, where, named)
     if template.command:
-        name, limit = command_name(template.command), template.timeout
-        section = GroupSection(name=name, reload=template.command, wait=template.wait)
-        return section if limit is None else msgspec.structs.replace(section, timeout=limit)
+        given = {key: value for key in ("timeout", "env") if (value := getattr(template, key)) is not None}
+        name = command_name(template.command)
+        return GroupSection(name=name, reload=template.command, wait=template.wait, **given)
     return GroupSection(name=template.destination or template.source or where, wait=template.wait)
 
 
@@ -108,7 +108,7 @@ def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -
 def _named_group(template: TemplateSection, name: str, where: str, named: dict[str, GroupSection]) -> GroupSection:
     if template.command is not None:
         raise ConfigError(where, "has a command and a group; give the command to the group as 'reload'")
-    for key in ("timeout", "wait"):
+    for key in ("timeout", "wait", "env"):
         if getattr(template, key) is not None:
             raise ConfigError(where, f"has {key} and a group; give {key} to the group")
     if name not in named:

@@ -134,10 +134,12 @@ TEMPLATE_KEYS = {
     "template.exec.kill_timeout": _note(_SIGNALLED),
     "template.exec.reload_signal": _note(_SIGNALLED),
     "template.exec.splay": _note(_SIGNALLED),
-    "template.exec.env": _block(
-        "commands have ctemplate's environment without Consul's token; write the command with env(1) in front",
-        is_loss=True,
-    ),
+    "template.exec.env.pristine": _to("template.env.pristine", read.switch_value),
+    "template.exec.env.custom": _to("template.env.custom", read.text_list),
+    "template.exec.env.allowlist": _to("template.env.allowlist", read.text_list),
+    "template.exec.env.whitelist": _to("template.env.allowlist", read.text_list),
+    "template.exec.env.denylist": _to("template.env.denylist", read.text_list),
+    "template.exec.env.blacklist": _to("template.env.denylist", read.text_list),
 }
 
 EXEC_KEYS = {

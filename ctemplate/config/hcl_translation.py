@@ -18,6 +18,13 @@ from ctemplate.core.values import dataclass
 WAIT_FACTOR = 4  # a wait's max is by default so many times its min, for consul-template
 COMBINED = frozenset({"consul.auth", "consul.ssl", "wait", "template.left_delimiter", "template.right_delimiter"})
 """Places here that more than one key of consul-template's has a say in, or that templates have."""
+ENV_KEYS = (
+    ("pristine", "pristine"),
+    ("custom", "custom"),
+    ("allowlist", "allowlist", "whitelist"),
+    ("denylist", "denylist", "blacklist"),
+)
+"""Ours, then consul-template's names."""
 SIDES = {"left": "left_delimiter", "right": "right_delimiter"}
 
 
@@ -100,6 +107,8 @@ class _Result:
         self._first("command", "exec.command", "command")
         if "command" in self.values:
             self._time_limit()
+            for ours, *keys in ENV_KEYS:
+                self._first(f"env.{ours}", *(f"exec.env.{key}" for key in keys))
         for key in ("perms", "wait.min", "wait.max"):
             self._first(key, key)
         self._owner()

@@ -47,6 +47,15 @@ class NginxSection(Section, frozen=True, kw_only=True):
     proof: bool = True  # false where its processes cannot be seen from here, as in another container
 
 
+class EnvSection(Section, frozen=True, kw_only=True):
+    """``env``: a command's environment, which has Consul's credentials only where ``custom`` gives them."""
+
+    pristine: bool = False  # nothing but custom
+    custom: tuple[str, ...] = ()  # NAME=VALUE
+    allowlist: tuple[str, ...] = ()  # patterns of names that are handed on; empty: all
+    denylist: tuple[str, ...] = ()  # patterns of names that are not
+
+
 class GroupSection(Section, frozen=True, kw_only=True):
     """``[[group]]``: files that are checked, swapped and reloaded together, all or none."""
 
@@ -55,6 +64,7 @@ class GroupSection(Section, frozen=True, kw_only=True):
     check: CommandSetting | None = None
     nginx: NginxSection | None = None
     timeout: Seconds = COMMAND_TIMEOUT
+    env: EnvSection = EnvSection()  # of these commands
     wait: Wait | None = None  # instead of the common one
     min_interval: Duration = Duration(1.0)  # between reloads
     max_draining: Count = 4  # old worker generations still draining before a reload is delayed
@@ -72,6 +82,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     destination: str | None = None
     command: CommandSetting | None = None
     timeout: Duration | None = None  # for the command
+    env: EnvSection | None = None  # of the command
     wait: Wait | None = None  # instead of the common one
     group: str | None = None
     perms: Octal | None = None
@@ -80,15 +91,6 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     language: Language | None = None  # by default template_language
     left_delimiter: str | None = None  # what begins an action of a Go template
     right_delimiter: str | None = None
-
-
-class EnvSection(Section, frozen=True, kw_only=True):
-    """``[exec.env]``: the program's environment, which has Consul's credentials only where ``custom`` gives them."""
-
-    pristine: bool = False  # nothing but custom
-    custom: tuple[str, ...] = ()  # NAME=VALUE
-    allowlist: tuple[str, ...] = ()  # patterns of names that are handed on; empty: all
-    denylist: tuple[str, ...] = ()  # patterns of names that are not
 
 
 class ExecSection(Section, frozen=True, kw_only=True):

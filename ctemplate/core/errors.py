@@ -7,6 +7,7 @@
     ├── SourceError           a source failed or answered wrongly
     │   └── SourceTimeout     a source gave no answer within the limit (exit code 3)
     ├── TemplateError         a template cannot be loaded or rendered
+    │   └── TemplateFailed    a template says itself that its text must not be used
     ├── InternalError         a defect of ctemplate's own
     ├── StateError            the state folder cannot be used, or another instance holds it
     └── ApplyError            a group's files could not be brought live
@@ -74,6 +75,10 @@ class SourceTimeout(SourceError):
 
 class TemplateError(CtemplateError):
     """A template cannot be loaded or rendered; ``where`` is ``file:line``."""
+
+
+class TemplateFailed(TemplateError):
+    """A template called ``fail``, or ``require`` found too little: its text must not be used, whoever is left out."""
 
 
 class InternalError(CtemplateError):

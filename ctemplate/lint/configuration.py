@@ -21,6 +21,7 @@ from ctemplate.nginx.groups import unproven_files
 from ctemplate.template.language.formats import format_of
 
 _PLACE = re.compile(r"(?P<path>.+):(?P<line>\d+):(?P<column>\d+)")
+_HCL_PLACE = re.compile(r"(?P<path>.+?):(?P<line>\d+): (?P<key>.+)")
 _TOML_PLACE = re.compile(r" \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 
 
@@ -76,6 +77,9 @@ def as_finding(exc: ConfigError) -> Finding:
     if place := _TOML_PLACE.search(exc.what):
         line, column = int(place["line"]), int(place["column"])
         return Finding(path=exc.where, line=line, column=column, code="CT701", message=exc.what[: place.start()])
+    if place := _HCL_PLACE.fullmatch(exc.where):
+        message = f"{place['key']}: {exc.what}"
+        return Finding(path=place["path"], line=int(place["line"]), column=1, code="CT701", message=message)
     path, _, key = exc.where.partition(": ")
     return Finding(path=path, code="CT701", message=f"{key}: {exc.what}" if key else exc.what)
 

@@ -18,13 +18,50 @@ PLAIN_KINDS = frozenset({"address", "ip", "node_address", "node_ip", "status"})
 """Fields that are valid tokens whatever was registered."""
 
 CLAIMS = frozenset({"claim", "listen_port"})
+RETURNING = frozenset({"require"})
+"""Functions that return their first argument."""
+
+_GROUPING = {"by_tag": "tags", "by_meta": "meta", "by_port": "port"}
+"""Filters that return pairs of a key and its items, by the field that the keys come from."""
+
+_SUMMING = frozenset({"md5", "sha1", "sha256", "hmac_sha256"})
 _KEEPING = frozenset(
-    ["sort", "unique", "reverse", "list", "select", "reject", "selectattr", "rejectattr", "default", "d"]
+    [
+        "natural_sort",
+        "sort",
+        "unique",
+        "reverse",
+        "list",
+        "select",
+        "reject",
+        "selectattr",
+        "rejectattr",
+        "default",
+        "d",
+    ]
 )
 _PICKING = frozenset({"first", "last", "min", "max"})
 _NUMBERS = frozenset({"int", "float", "abs", "round", "sum"})
 _CHANGING = frozenset(
-    ["lower", "upper", "title", "capitalize", "trim", "replace", "truncate", "string", "indent", "center", "format"]
+    [
+        "lower",
+        "upper",
+        "title",
+        "capitalize",
+        "trim",
+        "replace",
+        "truncate",
+        "string",
+        "indent",
+        "center",
+        "format",
+        "regex_replace",
+        "regex_search",
+        "b64encode",
+        "b64decode",
+        "b64url_encode",
+        "b64url_decode",
+    ]
 )
 _SPLITTING = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
 _TELLING = ("is", "starts", "ends", "find", "rfind", "index", "rindex", "count")
@@ -121,9 +158,22 @@ def of_filter(kind: ValueKind, name: str) -> ValueKind:
         return kind
     if name in _NUMBERS:
         return ValueKind(of=int, field=kind.field, is_claimed=kind.is_claimed)
-    if kind.of is tuple:
-        item = kind.items or UNKNOWN_KIND
-        return item if name in _PICKING else joined_kind([item]) if name == "join" else UNKNOWN_KIND
+    if name in _SUMMING:
+        return TEXT
+    return _of_list_filter(kind, name) if kind.of is tuple else _of_single_filter(kind, name)
+
+
+def _of_list_filter(kind: ValueKind, name: str) -> ValueKind:
+    item = kind.items or UNKNOWN_KIND
+    if name in _GROUPING:
+        found = of_field(item, _GROUPING[name])
+        return ValueKind(
+            of=tuple, items=ValueKind(of=tuple, parts=(_part(found.items or found), ValueKind(of=tuple, items=item)))
+        )
+    return item if name in _PICKING else joined_kind([item]) if name == "join" else UNKNOWN_KIND
+
+
+def _of_single_filter(kind: ValueKind, name: str) -> ValueKind:
     if kind.of is dict and name in {"dictsort", "items"}:
         return ValueKind(of=tuple, items=ValueKind(of=tuple, parts=kind.parts))
     return _part(kind) if kind.of is str and name in _CHANGING else UNKNOWN_KIND

@@ -17,12 +17,12 @@ from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.functions import suggestion
 from ctemplate.template.language.text_methods import PLAIN, WIDTHS
 
-CHANCE = frozenset({"now", "time", "today", "timestamp", "utcnow", "random", "shuffle", "uuid", "uuid4", "lipsum"})
-"""What other template languages call the clock and chance; here there is none."""
+CHANCE = frozenset({"time", "today", "timestamp", "utcnow", "shuffle", "uuid", "uuid4", "lipsum"})
+"""What other template languages call the clock and chance; here they are ``now()`` and ``| random``."""
 
 TEXT_METHODS = PLAIN | WIDTHS | {"replace", "format", "format_map"}
-LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith("_"))
-_CHANCE = "an output that changes by itself is reloaded for ever; ctemplate has no clock and no chance"
+LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith("_")) | {"depth0"}
+_CHANCE = "an output that changes by itself costs a reload with each render; here there are now() and | random alone"
 
 
 def unknown_names(source: TemplateSource, reading: Reading, variables: Collection[str] = ()) -> Iterator[Finding]:

@@ -201,6 +201,8 @@ class _TreeReader:
         if isinstance(called, nodes.Name):
             if called.name in kinds.CLAIMS:
                 return ValueKind(of=str, is_claimed=True)
+            if called.name in kinds.RETURNING and node.args:
+                return self._reading.kind(node.args[0])
             function = self._reading.functions.get(called.name)
             return kinds.of_result(function) if callable(function) else UNKNOWN_KIND
         if isinstance(called, nodes.Getattr):

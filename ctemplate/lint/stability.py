@@ -15,7 +15,34 @@ POSITIONS = frozenset({"index", "index0", "revindex", "revindex0"})
 NAMING = frozenset({"upstream", "zone", "server_name", "listen", "proxy_pass"})
 """Directives whose argument is a name or port that nginx keeps state for, or refers to."""
 
-_SORTED = frozenset({"sort", "dictsort", "groupby", "length", "count", "first", "last"})
+_SORTED = frozenset(
+    [
+        "sort",
+        "natural_sort",
+        "dictsort",
+        "groupby",
+        "by_tag",
+        "by_meta",
+        "by_port",
+        "by_key",
+        "length",
+        "count",
+        "first",
+        "last",
+    ]
+)
+_CLOCK = "now() gives another text with each render, and each costs a reload"
+_CHANCE = "| random gives another value with each render, and each costs a reload; give a seed: | random(seed=…)"
+
+
+def clock_and_chance(source: TemplateSource) -> Iterator[Finding]:
+    """Yield what makes an output another one with each render."""
+    for call in source.tree.find_all(nodes.Call):
+        if call.node == nodes.Name("now", "load"):
+            yield source.finding(call.node, "CT301", _CLOCK)
+    for chosen in source.tree.find_all(nodes.Filter):
+        if chosen.name == "random" and not chosen.args and not chosen.kwargs:
+            yield source.finding(chosen, "CT301", _CHANCE)
 
 
 def moving_orders(source: TemplateSource, reading: Reading) -> Iterator[Finding]:

@@ -127,6 +127,7 @@ def _judged(
     yield from names.unknown_fields(source, reading, modules)
     yield from names.unknown_arguments(source, reading)
     yield from variables.missing(source, reading, given)
+    yield from stability.clock_and_chance(source)
     yield from stability.moving_orders(source, reading)
     yield from queries.everything(source, reading)
     yield from queries.foreign(source)

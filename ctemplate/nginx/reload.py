@@ -64,12 +64,13 @@ def proof_time_limit(size_bytes: int) -> float:
 class NginxReload:
     """Reloads the nginx of a reload command; `timeout` is seconds, by default according to size.
 
-    ``proven`` is the master that took the last reload. `command_timeout` is for a command that is run.
+    ``proven`` is the master that took the last reload. `command_timeout` and `environ` are for a command that is run.
     """
 
     command: NginxCommand
     timeout: float | None = None
     command_timeout: float = COMMAND_TIMEOUT
+    environ: Mapping[str, str] | None = None
     proven: RunningProcess | None = field(default=None, init=False)
     _nginx: Lookup = field(init=False)
     _pid_file: Path | None = field(default=None, init=False)
@@ -95,6 +96,7 @@ class NginxReload:
             master=master.process,
             command=self.command,
             command_timeout=self.command_timeout,
+            environ=self.environ,
             logs=logs_of(master.process, found),
             conf=installation.conf,
             files=files,
@@ -211,6 +213,7 @@ class _Attempt:
     master: Process
     command: NginxCommand
     command_timeout: float
+    environ: Mapping[str, str] | None
     logs: tuple[Path, ...]
     conf: Path
     files: tuple[Path, ...]
@@ -285,7 +288,7 @@ class _Attempt:
             return send(self.master, signal.SIGHUP)
         if (pid_file := self.command.pid_file) is not None:
             _verify(pid_file, self.master)
-        completed = await run_program(self.command.announce, timeout=self.command_timeout)
+        completed = await run_program(self.command.announce, timeout=self.command_timeout, environ=self.environ)
         if completed.status:
             ended = (
                 f"exit status {completed.status}" if completed.status > 0 else f"killed by signal {-completed.status}"

@@ -18,6 +18,7 @@ from typing import Any
 from ctemplate import apply
 from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
 from ctemplate.catalog import Catalog
+from ctemplate.config.command_env import environment_of
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.hcl_reading import Notice
@@ -214,11 +215,15 @@ def _live_files(
     )
     state = held.enter_context(states.hold(group))
     _recover(state)
-    check = _check(settings, nginx)
+    check, environ = _check(settings, nginx), environment_of(settings.env, os.environ)
     if nginx is None or not has_proof:
-        reload = CommandReload(command=settings.reload, timeout=settings.timeout) if settings.reload else None
+        reload = (
+            CommandReload(command=settings.reload, timeout=settings.timeout, environ=environ)
+            if settings.reload
+            else None
+        )
         return LiveSink(state=state, check_with=check, reload=reload)
-    program = NginxReload(command=nginx, command_timeout=settings.timeout)
+    program = NginxReload(command=nginx, command_timeout=settings.timeout, environ=environ)
     crowd = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
     return LiveSink(state=state, check_with=check, reload=program, program=program, crowd=crowd)
 
@@ -263,7 +268,8 @@ def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surrou
 def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.CandidateCheck | None:
     """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
     if settings.check:
-        return CommandCheck(command=settings.check, timeout=settings.timeout)
+        environ = environment_of(settings.env, os.environ)
+        return CommandCheck(command=settings.check, timeout=settings.timeout, environ=environ)
     return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings) if nginx else None
 
 

@@ -13,12 +13,14 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from ctemplate.config.command_env import environment_of
 from ctemplate.config.schema import ExecSection
+from ctemplate.core.defects import kept_running
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import CommandFailed, ConfigError
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.pipeline import Result
-from ctemplate.system.child_program import SIGNALLED, ChildCommand, ChildProgram, exec_environment
+from ctemplate.system.child_program import SIGNALLED, ChildCommand, ChildProgram
 
 logger = logging.getLogger(__name__)
 
@@ -90,15 +92,15 @@ class ExecMode:
         program = self._program = await ChildProgram.start(self.command)
         logger.info("%s: started, process %d", self.command, program.pid)
         try:
-            if not await self._follow(program):
-                return False
-            await self._end(program)
-        except asyncio.CancelledError:
+            is_again = await self._follow(program)
+        except BaseException:  # cancelled, or a defect: it must not run on beside the next one
             self.status = await self._end(program)
             raise
         finally:
             self._program = None
-        return True
+        if is_again:
+            await self._end(program)
+        return is_again
 
     async def _follow(self, program: ChildProgram) -> bool:
         """Tell the program of files that changed; return whether it is to be started anew rather than has ended."""
@@ -181,7 +183,7 @@ class ExecHost:
         self._mode = self._task = None
         if section.command:
             self._mode = ExecMode(section, self._environ, self._workers, self._on_end)
-            self._task = tasks.create_task(self._mode.run(), name="exec")
+            self._task = tasks.create_task(kept_running("exec", self._mode.run), name="exec")
 
     async def stop(self) -> None:
         """End the program."""
@@ -205,10 +207,7 @@ def file_facts(file: Path) -> FileFacts:
 
 def exec_command(section: ExecSection, environ: Mapping[str, str]) -> ChildCommand:
     """Return what is started for ``[exec]``."""
-    env = section.env
-    environment = exec_environment(
-        environ, pristine=env.pristine, custom=env.custom, allowlist=env.allowlist, denylist=env.denylist
-    )
+    environment = environment_of(section.env, environ)
     death = section.kill_signal.number or signal.SIGKILL
     return ChildCommand(command=section.command or "", environ=environment, death_signal=death)
 

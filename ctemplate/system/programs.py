@@ -72,8 +72,16 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in SECRET_VARIABLES}
 
 
-async def run_program(command: str | Sequence[str], *, timeout: float, pass_fds: tuple[int, ...] = ()) -> Completed:
+async def run_program(
+    command: str | Sequence[str],
+    *,
+    timeout: float,
+    pass_fds: tuple[int, ...] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Completed:
     """Run the command to its end and return how it ended, whatever its exit status.
+
+    ``environ`` is its whole environment, by default ours without Consul's credentials.
 
     What it leaves running in the background may keep its output open; nobody waits for that. Raises CommandFailed when
     it cannot be started or runs longer than ``timeout`` seconds; then its whole process group gets SIGTERM, and SIGKILL
@@ -82,7 +90,7 @@ async def run_program(command: str | Sequence[str], *, timeout: float, pass_fds:
     clock = asyncio.get_running_loop().time
     started = clock()
     with _Output() as output:
-        process = await _started(command, output, pass_fds)
+        process = await _started(command, output, pass_fds, environ)
         try:
             async with asyncio.timeout(timeout):
                 status = await process.wait()
@@ -167,7 +175,7 @@ def _ended_child() -> int | None:
 
 
 async def _started(
-    command: str | Sequence[str], output: _Output, pass_fds: tuple[int, ...]
+    command: str | Sequence[str], output: _Output, pass_fds: tuple[int, ...], environ: Mapping[str, str] | None
 ) -> asyncio.subprocess.Process:
     argv = argv_of(command)
     if not argv:
@@ -181,7 +189,7 @@ async def _started(
             stderr=output.writer,
             start_new_session=True,
             pass_fds=pass_fds,
-            env=child_environment(os.environ),
+            env=child_environment(os.environ) if environ is None else environ,
         )
     except FileNotFoundError as exc:
         what = "cannot be started: no such program; install it, or write its full path"

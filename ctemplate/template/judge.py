@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from ctemplate.core.errors import TemplateError
+from ctemplate.core.errors import TemplateError, TemplateFailed
 from ctemplate.core.model import Fault, Instance, Service
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.greed import greedy, weights
@@ -56,6 +56,8 @@ class Judge:
         found = {owner: _broken(owner, error) for owner, error in run.broken.items()}
         if run.error is None:
             return found
+        if isinstance(run.error, TemplateFailed):
+            raise run.error
         if run.error.is_exhausted and (greedy := greedy_owners(run, run.error)):
             return greedy
         owner = run.owner()
@@ -100,7 +102,7 @@ class Judge:
 
     def _pass(self, number: int, run: Run, without: Iterable[str] = (), *, counts: bool = False) -> Run:
         """Make another pass like one that was made, with some more left out."""
-        again = Run(snapshot=run.snapshot, excluded=run.excluded.union(without), partly=run.partly, counts=counts)
+        again = run.again(without, counts=counts)
         self.render(number, again)
         return again
 

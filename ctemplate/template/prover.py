@@ -56,7 +56,7 @@ class Prover:
         if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
             return {}
         template, run = self.templates[number], runs[number]
-        shadowed = Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly, prints=[], keeps=True)
+        shadowed = run.again(prints=[], keeps=True)
         try:
             again = template.render(shadowed)
         except TemplateError as exc:

@@ -248,7 +248,7 @@ class Renderer:
         if known is None or known[1] != text:
             template, marks = self._templates[number].traced()
             try:
-                traced = template.render(Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly))
+                traced = template.render(run.again())
             except TemplateError:
                 return None
             known = self._traces[number] = (traced, text, marks)

@@ -184,7 +184,7 @@ class Template:
         if at is None:
             return plain
         traced, marks = self.traced()
-        again = traced.render(Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly))
+        again = traced.render(run.again())
         where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
         run.touched = None  # whoever was read last has no part in it
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
@@ -194,7 +194,7 @@ class Template:
         form = self._environment.format
         if self._is_traced or form.scan is None or all(map(form.fits, placed(text, form.scan))):
             return unmarked(text)
-        again = Run(snapshot=run.snapshot, excluded=run.excluded, partly=run.partly)
+        again = run.again()
         self._functions.run = again
         prints: list[tuple[str, Owner | None]] = []
         self._environment.placed = prints

@@ -10,8 +10,9 @@ from ctemplate.config.hcl_keys import HCL_KEYS, KeyRule
 from ctemplate.config.hcl_parser import body_of_json, parse_hcl
 from ctemplate.config.hcl_reading import HCL_SECTIONS
 from ctemplate.config.hcl_translation import translated
-from ctemplate.config.layers import build, read_layers
+from ctemplate.config.layers import Layer, build, read_layers
 from ctemplate.core.errors import ConfigError
+from ctemplate.lint.configuration import lint, written
 
 NANOSECONDS = "consul-template takes a bare number for nanoseconds; write it with a unit in quotes, such as '10s'"
 
@@ -75,6 +76,11 @@ def test_a_key_goes_where_it_belongs(text, expected):
             'command = "a"\ncommand_timeout = "1s"\nexec { command = ["b"] timeout = "2s" }',
             {"command": "b", "timeout": "2s"},
             id="exec wins",
+        ),
+        pytest.param(
+            'command = "a"\nexec { env { pristine = true custom = ["A=b"] whitelist = ["X"] } }',
+            {"command": "a", "env": {"pristine": True, "custom": ["A=b"], "allowlist": ["X"]}},
+            id="environment",
         ),
         pytest.param('perms = "644"', {"perms": "0644"}, id="mode in quotes"),
         pytest.param("perms = 0640", {"perms": "0640"}, id="octal mode"),
@@ -241,3 +247,19 @@ def test_delimiters_are_for_go_templates_alone(tmp_path):
     assert str(caught.value) == (
         "template[0] (a): has delimiters, which only Go templates may choose; write language, or -template-language go"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('\nlog_level = "loud"', "2:1: CT701 log_level: must be debug, info, warning or error, got 'loud'"),
+        ("\n\ntempalte {}", "3:1: CT701 tempalte: unknown key; did you mean 'template'?"),
+        ("consul {", "1:8: CT701 this brace is never closed"),
+    ],
+)
+def test_lint_names_file_and_line(tmp_path, text, said):
+    path = tmp_path / "c.hcl"
+    path.write_text(text)
+    nothing = Layer(where="command line", values={})
+    (found,) = lint(written([path], environment=nothing, flags=nothing), {})
+    assert f"{found.path}:{found.line}:{found.column}: {found.code} {found.message}" == f"{path}:{said}"

@@ -177,7 +177,7 @@ def test_it_survives_a_reload_of_what_does_not_concern_it(folder, ctemplate):
         f'catalog = "catalog.yaml"\n[exec]\ncommand = "./child.sh"\nsplay = "1ms"\n{template}perms = "0644"'
     )
     process.signal(signal.SIGHUP)
-    process.wait_for_log("read again", LIMIT)
+    process.wait_for_log("reloaded: ", LIMIT)
     config.write_text("garbage")
     process.signal(signal.SIGHUP)
     process.wait_for_log("going on with what is running", LIMIT)
@@ -274,3 +274,34 @@ def children(pid):
 
 def is_zombie(pid):
     return Path(f"/proc/{pid}").exists() and not lives(pid)
+
+
+def test_a_groups_commands_have_its_environment(folder, ctemplate):
+    env = 'env = { denylist = ["KEPT"], custom = ["ADDED=1"] }'
+    check = "check = 'env > of-check'"
+    (folder / "c.toml").write_text(
+        f"""catalog = "catalog.yaml"
+[[group]]
+name = "g"
+reload = "env > of-reload"
+{check}
+{env}
+[[template]]
+source = "names.j2"
+destination = "out"
+group = "g"
+[[template]]
+source = "names.j2"
+destination = "other"
+command = ["sh", "-c", "env > of-command"]
+{env}
+"""
+    )
+    process = ctemplate("-config", "c.toml", "-once", env=SECRETS)
+    assert process.wait(LIMIT) == 0, process.log()
+    for name in ("of-check", "of-reload", "of-command"):
+        found = dict(line.split("=", 1) for line in (folder / name).read_text().splitlines())
+        assert {key: found.get(key) for key in (*SECRETS, "ADDED")} == dict.fromkeys(SECRETS) | {
+            "CONSUL_HTTP_ADDR": "127.0.0.1:1",
+            "ADDED": "1",
+        }, name

@@ -115,7 +115,7 @@ def test_our_own_way_of_asking_is_no_finding(linted, text):
 
 
 def test_words_of_other_languages_are_told_what_to_write(linted):
-    assert linted("{{ 1 | toJSON }}") == ["t:1:8: CT103 no filter named 'toJSON'; write | json"]
+    assert linted("{{ 1 | toJSON }}") == ["t:1:8: CT103 no filter named 'toJSON'; write | to_json"]
     found = linted("{{ domain }}", variables={"domain": "x"})
     assert "t:1:4: CT102 'domain' is undefined; did you mean 'var.domain'?" in found
     assert linted("{{ range services }}")[0].startswith("t:1:10: CT101 this looks like a Go template")
@@ -163,6 +163,11 @@ def test_variables_are_given_and_used(linted, text, variables, expected):
     ("text", "expected"),
     [
         pytest.param("{{ now() }}{{ [1] | random }}", ["CT301", "CT301"], id="clock and chance"),
+        pytest.param("{{ uuid4() }}{{ 1 | shuffle }}", ["CT301", "CT301"], id="what others call chance"),
+        pytest.param("{{ [1] | random(seed='a') }}", [], id="chance with a seed"),
+        pytest.param(
+            "{% for i in service('w', near='a') | natural_sort(attribute='id') %}{% endfor %}", [], id="natural"
+        ),
         pytest.param("{% for i in service('w', near='_agent') %}{% endfor %}", ["CT302"], id="near"),
         pytest.param("{% set all = service('w', near='a') %}{% for i in all %}{% endfor %}", ["CT302"], id="near, set"),
         pytest.param("{% for i in service('w', near='a') | sort(attribute='id') %}{% endfor %}", [], id="near, sorted"),

@@ -200,8 +200,8 @@ def test_a_service_that_was_never_live_has_no_data_to_keep():
 
 def test_an_error_after_a_loop_is_not_taken_for_a_fault_of_the_last_service():
     with pytest.raises(TemplateError) as caught:
-        rendered(TEXT.replace("LINE", "") + "{{ nowhere }}", plain("a", "b", "c", "d", "e", "f", "g"))
-    assert str(caught.value).endswith("'nowhere' is undefined")
+        rendered(TEXT.replace("LINE", "") + "{{ unheard }}", plain("a", "b", "c", "d", "e", "f", "g"))
+    assert str(caught.value).endswith("'unheard' is undefined")
 
 
 STRANGERS = st.lists(

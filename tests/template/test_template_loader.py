@@ -30,6 +30,17 @@ def test_shipped_macros_are_found_from_anywhere():
     assert SHIPPED / "nginx.j2" in template.files
 
 
+def test_shipped_macros_have_a_name_of_their_own(tmp_path):
+    (tmp_path / "nginx.j2").write_text("{% macro zone_size(n) %}mine{% endmacro %}")
+    (tmp_path / "ctemplate").mkdir()
+    (tmp_path / "ctemplate" / "nginx.j2").write_text("{% macro zone_size(n) %}nobody's{% endmacro %}")
+    text = "{% import 'nginx.j2' as own %}{% import 'ctemplate/nginx.j2' as nginx %}"
+    template = load(text + "{{ own.zone_size(1) }} {{ nginx.zone_size(1) }}", folder=tmp_path)
+    assert Renderer([template]).render(None).texts == ("mine 64k",)
+    with pytest.raises(TemplateError, match=r"no template 'ctemplate/\.\./t\.j2'"):
+        load("{% include 'ctemplate/../t.j2' %}", folder=tmp_path)
+
+
 def test_a_symlink_does_not_lead_out_of_the_folder(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("sesame")

@@ -332,5 +332,9 @@ def test_other_formats_print_anything_and_have_their_escapes(text, shown):
 
 def test_json_is_not_trusted_in_nginx():
     with pytest.raises(TemplateError) as error:
-        render("{{ {1: 'a b'} | json }}")
+        render("{% for s in services() %}{{ {1: s.name} | json }}{% endfor %}", world(web(name="a b")))
     assert message(error).startswith('t.j2:1: \'{"1": "a b"}\' is no plain token')
+
+
+def test_json_of_the_operators_own_text_prints_like_that_text():
+    assert text_of("{{ {1: 'a b'} | json }}") == '{"1": "a b"}'

@@ -31,11 +31,22 @@ def names_around(loop: nodes.For) -> tuple[str, ...] | None:
     """Return the names that a loop's body reads from around it, sorted; None for a loop that is not cut."""
     if not isinstance(loop.target, nodes.Name) or loop.recursive or not _reads(loop.body):
         return None
-    if any(True for statement in loop.body for _ in _opaque(statement)):
+    if any(True for statement in loop.body for _ in _opaque(statement)) or leaves_turn(loop.body):
         return None
     found: set[str] = set()
     _statements(loop.body, {loop.target.name}, found)
     return None if found & _SPECIAL else tuple(sorted(found))
+
+
+def leaves_turn(body: Iterable[nodes.Node]) -> bool:
+    """Return whether a loop's body has a ``break`` or ``continue`` that is not an inner loop's."""
+    for node in body:
+        if isinstance(node, nodes.Break | nodes.Continue):
+            return True
+        inner = node.else_ if isinstance(node, nodes.For) else node.iter_child_nodes()
+        if leaves_turn(inner):
+            return True
+    return False
 
 
 def _reads(body: Iterable[nodes.Node]) -> bool:

@@ -16,16 +16,10 @@ _VAULT = "Vault is not supported; let vault agent write the secret to a file tha
 _NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
 _CONNECT = "Connect is not supported"
 _ADMIN = "this is not read from Consul"
-_REGEX = 'there are no regular expressions; write "…" in text, text.startswith("…") or text.endswith("…")'
-_HASH = "there are no hashes; | identifier makes a name, another one for each text"
-_BASE64 = "base64 is not supported"
-_PARSE = "texts are not parsed; give tables by [vars]"
 _MATHS = "write it as an operator, such as a + b"
 _COMPARE = "write it as an operator, such as a == b"
 _IN = 'write "…" in list'
-_IN_ALL = 'write "a" in list and "b" in list, or join them by or'
 _BUILD = "build tables by dict(…) or [vars]"
-_CLOCK = "an output that changes by itself would be reloaded for ever; there is no clock"
 _GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
 
 FOREIGN_WORDS = {
@@ -37,16 +31,21 @@ FOREIGN_WORDS = {
     **dict.fromkeys(("node", "nodes"), "nodes are not asked for; an instance has node, node_address and node_meta"),
     "datacenters": 'name them: services(dc=["east", "west"])',
     "file": 'templates read no files; write {% include "NAME" %} for a template beside this one',
-    "byTag": 'write services(tag="…") for the services with one tag',
-    "byPort": 'write | groupby("port")',
-    "byMeta": 'write | groupby("meta.NAME")',
+    "byTag": "write | by_tag",
+    "byPort": "write | by_port",
+    "byMeta": 'write | by_meta("NAME")',
     **dict.fromkeys(("contains", "has"), _IN),
-    **dict.fromkeys(("containsAll", "containsAny", "containsNone", "containsNotAll"), _IN_ALL),
+    "containsAll": "write list | contains_all(wanted)",
+    "containsAny": "write list | contains_any(wanted)",
+    "containsNone": "write list | contains_none(wanted)",
+    "containsNotAll": "write list | not_contains(wanted)",
     "mustEnv": 'write env("NAME"), an error where it is not set',
     "envOrDefault": 'write env("NAME", "default")',
     "getenv": 'write env("NAME", "default")',
     "executeTemplate": "write a {% macro %} and call it",
-    **dict.fromkeys(("explode", "explodeMap", "mergeMap", "mergeMapWithOverride", "splitToMap"), _BUILD),
+    **dict.fromkeys(("mergeMap", "mergeMapWithOverride"), _BUILD),
+    "explodeMap": "write table | explode",
+    "splitToMap": 'write text | split_map(",", "=")',
     "split": 'write text.split(",")',
     "trimPrefix": 'write text.removeprefix("…")',
     "trimSuffix": 'write text.removesuffix("…")',
@@ -54,23 +53,33 @@ FOREIGN_WORDS = {
     "hasPrefix": 'write text.startswith("…")',
     "hasSuffix": 'write text.endswith("…")',
     "loop": "write range(START, STOP); loop itself is there inside a {% for %} only",
-    "parseBool": 'write text == "true"',
+    "parseBool": "write | bool",
     **dict.fromkeys(("parseInt", "parseUint", "atoi"), "write | int"),
     "parseFloat": "write | float",
-    **dict.fromkeys(("parseJSON", "parseYAML", "from_json", "from_yaml"), _PARSE),
+    "parseJSON": "write | from_json",
+    "parseYAML": "write | from_yaml",
     "plugin": "templates run no programs",
-    **dict.fromkeys(("regexMatch", "regexReplaceAll", "regex_search", "regex_replace", "match"), _REGEX),
+    **dict.fromkeys(("regexMatch", "match"), 'write text is regex_match("…")'),
+    "regexReplaceAll": 'write text | regex_replace("…", "…")',
     "replaceAll": 'write text.replace("a", "b")',
-    **dict.fromkeys(("sha256Hex", "sha1sum", "md5sum", "hmacSHA256Hex", "hash"), _HASH),
-    **dict.fromkeys(("base64Decode", "base64Encode", "base64URLDecode", "base64URLEncode", "b64encode"), _BASE64),
-    **dict.fromkeys(("timestamp", "now"), _CLOCK),
-    **dict.fromkeys(("toJSON", "toJSONPretty", "toUnescapedJSON", "toUnescapedJSONPretty", "to_json"), "write | json"),
-    **dict.fromkeys(("toYAML", "to_yaml"), "write | yaml"),
-    "toTOML": "TOML is not supported; | json and | yaml are",
+    "sha256Hex": "write | sha256",
+    "sha1sum": "write | sha1",
+    "md5sum": "write | md5",
+    "hmacSHA256Hex": "write message | hmac_sha256(key)",
+    "hash": "write | sha256",
+    "base64Decode": "write | b64decode",
+    "base64Encode": "write | b64encode",
+    "base64URLDecode": "write | b64url_decode",
+    "base64URLEncode": "write | b64url_encode",
+    "timestamp": "write now(), which makes each output another one",
+    **dict.fromkeys(("toJSON", "toUnescapedJSON"), "write | to_json"),
+    **dict.fromkeys(("toJSONPretty", "toUnescapedJSONPretty"), "write | to_json(2)"),
+    "toYAML": "write | to_yaml",
+    "toTOML": "write | to_toml",
     "toLower": "write | lower",
     "toUpper": "write | upper",
     "toTitle": "write | title",
-    "sockaddr": "addresses of this host are not read; give the value by -var or [vars]",
+    "sockaddr": 'write interface_ip() or interface_ip("eth0") for an address of this host',
     "writeToFile": "a template writes its own destination only; write a second template",
     "scratch": "write {% set x = … %}, or {% set ns = namespace(x=…) %} to change it in a loop",
     **dict.fromkeys(("printf", "sprintf"), 'write "%s:%s" | format(a, b), or a ~ ":" ~ b'),
@@ -79,7 +88,8 @@ FOREIGN_WORDS = {
     "index": "write list[0], or table.NAME",
     "slice": "write list[1:3]",
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), _COMPARE),
-    **dict.fromkeys(("add", "subtract", "multiply", "divide", "modulo"), _MATHS),
+    **dict.fromkeys(("add", "subtract", "multiply"), _MATHS),
+    **dict.fromkeys(("divide", "modulo"), "write a | divide(b), a | modulo(b), or a // b, a % b"),
     "minimum": "write [a, b] | min",
     "maximum": "write [a, b] | max",
     "urlquery": "write | urlencode",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import Any
 
 import jinja2
@@ -23,7 +24,7 @@ from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import field_advice, word_advice
 from ctemplate.template.language.compiler import Generator, literal_names
-from ctemplate.template.language.filters import filters, made, tests
+from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
 from ctemplate.template.language.lines import LineLexer
@@ -178,6 +179,7 @@ class Environment(ImmutableSandboxedEnvironment):
             undefined=Undefined,
             autoescape=True,
             optimized=False,
+            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
             keep_trailing_newline=True,
             auto_reload=False,
         )
@@ -187,6 +189,8 @@ class Environment(ImmutableSandboxedEnvironment):
         self.format = FORMATS[escape]
         self.filters.update(filters())
         self.filters.update({name: made(function) for name, function in self.format.escapes.items()})
+        self.filters.update({name: self._metered(self.filters[name]) for name in COSTLY})
+        self.filters["random"] = functions.random
         self.tests.clear()
         self.tests.update(tests())
         self.names = set(self.globals)
@@ -304,6 +308,15 @@ class Environment(ImmutableSandboxedEnvironment):
             printed = PrintRecord(text=text.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
             run.prints.append((number, printed))
         return with_shadow(text, whole)
+
+    def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a filter before which the render's time is looked at."""
+
+        def metered(*args: Any, **kwargs: Any) -> Any:
+            self.meter.check_time()
+            return function(*args, **kwargs)
+
+        return wraps(function)(metered)
 
     def broke(self, exc: Exception) -> None:
         """Take an exception in a turn of a loop for a fault of what was read last; raise it where nothing was."""

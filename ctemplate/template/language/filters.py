@@ -6,7 +6,6 @@ Must not know services.
 from __future__ import annotations
 
 import html as standard_html
-import json as standard_json
 import re
 import shlex
 import urllib.parse
@@ -14,14 +13,38 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any
 
-import msgspec
-import yaml as pyyaml
 from jinja2 import Environment, pass_environment
 from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.tests import TESTS
 
 from ctemplate.nginx.language import quoting
+from ctemplate.template.language.arithmetic import bool_, divide, modulo
+from ctemplate.template.language.documents import from_json, from_toml, from_yaml, json, to_json, to_toml, to_yaml, yaml
+from ctemplate.template.language.encodings import (
+    b64decode,
+    b64encode,
+    b64url_decode,
+    b64url_encode,
+    hmac_sha256,
+    md5,
+    sha1,
+    sha256,
+)
 from ctemplate.template.language.go_values import GO_FILTERS
+from ctemplate.template.language.grouping import (
+    by_first_step,
+    by_meta,
+    by_port,
+    by_tag,
+    contains_all,
+    contains_any,
+    contains_none,
+    explode,
+    natural_sort,
+    not_contains,
+    split_map,
+)
+from ctemplate.template.language.patterns import regex_match, regex_replace, regex_search
 from ctemplate.template.language.text_methods import replaced
 from ctemplate.template.safety.limits import check_numbers
 from ctemplate.template.safety.tainted_text import (
@@ -49,9 +72,8 @@ _KEPT = "._-:/@+[]"
 HAPROXY_LONGEST = 400
 """Characters of one value in a line of HAProxy's, which holds 2,048 bytes."""
 
-_DERIVED = frozenset({str, list, tuple})
+_DERIVED = frozenset({str, list, tuple, dict})
 _NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
@@ -97,46 +119,6 @@ def _token(text: str) -> str:
     if not quoting.is_plain_token(encoded):
         raise quoting.UnsafeTextError("is empty" if not text else f"is longer than {quoting.MAX_TOKEN} characters")
     return encoded
-
-
-def json(value: Any, indent: int | None = None) -> str:
-    """Return the value as JSON, keys sorted."""
-    check_numbers(indent)
-    text = standard_json.dumps(_built(value), ensure_ascii=False, sort_keys=True, indent=indent)
-    return _readable(text)  # YAML and scripts read it as well
-
-
-def _readable(text: str) -> str:
-    """Escape what no text of JSON or YAML should hold as it is; it stands within quotes there."""
-    return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def yaml(value: Any) -> str:
-    """Return the value as YAML on one line, a text always in quotes."""
-    shown = pyyaml.dump(_built(value), Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
-    return _readable(shown.removesuffix("\n").removesuffix("\n..."))
-
-
-class _Dumper(pyyaml.SafeDumper):
-    """Writes texts in double quotes."""
-
-
-_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
-
-
-def _built(value: Any) -> Any:
-    """Return the value as plain texts, numbers, lists and mappings."""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {_built(key): _built(item) for key, item in value.items()}
-    if isinstance(value, msgspec.Struct):
-        return msgspec.to_builtins(value)
-    if value is None or isinstance(value, int | float):
-        return value
-    if isinstance(value, Iterable):
-        return [_built(item) for item in value]
-    return text_of(value)
 
 
 def shell(value: Any) -> str:
@@ -265,27 +247,52 @@ def made(function: Callable[..., str]) -> Callable[..., str]:
     return wraps(function)(making)
 
 
+_OWN: tuple[Callable[..., Any], ...] = (comment, html, identifier, indent, join, quote, replace, shell, token, trim)
+_ASKING: tuple[Callable[..., bool], ...] = (contains_all, contains_any, contains_none, not_contains, regex_match)
+_LISTS: tuple[Callable[..., Any], ...] = (
+    by_first_step,
+    by_meta,
+    by_port,
+    by_tag,
+    explode,
+    natural_sort,
+    *_ASKING,
+)
+_TEXTS: tuple[Callable[..., Any], ...] = (
+    b64decode,
+    b64encode,
+    b64url_decode,
+    b64url_encode,
+    hmac_sha256,
+    md5,
+    regex_replace,
+    regex_search,
+    sha1,
+    sha256,
+    split_map,
+)
+_NUMBERS: tuple[Callable[..., Any], ...] = (bool_, divide, modulo)
+_DOCUMENTS: tuple[Callable[..., Any], ...] = (from_json, from_toml, from_yaml, json, to_json, to_toml, to_yaml, yaml)
+
+_RENAMED = {"bool_": "bool", "by_first_step": "by_key"}
+
+
+def _named(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """Return functions by the names that they have in templates."""
+    return {_RENAMED.get(function.__name__, function.__name__): function for function in functions}
+
+
+COSTLY = frozenset(_named((*_LISTS, *_TEXTS, *_DOCUMENTS)))
+"""Filters that may take a while over one long text or list, so that the render's time is looked at before each."""
+
+
 def filters() -> dict[str, Callable[..., Any]]:
     """Return the filters that need to know nothing but their values, by name."""
     kept: dict[str, Callable[..., Any]] = {name: function for name, function in _JINJA.items() if name not in _REMOVED}
-    ours: tuple[Callable[..., Any], ...] = (
-        comment,
-        html,
-        identifier,
-        indent,
-        join,
-        json,
-        quote,
-        replace,
-        shell,
-        token,
-        trim,
-        yaml,
-    )
     known = (
         kept
         | {name: _bounded(name) for name in _BOUNDED}
-        | {function.__name__: function for function in ours}
+        | _named((*_OWN, *_LISTS, *_TEXTS, *_NUMBERS, *_DOCUMENTS))
         | {"format": form, "tojson": json, "e": html, "escape": html}
         | GO_FILTERS
     )
@@ -295,4 +302,5 @@ def filters() -> dict[str, Callable[..., Any]]:
 def tests() -> dict[str, Callable[..., Any]]:
     """Return every test by name."""
     known: Mapping[str, Any] = TESTS
-    return {name: function for name, function in known.items() if name != "escaped"}
+    kept = {name: function for name, function in known.items() if name != "escaped"}
+    return kept | _named(_ASKING)

@@ -13,7 +13,7 @@ from dataclasses import field
 from ctemplate.config.groups import STDOUT, TemplatePlan
 from ctemplate.config.schema import GroupSection
 from ctemplate.core.values import dataclass
-from ctemplate.template.language import filters
+from ctemplate.template.language import documents, filters
 from ctemplate.template.safety import value_places as places
 from ctemplate.template.safety.tainted_text import is_token
 from ctemplate.template.safety.value_places import (
@@ -81,6 +81,7 @@ class Format:
         return barred is not None and barred.search(value.text) is None
 
 
+_JSON: dict[str, Callable[..., str]] = {"json": documents.json, "tojson": documents.json, "to_json": documents.to_json}
 _ANYTHING = re.compile("(?!)")  # bars nothing
 _NGINX_NAMES = re.compile("nginx|openresty|tengine|angie")
 
@@ -113,7 +114,7 @@ _TABLE = (
         scan=places.in_json,
         barred={DOUBLE: re.compile(r'["\\]')},
         made=frozenset({BARE}),
-        escapes={"json": filters.json, "tojson": filters.json},
+        escapes=_JSON,
     ),
     Format(
         name="yaml",
@@ -128,7 +129,7 @@ _TABLE = (
             COMMENT: _ANYTHING,
         },
         made=frozenset({WHOLE, BLOCK, COMMENT}),
-        escapes={"yaml": filters.yaml, "json": filters.json, "tojson": filters.json},
+        escapes={"yaml": documents.yaml} | _JSON,
     ),
     Format(
         name="shell",

@@ -5,17 +5,19 @@ Reads answers from the current run; must not know how they got there or what bec
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
+from random import Random
 from typing import Any
 
 from jinja2.utils import Cycler, Joiner, Namespace
 
-from ctemplate.core.errors import printable
+from ctemplate.core.errors import TemplateFailed, printable
 from ctemplate.core.model import (
     MAX_PORT,
     Fault,
@@ -27,13 +29,15 @@ from ctemplate.core.model import (
 from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
-from ctemplate.template.safety.limits import bounded_range
+from ctemplate.template.language.host import interface_ip
+from ctemplate.template.safety.limits import bounded_range, check_format
 from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import Trusted, text_of, trusted
 
 ANY = "any"
 PORT_PROTOCOLS = ("tcp", "udp")
+ISO_TIME = "%Y-%m-%dT%H:%M:%SZ"
 NO_PORT = "the name does not end in a dash and a port from 1 to 65535"
 _STATUSES = {status.value: (status,) for status in Status} | {ANY: tuple(Status)}
 _NO_HOST = re.compile(r"^$|^[~.]|\.\.|[*\s]")
@@ -85,6 +89,10 @@ class Functions:
             "claim": self.claim,
             "var": self._variables,
             "env": self.env,
+            "fail": self.fail,
+            "require": self.require,
+            "now": self.now,
+            "interface_ip": interface_ip,
             "range": bounded_range,
             "dict": dict,
             "namespace": Namespace,
@@ -300,6 +308,40 @@ class Functions:
         if default is None:
             raise LookupError(f'env: {name!r} is not set; give a default: env({name!r}, "…")')
         return default
+
+    def fail(self, message: str) -> str:
+        """Refuse the render with a message: the live files stay. While answers are missing it does nothing."""
+        if self.run.awaited:
+            return Trusted("")
+        raise TemplateFailed(printing_line(), printable(text_of(message)))
+
+    def require(self, items: Sequence[Any], n: int = 1) -> Sequence[Any]:
+        """Return the items if there are at least ``n``; else refuse the render, so that the live files stay.
+
+        While answers are missing they are returned as they are.
+        """
+        if len(items) < n and not self.run.awaited:
+            raise TemplateFailed(printing_line(), f"require: found {len(items)}, needs at least {n}")
+        return items
+
+    def now(self, format: str = ISO_TIME) -> str:  # noqa: A002  # the agreed word
+        """Return the time when the render began, in UTC, as ``strftime`` writes it; ``unix`` gives seconds since 1970.
+
+        It is the same throughout a render, and no render is caused by its change.
+        """
+        moment = dt.datetime.fromtimestamp(int(self.run.read_moment()), dt.UTC)
+        check_format(format)
+        return Trusted(str(int(moment.timestamp())) if format == "unix" else moment.strftime(str(format)))
+
+    def random(self, values: Sequence[Any], seed: str | None = None) -> Any:
+        """Return one of the values by chance; with a seed always the same one of the same values.
+
+        Without a seed it is another one with each render, and the same throughout a render.
+        """
+        if not values:
+            raise ValueError("random: there is nothing to choose from")
+        sown = self.run.read_moment() if seed is None else str(text_of(seed))
+        return Random(f"{sown}").choice(values)  # noqa: S311  # no secret is made of it
 
 
 def _chosen(instances: Iterable[Instance], statuses: tuple[Status, ...], tag: str | None) -> tuple[Instance, ...]:

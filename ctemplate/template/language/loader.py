@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _NONE: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
+SHIPPED_PREFIX = "ctemplate"
+"""Before the name of a template it means the one that ships with ctemplate, whatever else has its name."""
+
+
 class FolderLoader(jinja2.BaseLoader):
     """Loads templates by name from a fixed set of folders; nothing outside of them, not by ``..`` nor by a symlink."""
 
@@ -92,9 +96,12 @@ class FolderLoader(jinja2.BaseLoader):
         if template == self.source.name:
             return self.text.read(), self.text.name
         parts = split_template_path(template)
-        for folder in self.folders:
+        folders = self.folders
+        if parts[:1] == [SHIPPED_PREFIX] and len(parts) > 1:
+            parts, folders = parts[1:], (SHIPPED,)
+        for folder in folders:
             path = folder.joinpath(*parts)
             if path.exists() and real_path(path).is_relative_to(real_path(folder)):
                 self.files.add(path)
-                return read_template(path), template if folder == SHIPPED else str(path)
+                return read_template(path), "/".join(parts) if folder == SHIPPED else str(path)
         raise jinja2.TemplateNotFound(template)

@@ -5,9 +5,10 @@ Must not know Jinja.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -155,7 +156,8 @@ class Run:
     are the queries that the pass cannot do without: they have no answer, or an absent one with no other's beside it.
     ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what
     was read, claimed and printed, each time anew, and ``flaws`` how often fault was found. ``remarks`` are sentences
-    for the operator, in order, about calls that find nothing and hardly mean to.
+    for the operator, in order, about calls that find nothing and hardly mean to. ``moment`` is when the render began:
+    the passes of one render are all made at the same moment.
     """
 
     snapshot: Snapshot
@@ -178,6 +180,17 @@ class Run:
     touched: Service | Instance | None = None
     error: TemplateError | None = None
     remarks: dict[str, None] = field(default_factory=dict)
+    moment: float = field(default_factory=time.time)
+
+    def again(self, without: Iterable[str] = (), **changed: Any) -> Run:
+        """Return a pass like this one that has not begun: over the same answers, at the same moment."""
+        left_out = self.excluded.union(without)
+        return Run(snapshot=self.snapshot, excluded=left_out, partly=self.partly, moment=self.moment, **changed)
+
+    def read_moment(self) -> float:
+        """Return when the render began, in seconds since 1970; the fragment around it is not kept."""
+        self.problem_count += 1
+        return self.moment
 
     def answer(self, query: AnyQuery, *, has_alternatives: bool = False, prefetch_only: bool = False) -> Answer | None:
         """Return the snapshot's answer, and remember that it was asked for; an absent one counts in company only.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Self, SupportsIndex
 
 from jinja2.runtime import Undefined
@@ -89,14 +90,27 @@ def _like(text: str, part: str) -> str:
 
 
 def derived(result: Any, sources: Iterable[object]) -> Any:
-    """Return what was made of the sources: trusted when each is the operator's own text, a number or nothing."""
-    own = all(type(source) is Trusted or source is None or isinstance(source, int | float) for source in sources)
-    return _trusted_parts(result) if own else result
+    """Return what was made of the sources: trusted when each is the operator's own text, a number or nothing.
+
+    A list or table is the operator's own when all in it is.
+    """
+    return _trusted_parts(result) if all(map(_is_own, sources)) else result
+
+
+def _is_own(source: object) -> bool:
+    kind = type(source)
+    if kind is dict:
+        return all(map(_is_own, chain.from_iterable(source.items())))  # type: ignore[attr-defined]
+    if kind is list or kind is tuple:
+        return all(map(_is_own, source))  # type: ignore[call-overload]
+    return kind is Trusted or source is None or isinstance(source, int | float)
 
 
 def _trusted_parts(result: Any) -> Any:
     if type(result) is str:
         return Trusted(result)
+    if type(result) is dict:
+        return {_trusted_parts(key): _trusted_parts(item) for key, item in result.items()}
     return type(result)(map(_trusted_parts, result)) if type(result) in {list, tuple} else result
 
 

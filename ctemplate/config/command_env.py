@@ -1,0 +1,15 @@
+"""The environment that a table of the configuration gives a command. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ctemplate.config.schema import EnvSection
+from ctemplate.system.child_program import exec_environment
+
+
+def environment_of(section: EnvSection, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what a command is given of our environment ``environ``, with what the table adds."""
+    return exec_environment(environ, **msgspec.structs.asdict(section))
