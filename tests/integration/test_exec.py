@@ -180,7 +180,7 @@ def test_it_survives_a_reload_of_what_does_not_concern_it(folder, ctemplate):
     process.wait_for_log("reloaded: ", LIMIT)
     config.write_text("garbage")
     process.signal(signal.SIGHUP)
-    process.wait_for_log("going on with what is running", LIMIT)
+    process.wait_for_log("keeping the running configuration", LIMIT)
     assert (told(folder), number_in(folder / "pid"), lives(pid)) == (["start web "], pid, True)
     command = 'command = ["./child.sh", "with", "arguments"]'
     config.write_text(f'catalog = "catalog.yaml"\n[exec]\n{command}\n{template}')
