@@ -133,6 +133,12 @@ SETTINGS = (
     ),
     Setting(flag="-state-dir", path="state_dir", metavar="DIR", help="folder of ledger, journal and backups"),
     Setting(flag="-pid-file", path="pid_file", metavar="FILE", help="file for the daemon's process id"),
+    Setting(
+        flag="-status-addr",
+        path="status.address",
+        metavar="ADDR",
+        help="serve status and metrics at HOST:PORT, PORT or unix:PATH [off]",
+    ),
     Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error"),
     Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json"),
 )
@@ -143,7 +149,7 @@ NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wa
 CONSUL_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
 SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
 EXEC_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("exec."))
-RUNNING = ("-wait", "-pid-file", *EXEC_OPTIONS)
+RUNNING = ("-wait", "-pid-file", "-status-addr", *EXEC_OPTIONS)
 """Options that mean something to a ctemplate that goes on running only."""
 
 

@@ -38,6 +38,13 @@ class GuardSection(GuardPolicy, frozen=True, kw_only=True):
     service: dict[str, ServiceGuardSection] = msgspec.field(default_factory=dict)
 
 
+class StatusSection(Section, frozen=True, kw_only=True):
+    """``[status]``: where the state of a running ctemplate can be read."""
+
+    address: str | None = None  # HOST:PORT, PORT on loopback, or unix:PATH; off where it is not given
+    max_age: Duration = Duration(300.0)  # of answers, until /readyz says no
+
+
 class NginxSection(Section, frozen=True, kw_only=True):
     """``nginx`` in ``[[group]]``: its files are nginx's, whatever its reload command looks like."""
 
@@ -114,8 +121,10 @@ class Config(Section, frozen=True, kw_only=True):
     data: DataLimits = DataLimits()
     guard: GuardSection = GuardSection()
     render: RenderSection = RenderSection()
+    status: StatusSection = StatusSection()
     group: tuple[GroupSection, ...] = ()
     template: tuple[TemplateSection, ...] = ()
+    template_dirs: tuple[str, ...] = ()  # where includes and imports are looked for, after the template's own folder
     template_language: Language = "jinja"  # "go": consul-template's, converted as it is loaded
     exec: ExecSection = ExecSection()
     state_dir: str | None = None

@@ -117,7 +117,7 @@ def _find_assigned(body: go.Body, found: list[tuple[Position, bool]], known: _De
     for node in body:
         if isinstance(node, go.Action):
             _note_variables(node.pipeline, found, known, loops)
-        elif isinstance(node, go.If | go.With | go.Range):
+        elif isinstance(node, go.Control):
             inner = loops + isinstance(node, go.Range)
             within: _Declared = (*known, {})
             _note_variables(node.pipeline, found, within, inner)
@@ -152,7 +152,7 @@ def _mentions(name: str, body: go.Body) -> bool:
     for node in body:
         if isinstance(node, go.Action) and _reads(name, node.pipeline):
             return True
-        if isinstance(node, go.If | go.With | go.Range) and (
+        if isinstance(node, go.Control) and (
             _reads(name, node.pipeline) or _mentions(name, node.body) or _mentions(name, node.otherwise)
         ):
             return True

@@ -51,6 +51,7 @@ from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.sources.source import Source
+from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
 from ctemplate.template import RenderLimits, Template
 from ctemplate.template.language.formats import format_of
@@ -114,6 +115,12 @@ class Assembly:
     def control_path(self) -> Path:
         """Where the operator reaches who writes these destinations."""
         return _control_path(self.state_dir, self.plans)
+
+    @property
+    def status_address(self) -> StatusAddress | None:
+        """Where status is to be served, None for nowhere; raises ConfigError."""
+        text = self.config.status.address
+        return parse_status_address(text) if text else None
 
     @property
     def summary(self) -> str:
@@ -224,8 +231,8 @@ def _live_files(
         )
         return LiveSink(state=state, check_with=check, reload=reload)
     program = NginxReload(command=nginx, command_timeout=settings.timeout, environ=environ)
-    crowd = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveSink(state=state, check_with=check, reload=program, program=program, crowd=crowd)
+    gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
+    return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
@@ -309,6 +316,8 @@ class Assembler:
         """
         layers = self.layers()
         config = build(layers)
+        if config.status.address:
+            parse_status_address(config.status.address)
         if config.exec.command and self.mode is RunMode.LIVE:
             check_exec(config.exec, self.environ)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)

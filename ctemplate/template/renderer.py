@@ -113,6 +113,7 @@ class Renderer:
         self.refusals = Refusals()
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
         self._has_accepted = False
+        self._accepted: tuple[set[Owner], Baseline] | None = None  # whose data stood in the last accepted rendering
 
     def render(
         self, snapshot: Snapshot, places: Sequence[ConfigPlace | None] = (), now: float | None = None
@@ -173,7 +174,9 @@ class Renderer:
         owners = {owner for number in range(len(self._templates)) for owner in self._owners(number, state)}
         owners |= {owner for run in state.runs for claim in run.claims if (owner := owner_of_claim(claim)) is not None}
         live = {owner for owner in owners if owner.service not in kept and owner not in state.held}
-        self.baseline = Baseline.of(self._templates, live)
+        if self._accepted is None or self._accepted[0] != live:
+            self._accepted = live, Baseline.of(self._templates, live)
+        self.baseline = self._accepted[1]
         self._has_accepted = True
         self.refusals.clear_trying()
         used: dict[AnyQuery, Answer | None] = {}

@@ -56,7 +56,6 @@ def test_words_are_arranged(given, wanted):
         pytest.param("-o f", "option -o has no meaning without a verb", id="without a verb"),
         pytest.param("plna", "no such command 'plna'; did you mean plan?", id="slip of a verb"),
         pytest.param("validate", "no such command 'validate': write 'ctemplate lint'", id="validate"),
-        pytest.param("status", "no such command 'status': write 'ctemplate doctor'", id="status"),
         pytest.param("-once true", "no such command 'true': write the option alone", id="a value behind a switch"),
         pytest.param("extra", "no such command 'extra'", id="stranger"),
     ],

@@ -91,6 +91,19 @@ def test_loopback_is_fine_where_everything_is_on_one_machine(policy, node_addres
     assert policy.judge("127.0.0.1", node_address) == ("127.0.0.1", "")
 
 
+octets = st.sampled_from(["0", "1", "9", "10", "99", "100", "126", "127", "128", "168", "169", "170", "199", "200"]) | (
+    st.integers(210, 300).map(str)
+)
+dotted = st.lists(octets | st.sampled_from(["", "01", "1 ", "١"]), min_size=3, max_size=5).map(".".join)
+
+
+@given(dotted | st.ip_addresses(v=4).map(str))
+def test_an_ordinary_address_is_judged_as_any_other_is(address):
+    """The networks allow everything, so that the short way is not taken."""
+    everything = AddressPolicy.of(DataLimits(allowed_networks=("0.0.0.0/0", "::/0")))
+    assert DEFAULT.judge(address, "10.0.0.1") == everything.judge(address, "10.0.0.1")
+
+
 @given(st.text(max_size=40))
 def test_what_prints_is_an_address_and_nothing_else(text):
     printed, refusal = DEFAULT.judge(text, "10.0.0.1")

@@ -39,7 +39,7 @@ class LastGood:
         self.is_whole = False
         self._answers: dict[AnyQuery, Answer | None] = {}
         self._partly = Partly()
-        self._about: dict[str, list[AnyQuery]] = {}
+        self._grouped: dict[str, list[AnyQuery]] | None = None
 
     def take(self, used: Mapping[AnyQuery, Answer | None], partly: Partly) -> None:
         """Take the answers that a rendering used, and which instances were left out of them.
@@ -47,10 +47,17 @@ class LastGood:
         Who has which tag stays told: a right to what is listed by one is judged each time.
         """
         self.is_whole = True
-        self._answers, self._partly, self._about = dict(used), replace(partly, unlisted=frozenset()), {}
-        for query, answer in used.items():
-            if kind_of(query).losses is Losses.INSTANCES and answer is not None:
-                self._about.setdefault(about(query, answer), []).append(query)
+        self._answers, self._partly, self._grouped = dict(used), replace(partly, unlisted=frozenset()), None
+
+    @property
+    def _about(self) -> dict[str, list[AnyQuery]]:
+        """The queries about each service, grouped when first asked for: a rendering without faults never asks."""
+        if self._grouped is None:
+            self._grouped = {}
+            for query, answer in self._answers.items():
+                if answer is not None and kind_of(query).losses is Losses.INSTANCES:
+                    self._grouped.setdefault(about(query, answer), []).append(query)
+        return self._grouped
 
     def remember(self, answers: Iterable[Answer]) -> None:
         """Take what an earlier process knew to be good; what is known of a service already stays."""

@@ -19,6 +19,9 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z)({LABEL}\.)*[a-z]([a-z0-9_-]{{0,61}}[a-z0-9])?\.?", re.IGNORECASE)
+OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+ORDINARY = re.compile(rf"(?!(0|127|169|22[4-9]|2[3-5][0-9])\.){OCTET}(\.{OCTET}){{3}}")
+"""IPv4 addresses that print as they stand: none that is unspecified, loopback, link-local or multicast."""
 LOCAL_NAMES = frozenset({"localhost", "localdomain"})
 THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 BROADCAST = ipaddress.ip_address("255.255.255.255")
@@ -68,6 +71,8 @@ class AddressPolicy:
         """
         if not address:
             return "", "is empty, and so is the node's"
+        if not self.networks and ORDINARY.fullmatch(address):
+            return address, ""
         may_loop = self.allow_loopback or is_loopback(node_address)
         parsed = parse_ip(address)
         if parsed is not None:

@@ -72,7 +72,8 @@ class Planner:
                 self._groups.setdefault(key, {})[query] = None
         self._arrange(now)
         for query in added:
-            self._place(query, now)
+            if query not in self._sweep_of(query):
+                self._place(query, now)
         self._fill()
 
     def _forget(self, query: Query) -> None:
