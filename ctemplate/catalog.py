@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import AnswerChanged
 from ctemplate.core.model import Answer, AnyQuery, Doubt, Servers, ServerSet, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
@@ -137,6 +139,7 @@ class Catalog:
         self.changes += 1
         self._changed.add(answer.query)
         self._news.set()
+        emit(AnswerChanged(query=str(answer.query), kind=str(answer.query.__struct_config__.tag)))
         return True
 
     async def news(self) -> frozenset[AnyQuery]:

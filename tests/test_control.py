@@ -13,6 +13,10 @@ from ctemplate.runtime.control_socket import ControlReply, Request, answering, a
 WEB = ServiceQuery(name="web")
 
 
+async def no_report():
+    raise AssertionError("nobody asked for a report")
+
+
 def holding():
     """A catalog that holds the one instance of a service."""
     catalog = Catalog(Policies())
@@ -25,7 +29,7 @@ def holding():
 
 @contextlib.asynccontextmanager
 async def serving(path, catalog):
-    task = asyncio.create_task(serve(path, catalog))
+    task = asyncio.create_task(serve(path, catalog, no_report))
     try:
         async with asyncio.timeout(10):
             while not await asyncio.to_thread(answering, path.parent):  # noqa: ASYNC110 - a file has no event
@@ -92,7 +96,7 @@ def test_nobody_answers_where_there_is_no_socket(tmp_path):
 
 async def test_without_a_place_for_the_socket_everything_else_goes_on(tmp_path, caplog):
     tmp_path.joinpath("file").touch()
-    await serve(tmp_path / "file" / "control" / "a.sock", Catalog())
+    await serve(tmp_path / "file" / "control" / "a.sock", Catalog(), no_report)
     (message,) = caplog.messages
     assert message.endswith("no socket can be made: not a directory; 'ctemplate release' will not work")
 
@@ -101,7 +105,7 @@ async def test_a_link_in_place_of_the_sockets_folder_is_left_alone_and_said(tmp_
     target = tmp_path / "target"
     target.mkdir(mode=0o755)
     (tmp_path / "control").symlink_to(target)
-    await serve(tmp_path / "control" / "a.sock", Catalog(Policies()))
+    await serve(tmp_path / "control" / "a.sock", Catalog(Policies()), no_report)
     said = f"{tmp_path}/control: is not a folder that belongs to this user; 'ctemplate release' will not work"
     assert caplog.messages == [said]
     assert (target.stat().st_mode & 0o777, list(target.iterdir())) == (0o755, [])

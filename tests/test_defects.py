@@ -49,6 +49,10 @@ async def until(condition):
             await asyncio.sleep(0.005)
 
 
+async def no_report():
+    raise AssertionError("nobody asked for a report")
+
+
 @contextlib.asynccontextmanager
 async def running(*works):
     tasks = [asyncio.ensure_future(work) for work in works]
@@ -96,6 +100,24 @@ async def test_a_defect_within_a_group_of_tasks_is_the_part_s_own(caplog):
     async with running(kept_running("source", part)):
         await part.works.wait()
     assert errors(caplog) == [f"source: {SENTENCE}"]
+
+
+async def test_a_part_that_fails_as_it_is_cancelled_has_ended(caplog):
+    began = asyncio.Event()
+
+    async def part():
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            raise KeyError("defect")
+
+    task = asyncio.ensure_future(kept_running("control", part))
+    await began.wait()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=60)
+    assert (done, errors(caplog)) == ({task}, [f"control: {SENTENCE}"])
+    assert task.cancelled()
 
 
 async def test_what_the_operator_is_to_mend_ends_a_part(caplog):
@@ -285,12 +307,12 @@ async def test_a_defect_of_a_request_costs_that_request(tmp_path, caplog):
             return super().release(service)
 
     path = tmp_path / "control" / "a.sock"
-    async with running(serve(path, FaultyCatalog(Policies()))):
+    async with running(serve(path, FaultyCatalog(Policies()), no_report)):
         await until(path.exists)
         with pytest.raises(msgspec.MsgspecError):  # the line ends without a reply
             await asyncio.to_thread(ask, path, Request(release="web"))
         assert (await asyncio.to_thread(ask, path, Request(release="db"))).released == ()
-    assert errors(caplog) == [f"{path}: a request to release: {SENTENCE}"]
+    assert errors(caplog) == [f"{path}: a request: {SENTENCE}"]
 
 
 # The answer store

@@ -18,6 +18,7 @@ LAYERS = {
     "core": 0,
     "convert": 1,
     "sources/consul/endpoints": 1,
+    "status": 1,
     "system": 1,
     "apply": 2,
     "config": 2,

@@ -24,6 +24,10 @@ MANY = 300_000  # turns; the loop of virtual time takes some forty for each seco
 BLIND, LOST = ServiceQuery(name="blind"), ServiceQuery(name="lost")
 
 
+async def no_report():
+    raise AssertionError("nobody asked for a report")
+
+
 class Turns:
     """Counts what a starving loop does without end: looks at the clock, and turns of the event loop."""
 
@@ -93,7 +97,7 @@ HELPERS = {
     "keep-answers": lambda catalog, folder: Keeper(catalog, folder / "answers").run(),
     "name-missing": lambda catalog, folder: idle_daemon(catalog, folder)._name_missing(),
     "distribute": lambda catalog, folder: distribute(catalog, lambda: idle_daemon(catalog, folder).workers[:0]),
-    "control": lambda catalog, folder: serve(folder / "control" / "sock", catalog),
+    "control": lambda catalog, folder: serve(folder / "control" / "sock", catalog, no_report),
 } | {
     f"confirm, {manner}": lambda catalog, _, manner=manner: confirm(
         catalog, Silent(manner), None, SimpleNamespace(session=lambda _: 1.0)

@@ -14,7 +14,7 @@ from ctemplate.apply.attendance import is_another
 from ctemplate.apply.candidates import judged
 from ctemplate.apply.commands import CommandCheck, CommandReload
 from ctemplate.apply.flow import apply
-from ctemplate.apply.group import CandidateCheck, Group, OnEdit, Program, Reload
+from ctemplate.apply.group import CandidateCheck, Group, LiveChange, OnEdit, Program, Reload
 from ctemplate.apply.ledger import Accepted, Ledger, LedgerPage, read_ledger
 from ctemplate.apply.state import Generations, GroupState, StateFolder, group_folder, written_before
 from ctemplate.apply.steps import Observe, Step
@@ -31,6 +31,7 @@ __all__ = [
     "GroupState",
     "Ledger",
     "LedgerPage",
+    "LiveChange",
     "Observe",
     "OnEdit",
     "Program",

@@ -11,8 +11,10 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CheckRefused, CommandFailed, indented
 from ctemplate.core.model import Outcome, StagedFile
+from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.system.programs import Completed, format_command, run_program
 
@@ -34,7 +36,7 @@ class CommandCheck:
     """
 
     command: Command
-    timeout: float = 30.0
+    timeout: float = COMMAND_TIMEOUT
     destination: Path | None = None
     environ: Mapping[str, str] | None = None
 
@@ -62,12 +64,12 @@ class CommandReload:
     """A command that makes a program take its new files and exits with 0 when it did; ``timeout`` is seconds."""
 
     command: Command
-    timeout: float = 30.0
+    timeout: float = COMMAND_TIMEOUT
     environ: Mapping[str, str] | None = None
 
-    async def reload(self, files: tuple[Path, ...]) -> Outcome:
+    async def reload(self, change: LiveChange) -> Outcome:
         """Run the command once for all files; raises CommandFailed on any other exit status than 0."""
-        del files  # the command knows its program
+        del change  # the command knows its program
         completed = await run_program(self.command, timeout=self.timeout, environ=self.environ)
         if completed.status != 0:
             raise CommandFailed(format_command(self.command), command_verdict(completed), output=completed.output)

@@ -10,7 +10,8 @@ import logging
 from collections.abc import AsyncIterator
 
 from ctemplate.apply.attendance import attended
-from ctemplate.apply.group import CandidateCheck, Program, Reload
+from ctemplate.apply.group import CandidateCheck, LiveChange, Program, Reload
+from ctemplate.apply.reporting import reported_check, reported_reload
 from ctemplate.apply.state import GroupState
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Survey, surveyed
@@ -111,7 +112,8 @@ async def reload_owed(
 ) -> Outcome:
     """Reload what is live already; a failure leaves the reload owed."""
     try:
-        outcome = await reload.reload(state.group.destinations) if reload else Outcome.UNCHANGED
+        as_it_is = LiveChange(files=state.group.destinations)
+        outcome = await reported_reload(reload, as_it_is, state.group) if reload else Outcome.UNCHANGED
     except ApplyError as error:
         error.what += "; its reload stays owed"
         raise
@@ -141,7 +143,7 @@ async def _checked(
     if check is None or not candidates:
         return True
     try:
-        warnings = await check.check(candidates)
+        warnings = await reported_check(check, candidates, state.group)
     except CannotJudge as error:
         log.warning("%s; swapped to be judged where it stands, and put back at once when refused", error)
         return False
@@ -161,7 +163,7 @@ async def _judged_live(check: CandidateCheck | None, survey: Survey, state: Grou
     """Have the files judged that are live already; raises what takes them back."""
     if check is not None:
         live = tuple(StagedFile(candidate=file.destination, live=file.destination) for file in survey.rewrites)
-        _tell(await check.check(live), state)
+        _tell(await reported_check(check, live, state.group), state)
 
 
 def _tell(warnings: tuple[str, ...], state: GroupState) -> None:
@@ -174,7 +176,7 @@ async def _reload_live(state: GroupState, reload: Reload | None, program: Progra
     if reload is None:
         return
     try:
-        outcome = await reload.reload(state.group.destinations)
+        outcome = await reported_reload(reload, LiveChange(files=state.group.destinations), state.group)
     except ApplyError as error:
         log.warning("%s; the reload of the live files stays owed", error)
         return
@@ -186,7 +188,7 @@ async def _reloaded(transaction: Transaction, survey: Survey, state: GroupState,
     if reload is None or not survey.is_reload_due:
         return Outcome.APPLIED
     transaction.was_announced = True
-    return await reload.reload(state.group.destinations)
+    return await reported_reload(reload, survey.change, state.group)
 
 
 def _stage(survey: Survey, state: GroupState) -> None:

@@ -6,6 +6,8 @@ Knows nothing of how files get into place, and nothing of nginx.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -25,10 +27,22 @@ class CandidateCheck(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveChange:
+    """What a program is to take: all files of its group, and the content of those that were replaced.
+
+    ``before`` is None for a file that is new. Both are empty where the live files are reloaded as they are.
+    """
+
+    files: tuple[Path, ...]
+    before: Mapping[Path, bytes | None] = field(default_factory=dict)
+    after: Mapping[Path, bytes] = field(default_factory=dict)
+
+
 class Reload(Protocol):
     """Tells a program to take its new files."""
 
-    async def reload(self, files: tuple[Path, ...]) -> Outcome:
+    async def reload(self, change: LiveChange) -> Outcome:
         """Return APPLIED once the program runs the group's files, PENDING_START when no program is there to tell.
 
         Raises ReloadRejected (it surely runs its old ones), ReloadTimedOut or CommandFailed (nobody knows).
@@ -79,3 +93,9 @@ class Group:
     def destinations(self) -> tuple[Path, ...]:
         """The absolute paths of the group's files, as the operator named them."""
         return tuple(target.destination.absolute() for target in self.targets)
+
+    @property
+    def subject(self) -> str:
+        """The group's files, for a sentence about them."""
+        first, *others = (str(target.destination) for target in self.targets)
+        return f"{first} and {len(others)} more" if others else first

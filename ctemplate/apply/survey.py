@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ctemplate.apply.group import OnEdit
+from ctemplate.apply.group import LiveChange, OnEdit
 from ctemplate.apply.ledger import Accepted, Ledger, fingerprint
 from ctemplate.apply.state import GroupState
 from ctemplate.core.errors import SwapFailed
@@ -112,6 +112,15 @@ class Survey:
     def is_unknown(self) -> bool:
         """Whether the ledger has no record yet of one of the files."""
         return any(file.accepted is None for file in self.files)
+
+    @property
+    def change(self) -> LiveChange:
+        """What the program is to take once the files are in place."""
+        return LiveChange(
+            files=tuple(file.destination for file in self.files),
+            before={file.destination: file.live.content for file in self.rewrites},
+            after={file.destination: file.content for file in self.rewrites},
+        )
 
     @property
     def records(self) -> dict[str, Accepted]:

@@ -42,6 +42,8 @@ from ctemplate.apply.state import Generations, GroupState
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Compared, Survey
 from ctemplate.core.errors import ReloadRejected, SwapFailed
+from ctemplate.core.event_stream import emit
+from ctemplate.core.group_events import RolledBack
 from ctemplate.system import files
 from ctemplate.system.file_watch import signature
 from ctemplate.system.uptime import RunningProcess
@@ -107,6 +109,7 @@ class Transaction:
             self._observe(Step.RESTORING)
         self._observe(Step.RESTORED)
         self._end(result, owes_reload=owes_reload)
+        emit(RolledBack(group=self._state.group.name, subject=self._state.group.subject))
         keep_refused(self._survey, self._state)
 
     def _keep_originals(self) -> None:

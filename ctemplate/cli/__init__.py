@@ -38,10 +38,10 @@ _ADVISED = re.compile(r"\?$|^no such (option|command) [^;]*: ")
 def main() -> None:
     """Run the command line and exit with its status; every error ends here, in one line."""
     open_closed_streams()
-    sys.exit(_status())
+    sys.exit(_exit_status())
 
 
-def _status() -> int:
+def _exit_status() -> int:
     try:
         result = cli.main(arranged(sys.argv[1:], cli), prog_name="ctemplate", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:

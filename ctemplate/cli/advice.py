@@ -41,7 +41,6 @@ COMMANDS = {
     "validate": "write 'ctemplate lint' for templates and configuration, 'ctemplate plan' for nginx's verdict",
     "check": "write 'ctemplate lint' for templates and configuration, 'ctemplate plan' for nginx's verdict",
     "diff": "write 'ctemplate plan'",
-    "status": "write 'ctemplate doctor' for what is missing, 'ctemplate plan' for what would change",
     "render": "write the options alone, with -dry to print or -once to write",
     "once": "write -once",
     "dry": "write -dry",

@@ -28,6 +28,10 @@ EXAMPLES = {
         "ctemplate test -config ctemplate.toml tests/nginx",
         "ctemplate test -config ctemplate.toml -update tests/nginx",
     ),
+    "status": (
+        "ctemplate status -config /etc/ctemplate",
+        "ctemplate status -status-addr 127.0.0.1:9117 -watch",
+    ),
     "release": ("ctemplate release -config /etc/ctemplate web", "ctemplate release -state-dir /var/lib/ctemplate"),
 }
 
@@ -44,7 +48,7 @@ Long options take one dash or two, and may stand before the verb or behind it. D
   1    a group failed; lint, doctor or test found something; release released nothing
   2    the command line, the configuration, a template or the state folder cannot be used
   3    no answer from Consul within -timeout
-  4    plan -exit-code: changes are pending
+  4    plan -exit-code: changes are pending; status: not ready
   130  interrupted before it was done
 
 {_AS_IT_IS}Environment:

@@ -7,10 +7,14 @@ import logging
 import sys
 import time
 
+import msgspec
+
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.log_writer import LogWriter, log_writer
 from ctemplate.cli.progress import CLEAR
 from ctemplate.core.errors import TemplateError, printable
+from ctemplate.core.event_stream import Event
+from ctemplate.core.group_events import RenderFailed
 
 LINE_LIMIT = 4000  # characters of one line
 
@@ -24,12 +28,15 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``."""
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``; of an event also its name and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
-        fields = {"time": _stamp(record), "level": record.levelname.lower(), "logger": record.name}
-        return json.dumps(fields | {"message": _safe(_message(self, record))}, ensure_ascii=False)
+        fields: dict[str, object] = {"time": _stamp(record), "level": record.levelname.lower(), "logger": record.name}
+        fields |= {"message": _safe(_message(self, record))}
+        if isinstance(event := getattr(record, "event", None), Event):
+            fields |= {"event": event.name, "fields": msgspec.to_builtins(msgspec.structs.asdict(event))}
+        return json.dumps(fields, ensure_ascii=False)
 
 
 class QueuedHandler(logging.Handler):
@@ -70,10 +77,19 @@ class Excerpts(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
-        for argument in record.args if isinstance(record.args, tuple) else ():
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        for argument in arguments:
             if isinstance(argument, TemplateError):
                 illustrate(argument)
+        record.args = tuple(_illustrated(each) if isinstance(each, RenderFailed) else each for each in arguments)
         return True
+
+
+def _illustrated(event: RenderFailed) -> RenderFailed:
+    """Return the event with the lines around the place below its sentence."""
+    error = TemplateError(event.where, event.what, output=event.output)
+    illustrate(error)
+    return msgspec.structs.replace(event, output=error.output)
 
 
 def configure(level: str, log_format: str, *, is_daemon: bool = True) -> None:

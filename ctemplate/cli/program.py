@@ -25,6 +25,7 @@ VERB_FUNCTIONS = {
     "lint": "ctemplate.cli.lint:lint_verb",
     "plan": "ctemplate.cli.plan:plan",
     "release": "ctemplate.cli.release:release",
+    "status": "ctemplate.cli.status:status",
     "test": "ctemplate.cli.golden:golden",
 }
 """The function that does a verb's work, as ``module:function``; the empty verb is the daemon."""
@@ -47,6 +48,7 @@ def work(verb: str) -> Callable[..., int]:
 @shared_options()
 @switch("-once", "render and apply once, then exit")
 @switch("-dry", "print what would be written, then exit")
+@switch("-show-config", "print the merged configuration, and where each value comes from")
 @click.version_option(__version__, "-version", "-v", message="ctemplate %(version)s", help="show the version")
 @click.pass_context
 def cli(context: click.Context, /, **given: object) -> None:
@@ -153,3 +155,13 @@ def _test(context: click.Context, /, **given: object) -> None:
 def _release(context: click.Context, /, service: str | None, **given: object) -> None:
     """Accept the latest data for SERVICE, or for all, that the guard of a running ctemplate is holding back."""
     context.exit(work("release")(given, service))
+
+
+@cli.command("status", context_settings=CONTEXT, epilog=examples("status"))
+@shared_options(*SOURCE, "-wait", "-pid-file", "-var", "-quiet", "-log-level", "-log-format")
+@switch("-watch", "show it again every two seconds")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.pass_context
+def _status(context: click.Context, /, **given: object) -> None:
+    """Show what a running ctemplate is doing, and whether all is well."""
+    context.exit(work("status")(given))

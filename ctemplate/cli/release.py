@@ -21,7 +21,7 @@ def release(given: Mapping[str, Any], service: str | None) -> int:
 
     Raises CtemplateError if none runs, or if nothing is held of that service.
     """
-    replies = [_asked(path, service) for path in _sockets(given)]
+    replies = [_asked(path, service) for path in control_sockets(given, "release")]
     released = [line for reply in replies for line in reply.released]
     for line in released:
         click.echo(f"released {printable(line)}")
@@ -33,7 +33,7 @@ def release(given: Mapping[str, Any], service: str | None) -> int:
     return 0
 
 
-def _sockets(given: Mapping[str, Any]) -> list[Path]:
+def control_sockets(given: Mapping[str, Any], verb: str) -> list[Path]:
     """Return where to ask: the one who writes the destinations, or everybody in a state folder that is named."""
     made = assembler(given)
     config = made.config()
@@ -50,7 +50,7 @@ def _sockets(given: Mapping[str, Any]) -> list[Path]:
         raise CtemplateError(str(folder.parent), "no running ctemplate has its state here; see -state-dir")
     if len(running) > 1 and config.state_dir is None:
         what = f"{len(running)} ctemplates have their state in {folder.parent}"
-        raise ConfigError("release", f"{what}; say which one by its -config, or all of them by -state-dir")
+        raise ConfigError(verb, f"{what}; say which one by its -config, or all of them by -state-dir")
     return running
 
 

@@ -30,6 +30,7 @@ class TemplatePlan:
     contents: str | None = None
     language: Language = "jinja"
     delimiters: tuple[str, str] = ("{{", "}}")  # of a Go template
+    folders: tuple[Path, ...] = ()  # for includes and imports, after the source's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def grouped(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
     for number, template in enumerate(config.template):
         section = _group_of(template, number, named, is_dry=is_dry)
         settings[section.name] = _joined(settings.get(section.name, section), section)
-        members.setdefault(section.name, []).append(_plan(template, number, config.template_language))
+        members.setdefault(section.name, []).append(_plan(template, number, config))
     return tuple(GroupPlan(settings=settings[name], templates=tuple(templates)) for name, templates in members.items())
 
 
@@ -122,8 +123,8 @@ def command_name(command: CommandSetting) -> str:
     return command if isinstance(command, str) else shlex.join(command)
 
 
-def _plan(template: TemplateSection, number: int, common: Language) -> TemplatePlan:
-    language, given = template.language or common, (template.left_delimiter, template.right_delimiter)
+def _plan(template: TemplateSection, number: int, config: Config) -> TemplatePlan:
+    language, given = template.language or config.template_language, (template.left_delimiter, template.right_delimiter)
     if language != "go" and any(given):
         what = "has delimiters, which only Go templates may choose; write language, or -template-language go"
         raise ConfigError(f"template[{number}] ({template.source or 'contents'})", what)
@@ -138,6 +139,7 @@ def _plan(template: TemplateSection, number: int, common: Language) -> TemplateP
         contents=template.contents,
         language=language,
         delimiters=(given[0] or "{{", given[1] or "}}"),
+        folders=tuple(map(Path, config.template_dirs)),
     )
 
 

@@ -145,7 +145,7 @@ TEMPLATE_KEYS = {
 EXEC_KEYS = {
     "exec.command": _to("exec.command", read.command_words),
     "exec.enabled": _note("a program that is given is run, in consul-template as well; leave it out", True),
-    "exec.reload_signal": _to("exec.reload_signal", read.signal_name),
+    "exec.reload_signal": _to("exec.reload_signal", read.reload_signal_name),
     "exec.kill_signal": _to("exec.kill_signal", read.signal_name),
     "exec.kill_timeout": _to("exec.kill_timeout", read.duration_text),
     "exec.splay": _to("exec.splay", read.duration_text),

@@ -90,6 +90,8 @@ class _Result:
         """Fill in what stands above the templates."""
         for path, value in self.table.values.items():
             ours = HCL_KEYS[path].ours
+            if value == "":
+                continue  # as if the key were not there, for consul-template too
             if path == "consul.retry.max_backoff" and value == "0":
                 self.note(path, "delays between retries stay bounded, by a minute where nothing else is written")
             elif ours not in COMBINED:
@@ -98,6 +100,8 @@ class _Result:
         if any(path.startswith("consul.ssl.") for path in self.table.values):
             self.put("consul.ssl", self.table.values.get("consul.ssl.enabled", True), "consul.ssl")
         self._wait("wait")
+        if "exec" in self.table.items and not self.table.values.get("exec.command"):
+            self.note("exec", "has no command, so that nothing is run unless -exec says what")
         self._leave_comments()
 
     def template(self, delimiters: Mapping[str, str]) -> None:

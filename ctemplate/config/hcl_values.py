@@ -82,6 +82,11 @@ def signal_name(value: Any) -> str:
     return str(parse_signal(value))
 
 
+def reload_signal_name(value: Any) -> str | None:
+    """Return what a program is sent after a change: None for an empty text, which is to mean a new start."""
+    return signal_name(value) if value != "" else None
+
+
 def wait_values(value: str) -> dict[str, str]:
     """Return the table of a wait that is written as ``MIN[:MAX]``."""
     low, colon, high = value.partition(":")

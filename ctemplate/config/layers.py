@@ -20,6 +20,7 @@ from ctemplate.config.advice import format_advice, key_advice, value_advice
 from ctemplate.config.schema import Config, ExecSection
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.section import Addresses, parse_addresses
 from ctemplate.core.signal_names import SignalName, parse_signal
 from ctemplate.core.validation import explained, is_hcl
 from ctemplate.core.values import dataclass
@@ -56,13 +57,15 @@ class Layer:
     """Part of the configuration and where it was written.
 
     ``where`` names the place as a whole; ``names`` gives the operator's own word for a key's dotted path, such as
-    ``-wait`` for ``wait.min``. ``notices`` answer keys of consul-template's that have no counterpart.
+    ``-wait`` for ``wait.min``. ``notices`` answer keys of consul-template's that have no counterpart;
+    ``is_foreign`` are its files, in which settings of a program that is not named are nothing.
     """
 
     where: str
     values: Mapping[str, Any] = field(repr=False)
     names: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    is_foreign: bool = False
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +113,7 @@ def _read_file(path: Path) -> Layer:
     found = _parsed(path)
     if isinstance(found, dict):
         return Layer(where=str(path), values=_anchored(found, path.parent))
-    return Layer(where=str(path), values=found.values, names=found.names, notices=found.notices)
+    return Layer(where=str(path), values=found.values, names=found.names, notices=found.notices, is_foreign=True)
 
 
 def read_hcl_file(path: Path) -> Translated | None:
@@ -161,10 +164,13 @@ def _text_of(path: Path) -> str:
 
 
 def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the template sources and the catalog of a file relative to the file's folder."""
+    """Make the template sources, their folders and the catalog of a file relative to the file's folder."""
     result = dict(values)
     if isinstance(result.get("catalog"), str):
         result["catalog"] = str(folder / result["catalog"])
+    folders = result.get("template_dirs")
+    if isinstance(folders, list):
+        result["template_dirs"] = [str(folder / each) if isinstance(each, str) else each for each in folders]
     templates = result.get("template")
     if isinstance(templates, list):
         result["template"] = [
@@ -184,7 +190,9 @@ def advised(said: str, advice: str) -> str:
 def build(layers: Iterable[Layer]) -> Config:
     """Return the configuration that the layers make together; raises ConfigError naming the layer at fault."""
     merged: dict[str, Any] = {}
+    is_exec_ours = False
     for layer in layers:
+        is_exec_ours |= "exec" in layer.values and not layer.is_foreign
         _check_texts(_convert(layer.values, layer), layer)
         merged = merged_values(merged, layer.values)
     config = _convert(merged, Layer(where="configuration", values=merged))
@@ -194,7 +202,7 @@ def build(layers: Iterable[Layer]) -> Config:
     if config.consul.query_interval < MIN_QUERY_INTERVAL:
         least, found = format_duration(MIN_QUERY_INTERVAL), format_duration(config.consul.query_interval)
         raise ConfigError("configuration: consul.query_interval", f"must be at least {least}, got {found!r}")
-    if not config.exec.command and config.exec != ExecSection():
+    if not config.exec.command and is_exec_ours and config.exec != ExecSection():
         raise ConfigError("configuration: exec.command", "is missing; write the program that is to run")
     return config
 
@@ -231,6 +239,8 @@ def _convert(values: Mapping[str, Any], layer: Layer) -> Config:
 def _decode(kind: type, value: object) -> object:
     if kind is Share:
         return parse_share(value)
+    if kind is Addresses:
+        return parse_addresses(value)
     if kind is SignalName:
         return parse_signal(value)
     if kind is not Duration:

@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from ctemplate.convert.values import PARSED_KINDS, STRING, UNCONVERTED, GoType, GoValue, NeverRenders, NotConverted
+from ctemplate.convert.values import (
+    PARSED_KINDS,
+    STRING,
+    UNCONVERTED,
+    GoType,
+    GoValue,
+    Level,
+    NeverRenders,
+    NotConverted,
+)
 
 _TEXTS = frozenset([STRING, UNCONVERTED, *PARSED_KINDS])
 
@@ -61,3 +70,14 @@ def literal_text(value: GoValue, what: str) -> str:
     if not isinstance(value.constant, str):
         raise NotConverted(f"{what} that is computed", "write it down")
     return value.constant
+
+
+def filter_function(name: str, kind: GoType = STRING) -> GoFunction:
+    """Return a function of one text that is a filter of ours."""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 1)
+        code = f"{expect_text(arguments[0]).at(Level.FILTERED)} | {name}"
+        return GoValue(code, kind, Level.FILTERED)
+
+    return convert

@@ -11,6 +11,7 @@ from ctemplate.convert.arguments import (
     expect_count,
     expect_list,
     expect_text,
+    filter_function,
     literal_text,
 )
 from ctemplate.convert.values import (
@@ -135,27 +136,7 @@ def _loop(arguments: CallArguments) -> GoValue:
     return GoValue(code, GoType("natural loop" if is_natural else "loop", INT))
 
 
-def _parsed_number(name: str, kind: GoType) -> GoFunction:
-    def convert(arguments: CallArguments) -> GoValue:
-        expect_count(arguments, 1)
-        code = f"{expect_text(arguments[0]).at(Level.FILTERED)} | {name}"
-        return GoValue(code, kind, Level.FILTERED)
-
-    return convert
-
-
 # parsed values
-
-
-def _parsed(filter_name: str, kind: GoType) -> GoFunction:
-    """Parse a text; the empty text gives an empty map here as well."""
-
-    def convert(arguments: CallArguments) -> GoValue:
-        expect_count(arguments, 1)
-        code = f"{expect_text(arguments[0]).at(Level.FILTERED)} | {filter_name}"
-        return GoValue(code, kind, Level.FILTERED)
-
-    return convert
 
 
 def _json(arguments: CallArguments, options: str = "") -> GoValue:
@@ -234,12 +215,12 @@ DATA_FUNCTIONS: Mapping[str, GoFunction] = {
     "minimum": _extreme("min"),
     "maximum": _extreme("max"),
     "loop": _loop,
-    "parseInt": _parsed_number("int", INT),
-    "parseUint": _parsed_number("int", INT),
-    "parseFloat": _parsed_number("float", FLOAT),
-    "parseBool": _parsed_number("bool", BOOL),
-    "parseJSON": _parsed("from_json", PARSED),
-    "parseYAML": _parsed("from_yaml", PARSED_YAML),
+    "parseInt": filter_function("int", INT),
+    "parseUint": filter_function("int", INT),
+    "parseFloat": filter_function("float", FLOAT),
+    "parseBool": filter_function("bool", BOOL),
+    "parseJSON": filter_function("from_json", PARSED),
+    "parseYAML": filter_function("from_yaml", PARSED_YAML),
     "toJSON": _json,
     "toJSONPretty": lambda arguments: _json(arguments, "(indent=2)"),
     "toYAML": _to_layout("toYAML"),

@@ -129,30 +129,30 @@ class Action(Located):
 
 
 @dataclass(frozen=True, slots=True)
-class If(Located):
-    """``if`` with what is done otherwise; ``else if`` is an ``If`` alone in there."""
+class Control(Located):
+    """A block that depends on a pipeline: its body, and what is done otherwise."""
 
     pipeline: GoPipeline
     body: Body
     otherwise: Body = ()
 
 
-@dataclass(frozen=True, slots=True)
-class With(Located):
+class If(Control):
+    """``if``; ``else if`` is an ``If`` alone in what is done otherwise."""
+
+    __slots__ = ()
+
+
+class With(Control):
     """``with``: as ``if``, and dot is rebound in its body."""
 
-    pipeline: GoPipeline
-    body: Body
-    otherwise: Body = ()
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Range(Located):
+class Range(Control):
     """``range``: dot is rebound in its body; its variables are the item, or the key and the item."""
 
-    pipeline: GoPipeline
-    body: Body
-    otherwise: Body = ()
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class Continue(Located):
     """``continue``."""
 
 
-Node = GoText | Comment | Action | If | With | Range | GoTemplate | Define | GoBlock | Break | Continue
+Node = GoText | Comment | Action | Control | GoTemplate | Define | GoBlock | Break | Continue
 Body = tuple[Node, ...]
 
 _ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "'": 39, '"': 34}

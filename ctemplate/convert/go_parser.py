@@ -29,7 +29,7 @@ _OPERANDS = frozenset(
         TokenKind.VARIABLE,
     ]
 )
-_CONTROLS: dict[str, type[go.If | go.With | go.Range]] = {"if": go.If, "with": go.With, "range": go.Range}
+_CONTROLS: dict[str, type[go.Control]] = {"if": go.If, "with": go.With, "range": go.Range}
 _CONSTANTS = (go.Bool, go.Dot, go.Nil, go.Number, go.String)
 
 
@@ -143,9 +143,9 @@ class _Parser:
             self._source.fail(word.offset, "'define' within another block, expected it outside of all blocks")
         return self._definition(word)
 
-    def _control(self, word: GoToken) -> go.If | go.With | go.Range:
+    def _control(self, word: GoToken) -> go.Control:
         """Read what follows ``if``, ``with`` or ``range``, up to and with its ``end``."""
-        kind: type[go.If | go.With | go.Range] = _CONTROLS[word.text]
+        kind: type[go.Control] = _CONTROLS[word.text]
         with self._scope():
             pipeline = self._pipeline(f"in {word.text!r}", TokenKind.RIGHT)
             self._loops += kind is go.Range

@@ -30,7 +30,7 @@ def _pieces(body: go.Body) -> list[tuple[str, bool]]:
             pieces.append((node.text, True))
         elif isinstance(node, go.Comment):
             pieces.append((f"/*{node.text}*/", False))
-        elif isinstance(node, go.If | go.With | go.Range):
+        elif isinstance(node, go.Control):
             pieces.append((f"{_WORDS[type(node)]} {pipeline(node.pipeline)}", False))
             pieces += _pieces(node.body)
             if node.otherwise:

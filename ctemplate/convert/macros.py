@@ -57,7 +57,7 @@ class Macros:
                     self.repeated.add(node.name.value)
                 self.bodies[node.name.value] = node
                 self._collect(node.body)
-            elif isinstance(node, go.If | go.With | go.Range):
+            elif isinstance(node, go.Control):
                 self._collect(node.body)
                 self._collect(node.otherwise)
 

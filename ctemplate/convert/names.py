@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ctemplate.convert import go_ast as go
+from ctemplate.convert.findings import SAID_ONCE
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.macros import Macros, unused_macros
 from ctemplate.convert.scratch import SCRATCH, Scratch
@@ -50,10 +51,11 @@ class Scopes:
         del self._present[present:]
 
     def remarks_at(self, at: Position) -> Callable[[str], None]:
-        """Return what takes down a remark about that place, once."""
+        """Return what takes down a remark about that place, once; some remarks are made once in a template."""
 
         def remark(text: str) -> None:
-            if (at, text) not in self.remarks:
+            is_known = any(text == other and (text in SAID_ONCE or at == place) for place, other in self.remarks)
+            if not is_known:
                 self.remarks.append((at, text))
 
         return remark
@@ -117,7 +119,7 @@ def _find_assigned(body: go.Body, found: list[tuple[Position, bool]], known: _De
     for node in body:
         if isinstance(node, go.Action):
             _note_variables(node.pipeline, found, known, loops)
-        elif isinstance(node, go.If | go.With | go.Range):
+        elif isinstance(node, go.Control):
             inner = loops + isinstance(node, go.Range)
             within: _Declared = (*known, {})
             _note_variables(node.pipeline, found, within, inner)
@@ -152,7 +154,7 @@ def _mentions(name: str, body: go.Body) -> bool:
     for node in body:
         if isinstance(node, go.Action) and _reads(name, node.pipeline):
             return True
-        if isinstance(node, go.If | go.With | go.Range) and (
+        if isinstance(node, go.Control) and (
             _reads(name, node.pipeline) or _mentions(name, node.body) or _mentions(name, node.otherwise)
         ):
             return True

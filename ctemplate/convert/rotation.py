@@ -11,7 +11,6 @@ from dataclasses import replace
 from ctemplate.convert import go_ast as go
 
 BREAK = "\n"
-_Control = go.If | go.With | go.Range
 
 
 def rotated(body: go.Body, *, at_start: bool = True) -> go.Body:
@@ -22,7 +21,7 @@ def rotated(body: go.Body, *, at_start: bool = True) -> go.Body:
         node = nodes[number]
         if isinstance(node, go.GoText):
             at_start = node.text.endswith(BREAK)
-        elif isinstance(node, _Control):
+        elif isinstance(node, go.Control):
             if not at_start and _can_rotate(node, nodes[number + 1 :]):
                 node = replace(node, body=_moved(node.body), otherwise=_moved(node.otherwise))
                 nodes[number + 1 :] = _without(nodes[number + 1 :])
@@ -38,7 +37,7 @@ def rotated(body: go.Body, *, at_start: bool = True) -> go.Body:
     return tuple(node for node in nodes if not (isinstance(node, go.GoText) and not node.text))
 
 
-def _within(node: _Control, *, at_start: bool) -> _Control:
+def _within(node: go.Control, *, at_start: bool) -> go.Control:
     body, otherwise = (rotated(part, at_start=at_start) for part in (node.body, node.otherwise))
     return replace(node, body=body, otherwise=otherwise)
 
@@ -58,7 +57,7 @@ def _begins_with_break(nodes: list[go.Node] | go.Body) -> bool:
     return isinstance(first, go.GoText) and first.text.startswith(BREAK)
 
 
-def _can_rotate(node: _Control, following: list[go.Node]) -> bool:
+def _can_rotate(node: go.Control, following: list[go.Node]) -> bool:
     parts = (node.body, node.otherwise)
     if not _begins_with_break(following) or _leaves_loop((node,)):
         return False
@@ -70,7 +69,7 @@ def _leaves_loop(body: go.Body) -> bool:
     for node in body:
         if isinstance(node, go.Break | go.Continue):
             return True
-        if isinstance(node, _Control) and (_leaves_loop(node.body) or _leaves_loop(node.otherwise)):
+        if isinstance(node, go.Control) and (_leaves_loop(node.body) or _leaves_loop(node.otherwise)):
             return True
     return False
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_list, expect_text
+from ctemplate.convert.arguments import (
+    CallArguments,
+    GoFunction,
+    expect_count,
+    expect_list,
+    expect_text,
+    filter_function,
+)
 from ctemplate.convert.printf import printf
 from ctemplate.convert.values import (
     BOOL,
@@ -47,14 +54,6 @@ def _printable(value: GoValue) -> GoValue:
     if value.type not in _PRINTABLE:
         raise NotConverted(f"printing a {value.type.name}", "print its fields")
     return value
-
-
-def _filter(name: str) -> GoFunction:
-    def convert(arguments: CallArguments) -> GoValue:
-        expect_count(arguments, 1)
-        return GoValue(f"{expect_text(arguments[0]).at(Level.FILTERED)} | {name}", STRING, Level.FILTERED)
-
-    return convert
 
 
 def _method(name: str) -> GoFunction:
@@ -149,11 +148,11 @@ TEXT_FUNCTIONS: Mapping[str, GoFunction] = {
     "printf": printf,
     "print": _print,
     "println": _println,
-    "toLower": _filter("lower"),
-    "toUpper": _filter("upper"),
-    "toTitle": _filter("go_title"),
+    "toLower": filter_function("lower"),
+    "toUpper": filter_function("upper"),
+    "toTitle": filter_function("go_title"),
     "trim": _trim,
-    "trimSpace": _filter("trim"),
+    "trimSpace": filter_function("trim"),
     "trimPrefix": _method("removeprefix"),
     "trimSuffix": _method("removesuffix"),
     "replaceAll": _replace_all,
@@ -162,12 +161,12 @@ TEXT_FUNCTIONS: Mapping[str, GoFunction] = {
     "indent": _indent,
     "regexMatch": _regex_match,
     "regexReplaceAll": _regex_replace,
-    "base64Encode": _filter("b64encode"),
-    "base64Decode": _filter("b64decode"),
-    "base64URLEncode": _filter("b64url_encode"),
-    "base64URLDecode": _filter("b64url_decode"),
-    "md5sum": _filter("md5"),
-    "sha256Hex": _filter("sha256"),
+    "base64Encode": filter_function("b64encode"),
+    "base64Decode": filter_function("b64decode"),
+    "base64URLEncode": filter_function("b64url_encode"),
+    "base64URLDecode": filter_function("b64url_decode"),
+    "md5sum": filter_function("md5"),
+    "sha256Hex": filter_function("sha256"),
     "hmacSHA256Hex": _hmac,
     "file": _file,
     "env": _environment("env", lambda _: ', ""'),

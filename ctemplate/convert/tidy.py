@@ -85,7 +85,7 @@ def _stream(body: go.Body) -> Iterator[_StreamItem]:
     for node in body:
         if isinstance(node, go.GoText):
             yield node
-        elif isinstance(node, go.If | go.With | go.Range):
+        elif isinstance(node, go.Control):
             yield _TAG
             yield from _stream(node.body)
             if node.otherwise:
@@ -112,7 +112,7 @@ def _with_texts(body: go.Body, kept: dict[int, str]) -> go.Body:
         if isinstance(node, go.GoText):
             text = kept.get(id(node), node.text)
             found += [replace(node, text=text)] if text else []
-        elif isinstance(node, go.If | go.With | go.Range):
+        elif isinstance(node, go.Control):
             inner, otherwise = _with_texts(node.body, kept), _with_texts(node.otherwise, kept)
             found.append(replace(node, body=inner, otherwise=otherwise))
         elif isinstance(node, go.Define):

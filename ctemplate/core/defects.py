@@ -10,6 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from ctemplate.core.errors import CtemplateError, InternalError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import DefectFound, DefectOver
 from ctemplate.core.timing import Backoff
 
 logger = logging.getLogger(__name__)
@@ -26,16 +28,15 @@ class Defects:
 
     def report(self, where: str, cause: Exception) -> None:
         """Log a defect; ``where`` is what it struck, in the operator's words."""
-        sentence = str(InternalError(where, first_of(cause)))
-        is_known = self._known.get(where) == sentence
-        self._known[where] = sentence
-        logger.log(logging.DEBUG if is_known else logging.ERROR, "%s", sentence)
+        what = InternalError(where, first_of(cause)).what
+        emit(DefectFound(where=where, what=what, is_repeated=self._known.get(where) == what))
+        self._known[where] = what
         logger.debug("%s: where that came from", where, exc_info=cause)
 
     def over(self, where: str) -> None:
         """Note that what a defect struck works again."""
         if self._known.pop(where, None) is not None:
-            logger.info("%s: works again", where)
+            emit(DefectOver(where=where))
 
 
 def first_of(cause: Exception) -> Exception:
@@ -62,6 +63,8 @@ async def kept_running(name: str, part: Callable[[], Awaitable[None]]) -> None:
                 raise cause from exc
             failures = failures + 1 if clock() - started < CALM else 1
             defects.report(name, exc)
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from exc  # it failed as it ended
         else:
             return
         await asyncio.sleep(PAUSE.delay(failures))

@@ -15,6 +15,7 @@ from functools import partial
 import msgspec
 
 from ctemplate.core.defects import Defects
+from ctemplate.core.events import GuardReport
 from ctemplate.core.model import (
     Answer,
     AnyQuery,
@@ -29,7 +30,7 @@ from ctemplate.guard.evidence.entries import key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
 from ctemplate.guard.evidence.policy import Policies
 from ctemplate.guard.evidence.proofs import Histories, verdict
-from ctemplate.guard.evidence.reports import RELEASED, GuardReport, begun, ended, seen, taken_as_empty, unverified
+from ctemplate.guard.evidence.reports import RELEASED, begun, ended, seen, taken_as_empty, unverified
 from ctemplate.guard.evidence.servers import KnownServers
 from ctemplate.guard.rules import Change
 from ctemplate.guard.rules.first_answer import (

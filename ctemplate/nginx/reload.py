@@ -18,14 +18,16 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import field
 from pathlib import Path
 
+from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome
+from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
 from ctemplate.nginx.identity import PID_FILE_LIMIT_BYTES, FoundMaster, find_master, has_workers
 from ctemplate.nginx.language.includes import TreeError, load_tree
-from ctemplate.nginx.language.parser import NginxSyntaxError
+from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.master import (
     PROC,
     DrainingWorker,
@@ -52,7 +54,6 @@ PATIENCE = 1.0  # an old worker that was told to finish has said so by then, unl
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
 APART = 0.08  # a master waits 0.1 s after starting workers before it takes the next signal
 IDLE_LOOKS = 2  # one look may fall between a signal's arrival and its handling
-COMMAND_TIMEOUT = 30.0
 
 
 def proof_time_limit(size_bytes: int) -> float:
@@ -64,7 +65,8 @@ def proof_time_limit(size_bytes: int) -> float:
 class NginxReload:
     """Reloads the nginx of a reload command; `timeout` is seconds, by default according to size.
 
-    ``proven`` is the master that took the last reload. `command_timeout` and `environ` are for a command that is run.
+    ``proven`` is the master that took the last reload, ``taken`` the last change that it took. `command_timeout` and
+    `environ` are for a command that is run.
     """
 
     command: NginxCommand
@@ -72,6 +74,7 @@ class NginxReload:
     command_timeout: float = COMMAND_TIMEOUT
     environ: Mapping[str, str] | None = None
     proven: RunningProcess | None = field(default=None, init=False)
+    taken: LiveChange | None = field(default=None, init=False)
     _nginx: Lookup = field(init=False)
     _pid_file: Path | None = field(default=None, init=False)
     _limit: float = field(default=FIRST_SECONDS, init=False)
@@ -81,7 +84,7 @@ class NginxReload:
     def __post_init__(self) -> None:
         self._nginx = Lookup(command=self.command)
 
-    async def reload(self, files: tuple[Path, ...]) -> Outcome:
+    async def reload(self, change: LiveChange) -> Outcome:
         """Have the running master take the configuration: APPLIED when proven, PENDING_START when no master runs.
 
         Raises ReloadRejected when nginx goes on with its old configuration: then no further reload is needed to undo.
@@ -99,7 +102,7 @@ class NginxReload:
             environ=self.environ,
             logs=logs_of(master.process, found),
             conf=installation.conf,
-            files=files,
+            files=change.files,
             limit=limit,
             stuck=self._stuck,
         )
@@ -108,6 +111,7 @@ class NginxReload:
         self._stuck = attempt.stuck
         if outcome is Outcome.APPLIED:
             self.proven = master.process.running
+            self.taken = change if change.after else self.taken
         return outcome
 
     async def running(self) -> tuple[RunningProcess, Moment] | None:

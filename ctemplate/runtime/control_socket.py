@@ -20,11 +20,14 @@ import msgspec
 from ctemplate.apply.state import make_private
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
-from ctemplate.core.errors import StateError, printable
+from ctemplate.core.errors import StateError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import Released
 from ctemplate.core.model import Query
 from ctemplate.guard import Hold
 from ctemplate.queries import kind_of
 from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.status.report import Report, ReportNow
 from ctemplate.system.files import make_folder
 
 logger = logging.getLogger(__name__)
@@ -37,9 +40,10 @@ REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Release the holds on one service, or all of them."""
+    """Release the holds on one service, or all of them; or, with ``status``, only report."""
 
     release: str | None = None
+    status: bool = False
 
 
 class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +53,9 @@ class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[str, ...] = ()
 
 
-async def serve(path: Path, catalog: Catalog, workers: Callable[[], Iterable[GroupWorker]] = tuple) -> None:
+async def serve(
+    path: Path, catalog: Catalog, report: ReportNow, workers: Callable[[], Iterable[GroupWorker]] = tuple
+) -> None:
     """Carry out requests until cancelled; where the socket cannot be made, say so and return.
 
     ``workers`` are those whose groups may have last good data in use.
@@ -61,9 +67,9 @@ async def serve(path: Path, catalog: Catalog, workers: Callable[[], Iterable[Gro
             async with asyncio.timeout(CONTROL_TIMEOUT):
                 request = msgspec.json.decode(await reader.readline(), type=Request)
                 try:
-                    reply = _released(request, catalog, tuple(workers()))
+                    reply = await report() if request.status else _released(request, catalog, tuple(workers()))
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
-                    defects.report(f"{path}: a request to release", exc)
+                    defects.report(f"{path}: a request", exc)
                     return
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
@@ -89,7 +95,8 @@ async def serve(path: Path, catalog: Catalog, workers: Callable[[], Iterable[Gro
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the folder may be gone, or be something else by now
+        path.unlink()
 
 
 def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]) -> ControlReply:
@@ -97,7 +104,8 @@ def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]
     blind, holds = catalog.blind, catalog.release(request.release)
     seeing = sorted(map(str, blind - catalog.blind))
     kept = sorted({name for worker in workers for name in worker.release(request.release)})
-    logger.info("released by request: %s", _words(request.release, len(holds) + len(seeing) + len(kept)))
+    holds_ended = len(holds) + len(seeing) + len(kept)
+    emit(Released(by="request", service=request.release or "", holds=holds_ended))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
     words += [f"service({name}): its last good data" for name in kept]
@@ -129,12 +137,23 @@ def _is_answered(path: Path) -> bool:
 
 
 def ask(path: Path, request: Request) -> ControlReply | None:
-    """Send a request to a socket; return the reply, None where nobody listens. Raises OSError and MsgspecError."""
+    """Send a request to release; return the reply, None where nobody listens. Raises OSError and MsgspecError."""
+    line = _exchanged(path, request)
+    return None if line is None else msgspec.json.decode(line, type=ControlReply)
+
+
+def ask_status(path: Path) -> Report | None:
+    """Return the report of who serves a socket, None where nobody listens. Raises OSError and MsgspecError."""
+    line = _exchanged(path, Request(status=True))
+    return None if line is None else msgspec.json.decode(line, type=Report)
+
+
+def _exchanged(path: Path, request: Request) -> bytes | None:
     try:
         with _connected(path) as line:
             line.sendall(msgspec.json.encode(request) + b"\n")
             with line.makefile("rb") as stream:
-                return msgspec.json.decode(stream.readline(REQUEST_LIMIT_BYTES), type=ControlReply)
+                return stream.readline(REQUEST_LIMIT_BYTES)
     except (ConnectionRefusedError, FileNotFoundError):
         return None
 
@@ -155,8 +174,3 @@ def _short_path(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}/{path.name}"
     finally:
         os.close(descriptor)
-
-
-def _words(service: str | None, count: int) -> str:
-    subject = "everything" if service is None else f"service {printable(repr(service), 80)}"
-    return f"{subject}, {count} hold{'' if count == 1 else 's'}"

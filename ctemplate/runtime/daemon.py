@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.defects import Defects, kept_running
+from ctemplate.core.defects import Defects
 from ctemplate.core.durations import format_duration
-from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, printable
+from ctemplate.core.errors import CtemplateError, SourceTimeout
+from ctemplate.core.event_stream import EventStream, emit
+from ctemplate.core.events import (
+    AnswersMissing,
+    ConfigurationNoticed,
+    ConfigurationRead,
+    ConfigurationRefused,
+    FilesEdited,
+    GroupUnproven,
+    Released,
+    Started,
+    Stopped,
+    Stopping,
+)
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
@@ -26,21 +37,21 @@ from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, tell_holds
+from ctemplate.runtime.pid_file import pid_file
+from ctemplate.runtime.query_list import query_list
+from ctemplate.runtime.services import DaemonService, DaemonServices
+from ctemplate.runtime.status_view import StatusView, measure_loop, status_routes
 from ctemplate.runtime.watchdog import Watchdog
+from ctemplate.status.http_server import serve_status
+from ctemplate.status.report import Report
 from ctemplate.system.file_watch import closed, file_edits, poll_modified, telling
-from ctemplate.system.ownership import check_links
 from ctemplate.system.programs import reap_orphans
-
-logger = logging.getLogger(__name__)
 
 MISSING_REPORT_BACKOFF = Backoff(
     first=20.0, ceiling=600.0
 )  # how long an unrendered group waits before its missing queries are named
-QUERIES_NAMED = 100  # of the missing queries, in one line,
-NAMED_CHARACTERS = 3000  # that has room for so many
-COUNTED_FROM = 9  # queries, which nobody counts at a glance
 LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
-SHUTDOWN_LIMIT = 20.0  # seconds that a transaction under way gets to end when ctemplate is stopped
+HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between tries to get the files of the groups back
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
 HURRIED_LIMIT = 10.0  # seconds after a second one
 
@@ -53,25 +64,25 @@ class Daemon:
     assembly: Assembly
     catalog: Catalog = field(init=False)
     workers: tuple[GroupWorker, ...] = ()
+    events: EventStream = field(default_factory=EventStream)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _is_edited: bool = False
     _telling: frozenset[Path] = frozenset()
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _defects: Defects = field(default_factory=Defects)
-    _source: asyncio.Task[None] | None = None
-    _edits: asyncio.Task[None] | None = None
-    _touches: asyncio.Task[None] | None = None
-    _forgetting: asyncio.Task[None] | None = None
-    _control: asyncio.Task[None] | None = None
-    _runs: tuple[asyncio.Task[None], ...] = ()
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _last_workers: tuple[GroupWorker, ...] = ()
+    _generation: int = 0
+    _hold_failures: int = 0
     _keeper: Keeper = field(init=False)
+    _view: StatusView = field(init=False)
     _exec: ExecHost = field(init=False)
 
     def __post_init__(self) -> None:
         self.catalog = Catalog(self.assembly.policies)
         self._keeper = Keeper(self.catalog, self.assembly.memory_path)
+        self._view = StatusView(catalog=self.catalog)
         self._exec = ExecHost(self.assembler.environ, lambda: self.workers, self._stop)
 
     @property
@@ -82,37 +93,28 @@ class Daemon:
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
         self.catalog.presumes = True
-        with _only_error(), self._watched(), self._held:
+        view = self.events.subscribed("status", self._view.take)
+        with self.events.entered(), view, _only_error(), self._watched(), self._held:
             self._hold_workers()
             self._warn()
             await self._load_answers()
-            with _pid_file(self.assembly.config.pid_file):
+            with pid_file(self.assembly.config.pid_file):
                 async with self._kept():
                     await self._run()
-        logger.info("stopped")
+            emit(Stopped())
 
     async def _run(self) -> None:
-        """Start all tasks, start them anew after edits, and end them."""
+        """Run all services, other ones after edits, until ctemplate is to stop."""
         async with asyncio.TaskGroup() as tasks:
-            self._start(tasks)
-            helpers = (
-                self._keep(tasks, "distribute", self._distribute),
-                self._keep(tasks, "name-missing", self._name_missing),
-                self._keep(tasks, "follow-guard", lambda: follow_guard(self.catalog)),
-                self._keep(tasks, "recall-late", lambda: recall_late(self.catalog, self.assembly.source_name)),
-                self._keep(tasks, "keep-answers", self._keeper.run),
-                self._keep(tasks, "reap-orphans", reap_orphans),
-                self._keep(tasks, "follow-programs", self._follow_programs),
-            )
-            logger.info("started: %s", self.assembly.summary)
-            await self._exec.follow(tasks, self.assembly.config.exec)
+            services = DaemonServices(tasks)
+            await services.reconcile(self._wanted())
+            emit(Started(summary=self.assembly.summary))
+            await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
             while await self._until_edited():
-                await self._reassemble(tasks)
-            logger.info("stopping, after what is under way; a second signal does not wait for that")
-            await asyncio.gather(self._stop_workers(), self._exec.stop())
-            for task in (self._source, self._edits, self._touches, self._forgetting, self._control, *helpers):
-                if task is not None:
-                    task.cancel()
+                await self._reassemble(services)
+            emit(Stopping())
+            await asyncio.gather(services.reconcile(self._lasting()), self._exec.stop())
+            await services.reconcile(())
 
     async def once(self, *, timeout: float) -> None:
         """Run every group once, as soon as its answers are in; the workers hold what became of each.
@@ -120,15 +122,14 @@ class Daemon:
         Raises SourceTimeout naming the queries that had no answer after ``timeout`` seconds.
         """
         late = None
-        with _only_error(), self._watched(is_patient=False), self._held:
+        with self.events.entered(), _only_error(), self._watched(is_patient=False), self._held:
             self._hold_workers()
             self._warn()
             if self.assembly.policies is not None:
                 await self._load_answers(is_once=True)
             async with self._kept(), asyncio.TaskGroup() as tasks:
-                self._source = self._start_source(tasks)
-                flags = self._keep(tasks, "distribute", self._distribute)
-                guard = self._keep(tasks, "follow-guard", lambda: follow_guard(self.catalog))
+                services = DaemonServices(tasks)
+                await services.reconcile(self._sources())
                 settling = [tasks.create_task(worker.settle(), name=worker.pipeline.name) for worker in self.workers]
                 try:
                     async with asyncio.timeout(timeout):
@@ -142,8 +143,7 @@ class Daemon:
                         task.cancel()
                 await asyncio.wait(settling)
                 tell_holds(self.catalog)
-                for task in (self._source, flags, guard):
-                    task.cancel()
+                await services.reconcile(())
         if late is not None:
             raise late
 
@@ -153,19 +153,66 @@ class Daemon:
         for worker in self.workers:
             worker.pipeline.remember(answers)
 
-    def _keep(self, tasks: asyncio.TaskGroup, name: str, part: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Start a part that no defect ends for good."""
-        return tasks.create_task(kept_running(name, part), name=name)
-
-    def _start_source(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
-        """Start the assembly's source; each time it begins it is told all wishes."""
+    def _sources(self) -> tuple[DaemonService, ...]:
+        """Return what brings answers: the source, whoever hands them on, and the guard."""
         source = self.assembly.source
 
         def follow() -> Awaitable[None]:
-            self.catalog.ask_again()
+            self.catalog.ask_again()  # each time it begins it is told all wishes
             return source.run(self.catalog)
 
-        return self._keep(tasks, self.assembly.source_name, follow)
+        return (
+            DaemonService(key=("source", source), name=self.assembly.source_name, run=follow),
+            _service("distribute", self._distribute),
+            _service("follow-guard", lambda: follow_guard(self.catalog)),
+        )
+
+    def _lasting(self, *, has_socket: bool = True) -> tuple[DaemonService, ...]:
+        """Return what also runs while no group does; the socket only as long as we hold the files it is named after."""
+        name, socket, files = self.assembly.source_name, self.assembly.control_path, frozenset(self.assembly.signatures)
+        control = _service("control", lambda: serve(socket, self.catalog, self._report, lambda: self.workers), socket)
+        return (
+            *self._sources(),
+            _service("name-missing", self._name_missing),
+            _service("recall-late", lambda: recall_late(self.catalog, name), name),
+            _service("keep-answers", self._keeper.run),
+            _service("reap-orphans", reap_orphans),
+            _service("measure-loop", measure_loop),
+            _service("follow-programs", self._follow_programs),
+            _service("follow-edits", self._follow_edits, files),  # each start of a watch costs threads
+            *((control,) if has_socket else ()),
+            *self._served(),
+        )
+
+    def _served(self) -> tuple[DaemonService, ...]:
+        """Return what serves status, where there is an address for that."""
+        address = self.assembly.status_address
+        if address is None:
+            return ()
+        routes = status_routes(self._view.metrics, self._report)
+        return (_service("status", lambda: serve_status(address, routes), address),)
+
+    async def _report(self) -> Report:
+        return await self._view.report(self.assembly, self.workers)
+
+    def _wanted(self) -> tuple[DaemonService, ...]:
+        """Return what is to run now; without workers, what tries again to get them."""
+        if not self.workers:
+            again = _service("hold-again", self._hold_again, self._hold_failures)
+            return (*self._lasting(has_socket=False), again)
+        groups = (
+            DaemonService(
+                key=("group", self._generation, number), name=worker.pipeline.name, run=worker.run, stop=worker.stop
+            )
+            for number, worker in enumerate(self.workers)
+        )
+        forgetting = _service("forget-old-groups", self._forget_old_groups, self._generation)
+        return (
+            *self._lasting(),
+            *groups,
+            _service("follow-touches", self._follow_touches, self._generation),
+            *((forgetting,) if self._generation > 1 else ()),
+        )
 
     async def _distribute(self) -> None:
         await distribute(self.catalog, lambda: self.workers)
@@ -184,59 +231,55 @@ class Daemon:
     def _hold_workers(self) -> None:
         """Take new workers from the assembly, with the locks on their destinations; raises StateError."""
         self._held.close()
-        self.workers = self._held.enter_context(self.assembly.workers(self.catalog, self.workers))
+        self.workers = ()
+        self.workers = self._held.enter_context(self.assembly.workers(self.catalog, self._last_workers))
+        self._last_workers = self.workers
+        self._telling = telling(self.assembly.signatures)
+        self._generation += 1
 
     def _warn(self) -> None:
         for notice in self.assembly.notices:
-            logger.log(logging.WARNING if notice.is_loss else logging.INFO, "%s", notice)
+            emit(ConfigurationNoticed(text=str(notice), is_loss=notice.is_loss))
         for warning in self.assembly.warnings:
-            logger.warning("%s", warning)
+            emit(GroupUnproven(warning=warning))
 
-    def _start(self, tasks: asyncio.TaskGroup) -> None:
-        """Start the assembly's source, if it has none running, and its workers."""
-        self._telling = telling(self.assembly.signatures)
-        if self._source is None:
-            self._source = self._start_source(tasks)
-        if self._control is None:
-            path = self.assembly.control_path
-            self._control = self._keep(tasks, "control", lambda: serve(path, self.catalog, lambda: self.workers))
-        if self._edits is None:
-            self._edits = self._keep(tasks, "follow-edits", self._follow_edits)
-        self._touches = self._keep(tasks, "follow-touches", self._follow_touches)
-        self._runs = tuple(self._keep(tasks, worker.pipeline.name, worker.run) for worker in self.workers)
-
-    async def _reassemble(self, tasks: asyncio.TaskGroup) -> None:
+    async def _reassemble(self, services: DaemonServices) -> None:
         """Go on with what the files say now; what is broken is reported, and what runs goes on."""
         previous, found = self.assembly, await self._assembled()
-        if found is None:
+        if found is None and self.workers:
             return
-        self.assembly = found
-        await self._stop_workers()
-        if self.assembly.control_path != previous.control_path:
-            await self._stop_control()  # while its name, that of the destinations, is still ours
-        try:
-            self._hold_workers()
-        except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc, "keeping the running configuration")
-            self.assembly = previous
-            self._hold_workers()
-        if self.assembly.source is not previous.source and self._source is not None:
-            self._source.cancel()
-            await asyncio.wait([self._source])
-            self._source = None
-        if self._touches is not None:
-            self._touches.cancel()
-        if self._edits is not None and self.assembly.signatures.keys() != previous.signatures.keys():
-            self._edits.cancel()  # the same files are followed on: each start of a watch costs threads
-            self._edits = None
+        assembly = found or previous
+        has_same_socket = bool(self.workers) and assembly.control_path == previous.control_path
+        await services.reconcile(self._lasting(has_socket=has_same_socket))
+        self._take_over(assembly, previous)
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
-        self._start(tasks)
-        await self._exec.follow(tasks, self.assembly.config.exec)
-        if self._forgetting is not None:
-            self._forgetting.cancel()
-        self._forgetting = self._keep(tasks, "forget-old-groups", self._forget_old_groups)
-        logger.info("reloaded: %s", self.assembly.summary)
+        await services.reconcile(self._wanted())
+        await self._exec.follow(services.tasks, self.assembly.config.exec, self.assembly.plans)
+        if self.workers and self.assembly is assembly:
+            emit(ConfigurationRead(summary=self.assembly.summary))
+
+    def _take_over(self, assembly: Assembly, previous: Assembly) -> None:
+        """Take the workers of an assembly, else those of the one before; without any the daemon goes on and retries."""
+        delay = format_duration(HOLD_RETRY.delay(self._hold_failures + 1, draw=0.0))
+        choices = [(previous, f"no file is written meanwhile; next try in {delay}")]
+        if assembly is not previous:
+            choices.insert(0, (assembly, "keeping the running configuration"))
+        for self.assembly, consequence in choices:
+            try:
+                self._hold_workers()
+            except Exception as exc:  # noqa: BLE001 - reported
+                self._tell_unusable(exc, consequence)
+            else:
+                self._hold_failures = 0
+                return
+        self._hold_failures += 1
+
+    async def _hold_again(self) -> None:
+        """Have all read again after a pause, since the groups' files could not be held."""
+        await asyncio.sleep(HOLD_RETRY.delay(self._hold_failures, draw=0.0))
+        self._is_edited = True
+        self._wake.set()
 
     async def _assembled(self) -> Assembly | None:
         """Return what the files say now; None where that cannot be used, or ctemplate is stopped meanwhile."""
@@ -260,7 +303,7 @@ class Daemon:
     def _tell_unusable(self, cause: Exception, consequence: str) -> None:
         """Say why what was read again does not take over, and what happens instead."""
         if isinstance(cause, CtemplateError):
-            logger.error("%s; %s", cause, consequence)
+            emit(ConfigurationRefused(reason=str(cause), consequence=consequence))
         else:
             self._defects.report(consequence, cause)
 
@@ -268,24 +311,6 @@ class Daemon:
         """Drop the wishes of groups that are gone, once the new ones know what they need."""
         await self._until_answered()
         self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
-
-    async def _stop_control(self) -> None:
-        if self._control is not None:
-            self._control.cancel()
-            await asyncio.wait([self._control])
-            self._control = None
-
-    async def _stop_workers(self) -> None:
-        """End the workers after what they are doing; one that takes too long is cancelled."""
-        for worker in self.workers:
-            worker.stop()
-        if self._runs:
-            _, late = await asyncio.wait(self._runs, timeout=SHUTDOWN_LIMIT)
-            for task in late:
-                logger.warning("%s: cut off after %s", task.get_name(), format_duration(SHUTDOWN_LIMIT))
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
 
     async def _until_answered(self) -> None:
         for worker in self.workers:
@@ -299,14 +324,14 @@ class Daemon:
             waiting = [worker for worker in self.workers if worker.missing]
             rounds = rounds + 1 if waiting else 1
             if waiting:
-                logger.warning("%s: still no answer to %s", self.assembly.source_name, self._missing())
+                emit(AnswersMissing(source=self.assembly.source_name, queries=self._missing()))
 
     def _missing(self) -> str:
         return query_list({str(query) for worker in self.workers for query in worker.missing})
 
     async def _follow_edits(self) -> None:
         async for edited in file_edits(self.assembly.signatures, known=self.assembly.signatures):
-            logger.debug("edited: %s", ", ".join(sorted(map(str, edited))))
+            emit(FilesEdited(files=tuple(sorted(map(str, edited)))))
             self._is_edited = True
             self._wake.set()
 
@@ -384,7 +409,7 @@ class Daemon:
             if self._exec.forward(signal.SIGUSR1):
                 return
             kept = [name for worker in self.workers for name in worker.release(None)]
-            logger.info("released by SIGUSR1: %d holds", len(self.catalog.release()) + len(kept))
+            emit(Released(by="SIGUSR1", holds=len(self.catalog.release()) + len(kept)))
 
         handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}
         for number, handler in handlers.items():
@@ -398,32 +423,9 @@ class Daemon:
                 loop.remove_signal_handler(number)
 
 
-def query_list(queries: Collection[str]) -> str:
-    """Return the queries' names in order, ``a, b``; of many their number first, and as many names as fit."""
-    names = [printable(query, 80) for query in sorted(queries)[:QUERIES_NAMED]]
-    while len(names) > 1 and sum(map(len, names)) + 2 * len(names) > NAMED_CHARACTERS:
-        names.pop()
-    count = f"{len(queries)} queries: " if len(queries) >= COUNTED_FROM else ""
-    more = len(queries) - len(names)
-    return count + ", ".join(names) + (f" and {more} more" if more else "")
-
-
-@contextlib.contextmanager
-def _pid_file(path: str | None) -> Iterator[None]:
-    """Keep the process id in the file; whoever enters holds the destinations, so nobody else's file is overwritten."""
-    if path is None:
-        yield
-        return
-    try:
-        check_links(Path(path).absolute())
-        Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
-    except OSError as exc:
-        raise ConfigError("-pid-file", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
+def _service(name: str, run: Callable[[], Awaitable[None]], *of: Hashable) -> DaemonService:
+    """Return a service that runs on for as long as its name and what it is of are wanted."""
+    return DaemonService(key=(name, *of), name=name, run=run)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,20 @@ from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
-from ctemplate.core.durations import format_duration
-from ctemplate.core.errors import CtemplateError, InternalError
+from ctemplate.core.errors import ApplyError, CheckRefused, CtemplateError, InternalError, SwapFailed, TemplateError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import DefectFound
+from ctemplate.core.group_events import (
+    Applied,
+    CandidateRejected,
+    FilesFailed,
+    GroupFailed,
+    GroupRecovered,
+    ReloadFailed,
+    ReloadOwed,
+    RenderFailed,
+    RetryPlanned,
+)
 from ctemplate.core.model import Answer, AnyQuery, Outcome, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff, Debounce, Wait
 from ctemplate.core.values import dataclass
@@ -48,6 +60,10 @@ class GroupWorker:
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     _read: dict[AnyQuery, Answer | None] = field(default_factory=dict)
     _awaited: frozenset[AnyQuery] = frozenset()
+    _changed_at: float | None = None
+    _rendered_change_at: float | None = None
+    _has_settled: bool = False
+    _step_since: float | None = None
     _debounce: Debounce = field(init=False)
     _due: float | None = 0.0
     _not_before: float = 0.0
@@ -70,8 +86,21 @@ class GroupWorker:
         """The queries whose answers the group still waits for."""
         return self._awaited
 
+    @property
+    def stuck_for(self) -> float:
+        """For how many seconds the step under way has lasted; 0 between steps."""
+        return 0.0 if self._step_since is None else asyncio.get_running_loop().time() - self._step_since
+
+    @property
+    def _waited(self) -> float | None:
+        """How long ago the first change came of those that were rendered; None where none came."""
+        began = self._rendered_change_at
+        return None if began is None else asyncio.get_running_loop().time() - began
+
     def flag(self, changed: Collection[AnyQuery], now: float) -> None:
         """Note that answers changed; those that come while a render is under way are looked at when it ends."""
+        if self._changed_at is None and self._has_settled and not self._read.keys().isdisjoint(changed):
+            self._changed_at = now
         if not self._is_rendering:
             self._note({query for query in changed if query in self._read and self._is_news(query)}, now)
 
@@ -148,6 +177,7 @@ class GroupWorker:
 
     async def step(self) -> None:
         """Render the newest snapshot and apply it; an error of the group is logged and kept, never raised."""
+        self._step_since = asyncio.get_running_loop().time()
         try:
             snapshot, rendering = await self._rendered()
             if not rendering.missing:
@@ -164,11 +194,16 @@ class GroupWorker:
             logger.debug("%s: where that came from", self.pipeline.subject, exc_info=True)
             self._report(InternalError(self.pipeline.subject, exc))
             self.answered.set()
+        finally:
+            self._step_since = None
 
     async def _rendered(self) -> tuple[Snapshot, Rendering]:
         """Render the newest snapshot; a render that fails has read answers as well, whose changes may mend it."""
         places = await self.pipeline.places()
         snapshot = self.catalog.snapshot()
+        if self._rendered_change_at is None:
+            self._rendered_change_at = self._changed_at
+        self._changed_at = None
         self._forget_dues()
         self._is_rendering = True
         try:
@@ -233,16 +268,31 @@ class GroupWorker:
         """Log what changed on the host, and once each that a program is awaited and that an error is over."""
         was = self.result.outcome if self.result else None
         if outcome is Outcome.APPLIED:
-            logger.info("%s: applied", self.pipeline.subject)
+            emit(Applied(group=self.pipeline.name, subject=self.pipeline.subject, waited=self._waited))
         elif outcome is Outcome.PENDING_START and was is not outcome:
-            logger.info("%s: written; the reload is deferred until its program runs", self.pipeline.subject)
+            emit(ReloadOwed(group=self.pipeline.name, subject=self.pipeline.subject))
         elif self.error is not None and outcome not in UNSETTLED:
-            logger.info("%s: in order again", self.pipeline.subject)
+            emit(GroupRecovered(group=self.pipeline.name, subject=self.pipeline.subject))
+        if outcome not in UNSETTLED:
+            self._rendered_change_at, self._has_settled = None, True
 
     def _report(self, error: CtemplateError) -> None:
         """Log an error, but only at DEBUG as long as it stays the same."""
         is_known = self.error is not None and str(self.error) == str(error)
-        logger.log(logging.DEBUG if is_known else logging.ERROR, "%s", error)
+        if isinstance(error, InternalError):
+            emit(DefectFound(where=error.where, what=error.what, is_repeated=is_known))
+        else:
+            failed = _failed_event(error)
+            emit(
+                failed(
+                    group=self.pipeline.name,
+                    subject=self.pipeline.subject,
+                    where=error.where,
+                    what=error.what,
+                    output=error.output,
+                    is_repeated=is_known,
+                )
+            )
         self.error = error
 
     def _decide_next(self, now: float) -> None:
@@ -252,7 +302,7 @@ class GroupWorker:
             self._failures += 1
             delay = RETRY.delay(self._failures)
             self._due_by(now + delay)
-            logger.info("%s: next try in %s", self.pipeline.subject, format_duration(delay))
+            emit(RetryPlanned(group=self.pipeline.name, subject=self.pipeline.subject, seconds=delay))
         elif outcome is Outcome.DELAYED:
             self._due_by(now + CROWDED)
         elif outcome is Outcome.PENDING_START:
@@ -269,6 +319,16 @@ class GroupWorker:
 
     def _due_by(self, moment: float) -> None:
         self._due = moment if self._due is None else min(self._due, moment)
+
+
+def _failed_event(error: CtemplateError) -> type[GroupFailed]:
+    if isinstance(error, TemplateError):
+        return RenderFailed
+    if isinstance(error, CheckRefused):
+        return CandidateRejected
+    if isinstance(error, SwapFailed) or not isinstance(error, ApplyError):
+        return FilesFailed
+    return ReloadFailed
 
 
 async def distribute(catalog: Catalog, workers: Callable[[], Iterable[GroupWorker]]) -> None:

@@ -6,20 +6,18 @@ Coroutines for the daemon to run; each ends when it is cancelled.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import field
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
-from ctemplate.core.durations import format_duration
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import AnswersRecalled, AnswersRenewed
 from ctemplate.core.model import Answer, ServerSet
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Memory
 from ctemplate.runtime import answer_store as memory
-
-logger = logging.getLogger(__name__)
 
 KEEP_INTERVAL = 5.0  # seconds between two writings of the last good answers
 AGE_INTERVAL = 30.0  # seconds between two writings for the sake of the age of holds alone
@@ -32,13 +30,13 @@ async def follow_guard(catalog: Catalog) -> None:
     while True:
         await catalog.guard_due()
         for report in catalog.review():
-            logger.log(logging.WARNING if report.is_warning else logging.INFO, "%s", report.text)
+            emit(report)
 
 
 def tell_holds(catalog: Catalog) -> None:
     """Tell of what is held, at the end of a run too short for the time in which that is told by itself."""
     for report in catalog.unreported():
-        logger.warning("%s", report.text)
+        emit(report)
 
 
 async def recall_late(catalog: Catalog, source_name: str) -> None:
@@ -47,10 +45,10 @@ async def recall_late(catalog: Catalog, source_name: str) -> None:
         await asyncio.sleep(LATENESS)
         if not catalog.recall():
             continue
-        since, age = time.monotonic(), format_duration(max(time.time() - catalog.oldest(), 1.0))
-        logger.warning("%s: no answer yet; going on with the last good answers, up to %s old", source_name, age)
+        since, age = time.monotonic(), max(time.time() - catalog.oldest(), 1.0)
+        emit(AnswersRecalled(source=source_name, age=age))
         await catalog.renewed.wait()
-        logger.info("%s: all answers are new again after %s", source_name, format_duration(time.monotonic() - since))
+        emit(AnswersRenewed(source=source_name, seconds=time.monotonic() - since))
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ Knows nothing of tasks, signals or where answers come from.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,18 +19,24 @@ from ctemplate.core.errors import (
     CtemplateError,
     ReloadRejected,
     TemplateError,
-    printable,
+)
+from ctemplate.core.event_stream import emit
+from ctemplate.core.group_events import (
+    DataKept,
+    EditRefused,
+    Quarantined,
+    Readmitted,
+    RemarkOver,
+    Rendered,
+    TemplateRemarked,
 )
 from ctemplate.core.model import Answer, Fault, Outcome, Output, Snapshot, Target
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered
-from ctemplate.sinks.plan import KEPT_FOR_NOW
 from ctemplate.sinks.sink import Sink
 from ctemplate.template import Renderer, Rendering, Template, template_digest
-
-logger = logging.getLogger(__name__)
 
 SLOW_RENDER = 0.02  # seconds; a group of which a render took longer once goes to a thread, off the event loop
 MANY_ANSWERS = 1000  # of a group that was never rendered; it may be slow
@@ -159,7 +164,7 @@ class Pipeline:
             raise error from None
         if str(error) != self._edit_error:
             self._edit_error = str(error)
-            logger.error("%s; the templates as they were before the edit go on", error)
+            emit(EditRefused(group=self.name, subject=self.subject, reason=str(error)))
         return replace(rendering, used=rendering.used | snapshot.read)
 
     async def _render(self, snapshot: Snapshot, places: Places) -> Rendering:
@@ -176,12 +181,17 @@ class Pipeline:
 
     async def _render_at(self, snapshot: Snapshot, places: Places) -> Rendering:
         in_thread = self._slowest > SLOW_RENDER or len(snapshot) > MANY_ANSWERS
-        started = time.monotonic()
-        if in_thread:
-            rendering = await asyncio.to_thread(self.renderer.render, snapshot, places)
-        else:
-            rendering = self.renderer.render(snapshot, places)
-        self._slowest = max(self._slowest, time.monotonic() - started)
+        started, result = time.monotonic(), "failed"
+        try:
+            if in_thread:
+                rendering = await asyncio.to_thread(self.renderer.render, snapshot, places)
+            else:
+                rendering = self.renderer.render(snapshot, places)
+            result = "waiting" if rendering.missing else "ok"
+        finally:
+            seconds = time.monotonic() - started
+            emit(Rendered(group=self.name, subject=self.subject, result=result, seconds=seconds))
+        self._slowest = max(self._slowest, seconds)
         if self._before is None or self.renderer is self._before:
             return rendering
         return replace(rendering, used=rendering.used | self._before.used)
@@ -298,24 +308,29 @@ class Pipeline:
         """Say once what is left out or kept as it was, and once that it is back."""
         for fault in rendering.quarantined:
             if fault not in self.quarantined:
-                logger.warning("%s; left out, the rest goes on", fault)
+                emit(Quarantined(**self._about(fault)))
         for fault in rendering.kept:
             if fault not in self.kept:
-                logger.warning("%s; %s", fault, KEPT_FOR_NOW)
+                emit(DataKept(**self._about(fault)))
         now = {fault.service for fault in (*rendering.quarantined, *rendering.kept)}
         before = {fault.service for fault in (*self.quarantined, *self.kept)}
         for service in sorted(before - now):
-            logger.info("service %s: no longer left out", printable(repr(service)))
+            emit(Readmitted(group=self.name, service=service))
         self.quarantined, self.kept = rendering.quarantined, rendering.kept
+
+    def _about(self, fault: Fault) -> dict[str, str]:
+        """Return a fault as the fields of an event."""
+        about = {"group": self.name, "service": fault.service, "instance": fault.instance}
+        return about | {"text": str(fault)}
 
     def _log_remarks(self, remarks: tuple[str, ...]) -> None:
         """Say once what a template asks for in vain, and once that it is there."""
         for remark in remarks:
             if remark not in self.remarks:
-                logger.warning("%s", remark)
+                emit(TemplateRemarked(group=self.name, text=remark))
         for remark in self.remarks:
             if remark not in remarks:
-                logger.info("%s: no longer so", remark)
+                emit(RemarkOver(group=self.name, text=remark))
         self.remarks = remarks
 
 

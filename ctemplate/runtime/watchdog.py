@@ -6,6 +6,7 @@ It needs nothing of the loop, so it works while that is stuck. Knows nothing of 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 import sys
@@ -17,6 +18,8 @@ from types import FrameType
 from typing import Self
 
 from ctemplate.core.durations import format_duration
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import LoopResumed, LoopStalled
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,9 @@ class Watchdog:
         self._is_left = False
         self._ends_at: float | None = None
         self._limit = 0.0
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._watch,), name="watchdog", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -65,17 +70,13 @@ class Watchdog:
             time.sleep(TICK)
             if self._has_turned.is_set() or self._is_left:
                 if late >= LAG:
-                    logger.info("the event loop goes on after %s", format_duration(late))
+                    emit(LoopResumed(seconds=late))
                 late = 0.0
                 continue
             late += TICK
             if late - TICK < LAG <= late:
                 where = _place(sys._current_frames().get(self._watched))  # noqa: SLF001 - there is no other way
-                logger.warning(
-                    "the event loop has stood still for %s, %s; no change is taken meanwhile",
-                    format_duration(LAG),
-                    where,
-                )
+                emit(LoopStalled(seconds=LAG, where=where))
 
     def _ask_for_a_turn(self) -> None:
         try:

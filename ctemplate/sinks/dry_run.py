@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctemplate.core.model import Outcome, Output
+from ctemplate.sinks.sink import SinkStatus
 
 
 class DryRunSink:
@@ -28,3 +29,7 @@ class DryRunSink:
     async def is_due(self) -> bool:
         """Answer False: nobody runs what is only kept."""
         return False
+
+    async def status(self) -> SinkStatus:
+        """Return that there is no program."""
+        return SinkStatus()

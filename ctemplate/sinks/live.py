@@ -6,20 +6,28 @@ Knows nothing of rendering or of when a group is due.
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from ctemplate import apply
-from ctemplate.apply import GroupState
-from ctemplate.core.durations import format_duration
+from ctemplate.apply import GroupState, LiveChange
 from ctemplate.core.errors import ApplyError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.group_events import ReloadDelayed, ReloadForced
 from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
+from ctemplate.nginx.change import traffic_changes
 from ctemplate.nginx.master import DrainingWorker, generations
+from ctemplate.sinks.sink import SinkStatus
 
-logger = logging.getLogger(__name__)
+
+class Gate(Protocol):
+    """Decides whether a change that is ready should wait."""
+
+    async def should_wait(self, now: float) -> bool:
+        """Whether the change should still wait; asked again about every second for as long as it should."""
 
 
 class Draining(Protocol):
@@ -27,6 +35,12 @@ class Draining(Protocol):
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
         """Return those workers, oldest first; raises ApplyError when nobody can tell."""
+
+
+class ReloadedNginx(Draining, Protocol):
+    """An nginx that is reloaded; ``taken`` is the last change that it took."""
+
+    taken: LiveChange | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,35 +63,33 @@ class DrainGate:
             return False
         if self._since is None:
             self._since = now
-            limit = format_duration(self.max_delay)
-            logger.info("%d old generations of workers still drain; the next reload waits, at most %s", count, limit)
+            emit(ReloadDelayed(generations=count, seconds=self.max_delay))
         if now - self._since < self.max_delay:
             return True
-        logger.warning(
-            "%d old generations of workers drain after %s; reloading", count, format_duration(self.max_delay)
-        )
+        emit(ReloadForced(generations=count, seconds=self.max_delay))
         self._since = None
         return False
 
 
 @dataclass(slots=True, kw_only=True)
 class LiveSink:
-    """Brings outputs live by a transaction; DELAYED when a reload would only pile up old workers.
+    """Brings outputs live by a transaction; DELAYED while one of the gates has a change wait.
 
-    ``program`` tells which process runs the files, where that can be told.
+    ``program`` tells which process runs the files, where that can be told; ``nginx`` is the same where it is nginx.
     """
 
     state: GroupState
+    nginx: ReloadedNginx | None = None
     check_with: apply.CandidateCheck | None = None
     reload: apply.Reload | None = None
     program: apply.Program | None = None
-    crowd: DrainGate | None = None
+    gates: tuple[Gate, ...] = ()
     _applied: tuple[Output, ...] | None = field(default=None)
+    _told: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs live, all or none."""
-        is_new = outputs != self._applied
-        if is_new and self.crowd is not None and await self.crowd.should_wait(asyncio.get_running_loop().time()):
+        if outputs != self._applied and await self._should_wait():
             return Outcome.DELAYED
         self._applied = None
         outcome = await apply.apply(
@@ -85,6 +97,11 @@ class LiveSink:
         )
         self._applied = outputs
         return outcome
+
+    async def _should_wait(self) -> bool:
+        """Ask every gate, so that each knows how long the change has waited already."""
+        now = asyncio.get_running_loop().time()
+        return any([await gate.should_wait(now) for gate in self.gates])
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
         """Have the outputs judged, and leave everything as it is; raises the check's refusal."""
@@ -98,3 +115,22 @@ class LiveSink:
     async def is_due(self) -> bool:
         """Whether a process runs that may not have the files: a look costs little and changes nothing."""
         return await apply.is_another(self.state, self.program)
+
+    async def status(self) -> SinkStatus:
+        """Return whether a reload is owed, how many old workers drain, and what the last change meant to nginx."""
+        draining = None
+        if self.nginx is not None:
+            with contextlib.suppress(ApplyError):
+                draining = len(await self.nginx.draining())
+        owes_reload = self.state.ledger.page.owes_reload
+        return SinkStatus(owes_reload=owes_reload, draining=draining, last_change=await self._last_change())
+
+    async def _last_change(self) -> tuple[str, ...]:
+        """Return what the last change meant, read once and only when somebody asks."""
+        taken = self.nginx.taken if self.nginx is not None else None
+        if taken is None:
+            return ()
+        if self._told[0] is not taken:
+            found = await asyncio.to_thread(traffic_changes, taken)
+            self._told = (taken, found.sentences if found is not None else ())
+        return self._told[1]

@@ -23,7 +23,7 @@ from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.queries import Losses, kind_of
 from ctemplate.sinks.replacement import FOREIGN, file_changes, main_file
-from ctemplate.sinks.sink import Sink
+from ctemplate.sinks.sink import Sink, SinkStatus
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +108,10 @@ class PlanSink:
         """Answer False: nothing is ever reloaded."""
         return False
 
+    async def status(self) -> SinkStatus:
+        """Return nothing: no program is asked."""
+        return SinkStatus()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPlanSink:
@@ -148,6 +152,10 @@ class SavedPlanSink:
     async def is_due(self) -> bool:
         """Whether another process runs the sink's files now."""
         return await self.sink.is_due()
+
+    async def status(self) -> SinkStatus:
+        """Return what the sink knows of its program."""
+        return await self.sink.status()
 
 
 KEPT_FOR_NOW = "its last good data stay in use for now"

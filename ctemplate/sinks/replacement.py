@@ -16,10 +16,11 @@ from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, TreeError
-from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.semantic_diff import Changes, changes, meaning
 from ctemplate.nginx.whole import whole
-from ctemplate.sinks.sink import Sink
+from ctemplate.sinks.sink import Sink, SinkStatus
 from ctemplate.system.inputs import read_plain_file
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,10 @@ class Announcing:
     async def is_due(self) -> bool:
         """Whether another process runs the outputs now."""
         return await self.sink.is_due()
+
+    async def status(self) -> SinkStatus:
+        """Return what the sink knows of its program."""
+        return await self.sink.status()
 
     async def _announce(self, outputs: tuple[Output, ...]) -> None:
         main = await main_file(self.command)

@@ -6,6 +6,19 @@ from pathlib import Path
 from typing import Protocol
 
 from ctemplate.core.model import Outcome, Output
+from ctemplate.core.values import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkStatus:
+    """What a sink says of its program.
+
+    ``draining`` counts old workers, None where nobody can tell. ``last_change`` says what the last change meant.
+    """
+
+    owes_reload: bool = False
+    draining: int | None = None
+    last_change: tuple[str, ...] = ()
 
 
 class Sink(Protocol):
@@ -22,3 +35,6 @@ class Sink(Protocol):
 
     async def is_due(self) -> bool:
         """Whether the same outputs should be applied again, since another process runs them now."""
+
+    async def status(self) -> SinkStatus:
+        """Return what the sink knows of its program now; never raises for what cannot be known."""

@@ -6,7 +6,6 @@ Editing the file drives the same path as a change in Consul. What the file says 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,13 +13,13 @@ from pathlib import Path
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
 from ctemplate.core.model import Answer, AnyQuery, Fault
 from ctemplate.sources.contents import Contents, answer, parse_catalog
-from ctemplate.sources.source import Cost
+from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_input
-
-logger = logging.getLogger(__name__)
 
 QUIET = 1.0  # seconds without a change to a file that is written in place: half a catalog may look like a whole one
 CATALOG_LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
@@ -57,6 +56,11 @@ class CatalogFile:
             tasks.create_task(self._follow_wishes(catalog), name="catalog-file-wishes")
             tasks.create_task(self._follow_edits(catalog), name="catalog-file-edits")
 
+    @property
+    def health(self) -> SourceHealth:
+        """A file has no connections, and what it said last is what there is."""
+        return SourceHealth()
+
     def cost(self, queries: Iterable[AnyQuery]) -> Cost:
         """Return what watching costs: a file asks nothing of anybody."""
         return Cost(queries=len(frozenset(queries)))
@@ -74,9 +78,9 @@ class CatalogFile:
             try:
                 self._contents = await asyncio.to_thread(read_catalog, self.path)
             except ConfigError as exc:
-                logger.error("%s; keeping what was read last", exc)  # noqa: TRY400 - a sentence, not a traceback
+                emit(InputRefused(reason=str(exc), consequence="keeping what was read last", is_error=True))
                 continue
-            logger.info("%s: reloaded", self.path)
+            emit(InputRead(subject=str(self.path)))
             self._told = frozenset()
             self._answer_all(catalog, catalog.wanted)
 
@@ -95,5 +99,5 @@ class CatalogFile:
         """Say once of each instance that it is left out."""
         for fault in faults:
             if fault not in self._told:
-                logger.warning("%s: %s; it is left out", self.path, fault)
+                emit(DataLeftOut(where=str(self.path), text=f"{fault}; it is left out"))
         self._told |= frozenset(faults)

@@ -19,6 +19,22 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_second: float = 0.0
 
 
+class OngoingOutage(msgspec.Struct, frozen=True, kw_only=True):
+    """What fails at the moment: its cause in a word, for how many seconds, and how many queries it concerns."""
+
+    cause: str
+    subject: str
+    seconds: float
+    queries: int
+
+
+class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How a source is doing: the connections that stand, and what fails."""
+
+    connections: int = 0
+    outages: tuple[OngoingOutage, ...] = ()
+
+
 class Source(Protocol):
     """Answers whatever the catalog wants, for as long as it runs."""
 
@@ -28,6 +44,10 @@ class Source(Protocol):
         Follows ``catalog.wishes()``: a query that stays wanted keeps its index and connection. Trouble is retried for
         ever and logged once at its start and once at its end; only what no retry can mend raises.
         """
+
+    @property
+    def health(self) -> SourceHealth:
+        """How the source is doing at this moment."""
 
     def cost(self, queries: Iterable[AnyQuery]) -> Cost:
         """Return what watching these queries would cost."""

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ctemplate.apply import Group, StateFolder, Step, apply, recover
+from ctemplate.apply import Group, LiveChange, StateFolder, Step, apply, recover
 from ctemplate.apply.steps import Observe, unobserved
 from ctemplate.core.errors import CannotJudge, CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome, Output, StagedFile, Target
@@ -42,8 +42,8 @@ class Program:
                 raise CheckRefused(str(file.live), "model -t: exit status 1", output=(f"bad {file.candidate}:1",))
         return ()
 
-    async def reload(self, files: tuple[Path, ...]) -> Outcome:
-        assert files == self.paths
+    async def reload(self, change: LiveChange) -> Outcome:
+        assert change.files == self.paths
         self.reloads += 1
         if not self.is_up:
             return Outcome.PENDING_START
@@ -81,8 +81,8 @@ class BrokenCommand:
         self.is_broken = True
         self.runs = 0
 
-    async def reload(self, files: tuple[Path, ...]) -> Outcome:
-        del files
+    async def reload(self, change: LiveChange) -> Outcome:
+        del change
         self.runs += 1
         if self.is_broken:
             raise CommandFailed("reload-it", "exit status 1")
@@ -176,9 +176,9 @@ class WatchedReload:
     def __init__(self, program, killer):
         self.program, self.killer = program, killer
 
-    async def reload(self, files):
+    async def reload(self, change):
         self.killer(Step.SWAPPED)
         try:
-            return await self.program.reload(files)
+            return await self.program.reload(change)
         finally:
             self.killer(Step.RELOADED)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ctemplate.apply import CommandCheck, CommandReload
+from ctemplate.apply import CommandCheck, CommandReload, LiveChange
 from ctemplate.apply.commands import substituted
 from ctemplate.core.errors import CheckRefused, CommandFailed
 from ctemplate.core.model import Outcome, StagedFile
@@ -73,7 +73,7 @@ async def test_a_check_that_hangs_or_cannot_start_has_failed(staged):
 async def test_a_reload_runs_its_command_once_and_logs_what_it_said(tmp_path, caplog):
     caplog.set_level("INFO")
     reload = CommandReload(command=f"echo hello; echo ran >> {tmp_path}/log")
-    assert await reload.reload((Path("/a"), Path("/b"))) is Outcome.APPLIED
+    assert await reload.reload(LiveChange(files=(Path("/a"), Path("/b")))) is Outcome.APPLIED
     assert (tmp_path / "log").read_text() == "ran\n"
     [message] = caplog.messages
     assert message.startswith("echo hello; echo ran")
@@ -82,6 +82,6 @@ async def test_a_reload_runs_its_command_once_and_logs_what_it_said(tmp_path, ca
 
 async def test_a_reload_that_fails_raises_and_logs_nothing(caplog):
     with pytest.raises(CommandFailed) as caught:
-        await CommandReload(command="echo broken; exit 7").reload(())
+        await CommandReload(command="echo broken; exit 7").reload(LiveChange(files=()))
     assert str(caught.value) == "echo broken; exit 7: exit status 7\n    broken"
     assert caplog.messages == []

@@ -317,8 +317,8 @@ async def test_a_cancelled_apply_leaves_the_old_files(site, moment):
             reached.set()
             await asyncio.Event().wait()
 
-        async def reload(self, files):
-            await self.check(files)
+        async def reload(self, change):
+            await self.check(change)
 
     task = asyncio.create_task(site.apply(b"two", **{moment: Stuck()}))
     async with asyncio.timeout(10):

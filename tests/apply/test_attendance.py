@@ -36,8 +36,8 @@ class Reload:
     def __init__(self, program, master):
         self.program, self.master = program, master
 
-    async def reload(self, files):
-        outcome = await self.program.reload(files)
+    async def reload(self, change):
+        outcome = await self.program.reload(change)
         self.master.proven = self.master.process
         return outcome
 

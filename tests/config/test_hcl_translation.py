@@ -199,12 +199,12 @@ def test_a_folder_is_read_in_order_with_its_folders(tmp_path):
 @pytest.mark.parametrize("name", ["c.hcl", "c.conf", "c"])
 def test_a_file_of_hcl_is_known_by_its_name_or_its_text(tmp_path, name):
     (tmp_path / name).write_text('consul {\n  address = "a:1"\n}\n')
-    assert build(read_layers(tmp_path / name)).consul.address == "a:1"
+    assert build(read_layers(tmp_path / name)).consul.addresses == ("a:1",)
 
 
 def test_a_file_of_hcl_may_hold_json(tmp_path):
     (tmp_path / "c.hcl").write_text('{"consul": {"address": "a:1"}}')
-    assert build(read_layers(tmp_path / "c.hcl")).consul.address == "a:1"
+    assert build(read_layers(tmp_path / "c.hcl")).consul.addresses == ("a:1",)
 
 
 def test_a_wrong_value_is_told_by_the_line_of_its_key(tmp_path):
@@ -263,3 +263,80 @@ def test_lint_names_file_and_line(tmp_path, text, said):
     nothing = Layer(where="command line", values={})
     (found,) = lint(written([path], environment=nothing, flags=nothing), {})
     assert f"{found.path}:{found.line}:{found.column}: {found.code} {found.message}" == f"{path}:{said}"
+
+
+SAMPLE = """
+# as the example in its documentation, with the values that people leave in it
+consul {
+  auth { enabled = false username = "test" password = "test" }
+  address = "127.0.0.1:8500"
+  namespace = ""
+  token = ""
+  retry { enabled = true attempts = 12 backoff = "250ms" max_backoff = "1m" }
+  ssl {
+    enabled = false
+    verify = false
+    cert = ""
+    ca_cert = ""
+    server_name = "my-server.com"
+  }
+  transport { dial_keep_alive = "30s" disable_keep_alives = false }
+}
+reload_signal = "SIGHUP"
+kill_signal = "SIGINT"
+max_stale = "10m"
+block_query_wait = "60s"
+log_level = "warn"
+pid_file = ""
+wait { min = "5s" max = "10s" }
+vault { address = "https://vault.service.consul:8200" token = "" renew_token = false ssl { enabled = true } }
+syslog { enabled = false facility = "LOCAL5" }
+deduplicate { enabled = false prefix = "consul-template/dedup/" }
+exec {
+  # command = "/usr/bin/app"
+  splay = "5s"
+  env { pristine = false custom = ["PATH=$PATH:/etc/myapp/bin"] allowlist = ["CONSUL_*"] denylist = ["VAULT_*"] }
+  reload_signal = ""
+  kill_signal = "SIGINT"
+  kill_timeout = "2s"
+}
+template {
+  source = "/path/on/disk/to/template.ctmpl"
+  destination = "/path/on/disk/where/template/will/render.txt"
+  create_dest_dirs = true
+  contents = ""
+  command = "restart service foo"
+  command_timeout = "60s"
+  error_on_missing_key = false
+  perms = 0600
+  backup = true
+  left_delimiter = "{{"
+  right_delimiter = "}}"
+  wait { min = "2s" max = "10s" }
+}
+"""
+
+
+def test_its_own_example_runs(tmp_path):
+    (tmp_path / "c.hcl").write_text(SAMPLE)
+    (layer,) = read_layers(tmp_path / "c.hcl")
+    config = build([layer, Layer(where="command line", values={"template_language": "go"})])
+    assert (config.consul.token, config.consul.ssl, config.exec.reload_signal) == (None, False, None)
+    (plan,) = group_plans(config)
+    assert (plan.settings.reload, plan.settings.timeout, plan.settings.wait.max) == ("restart service foo", 60.0, 10.0)
+    assert [str(notice).split(": ")[1] for notice in layer.notices] == [
+        "consul.retry.attempts",
+        "consul.transport.dial_keep_alive",
+        "vault",
+        "exec",
+        "template.backup",
+    ]
+
+
+def test_the_command_of_exec_may_come_from_elsewhere(tmp_path):
+    (tmp_path / "c.hcl").write_text('exec { splay = "5s" }')
+    flags = Layer(where="command line", values={"exec": {"command": "run"}})
+    config = build([*read_layers(tmp_path / "c.hcl"), flags])
+    assert (config.exec.command, config.exec.splay) == ("run", 5.0)
+    with pytest.raises(ConfigError, match=r"configuration: exec\.command: is missing; write the program"):
+        build([Layer(where="c.toml", values={"exec": {"splay": "5s"}})])

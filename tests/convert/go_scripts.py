@@ -13,7 +13,16 @@ FIELDS = {
     },
     "service": {"Name": TEXT, "Tags": TEXTS},
 }  # fmt: skip
-ITEMS = {TEXTS: TEXT, INSTANCES: "instance", SERVICES: "service", META: TEXT, "numbers": NUMBER}
+ITEMS = {
+    "groups": INSTANCES,
+    "parsed": "parsed",
+    TEXTS: TEXT,
+    INSTANCES: "instance",
+    SERVICES: "service",
+    META: TEXT,
+    "numbers": NUMBER,
+}
+DEFINED = {"of text": TEXT, "of number": NUMBER, "of-instance": "instance"}
 NAMES = ("$a", "$b", "$key", "$i")
 
 
@@ -23,6 +32,8 @@ class Writer:
     def __init__(self, draw):
         self.draw = draw
         self.known = []
+        self.loops = 0
+        self.callable = ()
 
     def pick(self, *choices):
         return self.draw(st.sampled_from(choices))
@@ -61,6 +72,14 @@ class Writer:
             f"(or {a} {b})",
             f"(and {a} {b})",
             f'({self.value(TEXTS, depth)} | join "+")',
+            f"(toTitle {a})",
+            f'(printf "%q" {a})',
+            f'(printf "%5s|%-4d" {a} {self.value(NUMBER, depth)})',
+            f'(trim "ab" {a})',
+            f"(toJSON {self.value(TEXTS, depth)})",
+            f"(indent 2 {a})",
+            f'({a} | regexReplaceAll "([a-z])b?" "<$1>")',
+            f"(base64Encode {a})",
         )
 
     def number(self, depth):
@@ -68,7 +87,16 @@ class Writer:
             return self.pick("0", "1", "-2", "0x1F", "'a'")
         a, b = self.value(NUMBER, depth), self.value(NUMBER, depth)
         return self.pick(
-            f"(add {a} {b})", f"({a} | subtract {b})", f"(multiply {a} 2)", f"(len {self.value(TEXTS, depth)})"
+            f"(add {a} {b})",
+            f"({a} | subtract {b})",
+            f"(multiply {a} 2)",
+            f"(len {self.value(TEXTS, depth)})",
+            f"(len {self.value(TEXT, depth)})",
+            f"(minimum {a} {b})",
+            f"(maximum {a} {b})",
+            f"(divide {self.pick('2', '-3')} {a})",
+            f"(modulo {self.pick('2', '-3')} {a})",
+            '(index (parseJSON `[7]`) 0 | printf "%.0f" | parseInt)',
         )
 
     def boolean(self, depth):
@@ -79,7 +107,8 @@ class Writer:
         return self.pick(
             f"(eq {a} {b})", f'(eq {a} "" "web")', f"(ne {a} {b})", f"(not {a})", f"(lt {x} {y})", f"(ge {x} {y})",
             f"(eq {x} {y} 1)", f"(contains {a} {self.value(TEXTS, depth)})", f"({a} | contains {b})", f"(gt {a} {b})",
-            f"(and (eq {a} {b}) (not {x}))",
+            f"(and (eq {a} {b}) (not {x}))", f'(regexMatch "^[a-w]+$" {a})',
+            f'(containsAny (parseJSON `["http"]`) {self.value(TEXTS, depth)})',
         )  # fmt: skip
 
     def texts(self, depth):
@@ -93,6 +122,18 @@ class Writer:
 
     def meta(self, _depth):
         return "(index (service `web`) 0).ServiceMeta"
+
+    def groups(self, _depth):
+        return self.pick('(service "web" | byTag)', '(service "batch" "any" | byTag)', '(service "none" | byTag)')
+
+    def parsed(self, _depth):
+        """A value of JSON: a table, a list or nothing."""
+        return self.pick(
+            '(parseJSON `{"b": {"x": 1234567, "y": null}, "a": [1.5, "t"]}`)',
+            '(parseJSON `["x", 2, false, {}]`)',
+            "(parseJSON ``)",
+            "(parseYAML `{k: 1234567, l: [a, 0.25]}`)",
+        )
 
     def numbers(self, depth):
         return self.pick("(loop 3)", f"(loop 1 {self.pick('1', '3')})", f"(loop (len {self.value(TEXTS, depth)}))")
@@ -117,15 +158,51 @@ class Writer:
 
     def statement(self, depth):
         if depth <= 0:
-            kind = self.pick("show", "show", "declare", "note")
+            kind = self.pick("show", "show", "declare", "note", "scratch", "leave")
         else:
-            kind = self.pick("show", "show", "declare", "assign", "if", "with", "range", "range", "note")
+            kind = self.pick(
+                "show", "show", "declare", "assign", "if", "with", "range", "range", "note", "scratch", "template"
+            )
         return getattr(self, f"write_{kind}")(depth - 1)
 
     def write_note(self, _depth):
         return self.tag("/* note */") if self.pick(True, False) else "{{/* n */}}"
 
+    def write_scratch(self, _depth):
+        """A key of the table for one render: set, asked for, or printed whether it is there or not."""
+        key, kind = self.pick(("s", TEXT), ("n", NUMBER))
+        return self.pick(
+            self.tag(f'scratch.Set "{key}" {self.value(kind)}'),
+            self.tag(f'scratch.SetX "{key}" {self.value(kind)}'),
+            self.tag(f'scratch.MapSet "m" {self.value(TEXT)} {self.value(TEXT)}'),
+            self.tag(f'scratch.Get "{key}"'),
+            self.tag(f'scratch.Key "{key}"'),
+            f"{self.tag('range scratch.MapValues `m`')}{{{{ . }}}};{self.tag('end')}",
+        )
+
+    def write_leave(self, _depth):
+        """End a turn or a loop, in the middle of it."""
+        if not self.loops:
+            return self.write_note(0)
+        return f"{self.tag(f'if {self.value(BOOLEAN)}')}{self.tag(self.pick('break', 'continue'))}{self.tag('end')}"
+
+    def write_template(self, _depth):
+        if not self.callable:
+            return self.write_show(0)
+        name, kind = self.pick(*self.callable)
+        if kind == "instance" and not self.paths(kind):
+            return self.write_show(0)
+        value = self.pick(*self.paths(kind)) if kind == "instance" else self.value(kind)
+        return self.tag(f"template `{name}` {value}")
+
+    def define(self, name, kind):
+        """A defined template, which knows its argument alone."""
+        return f"{self.tag(f'define `{name}`')}{self.body(1, dot=kind)}{self.tag('end')}"
+
     def write_show(self, _depth):
+        parsed = [path for kind in ("parsed", "key") for path in self.paths(kind)]
+        if parsed and self.pick(True, False):
+            return self.tag(self.pick(*parsed))
         return self.tag(f"{self.value(self.pick(TEXT, NUMBER, BOOLEAN, TEXTS))}")
 
     def write_declare(self, _depth):
@@ -165,7 +242,7 @@ class Writer:
         return f"{text}{self.tag('end')}"
 
     def write_range(self, depth):
-        kind = self.pick(TEXTS, INSTANCES, SERVICES, META, "numbers")
+        kind = self.pick(TEXTS, INSTANCES, SERVICES, META, "numbers", "groups", "parsed")
         item, value = ITEMS[kind], self.value(kind)
         known = list(self.known)
         form = self.pick("", "one", "two")
@@ -173,8 +250,10 @@ class Writer:
         if form:
             self.known.append(("$e", item))
         if form == "two":
-            self.known.append(("$n", TEXT if kind == META else NUMBER))
+            self.known.append(("$n", {META: TEXT, "groups": TEXT, "parsed": "key"}.get(kind, NUMBER)))
+        self.loops += 1
         text = f"{self.tag(f'range {names}{value}')}{self.body(depth, dot=item)}"
+        self.loops -= 1
         self.known = known
         return f"{text}{self.otherwise(depth)}{self.tag('end')}"
 
@@ -183,4 +262,8 @@ class Writer:
 def scripts(draw):
     """A template's text."""
     writer = Writer(draw)
-    return writer.body(3)
+    defined = []
+    for name, kind in DEFINED.items():
+        defined.append(writer.define(name, kind))
+        writer.callable += ((name, kind),)  # none calls itself
+    return "".join([*defined, writer.body(3)])

@@ -231,7 +231,8 @@ def test_every_line_of_a_json_log_parses(folder, daemon):
     process.wait_for_log("is undefined")
     process.stop()
     lines = [json.loads(line) for line in process.log().splitlines()]
-    assert {key for line in lines for key in line} == {"time", "level", "logger", "message"}
+    assert {key for line in lines for key in line} == {"time", "level", "logger", "message", "event", "fields"}
+    assert {"started", "render_failed"} <= {line.get("event") for line in lines}
     assert ("error", "broken.j2:2: 'nope' is undefined") in [(line["level"], line["message"]) for line in lines]
 
 
@@ -492,3 +493,21 @@ def test_host_names_of_a_catalog_are_taken_where_they_are_allowed(tmp_path, ctem
     (tmp_path / "c.toml").write_text("[data]\nallow_hostnames = true\n")
     once = ctemplate("-config", "c.toml", "-once", "-template", "t.j2:out", "-catalog", "c.yaml")
     assert (once.wait(), (tmp_path / "out").read_text()) == (0, "web1.internal")
+
+
+def test_files_that_cannot_be_held_again_end_nothing_and_are_tried_again(folder, ctemplate):
+    state, away = folder / "state", folder / "away"
+    daemon = ctemplate(*CATALOG, "-template", "names.j2:out")
+    daemon.wait_for(reads(folder / "out", "web\n"), 60, "the first output")
+    daemon.wait_for_log("started", 60)
+    state.rename(away)
+    state.touch()  # a file where the folder was: neither the new nor the old assembly can hold anything
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("no file is written meanwhile; next try in", 60)
+    catalog(folder, "web", "db")
+    daemon.wait_for_log("reloaded", 60)  # the catalog file: the source goes on
+    assert (folder / "out").read_text() == "web\n"
+    state.unlink()
+    away.rename(state)
+    daemon.wait_for(reads(folder / "out", "db\nweb\n"), 60, "the output after the folder is back")
+    assert daemon.stop() == 0, daemon.log()

@@ -16,6 +16,7 @@ import pytest
 from harness import Nginx, free_port, wait_for
 from harness.users import CAP_KILL, as_nobody, open_to_all
 
+from ctemplate.apply import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome
 from ctemplate.nginx.command import Installation
@@ -57,7 +58,7 @@ async def test_a_taken_reload_is_applied_and_runs_the_new_configuration(nginx, p
     configured(nginx, http=listening(port))
     nginx.start()
     configured(nginx, http=listening(port, "new"))
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     assert get(port) == "new"
 
 
@@ -117,7 +118,7 @@ async def test_a_rejected_reload_raises_nginx_own_words_and_leaves_the_old_confi
     workers = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")
     words = breaks(nginx, port, programs)
     with pytest.raises(ReloadRejected) as raised:
-        await reload_of(nginx).reload((nginx.conf,))
+        await reload_of(nginx).reload(LiveChange(files=(nginx.conf,)))
     error = raised.value
     assert (error.where, error.what) == (str(nginx.conf), "nginx kept its old configuration")
     assert re.search(words, "\n".join(error.output)), error.output
@@ -132,7 +133,7 @@ async def test_a_port_that_becomes_free_while_nginx_retries_is_no_rejection(ngin
         other.bind(("127.0.0.1", 0))
         other.listen()
         configured(nginx, http=listening(port, "new") + listening(other.getsockname()[1]))
-        reloading = asyncio.create_task(reload_of(nginx).reload((nginx.conf,)), name="reload")
+        reloading = asyncio.create_task(reload_of(nginx).reload(LiveChange(files=(nginx.conf,))), name="reload")
         await asyncio.to_thread(wait_for, lambda: "bind() to" in nginx.error_log(), 5, "failed bind")
     assert await reloading is Outcome.APPLIED
     assert get(port) == "new"
@@ -144,7 +145,7 @@ async def test_without_an_error_log_file_a_rejection_times_out(nginx, port):
     nginx.start()
     nginx.conf.write_text(f"{silent}http {{\n{nginx.http}upstream web {{ }}\n}}\n")
     with pytest.raises(ReloadTimedOut) as raised:
-        await reload_of(nginx, timeout=1.0).reload((nginx.conf,))
+        await reload_of(nginx, timeout=1.0).reload(LiveChange(files=(nginx.conf,)))
     assert str(raised.value) == f"{nginx.conf}: no proof within 1.0s that nginx took it"
 
 
@@ -158,24 +159,24 @@ async def test_an_error_log_rotated_during_the_reload_is_read_from_its_start(ngi
     wait_for(nginx.error_log_file.exists, 5, "reopened log")
     assert marks[nginx.error_log_file].size > 0
     with pytest.raises(ReloadRejected) as raised:
-        await reload_of(nginx).reload((nginx.conf,))
+        await reload_of(nginx).reload(LiveChange(files=(nginx.conf,)))
     assert 'unknown directive "garbage"' in str(raised.value)
 
 
 async def test_no_master_is_pending_start_and_nginx_is_not_started(nginx, port):
     configured(nginx, http=listening(port))
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.PENDING_START
     nginx.start()
     nginx.kill()
     assert nginx.pid_file.exists()
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.PENDING_START
 
 
 @pytest.mark.parametrize("content", ["", "garbage\n", "0\n", "-1\n", "99999999\n"])
 async def test_a_pid_file_that_names_no_process_is_pending_start(nginx, port, content):
     configured(nginx, http=listening(port))
     nginx.pid_file.write_text(content)
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.PENDING_START
 
 
 @pytest.fixture
@@ -189,7 +190,7 @@ def other():
 async def test_hup_never_reaches_another_program(nginx, port, other):
     configured(nginx, http=listening(port))
     nginx.pid_file.write_text(f"{other.pid}\n")
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.PENDING_START
     assert other.poll() is None
 
 
@@ -199,7 +200,7 @@ async def test_hup_reaches_the_master_when_the_pid_file_names_a_worker(nginx, po
     nginx.start()
     worker = nginx.workers()[0]
     nginx.pid_file.write_text(f"{worker}\n")
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     named = f"{nginx.pid_file} names process {worker}, which is no master but 'nginx: worker process'"
     assert f"{named}; process {nginx.master_pid} is its master" in caplog.text
 
@@ -223,7 +224,7 @@ async def test_a_replaced_executable_is_still_the_same_nginx(nginx, port, tmp_pa
     nginx.start()
     shutil.copy(nginx.program, tmp_path / "new")
     (tmp_path / "new").replace(program)
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
 
 
 async def test_nginx_without_a_master_process_is_refused_with_the_reason(nginx, port):
@@ -231,18 +232,18 @@ async def test_nginx_without_a_master_process_is_refused_with_the_reason(nginx, 
     nginx.process.start()
     wait_for(lambda: nginx.pid_file.exists() and nginx.pid_file.read_text(), 5, "pid file")
     with pytest.raises(CommandFailed, match="runs without a master process; its reload cannot be proven"):
-        await reload_of(nginx).reload((nginx.conf,))
+        await reload_of(nginx).reload(LiveChange(files=(nginx.conf,)))
 
 
 async def test_a_moved_pid_file_is_followed(nginx, port):
     configured(nginx, http=listening(port))
     nginx.start()
     reload = reload_of(nginx)
-    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     nginx.conf.write_text(nginx.conf.read_text().replace("nginx.pid", "moved.pid"))
-    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     assert (nginx.prefix / "moved.pid").exists()
-    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
 
 
 async def test_a_reload_behind_a_foreign_one_proves_its_own(nginx, port):
@@ -254,7 +255,7 @@ async def test_a_reload_behind_a_foreign_one_proves_its_own(nginx, port):
         nginx.process.signal(signal.SIGHUP)
         await asyncio.sleep(0.02)  # the foreign reload is on its way, or not begun, or done: all must come out right
         configured(nginx, http=servers + listening(port, "ours"))
-        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+        assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
         assert get(port) == "ours"
 
 
@@ -266,13 +267,13 @@ async def test_a_rejection_behind_a_foreign_reload_is_seen(nginx, port):
     wait_for(lambda: nginx.reloads() == 1, 5, "foreign reload")
     nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
     with pytest.raises(ReloadRejected, match="garbage"):
-        await reload_of(nginx).reload((nginx.conf,))
+        await reload_of(nginx).reload(LiveChange(files=(nginx.conf,)))
 
 
 async def test_two_reloads_at_a_time_are_proven_one_after_the_other(nginx, port):
     configured(nginx, http=listening(port))
     nginx.start()
-    outcomes = await asyncio.gather(*(reload_of(nginx).reload((nginx.conf,)) for _ in range(3)))
+    outcomes = await asyncio.gather(*(reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) for _ in range(3)))
     assert outcomes == [Outcome.APPLIED] * 3
     assert nginx.reloads() == 3
 
@@ -287,7 +288,7 @@ async def test_draining_workers_are_told_with_age_and_memory(nginx, port):
             connection = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")  # an unfinished request keeps its worker
             await asyncio.to_thread(time.sleep, 0.7)
-            assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+            assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
         old = await reload.draining()
         assert [worker.process.pid for worker in old] == list(nginx.old_workers())
         assert all(worker.age > 0.5 and worker.memory_bytes > 0 for worker in old)
@@ -301,7 +302,7 @@ async def test_a_broken_start_of_all_new_workers_is_no_success(nginx, port):
     nginx.start()
     configured(nginx, http=listening(port), main="working_directory /nonexistent;\n")
     with pytest.raises(ReloadTimedOut) as raised:
-        await reload_of(nginx).reload((nginx.conf,))
+        await reload_of(nginx).reload(LiveChange(files=(nginx.conf,)))
     assert raised.value.what == "the old workers are gone and nginx reported a failure"
     assert "cannot be respawned" in str(raised.value)
 
@@ -310,7 +311,7 @@ async def test_an_old_worker_that_is_killed_meanwhile_is_no_failure(nginx, port)
     configured(nginx, http=listening(port))
     nginx.start()
     victim = wait_for(lambda: len(nginx.workers()) == 2 and nginx.workers(), 5, "both workers")[0]
-    reloading = asyncio.create_task(reload_of(nginx).reload((nginx.conf,)), name="reload")
+    reloading = asyncio.create_task(reload_of(nginx).reload(LiveChange(files=(nginx.conf,))), name="reload")
     await asyncio.to_thread(wait_for, lambda: nginx.reloads() == 1, 5, "reload")
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)
@@ -321,7 +322,7 @@ async def test_a_master_that_ends_during_the_reload_is_no_success(nginx, port):
     servers = " ".join(f"upstream u{number} {{ zone u{number} 64k; server 127.0.0.1:1; }}\n" for number in range(1500))
     configured(nginx, http=servers + listening(port))
     nginx.start()
-    reloading = asyncio.create_task(reload_of(nginx).reload((nginx.conf,)), name="reload")
+    reloading = asyncio.create_task(reload_of(nginx).reload(LiveChange(files=(nginx.conf,))), name="reload")
     await asyncio.to_thread(wait_for, lambda: nginx.reloads() == 1, 5, "reload")
     nginx.kill()
     with pytest.raises(ReloadTimedOut, match="the master ended during the reload"):
@@ -342,7 +343,7 @@ def test_the_master_of_another_user_is_neither_signalled_nor_taken_for_absent(ng
 def outcome_of(reload, nginx):
     """Return a reload's outcome or its error, for another process to tell."""
     try:
-        return asyncio.run(reload.reload((nginx.conf,)))
+        return asyncio.run(reload.reload(LiveChange(files=(nginx.conf,))))
     except (CommandFailed, ReloadRejected, ReloadTimedOut) as error:
         return error
 
@@ -406,13 +407,13 @@ async def test_another_nginx_that_the_pid_file_names_is_not_signalled(nginx, por
     configured(nginx, http=listening(port))
     nginx.pid_file.write_text(f"{other.master_pid}\n")
     for _ in range(2):
-        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+        assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.PENDING_START
     assert other.reloads() == 0
     assert (
         f"{nginx.conf}: its master is not found: {nginx.pid_file} names process {other.master_pid}, "
         f"which runs with {other.conf}, not {nginx.conf}" in caplog.text
     )
-    assert await reload_of(other).reload((other.conf,)) is Outcome.APPLIED
+    assert await reload_of(other).reload(LiveChange(files=(other.conf,))) is Outcome.APPLIED
 
 
 def remove(nginx):
@@ -435,7 +436,7 @@ async def test_a_master_that_no_pid_file_names_is_found_in_the_process_table(ngi
     spoil(nginx)
     configured(nginx, http=listening(port, "new"))
     reload = reload_of(nginx)
-    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     assert get(port) == "new"
     assert f"process {nginx.master_pid} is its master" in caplog.text
 
@@ -447,7 +448,7 @@ async def test_a_pid_file_named_on_the_command_line_of_the_master_alone_hides_no
     nginx.start()
     configured_text = nginx.conf.read_text().replace("200 old", "200 new")
     nginx.conf.write_text(configured_text)
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     assert get(port) == "new"
 
 
@@ -459,7 +460,7 @@ async def test_a_pid_file_behind_a_linked_folder_is_followed(nginx, port):
     linked = [part.replace(str(nginx.prefix), str(link)) for part in nginx.arguments]
     configured(nginx, http=listening(port, "new"))
     reload = NginxReload(command=recognise([*linked, "-s", "reload"]))
-    assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     assert get(port) == "new"
 
 
@@ -468,7 +469,7 @@ async def test_a_master_whose_title_was_cut_is_known_by_its_pid_file(nginx, port
     configured(nginx, http=listening(port))
     nginx.start()
     assert str(nginx.error_log_file) not in title(nginx.master_pid)
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
 
 
 def title(pid):
@@ -482,7 +483,7 @@ async def test_workers_without_a_master_are_told(nginx, port, caplog):
     os.kill(nginx.master_pid, signal.SIGKILL)
     nginx.process.wait()
     try:
-        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.PENDING_START
+        assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.PENDING_START
         named = {int(pid) for pid in re.search(r"workers run without a master: (.*)", caplog.text)[1].split(", ")}
         assert set(workers) <= named
     finally:
@@ -500,14 +501,16 @@ async def test_a_worker_that_does_not_finish_is_a_warning(nginx, port, caplog):
     try:
         for answer in ("second", "third"):
             configured(nginx, http=listening(port, answer))
-            assert await reload.reload((nginx.conf,)) is Outcome.APPLIED
+            assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
             assert get(port) == answer
         configured(nginx, http=listening(port, "fourth"))
-        assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED  # one that knows of nothing stuck
+        assert (
+            await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
+        )  # one that knows of nothing stuck
         assert get(port) == "fourth"
         nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
         with pytest.raises(ReloadRejected, match="garbage"):
-            await reload.reload((nginx.conf,))
+            await reload.reload(LiveChange(files=(nginx.conf,)))
     finally:
         for worker in stuck:
             os.kill(worker, signal.SIGCONT)
@@ -533,12 +536,12 @@ async def test_reloads_among_many_of_others_are_proven_and_refusals_seen(nginx, 
     with storm(nginx.master_pid, 20):
         for answer in ("second", "third", "fourth"):
             configured(nginx, http=servers + listening(port, answer))
-            assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+            assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
             assert get(port) == answer
             good = nginx.conf.read_text()
             nginx.conf.write_text(good + "garbage;")
             with pytest.raises(ReloadRejected, match="garbage"):
-                await reload_of(nginx).reload((nginx.conf,))
+                await reload_of(nginx).reload(LiveChange(files=(nginx.conf,)))
             nginx.conf.write_text(good)
 
 
@@ -547,8 +550,8 @@ async def test_a_master_that_takes_no_signals_is_not_told_anything(nginx, port):
     nginx.start()
     nginx.process.pause()
     with pytest.raises(ReloadTimedOut) as raised:
-        await reload_of(nginx, timeout=0.5).reload((nginx.conf,))
+        await reload_of(nginx, timeout=0.5).reload(LiveChange(files=(nginx.conf,)))
     assert raised.value.what == "nginx was busy with another reload for 0.5s; this one was not begun"
     nginx.process.resume()
-    assert await reload_of(nginx).reload((nginx.conf,)) is Outcome.APPLIED
+    assert await reload_of(nginx).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     assert nginx.reloads() == 1

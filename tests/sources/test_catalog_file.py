@@ -198,7 +198,7 @@ async def test_edited_file_is_news_and_a_broken_edit_is_not(tmp_path, caplog):
         await catalog.news()
         assert catalog.get(ServicesQuery()).value == (Service(name="web"),)
         path.write_text("services: [")
-        while "keeping what was read before" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
+        while "keeping what was read last" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
             await asyncio.sleep(0.02)
         assert catalog.get(ServicesQuery()).value == (Service(name="web"),)
         fresh = tmp_path / "fresh"

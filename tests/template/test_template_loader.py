@@ -5,10 +5,13 @@ import os
 import pytest
 from rendering import load, text_of
 
+from ctemplate.config.groups import group_plans
+from ctemplate.config.layers import build, read_layers
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Snapshot
 from ctemplate.core.shipped import SHIPPED
 from ctemplate.template import Renderer, RenderLimits, Template
+from ctemplate.template.language.source_text import SourceText
 from ctemplate.template.safety.render_pass import Run
 
 
@@ -22,6 +25,23 @@ def test_names_are_found_in_the_own_folder_first_then_in_those_given(tmp_path):
     template = Template.load(own / "t.j2", variables={}, environ={}, folders=(other,))
     assert Renderer([template]).render(None).texts == ("own-a own-b other-c ",)
     assert template.files == {own / "t.j2", own / "sub/a.j2", own / "sub/b.j2", other / "sub/c.j2"}
+
+
+def test_folders_of_the_configuration_come_after_the_own_one(tmp_path):
+    for folder in ("own", "shared"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "nginx.j2").write_text(f"{folder} ")
+    (tmp_path / "shared" / "part.j2").write_text("{% include 'nginx.j2' %}part")
+    (tmp_path / "own" / "t.j2").write_text("{% include 'part.j2' %}")
+    (tmp_path / "ctemplate.toml").write_text(
+        'template_dirs = ["shared"]\n[[template]]\nsource = "own/t.j2"\ndestination = "out"\n'
+    )
+    (group,) = group_plans(build(read_layers(tmp_path / "ctemplate.toml")))
+    text = SourceText.of(group.templates[0])
+    template = Template.load(text.path, variables={}, environ={}, text=text)
+    assert Renderer([template]).render(None).texts == ("own part",)
+    assert tmp_path / "shared" / "part.j2" in template.files
+    assert SourceText(path=text.path) != text  # so that a reload with other folders loads it anew
 
 
 def test_shipped_macros_are_found_from_anywhere():

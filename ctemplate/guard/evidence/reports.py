@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
+from ctemplate.core.events import AnswerUnverified, AnswerVerified, GuardReport, HoldBegan, HoldEnded, HoldExpired
 from ctemplate.core.model import Query
-from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.hold import Cause, Hold
 from ctemplate.queries import Losses, kind_of
 
@@ -29,17 +29,9 @@ ASKED_AGAIN = "asked again every 10s, and not taken as empty before 'ctemplate r
 HOLDS_NAMED = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardReport:
-    """A line for the log; a warning where something is held, and where what was held is lost."""
-
-    text: str
-    is_warning: bool
-
-
 def begun(holds: Iterable[Hold]) -> list[GuardReport]:
     """Return a line for each cause for which holds began."""
-    return [GuardReport(text=_begin(cause, group), is_warning=True) for cause, group in _by_cause(holds)]
+    return [HoldBegan(text=_begin(cause, group), queries=_queries(group)) for cause, group in _by_cause(holds)]
 
 
 def ended(holds: Iterable[tuple[Hold, str]], now: float) -> list[GuardReport]:
@@ -47,7 +39,8 @@ def ended(holds: Iterable[tuple[Hold, str]], now: float) -> list[GuardReport]:
     groups: dict[str, list[Hold]] = {}
     for hold, how in holds:
         groups.setdefault(how, []).append(hold)
-    return [GuardReport(text=_end(how, group, now), is_warning=how == EXPIRED) for how, group in groups.items()]
+    kinds = {how: HoldExpired if how == EXPIRED else HoldEnded for how in groups}
+    return [kinds[how](text=_end(how, group, now), queries=_queries(group)) for how, group in groups.items()]
 
 
 def described(holds: Iterable[Hold]) -> tuple[str, ...]:
@@ -66,20 +59,20 @@ def unverified(queries: Iterable[tuple[Query, bool]]) -> list[GuardReport]:
     others = _listed(query for query, is_listed in given if not is_listed)
     found = [f"{others}: {EMPTY}"] if others else []
     found += [f"{listed}: {WITHOUT_NODES}; {ASKED_AGAIN}"] if listed else []
-    return [GuardReport(text=text, is_warning=True) for text in found]
+    return [AnswerUnverified(text=text, queries=tuple(str(query) for query, _ in given)) for text in found]
 
 
 def taken_as_empty(queries: Iterable[Query]) -> list[GuardReport]:
     """Return a line for the services that are taken for empty although the catalog lists them, if there are any."""
-    names = _listed(queries)
+    given = tuple(map(str, queries))
     what = f"{WITHOUT_NODES}; taken as empty, since it is new"
-    return [GuardReport(text=f"{names}: {what}", is_warning=True)] if names else []
+    return [AnswerUnverified(text=f"{_listed(given)}: {what}", queries=given)] if given else []
 
 
 def seen(queries: Iterable[Query]) -> list[GuardReport]:
     """Return a line for the queries that show something at last, if there are any."""
-    names = _listed(queries)
-    return [GuardReport(text=f"{names}: can be seen now", is_warning=False)] if names else []
+    given = tuple(map(str, queries))
+    return [AnswerVerified(text=f"{_listed(given)}: can be seen now", queries=given)] if given else []
 
 
 def _by_cause(holds: Iterable[Hold]) -> list[tuple[Cause, list[Hold]]]:
@@ -116,7 +109,11 @@ def _named(holds: list[Hold]) -> str:
     return _listed(hold.query for hold in holds)
 
 
-def _listed(queries: Iterable[Query]) -> str:
+def _queries(holds: list[Hold]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(hold.query) for hold in holds))
+
+
+def _listed(queries: Iterable[Query | str]) -> str:
     names = sorted(set(map(str, queries)))
     more = len(names) - HOLDS_NAMED
     return ", ".join(printable(name, 80) for name in names[:HOLDS_NAMED]) + (f" and {more} more" if more > 0 else "")

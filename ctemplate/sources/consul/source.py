@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import DatacenterAbsent, DataLeftOut
 from ctemplate.core.model import Answer, Fault, Query
 from ctemplate.core.timing import Backoff
 from ctemplate.queries import WatchRole, kind_of
@@ -29,9 +30,7 @@ from ctemplate.sources.consul.http.transport import Connection
 from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
-from ctemplate.sources.source import Cost
-
-logger = logging.getLogger(__name__)
+from ctemplate.sources.source import Cost, OngoingOutage, SourceHealth
 
 DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query is asked for again over which a defect showed
 FAULTS_LOGGED = 5  # per answer; the rest is counted
@@ -65,6 +64,17 @@ class ConsulSource:
     def plan(self) -> WatchPlan:
         """Return what runs at this moment, with its connections and requests per second."""
         return self._planner.plan(_now())
+
+    @property
+    def health(self) -> SourceHealth:
+        """How Consul is doing at this moment; see ``Source.health``."""
+        outages = tuple(
+            OngoingOutage(
+                cause=each.cause, subject=each.subject, seconds=_now() - each.since, queries=len(each.queries)
+            )
+            for each in self.troubles.ongoing
+        )
+        return SourceHealth(connections=self._client.connections, outages=outages)
 
     def cost(self, queries: Iterable[Query]) -> Cost:
         """Return what watching these queries would cost Consul; see ``Source.cost``."""
@@ -272,8 +282,7 @@ class ConsulSource:
         is_late = _now() >= watch.away_since + ABSENT_AFTER
         if is_late and catalog.presume_absent(query) and query.dc not in self._absent:
             self._absent.add(query.dc)
-            what = f"is away, and {printable(query)} was never answered; it is left out beside other datacenters"
-            logger.warning("datacenter %s: %s", printable(query.dc), what)
+            emit(DatacenterAbsent(datacenter=str(query.dc), query=str(query)))
 
 
 def _now() -> float:
@@ -283,6 +292,6 @@ def _now() -> float:
 def _tell_faults(answer: Answer, known: tuple[Fault, ...]) -> None:
     fresh = [fault for fault in answer.faults if fault not in set(known)]
     for fault in fresh[:FAULTS_LOGGED]:
-        logger.warning("%s; it is left out", fault)
+        emit(DataLeftOut(text=f"{fault}; it is left out"))
     if len(fresh) > FAULTS_LOGGED:
-        logger.warning("%s: %d more are left out", printable(answer.query), len(fresh) - FAULTS_LOGGED)
+        emit(DataLeftOut(where=printable(answer.query), text=f"{len(fresh) - FAULTS_LOGGED} more are left out"))

@@ -41,7 +41,7 @@ class FolderLoader(jinja2.BaseLoader):
         """Take the folders; ``known`` are texts that are not read again, with their names in errors, by their names."""
         self.source = source
         self.text = text or SourceText(path=source)
-        self.folders = (source.parent, *folders, SHIPPED)
+        self.folders = (source.parent, *folders, *self.text.folders, SHIPPED)
         self.files: set[Path] = {Path(shown) for name, (_, shown) in known.items() if name != source.name}
         self.files |= {self.text.file} if self.text.file is not None else set()
         self._found: dict[str, tuple[str, str]] = dict(known)

@@ -21,18 +21,21 @@ TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
 class SourceText:
     """A template's text; ``path`` is its file, or names it where the configuration holds the text.
 
+    ``folders`` are searched for what it includes after its own folder, and before the templates that ship.
+
     ``delimiters`` are those of a Go template; None for one in Jinja.
     """
 
     path: Path
     contents: str | None = None
     delimiters: tuple[str, str] | None = None
+    folders: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, plan: TemplatePlan) -> SourceText:
         """Return the text of a configured template."""
         delimiters = plan.delimiters if plan.language == "go" else None
-        return cls(path=plan.source, contents=plan.contents, delimiters=delimiters)
+        return cls(path=plan.source, contents=plan.contents, delimiters=delimiters, folders=plan.folders)
 
     @property
     def name(self) -> str:

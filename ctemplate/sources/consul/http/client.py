@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import urllib.parse
 import weakref
 from collections.abc import Sequence
@@ -19,6 +18,8 @@ import httpx
 import msgspec
 
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import AddressChanged, RequestEnded
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.blocking import read_timeout
 from ctemplate.sources.consul.endpoints.paths import (
@@ -37,8 +38,6 @@ from ctemplate.sources.consul.http.address import Address, parse_address
 from ctemplate.sources.consul.http.address_health import AddressHealth, FailoverLimiter
 from ctemplate.sources.consul.http.credentials import Credentials
 from ctemplate.sources.consul.http.transport import BodyTooLarge, Connection, Contact
-
-logger = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
 NO_CONTENT = httpx.ByteStream(b"")
@@ -102,8 +101,8 @@ class Client:
         """Make the next address current, if the failed one still is; answer whether there is another to try."""
         if len(self._addresses) > 1 and failed == self.address:
             self._current = (self._current + 1) % len(self._addresses)
-            level = logging.INFO if self._standing.has_served else logging.DEBUG
-            logger.log(level, "Consul: %s is asked now, in place of %s", self.address, failed)
+            has_served = self._standing.has_served
+            emit(AddressChanged(address=str(self.address), before=str(failed), has_served=has_served))
             self._standing = AddressHealth()
         return failed != self.address
 
@@ -183,11 +182,19 @@ class Client:
         Raises RequestFailed.
         """
         try:
-            return await self._read(connection, resource, index=index, wait=wait, consistency=consistency)
+            reply = await self._read(connection, resource, index=index, wait=wait, consistency=consistency)
         except RequestFailed as exc:
+            emit(RequestEnded(result=exc.trouble.name.lower()))
             if not exc.remedy.switches:
                 self.failed(connection.address, resource)
             raise
+        emit(RequestEnded(result="ok"))
+        return reply
+
+    @property
+    def connections(self) -> int:
+        """How many connections stand."""
+        return sum(each.is_open for each in self._connections)
 
     async def _read(
         self, connection: Connection, resource: Resource, *, index: int, wait: float | None, consistency: Consistency

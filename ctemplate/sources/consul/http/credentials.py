@@ -6,16 +6,15 @@ A change that cannot be used (a file half written, gone, or not readable) keeps 
 from __future__ import annotations
 
 import base64
-import logging
 import os
 import ssl
 from pathlib import Path
 
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import InputRead, InputRefused
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.system.inputs import read_input
-
-logger = logging.getLogger(__name__)
 
 CREDENTIAL_LIMIT_BYTES = 1024 * 1024  # of a token file
 
@@ -52,9 +51,9 @@ class Credentials:
             self._token_stamp = seen
             try:
                 self._headers = self._read_headers()
-                logger.info("consul token file %s: reloaded", self._token_file)
+                emit(InputRead(subject=f"consul token file {self._token_file}"))
             except ConfigError as exc:
-                logger.warning("%s; the token read before stays in use", exc)
+                emit(InputRefused(reason=str(exc), consequence="the token read before stays in use"))
         return self._headers
 
     def context(self) -> ssl.SSLContext | None:
@@ -63,9 +62,9 @@ class Credentials:
             self._tls_stamps = seen
             try:
                 self._context = self._read_context()
-                logger.info("consul TLS files: reloaded")
+                emit(InputRead(subject="consul TLS files"))
             except ConfigError as exc:
-                logger.warning("%s; the files read before stay in use", exc)
+                emit(InputRefused(reason=str(exc), consequence="the files read before stay in use"))
         return self._context
 
     def _read_headers(self) -> dict[str, str]:

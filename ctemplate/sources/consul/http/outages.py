@@ -13,6 +13,8 @@ import time
 from dataclasses import field
 
 from ctemplate.core.errors import printable
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import OutageBegan, OutageEnded, OutageSpread
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.paths import RequestFailed
 from ctemplate.sources.consul.http.address import Address
@@ -35,6 +37,7 @@ class Outage:
 
     since: float
     subject: str
+    cause: str
     queries: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
     is_told: bool = False
@@ -68,6 +71,11 @@ class OutageLog:
         """The troubles that last, each with the queries it concerns."""
         return {episode.subject: frozenset(episode.queries) for episode in self._episodes.values()}
 
+    @property
+    def ongoing(self) -> tuple[Outage, ...]:
+        """The troubles that last."""
+        return tuple(self._episodes.values())
+
     def note(self, query: str, failure: RequestFailed, now: float, *, is_answered: bool = True) -> None:
         """Note that a query failed, again or for the first time; ``is_answered``: whether it ever had an answer."""
         if failure.remedy.is_shared and failure.remedy.restarts:
@@ -77,7 +85,7 @@ class OutageLog:
             self._leave(other, query, now)
         if key not in self._episodes:
             subject = failure.agent if key == SHARED else f"Consul: queries {key}"
-            self._episodes[key] = Outage(since=now, subject=subject)
+            self._episodes[key] = Outage(since=now, subject=subject, cause=failure.trouble.name.lower())
         episode = self._episodes[key]
         episode.queries.add(query)
         is_back = now - self._ended.get(key, -RECURRENCE) < RECURRENCE
@@ -94,7 +102,8 @@ class OutageLog:
         if episode.is_told and not episode.is_everywhere and 1 < self._addresses <= len(episode.causes):
             episode.is_everywhere = True
             causes = "; ".join(f"{agent}: {what}" for agent, what in episode.causes.items())
-            logger.warning("Consul: none of %d addresses answers: %s", self._addresses, printable(causes))
+            text = f"Consul: none of {self._addresses} addresses answers: {printable(causes)}"
+            emit(OutageSpread(cause=episode.cause, text=text))
 
     def over(self, query: str, now: float, at: Address | None = None) -> None:
         """Note that a query was answered, by the agent at an address, or is not wanted any more."""
@@ -120,10 +129,12 @@ class OutageLog:
         if not episode.queries:
             del self._episodes[key]
             self._ended[key] = now
-            level = logging.INFO if episode.is_told else logging.DEBUG
             is_elsewhere = key == SHARED and at is not None and str(at) != episode.subject
             subject = f"{at}: answers in place of {episode.subject}," if is_elsewhere else f"{episode.subject}: over"
-            logger.log(level, "%s after %.1fs", subject, now - episode.since)
+            over = OutageEnded(
+                cause=episode.cause, subject=subject, seconds=now - episode.since, was_reported=episode.is_told
+            )
+            emit(over)
 
     def _tell(self, episode: Outage, query: str, failure: RequestFailed, now: float, *, is_answered: bool) -> None:
         """Say that the trouble began, or which queries have joined it since the last line about it."""
@@ -137,13 +148,14 @@ class OutageLog:
         episode.told_next_at, episode.gather = now + episode.gather, 2 * episode.gather
         if failure.remedy.is_shared:
             then = f"the last answers stay in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
-            logger.warning("%s: %s", episode.subject, printable(f"{failure.what}, first for {query}; {then}"))
+            text = printable(f"{failure.what}, first for {query}; {then}")
+            emit(OutageBegan(cause=episode.cause, subject=episode.subject, text=text))
         elif fresh == {query}:
             then = f"its last answer stays in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
-            logger.warning("%s: %s; %s", printable(query), failure, then)
+            emit(OutageBegan(cause=episode.cause, subject=printable(query), text=f"{failure}; {then}"))
         else:
             what = f"{_listed(fresh)}, for example {failure}; they are retried, what they last answered stays in use"
-            logger.warning("%s: %s", episode.subject, printable(what))
+            emit(OutageSpread(cause=episode.cause, text=f"{episode.subject}: {printable(what)}"))
 
 
 _RETRIED = "it is retried"

@@ -1,0 +1,49 @@
+"""The group's check and reload, each end of which is an event with its result and duration."""
+
+from __future__ import annotations
+
+import time
+
+from ctemplate.apply.group import CandidateCheck, Group, LiveChange, Reload
+from ctemplate.core.errors import CannotJudge, CheckRefused, ReloadRejected, ReloadTimedOut
+from ctemplate.core.event_stream import emit
+from ctemplate.core.group_events import CheckEnded, ReloadEnded
+from ctemplate.core.model import Outcome, StagedFile
+
+RELOAD_RESULTS = {Outcome.APPLIED: "applied", Outcome.PENDING_START: "pending"}
+
+
+async def reported_check(check: CandidateCheck, files: tuple[StagedFile, ...], group: Group) -> tuple[str, ...]:
+    """Have candidates judged; see ``CandidateCheck.check``."""
+    began, result = time.monotonic(), "failed"
+    try:
+        warnings = await check.check(files)
+        result = "accepted"
+    except CannotJudge:
+        result = "impossible"
+        raise
+    except CheckRefused:
+        result = "refused"
+        raise
+    finally:
+        seconds = time.monotonic() - began
+        emit(CheckEnded(group=group.name, subject=group.subject, result=result, seconds=seconds))
+    return warnings
+
+
+async def reported_reload(reload: Reload, change: LiveChange, group: Group) -> Outcome:
+    """Have a program take a change; see ``Reload.reload``."""
+    began, result = time.monotonic(), "failed"
+    try:
+        outcome = await reload.reload(change)
+        result = RELOAD_RESULTS.get(outcome, outcome.value)
+    except ReloadRejected:
+        result = "rejected"
+        raise
+    except ReloadTimedOut:
+        result = "unproven"
+        raise
+    finally:
+        seconds = time.monotonic() - began
+        emit(ReloadEnded(group=group.name, subject=group.subject, result=result, seconds=seconds))
+    return outcome

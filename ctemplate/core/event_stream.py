@@ -1,0 +1,118 @@
+"""The one stream of what happens: whoever notices something emits a typed event; log lines are written from it.
+
+Metrics, status and hooks subscribe. A subscriber is called at once, in the thread of whoever emits, and must not wait;
+one that is slow has a bounded queue of its own. Knows no kind of event but the one for its own defects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import ClassVar
+
+import msgspec
+
+logger = logging.getLogger("ctemplate.events")
+
+UNLOGGED = logging.NOTSET  # the level of events that are counted only
+
+
+def _stable_name(class_name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_stable_name):
+    """Something that happened. Its name is stable, ``reload_owed`` for the class ``ReloadOwed``; ``str`` is its line.
+
+    Fields are plain values, so that every event can be written as JSON.
+    """
+
+    LEVEL: ClassVar[int] = logging.INFO
+
+    @property
+    def name(self) -> str:
+        """The stable name."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def severity(self) -> int:
+        """The level of the log line, ``UNLOGGED`` for none."""
+        return self.LEVEL
+
+
+class SubscriberFailed(Event, frozen=True, kw_only=True):
+    """A subscriber raised; it misses this event and gets the next one."""
+
+    LEVEL: ClassVar[int] = logging.ERROR
+    subscriber: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"{self.subscriber}: a defect of ctemplate's own, please report it: {self.cause}"
+
+
+Subscriber = Callable[[Event], None]
+
+
+class EventStream:
+    """Writes the log line of each event and hands the event to the subscribers; ``emit`` finds the current stream."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[str, Subscriber] = {}
+        self._failures: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def subscribed(self, name: str, subscriber: Subscriber) -> Iterator[None]:
+        """Hand every event to a subscriber until left; ``name`` is what a report of its defects calls it."""
+        self._subscribers = {**self._subscribers, name: subscriber}
+        try:
+            yield
+        finally:
+            self._subscribers = {known: each for known, each in self._subscribers.items() if known != name}
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Be the stream of this context, and of the tasks and threads that are started in it, until left."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def publish(self, event: Event) -> None:
+        """Log the event and hand it on; never raises and never waits. Any thread may call it."""
+        write_log(event)
+        for name, subscriber in self._subscribers.items():
+            try:
+                subscriber(event)
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this subscriber an event
+                self._report(name, exc)
+
+    def _report(self, name: str, cause: Exception) -> None:
+        """Report a failed subscriber, the same failure only once; the other subscribers hear of it."""
+        failed = SubscriberFailed(subscriber=name, cause=f"{type(cause).__name__}: {cause}")
+        if self._failures.get(name) == failed.cause:
+            return
+        self._failures[name] = failed.cause
+        write_log(failed)
+        for other, subscriber in self._subscribers.items():
+            if other != name:
+                with contextlib.suppress(Exception):
+                    subscriber(failed)
+
+
+def write_log(event: Event) -> None:
+    """Write the event's log line; the record carries the event."""
+    if event.severity != UNLOGGED and logger.isEnabledFor(event.severity):
+        logger.log(event.severity, "%s", event, extra={"event": event})
+
+
+_current: ContextVar[EventStream] = ContextVar("event_stream", default=EventStream())  # noqa: B039 - without subscribers
+
+
+def emit(event: Event) -> None:
+    """Publish an event to the stream of this context."""
+    _current.get().publish(event)

@@ -1,0 +1,386 @@
+"""Events of ctemplate itself, of answers and of Consul, with their log lines; those of groups are in ``group_events``.
+
+Names and fields are for machines and stay; the sentences are for people. What is ``UNLOGGED`` is counted only, or told
+as a part of another event's line.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+from ctemplate.core.durations import format_duration
+from ctemplate.core.errors import printable
+from ctemplate.core.event_stream import UNLOGGED, Event
+
+# ctemplate itself
+
+
+class Started(Event, frozen=True, kw_only=True):
+    """The daemon runs."""
+
+    summary: str
+
+    def __str__(self) -> str:
+        return f"started: {self.summary}"
+
+
+class Stopping(Event, frozen=True, kw_only=True):
+    """The daemon was told to stop."""
+
+    def __str__(self) -> str:
+        return "stopping, after what is under way; a second signal does not wait for that"
+
+
+class Stopped(Event, frozen=True, kw_only=True):
+    """The daemon has ended."""
+
+    def __str__(self) -> str:
+        return "stopped"
+
+
+class FilesEdited(Event, frozen=True, kw_only=True):
+    """Templates or modules that they read were edited."""
+
+    LEVEL: ClassVar[int] = logging.DEBUG
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"edited: {', '.join(self.files)}"
+
+
+class ConfigurationRead(Event, frozen=True, kw_only=True):
+    """Configuration and templates were read again and are in use."""
+
+    summary: str
+
+    def __str__(self) -> str:
+        return f"reloaded: {self.summary}"
+
+
+class ConfigurationRefused(Event, frozen=True, kw_only=True):
+    """What was read again cannot be used."""
+
+    LEVEL: ClassVar[int] = logging.ERROR
+    reason: str
+    consequence: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.consequence}"
+
+
+class ConfigurationNoticed(Event, frozen=True, kw_only=True):
+    """What the operator should know of how the configuration was read; ``is_loss``: something of it has no effect."""
+
+    text: str
+    is_loss: bool
+
+    @property
+    def severity(self) -> int:
+        """The level."""
+        return logging.WARNING if self.is_loss else logging.INFO
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class GroupUnproven(Event, frozen=True, kw_only=True):
+    """A group's files look like nginx's, and nothing checks or proves them."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    warning: str
+
+    def __str__(self) -> str:
+        return self.warning
+
+
+class DefectFound(Event, frozen=True, kw_only=True):
+    """A defect of ctemplate's own struck something; ``is_repeated``: it did so before, in the same words."""
+
+    where: str
+    what: str
+    is_repeated: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level: what stays the same is an ERROR once."""
+        return logging.DEBUG if self.is_repeated else logging.ERROR
+
+    def __str__(self) -> str:
+        return printable(f"{self.where}: {self.what}")
+
+
+class DefectOver(Event, frozen=True, kw_only=True):
+    """What a defect struck works again."""
+
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: works again"
+
+
+class LoopStalled(Event, frozen=True, kw_only=True):
+    """The event loop takes no turn."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    seconds: float
+    where: str
+
+    def __str__(self) -> str:
+        lasted = format_duration(self.seconds)
+        return f"the event loop has stood still for {lasted}, {self.where}; no change is taken meanwhile"
+
+
+class LoopResumed(Event, frozen=True, kw_only=True):
+    """The event loop takes turns again."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"the event loop goes on after {format_duration(self.seconds)}"
+
+
+class LoopMeasured(Event, frozen=True, kw_only=True):
+    """By how many seconds the event loop was late for a turn; measured once a second."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    lag: float
+
+
+class StatusServed(Event, frozen=True, kw_only=True):
+    """Status and metrics are served at an address."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return f"status: served at {self.address}"
+
+
+class StatusUnavailable(Event, frozen=True, kw_only=True):
+    """Status cannot be served at its address; everything else goes on, and that is tried again."""
+
+    address: str
+    reason: str
+    is_repeated: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level: what stays the same is an ERROR once."""
+        return logging.DEBUG if self.is_repeated else logging.ERROR
+
+    def __str__(self) -> str:
+        return f"status: cannot be served at {self.address}: {self.reason}; it is tried again, the rest goes on"
+
+
+# Answers
+
+
+class AnswerChanged(Event, frozen=True, kw_only=True):
+    """A query has another answer than before, or its first one."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    query: str
+    kind: str
+
+
+class AnswersMissing(Event, frozen=True, kw_only=True):
+    """Groups wait for answers that have not come since the start."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    source: str
+    queries: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: still no answer to {self.queries}"
+
+
+class AnswersRecalled(Event, frozen=True, kw_only=True):
+    """The last good answers of an earlier process are in use, since the source gives none."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    source: str
+    age: float
+
+    def __str__(self) -> str:
+        age = format_duration(self.age)
+        return f"{self.source}: no answer yet; going on with the last good answers, up to {age} old"
+
+
+class AnswersRenewed(Event, frozen=True, kw_only=True):
+    """The source has answered all that was recalled."""
+
+    source: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.source}: all answers are new again after {format_duration(self.seconds)}"
+
+
+class GuardReport(Event, frozen=True, kw_only=True):
+    """What the guard reports: its sentence, and the queries that it is about."""
+
+    text: str
+    queries: tuple[str, ...] = ()
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether something is held, or what was held is lost."""
+        return self.severity >= logging.WARNING
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class HoldBegan(GuardReport, frozen=True, kw_only=True):
+    """The guard keeps entries that vanished."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+
+
+class HoldEnded(GuardReport, frozen=True, kw_only=True):
+    """What the guard kept came back, or its loss is confirmed."""
+
+
+class HoldExpired(GuardReport, frozen=True, kw_only=True):
+    """The time of a hold is over; the newest answer is taken."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+
+
+class AnswerUnverified(GuardReport, frozen=True, kw_only=True):
+    """An empty first answer is not taken, or taken although the catalog lists the service."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+
+
+class AnswerVerified(GuardReport, frozen=True, kw_only=True):
+    """A query whose first answer was empty shows something."""
+
+
+class Released(Event, frozen=True, kw_only=True):
+    """The operator ended holds; ``service`` is empty for all of them."""
+
+    by: str
+    holds: int
+    service: str = ""
+
+    def __str__(self) -> str:
+        count = f"{self.holds} hold{'' if self.holds == 1 else 's'}"
+        if self.by != "request":
+            return f"released by {self.by}: {self.holds} holds"
+        subject = f"service {printable(repr(self.service), 80)}" if self.service else "everything"
+        return f"released by request: {subject}, {count}"
+
+
+# Consul
+
+
+class RequestEnded(Event, frozen=True, kw_only=True):
+    """A request to Consul was answered, or failed for a cause."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    result: str
+
+
+class OutageBegan(Event, frozen=True, kw_only=True):
+    """Consul, or some queries of it, fail; ``text`` says what fails and what is done about it."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    cause: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.text}"
+
+
+class OutageSpread(Event, frozen=True, kw_only=True):
+    """More queries fail for a cause, or none of several addresses answers."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    cause: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class OutageEnded(Event, frozen=True, kw_only=True):
+    """All queries that failed for a cause are answered again; ``was_reported``: its beginning was logged."""
+
+    cause: str
+    subject: str
+    seconds: float
+    was_reported: bool = True
+
+    @property
+    def severity(self) -> int:
+        """The level: the end of what was not logged is none for the operator."""
+        return logging.INFO if self.was_reported else logging.DEBUG
+
+    def __str__(self) -> str:
+        return f"{self.subject} after {self.seconds:.1f}s"
+
+
+class AddressChanged(Event, frozen=True, kw_only=True):
+    """Another of Consul's addresses is asked; ``has_served``: the one before gave answers."""
+
+    address: str
+    before: str
+    has_served: bool
+
+    @property
+    def severity(self) -> int:
+        """The level: an address that never served is no loss."""
+        return logging.INFO if self.has_served else logging.DEBUG
+
+    def __str__(self) -> str:
+        return f"Consul: {self.address} is asked now, in place of {self.before}"
+
+
+class DatacenterAbsent(Event, frozen=True, kw_only=True):
+    """A datacenter that never answered counts as absent beside others."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    datacenter: str
+    query: str
+
+    def __str__(self) -> str:
+        what = f"is away, and {printable(self.query)} was never answered; it is left out beside other datacenters"
+        return f"datacenter {printable(self.datacenter)}: {what}"
+
+
+class DataLeftOut(Event, frozen=True, kw_only=True):
+    """Something registered is invalid and left out of an answer; ``where`` is the file or the query, if it is named."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    text: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}" if self.where else self.text
+
+
+class InputRead(Event, frozen=True, kw_only=True):
+    """A token file, TLS files or the catalog file were read again."""
+
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: reloaded"
+
+
+class InputRefused(Event, frozen=True, kw_only=True):
+    """A token file, TLS files or the catalog file cannot be used; ``is_error``: a person must act."""
+
+    reason: str
+    consequence: str
+    is_error: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level."""
+        return logging.ERROR if self.is_error else logging.WARNING
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.consequence}"

@@ -1,0 +1,221 @@
+"""Events of groups: rendered, checked, reloaded, applied, and what is left out; see ``events``."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+from ctemplate.core.durations import format_duration
+from ctemplate.core.errors import indented, printable
+from ctemplate.core.event_stream import UNLOGGED, Event
+
+
+class GroupEvent(Event, frozen=True, kw_only=True):
+    """Something that happened to a group; ``subject`` names its files."""
+
+    group: str
+    subject: str = ""
+
+
+class Rendered(GroupEvent, frozen=True, kw_only=True):
+    """A group was rendered: ``result`` is ok, waiting (answers are missing) or failed."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    result: str
+    seconds: float
+
+
+class CheckEnded(GroupEvent, frozen=True, kw_only=True):
+    """Candidates were judged: ``result`` is accepted, refused, impossible (there is no way to judge them) or failed."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    result: str
+    seconds: float
+
+
+class ReloadEnded(GroupEvent, frozen=True, kw_only=True):
+    """A program was told to reload: ``result`` is applied, pending (none runs), rejected, unproven or failed."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    result: str
+    seconds: float
+
+
+class Applied(GroupEvent, frozen=True, kw_only=True):
+    """A group's files are live and, where that can be proven, its program runs them.
+
+    ``waited`` is how many seconds ago the first change of data in it arrived; None where no data changed.
+    """
+
+    waited: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.subject}: applied"
+
+
+class ReloadOwed(GroupEvent, frozen=True, kw_only=True):
+    """A group's files are live, and no program runs that could reload."""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: written; the reload is deferred until its program runs"
+
+
+class RolledBack(GroupEvent, frozen=True, kw_only=True):
+    """A group's old files were put back after a swap; the failure that follows says why."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+
+
+class GroupRecovered(GroupEvent, frozen=True, kw_only=True):
+    """A group that had failed is as it should be."""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: in order again"
+
+
+class GroupFailed(GroupEvent, frozen=True, kw_only=True):
+    """A group could not be rendered or applied: ``where`` and ``what`` as errors say it, ``output`` of a program.
+
+    ``is_repeated``: it failed before in the same words.
+    """
+
+    where: str
+    what: str
+    output: tuple[str, ...] = ()
+    is_repeated: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level: what stays the same is an ERROR once."""
+        return logging.DEBUG if self.is_repeated else logging.ERROR
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}{indented(self.output)}"
+
+
+class RenderFailed(GroupFailed, frozen=True, kw_only=True):
+    """A template cannot be rendered."""
+
+
+class CandidateRejected(GroupFailed, frozen=True, kw_only=True):
+    """The check refused the candidates; the live files are untouched."""
+
+
+class ReloadFailed(GroupFailed, frozen=True, kw_only=True):
+    """The program refused the files, or nothing proves that it runs them."""
+
+
+class FilesFailed(GroupFailed, frozen=True, kw_only=True):
+    """Files could not be read, staged or put in place."""
+
+
+class EditRefused(GroupEvent, frozen=True, kw_only=True):
+    """Edited templates cannot be used; those before the edit go on."""
+
+    LEVEL: ClassVar[int] = logging.ERROR
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; the templates as they were before the edit go on"
+
+
+class RetryPlanned(GroupEvent, frozen=True, kw_only=True):
+    """A group that failed is tried again without a change."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.subject}: next try in {format_duration(self.seconds)}"
+
+
+class GroupCutOff(GroupEvent, frozen=True, kw_only=True):
+    """What a group was doing did not end in time when it was stopped."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.group}: cut off after {format_duration(self.seconds)}"
+
+
+class ReloadDelayed(Event, frozen=True, kw_only=True):
+    """A reload waits for old workers to go; ``seconds`` is how long at most."""
+
+    generations: int
+    seconds: float
+
+    def __str__(self) -> str:
+        draining = f"{self.generations} old generations of workers still drain"
+        return f"{draining}; the next reload waits, at most {format_duration(self.seconds)}"
+
+
+class ReloadForced(Event, frozen=True, kw_only=True):
+    """A reload has waited long enough for old workers."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    generations: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.generations} old generations of workers drain after {format_duration(self.seconds)}; reloading"
+
+
+# What a group leaves out
+
+
+class QuarantineEvent(Event, frozen=True, kw_only=True):
+    """A service, or one instance of it, and why it is not rendered as it is registered."""
+
+    group: str
+    service: str
+    instance: str = ""
+    text: str
+
+
+class Quarantined(QuarantineEvent, frozen=True, kw_only=True):
+    """A service or instance is left out."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+
+    def __str__(self) -> str:
+        return f"{self.text}; left out, the rest goes on"
+
+
+class DataKept(QuarantineEvent, frozen=True, kw_only=True):
+    """A service's last good data are rendered instead of the newest."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+
+    def __str__(self) -> str:
+        return f"{self.text}; its last good data stay in use for now"
+
+
+class Readmitted(Event, frozen=True, kw_only=True):
+    """A service is rendered as it is registered again."""
+
+    group: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"service {printable(repr(self.service))}: no longer left out"
+
+
+class TemplateRemarked(Event, frozen=True, kw_only=True):
+    """A template asks for something in vain."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    group: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class RemarkOver(Event, frozen=True, kw_only=True):
+    """What a template asked for in vain is there."""
+
+    group: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text}: no longer so"

@@ -1,0 +1,21 @@
+"""The names of queries in one line of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ctemplate.core.errors import printable
+
+QUERIES_NAMED = 100  # of the missing queries, in one line,
+NAMED_CHARACTERS = 3000  # that has room for so many
+COUNTED_FROM = 9  # queries, which nobody counts at a glance
+
+
+def query_list(queries: Collection[str]) -> str:
+    """Return the queries' names in order, ``a, b``; of many their number first, and as many names as fit."""
+    names = [printable(query, 80) for query in sorted(queries)[:QUERIES_NAMED]]
+    while len(names) > 1 and sum(map(len, names)) + 2 * len(names) > NAMED_CHARACTERS:
+        names.pop()
+    count = f"{len(queries)} queries: " if len(queries) >= COUNTED_FROM else ""
+    more = len(queries) - len(names)
+    return count + ", ".join(names) + (f" and {more} more" if more else "")

@@ -1,0 +1,175 @@
+"""The stream of events: log lines are written from it, subscribers hear of it, and nothing that they do disturbs it."""
+
+import contextlib
+import json
+import logging
+import re
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ctemplate.cli.logs import JsonFormatter
+from ctemplate.core import events, group_events
+from ctemplate.core.event_stream import UNLOGGED, Event, EventStream, SubscriberFailed, emit
+from ctemplate.core.events import AnswerChanged, GuardReport, InputRead, OutageEnded
+from ctemplate.core.group_events import Applied, GroupEvent, GroupFailed, QuarantineEvent, RenderFailed
+
+PAGE = Path(__file__).parent.parent / "docs" / "events.md"
+READ = InputRead(subject="consul TLS files")
+FAMILIES = {Event, GuardReport, GroupEvent, GroupFailed, QuarantineEvent}  # what several kinds of events share
+
+
+def kinds():
+    """Every kind of event, by its name."""
+    found = {value for module in (events, group_events) for value in vars(module).values() if isinstance(value, type)}
+    found = {kind for kind in found | {SubscriberFailed} if issubclass(kind, Event)} - FAMILIES
+    return {kind.__struct_config__.tag: kind for kind in found}
+
+
+@pytest.fixture
+def stream():
+    made = EventStream()
+    with made.entered():
+        yield made
+
+
+def test_an_event_is_a_log_line_and_reaches_every_subscriber(stream, caplog):
+    caplog.set_level(logging.INFO)
+    first, second = [], []
+    with stream.subscribed("first", first.append), stream.subscribed("second", second.append):
+        emit(READ)
+    emit(InputRead(subject="later"))
+    assert (first, second) == ([READ], [READ])
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("INFO", "consul TLS files: reloaded"),
+        ("INFO", "later: reloaded"),
+    ]
+
+
+def test_an_event_that_is_only_counted_has_no_log_line(stream, caplog):
+    caplog.set_level(logging.DEBUG)
+    seen = []
+    with stream.subscribed("metrics", seen.append):
+        emit(AnswerChanged(query="service(web)", kind="service"))
+    assert (len(seen), caplog.records) == (1, [])
+
+
+def test_a_level_that_is_not_logged_still_reaches_subscribers(stream, caplog):
+    caplog.set_level(logging.ERROR)
+    seen = []
+    with stream.subscribed("metrics", seen.append):
+        emit(READ)
+    assert (seen, caplog.records) == ([READ], [])
+
+
+def test_a_subscriber_that_fails_costs_only_itself_an_event(stream, caplog):
+    seen = []
+
+    def broken(_event):
+        raise KeyError("defect")
+
+    with stream.subscribed("broken", broken), stream.subscribed("metrics", seen.append):
+        emit(READ)
+        emit(READ)
+    failed = SubscriberFailed(subscriber="broken", cause="KeyError: 'defect'")
+    assert sorted(seen, key=str) == sorted([READ, READ, failed], key=str)
+    errors = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert errors == ["broken: a defect of ctemplate's own, please report it: KeyError: 'defect'"]
+
+
+def test_two_streams_do_not_mix(stream):
+    inner, outer = [], []
+    other = EventStream()
+    with stream.subscribed("outer", outer.append), other.subscribed("inner", inner.append):
+        with other.entered():
+            emit(READ)
+        assert (inner, outer) == ([READ], [])
+        emit(READ)
+    assert (inner, outer) == ([READ], [READ])
+
+
+def test_every_thread_may_emit(stream):
+    seen = []
+    with stream.subscribed("metrics", seen.append):
+        threads = [threading.Thread(target=stream.publish, args=(READ,)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert seen == [READ] * 20
+
+
+def test_a_subscriber_may_leave_while_an_event_is_handed_on(stream):
+    seen = []
+    with contextlib.ExitStack() as stack:
+        leaving = contextlib.ExitStack()
+        leaving.enter_context(stream.subscribed("leaves", lambda _: leaving.close()))
+        stack.enter_context(stream.subscribed("metrics", seen.append))
+        emit(READ)
+    assert seen == [READ]
+
+
+def test_json_lines_carry_the_event_s_name_and_fields():
+    event = Applied(group="nginx", subject="/etc/nginx/nginx.conf", waited=0.5)
+    record = logging.LogRecord("ctemplate.events", logging.INFO, "", 0, "%s", (event,), None)
+    record.event = event
+    line = json.loads(JsonFormatter().format(record))
+    assert line.pop("time")
+    assert line == {
+        "level": "info",
+        "logger": "ctemplate.events",
+        "message": "/etc/nginx/nginx.conf: applied",
+        "event": "applied",
+        "fields": {"group": "nginx", "subject": "/etc/nginx/nginx.conf", "waited": 0.5},
+    }
+
+
+def test_json_lines_without_an_event_are_as_before():
+    record = logging.LogRecord("ctemplate.apply", logging.INFO, "", 0, "%s: kept", ("a",), None)
+    line = json.loads(JsonFormatter().format(record))
+    assert line.keys() == {"time", "level", "logger", "message"}
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        pytest.param(
+            OutageEnded(cause="denied", subject="a", seconds=1.0, was_reported=False), "DEBUG", id="unreported"
+        ),
+        pytest.param(OutageEnded(cause="denied", subject="a", seconds=1.0), "INFO", id="reported"),
+        pytest.param(RenderFailed(group="g", where="t.j2:1", what="x", is_repeated=True), "DEBUG", id="repeated"),
+        pytest.param(RenderFailed(group="g", where="t.j2:1", what="x"), "ERROR", id="first"),
+    ],
+)
+def test_levels_depend_on_what_the_operator_knows(event, level):
+    assert logging.getLevelName(event.severity) == level
+
+
+def test_every_kind_of_event_can_be_written_as_json():
+    samples = {str: "a", float: 1.0, int: 1, bool: True, tuple[str, ...]: ("a",), float | None: None}
+    for name, kind in kinds().items():
+        fields = {field.name: samples[field.type] for field in msgspec.structs.fields(kind)}
+        event = kind(**fields)
+        assert json.loads(msgspec.json.encode(event))["event"] == name == event.name
+        assert event.severity == UNLOGGED or "\n" not in str(event).replace("\n    ", "")
+
+
+def test_the_page_lists_every_event_with_its_level_and_fields():
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| .+ \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    told = {name: (level, tuple(re.findall(r"`(\w+)`", fields))) for name, level, fields in rows}
+    assert told == {name: (level_of(kind), kind.__struct_fields__) for name, kind in kinds().items()}
+
+
+def level_of(kind):
+    """Return the level as the page has it; of those whose level depends on a field, both."""
+    if issubclass(kind, GroupFailed) or kind in {events.DefectFound, events.StatusUnavailable}:
+        return "ERROR or DEBUG"
+    if kind in {events.OutageEnded, events.AddressChanged}:
+        return "INFO or DEBUG"
+    if kind is events.ConfigurationNoticed:
+        return "WARNING or INFO"
+    if kind is events.InputRefused:
+        return "ERROR or WARNING"
+    return "none" if kind.LEVEL == UNLOGGED else logging.getLevelName(kind.LEVEL)
