@@ -184,7 +184,7 @@ def test_a_scrape_of_the_group_s_report_parses():
 def used_metrics():
     """Every metric that the examples of monitoring use, with the file that does."""
     for path in sorted(MONITORING.iterdir()):
-        for name in set(re.findall(r"\bctemplate_[a-z0-9_]+", path.read_text("utf-8"))):
+        for name in sorted(set(re.findall(r"\bctemplate_[a-z0-9_]+", path.read_text("utf-8")))):
             yield pytest.param(re.sub(r"_(bucket|sum|count)$", "", name), id=f"{path.name}: {name}")
 
 
