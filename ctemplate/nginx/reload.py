@@ -27,7 +27,7 @@ from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
 from ctemplate.nginx.identity import PID_FILE_LIMIT_BYTES, FoundMaster, find_master, has_workers
 from ctemplate.nginx.language.includes import TreeError, load_tree
-from ctemplate.nginx.language.parser import NginxSyntaxError
+from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.master import (
     PROC,
     DrainingWorker,
