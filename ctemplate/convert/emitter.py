@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from ctemplate.convert import go_ast as go, go_printer
 from ctemplate.convert.expressions import converted, scratch_tag
-from ctemplate.convert.findings import PARSED_PRINTS, ConversionFinding, ConversionNotice
+from ctemplate.convert.findings import KEY_WAITS, PARSED_PRINTS, ConversionFinding, ConversionNotice
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Exact, LayoutBlock, LayoutPiece, Note, Print, Tag, quoted
-from ctemplate.convert.logic_functions import KEY_WAITS
 from ctemplate.convert.macros import Macros
 from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, read_as
 from ctemplate.convert.scratch import Scratch
@@ -156,7 +155,7 @@ class Emitter:
         if tag is not None:
             return (Tag(tag),)
         value = self._value(pipeline)
-        if value.type in PARSED_KINDS and not any(text == PARSED_PRINTS for _, text in self._scopes.remarks):
+        if value.type in PARSED_KINDS:
             self._scopes.remarks_at(pipeline.at)(PARSED_PRINTS)
         try:
             return value.printed()

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 PARSED_PRINTS = (
     "parsed values print '<no value>' where they are missing, and numbers as Go's floats: | go_text keeps that"
 )
-"""What is said once where parsed values are printed; ``-tidy`` prints them otherwise."""
+"""What is said where parsed values are printed; ``-tidy`` prints them otherwise."""
+
+TEXTUAL_PREFIX = (
+    "consul-template takes a prefix without '/' at its end for the beginning of any path; here it names a folder"
+)
+KEY_WAITS = "consul-template renders nothing before this key is there; here a key that is not there counts as empty"
+SAID_ONCE = frozenset([PARSED_PRINTS, TEXTUAL_PREFIX])
+"""What is said of a template at its first place alone."""
 
 
 @dataclass(frozen=True, slots=True)

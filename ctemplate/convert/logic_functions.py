@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_list
+from ctemplate.convert.findings import KEY_WAITS
 from ctemplate.convert.values import (
     BOOL,
     FLOAT,
@@ -22,9 +23,6 @@ from ctemplate.convert.values import (
     NeverRenders,
     NotConverted,
 )
-
-KEY_WAITS = "key waits until the key is there; where a default is meant, write key(path, default=…)"
-"""What is said of a key that is tested: consul-template renders nothing before it has one."""
 
 
 def _logic(word: str, level: Level) -> GoFunction:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ctemplate.convert import go_ast as go
+from ctemplate.convert.findings import SAID_ONCE
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.macros import Macros, unused_macros
 from ctemplate.convert.scratch import SCRATCH, Scratch
@@ -50,10 +51,11 @@ class Scopes:
         del self._present[present:]
 
     def remarks_at(self, at: Position) -> Callable[[str], None]:
-        """Return what takes down a remark about that place, once."""
+        """Return what takes down a remark about that place, once; some remarks are made once in a template."""
 
         def remark(text: str) -> None:
-            if (at, text) not in self.remarks:
+            is_known = any(text == other and (text in SAID_ONCE or at == place) for place, other in self.remarks)
+            if not is_known:
                 self.remarks.append((at, text))
 
         return remark

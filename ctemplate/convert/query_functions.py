@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_text
+from ctemplate.convert.findings import TEXTUAL_PREFIX
 from ctemplate.convert.query_grammar import NamedQuery, QueryError, parse_query
 from ctemplate.convert.values import (
     BOOL,
@@ -159,7 +160,11 @@ def _pairs(name: str) -> GoFunction:
     def convert(arguments: CallArguments) -> GoValue:
         expect_count(arguments, 1)
         query, value = _query(name, arguments)
-        return GoValue("[]", PAIRS, is_path=True) if query is None else GoValue(_call(name, query, value), PAIRS)
+        if query is None:
+            return GoValue("[]", PAIRS, is_path=True)
+        if not query.name.endswith("/"):
+            arguments.remark(TEXTUAL_PREFIX)
+        return GoValue(_call(name, query, value), PAIRS)
 
     return convert
 

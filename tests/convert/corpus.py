@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jinja2
+import msgspec
 import yaml
 from jinja2 import nodes
 
@@ -15,8 +16,10 @@ from ctemplate.template.language.filters import filters, tests
 from ctemplate.template.language.functions import Functions
 
 FOLDER = Path(__file__).parent / "corpus"
-CATALOG = read_catalog(FOLDER / "catalog.yaml")
 KEYS = yaml.safe_load((FOLDER / "keys.yaml").read_text())
+CATALOG = read_catalog(FOLDER / "catalog.yaml")
+if hasattr(CATALOG, "kv"):
+    CATALOG = msgspec.structs.replace(CATALOG, kv=KEYS)
 TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
 TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
 """Templates for the oracle alone, with what the converter refuses."""

@@ -148,8 +148,8 @@ def test_what_cannot_be_converted_is_named_and_marked(source, finding, text):
         pytest.param(
             '{{ with key "a" }}{{ . }}{{ else }}b{{ end }}{{ or (key "a") "b" }}{{ if key "a" }}c{{ end }}',
             [
-                f"t.ctmpl:1:{column}: note: key waits until the key is there; where a default is meant,"
-                " write key(path, default=…)"
+                f"t.ctmpl:1:{column}: note: consul-template renders nothing before this key is there;"
+                " here a key that is not there counts as empty"
                 for column in (9, 49, 74)
             ],
             id="a key that waits where a default is meant",
@@ -168,6 +168,16 @@ def test_what_cannot_be_converted_is_named_and_marked(source, finding, text):
             '{{ range service (env "A") }}{{ end }}',
             ['t.ctmpl:1:10: note: env("A", "") is taken for a name alone, without tag, datacenter or state in it'],
             id="a whole query that is computed",
+        ),
+        pytest.param(
+            '{{ range ls "a/" }}{{ end }}{{ range tree "a" }}{{ end }}{{ range ls "b" }}{{ end }}',
+            [
+                (
+                    "t.ctmpl:1:38: note: consul-template takes a prefix without '/' at its end"
+                    " for the beginning of any path; here it names a folder"
+                )
+            ],
+            id="a prefix that is a text there, said once",
         ),
         pytest.param(
             '{{ with env "A" | parseJSON }}{{ .a }}{{ .b }}{{ end }}',
