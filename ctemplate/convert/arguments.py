@@ -17,7 +17,7 @@ from ctemplate.convert.values import (
     NotConverted,
 )
 
-_TEXTS = frozenset([STRING, UNCONVERTED, *PARSED_KINDS])
+_TEXTS = frozenset([STRING, SCALAR, PLAIN_VALUE, UNCONVERTED, *PARSED_KINDS])
 
 
 @dataclass(frozen=True, slots=True)
