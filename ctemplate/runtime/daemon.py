@@ -109,7 +109,7 @@ class Daemon:
             services = DaemonServices(tasks)
             await services.reconcile(self._wanted())
             emit(Started(summary=self.assembly.summary))
-            await self._exec.follow(tasks, self.assembly.config.exec)
+            await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
             while await self._until_edited():
                 await self._reassemble(services)
             emit(Stopping())
@@ -255,7 +255,7 @@ class Daemon:
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
         await services.reconcile(self._wanted())
-        await self._exec.follow(services.tasks, self.assembly.config.exec)
+        await self._exec.follow(services.tasks, self.assembly.config.exec, self.assembly.plans)
         if self.workers and self.assembly is assembly:
             emit(ConfigurationRead(summary=self.assembly.summary))
 

@@ -9,15 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import shlex
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from ctemplate.config.command_env import environment_of
+from ctemplate.config.groups import GroupPlan
 from ctemplate.config.schema import ExecSection
 from ctemplate.core.defects import kept_running
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import CommandFailed, ConfigError
+from ctemplate.core.signal_names import NO_SIGNAL, SignalName
+from ctemplate.nginx.groups import is_proven
+from ctemplate.nginx.recognition import PROGRAMS
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.pipeline import Result
 from ctemplate.system.child_program import SIGNALLED, ChildCommand, ChildProgram
@@ -173,8 +180,9 @@ class ExecHost:
             self._mode.forward(number)
         return self._mode is not None
 
-    async def follow(self, tasks: asyncio.TaskGroup, section: ExecSection) -> None:
+    async def follow(self, tasks: asyncio.TaskGroup, section: ExecSection, plans: Iterable[GroupPlan]) -> None:
         """Start what ``[exec]`` says, after the end of another program that runs."""
+        section = with_reload_signal(section, plans)
         command = exec_command(section, self._environ)
         if self._mode is not None and self._mode.command == command:
             self._mode.section = section
@@ -210,6 +218,23 @@ def exec_command(section: ExecSection, environ: Mapping[str, str]) -> ChildComma
     environment = environment_of(section.env, environ)
     death = section.kill_signal.number or signal.SIGKILL
     return ChildCommand(command=section.command or "", environ=environment, death_signal=death)
+
+
+def with_reload_signal(section: ExecSection, plans: Iterable[GroupPlan]) -> ExecSection:
+    """Return ``[exec]`` with no signal for an nginx whose reloads a group performs and proves; others as they are."""
+    is_reloaded = _is_nginx(section.command) and any(is_proven(plan.settings) for plan in plans)
+    if section.reload_signal is not None or not is_reloaded:
+        return section
+    return msgspec.structs.replace(section, reload_signal=SignalName(NO_SIGNAL))
+
+
+def _is_nginx(command: str | Sequence[str] | None) -> bool:
+    try:
+        words = shlex.split(command) if isinstance(command, str) else list(command or ())
+    except ValueError:
+        return False
+    program = next((word for word in words if word != "exec"), "")
+    return Path(program).name in PROGRAMS
 
 
 def check_exec(section: ExecSection, environ: Mapping[str, str]) -> None:

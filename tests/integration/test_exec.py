@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from harness import Ctemplate, wait_for
+from harness import Ctemplate, free_port, http_get, wait_for
 
 LIMIT = 60.0
 CHILD = """#!/bin/sh
@@ -305,3 +305,42 @@ command = ["sh", "-c", "env > of-command"]
             "CONSUL_HTTP_ADDR": "127.0.0.1:1",
             "ADDED": "1",
         }, name
+
+
+NGINX = """{main}
+http {{
+{http}
+    upstream web {{
+{{% for s in services() %}}
+        server 10.0.0.1:80; # {{{{ s.name | comment }}}}
+{{% endfor %}}
+    }}
+    server {{ listen 127.0.0.1:{port}; return 200 "{{{{ services() | length }}}}"; }}
+}}
+"""
+
+
+def test_nginx_as_the_program_is_reloaded_with_proof_and_not_started_anew(folder, nginx, ctemplate):
+    port = free_port()
+    (folder / "nginx.j2").write_text(NGINX.format(main=nginx.main, http=nginx.http, port=port))
+    command = json.dumps([*nginx.arguments, "-g", "daemon off;"])
+    (folder / "c.toml").write_text(
+        f"""catalog = "catalog.yaml"
+[exec]
+command = {command}
+[[template]]
+source = "nginx.j2"
+destination = "{nginx.conf}"
+command = {json.dumps([*nginx.arguments, "-s", "reload"])}
+"""
+    )
+    process = ctemplate("-config", "c.toml")
+    process.wait_for(lambda: process.log().count(": applied") == 1, LIMIT, "the first proof")
+    pid = number_in(nginx.pid_file)
+    catalog(folder, "db", "web")
+    process.wait_for(lambda: process.log().count(": applied") == 2, LIMIT, "the second proof")
+    assert http_get(port) == (200, "2")
+    assert (number_in(nginx.pid_file), lives(pid)) == (pid, True)
+    process.terminate()
+    assert process.wait(LIMIT) == 0
+    wait_for(lambda: not lives(pid), LIMIT, "the end of nginx")

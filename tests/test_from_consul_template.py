@@ -1,0 +1,229 @@
+"""The page for those who come from consul-template names all that it has, and nothing here that is not there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ctemplate.cli import cli
+from ctemplate.template.language import filters as language
+from ctemplate.template.language.functions import Functions
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "from-consul-template.md").read_text()
+ROWS = [re.split(r"(?<!\\)\|", line)[1:3] for line in PAGE.splitlines() if line.startswith("| `")]
+
+OPTIONS = [
+    "config",
+    "template",
+    "once",
+    "dry",
+    "parse-only",
+    "wait",
+    "retry",
+    "max-stale",
+    "default-left-delimiter",
+    "default-right-delimiter",
+    "template-error-fatal",
+    "dedup",
+    "pid-file",
+    "log-level",
+    "log-file",
+    "log-rotate-bytes",
+    "log-rotate-duration",
+    "log-rotate-max-files",
+    "syslog",
+    "syslog-facility",
+    "syslog-name",
+    "reload-signal",
+    "kill-signal",
+    "v",
+    "version",
+    "h",
+    "help",
+    "exec",
+    "exec-kill-signal",
+    "exec-reload-signal",
+    "exec-kill-timeout",
+    "exec-splay",
+    "exec-env-pristine",
+    "exec-env-custom",
+    "exec-env-allowlist",
+    "exec-env-denylist",
+    "consul-addr",
+    "consul-auth",
+    "consul-token",
+    "consul-token-file",
+    "consul-retry",
+    "consul-retry-attempts",
+    "consul-retry-backoff",
+    "consul-retry-max-backoff",
+    "consul-ssl",
+    "consul-ssl-verify",
+    "consul-ssl-ca-cert",
+    "consul-ssl-ca-path",
+    "consul-ssl-cert",
+    "consul-ssl-key",
+    "consul-ssl-server-name",
+    "consul-transport-dial-keep-alive",
+    "consul-transport-dial-timeout",
+    "consul-transport-tls-handshake-timeout",
+    "consul-transport-disable-keep-alives",
+    "consul-transport-max-idle-conns-per-host",
+    "vault-…",
+    "nomad-…",
+]
+"""Of consul-template 0.42.1."""
+
+FUNCTIONS = [
+    "service",
+    "connect",
+    "services",
+    "nodes",
+    "node",
+    "datacenters",
+    "key",
+    "keyExists",
+    "keyOrDefault",
+    "ls",
+    "tree",
+    "safeLs",
+    "safeTree",
+    "partitions",
+    "exportedServices",
+    "importedServices",
+    "peerings",
+    "caRoots",
+    "caLeaf",
+    "file",
+    "secret",
+    "secrets",
+    "pkiCert",
+    "nomadService",
+    "nomadServices",
+    "nomadVar",
+    "nomadVarExists",
+    "nomadVarList",
+    "nomadVarListSafe",
+    "scratch",
+    "base64Decode",
+    "base64Encode",
+    "base64URLDecode",
+    "base64URLEncode",
+    "byKey",
+    "byTag",
+    "byPort",
+    "byMeta",
+    "contains",
+    "in",
+    "containsAll",
+    "containsAny",
+    "containsNone",
+    "containsNotAll",
+    "env",
+    "mustEnv",
+    "envOrDefault",
+    "executeTemplate",
+    "explode",
+    "explodeMap",
+    "mergeMap",
+    "mergeMapWithOverride",
+    "indent",
+    "join",
+    "split",
+    "splitToMap",
+    "trim",
+    "trimPrefix",
+    "trimSuffix",
+    "trimSpace",
+    "loop",
+    "parseBool",
+    "parseInt",
+    "parseUint",
+    "parseFloat",
+    "parseJSON",
+    "parseYAML",
+    "plugin",
+    "regexMatch",
+    "regexReplaceAll",
+    "replaceAll",
+    "sha256Hex",
+    "md5sum",
+    "hmacSHA256Hex",
+    "timestamp",
+    "toJSON",
+    "toJSONPretty",
+    "toUnescapedJSON",
+    "toUnescapedJSONPretty",
+    "toLower",
+    "toUpper",
+    "toTitle",
+    "toYAML",
+    "toTOML",
+    "sockaddr",
+    "writeToFile",
+    "spew_dump",
+    "spew_sdump",
+    "spew_printf",
+    "spew_sprintf",
+    "sprig_…",
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "modulo",
+    "minimum",
+    "maximum",
+    "and",
+    "or",
+    "not",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "len",
+    "index",
+    "slice",
+    "print",
+    "printf",
+    "println",
+    "html",
+    "js",
+    "urlquery",
+    "call",
+    "range",
+    "else",
+    "with",
+    "define",
+    "template",
+    "block",
+    "break",
+    "continue",
+]
+
+
+def named(row, *, options):
+    """What a row says of consul-template."""
+    return [name.lstrip("-") for name in re.findall(r"`([^`]+)`", row[0]) if name.startswith("-") == options]
+
+
+@pytest.mark.parametrize(("names", "options"), [(OPTIONS, True), (FUNCTIONS, False)], ids=["options", "functions"])
+def test_all_that_consul_template_has_is_there_once(names, options):
+    assert sorted(name for row in ROWS for name in named(row, options=options)) == sorted(names)
+
+
+def test_options_of_ours_exist():
+    known = {option.lstrip("-") for parameter in cli.params for option in parameter.opts} | {"version", "help"}
+    ours = {name for row in ROWS for name in re.findall(r"`-([a-z-]+)`", row[1])}
+    assert ours - known == set()
+
+
+def test_filters_tests_and_functions_of_ours_exist():
+    texts = [text for row in ROWS if "not yet" not in row[1] for text in re.findall(r"`([^`]+)`", row[1])]
+    known = language.filters().keys() | {"random"}
+    assert {name for text in texts for name in re.findall(r"\\\| (\w+)", text)} - known == set()
+    assert {name for text in texts for name in re.findall(r" is (\w+)", text)} - language.tests().keys() == set()
+    calls = {name for text in texts if "|" not in text and " is " not in text for name in re.findall(r"^(\w+)\(", text)}
+    assert calls - Functions({}, {}).table().keys() == set()
