@@ -8,6 +8,8 @@ from typing import overload
 
 from ctemplate.convert.values import (
     PARSED_KINDS,
+    PLAIN_VALUE,
+    SCALAR,
     STRING,
     UNCONVERTED,
     GoType,

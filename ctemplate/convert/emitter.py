@@ -26,7 +26,7 @@ from ctemplate.convert.values import (
     Level,
     NeverRenders,
     NotConverted,
-    widened,
+    widened_type,
 )
 
 _KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keyed pairs"])
@@ -169,7 +169,7 @@ class Emitter:
             return self._declaration(name, value, pipeline.at)
         binding = self._scopes.find(name)
         kinds = {binding.value.type, value.type} - {UNCONVERTED}
-        kind = widened(kinds) if len(kinds) > 1 else None
+        kind = widened_type(kinds) if len(kinds) > 1 else None
         if binding.target and kind is not None:
             self._widened[binding.at] = kind
         elif not binding.target or len(kinds) > 1:

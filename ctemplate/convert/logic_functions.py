@@ -22,7 +22,7 @@ from ctemplate.convert.values import (
     Level,
     NeverRenders,
     NotConverted,
-    widened,
+    widened_type,
 )
 
 
@@ -48,7 +48,7 @@ def _shared(arguments: CallArguments) -> GoType:
         return kinds.pop()
     if NIL in kinds:
         return NIL
-    if kinds and (kind := widened(kinds)) is not None:
+    if kinds and (kind := widened_type(kinds)) is not None:
         return kind
     parsed = kinds & PARSED_KINDS
     is_printed_alike = len(parsed) == 1 and kinds <= {STRING, *PARSED_KINDS}

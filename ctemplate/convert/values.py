@@ -89,7 +89,7 @@ NODE_SERVICE = GoType("service of a node")
 NODE_AND_SERVICES = GoType("node with its services")
 
 
-def widened(kinds: AbstractSet[GoType]) -> GoType | None:
+def widened_type(kinds: AbstractSet[GoType]) -> GoType | None:
     """Return the type of what may be of any of these, None where nothing prints them alike."""
     if kinds <= PLAIN_TYPES:
         return SCALAR
