@@ -2,8 +2,9 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.config.layers import Layer
-from ctemplate.config.schema import Config, ConsulSection
+from ctemplate.config.schema import Config
 from ctemplate.core.errors import TemplateError
+from ctemplate.core.settings import ConsulSection
 from ctemplate.runtime.assembly import Assembler, RunMode, consul_settings
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
@@ -36,7 +37,7 @@ def test_the_defaults_of_the_configuration_are_those_of_the_source():
 
 
 def test_the_size_of_an_answer_can_be_bounded():
-    assert consul_settings(Config(consul=ConsulSection(max_answer_bytes=1000))).max_body_bytes == 1000
+    assert consul_settings(Config(consul=ConsulSection(max_body_bytes=1000))).max_body_bytes == 1000
 
 
 def test_templates_that_did_not_change_are_taken_over(tmp_path):

@@ -2,12 +2,14 @@ import re
 import tomllib
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from ctemplate.cli.options import SETTINGS
 from ctemplate.config.groups import group_plans
+from ctemplate.config.keys import config_keys, value_at
 from ctemplate.config.layers import Layer, build, read_layers
-from ctemplate.config.schema import Config
+from ctemplate.config.schema import Config, GroupSection, ServiceGuardSection
+from ctemplate.core.settings import GuardPolicy
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,21 +24,64 @@ def test_documented_configuration_can_be_used_as_it_is_pasted(text, tmp_path):
     config = build(read_layers(tmp_path / "ctemplate.toml"))
     (plan,) = group_plans(config)
     assert [template.destination for template in plan.templates] == [Path("/etc/nginx/nginx.conf")]
-    named = (config.consul.token_file, config.consul.ssl_ca_cert, config.consul.ssl_cert, config.catalog)
-    assert named == (None, None, None, None)  # nothing that a reader does not have
+    named = (config.consul.token_file, config.consul.ca_cert, config.consul.cert, config.catalog)
+    assert named == ("", "", "", None)  # nothing that a reader does not have
 
 
-def test_documented_defaults_are_the_defaults():
+EXAMPLES = {"vars", "state_dir"}  # values that the page shows as examples, not as defaults
+TABLES = {
+    "": Config(),
+    "consul": Config().consul,
+    "wait": Config().wait,
+    "data": Config().data,
+    "render": Config().render,
+    "guard": Config().guard,
+    "group": GroupSection(name="nginx", reload="nginx -s reload"),
+}
+
+
+def documented_tables():
+    """Return the text of each table of the page's full listing, by its name."""
     (_, text) = blocks("docs/configuration.md", "toml")
-    config = build([Layer(where="docs", values=tomllib.loads(text))])
-    assert (config.wait, config.data, config.log_level, config.timeout) == (
-        Config().wait,
-        Config().data,
-        Config().log_level,
-        Config().timeout,
-    )
-    assert msgspec.structs.replace(config.guard, service={}) == Config().guard
-    assert config.consul.max_stale == Config().consul.max_stale
+    parts = re.split(r"^\[+([a-z]+)(?:\.[^]]*)?\]+", text, flags=re.MULTILINE)
+    tables = {"": parts[0]}
+    for name, part in zip(parts[1::2], parts[2::2], strict=True):
+        tables[name] = tables.get(name, "") + part
+    return tables
+
+
+@pytest.mark.parametrize("path", sorted(config_keys()))
+def test_every_key_is_documented(path):
+    table, _, rest = path.partition(".")
+    table = {"template.wait": "group", "template.env": "exec", "group.env": "exec"}.get(path.rpartition(".")[0], table)
+    text = documented_tables()[table if rest else ""]
+    assert re.search(rf"\b{path.rpartition('.')[2]}\b", text), f"docs/configuration.md: [{table}] lacks {path}"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_documented_defaults_are_the_defaults(table):
+    (_, text) = blocks("docs/configuration.md", "toml")
+    values = tomllib.loads(text)
+    config = build([Layer(where="docs", values=values)])
+    if table:
+        shown, found = values[table], value_at(config, table)
+    else:
+        shown, found = {key: value for key, value in values.items() if not isinstance(value, dict | list)}, config
+    shown, found = (shown[0], found[0]) if isinstance(shown, list) else (shown, found)
+    keys = shown.keys() - EXAMPLES - {"service"}
+    differing = [key for key in keys if value_at(found, key) != value_at(TABLES[table], key)]
+    assert differing == []
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.flag)
+def test_an_option_sets_a_key_that_there_is(setting):
+    assert setting.path in set(config_keys())
+
+
+def test_a_service_may_differ_in_every_point_of_the_guard():
+    fields = GuardPolicy.__struct_fields__
+    assert ServiceGuardSection.__struct_fields__ == fields
+    assert {getattr(ServiceGuardSection(), name) for name in fields} == {None}
 
 
 @pytest.mark.parametrize("name", sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")))

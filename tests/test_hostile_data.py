@@ -13,7 +13,8 @@ from jinja2.filters import FILTERS as FILTERS_OF_JINJA
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Snapshot
-from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.skeleton import skeleton
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import ServiceQuery, ServicesQuery

@@ -14,6 +14,7 @@ from pathlib import Path
 from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CheckRefused, CommandFailed, indented
 from ctemplate.core.model import Outcome, StagedFile
+from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.system.programs import Completed, format_command, run_program
 
@@ -35,7 +36,7 @@ class CommandCheck:
     """
 
     command: Command
-    timeout: float = 30.0
+    timeout: float = COMMAND_TIMEOUT
     destination: Path | None = None
     environ: Mapping[str, str] | None = None
 
@@ -63,7 +64,7 @@ class CommandReload:
     """A command that makes a program take its new files and exits with 0 when it did; ``timeout`` is seconds."""
 
     command: Command
-    timeout: float = 30.0
+    timeout: float = COMMAND_TIMEOUT
     environ: Mapping[str, str] | None = None
 
     async def reload(self, change: LiveChange) -> Outcome:

@@ -30,7 +30,9 @@ def flags_layer(given: Mapping[str, Any]) -> Layer:
     values = nested(settings)
     if given.get("template"):
         values["template"] = [parse_template(text) for text in given["template"]]
-    names = NAMES | _with_escape(values.get("template", ()), given.get("escape"))
+    templates = values.get("template", ())
+    names = NAMES | {"vars": "-var"} | {f"template[{number}]": "-template" for number in range(len(templates))}
+    names |= _with_escape(templates, given.get("escape"))
     if given.get("var"):
         values["vars"] = dict(parse_variable(text) for text in given["var"])
     return Layer(where="command line", values=values, names=names)

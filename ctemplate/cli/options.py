@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ctemplate.config.keys import default_text
 from ctemplate.config.schema import Escape
 from ctemplate.core.values import dataclass
 
@@ -23,13 +24,19 @@ class Setting:
     is_switch: bool = False
     is_list: bool = False
 
+    @property
+    def described(self) -> str:
+        """The help, with the default where there is one."""
+        default = default_text(self.path)
+        return f"{self.help} [{default}]" if default else self.help
+
 
 SETTINGS = (
     Setting(
         flag="-consul-addr",
         path="consul.address",
         metavar="ADDR",
-        help="Consul's address; commas between several [127.0.0.1:8500]",
+        help="Consul's address; commas between several",
     ),
     Setting(
         flag="-consul-token", path="consul.token", metavar="TOKEN", help="ACL token; -consul-token-file hides it better"
@@ -41,9 +48,7 @@ SETTINGS = (
     Setting(flag="-consul-namespace", path="consul.namespace", metavar="NAME", help="namespace of the queries"),
     Setting(flag="-consul-partition", path="consul.partition", metavar="NAME", help="partition of the queries"),
     Setting(flag="-consul-ssl", path="consul.ssl", metavar="", help="speak TLS to Consul", is_switch=True),
-    Setting(
-        flag="-consul-ssl-verify", path="consul.ssl_verify", metavar="BOOL", help="verify Consul's certificate [true]"
-    ),
+    Setting(flag="-consul-ssl-verify", path="consul.ssl_verify", metavar="BOOL", help="verify Consul's certificate"),
     Setting(flag="-consul-ssl-ca-cert", path="consul.ssl_ca_cert", metavar="FILE", help="CA certificate"),
     Setting(flag="-consul-ssl-ca-path", path="consul.ssl_ca_path", metavar="DIR", help="folder of CA certificates"),
     Setting(flag="-consul-ssl-cert", path="consul.ssl_cert", metavar="FILE", help="client certificate"),
@@ -55,32 +60,28 @@ SETTINGS = (
         flag="-consul-retry-backoff",
         path="consul.retry.backoff",
         metavar="DURATION",
-        help="first delay between retries [250ms]",
+        help="first delay between retries",
     ),
     Setting(
         flag="-consul-retry-max-backoff",
         path="consul.retry.max_backoff",
         metavar="DURATION",
-        help="longest such delay [1m]",
+        help="longest such delay",
     ),
-    Setting(
-        flag="-max-stale", path="consul.max_stale", metavar="DURATION", help="oldest answer taken from a follower [2s]"
-    ),
-    Setting(
-        flag="-max-connections", path="consul.max_connections", metavar="N", help="connections to Consul at most [64]"
-    ),
+    Setting(flag="-max-stale", path="consul.max_stale", metavar="DURATION", help="oldest answer taken from a follower"),
+    Setting(flag="-max-connections", path="consul.max_connections", metavar="N", help="connections to Consul at most"),
     Setting(
         flag="-template-language",
         path="template_language",
         metavar="NAME",
-        help="jinja, or go: consul-template's, converted as they are loaded [jinja]",
+        help="jinja, or go: consul-template's, converted as they are loaded",
     ),
     Setting(flag="-catalog", path="catalog", metavar="FILE", help="catalog file (YAML or JSON) instead of Consul"),
     Setting(
         flag="-timeout",
         path="timeout",
         metavar="DURATION",
-        help="-once, -dry, plan, apply, capture: longest wait for answers [1m]",
+        help="-once, -dry, plan, apply, capture: longest wait for answers",
     ),
     Setting(flag="-exec", path="exec.command", metavar="COMMAND", help="a program to run once everything is rendered"),
     Setting(
@@ -89,18 +90,18 @@ SETTINGS = (
         metavar="SIGNAL",
         help="what it gets when a file has changed; none for nothing [it is started anew]",
     ),
-    Setting(flag="-exec-kill-signal", path="exec.kill_signal", metavar="SIGNAL", help="what it gets to end [SIGTERM]"),
+    Setting(flag="-exec-kill-signal", path="exec.kill_signal", metavar="SIGNAL", help="what it gets to end"),
     Setting(
         flag="-exec-kill-timeout",
         path="exec.kill_timeout",
         metavar="DURATION",
-        help="from that signal until it is killed [30s]",
+        help="from that signal until it is killed",
     ),
     Setting(
         flag="-exec-splay",
         path="exec.splay",
         metavar="DURATION",
-        help="it hears of a change after a random part of this [0]",
+        help="it hears of a change after a random part of this",
     ),
     Setting(
         flag="-exec-env-pristine",
@@ -138,8 +139,8 @@ SETTINGS = (
         metavar="ADDR",
         help="serve status and metrics at HOST:PORT, PORT or unix:PATH [off]",
     ),
-    Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error [info]"),
-    Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json [text]"),
+    Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error"),
+    Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json"),
 )
 _FORMATS = ", ".join(typing.get_args(Escape))
 NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wait", "wait.max": "-wait"}
@@ -159,12 +160,18 @@ def shared_options(*without: str) -> Callable[[Callable[..., Any]], Callable[...
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        waits = default_text("wait.min", "wait.max")
         options = [
             _option("-template", "SRC[:DST[:CMD]]", "a template; repeatable", many=True),
             _option("-escape", "FORMAT", f"rule for values in those templates: {_FORMATS} [by file]"),
             _option("-config", "PATH", "configuration file or folder; repeatable", many=True),
             _option("-var", "NAME=VALUE", "a value for templates: var.NAME; repeatable", many=True),
-            _option("-wait", "MIN[:MAX]", "gather changes: quiet for MIN, at most MAX [100ms:2s]", without=without),
+            _option(
+                "-wait",
+                "MIN[:MAX]",
+                f"gather changes: quiet for MIN, at most MAX [{waits}]",
+                without=without,
+            ),
             switch("-quiet", "no progress on a terminal", is_hidden="-quiet" in without),
             *(_of_setting(setting, without) for setting in SETTINGS),
         ]
@@ -178,7 +185,7 @@ def shared_options(*without: str) -> Callable[[Callable[..., Any]], Callable[...
 def _of_setting(setting: Setting, without: tuple[str, ...]) -> Callable[..., Any]:
     if setting.is_switch:
         return switch(setting.flag, setting.help, default=None, is_hidden=setting.flag in without)
-    return _option(setting.flag, setting.metavar, setting.help, many=setting.is_list, without=without)
+    return _option(setting.flag, setting.metavar, setting.described, many=setting.is_list, without=without)
 
 
 def _option(

@@ -48,6 +48,7 @@ def work(verb: str) -> Callable[..., int]:
 @shared_options()
 @switch("-once", "render and apply once, then exit")
 @switch("-dry", "print what would be written, then exit")
+@switch("-show-config", "print the merged configuration, and where each value comes from")
 @click.version_option(__version__, "-version", "-v", message="ctemplate %(version)s", help="show the version")
 @click.pass_context
 def cli(context: click.Context, /, **given: object) -> None:

@@ -13,11 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
+import click
+
 from ctemplate.cli.flags import flags_layer
 from ctemplate.cli.log_writer import log_writer
 from ctemplate.cli.logs import configure
 from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
+from ctemplate.config.show import shown_config
 from ctemplate.core.model import Outcome
 from ctemplate.runtime.assembly import Assembler, RunMode
 from ctemplate.runtime.daemon import Daemon
@@ -69,6 +72,9 @@ def run_once(given: Mapping[str, Any], daemon: Daemon) -> None:
 
 def run(given: Mapping[str, Any]) -> int:
     """Run as the options say; return the exit status."""
+    if given["show_config"]:
+        click.echo("\n".join(shown_config(assembler(given).layers())))
+        return 0
     daemon = prepared(given, RunMode.DRY if given["dry"] else RunMode.LIVE)
     if given["dry"] or given["once"]:
         run_once(given, daemon)

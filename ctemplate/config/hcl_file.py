@@ -12,7 +12,8 @@ from ctemplate.config.hcl_keys import HCL_KEYS
 from ctemplate.config.hcl_parser import body_of_json, parse_hcl
 from ctemplate.config.hcl_reading import HCL_SECTIONS
 from ctemplate.config.hcl_translation import Translated, translated
-from ctemplate.config.schema import Config, ConsulSection, TemplateSection
+from ctemplate.config.schema import Config, TemplateSection
+from ctemplate.core.settings import ConsulSection
 
 _FIRST_KEYS = {path.partition(".")[0] for path in HCL_KEYS}
 _TABLES = {"": Config, "consul": ConsulSection, "template": TemplateSection}
@@ -46,7 +47,7 @@ def _signs(values: Mapping[str, Any]) -> Iterator[str]:
         for key, inner in keys.items():
             path = f"{section}.{key}".lstrip(".")
             is_there = path in HCL_KEYS or path in HCL_SECTIONS
-            is_here = key in kind.__struct_fields__
+            is_here = key in kind.__struct_encode_fields__
             if path in _BLOCKS_THERE:
                 is_there, is_here = not isinstance(inner, str | bool), isinstance(inner, str | bool)
             if is_here is not is_there:

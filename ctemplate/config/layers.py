@@ -20,6 +20,7 @@ from ctemplate.config.advice import format_advice, key_advice, value_advice
 from ctemplate.config.schema import Config, ExecSection
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.section import Addresses, parse_addresses
 from ctemplate.core.signal_names import SignalName, parse_signal
 from ctemplate.core.validation import explained, is_hcl
 from ctemplate.core.values import dataclass
@@ -238,6 +239,8 @@ def _convert(values: Mapping[str, Any], layer: Layer) -> Config:
 def _decode(kind: type, value: object) -> object:
     if kind is Share:
         return parse_share(value)
+    if kind is Addresses:
+        return parse_addresses(value)
     if kind is SignalName:
         return parse_signal(value)
     if kind is not Duration:

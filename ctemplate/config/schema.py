@@ -11,81 +11,15 @@ import msgspec
 from msgspec import Meta
 
 from ctemplate.core.durations import Duration, Share
+from ctemplate.core.section import Count, Seconds, Section
+from ctemplate.core.settings import COMMAND_TIMEOUT, ConsulSection, DataLimits, GuardPolicy, RenderSection
 from ctemplate.core.signal_names import SignalName
+from ctemplate.core.timing import Wait
 
-Count = Annotated[int, Meta(ge=1)]
 Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
 CommandSetting = str | tuple[str, ...]
 Escape = Literal["nginx", "haproxy", "json", "yaml", "shell", "html", "lines", "none"]
 Language = Literal["jinja", "go"]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the configuration file; unknown keys are errors."""
-
-
-class RetrySection(Section, frozen=True, kw_only=True):
-    """``[consul.retry]``: trouble is retried for ever; these bound the delay between tries."""
-
-    backoff: Duration = Duration(0.25)  # quick enough that an agent's restart is hardly seen
-    max_backoff: Duration = Duration(60.0)  # a minute keeps a fleet from hammering a struggling server
-
-
-class ConsulSection(Section, frozen=True, kw_only=True):
-    """``[consul]``: where Consul is and how to speak to it."""
-
-    address: str | tuple[str, ...] = "127.0.0.1:8500"
-    token: str | None = None
-    token_file: str | None = None
-    auth: str | None = None
-    namespace: str | None = None
-    partition: str | None = None
-    datacenter: str | None = None
-    ssl: bool | None = None
-    ssl_verify: bool = True
-    ssl_ca_cert: str | None = None
-    ssl_ca_path: str | None = None
-    ssl_cert: str | None = None
-    ssl_key: str | None = None
-    ssl_server_name: str | None = None
-    max_connections: Annotated[int, Meta(ge=8, le=10_000)] = 64  # Consul allows 200 per client by default
-    max_stale: Duration = Duration(2.0)  # an older answer is asked again from the leader; 0 asks the leader always
-    wait: Duration = Duration(60.0)  # how long a blocking query may hang; Consul's own default is 5 minutes
-    query_interval: Duration = Duration(10.0)  # a prepared query cannot wait for a change, and is executed so often
-    max_answer_bytes: Count = 64 * 1024 * 1024  # fifty thousand instances of one service
-    retry: RetrySection = RetrySection()
-
-    def __repr__(self) -> str:
-        """Show nothing: the token must not reach a log."""
-        return "ConsulSection(…)"
-
-
-class WaitSection(Section, frozen=True, kw_only=True):
-    """``[wait]``: a burst of changes is gathered until it was quiet for min, but never longer than max."""
-
-    min: Duration = Duration(0.1)
-    max: Duration = Duration(2.0)
-
-
-class DataSection(Section, frozen=True, kw_only=True):
-    """``[data]``: what may enter from Consul; an instance or service beyond a limit is left out and named."""
-
-    allow_hostnames: bool = False  # nginx resolves names at reload, and refuses everything when one is unknown
-    allow_loopback: bool = False  # a loopback address on another node would reach the balancer's own ports
-    allowed_networks: tuple[str, ...] = ()  # empty: every unicast address
-    max_instances: Count = 1000  # per service
-    max_values: Count = 40_000  # per service, tags and meta pairs of all instances together
-    max_tags: Count = 256  # per instance; go-micro writes many
-    max_tag_bytes: Count = 16 * 1024  # per instance, all tags together
-    max_meta_bytes: Count = 48 * 1024  # per instance, keys and values together
-    max_name_bytes: Count = 512  # a service's name, an instance's id, a node's name
-
-
-class RenderSection(Section, frozen=True, kw_only=True):
-    """``[render]``: what one render of one template may take, so that a loop without end ends in an error."""
-
-    timeout: Duration = Duration(10.0)
-    max_output_bytes: Count = 64 * 1024 * 1024
 
 
 class ServiceGuardSection(Section, frozen=True, kw_only=True):
@@ -98,15 +32,10 @@ class ServiceGuardSection(Section, frozen=True, kw_only=True):
     readd: Duration | None = None
 
 
-class GuardSection(Section, frozen=True, kw_only=True):
-    """``[guard]``: when the last good answer is kept instead of a suspicious new one."""
+class GuardSection(GuardPolicy, frozen=True, kw_only=True):
+    """``[guard]``: the policy for all services, and what is different for some."""
 
-    min_instances: Annotated[int, Meta(ge=0)] = 0  # a loss that leaves fewer is doubted
-    max_loss: Share = Share(0.5)  # so is one of more, at once, of three or more
-    hold: Duration = Duration(300.0)  # agents register their services again within a minute or two; 0: no guard
-    panic: bool = False  # keep the instances of a service that all fail
-    readd: Duration = Duration(0.0)  # how long an instance that failed must pass before it is used again
-    service: dict[str, ServiceGuardSection] = {}
+    service: dict[str, ServiceGuardSection] = msgspec.field(default_factory=dict)
 
 
 class StatusSection(Section, frozen=True, kw_only=True):
@@ -141,9 +70,9 @@ class GroupSection(Section, frozen=True, kw_only=True):
     reload: CommandSetting | None = None
     check: CommandSetting | None = None
     nginx: NginxSection | None = None
-    timeout: Duration = Duration(30.0)  # for the check and for a reload that is a plain command
+    timeout: Seconds = COMMAND_TIMEOUT
     env: EnvSection = EnvSection()  # of these commands
-    wait: WaitSection | None = None  # instead of the common one
+    wait: Wait | None = None  # instead of the common one
     min_interval: Duration = Duration(1.0)  # between reloads
     max_draining: Count = 4  # old worker generations still draining before a reload is delayed
     max_delay: Duration = Duration(60.0)  # such a delay ends here
@@ -161,7 +90,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     command: CommandSetting | None = None
     timeout: Duration | None = None  # for the command
     env: EnvSection | None = None  # of the command
-    wait: WaitSection | None = None  # instead of the common one
+    wait: Wait | None = None  # instead of the common one
     group: str | None = None
     perms: Octal | None = None
     owner: str | None = None  # USER[:GROUP]
@@ -185,11 +114,11 @@ class ExecSection(Section, frozen=True, kw_only=True):
 class Config(Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
-    vars: dict[str, Any] = {}
+    vars: dict[str, Any] = msgspec.field(default_factory=dict)
     consul: ConsulSection = ConsulSection()
     catalog: str | None = None
-    wait: WaitSection = WaitSection()
-    data: DataSection = DataSection()
+    wait: Wait = Wait()
+    data: DataLimits = DataLimits()
     guard: GuardSection = GuardSection()
     render: RenderSection = RenderSection()
     status: StatusSection = StatusSection()

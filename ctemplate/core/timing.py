@@ -8,15 +8,18 @@ from __future__ import annotations
 import random
 from dataclasses import field
 
+from ctemplate.core.section import Seconds, Section
 from ctemplate.core.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
+class Backoff(Section, frozen=True, kw_only=True, rename={"first": "backoff", "ceiling": "max_backoff"}):
     """Delays that double from ``first`` to ``ceiling`` seconds, each drawn at random to keep clients apart."""
 
-    first: float = 0.25
-    ceiling: float = 60.0
+    first: Seconds = Seconds(0.25)
+    """Quick enough that an agent's restart is hardly seen."""
+
+    ceiling: Seconds = Seconds(60.0)
+    """A minute keeps a fleet from hammering a struggling server."""
 
     def delay(self, failures: int, draw: float | None = None) -> float:
         """Return the delay in seconds after that many failures in a row (1 or more).
@@ -37,12 +40,11 @@ def jittered(interval: float, draw: float | None = None) -> float:
     return interval * (1 - share / 10)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """How long a burst of changes is gathered: quiet for ``min`` seconds, but never later than ``max``."""
+class Wait(Section, frozen=True, kw_only=True):
+    """``[wait]``: how long a burst of changes is gathered: quiet for ``min`` seconds, but never later than ``max``."""
 
-    min: float = 0.1
-    max: float = 2.0
+    min: Seconds = Seconds(0.1)
+    max: Seconds = Seconds(2.0)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import difflib
 import enum
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -113,7 +113,8 @@ def _kind_at(kind: Any, path: str) -> Any:
             kind = get_args(kind)[1]
         elif key:
             section = _section(kind)
-            kind = get_type_hints(section).get(key) if section else None
+            fields = msgspec.structs.fields(section) if section else ()
+            kind = next((field.type for field in fields if field.encode_name == key), None)
     return kind
 
 

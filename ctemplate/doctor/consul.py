@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ctemplate.core.model import Fault, Query
+from ctemplate.core.settings import CONSUL_DEFAULTS
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.queries import Losses, kind_of
 from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
@@ -62,7 +63,7 @@ class ConsulFacts:
     left_out: tuple[Fault, ...] = ()
     listed: frozenset[Query] = frozenset()
     connections: int = 0
-    max_connections: int = 64
+    max_connections: int = CONSUL_DEFAULTS.max_connections
 
 
 def consul_diagnoses(facts: ConsulFacts) -> Iterator[Diagnosis]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from ctemplate.config.groups import GroupPlan
 from ctemplate.core.errors import CommandFailed, TemplateError

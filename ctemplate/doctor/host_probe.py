@@ -28,7 +28,7 @@ from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
 from ctemplate.nginx.groups import is_proven
 from ctemplate.nginx.identity import FoundMaster, find_master
 from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
-from ctemplate.nginx.language.parser import NginxSyntaxError
+from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.master import NoMaster, Process
 from ctemplate.nginx.settings import settings
 from ctemplate.system.files import candidate_path

@@ -10,7 +10,8 @@ from ctemplate.core.errors import CtemplateError
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.nginx.identity import FoundMaster
 from ctemplate.nginx.language.includes import Tree
-from ctemplate.nginx.language.parser import Directive, NginxSyntaxError, parse_config, walk
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import Directive, parse_config, walk
 from ctemplate.nginx.master import NoMaster
 
 OLDEST_TESTED = (1, 18)

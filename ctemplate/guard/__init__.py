@@ -4,8 +4,9 @@ Pure: no clock, no I/O; every ``now`` is seconds on one monotonic clock of the c
 """
 
 from ctemplate.core.events import GuardReport
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.hold import Cause, Hold
-from ctemplate.guard.evidence.policy import GuardPolicy, Policies
+from ctemplate.guard.evidence.policy import Policies
 from ctemplate.guard.evidence.reports import described
 from ctemplate.guard.guard import Guard, Memory
 from ctemplate.guard.rules.holding import CONFIRM_GRACE

@@ -7,9 +7,9 @@ import math
 import msgspec
 
 from ctemplate.core.model import Answer, Instance
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.entries import EntryValue, replaced_entries
 from ctemplate.guard.evidence.hold import Hold
-from ctemplate.guard.evidence.policy import GuardPolicy
 from ctemplate.guard.rules import Change, Rule
 from ctemplate.guard.rules.first_answer import UnverifiedEmpty
 from ctemplate.guard.rules.flapping import FlappingRule

@@ -14,8 +14,9 @@ from ctemplate.lint.kinds import ValueKind
 from ctemplate.lint.printing import FREE
 from ctemplate.lint.reading import read_tree
 from ctemplate.lint.source import TemplateSource, parse_source, start
-from ctemplate.lint.text import TextMode, TextPosition, follow
-from ctemplate.nginx.language.authority import PASS
+from ctemplate.lint.text import follow
+from ctemplate.nginx.language.directives import PASS
+from ctemplate.nginx.language.lexer import TextMode, TextPosition
 from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import NGINX
 from ctemplate.template.language.functions import Functions

@@ -11,7 +11,8 @@ from ctemplate.lint.finding import Finding
 from ctemplate.lint.kinds import ValueKind
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, start
-from ctemplate.lint.text import Branch, PrintSite, Text, TextMode, Upstream
+from ctemplate.lint.text import Branch, PrintSite, Text, Upstream
+from ctemplate.nginx.language.lexer import TextMode
 
 PORT_FIX = "use svc.listen_port, or claim(…), so that one of them is left out and named"
 NAME_FIX = 'use claim("server_name", …, svc), so that one of them is left out and named'

@@ -12,8 +12,9 @@ from ctemplate.lint.finding import Finding
 from ctemplate.lint.kinds import PLAIN_KINDS, ValueKind
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, literal, member_name, members, start
-from ctemplate.lint.text import Text, TextMode, TextPosition
-from ctemplate.nginx.language.authority import CONNECTS, INNER, PASS
+from ctemplate.lint.text import Text
+from ctemplate.nginx.language.directives import CONNECTS, INNER, PASS
+from ctemplate.nginx.language.lexer import TextMode, TextPosition
 
 FREE = {"tags": "a tag", "meta": "a meta value", "node_meta": "a node's meta value"}
 """Fields that are free text by nature; names and ids are tokens as a rule."""

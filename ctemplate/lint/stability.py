@@ -9,7 +9,8 @@ from jinja2 import nodes
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, start
-from ctemplate.lint.text import PrintSite, Text, TextMode
+from ctemplate.lint.text import PrintSite, Text
+from ctemplate.nginx.language.lexer import TextMode
 
 POSITIONS = frozenset({"index", "index0", "revindex", "revindex0"})
 NAMING = frozenset({"upstream", "zone", "server_name", "listen", "proxy_pass"})

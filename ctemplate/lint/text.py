@@ -5,41 +5,12 @@ A path through the template is guessed: the first branch of each condition, one 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from jinja2 import nodes
 
-LUA_DIRECTIVE = "_by_lua_block"
-_PRINT = "\0"
-
-
-class TextMode(enum.Enum):
-    """What nginx takes the next character for."""
-
-    BARE = "bare"
-    COMMENT = "comment"
-    QUOTED = "quoted"
-    LUA = "lua"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPosition:
-    """Where in nginx's language the text has got to: the statement so far, and the names of the open blocks."""
-
-    mode: TextMode = TextMode.BARE
-    quote: str = ""
-    is_escaped: bool = False
-    statement: str = ""
-    blocks: tuple[str, ...] = ()
-    braces: int = 0
-
-    @property
-    def directive(self) -> str:
-        """The name of the statement that has begun, empty before one."""
-        words = self.statement.split(maxsplit=1)
-        return words[0] if words else ""
+from ctemplate.nginx.language.lexer import UNKNOWN_TEXT, TextMode, TextPosition, position_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +130,12 @@ class _Walk:
             return
         if not self.position.directive and isinstance(node, nodes.Call):
             self.server()
-        self.position = replace(self.position, statement=self.position.statement + _PRINT)
+        self.position = replace(self.position, statement=self.position.statement + UNKNOWN_TEXT)
 
     def data(self, node: nodes.TemplateData) -> None:
         for offset, character in enumerate(node.data):
             before = self.position
-            self.position = after(before, character)
+            self.position = position_after(before, character)
             if self.position.directive and not before.directive:
                 self.began = node.lineno + offset
             if len(self.position.blocks) > len(before.blocks):
@@ -195,63 +166,3 @@ class _Walk:
             upstream.loops.append((loops[0], self.branches[: self.branches.index(Branch(node=loops[0]))]))
         else:
             upstream.is_filled = True
-
-
-def after(position: TextPosition, character: str) -> TextPosition:
-    """Return the position after one more character of text, by nginx's rules of tokens."""
-    match position.mode:
-        case TextMode.COMMENT:
-            return replace(position, mode=TextMode.BARE) if character == "\n" else position
-        case TextMode.QUOTED:
-            return _in_quotes(position, character)
-        case TextMode.LUA:
-            return _in_lua(position, character)
-        case TextMode.BARE:
-            return _bare(position, character)
-
-
-def _in_quotes(position: TextPosition, character: str) -> TextPosition:
-    if position.is_escaped:
-        return replace(position, is_escaped=False)
-    if character == "\\":
-        return replace(position, is_escaped=True)
-    if character == position.quote:
-        return replace(position, mode=TextMode.BARE, quote="", statement=position.statement + character)
-    return position
-
-
-def _in_lua(position: TextPosition, character: str) -> TextPosition:
-    braces = position.braces + {"{": 1, "}": -1}.get(character, 0)
-    if braces:
-        return replace(position, braces=braces)
-    return replace(position, mode=TextMode.BARE, braces=0, blocks=position.blocks[:-1])
-
-
-def _bare(position: TextPosition, character: str) -> TextPosition:
-    statement = position.statement
-    if position.is_escaped or character == "\\":
-        return replace(position, is_escaped=not position.is_escaped, statement=statement + "_")
-    if not statement or statement[-1] in " \t\r\n":
-        begun = _begun(position, character)
-        if begun is not None:
-            return begun
-    if character == ";":
-        return replace(position, statement="")
-    if character == "{" and not statement.endswith("$"):
-        block = position.directive
-        mode = TextMode.LUA if block.endswith(LUA_DIRECTIVE) else TextMode.BARE
-        return replace(position, mode=mode, statement="", blocks=(*position.blocks, block), braces=mode is TextMode.LUA)
-    if character == "\n" and not statement.strip(f"{_PRINT} \t\r\n"):
-        return replace(position, statement="")  # a print on a line of its own: whole directives, most likely
-    return replace(position, statement=statement + character)
-
-
-def _begun(position: TextPosition, character: str) -> TextPosition | None:
-    """Return the position after a character that means something at the start of a token only."""
-    if character == "#":
-        return replace(position, mode=TextMode.COMMENT)
-    if character == "}":
-        return replace(position, statement="", blocks=position.blocks[:-1])
-    if character in "\"'":
-        return replace(position, mode=TextMode.QUOTED, quote=character, statement=position.statement + character)
-    return None

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange
-from ctemplate.nginx.language.parser import Directive, NginxSyntaxError, parse_config
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import Directive, parse_config
 from ctemplate.nginx.language.semantic_diff import Changes, changes, meaning
 
 CHANGE_LIMIT_BYTES = 4 * 2**20  # before and after together; reading more takes a second

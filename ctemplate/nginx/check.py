@@ -27,7 +27,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.advice import advice
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.language.includes import Role, TooLarge, TreeError, load_tree
-from ctemplate.nginx.language.parser import NginxSyntaxError
+from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.mirror import mirror
 from ctemplate.nginx.settings import exists, redirect_side_effects, settings
 from ctemplate.nginx.verdict import NginxVerdict, nginx_verdict

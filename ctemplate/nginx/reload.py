@@ -21,12 +21,13 @@ from pathlib import Path
 from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome
+from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
 from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
 from ctemplate.nginx.identity import PID_FILE_LIMIT_BYTES, FoundMaster, find_master, has_workers
 from ctemplate.nginx.language.includes import TreeError, load_tree
-from ctemplate.nginx.language.parser import NginxSyntaxError
+from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.master import (
     PROC,
     DrainingWorker,
@@ -53,7 +54,6 @@ PATIENCE = 1.0  # an old worker that was told to finish has said so by then, unl
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
 APART = 0.08  # a master waits 0.1 s after starting workers before it takes the next signal
 IDLE_LOOKS = 2  # one look may fall between a signal's arrival and its handling
-COMMAND_TIMEOUT = 30.0
 
 
 def proof_time_limit(size_bytes: int) -> float:

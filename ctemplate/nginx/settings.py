@@ -14,15 +14,14 @@ from pathlib import Path
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation
+from ctemplate.nginx.language.directives import CACHE_FOLDERS, LOGS
 from ctemplate.nginx.language.includes import Tree
 from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
 from ctemplate.system.inputs import real_path
 
 NO_FILE = ("stderr", "off", "syslog:", "memory:")
-_LOGS = (b"access_log", b"error_log")
 _LED = re.compile(rb"_path|access_log|error_log")
 _NOTHING = re.compile(rb"(?!)")
-_FOLDERS = re.compile(rb"(?:client_body|proxy|fastcgi|uwsgi|scgi)_temp_path|(?:proxy|fastcgi|uwsgi|scgi)_cache_path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +90,7 @@ def redirect_side_effects(tree: Tree, installation: Installation, folder: Path) 
     replaced: dict[Path, bytes] = {}
     for path, inside in contexts(tree).items():
         source = tree.sources[path]
-        if any(name in source for name in (b"pid", b"http", b"_path", *_LOGS)):
+        if any(name in source for name in (b"pid", b"http", b"_path", *LOGS)):
             led = ways.led(source, inside, where=str(path))
             replaced |= {real_path(path): led} if led != source else {}
     if not ways.has_pid:
@@ -132,11 +131,11 @@ class _Redirects:
         if directive.name == b"pid" and is_main:
             self.has_pid = True
             yield self.argument(source, directive, self.folder / "pid")
-        elif directive.name in _LOGS and is_file(name := os.fsdecode(directive.args[0])):
+        elif directive.name in LOGS and is_file(name := os.fsdecode(directive.args[0])):
             log = self.installation.resolved(name)
             if _is_unsafe(log) or (is_main and _has_folder(log)):
                 yield self.argument(source, directive, self.other(log))
-        elif _FOLDERS.fullmatch(directive.name):
+        elif CACHE_FOLDERS.fullmatch(directive.name):
             folder = self.installation.resolved(os.fsdecode(directive.args[0]))
             if _has_folder(folder) and not exists(folder):
                 yield self.argument(source, directive, self.other(folder))

@@ -14,8 +14,10 @@ from pathlib import Path
 from ctemplate.core.errors import ApplyError
 from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.language.authority import Routes, named_hosts, reach, routes, variable_of
+from ctemplate.nginx.language.directives import VALUE_BLOCKS
 from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
-from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, NginxSyntaxError, parse_config, walk
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import Directive, parse_config, walk
 from ctemplate.nginx.language.unique_names import Name, names
 from ctemplate.system.inputs import real_path
 

@@ -15,8 +15,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ctemplate import apply
 from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
 from ctemplate.catalog import Catalog
@@ -25,12 +23,13 @@ from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
-from ctemplate.config.schema import Config, ConsulSection, GroupSection, GuardSection, ServiceGuardSection, WaitSection
+from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.core.errors import ApplyError, TemplateError
 from ctemplate.core.model import Target
-from ctemplate.core.timing import Backoff, Wait
+from ctemplate.core.section import Section
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
-from ctemplate.guard import GuardPolicy, Policies
+from ctemplate.guard import Policies
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unproven_files
@@ -49,7 +48,7 @@ from ctemplate.sinks.plan import FileReview, PlanSink, SavedPlanSink
 from ctemplate.sinks.replacement import Announcing
 from ctemplate.sinks.sink import Sink
 from ctemplate.sources.catalog_file import CatalogFile
-from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
+from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.sources.source import Source
 from ctemplate.status.address import StatusAddress, parse_status_address
@@ -149,7 +148,7 @@ class Assembly:
                 GroupWorker(
                     pipeline=self._pipeline(plan, templates, states, held, before),
                     catalog=catalog,
-                    wait=_wait(plan.settings.wait or self.config.wait),
+                    wait=plan.settings.wait or self.config.wait,
                     min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
                 )
                 for plan, templates in zip(self.plans, self.templates, strict=True)
@@ -234,10 +233,6 @@ def _live_files(
     program = NginxReload(command=nginx, command_timeout=settings.timeout, environ=environ)
     gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
     return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
-
-
-def _wait(section: WaitSection) -> Wait:
-    return Wait(min=section.min, max=section.max)
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
@@ -333,7 +328,7 @@ class Assembler:
         return Assembly(
             config=config,
             source=previous.source if previous is not None and is_same else _source(config),
-            source_name=config.catalog or "Consul at " + ", ".join(_addresses(config.consul)),
+            source_name=config.catalog or "Consul at " + ", ".join(config.consul.addresses),
             plans=plans,
             templates=templates,
             signatures=signatures(path for group in templates for template in group for path in template.files),
@@ -398,7 +393,7 @@ def earlier_templates(
 
 
 def _limits(config: Config) -> RenderLimits:
-    return RenderLimits(timeout=config.render.timeout, output_bytes=config.render.max_output_bytes)
+    return RenderLimits(**_fields(config.render))
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:
@@ -423,35 +418,10 @@ def _source(config: Config) -> Source:
     return ConsulSource(consul_settings(config))
 
 
-def _addresses(consul: ConsulSection) -> tuple[str, ...]:
-    given = consul.address.split(",") if isinstance(consul.address, str) else consul.address
-    return tuple(address.strip() for address in given)
-
-
 def consul_settings(config: Config) -> ConsulSettings:
     """Return the settings of the Consul source."""
-    consul = config.consul
-    return ConsulSettings(
-        addresses=_addresses(consul),
-        token=consul.token or "",
-        token_file=consul.token_file or "",
-        auth=consul.auth or "",
-        datacenter=consul.datacenter or "",
-        namespace=consul.namespace or "",
-        partition=consul.partition or "",
-        ssl=bool(consul.ssl),
-        ca_cert=consul.ssl_ca_cert or "",
-        ca_path=consul.ssl_ca_path or "",
-        cert=consul.ssl_cert or "",
-        key=consul.ssl_key or "",
-        server_name=consul.ssl_server_name or "",
-        verify=consul.ssl_verify,
-        wait=consul.wait,
-        query_interval=consul.query_interval,
-        stale=consul.max_stale > 0,
-        max_stale=consul.max_stale,
-        backoff=Backoff(first=consul.retry.backoff, ceiling=consul.retry.max_backoff),
-        max_connections=consul.max_connections,
-        max_body_bytes=consul.max_answer_bytes,
-        limits=DataLimits(**msgspec.structs.asdict(config.data)),
-    )
+    return ConsulSettings(**_fields(config.consul), limits=config.data)
+
+
+def _fields(section: Section) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in section.__struct_fields__}

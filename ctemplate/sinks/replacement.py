@@ -16,7 +16,8 @@ from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, TreeError
-from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.semantic_diff import Changes, changes, meaning
 from ctemplate.nginx.whole import whole
 from ctemplate.sinks.sink import Sink, SinkStatus

@@ -2,7 +2,8 @@ import re
 from pathlib import Path
 
 from ctemplate.config.hcl_keys import HCL_KEYS
-from ctemplate.config.schema import Config, ConsulSection, TemplateSection
+from ctemplate.config.schema import Config, TemplateSection
+from ctemplate.core.settings import ConsulSection
 
 PAGE = (Path(__file__).parents[2] / "docs" / "consul-template-configuration.md").read_text()
 
@@ -18,5 +19,5 @@ def test_every_key_goes_to_one_that_exists():
     for path, rule in HCL_KEYS.items():
         table, _, key = rule.ours.partition(".")
         if rule.ours:
-            fields = tables.get(table, Config).__struct_fields__
+            fields = tables.get(table, Config).__struct_encode_fields__
             assert (key.partition(".")[0] if table in tables else table) in fields, path

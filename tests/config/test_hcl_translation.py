@@ -199,12 +199,12 @@ def test_a_folder_is_read_in_order_with_its_folders(tmp_path):
 @pytest.mark.parametrize("name", ["c.hcl", "c.conf", "c"])
 def test_a_file_of_hcl_is_known_by_its_name_or_its_text(tmp_path, name):
     (tmp_path / name).write_text('consul {\n  address = "a:1"\n}\n')
-    assert build(read_layers(tmp_path / name)).consul.address == "a:1"
+    assert build(read_layers(tmp_path / name)).consul.addresses == ("a:1",)
 
 
 def test_a_file_of_hcl_may_hold_json(tmp_path):
     (tmp_path / "c.hcl").write_text('{"consul": {"address": "a:1"}}')
-    assert build(read_layers(tmp_path / "c.hcl")).consul.address == "a:1"
+    assert build(read_layers(tmp_path / "c.hcl")).consul.addresses == ("a:1",)
 
 
 def test_a_wrong_value_is_told_by_the_line_of_its_key(tmp_path):

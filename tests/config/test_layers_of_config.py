@@ -1,9 +1,10 @@
 import pytest
 
 from ctemplate.config.layers import Layer, build, environment_layer, nested, read_layers
-from ctemplate.config.schema import Config, ConsulSection, ServiceGuardSection, TemplateSection
+from ctemplate.config.schema import Config, ServiceGuardSection, TemplateSection
 from ctemplate.core.durations import Duration, Share
 from ctemplate.core.errors import ConfigError
+from ctemplate.core.settings import ConsulSection
 
 
 def built(values, names=None):
@@ -101,7 +102,7 @@ def test_consul_environment_is_understood_and_files_win():
         "HOME": "/",
     }
     file = Layer(where="a.toml", values={"consul": {"address": "b:1"}})
-    assert build([environment_layer(environ), file]).consul == ConsulSection(address="b:1", ssl=True, ssl_verify=False)
+    assert build([environment_layer(environ), file]).consul == ConsulSection(addresses=("b:1",), ssl=True, verify=False)
 
 
 def test_empty_environment_variable_says_nothing():

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.quoting import (
     MAX_QUOTED_BYTES,
     UnsafeTextError,

@@ -5,16 +5,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.nginx.language.parser import (
-    MAX_DEPTH,
-    TOKEN_LIMIT_BYTES,
-    Directive,
-    NginxSyntaxError,
-    Word,
-    parse_config,
-    walk,
-    words,
-)
+from ctemplate.nginx.language.lexer import TOKEN_LIMIT_BYTES, NginxSyntaxError, Word
+from ctemplate.nginx.language.parser import MAX_DEPTH, Directive, parse_config, walk, words
 
 CONFIG = b"""# main
 user  www-data;

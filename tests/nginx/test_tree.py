@@ -3,7 +3,7 @@ import os
 import pytest
 
 from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, Role, TreeError, load_tree
-from ctemplate.nginx.language.parser import NginxSyntaxError
+from ctemplate.nginx.language.lexer import NginxSyntaxError
 
 
 @pytest.fixture

@@ -179,3 +179,33 @@ def test_names_follow_prometheus_conventions(name):
 
 def test_a_scrape_of_the_group_s_report_parses():
     assert families(Metrics(), groups=(GROUP, group(name='a"\n\\b')))
+
+
+def used_metrics():
+    """Every metric that the examples of monitoring use, with the file that does."""
+    for path in sorted(MONITORING.iterdir()):
+        for name in sorted(set(re.findall(r"\bctemplate_[a-z0-9_]+", path.read_text("utf-8")))):
+            yield pytest.param(re.sub(r"_(bucket|sum|count)$", "", name), id=f"{path.name}: {name}")
+
+
+@pytest.mark.parametrize("name", list(used_metrics()))
+def test_each_metric_that_dashboard_and_alerts_use_exists(name):
+    assert name in metrics_made()
+
+
+def test_dashboard_and_alerts_cover_what_needs_a_person():
+    alerts = (MONITORING / "alerts.yml").read_text("utf-8")
+    needed = (
+        "group_failed",
+        "reload_owed",
+        "edit_refused",
+        "data_age_seconds",
+        "held_entries",
+        "internal_errors_total",
+    )
+    assert [name for name in needed if f"ctemplate_{name}" not in alerts] == []
+
+
+def test_labels_in_the_alerts_exist():
+    labels = set(re.findall(r"\$labels\.(\w+)", (MONITORING / "alerts.yml").read_text("utf-8")))
+    assert labels <= {"instance", *(label for _, names in metrics_made().values() for label in names)}

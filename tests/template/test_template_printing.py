@@ -6,7 +6,8 @@ from rendering import load, message, render, text_of, web, world
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import CheckState
-from ctemplate.nginx.language.parser import NginxSyntaxError, parse_config
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.skeleton import skeleton
 from ctemplate.template import Renderer
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ctemplate.core.model import Answer, CheckState, Instance, Query, Status
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.hold import Entry
-from ctemplate.guard.evidence.policy import GuardPolicy
 from ctemplate.queries import Losses, kind_of
 
 IN_USE = frozenset({Status.PASSING, Status.WARNING})

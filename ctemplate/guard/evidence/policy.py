@@ -6,24 +6,9 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from ctemplate.core.model import Query
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.queries import kind_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardPolicy:
-    """When a loss is doubted, and how long it is held. Times in seconds.
-
-    A loss is doubted that takes all instances, more than ``max_loss`` of three or more within a minute, or leaves fewer
-    than ``min_instances``; so are nodes that fail together. ``hold`` 0 doubts nothing. ``panic`` keeps the instances of
-    a service that all fail. An instance that failed and passes again waits ``readd``, longer if it fails repeatedly.
-    """
-
-    min_instances: int = 0
-    max_loss: float = 0.5
-    hold: float = 300.0
-    panic: bool = False
-    readd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ctemplate.core.model import Answer
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.entries import EntryValue, Key, key
 from ctemplate.guard.evidence.hold import Entry, Hold
-from ctemplate.guard.evidence.policy import GuardPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

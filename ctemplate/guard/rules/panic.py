@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ctemplate.core.model import Answer, AnyQuery, Status
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.entries import EntryValue, is_in_use, key, with_status
 from ctemplate.guard.evidence.hold import Cause, Hold
-from ctemplate.guard.evidence.policy import GuardPolicy
 from ctemplate.guard.rules import Change
 from ctemplate.guard.rules.holding import Holding
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ctemplate.core.model import Answer, Instance, Status
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.entries import FEW, EntryValue, Key, checks_not_run, failing_checks, is_in_use, key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
-from ctemplate.guard.evidence.policy import GuardPolicy
 from ctemplate.guard.rules import Change, make_hold
 from ctemplate.guard.rules.holding import Holding, by_key
 

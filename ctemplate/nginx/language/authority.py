@@ -13,23 +13,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, walk
+from ctemplate.nginx.language.directives import CONNECTS, FEEDS, LOGS, PASS, VALUE_BLOCKS, VARIABLE_OF_BLOCK
+from ctemplate.nginx.language.parser import Directive, walk
 from ctemplate.nginx.language.unique_names import Name
 
-PASS = re.compile(rb"[a-z0-9_]+_pass")
-"""Directives whose target is the name of an upstream, or a host: ``proxy_pass``, and those of other protocols."""
-
-CONNECTS = frozenset({b"resolver", b"auth_http", b"ssl_stapling_responder", b"ssl_ocsp_responder", b"zone_sync_server"})
-"""Directives that name hosts; upstreams mean nothing to them."""
-
-INNER = frozenset(
-    {b"auth_request", b"mirror", b"post_action", b"error_page", b"try_files", b"add_before_body", b"add_after_body"}
-)
-"""Directives whose last argument is another place of the same server."""
-
 _KINDS = ("http", "stream")
-_LOGS = frozenset({b"access_log", b"error_log"})
-_FEEDS = re.compile(rb"set|set_.*|.*_set|js_var")
 _SCHEME = re.compile(rb"(?:https?|grpcs?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
 _PATH = re.compile(
     rb"[/?]|\$(?:(?:request_uri|uri|document_uri|is_args)\b|\{(?:request_uri|uri|document_uri|is_args)\})"
@@ -40,7 +28,6 @@ _MARK = re.compile(rb"\x01(\d+)\x02")
 _PORT = re.compile(rb":\d+\Z")
 _ADDRESS_AND_PORT = re.compile(rb"\x01\d+\x02:")
 _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
-_VARIABLE_OF = {b"map": 1, b"split_clients": 1, b"geo": -1}
 
 
 class Origin(NamedTuple):
@@ -213,7 +200,7 @@ def routes(
 
 def variable_of(block: Directive) -> bytes:
     """Return the variable that a ``map`` or its like gives a value to; empty for any other block."""
-    at = _VARIABLE_OF.get(block.name)
+    at = VARIABLE_OF_BLOCK.get(block.name)
     if at is None or not block.args[at:]:
         return b""
     return block.args[at].removeprefix(b"$").lower()
@@ -254,9 +241,9 @@ class _RouteReading:
             for real, marked in zip(one.args[:count], like.args[:count], strict=True):
                 if not _OPTION.match(marked):
                     self._address(one.name, real, marked)
-        elif one.name in _LOGS:
+        elif one.name in LOGS:
             self._log(one.name, one.args[0], like.args[0])
-        elif _FEEDS.fullmatch(one.name) and one.args[0].startswith(b"$"):
+        elif FEEDS.fullmatch(one.name) and one.args[0].startswith(b"$"):
             self._feed(one.args[0][1:].lower(), one.args[-1], like.args[-1])
 
     def _target(self, name: bytes, real: bytes, marked: bytes, kind: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ctemplate.core.values import dataclass
+from ctemplate.nginx.language.directives import WITHOUT_INCLUDES
 from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
 from ctemplate.system.inputs import MIB, read_plain_file, real_path
 
@@ -202,7 +203,7 @@ class _TreeReading:
 
 
 def _is_include(parent: bytes, directive: Directive) -> bool:
-    takes_includes = parent not in (b"split_clients", b"charset_map")
+    takes_includes = parent not in WITHOUT_INCLUDES
     return takes_includes and directive.name == b"include" and len(directive.args) == 1 and directive.block is None
 
 

@@ -7,13 +7,9 @@ what follows, must not be known here.
 import re
 from collections.abc import Iterator
 
-from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive
+from ctemplate.nginx.language.directives import BY_TILDE, HOSTS, MODIFIED, VALUE_BLOCKS
+from ctemplate.nginx.language.parser import Directive
 
-_MODIFIED = frozenset({b"location", b"if", b"try_files", b"error_page"})
-"""Directives whose arguments may begin with what says how to take them."""
-
-_HOSTS = frozenset({b"server_name", b"valid_referers"})
-_BY_TILDE = _HOSTS | {b"location", b"proxy_redirect", b"proxy_cookie_domain", b"proxy_cookie_path"}
 _MODIFIER = re.compile(rb"(?:=|~\*?|\^~|@)?")
 _OPERATOR = re.compile(rb"\(?(?:!?(?:=|~\*?|-[fdex]\Z)|!)?")
 _WILD_KEY = re.compile(rb"~|\.(?!\.)|\*\.|.*\.\*\Z", re.DOTALL)
@@ -28,11 +24,11 @@ def manner(parent: bytes, directive: Directive) -> tuple[bytes, ...]:
     if parent in VALUE_BLOCKS:
         key = _WILD_KEY.match(directive.name) if parent == b"map" else None
         return (b"*" if key else b"", *(b"" for _ in directive.args))
-    if directive.name in _MODIFIED:
+    if directive.name in MODIFIED:
         modifiers = _OPERATOR if directive.name == b"if" else _MODIFIER
         found = [modifiers.match(argument) for argument in directive.args]
         return (b"", *(modifier[0] if modifier else b"" for modifier in found))
-    if directive.name in _HOSTS:
+    if directive.name in HOSTS:
         return (b"", *map(_wildcards, directive.args))
     return (b"",) * (1 + len(directive.args))
 
@@ -54,6 +50,6 @@ def patterns(parent: bytes, directive: Directive) -> Iterator[bytes]:
         yield from args
     else:
         for number, argument in enumerate(args):
-            is_operand = number > 0 and name in _MODIFIED and _MATCHES.fullmatch(args[number - 1])
-            if is_operand or (name in _BY_TILDE and argument.startswith(b"~")):
+            is_operand = number > 0 and name in MODIFIED and _MATCHES.fullmatch(args[number - 1])
+            if is_operand or (name in BY_TILDE and argument.startswith(b"~")):
                 yield argument

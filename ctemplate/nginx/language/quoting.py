@@ -10,7 +10,7 @@ import unicodedata
 import urllib.parse
 from collections.abc import Set as AbstractSet
 
-from ctemplate.nginx.language.parser import TOKEN_LIMIT_BYTES
+from ctemplate.nginx.language.lexer import TOKEN_LIMIT_BYTES
 
 MAX_TOKEN = 1024
 """Characters of a plain token; a URL fits, and some of them side by side stay below nginx's limit."""

@@ -4,29 +4,15 @@ A candidate's skeleton is compared with that of the same template over harmless 
 structure is decided here; who rendered what, and what follows from a difference, must not be known here.
 """
 
-import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import TypeAlias
 
-from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, walk
+from ctemplate.nginx.language.directives import BY_TILDE, ENTRY_WORDS, LOADS, VALUE_BLOCKS
+from ctemplate.nginx.language.parser import Directive, walk
 
 Shape: TypeAlias = tuple[int, bytes, int | tuple[bytes, ...], bool]
 """Depth, name, count of arguments (or the arguments themselves where they are structure), whether a block follows."""
-
-ENTRY_WORDS = frozenset(
-    {b"include", b"default", b"hostnames", b"volatile", b"ranges", b"delete", b"proxy", b"proxy_recursive"}
-)
-"""First words that nginx takes as an instruction inside a value block; any other is a key, that is data."""
-
-LOADS = re.compile(
-    rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*"
-    rb"|xslt_stylesheet|geoip_(?:country|city|org)|google_perftools_profiles|(?:.*_)?ssl_conf_command",
-    re.DOTALL,
-)
-_TAKES_REGEX = frozenset(
-    {b"server_name", b"location", b"valid_referers", b"proxy_redirect", b"proxy_cookie_domain", b"proxy_cookie_path"}
-)
 
 
 def skeleton(directives: tuple[Directive, ...], *, inside: bytes = b"") -> Iterator[Shape]:
@@ -60,6 +46,6 @@ def _shape(depth: int, parent: bytes, directive: Directive) -> Shape:
         return depth, name[:1] if name.startswith(b"~") else b"", len(args), opens
     if LOADS.fullmatch(name):
         return depth, name, args, opens
-    if name in _TAKES_REGEX and any(argument.startswith(b"~") for argument in args):
+    if name in BY_TILDE and any(argument.startswith(b"~") for argument in args):
         return depth, name + b" ~", len(args), opens
     return depth, name, len(args), opens

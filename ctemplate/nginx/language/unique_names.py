@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 from typing import TypeAlias
 
 from ctemplate.core.values import dataclass
+from ctemplate.nginx.language.directives import HOLDS_SERVERS
 from ctemplate.nginx.language.parser import Directive, walk
 
 Name: TypeAlias = tuple[str, bytes]
@@ -20,8 +21,6 @@ Name: TypeAlias = tuple[str, bytes]
 
 _DEFAULT_LISTEN = Directive(name=b"listen", args=(b"80",), line=0, last_line=0, start=0, end=0)
 _DEFAULT_HOST = Directive(name=b"server_name", args=(b"",), line=0, last_line=0, start=0, end=0)
-HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
-"""Blocks, the top among them, whose servers and upstreams use names."""
 _ANY_ADDRESS = re.compile(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
 _LEADING_ZEROS = re.compile(rb"(?<![0-9a-f])0+(?=\d)")
 _IPV6 = re.compile(rb"^\[([0-9a-f:.]+)\]")

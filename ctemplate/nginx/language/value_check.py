@@ -11,10 +11,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.authority import INNER, NO_ROUTES, AnyOf, Known, Routes, named_hosts, routes, strays
+from ctemplate.nginx.language.authority import NO_ROUTES, AnyOf, Known, Routes, named_hosts, routes, strays
+from ctemplate.nginx.language.directives import INNER, LOADS, OPENS, VALUE_BLOCKS
+from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.manner import manner, patterns
-from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, NginxSyntaxError, parse_config, walk
-from ctemplate.nginx.language.skeleton import LOADS, Shape, departure, skeleton
+from ctemplate.nginx.language.parser import Directive, parse_config, walk
+from ctemplate.nginx.language.skeleton import Shape, departure, skeleton
 from ctemplate.nginx.language.unique_names import Clash, Name, Uses, name_clashes, name_uses
 
 MAX_PART_TRIALS = 400
@@ -25,12 +27,6 @@ GAP = "\x03"
 
 _PATTERN = re.compile(rb"[][*?+(){}|^$\\]")
 _MARK = re.compile(rb"\x01(\d+)\x02")
-_OPENS = re.compile(
-    rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
-    rb"|.*_temp_path|.*_cache_path|.*_store|.*_ssl_(?:.*certificate.*|.*_file|crl)|state"
-)
-"""Directives that read or write a file as the master's user: data may be a part of the path, never its beginning, nor
-a step out of its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +127,7 @@ def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Misplac
         if LOADS.fullmatch(name):
             for argument in directive.args:
                 yield from _found(argument, f"would choose what {_shown(name)!r} loads")
-        elif _OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
+        elif OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
             yield MisplacedValue(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
         elif name in INNER and directive.args and (start := _MARK.match(directive.args[-1])):
             yield MisplacedValue(data=int(start[1]), reason=f"would choose where {_shown(name)!r} goes")
@@ -195,7 +191,7 @@ class _Check:
                 is_misplaced=False,
             )
             for (_, parent, one), (_, _, like) in both
-            if parent not in VALUE_BLOCKS and _OPENS.fullmatch(name := like.name) and like.args
+            if parent not in VALUE_BLOCKS and OPENS.fullmatch(name := like.name) and like.args
             if (mark := _MARK.search(like.args[0])) and _steps_out(one.args[0]) > _steps_out(like.args[0])
         )
 

@@ -13,7 +13,9 @@ from itertools import chain
 
 from ctemplate.core.model import Answer, Instance
 from ctemplate.nginx.language.authority import Known, Origin, reach, routes
-from ctemplate.nginx.language.parser import VALUE_BLOCKS, Directive, NginxSyntaxError, parse_config
+from ctemplate.nginx.language.directives import VALUE_BLOCKS
+from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.language.parser import Directive, parse_config
 from ctemplate.nginx.language.unique_names import Name, names
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import named_service

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
-from ctemplate.core.values import dataclass
+from ctemplate.core.settings import RenderSection
 
 MAX_WIDTH = 10_000
 """Widths, precisions and counts that a template may ask of one operation."""
@@ -41,13 +41,10 @@ class OutOfTime(Exhausted):
     """A render's time is over, perhaps for no fault of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderLimits:
+class RenderLimits(RenderSection, frozen=True, kw_only=True):
     """Bounds of one render of one template: seconds of its thread's CPU, loop steps, and bytes of output."""
 
-    timeout: float = 10.0
     steps: int = 20_000_000
-    output_bytes: int = 64 * 1024 * 1024
 
 
 class Meter:

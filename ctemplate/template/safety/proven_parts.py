@@ -13,7 +13,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ctemplate.nginx.language.authority import NO_ROUTES, AnyOf, Known, Routes, named_hosts, settled_routes, strays
-from ctemplate.nginx.language.unique_names import HOLDS_SERVERS, Uses, may_clash
+from ctemplate.nginx.language.directives import HOLDS_SERVERS
+from ctemplate.nginx.language.unique_names import Uses, may_clash
 from ctemplate.nginx.language.value_check import GAP, Piece, Sound, check_part, gap
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.tainted_text import pieces

@@ -19,17 +19,12 @@ from typing import Any, Self, SupportsIndex
 from jinja2.runtime import Undefined
 
 from ctemplate.nginx.language import quoting
+from ctemplate.nginx.language.lexer import takes_quote
 from ctemplate.template.safety.limits import check_format, check_length
 
 QUOTED = "\ufdd0"
 """Stands before each quoted value until the text is whole: nginx knows a quote only where an argument starts."""
 
-_LINE = re.compile(  # as nginx reads: a comment, quoted texts, and words, in which quotes mean nothing
-    r"""(?:[ \t\r;{}]++|(?P<comment>\#.*+)|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'"""
-    r"""|(?:[^ \t\r;{}"'\\\#]|\\.)(?:[^ \t\r;{\\]|\\.)*+)*+""",
-    re.DOTALL,
-)
-_ENDS_WORD = re.compile(r"(?<![\\$])[ \t\r;{]$")
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 _MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
 _QUOTES = "\"'"
@@ -304,9 +299,7 @@ def misplaced_quote(text: str) -> int | None:
     """Return where a quoted value does not start an argument, outside of comments; None where all of them do."""
     at = text.find(QUOTED)
     while at >= 0:
-        before = text[text.rfind("\n", 0, at) + 1 : at].replace(QUOTED, "")
-        line = _LINE.fullmatch(before)
-        if line is None or (line["comment"] is None and before and not _ENDS_WORD.search(before)):
+        if not takes_quote(text[text.rfind("\n", 0, at) + 1 : at].replace(QUOTED, "")):
             return at
         at = text.find(QUOTED, at + 1)
     return None

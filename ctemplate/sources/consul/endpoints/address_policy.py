@@ -9,8 +9,8 @@ import ipaddress
 import re
 
 from ctemplate.core.errors import printable
+from ctemplate.core.settings import DataLimits
 from ctemplate.core.values import dataclass
-from ctemplate.sources.consul.endpoints.settings import DataLimits
 
 HOSTNAME_FIX = " but a host name; data.allow_hostnames allows them"
 LOOPBACK_FIX = "; data.allow_loopback allows them"

@@ -24,12 +24,12 @@ from ctemplate.core.model import (
     Service,
     Status,
 )
+from ctemplate.core.settings import DataLimits
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.address_policy import AddressPolicy
 from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.endpoints.nodes import NodeContent, NodeEntry, PlacedService
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE
-from ctemplate.sources.consul.endpoints.settings import DataLimits
 
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"

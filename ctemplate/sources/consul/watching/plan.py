@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import Any
 
 from ctemplate.core.model import Query
+from ctemplate.core.settings import CONSUL_DEFAULTS
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.watching.sweep import SweepPace
@@ -37,8 +38,8 @@ class Policy:
     readers: int = 16
     min_interval: float = 1.0
     named_burst: int = 4
-    wait: float = 60.0
-    interval: float = 10.0
+    wait: float = CONSUL_DEFAULTS.wait
+    interval: float = CONSUL_DEFAULTS.query_interval
     backoff: Backoff = field(default_factory=lambda: Backoff(ceiling=15.0))
     probe: Backoff = field(default_factory=lambda: Backoff(ceiling=5.0))
     pace: SweepPace = field(default_factory=SweepPace)

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from ctemplate.core.model import Query
+from ctemplate.core.settings import CONSUL_DEFAULTS
 from ctemplate.queries import NodeContentQuery, ServicesQuery, WatchRole, kind_of, named_service
 from ctemplate.sources.consul.watching.plan import NewestAnswers, Policy, WatchPlan
 from ctemplate.sources.consul.watching.reads import Reads
@@ -39,7 +40,7 @@ SLOTS_FOR_NODES = 8  # per scope; with fewer long polls to give, a list of nodes
 class Planner:
     """Decides for one source how its wanted queries are watched."""
 
-    def __init__(self, *, max_connections: int = 64, policy: Policy | None = None) -> None:
+    def __init__(self, *, max_connections: int = CONSUL_DEFAULTS.max_connections, policy: Policy | None = None) -> None:
         self._policy = Policy() if policy is None else policy
         self._limit = self._budget = max_connections
         self._shed_until = -math.inf

@@ -1,0 +1,145 @@
+"""The merged configuration as TOML, each value with the place that it comes from; secrets are masked. Pure.
+
+What is shown can be read again: the same options in one file, but for what is masked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ctemplate.config.keys import as_written
+from ctemplate.config.layers import APPENDED, SECRET_KEYS, Layer, build
+from ctemplate.core.section import Section
+
+SHOWN_INSTEAD = "(masked)"
+DEFAULT_PLACE = "default"
+PLACE_COLUMN = 56  # characters before a value's place
+SECRET_NAMES = re.compile(r"pass|secret|token|credential|private|api_?key", re.IGNORECASE)
+"""Names of the operator's own variables whose values are not shown."""
+
+NOTHING: tuple[object, ...] = (None, "", ())
+"""Values that stand for an option that is not set."""
+
+_Step = str | int
+_Path = tuple[_Step, ...]
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_USER = re.compile(r"(?<=://)[^/@]*(?=@)")
+
+
+def shown_config(layers: Sequence[Layer]) -> Iterator[str]:
+    """Yield the lines of the configuration that the layers make together; raises ConfigError."""
+    yield from _table(build(layers), (), "", _Places(layers))
+
+
+class _Places:
+    """Finds where a value was written: the highest layer that has it."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = layers
+
+    def of(self, path: _Path) -> str:
+        """Return the file, variable or option that a merged value comes from."""
+        if path[0] in APPENDED:
+            layer, path = self._entry(path)
+            return _named(layer, path) if _has(layer.values, path) else DEFAULT_PLACE
+        found = (layer for layer in reversed(self._layers) if _has(layer.values, path))
+        return next((_named(layer, path) for layer in found), DEFAULT_PLACE)
+
+    def _entry(self, path: _Path) -> tuple[Layer, _Path]:
+        """Return the layer that an entry of a list comes from, and its path there."""
+        key, number, *rest = path
+        left = int(number)
+        for layer in self._layers:
+            count = len(layer.values.get(str(key), ()))
+            if left < count:
+                return layer, (key, left, *rest)
+            left -= count
+        raise IndexError(path)
+
+
+def _has(values: Any, path: _Path) -> bool:
+    for step in path:
+        if isinstance(step, int) or (isinstance(values, Mapping) and step in values):
+            values = values[step]
+        else:
+            return False
+    return True
+
+
+def _named(layer: Layer, path: _Path) -> str:
+    """Return the operator's word for a place: that of the key, or of what holds it, or of the layer."""
+    for length in range(len(path), 0, -1):
+        if (name := layer.names.get(_dotted(path[:length]))) is not None:
+            return name
+    return layer.where
+
+
+def _dotted(path: _Path) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+
+
+def _table(section: Section, path: _Path, header: str, places: _Places) -> Iterator[str]:
+    """Yield a table: its own values first, then the tables in it."""
+    names = zip(section.__struct_encode_fields__, section.__struct_fields__, strict=True)
+    values = {key: getattr(section, name) for key, name in names}
+    tables = {key: value for key, value in values.items() if _holds_tables(value)}
+    yield from (
+        _line(key, value, (*path, key), places)
+        for key, value in values.items()
+        if key not in tables and value not in NOTHING
+    )
+    for key, value in tables.items():
+        yield from _inner(value, (*path, key), f"{header}.{key}".lstrip("."), places)
+
+
+def _holds_tables(value: object) -> bool:
+    entries = value if isinstance(value, tuple) else (value,)
+    return isinstance(value, Mapping) or any(isinstance(each, Section) for each in entries)
+
+
+def _inner(value: Any, path: _Path, header: str, places: _Places) -> Iterator[str]:
+    """Yield a table, each table of a list, or each of those that an operator names."""
+    if isinstance(value, tuple):
+        for number, entry in enumerate(value):
+            yield from ("", f"[[{header}]]")
+            yield from _table(entry, (*path, number), header, places)
+    elif isinstance(value, Section):
+        yield from ("", f"[{header}]")
+        yield from _table(value, path, header, places)
+    elif path == ("vars",):
+        yield from ("", f"[{header}]") if value else ()
+        yield from (_line(name, inner, (*path, name), places) for name, inner in value.items())
+    else:
+        for name, entry in value.items():
+            yield from _inner(entry, (*path, name), f"{header}.{_key(name)}", places)
+
+
+def _line(key: str, value: Any, path: _Path, places: _Places) -> str:
+    is_secret = SECRET_NAMES.search(key) if path[0] == "vars" else key in SECRET_KEYS
+    text = f"{_key(key)} = {_value(SHOWN_INSTEAD if is_secret else as_written(value))}"
+    return f"{text:<{PLACE_COLUMN}}  # {places.of(path)}"
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _text(name)
+
+
+def _text(text: str) -> str:
+    return json.dumps(_USER.sub(SHOWN_INSTEAD, text), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _value(value: Any) -> str:
+    """Return a value in TOML, on one line."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(str(name))} = {_value(inner)}" for name, inner in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    return _text(str(value))

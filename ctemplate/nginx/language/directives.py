@@ -1,0 +1,70 @@
+"""What single directives of nginx's do, as far as anything here depends on it: the one table of them.
+
+Read by the parser, the proof of values, the check's copies, the semantic diff and lint. Pure facts.
+"""
+
+import re
+
+VALUE_BLOCKS = frozenset({b"map", b"geo", b"types", b"split_clients", b"charset_map"})
+"""Blocks whose entries are data, not directives; they hold no blocks of their own."""
+
+ENTRY_WORDS = frozenset(
+    {b"include", b"default", b"hostnames", b"volatile", b"ranges", b"delete", b"proxy", b"proxy_recursive"}
+)
+"""First words that nginx takes as an instruction inside a value block; any other is a key, that is data."""
+
+WITHOUT_INCLUDES = frozenset({b"split_clients", b"charset_map"})
+"""Value blocks in which ``include`` is a key like any other."""
+
+VARIABLE_OF_BLOCK = {b"map": 1, b"split_clients": 1, b"geo": -1}
+"""Which argument of a value block names the variable that it makes."""
+
+LUA_BLOCK = b"_by_lua_block"
+"""A directive named so holds Lua source. Without the Lua module nginx refuses the name itself, so the name decides."""
+
+HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
+"""Blocks, the top among them, whose servers and upstreams use names."""
+
+LOADS = re.compile(
+    rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*"
+    rb"|xslt_stylesheet|geoip_(?:country|city|org)|google_perftools_profiles|(?:.*_)?ssl_conf_command",
+    re.DOTALL,
+)
+"""Directives that load code or files, or choose where files come from: their arguments are a template's own text."""
+
+OPENS = re.compile(
+    rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
+    rb"|.*_temp_path|.*_cache_path|.*_store|.*_ssl_(?:.*certificate.*|.*_file|crl)|state"
+)
+"""Directives that read or write a file as the master's user: data may be a part of the path, never its beginning, nor
+a step out of its folder."""
+
+LOGS = frozenset({b"access_log", b"error_log"})
+
+CACHE_FOLDERS = re.compile(
+    rb"(?:client_body|proxy|fastcgi|uwsgi|scgi)_temp_path|(?:proxy|fastcgi|uwsgi|scgi)_cache_path"
+)
+"""Directives whose first argument is a folder that nginx creates."""
+
+PASS = re.compile(rb"[a-z0-9_]+_pass")
+"""Directives whose target is the name of an upstream, or a host: ``proxy_pass``, and those of other protocols."""
+
+CONNECTS = frozenset({b"resolver", b"auth_http", b"ssl_stapling_responder", b"ssl_ocsp_responder", b"zone_sync_server"})
+"""Directives that name hosts; upstreams mean nothing to them."""
+
+INNER = frozenset(
+    {b"auth_request", b"mirror", b"post_action", b"error_page", b"try_files", b"add_before_body", b"add_after_body"}
+)
+"""Directives whose last argument is another place of the same server."""
+
+FEEDS = re.compile(rb"set|set_.*|.*_set|js_var")
+"""Directives that give a variable its value."""
+
+MODIFIED = frozenset({b"location", b"if", b"try_files", b"error_page"})
+"""Directives whose arguments may begin with what says how to take them."""
+
+HOSTS = frozenset({b"server_name", b"valid_referers"})
+"""Directives whose arguments are names of hosts, and may be wildcards."""
+
+BY_TILDE = HOSTS | {b"location", b"proxy_redirect", b"proxy_cookie_domain", b"proxy_cookie_path"}
+"""Directives whose arguments are regular expressions when they begin with a tilde."""
