@@ -25,7 +25,7 @@ from ctemplate.queries import READABLE_TYPES
 from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import field_advice, word_advice
-from ctemplate.template.language.compiler import Generator, literal_names
+from ctemplate.template.language.compiler import Generator, check_jumps, literal_names
 from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
@@ -405,6 +405,7 @@ class Environment(ImmutableSandboxedEnvironment):
         for modifier in tree.find_all(nodes.EvalContextModifier):
             what = "autoescape is not supported: printing follows one rule"
             raise jinja2.TemplateSyntaxError(what, modifier.lineno, name, filename)
+        check_jumps(tree, name, filename)
         for node in tree.find_all(nodes.Filter):
             self._check_known(node, self.filters, name, filename)
         for test in tree.find_all(nodes.Test):
