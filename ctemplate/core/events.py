@@ -39,6 +39,60 @@ class Stopped(Event, frozen=True, kw_only=True):
         return "stopped"
 
 
+class ExecStarted(Event, frozen=True, kw_only=True):
+    """The program of ``[exec]`` was started."""
+
+    command: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.command}: started, process {self.pid}"
+
+
+class ExecTold(Event, frozen=True, kw_only=True):
+    """Files of the program have changed: it got ``signal``, or is started anew where that is empty."""
+
+    command: str
+    signal: str
+
+    def __str__(self) -> str:
+        what = f"sent {self.signal}" if self.signal else "it is started anew"
+        return f"{self.command}: its files have changed; {what}"
+
+
+class ExecEnded(Event, frozen=True, kw_only=True):
+    """The program ended by itself; ctemplate ends with its status."""
+
+    command: str
+    status: int
+
+    def __str__(self) -> str:
+        return f"{self.command}: ended with status {self.status}; ctemplate ends as well"
+
+
+class ExecKilled(Event, frozen=True, kw_only=True):
+    """The program did not end in the time that it has, and was killed."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    command: str
+    seconds: float
+
+    def __str__(self) -> str:
+        after = format_duration(self.seconds)
+        return f"{self.command}: still running after {after}; its process group was killed"
+
+
+class ExecUnstarted(Event, frozen=True, kw_only=True):
+    """The program cannot be started any more."""
+
+    LEVEL: ClassVar[int] = logging.ERROR
+    command: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.command}: {self.reason}; ctemplate ends as well"
+
+
 class FilesEdited(Event, frozen=True, kw_only=True):
     """Templates or modules that they read were edited."""
 

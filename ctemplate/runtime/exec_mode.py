@@ -7,7 +7,6 @@ to hear: it is told of files that differ from those that it was started with.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import shlex
 import signal
@@ -20,16 +19,15 @@ from ctemplate.config.command_env import environment_of
 from ctemplate.config.groups import GroupPlan
 from ctemplate.config.schema import ExecSection
 from ctemplate.core.defects import kept_running
-from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import CommandFailed, ConfigError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import ExecEnded, ExecKilled, ExecStarted, ExecTold, ExecUnstarted
 from ctemplate.core.signal_names import NO_SIGNAL, SignalName
 from ctemplate.nginx.groups import is_proven
 from ctemplate.nginx.recognition import PROGRAMS
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.pipeline import Result
 from ctemplate.system.child_program import SIGNALLED, ChildCommand, ChildProgram
-
-logger = logging.getLogger(__name__)
 
 UNSTARTED = 127  # the exit status of a shell that finds no program
 GROUP_LOOK = 0.1  # seconds between two looks at what groups have ended with
@@ -78,7 +76,7 @@ class ExecMode:
             while await self._run_once():
                 pass
         except CommandFailed as exc:
-            logger.error("%s", exc)  # noqa: TRY400 - a sentence, not a traceback
+            emit(ExecUnstarted(command=str(self.command), reason=exc.what))
             self.status = UNSTARTED
         finally:
             for number in FORWARDED:
@@ -97,7 +95,7 @@ class ExecMode:
         """Start the program and follow it; return whether it is to be started anew."""
         self._take_files()
         program = self._program = await ChildProgram.start(self.command)
-        logger.info("%s: started, process %d", self.command, program.pid)
+        emit(ExecStarted(command=str(self.command), pid=program.pid))
         try:
             is_again = await self._follow(program)
         except BaseException:  # cancelled, or a defect: it must not run on beside the next one
@@ -118,13 +116,13 @@ class ExecMode:
                 break
             self._take_files()
             if self.section.reload_signal is None:
-                logger.info("%s: its files have changed; it is started anew", self.command)
+                emit(ExecTold(command=str(self.command), signal=""))
                 return True
             if (number := self.section.reload_signal.number) is not None:
                 program.send(number)
-                logger.info("%s: its files have changed; sent %s", self.command, number.name)
+                emit(ExecTold(command=str(self.command), signal=number.name))
         self.status = program.status
-        logger.info("%s: ended with status %d; ctemplate ends as well", self.command, program.status)
+        emit(ExecEnded(command=str(self.command), status=program.status))
         return False
 
     async def _changed(self, program: ChildProgram) -> bool:
@@ -143,8 +141,7 @@ class ExecMode:
         """End the program; return its status, 0 where it ended by the signal that it was sent for that."""
         number = self.section.kill_signal.number
         if await program.end(number, self.section.kill_timeout):
-            after = format_duration(self.section.kill_timeout)
-            logger.warning("%s: still running after %s; its process group was killed", self.command, after)
+            emit(ExecKilled(command=str(self.command), seconds=self.section.kill_timeout))
         return 0 if number is not None and program.status == SIGNALLED + number else program.status
 
     def _take_files(self) -> None:

@@ -247,6 +247,7 @@ class Client:
     broken: frozenset = frozenset()  # what fails always
     jitter: float = 1.0
     is_away: bool = False
+    node_delay: float = 0.0  # seconds by which answers of nodes are later than others
     seed: int = 0
     now: float = 0.0
     requests: int = 0
@@ -358,7 +359,8 @@ class Client:
     def _serve(self, request, index=None):
         index = self.world.index_of(request.query) if index is None else index
         answer = (request, index, self.world.value_of(request.query))
-        self._at(self.now + self._leg(), self._deliver, answer)
+        delay = self.node_delay if isinstance(request.query, NodeContentQuery) else 0.0
+        self._at(self.now + delay + self._leg(), self._deliver, answer)
 
     def _leg(self):
         """Seconds that a request or an answer is on its way; with jitter, some overtake others."""

@@ -588,6 +588,28 @@ def test_node_of_an_unprintable_name_is_not_asked_for():
     assert NodeContentQuery(name="a/../b") not in client.planner.plan(client.now).polls
 
 
+def test_instances_named_late_by_large_nodes_have_nothing_swept():
+    client = watching(1000, nodes=40, node_delay=0.2)
+    before = client.requests
+    client.change("register", "s7", "s7-9", status="passing")
+    client.change("deregister", "s8", "s8-1")
+    client.run(1.0)
+    assert not client.stale()
+    client.run(29.0)
+    assert client.requests - before <= 20 + 30 * (1000 / 300 + 1)
+
+
+def test_a_change_that_names_nothing_is_not_hidden_by_one_that_names_a_service():
+    client = watching(200, nodes=40)
+    client.change("turn_node", "n3", "passing")
+    client.run(30.0)
+    client.change("turn", "s7", "s7-1", "warning")  # the sentinel asks again while the next two happen
+    client.change("turn", "s8", "s8-1", "warning")
+    client.change("turn_node", "n4", "passing")
+    client.run(SETTLED)
+    assert not client.stale()
+
+
 def test_service_with_many_changes_in_a_second_is_read_at_once_a_few_times():
     client = watching(1000, nodes=40)
     for port in (1, 2, 3):

@@ -257,7 +257,7 @@ class Planner:
         if kind_of(query).role is not WatchRole.WANTED:
             scope = self._scope_of(query)
             if scope is not None:
-                self._take_names(scope, query, value, index, now=now, is_poll=waited is not None)
+                self._take_names(scope, query, value, index, waited=waited, now=now)
             return
         watched = self._scopes.get(cast("ServicesQuery", query))
         if watched is not None:
@@ -268,7 +268,7 @@ class Planner:
             self._hand_over(query, now)
 
     def _take_names(
-        self, scope: Scope, query: Query, value: tuple[Any, ...] | None, index: int, *, now: float, is_poll: bool
+        self, scope: Scope, query: Query, value: tuple[Any, ...] | None, index: int, *, waited: float | None, now: float
     ) -> None:
         """Take an answer that no template wants: have what it names read, and long polls given to nodes."""
         match kind_of(query).role:
@@ -279,11 +279,11 @@ class Planner:
                 suspects = scope.node_answered(node, value, index, self._newest)
                 self._request(scope, suspects, now)
                 self._reads.node_answered(node)
-                self._settle_node(scope, node, now, is_vain=value is None and is_poll)
+                self._settle_node(scope, node, now, is_vain=value is None and waited is not None)
                 if suspects.is_change and scope.is_poll_worthwhile(node):
                     self._promote(node, now)
             case _:
-                suspects = scope.sentinel_woke(query, value, index, now)
+                suspects = scope.sentinel_woke(query, value, index, waited=waited or 0.0, now=now)
                 self._request(scope, suspects, now)
                 if query == scope.nodes.list_query:
                     self._meet(scope, suspects.fresh, now)

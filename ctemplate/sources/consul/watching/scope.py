@@ -74,7 +74,7 @@ class Scope:
         self._alarms_index = 0
         self._nodes_index = 0
         self._wakes: list[Wake] = []
-        self._nameless: list[int] = []  # the indexes of what woke the sentinel of the checks and named nothing
+        self._nameless: list[tuple[Wake, float]] = []  # of the sentinel of the checks, where it may not have named all
         self._woken_at = -math.inf
         self._settle_at = math.inf
         self._patient_until = math.inf
@@ -129,10 +129,12 @@ class Scope:
         """Note that a service cannot be read at the moment."""
         self._unread.discard(query)
 
-    def sentinel_woke(self, query: Query, value: tuple[Any, ...] | None, index: int, now: float) -> Suspects:
+    def sentinel_woke(
+        self, query: Query, value: tuple[Any, ...] | None, index: int, *, waited: float, now: float
+    ) -> Suspects:
         """Take an answer of the sentinel of the checks or of the nodes, ``value`` None when equal."""
         if query == self.alarms:
-            return self._alarms_woke(value, index, now)
+            return self._alarms_woke(value, index, waited, now)
         return self._nodes_listed(value, index, now)
 
     def services_woke(self, value: tuple[Service, ...] | None, index: int, waited: float, now: float) -> Suspects:
@@ -147,15 +149,16 @@ class Scope:
         self._wakes.append(wake)
         return self._suspects(named, since, index)
 
-    def _alarms_woke(self, value: tuple[StateRow, ...] | None, index: int, now: float) -> Suspects:
+    def _alarms_woke(self, value: tuple[StateRow, ...] | None, index: int, waited: float, now: float) -> Suspects:
         since, self._alarms_index = self._alarms_index, index
         before, self._alarms = self._alarms, self._alarms if value is None else value
         if self._is_first_sight(self.alarms, since, index, now) or index == since:
             return Suspects()
         named = ChangedNames() if value is None else turned(before, value)
-        if not (named.services or named.nodes):
-            self._note(now)
-            self._nameless.append(index)
+        is_named, is_single = bool(named.services or named.nodes), waited >= PARKED or index == since + 1
+        if not (is_named and is_single):
+            wake = Wake(since=since, index=index, was_parked=is_single, was_named=False)
+            self._nameless.append((wake, now))
         return self._suspects(named, since, index)
 
     def _nodes_listed(self, value: tuple[NodeEntry, ...] | None, index: int, now: float) -> Suspects:
@@ -201,7 +204,7 @@ class Scope:
         return True
 
     def _note(self, now: float) -> None:
-        if not (self._wakes or self._nameless):
+        if not self._wakes:
             self._patient_until = now + WAKEUP_PATIENCE
         self._woken_at = now
         self._settle_at = now + READ_GRACE
@@ -252,12 +255,10 @@ class Scope:
         """Decide what is due for the wake-ups that have had their time to be explained."""
         if self.degraded_sentinels:
             self.sweep.hint(now)
-        if not (self._wakes or self._nameless) or now < self._settled_at():
+        self._settle_nameless(now)
+        if not self._wakes or now < self._settled_at():
             return
-        if not all(map(self._placed.knows, self._nameless)):
-            self.sweep.hint(self._woken_at)
-        self._nameless.clear()
-        if not self._wakes or self.sees_all_nodes:
+        if self.sees_all_nodes:
             pass
         elif all(self._explanations.cover(wake) for wake in self._wakes):
             self.sweep.hint(self._woken_at)
@@ -267,6 +268,21 @@ class Scope:
             return
         self._wakes.clear()
         self._awaited.clear()
+
+    def _settle_nameless(self, now: float) -> None:
+        """Read at leisure after changes of checks that name nothing, or not all; instances that came or went aside.
+
+        Only nodes tell that, some later than others; a sweep at leisure can wait for them.
+        """
+        while self._nameless and self._nameless_settled_at() <= now:
+            wake, woken_at = self._nameless.pop(0)
+            if not self._placed.cover(wake):
+                self.sweep.hint(woken_at)
+
+    def _nameless_settled_at(self) -> float:
+        if not self._nameless:
+            return math.inf
+        return self._nameless[0][1] + (WAKEUP_PATIENCE if self.watches_nodes else 0.0)
 
     def _settled_at(self) -> float:
         return self._patient_until if self._awaited else min(self._settle_at, self._patient_until)
@@ -312,5 +328,5 @@ class Scope:
         self.settle(now)
         if self._census_due:
             return now
-        settled_at = self._settled_at() if self._wakes or self._nameless else math.inf
-        return min(settled_at, self.sweep.next_at(now), self.nodes.sweep.next_at(now))
+        settled_at = self._settled_at() if self._wakes else math.inf
+        return min(settled_at, self._nameless_settled_at(), self.sweep.next_at(now), self.nodes.sweep.next_at(now))

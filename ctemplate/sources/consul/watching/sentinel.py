@@ -90,10 +90,6 @@ class KnownIndexes:
         if len(self._known) > KNOWN_INDEXES:
             self._known.popitem(last=False)
 
-    def knows(self, index: int) -> bool:
-        """Return whether the change with this index has been read."""
-        return index in self._known
-
     def cover(self, wake: Wake) -> bool:
         """Answer whether the wake-up is most likely accounted for.
 
