@@ -31,7 +31,7 @@ def holding():
 async def serving(path, catalog):
     task = asyncio.create_task(serve(path, catalog, no_report))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await asyncio.to_thread(answering, path.parent):  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(0.01)
         yield

@@ -44,7 +44,7 @@ def errors(caplog):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what happens on a socket or a disk sets no event of ours
             await asyncio.sleep(0.005)
 
@@ -291,8 +291,8 @@ async def test_a_defect_of_one_worker_hides_nothing_from_the_others(caplog):
     catalog.want("g", frozenset({WEB}))
     async with running(distribute(catalog, lambda: (faulty, sound))):
         catalog.put(Answer(query=WEB, value=()))
-        await asyncio.wait_for(sound.flagged.wait(), 10)
-        await asyncio.wait_for(faulty.roused.wait(), 10)
+        await asyncio.wait_for(sound.flagged.wait(), 60)
+        await asyncio.wait_for(faulty.roused.wait(), 60)
     assert errors(caplog) == [f"nginx.conf: {SENTENCE}"]
 
 
@@ -397,7 +397,7 @@ async def test_a_daemon_outlives_defects_of_its_source_and_of_an_edit(tmp_path, 
     await until(lambda: any("reloaded" in message for message in caplog.messages))
     daemon._is_stopping = True
     daemon._wake.set()
-    await asyncio.wait_for(running_daemon, 30)
+    await asyncio.wait_for(running_daemon, 60)
     assert errors(caplog) == [
         f"{values['catalog']}: {SENTENCE}",
         f"keeping the running configuration: {SENTENCE}",

@@ -50,6 +50,7 @@ Long options take one dash or two, and may stand before the verb or behind it. D
   3    no answer from Consul within -timeout
   4    plan -exit-code: changes are pending; status: not ready
   130  interrupted before it was done
+  any  with -exec, that of the program
 
 {_AS_IT_IS}Environment:
   CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_AUTH, CONSUL_HTTP_SSL,

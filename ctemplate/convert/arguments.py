@@ -8,6 +8,8 @@ from typing import overload
 
 from ctemplate.convert.values import (
     PARSED_KINDS,
+    PLAIN_VALUE,
+    SCALAR,
     STRING,
     UNCONVERTED,
     GoType,
@@ -17,7 +19,7 @@ from ctemplate.convert.values import (
     NotConverted,
 )
 
-_TEXTS = frozenset([STRING, UNCONVERTED, *PARSED_KINDS])
+_TEXTS = frozenset([STRING, SCALAR, PLAIN_VALUE, UNCONVERTED, *PARSED_KINDS])
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from ctemplate.convert.values import (
     PARSED,
     PARSED_KINDS,
     PARSED_YAML,
+    SCALAR,
     SERVICE,
     STRING,
     STRING_MAP,
@@ -68,7 +69,7 @@ def _index(arguments: CallArguments) -> GoValue:
 
 def _number_type(arguments: CallArguments) -> GoType:
     """Return the type of what is calculated from them; raises NotConverted."""
-    kinds = {value.type for value in arguments} - {UNCONVERTED}
+    kinds = {value.type for value in arguments} - {UNCONVERTED, SCALAR}
     if not kinds <= {INT, FLOAT, *PARSED_KINDS}:
         raise NeverRenders("arithmetic of anything but numbers")
     parsed = kinds & PARSED_KINDS

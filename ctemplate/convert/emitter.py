@@ -26,6 +26,7 @@ from ctemplate.convert.values import (
     Level,
     NeverRenders,
     NotConverted,
+    widened_type,
 )
 
 _KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keyed pairs"])
@@ -46,7 +47,7 @@ class Emitter:
         self._scratch = Scratch()
         self._scopes = Scopes(self._macros, self._scratch)
         self._assigned = assigned(body)
-        self._widened: set[Position] = set()
+        self._widened: dict[Position, GoType] = {}
         self._marks: list[LayoutPiece] = []
 
     def pieces(self) -> tuple[LayoutPiece, ...]:
@@ -67,9 +68,9 @@ class Emitter:
         """Return something that is worth a look."""
         return ConversionNotice(self._where(at), text)
 
-    def _known(self) -> tuple[int, int, dict[str, GoType]]:
+    def _known(self) -> tuple[dict[Position, GoType], int, dict[str, GoType]]:
         """Return what one pass tells the next."""
-        return len(self._widened), len(self._macros.calls), dict(self._scratch.kinds)
+        return dict(self._widened), len(self._macros.calls), dict(self._scratch.kinds)
 
     def _where(self, at: Position) -> str:
         return f"{self._name}:{at.line}:{at.column}"
@@ -168,8 +169,9 @@ class Emitter:
             return self._declaration(name, value, pipeline.at)
         binding = self._scopes.find(name)
         kinds = {binding.value.type, value.type} - {UNCONVERTED}
-        if binding.target and len(kinds) > 1 and kinds <= {STRING, INT, SCALAR}:
-            self._widened.add(binding.at)
+        kind = widened_type(kinds) if len(kinds) > 1 else None
+        if binding.target and kind is not None:
+            self._widened[binding.at] = kind
         elif not binding.target or len(kinds) > 1:
             refusal = NotConverted(
                 f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}", "use another variable"
@@ -179,7 +181,7 @@ class Emitter:
 
     def _declaration(self, name: str, value: GoValue, at: Position) -> tuple[LayoutPiece, ...]:
         value = value.given()
-        kept = replace(value, type=SCALAR) if at in self._widened else value
+        kept = replace(value, type=self._widened.get(at, value.type))
         if at in self._assigned.in_loops:
             target = self._scopes.fresh(name)
             self._scopes.declare(name, self._read(kept, f"{target}.value", at), f"{target}.value", at)

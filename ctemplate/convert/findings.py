@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+_ARTICLE = re.compile(r"\ba(?= [aeiou])")
 PARSED_PRINTS = (
     "parsed values print '<no value>' where they are missing, and numbers as Go's floats: | go_text keeps that"
 )
@@ -31,7 +33,8 @@ class ConversionFinding:
     @property
     def sentence(self) -> str:
         """What is said without the place."""
-        return f"cannot convert {self.what}" + (f"; {self.advice}" if self.advice else "")
+        what = _ARTICLE.sub("an", self.what)
+        return f"cannot convert {what}" + (f"; {self.advice}" if self.advice else "")
 
 
 @dataclass(frozen=True, slots=True)

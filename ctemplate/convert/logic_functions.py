@@ -13,7 +13,7 @@ from ctemplate.convert.values import (
     MIXED,
     NIL,
     PARSED_KINDS,
-    PLAIN_TYPES,
+    PLAIN_VALUE,
     SCALAR,
     STRING,
     UNCONVERTED,
@@ -22,6 +22,7 @@ from ctemplate.convert.values import (
     Level,
     NeverRenders,
     NotConverted,
+    widened_type,
 )
 
 
@@ -47,8 +48,8 @@ def _shared(arguments: CallArguments) -> GoType:
         return kinds.pop()
     if NIL in kinds:
         return NIL
-    if kinds and kinds <= PLAIN_TYPES:
-        return SCALAR
+    if kinds and (kind := widened_type(kinds)) is not None:
+        return kind
     parsed = kinds & PARSED_KINDS
     is_printed_alike = len(parsed) == 1 and kinds <= {STRING, *PARSED_KINDS}
     return parsed.pop() if is_printed_alike else MIXED
@@ -61,7 +62,7 @@ def _not(arguments: CallArguments) -> GoValue:
     return GoValue(f"not {arguments[0].at(Level.NOT)}", BOOL, Level.NOT)
 
 
-_OF_ANY_TYPE = frozenset([UNCONVERTED, SCALAR, *PARSED_KINDS])
+_OF_ANY_TYPE = frozenset([UNCONVERTED, SCALAR, PLAIN_VALUE, *PARSED_KINDS])
 _ORDERED = frozenset([STRING, INT, FLOAT, *_OF_ANY_TYPE])
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from ctemplate.convert.layout import Exact, LayoutPiece, Print, quoted
@@ -66,6 +66,7 @@ BOOL = GoType("bool")
 NIL = GoType("nil")
 SCALAR = GoType("text or number")
 MIXED = GoType("mixed value")
+PLAIN_VALUE = GoType("text, number or boolean")
 PARSED = GoType("parsed value")
 PARSED_YAML = GoType("value of YAML")
 """Like a parsed value, but whole numbers are whole there; of JSON they are floats."""
@@ -86,6 +87,13 @@ KEYED_PAIRS = GoType("keyed pairs", PAIR)
 NODE = GoType("node")
 NODE_SERVICE = GoType("service of a node")
 NODE_AND_SERVICES = GoType("node with its services")
+
+
+def widened_type(kinds: AbstractSet[GoType]) -> GoType | None:
+    """Return the type of what may be of any of these, None where nothing prints them alike."""
+    if kinds <= PLAIN_TYPES:
+        return SCALAR
+    return PLAIN_VALUE if kinds <= {BOOL, FLOAT, PLAIN_VALUE, *PLAIN_TYPES} else None
 
 
 def groups_of(item: GoType) -> GoType:
@@ -137,6 +145,7 @@ VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
 
 GO_TEXTS: Mapping[GoType, str] = {
     FLOAT: "go_text",
+    PLAIN_VALUE: "go_text(whole=true)",
     PARSED: "go_text",
     PARSED_YAML: "go_text(whole=true)",
     STRING_MAP: "go_text",

@@ -40,8 +40,7 @@ def broken(world, consul, tmp_path):
     assert text(tmp_path) == "api:a\nweb:a\n"
     consul.register("web", port=80, tags=["t"])
     daemon.wait_for_log(KEPT, LIMIT)
-    (kept,) = tmp_path.glob("state/*/last-good.json")
-    wait_for(kept.exists, LIMIT, "the last good data on disk")
+    wait_for(lambda: list(tmp_path.glob("state/*/last-good.json")), LIMIT, "the last good data on disk")
     return daemon
 
 

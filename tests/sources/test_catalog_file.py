@@ -194,7 +194,7 @@ async def test_edited_file_is_news_and_a_broken_edit_is_not(tmp_path, caplog):
     catalog = Catalog()
     catalog.want("g", frozenset({ServicesQuery()}))
     running = asyncio.create_task(CatalogFile(path).run(catalog))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await catalog.news()
         assert catalog.get(ServicesQuery()).value == (Service(name="web"),)
         path.write_text("services: [")

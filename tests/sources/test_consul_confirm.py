@@ -70,7 +70,7 @@ async def following(scene, query):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what happens on a socket sets no event of ours
             await asyncio.sleep(0.005)
 

@@ -39,13 +39,13 @@ async def followed(settings):
 
 
 async def complete(catalog):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while catalog.missing():
             await catalog.news()
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what happens on a socket sets no event of ours
             await asyncio.sleep(0.005)
 
