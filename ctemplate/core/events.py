@@ -238,14 +238,16 @@ class AnswerChanged(Event, frozen=True, kw_only=True):
 
 
 class AnswersMissing(Event, frozen=True, kw_only=True):
-    """Groups wait for answers that have not come since the start."""
+    """Groups wait for answers that have not come since the start, or for keys that are not there."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     source: str
     queries: str
+    absent: str = ""
 
     def __str__(self) -> str:
-        return f"{self.source}: still no answer to {self.queries}"
+        parts = (("no answer to", self.queries), ("not there:", self.absent))
+        return f"{self.source}: still {'; '.join(f'{what} {queries}' for what, queries in parts if queries)}"
 
 
 class AnswersRecalled(Event, frozen=True, kw_only=True):

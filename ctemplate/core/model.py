@@ -110,6 +110,18 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.node_address.strip("[]")
 
 
+class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An entry of an answer that belongs to no service; whoever may write it chooses its texts."""
+
+    def owner_name(self) -> str:
+        """Return whose texts these are, safe to print: ``key 'nginx/limit'``."""
+        raise NotImplementedError
+
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Return the texts that templates may print, each with the name of its field."""
+        raise NotImplementedError
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print."""
 

@@ -120,6 +120,9 @@ class DataLimits(Section, frozen=True, kw_only=True):
     max_name_bytes: Count = 512
     """Of a service's name, an instance's id and a node's name each."""
 
+    trusted_keys: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    """Prefixes of keys that nobody but the operator writes: their values are printed as they stand."""
+
 
 class GuardPolicy(Section, frozen=True, kw_only=True):
     """``[guard]``: when a loss is doubted, and how long it is held.

@@ -12,6 +12,7 @@ from ctemplate.core.model import Fault, Query
 from ctemplate.core.settings import CONSUL_DEFAULTS
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.queries import Losses, kind_of
+from ctemplate.queries.kind import ReadRight
 from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 
 TELLS_FILTERED_SINCE = (1, 11)
@@ -158,16 +159,18 @@ def _named(queries: list[Query]) -> str:
 
 def _policy(queries: list[Query]) -> str:
     """Return the rules that let a token read the queries."""
-    names: dict[str, set[str | None]] = {}
+    names: dict[str, set[ReadRight]] = {}
     for right in (right for query in queries for right in kind_of(query).rights(query)):
-        names.setdefault(right.resource, set()).add(right.name)
+        names.setdefault(right.resource, set()).add(right)
     rules = (f'{_rule(resource, found)} {{ policy = "read" }}' for resource, found in names.items())
     return f"its policy needs {' and '.join(rules)}"
 
 
-def _rule(resource: str, names: set[str | None]) -> str:
-    name = next(iter(names))
-    return f'{resource}_prefix ""' if len(names) > 1 or name is None else f'{resource} "{name}"'
+def _rule(resource: str, rights: set[ReadRight]) -> str:
+    right = next(iter(rights))
+    if len(rights) > 1 or right.name is None:
+        return f'{resource}_prefix ""'
+    return f'{resource}{"_prefix" if right.is_prefix else ""} "{right.name}"'
 
 
 def _limit(facts: ConsulFacts) -> Diagnosis:

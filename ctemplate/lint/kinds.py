@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ctemplate.core.model import Service, Status
+from ctemplate.queries.key import KeyText
 from ctemplate.template.language.environment import FIELDS
 
 ESCAPE_KINDS = frozenset({"quote", "comment", "token", "identifier"})
@@ -99,6 +100,9 @@ class ValueKind:
         return FIELDS.get(self.of, frozenset()) | ({"listen_port"} if self.of is Service else set())
 
 
+KEY_FIELD = "value of a key"
+"""The field that stands for the texts of the KV store, which belong to no service."""
+
 UNKNOWN_KIND = ValueKind()
 TEXT = ValueKind(of=str)
 NUMBER = ValueKind(of=int)
@@ -109,6 +113,8 @@ def of_annotation(hint: Any, field: str = "") -> ValueKind:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint in FIELDS:
         return ValueKind(of=hint)
+    if hint is KeyText or KeyText in arguments:
+        return ValueKind(of=str, field=KEY_FIELD, is_whole=True)
     if hint in {str, int, Status}:
         return ValueKind(of=int if hint is int else str, field=field, is_whole=bool(field))
     if origin is tuple and arguments:

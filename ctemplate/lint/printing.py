@@ -9,14 +9,14 @@ from jinja2 import nodes
 
 from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
-from ctemplate.lint.kinds import PLAIN_KINDS, ValueKind
+from ctemplate.lint.kinds import KEY_FIELD, PLAIN_KINDS, ValueKind
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, literal, member_name, members, start
 from ctemplate.lint.text import Text
 from ctemplate.nginx.language.directives import CONNECTS, INNER, PASS
 from ctemplate.nginx.language.lexer import TextMode, TextPosition
 
-FREE = {"tags": "a tag", "meta": "a meta value", "node_meta": "a node's meta value"}
+FREE = {"tags": "a tag", "meta": "a meta value", "node_meta": "a node's meta value", KEY_FIELD: "the value of a key"}
 """Fields that are free text by nature; names and ids are tokens as a rule."""
 
 _BEFORE_PATH = re.compile(r"(?:[^\s/?]*://)?[^\s/?]*")
@@ -95,7 +95,8 @@ def _wrong(kind: ValueKind, mode: TextMode) -> tuple[str, str] | None:
     if not kind.is_registered_text:
         return None
     what = FREE.get(kind.field, f"a registered {kind.field}")
-    left_out = f"{what} that is no plain token leaves its service out"
+    cost = "refuses the render" if kind.field == KEY_FIELD else "leaves its service out"
+    left_out = f"{what} that is no plain token {cost}"
     if mode is TextMode.COMMENT:
         return "CT401", f"{left_out}; print it through | comment"
     if mode is TextMode.QUOTED:

@@ -5,22 +5,30 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
+
 from ctemplate.core.model import Query
 from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
+from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
 from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
+from ctemplate.queries.tree import TREE_KIND, TreeQuery
 from ctemplate.sources.consul.endpoints.paths import Resource
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 __all__ = [
     "KINDS",
+    "KIND_FUNCTIONS",
+    "READABLE_TYPES",
     "AlarmsQuery",
     "CensusQuery",
+    "KeyEntry",
+    "KeyQuery",
     "Losses",
     "NodeContentQuery",
     "NodeListQuery",
@@ -28,6 +36,7 @@ __all__ = [
     "ServiceQuery",
     "ServicesQuery",
     "Subject",
+    "TreeQuery",
     "WatchRole",
     "kind_of",
     "named_service",
@@ -38,12 +47,20 @@ DECLARED: tuple[Kind[Any], ...] = (
     SERVICES_KIND,
     SERVICE_KIND,
     PREPARED_KIND,
+    KEY_KIND,
+    TREE_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,
     NODE_CONTENT_KIND,
 )
 KINDS: dict[type[Query], Kind[Any]] = {kind.query: kind for kind in DECLARED}
+READABLE_TYPES: tuple[type[msgspec.Struct], ...] = tuple(
+    dict.fromkeys(readable for kind in DECLARED for readable in kind.readable)
+)
+"""What templates read the fields of."""
+
+KIND_FUNCTIONS = {function.__name__: function for kind in DECLARED for function in kind.functions}
 
 
 def kind_of(query: Query) -> Kind[Any]:

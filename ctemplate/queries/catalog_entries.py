@@ -43,9 +43,14 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the file says of one datacenter, by name: all plain queries are answered from it."""
+    """What the file says of one datacenter, by name: all plain queries are answered from it.
+
+    A key whose value is no UTF-8 stands in ``kv_base64``.
+    """
 
     services: dict[str, ServiceEntry] = {}
+    kv: dict[str, str] = {}
+    kv_base64: dict[str, bytes] = {}
 
 
 class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -80,6 +85,10 @@ class RecordingRules:
     known: Mapping[str, ServiceEntry]
     masks: tuple[str, ...]
     is_full: bool
+
+    def masked(self, name: str, value: str) -> str:
+        """Return the value, or what stands for it where a mask matches the name."""
+        return MASK if any(fnmatchcase(name, mask) for mask in self.masks) else value
 
 
 def printed_address(address: str) -> str | None:
@@ -164,10 +173,7 @@ def single_answer(
 
 def _row(instance: Instance, number: int, shared: tuple[str, ...], rules: RecordingRules) -> CatalogEntry:
     def masked(meta: Mapping[str, str]) -> dict[str, str]:
-        return {
-            key: MASK if any(fnmatchcase(key, mask) for mask in rules.masks) else value
-            for key, value in sorted(meta.items())
-        }
+        return {key: rules.masked(key, value) for key, value in sorted(meta.items())}
 
     return CatalogEntry(
         address=instance.address,

@@ -48,4 +48,6 @@ CENSUS_KIND = Kind(
     ownership=Ownership.NOT_PRINTED,
     stored=None,
     catalog=None,
+    functions=(),
+    readable=(),
 )

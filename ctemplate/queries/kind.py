@@ -9,9 +9,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from ctemplate.core.model import Answer, Fault, Query
+import msgspec
+
+from ctemplate.core.model import Answer, Fault, OwnedEntry, Query
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
@@ -51,16 +53,18 @@ class Subject(enum.Enum):
 class Ownership(enum.Enum):
     """Whose text the values of an answer are to the rule for what templates print."""
 
-    REGISTRANTS = "the service's or instance's that was read last"
+    REGISTRANTS = "the service's or instance's that was read last, which can be left out"
+    ENTRIES = "each entry's own; none can be left out, so that a render with a forbidden one is refused"
     NOT_PRINTED = "no template sees them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRight:
-    """A right to read that a token needs; ``name`` None stands for every name."""
+    """A right to read that a token needs; ``name`` None stands for every name. ``is_prefix``: for all that begin so."""
 
     resource: str
     name: str | None
+    is_prefix: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ class Stored:
     """Where the answers of an earlier process are stored: the section of the file, and the type of an entry."""
 
     section: str
-    entry: type
+    entry: type[msgspec.Struct]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,35 @@ class CatalogForm(Generic[Q]):
     record: Callable[[Answer, RecordingRules], RecordedAnswer]
 
 
+class Reader(Protocol):
+    """What a template function gets of the pass that calls it."""
+
+    def ask(self, query: Query) -> Answer | None:
+        """Return the answer to a query, None while there is none; the pass waits for it."""
+
+    def absent(self, query: Query) -> Any:
+        """Return what stands for the value of a query that has none; to use it is to wait for the value."""
+
+    def read_entry(self, entry: OwnedEntry) -> None:
+        """Take note that what is printed next is most likely made of the entry's texts."""
+
+    def key_text(self, path: str, text: str) -> str:
+        """Return the text of a key: the operator's own below a prefix that is trusted, else a registrant's."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def template_function(name: str) -> Callable[[F], F]:
+    """Give a function the name by which templates call it, for the errors of wrong calls."""
+
+    def named(function: F) -> F:
+        function.__name__ = function.__qualname__ = name
+        return function
+
+    return named
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[Q]):
     """The facts about one kind of query, none of which has a default.
@@ -97,7 +130,9 @@ class Kind(Generic[Q]):
     holds every instance of that service. ``keeps_order``: the order of the answer is the source's, not ours;
     ``is_shuffled``: Consul draws lots for it each time. ``rights`` are those that a token needs to see everything.
 
-    ``stored`` and ``catalog`` are None for what no template asks for.
+    ``stored`` and ``catalog`` are None for what no template asks for. ``functions`` are those by which templates ask,
+    the first argument a ``Reader``; lists and instances of services have theirs in ``template/language``, where tags
+    and states are chosen and services are left out. ``readable`` are the types whose fields templates read.
     """
 
     query: type[Q]
@@ -117,6 +152,8 @@ class Kind(Generic[Q]):
     ownership: Ownership
     stored: Stored | None
     catalog: CatalogForm[Q] | None
+    functions: tuple[Callable[..., Any], ...]
+    readable: tuple[type[msgspec.Struct], ...]
 
 
 def nothing(_: Query) -> None:

@@ -52,4 +52,6 @@ NODE_CONTENT_KIND = Kind(
     ownership=Ownership.NOT_PRINTED,
     stored=None,
     catalog=None,
+    functions=(),
+    readable=(),
 )

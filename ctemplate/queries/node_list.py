@@ -48,4 +48,6 @@ NODE_LIST_KIND = Kind(
     ownership=Ownership.NOT_PRINTED,
     stored=None,
     catalog=None,
+    functions=(),
+    readable=(),
 )

@@ -99,4 +99,6 @@ PREPARED_KIND = Kind(
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
+    functions=(),
+    readable=(Instance,),
 )

@@ -104,4 +104,6 @@ SERVICE_KIND = Kind(
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
+    functions=(),
+    readable=(Instance,),
 )

@@ -76,4 +76,6 @@ SERVICES_KIND = Kind(
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="services", entry=Service),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
+    functions=(),
+    readable=(Service,),
 )

@@ -362,15 +362,19 @@ class Assembler:
 
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
         """Load a template, or take one of those to spare that would come out the same."""
-        limits, variables, environ = _limits(config), config.vars, self.environ
-        escape, text = format_of(plan, group.settings), SourceText.of(plan)
+        arguments: dict[str, Any] = {
+            "variables": config.vars,
+            "environ": self.environ,
+            "escape": format_of(plan, group.settings),
+            "limits": _limits(config),
+            "trusted_keys": config.data.trusted_keys,
+        }
+        text = SourceText.of(plan)
         for template in spare:
-            if template.text == text and template.is_current(
-                variables=variables, environ=environ, escape=escape, limits=limits
-            ):
+            if template.text == text and template.is_current(**arguments):
                 spare.remove(template)
                 return template
-        return Template.load(plan.source, variables=variables, environ=environ, escape=escape, limits=limits, text=text)
+        return Template.load(plan.source, text=text, **arguments)
 
 
 def earlier_templates(
@@ -388,6 +392,7 @@ def earlier_templates(
         escape = format_of(each, plan.settings)
         text = SourceText.of(each)
         given: dict[str, Any] = {"variables": config.vars, "environ": environ, "limits": limits}
+        given["trusted_keys"] = config.data.trusted_keys
         made.append(Template.load(each.source, **given, escape=escape, text=text, texts=known))
     return tuple(made)
 

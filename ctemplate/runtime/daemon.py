@@ -135,10 +135,7 @@ class Daemon:
                     async with asyncio.timeout(timeout):
                         await self._until_answered()
                 except TimeoutError:
-                    late = SourceTimeout(
-                        self.assembly.source_name,
-                        f"no usable answer after {format_duration(timeout)} to {self._missing()}",
-                    )
+                    late = SourceTimeout(self.assembly.source_name, self._late(format_duration(timeout)))
                     for task in settling:
                         task.cancel()
                 await asyncio.wait(settling)
@@ -324,10 +321,19 @@ class Daemon:
             waiting = [worker for worker in self.workers if worker.missing]
             rounds = rounds + 1 if waiting else 1
             if waiting:
-                emit(AnswersMissing(source=self.assembly.source_name, queries=self._missing()))
+                unanswered, absent = map(query_list, self._missing())
+                emit(AnswersMissing(source=self.assembly.source_name, queries=unanswered, absent=absent))
 
-    def _missing(self) -> str:
-        return query_list({str(query) for worker in self.workers for query in worker.missing})
+    def _late(self, after: str) -> str:
+        unanswered, absent = self._missing()
+        parts = ((f"no usable answer after {after} to", unanswered), (f"not there after {after}:", absent))
+        return "; ".join(f"{what} {query_list(queries)}" for what, queries in parts if queries)
+
+    def _missing(self) -> tuple[set[str], set[str]]:
+        """Return the queries without an answer that can be used, and those whose answer says that nothing is there."""
+        missing = {query for worker in self.workers for query in worker.missing}
+        known = {query for query in missing if (answer := self.catalog.get(query)) is not None and not answer.absent}
+        return set(map(str, missing - known)), set(map(str, known))
 
     async def _follow_edits(self) -> None:
         async for edited in file_edits(self.assembly.signatures, known=self.assembly.signatures):

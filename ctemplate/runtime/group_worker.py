@@ -112,14 +112,16 @@ class GroupWorker:
     def _note(self, news: set[AnyQuery], now: float) -> None:
         """Make the group due after news.
 
-        While the last render waits for answers, those that arrive are gathered, and only the last one makes it due.
+        While the last render waits for answers, those that arrive are gathered, and only the last one makes it due. An
+        answer that is there, without the value that is needed, may stay as it is for ever, and is not waited for so.
         """
         if not news:
             return
-        if self._awaited:
-            gathered = news & self._awaited
+        unanswered = {query for query in self._awaited if self._read.get(query) is None}
+        if unanswered:
+            gathered = news & unanswered
             self._awaited -= gathered
-            if not self._awaited:
+            if unanswered == gathered:
                 self._due = now
             elif news == gathered:
                 return

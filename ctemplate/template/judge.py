@@ -20,6 +20,7 @@ from ctemplate.template.safety.quarantine import (
     QuarantineVerdict,
     attribute_by_text,
     holders,
+    made_from,
     owners,
     read_last,
     sentence,
@@ -75,14 +76,20 @@ class Judge:
 
     def violators(self, number: int, run: Run) -> dict[Owner, QuarantineVerdict]:
         """Return whose values may not be printed; raise TemplateError where they are nobody's."""
-        if not run.violations:
-            return {}
+        violations = [violation for violation in run.violations if violation.text or not run.awaited]
+        if not violations:
+            return {}  # of a value that is waited for, nothing is made
         known = holders(run, partial(self.is_plain, number))
-        found = read_last(run.violations, known)
+        found = read_last(violations, known)
         if not found:
-            found = self._confirmed(number, run, attribute_by_text(run.violations, known))
+            found = self._confirmed(number, run, attribute_by_text(violations, known))
+        thing = None if found else made_from(violations[0], run)
+        if thing is not None:
+            violation = violations[0]
+            fault = Fault(service="", field="value", reason=sentence(violation))
+            return {thing: QuarantineVerdict(fault=fault, line=violation.where)}
         if not found:
-            return self._searched(number, run, known)
+            return self._searched(number, run, violations[0], known)
         return {
             holder.owner: QuarantineVerdict(fault=holder.fault(violation), line=violation.where)
             for violation, holder in reversed(found)
@@ -110,8 +117,9 @@ class Judge:
         self, number: int, run: Run, suspected: Sequence[tuple[Violation, Holder]]
     ) -> list[tuple[Violation, Holder]]:
         """Keep those suspected by a text alone whose text is gone when they are."""
-        if not suspected:
-            return []
+        things = [(violation, holder) for violation, holder in suspected if holder.thing]
+        if things or not suspected:
+            return things  # what cannot be left out cannot be tried without
         without = self._pass(number, run, {holder.service for _, holder in suspected})
         left = [(violation.where, violation.text.casefold()) for violation in without.violations]
         return [
@@ -120,9 +128,10 @@ class Judge:
             if not any(where == violation.where and holder.text in text for where, text in left)
         ]
 
-    def _searched(self, number: int, run: Run, known: Sequence[Holder]) -> dict[Owner, QuarantineVerdict]:
+    def _searched(
+        self, number: int, run: Run, violation: Violation, known: Sequence[Holder]
+    ) -> dict[Owner, QuarantineVerdict]:
         """Find the owners of one line's values by leaving services out: first those that hold like texts, then all."""
-        violation = run.violations[0]
         like = {holder.service for holder in owners(violation, known)}
 
         def violates(left_out: Iterable[str]) -> bool:

@@ -312,10 +312,19 @@ class Renderer:
             found = self._found(state) or self._prover.unproven(state.runs, self._texts, places)
             if not found:
                 return
+            self._check_things(found)
             verdicts = narrowed(found, state.held)
             new = {owner: _held(verdict, state.runs, snapshot, places) for owner, verdict in verdicts.items()}
             self._leave_out(state, new, now)
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
+
+    def _check_things(self, found: Mapping[Owner, QuarantineVerdict]) -> None:
+        """Raise TemplateError where a value is to blame that belongs to no service, and so cannot be left out."""
+        for owner, verdict in found.items():
+            if owner.thing or not owner.service:
+                whose = owner.thing or "a value of no service"
+                reason = verdict.fault.reason.removeprefix(f"{verdict.line}: ")
+                raise TemplateError(verdict.line or self._names(), f"{whose}: {reason}")
 
     def _leave_out(self, state: State, new: Mapping[Owner, Held], now: float) -> None:
         """Leave these out; where the last good data of a service may stand in for it, they do."""

@@ -46,6 +46,7 @@ class _Arguments(TypedDict):
     environ: Mapping[str, str]
     escape: str
     limits: RenderLimits
+    trusted_keys: tuple[str, ...]
 
 
 class Template:
@@ -59,7 +60,9 @@ class Template:
         self._loader = loader
         self._is_traced = marks is not None
         self._is_running = False
-        self._functions = Functions(arguments["variables"], arguments["environ"], loader.is_shipped)
+        self._functions = Functions(
+            arguments["variables"], arguments["environ"], loader.is_shipped, trusted_keys=arguments["trusted_keys"]
+        )
         self._environment = Environment(
             self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
         )
@@ -74,15 +77,17 @@ class Template:
         environ: Mapping[str, str],
         escape: str = "nginx",
         limits: RenderLimits | None = None,
+        trusted_keys: Sequence[str] = (),
         folders: Sequence[Path] = (),
         text: SourceText | None = None,
         texts: Mapping[str, tuple[str, str]] | None = None,
     ) -> Self:
         """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
 
-        ``escape`` is the format of the target. ``folders`` are searched for what the template includes after its own
-        folder, and before the templates that ship with ctemplate. ``text`` is where the template's own text comes from,
-        the file ``source`` by default. ``texts`` are another template's ``texts``, used in place of what the files say.
+        ``escape`` is the format of the target. Keys below one of the prefixes ``trusted_keys`` hold the operator's own
+        text. ``folders`` are searched for what the template includes after its own folder, and before the templates
+        that ship with ctemplate. ``text`` is where the template's own text comes from, the file ``source`` by default.
+        ``texts`` are another template's ``texts``, used in place of what the files say.
         """
         if escape not in FORMATS:
             raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
@@ -93,15 +98,28 @@ class Template:
                 "environ": environ,
                 "escape": escape,
                 "limits": limits or RenderLimits(),
+                "trusted_keys": tuple(trusted_keys),
             },
             loader=FolderLoader(source, folders, text, texts or {}),
         )
 
     def is_current(
-        self, *, variables: Mapping[str, object], environ: Mapping[str, str], escape: str, limits: RenderLimits
+        self,
+        *,
+        variables: Mapping[str, object],
+        environ: Mapping[str, str],
+        escape: str,
+        limits: RenderLimits,
+        trusted_keys: Sequence[str] = (),
     ) -> bool:
         """Whether loading the source with these arguments would make the same template again. Reads its files."""
-        given: _Arguments = {"variables": variables, "environ": environ, "escape": escape, "limits": limits}
+        given: _Arguments = {
+            "variables": variables,
+            "environ": environ,
+            "escape": escape,
+            "limits": limits,
+            "trusted_keys": tuple(trusted_keys),
+        }
         is_same = given == self._arguments and repr(variables) == repr(self._arguments["variables"])  # 1 equals true
         return is_same and self._loader.is_current
 

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, World
 
+from ctemplate.core.model import Instance
 from ctemplate.core.timing import Backoff
 from ctemplate.queries import (
     AlarmsQuery,
+    KeyQuery,
     NodeContentQuery,
     NodeListQuery,
     PreparedQuery,
@@ -114,6 +116,31 @@ def test_prepared_queries_make_no_scope_worth_guarding():
     planner = Planner(max_connections=8)
     planner.want([prepared(number, dc=dc) for dc in ("east", "west") for number in range(9)], 0.0)
     assert planner.plan(0.0).polls == frozenset()
+
+
+def placed(query, port):
+    return (Instance(id=query.name, name=query.name, node="n1", address="10.0.0.1", port=port),)
+
+
+@pytest.mark.parametrize(("keys", "polled"), [(1, 1), (40, 40), (100, 44)])
+def test_keys_have_long_polls_before_services_that_sentinels_see(keys, polled):
+    planner = Planner(max_connections=64)
+    services, wanted = list(map(service, range(200))), [KeyQuery(path=f"k{number}") for number in range(keys)]
+    planner.want([SERVICES, *services], 0.0)
+    for query in services:
+        for port in (1, 2):  # a service that changed has a long poll of its own while there is room
+            planner.answered(query, index=port, value=placed(query, port), waited=None, now=1.0)
+    assert len(planner.plan(1.0).polls) > 44
+    planner.want([SERVICES, *services, *wanted], 2.0)
+    assert len(planner.plan(2.0).polls & frozenset(wanted)) == polled
+    for query in services:
+        planner.answered(query, index=3, value=placed(query, 3), waited=None, now=3.0)
+    for query in wanted:
+        planner.answered(query, index=1, value=(), waited=1.0, now=4.0)
+        planner.answered(query, index=1, value=None, waited=60.0, now=5.0)
+    plan = planner.plan(5.0)
+    assert len(plan.polls & frozenset(wanted)) == polled
+    assert plan.connections <= 64
 
 
 @pytest.mark.parametrize("services", [3, 200], ids=["all-have-polls", "under-sentinels"])

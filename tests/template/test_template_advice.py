@@ -51,7 +51,7 @@ WHOLE = "name must be a text, got a whole instance; write its name, such as svc.
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{{ key('a/b') }}", "'key' is undefined; Consul's KV store is not read; give the value by -var or [vars]"),
+        ("{{ keyOrDefault('a/b', 'c') }}", '\'keyOrDefault\' is undefined; write key("…", default="…")'),
         ("{{ end }}", f"'end' is undefined; {FOREIGN_WORDS['end']}"),
         ("{{ printf('%s', 'a') }}", f"'printf' is undefined; {FOREIGN_WORDS['printf']}"),
         ("{{ domain }}", "'domain' is undefined; did you mean 'var.domain'?"),

@@ -3,6 +3,7 @@
 import base64
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 from rendering import instance, load, message, render, text_of, web, world
@@ -11,9 +12,9 @@ from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Renderer
-from ctemplate.template.language import documents, patterns
+from ctemplate.template.language import documents, encodings, patterns
 from ctemplate.template.language.arithmetic import divide, modulo
-from ctemplate.template.language.grouping import natural_sort
+from ctemplate.template.language.grouping import by_first_step, explode, natural_sort
 from ctemplate.template.safety.render_pass import Run
 
 HOSTILE = "x; } server { listen 81"
@@ -130,6 +131,27 @@ def test_explode_makes_nested_tables():
     assert text_of(text) == "1232"
 
 
+class Pair(msgspec.Struct, frozen=True):
+    key: str
+    value: str | bytes
+
+
+def test_keys_are_grouped_by_their_first_step():
+    pairs = [Pair("b/x/y", "1"), Pair("a/x", "2"), Pair("alone", "3"), Pair("b/z", "4")]
+    assert by_first_step(pairs) == [("a", [Pair("x", "2")]), ("b", [Pair("x/y", "1"), Pair("z", "4")])]
+    assert explode([*pairs, Pair("empty/", "")]) == {"b": {"x": {"y": "1"}, "z": "4"}, "a": {"x": "2"}, "alone": "3"}
+
+
+def test_bytes_are_encoded_and_read_but_never_taken_for_text():
+    assert encodings.b64encode(b"\xff") == "/w=="
+    assert encodings.sha1(b"a") == encodings.sha1("a")
+    assert documents.from_json(b"[1]") == [1]
+    with pytest.raises(ValueError, match="from_json: is not UTF-8: byte 0xff"):
+        documents.from_json(b"\xff")
+    with pytest.raises(TypeError, match="a bytes cannot be printed"):
+        patterns.regex_match(b"a", "a")
+
+
 def test_fail_refuses_the_render_whoever_is_read():
     text = (
         "{% for s in services() %}{% if not service(s.name)[1:] %}{{ fail(s.name ~ ': short') }}{% endif %}{% endfor %}"
@@ -141,6 +163,38 @@ def test_fail_refuses_the_render_whoever_is_read():
 def test_require_waits_for_answers():
     rendering = render("{{ require(service('web'), 2) | length }}{{ service('api') | length }}{{ fail('x') }}")
     assert len(rendering.missing) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% break %}",
+        "{% for i in [1] %}{% else %}{% break %}{% endfor %}",
+        "{% for i in [1] %}{% macro f() %}{% break %}{% endmacro %}{% endfor %}",
+        "{% for i in [1] %}{% call f() %}{% break %}{% endcall %}{% endfor %}",
+        "{% for i in [1] %}{% block b %}{% break %}{% endblock %}{% endfor %}",
+    ],
+)
+def test_break_without_a_loop_is_told_with_its_line(text):
+    with pytest.raises(TemplateError) as caught:
+        load("\n" + text)
+    assert message(caught) == "t.j2:2: break belongs in a loop; a macro or call block cannot leave one around it"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{% for i in [1, 2] %}{% set x %}a{% break %}{% endset %}{{ x }}{% endfor %}.", "."),
+        ("{% for i in [1, 2] %}{% filter upper %}a{% continue %}{% endfilter %}{% endfor %}.", "."),
+        ("{% for i in [1, 2] %}{% for j in [] %}{% else %}{{ i }}{% break %}{% endfor %}{% endfor %}", "1"),
+        (
+            "{% for i in [1, 2] %}{% with %}{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% endwith %}{% endfor %}",
+            "2",
+        ),
+    ],
+)
+def test_break_and_continue_leave_what_is_within_the_turn(text, expected):
+    assert text_of(text) == expected
 
 
 def test_continue_in_a_loop_over_services():

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 
 from ctemplate.core.errors import printable
 
-_KV = "Consul's KV store is not read; give the value by -var or [vars]"
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
 _CONNECT = "Connect is not supported"
@@ -23,7 +22,11 @@ _BUILD = "build tables by dict(…) or [vars]"
 _GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
 
 FOREIGN_WORDS = {
-    **dict.fromkeys(("key", "keyExists", "keyOrDefault", "ls", "safeLs", "tree", "safeTree", "byKey"), _KV),
+    "safeLs": 'write require(ls("…"), 1)',
+    "safeTree": 'write require(tree("…"), 1)',
+    "byKey": 'write tree("…") | by_key',
+    "keyExists": 'write key_exists("…")',
+    "keyOrDefault": 'write key("…", default="…")',
     **dict.fromkeys(("secret", "secrets", "pkiCert"), _VAULT),
     **dict.fromkeys(("nomadService", "nomadServices", "nomadVar", "nomadVarExists", "nomadVarList"), _NOMAD),
     **dict.fromkeys(("connect", "caRoots", "caLeaf"), _CONNECT),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
+import jinja2
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 
@@ -152,6 +153,28 @@ class Generator(CodeGenerator):
 
 def _is_paced(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Call) and node.node is _PACED
+
+
+def check_jumps(tree: nodes.Template, name: str | None, filename: str | None) -> None:
+    """Raise TemplateSyntaxError for a ``break`` or ``continue`` that is in no loop."""
+    for jump in _jumps_without_loop(tree):
+        what = f"{type(jump).__name__.lower()} belongs in a loop; a macro or call block cannot leave one around it"
+        raise jinja2.TemplateSyntaxError(what, jump.lineno, name, filename)
+
+
+def _jumps_without_loop(node: nodes.Node, *, is_in_loop: bool = False) -> Iterator[nodes.Break | nodes.Continue]:
+    """Yield each ``break`` and ``continue`` that no loop is around; a macro's or call's body stands for itself."""
+    if isinstance(node, nodes.Break | nodes.Continue):
+        yield from () if is_in_loop else (node,)
+    elif isinstance(node, nodes.For):
+        for child in node.body:
+            yield from _jumps_without_loop(child, is_in_loop=True)
+        for child in node.else_:
+            yield from _jumps_without_loop(child, is_in_loop=is_in_loop)
+    else:
+        is_function = isinstance(node, nodes.Macro | nodes.CallBlock | nodes.Block)
+        for child in node.iter_child_nodes():
+            yield from _jumps_without_loop(child, is_in_loop=is_in_loop and not is_function)
 
 
 def literal_names(tree: nodes.Template) -> Iterator[tuple[str, int]]:

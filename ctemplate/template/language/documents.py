@@ -117,7 +117,10 @@ def to_toml(value: Any) -> str:
 
 
 def _read(name: str, value: Any, parse: Callable[[str], Any]) -> Any:
-    text = value.decode() if isinstance(value, bytes) else str(text_of(value))
+    try:
+        text = value.decode() if isinstance(value, bytes) else str(text_of(value))
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"{name}: is not UTF-8: byte {exc.object[exc.start]:#04x}") from None
     if len(text) > MAX_DOCUMENT:
         raise ValueError(f"{name}: a text of more than {MAX_DOCUMENT} characters")
     if not text.strip():

@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 import jinja2
+import msgspec
 from jinja2 import nodes
 from jinja2.environment import TemplateModule
 from jinja2.lexer import Lexer
@@ -19,11 +20,12 @@ from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
-from ctemplate.core.model import CheckState, Instance, Service, Snapshot
+from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot
+from ctemplate.queries import READABLE_TYPES
 from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import field_advice, word_advice
-from ctemplate.template.language.compiler import Generator, literal_names
+from ctemplate.template.language.compiler import Generator, check_jumps, literal_names
 from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
@@ -49,9 +51,10 @@ from ctemplate.template.safety.tainted_text import (
 )
 from ctemplate.template.safety.value_places import numbered_value as with_number, placed_value, unmarked
 
+READABLE: tuple[type[msgspec.Struct], ...] = (CheckState, *READABLE_TYPES)
 FIELDS: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
-    for kind in (Service, Instance, CheckState)
+    for kind in READABLE
 }
 """The model's types and what templates may read of them."""
 
@@ -256,7 +259,7 @@ class Environment(ImmutableSandboxedEnvironment):
             return self.refuse(text, value.reason)
         if is_token(text) or isinstance(value, float | jinja2.Undefined):
             return text
-        is_name = self.run.touched is not None and text == self.run.touched.name
+        is_name = bool(text) and text == self.run.touched_name()
         advice = (is_name and self.format.name_advice) or self.format.advice
         return self.refuse(text, advice if text else "is empty")
 
@@ -292,7 +295,7 @@ class Environment(ImmutableSandboxedEnvironment):
         refused = len(self.run.violations)
         text = self._checked(value)
         owner = self.run.owner()
-        if owner is not None and len(self.run.violations) == refused:
+        if owner is not None and not owner.thing and len(self.run.violations) == refused:
             self.run.passed.add((printing_line(), owner))
         return text
 
@@ -337,7 +340,7 @@ class Environment(ImmutableSandboxedEnvironment):
     def _read(self, items: Iterable[Any]) -> Iterable[Any]:
         """Return the items of a loop, each read as it comes."""
         for item in items:
-            if isinstance(item, Service | Instance):
+            if isinstance(item, Service | Instance | OwnedEntry):
                 self.run.touched = item
             yield item
 
@@ -402,6 +405,7 @@ class Environment(ImmutableSandboxedEnvironment):
         for modifier in tree.find_all(nodes.EvalContextModifier):
             what = "autoescape is not supported: printing follows one rule"
             raise jinja2.TemplateSyntaxError(what, modifier.lineno, name, filename)
+        check_jumps(tree, name, filename)
         for node in tree.find_all(nodes.Filter):
             self._check_known(node, self.filters, name, filename)
         for test in tree.find_all(nodes.Test):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from random import Random
+from types import MethodType
 from typing import Any
 
 from jinja2.utils import Cycler, Joiner, Namespace
@@ -20,14 +21,18 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from ctemplate.core.errors import TemplateFailed, printable
 from ctemplate.core.model import (
     MAX_PORT,
+    Answer,
     Fault,
     Instance,
+    OwnedEntry,
+    Query,
     Service,
     Snapshot,
     Status,
 )
-from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.queries import KIND_FUNCTIONS, PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.system.programs import SECRET_VARIABLES
+from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
 from ctemplate.template.language.host import interface_ip
 from ctemplate.template.safety.limits import bounded_range, check_format
@@ -73,15 +78,18 @@ class Functions:
         variables: Mapping[str, object],
         environ: Mapping[str, str],
         is_shipped: Callable[[str], bool] = lambda _name: False,
+        *,
+        trusted_keys: Sequence[str] = (),
     ) -> None:
         self.run = Run(snapshot=Snapshot({}))
         self._is_shipped = is_shipped
+        self._trusted_keys = tuple(trusted_keys)
         self._environ = environ
         self._variables = Variables(variables)
 
     def table(self) -> dict[str, Any]:
         """Return the names that every template knows."""
-        return {
+        return {name: MethodType(function, self) for name, function in KIND_FUNCTIONS.items()} | {
             "services": self.services,
             "service": self.service,
             "query": self.query,
@@ -99,6 +107,22 @@ class Functions:
             "cycler": Cycler,
             "joiner": Separator,
         }
+
+    def ask(self, query: Query) -> Answer | None:
+        """Return the answer to a query, None while there is none; the pass waits for it."""
+        return self.run.answer(query)
+
+    def absent(self, query: Query) -> AbsentValue:
+        """Return what stands for the value of a query that has none; to use it is to wait for the value."""
+        return AbsentValue(self.run, query)
+
+    def read_entry(self, entry: OwnedEntry) -> None:
+        """Take note that what is printed next is most likely made of the entry's texts."""
+        self.run.touched = entry
+
+    def key_text(self, path: str, text: str) -> str:
+        """Return the text of a key: the operator's own below a prefix that is trusted, else a registrant's."""
+        return Trusted(text) if path.startswith(self._trusted_keys) else text
 
     def name_advice(self, name: str, known: Iterable[str]) -> str:
         """Return ``; `` and what to write for a name that nobody gives, empty where nobody can tell."""
@@ -289,7 +313,7 @@ class Functions:
         """
         run = self.run
         owner = service or run.touched
-        if owner is None:
+        if owner is None or isinstance(owner, OwnedEntry):
             raise ValueError(f"claim: cannot tell whose {kind} this is; name the service: claim(kind, value, svc)")
         text = str(text_of(value)).casefold()
         if kind == "server_name" and _NO_HOST.search(text):

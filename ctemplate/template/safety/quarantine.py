@@ -18,6 +18,7 @@ from ctemplate.core.model import (
     CheckState,
     Fault,
     Instance,
+    OwnedEntry,
     Service,
     Snapshot,
     Status,
@@ -45,18 +46,19 @@ MANY_TEXTS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A text that is no plain token, in lower case, and the service (and instance) that registered it."""
+    """A text that is no plain token, in lower case, and the service (and instance), or thing, that it belongs to."""
 
     service: str
     field: str
     text: str
     node: str = ""
     instance: str = ""
+    thing: str = ""
 
     @property
     def owner(self) -> Owner:
         """Whose text it is."""
-        return Owner(self.service, self.node, self.instance)
+        return Owner(self.service, self.node, self.instance, thing=self.thing)
 
     def fault(self, violation: Violation) -> Fault:
         """Return what becomes known of the service that is left out."""
@@ -228,6 +230,9 @@ def texts(run: Run) -> Iterator[Holder]:
 
 
 def _held_by(item: object) -> Iterator[Holder]:
+    if isinstance(item, OwnedEntry):
+        for field, text in item.texts():
+            yield Holder(service="", field=field, text=text.casefold(), thing=item.owner_name())
     if not isinstance(item, Service | Instance):
         return
     for name in item.__struct_fields__:
@@ -269,12 +274,21 @@ def nearest(read: Owner | None, found: Sequence[Holder]) -> Sequence[Holder]:
 
     A service has its tags from its instances, so these are meant. Its name is its own.
     """
-    own = [holder for holder in found if holder.owner == read and holder.instance]
+    own = [holder for holder in found if holder.owner == read and (holder.instance or holder.thing)]
     if own:
         return own[:1]
     if any(holder.field == "name" for holder in found):
         return [holder for holder in found if holder.field == "name"][:1]
     return [holder for holder in found if holder.instance] or found
+
+
+def made_from(violation: Violation, run: Run) -> Owner | None:
+    """Return the thing, of no service, that a text was most likely made from; None where there is none."""
+    if violation.owner is not None and violation.owner.thing:
+        return violation.owner
+    text = violation.text.casefold()
+    found = (holder.owner for holder in texts(run) if holder.thing and text and text in holder.text)
+    return next(found, None)
 
 
 def attribute_by_text(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:

@@ -18,6 +18,8 @@ from ctemplate.core.model import (
     AnyQuery,
     Fault,
     Instance,
+    OwnedEntry,
+    Query,
     Service,
     Snapshot,
     reads_alike,
@@ -29,17 +31,21 @@ from ctemplate.queries import Subject, kind_of
 class Owner(NamedTuple):
     """Whose data something is: a service's, or those of one of its instances, which a node and an id tell apart.
 
-    With a ``tag`` it is what templates list of the service by that tag.
+    With a ``tag`` it is what templates list of the service by that tag. What belongs to no service is a ``thing``, by
+    its name, such as ``key 'nginx/limit'``; it cannot be left out.
     """
 
     service: str
     node: str = ""
     instance: str = ""
     tag: str = ""
+    thing: str = ""
 
     @classmethod
-    def of(cls, item: Service | Instance) -> Owner:
+    def of(cls, item: Service | Instance | OwnedEntry) -> Owner:
         """Return the owner of what an item holds."""
+        if isinstance(item, OwnedEntry):
+            return cls("", thing=item.owner_name())
         if isinstance(item, Instance):
             return cls(item.name, item.node, item.id)
         return cls(item.name)
@@ -47,7 +53,7 @@ class Owner(NamedTuple):
     @property
     def whole(self) -> Owner:
         """The service as a whole."""
-        return Owner(self.service)
+        return Owner(self.service, thing=self.thing)
 
     @property
     def is_whole(self) -> bool:
@@ -142,7 +148,7 @@ class Recorded:
     claims: tuple[Claim, ...]
     prints: tuple[tuple[int, PrintRecord], ...]
     problem_count: int
-    touched: Service | Instance | None
+    touched: Service | Instance | OwnedEntry | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,7 +159,8 @@ class Run:
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
     errors of turns of loops, by the owner of what was read last: the pass goes on with the next turn. ``prints`` are
     all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow. ``awaited``
-    are the queries that the pass cannot do without: they have no answer, or an absent one with no other's beside it.
+    are the queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or
+    one that lacks the value that is needed.
     ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what
     was read, claimed and printed, each time anew, and ``flaws`` how often fault was found. ``remarks`` are sentences
     for the operator, in order, about calls that find nothing and hardly mean to. ``moment`` is when the render began:
@@ -177,7 +184,7 @@ class Run:
     reads: list[tuple[AnyQuery, Answer | None]] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
     problem_count: int = 0
-    touched: Service | Instance | None = None
+    touched: Service | Instance | OwnedEntry | None = None
     error: TemplateError | None = None
     remarks: dict[str, None] = field(default_factory=dict)
     moment: float = field(default_factory=time.time)
@@ -215,6 +222,11 @@ class Run:
         if all(answer is not None and answer.absent for _, answer in found):
             self.awaited.update(query for query, _ in found)
             self.problem_count += 1
+
+    def await_value(self, query: Query) -> None:
+        """Wait for a query whose answer says that there is nothing yet."""
+        self.awaited.add(query)
+        self.problem_count += 1
 
     def claim(self, claim: Claim) -> None:
         """Take down a claim."""
@@ -290,7 +302,7 @@ class Run:
 
     def touched_name(self) -> str | None:
         """Return the name of the service that was read last."""
-        return None if self.touched is None else self.touched.name
+        return None if self.touched is None or isinstance(self.touched, OwnedEntry) else self.touched.name
 
     def owner(self) -> Owner | None:
         """Return the owner of what was read last."""

@@ -32,6 +32,7 @@ class NotFound(enum.Enum):
 
     REFUSED = "Consul has no such path"
     UNKNOWN_QUERY = "no prepared query has this name or id"
+    NOTHING = "there is nothing now; the answer, without a body, has an index to wait from"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +211,8 @@ def diagnose(
     """Return what is wrong with an answer and say it in words, or None when it is fit to be decoded."""
     if status == STATUS_OK:
         return _undelimited(meta) or _misfit(meta)
+    if status == STATUS_NOT_FOUND and not_found is NotFound.NOTHING and meta.index is not None and not body:
+        return _undelimited(meta)
     said = _said(body)
     if status == 429:  # noqa: PLR2004
         return _rate_limited(body, said)

@@ -74,7 +74,7 @@ class Planner:
         for query in added:
             if query not in self._sweep_of(query):
                 self._place(query, now)
-        self._fill()
+        self._fill(now)
 
     def _forget(self, query: Query) -> None:
         scope, name, key = self._scope_of(query), named_service(query), scope_of(query)
@@ -178,9 +178,13 @@ class Planner:
             self._sweep_of(query).touch(query, now)
         self._reads.put(query)
 
-    def _fill(self) -> None:
-        """Give the long polls that are free to queries that no sentinel watches."""
-        for query in tuple(itertools.islice(self._unscoped, max(self._slots.free, 0))):
+    def _fill(self, now: float) -> None:
+        """Give long polls to queries that no sentinel watches, before services that changed lately."""
+        for query in tuple(self._unscoped):
+            if not self._slots.may_start(query):
+                if (seen := next(filter(self._scope_of, self._slots.wanted), None)) is None:
+                    return
+                self._stop_polling(seen, now)
             if self._slots.may_start(query):
                 self._start_polling(query)
 
@@ -207,6 +211,8 @@ class Planner:
         if heir is None:
             return
         scope = self._scope_of(heir)
+        if scope is not None and not is_node(heir) and self._scope_of(query) is None:
+            return  # sentinels see the changes of the heir alone
         if is_node(heir) and (scope is None or not scope.is_poll_worthwhile(heir)):
             self._slots.nodes.discard(heir)
             return
@@ -366,7 +372,7 @@ class Planner:
         self._budget = min(connections, self._limit)
         self._shed_until = now + SHED_REST
         self._arrange(now)
-        self._fill()
+        self._fill(now)
 
     # What to do
 

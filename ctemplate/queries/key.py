@@ -1,0 +1,236 @@
+"""The value of one key in Consul's KV store."""
+
+from __future__ import annotations
+
+import posixpath
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NewType
+
+import msgspec
+
+from ctemplate.core.errors import printable
+from ctemplate.core.model import Answer, OwnedEntry, Query
+from ctemplate.queries.catalog_entries import CatalogPage, DatacenterEntry, RecordedAnswer, RecordingRules
+from ctemplate.queries.kind import (
+    CatalogForm,
+    Decoded,
+    Kind,
+    Losses,
+    Ownership,
+    Reader,
+    ReadRight,
+    Stored,
+    Subject,
+    WatchRole,
+    never,
+    nothing,
+    template_function,
+)
+from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
+from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+
+SHOWN_PATH_LENGTH = 120
+
+
+class NoDefault:
+    """In the place of a default: there is none, and the value is waited for."""
+
+    def __str__(self) -> str:
+        return "…"
+
+
+REQUIRED: Any = NoDefault()
+
+
+KeyText = NewType("KeyText", str)
+"""A text that whoever writes a key chooses."""
+
+
+def key_owner(path: str) -> str:
+    """Return whose the texts of a key are, safe to print."""
+    return f"key {printable(path, SHOWN_PATH_LENGTH)!r}"
+
+
+class KeyEntry(OwnedEntry, frozen=True, kw_only=True, gc=False):
+    """A key with its value, as bytes."""
+
+    path: str
+    data: bytes = b""
+
+    def text(self) -> str | None:
+        """Return the value as text, None where it is no UTF-8."""
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def owner_name(self) -> str:
+        """Return whose texts these are."""
+        return key_owner(self.path)
+
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Return the path and, where it is text, the value."""
+        text = self.text()
+        return ("path", self.path), *(() if text is None else (("value", text),))
+
+
+class KeyRow(msgspec.Struct, frozen=True, gc=False, rename={"path": "Key", "data": "Value"}):
+    """A key as Consul writes it: the value is base64, or null for an empty one."""
+
+    path: str
+    data: bytes | None = None
+
+
+class KeyQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="key", omit_defaults=True):
+    """The value of one key; the answer's value is ``tuple[KeyEntry, ...]``, empty where there is no such key."""
+
+    path: str
+
+
+KEY_ROWS = msgspec.json.Decoder(list[KeyRow])
+
+
+def decode_keys(body: bytes) -> tuple[KeyEntry, ...]:
+    """Decode the answer of ``/v1/kv/PATH``, in Consul's order; without a body there is no key. Raises Undecodable."""
+    try:
+        rows = KEY_ROWS.decode(body) if body else []
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+    return tuple(KeyEntry(path=row.path, data=row.data or b"") for row in rows)
+
+
+def kv_resource(path: str, scope: Mapping[str, str | None], **params: str) -> Resource:
+    """Return the resource of a key or prefix; the KV store has no peers."""
+    own = {name: value for name, value in scope.items() if name != "peer"}
+    return Resource.named(f"/v1/kv/{urllib.parse.quote(path, safe='/')}", **own, **params)
+
+
+def key_path(function: str, path: object) -> str:
+    """Return a path without its leading slash; raises ValueError for one that Consul takes for another."""
+    if not isinstance(path, str):
+        raise TypeError(f"{function}: the path must be a text, not {type(path).__name__}")
+    found = str(path).removeprefix("/")
+    if not found:
+        return found
+    shown = printable(found, SHOWN_PATH_LENGTH)
+    if not found.isprintable() or found.startswith("/") or posixpath.normpath(f"/{found}/") != f"/{found}".rstrip("/"):
+        raise ValueError(f"{function}: {shown!r} is no path of a key; Consul takes '//', '.' and '..' for another")
+    return found
+
+
+def usable_value(reader: Reader, entry: KeyEntry) -> KeyText | bytes:
+    """Return a key's value as templates use it: its text, or bytes where it is no UTF-8."""
+    text = entry.text()
+    return entry.data if text is None else KeyText(reader.key_text(entry.path, text))
+
+
+def scope_fields(**given: str | None) -> dict[str, str]:
+    """Return the fields of a query's scope that a call gives."""
+    return {name: str(value) for name, value in given.items() if value}
+
+
+@template_function("key")
+def _key(  # noqa: PLR0917  # templates write key(PATH, DEFAULT)
+    reader: Reader,
+    path: str,
+    default: Any = REQUIRED,
+    dc: str | None = None,
+    ns: str | None = None,
+    partition: str | None = None,
+) -> KeyText:
+    """Return the value of a key in Consul's KV store: its text, or bytes where it is no UTF-8.
+
+    A key that is not there is waited for, unless there is a ``default``, or it is only asked whether it is there:
+    ``key(path) or "…"``, ``key(path) | default("…")`` and ``{% if key(path) %}`` wait for nothing. A key with an empty
+    value is there.
+    """
+    query = _query("key", path, dc, ns, partition)
+    answer = reader.ask(query)
+    if answer is None or not answer.value:
+        return reader.absent(query) if default is REQUIRED or answer is None else default  # type: ignore[no-any-return]
+    entry = answer.value[0]
+    reader.read_entry(entry)
+    return usable_value(reader, entry)  # type: ignore[return-value]  # bytes are the exception
+
+
+@template_function("key_exists")
+def _key_exists(
+    reader: Reader, path: str, dc: str | None = None, ns: str | None = None, partition: str | None = None
+) -> bool:
+    """Return whether a key is in Consul's KV store, be its value empty; waits for no key."""
+    answer = reader.ask(_query("key_exists", path, dc, ns, partition))
+    return answer is not None and bool(answer.value)
+
+
+def _query(function: str, path: object, dc: str | None, ns: str | None, partition: str | None) -> KeyQuery:
+    found = key_path(function, path)
+    if not found or found.endswith("/"):
+        raise ValueError(f"{function}: {printable(found, SHOWN_PATH_LENGTH)!r} is no path of a key")
+    return KeyQuery(path=found, **scope_fields(dc=dc, ns=ns, partition=partition))
+
+
+def _request(query: KeyQuery, scope: Mapping[str, str | None]) -> Resource:
+    return kv_resource(query.path, scope)
+
+
+def _decode(_: KeyQuery, body: bytes, __: Decoder) -> Decoded:
+    return decode_keys(body), ()
+
+
+def _rights(query: KeyQuery) -> tuple[ReadRight, ...]:
+    return (ReadRight(resource="key", name=query.path),)
+
+
+def _is_plain(query: KeyQuery) -> bool:
+    return not (query.ns or query.partition)
+
+
+def _playback(query: KeyQuery, page: CatalogPage) -> Decoded:
+    return tuple(entry for entry in recorded_keys(page.entry) if entry.path == query.path), ()
+
+
+def recorded_keys(entry: DatacenterEntry) -> Iterator[KeyEntry]:
+    """Yield the keys that a catalog file has, in no order."""
+    yield from (KeyEntry(path=path, data=value.encode()) for path, value in entry.kv.items())
+    yield from (KeyEntry(path=path, data=value) for path, value in entry.kv_base64.items())
+
+
+def keys_record(entries: Iterable[KeyEntry], rules: RecordingRules) -> RecordedAnswer:
+    """Return keys as a catalog file has them; values of keys whose last part matches a mask are masked."""
+    texts: dict[str, str] = {}
+    others: dict[str, bytes] = {}
+    for entry in entries:
+        text = rules.masked(entry.path.rpartition("/")[2], entry.text() or "")
+        if text or not entry.data:
+            texts[entry.path] = text
+        else:
+            others[entry.path] = entry.data
+    return RecordedAnswer(kv=texts, kv_base64=others)
+
+
+def _record(answer: Answer, rules: RecordingRules) -> RecordedAnswer:
+    return keys_record(answer.value, rules)
+
+
+KEY_KIND = Kind(
+    query=KeyQuery,
+    role=WatchRole.WANTED,
+    request=_request,
+    not_found=NotFound.NOTHING,
+    decode=_decode,
+    blocks=True,
+    sentinel=nothing,
+    losses=Losses.NONE,
+    subject=Subject.NO_SERVICE,
+    service_name=nothing,
+    reads_whole_service=never,
+    keeps_order=never,
+    is_shuffled=False,
+    rights=_rights,
+    ownership=Ownership.ENTRIES,
+    stored=Stored(section="keys", entry=KeyEntry),
+    catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
+    functions=(_key, _key_exists),
+    readable=(),
+)

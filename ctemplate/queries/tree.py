@@ -1,0 +1,151 @@
+"""All keys below a prefix of Consul's KV store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ctemplate.core.model import Answer, OwnedEntry, Query
+from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
+from ctemplate.queries.key import (
+    KeyEntry,
+    KeyText,
+    decode_keys,
+    key_owner,
+    key_path,
+    keys_record,
+    kv_resource,
+    recorded_keys,
+    scope_fields,
+    usable_value,
+)
+from ctemplate.queries.kind import (
+    CatalogForm,
+    Decoded,
+    Kind,
+    Losses,
+    Ownership,
+    Reader,
+    ReadRight,
+    Stored,
+    Subject,
+    WatchRole,
+    never,
+    nothing,
+    template_function,
+)
+from ctemplate.sources.consul.endpoints.decoding import Decoder
+from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
+
+
+class TreeQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="tree", omit_defaults=True):
+    """All keys below a prefix; the value is ``tuple[KeyEntry, ...]`` sorted by path.
+
+    The prefix is empty or ends in a slash.
+    """
+
+    prefix: str
+
+
+class KeyPair(OwnedEntry, frozen=True, kw_only=True, gc=False):
+    """A key as ``ls`` and ``tree`` give it: ``key`` is its path below the prefix; bytes for what is no UTF-8."""
+
+    path: str
+    key: KeyText
+    value: KeyText | bytes
+
+    def owner_name(self) -> str:
+        """Return whose texts these are."""
+        return key_owner(self.path)
+
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Return the path and, where it is text, the value."""
+        value = (("value", self.value),) if isinstance(self.value, str) else ()
+        return ("path", self.path), *value
+
+
+@template_function("ls")
+def _ls(
+    reader: Reader, prefix: str, dc: str | None = None, ns: str | None = None, partition: str | None = None
+) -> tuple[KeyPair, ...]:
+    """Return the keys right below a folder of Consul's KV store, sorted: pairs with ``key``, ``path`` and ``value``.
+
+    Keys in folders below it are left out, and keys that end in a slash, which only mark folders.
+    """
+    return tuple(pair for pair in _pairs(reader, _query("ls", prefix, dc, ns, partition)) if "/" not in pair.key)
+
+
+@template_function("tree")
+def _tree(
+    reader: Reader, prefix: str, dc: str | None = None, ns: str | None = None, partition: str | None = None
+) -> tuple[KeyPair, ...]:
+    """Return all keys below a folder of Consul's KV store, sorted: pairs with ``key``, ``path`` and ``value``.
+
+    The prefix names a folder, with or without a slash at its end: what only begins alike is not in it. Keys that end
+    in a slash, which only mark folders, are left out.
+    """
+    return tuple(_pairs(reader, _query("tree", prefix, dc, ns, partition)))
+
+
+def _query(function: str, prefix: object, dc: str | None, ns: str | None, partition: str | None) -> TreeQuery:
+    path = key_path(function, prefix).removesuffix("/")
+    return TreeQuery(prefix=f"{path}/" if path else "", **scope_fields(dc=dc, ns=ns, partition=partition))
+
+
+def _pairs(reader: Reader, query: TreeQuery) -> Iterator[KeyPair]:
+    answer = reader.ask(query)
+    for entry in () if answer is None else answer.value:
+        if not entry.path.endswith("/"):
+            key = KeyText(entry.path.removeprefix(query.prefix))
+            yield KeyPair(path=entry.path, key=key, value=usable_value(reader, entry))
+
+
+def _request(query: TreeQuery, scope: Mapping[str, str | None]) -> Resource:
+    return kv_resource(query.prefix, scope, recurse="true")
+
+
+def _sorted(entries: tuple[KeyEntry, ...]) -> tuple[KeyEntry, ...]:
+    return tuple(sorted(entries, key=lambda entry: entry.path.encode(errors="surrogatepass")))
+
+
+def _decode(_: TreeQuery, body: bytes, __: Decoder) -> Decoded:
+    return _sorted(decode_keys(body)), ()
+
+
+def _rights(query: TreeQuery) -> tuple[ReadRight, ...]:
+    return (ReadRight(resource="key", name=query.prefix, is_prefix=True),)
+
+
+def _is_plain(query: TreeQuery) -> bool:
+    return not (query.ns or query.partition)
+
+
+def _playback(query: TreeQuery, page: CatalogPage) -> Decoded:
+    found = tuple(entry for entry in recorded_keys(page.entry) if entry.path.startswith(query.prefix))
+    return _sorted(found), ()
+
+
+def _record(answer: Answer, rules: RecordingRules) -> RecordedAnswer:
+    return keys_record(answer.value, rules)
+
+
+TREE_KIND = Kind(
+    query=TreeQuery,
+    role=WatchRole.WANTED,
+    request=_request,
+    not_found=NotFound.NOTHING,
+    decode=_decode,
+    blocks=True,
+    sentinel=nothing,
+    losses=Losses.NONE,
+    subject=Subject.NO_SERVICE,
+    service_name=nothing,
+    reads_whole_service=never,
+    keeps_order=never,
+    is_shuffled=False,
+    rights=_rights,
+    ownership=Ownership.ENTRIES,
+    stored=Stored(section="keys", entry=KeyEntry),
+    catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
+    functions=(_ls, _tree),
+    readable=(KeyPair,),
+)
