@@ -14,7 +14,7 @@ import click
 
 from ctemplate import __version__
 from ctemplate.cli.guide import EPILOG, examples
-from ctemplate.cli.options import RUNNING, SOURCE, shared_options, switch
+from ctemplate.cli.options import EXEC_OPTIONS, RUNNING, SOURCE, shared_options, switch
 
 VERB_FUNCTIONS = {
     "": "ctemplate.cli.run:run",
@@ -158,7 +158,7 @@ def _release(context: click.Context, /, service: str | None, **given: object) ->
 
 
 @cli.command("status", context_settings=CONTEXT, epilog=examples("status"))
-@shared_options(*SOURCE, "-wait", "-pid-file", "-var", "-quiet", "-log-level", "-log-format")
+@shared_options(*SOURCE, *EXEC_OPTIONS, "-wait", "-pid-file", "-var", "-quiet", "-log-level", "-log-format")
 @switch("-watch", "show it again every two seconds")
 @click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
 @click.pass_context

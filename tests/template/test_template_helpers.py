@@ -332,15 +332,21 @@ def test_base64_gives_back_what_it_was_given(text):
     assert text_of(f"{{{{ {REGISTERED} | b64encode | b64decode }}}}", snapshot, escape="none") == text
 
 
-tables = st.recursive(
+plain_values = (
     st.none()
     | st.booleans()
     | st.integers(-(10**15), 10**15)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
-    max_leaves=12,
-)  # fmt: skip
+    | st.text(max_size=20)
+)
+
+
+def nested_values(inner):
+    """Values, and lists and tables of them."""
+    return inner | st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4)
+
+
+tables = nested_values(nested_values(nested_values(plain_values)))
 
 
 @given(st.dictionaries(st.text(max_size=10), tables, min_size=1, max_size=4))

@@ -24,6 +24,7 @@ from ctemplate.sources.consul.endpoints.nodes import NodeEntry, PlacedService
 from ctemplate.sources.consul.watching.plan import NewestAnswers
 from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
 
+NODE_READ = 2  # requests for a service that one for a node costs, and the read of a service that it then names
 INSTANCES_PER_READ = 20  # so many more instances in an answer cost as much as one more request
 LIGHT_NODE = 200  # instances; an answer of a node with as many is cheap, whatever else there is
 SMALL_SHARE = 4  # a heavier node has a long poll if its answer costs no more than one in this many of a census
@@ -153,7 +154,7 @@ class Nodes:
         return sum(self._cost(cast("NodeContentQuery", query).name) for query in self.sweep)
 
     def _cost(self, name: str) -> float:
-        return 1 + self._size(name) / INSTANCES_PER_READ
+        return NODE_READ + self._size(name) / INSTANCES_PER_READ
 
     def _size(self, name: str) -> int:
         return self._sizes.get(name, len(self._carried.get(name, ())))
