@@ -321,7 +321,7 @@ def test_its_own_example_runs(tmp_path):
     (tmp_path / "c.hcl").write_text(SAMPLE)
     (layer,) = read_layers(tmp_path / "c.hcl")
     config = build([layer, Layer(where="command line", values={"template_language": "go"})])
-    assert (config.consul.token, config.consul.ssl, config.exec.reload_signal) == (None, False, None)
+    assert (config.consul.token, config.consul.ssl, config.exec.reload_signal) == ("", False, None)
     (plan,) = group_plans(config)
     assert (plan.settings.reload, plan.settings.timeout, plan.settings.wait.max) == ("restart service foo", 60.0, 10.0)
     assert [str(notice).split(": ")[1] for notice in layer.notices] == [
