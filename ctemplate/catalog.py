@@ -17,7 +17,7 @@ import msgspec
 
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import AnswerChanged
-from ctemplate.core.model import Answer, AnyQuery, Doubt, Servers, ServerSet, Snapshot, reads_alike
+from ctemplate.core.model import Answer, Doubt, Query, Servers, ServerSet, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.guard import CONFIRM_GRACE, Guard, GuardReport, Hold, Memory, Policies
@@ -45,25 +45,25 @@ class Catalog:
         self._clock = clock
         self._guard_news = asyncio.Event()
         self._doubtful = asyncio.Event()
-        self._inquiries: dict[AnyQuery, Inquiry] = {}
+        self._inquiries: dict[Query, Inquiry] = {}
         self.changes = 0  # counts whatever a later process should know
         self._is_recalling = False
-        self._stale: set[AnyQuery] = set()
+        self._stale: set[Query] = set()
         self.presumes = False  # whether a datacenter that never answered may count as absent
         self.renewed = asyncio.Event()  # set while nothing stale is shown
-        self._answers: dict[AnyQuery, Answer] = {}
-        self._wishes_of: dict[str, frozenset[AnyQuery]] = {}
-        self._wanted: frozenset[AnyQuery] = frozenset()
-        self._changed: set[AnyQuery] = set()
+        self._answers: dict[Query, Answer] = {}
+        self._wishes_of: dict[str, frozenset[Query]] = {}
+        self._wanted: frozenset[Query] = frozenset()
+        self._changed: set[Query] = set()
         self._news = asyncio.Event()
         self._wishes = asyncio.Event()
 
     @property
-    def wanted(self) -> frozenset[AnyQuery]:
+    def wanted(self) -> frozenset[Query]:
         """The queries that somebody needs now."""
         return self._wanted
 
-    def want(self, group: str, queries: frozenset[AnyQuery], *, is_growing: bool = False) -> None:
+    def want(self, group: str, queries: frozenset[Query], *, is_growing: bool = False) -> None:
         """Say which queries a group needs; answers that no group needs any more are forgotten.
 
         ``is_growing`` keeps the group's earlier wishes as well: a render that lacks answers has not named all it needs.
@@ -94,7 +94,7 @@ class Catalog:
         if self._is_recalling:
             self.recall()
 
-    async def wishes(self) -> frozenset[AnyQuery]:
+    async def wishes(self) -> frozenset[Query]:
         """Wait until the wanted queries changed since the last call; return them. One caller: the source."""
         await self._wishes.wait()
         self._wishes.clear()
@@ -142,23 +142,23 @@ class Catalog:
         emit(AnswerChanged(query=str(answer.query), kind=str(answer.query.__struct_config__.tag)))
         return True
 
-    async def news(self) -> frozenset[AnyQuery]:
+    async def news(self) -> frozenset[Query]:
         """Wait until an answer changed since the last call; return the queries whose answers did."""
         await self._news.wait()
         self._news.clear()
         changed, self._changed = frozenset(self._changed), set()
         return changed
 
-    def get(self, query: AnyQuery) -> Answer | None:
+    def get(self, query: Query) -> Answer | None:
         """Return the newest answer to the query, if there is one."""
         return self._answers.get(query)
 
-    def missing(self) -> frozenset[AnyQuery]:
+    def missing(self) -> frozenset[Query]:
         """Return the wanted queries that have no answer yet, or an absent one."""
         answers = self._answers
         return frozenset(query for query in self._wanted if query not in answers or answers[query].absent)
 
-    def presume_absent(self, query: AnyQuery) -> bool:
+    def presume_absent(self, query: Query) -> bool:
         """Show that the query's datacenter has been away since the start; answer whether that is news."""
         if not self.presumes or query not in self._wanted or query in self._answers:
             return False
@@ -192,7 +192,7 @@ class Catalog:
                 async with asyncio.timeout(None if math.isinf(again_at) else again_at - now):
                     await self._doubtful.wait()
 
-    def unconfirmed(self, query: AnyQuery) -> None:
+    def unconfirmed(self, query: Query) -> None:
         """Note that it was tried to confirm what is doubted of a query; what still is doubted is returned later."""
         inquiry = self._inquiries.get(query)
         if inquiry is not None:
@@ -239,12 +239,12 @@ class Catalog:
         return self._guard.holds
 
     @property
-    def blind(self) -> frozenset[AnyQuery]:
+    def blind(self) -> frozenset[Query]:
         """The queries whose first answers the guard does not take; see ``Guard.blind``."""
         return self._guard.blind
 
     @property
-    def stale(self) -> frozenset[AnyQuery]:
+    def stale(self) -> frozenset[Query]:
         """The queries shown as an earlier process knew them, since their source has not answered yet."""
         return frozenset(self._stale)
 
@@ -296,7 +296,7 @@ class Catalog:
         """Return what a later process needs of the wanted queries."""
         return self._guard.memories(self._wanted, ahead=wall - self._clock())
 
-    def recall(self) -> frozenset[AnyQuery]:
+    def recall(self) -> frozenset[Query]:
         """Show what an earlier process knew wherever no answer came yet, from now on; return those queries."""
         self._is_recalling = True
         self.renewed.clear()

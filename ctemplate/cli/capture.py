@@ -11,7 +11,7 @@ from typing import Any
 
 from ctemplate.cli.run import prepared, run_once
 from ctemplate.core.errors import ConfigError
-from ctemplate.core.model import Answer, AnyQuery, Snapshot
+from ctemplate.core.model import Answer, Query, Snapshot
 from ctemplate.runtime.assembly import RunMode
 from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.sources.contents import Contents, answer, dump, recorded
@@ -40,7 +40,7 @@ def capture(given: Mapping[str, Any]) -> int:
 
 async def _gives_the_same(contents: Contents, snapshot: Snapshot, pipelines: tuple[Pipeline, ...]) -> bool:
     """Whether every group renders the same texts from the capture as from the answers."""
-    again: dict[AnyQuery, Answer] = {
+    again: dict[Query, Answer] = {
         given.query: answer(contents, given.query, allow_hostnames=True) for given in snapshot
     }
     for pipeline in pipelines:

@@ -42,9 +42,6 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
         return next((str(getattr(self, field)) for field in ARGUMENTS if hasattr(self, field)), None)
 
 
-AnyQuery = Query
-
-
 class Status(enum.StrEnum):
     """The state of an instance, aggregated from all checks of its node and its service."""
 

@@ -18,7 +18,6 @@ from ctemplate.core.defects import Defects
 from ctemplate.core.events import GuardReport
 from ctemplate.core.model import (
     Answer,
-    AnyQuery,
     Doubt,
     Instance,
     Query,
@@ -62,20 +61,20 @@ class Guard:
 
     def __init__(self, policies: Policies | None = None) -> None:
         self.policies = policies
-        self._states: dict[AnyQuery, QueryState] = {}
-        self._active: dict[AnyQuery, None] = {}  # those that time, the operator or a confirmation may change
+        self._states: dict[Query, QueryState] = {}
+        self._active: dict[Query, None] = {}  # those that time, the operator or a confirmation may change
         self._nodes = NodeHealth()
         self._histories = Histories()
         self._servers = KnownServers()
         self._watched_since = math.inf  # on the wall clock; a session that began later began with a break
-        self._new_names: dict[AnyQuery, set[str]] = {}  # services that came after the first answer to a catalog query
+        self._new_names: dict[Query, set[str]] = {}  # services that came after the first answer to a catalog query
         self._ended: list[tuple[Hold, str]] = []
-        self._visible: list[AnyQuery] = []
-        self._invisible: list[AnyQuery] = []
+        self._visible: list[Query] = []
+        self._invisible: list[Query] = []
         self._defects = Defects()
 
     @contextlib.contextmanager
-    def _contained(self, query: AnyQuery) -> Iterator[None]:
+    def _contained(self, query: Query) -> Iterator[None]:
         """Have a defect cost one query: what is shown of it stays as it is until its next answer."""
         try:
             yield
@@ -112,7 +111,7 @@ class Guard:
         policy = self.policies.of(answer.query) if self.policies is not None and is_guarded else None
         return QueryState(answer, self._nodes, now, policy=policy, unverified=waiting)
 
-    def _note_visible(self, query: AnyQuery, before: UnverifiedEmpty | None) -> None:
+    def _note_visible(self, query: Query, before: UnverifiedEmpty | None) -> None:
         """Have the other first answers of a datacenter confirmed at once where one can be seen at last."""
         if before is None:
             return
@@ -191,14 +190,14 @@ class Guard:
             ):
                 self._active[query] = None  # the next review shows it
 
-    def _nodes_of(self, entry: Entry, query: AnyQuery) -> frozenset[str]:
+    def _nodes_of(self, entry: Entry, query: Query) -> frozenset[str]:
         """Return the nodes of an instance, or of all those known of a service."""
         if isinstance(entry, Instance):
             return frozenset({entry.node})
         state = self._states.get(ServiceQuery(name=entry.name, dc=query.dc, ns=query.ns, partition=query.partition))
         return frozenset() if state is None else state.nodes()
 
-    def _has_left(self, entry: Entry, query: AnyQuery, nodes: frozenset[str] | None) -> bool:
+    def _has_left(self, entry: Entry, query: Query, nodes: frozenset[str] | None) -> bool:
         """Whether an entry vanished with its nodes, as when agents leave, not as when a service is deregistered."""
         known = self._nodes_of(entry, query)
         return nodes is not None and bool(known) and not known & nodes
@@ -256,7 +255,7 @@ class Guard:
                 dues.append(self._states[query].due_at(now))
         return min(dues, default=math.inf)
 
-    def _judged_together(self) -> list[tuple[AnyQuery, UnverifiedEmpty]]:
+    def _judged_together(self) -> list[tuple[Query, UnverifiedEmpty]]:
         """Return the empty first answers once all were asked for again, so that they can be reported in one line."""
         states = ((query, self._states[query].unverified) for query in self._active)
         found = [(query, each) for query, each in states if each is not None]
@@ -314,7 +313,7 @@ class Guard:
         invisible, self._invisible = self._invisible, []
         return begun(fresh) + unverified(waiting) + taken_as_empty(invisible) + ended(over, now) + seen(visible)
 
-    def _newly_waiting(self, now: float) -> list[tuple[AnyQuery, bool]]:
+    def _newly_waiting(self, now: float) -> list[tuple[Query, bool]]:
         """Return the empty first answers to report, all as soon as one has waited long enough."""
         fresh = [(query, each) for query, each in self._judged_together() if not each.is_told]
         if not any(each.reported_at() <= now for _, each in fresh):
@@ -330,7 +329,7 @@ class Guard:
         return tuple(hold for hold in holds if hold.is_told or not hold.is_open)
 
     @property
-    def blind(self) -> frozenset[AnyQuery]:
+    def blind(self) -> frozenset[Query]:
         """The queries whose first answers are not taken, since they may be empty for lack of rights alone."""
         return frozenset(query for query in self._active if self._states[query].unverified is not None)
 
@@ -352,7 +351,7 @@ class Guard:
 
     # Memory
 
-    def forget(self, query: AnyQuery) -> None:
+    def forget(self, query: Query) -> None:
         """Drop what is known of a query that nobody needs any more."""
         state = self._states.pop(query, None)
         self._active.pop(query, None)
@@ -360,7 +359,7 @@ class Guard:
         if state is not None:
             self._ended += state.forget()
 
-    def recall(self, query: AnyQuery, now: float) -> Answer | None:
+    def recall(self, query: Query, now: float) -> Answer | None:
         """Return the remembered answer of a query that its source has not answered yet."""
         state = self._states.get(query)
         return None if state is None or state.is_fresh else self._show(state, now)

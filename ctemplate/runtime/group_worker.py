@@ -29,7 +29,7 @@ from ctemplate.core.group_events import (
     RenderFailed,
     RetryPlanned,
 )
-from ctemplate.core.model import Answer, AnyQuery, Outcome, Snapshot, reads_alike
+from ctemplate.core.model import Answer, Outcome, Query, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff, Debounce, Wait
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.pipeline import Pipeline, Result
@@ -58,8 +58,8 @@ class GroupWorker:
     result: Result | None = None
     error: CtemplateError | None = None
     answered: asyncio.Event = field(default_factory=asyncio.Event)
-    _read: dict[AnyQuery, Answer | None] = field(default_factory=dict)
-    _awaited: frozenset[AnyQuery] = frozenset()
+    _read: dict[Query, Answer | None] = field(default_factory=dict)
+    _awaited: frozenset[Query] = frozenset()
     _changed_at: float | None = None
     _rendered_change_at: float | None = None
     _has_settled: bool = False
@@ -82,7 +82,7 @@ class GroupWorker:
         return self.error is not None or (self.result is not None and self.result.outcome not in UNSETTLED)
 
     @property
-    def missing(self) -> frozenset[AnyQuery]:
+    def missing(self) -> frozenset[Query]:
         """The queries whose answers the group still waits for."""
         return self._awaited
 
@@ -97,19 +97,19 @@ class GroupWorker:
         began = self._rendered_change_at
         return None if began is None else asyncio.get_running_loop().time() - began
 
-    def flag(self, changed: Collection[AnyQuery], now: float) -> None:
+    def flag(self, changed: Collection[Query], now: float) -> None:
         """Note that answers changed; those that come while a render is under way are looked at when it ends."""
         if self._changed_at is None and self._has_settled and not self._read.keys().isdisjoint(changed):
             self._changed_at = now
         if not self._is_rendering:
             self._note({query for query in changed if query in self._read and self._is_news(query)}, now)
 
-    def _is_news(self, query: AnyQuery) -> bool:
+    def _is_news(self, query: Query) -> bool:
         """Whether the newest answer differs from the one that the last render read; a dropped answer is no news."""
         newest = self.catalog.get(query)
         return newest is not None and not reads_alike(newest, self._read[query])
 
-    def _note(self, news: set[AnyQuery], now: float) -> None:
+    def _note(self, news: set[Query], now: float) -> None:
         """Make the group due after news.
 
         While the last render waits for answers, those that arrive are gathered, and only the last one makes it due. An
@@ -224,7 +224,7 @@ class GroupWorker:
         self._compare(snapshot, used, missing=missing, is_partial=bool(missing))
 
     def _compare(
-        self, snapshot: Snapshot, used: Collection[AnyQuery], *, missing: frozenset[AnyQuery], is_partial: bool
+        self, snapshot: Snapshot, used: Collection[Query], *, missing: frozenset[Query], is_partial: bool
     ) -> None:
         """Take note of what a render read, and make the group due where newer answers are there already.
 

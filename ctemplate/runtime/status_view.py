@@ -22,7 +22,7 @@ from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import Event, emit
 from ctemplate.core.events import ConfigurationRead, ConfigurationRefused, DefectFound, LoopMeasured, Started
 from ctemplate.core.group_events import Applied, EditRefused
-from ctemplate.core.model import AnyQuery, Fault, Outcome
+from ctemplate.core.model import Fault, Outcome, Query
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
@@ -145,7 +145,7 @@ class StatusView:
         return tuple(QueryCount(kind=kind, state=state, count=n) for (kind, state), n in sorted(counts.items()))
 
     def _query_state(
-        self, query: AnyQuery, held: set[AnyQuery], blind: frozenset[AnyQuery], stale: frozenset[AnyQuery]
+        self, query: Query, held: set[Query], blind: frozenset[Query], stale: frozenset[Query]
     ) -> QueryCondition:
         if query in held:
             return "held"

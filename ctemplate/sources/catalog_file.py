@@ -15,7 +15,7 @@ from ctemplate.core.defects import Defects
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
-from ctemplate.core.model import Answer, AnyQuery, Fault
+from ctemplate.core.model import Answer, Fault, Query
 from ctemplate.sources.contents import Contents, answer, parse_catalog
 from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
@@ -61,11 +61,11 @@ class CatalogFile:
         """A file has no connections, and what it said last is what there is."""
         return SourceHealth()
 
-    def cost(self, queries: Iterable[AnyQuery]) -> Cost:
+    def cost(self, queries: Iterable[Query]) -> Cost:
         """Return what watching costs: a file asks nothing of anybody."""
         return Cost(queries=len(frozenset(queries)))
 
-    def answer(self, query: AnyQuery) -> Answer:
+    def answer(self, query: Query) -> Answer:
         """Return what the file says to a query."""
         return answer(self._contents, query, now=time.time(), allow_hostnames=self._allow_hostnames)
 
@@ -84,7 +84,7 @@ class CatalogFile:
             self._told = frozenset()
             self._answer_all(catalog, catalog.wanted)
 
-    def _answer_all(self, catalog: Catalog, queries: frozenset[AnyQuery]) -> None:
+    def _answer_all(self, catalog: Catalog, queries: frozenset[Query]) -> None:
         left_out: dict[Fault, None] = {}
         for query in queries:
             try:

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.model import AnyQuery
+from ctemplate.core.model import Query
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,5 +49,5 @@ class Source(Protocol):
     def health(self) -> SourceHealth:
         """How the source is doing at this moment."""
 
-    def cost(self, queries: Iterable[AnyQuery]) -> Cost:
+    def cost(self, queries: Iterable[Query]) -> Cost:
         """Return what watching these queries would cost."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, AnyQuery, Fault, Instance, Snapshot
+from ctemplate.core.model import Answer, Fault, Instance, Query, Snapshot
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline, check_edit, template_digest
@@ -52,8 +52,8 @@ class Rendering:
     """
 
     texts: tuple[str, ...]
-    used: frozenset[AnyQuery]
-    missing: frozenset[AnyQuery]
+    used: frozenset[Query]
+    missing: frozenset[Query]
     quarantined: tuple[Fault, ...]
     kept: tuple[Fault, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -179,7 +179,7 @@ class Renderer:
         self.baseline = self._accepted[1]
         self._has_accepted = True
         self.refusals.clear_trying()
-        used: dict[AnyQuery, Answer | None] = {}
+        used: dict[Query, Answer | None] = {}
         for run in state.runs:
             used |= run.used
         self.last_good.take(used, state.partly)
@@ -223,7 +223,7 @@ class Renderer:
         return min([*limits, *self.refusals.dues()], default=None)
 
     @property
-    def used(self) -> frozenset[AnyQuery]:
+    def used(self) -> frozenset[Query]:
         """The queries that the last rendering used."""
         return frozenset(query for run in self._state.runs for query in run.used)
 

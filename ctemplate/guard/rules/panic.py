@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ctemplate.core.model import Answer, AnyQuery, Status
+from ctemplate.core.model import Answer, Query, Status
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.entries import EntryValue, is_in_use, key, with_status
 from ctemplate.guard.evidence.hold import Cause, Hold
@@ -23,7 +23,7 @@ class PanicRule(Holding):
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.PANIC})
 
-    query: AnyQuery
+    query: Query
     policy: GuardPolicy | None
     may_start: bool = False
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
-from ctemplate.core.model import Answer, AnyQuery, Doubt, Servers, ServerSet
+from ctemplate.core.model import Answer, Doubt, Query, Servers, ServerSet
 from ctemplate.queries import kind_of, named_service, resource_of
 from ctemplate.sources.consul.endpoints.decoding import (
     Decoder,
@@ -128,7 +128,7 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Deco
     )
 
 
-async def _is_listed(query: AnyQuery, client: Client, connection: Connection, known: Lists) -> bool:
+async def _is_listed(query: Query, client: Client, connection: Connection, known: Lists) -> bool:
     """Return whether the catalog lists a service, all of whose instances are asked for; each catalog is read once.
 
     A token that may read services and no nodes sees the one and not the other. False where Consul does not say. Raises
@@ -143,7 +143,7 @@ async def _is_listed(query: AnyQuery, client: Client, connection: Connection, kn
     return name in (known[resource] or ())
 
 
-async def _nodes(query: AnyQuery, client: Client, connection: Connection, known: Lists) -> frozenset[str] | None:
+async def _nodes(query: Query, client: Client, connection: Connection, known: Lists) -> frozenset[str] | None:
     """Return all nodes of the catalog, read once; None where Consul does not say. Raises RequestFailed."""
     settings = client.settings
     partition = query.partition or settings.partition

@@ -14,11 +14,11 @@ import msgspec
 from ctemplate.core.errors import printable
 from ctemplate.core.model import (
     Answer,
-    AnyQuery,
     CheckState,
     Fault,
     Instance,
     OwnedEntry,
+    Query,
     Service,
     Snapshot,
     Status,
@@ -102,7 +102,7 @@ class Held:
     """
 
     verdict: QuarantineVerdict
-    evidence: dict[AnyQuery, Answer | None]
+    evidence: dict[Query, Answer | None]
     places: tuple[ConfigPlace | None, ...]
     is_refused: bool = False
 
@@ -116,7 +116,7 @@ class Held:
             reads_alike(snapshot.get(query), answer) for query, answer in self.evidence.items()
         )
 
-    def awaited(self, snapshot: Snapshot) -> Iterator[AnyQuery]:
+    def awaited(self, snapshot: Snapshot) -> Iterator[Query]:
         """Yield the queries without answer that may clear the service; of all there are some may be spare."""
         for query, answer in self.evidence.items():
             if snapshot.get(query) is None and (answer is not None or self.verdict.rivals is not None):
@@ -200,7 +200,7 @@ def widened(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
     return found
 
 
-def _instances(service: str, evidence: Iterable[Mapping[AnyQuery, Answer | None]]) -> list[Instance]:
+def _instances(service: str, evidence: Iterable[Mapping[Query, Answer | None]]) -> list[Instance]:
     """Return the instances of a service in the answers that verdicts rest on."""
     return [
         item
@@ -354,7 +354,7 @@ def _registered(runs: Iterable[Run], service: str) -> float:
     return min(known, default=float("inf"))
 
 
-def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[AnyQuery, Answer | None]:
+def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[Query, Answer | None]:
     """Return the answers that a verdict rests on: all, or all but those about services that have no part in it."""
     about = None if verdict.rivals is None else verdict.rivals | {verdict.fault.service}
     return {

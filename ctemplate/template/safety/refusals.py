@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 
-from ctemplate.core.model import Answer, AnyQuery, Fault, Query, Service, Snapshot, Status
+from ctemplate.core.model import Answer, Fault, Query, Service, Snapshot, Status
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
@@ -30,7 +30,7 @@ class Refusal:
     owner: Owner
     fault: Fault
     line: str
-    answers: Mapping[AnyQuery, Answer | None]
+    answers: Mapping[Query, Answer | None]
     entries: Mapping[Query, Service | None]
     is_needed: bool = False
     retry_at: float = float("inf")
@@ -90,7 +90,7 @@ class Refusals:
 
     def made(self, owner: Owner, fault: Fault, snapshot: Snapshot, *, line: str = "") -> Refusal:
         """Return the refusal of what a snapshot tells of somebody."""
-        answers: dict[AnyQuery, Answer | None] = {}
+        answers: dict[Query, Answer | None] = {}
         entries: dict[Query, Service | None] = {}
         for answer in snapshot:
             losses = kind_of(answer.query).losses

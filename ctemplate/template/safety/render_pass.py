@@ -15,7 +15,6 @@ import msgspec
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import (
     Answer,
-    AnyQuery,
     Fault,
     Instance,
     OwnedEntry,
@@ -144,7 +143,7 @@ class Checkpoint(NamedTuple):
 class Recorded:
     """What a stretch of a pass left in its run, in order, and who was read last in it."""
 
-    reads: tuple[tuple[AnyQuery, Answer | None], ...]
+    reads: tuple[tuple[Query, Answer | None], ...]
     claims: tuple[Claim, ...]
     prints: tuple[tuple[int, PrintRecord], ...]
     problem_count: int
@@ -171,8 +170,8 @@ class Run:
     excluded: frozenset[str] = frozenset()
     partly: Partly = NOBODY
     counts: bool = False
-    used: dict[AnyQuery, Answer | None] = field(default_factory=dict)
-    awaited: set[AnyQuery] = field(default_factory=set)
+    used: dict[Query, Answer | None] = field(default_factory=dict)
+    awaited: set[Query] = field(default_factory=set)
     claims: set[Claim] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
@@ -181,7 +180,7 @@ class Run:
     broken: dict[Owner, TemplateError] = field(default_factory=dict)
     prints: list[tuple[int, PrintRecord]] | None = None
     keeps: bool = False
-    reads: list[tuple[AnyQuery, Answer | None]] = field(default_factory=list)
+    reads: list[tuple[Query, Answer | None]] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
     problem_count: int = 0
     touched: Service | Instance | OwnedEntry | None = None
@@ -199,7 +198,7 @@ class Run:
         self.problem_count += 1
         return self.moment
 
-    def answer(self, query: AnyQuery, *, has_alternatives: bool = False, prefetch_only: bool = False) -> Answer | None:
+    def answer(self, query: Query, *, has_alternatives: bool = False, prefetch_only: bool = False) -> Answer | None:
         """Return the snapshot's answer, and remember that it was asked for; an absent one counts in company only.
 
         A spare answer may be needed one day: it is wanted, but nothing waits for it.
@@ -216,7 +215,7 @@ class Run:
             return None
         return answer
 
-    def await_all(self, queries: Iterable[AnyQuery]) -> None:
+    def await_all(self, queries: Iterable[Query]) -> None:
         """Wait for queries, if the datacenters of all of them are absent."""
         found = [(query, self.used.get(query)) for query in queries]
         if all(answer is not None and answer.absent for _, answer in found):
@@ -309,7 +308,7 @@ class Run:
         return None if self.touched is None else Owner.of(self.touched)
 
 
-def _may_tell_of(query: AnyQuery, service: str) -> bool:
+def _may_tell_of(query: Query, service: str) -> bool:
     """Whether instances of the service may be in the query's answer; a prepared query's name tells nothing of that."""
     kind = kind_of(query)
     return kind.subject is Subject.CHOSEN or (kind.subject is Subject.NAMED and kind.service_name(query) == service)

@@ -10,7 +10,7 @@ from dataclasses import field, replace
 
 import msgspec
 
-from ctemplate.core.model import Answer, AnyQuery, Instance, Query, Service, Snapshot
+from ctemplate.core.model import Answer, Instance, Query, Service, Snapshot
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
@@ -23,7 +23,7 @@ class Data:
     """What is known of one service: the answers about it, and its entry in each list of services."""
 
     name: str
-    answers: Mapping[AnyQuery, Answer]
+    answers: Mapping[Query, Answer]
     entries: Mapping[Query, Service | None]
 
     @property
@@ -37,11 +37,11 @@ class LastGood:
 
     def __init__(self) -> None:
         self.is_whole = False
-        self._answers: dict[AnyQuery, Answer | None] = {}
+        self._answers: dict[Query, Answer | None] = {}
         self._partly = Partly()
-        self._grouped: dict[str, list[AnyQuery]] | None = None
+        self._grouped: dict[str, list[Query]] | None = None
 
-    def take(self, used: Mapping[AnyQuery, Answer | None], partly: Partly) -> None:
+    def take(self, used: Mapping[Query, Answer | None], partly: Partly) -> None:
         """Take the answers that a rendering used, and which instances were left out of them.
 
         Who has which tag stays told: a right to what is listed by one is judged each time.
@@ -50,7 +50,7 @@ class LastGood:
         self._answers, self._partly, self._grouped = dict(used), replace(partly, unlisted=frozenset()), None
 
     @property
-    def _about(self) -> dict[str, list[AnyQuery]]:
+    def _about(self) -> dict[str, list[Query]]:
         """The queries about each service, grouped when first asked for: a rendering without faults never asks."""
         if self._grouped is None:
             self._grouped = {}

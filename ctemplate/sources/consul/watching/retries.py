@@ -9,7 +9,7 @@ import heapq
 import itertools
 import math
 
-from ctemplate.core.model import AnyQuery, Query
+from ctemplate.core.model import Query
 from ctemplate.core.timing import Backoff
 
 OUTAGE = 3  # different queries that fail in a row, with no success between, mean that the source is away
@@ -19,19 +19,19 @@ class Agenda:
     """Queries to be read later, each at its time."""
 
     def __init__(self) -> None:
-        self._due: dict[AnyQuery, float] = {}
-        self._heap: list[tuple[float, int, AnyQuery]] = []
+        self._due: dict[Query, float] = {}
+        self._heap: list[tuple[float, int, Query]] = []
         self._order = itertools.count()
 
     def __contains__(self, query: object) -> bool:
         return query in self._due
 
-    def put(self, query: AnyQuery, due: float) -> None:
+    def put(self, query: Query, due: float) -> None:
         """Have the query read at that moment, whatever was agreed before."""
         self._due[query] = due
         heapq.heappush(self._heap, (due, next(self._order), query))
 
-    def discard(self, query: AnyQuery) -> None:
+    def discard(self, query: Query) -> None:
         """Take the query off the agenda."""
         self._due.pop(query, None)
 
@@ -41,7 +41,7 @@ class Agenda:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
-    def take(self, now: float) -> AnyQuery | None:
+    def take(self, now: float) -> Query | None:
         """Return a query whose moment has come, if any, and take it off."""
         if not math.isfinite(due := self.next_at()) or due > now:
             return None
