@@ -25,6 +25,7 @@ from typing import Any, cast
 from ctemplate.core.model import Query
 from ctemplate.core.settings import CONSUL_DEFAULTS
 from ctemplate.queries import NodeContentQuery, ServicesQuery, WatchRole, kind_of, named_service
+from ctemplate.sources.consul.watching.budget import ConnectionBudget
 from ctemplate.sources.consul.watching.plan import NewestAnswers, Policy, WatchPlan
 from ctemplate.sources.consul.watching.reads import Reads
 from ctemplate.sources.consul.watching.retries import OutageProbe
@@ -33,7 +34,6 @@ from ctemplate.sources.consul.watching.sentinel import scope_of
 from ctemplate.sources.consul.watching.slots import SharedSlots, is_node
 from ctemplate.sources.consul.watching.sweep import Sweep
 
-SHED_REST = 60.0  # seconds before connections that Consul refused are tried again
 SLOTS_FOR_NODES = 8  # per scope; with fewer long polls to give, a list of nodes would take more than it brings
 
 
@@ -42,8 +42,7 @@ class Planner:
 
     def __init__(self, *, max_connections: int = CONSUL_DEFAULTS.max_connections, policy: Policy | None = None) -> None:
         self._policy = Policy() if policy is None else policy
-        self._limit = self._budget = max_connections
-        self._shed_until = -math.inf
+        self._budget = ConnectionBudget(max_connections)
         self._readers = 0
         self._lonely = 0
         self._wanted: frozenset[Query] = frozenset()
@@ -94,7 +93,7 @@ class Planner:
 
     def _arrange(self, now: float) -> None:
         """Share the connections out between sentinels, readers, and long polls of nodes and of single queries."""
-        room = max(1, self._budget - self._policy.spare)
+        room = max(1, self._budget.connections - self._policy.spare)
         most = max(1, min(self._policy.readers, room // 4))
         few = min(most, self._unblocking)
         is_direct = len(self._wanted) - self._unblocking + few <= room
@@ -364,13 +363,10 @@ class Planner:
 
     def refused(self, now: float) -> None:
         """Note that Consul refused a connection because there are too many: use half as many for a while."""
-        if now < self._shed_until - SHED_REST + 1:
-            return
-        self._rebudget(max(1, self._budget // 2), now)
+        if self._budget.halve(now):
+            self._lay_out(now)
 
-    def _rebudget(self, connections: int, now: float) -> None:
-        self._budget = min(connections, self._limit)
-        self._shed_until = now + SHED_REST
+    def _lay_out(self, now: float) -> None:
         self._arrange(now)
         self._fill(now)
 
@@ -382,18 +378,16 @@ class Planner:
 
     def plan(self, now: float) -> WatchPlan:
         """Return what should run now."""
-        if self._budget < self._limit and now >= self._shed_until:
-            self._rebudget(self._budget * 2, now)
+        if self._budget.grow(now):
+            self._lay_out(now)
         polled = self._unblocking / self._policy.interval
         reads = sum((scope.sweep.background_rate for scope in self._scopes.values()), self._unscoped.background_rate)
-        readers = max(
-            self._readers, len(self._reads.under_way)
-        )  # after a change of layout, reads are seen to their end
+        readers = max(self._readers, len(self._reads.under_way))  # reads that were begun are seen to their end
         return WatchPlan(
-            polls=frozenset(itertools.islice(self._polls, max(0, self._budget - readers))),
+            polls=frozenset(itertools.islice(self._polls, max(0, self._budget.connections - readers))),
             sentinels=frozenset(self._sentinels()),
             readers=readers,
-            wake_at=self._wake_at(now),
+            wake_at=min(self._budget.grow_at, self._reads_at(now)),
             requests_per_second=polled + reads + len(self._polls) / self._policy.wait,
         )
 
@@ -402,25 +396,17 @@ class Planner:
             yield from scope.sentinels
             yield from scope.nodes.polled
 
-    def _wake_at(self, now: float) -> float:
-        grow_at = self._shed_until if self._budget < self._limit else math.inf
-        return min(grow_at, self._reads_at(now))
-
     def _reads_at(self, now: float) -> float:
         if not self._may_read():
             return math.inf
-        self._hint_strays(now)
+        if len(self._unscoped):  # what no sentinel watches is swept at leisure, always
+            self._unscoped.hint(now)
         scopes = (scope.next_at(now) for scope in self._scopes.values())
         due = min(self._reads.next_at(now), self._unscoped.next_at(now), *scopes)
         return max(due, self._outage.probe_at)
 
     def _may_read(self) -> bool:
         return len(self._reads.under_way) < (1 if self._outage.is_on else self._readers)
-
-    def _hint_strays(self, now: float) -> None:
-        """Have the queries that no sentinel watches swept at leisure, always."""
-        if len(self._unscoped):
-            self._unscoped.hint(now)
 
     def take(self, now: float) -> Query | None:
         """Return the next query to read over a free reader connection, if any is due.
