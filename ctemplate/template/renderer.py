@@ -15,6 +15,7 @@ from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline, check_edit, template_digest
 from ctemplate.template.judge import Judge
 from ctemplate.template.prover import Prover
+from ctemplate.template.render_state import RenderState
 from ctemplate.template.safety.line_origins import LineMarks
 from ctemplate.template.safety.quarantine import (
     Held,
@@ -23,12 +24,11 @@ from ctemplate.template.safety.quarantine import (
     lost_claims,
     narrowed,
     owner_of_claim,
-    partly,
     still_valid,
     widened,
 )
 from ctemplate.template.safety.refusals import REFUSED, Refusal, Refusals
-from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
+from ctemplate.template.safety.render_pass import Owner, Partly, Run
 from ctemplate.template.safety.standing import KnownGood, LastGood, Standing, Views, answers_of_all
 from ctemplate.template.template import Template
 
@@ -59,31 +59,6 @@ class Rendering:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class State:
-    """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it."""
-
-    held: dict[Owner, Held]
-    standing: dict[str, Standing]
-    runs: tuple[Run, ...] = ()
-
-    @property
-    def excluded(self) -> frozenset[str]:
-        """The services that are left out as a whole."""
-        return frozenset(owner.service for owner in self.held if owner.is_whole)
-
-    @property
-    def partly(self) -> Partly:
-        """The single instances that are left out, and what is listed by tags."""
-        return partly(self.held) if any(not owner.is_whole for owner in self.held) else NOBODY
-
-    @property
-    def verdicts(self) -> dict[Owner, QuarantineVerdict]:
-        """Why anybody is left out, or not rendered as registered."""
-        kept = {Owner(name): one.verdict for name, one in self.standing.items()}
-        return {owner: one.verdict for owner, one in self.held.items()} | kept
-
-
 class Renderer:
     """Renders the templates of one group together; a text whose answers did not change is kept.
 
@@ -105,7 +80,7 @@ class Renderer:
         self._prover = Prover(self._templates)
         self._kept: dict[int, tuple[Run, str]] = {}
         self._traces: dict[int, tuple[str, str, LineMarks]] = {}
-        self._state = State({}, {})
+        self._state = RenderState({}, {})
         self._views = Views()
         self._judge = Judge(self._fresh, self._is_plain)
         self.baseline: Baseline | None = before.baseline if before is not None else baseline
@@ -131,7 +106,7 @@ class Renderer:
         self._check_edit(state)
         self._state = state
         if not any(run.awaited for run in state.runs):
-            self._failing = {name: since for name, since in self._failing.items() if _fails(name, state)}
+            self._failing = {name: since for name, since in self._failing.items() if state.concerns(name)}
         for run in state.runs:
             run.forget_unused()
         return self._rendering(state, snapshot)
@@ -257,7 +232,7 @@ class Renderer:
             known = self._traces[number] = (traced, text, marks)
         return known
 
-    def _still_valid(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> State:
+    def _still_valid(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> RenderState:
         """Return who is still left out: nothing has changed that could clear them, and their time is not over."""
         held = {owner: one for owner, one in self._state.held.items() if one.lasts(snapshot, places)}
         standing = {
@@ -265,7 +240,7 @@ class Renderer:
             for name, one in self._state.standing.items()
             if one.lasts(snapshot, places) and now < min(one.until, self._limit(name)) and not one.is_refused
         }
-        state = State(still_valid(held), standing)
+        state = RenderState(still_valid(held), standing)
         for refusal in self.refusals.current(snapshot, now):
             self._set_aside(state, refusal, places, now)
         return state
@@ -276,7 +251,7 @@ class Renderer:
         return float("inf") if since is None else since + self._hold(name)
 
     def _set_aside(
-        self, state: State, refusal: Refusal, places: tuple[ConfigPlace | None, ...], now: float | None = None
+        self, state: RenderState, refusal: Refusal, places: tuple[ConfigPlace | None, ...], now: float | None = None
     ) -> None:
         """Leave out whom a program refused, or use the last good data of a service; in a trial without a limit."""
         owner, data = refusal.owner, self.last_good.of(refusal.owner.service)
@@ -288,7 +263,9 @@ class Renderer:
         else:
             state.held[owner] = refusal.held(places)
 
-    def _settle(self, state: State, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> None:
+    def _settle(
+        self, state: RenderState, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float
+    ) -> None:
         """Render until nobody more has to be left out; of several errors that end this the first tells most."""
         errors: list[TemplateError] = []
         try:
@@ -298,7 +275,7 @@ class Renderer:
 
     def _settle_all(
         self,
-        state: State,
+        state: RenderState,
         snapshot: Snapshot,
         places: tuple[ConfigPlace | None, ...],
         now: float,
@@ -326,7 +303,7 @@ class Renderer:
                 reason = verdict.fault.reason.removeprefix(f"{verdict.line}: ")
                 raise TemplateError(verdict.line or self._names(), f"{whose}: {reason}")
 
-    def _leave_out(self, state: State, new: Mapping[Owner, Held], now: float) -> None:
+    def _leave_out(self, state: RenderState, new: Mapping[Owner, Held], now: float) -> None:
         """Leave these out; where the last good data of a service may stand in for it, they do."""
         names = {owner.service for owner in new}
         state.held = still_valid(widened({**state.held, **new}))
@@ -353,7 +330,7 @@ class Renderer:
             return False
         return self.baseline is None or self.baseline.template != template_digest(self._templates)
 
-    def _check_edit(self, state: State) -> None:
+    def _check_edit(self, state: RenderState) -> None:
         """Raise TemplateError where an edit of the templates, or their first version, is to blame."""
         if not state.verdicts or any(run.awaited for run in state.runs) or not self.is_edit:
             return
@@ -399,7 +376,7 @@ class Renderer:
             run.error = exc
         return ""
 
-    def _rendering(self, state: State, snapshot: Snapshot) -> Rendering:
+    def _rendering(self, state: RenderState, snapshot: Snapshot) -> Rendering:
         waiting = (*state.held.values(), *(one.held for one in state.standing.values()))
         used = frozenset(query for run in state.runs for query in run.used)
         rests_on = frozenset(query for one in waiting for query in one.evidence) - used
@@ -413,7 +390,7 @@ class Renderer:
             remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
         )
 
-    def _found(self, state: State) -> dict[Owner, QuarantineVerdict]:
+    def _found(self, state: RenderState) -> dict[Owner, QuarantineVerdict]:
         """Return who has to be left out besides those held already."""
         found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
@@ -421,7 +398,7 @@ class Renderer:
             found |= self._judge.broken(number, run, state.held) | self._judge.violators(number, run)
         return found or lost_claims(state.runs)
 
-    def _owners(self, number: int, state: State) -> tuple[Owner, ...]:
+    def _owners(self, number: int, state: RenderState) -> tuple[Owner, ...]:
         """Return whose data stand in a text: who printed it, or where that is unknown all whose instances were read."""
         owners = self._prover.owners(number, self._kept[number][1])
         if owners is not None:
@@ -434,10 +411,6 @@ class Renderer:
             if isinstance(item, Instance)
         }
         return tuple(Owner(name) for name in read - run.excluded)
-
-
-def _fails(name: str, state: State) -> bool:
-    return name in state.standing or any(owner.service == name for owner in state.held)
 
 
 def _is_momentary(error: TemplateError | None) -> bool:

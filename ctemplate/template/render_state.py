@@ -1,0 +1,37 @@
+"""Who is left out of one rendering of a group, or not rendered as registered, and the passes that came of it."""
+
+from __future__ import annotations
+
+from ctemplate.core.values import dataclass
+from ctemplate.template.safety.quarantine import Held, QuarantineVerdict, partly
+from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
+from ctemplate.template.safety.standing import Standing
+
+
+@dataclass(slots=True)
+class RenderState:
+    """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it."""
+
+    held: dict[Owner, Held]
+    standing: dict[str, Standing]
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """The services that are left out as a whole."""
+        return frozenset(owner.service for owner in self.held if owner.is_whole)
+
+    @property
+    def partly(self) -> Partly:
+        """The single instances that are left out, and what is listed by tags."""
+        return partly(self.held) if any(not owner.is_whole for owner in self.held) else NOBODY
+
+    @property
+    def verdicts(self) -> dict[Owner, QuarantineVerdict]:
+        """Why anybody is left out, or not rendered as registered."""
+        kept = {Owner(name): one.verdict for name, one in self.standing.items()}
+        return {owner: one.verdict for owner, one in self.held.items()} | kept
+
+    def concerns(self, service: str) -> bool:
+        """Whether a service, or a part of it, is left out or not rendered as registered."""
+        return service in self.standing or any(owner.service == service for owner in self.held)
