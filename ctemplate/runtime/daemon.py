@@ -47,9 +47,7 @@ from ctemplate.status.report import Report
 from ctemplate.system.file_watch import closed, file_edits, poll_modified, telling
 from ctemplate.system.programs import reap_orphans
 
-MISSING_REPORT_BACKOFF = Backoff(
-    first=20.0, ceiling=600.0
-)  # how long an unrendered group waits before its missing queries are named
+MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing queries of a group are named
 LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
 HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between tries to get the files of the groups back
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
@@ -93,6 +91,8 @@ class Daemon:
     async def run(self) -> None:
         """Keep every group true until SIGTERM or SIGINT."""
         self.catalog.presumes = True
+        if self.assembly.status_address is not None:
+            self._view.counted()
         view = self.events.subscribed("status", self._view.take)
         with self.events.entered(), view, _only_error(), self._watched(), self._held:
             self._hold_workers()
@@ -186,7 +186,7 @@ class Daemon:
         address = self.assembly.status_address
         if address is None:
             return ()
-        routes = status_routes(self._view.metrics, self._report)
+        routes = status_routes(self._view.counted(), self._report)
         return (_service("status", lambda: serve_status(address, routes), address),)
 
     async def _report(self) -> Report:

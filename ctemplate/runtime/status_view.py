@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pkgutil
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import field
 from http import HTTPStatus
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -29,7 +30,6 @@ from ctemplate.runtime.assembly import Assembly
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.status.health import readiness_problems, stuck_groups
 from ctemplate.status.http_server import JSON_TYPE, Reply, StatusRoutes
-from ctemplate.status.metrics import METRICS_TYPE, Metrics
 from ctemplate.status.report import (
     ConfigurationStatus,
     GroupCondition,
@@ -44,6 +44,9 @@ from ctemplate.status.report import (
     SourceStatus,
 )
 
+if TYPE_CHECKING:
+    from ctemplate.status.metrics import Metrics
+
 FRESH = 0.5  # seconds for which a report serves everybody who asks
 LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
 ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
@@ -52,12 +55,12 @@ LEFT_OUT_NAMED = 1000
 
 @dataclass(slots=True, kw_only=True)
 class StatusView:
-    """Makes reports; ``take`` subscribes to the daemon's events."""
+    """Makes reports; ``take`` subscribes to the daemon's events. Metrics are counted once somebody may ask for them."""
 
     catalog: Catalog
-    metrics: Metrics = field(default_factory=Metrics)
     started_at: float = field(default_factory=time.time)
     _configuration: ConfigurationStatus = field(init=False)
+    _metrics: Metrics | None = None
     _applied_at: dict[str, float] = field(default_factory=dict)
     _refused_edits: dict[str, str] = field(default_factory=dict)
     _internal_errors: int = 0
@@ -68,6 +71,12 @@ class StatusView:
 
     def __post_init__(self) -> None:
         self._configuration = ConfigurationStatus(read_at=self.started_at, refused="")
+
+    def counted(self) -> Metrics:
+        """Return the metrics, which count from the first call on; most daemons serve none and do without the import."""
+        if self._metrics is None:
+            self._metrics = pkgutil.resolve_name("ctemplate.status.metrics:Metrics")()
+        return self._metrics
 
     def take(self, event: Event) -> None:
         """Take note of an event."""
@@ -85,7 +94,8 @@ class StatusView:
             self._lag = event.lag
         elif isinstance(event, Applied):
             self._applied_at[event.group] = time.time()
-        self.metrics.take(event)
+        if self._metrics is not None:
+            self._metrics.take(event)
 
     async def report(self, assembly: Assembly, workers: Iterable[GroupWorker]) -> Report:
         """Return the state of the daemon, at most half a second old."""
@@ -233,7 +243,7 @@ def status_routes(metrics: Metrics, report: ReportNow) -> StatusRoutes:
         return Reply(body=msgspec.json.encode(await report()) + b"\n", content_type=JSON_TYPE)
 
     async def exposition() -> Reply:
-        return Reply(body=metrics.exposition(await report()), content_type=METRICS_TYPE)
+        return Reply(body=metrics.exposition(await report()), content_type=metrics.content_type)
 
     return {"/healthz": healthz, "/readyz": readyz, "/status": status, "/metrics": exposition}
 

@@ -23,14 +23,11 @@ from ctemplate import __version__
 from ctemplate.core.event_stream import Event, SubscriberFailed
 from ctemplate.core.events import (
     AnswerChanged,
-    ConfigurationRead,
-    ConfigurationRefused,
     DefectFound,
     LoopMeasured,
     LoopStalled,
     OutageBegan,
     RequestEnded,
-    Started,
 )
 from ctemplate.core.group_events import Applied, CheckEnded, GroupFailed, ReloadEnded, Rendered, RolledBack
 from ctemplate.status.report import GroupStatus, Report
@@ -42,11 +39,12 @@ RENDER_RESULTS = ("ok", "waiting", "failed")
 CHECK_RESULTS = ("accepted", "refused", "impossible", "failed")
 RELOAD_RESULTS_COUNTED = ("applied", "pending", "rejected", "unproven", "failed")
 FAILURE_EVENTS = ("render_failed", "candidate_rejected", "reload_failed", "files_failed")
-METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
     """All metrics of one daemon; ``take`` subscribes to its events."""
+
+    content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each counter, for what restarts of ctemplate show as well
@@ -131,10 +129,6 @@ class Metrics:
             self._defects.inc()
         elif isinstance(event, LoopStalled):
             self._stalls.inc()
-        elif isinstance(event, ConfigurationRefused):
-            self._is_read.set(0)
-        elif isinstance(event, Started | ConfigurationRead):
-            self._is_read.set(1)
         else:
             self._take_group(event)
 
@@ -162,6 +156,7 @@ class Metrics:
         """Return everything in Prometheus's text format, with the state as a report has it."""
         self._started.set(report.started_at)
         self._is_ready.set(report.is_ready)
+        self._is_read.set(not report.configuration.refused)
         self._read_at.set(report.configuration.read_at)
         self._connections.set(report.source.connections)
         self._data_age.set(report.source.data_age)

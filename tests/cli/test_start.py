@@ -70,6 +70,18 @@ def test_a_dry_run_imports_no_other_verb(tmp_path):
     assert {name for name in modules if name.startswith(others)} == set()
 
 
+@pytest.mark.parametrize(("options", "is_imported"), [((), False), (("-status-addr", "unix:{}/status"), True)])
+def test_a_daemon_imports_metrics_only_where_it_serves_them(tmp_path, options, is_imported):
+    (tmp_path / "a.j2").write_text("x")
+    (tmp_path / "catalog.yaml").write_text("services: {}\n")
+    modules = imported(
+        *("-catalog", str(tmp_path / "catalog.yaml"), "-state-dir", str(tmp_path / "state")),
+        *("-template", f"{tmp_path}/a.j2:{tmp_path}/a", "-exec", "true"),  # the daemon ends with its program
+        *(option.format(tmp_path) for option in options),
+    )
+    assert ("prometheus_client" in modules) is is_imported
+
+
 def test_every_verb_has_its_work():
     assert VERB_FUNCTIONS.keys() == {"", *cli.commands}
     for verb in VERB_FUNCTIONS:

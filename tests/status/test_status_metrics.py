@@ -13,7 +13,7 @@ from reports import GROUP, SOURCE, group, report  # the reports of this folder's
 from ctemplate.core import events, group_events
 from ctemplate.core.event_stream import SubscriberFailed
 from ctemplate.status.metrics import FAILURE_EVENTS, Metrics
-from ctemplate.status.report import HoldStatus, LeftOut, OutageStatus, QueryCount
+from ctemplate.status.report import ConfigurationStatus, HoldStatus, LeftOut, OutageStatus, QueryCount
 
 PAGE = Path(__file__).parents[2] / "docs" / "status.md"
 MONITORING = Path(__file__).parents[2] / "examples" / "monitoring"
@@ -55,8 +55,6 @@ FAILED = {**G, "where": "nginx", "what": "refused"}
         (events.LoopStalled(seconds=2.0, where="x"), "event_loop_stalls_total", "", 1),
         (events.DefectFound(where="a", what="b"), "internal_errors_total", "", 1),
         (SubscriberFailed(subscriber="a", cause="b"), "internal_errors_total", "", 1),
-        (events.ConfigurationRefused(reason="a", consequence="b"), "config_last_read_successful", "", 0),
-        (events.ConfigurationRead(summary="a"), "config_last_read_successful", "", 1),
         (group_events.Rendered(**G, result="ok", seconds=0.5), "renders_total", "group=nginx,result=ok", 1),
         (group_events.Rendered(**G, result="ok", seconds=0.5), "render_duration_seconds_sum", "group=nginx", 0.5),
         (group_events.CheckEnded(**G, result="refused", seconds=0.5), "checks_total", "group=nginx,result=refused", 1),
@@ -87,6 +85,8 @@ def test_an_event_counts(event, name, labels, value):
     [
         ({}, "ready", "", 1),
         ({"is_ready": False}, "ready", "", 0),
+        ({}, "config_last_read_successful", "", 1),
+        ({"configuration": ConfigurationStatus(read_at=1.0, refused="x")}, "config_last_read_successful", "", 0),
         ({}, "consul_connections", "", 3),
         ({}, "oldest_answer_timestamp_seconds", "", 1010),
         ({}, "start_timestamp_seconds", "", 900),
