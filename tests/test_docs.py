@@ -89,3 +89,15 @@ def test_links_between_documents_lead_somewhere(name):
     text = (ROOT / name).read_text()
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
+
+
+def test_files_named_in_the_recipes_exist():
+    recipes = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## Recipes\n")[2]
+    named = re.findall(r"`([\w./-]+\.(?:py|md|toml))`", recipes)
+    assert len(named) > 20  # else the pattern finds nothing
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r"^  - .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in ROOT.glob("docs/*.md"))
