@@ -102,7 +102,7 @@ class Sweep:
 
     @property
     def _batch(self) -> int:
-        """Queries of one batch; all batches of a round are alike, so that none of its queries waits for another round."""
+        """Queries of one batch; the batches of a round are alike, so that no query waits for the next round."""
         return math.ceil(len(self._ages) / self._batches)
 
     @property
