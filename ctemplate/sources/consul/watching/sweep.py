@@ -83,7 +83,7 @@ class Sweep:
         if self._round is not None or self._left:
             return now
         rounds_at = self._rest_until if oldest < self._demand else math.inf
-        return min(rounds_at, self._latest + self._gap(oldest) * self._batch)
+        return min(rounds_at, self._latest + self._gap(oldest) * len(self._ages) / self._batches)
 
     def take(self, now: float) -> Query | None:
         """Return the query to read now, if any; it counts as read from now on."""
@@ -97,8 +97,13 @@ class Sweep:
         return query
 
     @property
+    def _batches(self) -> int:
+        return math.ceil(len(self._ages) / self._pace.batch)
+
+    @property
     def _batch(self) -> int:
-        return min(self._pace.batch, len(self._ages))
+        """Queries of one batch; the batches of a round are alike, so that no query waits for the next round."""
+        return math.ceil(len(self._ages) / self._batches)
 
     @property
     def background_rate(self) -> float:
