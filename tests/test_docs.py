@@ -89,6 +89,7 @@ def test_links_between_documents_lead_somewhere(name):
     text = (ROOT / name).read_text()
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
+    assert [link for link in links if link.startswith("../")] == [], "the site has docs/ alone"
 
 
 def test_files_named_in_the_recipes_exist():
