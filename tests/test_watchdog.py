@@ -14,7 +14,7 @@ WAIT = 60.0  # seconds at most for what takes two or three
 
 STARTED = """
 import asyncio, logging, signal, sys, threading, time
-from ctemplate.runtime import daemon, watchdog
+from ctemplate.runtime import daemon, exec_mode, watchdog
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 def hang(): threading.Event().wait()
 def spin():
@@ -88,7 +88,7 @@ def test_a_signal_to_stop_ends_the_process_within_its_limit(what, tmp_path):
             except asyncio.CancelledError: pass
     daemon.EXIT_LIMIT = 1.5
     class Holding(daemon.Daemon):
-        def __post_init__(self): pass
+        def __post_init__(self): self._exec = exec_mode.ExecHost(dict(), tuple, lambda: None)
     async def main():
         with Holding(assembler=None, assembly=None)._watched(is_patient=False):
             print("ready", flush=True)

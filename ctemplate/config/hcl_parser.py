@@ -148,7 +148,10 @@ class _HclParser:
         if token.kind in {HclTokenKind.TEXT, HclTokenKind.HEREDOC}:
             return token.value
         if token.kind is HclTokenKind.NUMBER:
-            return _number(token.value)
+            try:
+                return _number(token.value)
+            except ValueError:
+                raise self.wrong(token, "a number of fewer digits") from None
         if token.kind is HclTokenKind.NAME and token.value in {"true", "false"}:
             return token.value == "true"
         if _is(token, "{"):

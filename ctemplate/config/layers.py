@@ -138,6 +138,8 @@ def _parsed(path: Path) -> Translated | dict[str, Any]:
         raise ConfigError(str(path), advised(f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}", advice)) from exc
     except RecursionError:
         raise ConfigError(str(path), "is nested too deeply") from None
+    except ValueError as exc:  # a whole number with more digits than Python reads
+        raise ConfigError(str(path), f"holds a number that is too long: {exc}") from None
     if not isinstance(values, dict):
         raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
     is_theirs = path.suffix == ".hcl" or (path.suffix == ".json" and _hcl("is_consul_templates")(values))

@@ -120,8 +120,17 @@ def _inner(value: Any, path: _Path, header: str, places: _Places) -> Iterator[st
 
 def _line(key: str, value: Any, path: _Path, places: _Places) -> str:
     is_secret = SECRET_NAMES.search(key) if path[0] == "vars" else key in SECRET_KEYS
-    text = f"{_key(key)} = {_value(SHOWN_INSTEAD if is_secret else as_written(value))}"
+    written = SHOWN_INSTEAD if is_secret else as_written(value)
+    if path[-2:] == ("env", "custom"):
+        written = [_masked_assignment(entry) for entry in written]
+    text = f"{_key(key)} = {_value(written)}"
     return f"{text:<{PLACE_COLUMN}}  # {places.of(path)}"
+
+
+def _masked_assignment(entry: str) -> str:
+    """Return ``NAME=VALUE`` without a value that looks like a secret's."""
+    name, equals, _ = entry.partition("=")
+    return f"{name}={SHOWN_INSTEAD}" if equals and SECRET_NAMES.search(name) else entry
 
 
 def _key(name: str) -> str:

@@ -75,7 +75,7 @@ class Scratch:
 
     def _place(self, method: str, arguments: Sequence[GoValue]) -> str:
         """Return what reads a key."""
-        if len(arguments) != _ARGUMENTS.get(method, 0):
+        if not arguments or len(arguments) != _ARGUMENTS.get(method, 0):
             raise NeverRenders(f"scratch.{method} with {len(arguments)} arguments")
         key = arguments[0].constant
         if not isinstance(key, str):

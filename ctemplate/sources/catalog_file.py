@@ -80,6 +80,9 @@ class CatalogFile:
             except ConfigError as exc:
                 emit(InputRefused(reason=str(exc), consequence="keeping what was read last", is_error=True))
                 continue
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this edit
+                self._defects.report(str(self.path), exc)
+                continue
             emit(InputRead(subject=str(self.path)))
             self._told = frozenset()
             self._answer_all(catalog, catalog.wanted)

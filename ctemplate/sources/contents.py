@@ -50,6 +50,8 @@ def parse_catalog(text: str, *, name: str) -> Contents:
         raise ConfigError(name, _unread(str(exc), text, name)) from exc
     except RecursionError:
         raise ConfigError(name, "is nested too deeply") from None
+    except ValueError as exc:  # a date that is none, or a whole number with more digits than Python reads
+        raise ConfigError(name, f"holds a value that cannot be read: {exc}") from None
     if data is None:
         raise ConfigError(name, "is empty; a catalog without services says 'services: {}'")
     if isinstance(data, str) and is_hcl(text, name):

@@ -135,3 +135,11 @@ def test_an_unknown_key_is_an_error(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"{tmp_path}/c.toml: log_levle: unknown key; did you mean 'log_level'?\n"
+
+
+def test_variables_of_commands_that_look_like_secrets_are_masked():
+    layer = Layer(where="f", values={"exec": {"command": ["x"], "env": {"custom": ["API_KEY=hunter2", "LANG=C"]}}})
+    shown = "\n".join(shown_config([layer]))
+    assert "hunter2" not in shown
+    assert f'"API_KEY={SHOWN_INSTEAD}"' in shown
+    assert '"LANG=C"' in shown

@@ -20,6 +20,7 @@ from ctemplate.core.model import Outcome, Output
 from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.daemon import Daemon
 from ctemplate.sinks.live import LiveSink
+from ctemplate.sinks.sink import SinkStatus
 
 
 @dataclass
@@ -39,6 +40,9 @@ class Watched:
             program=live.program,
             observe=self.observe,
         )
+
+    async def status(self) -> SinkStatus:
+        return await self.live.status()
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
         await self.live.check(outputs)
@@ -70,10 +74,11 @@ def live(config: Path, catalog: Path, step: str) -> None:
         paths=(config,), flags=Layer(where="nursery", values={"catalog": str(catalog)}), environ=os.environ
     )
     configure("info", "text")
-    kind = DoomedDaemon if step else Daemon
-    daemon = kind(assembler=assembler, assembly=assembler.assemble())
+    assembly = assembler.assemble()
     if step:
-        daemon.step = Step(step)
+        daemon: Daemon = DoomedDaemon(assembler=assembler, assembly=assembly, step=Step(step))
+    else:
+        daemon = Daemon(assembler=assembler, assembly=assembly)
     asyncio.run(daemon.run())
 
 

@@ -195,7 +195,7 @@ def test_a_catalog_that_becomes_something_else_keeps_the_last_one(folder, ctempl
     daemon = ctemplate("-config", "c.toml")
     wait_out(folder, "10.0.0.1:80 ", log=daemon.log)
     kind(folder / "catalog.json")
-    daemon.wait_for_log("; keeping what was read before", 30)
+    daemon.wait_for_log("; keeping what was read last", 30)
     assert (folder / "out").read_text() == "10.0.0.1:80 "
     publish(folder, 2)
     wait_out(folder, "10.0.0.2:80 ", log=daemon.log)

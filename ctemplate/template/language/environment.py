@@ -313,11 +313,10 @@ class Environment(ImmutableSandboxedEnvironment):
         return with_shadow(text, whole)
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a filter before which the render's time is looked at."""
+        """Return a filter before which, and in whose loops, the render's time is looked at."""
 
         def metered(*args: Any, **kwargs: Any) -> Any:
-            self.meter.check_time()
-            return function(*args, **kwargs)
+            return self.meter.costly(function, *args, **kwargs)
 
         return wraps(function)(metered)
 

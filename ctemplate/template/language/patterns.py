@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from ctemplate.core.errors import printable
-from ctemplate.template.safety.limits import check_length
+from ctemplate.template.safety.limits import TIME_CHECK, check_length
 from ctemplate.template.safety.tainted_text import text_of
 
 MAX_PATTERN = 4096
@@ -44,7 +44,9 @@ def regex_replace(value: Any, pattern: str, replacement: str) -> str:
     parts = _replacement(str(text_of(replacement)), str(pattern))
     pieces: list[bytes] = []
     end, size = 0, len(text)
+    check_time = TIME_CHECK.get()  # every match may look at all that follows
     for found in compiled.finditer(text):
+        check_time()
         start, stop = found.span()
         if start == stop == end and pieces:
             continue  # an empty match right behind another one is none, as in Go

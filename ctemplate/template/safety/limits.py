@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from itertools import chain, islice
 from typing import Any
 
@@ -41,6 +42,10 @@ class OutOfTime(Exhausted):
     """A render's time is over, perhaps for no fault of its own."""
 
 
+TIME_CHECK: ContextVar[Callable[[], None]] = ContextVar("time_check", default=lambda: None)
+"""What a costly filter calls in its loops; it raises OutOfTime when the time of the render that called it is over."""
+
+
 class RenderLimits(RenderSection, frozen=True, kw_only=True):
     """Bounds of one render of one template: seconds of its thread's CPU, loop steps, and bytes of output."""
 
@@ -62,6 +67,15 @@ class Meter:
         """Raise OutOfTime when the render's time is over. A process that was stopped, or had to wait, loses none."""
         if time.thread_time() > self._deadline:
             raise OutOfTime(f"still rendering after {self._limits.timeout:g}s")
+
+    def costly(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a filter before which, and in whose loops, the time is looked at."""
+        self.check_time()
+        token = TIME_CHECK.set(self.check_time)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            TIME_CHECK.reset(token)
 
     def check_output(self, size: int) -> None:
         """Raise Exhausted when that many bytes of output are too much."""
