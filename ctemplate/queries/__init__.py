@@ -14,6 +14,7 @@ from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
+from ctemplate.queries.nodes import NODES_KIND, CatalogNode, NodesQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
 from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
@@ -26,12 +27,14 @@ __all__ = [
     "KIND_FUNCTIONS",
     "READABLE_TYPES",
     "AlarmsQuery",
+    "CatalogNode",
     "CensusQuery",
     "KeyEntry",
     "KeyQuery",
     "Losses",
     "NodeContentQuery",
     "NodeListQuery",
+    "NodesQuery",
     "PreparedQuery",
     "ServiceQuery",
     "ServicesQuery",
@@ -49,6 +52,7 @@ DECLARED: tuple[Kind[Any], ...] = (
     PREPARED_KIND,
     KEY_KIND,
     TREE_KIND,
+    NODES_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,
