@@ -10,6 +10,7 @@ import msgspec
 from ctemplate.core.model import Query
 from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
+from ctemplate.queries.datacenters import DATACENTERS_KIND, DatacentersQuery
 from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
@@ -29,6 +30,7 @@ __all__ = [
     "AlarmsQuery",
     "CatalogNode",
     "CensusQuery",
+    "DatacentersQuery",
     "KeyEntry",
     "KeyQuery",
     "Losses",
@@ -53,6 +55,7 @@ DECLARED: tuple[Kind[Any], ...] = (
     KEY_KIND,
     TREE_KIND,
     NODES_KIND,
+    DATACENTERS_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,

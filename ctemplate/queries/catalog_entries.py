@@ -67,7 +67,7 @@ class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_
     """One answer in the file.
 
     ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says. ``names``
-    are those of nodes in the order of the answer, where that is the source's.
+    are those of nodes or datacenters in the order of the answer, where that is the source's.
     """
 
     service: str = ""
@@ -78,11 +78,15 @@ class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogPage:
-    """Where an answer is read from: a datacenter's page, or with ``is_single`` the answer to this one query."""
+    """Where an answer is read from: a datacenter's page, or with ``is_single`` the answer to this one query.
+
+    ``datacenters`` are all of the file, the one at hand first.
+    """
 
     entry: RecordedAnswer
     is_single: bool
     allow_hostnames: bool
+    datacenters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

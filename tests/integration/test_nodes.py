@@ -1,6 +1,7 @@
 """Nodes of Consul's catalog in templates, on a real Consul."""
 
 import pytest
+from harness import Consul, free_port
 
 LIMIT = 60
 TEMPLATE = "{% for node in nodes() if node.name != 'consul' %}{{ node.ip }} {{ node.name }}\n{% endfor %}"
@@ -75,3 +76,22 @@ def test_nodes_are_captured_and_played_back(consul, run, tmp_path):
     played = run(None, template, "-once", "-catalog", "catalog.yaml")
     assert played.wait(LIMIT) == 0, played.output()
     assert (tmp_path / "out").read_text() == "alpha 10.0.0.1 dc1 r1 masked 192.0.2.1\n"
+
+
+def test_datacenters_are_rendered_and_one_more_is_seen(start_consul, run, tmp_path, programs):
+    consul = start_consul(config={"ports": {"serf_wan": free_port()}})
+    (tmp_path / "ctemplate.toml").write_text('[consul]\nquery_interval = "1s"\n')
+    template = "{% for dc in datacenters() %}{{ dc }} {% endfor %}\n"
+    process = run(consul, template, "-config", "ctemplate.toml")
+    process.wait_for(reads(tmp_path / "out", "dc1 \n"), LIMIT, "the datacenter")
+    far = Consul(tmp_path, name="far", config={"datacenter": "dc2", "ports": {"serf_wan": free_port()}})
+    programs.callback(far.kill)
+    far.join([f"127.0.0.1:{consul.ports['serf_wan']}"], wan=True)
+    far.start()
+    process.wait_for(reads(tmp_path / "out", "dc1 dc2 \n"), LIMIT, "both datacenters")
+    captured = run(consul, template, "-o", "catalog.yaml", verb=("capture",))
+    assert captured.wait(LIMIT) == 0, captured.output()
+    process.stop()
+    played = run(None, template, "-once", "-catalog", "catalog.yaml")
+    assert played.wait(LIMIT) == 0, played.output()
+    assert (tmp_path / "out").read_text() == "dc1 dc2 \n"
