@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from ctemplate.core.model import Query
+from ctemplate.queries.agent import AGENT_KIND, AgentQuery
 from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
 from ctemplate.queries.datacenters import DATACENTERS_KIND, DatacentersQuery
 from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
+from ctemplate.queries.node import NODE_KIND, NodeQuery
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
 from ctemplate.queries.nodes import NODES_KIND, CatalogNode, NodesQuery
@@ -27,6 +29,7 @@ __all__ = [
     "KINDS",
     "KIND_FUNCTIONS",
     "READABLE_TYPES",
+    "AgentQuery",
     "AlarmsQuery",
     "CatalogNode",
     "CensusQuery",
@@ -36,6 +39,7 @@ __all__ = [
     "Losses",
     "NodeContentQuery",
     "NodeListQuery",
+    "NodeQuery",
     "NodesQuery",
     "PreparedQuery",
     "ServiceQuery",
@@ -55,6 +59,8 @@ DECLARED: tuple[Kind[Any], ...] = (
     KEY_KIND,
     TREE_KIND,
     NODES_KIND,
+    NODE_KIND,
+    AGENT_KIND,
     DATACENTERS_KIND,
     ALARMS_KIND,
     CENSUS_KIND,

@@ -51,6 +51,17 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tagged_addresses: dict[str, str] = {}
 
 
+class PlacedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One instance on a node in the file; only ``service`` is needed, its name."""
+
+    service: str
+    id: str = ""
+    address: str = ""
+    port: Annotated[int, Meta(ge=0, le=MAX_PORT)] = 0
+    tags: tuple[str, ...] = ()
+    meta: dict[str, str] = {}
+
+
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the file says of one datacenter, by name: all plain queries are answered from it.
 
@@ -61,13 +72,14 @@ class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     kv: dict[str, str] = {}
     kv_base64: dict[str, bytes] = {}
     nodes: dict[str, NodeFacts] = {}
+    node_services: dict[str, tuple[PlacedEntry, ...]] = {}
 
 
 class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One answer in the file.
 
     ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says. ``names``
-    are those of nodes or datacenters in the order of the answer, where that is the source's.
+    are those of nodes or datacenters, or of the agent, in the order of the answer, where that is the source's.
     """
 
     service: str = ""

@@ -78,6 +78,31 @@ def test_nodes_are_captured_and_played_back(consul, run, tmp_path):
     assert (tmp_path / "out").read_text() == "alpha 10.0.0.1 dc1 r1 masked 192.0.2.1\n"
 
 
+def test_a_node_is_waited_for_and_its_services_are_followed(consul, run, tmp_path):
+    text = "{% for s in node('alpha').services %}{{ s.name }} {{ s.ip }}:{{ s.port }};{% endfor %}\n"
+    process = run(consul, text)
+    out = tmp_path / "out"
+    process.wait_for(lambda: "still not there: node(alpha)" in process.output(), LIMIT, "the missing node's name")
+    register(consul, "alpha", "10.0.0.1", Service={"ID": "w1", "Service": "web", "Address": "10.0.0.2", "Port": 80})
+    process.wait_for(reads(out, "web 10.0.0.2:80;\n"), LIMIT, "the node")
+    register(consul, "alpha", "10.0.0.1", Service={"ID": "a1", "Service": "api", "Address": "10.0.0.3", "Port": 81})
+    process.wait_for(reads(out, "api 10.0.0.3:81;web 10.0.0.2:80;\n"), LIMIT, "one service more")
+    captured = run(consul, text, "-o", "catalog.yaml", verb=("capture",))
+    assert captured.wait(LIMIT) == 0, captured.output()
+    process.stop()
+    out.unlink()
+    played = run(None, text, "-once", "-catalog", "catalog.yaml")
+    assert played.wait(LIMIT) == 0, played.output()
+    assert out.read_text() == "api 10.0.0.3:81;web 10.0.0.2:80;\n"
+
+
+def test_without_a_name_it_is_the_agents_own_node(consul, run, tmp_path):
+    process = run(consul, "{{ node().node.name }} {{ node().services[0].name }}\n", "-once")
+    assert process.wait(LIMIT) == 0, process.output()
+    name = consul.api("GET", "/v1/agent/self")["Config"]["NodeName"]
+    assert (tmp_path / "out").read_text() == f"{name} consul\n"
+
+
 def test_datacenters_are_rendered_and_one_more_is_seen(start_consul, run, tmp_path, programs):
     consul = start_consul(config={"ports": {"serf_wan": free_port()}})
     (tmp_path / "ctemplate.toml").write_text('[consul]\nquery_interval = "1s"\n')

@@ -260,6 +260,10 @@ class Decoder:
             kept.sort(key=lambda instance: (instance.node, instance.id))
         return tuple(kept), tuple(faults + overflow)
 
+    def placed_instance(self, node: NodeRow, service: ServiceRow) -> Instance | Fault:
+        """Return an instance as it stands on its node, without checks, or why it is left out."""
+        return self._instance(HealthEntry(node=node, service=service))
+
     def _capped(self, instances: list[Instance], name: str) -> tuple[list[Instance], list[Fault]]:
         limits, values = self.limits, sum(map(_values, instances))
         if len(instances) <= limits.max_instances and values <= limits.max_values:
