@@ -120,14 +120,20 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print."""
+    """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print.
+
+    It is a service's or, where ``node`` is given, a node's.
+    """
 
     service: str
     field: str
     reason: str
     instance: str = ""
+    node: str = ""
 
     def __str__(self) -> str:
+        if self.node:
+            return f"node {self.node!r}: {self.field}: {self.reason}"
         owner = f"service {self.service!r}" + (f" instance {self.instance!r}" if self.instance else "")
         return f"{owner}: {self.field}: {self.reason}"
 

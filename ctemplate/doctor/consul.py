@@ -162,6 +162,8 @@ def _policy(queries: list[Query]) -> str:
     names: dict[str, set[ReadRight]] = {}
     for right in (right for query in queries for right in kind_of(query).rights(query)):
         names.setdefault(right.resource, set()).add(right)
+    if not names:
+        return "give a token that Consul knows; any may read this"
     rules = (f'{_rule(resource, found)} {{ policy = "read" }}' for resource, found in names.items())
     return f"its policy needs {' and '.join(rules)}"
 

@@ -89,7 +89,8 @@ class Guard:
         state = self._states.get(new.query)
         self._histories.reach(new)
         if self.policies is None or kind_of(new.query).losses is Losses.NONE:
-            state = self._states[new.query] = self._state(new, now)
+            steady = new if state is None else _in_known_order(state.raw, new)
+            state = self._states[new.query] = self._state(steady, now)
         elif state is None or state.unverified is not None:
             state = self._states[new.query] = self._first(new, None if state is None else state.unverified, now)
         else:
@@ -391,7 +392,7 @@ class Guard:
 
 
 def _in_known_order(before: Answer, new: Answer) -> Answer:
-    """Return the answer in the order of the one before where nothing else differs: a prepared query draws lots."""
+    """Return the answer in the order of the one before where nothing else differs: Consul shuffles some answers."""
     if not kind_of(new.query).is_shuffled or sorted(before.value, key=key) != sorted(new.value, key=key):
         return new
     return msgspec.structs.replace(new, value=before.value)

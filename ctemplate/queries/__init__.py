@@ -8,12 +8,16 @@ from typing import Any
 import msgspec
 
 from ctemplate.core.model import Query
+from ctemplate.queries.agent import AGENT_KIND, AgentQuery
 from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
+from ctemplate.queries.datacenters import DATACENTERS_KIND, DatacentersQuery
 from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
+from ctemplate.queries.node import NODE_KIND, NodeQuery
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
+from ctemplate.queries.nodes import NODES_KIND, CatalogNode, NodesQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
 from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
@@ -25,13 +29,18 @@ __all__ = [
     "KINDS",
     "KIND_FUNCTIONS",
     "READABLE_TYPES",
+    "AgentQuery",
     "AlarmsQuery",
+    "CatalogNode",
     "CensusQuery",
+    "DatacentersQuery",
     "KeyEntry",
     "KeyQuery",
     "Losses",
     "NodeContentQuery",
     "NodeListQuery",
+    "NodeQuery",
+    "NodesQuery",
     "PreparedQuery",
     "ServiceQuery",
     "ServicesQuery",
@@ -49,6 +58,10 @@ DECLARED: tuple[Kind[Any], ...] = (
     PREPARED_KIND,
     KEY_KIND,
     TREE_KIND,
+    NODES_KIND,
+    NODE_KIND,
+    AGENT_KIND,
+    DATACENTERS_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,

@@ -42,6 +42,26 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     instances: tuple[CatalogEntry, ...] = ()
 
 
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One node in the file; only ``address`` is needed."""
+
+    address: str
+    id: str = ""
+    meta: dict[str, str] = {}
+    tagged_addresses: dict[str, str] = {}
+
+
+class PlacedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One instance on a node in the file; only ``service`` is needed, its name."""
+
+    service: str
+    id: str = ""
+    address: str = ""
+    port: Annotated[int, Meta(ge=0, le=MAX_PORT)] = 0
+    tags: tuple[str, ...] = ()
+    meta: dict[str, str] = {}
+
+
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the file says of one datacenter, by name: all plain queries are answered from it.
 
@@ -51,26 +71,34 @@ class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     services: dict[str, ServiceEntry] = {}
     kv: dict[str, str] = {}
     kv_base64: dict[str, bytes] = {}
+    nodes: dict[str, NodeFacts] = {}
+    node_services: dict[str, tuple[PlacedEntry, ...]] = {}
 
 
 class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One answer in the file.
 
-    ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says.
+    ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says. ``names``
+    are those of nodes or datacenters, or of the agent, in the order of the answer, where that is the source's.
     """
 
     service: str = ""
     datacenter: str = ""
     instances: tuple[CatalogEntry, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogPage:
-    """Where an answer is read from: a datacenter's page, or with ``is_single`` the answer to this one query."""
+    """Where an answer is read from: a datacenter's page, or with ``is_single`` the answer to this one query.
+
+    ``datacenters`` are all of the file, the one at hand first.
+    """
 
     entry: RecordedAnswer
     is_single: bool
     allow_hostnames: bool
+    datacenters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +130,15 @@ def printed_address(address: str) -> str | None:
     return found.compressed
 
 
+def judged_address(address: str, *, allow_hostnames: bool) -> tuple[str, str]:
+    """Return how an address in the file prints, and why it is refused: one of the two is empty."""
+    is_name = HOSTNAME.fullmatch(address) is not None
+    printed = address if is_name and allow_hostnames else printed_address(address)
+    if printed is not None:
+        return printed, ""
+    return "", f"'{printable(address, 100)}' is not an IP address{HOSTNAME_FIX if is_name else ''}"
+
+
 def services_of(entries: Mapping[str, ServiceEntry]) -> tuple[Service, ...]:
     """Return the services that entries describe, sorted by name, each with the tags of its instances."""
     return tuple(
@@ -122,11 +159,9 @@ def instances_of(
     """
     instances, faults = [], []
     for number, row in enumerate(entry.instances, start=1):
-        is_name = HOSTNAME.fullmatch(row.address) is not None
-        address = row.address if is_name and allow_hostnames else printed_address(row.address)
+        address, reason = judged_address(row.address, allow_hostnames=allow_hostnames)
         row_id = row.id or f"{service}-{number}"
-        if address is None:
-            reason = f"'{printable(row.address, 100)}' is not an IP address{HOSTNAME_FIX if is_name else ''}"
+        if reason:
             faults.append(Fault(service=service, instance=row_id, field="address", reason=reason))
             continue
         instances.append(

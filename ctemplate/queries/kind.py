@@ -128,7 +128,8 @@ class Kind(Generic[Q]):
 
     ``service_name`` is the name by which policies and releases mean the query; ``reads_whole_service``: the answer
     holds every instance of that service. ``keeps_order``: the order of the answer is the source's, not ours;
-    ``is_shuffled``: Consul draws lots for it each time. ``rights`` are those that a token needs to see everything.
+    ``is_shuffled``: Consul orders it anew each time, by lot or by what it measures.
+    ``rights`` are those that a token needs to see everything.
 
     ``stored`` and ``catalog`` are None for what no template asks for. ``functions`` are those by which templates ask,
     the first argument a ``Reader``; lists and instances of services have theirs in ``template/language``, where tags

@@ -82,6 +82,7 @@ def answer(contents: Contents, query: Query, *, now: float = 0.0, allow_hostname
         entry=_page(contents, query) if single is None else single,
         is_single=single is not None,
         allow_hostnames=allow_hostnames,
+        datacenters=tuple(dict.fromkeys(filter(None, (contents.datacenter, *sorted(contents.datacenters))))),
     )
     value, faults = _form(query).playback(query, page)
     return Answer(query=query, value=value, faults=faults, seen_at=now)

@@ -17,9 +17,7 @@ from ctemplate.template.language.functions import Functions
 
 FOLDER = Path(__file__).parent / "corpus"
 KEYS = yaml.safe_load((FOLDER / "keys.yaml").read_text())
-CATALOG = read_catalog(FOLDER / "catalog.yaml")
-if hasattr(CATALOG, "kv"):
-    CATALOG = msgspec.structs.replace(CATALOG, kv=KEYS)
+CATALOG = msgspec.structs.replace(read_catalog(FOLDER / "catalog.yaml"), kv=KEYS)
 TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
 TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
 """Templates for the oracle alone, with what the converter refuses."""

@@ -260,6 +260,10 @@ class Decoder:
             kept.sort(key=lambda instance: (instance.node, instance.id))
         return tuple(kept), tuple(faults + overflow)
 
+    def placed_instance(self, node: NodeRow, service: ServiceRow) -> Instance | Fault:
+        """Return an instance as it stands on its node, without checks, or why it is left out."""
+        return self._instance(HealthEntry(node=node, service=service))
+
     def _capped(self, instances: list[Instance], name: str) -> tuple[list[Instance], list[Fault]]:
         limits, values = self.limits, sum(map(_values, instances))
         if len(instances) <= limits.max_instances and values <= limits.max_values:
@@ -310,9 +314,8 @@ class Decoder:
     def _complaints(self, entry: HealthEntry, weight: int, refusal: str) -> Iterator[tuple[str, str]]:
         """Yield each field that may not enter the model, and why."""
         service, limits = entry.service, self.limits
-        for what, text in (("name", service.service), ("id", service.id), ("node", entry.node.node)):
-            if _exceeds(text, limits.max_name_bytes):
-                yield what, f"longer than {limits.max_name_bytes} bytes"
+        names = {"name": service.service, "id": service.id, "node": entry.node.node}
+        yield from self.size_faults(names, service.meta or {})
         if refusal:
             yield "address", refusal
         if not 0 <= service.port <= MAX_PORT:
@@ -323,14 +326,25 @@ class Decoder:
             yield "tags", f"{len(service.tags or ())} of them, at most {limits.max_tags} are taken"
         if _exceeds("".join(service.tags or ()), limits.max_tag_bytes):
             yield "tags", f"longer than {limits.max_tag_bytes} bytes together"
-        if service.meta and _exceeds("".join((*service.meta, *service.meta.values())), limits.max_meta_bytes):
-            yield "meta", f"longer than {limits.max_meta_bytes} bytes together"
 
     def _check(self, row: CheckRow) -> CheckState:
         check = CheckState(
             id=row.check_id, name=row.name, status=row.status, service_id=row.service_id, has_run=row.has_run
         )
         return self._share(check)
+
+    def judge_address(self, address: str) -> tuple[str, str]:
+        """Return how a node's address prints, and why it is refused: one of the two is empty."""
+        return self._judge(address, address)
+
+    def size_faults(self, names: Mapping[str, str], meta: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Yield which of the names, by their fields, or whether the meta is longer than the limits, and the limit."""
+        limits = self.limits
+        for field_name, text in names.items():
+            if _exceeds(text, limits.max_name_bytes):
+                yield field_name, f"longer than {limits.max_name_bytes} bytes"
+        if meta and _exceeds("".join((*meta, *meta.values())), limits.max_meta_bytes):
+            yield "meta", f"longer than {limits.max_meta_bytes} bytes together"
 
     def _judge(self, address: str, node_address: str) -> tuple[str, str]:
         key = (address, node_address)
@@ -339,8 +353,7 @@ class Decoder:
         return self._judged[key]
 
     def _node_address(self, address: str) -> str:
-        printed, refusal = self._judge(address, address)
-        return "" if refusal else printed
+        return self.judge_address(address)[0]
 
     def _share_meta(self, meta: dict[str, str] | None) -> Mapping[str, str]:
         if not meta:
