@@ -149,3 +149,12 @@ def test_missing_file_and_empty_folder_are_named(tmp_path):
 def test_variables_keep_what_they_are():
     config = built({"vars": {"domain": "example.com", "ports": [80, 443], "deep": {"a": True}}})
     assert config.vars == {"domain": "example.com", "ports": [80, 443], "deep": {"a": True}}
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.toml", "a = {}"), ("a.json", '{{"a": {}}}'), ("a.hcl", "a = {}")])
+def test_a_number_of_too_many_digits_is_an_error_with_its_place(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text.format("9" * 5000))
+    with pytest.raises(ConfigError) as raised:
+        read_layers(path)
+    assert str(raised.value).startswith(str(path))

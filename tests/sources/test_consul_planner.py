@@ -361,7 +361,7 @@ def test_flapping_service_beyond_the_polls_is_read_once_a_second():
     for turn in range(40):
         client.change("turn", "s7", "s7-1", "passing" if turn % 2 else "critical")
         client.run(0.05)
-    rounds_of_the_sentinel, reads_at_leisure = 40, 20
+    rounds_of_the_sentinel, reads_at_leisure = 40, 2 * SweepPace().batch  # in two seconds, two batches
     assert client.requests - before <= rounds_of_the_sentinel + reads_at_leisure + 5
     client.run(2.0)
     assert not client.stale()

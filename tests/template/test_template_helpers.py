@@ -15,7 +15,7 @@ from ctemplate.template import Renderer
 from ctemplate.template.language import documents, encodings, patterns
 from ctemplate.template.language.arithmetic import divide, modulo
 from ctemplate.template.language.grouping import by_first_step, explode, natural_sort
-from ctemplate.template.safety.limits import TIME_CHECK, RenderLimits
+from ctemplate.template.safety.limits import TIME_CHECK
 from ctemplate.template.safety.render_pass import Run
 
 HOSTILE = "x; } server { listen 81"
@@ -381,8 +381,6 @@ def test_natural_order_is_one_order(values):
     assert natural_sort(None, values) == natural_sort(None, list(reversed(values)))
 
 
-
-
 def test_the_time_of_a_render_is_looked_at_after_every_match():
     def over():
         raise TimeoutError
@@ -395,7 +393,7 @@ def test_the_time_of_a_render_is_looked_at_after_every_match():
         TIME_CHECK.reset(token)
 
 
-def test_the_time_of_a_render_ends_a_replacement_within_its_filter(tmp_path):
+def test_the_time_of_a_render_ends_a_replacement_within_its_filter():
     text = "{{ ('a,' * 100000) | regex_replace('[^,]+(?:,.*;)?', 'x') | length }}"
     with pytest.raises(TemplateError, match="still rendering after"):
-        render(load(tmp_path, text, limits=RenderLimits(timeout=0.05)), world())
+        render(text, timeout=0.05)
