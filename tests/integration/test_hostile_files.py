@@ -94,19 +94,22 @@ def test_what_cannot_be_printed_is_an_error(folder):
 
 def test_a_log_that_nobody_reads_stops_neither_work_nor_end(folder):
     reader, writer = os.pipe()
-    fcntl.fcntl(writer, SET_PIPE_SIZE, 4096)
+    fcntl.fcntl(writer, SET_PIPE_SIZE, 2 * 4096)  # one page is never writable for poll once it holds a byte
     argv = [sys.executable, "-m", "ctemplate", "-config", "c.toml", "-log-level", "debug"]
     environment = os.environ | {"STATE_DIRECTORY": str(folder / "state")}
     with subprocess.Popen(argv, cwd=folder, stderr=writer, env=environment) as daemon:
         os.close(writer)
-        wait_out(folder, "10.0.0.1:80 ")
-        for number in range(2, 60):  # each is some lines
-            publish(folder, number)
-            wait_out(folder, f"10.0.0.{number}:80 ")
-        assert is_full(reader)
-        daemon.terminate()
-        assert daemon.wait(20) == 0
-        os.close(reader)
+        try:
+            wait_out(folder, "10.0.0.1:80 ")
+            for number in range(2, 60):  # each is some lines
+                publish(folder, number)
+                wait_out(folder, f"10.0.0.{number}:80 ")
+            assert is_full(reader)
+            daemon.terminate()
+            assert daemon.wait(60) == 0
+        finally:
+            daemon.kill()
+            os.close(reader)
 
 
 def is_full(reader):
