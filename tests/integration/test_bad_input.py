@@ -286,7 +286,7 @@ def test_unusable_template_is_one_line_and_nothing_is_written(folder, told, mode
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("a\n{{ nope }}\n", "t.j2:2: 'nope' is undefined", id="unknown-name"),
+        pytest.param("a\n{{ unheard }}\n", "t.j2:2: 'unheard' is undefined", id="unknown-name"),
         pytest.param("{{ var.domain }}", "t.j2:1: 'var.domain' is undefined", id="unknown-variable"),
     ],
 )

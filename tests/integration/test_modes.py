@@ -96,10 +96,10 @@ def test_once_without_consul_names_what_it_waited_for(folder, ctemplate):
 
 
 def test_once_brings_one_group_live_when_another_is_broken(folder, ctemplate):
-    (folder / "broken.j2").write_text("{{ nope }}")
+    (folder / "broken.j2").write_text("{{ unheard }}")
     process = ctemplate("-template", "broken.j2:broken", "-template", "names.j2:out", *ONCE)
     assert process.wait() == 1
-    assert " ERROR broken.j2:1: 'nope' is undefined\n" in process.log()
+    assert " ERROR broken.j2:1: 'unheard' is undefined\n" in process.log()
     assert ((folder / "out").read_text(), (folder / "broken").exists()) == ("web\n", False)
 
 
@@ -226,14 +226,14 @@ def test_edited_catalog_is_brought_live(folder, daemon):
 
 
 def test_every_line_of_a_json_log_parses(folder, daemon):
-    (folder / "broken.j2").write_text('\n{{ "a\\nb" ~ nope }}')
+    (folder / "broken.j2").write_text('\n{{ "a\\nb" ~ unheard }}')
     process = daemon("-template", "broken.j2:out", "-log-format", "json", "-log-level", "debug")
     process.wait_for_log("is undefined")
     process.stop()
     lines = [json.loads(line) for line in process.log().splitlines()]
     assert {key for line in lines for key in line} == {"time", "level", "logger", "message", "event", "fields"}
     assert {"started", "render_failed"} <= {line.get("event") for line in lines}
-    assert ("error", "broken.j2:2: 'nope' is undefined") in [(line["level"], line["message"]) for line in lines]
+    assert ("error", "broken.j2:2: 'unheard' is undefined") in [(line["level"], line["message"]) for line in lines]
 
 
 def test_quiet_log_level_tells_nothing_of_a_good_run(folder, ctemplate):
@@ -359,9 +359,9 @@ def test_broken_edit_keeps_the_running_template_and_a_mended_one_recovers(folder
 
 
 def test_template_that_is_broken_at_the_start_recovers_with_an_edit(folder, daemon):
-    (folder / "broken.j2").write_text("{{ nope }}")
+    (folder / "broken.j2").write_text("{{ unheard }}")
     process = daemon("-template", "broken.j2:out", "-wait", "0")
-    process.wait_for_log(" ERROR broken.j2:1: 'nope' is undefined")
+    process.wait_for_log(" ERROR broken.j2:1: 'unheard' is undefined")
     (folder / "broken.j2").write_text("mended")
     wait_for(reads(folder / "out", "mended"), 10, "mended template", log=process.log)
 

@@ -31,8 +31,6 @@ FOREIGN_WORDS = {
     **dict.fromkeys(("nomadService", "nomadServices", "nomadVar", "nomadVarExists", "nomadVarList"), _NOMAD),
     **dict.fromkeys(("connect", "caRoots", "caLeaf"), _CONNECT),
     **dict.fromkeys(("partitions", "exportedServices", "importedServices", "peerings"), _ADMIN),
-    **dict.fromkeys(("node", "nodes"), "nodes are not asked for; an instance has node, node_address and node_meta"),
-    "datacenters": 'name them: services(dc=["east", "west"])',
     "file": 'templates read no files; write {% include "NAME" %} for a template beside this one',
     "byTag": "write | by_tag",
     "byPort": "write | by_port",
