@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from harness.foreign_options import CONSUL_TEMPLATE_OPTIONS
 
 from ctemplate.cli import cli
 from ctemplate.template.language import filters as language
@@ -13,66 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "from-consul-template.md").read_text()
 ROWS = [re.split(r"(?<!\\)\|", line)[1:3] for line in PAGE.splitlines() if line.startswith("| `")]
 
-OPTIONS = [
-    "config",
-    "template",
-    "once",
-    "dry",
-    "parse-only",
-    "wait",
-    "retry",
-    "max-stale",
-    "default-left-delimiter",
-    "default-right-delimiter",
-    "template-error-fatal",
-    "dedup",
-    "pid-file",
-    "log-level",
-    "log-file",
-    "log-rotate-bytes",
-    "log-rotate-duration",
-    "log-rotate-max-files",
-    "syslog",
-    "syslog-facility",
-    "syslog-name",
-    "reload-signal",
-    "kill-signal",
-    "v",
-    "version",
-    "h",
-    "help",
-    "exec",
-    "exec-kill-signal",
-    "exec-reload-signal",
-    "exec-kill-timeout",
-    "exec-splay",
-    "exec-env-pristine",
-    "exec-env-custom",
-    "exec-env-allowlist",
-    "exec-env-denylist",
-    "consul-addr",
-    "consul-auth",
-    "consul-token",
-    "consul-token-file",
-    "consul-retry",
-    "consul-retry-attempts",
-    "consul-retry-backoff",
-    "consul-retry-max-backoff",
-    "consul-ssl",
-    "consul-ssl-verify",
-    "consul-ssl-ca-cert",
-    "consul-ssl-ca-path",
-    "consul-ssl-cert",
-    "consul-ssl-key",
-    "consul-ssl-server-name",
-    "consul-transport-dial-keep-alive",
-    "consul-transport-dial-timeout",
-    "consul-transport-tls-handshake-timeout",
-    "consul-transport-disable-keep-alives",
-    "consul-transport-max-idle-conns-per-host",
-    "vault-…",
-    "nomad-…",
-]
+OPTIONS = [*CONSUL_TEMPLATE_OPTIONS, "vault-…", "nomad-…"]
 """Of consul-template 0.42.1."""
 
 FUNCTIONS = [

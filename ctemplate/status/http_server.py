@@ -1,6 +1,7 @@
 """A small HTTP server for reading: GET and HEAD of a few fixed paths, one request a connection, all with limits.
 
-A client that is slow, silent, greedy or hostile is dropped and costs nobody else anything. Knows no path's meaning.
+A client that is slow, greedy or hostile is dropped; while 32 of them hold their places, others wait for seconds.
+Knows no path's meaning.
 """
 
 from __future__ import annotations

@@ -176,6 +176,7 @@ def test_a_call_in_consul_templates_grammar_is_never_silent(text, said):
         "{% set x = service('web', status='critical') %}",
         "{% for s in services() %}{% set x = service(s.name) %}{% endfor %}",
         "{% set x = services(tag='http') %}",
+        "{% set x = services(tag='udp') %}",
         "{% import 'nginx.j2' as nginx %}{{ nginx.http_upstreams('nosuch') }}",
         "{% set x = service('nosuch', filter='x') %}",
     ],

@@ -214,10 +214,14 @@ def none_of_name(name: str, known: Collection[str]) -> str:
     return f"{what}; did you mean {shown(near[0])}?" if near else what
 
 
+CONVENTION_TAGS = frozenset({"http", "tcp", "udp"})
+
+
 def none_with_tag(tag: str, known: Collection[str], *, is_optional: bool = False) -> str:
     """Return what to say of a tag that nothing carries; ``known`` are those that something does carry.
 
-    Empty for one of these, where nothing carries any, and for an optional one unless it looks like a slip.
+    Empty for one of these, where nothing carries any, and, unless it looks like a slip, for an optional one and for
+    those of the name-port convention, which a host need not have.
     """
     what = f"no service has the tag {shown(tag)}"
     if tag in known:
@@ -226,7 +230,7 @@ def none_with_tag(tag: str, known: Collection[str], *, is_optional: bool = False
         return f"{what}; write {call} for what consul-template means by that"
     if near := difflib.get_close_matches(tag, known, 1):
         return f"{what}; did you mean {shown(near[0])}?"
-    return what if known and not is_optional else ""
+    return what if known and not is_optional and tag not in CONVENTION_TAGS else ""
 
 
 def near_tag(tag: str, known: Collection[str]) -> str:
