@@ -1,8 +1,9 @@
-"""The checks of a scope that are not passing: a sentinel."""
+"""The checks of a scope that are not passing, all of them or those of one status: sentinels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from ctemplate.core.model import Query
 from ctemplate.queries.kind import Decoded, Kind, Losses, Ownership, ReadRight, Subject, WatchRole, never, nothing
@@ -14,11 +15,17 @@ from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 class AlarmsQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="alarms", omit_defaults=True):
     """The checks of a scope that are not passing; the value is ``tuple[StateRow, ...]`` in any order.
 
-    ``/v1/health/state/any`` with ``filter=Status != "passing"``: a few bytes, woken by every check.
+    ``/v1/health/state/any`` with ``filter=Status != "passing"``: a few bytes, woken by every check, and Consul goes
+    through all checks for each answer. With a ``status`` ``/v1/health/state/STATUS``: woken by checks that get or lose
+    this status, while there are any, for a twentieth of Consul's time.
     """
 
+    status: Literal["critical", "warning"] | None = None
 
-def _request(_: AlarmsQuery, scope: Mapping[str, str | None]) -> Resource:
+
+def _request(query: AlarmsQuery, scope: Mapping[str, str | None]) -> Resource:
+    if query.status is not None:
+        return Resource.named(f"/v1/health/state/{query.status}", **scope)
     return Resource.named("/v1/health/state/any", **scope, filter='Status != "passing"')
 
 

@@ -1,8 +1,9 @@
 """A Consul without sockets or time: a registry with Consul's indexes, and a client that obeys the planner.
 
-Wakes what the real one wakes: the services by every registration, the checks by every check, one service's instances
-by whatever concerns that service, one node by whatever is registered there, the list of nodes by nodes alone. A node's
-answer has the index of the whole catalog, and a long poll of one that was removed is not woken, as on Consul 1.8.7.
+Wakes what the real one wakes: the services by every registration, the checks by every check, the checks of one status
+by those that get or lose it (by every check while none has it), one service's instances by whatever concerns that
+service, one node by whatever is registered there, the list of nodes by nodes alone. A node's answer has the index of
+the whole catalog, and a long poll of one that was removed is not woken, as on Consul 1.8.7.
 """
 
 import heapq
@@ -33,6 +34,7 @@ WAIT = 60.0
 POLL_INTERVAL = 0.1
 POLL_BURST = 20
 BACKOFF = Backoff(ceiling=15.0)
+STATUSES = {"critical", "warning"}
 EPOCH = 1_000_000  # more indexes than are used between two restarts
 
 
@@ -68,10 +70,10 @@ class World:
             self.members[entry.node] = NodeEntry(name=entry.node, id=f"id-{self.index}")
             self.nodes_index = self.index
         self.touched.update({known.node, entry.node})
+        if has_turned:
+            self._touch_checks(known.status, entry.status)
         self.services[name][key] = replace(entry, modified=self.index) if has_turned else entry
         self.service_index[name] = self.catalog_index = self.index
-        if has_turned:
-            self.checks_index = self.index
 
     def deregister(self, name, key):
         entry = self.services.get(name, {}).pop(key, None)
@@ -81,7 +83,7 @@ class World:
         self.touched[entry.node] += 1
         self.service_index[name] = self.catalog_index = self.index
         if entry.status is not None:
-            self.checks_index = self.index
+            self._touch_checks(entry.status)
         if not self.services[name]:
             del self.services[name], self.service_index[name]
             self.extinction = self.index
@@ -91,13 +93,20 @@ class World:
         if entry is None or entry.status is None:
             return
         self.index += 1
+        self._touch_checks(entry.status, status)
         self.services[name][key] = replace(entry, status=status, modified=self.index)
-        self.service_index[name] = self.checks_index = self.index
+        self.service_index[name] = self.index
+
+    def _touch_checks(self, *statuses):
+        """Note that a check came, went or was written, which had and has these statuses."""
+        self.checks_index = self.index
+        there = {row.status for row in self._rows()}
+        self.touched.update(status for status in STATUSES if status in statuses or status not in there)
 
     def turn_node(self, node, status):
         self.index += 1
+        self._touch_checks(self.nodes.get(node, ("passing", 0))[0], status)
         self.nodes[node] = (status, self.index)
-        self.checks_index = self.index
         for name, entries in self.services.items():
             if any(entry.node == node for entry in entries.values()):
                 self.service_index[name] = self.index
@@ -173,7 +182,8 @@ class World:
                 for name, entries in sorted(self.services.items())
             )
         if isinstance(query, AlarmsQuery):
-            return tuple(row for row in self._rows() if row.status != "passing")
+            statuses = STATUSES if query.status is None else {query.status}
+            return tuple(row for row in self._rows() if row.status in statuses)
         if isinstance(query, CensusQuery):
             return tuple(self._rows())
         if isinstance(query, NodeListQuery):
@@ -289,6 +299,12 @@ class Client:
         """Return the wanted queries whose answer is not the truth, or missing."""
         return {query for query in self.wanted if self.values.get(query) != self.world.value_of(query)}
 
+    def unhealthy(self):
+        """Return the wanted queries whose answer differs from the truth in more than checks that pass."""
+        return {
+            query for query in self.stale() if _health(self.values.get(query)) != _health(self.world.value_of(query))
+        }
+
     def _at(self, moment, act, request=None):
         heapq.heappush(self._events, (moment, next(self._order), act, request))
 
@@ -341,19 +357,22 @@ class Client:
         elif self._is_due(request):
             self._serve(request)
         else:
-            request.parked_on = (self.world.touched[self._node_of(request)], self.world.index_of(request.query))
+            request.parked_on = (self.world.touched[self._part_of(request)], self.world.index_of(request.query))
             self._parked.append(request)
             self._at(request.deadline, self._expire, request)
 
     def _is_due(self, request):
         index = self.world.index_of(request.query)
-        if not isinstance(request.query, NodeContentQuery):
+        if self._part_of(request) is None:
             return index != request.since
-        is_touched = not request.parked_on or self.world.touched[request.query.name] != request.parked_on[0]
+        is_touched = not request.parked_on or self.world.touched[self._part_of(request)] != request.parked_on[0]
         return is_touched and (index > request.since or (index < request.since and index > 1))
 
     @staticmethod
-    def _node_of(request):
+    def _part_of(request):
+        """The node or status that wakes the request, although its index is that of more; None for no such part."""
+        if isinstance(request.query, AlarmsQuery):
+            return request.query.status
         return request.query.name if isinstance(request.query, NodeContentQuery) else None
 
     def _serve(self, request, index=None):
@@ -416,3 +435,13 @@ class Client:
         waited = self.now - request.asked_at if request.is_poll else None
         self.planner.answered(query, index=index, value=news, waited=waited, now=self.now)
         self._steer()
+
+
+def _health(value):
+    """An answer without its checks that pass; their number and what they say decide nothing."""
+    return value and [
+        msgspec.structs.replace(entry, checks=tuple(check for check in entry.checks if check.status != "passing"))
+        if isinstance(entry, Instance)
+        else entry
+        for entry in value
+    ]

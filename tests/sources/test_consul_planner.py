@@ -20,13 +20,15 @@ from ctemplate.queries import (
 from ctemplate.sources.consul.endpoints.checks import StateRow
 from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
 from ctemplate.sources.consul.watching.planner import Planner
-from ctemplate.sources.consul.watching.scope import READ_GRACE
+from ctemplate.sources.consul.watching.scope import CHECKS_REST, READ_GRACE
 from ctemplate.sources.consul.watching.sweep import SweepPace
 
 SERVICES = ServicesQuery()
 ALARMS = AlarmsQuery()
+TURNS = {AlarmsQuery(status=status) for status in ("critical", "warning")}
 NODES = NodeListQuery()
 SETTLED = 16.0  # seconds after which a sweep at leisure has come round
+SWEPT = SweepPace().background + SETTLED  # the same for what nothing tells of
 MENDED = 60.0  # the same after failures, with their delays
 
 
@@ -77,8 +79,8 @@ def latency(client, query, limit):
         pytest.param(0, 64, 1, 0, id="services-alone"),
         pytest.param(10, 64, 11, 0, id="few-have-a-poll-each"),
         pytest.param(61, 64, 62, 0, id="as-many-as-the-budget-without-its-spare"),
-        pytest.param(62, 64, 3, 15, id="one-more-are-watched-by-sentinels"),
-        pytest.param(500, 64, 3, 15, id="many-are-watched-by-sentinels"),
+        pytest.param(62, 64, 5, 15, id="one-more-are-watched-by-sentinels"),
+        pytest.param(500, 64, 5, 15, id="many-are-watched-by-sentinels"),
         pytest.param(500, 8, 2, 1, id="small-budget"),
         pytest.param(20, 4, 1, 1, id="budget-too-small-for-sentinels"),
         pytest.param(20, 1, 0, 1, id="one-connection"),
@@ -98,8 +100,8 @@ def test_connections_follow_from_queries_and_budget(services, max_connections, p
         pytest.param(10, 3, 64, 11, 3, id="a-few-have-a-reader-each"),
         pytest.param(10, 300, 64, 11, 15, id="many-share-the-readers"),
         pytest.param(60, 1, 64, 61, 1, id="as-many-as-the-budget-without-its-spare"),
-        pytest.param(61, 1, 64, 3, 15, id="one-more-and-the-services-are-watched-by-sentinels"),
-        pytest.param(500, 5, 64, 3, 15, id="they-share-the-readers-of-the-sweep"),
+        pytest.param(61, 1, 64, 5, 15, id="one-more-and-the-services-are-watched-by-sentinels"),
+        pytest.param(500, 5, 64, 5, 15, id="they-share-the-readers-of-the-sweep"),
         pytest.param(2, 1, 8, 3, 1, id="small-budget"),
         pytest.param(0, 1, 1, 0, 1, id="one-connection"),
     ],
@@ -122,7 +124,7 @@ def placed(query, port):
     return (Instance(id=query.name, name=query.name, node="n1", address="10.0.0.1", port=port),)
 
 
-@pytest.mark.parametrize(("keys", "polled"), [(1, 1), (40, 40), (100, 44)])
+@pytest.mark.parametrize(("keys", "polled"), [(1, 1), (40, 40), (100, 42)])
 def test_keys_have_long_polls_before_services_that_sentinels_see(keys, polled):
     planner = Planner(max_connections=64)
     services, wanted = list(map(service, range(200))), [KeyQuery(path=f"k{number}") for number in range(keys)]
@@ -130,7 +132,7 @@ def test_keys_have_long_polls_before_services_that_sentinels_see(keys, polled):
     for query in services:
         for port in (1, 2):  # a service that changed has a long poll of its own while there is room
             planner.answered(query, index=port, value=placed(query, port), waited=None, now=1.0)
-    assert len(planner.plan(1.0).polls) > 44
+    assert len(planner.plan(1.0).polls) > 42
     planner.want([SERVICES, *services, *wanted], 2.0)
     assert len(planner.plan(2.0).polls & frozenset(wanted)) == polled
     for query in services:
@@ -213,7 +215,7 @@ def test_a_prepared_query_dropped_while_it_is_read_and_wanted_again_goes_on():
 def test_one_poll_serves_the_wanted_services_and_the_sentinel():
     planner = Planner()
     planner.want([SERVICES, *map(service, range(100))], 0.0)
-    assert planner.plan(0.0).polls == {SERVICES, ALARMS, NODES}
+    assert planner.plan(0.0).polls == {SERVICES, ALARMS, NODES, *TURNS}
 
 
 def test_scopes_have_sentinels_of_their_own_and_lonely_queries_long_polls():
@@ -223,6 +225,7 @@ def test_scopes_have_sentinels_of_their_own_and_lonely_queries_long_polls():
     lonely = service(1, dc="north")
     planner.want([*east, *west, lonely], 0.0)
     sentinels = {kind(dc=dc) for kind in (ServicesQuery, AlarmsQuery, NodeListQuery) for dc in ("east", "west")}
+    sentinels |= {AlarmsQuery(dc=dc, status=turn.status) for turn in TURNS for dc in ("east", "west")}
     assert planner.plan(0.0).polls == {*sentinels, lonely}
 
 
@@ -235,7 +238,7 @@ def test_what_a_peer_exports_is_swept_without_sentinels():
 def test_start_reads_everything_once():
     client = watching(1000)
     assert not client.stale()
-    assert client.requests < 1000 + 1000 * 30 / 300 + 20
+    assert client.requests < 1000 + 1000 * 30 / 300 + 25
 
 
 def test_quiet_time_costs_what_the_plan_says():
@@ -408,7 +411,7 @@ def test_refused_connections_are_halved_and_grow_back():
     client.run(130.0)
     for number in range(60):
         client.change("turn", f"s{number}", f"s{number}-1", "critical")
-    client.run(5.0)
+    client.run(5.0 + CHECKS_REST)
     assert client.planner.plan(client.now).connections == 62
 
 
@@ -482,6 +485,31 @@ def test_nodes_that_all_have_long_polls_name_every_change_at_once(change, fields
     client.run(30.0)
     if change[0] not in {"remove_node", "rename_node"}:  # many changes of checks, at indexes that no node's answer has
         assert client.requests - before <= limit + 30 * (1000 / 300 + 1), "nothing is swept but in the background"
+
+
+def test_turned_checks_are_seen_at_once_while_the_sentinel_of_all_checks_rests():
+    client = watching(1000, nodes=40)
+    asked = 0
+    for number in range(40):
+        asked += ALARMS in client.planner.plan(client.now).polls
+        client.change("turn", f"s{number}", f"s{number}-1", "critical" if number % 2 else "warning")
+        assert latency(client, service(number), 10.0) <= 5 * LATENCY
+        client.run(0.5)
+    assert asked <= 40 * 0.5 / CHECKS_REST + 1
+    before = client.requests
+    client.run(SETTLED)
+    assert ALARMS in client.planner.plan(client.now).polls
+    assert client.requests - before <= 200, "nothing is swept but in the background"
+
+
+def test_a_check_that_passes_and_says_something_else_while_the_sentinel_rests_has_services_swept():
+    client = watching(1000, nodes=40)
+    client.change("turn", "s7", "s7-1", "critical")
+    client.run(1.0)
+    assert ALARMS not in client.planner.plan(client.now).polls
+    client.change("turn_node", "n3", "passing")
+    client.run(CHECKS_REST + SETTLED)
+    assert not client.stale()
 
 
 @pytest.mark.parametrize(("change", "fields"), NODE_CHANGES)
@@ -705,6 +733,9 @@ def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census
     client = watching(30, max_connections=max_connections, policy=policy, jitter=10, seed=seed, nodes=7)
     play(client, data.draw(loud_stories if max_connections in WATCHING_NODES else stories))
     client.run(SETTLED)
+    assert client.unhealthy() == set()
+    if client.stale():  # checks that pass, written while the sentinel of all checks rested
+        client.run(SWEPT)
     assert client.stale() == set()
     before = client.requests
     client.run(SETTLED)
@@ -721,4 +752,7 @@ def test_whatever_fails_every_answer_becomes_the_truth(max_connections, data, ra
     client.run(5.0)
     client.failure_rate = 0.0
     client.run(MENDED)
+    assert client.unhealthy() == set()
+    if client.stale():
+        client.run(SWEPT)
     assert client.stale() == set()

@@ -109,7 +109,7 @@ class Planner:
         watches_nodes = slots >= SLOTS_FOR_NODES * len(self._scopes)
         for scope in self._scopes.values():
             self._watch_nodes(scope, now, is_on=watches_nodes)
-        self._slots.total = slots - watches_nodes * len(self._scopes)
+        self._slots.total = slots - watches_nodes * sum(len(scope.helpers) for scope in self._scopes.values())
         while (query := self._slots.excess()) is not None:
             self._stop_polling(query, now)
         self._share_slots()
@@ -146,9 +146,10 @@ class Planner:
     def _watch_nodes(self, scope: Scope, now: float, *, is_on: bool) -> None:
         """Begin or cease to watch the nodes of a scope."""
         if is_on:
-            self._polls.setdefault(scope.nodes.list_query)
+            self._polls.update(dict.fromkeys(scope.helpers))
         elif scope.watches_nodes:
-            del self._polls[scope.nodes.list_query]
+            for helper in scope.helpers:
+                del self._polls[helper]
             for polled in tuple(scope.nodes.polled):
                 self._stop_polling(polled, now)
             self._reads.cancel(scope.nodes.sweep)
@@ -292,6 +293,8 @@ class Planner:
                 self._request(scope, suspects, now)
                 if query == scope.nodes.list_query:
                     self._meet(scope, suspects.fresh, now)
+                elif query == scope.alarms and now < scope.alarms_rest_until:
+                    self._polls.pop(query, None)
 
     def _settle_node(self, scope: Scope, query: NodeContentQuery, now: float, *, is_vain: bool) -> None:
         """Take a long poll away from a node that is gone, or too large for one, or did not change while another did."""
@@ -380,6 +383,7 @@ class Planner:
         """Return what should run now."""
         if self._budget.grow(now):
             self._lay_out(now)
+        resting = self._resting(now)
         polled = self._unblocking / self._policy.interval
         reads = sum((scope.sweep.background_rate for scope in self._scopes.values()), self._unscoped.background_rate)
         readers = max(self._readers, len(self._reads.under_way))  # reads that were begun are seen to their end
@@ -387,9 +391,17 @@ class Planner:
             polls=frozenset(itertools.islice(self._polls, max(0, self._budget.connections - readers))),
             sentinels=frozenset(self._sentinels()),
             readers=readers,
-            wake_at=min(self._budget.grow_at, self._reads_at(now)),
+            wake_at=min(self._budget.grow_at, resting, self._reads_at(now)),
             requests_per_second=polled + reads + len(self._polls) / self._policy.wait,
         )
+
+    def _resting(self, now: float) -> float:
+        """Let sentinels that have rested go on; return when the next of the others will have."""
+        for scope in [scope for scope in self._scopes.values() if scope.alarms not in self._polls]:
+            if scope.alarms_rest_until <= now or not scope.sees_all_nodes:
+                self._polls[scope.alarms] = None
+        resting = [scope for scope in self._scopes.values() if scope.alarms not in self._polls]
+        return min((scope.alarms_rest_until for scope in resting), default=math.inf)
 
     def _sentinels(self) -> Iterator[Query]:
         for scope in self._scopes.values():

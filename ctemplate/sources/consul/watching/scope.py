@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
+
+import msgspec
 
 from ctemplate.core.model import Query, Service
 from ctemplate.core.values import dataclass
@@ -34,6 +36,7 @@ READ_GRACE = 0.02  # seconds for long polls and named reads to explain a wake-up
 WAKEUP_PATIENCE = 0.5  # seconds at most to wait for named reads, or for a census, before a round is run all the same
 CHECKS_PER_READ = 24  # so many checks in a census cost as much as one request for a service
 CENSUS_REST = 1.0  # seconds between two censuses
+CHECKS_REST = 5.0  # seconds between two long polls of all checks, where others name what turns, comes and goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ class Scope:
     def __init__(self, services: ServicesQuery, pace: SweepPace) -> None:
         self.services = services
         self.alarms = AlarmsQuery(dc=services.dc, ns=services.ns, partition=services.partition)
+        self.turns = (
+            msgspec.structs.replace(self.alarms, status="critical"),
+            msgspec.structs.replace(self.alarms, status="warning"),
+        )
         self.census = CensusQuery(dc=services.dc, ns=services.ns, partition=services.partition)
         self.sweep = Sweep(pace)
         self.nodes = Nodes(services, pace)
@@ -67,11 +74,12 @@ class Scope:
         self._instances = 0
         self._checks = 0
         self._explanations = KnownIndexes()
-        self._placed = KnownIndexes()  # of what was registered or removed on nodes
+        self._placed = KnownIndexes()  # of what was registered or removed on nodes, and of checks that turned
         self._services: tuple[Service, ...] = ()
-        self._alarms: tuple[StateRow, ...] = ()
+        self._alarms: dict[AlarmsQuery, tuple[StateRow, ...]] = {}
         self._services_index = 0
-        self._alarms_index = 0
+        self._alarms_indexes: dict[AlarmsQuery, int] = {}
+        self.alarms_rest_until = -math.inf
         self._nodes_index = 0
         self._wakes: list[Wake] = []
         self._nameless: list[tuple[Wake, float]] = []  # of the sentinel of the checks, where it may not have named all
@@ -86,7 +94,12 @@ class Scope:
     @property
     def sentinels(self) -> tuple[Query, ...]:
         """The long polls that watch the scope, those of single nodes aside."""
-        return (self.services, self.alarms, *([self.nodes.list_query] if self.watches_nodes else []))
+        return (self.services, self.alarms, *(self.helpers if self.watches_nodes else ()))
+
+    @property
+    def helpers(self) -> tuple[Query, ...]:
+        """The sentinels that a scope has where there are connections enough: they name more, and name it sooner."""
+        return (*self.turns, self.nodes.list_query)
 
     @property
     def is_read(self) -> bool:
@@ -133,8 +146,8 @@ class Scope:
         self, query: Query, value: tuple[Any, ...] | None, index: int, *, waited: float, now: float
     ) -> Suspects:
         """Take an answer of the sentinel of the checks or of the nodes, ``value`` None when equal."""
-        if query == self.alarms:
-            return self._alarms_woke(value, index, waited, now)
+        if isinstance(query, AlarmsQuery):
+            return self._alarms_woke(query, value, index, waited, now)
         return self._nodes_listed(value, index, now)
 
     def services_woke(self, value: tuple[Service, ...] | None, index: int, waited: float, now: float) -> Suspects:
@@ -149,17 +162,35 @@ class Scope:
         self._wakes.append(wake)
         return self._suspects(named, since, index)
 
-    def _alarms_woke(self, value: tuple[StateRow, ...] | None, index: int, waited: float, now: float) -> Suspects:
-        since, self._alarms_index = self._alarms_index, index
-        before, self._alarms = self._alarms, self._alarms if value is None else value
-        if self._is_first_sight(self.alarms, since, index, now) or index == since:
+    def _alarms_woke(
+        self, query: AlarmsQuery, value: tuple[StateRow, ...] | None, index: int, waited: float, now: float
+    ) -> Suspects:
+        since, self._alarms_indexes[query] = self._alarms_indexes.get(query, 0), index
+        before = self._alarms.get(query, ())
+        after = self._alarms[query] = before if value is None else value
+        if query in self.turns and not since:
+            return Suspects()  # the sentinel of all checks has seen what was before
+        if self._is_first_sight(query, since, index, now) or index == since:
             return Suspects()
-        named = ChangedNames() if value is None else turned(before, value)
-        is_named, is_single = bool(named.services or named.nodes), waited >= PARKED or index == since + 1
-        if not (is_named and is_single):
-            wake = Wake(since=since, index=index, was_parked=is_single, was_named=False)
-            self._nameless.append((wake, now))
+        named = turned(before, after)
+        is_named = bool(named.services or named.nodes)
+        if query == self.alarms:
+            self._note_checks(Wake(since=since, index=index, was_parked=waited >= PARKED, was_named=is_named), now)
+        elif is_named:
+            self._placed.add(index)
         return self._suspects(named, since, index)
+
+    def _note_checks(self, wake: Wake, now: float) -> None:
+        """Take a wake-up of the sentinel of all checks, which then rests, if others name what it would.
+
+        After a rest it stands for many changes, of which those that matter were named; what is left, such as what a
+        passing check said last, is looked for if the last of them was not.
+        """
+        is_single = wake.was_parked or wake.index == wake.since + 1 or now - self.alarms_rest_until < PARKED
+        if not (wake.was_named and is_single):
+            self._nameless.append((replace(wake, was_parked=is_single, was_named=False), now))
+        has_sight = all(query in self._alarms_indexes for query in self.turns)
+        self.alarms_rest_until = now + CHECKS_REST if has_sight and self.sees_all_nodes else -math.inf
 
     def _nodes_listed(self, value: tuple[NodeEntry, ...] | None, index: int, now: float) -> Suspects:
         since, self._nodes_index = self._nodes_index, index
@@ -304,7 +335,7 @@ class Scope:
     def _is_census_possible(self, now: float) -> bool:
         """Whether the change is one of instances with checks, and there was no census lately."""
         return (
-            self._alarms_index >= self._wakes[-1].index
+            self._alarms_indexes.get(self.alarms, 0) >= self._wakes[-1].index
             and len(self.sweep) >= self._pace.census_least
             and now >= self._census_at + CENSUS_REST
         )
