@@ -116,7 +116,7 @@ class Guard:
         """Have the other first answers of a datacenter confirmed at once where one can be seen at last."""
         if before is None:
             return
-        self._visible += [query] if before.is_told else []
+        self._visible += [query] if before.is_reported else []
         for other in self._active:
             waiting = self._states[other].unverified
             if waiting is not None and other.dc == query.dc:
@@ -291,7 +291,7 @@ class Guard:
         for query in tuple(self._active):
             with self._contained(query):
                 released += self._states[query].release(service)
-        self._ended += [(replace(hold, is_told=True), RELEASED) for hold in released]
+        self._ended += [(replace(hold, is_reported=True), RELEASED) for hold in released]
         left = (hold for query in self._active for hold in self._states[query].dump())
         for dc in _dcs_with_different_cluster(released) - _dcs_with_different_cluster(left):
             self._servers.accept(dc)
@@ -300,7 +300,7 @@ class Guard:
     def reports(self, now: float) -> list[GuardReport]:
         """Return what the operator is to be told since the last call."""
         fresh: list[Hold] = []
-        over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told], []
+        over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_reported], []
         for query in tuple(self._active):
             with self._contained(query):
                 state = self._states[query]
@@ -316,21 +316,21 @@ class Guard:
 
     def _newly_waiting(self, now: float) -> list[tuple[Query, bool]]:
         """Return the empty first answers to report, all as soon as one has waited long enough."""
-        fresh = [(query, each) for query, each in self._judged_together() if not each.is_told]
+        fresh = [(query, each) for query, each in self._judged_together() if not each.is_reported]
         if not any(each.reported_at() <= now for _, each in fresh):
             return []
         for _, each in fresh:
-            each.is_told = True
+            each.is_reported = True
         return [(query, each.is_listed) for query, each in fresh]
 
     @property
     def holds(self) -> tuple[Hold, ...]:
         """What is held now, doubts that are not decided yet left out."""
         holds = (hold for query in self._active for hold in self._states[query].dump())
-        return tuple(hold for hold in holds if hold.is_told or not hold.is_open)
+        return tuple(hold for hold in holds if hold.is_reported or not hold.is_open)
 
     @property
-    def blind(self) -> frozenset[Query]:
+    def unverified_queries(self) -> frozenset[Query]:
         """The queries whose first answers are not taken, since they may be empty for lack of rights alone."""
         return frozenset(query for query in self._active if self._states[query].unverified is not None)
 

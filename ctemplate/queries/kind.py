@@ -13,14 +13,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from ctemplate.core.model import Answer, Fault, OwnedEntry, Query
+from ctemplate.core.model import Answer, OwnedEntry, Query, Rejection
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 Q = TypeVar("Q", bound=Query)
 
-Decoded = tuple[tuple[Any, ...], tuple[Fault, ...]]
+Decoded = tuple[tuple[Any, ...], tuple[Rejection, ...]]
 """An answer's value, and what was left out of it and why."""
 
 

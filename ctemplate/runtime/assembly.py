@@ -132,8 +132,8 @@ class Assembly:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know of groups that are written, one sentence each."""
-        told = [(plan, unproven_files(plan)) for plan in self.plans] if self.mode is RunMode.LIVE else []
-        return tuple(f"{plan.templates[0].destination}: {sentence}" for plan, sentence in told if sentence)
+        sentences = [(plan, unproven_files(plan)) for plan in self.plans] if self.mode is RunMode.LIVE else []
+        return tuple(f"{plan.templates[0].destination}: {sentence}" for plan, sentence in sentences if sentence)
 
     @contextlib.contextmanager
     def workers(self, catalog: Catalog, previous: Iterable[GroupWorker] = ()) -> Iterator[tuple[GroupWorker, ...]]:

@@ -101,8 +101,8 @@ def _remove(path: Path) -> None:
 
 def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]) -> ControlReply:
     """Release what the request names, and tell of it."""
-    blind, holds = catalog.blind, catalog.release(request.release)
-    seeing = sorted(map(str, blind - catalog.blind))
+    unverified_queries, holds = catalog.unverified_queries, catalog.release(request.release)
+    seeing = sorted(map(str, unverified_queries - catalog.unverified_queries))
     kept = sorted({name for worker in workers for name in worker.release(request.release)})
     holds_ended = len(holds) + len(seeing) + len(kept)
     emit(Released(by="request", service=request.release or "", holds=holds_ended))
@@ -110,14 +110,16 @@ def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]
     words += [f"{query}: its empty first answer" for query in seeing]
     words += [f"service({name}): its last good data" for name in kept]
     still_kept = (name for worker in workers for name in worker.pipeline.services_kept if name not in kept)
-    return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind, still_kept))
+    return ControlReply(
+        released=tuple(sorted(words)), held=_names(catalog.holds, catalog.unverified_queries, still_kept)
+    )
 
 
-def _names(holds: Iterable[Hold], blind: Iterable[Query], kept: Iterable[str]) -> tuple[str, ...]:
+def _names(holds: Iterable[Hold], unverified_queries: Iterable[Query], kept: Iterable[str]) -> tuple[str, ...]:
     """Return the services by whose names something can be released."""
     names = set(kept)
     names.update(entry.name for hold in holds for entry in hold.entries)
-    names.update(name for query in blind if (name := kind_of(query).service_name(query)) is not None)
+    names.update(name for query in unverified_queries if (name := kind_of(query).service_name(query)) is not None)
     return tuple(sorted(names))
 
 

@@ -14,7 +14,7 @@ from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError, TemplateError, printable
-from ctemplate.core.model import Fault, Snapshot
+from ctemplate.core.model import Rejection, Snapshot
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -74,20 +74,20 @@ class CulpritSearch:
     async def _named(self, error: ApplyError, suspects: Collection[Owner]) -> frozenset[Owner]:
         """Follow the program's words from one culprit to the next; empty where they lead to nobody, or to no end."""
         names, found = {owner.service for owner in suspects}, frozenset[Owner]()
-        told: ApplyError | None = error
-        while told is not None:
-            place, candidates = self._candidates(told)
+        refusal: ApplyError | None = error
+        while refusal is not None:
+            place, candidates = self._candidates(refusal)
             new = next((owner for owner in candidates if owner.service in names and owner not in found), None)
             if new is None:
                 return frozenset()
             before = frozenset(known for known in found if known.service == new.service)
             if new.is_whole or len(before) >= SINGLY:
                 new, found = new.whole, found - before
-            self._words[new] = self._words[new.whole] = (self._first_words(told), place)
+            self._words[new] = self._words[new.whole] = (self._first_words(refusal), place)
             found = self.renderer.refusals.widened(found | {new}, self.snapshot)
             if self.budget <= 0:
                 return frozenset()
-            told = await self._refused(found)
+            refusal = await self._refused(found)
         return found
 
     def _candidates(self, error: ApplyError) -> tuple[str, tuple[Owner, ...]]:
@@ -140,8 +140,8 @@ class CulpritSearch:
     async def _refusal(self, owner: Owner, found: frozenset[Owner], error: ApplyError) -> Refusal:
         """Return what becomes of one that was found; one that the other files cannot do without keeps its data."""
         words, line = self._words.get(owner, (self._first_words(error), ""))
-        fault = Fault(service=owner.service, instance=owner.instance, field=REFUSED, reason=words)
-        refusal = self.renderer.refusals.made(owner, fault, self.snapshot, line=line)
+        rejection = Rejection(service=owner.service, instance=owner.instance, field=REFUSED, reason=words)
+        refusal = self.renderer.refusals.made(owner, rejection, self.snapshot, line=line)
         is_needed = False
         if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
             rendering = self.renderer.without(self.snapshot, self.places, owner)

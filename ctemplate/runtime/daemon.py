@@ -36,7 +36,7 @@ from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.group_worker import GroupWorker, distribute
-from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, tell_holds
+from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, report_holds
 from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
@@ -44,7 +44,7 @@ from ctemplate.runtime.status_view import StatusView, measure_loop, status_route
 from ctemplate.runtime.watchdog import Watchdog
 from ctemplate.status.http_server import serve_status
 from ctemplate.status.report import Report
-from ctemplate.system.file_watch import closed, file_edits, poll_modified, telling
+from ctemplate.system.file_watch import closed, file_edits, poll_modified, write_detectable
 from ctemplate.system.programs import reap_orphans
 
 MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing queries of a group are named
@@ -66,7 +66,7 @@ class Daemon:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _is_edited: bool = False
-    _telling: frozenset[Path] = frozenset()
+    _write_detectable: frozenset[Path] = frozenset()
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _defects: Defects = field(default_factory=Defects)
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -139,7 +139,7 @@ class Daemon:
                     for task in settling:
                         task.cancel()
                 await asyncio.wait(settling)
-                tell_holds(self.catalog)
+                report_holds(self.catalog)
                 await services.reconcile(())
         if late is not None:
             raise late
@@ -207,7 +207,7 @@ class Daemon:
         return (
             *self._lasting(),
             *groups,
-            _service("follow-touches", self._follow_touches, self._generation),
+            _service("follow-live-files", self._follow_live_files, self._generation),
             *((forgetting,) if self._generation > 1 else ()),
         )
 
@@ -231,7 +231,7 @@ class Daemon:
         self.workers = ()
         self.workers = self._held.enter_context(self.assembly.workers(self.catalog, self._last_workers))
         self._last_workers = self.workers
-        self._telling = telling(self.assembly.signatures)
+        self._write_detectable = write_detectable(self.assembly.signatures)
         self._generation += 1
 
     def _warn(self) -> None:
@@ -266,7 +266,7 @@ class Daemon:
             try:
                 self._hold_workers()
             except Exception as exc:  # noqa: BLE001 - reported
-                self._tell_unusable(exc, consequence)
+                self._report_unusable(exc, consequence)
             else:
                 self._hold_failures = 0
                 return
@@ -286,7 +286,7 @@ class Daemon:
             await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
             return assembling.result() if assembling.done() else None
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc, "keeping the running configuration")
+            self._report_unusable(exc, "keeping the running configuration")
             return None
         finally:
             assembling.cancel()
@@ -294,10 +294,10 @@ class Daemon:
 
     async def _read_again(self) -> Assembly:
         """Read all files once those who write them have ended, also where nothing but a signal asks for it."""
-        await closed(self._telling)
+        await closed(self._write_detectable)
         return await asyncio.to_thread(self.assembler.assemble, self.assembly)
 
-    def _tell_unusable(self, cause: Exception, consequence: str) -> None:
+    def _report_unusable(self, cause: Exception, consequence: str) -> None:
         """Say why what was read again does not take over, and what happens instead."""
         if isinstance(cause, CtemplateError):
             emit(ConfigurationRefused(reason=str(cause), consequence=consequence))
@@ -341,13 +341,13 @@ class Daemon:
             self._is_edited = True
             self._wake.set()
 
-    async def _follow_touches(self) -> None:
+    async def _follow_live_files(self) -> None:
         """Tell the workers when one of their live files was written."""
         owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
         async for written in poll_modified(owners):
             for path in written:
                 try:
-                    owners[path].touch(path)
+                    owners[path].live_file_changed(path)
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind
                     self._defects.report(str(path), exc)
                     owners[path].rouse(asyncio.get_running_loop().time())

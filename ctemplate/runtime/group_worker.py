@@ -128,7 +128,7 @@ class GroupWorker:
         self._debounce.note(now)
         self._wake.set()
 
-    def touch(self, destination: Path) -> None:
+    def live_file_changed(self, destination: Path) -> None:
         """Note that one of the group's live files was written; what the group itself put there needs no look.
 
         Re-applying repairs the file. After a failed attempt nothing runs early: that attempt wrote the file itself.
@@ -187,7 +187,7 @@ class GroupWorker:
             result = await self.pipeline.run(rendering)
             if result.rendering is not rendering:
                 self._take(snapshot, result.rendering)
-            self._tell(result.outcome)
+            self._report_outcome(result.outcome)
             self.result, self.error = result, None
         except CtemplateError as exc:
             self._report(exc)
@@ -266,7 +266,7 @@ class GroupWorker:
         dues = [due for due in (self._due, self._debounce.due_at()) if due is not None]
         return max(min(dues), self._not_before) if dues else None
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _report_outcome(self, outcome: Outcome) -> None:
         """Log what changed on the host, and once each that a program is awaited and that an error is over."""
         was = self.result.outcome if self.result else None
         if outcome is Outcome.APPLIED:

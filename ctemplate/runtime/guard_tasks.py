@@ -33,7 +33,7 @@ async def follow_guard(catalog: Catalog) -> None:
             emit(report)
 
 
-def tell_holds(catalog: Catalog) -> None:
+def report_holds(catalog: Catalog) -> None:
     """Tell of what is held, at the end of a run too short for the time in which that is told by itself."""
     for report in catalog.unreported():
         emit(report)

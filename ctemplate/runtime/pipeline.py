@@ -30,7 +30,7 @@ from ctemplate.core.group_events import (
     Rendered,
     TemplateRemarked,
 )
-from ctemplate.core.model import Answer, Fault, Outcome, Output, Snapshot, Target
+from ctemplate.core.model import Answer, Outcome, Output, Rejection, Snapshot, Target
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
@@ -81,7 +81,7 @@ class Pipeline:
         self.sink = sink
         self.templates = tuple(templates)
         self._last_rendered = last_rendered
-        self._before: Renderer | None = before.standing if before is not None else None
+        self._before: Renderer | None = before.fallback if before is not None else None
         baseline = last_rendered.baseline() if last_rendered is not None and before is None else None
         if earlier and baseline is not None and baseline.template != template_digest(self.templates):
             self._before = Renderer(earlier, baseline=baseline, hold=hold)
@@ -93,8 +93,8 @@ class Pipeline:
         self._rendered: tuple[Snapshot, Places] = (Snapshot({}), ())
         self._slowest = 0.0
         self._edit_error = ""
-        self.quarantined: tuple[Fault, ...] = before.quarantined if before is not None else ()
-        self.kept: tuple[Fault, ...] = before.kept if before is not None else ()
+        self.quarantined: tuple[Rejection, ...] = before.quarantined if before is not None else ()
+        self.kept: tuple[Rejection, ...] = before.kept if before is not None else ()
         self.remarks: tuple[str, ...] = before.remarks if before is not None else ()
 
     @property
@@ -109,7 +109,7 @@ class Pipeline:
         return f"{first} and {len(others)} more" if others else first
 
     @property
-    def standing(self) -> Renderer:
+    def fallback(self) -> Renderer:
         """The templates to go back to: those before an edit until the edited ones are live."""
         return self._edited if self._before is None else self._before
 
@@ -130,7 +130,7 @@ class Pipeline:
     @property
     def services_kept(self) -> tuple[str, ...]:
         """The services whose last good data are in use, which ``release`` ends."""
-        return tuple(sorted({fault.service for fault in self.kept}))
+        return tuple(sorted({rejection.service for rejection in self.kept}))
 
     def save(self) -> None:
         """Keep the last good data in use for a later process, with their ages. Blocks on the disk."""
@@ -306,22 +306,22 @@ class Pipeline:
 
     def _log_quarantine(self, rendering: Rendering) -> None:
         """Say once what is left out or kept as it was, and once that it is back."""
-        for fault in rendering.quarantined:
-            if fault not in self.quarantined:
-                emit(Quarantined(**self._about(fault)))
-        for fault in rendering.kept:
-            if fault not in self.kept:
-                emit(DataKept(**self._about(fault)))
-        now = {fault.service for fault in (*rendering.quarantined, *rendering.kept)}
-        before = {fault.service for fault in (*self.quarantined, *self.kept)}
+        for rejection in rendering.quarantined:
+            if rejection not in self.quarantined:
+                emit(Quarantined(**self._about(rejection)))
+        for rejection in rendering.kept:
+            if rejection not in self.kept:
+                emit(DataKept(**self._about(rejection)))
+        now = {rejection.service for rejection in (*rendering.quarantined, *rendering.kept)}
+        before = {rejection.service for rejection in (*self.quarantined, *self.kept)}
         for service in sorted(before - now):
             emit(Readmitted(group=self.name, service=service))
         self.quarantined, self.kept = rendering.quarantined, rendering.kept
 
-    def _about(self, fault: Fault) -> dict[str, str]:
+    def _about(self, rejection: Rejection) -> dict[str, str]:
         """Return a fault as the fields of an event."""
-        about = {"group": self.name, "service": fault.service, "instance": fault.instance}
-        return about | {"text": str(fault)}
+        about = {"group": self.name, "service": rejection.service, "instance": rejection.instance}
+        return about | {"text": str(rejection)}
 
     def _log_remarks(self, remarks: tuple[str, ...]) -> None:
         """Say once what a template asks for in vain, and once that it is there."""

@@ -54,7 +54,7 @@ class Hold:
 
     ``until`` is when the hold ends by itself, infinity where it ends only with its cause or by the operator. ``index``
     and ``session`` are those of the last answer that had the entries. ``is_open``: a consistent read is to confirm the
-    loss or not. ``is_told``: the operator knows.
+    loss or not. ``is_reported``: the operator knows.
     """
 
     query: Query
@@ -66,7 +66,7 @@ class Hold:
     session: float = 0.0
     was_filtered: bool = False
     is_open: bool = True
-    is_told: bool = False
+    is_reported: bool = False
     judged_at: float = float("-inf")
 
     def entries_of(self, service: str | None) -> tuple[Entry, ...]:

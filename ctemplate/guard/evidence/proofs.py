@@ -32,8 +32,8 @@ def lists_consul(catalog: Answer) -> bool:
 def is_all_invalid(answer: Answer) -> bool:
     """Whether an answer has entries of its own, and not one that is valid; Consul counts some of other names to it."""
     name = named_service(answer.query)
-    names = {fault.service for fault in answer.faults} if name is None else {name}
-    return not answer.value and any(fault.service in names for fault in answer.faults)
+    names = {rejection.service for rejection in answer.rejections} if name is None else {name}
+    return not answer.value and any(rejection.service in names for rejection in answer.rejections)
 
 
 class Histories:

@@ -40,7 +40,7 @@ class Holding:
         """Return when a hold ends or is to be reported."""
         if self._ended:
             return -math.inf
-        ends = (min(hold.until, math.inf if hold.is_told else reported_at(hold)) for hold in self.holds)
+        ends = (min(hold.until, math.inf if hold.is_reported else reported_at(hold)) for hold in self.holds)
         return min(ends, default=math.inf)
 
     def review(self, now: float) -> None:
@@ -57,9 +57,11 @@ class Holding:
 
     def report(self, now: float) -> tuple[list[Hold], list[tuple[Hold, str]]]:
         """Return the holds that are old enough, and those that ended; nobody needs to hear the end of the others."""
-        fresh = [hold for hold in self.holds if not hold.is_told and reported_at(hold) <= now]
-        self.holds = tuple(replace(hold, is_told=hold.is_told or reported_at(hold) <= now) for hold in self.holds)
-        ended, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told or how == EXPIRED], ()
+        fresh = [hold for hold in self.holds if not hold.is_reported and reported_at(hold) <= now]
+        self.holds = tuple(
+            replace(hold, is_reported=hold.is_reported or reported_at(hold) <= now) for hold in self.holds
+        )
+        ended, self._ended = [(hold, how) for hold, how in self._ended if hold.is_reported or how == EXPIRED], ()
         return fresh, ended
 
     def end_all(self) -> list[tuple[Hold, str]]:
@@ -108,4 +110,4 @@ def reported_at(hold: Hold) -> float:
 
 def renewed(hold: Hold) -> Hold:
     """Return a hold of an earlier process: to be confirmed again where that can be, and reported."""
-    return replace(hold, judged_at=-math.inf, is_open=hold.cause not in UNCONFIRMABLE, is_told=False)
+    return replace(hold, judged_at=-math.inf, is_open=hold.cause not in UNCONFIRMABLE, is_reported=False)

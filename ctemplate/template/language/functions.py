@@ -22,10 +22,10 @@ from ctemplate.core.errors import TemplateFailed, printable
 from ctemplate.core.model import (
     MAX_PORT,
     Answer,
-    Fault,
     Instance,
     OwnedEntry,
     Query,
+    Rejection,
     Service,
     Snapshot,
     Status,
@@ -118,7 +118,7 @@ class Functions:
 
     def read_entry(self, entry: OwnedEntry) -> None:
         """Take note that what is printed next is most likely made of the entry's texts."""
-        self.run.touched = entry
+        self.run.last_read = entry
 
     def key_text(self, path: str, text: str) -> str:
         """Return the text of a key: the operator's own below a prefix that is trusted, else a registrant's."""
@@ -220,7 +220,7 @@ class Functions:
             said = f"{shown(tag)} is a state and taken for a tag; write service({shown(name)}, status={shown(tag)})"
         elif tag is not None and any(answer.value for answer in found):
             said = near_tag(tag, {each for answer in found for instance in answer.value for each in instance.tags})
-        elif not any(answer.value or answer.faults for answer in found) and queries[0].filter is None:
+        elif not any(answer.value or answer.rejections for answer in found) and queries[0].filter is None:
             said = none_of_name(name, [listed for query in queries for listed in self._listed(query)])
         if said:
             run.remark(f"{printing_line()}: service({shown(name)}): {said}")
@@ -299,7 +299,7 @@ class Functions:
         port = port_of(name)
         if port is None or (lost and not protocols):
             field = f"{(protocols or lost or PORT_PROTOCOLS)[0]} port"
-            run.find_fault(Fault(service=name, field=field, reason=NO_PORT))
+            run.add_rejection(Rejection(service=name, field=field, reason=NO_PORT))
             return 0
         protocols = protocols or ["tcp"]
         for protocol in protocols:
@@ -312,12 +312,12 @@ class Functions:
         No other service may have it. A ``server_name`` must be one host's name: not a pattern, nor any host below it.
         """
         run = self.run
-        owner = service or run.touched
+        owner = service or run.last_read
         if owner is None or isinstance(owner, OwnedEntry):
             raise ValueError(f"claim: cannot tell whose {kind} this is; name the service: claim(kind, value, svc)")
         text = str(text_of(value)).casefold()
         if kind == "server_name" and _NO_HOST.search(text):
-            run.find_fault(Fault(service=owner.name, field="name", reason="gives no host name"))
+            run.add_rejection(Rejection(service=owner.name, field="name", reason="gives no host name"))
         run.claim(Claim(kind=str(kind), value=text, service=owner.name))
         return value
 
