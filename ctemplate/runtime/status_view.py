@@ -1,4 +1,4 @@
-"""The report on a running daemon: what its parts say when asked, and a little that only events tell.
+"""The report on a running daemon: the state of its parts, and counts that only events give.
 
 Knows nothing of how a report is served or shown.
 """
@@ -47,7 +47,7 @@ from ctemplate.status.report import (
 if TYPE_CHECKING:
     from ctemplate.status.metrics import Metrics
 
-FRESH = 0.5  # seconds for which a report serves everybody who asks
+FRESH = 0.5  # seconds for which one report serves all requests
 LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
 ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
 LEFT_OUT_NAMED = 1000
@@ -55,7 +55,7 @@ LEFT_OUT_NAMED = 1000
 
 @dataclass(slots=True, kw_only=True)
 class StatusView:
-    """Makes reports; ``take`` subscribes to the daemon's events. Metrics are counted once somebody may ask for them."""
+    """Makes reports; ``take`` subscribes to the daemon's events. Metrics count only where an address serves them."""
 
     catalog: Catalog
     started_at: float = field(default_factory=time.time)
@@ -73,13 +73,13 @@ class StatusView:
         self._configuration = ConfigurationStatus(read_at=self.started_at, refused="")
 
     def counted(self) -> Metrics:
-        """Return the metrics, which count from the first call on; most daemons serve none and do without the import."""
+        """Return the metrics, which count from the first call on; most daemons serve none and skip their import."""
         if self._metrics is None:
             self._metrics = pkgutil.resolve_name("ctemplate.status.metrics:Metrics")()
         return self._metrics
 
     def take(self, event: Event) -> None:
-        """Take note of an event."""
+        """Count an event."""
         if isinstance(event, Started | ConfigurationRead):
             self._configuration = ConfigurationStatus(read_at=time.time(), refused="")
             self._refused_edits.clear()

@@ -161,9 +161,9 @@ class Run:
     are the queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or
     one that lacks the value that is needed.
     ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` record in order
-    what was read, claimed and printed, repetitions included; ``problem_count`` counts the problems found. ``remarks`` are
-    sentences for the operator, in order, about calls that find nothing, most likely by mistake. ``moment`` is when the
-    render began; all passes of one render share it.
+    what was read, claimed and printed, repetitions included; ``problem_count`` counts the problems found.
+    ``remarks`` are sentences for the operator, in order, about calls that find nothing, most likely by mistake.
+    ``moment`` is when the render began; all passes of one render share it.
     """
 
     snapshot: Snapshot
