@@ -279,7 +279,7 @@ class Guard:
         return self._show(state, now)
 
     def _recheck(self, now: float) -> None:
-        """Check again, for a few queries at a time, whether the token still lacks the rights whose loss holds entries."""
+        """Check again, a few queries at a time, whether the token still lacks the rights whose loss holds entries."""
         left = RIGHTS_RECHECKED
         for query in tuple(self._active):
             with self._contained(query):
