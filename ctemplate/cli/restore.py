@@ -28,6 +28,7 @@ from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.control_socket import CONTROL_FOLDER, answering, ask_restore
 from ctemplate.runtime.restoring import RestoreRequest, names_of, past_state, restore_here
 from ctemplate.sinks.replacement import file_changes, main_file
+from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.system.inputs import read_plain_file
 from ctemplate.template import template_digest
 
@@ -168,7 +169,7 @@ def _diff(past: PastState) -> Iterator[str]:
 
 
 def _changed_lines(path: Path, live: bytes, content: bytes) -> Iterator[str]:
-    old, new = (text.decode(errors="replace").splitlines() for text in (live, content))
+    old, new = (hidden_secrets(text.decode(errors="replace")).splitlines() for text in (live, content))
     return difflib.unified_diff(old, new, f"{path} (live)", f"{path} (restored)", lineterm="")
 
 
