@@ -21,12 +21,13 @@ import logging
 import os
 import shutil
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 
-from ctemplate.apply.group import Group
+from ctemplate.apply.group import Group, LiveChange
 from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import Ledger, read_ledger
 from ctemplate.apply.locks import DestinationLocks, lock_beside
@@ -88,7 +89,8 @@ class GroupState:
 
     ``edits`` remembers which foreign changes were reported, by destination with a fingerprint of what was seen, and
     ``in_place`` which files cannot be renamed over, so that each is said once. ``written`` are the real files that this
-    process put in place last, as they were then. ``locks`` are those beside the destinations.
+    process put in place last, as they were then. ``locks`` are those beside the destinations. ``replaced`` has the last
+    change that was committed, until somebody takes it.
     """
 
     group: Group
@@ -101,6 +103,7 @@ class GroupState:
     edits: dict[Path, str] = field(default_factory=dict)
     in_place: set[Path] = field(default_factory=set)
     written: dict[Path, Signature | None] = field(default_factory=dict)
+    replaced: deque[LiveChange] = field(default_factory=lambda: deque(maxlen=1))
 
     def keep_original(self, path: Path, content: bytes) -> Path | None:
         """Keep a file that ctemplate did not write, for ever; return where, None when one is kept already."""

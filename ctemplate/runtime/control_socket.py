@@ -67,7 +67,9 @@ async def serve(
             async with asyncio.timeout(CONTROL_TIMEOUT):
                 request = msgspec.json.decode(await reader.readline(), type=Request)
                 try:
-                    reply = await report() if request.status else _released(request, catalog, tuple(workers()))
+                    reply = (
+                        await report() if request.status else release_held(request.release, catalog, tuple(workers()))
+                    )
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
                     defects.report(f"{path}: a request", exc)
                     return
@@ -99,21 +101,23 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]) -> ControlReply:
-    """Release what the request names, and tell of it."""
-    blind, holds = catalog.blind, catalog.release(request.release)
+def release_held(
+    service: str | None, catalog: Catalog, workers: Iterable[GroupWorker], *, by: str = "request"
+) -> ControlReply:
+    """Release what is held of a service, or of all, and tell of it."""
+    blind, holds = catalog.blind, catalog.release(service)
     seeing = sorted(map(str, blind - catalog.blind))
-    kept = sorted({name for worker in workers for name in worker.release(request.release)})
+    kept = sorted({name for worker in workers for name in worker.release(service)})
     holds_ended = len(holds) + len(seeing) + len(kept)
-    emit(Released(by="request", service=request.release or "", holds=holds_ended))
+    emit(Released(by=by, service=service or "", holds=holds_ended))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
     words += [f"service({name}): its last good data" for name in kept]
     still_kept = (name for worker in workers for name in worker.pipeline.services_kept if name not in kept)
-    return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind, still_kept))
+    return ControlReply(released=tuple(sorted(words)), held=releasable_names(catalog.holds, catalog.blind, still_kept))
 
 
-def _names(holds: Iterable[Hold], blind: Iterable[Query], kept: Iterable[str]) -> tuple[str, ...]:
+def releasable_names(holds: Iterable[Hold], blind: Iterable[Query], kept: Iterable[str]) -> tuple[str, ...]:
     """Return the services by whose names something can be released."""
     names = set(kept)
     names.update(entry.name for hold in holds for entry in hold.entries)

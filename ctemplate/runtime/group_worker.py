@@ -22,6 +22,7 @@ from ctemplate.core.group_events import (
     Applied,
     CandidateRejected,
     FilesFailed,
+    FilesReplaced,
     GroupFailed,
     GroupRecovered,
     ReloadFailed,
@@ -32,6 +33,7 @@ from ctemplate.core.group_events import (
 from ctemplate.core.model import Answer, Outcome, Query, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff, Debounce, Wait
 from ctemplate.core.values import dataclass
+from ctemplate.runtime.change_record import change_record
 from ctemplate.runtime.pipeline import Pipeline, Result
 from ctemplate.template import Rendering
 
@@ -71,6 +73,7 @@ class GroupWorker:
     _is_rendering: bool = False
     _is_touched: bool = False
     _is_stopping: bool = False
+    _defects: Defects = field(default_factory=Defects)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -187,7 +190,7 @@ class GroupWorker:
             result = await self.pipeline.run(rendering)
             if result.rendering is not rendering:
                 self._take(snapshot, result.rendering)
-            self._tell(result.outcome)
+            await self._tell(result.outcome)
             self.result, self.error = result, None
         except CtemplateError as exc:
             self._report(exc)
@@ -266,17 +269,33 @@ class GroupWorker:
         dues = [due for due in (self._due, self._debounce.due_at()) if due is not None]
         return max(min(dues), self._not_before) if dues else None
 
-    def _tell(self, outcome: Outcome) -> None:
+    async def _tell(self, outcome: Outcome) -> None:
         """Log what changed on the host, and once each that a program is awaited and that an error is over."""
-        was = self.result.outcome if self.result else None
+        was, waited = self.result.outcome if self.result else None, self._waited
+        figures = await self._replaced() if outcome in {Outcome.APPLIED, Outcome.PENDING_START} else {}
         if outcome is Outcome.APPLIED:
-            emit(Applied(group=self.pipeline.name, subject=self.pipeline.subject, waited=self._waited))
+            emit(Applied(group=self.pipeline.name, subject=self.pipeline.subject, waited=waited, **figures))
         elif outcome is Outcome.PENDING_START and was is not outcome:
             emit(ReloadOwed(group=self.pipeline.name, subject=self.pipeline.subject))
         elif self.error is not None and outcome not in UNSETTLED:
             emit(GroupRecovered(group=self.pipeline.name, subject=self.pipeline.subject))
         if outcome not in UNSETTLED:
             self._rendered_change_at, self._has_settled = None, True
+
+    async def _replaced(self) -> dict[str, int]:
+        """Tell what the last change replaced in the live files; return its figures, none where it replaced nothing."""
+        change = self.pipeline.sink.replaced()
+        if change is None:
+            return {}
+        answers = [answer for answer in self._read.values() if answer is not None]
+        try:
+            record = await asyncio.to_thread(change_record, change, answers)
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs the log these figures
+            self._defects.report(f"{self.pipeline.subject}: the record of its change", exc)
+            return {}
+        about = {"group": self.pipeline.name, "subject": self.pipeline.subject}
+        emit(FilesReplaced(**about, diff=record.diff, causes=record.causes))
+        return record.figures
 
     def _report(self, error: CtemplateError) -> None:
         """Log an error, but only at DEBUG as long as it stays the same."""

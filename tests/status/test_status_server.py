@@ -15,15 +15,15 @@ from ctemplate.status.http_server import CONNECTIONS, REQUEST_LIMIT, Reply, serv
 BIG = b"x" * 5_000_000
 
 
-async def hello():
+async def hello(_):
     return Reply(body=b"hello\n")
 
 
-async def defect():
+async def defect(_):
     raise KeyError("defect")
 
 
-async def big():
+async def big(_):
     return Reply(body=BIG)
 
 
@@ -51,7 +51,7 @@ async def connect(address):
 
 async def is_served(address):
     try:
-        return (await asked(address, b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")).endswith(b"hello\n")
+        return (await asked(address, b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")).endswith(b"hello\n")
     except OSError:
         return False
 
@@ -83,7 +83,7 @@ def address():
 
 async def test_get_and_head_of_known_paths_are_answered(address):
     async with serving(address):
-        got = await asked(address, b"GET /hello?x=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        got = await asked(address, b"GET /hello?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head, _, body = got.partition(b"\r\n\r\n")
         assert (head.splitlines()[0], body) == (b"HTTP/1.1 200 OK", b"hello\n")
         assert b"Content-Length: 6\r\nConnection: close\r\n" in got
@@ -103,7 +103,7 @@ async def test_get_and_head_of_known_paths_are_answered(address):
 )
 async def test_everything_else_is_refused(address, request_line, status):
     async with serving(address):
-        got = await asked(address, f"{request_line}\r\nHost: a\r\n\r\n".encode())
+        got = await asked(address, f"{request_line}\r\nHost: localhost\r\n\r\n".encode())
         assert got.startswith(f"HTTP/1.1 {status.value} ".encode())
 
 
@@ -113,7 +113,7 @@ async def test_everything_else_is_refused(address, request_line, status):
         pytest.param(b"nonsense\r\n\r\n", id="no HTTP"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", id="TLS"),
         pytest.param(b"GET  HTTP/1.1\r\n\r\n", id="no path"),
-        pytest.param(b"GET /hello HTTP/9.9\r\nHost: a\r\n\r\n", id="unknown version"),
+        pytest.param(b"GET /hello HTTP/9.9\r\nHost: localhost\r\n\r\n", id="unknown version"),
         pytest.param(b"GET /" + b"a" * 2 * REQUEST_LIMIT + b" HTTP/1.1\r\n\r\n", id="long path"),
         pytest.param(b"GET /hello HTTP/1.1\r\nA: " + b"a" * 2 * REQUEST_LIMIT + b"\r\n\r\n", id="long header"),
         pytest.param(b"GET /hello HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", id="upgrade"),
@@ -158,7 +158,7 @@ async def test_a_client_that_does_not_take_its_reply_is_dropped(address, monkeyp
             greedy.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(greedy, (address.host, address.port))
-            await loop.sock_sendall(greedy, b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+            await loop.sock_sendall(greedy, b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert await is_served(address)
             received = 0
             with contextlib.suppress(ConnectionResetError):
