@@ -16,8 +16,9 @@ from ctemplate.core.errors import printable
 from ctemplate.core.model import Answer
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.semantic_diff import Backend, BackendChange
-from ctemplate.sinks.masks import masked_lines, secret_texts, without_private_keys
-from ctemplate.sinks.plan import reasons
+from ctemplate.sinks.masks import masked_lines, secret_texts
+from ctemplate.sinks.plan import reasons, secrets_of
+from ctemplate.sinks.secrets import hidden_secrets
 
 COMPARED_LINES = 3000  # that differ, to be laid side by side; of more the lines that came and went are listed
 DIFF_LINES = 200  # of one change
@@ -48,11 +49,11 @@ class ChangeRecord:
 
 def change_record(change: LiveChange, answers: Collection[Answer]) -> ChangeRecord:
     """Return what a change was; ``answers`` are those that the new files were rendered from."""
-    diff: list[str] = []
+    diff, hidden = list[str](), secrets_of(answers)
     added: Counter[str] = Counter()
     removed: Counter[str] = Counter()
     for path, content in change.after.items():
-        before, after = _lines(change.before.get(path)), _lines(content)
+        before, after = _lines(change.before.get(path), hidden), _lines(content, hidden)
         before, after, offset = _trimmed(before, after)
         gone, come = Counter(before), Counter(after)
         added += come - gone
@@ -71,11 +72,14 @@ def change_record(change: LiveChange, answers: Collection[Answer]) -> ChangeReco
     )
 
 
-def _lines(content: bytes | None) -> list[str]:
-    lines = (content or b"").decode(errors="replace").split("\n")
+def _lines(content: bytes | None, secrets: tuple[str, ...]) -> list[str]:
+    text = (content or b"").decode(errors="replace")
+    if secrets or "PRIVATE KEY" in text:
+        text = hidden_secrets(text, secrets)
+    lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
-    return list(without_private_keys(lines)) if b"PRIVATE KEY" in (content or b"") else lines
+    return lines
 
 
 def _trimmed(before: list[str], after: list[str]) -> tuple[list[str], list[str], int]:

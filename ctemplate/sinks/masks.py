@@ -1,4 +1,7 @@
-"""What of a text must not be shown to who may only read the status: keys' values, private keys, named secrets. Pure."""
+"""What of a diff must not be shown to who may only read the status: values of keys, and named secrets. Pure.
+
+Private keys are hidden in the text before; see ``secrets``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ _NAMED = re.compile(
     r"(?i)((?:passw(?:or)?d|passphrase|secret|(?<!server_)token|credential|api[_-]?key|authorization|auth_pass)\w*"
     r"[\"']?[ \t]*[=:]?[ \t]*)(?=[^\s;{])[^\n]*?(;?\s*)$"
 )
-_BEGIN, _END = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY"), re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY")
 
 
 def secret_texts(answers: Iterable[Answer]) -> frozenset[str]:
@@ -46,15 +48,6 @@ def _decoded(value: str) -> str:
         return base64.b64decode(value, validate=True).decode()
     except (binascii.Error, ValueError):
         return ""
-
-
-def without_private_keys(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines, those within a private key in PEM masked."""
-    is_inside = False
-    for line in lines:
-        is_inside = is_inside and not _END.search(line)
-        yield MASKED if is_inside else line
-        is_inside = is_inside or bool(_BEGIN.search(line))
 
 
 def masked_lines(lines: Iterable[str], secrets: frozenset[str]) -> tuple[str, ...]:
