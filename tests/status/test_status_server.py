@@ -10,7 +10,7 @@ from harness.ports import free_port
 
 from ctemplate.status import http_server
 from ctemplate.status.address import StatusAddress
-from ctemplate.status.http_server import CONNECTIONS, REQUEST_LIMIT, Reply, serve_status
+from ctemplate.status.http_server import CONNECTIONS, REQUEST_LIMIT, STREAMS, Reply, serve_status
 
 BIG = b"x" * 5_000_000
 
@@ -197,3 +197,62 @@ async def test_an_address_in_use_is_said_once_and_tried_again(tmp_path, caplog, 
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     what = "something else than a socket is there; it is tried again, the rest goes on"
     assert errors == [f"status: cannot be served at unix:{path}: {what}"]
+
+
+async def quiet(_):
+    async def nothing():
+        yield b"first\n"
+        await asyncio.Event().wait()
+
+    return Reply(body=b"", content_type="text/event-stream", stream=nothing())
+
+
+async def test_streams_have_places_of_their_own(address, monkeypatch):
+    monkeypatch.setitem(ROUTES, "/stream", quiet)
+    request = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving(address), asyncio.timeout(60):
+        open_ones = [await connect(address) for _ in range(STREAMS)]
+        for reader, writer in open_ones:
+            writer.write(request)
+            assert b"Content-Length" not in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readline() == b"first\n"
+        assert (await asked(address, request)).startswith(b"HTTP/1.1 503 ")
+        assert all([await is_served(address) for _ in range(CONNECTIONS)])
+        for _, writer in open_ones:
+            writer.close()
+
+
+async def test_a_client_that_leaves_a_stream_gives_its_place_back(address, monkeypatch):
+    async def ticking(_):
+        async def ticks():
+            while True:
+                yield b": tick\n\n"
+                await asyncio.sleep(0.01)
+
+        return Reply(body=b"", stream=ticks())
+
+    monkeypatch.setitem(ROUTES, "/stream", ticking)
+    request = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving(address), asyncio.timeout(60):
+        for _ in range(2 * STREAMS):
+            while True:
+                reader, writer = await connect(address)
+                writer.write(request)
+                status = await reader.readline()
+                writer.transport.abort()
+                if b" 200 " in status:
+                    break
+                await asyncio.sleep(0.02)
+
+
+async def test_a_body_is_read_and_bounded(address, monkeypatch):
+    async def echo(request):
+        return Reply(body=request.body + repr(request.query).encode())
+
+    monkeypatch.setitem(ROUTES, "POST /echo", echo)
+    head = "POST /echo?q=a%20b HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n"
+    async with serving(address):
+        assert (await asked(address, f"{head.format(5)}hello".encode())).endswith(b"hello{'q': 'a b'}")
+        assert await asked(address, head.format(REQUEST_LIMIT + 1).encode(), has_end=False) == b""
+        assert (await asked(address, b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        assert (await asked(address, b"GET /hello HTTP/1.1\r\nHost: evil.example\r\n\r\n")).startswith(b"HTTP/1.1 421 ")

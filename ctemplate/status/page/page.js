@@ -41,7 +41,7 @@ const now = () => (state.report ? state.report.at : Date.now() / 1000) + (perfor
 function moment(at, prefix = "", suffix = " ago") {
   const stamp = new Date(at * 1000);
   return make("time", { datetime: stamp.toISOString(), title: stamp.toLocaleString(), "data-at": at, "data-prefix": prefix, "data-suffix": suffix },
-    `${prefix}${duration(now() - at)}${suffix}`);
+    `${prefix}${duration(Math.abs(now() - at))}${suffix}`);
 }
 
 function tick() {
@@ -64,7 +64,7 @@ function diff(entry, key) {
   const body = make("pre", { tabindex: "0", "aria-label": "diff" }, "asking …");
   const details = make("details", {}, make("summary", {}, `Diff, ${entry.lines} lines`), body);
   const show = (lines) => body.replaceChildren(...lines.map((line) =>
-    make("span", { class: line.startsWith("+") ? "added" : line.startsWith("-") ? "removed" : line.startsWith("@@") ? "place" : undefined }, line || " ")));
+    make("span", { class: /^(\+\+\+|---) \//.test(line) ? "place" : line.startsWith("+") ? "added" : line.startsWith("-") ? "removed" : line.startsWith("@@") ? "place" : undefined }, line || " ")));
   const load = async () => {
     if (!state.open.get(key)) {
       const found = await ask(`history?id=${entry.id}`);
