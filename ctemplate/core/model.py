@@ -252,10 +252,11 @@ class StagedFile:
 
 
 class Outcome(enum.Enum):
-    """What became of a group's new output."""
+    """What became of a group's new output; nothing where the files are HELD as they were restored."""
 
     UNCHANGED = "unchanged"
     APPLIED = "applied"
     PENDING_START = "pending start"
     WAITING = "waiting"
     DELAYED = "delayed"
+    HELD = "held"

@@ -409,7 +409,7 @@ class Daemon:
         def release() -> None:
             if self._exec.forward(signal.SIGUSR1):
                 return
-            kept = [name for worker in self.workers for name in worker.release(None)]
+            kept = [name for worker in self.workers for name in (*worker.release(None), *worker.unrestore(None))]
             emit(Released(by="SIGUSR1", holds=len(self.catalog.release()) + len(kept)))
 
         handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}

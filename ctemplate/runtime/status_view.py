@@ -198,6 +198,7 @@ class StatusView:
             left_out=tuple(left_out[:LEFT_OUT_NAMED]),
             draining=sink.draining,
             stuck_for=worker.stuck_for,
+            restored=sink.restored,
         )
 
 
@@ -207,10 +208,11 @@ def group_condition(worker: GroupWorker) -> GroupCondition:
         return "failed"
     if worker.result is None:
         return "waiting" if worker.missing else "starting"
-    states: dict[Outcome, Literal["waiting", "delayed", "reload owed"]] = {
+    states: dict[Outcome, Literal["waiting", "delayed", "reload owed", "restored"]] = {
         Outcome.WAITING: "waiting",
         Outcome.DELAYED: "delayed",
         Outcome.PENDING_START: "reload owed",
+        Outcome.HELD: "restored",
     }
     return states.get(worker.result.outcome, "applied")
 
