@@ -1,5 +1,6 @@
 """`ctemplate init` on this host, and what it writes beside a hand-written site on a real nginx and Consul."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ http {{
     }}
 }}
 stream {{ include {prefix}/stream.d/*.conf; }}
+"""
+WHOLE = """\
+http {
+HTTP
+{% for s in services(tag="http") %}
+upstream {{ s.name }} { {% for i in service(s.name) %}server {{ i.address }}:{{ i.port }};{% endfor %} }
+server { listen 127.0.0.1:PORT; location / { proxy_pass http://{{ s.name }}; } }
+{% endfor %}
+}
 """
 UPSTREAM_AT_FIRST = "upstream web { server 127.0.0.1:1 down; }\n"
 
@@ -93,3 +103,32 @@ def test_init_writes_its_own_folder_and_nothing_of_nginx_s(tmp_path, ctemplate):
     assert again.wait() == 2
     assert "ctemplate.toml: is there already; nothing is written" in again.stderr()
     assert {path: path.read_bytes() for path in folder.iterdir()} == texts
+
+
+def test_the_layout_changes_while_it_runs(nginx, consul, ctemplate, http_backend, host):
+    folder, port = host
+    tmp_path = folder.parent
+    daemon = ctemplate("-config", folder)
+    backend = http_backend("a")
+    consul.register("web", port=backend.port, tags=["http"])
+    daemon.wait_for(lambda: http_get(port, "/web")[0] == 200, 60, "the service beside the site")
+    (tmp_path / "whole.conf.j2").write_text(nginx.main + WHOLE.replace("PORT", str(port)).replace("HTTP", nginx.http))
+    config = folder / "ctemplate.toml"
+    fragments = config.read_text()
+    table = f'[[template]]\nsource = "{tmp_path}/whole.conf.j2"\ndestination = "{nginx.conf}"\ngroup = "nginx"\n'
+    config.write_text(fragments.partition("[[template]]")[0] + table)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for(lambda: http_get(port)[1] == http_get(backend.port)[1], 60, "the service alone")
+    assert "left out" not in daemon.log()
+    daemon.wait_for_log(f"{nginx.conf}: replaces a file that ctemplate did not write; these vanish: ")
+    assert (nginx.prefix / "conf.d" / "ctemplate-http.conf").exists()  # nobody includes it, and its names are free
+    before = nginx.conf.read_text()
+    nginx_conf = LAYOUT.format(main=nginx.main, http=nginx.http, prefix=nginx.prefix, port=port)
+    restored = ctemplate("restore", "-config", folder, "original", name="restore")
+    assert restored.wait() == 0, restored.output()
+    assert nginx.conf.read_text() == nginx_conf != before
+    config.write_text(fragments)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for(lambda: http_get(port, "/web")[0] == 200, 60, "the service beside the site again")
+    assert http_get(port)[1] == "own"
+    assert "left out" not in daemon.log()
