@@ -106,9 +106,9 @@ async def test_a_token_that_may_read_single_keys_alone_reads_them(start_consul, 
     consul.api("PUT", "/v1/acl/policy", policy, token=ROOT_TOKEN)
     token = consul.api("PUT", "/v1/acl/token", {"Policies": [{"Name": "keys"}]}, token=ROOT_TOKEN)["SecretID"]
     async with watched(consul, {key(number) for number in range(12)}, token=token) as (catalog, source):
-        await eventually(lambda: catalog.missing() == {key(11)} and len(source.troubles.current) == 1)
+        await eventually(lambda: catalog.missing() == {key(11)} and len(source.outages.current) == 1)
         assert value(catalog, key(10)) == [b"v10"]
-        assert list(source.troubles.current.values()) == [frozenset({str(key(11))})]
+        assert list(source.outages.current.values()) == [frozenset({str(key(11))})]
         assert (FOLDER in source.plan().polls) is may_list
         await asyncio.to_thread(consul.api, "PUT", "/v1/kv/cfg/k3", "new", token=ROOT_TOKEN)
         await eventually(lambda: value(catalog, key(3)) == [b"new"])

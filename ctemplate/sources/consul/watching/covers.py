@@ -60,7 +60,7 @@ class Covers:
         if entry is None and query not in self._absent:
             return None
         value = () if entry is None else (entry,)
-        return msgspec.structs.replace(answer, query=query, value=value, faults=(), filtered=False)
+        return msgspec.structs.replace(answer, query=query, value=value, rejections=(), filtered=False)
 
     def answers(self, answer: Answer) -> Iterator[Answer]:
         """Yield the answers to wanted queries that an answer brings; afterwards other queries may have to be asked."""
