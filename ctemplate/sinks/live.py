@@ -85,7 +85,7 @@ class LiveSink:
     program: apply.Program | None = None
     gates: tuple[Gate, ...] = ()
     _applied: tuple[Output, ...] | None = field(default=None)
-    _told: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
+    _change_sentences: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs live, all or none."""
@@ -134,7 +134,7 @@ class LiveSink:
         taken = self.nginx.taken if self.nginx is not None else None
         if taken is None:
             return ()
-        if self._told[0] is not taken:
+        if self._change_sentences[0] is not taken:
             found = await asyncio.to_thread(traffic_changes, taken)
-            self._told = (taken, found.sentences if found is not None else ())
-        return self._told[1]
+            self._change_sentences = (taken, found.sentences if found is not None else ())
+        return self._change_sentences[1]
