@@ -53,6 +53,7 @@ from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.sources.source import Source
 from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
+from ctemplate.system.inputs import real_path
 from ctemplate.template import RenderLimits, Template
 from ctemplate.template.language.formats import format_of
 from ctemplate.template.language.source_text import SourceText
@@ -163,7 +164,7 @@ class Assembly:
         before: Mapping[tuple[Path, ...], Pipeline],
     ) -> Pipeline:
         targets = tuple(_target(template) for template in plan.templates)
-        sink = self._spared(plan) if states is None else self._live(plan, targets, states, held)
+        sink = self._spared(plan, targets) if states is None else self._live(plan, targets, states, held)
         destinations = tuple(target.destination for target in targets)
         last_rendered = self._last_rendered(destinations)
         return Pipeline(
@@ -176,6 +177,7 @@ class Assembly:
             before=before.get(destinations),
             earlier=() if destinations in before else self._earlier(plan, last_rendered),
             hold=self._hold,
+            reserved=frozenset(map(real_path, _destinations(other for other in self.plans if other is not plan))),
         )
 
     def _last_rendered(self, destinations: tuple[Path, ...]) -> LastRendered:
@@ -196,15 +198,21 @@ class Assembly:
         """Return how long the last good data of a service stay in use; an operator's own are taken at once."""
         return self.policies.of(ServiceQuery(name=service)).hold if self.policies is not None else 0.0
 
-    def _spared(self, plan: GroupPlan) -> Sink:
+    def _spared(self, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
         """Return what leaves every file alone."""
-        return DryRunSink() if self.mode is RunMode.DRY else _considered(plan.settings, self.state_dir)
+        items = apply.item_records(self.state_dir, apply.Group(name=plan.settings.name, targets=targets))
+        if self.mode is RunMode.DRY:
+            return DryRunSink(frozenset(items))
+        return _considered(plan.settings, self.state_dir, items)
 
     def _live(
         self, plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
     ) -> Sink:
-        live = _announcing(_live_files(plan, targets, states, held), plan, targets)
-        return live if self.planned is None else SavedPlanSink(sink=live, planned=self.planned)
+        files = _live_files(plan, targets, states, held)
+        live = _announcing(files, plan, targets)
+        if self.planned is None:
+            return live
+        return SavedPlanSink(sink=live, planned=self.planned, records=lambda: files.state.ledger.page.files)
 
 
 def _live_files(
@@ -248,11 +256,12 @@ def _recover(state: GroupState) -> None:
         logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
 
 
-def _considered(settings: GroupSection, state_dir: Path) -> PlanSink:
+def _considered(settings: GroupSection, state_dir: Path, items: Mapping[Path, apply.Accepted]) -> PlanSink:
     nginx = nginx_of(settings)
     commands = (command_name(settings.reload),) if settings.reload else ()
     written = apply.written_before(state_dir)
-    return PlanSink(check_with=_check(settings, nginx), commands=commands, command=nginx, written=written)
+    check = _check(settings, nginx)
+    return PlanSink(check_with=check, commands=commands, command=nginx, written=written, items=items)
 
 
 def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
@@ -266,7 +275,7 @@ def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) ->
 
 def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
     """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
-    files = tuple(target.destination for target in targets)
+    files = tuple(target.destination if target.each is None else target.each.stand_in for target in targets)
     command = nginx_of(settings)
     is_nginx = command is not None or looks_like_nginx(settings, files)
     return Surroundings(command=command, files=files) if is_nginx else None
@@ -410,7 +419,8 @@ def _control_path(state_dir: Path, plans: Iterable[GroupPlan]) -> Path:
 
 
 def _target(plan: TemplatePlan) -> Target:
-    return Target(destination=plan.destination, mode=plan.mode, user=plan.user, group=plan.owner_group)
+    user, group = plan.user, plan.owner_group
+    return Target(destination=plan.destination, mode=plan.mode, user=user, group=group, each=plan.each)
 
 
 def _source_part(config: Config) -> tuple[object, ...]:

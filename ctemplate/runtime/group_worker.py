@@ -129,11 +129,11 @@ class GroupWorker:
         self._wake.set()
 
     def touch(self, destination: Path) -> None:
-        """Note that one of the group's live files was written; what the group itself put there needs no look.
+        """Note that a live file was written; others', and what the group itself put there, need no look.
 
         Re-applying repairs the file. After a failed attempt nothing runs early: that attempt wrote the file itself.
         """
-        if self.pipeline.sink.wrote(destination):
+        if destination not in self.pipeline.files or self.pipeline.sink.wrote(destination):
             return
         self._is_touched = True
         self._wake.set()

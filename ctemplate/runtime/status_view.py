@@ -175,7 +175,7 @@ class StatusView:
         left_out += [_left_out(fault, is_kept=True) for fault in pipeline.kept]
         return GroupStatus(
             name=pipeline.name,
-            files=tuple(map(str, pipeline.destinations)),
+            files=tuple(map(str, pipeline.files)) or tuple(map(str, pipeline.destinations)),
             state=_group_state(worker),
             error=str(worker.error) if worker.error is not None else "",
             refused_edit=self._refused_edits.get(pipeline.name, ""),
