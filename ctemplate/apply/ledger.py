@@ -25,7 +25,7 @@ LEDGER_VERSION = 1
 PROVEN_AT_MOST = 4  # an upgrade of a program's executable has two, and goes back and forth
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The content, mode and owner that a destination was given; ``at`` is wall-clock seconds.
 
     ``is_item``: it was made for an item of a list, and goes when that goes.

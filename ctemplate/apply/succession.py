@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import field
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ctemplate.apply.journal import Journal, JournalEntry
 from ctemplate.apply.ledger import Ledger
 from ctemplate.core.values import dataclass
@@ -55,7 +57,10 @@ def migrate_state(
     for other in predecessors:
         files = other.entry.files if other.entry else ()
         old = tuple(file for file in files if file.path in reals or may_make(Path(file.path)))
-        known = other.ledger.page.files.items()
+        known = [
+            (path, replace(one, is_item=False) if path in destinations else one)
+            for path, one in other.ledger.page.files.items()
+        ]
         records = {path: one for path, one in known if path in destinations or (one.is_item and may_make(Path(path)))}
         if not old and not records:
             continue
