@@ -78,7 +78,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``address`` is an IP address, IPv6 in brackets (a host name only where the operator allows it); ``port`` is 0 when
     unset. ``weight`` is what its status earns: the passing or the warning weight, 0 to 65535. ``created`` orders
     registrations: lower is longer registered. ``node_id`` is what a node was given when it first started, empty for
-    one that was registered by somebody else.
+    one that was registered by somebody else. ``ports`` are those that have names of their own, with several ports.
     """
 
     id: str
@@ -96,6 +96,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     checks: tuple[CheckState, ...] = ()
     datacenter: str = ""
     created: int = 0
+    ports: Mapping[str, int] = {}
 
     @property
     def ip(self) -> str:
@@ -118,6 +119,10 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def texts(self) -> tuple[tuple[str, str], ...]:
         """Return the texts that templates may print, each with the name of its field."""
         raise NotImplementedError
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the texts that are shown nowhere but in the output."""
+        return ()
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
