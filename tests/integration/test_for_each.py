@@ -105,7 +105,7 @@ def test_sites_come_and_go_with_their_services_and_nginx_runs_them(sites):
     process.wait_for(lambda: "web.conf" not in sites.files, LIMIT, "the end of the site")
     wait_for(lambda: not sites.answers("web"), LIMIT, "the end of the site in nginx")
     assert sites.answers("api")
-    assert "web.conf: removed, since its item is gone" in process.output()
+    process.wait_for(lambda: "web.conf: removed, since its item is gone" in process.output(), LIMIT, "the log line")
 
 
 def test_a_consul_that_lost_its_data_removes_no_file(sites):

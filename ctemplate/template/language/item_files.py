@@ -21,7 +21,7 @@ from ctemplate.core.model import Fault, OwnedEntry, Service
 from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.tainted_text import Trusted, text_of
 
-WHOLE = "\N{INFORMATION SEPARATOR FOUR}whole"
+WHOLE_NAME = "\N{INFORMATION SEPARATOR FOUR}whole"
 """Behind the name of a template: the same text, not as the body of a loop."""
 
 _TOKEN = secrets.token_hex(16)
@@ -87,7 +87,7 @@ class ItemFiles:
         call = nodes.Call(begin, [nodes.Name(ITEM, "load", lineno=1), *pieces], [], None, None, lineno=1)
         body: list[nodes.Node] = tree.body
         if next(tree.find_all((nodes.Extends, nodes.Block)), None) is not None:
-            whole = nodes.Const(self.name + WHOLE, lineno=1)
+            whole = nodes.Const(self.name + WHOLE_NAME, lineno=1)
             body = [nodes.Include(whole, True, False, lineno=1)]  # Jinja's signature
         imports = [node for node in body if isinstance(node, nodes.Import | nodes.FromImport)]
         body = [nodes.Output([call], lineno=1), *(node for node in body if node not in imports)]
