@@ -18,7 +18,7 @@ from ctemplate.core.timing import Backoff
 logger = logging.getLogger(__name__)
 
 PAUSE = Backoff(first=1.0, ceiling=60.0)  # before what a defect ended is tried again
-CALM = 300.0  # seconds that a part has to work until a defect counts as its first
+HEALTHY_AFTER = 300.0  # seconds that a part has to work until a defect counts as its first
 
 
 class Defects:
@@ -76,7 +76,7 @@ async def kept_running(name: str, part: Callable[[], Awaitable[None]]) -> None:
         except Exception as exc:
             if isinstance(cause := first_of(exc), CtemplateError):
                 raise cause from exc
-            failures = failures + 1 if clock() - started < CALM else 1
+            failures = failures + 1 if clock() - started < HEALTHY_AFTER else 1
             defects.report(name, exc)
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from exc  # it failed as it ended

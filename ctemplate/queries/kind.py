@@ -13,7 +13,7 @@ from typing import Any, Generic, NewType, Protocol, TypeVar
 
 import msgspec
 
-from ctemplate.core.model import Answer, Fault, Instance, OwnedEntry, Query, Service
+from ctemplate.core.model import Answer, Instance, OwnedEntry, Query, Rejection, Service
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
@@ -23,7 +23,7 @@ Q = TypeVar("Q", bound=Query)
 OwnText = NewType("OwnText", str)
 """A text that Consul itself or the operator wrote, which is printed as it stands."""
 
-Decoded = tuple[tuple[Any, ...], tuple[Fault, ...]]
+Decoded = tuple[tuple[Any, ...], tuple[Rejection, ...]]
 """An answer's value, and what was left out of it and why."""
 
 

@@ -17,7 +17,7 @@ from ctemplate.apply import Accepted, CandidateCheck, judged, with_item_files
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
-from ctemplate.core.model import Answer, Fault, Instance, Outcome, Output, OwnedEntry, Status
+from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
@@ -184,7 +184,12 @@ def _digest(content: bytes | None) -> str | None:
 
 
 def review(
-    name: str, sink: PlanSink, faults: Iterable[Fault], answers: Iterable[Answer], *, kept: Iterable[Fault] = ()
+    name: str,
+    sink: PlanSink,
+    rejections: Iterable[Rejection],
+    answers: Iterable[Answer],
+    *,
+    kept: Iterable[Rejection] = (),
 ) -> GroupReview:
     """Return the review of a group whose outputs the sink has considered; answers are those that it used.
 
@@ -192,7 +197,7 @@ def review(
     Of those ``kept`` the last good data are in use.
     """
     answers = tuple(answers)
-    unusable = sorted({str(fault) for answer in answers for fault in answer.faults})
+    unusable = sorted({str(rejection) for answer in answers for rejection in answer.rejections})
     reviewed = list(_reviewed(sink, secrets_of(answers)))
     backends = [change for _, found in reviewed if found is not None for change in found.backends]
     return GroupReview(
@@ -202,7 +207,7 @@ def review(
         verdict=sink.verdict,
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
-        left_out=(*map(str, faults), *(f"{fault}; {KEPT_FOR_NOW}" for fault in kept), *unusable),
+        left_out=(*map(str, rejections), *(f"{rejection}; {KEPT_FOR_NOW}" for rejection in kept), *unusable),
     )
 
 

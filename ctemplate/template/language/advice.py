@@ -249,7 +249,7 @@ _UNCALLED = re.compile(r"'(?:builtin_function_or_)?(?:method|function)' object i
 _UNSIZED = re.compile(r"object of type '(?:builtin_function_or_)?(?:method|function)' has no len\(\)")
 _OPERANDS = re.compile(r"unsupported operand type\(s\) for (?P<sign>\S+): '(?P<left>\w+)' and '(?P<right>\w+)'")
 _CONCATENATED = re.compile(r"can only concatenate (?P<left>\w+) \(not \"(?P<right>\w+)\"\) to \w+")
-_KINDS = {"Trusted": "text", "Earned": "text", "Refused": "text", "str": "text", "Markup": "text"} | {
+_KINDS = {"Trusted": "text", "TaintedText": "text", "Refused": "text", "str": "text", "Markup": "text"} | {
     "int": "number",
     "float": "number",
     "tuple": "list",

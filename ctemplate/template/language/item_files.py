@@ -17,7 +17,7 @@ from jinja2.parser import Parser
 
 from ctemplate.core.each_file import ITEM, NAME_RULE, EachFile, is_file_name
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Fault, OwnedEntry, Service
+from ctemplate.core.model import OwnedEntry, Rejection, Service
 from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.tainted_text import Trusted, text_of
 
@@ -100,7 +100,7 @@ class ItemFiles:
         """Return the line that the file of an item begins with; its name is judged, and claimed for a service."""
         run = self._environment.run
         if isinstance(item, Service | OwnedEntry):
-            run.touched = item
+            run.last_read = item
         name = "".join(str(text_of(piece)) for piece in pieces)
         if not is_file_name(name):
             self._refuse(run, item, name)
@@ -113,7 +113,7 @@ class ItemFiles:
         """Leave out whom no file can be named after."""
         what = f"gives the file name {printable(name, SHOWN_NAME_LENGTH)!r}, which may not be one ({NAME_RULE})"
         if isinstance(item, Service):
-            run.find_fault(Fault(service=item.name, field="name", reason=f"{what}; write | identifier"))
+            run.add_rejection(Rejection(service=item.name, field="name", reason=f"{what}; write | identifier"))
         else:
             run.remark(f"for_each: an item {what}; it gets no file; write | identifier")
 
