@@ -6,7 +6,8 @@ name whatever is registered, changed or removed there; of more nodes than connec
 nothing names is looked for on the other nodes, among the checks, or by a paced sweep of the services, whichever costs
 least. The services that changed lately have long polls of their own where connections are left.
 
-Prepared queries cannot block, so they are polled every ``interval``; a failed one no later.
+Prepared queries cannot block, so they are polled every ``interval``; a failed one no later. So are single queries that
+the caller asks only to learn what an answer to many lacks.
 
 Consul counts the connection of a long poll that was given up until its wait is over, so a long poll changes hands only
 between two rounds.
@@ -47,6 +48,7 @@ class Planner:
         self._lonely = 0
         self._wanted: frozenset[Query] = frozenset()
         self._unblocking = 0
+        self._unpolled: frozenset[Query] = frozenset()
         self._groups: dict[ServicesQuery, dict[Query, None]] = {}
         self._scopes: dict[ServicesQuery, Scope] = {}
         self._unscoped = Sweep(self._policy.pace)
@@ -58,13 +60,17 @@ class Planner:
 
     # What is wanted, and how that is laid out over the connections
 
-    def want(self, queries: Iterable[Query], now: float) -> None:
-        """Replace the wanted queries; those that stay keep their long polls and their place."""
+    def want(self, queries: Iterable[Query], now: float, *, unpolled: frozenset[Query] = frozenset()) -> None:
+        """Replace the wanted queries; those that stay keep their long polls and their place.
+
+        Those that are ``unpolled`` get no long poll, though they could.
+        """
         wanted = frozenset(queries)
-        for query in self._wanted - wanted:
+        kept = (self._wanted & wanted) - (self._unpolled ^ unpolled)
+        for query in self._wanted - kept:
             self._forget(query)
-        added, self._wanted = wanted - self._wanted, wanted
-        self._unblocking = sum(not kind_of(query).blocks for query in wanted)
+        added, self._wanted, self._unpolled = wanted - kept, wanted, unpolled
+        self._unblocking = sum(not self._is_polled_kind(query) for query in wanted)
         for query in added:
             key = scope_of(query)
             if key is not None:
@@ -74,6 +80,10 @@ class Planner:
             if query not in self._sweep_of(query):
                 self._place(query, now)
         self._fill(now)
+
+    def _is_polled_kind(self, query: Query) -> bool:
+        """Whether a query may have a long poll: Consul can hold its answer back, and the caller wants that."""
+        return kind_of(query).blocks and query not in self._unpolled
 
     def _forget(self, query: Query) -> None:
         scope, name, key = self._scope_of(query), named_service(query), scope_of(query)
@@ -173,7 +183,7 @@ class Planner:
             scope.add(query, name, self._newest.values.get(query))
         if query in self._slots or query in self._scopes:
             return
-        if kind_of(query).blocks:
+        if self._is_polled_kind(query):
             self._sweep_of(query).mark_read(query, now)
         self._reads.put(query)
 
@@ -313,7 +323,7 @@ class Planner:
 
     def _note(self, query: Query, index: int, value: tuple[Any, ...] | None, now: float, *, is_read: bool) -> None:
         is_first, has_moved = query not in self._newest.values, self._newest.indexes.get(query) != index
-        scope, blocks = self._scope_of(query), kind_of(query).blocks
+        scope, blocks = self._scope_of(query), self._is_polled_kind(query)
         self._newest.indexes[query] = index
         if value is not None or is_first:
             before, self._newest.values[query] = self._newest.values.get(query, ()), value or ()
@@ -325,7 +335,7 @@ class Planner:
                 self._poll_nodes(scope)
         if value is not None and not is_first and blocks and query not in self._scopes:
             self._promote(query, now)
-        self._reads.answered(query, index, is_read=is_read, now=now)
+        self._reads.answered(query, index, is_read=is_read, blocks=blocks, now=now)
 
     def _request(self, scope: Scope, suspects: Suspects, now: float) -> None:
         """Have the named services read, those aside whose answers show the change already."""
@@ -354,7 +364,7 @@ class Planner:
         if query in self._wanted and query not in self._slots:
             if scope is not None:
                 scope.read_failed(query)
-            self._reads.failed(query, now, least_delay)
+            self._reads.failed(query, now, least_delay, blocks=self._is_polled_kind(query))
 
     def _node_failed(self, scope: Scope, query: NodeContentQuery, now: float) -> None:
         scope.nodes.failed(query)
