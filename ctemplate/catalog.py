@@ -1,8 +1,8 @@
 """The store between sources and renders: the wanted queries, and the newest answer to each.
 
 Level-triggered: an answer or a wish sets a flag, and a waiting task reads the whole state. So lost, doubled or
-reordered wake-ups do no harm. One owner, one event loop; must not know Consul or templates. The guard decides what of an
-answer is shown.
+reordered wake-ups do no harm. One owner, one event loop; must not know Consul or templates. The guard decides what is
+shown of an answer.
 """
 
 from __future__ import annotations
