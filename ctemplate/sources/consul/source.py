@@ -26,6 +26,7 @@ from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.heartbeat import listen
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
+from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
@@ -34,6 +35,9 @@ from ctemplate.sources.source import Cost, OngoingOutage, SourceHealth
 DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query whose answer caused a defect is read again
 REJECTIONS_LOGGED = 5  # per answer; the rest is counted
 ABSENT_AFTER = 10.0  # seconds until an unreachable other datacenter counts as absent; stored answers are shown earlier
+UNCOVERED = frozenset({FailureKind.DENIED, FailureKind.REFUSED, FailureKind.GARBLED})
+"""What makes us ask for many by themselves rather than for all at once."""
+
 SENTINEL_PACING = Pacing(interval=0.1, burst=50, idle_interval=0.2, idle_burst=10)
 """For sentinels: a wake-up without a new value still means that something changed."""
 
@@ -51,6 +55,7 @@ class ConsulSource:
         self.outages = OutageLog(len(settings.addresses))
         self._retries = Retries(self._client, self.outages)
         self._planner = self._new_planner()
+        self._covers = Covers()
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[Query, Pacing], asyncio.Task[None]] = {}
         self._absent: set[str | None] = set()  # the datacenters reported as absent, until they answer
@@ -79,7 +84,7 @@ class ConsulSource:
         """Return what watching these queries would cost Consul; see ``Source.cost``."""
         planner = self._new_planner()
         wanted = frozenset(queries)
-        planner.want(wanted, 0.0)
+        planner.want(Covers().want(wanted), 0.0)
         plan = planner.plan(0.0)
         return Cost(
             queries=len(wanted), connections=plan.connections, requests_per_second=round(plan.requests_per_second, 3)
@@ -93,6 +98,7 @@ class ConsulSource:
     async def run(self, catalog: Catalog) -> None:
         """Answer the wanted queries until cancelled; see ``Source.run``. A restart reads everything anew."""
         self._planner = self._new_planner()
+        self._covers = Covers()
         self._watches.clear()
         try:
             async with asyncio.TaskGroup() as group:
@@ -116,20 +122,35 @@ class ConsulSource:
     async def _follow(self, catalog: Catalog) -> None:
         """Follow the catalog's wishes: plan, and start and stop what the plan says."""
         while True:
-            wanted, failed = await catalog.wishes(), set[Query]()
+            wanted = await catalog.wishes()
+            self._covers.want(wanted)
+            failed = self._ask(catalog)
             for query in wanted:
-                watch = self._watch(query)
-                if watch.answer is not None and catalog.get(query) is None:
-                    try:
-                        catalog.put(watch.answer)  # known already: read for a sentinel, or dropped and wanted again
-                    except Exception as exc:  # noqa: BLE001 - a defect, of any kind
-                        self._defects.report(str(query), exc)
-                        failed.add(query)
-            self._planner.want(wanted, _now())
+                if catalog.get(query) is None and (known := self._covers.known(query)) is not None:
+                    catalog.put(known)
             for query in failed:
                 self._planner.failed(query, _now(), is_read=True, least_delay=DEFECT_PAUSE.first)
-            self._forget(self._watches.keys() - wanted - self._planner.plan(_now()).polls)
             self._stirred.set()
+
+    def _ask(self, catalog: Catalog) -> set[Query]:
+        """Plan for what is to be asked now; return of what the known answer could not be used."""
+        asked, failed = self._covers.asked(), set[Query]()
+        for query in asked:
+            watch = self._watch(query)
+            watch.untold = UNCOVERED if self._covers.is_spare(query) else frozenset()
+            if watch.answer is not None and catalog.get(query) is None:
+                try:
+                    self._take_answer(watch.answer, catalog)  # known: a sentinel's, or dropped and wanted again
+                except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                    self._defects.report(str(query), exc)
+                    failed.add(query)
+        self._planner.want(asked, _now(), unpolled=self._covers.lacking)
+        self._forget(self._watches.keys() - asked - self._planner.plan(_now()).polls)
+        return failed
+
+    def _take_answer(self, answer: Answer, catalog: Catalog) -> None:
+        for each in self._covers.answers(answer):
+            catalog.put(each)
 
     def _watch(self, query: Query) -> Watch:
         watch = self._watches.get(query)
@@ -144,6 +165,8 @@ class ConsulSource:
 
     async def _reconcile(self, catalog: Catalog, group: asyncio.TaskGroup) -> float:
         """Run exactly what is planned; return when to plan again."""
+        if self._covers.has_changed:
+            self._ask(catalog)
         now = _now()
         plan = self._planner.plan(now)
         wanted = {(query, self._pacing(query, plan)) for query in plan.polls}
@@ -164,6 +187,8 @@ class ConsulSource:
         while self._readers < plan.readers:
             self._readers += 1
             group.create_task(self._read_on(catalog), name="consul reader")
+        if self._readers > plan.readers:  # one that is idle leaves, and has us look again
+            self._notify()
         if plan.wake_at > now:
             return plan.wake_at
         self._notify()
@@ -238,6 +263,7 @@ class ConsulSource:
         finally:
             self._readers -= 1
             connection.close()
+            self._stirred.set()
 
     async def _read(self, query: Query, connection: Connection, catalog: Catalog) -> None:
         known = self._watches.get(query)
@@ -247,7 +273,7 @@ class ConsulSource:
             answer = await watch.read(connection)
         except RequestFailed as failure:
             connection.close()
-            self.outages.note(str(query), failure, _now(), is_answered=before is not None)
+            watch.note(failure, _now())
             if failure.remedy.switches:
                 self._client.switch(connection.address)
             self._failed(query, failure, is_read=True)
@@ -265,11 +291,15 @@ class ConsulSource:
             known = catalog.get(query)
             if answer.rejections and (known is None or answer.rejections != known.rejections):
                 _report_rejections(answer, () if known is None else known.rejections)
-            catalog.put(answer)
+            self._take_answer(answer, catalog)
+            if self._covers.has_changed:
+                self._stirred.set()
         value = answer.value if watch.is_news else None
         self._planner.answered(query, index=answer.index, value=value, waited=waited, now=_now())
 
     def _failed(self, query: Query, failure: RequestFailed, *, is_read: bool) -> None:
+        if failure.kind in UNCOVERED:
+            self._covers.give_up(query)
         self._planner.failed(query, _now(), is_read=is_read, least_delay=failure.remedy.first)
         if failure.kind is FailureKind.TOO_MANY_CONNECTIONS:
             self._planner.refused(_now())

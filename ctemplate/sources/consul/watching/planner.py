@@ -7,7 +7,8 @@ nodes that changed last have them. A change that nothing names is searched for o
 or by a paced sweep of the services, whichever costs least. Services that changed lately get long polls of their own
 where connections are left.
 
-Prepared queries cannot block, so they are polled every ``interval``; a failed one no later.
+Prepared queries cannot block, so they are polled every ``interval``; a failed one no later. So are single queries that
+the caller asks only to learn what an answer to many lacks.
 
 Consul counts the connection of an abandoned long poll until its wait is over, so a long poll passes to another query
 only between two rounds.
@@ -48,6 +49,7 @@ class Planner:
         self._lonely = 0
         self._wanted: frozenset[Query] = frozenset()
         self._unblocking = 0
+        self._unpolled: frozenset[Query] = frozenset()
         self._groups: dict[ServicesQuery, dict[Query, None]] = {}
         self._scopes: dict[ServicesQuery, Scope] = {}
         self._unscoped = Sweep(self._policy.pace)
@@ -59,13 +61,17 @@ class Planner:
 
     # Wanted queries, and how the connections are distributed among them
 
-    def want(self, queries: Iterable[Query], now: float) -> None:
-        """Replace the wanted queries; those that stay keep their long polls and their place."""
+    def want(self, queries: Iterable[Query], now: float, *, unpolled: frozenset[Query] = frozenset()) -> None:
+        """Replace the wanted queries; those that stay keep their long polls and their place.
+
+        Those that are ``unpolled`` get no long poll, though they could.
+        """
         wanted = frozenset(queries)
-        for query in self._wanted - wanted:
+        kept = (self._wanted & wanted) - (self._unpolled ^ unpolled)
+        for query in self._wanted - kept:
             self._forget(query)
-        added, self._wanted = wanted - self._wanted, wanted
-        self._unblocking = sum(not kind_of(query).blocks for query in wanted)
+        added, self._wanted, self._unpolled = wanted - kept, wanted, unpolled
+        self._unblocking = sum(not self._is_polled_kind(query) for query in wanted)
         for query in added:
             key = scope_of(query)
             if key is not None:
@@ -75,6 +81,10 @@ class Planner:
             if query not in self._sweep_of(query):
                 self._place(query, now)
         self._fill(now)
+
+    def _is_polled_kind(self, query: Query) -> bool:
+        """Whether a query may have a long poll: Consul can hold its answer back, and the caller wants that."""
+        return kind_of(query).blocks and query not in self._unpolled
 
     def _forget(self, query: Query) -> None:
         scope, name, key = self._scope_of(query), named_service(query), scope_of(query)
@@ -174,7 +184,7 @@ class Planner:
             scope.add(query, name, self._newest.values.get(query))
         if query in self._slots or query in self._scopes:
             return
-        if kind_of(query).blocks:
+        if self._is_polled_kind(query):
             self._sweep_of(query).mark_read(query, now)
         self._reads.put(query)
 
@@ -314,7 +324,7 @@ class Planner:
 
     def _note(self, query: Query, index: int, value: tuple[Any, ...] | None, now: float, *, is_read: bool) -> None:
         is_first, has_moved = query not in self._newest.values, self._newest.indexes.get(query) != index
-        scope, blocks = self._scope_of(query), kind_of(query).blocks
+        scope, blocks = self._scope_of(query), self._is_polled_kind(query)
         self._newest.indexes[query] = index
         if value is not None or is_first:
             before, self._newest.values[query] = self._newest.values.get(query, ()), value or ()
@@ -326,7 +336,7 @@ class Planner:
                 self._poll_nodes(scope)
         if value is not None and not is_first and blocks and query not in self._scopes:
             self._promote(query, now)
-        self._reads.answered(query, index, is_read=is_read, now=now)
+        self._reads.answered(query, index, is_read=is_read, blocks=blocks, now=now)
 
     def _request(self, scope: Scope, suspects: Suspects, now: float) -> None:
         """Schedule reads of the named services, except those whose answers show the change already."""
@@ -355,7 +365,7 @@ class Planner:
         if query in self._wanted and query not in self._slots:
             if scope is not None:
                 scope.read_failed(query)
-            self._reads.failed(query, now, least_delay)
+            self._reads.failed(query, now, least_delay, blocks=self._is_polled_kind(query))
 
     def _node_failed(self, scope: Scope, query: NodeContentQuery, now: float) -> None:
         scope.nodes.failed(query)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ctemplate.core.model import Query
 from ctemplate.core.timing import TokenBucket, jittered
-from ctemplate.queries import NodeContentQuery, kind_of
+from ctemplate.queries import NodeContentQuery
 from ctemplate.sources.consul.watching.plan import Policy
 from ctemplate.sources.consul.watching.retries import Agenda
 
@@ -80,13 +80,13 @@ class Reads:
             bucket = self._named[query] = TokenBucket(interval=policy.min_interval, burst=policy.named_burst)
         return bucket
 
-    def answered(self, query: Query, index: int, *, is_read: bool, now: float) -> None:
+    def answered(self, query: Query, index: int, *, is_read: bool, blocks: bool, now: float) -> None:
         """Record an answer; read the query again if it changed during the read, or if the answer shows an older state.
 
-        The second happens where one of several servers lags behind.
+        The second happens where one of several servers lags behind. What does not block is read again in any case.
         """
         self._failures.pop(query, None)
-        if not kind_of(query).blocks:
+        if not blocks:
             self._later.put(query, now + jittered(self._policy.interval))
         if not is_read:
             return
@@ -103,11 +103,11 @@ class Reads:
         if self._again.pop(query, None) is not None:
             self._urgent[query] = None
 
-    def failed(self, query: Query, now: float, least_delay: float) -> None:
+    def failed(self, query: Query, now: float, least_delay: float, *, blocks: bool) -> None:
         """Retry a query after a growing delay."""
         failures = self._failures[query] = self._failures.get(query, 0) + 1
         delay = self._policy.backoff.delay(failures)
-        if not kind_of(query).blocks:
+        if not blocks:
             delay = min(delay, jittered(self._policy.interval))  # asked no more often than without failures
         self._later.put(query, now + max(delay, least_delay))
 
