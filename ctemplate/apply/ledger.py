@@ -131,7 +131,7 @@ class Ledger:
     def _proven(
         self, process: RunningProcess | None, records: Mapping[str, Accepted | None]
     ) -> tuple[RunningProcess, ...]:
-        """Return the processes that run the files: this one, and the earlier ones unless one of the files has changed."""
+        """Return the processes that run the files: this one, and the earlier ones unless a file has changed."""
         known = ((self._page.files.get(path), record) for path, record in records.items())
         is_new = any(before is not None and (not now or before.sha256 != now.sha256) for before, now in known)
         before = () if is_new else tuple(each for each in self._page.proven if each != process)
