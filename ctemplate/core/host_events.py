@@ -18,7 +18,7 @@ class StatusServed(Event, frozen=True, kw_only=True):
 
 
 class StatusUnavailable(Event, frozen=True, kw_only=True):
-    """Status cannot be served at its address; everything else goes on, and that is tried again."""
+    """Status cannot be served at its address; this is retried, and everything else continues."""
 
     address: str
     reason: str
