@@ -72,6 +72,6 @@ def _written(state: GroupState) -> Iterator[Moment]:
     """Yield when we put the files in place, and when each was last touched by anybody, by the wall clock."""
     if state.ledger.page.placed is not None:
         yield state.ledger.page.placed
-    for destination in state.group.destinations:
+    for destination in state.files:
         with contextlib.suppress(OSError):
             yield at_wall_clock(destination.stat().st_ctime)

@@ -38,5 +38,5 @@ def read_live_bytes(output: Output) -> bytes | None:
 
 
 def _staged(output: Output, candidate: Path) -> StagedFile:
-    candidate.write_bytes(output.content)
+    candidate.write_bytes(output.content or b"")
     return StagedFile(candidate=candidate, live=output.target.destination.absolute())

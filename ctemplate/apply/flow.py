@@ -76,7 +76,7 @@ async def apply(
 
 def _recovered(outputs: tuple[Output, ...], state: GroupState, observe: Observe) -> Survey:
     """Put right what a killed process left, then compare the outputs with what is live."""
-    recover(state, observe)
+    recover(state, observe, tuple(output.target.destination for output in outputs))
     return surveyed(outputs, state)
 
 
@@ -112,7 +112,7 @@ async def reload_owed(
 ) -> Outcome:
     """Reload what is live already; a failure leaves the reload owed."""
     try:
-        as_it_is = LiveChange(files=state.group.destinations)
+        as_it_is = LiveChange(files=state.files)
         outcome = await reported_reload(reload, as_it_is, state.group) if reload else Outcome.UNCHANGED
     except ApplyError as error:
         error.what += "; its reload stays owed"
@@ -162,7 +162,8 @@ async def _checked(
 async def _judged_live(check: CandidateCheck | None, survey: Survey, state: GroupState) -> None:
     """Have the files judged that are live already; raises what takes them back."""
     if check is not None:
-        live = tuple(StagedFile(candidate=file.destination, live=file.destination) for file in survey.rewrites)
+        there = (file.destination for file in survey.rewrites if file.content is not None)
+        live = tuple(StagedFile(candidate=path, live=path) for path in there)
         _report(await reported_check(check, live, state.group), state)
 
 
@@ -176,7 +177,7 @@ async def _reload_live(state: GroupState, reload: Reload | None, program: Progra
     if reload is None:
         return
     try:
-        outcome = await reported_reload(reload, LiveChange(files=state.group.destinations), state.group)
+        outcome = await reported_reload(reload, LiveChange(files=state.files), state.group)
     except ApplyError as error:
         log.warning("%s; the reload of the live files stays owed", error)
         return
@@ -196,7 +197,7 @@ def _stage(survey: Survey, state: GroupState) -> None:
         try:
             files.make_folder(file.path.parent)
             state.locks.take(file.path)
-            files.stage(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
+            files.stage(file.path, file.content or b"", mode=file.mode, uid=file.uid, gid=file.gid)
         except OSError as exc:
             what = f"cannot be staged: {exc.strerror or exc}; {survey.subject} is untouched"
             raise SwapFailed(str(file.destination), what) from exc

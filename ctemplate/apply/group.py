@@ -94,6 +94,10 @@ class Group:
         """The absolute paths of the group's files, as the operator named them."""
         return tuple(target.destination.absolute() for target in self.targets)
 
+    def may_make(self, path: Path) -> bool:
+        """Whether a path may be that of a file that is made for an item of a list."""
+        return any(target.each is not None and target.each.may_make(path) for target in self.targets)
+
     @property
     def subject(self) -> str:
         """The group's files, for a sentence about them."""

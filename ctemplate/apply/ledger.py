@@ -25,8 +25,11 @@ LEDGER_VERSION = 1
 PROVEN_AT_MOST = 4  # an upgrade of a program's executable has two, and goes back and forth
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """The content, mode and owner that a destination was given; ``at`` is wall-clock seconds."""
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The content, mode and owner that a destination was given; ``at`` is wall-clock seconds.
+
+    ``is_item``: it was made for an item of a list, and goes when that goes.
+    """
 
     sha256: str
     size: int
@@ -34,6 +37,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     gid: int
     at: float
+    is_item: bool = False
 
 
 class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,38 +94,46 @@ class Ledger:
         """Return what the destination was last given, if anything."""
         return self._page.files.get(str(destination))
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand by our hand for items of lists."""
+        return frozenset(Path(path) for path, record in self._page.files.items() if record.is_item)
+
     def settle(
         self,
         result: str,
         *,
         owes_reload: bool,
-        records: Mapping[str, Accepted] | None = None,
+        records: Mapping[str, Accepted | None] | None = None,
         serial: int | None = None,
         durable: bool = True,
         proven: RunningProcess | None = None,
         is_placed: bool = False,
     ) -> None:
-        """Write down how a transaction ended and which files it left (others keep their record).
+        """Write down how a transaction ended and which files it left (others keep their record; None: it is gone).
 
         ``proven`` is a process that was proven to run them; nobody is while a reload is owed. ``is_placed``: files were
         put in place just now. ``serial`` is the transaction's, by default the next one. Where the disk refuses, the
         process goes on with what it knows and says so.
         """
+        known: dict[str, Accepted | None] = {**self._page.files, **(records or {})}
         self._page = LedgerPage(
             serial=self._page.serial + 1 if serial is None else serial,
             owes_reload=owes_reload,
             result=result,
             at=time.time(),
-            files={**self._page.files, **(records or {})},
+            files={path: record for path, record in known.items() if record is not None},
             proven=() if owes_reload else self._proven(proven, records or {}),
             placed=now() if is_placed else self._page.placed,
         )
         self._write(durable=durable)
 
-    def _proven(self, process: RunningProcess | None, records: Mapping[str, Accepted]) -> tuple[RunningProcess, ...]:
+    def _proven(
+        self, process: RunningProcess | None, records: Mapping[str, Accepted | None]
+    ) -> tuple[RunningProcess, ...]:
         """Return who runs the files: the process, and those that did before unless one of the files is another now."""
         known = ((self._page.files.get(path), record) for path, record in records.items())
-        is_new = any(before is not None and before.sha256 != record.sha256 for before, record in known)
+        is_new = any(before is not None and (not now or before.sha256 != now.sha256) for before, now in known)
         before = () if is_new else tuple(each for each in self._page.proven if each != process)
         return (*before, *((process,) if process else ()))[-PROVEN_AT_MOST:]
 

@@ -49,17 +49,22 @@ class DestinationLocks:
         if held is not None:
             os.close(held)  # its file was removed with its folder, or by somebody
 
+    def leave(self, real: Path) -> None:
+        """Let go of a real destination."""
+        path, descriptor = lock_beside(real), self._held.pop(real, None)
+        if descriptor is None:
+            return
+        try:
+            if _stands(descriptor, path):
+                path.unlink()
+        except OSError as exc:
+            logger.debug("%s: cannot be removed: %s", path, exc.strerror)
+        os.close(descriptor)
+
     def close(self) -> None:
         """Let go of all."""
-        for real, descriptor in self._held.items():
-            path = lock_beside(real)
-            try:
-                if _stands(descriptor, path):
-                    path.unlink()
-            except OSError as exc:
-                logger.debug("%s: cannot be removed: %s", path, exc.strerror)
-            os.close(descriptor)
-        self._held.clear()
+        for real in tuple(self._held):
+            self.leave(real)
 
 
 def _locked(real: Path) -> int:

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from ctemplate.apply.group import Group
 from ctemplate.apply.journal import Journal
-from ctemplate.apply.ledger import Ledger, read_ledger
+from ctemplate.apply.ledger import Accepted, Ledger, read_ledger
 from ctemplate.apply.locks import DestinationLocks, lock_beside
 from ctemplate.apply.succession import Predecessor, migrate_state
 from ctemplate.core.errors import StateError
@@ -104,6 +104,12 @@ class GroupState:
     in_place: set[Path] = field(default_factory=set)
     written: dict[Path, Signature | None] = field(default_factory=dict)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The absolute paths of all the group's files, those that stand for items of lists among them."""
+        named = (target.destination.absolute() for target in self.group.targets if target.each is None)
+        return (*named, *sorted(self.ledger.item_files))
+
     def keep_original(self, path: Path, content: bytes) -> Path | None:
         """Keep a file that ctemplate did not write, for ever; return where, None when one is kept already."""
         kept = _inside(self.folder / ORIGINAL, path)
@@ -173,6 +179,7 @@ class StateFolder:
             predecessors=tuple(other for path, other in self._predecessors.items() if path != folder),
             destinations=frozenset(str(destination) for destination in group.destinations),
             reals=reals,
+            may_make=group.may_make,
         )
         return state
 
@@ -210,6 +217,16 @@ def written_before(folder: Path) -> frozenset[Path]:
     except OSError:
         return frozenset()
     return frozenset(Path(destination).absolute() for page in pages for destination in page.files)
+
+
+def item_records(folder: Path, group: Group) -> Mapping[Path, Accepted]:
+    """Return what a state folder knows of the files that stand for items of the group's lists; reads only."""
+    try:
+        pages = [read_ledger(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
+    except OSError:
+        return {}
+    known = ((Path(path), record) for page in pages for path, record in page.files.items() if record.is_item)
+    return {path: record for path, record in known if group.may_make(path)}
 
 
 def group_folder(folder: Path, destinations: Iterable[Path]) -> Path:

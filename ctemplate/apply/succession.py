@@ -7,8 +7,11 @@ process left open. Moving is repeatable: written here first, taken away there af
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import field
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from ctemplate.apply.journal import Journal, JournalEntry
 from ctemplate.apply.ledger import Ledger
@@ -26,11 +29,11 @@ class Predecessor:
     def __post_init__(self) -> None:
         self.entry = self.journal.read_open(self.ledger.page.serial)
 
-    def leave(self, reals: frozenset[str]) -> None:
+    def leave(self, files: Collection[str]) -> None:
         """Let go of the journaled files of these real paths."""
         if self.entry is None:
             return
-        rest = tuple(file for file in self.entry.files if file.path not in reals)
+        rest = tuple(file for file in self.entry.files if file.path not in files)
         self.entry = JournalEntry(serial=self.entry.serial, files=rest) if rest else None
         if self.entry:
             self.journal.write(self.entry)
@@ -45,11 +48,20 @@ def migrate_state(
     predecessors: Iterable[Predecessor],
     destinations: frozenset[str],
     reals: frozenset[str],
+    may_make: Callable[[Path], bool],
 ) -> None:
-    """Move records of the destinations and journaled files of the real paths from the predecessors' folders."""
+    """Move records of the destinations and journaled files of the real paths from the predecessors' folders.
+
+    So are those of files that the group may make for items of lists.
+    """
     for other in predecessors:
-        old = tuple(file for file in other.entry.files if file.path in reals) if other.entry else ()
-        records = {path: record for path, record in other.ledger.page.files.items() if path in destinations}
+        files = other.entry.files if other.entry else ()
+        old = tuple(file for file in files if file.path in reals or may_make(Path(file.path)))
+        known = [
+            (path, replace(one, is_item=False) if path in destinations else one)
+            for path, one in other.ledger.page.files.items()
+        ]
+        records = {path: one for path, one in known if path in destinations or (one.is_item and may_make(Path(path)))}
         if not old and not records:
             continue
         mine = journal.read_open(ledger.page.serial)
@@ -58,5 +70,5 @@ def migrate_state(
         owes_reload = ledger.page.owes_reload or other.ledger.page.owes_reload
         ledger.settle("inherited", owes_reload=owes_reload, records=records, serial=ledger.page.serial)
         if old:
-            other.leave(reals)
-        other.ledger.forget(destinations)
+            other.leave({file.path for file in old})
+        other.ledger.forget(frozenset(records))

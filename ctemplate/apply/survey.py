@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange, OnEdit
+from ctemplate.apply.item_files import with_item_files
 from ctemplate.apply.ledger import Accepted, Ledger, fingerprint
 from ctemplate.apply.state import GroupState
 from ctemplate.core.errors import SwapFailed
@@ -31,16 +32,18 @@ NO_ID = 2**32 - 1  # to the kernel this means "leave it"
 class Compared:
     """One output beside what is live at its destination; mode, uid and gid are what the file shall have.
 
-    ``is_left``: somebody else changed the live file, and the group leaves such files alone.
+    ``content`` is None for a file that is to go. ``is_left``: somebody else changed the live file, and the group leaves
+    such files alone.
     """
 
     destination: Path
-    content: bytes
+    content: bytes | None
     live: Live
     mode: int
     uid: int
     gid: int
     accepted: Accepted | None
+    is_item: bool = False
     is_left: bool = False
 
     @property
@@ -57,12 +60,13 @@ class Compared:
     def has_new_attributes(self) -> bool:
         """Whether the live bytes are right, but mode or owner are not."""
         wanted = (self.mode, self.uid, self.gid)
-        return not self.has_new_content and (self.live.mode, self.live.uid, self.live.gid) != wanted
+        is_whole = self.content is not None and not self.has_new_content
+        return is_whole and (self.live.mode, self.live.uid, self.live.gid) != wanted
 
     @property
     def is_accepted(self) -> bool:
         """Whether the ledger holds this very content; content that it never saw counts when it is live."""
-        if self.accepted is None:
+        if self.accepted is None or self.content is None:
             return not self.has_new_content
         return self.accepted.sha256 == fingerprint(self.content)
 
@@ -71,15 +75,25 @@ class Compared:
         """Whether somebody else changed the live file while its rendering stayed the same."""
         return self.accepted is not None and self.has_new_content and self.is_accepted
 
-    def to_record(self) -> Accepted:
-        """Return what the ledger says once this output is live."""
-        return Accepted(
-            sha256=fingerprint(self.content),
-            size=len(self.content),
-            mode=self.mode,
-            uid=self.uid,
-            gid=self.gid,
-            at=time.time(),
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the ledger does not say of the file what it should."""
+        return (self.accepted is None) is (self.content is not None)
+
+    def to_record(self) -> Accepted | None:
+        """Return what the ledger says once this output is live; None for a file that is gone."""
+        return (
+            None
+            if self.content is None
+            else Accepted(
+                sha256=fingerprint(self.content),
+                size=len(self.content),
+                mode=self.mode,
+                uid=self.uid,
+                gid=self.gid,
+                at=time.time(),
+                is_item=self.is_item,
+            )
         )
 
 
@@ -110,20 +124,25 @@ class Survey:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the ledger has no record yet of one of the files."""
-        return any(file.accepted is None for file in self.files)
+        """Whether the ledger has no record yet of one of the files, or one of a file that is gone."""
+        return any(file.is_unknown for file in self.files)
+
+    @property
+    def has_items(self) -> bool:
+        """Whether one of the files that change stands for an item of a list: that it is ours must outlive a kill."""
+        return any(file.is_item for file in self.changes)
 
     @property
     def change(self) -> LiveChange:
         """What the program is to take once the files are in place."""
         return LiveChange(
-            files=tuple(file.destination for file in self.files),
+            files=tuple(file.destination for file in self.files if file.content is not None),
             before={file.destination: file.live.content for file in self.rewrites},
-            after={file.destination: file.content for file in self.rewrites},
+            after={file.destination: file.content or b"" for file in self.rewrites},
         )
 
     @property
-    def records(self) -> dict[str, Accepted]:
+    def records(self) -> dict[str, Accepted | None]:
         """What the ledger says once all of this is live."""
         return {str(file.destination): file.to_record() for file in self.files if not file.is_left}
 
@@ -135,7 +154,8 @@ class Survey:
 
 def surveyed(outputs: tuple[Output, ...], state: GroupState) -> Survey:
     """Compare the outputs with the live files; raises SwapFailed when one cannot be read or its owner is unknown."""
-    compared = tuple(_judged(_compared(output, state.ledger), state) for output in outputs)
+    whole = with_item_files(outputs, state.ledger.page.files, state.edits)
+    compared = tuple(_judged(_compared(output, state.ledger), state) for output in whole)
     is_new = any((file.has_new_content and not file.is_left) or not file.is_accepted for file in compared)
     return Survey(files=compared, is_reload_due=is_new or state.ledger.page.owes_reload)
 
@@ -156,6 +176,7 @@ def _compared(output: Output, ledger: Ledger) -> Compared:
         uid=uid if target.user is None else _id(destination, "user", target.user, _user_id),
         gid=gid if target.group is None else _id(destination, "group", target.group, _group_id),
         accepted=ledger.accepted(destination),
+        is_item=target.each is not None or output.content is None,
     )
 
 

@@ -68,7 +68,7 @@ class Transaction:
         """Put every candidate in place and mend modes and owners."""
         changes = self._survey.changes
         self._keep_originals()
-        if self._has_reload or len(changes) > 1 or not is_judged:
+        if self._has_reload or len(changes) > 1 or not is_judged or self._survey.has_items:
             self._write_journal()
         self._has_begun = True
         for file in changes:
@@ -86,6 +86,10 @@ class Transaction:
         self._observe(Step.RECORDED)
         replaced = {file.destination: file.live.content for file in self._survey.rewrites}
         keep(self._state.backups, {path: old for path, old in replaced.items() if old is not None})
+        for file in self._survey.rewrites:
+            if file.content is None:
+                self._state.locks.leave(file.path)
+                log.info("%s: removed, since its item is gone", file.destination)
 
     def abandon(self, error: BaseException) -> str:
         """End after an error as the group wants it; say what became of the files."""
@@ -130,6 +134,11 @@ class Transaction:
             files.set_attributes(file.path, mode=file.mode, uid=file.uid, gid=file.gid)
             return
         candidate = files.candidate_path(file.path)
+        if file.content is None:
+            self._state.written.pop(file.path, None)
+            file.path.unlink(missing_ok=True)
+            candidate.unlink(missing_ok=True)
+            return
         self._state.written[file.path] = signature(candidate)
         try:
             candidate.replace(file.path)
@@ -160,7 +169,7 @@ class Transaction:
         result: str,
         *,
         owes_reload: bool,
-        records: Mapping[str, Accepted] | None = None,
+        records: Mapping[str, Accepted | None] | None = None,
         proven: RunningProcess | None = None,
     ) -> None:
         self._state.ledger.settle(
@@ -175,12 +184,13 @@ class Transaction:
         self._state.journal.remove()
 
 
-def recover(state: GroupState, observe: Observe = unobserved) -> None:
+def recover(state: GroupState, observe: Observe = unobserved, destinations: tuple[Path, ...] = ()) -> None:
     """Put right what a process that died in the middle of a transaction left behind. Nothing to do: nothing touched.
 
-    Raises SwapFailed when an old file cannot be put back; the journal stays, and calling again tries again.
+    ``destinations`` are those of a change to come, whose candidates may stand there as well. Raises SwapFailed when an
+    old file cannot be put back; the journal stays, and calling again tries again.
     """
-    for destination in state.group.destinations:
+    for destination in {*state.files, *destinations}:
         with contextlib.suppress(OSError):
             for candidate in files.leftovers(files.resolved(destination)):
                 candidate.unlink(missing_ok=True)
@@ -218,7 +228,8 @@ def _as_swap_failed(where: Path, what: str = "cannot be written") -> Iterator[No
 
 def keep_refused(survey: Survey, state: GroupState) -> None:
     """Keep the candidates that were refused, for inspection."""
-    kept = keep(state.refused, {file.destination: file.content for file in survey.rewrites})
+    refused = {file.destination: file.content for file in survey.rewrites if file.content is not None}
+    kept = keep(state.refused, refused)
     if kept:
         log.info("rejected candidate saved to %s", kept)
 

@@ -87,6 +87,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     source: str | None = None
     contents: str | None = None  # the template's text itself, instead of a source
     destination: str | None = None
+    for_each: str | None = None  # a list in the template's language: one file for each of its items
     command: CommandSetting | None = None
     timeout: Duration | None = None  # for the command
     env: EnvSection | None = None  # of the command

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ctemplate.core.each_file import EachFile
 from ctemplate.core.values import dataclass
 
 MAX_PORT = 65535
@@ -227,20 +228,25 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has."""
+    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has.
+
+    With ``each`` it is one file for an item of a list; the target of a group that stands for all of these has
+    ``each.path`` as its destination.
+    """
 
     destination: Path
     mode: int | None = None
     user: str | None = None
     group: str | None = None
+    each: EachFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The new bytes of one target."""
+    """The new bytes of one target; None for a file that is to go, since its item is gone."""
 
     target: Target
-    content: bytes
+    content: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

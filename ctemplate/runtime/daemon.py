@@ -346,14 +346,14 @@ class Daemon:
 
     async def _follow_live_files(self) -> None:
         """Notify the workers when one of their live files was written."""
-        owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
-        async for written in poll_modified(owners):
-            for path in written:
+        workers = self.workers
+        async for written in poll_modified(lambda: (path for worker in workers for path in worker.pipeline.files)):
+            for worker, path in ((worker, path) for worker in workers for path in written):
                 try:
-                    owners[path].live_file_changed(path)
+                    worker.live_file_changed(path)
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind
                     self._defects.report(str(path), exc)
-                    owners[path].rouse(asyncio.get_running_loop().time())
+                    worker.rouse(asyncio.get_running_loop().time())
 
     async def _follow_programs(self) -> None:
         """Have the workers check at intervals which process runs their files."""

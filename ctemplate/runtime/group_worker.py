@@ -132,11 +132,11 @@ class GroupWorker:
         self._wake.set()
 
     def live_file_changed(self, destination: Path) -> None:
-        """Note that one of the group's live files was written; the group's own writes are ignored.
+        """Note that a live file was written; others' files and the group's own writes are ignored.
 
         Re-applying repairs the file. After a failed attempt nothing runs early: that attempt wrote the file itself.
         """
-        if self.pipeline.sink.wrote(destination):
+        if destination not in self.pipeline.files or self.pipeline.sink.wrote(destination):
             return
         self._is_touched = True
         self._wake.set()

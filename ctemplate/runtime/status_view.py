@@ -175,7 +175,7 @@ class StatusView:
         left_out += [_left_out(rejection, is_kept=True) for rejection in pipeline.kept]
         return GroupStatus(
             name=pipeline.name,
-            files=tuple(map(str, pipeline.destinations)),
+            files=tuple(map(str, pipeline.files)) or tuple(map(str, pipeline.destinations)),
             state=group_condition(worker),
             error=str(worker.error) if worker.error is not None else "",
             refused_edit=self._refused_edits.get(pipeline.name, ""),

@@ -11,7 +11,9 @@ from ctemplate.sinks.sink import SinkStatus
 class DryRunSink:
     """A sink that keeps the outputs instead of writing them."""
 
-    def __init__(self) -> None:
+    def __init__(self, item_files: frozenset[Path] = frozenset()) -> None:
+        """Take the files that stand for items of lists now."""
+        self.item_files = item_files
         self.outputs: tuple[Output, ...] = ()
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:

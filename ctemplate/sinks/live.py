@@ -87,6 +87,11 @@ class LiveSink:
     _applied: tuple[Output, ...] | None = field(default=None)
     _change_sentences: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.state.ledger.item_files
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs live, all or none."""
         if outputs != self._applied and await self._should_wait():

@@ -78,6 +78,11 @@ class Announcing:
     foreign: frozenset[Path]
     _is_done: bool = field(default=False, init=False)
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.sink.item_files
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Announce, then apply."""
         if not self._is_done and self.foreign:
@@ -105,7 +110,7 @@ class Announcing:
         main = await main_file(self.command)
         for output in outputs:
             path = output.target.destination.absolute()
-            if path in self.foreign:
+            if path in self.foreign and output.content is not None:
                 found = await asyncio.to_thread(file_changes, main, {}, path, output.content)
                 _report(path, found.losses if found is not None else ())
 

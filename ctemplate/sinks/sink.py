@@ -26,6 +26,10 @@ class SinkStatus:
 class Sink(Protocol):
     """Where a group's outputs go: to the live files by a transaction, or to the terminal."""
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs to their place, all or none; raises ApplyError."""
 
