@@ -19,7 +19,7 @@ from ctemplate.queries import LocalFile, WatchRole, kind_of
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_plain_file, real_path
 
-FILE_LIMIT_BYTES = 16 * 1024 * 1024
+LOCAL_FILE_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 def is_local(query: Query) -> bool:
@@ -37,7 +37,7 @@ def read_local(query: Query, folders: Iterable[str]) -> tuple[LocalFile, ...]:
     if not any(real.is_relative_to(real_path(Path(folder))) for folder in folders):
         raise PermissionError(0, "lies in no folder of data.file_folders", str(path))
     try:
-        return (LocalFile(path=str(path), data=read_plain_file(real, limit_bytes=FILE_LIMIT_BYTES)),)
+        return (LocalFile(path=str(path), data=read_plain_file(real, limit_bytes=LOCAL_FILE_LIMIT_BYTES)),)
     except FileNotFoundError:
         return ()
 
