@@ -1,6 +1,6 @@
 """Bring rendered files live, all or nothing, and remember what the program accepted.
 
-``StateFolder(path).hold(group)`` locks a group's destinations and opens its state; `recover` puts right what a killed
+``StateFolder(path).hold(group)`` locks a group's destinations and opens its state; `recover` repairs what a killed
 process left; `apply` does the rest::
 
     with StateFolder(path).hold(group) as state:

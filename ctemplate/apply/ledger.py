@@ -1,9 +1,9 @@
 """The ledger: what a group's program last accepted, durable, apart from what is on disk.
 
-One JSON file, replaced as a whole. A record of a destination says which bytes stand there by our hand; ``owes_reload``
-says that nobody has proven yet that the program runs them. ``proven`` are the processes of which it was: what a program
-took belongs to its process and is gone with it. ``placed`` is when files were last put in place. ``serial`` counts
-journaled transactions: writing the ledger with a transaction's serial is what ends it, whether it went forward or back.
+One JSON file, replaced as a whole. A destination's record names the content that ctemplate wrote there; ``owes_reload``
+means that no program was proven yet to run it. ``proven`` are the processes proven to run it, since the files that a
+program has loaded are gone when its process ends. ``placed`` is when files were last put in place. ``serial`` counts
+journaled transactions: writing the ledger with a transaction's serial ends the transaction, committed or rolled back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ctemplate.system.uptime import Moment, RunningProcess, now
 log = logging.getLogger(__name__)
 
 LEDGER_VERSION = 1
-PROVEN_AT_MOST = 4  # an upgrade of a program's executable has two, and goes back and forth
+PROVEN_AT_MOST = 4  # an executable that is upgraded runs in two processes, and may switch between them
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,7 +61,7 @@ def fingerprint(content: bytes) -> str:
 def read_ledger(path: Path) -> LedgerPage:
     """Read a ledger; a missing one is empty.
 
-    One that cannot be read may have owed a reload: it comes back empty and owing one, with a warning.
+    An unreadable one may have owed a reload: it is returned as empty and owing one, with a warning.
     """
     try:
         page = msgspec.json.decode(path.read_bytes(), type=LedgerPage)
@@ -112,9 +112,9 @@ class Ledger:
     ) -> None:
         """Write down how a transaction ended and which files it left (others keep their record; None: it is gone).
 
-        ``proven`` is a process that was proven to run them; nobody is while a reload is owed. ``is_placed``: files were
-        put in place just now. ``serial`` is the transaction's, by default the next one. Where the disk refuses, the
-        process goes on with what it knows and says so.
+        ``proven`` is a process proven to run them; there is none while a reload is owed. ``is_placed``: files were just
+        put in place. ``serial`` is the transaction's, by default the next one. A write error is logged, and the process
+        continues with the state in memory.
         """
         known: dict[str, Accepted | None] = {**self._page.files, **(records or {})}
         self._page = LedgerPage(
@@ -131,14 +131,14 @@ class Ledger:
     def _proven(
         self, process: RunningProcess | None, records: Mapping[str, Accepted | None]
     ) -> tuple[RunningProcess, ...]:
-        """Return who runs the files: the process, and those that did before unless one of the files is another now."""
+        """Return the processes that run the files: this one, and the earlier ones unless a file has changed."""
         known = ((self._page.files.get(path), record) for path, record in records.items())
         is_new = any(before is not None and (not now or before.sha256 != now.sha256) for before, now in known)
         before = () if is_new else tuple(each for each in self._page.proven if each != process)
         return (*before, *((process,) if process else ()))[-PROVEN_AT_MOST:]
 
     def forget(self, destinations: frozenset[str]) -> None:
-        """Drop the records of destinations that another ledger has taken over; an empty ledger goes as a whole."""
+        """Drop the records of destinations that another ledger has taken over; remove a ledger that is empty then."""
         rest = {path: record for path, record in self._page.files.items() if path not in destinations}
         self._page = msgspec.structs.replace(self._page, files=rest)
         if rest:

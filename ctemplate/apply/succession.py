@@ -1,8 +1,8 @@
-"""Take over what is known about a destination when the set that it belongs to has changed.
+"""Take over a destination's state when the set of destinations that it belongs to has changed.
 
-A template added to a group makes another set of destinations, and so another sub-folder. What the old one knew about a
-shared destination moves to the new one: its record, a reload that is owed, the old bytes of a transaction that a killed
-process left open. Moving is repeatable: written here first, taken away there afterwards.
+A template added to a group changes the set of destinations, and so the sub-folder. A shared destination's state moves
+to the new one: its record, a reload that is owed, the old bytes of a transaction that a killed process left open.
+The move can be repeated: the new folder is written first, the old one cleared afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ctemplate.core.values import dataclass
 
 @dataclass(slots=True)
 class Predecessor:
-    """What an earlier set of destinations knew, read once; ``entry`` is the transaction it left open."""
+    """The state of an earlier set of destinations, read once; ``entry`` is the transaction that it left open."""
 
     ledger: Ledger
     journal: Journal
@@ -30,7 +30,7 @@ class Predecessor:
         self.entry = self.journal.read_open(self.ledger.page.serial)
 
     def leave(self, files: Collection[str]) -> None:
-        """Let go of the journaled files of these real paths."""
+        """Drop the journaled files of these real paths."""
         if self.entry is None:
             return
         rest = tuple(file for file in self.entry.files if file.path not in files)

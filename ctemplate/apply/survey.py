@@ -1,4 +1,4 @@
-"""Compare a group's outputs with what is live and with the ledger: what differs, and whether a reload is due.
+"""Compare a group's outputs with the live files and the ledger: what differs, and whether a reload is due.
 
 Reads, never writes.
 """
@@ -25,12 +25,12 @@ from ctemplate.system.files import DEFAULT_MODE, Live, read_live, resolved
 
 log = logging.getLogger(__name__)
 
-NO_ID = 2**32 - 1  # to the kernel this means "leave it"
+NO_ID = 2**32 - 1  # to the kernel this means "unchanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One output beside what is live at its destination; mode, uid and gid are what the file shall have.
+    """One output and the live file at its destination; mode, uid and gid are the wanted ones.
 
     ``content`` is None for a file that is to go. ``is_left``: somebody else changed the live file, and the group leaves
     such files alone.
@@ -65,14 +65,14 @@ class Compared:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the ledger holds this very content; content that it never saw counts when it is live."""
+        """Whether the ledger records this content; unrecorded content counts as accepted when it is live."""
         if self.accepted is None or self.content is None:
             return not self.has_new_content
         return self.accepted.sha256 == fingerprint(self.content)
 
     @property
     def is_edited(self) -> bool:
-        """Whether somebody else changed the live file while its rendering stayed the same."""
+        """Whether another program changed the live file while its rendering stayed the same."""
         return self.accepted is not None and self.has_new_content and self.is_accepted
 
     @property
@@ -101,7 +101,7 @@ class Compared:
 class Survey:
     """A group's files compared.
 
-    A reload is due for new content, for a debt, and for live content that the program never got from us.
+    A reload is due for new content, for one that is owed, and for live content that we never loaded into the program.
     """
 
     files: tuple[Compared, ...]
@@ -114,7 +114,7 @@ class Survey:
 
     @property
     def changes(self) -> tuple[Compared, ...]:
-        """The files that are touched at all: new content, then new mode or owner."""
+        """The files that change: those with new content, then those with a new mode or owner."""
         return (*self.rewrites, *(file for file in self.files if file.has_new_attributes))
 
     @property
@@ -134,7 +134,7 @@ class Survey:
 
     @property
     def change(self) -> LiveChange:
-        """What the program is to take once the files are in place."""
+        """The change that the program has to load once the files are in place."""
         return LiveChange(
             files=tuple(file.destination for file in self.files if file.content is not None),
             before={file.destination: file.live.content for file in self.rewrites},
@@ -143,12 +143,12 @@ class Survey:
 
     @property
     def records(self) -> dict[str, Accepted | None]:
-        """What the ledger says once all of this is live."""
+        """The ledger's records once all of this is live."""
         return {str(file.destination): file.to_record() for file in self.files if not file.is_left}
 
     @property
     def subject(self) -> str:
-        """Name the group's live files in a sentence about all of them."""
+        """The group's live files, as the subject of a sentence about all of them."""
         return "the live file" if len(self.files) == 1 else "every live file"
 
 
@@ -200,7 +200,7 @@ def _id(destination: Path, kind: str, name: str, look_up: Callable[[str], int]) 
 
 
 def _judged(file: Compared, state: GroupState) -> Compared:
-    """Say once that somebody else changed a file, and whether it is left as it is."""
+    """Report once that another program changed a file, and whether it is left as it is."""
     if not file.is_edited:
         state.edits.pop(file.destination, None)
         return file
@@ -208,7 +208,7 @@ def _judged(file: Compared, state: GroupState) -> Compared:
     seen = fingerprint(file.live.content) if file.live.content is not None else ""
     if state.edits.get(file.destination) != seen:
         state.edits[file.destination] = seen
-        what = "was changed by somebody else" if seen else "was removed by somebody else"
+        what = "was changed by another program" if seen else "was removed by another program"
         then = "left as it is" if is_left else "overwritten with the rendered file"
         log.warning("%s: %s; %s", file.destination, what, then)
     return replace(file, is_left=is_left)

@@ -1,6 +1,6 @@
 """The domain's frozen values: queries, answers, services, instances, targets and outcomes.
 
-Knows nothing of where answers come from, how they are rendered or where files go.
+Must not know sources, rendering or files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
     peer: str | None = None
 
     def __str__(self) -> str:
-        """Show the query as it stands in a template: ``service(web, dc=east)``."""
+        """Show the query as a template writes it: ``service(web, dc=east)``."""
         parts = [] if self.argument is None else [self.argument]
         scope = ((field, getattr(self, field)) for field in self.__struct_fields__ if field not in ARGUMENTS)
         parts += [f"{field}={value}" for field, value in scope if value is not None]
@@ -39,7 +39,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
 
     @property
     def argument(self) -> str | None:
-        """What the query asks for by name, None where it asks for all."""
+        """The name that the query asks for, None where it asks for all."""
         return next((str(getattr(self, field)) for field in ARGUMENTS if hasattr(self, field)), None)
 
 

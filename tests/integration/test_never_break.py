@@ -176,11 +176,11 @@ def test_a_candidate_that_is_refused_before_nginx_runs_is_not_written(site, ctem
 def test_a_live_file_that_somebody_edits_is_put_right_at_once(site, daemon):
     contents, reloads = site.contents(), site.nginx.reloads()
     site.fragment.write_text("# mine\n")
-    daemon.wait_for_log(f"{site.fragment}: was changed by somebody else; overwritten with the rendered file")
+    daemon.wait_for_log(f"{site.fragment}: was changed by another program; overwritten with the rendered file")
     daemon.wait_for(lambda: site.contents() == contents, 10, "repaired file")
     daemon.wait_for(lambda: site.nginx.reloads() == reloads + 1, 10, "reload")
     site.nginx.conf.unlink()
-    daemon.wait_for_log(f"{site.nginx.conf}: was removed by somebody else; overwritten with the rendered file")
+    daemon.wait_for_log(f"{site.nginx.conf}: was removed by another program; overwritten with the rendered file")
     daemon.wait_for(lambda: site.contents() == contents, 10, "repaired file")
     daemon.wait_for(lambda: site.nginx.reloads() == reloads + 2, 10, "reload")
 
@@ -193,7 +193,7 @@ def test_an_edit_is_only_reported_where_the_operator_wants_that(tmp_path, nginx,
     nginx.start()
     daemon.wait_for_log("applied")
     site.fragment.write_text("# mine\n")
-    daemon.wait_for_log(f"{site.fragment}: was changed by somebody else; left as it is")
+    daemon.wait_for_log(f"{site.fragment}: was changed by another program; left as it is")
     reloads = nginx.reloads()
     site.publish("1", other=instances(1))  # a change that renders the same
     site.fragment.write_text("# mine again\n")

@@ -54,7 +54,7 @@ def test_a_hostile_name_gets_no_file_and_leaves_the_others_alone(tmp_path, name,
     template = load(tmp_path, name="{{ item.name }}", escape=escape)
     files, rendering = made(template, web(name=name), web(name="good"))
     assert list(files) == ["good"]
-    assert [fault.service for fault in rendering.quarantined] == [name]
+    assert [rejection.service for rejection in rendering.quarantined] == [name]
     assert "may not be" in rendering.quarantined[0].reason
 
 
@@ -71,7 +71,7 @@ def test_of_two_with_one_name_the_one_that_was_registered_first_has_the_file(tmp
     first = ("api", ("http",), (instance("api", 1, created=5),))
     files, rendering = made(load(tmp_path, name="{{ item.name | lower }}.conf"), late, first)
     assert files == {"api.conf": "server 10.0.0.2;\n"}
-    assert [fault.service for fault in rendering.quarantined] == ["API"]
+    assert [rejection.service for rejection in rendering.quarantined] == ["API"]
     assert "belongs to service 'api', which came first" in rendering.quarantined[0].reason
 
 
@@ -98,7 +98,7 @@ def test_values_are_judged_in_each_file_by_itself(tmp_path):
     body = '{"name": "{{ item.name }}"}'
     files, rendering = made(load(tmp_path, body, escape="json"), web(name='a"b'), web(name="c d"))
     assert list(files.values()) == ['{"name": "c d"}']
-    assert [fault.service for fault in rendering.quarantined] == ['a"b']
+    assert [rejection.service for rejection in rendering.quarantined] == ['a"b']
 
 
 def test_includes_imports_and_macros_know_the_item(tmp_path):
