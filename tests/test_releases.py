@@ -1,8 +1,6 @@
 """The recipes for releases and routes print what their page says, and nginx takes it."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest

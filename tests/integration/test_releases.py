@@ -13,7 +13,8 @@ TEMPLATE = """\
 {main}
 http {{
     {http}
-    {{{{- releases.split("web", {{"2.0": 10, "3.0": 0}}, source="$arg_client", header="X-Release", cookie="release") }}}}
+    {{{{- releases.split("web", {{"2.0": 10, "3.0": 0}}, source="$arg_client", header="X-Release",
+                         cookie="release") }}}}
     server {{
         listen 127.0.0.1:{port};
         server_name web.example.com;
