@@ -411,7 +411,7 @@ def test_refused_connections_are_halved_and_grow_back():
     client.run(130.0)
     for number in range(60):
         client.change("turn", f"s{number}", f"s{number}-1", "critical")
-    client.run(5.0 + CHECKS_REST)
+    client.run(5.0 + 2 * CHECKS_REST)
     assert client.planner.plan(client.now).connections == 62
 
 

@@ -59,7 +59,7 @@ class Planner:
         self._reads = Reads(self._policy)
         self._outage = OutageProbe(self._policy.probe)
 
-    # Wanted queries, and how the connections are distributed among them
+    # Wanted queries, and how they share the connections
 
     def want(self, queries: Iterable[Query], now: float, *, unpolled: frozenset[Query] = frozenset()) -> None:
         """Replace the wanted queries; those that stay keep their long polls and their place.
@@ -395,7 +395,6 @@ class Planner:
         if self._budget.grow(now):
             self._lay_out(now)
         self._polls.update({scope.alarms: None for scope in self._scopes.values() if not scope.rests(now)})
-        polled = self._unblocking / self._policy.interval
         reads = sum((scope.sweep.background_rate for scope in self._scopes.values()), self._unscoped.background_rate)
         readers = max(self._readers, len(self._reads.under_way))  # reads that were begun are finished
         return WatchPlan(
@@ -403,13 +402,12 @@ class Planner:
             sentinels=frozenset(self._sentinels()),
             readers=readers,
             wake_at=min(self._budget.grow_at, self._reads_at(now)),
-            requests_per_second=polled + reads + len(self._polls) / self._policy.wait,
+            requests_per_second=self._unblocking / self._policy.interval + reads + len(self._polls) / self._policy.wait,
         )
 
     def _sentinels(self) -> Iterator[Query]:
         for scope in self._scopes.values():
-            yield from scope.sentinels
-            yield from scope.nodes.polled
+            yield from (*scope.sentinels, *scope.nodes.polled)
 
     def _reads_at(self, now: float) -> float:
         if not self._may_read():

@@ -176,8 +176,11 @@ class Scope:
         is_named = bool(named.services or named.nodes)
         if query == self.alarms:
             self._note_checks(Wake(since=since, index=index, was_parked=waited >= PARKED, was_named=is_named), now)
-        elif is_named:
+        elif is_named and (waited >= PARKED or index == since + 1):
             self._placed.add(index)
+        elif is_named:
+            for row in {*after} - {*before}:
+                self._placed.add(row.modified)
         return self._suspects(named, since, index)
 
     def _note_checks(self, wake: Wake, now: float) -> None:
@@ -186,9 +189,9 @@ class Scope:
         After a rest it stands for many changes, of which those that matter were named; what is left, such as what a
         passing check said last, is looked for if the last of them was not.
         """
-        is_single = wake.was_parked or wake.index == wake.since + 1 or now - self._rest_until < PARKED
-        if not (wake.was_named and is_single):
-            self._nameless.append((replace(wake, was_parked=is_single, was_named=False), now))
+        is_single, has_rested = wake.was_parked or wake.index == wake.since + 1, now - self._rest_until < PARKED
+        if has_rested or not (wake.was_named and is_single):
+            self._nameless.append((replace(wake, was_parked=is_single or has_rested, was_named=False), now))
         has_sight = all(query in self._alarms_indexes for query in self.turns)
         self._rest_until = now + CHECKS_REST if has_sight and self.sees_all_nodes else -math.inf
 
