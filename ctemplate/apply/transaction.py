@@ -83,6 +83,8 @@ class Transaction:
         """End with the new files in place, which ``proven`` runs; the replaced files become a backup."""
         self._end(result, owes_reload=owes_reload, records=self._survey.records, proven=proven)
         self._observe(Step.RECORDED)
+        if self._survey.rewrites:
+            self._state.replaced.append(self._survey.change)
         replaced = {file.destination: file.live.content for file in self._survey.rewrites}
         keep(self._state.backups, {path: old for path, old in replaced.items() if old is not None})
         for file in self._survey.rewrites:

@@ -363,7 +363,11 @@ def _source_part(config: Config) -> tuple[object, ...]:
 
 def _source(config: Config) -> Source:
     if config.catalog is not None:
-        return CatalogFile(Path(config.catalog), allow_hostnames=config.data.allow_hostnames)
+        return CatalogFile(
+            Path(config.catalog),
+            allow_hostnames=config.data.allow_hostnames,
+            file_folders=config.data.file_folders,
+        )
     return ConsulSource(consul_settings(config))
 
 
