@@ -22,12 +22,13 @@ import logging
 import os
 import shutil
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 
-from ctemplate.apply.group import Group
+from ctemplate.apply.group import Group, LiveChange
 from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import Accepted, Ledger, read_ledger
 from ctemplate.apply.locks import DestinationLocks, lock_beside
@@ -90,7 +91,8 @@ class GroupState:
 
     ``edits`` records which foreign changes were reported, by destination with a fingerprint of the content, and
     ``in_place`` which files cannot be renamed over, so that each is reported once. ``written`` are the real files that
-    this process put in place last, as they were then. ``locks`` are those beside the destinations.
+    this process put in place last, as they were then. ``locks`` are those beside the destinations. ``replaced`` has the
+    last change that was committed, until somebody takes it.
     """
 
     group: Group
@@ -103,6 +105,7 @@ class GroupState:
     edits: dict[Path, str] = field(default_factory=dict)
     in_place: set[Path] = field(default_factory=set)
     written: dict[Path, Signature | None] = field(default_factory=dict)
+    replaced: deque[LiveChange] = field(default_factory=lambda: deque(maxlen=1))
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -20,6 +20,7 @@ Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
 CommandSetting = str | tuple[str, ...]
 Escape = Literal["nginx", "haproxy", "json", "yaml", "shell", "html", "lines", "none"]
 Language = Literal["jinja", "go"]
+Delimiters = tuple[str, str]
 
 
 class ServiceGuardSection(Section, frozen=True, kw_only=True):
@@ -43,6 +44,18 @@ class StatusSection(Section, frozen=True, kw_only=True):
 
     address: str | None = None  # HOST:PORT, PORT on loopback, or unix:PATH; off where it is not given
     max_age: Duration = Duration(300.0)  # of answers, until /readyz says no
+    token: Annotated[str, Meta(min_length=16)] | None = None  # that the page asks for before it releases
+    token_file: str | None = None  # a file with it, read at each use; wins over token
+    hosts: tuple[str, ...] = ()  # names by which a proxy or others reach the address
+
+    @property
+    def has_token(self) -> bool:
+        """Whether anybody may release by the page."""
+        return bool(self.token or self.token_file)
+
+    def __repr__(self) -> str:
+        """Show nothing: the token must not reach a log."""
+        return f"{type(self).__name__}(…)"
 
 
 class NginxSection(Section, frozen=True, kw_only=True):
@@ -97,8 +110,12 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     owner: str | None = None  # USER[:GROUP]
     escape: Escape | None = None  # the rule for printed values; by default as the program and the destination tell
     language: Language | None = None  # by default template_language
-    left_delimiter: str | None = None  # what begins an action of a Go template
+    left_delimiter: str | None = None  # what begins an expression, or an action of a Go template
     right_delimiter: str | None = None
+    block_delimiters: Delimiters | None = None  # of Jinja's {% … %}
+    comment_delimiters: Delimiters | None = None  # of Jinja's {# … #}
+    backup: bool = False  # what is replaced stays beside the file, as NAME.bak
+    create_dest_dirs: bool = True  # false: a missing folder is an error
 
 
 class ExecSection(Section, frozen=True, kw_only=True):
@@ -127,6 +144,8 @@ class Config(Section, frozen=True, kw_only=True):
     template: tuple[TemplateSection, ...] = ()
     template_dirs: tuple[str, ...] = ()  # where includes and imports are looked for, after the template's own folder
     template_language: Language = "jinja"  # "go": consul-template's, converted as it is loaded
+    left_delimiter: str | None = None  # of templates that name none
+    right_delimiter: str | None = None
     exec: ExecSection = ExecSection()
     state_dir: str | None = None
     pid_file: str | None = None

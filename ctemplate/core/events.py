@@ -208,31 +208,6 @@ class LoopMeasured(Event, frozen=True, kw_only=True):
     lag: float
 
 
-class StatusServed(Event, frozen=True, kw_only=True):
-    """Status and metrics are served at an address."""
-
-    address: str
-
-    def __str__(self) -> str:
-        return f"status: served at {self.address}"
-
-
-class StatusUnavailable(Event, frozen=True, kw_only=True):
-    """Status cannot be served at its address; this is retried, and everything else continues."""
-
-    address: str
-    reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: what stays the same is an ERROR once."""
-        return logging.DEBUG if self.is_repeated else logging.ERROR
-
-    def __str__(self) -> str:
-        return f"status: cannot be served at {self.address}: {self.reason}; it is tried again, the rest goes on"
-
-
 # Answers
 
 
@@ -329,10 +304,10 @@ class Released(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         count = f"{self.holds} hold{'' if self.holds == 1 else 's'}"
-        if self.by != "request":
+        if self.by not in {"request", "page"}:
             return f"released by {self.by}: {self.holds} holds"
         subject = f"service {printable(repr(self.service), 80)}" if self.service else "everything"
-        return f"released by request: {subject}, {count}"
+        return f"released by {self.by}: {subject}, {count}"
 
 
 # Consul

@@ -44,13 +44,31 @@ class ReloadEnded(GroupEvent, frozen=True, kw_only=True):
 class Applied(GroupEvent, frozen=True, kw_only=True):
     """A group's files are live and, where that can be proven, its program runs them.
 
-    ``waited`` is how many seconds ago the first change of data in it arrived; None where no data changed.
+    ``waited`` is how many seconds ago the first change of data in it arrived; None where no data changed. The others
+    count lines, and ``server`` lines of upstreams among them; all are 0 where the live files were reloaded as they are.
     """
 
     waited: float | None = None
+    lines_added: int = 0
+    lines_removed: int = 0
+    servers_added: int = 0
+    servers_removed: int = 0
 
     def __str__(self) -> str:
-        return f"{self.subject}: applied"
+        if not self.lines_added and not self.lines_removed:
+            return f"{self.subject}: applied"
+        counts = f"+{self.lines_added} -{self.lines_removed} lines"
+        if self.servers_added or self.servers_removed:
+            counts += f", +{self.servers_added} -{self.servers_removed} servers"
+        return f"{self.subject}: applied, {counts}"
+
+
+class FilesReplaced(GroupEvent, frozen=True, kw_only=True):
+    """Files of a group got new content: a bounded ``diff`` without secrets, and ``causes``, the data that changed."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    diff: tuple[str, ...]
+    causes: tuple[str, ...]
 
 
 class ReloadOwed(GroupEvent, frozen=True, kw_only=True):

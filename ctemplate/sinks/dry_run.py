@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ctemplate.apply import LiveChange
 from ctemplate.core.model import Outcome, Output
 from ctemplate.sinks.sink import SinkStatus
 
@@ -31,6 +32,10 @@ class DryRunSink:
     async def is_due(self) -> bool:
         """Answer False: nobody runs what is only kept."""
         return False
+
+    def replaced(self) -> LiveChange | None:
+        """Return None: nothing is ever written."""
+        return None
 
     async def status(self) -> SinkStatus:
         """Return that there is no program."""

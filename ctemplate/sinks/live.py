@@ -125,6 +125,10 @@ class LiveSink:
         """Whether a process runs that may not have the files: a look costs little and changes nothing."""
         return await apply.is_another(self.state, self.program)
 
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.state.replaced.pop() if self.state.replaced else None
+
     async def status(self) -> SinkStatus:
         """Return whether a reload is owed, how many old workers drain, and what the last change meant to nginx."""
         draining = None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from ctemplate.apply import Accepted, CandidateCheck, judged, with_item_files
+from ctemplate.apply import Accepted, CandidateCheck, LiveChange, judged, with_item_files
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
@@ -119,6 +119,10 @@ class PlanSink:
         """Answer False: nothing is ever reloaded."""
         return False
 
+    def replaced(self) -> LiveChange | None:
+        """Return None: nothing is ever written."""
+        return None
+
     async def status(self) -> SinkStatus:
         """Return nothing: no program is asked."""
         return SinkStatus()
@@ -172,6 +176,10 @@ class SavedPlanSink:
     async def is_due(self) -> bool:
         """Whether another process runs the sink's files now."""
         return await self.sink.is_due()
+
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.sink.replaced()
 
     async def status(self) -> SinkStatus:
         """Return what the sink knows of its program."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
+from ctemplate.apply import LiveChange
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
@@ -101,6 +102,10 @@ class Announcing:
     async def is_due(self) -> bool:
         """Whether another process runs the outputs now."""
         return await self.sink.is_due()
+
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.sink.replaced()
 
     async def status(self) -> SinkStatus:
         """Return what the sink knows of its program."""

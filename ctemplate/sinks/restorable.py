@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 
-from ctemplate.apply import GroupState
+from ctemplate.apply import GroupState, LiveChange
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.apply.history import PastState
 from ctemplate.apply.restored import UNKNOWN_LABEL, Restoration, read_restoration, write_restoration
@@ -69,6 +69,10 @@ class RestorableSink:
     async def is_due(self) -> bool:
         """Whether another process runs the outputs now."""
         return self.restoration is None and await self.sink.is_due()
+
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.sink.replaced()
 
     async def status(self) -> SinkStatus:
         """Return what the sink knows of its program, and what the files were restored to."""
