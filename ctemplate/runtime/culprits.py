@@ -65,22 +65,24 @@ class CulpritSearch:
 
         Where another process saw to that last, first those that were not live then; none else after an edit.
         """
-        changed = tuple(Owner(name) for name in sorted(self.renderer.last_good.changed(self.snapshot)))
-        if self.renderer.last_good.is_whole or self.renderer.baseline is None:
+        good = self.renderer.last_good
+        things = tuple(Owner("", thing=name) for name in sorted(good.changed_things(self.snapshot)))
+        changed = (*(Owner(name) for name in sorted(good.changed(self.snapshot))), *things)
+        if good.is_whole or self.renderer.baseline is None:
             return (changed,)
         strangers = tuple(owner for owner in changed if not self.renderer.baseline.is_live(owner))
         return (strangers,) if self.renderer.is_edit else (strangers, changed)
 
     async def _named(self, error: ApplyError, suspects: Collection[Owner]) -> frozenset[Owner]:
         """Follow the program's words from one culprit to the next; empty where they lead to nobody, or to no end."""
-        names, found = {owner.service for owner in suspects}, frozenset[Owner]()
+        names, found = {_name(owner) for owner in suspects}, frozenset[Owner]()
         told: ApplyError | None = error
         while told is not None:
             place, candidates = self._candidates(told)
-            new = next((owner for owner in candidates if owner.service in names and owner not in found), None)
+            new = next((owner for owner in candidates if _name(owner) in names and owner not in found), None)
             if new is None:
                 return frozenset()
-            before = frozenset(known for known in found if known.service == new.service)
+            before = frozenset(known for known in found if _name(known) == _name(new))
             if new.is_whole or len(before) >= SINGLY:
                 new, found = new.whole, found - before
             self._words[new] = self._words[new.whole] = (self._first_words(told), place)
@@ -140,7 +142,7 @@ class CulpritSearch:
     async def _refusal(self, owner: Owner, found: frozenset[Owner], error: ApplyError) -> Refusal:
         """Return what becomes of one that was found; one that the other files cannot do without keeps its data."""
         words, line = self._words.get(owner, (self._first_words(error), ""))
-        fault = Fault(service=owner.service, instance=owner.instance, field=REFUSED, reason=words)
+        fault = Fault(service=owner.service, instance=owner.instance, field=REFUSED, reason=words, thing=owner.thing)
         refusal = self.renderer.refusals.made(owner, fault, self.snapshot, line=line)
         is_needed = False
         if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
@@ -159,6 +161,11 @@ class CulpritSearch:
 
     def _with_origin(self, line: str) -> str:
         return with_origin(line, self.files, self.renderer)
+
+
+def _name(owner: Owner) -> tuple[str, str]:
+    """Return the service, or the thing of no service, that an owner belongs to."""
+    return owner.service, owner.thing
 
 
 def listening(text: str, port: str) -> tuple[int, ...]:

@@ -130,7 +130,7 @@ class Pipeline:
     @property
     def services_kept(self) -> tuple[str, ...]:
         """The services whose last good data are in use, which ``release`` ends."""
-        return tuple(sorted({fault.service for fault in self.kept}))
+        return tuple(sorted({fault.owner_name for fault in self.kept}))
 
     def save(self) -> None:
         """Keep the last good data in use for a later process, with their ages. Blocks on the disk."""
@@ -312,15 +312,15 @@ class Pipeline:
         for fault in rendering.kept:
             if fault not in self.kept:
                 emit(DataKept(**self._about(fault)))
-        now = {fault.service for fault in (*rendering.quarantined, *rendering.kept)}
-        before = {fault.service for fault in (*self.quarantined, *self.kept)}
-        for service in sorted(before - now):
-            emit(Readmitted(group=self.name, service=service))
+        now = {(fault.service, fault.thing) for fault in (*rendering.quarantined, *rendering.kept)}
+        before = {(fault.service, fault.thing) for fault in (*self.quarantined, *self.kept)}
+        for service, thing in sorted(before - now):
+            emit(Readmitted(group=self.name, service=service, thing=thing))
         self.quarantined, self.kept = rendering.quarantined, rendering.kept
 
     def _about(self, fault: Fault) -> dict[str, str]:
         """Return a fault as the fields of an event."""
-        about = {"group": self.name, "service": fault.service, "instance": fault.instance}
+        about = {"group": self.name, "service": fault.service, "instance": fault.instance, "thing": fault.thing}
         return about | {"text": str(fault)}
 
     def _log_remarks(self, remarks: tuple[str, ...]) -> None:

@@ -204,7 +204,7 @@ def _group_state(worker: GroupWorker) -> GroupCondition:
 
 
 def _left_out(fault: Fault, *, is_kept: bool) -> LeftOut:
-    return LeftOut(service=fault.service, instance=fault.instance, reason=str(fault), is_kept=is_kept)
+    return LeftOut(service=fault.owner_name, instance=fault.instance, reason=str(fault), is_kept=is_kept)
 
 
 def _hold(hold: Hold) -> HoldStatus:

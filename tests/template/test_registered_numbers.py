@@ -46,7 +46,7 @@ OPERATIONS = (
     "({} | int)", "({} | float)", "([1, {}] | sum)", "([{}] | max)", "([0, {}] | last)", "({} | string | float)",
     "(({} ~ '') | float)", "(('%s' % {}) | float)", "('{{}}'.format({}) | float)", "({} | json | from_json)",
     "([{}] | json | from_json)[0]", "dict(a={}).a", "({} | int | divide(1))", "({} | int | modulo(70000))",
-    "({} if true else 1)", "({} or 1)", "namespace(k={}).k", "([{}] | batch(1) | first | first)",
+    "({} if true else 1)", "namespace(k={}).k", "([{}] | batch(1) | first | first)",
     "([{}] | unique | first)",    "({{'k': {}}} | dictsort | first | last)", "({{'k': {}}} | to_yaml | from_yaml).k",
 )  # fmt: skip
 

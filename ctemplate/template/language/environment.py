@@ -48,6 +48,7 @@ from ctemplate.template.safety.tainted_text import (
     shadow_of,
     text_of,
     with_shadow,
+    with_text,
 )
 from ctemplate.template.safety.value_places import numbered_value as with_number, placed_value, unmarked
 
@@ -139,7 +140,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.as_fault: Callable[[Exception], TemplateError] = _unplaced
         self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
         if escape == NONE:
-            self._checked = _printed_freely
+            self._checked = self._printed_freely
         self.placed: list[tuple[str, Owner | None]] | None = None
         self.printed = self._checked
         self._listen_port = functions.listen_port
@@ -188,7 +189,12 @@ class Environment(ImmutableSandboxedEnvironment):
             return str(value)
         return self._judged(value)
 
+    def _printed_freely(self, value: Any) -> str:
+        value = with_text(value)
+        return self.refuse(str(value), value.reason) if isinstance(value, Refused) else str(value)
+
     def _judged(self, value: Any) -> str:
+        value = with_text(value)
         text = str(text_of(value))
         if isinstance(value, Refused):
             return self.refuse(text, value.reason)
@@ -205,6 +211,7 @@ class Environment(ImmutableSandboxedEnvironment):
             return value  # type: ignore[no-any-return]
         if kind is Trusted or (kind is TaintedText and not holds_data(value)):
             return value if self.placed is None else with_number(value, self._number())
+        value = with_text(value)
         text = unmarked(str(text_of(value)).replace(QUOTED, ""))
         if isinstance(value, Refused):
             return self.refuse(text, value.reason)
@@ -382,7 +389,3 @@ def _refused(text: str, reason: str) -> str:
 
 def _unplaced(exc: Exception) -> TemplateError:
     return TemplateError("template", printable(exc))
-
-
-def _printed_freely(value: Any) -> str:
-    return str(value)

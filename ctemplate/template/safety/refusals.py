@@ -15,6 +15,7 @@ from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import REFUSED, Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner
 from ctemplate.template.safety.standing import about, entry
+from ctemplate.template.safety.standing_entries import things_in
 
 __all__ = ["REFUSED", "Refusal", "Refusals"]
 
@@ -85,7 +86,7 @@ class Refusals:
 
     def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "") -> Refusal:
         """Return a refusal that is not known yet."""
-        fault = Fault(service=owner.service, field=REFUSED, reason="", instance=owner.instance)
+        fault = Fault(service=owner.service, field=REFUSED, reason="", instance=owner.instance, thing=owner.thing)
         return self.made(owner, fault, snapshot, line=line)
 
     def made(self, owner: Owner, fault: Fault, snapshot: Snapshot, *, line: str = "") -> Refusal:
@@ -94,7 +95,10 @@ class Refusals:
         entries: dict[Query, Service | None] = {}
         for answer in snapshot:
             losses = kind_of(answer.query).losses
-            if losses is Losses.INSTANCES:
+            if owner.thing:
+                if owner.thing in things_in(answer):
+                    answers[answer.query] = answer
+            elif losses is Losses.INSTANCES:
                 if about(answer.query, answer) == owner.service:
                     answers[answer.query] = answer
             elif losses is Losses.NAMES:

@@ -39,8 +39,13 @@ _QUOTES = "\"'"
 CAPTURED = "\x03"
 """Stands in a shadow for text that was checked as it was printed, and may hold data; only in a pass without shadow."""
 
+_SHOWN_BYTES = 40
 MAX_EXACT = 10**18
 """Whole numbers below print as they are; longer ones are judged like texts."""
+
+
+NO_TEXT = "that is no UTF-8 cannot be printed; use | b64encode"
+"""What is said of bytes, such as the value of a key that is no text."""
 
 
 class Trusted(str):
@@ -216,6 +221,13 @@ class Refused(str):
         return refused
 
 
+def with_text(value: Any) -> Any:
+    """Return bytes, which have no text, as what cannot be printed; any other value as it is."""
+    if not isinstance(value, bytes):
+        return value
+    return Refused(value[:_SHOWN_BYTES].decode(errors="backslashreplace"), f"is a value {NO_TEXT}")
+
+
 def is_whole_text(value: object) -> bool:
     """Whether the value may be printed as it stands: trusted, a number, or a plain token."""
     kind = type(value)
@@ -232,6 +244,8 @@ def text_of(value: object) -> str:
         return value
     if isinstance(value, int | float | Undefined):
         return str(value)
+    if isinstance(value, bytes):
+        raise TypeError(f"a value {NO_TEXT}")
     if value is None:
         raise TypeError('None cannot be printed; give a default: | default("…", true)')
     kind = type(value).__name__.lower()
