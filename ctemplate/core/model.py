@@ -77,7 +77,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``address`` is an IP address, IPv6 in brackets (a host name only where the operator allows it); ``port`` is 0 when
     unset. ``weight`` is what its status earns: the passing or the warning weight, 0 to 65535. ``created`` orders
     registrations: lower is longer registered. ``node_id`` is what a node was given when it first started, empty for
-    one that was registered by somebody else.
+    one that was registered by somebody else. ``ports`` are those that have names of their own, with several ports.
     """
 
     id: str
@@ -95,6 +95,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     checks: tuple[CheckState, ...] = ()
     datacenter: str = ""
     created: int = 0
+    ports: Mapping[str, int] = {}
 
     @property
     def ip(self) -> str:
@@ -121,6 +122,10 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def can_be_left_out(self) -> bool:
         """Whether templates may go without it for good; else they keep its last good state for a while alone."""
         return True
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the texts that are shown nowhere but in the output."""
+        return ()
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,10 +265,11 @@ class StagedFile:
 
 
 class Outcome(enum.Enum):
-    """What became of a group's new output."""
+    """What became of a group's new output; nothing where the files are HELD as they were restored."""
 
     UNCHANGED = "unchanged"
     APPLIED = "applied"
     PENDING_START = "pending start"
     WAITING = "waiting"
     DELAYED = "delayed"
+    HELD = "held"

@@ -17,6 +17,7 @@ from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
 
 TELLS_FILTERED_SINCE = (1, 11)
 LARGEST_SKEW = 5.0  # seconds; the Date header has whole ones, and an answer takes its time
+WHOLE_RESOURCES = frozenset({"peering"})  # rules without names
 RIGHTS_NAMED = 5  # of queries that share one fault
 NODE_RIGHT = 'its policy needs node:read, node_prefix "" { policy = "read" }'
 DEFAULT_LIMIT = 200  # connections per client, where an agent's own limit cannot be read
@@ -159,20 +160,21 @@ def _named(queries: list[Query]) -> str:
 
 def _policy(queries: list[Query]) -> str:
     """Return the rules that let a token read the queries."""
-    names: dict[str, set[ReadRight]] = {}
+    names: dict[tuple[str, str], set[ReadRight]] = {}
     for right in (right for query in queries for right in kind_of(query).rights(query)):
-        names.setdefault(right.resource, set()).add(right)
+        names.setdefault((right.resource, right.access), set()).add(right)
     if not names:
         return "give a token that Consul knows; any may read this"
-    rules = (f'{_rule(resource, found)} {{ policy = "read" }}' for resource, found in names.items())
-    return f"its policy needs {' and '.join(rules)}"
+    return f"its policy needs {' and '.join(_rule(*what, found) for what, found in names.items())}"
 
 
-def _rule(resource: str, rights: set[ReadRight]) -> str:
+def _rule(resource: str, access: str, rights: set[ReadRight]) -> str:
+    if resource in WHOLE_RESOURCES:
+        return f'{resource} = "{access}"'
     right = next(iter(rights))
     if len(rights) > 1 or right.name is None:
-        return f'{resource}_prefix ""'
-    return f'{resource}{"_prefix" if right.is_prefix else ""} "{right.name}"'
+        return f'{resource}_prefix "" {{ policy = "{access}" }}'
+    return f'{resource}{"_prefix" if right.is_prefix else ""} "{right.name}" {{ policy = "{access}" }}'
 
 
 def _limit(facts: ConsulFacts) -> Diagnosis:

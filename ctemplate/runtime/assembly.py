@@ -16,36 +16,31 @@ from pathlib import Path
 from typing import Any
 
 from ctemplate import apply
-from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
+from ctemplate.apply import StateFolder
 from ctemplate.catalog import Catalog
-from ctemplate.config.command_env import environment_of
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
 from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
-from ctemplate.core.errors import ApplyError, TemplateError
+from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Target
 from ctemplate.core.section import Section
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Policies
-from ctemplate.nginx.check import NginxCheck
-from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unproven_files
-from ctemplate.nginx.reload import NginxReload
+from ctemplate.nginx.groups import looks_like_nginx, nginx_of, unproven_files
 from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
 from ctemplate.runtime.exec_mode import check_exec
+from ctemplate.runtime.group_files import group_check, group_targets, restorable_sink
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.sinks.dry_run import DryRunSink
-from ctemplate.sinks.live import DrainGate, LiveSink
-from ctemplate.sinks.plan import FileReview, PlanSink, SavedPlanSink
-from ctemplate.sinks.replacement import Announcing
+from ctemplate.sinks.plan import FileReview, PlanSink
 from ctemplate.sinks.sink import Sink
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
@@ -53,7 +48,7 @@ from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.sources.source import Source
 from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
-from ctemplate.template import RenderLimits, Template
+from ctemplate.template import RenderLimits, Template, template_digest
 from ctemplate.template.language.formats import format_of
 from ctemplate.template.language.source_text import SourceText
 
@@ -162,8 +157,8 @@ class Assembly:
         held: contextlib.ExitStack,
         before: Mapping[tuple[Path, ...], Pipeline],
     ) -> Pipeline:
-        targets = tuple(_target(template) for template in plan.templates)
-        sink = self._spared(plan) if states is None else self._live(plan, targets, states, held)
+        targets = group_targets(plan)
+        sink = self._spared(plan) if states is None else self._live(plan, templates, states, held)
         destinations = tuple(target.destination for target in targets)
         last_rendered = self._last_rendered(destinations)
         return Pipeline(
@@ -201,38 +196,10 @@ class Assembly:
         return DryRunSink() if self.mode is RunMode.DRY else _considered(plan.settings, self.state_dir)
 
     def _live(
-        self, plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
+        self, plan: GroupPlan, templates: tuple[Template, ...], states: StateFolder, held: contextlib.ExitStack
     ) -> Sink:
-        live = _announcing(_live_files(plan, targets, states, held), plan, targets)
-        return live if self.planned is None else SavedPlanSink(sink=live, planned=self.planned)
-
-
-def _live_files(
-    plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
-) -> LiveSink:
-    settings = plan.settings
-    nginx = nginx_of(settings)
-    has_proof = is_proven(settings)
-    group = apply.Group(
-        name=settings.name,
-        targets=targets,
-        rollback=has_proof,
-        on_edit=OnEdit(settings.on_edit),
-        backups=settings.backups,
-    )
-    state = held.enter_context(states.hold(group))
-    _recover(state)
-    check, environ = _check(settings, nginx), environment_of(settings.env, os.environ)
-    if nginx is None or not has_proof:
-        reload = (
-            CommandReload(command=settings.reload, timeout=settings.timeout, environ=environ)
-            if settings.reload
-            else None
-        )
-        return LiveSink(state=state, check_with=check, reload=reload)
-    program = NginxReload(command=nginx, command_timeout=settings.timeout, environ=environ)
-    gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
+        targets = group_targets(plan)
+        return restorable_sink(plan, targets, states, held, templates=template_digest(templates), planned=self.planned)
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
@@ -240,28 +207,11 @@ def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection)
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
 
 
-def _recover(state: GroupState) -> None:
-    """Put right what a killed process left before any answer comes: until then nginx may be started by somebody."""
-    try:
-        apply.recover(state)
-    except ApplyError as exc:
-        logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
-
-
 def _considered(settings: GroupSection, state_dir: Path) -> PlanSink:
     nginx = nginx_of(settings)
     commands = (command_name(settings.reload),) if settings.reload else ()
     written = apply.written_before(state_dir)
-    return PlanSink(check_with=_check(settings, nginx), commands=commands, command=nginx, written=written)
-
-
-def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
-    """Return the live files, those of nginx that ctemplate did not write being announced before they are replaced."""
-    nginx = nginx_of(plan.settings)
-    paths = (target.destination.absolute() for target in targets)
-    known = {Path(destination).absolute() for destination in live.state.ledger.page.files}
-    foreign = frozenset(path for path in paths if path not in known and path.exists())
-    return Announcing(sink=live, command=nginx, foreign=foreign) if nginx is not None and foreign else live
+    return PlanSink(check_with=group_check(settings, nginx), commands=commands, command=nginx, written=written)
 
 
 def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
@@ -270,14 +220,6 @@ def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surrou
     command = nginx_of(settings)
     is_nginx = command is not None or looks_like_nginx(settings, files)
     return Surroundings(command=command, files=files) if is_nginx else None
-
-
-def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.CandidateCheck | None:
-    """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
-    if settings.check:
-        environ = environment_of(settings.env, os.environ)
-        return CommandCheck(command=settings.check, timeout=settings.timeout, environ=environ)
-    return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings) if nginx else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,10 +349,6 @@ def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:
 
 def _control_path(state_dir: Path, plans: Iterable[GroupPlan]) -> Path:
     return state_dir / CONTROL_FOLDER / f"{writer_name(_destinations(plans))}.sock"
-
-
-def _target(plan: TemplatePlan) -> Target:
-    return Target(destination=plan.destination, mode=plan.mode, user=plan.user, group=plan.owner_group)
 
 
 def _source_part(config: Config) -> tuple[object, ...]:

@@ -27,6 +27,7 @@ from ctemplate.core.model import Query
 from ctemplate.guard import Hold
 from ctemplate.queries import kind_of
 from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.runtime.restoring import RESTORE_TIMEOUT, RestoreReply, RestoreRequest, restored_by
 from ctemplate.status.report import Report, ReportNow
 from ctemplate.system.files import make_folder
 
@@ -40,10 +41,11 @@ REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Release the holds on one service, or all of them; or, with ``status``, only report."""
+    """Release the holds on one service, or all of them; or, with ``status``, only report; or ``restore`` files."""
 
     release: str | None = None
     status: bool = False
+    restore: RestoreRequest | None = None
 
 
 class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +68,12 @@ async def serve(
         with contextlib.suppress(OSError, TimeoutError, ValueError), contextlib.closing(writer):
             async with asyncio.timeout(CONTROL_TIMEOUT):
                 request = msgspec.json.decode(await reader.readline(), type=Request)
-                try:
-                    reply = await report() if request.status else _released(request, catalog, tuple(workers()))
-                except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
-                    defects.report(f"{path}: a request", exc)
-                    return
+            try:
+                reply = await _reply(request, catalog, report, tuple(workers()), state_dir=path.parent.parent)
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
+                defects.report(f"{path}: a request", exc)
+                return
+            async with asyncio.timeout(CONTROL_TIMEOUT):
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
 
@@ -94,21 +97,31 @@ async def serve(
         _remove(path)
 
 
+async def _reply(
+    request: Request, catalog: Catalog, report: ReportNow, workers: tuple[GroupWorker, ...], *, state_dir: Path
+) -> ControlReply | RestoreReply | Report:
+    if request.restore is not None:
+        return await restored_by(workers, request.restore, state_dir=state_dir)
+    return await report() if request.status else _released(request, catalog, workers)
+
+
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):  # the folder may be gone, or be something else by now
         path.unlink()
 
 
-def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]) -> ControlReply:
+def _released(request: Request, catalog: Catalog, workers: tuple[GroupWorker, ...]) -> ControlReply:
     """Release what the request names, and tell of it."""
     blind, holds = catalog.blind, catalog.release(request.release)
     seeing = sorted(map(str, blind - catalog.blind))
     kept = sorted({name for worker in workers for name in worker.release(request.release)})
-    holds_ended = len(holds) + len(seeing) + len(kept)
+    unrestored = [subject for worker in workers for subject in worker.unrestore(request.release)]
+    holds_ended = len(holds) + len(seeing) + len(kept) + len(unrestored)
     emit(Released(by="request", service=request.release or "", holds=holds_ended))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
     words += [f"service({name}): its last good data" for name in kept]
+    words += [f"{subject}: as it was restored" for subject in unrestored]
     still_kept = (name for worker in workers for name in worker.pipeline.services_kept if name not in kept)
     return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind, still_kept))
 
@@ -148,9 +161,19 @@ def ask_status(path: Path) -> Report | None:
     return None if line is None else msgspec.json.decode(line, type=Report)
 
 
-def _exchanged(path: Path, request: Request) -> bytes | None:
+def ask_restore(path: Path, request: RestoreRequest) -> RestoreReply | None:
+    """Have who serves a socket restore files; return how it ended, None where nobody listens.
+
+    Raises OSError and MsgspecError.
+    """
+    line = _exchanged(path, Request(restore=request), patience=RESTORE_TIMEOUT)
+    return None if line is None else msgspec.json.decode(line, type=RestoreReply)
+
+
+def _exchanged(path: Path, request: Request, *, patience: float = CONTROL_TIMEOUT) -> bytes | None:
     try:
         with _connected(path) as line:
+            line.settimeout(patience)
             line.sendall(msgspec.json.encode(request) + b"\n")
             with line.makefile("rb") as stream:
                 return stream.readline(REQUEST_LIMIT_BYTES)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import field
 from pathlib import Path
 
+from ctemplate.apply.history import PastState
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.errors import ApplyError, CheckRefused, CtemplateError, InternalError, SwapFailed, TemplateError
@@ -22,6 +23,7 @@ from ctemplate.core.group_events import (
     Applied,
     CandidateRejected,
     FilesFailed,
+    FilesHeld,
     GroupFailed,
     GroupRecovered,
     ReloadFailed,
@@ -71,6 +73,7 @@ class GroupWorker:
     _is_rendering: bool = False
     _is_touched: bool = False
     _is_stopping: bool = False
+    _wanted: tuple[PastState, asyncio.Future[Outcome]] | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -150,6 +153,32 @@ class GroupWorker:
             self.rouse(asyncio.get_running_loop().time())
         return names
 
+    async def restore(self, past: PastState) -> Outcome:
+        """Have the files brought back to a past state once the step under way has ended; raises ApplyError."""
+        if self._wanted is not None or self._is_stopping:
+            raise ApplyError(self.pipeline.subject, "is being restored, or ctemplate stops; nothing was done")
+        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._wanted = (past, ended)
+        self._wake.set()
+        return await ended
+
+    async def _restore(self, past: PastState, ended: asyncio.Future[Outcome]) -> None:
+        try:
+            outcome = await self.pipeline.restore(past)
+        except Exception as exc:  # noqa: BLE001 - whoever asked is told
+            if not ended.done():
+                ended.set_exception(exc)
+        else:
+            if not ended.done():
+                ended.set_result(outcome)
+
+    def unrestore(self, destination: str | None) -> tuple[str, ...]:
+        """Go on with rendered files where the group's were restored; ``destination`` is one of them, None for any."""
+        if destination not in {None, *map(str, self.pipeline.destinations)} or not self.pipeline.unrestore():
+            return ()
+        self.rouse(asyncio.get_running_loop().time())
+        return (self.pipeline.subject,)
+
     async def look(self) -> None:
         """Have the group applied again when another process runs its files now; a failed try is not hurried."""
         if await self.pipeline.sink.is_due():
@@ -165,9 +194,18 @@ class GroupWorker:
         """Keep the group true until stopped; begins with a look, also when it is begun again."""
         clock = asyncio.get_running_loop().time
         self._due_by(clock())
-        while await self._until_due():
-            await self.step()
-            self._decide_next(clock())
+        try:
+            while await self._until_due():
+                if self._wanted is not None:
+                    await self._restore(*self._wanted)
+                    self._wanted = None
+                    self.rouse(clock())
+                    continue
+                await self.step()
+                self._decide_next(clock())
+        finally:
+            if self._wanted is not None:
+                self._wanted[1].cancel()
 
     async def settle(self) -> None:
         """Run the group until it was applied once, or failed."""
@@ -245,6 +283,8 @@ class GroupWorker:
         clock = asyncio.get_running_loop().time
         while not self._is_stopping:
             self._wake.clear()
+            if self._wanted is not None:
+                return True
             self._take_touch(clock())
             due, now = self._next_due(), clock()
             if due is not None and due <= now:
@@ -273,6 +313,8 @@ class GroupWorker:
             emit(Applied(group=self.pipeline.name, subject=self.pipeline.subject, waited=self._waited))
         elif outcome is Outcome.PENDING_START and was is not outcome:
             emit(ReloadOwed(group=self.pipeline.name, subject=self.pipeline.subject))
+        elif outcome is Outcome.HELD and was is not outcome:
+            emit(FilesHeld(group=self.pipeline.name, subject=self.pipeline.subject, label=self.pipeline.restored_to))
         elif self.error is not None and outcome not in UNSETTLED:
             emit(GroupRecovered(group=self.pipeline.name, subject=self.pipeline.subject))
         if outcome not in UNSETTLED:

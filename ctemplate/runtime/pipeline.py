@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.apply.candidates import read_live_bytes
+from ctemplate.apply.history import PastState
 from ctemplate.core.errors import (
     ApplyError,
     CannotJudge,
@@ -35,6 +36,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered
+from ctemplate.sinks.restorable import RestorableSink
 from ctemplate.sinks.sink import Sink
 from ctemplate.template import Renderer, Rendering, Template, template_digest
 
@@ -126,6 +128,22 @@ class Pipeline:
     def release(self, service: str | None) -> tuple[str, ...]:
         """End the use of the last good data of a service, or of all, from the next rendering on; return the names."""
         return self.renderer.release(service)
+
+    async def restore(self, past: PastState) -> Outcome:
+        """Bring the files back to a past state and hold them there; raises ApplyError, and nothing has changed."""
+        if not isinstance(self.sink, RestorableSink):
+            raise ApplyError(self.subject, "is not written by ctemplate here")
+        return await self.sink.restore(past)
+
+    def unrestore(self) -> bool:
+        """Go on with rendered files; return whether restored ones were held. Raises ApplyError."""
+        return isinstance(self.sink, RestorableSink) and self.sink.release()
+
+    @property
+    def restored_to(self) -> str:
+        """Which past state the files were restored to, and are held at; empty where they are rendered."""
+        found = self.sink.restoration if isinstance(self.sink, RestorableSink) else None
+        return found.label if found is not None else ""
 
     @property
     def services_kept(self) -> tuple[str, ...]:
@@ -233,7 +251,7 @@ class Pipeline:
             if rendering.missing:
                 return Result(outcome=Outcome.WAITING, rendering=rendering)
             outcome = await self._applied(rendering)
-        if outcome is not Outcome.DELAYED:
+        if outcome not in {Outcome.DELAYED, Outcome.HELD}:
             await self._accept()
         return Result(outcome=outcome, rendering=rendering)
 

@@ -176,7 +176,7 @@ class StatusView:
         return GroupStatus(
             name=pipeline.name,
             files=tuple(map(str, pipeline.destinations)),
-            state=_group_state(worker),
+            state=group_condition(worker),
             error=str(worker.error) if worker.error is not None else "",
             refused_edit=self._refused_edits.get(pipeline.name, ""),
             owes_reload=sink.owes_reload,
@@ -187,18 +187,21 @@ class StatusView:
             left_out=tuple(left_out[:LEFT_OUT_NAMED]),
             draining=sink.draining,
             stuck_for=worker.stuck_for,
+            restored=sink.restored,
         )
 
 
-def _group_state(worker: GroupWorker) -> GroupCondition:
+def group_condition(worker: GroupWorker) -> GroupCondition:
+    """Return how a group is in a word."""
     if worker.error is not None:
         return "failed"
     if worker.result is None:
         return "waiting" if worker.missing else "starting"
-    states: dict[Outcome, Literal["waiting", "delayed", "reload owed"]] = {
+    states: dict[Outcome, Literal["waiting", "delayed", "reload owed", "restored"]] = {
         Outcome.WAITING: "waiting",
         Outcome.DELAYED: "delayed",
         Outcome.PENDING_START: "reload owed",
+        Outcome.HELD: "restored",
     }
     return states.get(worker.result.outcome, "applied")
 

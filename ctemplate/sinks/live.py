@@ -91,12 +91,16 @@ class LiveSink:
         """Bring the outputs live, all or none."""
         if outputs != self._applied and await self._should_wait():
             return Outcome.DELAYED
-        self._applied = None
-        outcome = await apply.apply(
-            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
-        )
+        outcome = await self.apply_now(outputs)
         self._applied = outputs
         return outcome
+
+    async def apply_now(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Bring the outputs live without asking the gates."""
+        self._applied = None
+        return await apply.apply(
+            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
+        )
 
     async def _should_wait(self) -> bool:
         """Ask every gate, so that each knows how long the change has waited already."""

@@ -40,6 +40,8 @@ SHARED_LIMIT = 100_000
 SHARED_LENGTH = 256
 SERVERS_LIMIT = 64
 NO_META: Mapping[str, str] = {}
+NO_PORTS: Mapping[str, int] = {}
+SHOWN_PORT_NAME = 80
 
 T = TypeVar("T")
 
@@ -61,6 +63,14 @@ class WeightsRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     warning: int = 1
 
 
+class PortRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """One of the named ports of an instance that has several, since Consul 1.22."""
+
+    name: str
+    port: int
+    default: bool = False
+
+
 class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     """The service of a health entry, as Consul writes it."""
 
@@ -72,6 +82,12 @@ class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     meta: dict[str, str] | None = None
     weights: WeightsRow | None = None
     create_index: int = 0
+    ports: list[PortRow] | None = None
+
+    @property
+    def main_port(self) -> int:
+        """The port, or the default one of several."""
+        return self.port or next((each.port for each in self.ports or () if each.default), 0)
 
 
 class CheckRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -246,11 +262,23 @@ class Decoder:
 
         Sorted by node, then id; ``keep_order`` keeps Consul's order. Raises Undecodable.
         """
+        return self._decoded(body, name, keep_order=keep_order, takes_proxies=False)
+
+    def decode_proxies(
+        self, body: bytes, name: str, *, keep_order: bool = False
+    ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+        """Decode the answer of ``/v1/health/connect/NAME``, whose instances have names of their own; see above."""
+        return self._decoded(body, name, keep_order=keep_order, takes_proxies=True)
+
+    def _decoded(
+        self, body: bytes, name: str, *, keep_order: bool, takes_proxies: bool
+    ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
         self._forget()
         entries, faults = _entries(body, name)
         instances: dict[tuple[str, str], Instance] = {}
         for entry in entries:
-            instance = self._instance(entry) if entry.service.service == name else _namesake(entry.service, name)
+            is_meant = takes_proxies or entry.service.service == name
+            instance = self._instance(entry) if is_meant else _namesake(entry.service, name)
             if isinstance(instance, Fault):
                 faults.append(instance)
             else:
@@ -298,7 +326,8 @@ class Decoder:
             name=self._share(service.service),
             node=self._share(node.node),
             address=address,
-            port=service.port,
+            port=service.main_port,
+            ports=self._share_ports(service.ports),
             tags=self._share(tuple(self._share(tag) for tag in sorted(set(service.tags or ())))),
             meta=self._share_meta(service.meta),
             weight=weight,
@@ -315,11 +344,11 @@ class Decoder:
         """Yield each field that may not enter the model, and why."""
         service, limits = entry.service, self.limits
         names = {"name": service.service, "id": service.id, "node": entry.node.node}
+        names["port name"] = max((row.name for row in service.ports or ()), key=len, default="")
         yield from self.size_faults(names, service.meta or {})
         if refusal:
             yield "address", refusal
-        if not 0 <= service.port <= MAX_PORT:
-            yield "port", f"{service.port} is not 0 to {MAX_PORT}"
+        yield from _port_faults(service)
         if not 0 <= weight <= MAX_WEIGHT:
             yield "weight", f"{weight} is not 0 to {MAX_WEIGHT}"
         if len(service.tags or ()) > limits.max_tags:
@@ -362,6 +391,9 @@ class Decoder:
         known = self._shared.setdefault(key, meta)
         return known if isinstance(known, dict) else meta
 
+    def _share_ports(self, rows: list[PortRow] | None) -> Mapping[str, int]:
+        return {self._share(row.name): row.port for row in sorted(rows, key=lambda row: row.name)} if rows else NO_PORTS
+
     def _share(self, value: T) -> T:
         if isinstance(value, str) and len(value) > SHARED_LENGTH:
             return value
@@ -376,7 +408,16 @@ class Decoder:
 
 
 def _values(instance: Instance) -> int:
-    return len(instance.tags) + len(instance.meta)
+    return len(instance.tags) + len(instance.meta) + len(instance.ports)
+
+
+def _port_faults(service: ServiceRow) -> Iterator[tuple[str, str]]:
+    """Yield which ports are none."""
+    if not 0 <= service.port <= MAX_PORT:
+        yield "port", f"{service.port} is not 0 to {MAX_PORT}"
+    for row in service.ports or ():
+        if not 0 < row.port <= MAX_PORT:
+            yield f"port {printable(row.name, SHOWN_PORT_NAME)!r}", f"{row.port} is not 1 to {MAX_PORT}"
 
 
 def _namesake(service: ServiceRow, name: str) -> Fault:

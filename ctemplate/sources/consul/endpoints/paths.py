@@ -32,6 +32,7 @@ class NotFound(enum.Enum):
 
     REFUSED = "Consul has no such path"
     UNKNOWN_QUERY = "no prepared query has this name or id"
+    NO_PEERING = "this Consul has no cluster peering, which came with 1.13"
     NOTHING = "there is nothing now; the answer, without a body, has an index to wait from"
 
 
@@ -216,12 +217,19 @@ def diagnose(
     said = _said(body)
     if status == 429:  # noqa: PLR2004
         return _rate_limited(body, said)
-    if status == STATUS_NOT_FOUND and not_found is NotFound.UNKNOWN_QUERY and body.strip().lower() == NO_QUERY:
-        return Trouble.UNKNOWN, not_found.value
+    if status == STATUS_NOT_FOUND and (trouble := _nameless(not_found, body.strip().lower())) is not None:
+        return trouble, not_found.value
     if 300 <= status < 400:  # noqa: PLR2004
         target = f" to {printable(location, 200)}" if location else ""
         return Trouble.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"
     return _kind(status, body), f"status {status}{said}"
+
+
+def _nameless(not_found: NotFound, body: bytes) -> Trouble | None:
+    """Return the trouble of status 404 where the resource says what it means."""
+    if not_found is NotFound.UNKNOWN_QUERY and body == NO_QUERY:
+        return Trouble.UNKNOWN
+    return Trouble.REFUSED if not_found is NotFound.NO_PEERING and not body else None
 
 
 def _kind(status: int, body: bytes) -> Trouble:
