@@ -159,8 +159,9 @@ def check_numbers(*numbers: object) -> None:
 
 
 def bounded_range(*bounds: int) -> range | RegisteredRange:
-    """Return Python's ``range``, of a million numbers at most; they are registered when a bound is."""
+    """Return Python's ``range``, of a million numbers at most."""
     numbers = range(*bounds)
     if numbers and (numbers[-1] - numbers[0]) // numbers.step >= MAX_ITEMS:
         raise LimitExceeded(f"more than {MAX_ITEMS} items")
+    # what counts from or to a registered number gives registered numbers
     return numbers if REGISTERED_NUMBERS.isdisjoint(map(type, bounds)) else RegisteredRange(numbers)
