@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import MAX_PORT, CheckState, Fault, Instance, Service, Status
+from ctemplate.core.model import MAX_PORT, CheckState, Instance, Rejection, Service, Status
 from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME, HOSTNAME_FIX
 
 MASK = "masked"
@@ -108,7 +108,7 @@ class RecordedPeering(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the file says of one datacenter, by name: all plain queries are answered from it.
 
-    A key whose value is no UTF-8 stands in ``kv_base64``.
+    A key whose value is no UTF-8 stands in ``kv_base64``. ``files`` are those of a host, by their paths.
     """
 
     services: dict[str, ServiceEntry] = {}
@@ -116,6 +116,8 @@ class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     kv_base64: dict[str, bytes] = {}
     nodes: dict[str, NodeFacts] = {}
     node_services: dict[str, tuple[PlacedEntry, ...]] = {}
+    files: dict[str, str] = {}
+    files_base64: dict[str, bytes] = {}
 
 
 class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -205,19 +207,19 @@ def instances_of(
     keep_order: bool,
     allow_hostnames: bool,
     may_name_service: bool = False,
-) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
     """Return the instances that an entry describes; those whose address is no IP address are left out and named.
 
     Sorted by node, then id; ``keep_order`` keeps the order of the file. ``may_name_service``: a row may say
     whose it is.
     """
-    instances, faults = [], []
+    instances, rejections = [], []
     for number, row in enumerate(entry.instances, start=1):
         address, reason = judged_address(row.address, allow_hostnames=allow_hostnames)
         row_id = row.id or f"{service}-{number}"
         wrong = ("address", reason) if reason else ("service", ONLY_OF_CONNECT)
         if reason or (row.service and not may_name_service):
-            faults.append(Fault(service=service, instance=row_id, field=wrong[0], reason=wrong[1]))
+            rejections.append(Rejection(service=service, instance=row_id, field=wrong[0], reason=wrong[1]))
             continue
         instances.append(
             Instance(
@@ -240,7 +242,7 @@ def instances_of(
         )
     if not keep_order:
         instances.sort(key=lambda instance: (instance.node, instance.id))
-    return tuple(instances), tuple(faults)
+    return tuple(instances), tuple(rejections)
 
 
 def rows_of(

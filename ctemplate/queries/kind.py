@@ -13,7 +13,7 @@ from typing import Any, Generic, NewType, Protocol, TypeVar
 
 import msgspec
 
-from ctemplate.core.model import Answer, Fault, Instance, OwnedEntry, Query, Service
+from ctemplate.core.model import Answer, Instance, OwnedEntry, Query, Rejection, Service
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
@@ -23,7 +23,7 @@ Q = TypeVar("Q", bound=Query)
 OwnText = NewType("OwnText", str)
 """A text that Consul itself or the operator wrote, which is printed as it stands."""
 
-Decoded = tuple[tuple[Any, ...], tuple[Fault, ...]]
+Decoded = tuple[tuple[Any, ...], tuple[Rejection, ...]]
 """An answer's value, and what was left out of it and why."""
 
 
@@ -31,6 +31,7 @@ class WatchRole(enum.Enum):
     """What a query is to whoever watches."""
 
     WANTED = "a template asks for it"
+    LOCAL = "a template asks for it, and a file of this host answers it"
     SENTINEL = "its wake-ups tell of changes in the answers to others"
     NODE = "it names the services that changed on one node"
     CENSUS = "it is read at once in place of many others, and never long-polled"
@@ -93,6 +94,20 @@ class CatalogForm(Generic[Q]):
     is_plain: Callable[[Q], bool]
     playback: Callable[[Q, CatalogPage], Decoded]
     record: Callable[[Answer, RecordingRules], RecordedAnswer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover(Generic[Q]):
+    """How the answers to many queries are found in that to one, which may be asked in their place.
+
+    ``within`` are the queries whose answers hold the query's entry, the narrowest first; ``name`` is what that entry is
+    called there, ``entry_name`` tells it of an entry. What such an answer lacks may also be what our token may not
+    read.
+    """
+
+    within: Callable[[Q], tuple[Query, ...]]
+    name: Callable[[Q], str]
+    entry_name: Callable[[Any], str]
 
 
 class Reader(Protocol):
@@ -163,7 +178,8 @@ class Kind(Generic[Q]):
     ``service_name`` is the name by which policies and releases mean the query; ``reads_whole_service``: the answer
     holds every instance of that service. ``keeps_order``: the order of the answer is the source's, not ours;
     ``is_shuffled``: Consul orders it anew each time, by lot or by what it measures.
-    ``rights`` are those that a token needs to see everything.
+    ``rights`` are those that a token needs to see everything. ``cover`` is None where no other query's answer holds
+    that of this one.
 
     ``stored`` and ``catalog`` are None for what no template asks for. ``functions`` are those by which templates ask,
     the first argument a ``Reader``. ``readable`` are the types whose fields templates read.
@@ -183,6 +199,7 @@ class Kind(Generic[Q]):
     keeps_order: Callable[[Q], bool]
     is_shuffled: bool
     rights: Callable[[Q], tuple[ReadRight, ...]]
+    cover: Cover[Q] | None
     ownership: Ownership
     stored: Stored | None
     catalog: CatalogForm[Q] | None

@@ -85,7 +85,12 @@ class LiveSink:
     program: apply.Program | None = None
     gates: tuple[Gate, ...] = ()
     _applied: tuple[Output, ...] | None = field(default=None)
-    _told: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
+    _change_sentences: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
+
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.state.ledger.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs live, all or none."""
@@ -120,6 +125,10 @@ class LiveSink:
         """Whether a process runs that may not have the files: a look costs little and changes nothing."""
         return await apply.is_another(self.state, self.program)
 
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.state.replaced.pop() if self.state.replaced else None
+
     async def status(self) -> SinkStatus:
         """Return whether a reload is owed, how many old workers drain, and what the last change meant to nginx."""
         draining = None
@@ -134,7 +143,7 @@ class LiveSink:
         taken = self.nginx.taken if self.nginx is not None else None
         if taken is None:
             return ()
-        if self._told[0] is not taken:
+        if self._change_sentences[0] is not taken:
             found = await asyncio.to_thread(traffic_changes, taken)
-            self._told = (taken, found.sentences if found is not None else ())
-        return self._told[1]
+            self._change_sentences = (taken, found.sentences if found is not None else ())
+        return self._change_sentences[1]

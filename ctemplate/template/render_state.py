@@ -7,8 +7,8 @@ from dataclasses import field
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict, partly
 from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
-from ctemplate.template.safety.standing import Standing
-from ctemplate.template.safety.standing_entries import StandingEntries
+from ctemplate.template.safety.substitute_entries import SubstituteEntries
+from ctemplate.template.safety.substitutes import Substitute
 
 
 @dataclass(slots=True)
@@ -19,9 +19,9 @@ class RenderState:
     """
 
     held: dict[Owner, Held]
-    standing: dict[str, Standing]
+    substitutes: dict[str, Substitute]
     runs: tuple[Run, ...] = ()
-    things: dict[str, StandingEntries] = field(default_factory=dict)
+    things: dict[str, SubstituteEntries] = field(default_factory=dict)
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -36,14 +36,14 @@ class RenderState:
     @property
     def verdicts(self) -> dict[Owner, QuarantineVerdict]:
         """Why anybody is left out, or not rendered as registered."""
-        kept = {Owner(name): one.verdict for name, one in self.standing.items()}
+        kept = {Owner(name): one.verdict for name, one in self.substitutes.items()}
         return {owner: one.verdict for owner, one in self.held.items()} | kept
 
     def limits(self) -> list[float]:
         """Return the moments until which last good data may be in use."""
-        kept = [one.until for one in self.standing.values()] + [one.until for one in self.things.values()]
+        kept = [one.until for one in self.substitutes.values()] + [one.until for one in self.things.values()]
         return [until for until in kept if until < float("inf")]
 
     def concerns(self, service: str) -> bool:
         """Whether a service, or a part of it, is left out or not rendered as registered."""
-        return service in self.standing or any(owner.service == service for owner in self.held)
+        return service in self.substitutes or any(owner.service == service for owner in self.held)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctemplate.core.model import Fault, Query
+from ctemplate.core.model import Query, Rejection
 from ctemplate.core.values import dataclass
 
 
@@ -18,6 +18,6 @@ class Rendering:
     texts: tuple[str, ...]
     used: frozenset[Query]
     missing: frozenset[Query]
-    quarantined: tuple[Fault, ...]
-    kept: tuple[Fault, ...] = ()
+    quarantined: tuple[Rejection, ...]
+    kept: tuple[Rejection, ...] = ()
     remarks: tuple[str, ...] = ()

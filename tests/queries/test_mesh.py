@@ -26,7 +26,7 @@ from ctemplate.runtime.answer_store import load_answers, save_answers
 from ctemplate.sinks.plan import secrets_of
 from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import Meta, Trouble, diagnose
+from ctemplate.sources.consul.endpoints.paths import FailureKind, Meta, diagnose
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
 from ctemplate.sources.contents import answer, dump, parse_catalog, recorded
 from ctemplate.template import Renderer, Template
@@ -72,8 +72,8 @@ def decoded(query, body):
 
 
 def answered(query, body):
-    value, faults = decoded(query, body)
-    return Answer(query=query, value=value, faults=faults)
+    value, rejections = decoded(query, body)
+    return Answer(query=query, value=value, rejections=rejections)
 
 
 def rendered(text, folder, *answers):
@@ -108,12 +108,12 @@ def test_proxies_are_taken_under_their_own_names():
         entry("n1", "native", Service="web", Address="10.0.0.9"),
         entry("n1", "bad", Service="other", Address="no address"),
     )
-    value, faults = decoded(CONNECT, body)
+    value, rejections = decoded(CONNECT, body)
     assert [(each.node, each.name, each.port) for each in value] == [
         ("n1", "web", 80),
         ("n2", "web-sidecar-proxy", 21000),
     ]
-    assert [str(fault) for fault in faults] == [
+    assert [str(rejection) for rejection in rejections] == [
         "service 'other' instance 'bad': address: 'no address' is not an IP address"
     ]
 
@@ -136,7 +136,7 @@ def test_a_bad_proxy_is_left_out_alone(tmp_path):
     text = "{% for i in connect('web') + service('db') %}{{ i.meta.m }} {% endfor %}"
     rendering = rendered(text, tmp_path, answered(CONNECT, body), other)
     assert rendering.texts == ("fine fair ",)
-    assert [(fault.service, fault.instance) for fault in rendering.quarantined] == [("web-sidecar-proxy", "a")]
+    assert [(one.service, one.instance) for one in rendering.quarantined] == [("web-sidecar-proxy", "a")]
 
 
 def test_the_guard_holds_proxies_as_it_holds_instances():
@@ -227,11 +227,11 @@ def test_a_forbidden_name_of_a_peering_refuses_the_render(tmp_path):
 def test_a_consul_without_peerings_says_so_in_one_message():
     not_found = resource_of(PeeringsQuery(), ConsulSettings()).not_found
     assert diagnose(404, Meta(), b"", not_found=not_found) == (
-        Trouble.REFUSED,
+        FailureKind.REFUSED,
         "this Consul has no cluster peering, which came with 1.13",
     )
     assert diagnose(404, Meta(), b"another thing", not_found=not_found) == (
-        Trouble.REFUSED,
+        FailureKind.REFUSED,
         "status 404: another thing",
     )
 

@@ -20,10 +20,10 @@ from ctemplate.core.errors import TemplateFailed, printable
 from ctemplate.core.model import (
     MAX_PORT,
     Answer,
-    Fault,
     Instance,
     OwnedEntry,
     Query,
+    Rejection,
     Service,
     Snapshot,
 )
@@ -112,7 +112,7 @@ class Functions:
 
     def read_entry(self, entry: OwnedEntry) -> None:
         """Take note that what is printed next is most likely made of the entry's texts."""
-        self.run.touched = entry
+        self.run.last_read = entry
 
     def own_text(self, text: str) -> OwnText:
         """Return a text that Consul itself or the operator wrote: it is printed as it stands."""
@@ -185,7 +185,7 @@ class Functions:
             said = f"{shown(tag)} is a state and taken for a tag; write {function}({shown(name)}, status={shown(tag)})"
         elif tag is not None and any(answer.value for answer in found):
             said = near_tag(tag, {each for answer in found for instance in answer.value for each in instance.tags})
-        elif not any(answer.value or answer.faults for answer in found) and kind_of(queries[0]).reads_whole_service(
+        elif not any(answer.value or answer.rejections for answer in found) and kind_of(queries[0]).reads_whole_service(
             queries[0]
         ):
             said = none_of_name(name, [listed for query in queries for listed in self._names_beside(query)])
@@ -211,7 +211,7 @@ class Functions:
         port = port_of(name)
         if port is None or (lost and not protocols):
             field = f"{(protocols or lost or PORT_PROTOCOLS)[0]} port"
-            run.find_fault(Fault(service=name, field=field, reason=NO_PORT))
+            run.add_rejection(Rejection(service=name, field=field, reason=NO_PORT))
             return 0
         protocols = protocols or ["tcp"]
         for protocol in protocols:
@@ -224,12 +224,12 @@ class Functions:
         No other service may have it. A ``server_name`` must be one host's name: not a pattern, nor any host below it.
         """
         run = self.run
-        owner = service or run.touched
+        owner = service or run.last_read
         if owner is None or isinstance(owner, OwnedEntry):
             raise ValueError(f"claim: cannot tell whose {kind} this is; name the service: claim(kind, value, svc)")
         text = str(text_of(value)).casefold()
         if kind == "server_name" and _NO_HOST.search(text):
-            run.find_fault(Fault(service=owner.name, field="name", reason="gives no host name"))
+            run.add_rejection(Rejection(service=owner.name, field="name", reason="gives no host name"))
         run.claim(Claim(kind=str(kind), value=text, service=owner.name))
         return value
 
@@ -281,7 +281,7 @@ class Functions:
 
 
 def _are_empty(answers: Iterable[Answer]) -> bool:
-    return not any(answer.value or answer.faults for answer in answers)
+    return not any(answer.value or answer.rejections for answer in answers)
 
 
 def port_of(name: str) -> int | None:

@@ -42,7 +42,7 @@ def live(template, first):
 
 
 def kept(rendering):
-    return [str(fault) for fault in rendering.kept]
+    return [str(rejection) for rejection in rendering.kept]
 
 
 def test_a_value_that_cannot_be_printed_holds_up_nothing_else_for_a_while():

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from ctemplate.core.model import Answer, Fault, OwnedEntry, Query, Snapshot
+from ctemplate.core.model import Answer, OwnedEntry, Query, Rejection, Snapshot
 from ctemplate.core.values import dataclass
 
 Entries = tuple[OwnedEntry, ...]
@@ -23,7 +23,7 @@ GONE = "is not there any more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StandingEntries:
+class SubstituteEntries:
     """The last good entries of one thing, in use until a moment of the monotonic clock, and why.
 
     ``refused`` are the newest ones, by query: while they are the same, so is the verdict.
@@ -31,7 +31,7 @@ class StandingEntries:
     """
 
     thing: str
-    fault: Fault
+    rejection: Rejection
     refused: Mapping[Query, Entries]
     good: Mapping[Query, Entries]
     until: float
@@ -67,13 +67,13 @@ class EntryKeeper:
     failing: dict[str, float] = field(default_factory=dict)
 
     def stand_in(
-        self, fault: Fault, queries: Iterable[Query], snapshot: Snapshot, good: KnownEntries, now: float | None
-    ) -> StandingEntries | None:
+        self, rejection: Rejection, queries: Iterable[Query], snapshot: Snapshot, good: KnownEntries, now: float | None
+    ) -> SubstituteEntries | None:
         """Return the last good entries of a thing in place of its newest; None where there are none, or not any more.
 
         Without ``now`` it is for a trial, and time does not count.
         """
-        thing = fault.thing
+        thing = rejection.thing
         about = [query for query in queries if thing in things_in(snapshot.get(query)) | things_in(good.answer(query))]
         refused = {query: entries_of(snapshot.get(query), thing) for query in about}
         found = good.entries(thing, about)
@@ -85,11 +85,11 @@ class EntryKeeper:
             if not newest or not all(one.can_be_left_out() for one in newest):
                 return None
             found, until = dict.fromkeys(about, ()), float("inf")
-        return StandingEntries(thing=thing, fault=fault, refused=refused, good=found, until=until)
+        return SubstituteEntries(thing=thing, rejection=rejection, refused=refused, good=found, until=until)
 
     def still_valid(
-        self, standing: Mapping[str, StandingEntries], snapshot: Snapshot, now: float
-    ) -> dict[str, StandingEntries]:
+        self, standing: Mapping[str, SubstituteEntries], snapshot: Snapshot, now: float
+    ) -> dict[str, SubstituteEntries]:
         """Return those whose newest entries are still the same, and whose time is not over."""
         return {
             thing: one
@@ -101,14 +101,14 @@ class EntryKeeper:
         since = self.failing.get(thing)
         return float("inf") if since is None else since + self.hold(thing)
 
-    def gone(self, awaited: Iterable[Query], snapshot: Snapshot, good: KnownEntries) -> tuple[Fault, ...]:
+    def gone(self, awaited: Iterable[Query], snapshot: Snapshot, good: KnownEntries) -> tuple[Rejection, ...]:
         """Return what a template waits for and had before: keys that were deleted."""
         found: dict[str, None] = {}
         for query in awaited:
             answer = snapshot.get(query)
             if answer is not None and not answer.value and not answer.absent:
                 found.update(dict.fromkeys(sorted(things_in(good.answer(query)))))
-        return tuple(Fault(service="", field="value", thing=thing, reason=GONE) for thing in found)
+        return tuple(Rejection(service="", field="value", thing=thing, reason=GONE) for thing in found)
 
     def forget_all_but(self, things: Iterable[str]) -> None:
         """Forget since when any other thing has no usable entries."""
@@ -134,7 +134,7 @@ class EntryViews:
 
     _spliced: dict[Query, tuple[Answer, tuple[tuple[str, Entries], ...], Answer]] = field(default_factory=dict)
 
-    def of(self, snapshot: Snapshot, standing: Iterable[StandingEntries]) -> Snapshot:
+    def of(self, snapshot: Snapshot, standing: Iterable[SubstituteEntries]) -> Snapshot:
         """Return the snapshot with the last good entries in place of its own about these things."""
         by_query: dict[Query, dict[str, Entries]] = {}
         for one in standing:

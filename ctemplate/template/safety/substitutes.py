@@ -16,7 +16,7 @@ from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Partly
-from ctemplate.template.safety.standing_entries import Entries, entries_of, things_in
+from ctemplate.template.safety.substitute_entries import Entries, entries_of, things_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +202,7 @@ class Views:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Substitute:
     """The last good data of a service in use until a moment of the monotonic clock, and why."""
 
     held: Held
@@ -210,7 +210,7 @@ class Standing:
     until: float
 
     @classmethod
-    def of(cls, held: Held, data: Data, *, until: float) -> Standing:
+    def of(cls, held: Held, data: Data, *, until: float) -> Substitute:
         """Return the last good data in place of those of one that is held."""
         return cls(held=held, data=data, until=until)
 
