@@ -216,6 +216,7 @@ class QuarantineEvent(Event, frozen=True, kw_only=True):
     group: str
     service: str
     instance: str = ""
+    thing: str = ""
     text: str
 
 
@@ -229,7 +230,7 @@ class Quarantined(QuarantineEvent, frozen=True, kw_only=True):
 
 
 class DataKept(QuarantineEvent, frozen=True, kw_only=True):
-    """A service's last good data are rendered instead of the newest."""
+    """The last good data of a service, or of a key, are rendered instead of the newest."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
@@ -238,12 +239,15 @@ class DataKept(QuarantineEvent, frozen=True, kw_only=True):
 
 
 class Readmitted(Event, frozen=True, kw_only=True):
-    """A service is rendered as it is registered again."""
+    """A service, or a key, is rendered as it is registered again."""
 
     group: str
     service: str
+    thing: str = ""
 
     def __str__(self) -> str:
+        if self.thing:
+            return f"{self.thing}: its newest data are in use again"
         return f"service {printable(repr(self.service))}: no longer left out"
 
 
