@@ -217,6 +217,7 @@ class QuarantineEvent(Event, frozen=True, kw_only=True):
     group: str
     service: str
     instance: str = ""
+    thing: str = ""
     text: str
 
 
@@ -230,7 +231,7 @@ class Quarantined(QuarantineEvent, frozen=True, kw_only=True):
 
 
 class DataKept(QuarantineEvent, frozen=True, kw_only=True):
-    """A service's last good data are rendered instead of the newest."""
+    """The last good data of a service, or of a key, are rendered instead of the newest."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
@@ -239,13 +240,16 @@ class DataKept(QuarantineEvent, frozen=True, kw_only=True):
 
 
 class Readmitted(Event, frozen=True, kw_only=True):
-    """A service is rendered as it is registered again."""
+    """A service, or a key, is rendered as it is registered again."""
 
     IS_LIMITED: ClassVar[bool] = True
     group: str
     service: str
+    thing: str = ""
 
     def __str__(self) -> str:
+        if self.thing:
+            return f"{self.thing}: its newest data are in use again"
         return f"service {printable(repr(self.service))}: no longer left out"
 
 
