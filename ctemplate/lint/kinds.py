@@ -13,7 +13,7 @@ from typing import Any
 from ctemplate.core.model import Service, Status
 from ctemplate.queries.key import KeyText
 from ctemplate.queries.kind import OwnText
-from ctemplate.template.language.environment import FIELDS
+from ctemplate.template.language.undefined import FIELDS
 
 ESCAPE_KINDS = frozenset({"quote", "comment", "token", "identifier"})
 PLAIN_KINDS = frozenset({"address", "ip", "node_address", "node_ip", "status"})

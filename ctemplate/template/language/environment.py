@@ -6,13 +6,11 @@ Knows the domain's values only as things with fields. Must not know Consul, file
 from __future__ import annotations
 
 import itertools
-import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any
 
 import jinja2
-import msgspec
 from jinja2 import nodes
 from jinja2.environment import TemplateModule
 from jinja2.lexer import Lexer
@@ -21,10 +19,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot
-from ctemplate.queries import READABLE_TYPES
 from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
-from ctemplate.template.language.advice import field_advice, word_advice
+from ctemplate.template.language.advice import word_advice
 from ctemplate.template.language.compiler import Generator, check_jumps, literal_names
 from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
@@ -32,6 +29,7 @@ from ctemplate.template.language.functions import Functions, Variables, suggesti
 from ctemplate.template.language.item_files import ItemFiles
 from ctemplate.template.language.lines import LineLexer
 from ctemplate.template.language.text_methods import method_of
+from ctemplate.template.language.undefined import FIELDS, PLAIN_FUNCTIONS, Missing, Undefined
 from ctemplate.template.safety.limits import LimitExceeded, Meter, RenderLimits, check_binary
 from ctemplate.template.safety.line_origins import LineMarks
 from ctemplate.template.safety.render_pass import Owner, PrintRecord, Recorded, Run
@@ -52,78 +50,10 @@ from ctemplate.template.safety.tainted_text import (
 )
 from ctemplate.template.safety.value_places import numbered_value as with_number, placed_value, unmarked
 
-READABLE: tuple[type[msgspec.Struct], ...] = (CheckState, *READABLE_TYPES)
-FIELDS: dict[type, frozenset[str]] = {
-    kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
-    for kind in READABLE
-}
-"""The model's types and what templates may read of them."""
-
 _FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
 """What ends a pass wherever it is met: no service's data alone can be the reason."""
 
 _KNOWN_TOKENS = 100_000
-_PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
-
-
-class Undefined(jinja2.StrictUndefined):
-    """A missing name, field or key: any use of it is an error that says what is there instead."""
-
-    __slots__ = ()
-
-    @property
-    def _undefined_message(self) -> str:
-        obj, name = self._undefined_obj, self._undefined_name
-        if self._undefined_hint or obj is runtime.missing:
-            return super()._undefined_message
-        if isinstance(obj, Variables):
-            return f"'var.{name}' is undefined{suggestion(name, obj.values, 'var.')}"
-        if isinstance(name, str) and (misused := _misused(obj, name)):
-            return misused
-        kind = "text" if isinstance(obj, str) else type(obj).__name__.lower()
-        if not isinstance(name, str):
-            return f"{kind} has no item {name!r}"
-        if isinstance(obj, dict):
-            return f"no key {name!r} here{suggestion(name, map(str, obj))}"
-        known = FIELDS.get(type(obj), frozenset())
-        advice = word_advice(name) if kind == "text" else field_advice(name, known)
-        return f"{kind} has no field {name!r}{advice or suggestion(name, known)}"
-
-
-def _misused(obj: object, name: str) -> str:
-    """Return what to write where a field of a function or of a list was asked for; empty for anything else."""
-    if isinstance(obj, _PLAIN_FUNCTIONS):
-        called = f'env("{printable(name, 80)}")' if obj.__name__ == "env" else f"{obj.__name__}(…)"
-        return f"{obj.__name__} is a function; write {called}"
-    if isinstance(obj, tuple | list):
-        return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
-    return ""
-
-
-class Missing(Undefined):
-    """A key that a mapping lacks: it tests as false, and equals and holds nothing; any other use of it is an error."""
-
-    __slots__ = ()
-
-    @property
-    def _undefined_message(self) -> str:
-        said = super()._undefined_message
-        return f'{said}{" else" if said.endswith("?") else ";"} give a default: | default("…")'
-
-    def __bool__(self) -> bool:  # type: ignore[override]
-        return False
-
-    def __eq__(self, other: object) -> bool:  # type: ignore[override]
-        return isinstance(other, Missing)
-
-    def __ne__(self, other: object) -> bool:  # type: ignore[override]
-        return not self == other
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(Missing)
-
-    def __contains__(self, item: object) -> bool:  # type: ignore[override]
-        return False
 
 
 class Compiled(jinja2.Template):
@@ -390,7 +320,7 @@ class Environment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call what a template calls."""
         self.meter.call()
-        if type(function) in _PLAIN_FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
+        if type(function) in PLAIN_FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
             kwargs.pop("_loop_vars", None)
             kwargs.pop("_block_vars", None)
             return function(*args, **kwargs)
