@@ -21,8 +21,8 @@ _BUILD = "build tables by dict(…) or [vars]"
 _GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
 
 FOREIGN_WORDS = {
-    "safeLs": 'write require(ls("…"), 1)',
-    "safeTree": 'write require(tree("…"), 1)',
+    "safeLs": 'write ls("…", required=true)',
+    "safeTree": 'write tree("…", required=true)',
     "byKey": 'write tree("…") | by_key',
     "keyExists": 'write key_exists("…")',
     "keyOrDefault": 'write key("…", default="…")',
