@@ -23,15 +23,17 @@ from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import word_advice
 from ctemplate.template.language.compiler import Generator, check_jumps, literal_names
+from ctemplate.template.language.fields import FIELDS, PLAIN_FUNCTIONS, Missing, Undefined
 from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
 from ctemplate.template.language.item_files import ItemFiles
 from ctemplate.template.language.lines import PLAIN_SYNTAX, Syntax, SyntaxLexers, syntax_options
 from ctemplate.template.language.text_methods import method_of
-from ctemplate.template.language.undefined import FIELDS, PLAIN_FUNCTIONS, Missing, Undefined
+from ctemplate.template.language.undefined import PLAIN_FUNCTIONS, Missing, Undefined
 from ctemplate.template.safety.limits import LimitExceeded, Meter, RenderLimits, check_binary
 from ctemplate.template.safety.line_origins import LineMarks
+from ctemplate.template.safety.registered_numbers import REGISTERED_NUMBERS
 from ctemplate.template.safety.render_pass import Owner, PrintRecord, Recorded, Run
 from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import (
@@ -40,6 +42,7 @@ from ctemplate.template.safety.tainted_text import (
     Refused,
     TaintedText,
     Trusted,
+    calculated,
     concatenated,
     holds_data,
     is_token,
@@ -47,8 +50,11 @@ from ctemplate.template.safety.tainted_text import (
     shadow_of,
     text_of,
     with_shadow,
+    with_text,
 )
 from ctemplate.template.safety.value_places import numbered_value as with_number, placed_value, unmarked
+
+_FIELDS_ONLY = frozenset(FIELDS) | REGISTERED_NUMBERS
 
 _FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
 """What ends a pass wherever it is met: no service's data alone can be the reason."""
@@ -103,7 +109,8 @@ class Environment(ImmutableSandboxedEnvironment):
     code_generator_class = Generator
     context_class = runtime.TemplateContext
     template_class = Compiled
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+    intercepted_unops = frozenset({"+", "-"})
 
     def __init__(
         self,
@@ -143,7 +150,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.as_template_error: Callable[[Exception], TemplateError] = partial(TemplateError, "template")
         self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
         if escape == NONE:
-            self._checked = partial(str)
+            self._checked = self._printed_freely
         self.placed: list[tuple[str, Owner | None]] | None = None
         self.printed = self._checked
         self._listen_port = functions.listen_port
@@ -192,7 +199,12 @@ class Environment(ImmutableSandboxedEnvironment):
             return str(value)
         return self._judged(value)
 
+    def _printed_freely(self, value: Any) -> str:
+        value = with_text(value)
+        return self.refuse(str(value), value.reason) if isinstance(value, Refused) else str(value)
+
     def _judged(self, value: Any) -> str:
+        value = with_text(value)
         text = str(text_of(value))
         if isinstance(value, Refused):
             return self.refuse(text, value.reason)
@@ -209,6 +221,7 @@ class Environment(ImmutableSandboxedEnvironment):
             return value  # type: ignore[no-any-return]
         if kind is Trusted or (kind is TaintedText and not holds_data(value)):
             return value if self.placed is None else with_number(value, self._number())
+        value = with_text(value)
         text = unmarked(str(text_of(value)).replace(QUOTED, ""))
         if isinstance(value, Refused):
             return self.refuse(text, value.reason)
@@ -241,7 +254,8 @@ class Environment(ImmutableSandboxedEnvironment):
     def _printed_shadowed(self, value: Any) -> str:
         """Print with a shadow, and note who printed where."""
         text, run = self._checked(value), self.run
-        shadow = shadow_of(value) if text == value else text
+        shown = str(value) if type(value) in REGISTERED_NUMBERS else value
+        shadow = shadow_of(value) if text == shown else text
         if text == shadow or run.prints is None:
             return text
         number = next(self._numbers)
@@ -312,13 +326,15 @@ class Environment(ImmutableSandboxedEnvironment):
             return obj.values[attribute] if attribute in obj.values else self.undefined(obj=obj, name=attribute)
         if isinstance(obj, str):
             return method_of(obj, attribute, self) or self.undefined(obj=obj, name=attribute)
+        if type(obj) in REGISTERED_NUMBERS:
+            return self.undefined(obj=obj, name=attribute)  # such as real, an ordinary number
         found = super().getattr(obj, attribute)
         is_missing = isinstance(obj, dict) and isinstance(found, Undefined) and attribute not in dir(obj)
         return Missing(obj=obj, name=attribute) if is_missing else found
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return what ``obj[argument]`` means in a template; a model value has its fields only."""
-        if isinstance(argument, str) and (type(obj) in FIELDS or isinstance(obj, str | Variables)):
+        if isinstance(argument, str) and (type(obj) in _FIELDS_ONLY or isinstance(obj, str | Variables)):
             return self.getattr(obj, str(argument))
         if isinstance(obj, dict):
             return obj[argument] if argument in obj else Missing(obj=obj, name=argument)
@@ -336,7 +352,11 @@ class Environment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Carry out ``left operator right`` unless it would build too much."""
         check_binary(operator, left, right)
-        return super().call_binop(context, operator, left, right)
+        return calculated(super().call_binop(context, operator, left, right), (left, right))
+
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+        """Carry out ``operator arg``."""
+        return calculated(super().call_unop(context, operator, arg), (arg,))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)

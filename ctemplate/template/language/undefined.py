@@ -1,4 +1,4 @@
-"""What templates may read of each type, and what an unknown name, field or key says.
+"""What is undefined in templates: what an unknown name, field or key says.
 
 Knows the domain's values only as things with fields.
 """
@@ -8,21 +8,12 @@ from __future__ import annotations
 import types
 
 import jinja2
-import msgspec
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import CheckState
-from ctemplate.queries import READABLE_TYPES
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import field_advice, word_advice
+from ctemplate.template.language.fields import FIELDS
 from ctemplate.template.language.functions import Variables, suggestion
-
-READABLE: tuple[type[msgspec.Struct], ...] = (CheckState, *READABLE_TYPES)
-FIELDS: dict[type, frozenset[str]] = {
-    kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
-    for kind in READABLE
-}
-"""The model's types and what templates may read of them."""
 
 PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
