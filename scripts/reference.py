@@ -27,7 +27,6 @@ from ctemplate.template.language.fields import FIELDS
 from ctemplate.template.language.formats import NGINX
 from ctemplate.template.language.functions import Functions, Variables
 from ctemplate.template.language.loader import FolderLoader
-from ctemplate.template.language.undefined import FIELDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "templates.md"

@@ -30,7 +30,6 @@ from ctemplate.template.language.functions import Functions, Variables, suggesti
 from ctemplate.template.language.item_files import ItemFiles
 from ctemplate.template.language.lines import PLAIN_SYNTAX, Syntax, SyntaxLexers, syntax_options
 from ctemplate.template.language.text_methods import method_of
-from ctemplate.template.language.undefined import PLAIN_FUNCTIONS, Missing, Undefined
 from ctemplate.template.safety.limits import LimitExceeded, Meter, RenderLimits, check_binary
 from ctemplate.template.safety.line_origins import LineMarks
 from ctemplate.template.safety.registered_numbers import REGISTERED_NUMBERS
