@@ -22,7 +22,7 @@ from ctemplate.system.inputs import real_path
 STAND_IN = "stand-in"  # begins the names of the files
 TICKET_KEY_BYTES = 80
 PAIRED = ("certificate", "key")
-KINDS = {
+SECRET_FILES = {
     "certificate": re.compile(rb"(?:[a-z]+_)?ssl_certificate"),
     "key": re.compile(rb"(?:[a-z]+_)?ssl_certificate_key"),
     "trusted": re.compile(rb"(?:[a-z]+_)?ssl_(?:client_certificate|trusted_certificate)"),
@@ -53,7 +53,7 @@ cfdi1ddoSifBoVP4WFfrrjGSuF+hRANCAATvTLRfe71ovYmgC4hBorKifGXyq7Ql
 5vGRWaSgsir7QcoEHutaR5oReG6XkQ3bxLI8ek7gXCoqXeuuGkmIpEjg
 -----END PRIVATE KEY-----
 """
-CONTENTS = {
+STAND_IN_CONTENTS = {
     "certificate": KEY_PAIR,
     "key": KEY_PAIR,
     "trusted": KEY_PAIR,
@@ -78,7 +78,7 @@ def stand_ins(tree: Tree, folder: Path) -> StandIns:
     hidden = _with_partners(groups, unreadable)
     changed = [each for group in groups for each in group if each.path in hidden]
     for kind in {each.kind for each in changed}:
-        _stand_in(folder, kind).write_bytes(CONTENTS[kind])
+        _stand_in(folder, kind).write_bytes(STAND_IN_CONTENTS[kind])
     replaced = {
         real_path(file): _changed(tree.sources[file], [each for each in changed if each.file == file], folder)
         for file in {each.file for each in changed}
@@ -132,7 +132,7 @@ def _blocks(directives: tuple[Directive, ...]) -> Iterator[tuple[Directive, ...]
 
 def _named(tree: Tree, file: Path, directive: Directive) -> Iterator[_NamedFile]:
     """Yield the file that a directive names, if it is one that nginx opens as it reads its configuration."""
-    kind = next((kind for kind, pattern in KINDS.items() if pattern.fullmatch(directive.name)), None)
+    kind = next((kind for kind, pattern in SECRET_FILES.items() if pattern.fullmatch(directive.name)), None)
     if kind is not None and directive.args and b"$" not in directive.args[0]:
         name = directive.args[0]
         if not name.startswith(NO_PATH):

@@ -161,7 +161,7 @@ def test_a_file_of_roots_is_named_by_the_doctor_as_one_that_cannot_be_replaced(h
     status, said = run(host, "doctor", *args, name="doctor", rights=WITH_KILL)
     assert (status, [line for line in said.splitlines() if line.startswith("fault")]) == (
         1,
-        [f"fault {what}; correct owner, give it to the user of ctemplate, or run ctemplate as root"],
+        [f"fault {what}; correct the owner, or run ctemplate as root"],
     )
 
 
