@@ -3,10 +3,15 @@ export PYTHON
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-# How many test processes run side by side; each has ports and folders of its own, and mostly waits
-WORKERS ?= 3
+# Compiled modules are cached even where the environment says otherwise: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv tools test test-unit lint reference demo bench package site recordings clean
+# How many test processes run side by side: integration tests mostly wait, unit tests compute and have no use for more
+# than there are cores. Each process has ports and folders of its own.
+WORKERS ?= 3
+UNIT_WORKERS ?= auto
+
+.PHONY: help venv tools test test-unit lint reference demo bench package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -27,7 +32,7 @@ test: venv tools ## run all tests, on real Consul and nginx too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-unit: venv ## run the tests that need neither Consul nor nginx
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/integration
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal --ignore tests/integration
 
 lint: venv ## check rules, format and types
 	$(BIN)/ruff check
@@ -54,6 +59,9 @@ site: venv ## build the documentation as a site in build/site; broken links are 
 clean: ## remove all that was made here, fetched programs included
 	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+pictures: venv tools ## take the pictures of the status page anew, in a browser
+	$(BIN)/python scripts/page_pictures.py docs/pictures
 
 recordings: venv tools ## record the pictures of the README anew, from real runs
 	rm -rf .cache/recording && mkdir -p .cache/recording docs/pictures

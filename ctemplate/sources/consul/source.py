@@ -1,7 +1,6 @@
 """The Consul source: follows the catalog's wishes over as few connections as are allowed.
 
-The only place that owns tasks: one per long poll and one per reader, as the planner says. What to watch how is decided
-in ``planner`` and nowhere else.
+It owns the tasks: one per long poll and one per reader, as planned. ``planner`` alone decides what to watch and how.
 """
 
 from __future__ import annotations
@@ -31,16 +30,17 @@ from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
+from ctemplate.sources.local_files import LocalFiles, is_local
 from ctemplate.sources.source import Cost, OngoingOutage, SourceHealth
 
-DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query is asked for again over which a defect showed
+DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query whose answer caused a defect is read again
 REJECTIONS_LOGGED = 5  # per answer; the rest is counted
-ABSENT_AFTER = 10.0  # seconds without sight of another datacenter; what an earlier process knew is shown before
+ABSENT_AFTER = 10.0  # seconds until an unreachable other datacenter counts as absent; stored answers are shown earlier
 UNCOVERED = frozenset({FailureKind.DENIED, FailureKind.REFUSED, FailureKind.GARBLED})
 """What makes us ask for many by themselves rather than for all at once."""
 
 SENTINEL_PACING = Pacing(interval=0.1, burst=50, idle_interval=0.2, idle_burst=10)
-"""A sentinel that wakes without news still tells that something moved."""
+"""For sentinels: a wake-up without a new value still means that something changed."""
 
 
 class ConsulSource:
@@ -57,9 +57,10 @@ class ConsulSource:
         self._retries = Retries(self._client, self.outages)
         self._planner = self._new_planner()
         self._covers = Covers()
+        self._files = LocalFiles(settings.limits.file_folders)
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[Query, Pacing], asyncio.Task[None]] = {}
-        self._absent: set[str | None] = set()  # the datacenters that were told to be absent, until they answer
+        self._absent: set[str | None] = set()  # the datacenters reported as absent, until they answer
         self._readers = 0
         self._readers_wanted = 0
         self._stirred = asyncio.Event()
@@ -67,12 +68,12 @@ class ConsulSource:
         self._defects = Defects()
 
     def plan(self) -> WatchPlan:
-        """Return what runs at this moment, with its connections and requests per second."""
+        """Return the current plan, with its connections and requests per second."""
         return self._planner.plan(_now())
 
     @property
     def health(self) -> SourceHealth:
-        """How Consul is doing at this moment; see ``Source.health``."""
+        """The current state of Consul; see ``Source.health``."""
         outages = tuple(
             OngoingOutage(
                 cause=each.cause, subject=each.subject, seconds=_now() - each.since, queries=len(each.queries)
@@ -85,7 +86,7 @@ class ConsulSource:
         """Return what watching these queries would cost Consul; see ``Source.cost``."""
         planner = self._new_planner()
         wanted = frozenset(queries)
-        planner.want(Covers().want(wanted), 0.0)
+        planner.want(Covers().want(query for query in wanted if not is_local(query)), 0.0)
         plan = planner.plan(0.0)
         return Cost(
             queries=len(wanted), connections=plan.connections, requests_per_second=round(plan.requests_per_second, 3)
@@ -97,13 +98,14 @@ class ConsulSource:
         return Planner(max_connections=settings.max_connections, policy=policy)
 
     async def run(self, catalog: Catalog) -> None:
-        """Answer the wanted queries until cancelled; see ``Source.run``. Begun again, it reads everything anew."""
+        """Answer the wanted queries until cancelled; see ``Source.run``. A restart reads everything anew."""
         self._planner = self._new_planner()
         self._covers = Covers()
         self._watches.clear()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(catalog), name="consul wishes")
+                self._keep(group, "local files", lambda: self._files.run(catalog))
                 self._keep(group, "consul confirm", lambda: confirm(catalog, self._client, self._edge, self.outages))
                 if self._settings.max_connections > Policy().spare:
                     self._keep(group, "consul heartbeat", lambda: listen(self._client, self.outages))
@@ -117,13 +119,13 @@ class ConsulSource:
             self._readers = 0
 
     def _keep(self, group: asyncio.TaskGroup, name: str, part: Callable[[], Awaitable[None]]) -> None:
-        """Start a part that no defect ends for good."""
+        """Start a part that is restarted after a defect."""
         group.create_task(kept_running(name, part), name=name)
 
     async def _follow(self, catalog: Catalog) -> None:
-        """Plan for whatever the catalog wants."""
+        """Follow the catalog's wishes: plan, and start and stop what the plan says."""
         while True:
-            wanted = await catalog.wishes()
+            wanted = self._files.take(await catalog.wishes())
             self._covers.want(wanted)
             failed = self._ask(catalog)
             for query in wanted:
@@ -165,7 +167,7 @@ class ConsulSource:
             self.outages.over(str(query), _now())
 
     async def _reconcile(self, catalog: Catalog, group: asyncio.TaskGroup) -> float:
-        """Run exactly what is planned; return when to look again."""
+        """Run exactly what is planned; return when to plan again."""
         if self._covers.has_changed:
             self._ask(catalog)
         now = _now()
@@ -180,7 +182,7 @@ class ConsulSource:
             await asyncio.wait(dropped)
             await asyncio.sleep(0)
         for query in {query for query, _ in ended if kind_of(query).role is not WatchRole.WANTED} - plan.polls:
-            self._watches.pop(query, None)  # asked again some day, its first answer is news
+            self._watches.pop(query, None)  # if it is wanted again, its first answer is news
         for query, pacing in wanted - self._polls.keys():
             polling = self._poll(query, self._watch(query), pacing, catalog)
             self._polls[query, pacing] = group.create_task(polling, name=f"consul {query}")
@@ -196,12 +198,12 @@ class ConsulSource:
         return math.inf
 
     def _notify(self) -> None:
-        """Call one idle reader, since there is something to read."""
+        """Wake one idle reader, since there is something to read."""
         if self._reader_wakeup.empty():
             self._reader_wakeup.put_nowait(None)
 
     async def _replan(self, wake_at: float) -> None:
-        """Wait until something happened that may change the plan, or its moment has come."""
+        """Wait for an event that may change the plan, or until the plan's own time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(wake_at if math.isfinite(wake_at) else None):
                 await self._stirred.wait()
@@ -211,7 +213,7 @@ class ConsulSource:
         return SENTINEL_PACING if query in plan.sentinels else self._settings.pacing
 
     async def _poll(self, query: Query, watch: Watch, pacing: Pacing, catalog: Catalog) -> None:
-        """Follow a query; what a defect broke off is asked for anew after a pause."""
+        """Follow a query; after a defect it is read again after a pause."""
         failures = 0
         while True:
             try:
@@ -240,7 +242,7 @@ class ConsulSource:
             self._answered(query, watch, event, catalog, waited=watch.waited)
 
     async def _read_on(self, catalog: Catalog) -> None:
-        """Read whatever is due over one kept connection, for as long as so many readers are wanted."""
+        """Read what is due over one kept connection, as long as the plan wants this reader."""
         connection = self._client.connect()
         try:
             while self._readers <= self._readers_wanted:
@@ -306,7 +308,7 @@ class ConsulSource:
             self._planner.refused(_now())
 
     def _presume(self, query: Query, watch: Watch, catalog: Catalog) -> None:
-        """Take a datacenter that never answered a query for absent after a while, so that the others need not wait."""
+        """Report a datacenter that has not answered yet as absent after a while, so that renders do not wait for it."""
         if kind_of(query).role is not WatchRole.WANTED or watch.answer is not None or watch.away_since is None:
             return
         is_late = _now() >= watch.away_since + ABSENT_AFTER

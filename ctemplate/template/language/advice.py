@@ -31,7 +31,6 @@ FOREIGN_WORDS = {
     "caRoots": "write ca_roots()",
     "caLeaf": 'write ca_leaf("…")',
     **dict.fromkeys(("partitions", "exportedServices", "importedServices"), _ADMIN),
-    "file": 'templates read no files; write {% include "NAME" %} for a template beside this one',
     "byTag": "write | by_tag",
     "byPort": "write | by_port",
     "byMeta": 'write | by_meta("NAME")',
