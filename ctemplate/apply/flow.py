@@ -199,6 +199,9 @@ def _stage(survey: Survey, state: GroupState) -> None:
         if fault := foreign_owner(file.uid, file.gid, is_kept=is_kept):
             raise SwapFailed(str(file.destination), f"{fault}; {survey.subject} is untouched")
         try:
+            if not file.makes_folder and not file.path.parent.is_dir():
+                what = f"its folder is missing, and create_dest_dirs is false; {survey.subject} is untouched"
+                raise SwapFailed(str(file.destination), what)
             files.make_folder(file.path.parent)
             state.locks.take(file.path)
             files.stage(file.path, file.content or b"", mode=file.mode, uid=file.uid, gid=file.gid)
