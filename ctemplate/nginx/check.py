@@ -26,13 +26,15 @@ from ctemplate.core.model import StagedFile
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.advice import advice
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
-from ctemplate.nginx.language.includes import Role, TooLarge, TreeError, load_tree
+from ctemplate.nginx.language.includes import Role, TooLarge, Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.mirror import mirror
 from ctemplate.nginx.settings import exists, redirect_side_effects, settings
+from ctemplate.nginx.stand_ins import STAND_IN, StandIns, stand_ins
 from ctemplate.nginx.verdict import NginxVerdict, nginx_verdict
 from ctemplate.system.inputs import real_path
 from ctemplate.system.programs import Completed, run_program
+from ctemplate.system.rights import has_rights_of_nginx
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ class NginxCheck:
     _nginx: Lookup = field(init=False)
     _can_mount: bool | None = field(default=None, init=False)
     _strangers: set[Path] = field(default_factory=set, init=False)
+    _unreadable: set[Path] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._nginx = Lookup(command=self.command)
@@ -114,7 +117,7 @@ class NginxCheck:
 
     async def _judged(self, test: _Test, *, may_mount: bool) -> NginxVerdict:
         plan = await asyncio.to_thread(test.plan, may_mount=may_mount)
-        self._report(plan.strangers, test.installation.conf)
+        self._report(plan, test.installation.conf)
         completed = await run_program(plan.argv, timeout=self.timeout or check_time_limit(plan.size_bytes))
         if plan.way is Way.BOUND and completed.status == BIND_FAILED:
             said = indented(completed.output)
@@ -134,8 +137,12 @@ class NginxCheck:
                 _report_copies()
         return self._can_mount
 
-    def _report(self, strangers: tuple[Path, ...], conf: Path) -> None:
-        for path in strangers:
+    def _report(self, plan: _Plan, conf: Path) -> None:
+        for path in plan.unreadable:
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                log.info("%s: may not be read by this user; candidates are judged with a stand-in for it", path)
+        for path in plan.strangers:
             if path not in self._strangers:
                 self._strangers.add(path)
                 log.warning("%s: is not included by %s; nginx reads it only if another directive names it", path, conf)
@@ -174,6 +181,7 @@ class _Plan:
     size_bytes: int
     translate: Callable[[str], str]
     strangers: tuple[Path, ...] = ()
+    unreadable: tuple[Path, ...] = ()
     new_pid_file: Path | None = None
 
 
@@ -199,7 +207,8 @@ class _Test:
     def _laid_out(self, folder: Path, *, may_mount: bool) -> _Plan:
         candidates = self._candidates()
         try:
-            tree = load_tree(self.installation.conf, replaced=candidates)
+            tree, made = self._readable(candidates, folder)
+            candidates |= made.replaced
             redirected = redirect_side_effects(tree, self.installation, folder)
         except (TreeError, NginxSyntaxError) as exc:
             return self._unread(candidates, exc, folder, may_mount=may_mount)
@@ -213,7 +222,16 @@ class _Test:
             size_bytes=sum(map(len, tree.sources.values())),
             translate=translate,
             strangers=tuple(file.live for file in self.files if tree.role(file.live) is Role.UNUSED),
+            unreadable=made.unreadable,
         )
+
+    def _readable(self, candidates: Mapping[Path, bytes], folder: Path) -> tuple[Tree, StandIns]:
+        """Return the configuration with stand-ins for what nginx's master may read and we may not."""
+        tree = load_tree(self.installation.conf, replaced=candidates)
+        made = StandIns() if has_rights_of_nginx() else stand_ins(tree, folder)
+        if made.replaced:
+            tree = load_tree(self.installation.conf, replaced={**candidates, **made.replaced})
+        return tree, made
 
     def _unread(
         self, candidates: Mapping[Path, bytes], error: TreeError | NginxSyntaxError, folder: Path, *, may_mount: bool
@@ -271,14 +289,15 @@ class _Test:
             plan.new_pid_file.unlink()
         translate = plan.translate
         ours = {file.live for file in self.files} | {real_path(file.live) for file in self.files}
-        is_root = os.geteuid() == 0
-        found = nginx_verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
+        has_rights = has_rights_of_nginx()
+        output = tuple(line for line in completed.output if not _is_about_a_stand_in(line))
+        found = nginx_verdict(completed.status, output, ours=ours, translate=translate, has_rights=has_rights)
         if self.folder is None or completed.status == 0 or found.refusals:
             return self._unless_without_room(found)
         logs = (path.read_text(errors="replace") for path in self.folder.glob("*log*") if path.is_file())
         logged = [line for text in logs for line in text.splitlines()]
-        lines = (*completed.output, *logged)
-        return nginx_verdict(completed.status, lines, ours=ours, translate=translate, is_root=is_root)
+        lines = (*output, *logged)
+        return nginx_verdict(completed.status, lines, ours=ours, translate=translate, has_rights=has_rights)
 
     def _unless_without_room(self, found: NginxVerdict) -> NginxVerdict:
         """Return the verdict; raise CannotJudge where nginx only lacked disk space in our folder."""
@@ -286,6 +305,11 @@ class _Test:
             if self.folder is not None and f"{self.folder}/" in line and _NO_ROOM.search(line):
                 raise _without_room(self.folder, "no space left on device")
         return found
+
+
+def _is_about_a_stand_in(line: str) -> bool:
+    """Whether nginx warns of a certificate that it would not have read."""
+    return "[warn]" in line and f"/{STAND_IN}-" in line
 
 
 def _bound(replaced: Mapping[Path, bytes], argv: tuple[str, ...], folder: Path) -> tuple[str, ...]:

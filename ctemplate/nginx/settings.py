@@ -95,7 +95,7 @@ def redirect_side_effects(tree: Tree, installation: Installation, folder: Path) 
             replaced |= {real_path(path): redirected} if redirected != source else {}
     if not redirects.has_pid:
         main = replaced.get(real_path(tree.main), tree.sources[tree.main])
-        replaced[real_path(tree.main)] = b"pid %b; " % _quoted(folder / "pid") + main
+        replaced[real_path(tree.main)] = b"pid %b; " % quoted_path(folder / "pid") + main
     return Detour(replaced=replaced, directives=os.fsdecode(changed))
 
 
@@ -125,7 +125,7 @@ class _Redirects:
         if directive.name == b"http" and is_main and directive.block is not None:
             log = self.installation.default_access_log
             if _is_unsafe(log):
-                yield directive.end, directive.end, b" access_log %b;" % _quoted(self.other(log))
+                yield directive.end, directive.end, b" access_log %b;" % quoted_path(self.other(log))
         if not directive.args or directive.block is not None or parent in (b"map", b"types", b"geo"):
             return
         if directive.name == b"pid" and is_main:
@@ -142,7 +142,7 @@ class _Redirects:
 
     def argument(self, source: bytes, directive: Directive, path: Path) -> tuple[int, int, bytes]:
         word = words(source, directive)[1]
-        return word.start, word.end, _quoted(path) + b"\n" * source.count(b"\n", word.start, word.end)
+        return word.start, word.end, quoted_path(path) + b"\n" * source.count(b"\n", word.start, word.end)
 
     def other(self, path: Path) -> Path:
         return self.others.setdefault(path, self.folder / f"log-{len(self.others)}")
@@ -171,5 +171,6 @@ def _has_folder(log: Path) -> bool:
         return False
 
 
-def _quoted(path: Path) -> bytes:
+def quoted_path(path: Path) -> bytes:
+    """Return a path as an argument in nginx's language."""
     return b'"' + os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
