@@ -88,9 +88,8 @@ class Renderer:
     ) -> Rendering:
         """Render every template over the snapshot; raise TemplateError for an error in a template itself.
 
-        A service or instance that a template cannot print is left out of every answer of the group, and the group is
-        rendered again. A text in nginx's configuration is proven to contain data only as values; services that violate
-        that are left out likewise.
+        A service or instance that a template cannot print, or that changes the structure of a text in nginx's
+        configuration, is left out of every answer of the group, and the group is rendered again.
         """
         now = time.monotonic() if now is None else now
         around = tuple(places)
