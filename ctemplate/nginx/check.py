@@ -1,9 +1,9 @@
-"""Judge candidates as nginx would read them in their real place, and leave no trace of the test.
+"""Check candidates as nginx would read them in their final place, without leaving a trace.
 
-Two ways lead there. With the right to mount, nginx runs in a private mount namespace in which the candidates are bound
-over the live files. Otherwise it reads a copy of the configuration in which they stand in for them. Where neither works
-the caller is told, and may ask again once the files are swapped: then the live configuration is judged as it stands.
-Swapping files, reloading and templates must not be known here.
+There are two ways. With the right to mount, nginx runs in a private mount namespace in which the candidates are bound
+over the live files. Otherwise it reads a copy of the configuration that contains the candidates. Where neither works,
+CannotJudge is raised; the caller may ask again once the files are swapped, and the live configuration is checked then.
+Must not know swapping, reloading or templates.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FIRST_SECONDS, SECONDS_PER_MIB = 10.0, 5.0
 
 
 class Way(enum.Enum):
-    """How candidates come to stand where nginx reads them."""
+    """The ways to have nginx read candidates."""
 
     BOUND = "bound over the live files in a private mount namespace"
     COPIED = "in a copy of the configuration"
@@ -59,7 +59,7 @@ class Way(enum.Enum):
 
 
 def way(*, can_mount: bool, all_exist: bool) -> Way:
-    """Choose how to judge: a file can be bound only over one that exists."""
+    """Choose the way to check: a file can be bound only over one that exists."""
     return Way.BOUND if can_mount and all_exist else Way.COPIED
 
 
@@ -70,7 +70,7 @@ def check_time_limit(size_bytes: int) -> float:
 
 @dataclass(slots=True, kw_only=True)
 class NginxCheck:
-    """Judges candidates by `nginx -t` with the arguments of the reload command.
+    """Checks candidates with `nginx -t` and the arguments of the reload command.
 
     `warnings_refuse` makes nginx's warnings refusals; `timeout` is seconds, by default according to size.
     """
@@ -89,8 +89,8 @@ class NginxCheck:
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Return nginx's warnings about the configuration with these candidates in it.
 
-        Raises CheckRefused when nginx would not run it, its subclass CannotJudge when there is no way to judge without
-        swapping, CommandFailed when nginx cannot be asked. Candidates that are the live files are judged as they stand.
+        Raises CheckRefused when nginx would not run it, its subclass CannotJudge when it cannot be checked without
+        swapping, CommandFailed when nginx cannot be run. Candidates that are the live files are checked in place.
         """
         installation = await self._nginx.installation()
         may_mount = await self._may_mount()
@@ -127,11 +127,11 @@ class NginxCheck:
         return await asyncio.to_thread(test.verdict, completed, plan)
 
     async def _may_mount(self) -> bool:
-        """Whether a private mount namespace can be had; asked once."""
+        """Whether a private mount namespace is possible; tried once."""
         if self._can_mount is None:
             try:
                 self._can_mount = await can_mount()
-            except OSError:  # no room to try it
+            except OSError:  # no disk space to try it
                 return False
             if not self._can_mount:
                 _report_copies()
@@ -149,7 +149,7 @@ class NginxCheck:
 
 
 async def can_mount() -> bool:
-    """Try whether we may bind files in a mount namespace of our own."""
+    """Try to bind files in a mount namespace of our own."""
     if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("mount") is None:
         return False
     with tempfile.NamedTemporaryFile(prefix="ctemplate-probe-") as file:
@@ -160,7 +160,7 @@ async def can_mount() -> bool:
 
 
 def _private_folder() -> Path | None:
-    """Return a new folder for what a test writes, None where no folder can be made."""
+    """Return a new folder for the files that a test writes, None where it cannot be made."""
     try:
         return Path(tempfile.mkdtemp(prefix="ctemplate-check-"))
     except OSError as exc:
@@ -187,21 +187,21 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Test:
-    """One test: what to judge, with which nginx, and a private folder for what it writes, unless there is none."""
+    """One test: what to check, with which nginx, and a private folder for the files it writes, if there is one."""
 
     installation: Installation
     files: tuple[StagedFile, ...]
     folder: Path | None
 
     def plan(self, *, may_mount: bool) -> _Plan:
-        """Lay out the test; raises CannotJudge when the configuration cannot be copied."""
+        """Prepare the test; raises CannotJudge when the configuration cannot be copied."""
         if all(file.candidate == file.live for file in self.files):
             return self._as_it_stands()
         if self.folder is None:
             raise _without_room(os.environ.get("TMPDIR", "/tmp"), "no folder can be made")  # noqa: S108
         try:
             return self._laid_out(self.folder, may_mount=may_mount)
-        except OSError as exc:  # of our folder: what else is read raises errors of its own
+        except OSError as exc:  # in our folder; other reads raise errors of their own
             raise _without_room(exc.filename or self.folder, (exc.strerror or str(exc)).lower()) from exc
 
     def _laid_out(self, folder: Path, *, may_mount: bool) -> _Plan:
@@ -236,7 +236,7 @@ class _Test:
     def _unread(
         self, candidates: Mapping[Path, bytes], error: TreeError | NginxSyntaxError, folder: Path, *, may_mount: bool
     ) -> _Plan:
-        """Have nginx say in its own words what is wrong with a configuration that we cannot read."""
+        """Let nginx report what is wrong with a configuration that we cannot read."""
         if _way(candidates, may_mount=may_mount) is Way.COPIED:
             raise _unreadable(error) from error
         return _Plan(
@@ -247,7 +247,7 @@ class _Test:
         )
 
     def _as_it_stands(self) -> _Plan:
-        """Judge the live configuration; no line of it can be led elsewhere, so a log that is missing gets created."""
+        """Check the live configuration; its paths cannot be redirected, so nginx creates a missing log."""
         try:
             found = settings(load_tree(self.installation.conf), self.installation)
             pid_file, size_bytes = found.pid_file, found.size_bytes
@@ -284,7 +284,7 @@ class _Test:
         return copy.main, copy.translate
 
     def verdict(self, completed: Completed, plan: _Plan) -> NginxVerdict:
-        """Judge what nginx said, on its output and, when that was cut, in its log; remove the pid file that it left."""
+        """Judge nginx's output and, when that was cut, its log; remove the pid file that it left."""
         if plan.new_pid_file is not None and plan.new_pid_file.is_file() and not plan.new_pid_file.stat().st_size:
             plan.new_pid_file.unlink()
         translate = plan.translate
@@ -300,7 +300,7 @@ class _Test:
         return nginx_verdict(completed.status, lines, ours=ours, translate=translate, has_rights=has_rights)
 
     def _unless_without_room(self, found: NginxVerdict) -> NginxVerdict:
-        """Return the verdict; raise CannotJudge where nginx only lacked room in our folder."""
+        """Return the verdict; raise CannotJudge where nginx only lacked disk space in our folder."""
         for line in found.refusals:
             if self.folder is not None and f"{self.folder}/" in line and _NO_ROOM.search(line):
                 raise _without_room(self.folder, "no space left on device")
@@ -331,7 +331,7 @@ def _way(replaced: Mapping[Path, bytes], *, may_mount: bool) -> Way:
 
 
 def _unreadable(error: TreeError | NginxSyntaxError) -> CheckRefused:
-    """Say in nginx's form what we cannot read ourselves."""
+    """Report in nginx's format what we cannot read ourselves."""
     if isinstance(error, TreeError):
         is_ours = isinstance(error, TooLarge) or isinstance(error.__cause__, PermissionError)
         return (CannotJudge if is_ours else CheckRefused)(error.where, error.what)
@@ -349,5 +349,5 @@ def _refused(files: tuple[StagedFile, ...], found: NginxVerdict) -> CheckRefused
 
 @cache
 def _report_copies() -> None:
-    """Log, once in a process, that candidates are judged in a copy; each reload of the configuration finds it anew."""
+    """Log once per process that candidates are checked in a copy; every new group would find that out again."""
     log.info("no right to mount: candidates are judged %s", Way.COPIED.value)

@@ -1,6 +1,6 @@
-"""Read from a configuration where nginx keeps its pid file and its logs, and lead a test of it elsewhere.
+"""Find the pid file and the logs of a configuration, and redirect them for a test.
 
-Pure but for asking whether a log can be opened. Must not know how nginx is started, tested or reloaded.
+Pure except for testing whether a log can be opened. Must not know how nginx is started, tested or reloaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOTHING = re.compile(rb"(?!)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What holds for the master of a configuration. Logs that are no files (stderr, syslog) are left out."""
+    """The files of a configuration's master. Logs that are no files (stderr, syslog) are left out."""
 
     pid_file: Path
     error_logs: tuple[Path, ...]
@@ -54,7 +54,7 @@ def is_file(log: str) -> bool:
 
 
 def main_directives(tree: Tree) -> Iterator[Directive]:
-    """Yield the directives outside all blocks, in whichever file they stand."""
+    """Yield the directives outside all blocks, in all files."""
     for path, inside in contexts(tree).items():
         if not inside and (b"pid" in tree.sources[path] or b"error_log" in tree.sources[path]):
             yield from parse_config(tree.sources[path], where=str(path), sought=_NOTHING)
@@ -72,17 +72,17 @@ def contexts(tree: Tree) -> dict[Path, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detour:
-    """Changed files, by real path, and `-g` directives, with which a test leaves pid file and logs alone."""
+    """Changed files, by real path, and `-g` directives, with which a test does not touch pid file and logs."""
 
     replaced: Mapping[Path, bytes]
     directives: str
 
 
 def redirect_side_effects(tree: Tree, installation: Installation, folder: Path) -> Detour:
-    """Lead the pid file, the main error log, and every log that a test would create or could not open into a folder.
+    """Redirect the pid file, the main error log, and every log that a test would create or could not open to a folder.
 
-    So are folders for temporary files and caches that a test would create. Every line keeps its number. What lies in a
-    folder that is missing stays, so that nginx says so.
+    The same goes for folders for temporary files and caches that a test would create. Every line keeps its number. A
+    path in a missing folder stays, so that nginx reports it.
     """
     redirects = _Redirects(installation=installation, folder=folder)
     directives = installation.command.globals.encode()
@@ -101,7 +101,7 @@ def redirect_side_effects(tree: Tree, installation: Installation, folder: Path) 
 
 @dataclass(slots=True, kw_only=True)
 class _Redirects:
-    """Where each log and folder goes: one new for each old one, because nginx compares the options of equal paths."""
+    """The new path of each log and folder: a separate one each, as nginx compares the options of equal paths."""
 
     installation: Installation
     folder: Path
@@ -121,7 +121,7 @@ class _Redirects:
     def change(
         self, source: bytes, directive: Directive, parent: bytes, *, is_main: bool
     ) -> Iterator[tuple[int, int, bytes]]:
-        """Yield what to put between two offsets for one directive."""
+        """Yield the replacements for one directive: two offsets and the new bytes between them."""
         if directive.name == b"http" and is_main and directive.block is not None:
             log = self.installation.default_access_log
             if _is_unsafe(log):
@@ -149,7 +149,7 @@ class _Redirects:
 
 
 def _is_unsafe(log: Path) -> bool:
-    """Whether opening a log would create it or is forbidden to us."""
+    """Whether opening a log would create it, or is not permitted."""
     return _has_folder(log) and not os.access(log, os.W_OK)
 
 

@@ -280,10 +280,6 @@ class Functions:
         return Random(f"{sown}").choice(values)  # noqa: S311  # no secret is made of it
 
 
-def _are_empty(answers: Iterable[Answer]) -> bool:
-    return not any(answer.value or answer.rejections for answer in answers)
-
-
 def port_of(name: str) -> int | None:
     """Return the port after the name's last dash: 1 to 65535, no leading zero."""
     match = _PORT.fullmatch(name)
