@@ -54,6 +54,10 @@ class KeyPair(OwnedEntry, frozen=True, kw_only=True, gc=False):
         value = (("value", self.value),) if isinstance(self.value, str) else ()
         return ("path", self.path), *value
 
+    def can_be_left_out(self) -> bool:
+        """Return False: what is wrong with a key has to be mended."""
+        return False
+
 
 @template_function("ls")
 def _ls(  # noqa: PLR0917  # templates write ls(PREFIX, DC)
