@@ -21,7 +21,7 @@ from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.hcl_reading import Notice
-from ctemplate.config.layers import Layer, build, environment_layer, read_layers
+from ctemplate.config.layers import Layer, build, environment_layer, local_layers, read_layers
 from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Target
@@ -39,6 +39,7 @@ from ctemplate.runtime.group_files import group_check, group_targets, restorable
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
+from ctemplate.runtime.tracing_service import check_tracing
 from ctemplate.sinks.dry_run import DryRunSink
 from ctemplate.sinks.plan import FileReview, PlanSink
 from ctemplate.sinks.sink import Sink
@@ -246,7 +247,7 @@ class Assembler:
     def layers(self) -> list[Layer]:
         """Read the layers of the configuration, the lowest first; raises ConfigError."""
         files = [layer for path in self.paths for layer in read_layers(path)]
-        return [environment_layer(self.environ), *files, self.flags]
+        return [environment_layer(self.environ), *files, *local_layers(self.environ), self.flags]
 
     def state_dir(self, config: Config) -> Path:
         """Return the configured state folder, or the default one."""
@@ -266,6 +267,8 @@ class Assembler:
         config = build(layers)
         if config.status.address:
             parse_status_address(config.status.address)
+        if config.tracing and self.is_daemon:
+            check_tracing()
         if config.exec.command and self.mode is RunMode.LIVE:
             check_exec(config.exec, self.environ)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)

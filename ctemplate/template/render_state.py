@@ -1,36 +1,48 @@
-"""Who is left out of one rendering of a group, or not rendered as registered, and the passes that came of it."""
+"""The services left out of one rendering of a group, or rendered with older data, and its passes."""
 
 from __future__ import annotations
+
+from dataclasses import field
 
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict, partly
 from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
+from ctemplate.template.safety.substitute_entries import SubstituteEntries
 from ctemplate.template.safety.substitutes import Substitute
 
 
 @dataclass(slots=True)
 class RenderState:
-    """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it."""
+    """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it.
+
+    ``things`` are those that belong to no service and of which the last good entries are used.
+    """
 
     held: dict[Owner, Held]
     substitutes: dict[str, Substitute]
     runs: tuple[Run, ...] = ()
+    things: dict[str, SubstituteEntries] = field(default_factory=dict)
 
     @property
     def excluded(self) -> frozenset[str]:
-        """The services that are left out as a whole."""
+        """The services that are left out entirely."""
         return frozenset(owner.service for owner in self.held if owner.is_whole)
 
     @property
     def partly(self) -> Partly:
-        """The single instances that are left out, and what is listed by tags."""
+        """The single instances that are left out, and services left out of listings by a tag."""
         return partly(self.held) if any(not owner.is_whole for owner in self.held) else NOBODY
 
     @property
     def verdicts(self) -> dict[Owner, QuarantineVerdict]:
-        """Why anybody is left out, or not rendered as registered."""
+        """The reason for each that is left out, or not rendered as registered."""
         kept = {Owner(name): one.verdict for name, one in self.substitutes.items()}
         return {owner: one.verdict for owner, one in self.held.items()} | kept
+
+    def limits(self) -> list[float]:
+        """Return the moments until which last good data may be in use."""
+        kept = [one.until for one in self.substitutes.values()] + [one.until for one in self.things.values()]
+        return [until for until in kept if until < float("inf")]
 
     def concerns(self, service: str) -> bool:
         """Whether a service, or a part of it, is left out or not rendered as registered."""
