@@ -524,7 +524,7 @@ def test_change_is_seen_soon_with_more_nodes_than_connections(change, fields):
 @pytest.mark.parametrize(("change", "fields"), NODE_CHANGES)
 def test_change_is_seen_soon_where_no_node_can_be_read(change, fields):
     client = watching(400, nodes=40, hidden="*")
-    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES}
+    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES, *TURNS}
     client.change(*change, **fields)
     client.run(SETTLED)
     if change[0] == "change_node":  # wakes nothing that our token may read
@@ -566,7 +566,7 @@ def test_unnamed_change_on_very_many_nodes_costs_a_round_of_the_few_services():
 
 def test_node_with_thousands_of_instances_has_no_long_poll_and_is_read_instead_of_a_round():
     client = watching(1000, nodes=1)
-    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES}
+    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES, *TURNS}
     before = client.requests
     client.change("register", "s7", "s7-1", port=9)
     client.run(READ_GRACE + 10 * LATENCY)
@@ -603,7 +603,7 @@ def test_node_that_cannot_be_read_has_its_services_swept_as_without_nodes():
 
 def test_list_of_nodes_that_cannot_be_read_has_services_swept_as_without_nodes():
     client = watching(400, nodes=40, broken={NODES})
-    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES}
+    assert client.planner.plan(client.now).polls == {SERVICES, ALARMS, NODES, *TURNS}
     before = client.requests
     client.change("register", "s7", "s7-9", node="new", status=None)
     client.run(2.0)

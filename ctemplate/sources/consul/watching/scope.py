@@ -76,9 +76,9 @@ class Scope:
         self._explanations = KnownIndexes()
         self._placed = KnownIndexes()  # of what was registered or removed on nodes, and of checks that turned
         self._services: tuple[Service, ...] = ()
-        self._alarms: dict[AlarmsQuery, tuple[StateRow, ...]] = {}
+        self._alarms: dict[Query, tuple[StateRow, ...]] = {}
         self._services_index = 0
-        self._alarms_indexes: dict[AlarmsQuery, int] = {}
+        self._alarms_indexes: dict[Query, int] = {}
         self._rest_until = -math.inf
         self._nodes_index = 0
         self._wakes: list[Wake] = []
@@ -146,9 +146,9 @@ class Scope:
         self, query: Query, value: tuple[Any, ...] | None, index: int, *, waited: float, now: float
     ) -> Suspects:
         """Take an answer of the sentinel of the checks or of the nodes, ``value`` None when equal."""
-        if isinstance(query, AlarmsQuery):
-            return self._alarms_woke(query, value, index, waited, now)
-        return self._nodes_listed(value, index, now)
+        if query == self.nodes.list_query:
+            return self._nodes_listed(value, index, now)
+        return self._alarms_woke(query, value, index, waited, now)
 
     def services_woke(self, value: tuple[Service, ...] | None, index: int, waited: float, now: float) -> Suspects:
         """Take an answer of the services sentinel, ``value`` None when equal; return the services it names."""
@@ -163,7 +163,7 @@ class Scope:
         return self._suspects(named, since, index)
 
     def _alarms_woke(
-        self, query: AlarmsQuery, value: tuple[StateRow, ...] | None, index: int, waited: float, now: float
+        self, query: Query, value: tuple[StateRow, ...] | None, index: int, waited: float, now: float
     ) -> Suspects:
         since, self._alarms_indexes[query] = self._alarms_indexes.get(query, 0), index
         before = self._alarms.get(query, ())
@@ -232,7 +232,7 @@ class Scope:
     def _unexplained_since(self) -> int:
         return min((wake.since for wake in self._wakes), default=self._services_index)
 
-    def _is_first_sight(self, sentinel: ServicesQuery | AlarmsQuery, since: int, index: int, now: float) -> bool:
+    def _is_first_sight(self, sentinel: Query, since: int, index: int, now: float) -> bool:
         """Whether earlier answers no longer count as evidence; then everything is read again."""
         was_blind = sentinel in self.degraded_sentinels
         self.degraded_sentinels.discard(sentinel)
