@@ -183,7 +183,7 @@ def _rule(resource: str, access: str, rights: set[ReadRight]) -> str:
 
 def _common_folder(paths: list[str]) -> str:
     """Return the narrowest folder that holds all paths, with its slash; empty for none."""
-    common = os.path.commonprefix(paths)
+    common = os.path.commonprefix(paths)  # noqa: RUF071  # cut at its last slash
     return common[: common.rfind("/") + 1]
 
 
