@@ -112,7 +112,7 @@ def test_what_is_said_of_consul_is_kept(tmp_path):
     said = {"token_file": '/a "token"', "ssl": True, "ssl_verify": "false"}
     config, _ = written(first_files(DEBIAN, tmp_path, is_complete=True, consul=said), tmp_path)
     consul = config.consul
-    assert (consul.token_file, consul.ssl, consul.ssl_verify) == ('/a "token"', True, False)
+    assert (consul.token_file, consul.ssl, consul.verify) == ('/a "token"', True, False)
 
 
 def test_who_is_not_root_reloads_by_sudo(tmp_path):
