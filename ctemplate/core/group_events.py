@@ -213,6 +213,7 @@ class ReloadForced(Event, frozen=True, kw_only=True):
 class QuarantineEvent(Event, frozen=True, kw_only=True):
     """A service, or one instance of it, and why it is not rendered as it is registered."""
 
+    IS_LIMITED: ClassVar[bool] = True
     group: str
     service: str
     instance: str = ""
@@ -241,6 +242,7 @@ class DataKept(QuarantineEvent, frozen=True, kw_only=True):
 class Readmitted(Event, frozen=True, kw_only=True):
     """A service, or a key, is rendered as it is registered again."""
 
+    IS_LIMITED: ClassVar[bool] = True
     group: str
     service: str
     thing: str = ""
@@ -254,6 +256,7 @@ class Readmitted(Event, frozen=True, kw_only=True):
 class TemplateRemarked(Event, frozen=True, kw_only=True):
     """A template asks for something that does not exist."""
 
+    IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
     group: str
     text: str
@@ -265,6 +268,7 @@ class TemplateRemarked(Event, frozen=True, kw_only=True):
 class RemarkOver(Event, frozen=True, kw_only=True):
     """What a template asked for in vain exists now."""
 
+    IS_LIMITED: ClassVar[bool] = True
     group: str
     text: str
 
