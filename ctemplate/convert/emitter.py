@@ -15,10 +15,12 @@ from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, read_as
 from ctemplate.convert.scratch import Scratch
 from ctemplate.convert.values import (
     DOT_NAMES,
+    INSTANCE,
     INT,
     NIL,
     PARSED_KINDS,
     SCALAR,
+    SERVICE,
     STRING,
     UNCONVERTED,
     GoType,
@@ -32,6 +34,7 @@ from ctemplate.convert.values import (
 _KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keyed pairs"])
 _ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
 _WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
+_LIST_NAMES = {INSTANCE: "instances", SERVICE: "svcs"}
 _PLURAL = re.compile(r"(?:^|[.|]\s*)([a-z][a-z_]*[a-z])s(?:\(\))?$")
 
 
@@ -150,7 +153,7 @@ class Emitter:
 
     def _action(self, pipeline: go.GoPipeline) -> tuple[LayoutPiece, ...]:
         try:
-            tag = scratch_tag(pipeline, self._scopes, is_sure=self._scopes.is_outermost)
+            tag = scratch_tag(pipeline, self._scopes)
         except NotConverted as exc:
             return (Print(self._refuse(pipeline, go_printer.pipeline(pipeline), exc).code),)
         if tag is not None:
@@ -172,7 +175,12 @@ class Emitter:
         kind = widened_type(kinds) if len(kinds) > 1 else None
         if binding.target and kind is not None:
             self._widened[binding.at] = kind
-        elif not binding.target or len(kinds) > 1:
+        elif not binding.target:
+            refusal = NotConverted(
+                f"assigning to {name}, which a loop or the template gives", "copy it to another variable"
+            )
+            return (Print(self._refuse(pipeline, go_printer.pipeline(pipeline), refusal).code),)
+        elif len(kinds) > 1:
             refusal = NotConverted(
                 f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}", "use another variable"
             )
@@ -183,10 +191,10 @@ class Emitter:
         value = value.given()
         kept = replace(value, type=self._widened.get(at, value.type))
         if at in self._assigned.in_loops:
-            target = self._scopes.fresh(name)
+            target = self._scopes.fresh(name, _kind_name(kept.type))
             self._scopes.declare(name, self._read(kept, f"{target}.value", at), f"{target}.value", at)
             return (Tag(f"set {target} = namespace(value={value.code})"),)
-        target = self._scopes.redeclared(name) or self._scopes.fresh(name)
+        target = self._scopes.redeclared(name) or self._scopes.fresh(name, _kind_name(kept.type))
         self._scopes.declare(name, self._read(kept, target, at), target, at)
         return (Tag(f"set {target} = {value.code}"),)
 
@@ -272,7 +280,7 @@ class Emitter:
         """Return the tag of a loop and its body."""
         names = node.pipeline.variables
         kind = items.type if items.type in PARSED_KINDS else items.type.item or UNCONVERTED
-        item = self._scopes.fresh(names[-1] if names else _item_name(items, kind))
+        item = self._scopes.fresh(names[-1] if names else _item_name(items, kind), _kind_name(kind))
         is_natural = items.type.name == "natural loop"
         is_constant = node.pipeline.at not in self._assigned.anywhere
         value = GoValue(item, kind, is_path=is_constant, is_natural=is_natural and is_constant)
@@ -317,7 +325,7 @@ def _key(kind: GoType, name: str) -> GoValue:
     if kind.name == "groups by meta":
         return GoValue(f'{name} | regex_replace("[^A-Za-z0-9_-]", "_")', STRING, Level.FILTERED)
     known = SCALAR if kind in PARSED_KINDS else INT if kind.name == "groups by number" else STRING
-    return GoValue(name, known, is_path=True)
+    return GoValue(name, known, is_path=True, is_natural=known != STRING)
 
 
 def _listed(items: GoValue, source: str) -> str:
@@ -337,7 +345,9 @@ def _item_name(items: GoValue, kind: GoType) -> str:
 
 def _kind_name(kind: GoType) -> str:
     """Return what a value of a type may be called."""
-    return "items" if kind.name == "list" else DOT_NAMES.get(kind, "item")
+    if kind.name == "list":
+        return _LIST_NAMES.get(kind.item, "items") if kind.item is not None else "items"
+    return DOT_NAMES.get(kind, "item")
 
 
 def _noun(value: GoValue) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ctemplate.convert.arguments import CallArguments
 from ctemplate.convert.values import (
@@ -12,6 +13,7 @@ from ctemplate.convert.values import (
     INT,
     PARSED_KINDS,
     PLAIN_TYPES,
+    SCALAR,
     STRING,
     UNCONVERTED,
     Constant,
@@ -93,6 +95,11 @@ def _formatted(match: re.Match[str], value: GoValue, arguments: CallArguments) -
         raise NotConverted(f"printf's {match[0]!r}", _INSTEAD)
     is_plain = not (flags or width or precision)
     is_list = kind.name == "list" and kind.item in PLAIN_TYPES and verb in "sv" and is_plain
+    if kind == SCALAR and verb == "d" and value.is_natural:
+        arguments.remark(
+            f"{value.code} is taken for the number of an item; for the key of a table printf prints %!d(…)"
+        )
+        value, kind = replace(value, type=INT), INT
     if kind != UNCONVERTED and kind not in _FITTING[verb] and not is_list:
         return [_mistake(arguments, f"%!{verb}({_go_name(value)}="), value.given(), constant(")")]
     if is_plain and verb in "sdvt":

@@ -175,7 +175,8 @@ class GoValue:
     ``constant`` is its value where that is known; ``parts`` are those of a text that is put together. ``may_lack``
     says that it is a key that a map may lack, ``is_path`` that repeating it costs nothing, ``is_natural`` that it is
     never negative, ``waits`` that consul-template renders nothing before it is there. ``negation`` is the text of its
-    contrary, where that reads better than ``not``.
+    contrary, where that reads better than ``not``. ``origin`` are the parts of the text that a variable was given,
+    as long as they can be written again in its place.
     """
 
     code: str
@@ -188,6 +189,7 @@ class GoValue:
     is_natural: bool = False
     waits: bool = False
     negation: str = ""
+    origin: tuple[GoValue, ...] = ()
 
     def at(self, level: Level) -> str:
         """Return the text in such a place, in parentheses where it needs them."""
@@ -205,7 +207,7 @@ class GoValue:
         """Return a field of it; raises NotConverted."""
         if self.type == UNCONVERTED:
             return replace(self, code=f"{self.at(Level.POSTFIX)}.{name}")
-        if self.type.name in _KEYED or self.type in PARSED_KINDS:
+        if self.type.name in _KEYED or self.type in {KEYED_PAIRS, *PARSED_KINDS}:
             return self.item(constant(name))
         known = VALUE_FIELDS.get(self.type, {})
         if name not in known:
@@ -220,6 +222,9 @@ class GoValue:
         """Return an item of a list or a map; raises NotConverted."""
         if self.type in PARSED_KINDS:
             return replace(self._member(key, is_map=True), type=self.type, may_lack=True)
+        if self.type == KEYED_PAIRS and key.type in {STRING, SCALAR}:
+            code = f'({self.at(Level.FILTERED)} | selectattr("key", "==", {key.given().code}) | first)'
+            return GoValue(code, PAIR, is_path=self.is_path and key.is_path)
         kind = self.type.item
         if kind is None or self.type.name not in {"list", *_KEYED}:
             raise NeverRenders(f"index of a {self.type.name}")
