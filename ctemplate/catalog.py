@@ -134,7 +134,7 @@ class Catalog:
         if known is not None and known.value is not answer.value and known.value == answer.value:
             answer = msgspec.structs.replace(answer, value=known.value)
         self._answers[answer.query] = answer
-        if reads_alike(answer, known) and known is not None and known.faults == answer.faults:
+        if reads_alike(answer, known) and known is not None and known.rejections == answer.rejections:
             return False
         self.changes += 1
         self._changed.add(answer.query)
@@ -225,11 +225,11 @@ class Catalog:
         self.unconfirmed(answer.query)
 
     @property
-    def unwitnessed(self) -> frozenset[str | None]:
+    def unobserved_datacenters(self) -> frozenset[str | None]:
         """The datacenters of which it should be seen now and then who answers; none where nothing is guarded."""
         return frozenset(query.dc for query in self._wanted) if self._guard.policies is not None else frozenset()
 
-    def witness(self, seen: ServerSet) -> None:
+    def observe_servers(self, seen: ServerSet) -> None:
         """Take note of who answers for a datacenter."""
         self.changes += self._guard.observe_servers(seen, self._clock())
 
@@ -239,9 +239,9 @@ class Catalog:
         return self._guard.holds
 
     @property
-    def blind(self) -> frozenset[Query]:
-        """The queries whose first answers the guard does not take; see ``Guard.blind``."""
-        return self._guard.blind
+    def unverified_queries(self) -> frozenset[Query]:
+        """The queries whose first answers the guard does not take; see ``Guard.unverified_queries``."""
+        return self._guard.unverified_queries
 
     @property
     def stale(self) -> frozenset[Query]:

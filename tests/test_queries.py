@@ -8,7 +8,7 @@ import pytest
 
 import ctemplate
 from ctemplate.core.model import ARGUMENTS, Query
-from ctemplate.queries import KINDS, DatacentersQuery, Losses, Subject, WatchRole, kind_of, resource_of
+from ctemplate.queries import KINDS, CaRootsQuery, DatacentersQuery, Losses, Subject, WatchRole, kind_of, resource_of
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 PACKAGE = Path(ctemplate.__file__).parent
@@ -97,5 +97,5 @@ def test_the_facts_of_a_kind_agree_with_each_other(query):
     assert (kind.losses is Losses.INSTANCES) == (kind.subject in {Subject.NAMED, Subject.CHOSEN})
     assert (kind.losses is Losses.NAMES) == (kind.subject is Subject.ALL)
     assert kind.blocks or kind.sentinel(asked) is None
-    assert (kind.rights(asked) == ()) == (query is DatacentersQuery), "any token may read those"
+    assert (kind.rights(asked) == ()) == (query in {DatacentersQuery, CaRootsQuery}), "any token may read those"
     assert resource_of(asked, ConsulSettings()).path.startswith("/v1/")

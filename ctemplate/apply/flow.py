@@ -155,7 +155,7 @@ async def _checked(
         if state.ledger.page.owes_reload:
             await _reload_live(state, reload, program)
         raise
-    _tell(warnings, state)
+    _report(warnings, state)
     return True
 
 
@@ -163,10 +163,10 @@ async def _judged_live(check: CandidateCheck | None, survey: Survey, state: Grou
     """Have the files judged that are live already; raises what takes them back."""
     if check is not None:
         live = tuple(StagedFile(candidate=file.destination, live=file.destination) for file in survey.rewrites)
-        _tell(await reported_check(check, live, state.group), state)
+        _report(await reported_check(check, live, state.group), state)
 
 
-def _tell(warnings: tuple[str, ...], state: GroupState) -> None:
+def _report(warnings: tuple[str, ...], state: GroupState) -> None:
     for warning in warnings:
         log.warning("%s: %s", state.group.name, printable(warning))
 

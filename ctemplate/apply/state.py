@@ -10,6 +10,7 @@
             original/etc/nginx/…          what stood at a destination before ctemplate first wrote it, for ever
             backups/000007/etc/nginx/…    generations of replaced files
             refused/000008/etc/nginx/…    candidates that were refused
+            restored.json                 that the files were restored, and stay so until released
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ PRIVATE_FOLDER = 0o700
 LEDGER = "ledger.json"
 JOURNAL = "journal"
 ORIGINAL = "original"
+BACKUPS = "backups"
 LOCKS = "locks"
 
 
@@ -161,7 +163,7 @@ class StateFolder:
             folder=folder,
             ledger=known.ledger if known else Ledger(folder / LEDGER),
             journal=Journal(folder / JOURNAL),
-            backups=Generations(folder / "backups", group.backups),
+            backups=Generations(folder / BACKUPS, group.backups),
             refused=Generations(folder / "refused", group.refused),
             locks=locks,
         )

@@ -223,10 +223,10 @@ def keep_refused(survey: Survey, state: GroupState) -> None:
         log.info("rejected candidate saved to %s", kept)
 
 
-def keep(shelf: Generations, contents: Mapping[Path, bytes]) -> Path | None:
+def keep(generations: Generations, contents: Mapping[Path, bytes]) -> Path | None:
     """Keep a generation of files and return its folder, None for one that is kept already; failing, go on."""
     try:
-        return shelf.put(contents)
+        return generations.put(contents)
     except OSError as exc:
-        log.warning("%s: cannot be written: %s; this generation is not kept", shelf.folder, exc.strerror or exc)
+        log.warning("%s: cannot be written: %s; this generation is not kept", generations.folder, exc.strerror or exc)
         return None

@@ -28,6 +28,11 @@ EXAMPLES = {
         "ctemplate test -config ctemplate.toml tests/nginx",
         "ctemplate test -config ctemplate.toml -update tests/nginx",
     ),
+    "restore": (
+        "ctemplate restore -config /etc/ctemplate",
+        "ctemplate restore -config /etc/ctemplate 12 -diff",
+        "ctemplate restore -config /etc/ctemplate original /etc/nginx/nginx.conf",
+    ),
     "status": (
         "ctemplate status -config /etc/ctemplate",
         "ctemplate status -status-addr 127.0.0.1:9117 -watch",

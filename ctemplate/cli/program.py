@@ -25,6 +25,7 @@ VERB_FUNCTIONS = {
     "lint": "ctemplate.cli.lint:lint_verb",
     "plan": "ctemplate.cli.plan:plan",
     "release": "ctemplate.cli.release:release",
+    "restore": "ctemplate.cli.restore:restore_verb",
     "status": "ctemplate.cli.status:status",
     "test": "ctemplate.cli.golden:golden",
 }
@@ -155,6 +156,26 @@ def _test(context: click.Context, /, **given: object) -> None:
 def _release(context: click.Context, /, service: str | None, **given: object) -> None:
     """Accept the latest data for SERVICE, or for all, that the guard of a running ctemplate is holding back."""
     context.exit(work("release")(given, service))
+
+
+@cli.command(
+    "restore",
+    context_settings=CONTEXT,
+    short_help="List what stood in the files before, or bring it back.",
+    epilog=examples("restore"),
+)
+@shared_options(*SOURCE, *RUNNING, "-quiet")
+@switch("-diff", "print what bringing it back would change, and change nothing")
+@click.argument("which", required=False)
+@click.argument("target", required=False)
+@click.pass_context
+def _restore(context: click.Context, /, which: str | None, target: str | None, **given: object) -> None:
+    """List what stood in the files before; with WHICH, a number of the list or `original`, bring it back.
+
+    TARGET is a group or a file, where there are several groups. The files go through check, reload and proof as any
+    change does, and are then left alone until `ctemplate release` or a change of their templates.
+    """
+    context.exit(work("restore")(given, which, target))
 
 
 @cli.command("status", context_settings=CONTEXT, epilog=examples("status"))

@@ -6,8 +6,9 @@ A defect is an exception that nobody foresaw. It is reported in one ERROR line, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from ctemplate.core.errors import CtemplateError, InternalError
 from ctemplate.core.event_stream import emit
@@ -17,7 +18,7 @@ from ctemplate.core.timing import Backoff
 logger = logging.getLogger(__name__)
 
 PAUSE = Backoff(first=1.0, ceiling=60.0)  # before what a defect ended is tried again
-CALM = 300.0  # seconds that a part has to work until a defect counts as its first
+HEALTHY_AFTER = 300.0  # seconds that a part has to work until a defect counts as its first
 
 
 class Defects:
@@ -46,6 +47,20 @@ def first_of(cause: Exception) -> Exception:
     return cause
 
 
+@contextlib.contextmanager
+def only_error() -> Iterator[None]:
+    """Unwrap what a task group wraps: the error that ended it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, CtemplateError):
+            raise error from None
+        raise
+
+
 async def kept_running(name: str, part: Callable[[], Awaitable[None]]) -> None:
     """Run a part until it ends by itself; one that a defect ended is begun again, after a pause that grows.
 
@@ -61,7 +76,7 @@ async def kept_running(name: str, part: Callable[[], Awaitable[None]]) -> None:
         except Exception as exc:
             if isinstance(cause := first_of(exc), CtemplateError):
                 raise cause from exc
-            failures = failures + 1 if clock() - started < CALM else 1
+            failures = failures + 1 if clock() - started < HEALTHY_AFTER else 1
             defects.report(name, exc)
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from exc  # it failed as it ended

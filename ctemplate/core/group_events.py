@@ -66,6 +66,35 @@ class RolledBack(GroupEvent, frozen=True, kw_only=True):
     LEVEL: ClassVar[int] = UNLOGGED
 
 
+class FilesRestored(GroupEvent, frozen=True, kw_only=True):
+    """An operator brought a group's files back to a past state."""
+
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: restored from {self.label}"
+
+
+class FilesHeld(GroupEvent, frozen=True, kw_only=True):
+    """A group's files stay as they were restored."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    label: str
+
+    def __str__(self) -> str:
+        until = "until 'ctemplate release' or a change of its templates"
+        return f"{self.subject}: stays as restored from {self.label}, nothing is applied {until}"
+
+
+class RestorationEnded(GroupEvent, frozen=True, kw_only=True):
+    """A group's files are rendered again."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: no longer held as restored: {self.reason}"
+
+
 class GroupRecovered(GroupEvent, frozen=True, kw_only=True):
     """A group that had failed is as it should be."""
 

@@ -77,7 +77,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``address`` is an IP address, IPv6 in brackets (a host name only where the operator allows it); ``port`` is 0 when
     unset. ``weight`` is what its status earns: the passing or the warning weight, 0 to 65535. ``created`` orders
     registrations: lower is longer registered. ``node_id`` is what a node was given when it first started, empty for
-    one that was registered by somebody else.
+    one that was registered by somebody else. ``ports`` are those that have names of their own, with several ports.
     """
 
     id: str
@@ -95,6 +95,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     checks: tuple[CheckState, ...] = ()
     datacenter: str = ""
     created: int = 0
+    ports: Mapping[str, int] = {}
 
     @property
     def ip(self) -> str:
@@ -118,8 +119,12 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return the texts that templates may print, each with the name of its field."""
         raise NotImplementedError
 
+    def secrets(self) -> tuple[str, ...]:
+        """Return the texts that are shown nowhere but in the output."""
+        return ()
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print.
 
     It is a service's or, where ``node`` is given, a node's.
@@ -142,7 +147,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The newest data for a query. ``seen_at`` is wall-clock seconds; ``index`` is 0 where a source has none.
 
     ``last_contact`` is the age in seconds of the data where a server reported it. ``filtered`` says that the source
-    admitted leaving out data for lack of rights. ``faults`` names what was left out as invalid. ``session`` is
+    admitted leaving out data for lack of rights. ``rejections`` names what was left out as invalid. ``session`` is
     the moment (wall clock) since when the source has been in sight without a break. ``absent``: no answer at all, but
     a stand-in for that of a datacenter that has been away since the start; it is one only beside others' answers.
     """
@@ -151,7 +156,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     value: tuple[Any, ...]
     index: int = 0
     seen_at: float = 0.0
-    faults: tuple[Fault, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
     filtered: bool = False
     known_leader: bool = True
     last_contact: float | None = None
@@ -247,10 +252,11 @@ class StagedFile:
 
 
 class Outcome(enum.Enum):
-    """What became of a group's new output."""
+    """What became of a group's new output; nothing where the files are HELD as they were restored."""
 
     UNCHANGED = "unchanged"
     APPLIED = "applied"
     PENDING_START = "pending start"
     WAITING = "waiting"
     DELAYED = "delayed"
+    HELD = "held"

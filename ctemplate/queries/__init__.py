@@ -10,7 +10,10 @@ import msgspec
 from ctemplate.core.model import Query
 from ctemplate.queries.agent import AGENT_KIND, AgentQuery
 from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
+from ctemplate.queries.ca_leaf import CA_LEAF_KIND, CaLeafQuery
+from ctemplate.queries.ca_roots import CA_ROOTS_KIND, CaRootsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
+from ctemplate.queries.connect import CONNECT_KIND, ConnectQuery
 from ctemplate.queries.datacenters import DATACENTERS_KIND, DatacentersQuery
 from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
@@ -18,6 +21,7 @@ from ctemplate.queries.node import NODE_KIND, NodeQuery
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
 from ctemplate.queries.nodes import NODES_KIND, CatalogNode, NodesQuery
+from ctemplate.queries.peerings import PEERINGS_KIND, PeeringsQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
 from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
@@ -31,8 +35,11 @@ __all__ = [
     "READABLE_TYPES",
     "AgentQuery",
     "AlarmsQuery",
+    "CaLeafQuery",
+    "CaRootsQuery",
     "CatalogNode",
     "CensusQuery",
+    "ConnectQuery",
     "DatacentersQuery",
     "KeyEntry",
     "KeyQuery",
@@ -41,6 +48,7 @@ __all__ = [
     "NodeListQuery",
     "NodeQuery",
     "NodesQuery",
+    "PeeringsQuery",
     "PreparedQuery",
     "ServiceQuery",
     "ServicesQuery",
@@ -55,6 +63,7 @@ __all__ = [
 DECLARED: tuple[Kind[Any], ...] = (
     SERVICES_KIND,
     SERVICE_KIND,
+    CONNECT_KIND,
     PREPARED_KIND,
     KEY_KIND,
     TREE_KIND,
@@ -62,6 +71,9 @@ DECLARED: tuple[Kind[Any], ...] = (
     NODE_KIND,
     AGENT_KIND,
     DATACENTERS_KIND,
+    CA_ROOTS_KIND,
+    CA_LEAF_KIND,
+    PEERINGS_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,

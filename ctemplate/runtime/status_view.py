@@ -1,4 +1,4 @@
-"""The report on a running daemon: what its parts say when asked, and a little that only events tell.
+"""The report on a running daemon: the state of its parts, and counts that only events give.
 
 Knows nothing of how a report is served or shown.
 """
@@ -23,7 +23,7 @@ from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import Event, emit
 from ctemplate.core.events import ConfigurationRead, ConfigurationRefused, DefectFound, LoopMeasured, Started
 from ctemplate.core.group_events import Applied, EditRefused
-from ctemplate.core.model import Fault, Outcome, Query
+from ctemplate.core.model import Outcome, Query, Rejection
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
@@ -47,7 +47,7 @@ from ctemplate.status.report import (
 if TYPE_CHECKING:
     from ctemplate.status.metrics import Metrics
 
-FRESH = 0.5  # seconds for which a report serves everybody who asks
+FRESH = 0.5  # seconds for which one report serves all requests
 LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
 ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
 LEFT_OUT_NAMED = 1000
@@ -55,7 +55,7 @@ LEFT_OUT_NAMED = 1000
 
 @dataclass(slots=True, kw_only=True)
 class StatusView:
-    """Makes reports; ``take`` subscribes to the daemon's events. Metrics are counted once somebody may ask for them."""
+    """Makes reports; ``take`` subscribes to the daemon's events. Metrics count only where an address serves them."""
 
     catalog: Catalog
     started_at: float = field(default_factory=time.time)
@@ -73,13 +73,13 @@ class StatusView:
         self._configuration = ConfigurationStatus(read_at=self.started_at, refused="")
 
     def counted(self) -> Metrics:
-        """Return the metrics, which count from the first call on; most daemons serve none and do without the import."""
+        """Return the metrics, which count from the first call on; most daemons serve none and skip their import."""
         if self._metrics is None:
             self._metrics = pkgutil.resolve_name("ctemplate.status.metrics:Metrics")()
         return self._metrics
 
     def take(self, event: Event) -> None:
-        """Take note of an event."""
+        """Count an event."""
         if isinstance(event, Started | ConfigurationRead):
             self._configuration = ConfigurationStatus(read_at=time.time(), refused="")
             self._refused_edits.clear()
@@ -119,7 +119,7 @@ class StatusView:
             queries=self._queries(holds),
             groups=tuple([await self._group(worker) for worker in workers]),
             holds=tuple(_hold(hold) for hold in holds),
-            unverified=tuple(sorted(map(str, self.catalog.blind))),
+            unverified=tuple(sorted(map(str, self.catalog.unverified_queries))),
             internal_errors=self._internal_errors,
             loop_lag=self._lag,
         )
@@ -147,19 +147,19 @@ class StatusView:
 
     def _queries(self, holds: Iterable[Hold]) -> tuple[QueryCount, ...]:
         held = {hold.query for hold in holds}
-        blind, stale = self.catalog.blind, self.catalog.stale
+        unverified_queries, stale = self.catalog.unverified_queries, self.catalog.stale
         counts = Counter(
-            (str(query.__struct_config__.tag), self._query_state(query, held, blind, stale))
+            (str(query.__struct_config__.tag), self._query_state(query, held, unverified_queries, stale))
             for query in self.catalog.wanted
         )
         return tuple(QueryCount(kind=kind, state=state, count=n) for (kind, state), n in sorted(counts.items()))
 
     def _query_state(
-        self, query: Query, held: set[Query], blind: frozenset[Query], stale: frozenset[Query]
+        self, query: Query, held: set[Query], unverified_queries: frozenset[Query], stale: frozenset[Query]
     ) -> QueryCondition:
         if query in held:
             return "held"
-        if query in blind:
+        if query in unverified_queries:
             return "unverified"
         if query in stale:
             return "recalled"
@@ -171,12 +171,12 @@ class StatusView:
     async def _group(self, worker: GroupWorker) -> GroupStatus:
         pipeline, sink = worker.pipeline, await worker.pipeline.sink.status()
         missing = sorted(printable(query, 80) for query in worker.missing)
-        left_out = [_left_out(fault, is_kept=False) for fault in pipeline.quarantined]
-        left_out += [_left_out(fault, is_kept=True) for fault in pipeline.kept]
+        left_out = [_left_out(rejection, is_kept=False) for rejection in pipeline.quarantined]
+        left_out += [_left_out(rejection, is_kept=True) for rejection in pipeline.kept]
         return GroupStatus(
             name=pipeline.name,
             files=tuple(map(str, pipeline.destinations)),
-            state=_group_state(worker),
+            state=group_condition(worker),
             error=str(worker.error) if worker.error is not None else "",
             refused_edit=self._refused_edits.get(pipeline.name, ""),
             owes_reload=sink.owes_reload,
@@ -187,24 +187,27 @@ class StatusView:
             left_out=tuple(left_out[:LEFT_OUT_NAMED]),
             draining=sink.draining,
             stuck_for=worker.stuck_for,
+            restored=sink.restored,
         )
 
 
-def _group_state(worker: GroupWorker) -> GroupCondition:
+def group_condition(worker: GroupWorker) -> GroupCondition:
+    """Return how a group is in a word."""
     if worker.error is not None:
         return "failed"
     if worker.result is None:
         return "waiting" if worker.missing else "starting"
-    states: dict[Outcome, Literal["waiting", "delayed", "reload owed"]] = {
+    states: dict[Outcome, Literal["waiting", "delayed", "reload owed", "restored"]] = {
         Outcome.WAITING: "waiting",
         Outcome.DELAYED: "delayed",
         Outcome.PENDING_START: "reload owed",
+        Outcome.HELD: "restored",
     }
     return states.get(worker.result.outcome, "applied")
 
 
-def _left_out(fault: Fault, *, is_kept: bool) -> LeftOut:
-    return LeftOut(service=fault.service, instance=fault.instance, reason=str(fault), is_kept=is_kept)
+def _left_out(rejection: Rejection, *, is_kept: bool) -> LeftOut:
+    return LeftOut(service=rejection.service, instance=rejection.instance, reason=str(rejection), is_kept=is_kept)
 
 
 def _hold(hold: Hold) -> HoldStatus:

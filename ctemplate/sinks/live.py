@@ -85,18 +85,22 @@ class LiveSink:
     program: apply.Program | None = None
     gates: tuple[Gate, ...] = ()
     _applied: tuple[Output, ...] | None = field(default=None)
-    _told: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
+    _change_sentences: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs live, all or none."""
         if outputs != self._applied and await self._should_wait():
             return Outcome.DELAYED
-        self._applied = None
-        outcome = await apply.apply(
-            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
-        )
+        outcome = await self.apply_now(outputs)
         self._applied = outputs
         return outcome
+
+    async def apply_now(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Bring the outputs live without asking the gates."""
+        self._applied = None
+        return await apply.apply(
+            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
+        )
 
     async def _should_wait(self) -> bool:
         """Ask every gate, so that each knows how long the change has waited already."""
@@ -130,7 +134,7 @@ class LiveSink:
         taken = self.nginx.taken if self.nginx is not None else None
         if taken is None:
             return ()
-        if self._told[0] is not taken:
+        if self._change_sentences[0] is not taken:
             found = await asyncio.to_thread(traffic_changes, taken)
-            self._told = (taken, found.sentences if found is not None else ())
-        return self._told[1]
+            self._change_sentences = (taken, found.sentences if found is not None else ())
+        return self._change_sentences[1]

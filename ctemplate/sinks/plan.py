@@ -17,12 +17,13 @@ from ctemplate.apply import CandidateCheck, judged
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
-from ctemplate.core.model import Answer, Fault, Instance, Outcome, Output, Status
+from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.queries import Losses, kind_of
 from ctemplate.sinks.replacement import FOREIGN, file_changes, main_file
+from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.sinks.sink import Sink, SinkStatus
 
 
@@ -166,7 +167,12 @@ def _digest(content: bytes | None) -> str | None:
 
 
 def review(
-    name: str, sink: PlanSink, faults: Iterable[Fault], answers: Iterable[Answer], *, kept: Iterable[Fault] = ()
+    name: str,
+    sink: PlanSink,
+    rejections: Iterable[Rejection],
+    answers: Iterable[Answer],
+    *,
+    kept: Iterable[Rejection] = (),
 ) -> GroupReview:
     """Return the review of a group whose outputs the sink has considered; answers are those that it used.
 
@@ -174,8 +180,8 @@ def review(
     Of those ``kept`` the last good data are in use.
     """
     answers = tuple(answers)
-    unusable = sorted({str(fault) for answer in answers for fault in answer.faults})
-    reviewed = list(_reviewed(sink))
+    unusable = sorted({str(rejection) for answer in answers for rejection in answer.rejections})
+    reviewed = list(_reviewed(sink, secrets_of(answers)))
     backends = [change for _, found in reviewed if found is not None for change in found.backends]
     return GroupReview(
         name=name,
@@ -184,7 +190,7 @@ def review(
         verdict=sink.verdict,
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
-        left_out=(*map(str, faults), *(f"{fault}; {KEPT_FOR_NOW}" for fault in kept), *unusable),
+        left_out=(*map(str, rejections), *(f"{rejection}; {KEPT_FOR_NOW}" for rejection in kept), *unusable),
     )
 
 
@@ -212,11 +218,19 @@ def _state(instance: Instance, answer: Answer) -> str:
     return f"{where}: {instance.status}{because}{at}"
 
 
-def _file_review(output: Output, sink: PlanSink, before: Mapping[Path, bytes]) -> tuple[FileReview, Changes | None]:
+def secrets_of(answers: Iterable[Answer]) -> tuple[str, ...]:
+    """Return the texts of answers that are shown nowhere but in the output."""
+    entries = (entry for answer in answers for entry in answer.value if isinstance(entry, OwnedEntry))
+    return tuple(secret for entry in entries for secret in entry.secrets())
+
+
+def _file_review(
+    output: Output, sink: PlanSink, before: Mapping[Path, bytes], secrets: tuple[str, ...]
+) -> tuple[FileReview, Changes | None]:
     live, destination = read_live_bytes(output), str(output.target.destination)
     diff = difflib.unified_diff(
-        (live or b"").decode(errors="replace").splitlines(),
-        output.content.decode(errors="replace").splitlines(),
+        hidden_secrets((live or b"").decode(errors="replace"), secrets).splitlines(),
+        hidden_secrets(output.content.decode(errors="replace"), secrets).splitlines(),
         f"{destination} (live)" if live is not None else "(no file)",
         f"{destination} (planned)",
         lineterm="",
@@ -235,9 +249,9 @@ def _file_review(output: Output, sink: PlanSink, before: Mapping[Path, bytes]) -
     return file, found
 
 
-def _reviewed(sink: PlanSink) -> Iterator[tuple[FileReview, Changes | None]]:
+def _reviewed(sink: PlanSink, secrets: tuple[str, ...]) -> Iterator[tuple[FileReview, Changes | None]]:
     """Yield the review of each file, those before it taken for replaced."""
     before: dict[Path, bytes] = {}
     for output in sink.outputs:
-        yield _file_review(output, sink, before)
+        yield _file_review(output, sink, before, secrets)
         before[output.target.destination.absolute()] = output.content

@@ -107,10 +107,10 @@ class Announcing:
             path = output.target.destination.absolute()
             if path in self.foreign:
                 found = await asyncio.to_thread(file_changes, main, {}, path, output.content)
-                _tell(path, found.losses if found is not None else ())
+                _report(path, found.losses if found is not None else ())
 
 
-def _tell(path: Path, losses: tuple[str, ...]) -> None:
+def _report(path: Path, losses: tuple[str, ...]) -> None:
     """Warn of what vanishes; where nothing does, the file is only named."""
     more = f" and {len(losses) - LOSSES_NAMED} more" if len(losses) > LOSSES_NAMED else ""
     named = printable(", ".join(losses[:LOSSES_NAMED]), 2000) + more

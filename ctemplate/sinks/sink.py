@@ -13,12 +13,14 @@ from ctemplate.core.values import dataclass
 class SinkStatus:
     """What a sink says of its program.
 
-    ``draining`` counts old workers, None where nobody can tell. ``last_change`` says what the last change meant.
+    ``draining`` counts old workers, None where nobody can tell. ``last_change`` says what the last change meant,
+    ``restored`` which past state the files were restored to.
     """
 
     owes_reload: bool = False
     draining: int | None = None
     last_change: tuple[str, ...] = ()
+    restored: str = ""
 
 
 class Sink(Protocol):

@@ -15,7 +15,7 @@ from ctemplate.core.defects import Defects
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
-from ctemplate.core.model import Answer, Fault, Query
+from ctemplate.core.model import Answer, Query, Rejection
 from ctemplate.sources.contents import Contents, answer, parse_catalog
 from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
@@ -45,7 +45,7 @@ class CatalogFile:
         """Read the file at once, so that a broken one is an error of the start; raises ConfigError."""
         self.path = path
         self._allow_hostnames = allow_hostnames
-        self._told: frozenset[Fault] = frozenset()
+        self._reported: frozenset[Rejection] = frozenset()
         self._known = signatures([path])
         self._contents = read_catalog(path)
         self._defects = Defects()
@@ -84,23 +84,23 @@ class CatalogFile:
                 self._defects.report(str(self.path), exc)
                 continue
             emit(InputRead(subject=str(self.path)))
-            self._told = frozenset()
+            self._reported = frozenset()
             self._answer_all(catalog, catalog.wanted)
 
     def _answer_all(self, catalog: Catalog, queries: frozenset[Query]) -> None:
-        left_out: dict[Fault, None] = {}
+        left_out: dict[Rejection, None] = {}
         for query in queries:
             try:
                 found = self.answer(query)
                 catalog.put(found)
-                left_out |= dict.fromkeys(found.faults)
+                left_out |= dict.fromkeys(found.rejections)
             except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this query an answer
                 self._defects.report(f"{self.path}: {query}", exc)
-        self._tell(left_out)
+        self._report(left_out)
 
-    def _tell(self, faults: Iterable[Fault]) -> None:
+    def _report(self, rejections: Iterable[Rejection]) -> None:
         """Say once of each instance that it is left out."""
-        for fault in faults:
-            if fault not in self._told:
-                emit(DataLeftOut(where=str(self.path), text=f"{fault}; it is left out"))
-        self._told |= frozenset(faults)
+        for rejection in rejections:
+            if rejection not in self._reported:
+                emit(DataLeftOut(where=str(self.path), text=f"{rejection}; it is left out"))
+        self._reported |= frozenset(rejections)

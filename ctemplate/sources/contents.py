@@ -84,8 +84,8 @@ def answer(contents: Contents, query: Query, *, now: float = 0.0, allow_hostname
         allow_hostnames=allow_hostnames,
         datacenters=tuple(dict.fromkeys(filter(None, (contents.datacenter, *sorted(contents.datacenters))))),
     )
-    value, faults = _form(query).playback(query, page)
-    return Answer(query=query, value=value, faults=faults, seen_at=now)
+    value, rejections = _form(query).playback(query, page)
+    return Answer(query=query, value=value, rejections=rejections, seen_at=now)
 
 
 def _page(contents: Contents, query: Query) -> RecordedAnswer:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-GroupCondition = Literal["starting", "waiting", "delayed", "applied", "reload owed", "failed"]
+GroupCondition = Literal["starting", "waiting", "delayed", "applied", "reload owed", "restored", "failed"]
 QueryCondition = Literal["answered", "waiting", "absent", "recalled", "unverified", "held"]
 
 
@@ -57,7 +57,8 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A group of files. ``draining`` counts old workers of its nginx, null where nobody can tell.
 
     ``last_change`` says in nginx's terms what the last proven reload changed. ``refused_edit`` is why the templates
-    before an edit go on. ``stuck_for`` is for how many seconds the group is at one step.
+    before an edit go on. ``stuck_for`` is for how many seconds the group is at one step. ``restored`` names the past
+    state that an operator brought the files back to, and that they are held at; empty where they are rendered.
     """
 
     name: str
@@ -73,6 +74,7 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[LeftOut, ...]
     draining: int | None
     stuck_for: float
+    restored: str = ""
 
 
 class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ async def file_edits(
                     break
 
 
-def telling(paths: Iterable[Path]) -> frozenset[Path]:
+def write_detectable(paths: Iterable[Path]) -> frozenset[Path]:
     """Return the files of which it can be told whether they are written, those that seem to be so now left out."""
     return frozenset(path for path in paths if path.is_file() and not is_being_written(path))
 
@@ -97,7 +97,7 @@ class _Writers:
     def __init__(self, paths: Iterable[Path], quiet: float) -> None:
         """Look which files can be told to be written: some network file systems call every file that."""
         self._quiet = quiet
-        self._telling = telling(paths)
+        self._write_detectable = write_detectable(paths)
 
     async def ended(
         self, known: Mapping[Path, Signature | None], found: dict[Path, Signature | None]
@@ -113,7 +113,7 @@ class _Writers:
             before, found = found, signatures(found)
             since = clock() if found != before else since
             quiet = self._quiet if any(map(_is_in_place, map(known.get, found), found.values())) else 0.0
-            if clock() - since >= quiet and not any(map(is_being_written, self._telling)):
+            if clock() - since >= quiet and not any(map(is_being_written, self._write_detectable)):
                 break
         return found
 

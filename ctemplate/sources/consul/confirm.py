@@ -22,7 +22,7 @@ from ctemplate.sources.consul.endpoints.decoding import (
     decode_servers,
     decode_services,
 )
-from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Right, Trouble
+from ctemplate.sources.consul.endpoints.paths import Consistency, FailureKind, RequestFailed, Resource, Right
 from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
@@ -33,12 +33,14 @@ RIGHTS_AT_ONCE = 64  # Consul's own limit
 FIRST_LOOK = 1.0  # seconds from the start until it is read who answers …
 LOOK_INTERVAL = 60.0  # … and from then on
 OWN_SERVICE = "/v1/health/service/consul"
-UNTOLD = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.GARBLED})  # who answers will not be told later either
+FINAL_KINDS = frozenset(
+    {FailureKind.DENIED, FailureKind.REFUSED, FailureKind.GARBLED}
+)  # who answers will not be told later either
 
 Lists = dict[Resource, frozenset[str] | None]
 
 
-async def confirm(catalog: Catalog, client: Client, edge: Decoder, troubles: OutageLog) -> None:
+async def confirm(catalog: Catalog, client: Client, edge: Decoder, outages: OutageLog) -> None:
     """Confirm whatever the catalog doubts, until cancelled; what fails is tried again for as long as it is doubted."""
     clock = asyncio.get_running_loop().time
     look_at, defects = clock() + FIRST_LOOK, Defects()
@@ -48,13 +50,13 @@ async def confirm(catalog: Catalog, client: Client, edge: Decoder, troubles: Out
                 doubts = await catalog.doubts()
         except TimeoutError:
             look_at = clock() + LOOK_INTERVAL
-            await _look(catalog, client, troubles)
+            await _look(catalog, client, outages)
             continue
-        await _confirm_all(doubts, catalog, client, edge, troubles, defects=defects)
+        await _confirm_all(doubts, catalog, client, edge, outages, defects=defects)
 
 
 async def _confirm_all(
-    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Decoder, troubles: OutageLog, *, defects: Defects
+    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Decoder, outages: OutageLog, *, defects: Defects
 ) -> None:
     """Try each doubt once, but none of a datacenter that turns out to be away; the watches tell the trouble."""
     connection, away = client.connect(), set[str | None]()
@@ -67,7 +69,7 @@ async def _confirm_all(
             try:
                 may_read = await _may_read(doubt, client, connection)
                 is_listed = doubt.is_first and await _is_listed(doubt.query, client, connection, lists)
-                answer = await _read(doubt, client, connection, edge, troubles)
+                answer = await _read(doubt, client, connection, edge, outages)
                 servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
                 nodes = None if doubt.is_first else await _nodes(doubt.query, client, connection, lists)
                 catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes)
@@ -85,15 +87,15 @@ async def _confirm_all(
         connection.close()
 
 
-async def _look(catalog: Catalog, client: Client, troubles: OutageLog) -> None:
+async def _look(catalog: Catalog, client: Client, outages: OutageLog) -> None:
     """Tell the catalog who answers; what fails now waits for the next time."""
     connection = client.connect()
     try:
-        for dc in catalog.unwitnessed:
-            session = troubles.session(dc)
+        for dc in catalog.unobserved_datacenters:
+            session = outages.session(dc)
             with contextlib.suppress(RequestFailed):
                 servers = await _servers(client, connection, dc)
-                catalog.witness(ServerSet(dc=dc, servers=servers, session=session))
+                catalog.observe_servers(ServerSet(dc=dc, servers=servers, session=session))
     finally:
         connection.close()
 
@@ -104,21 +106,21 @@ async def _servers(client: Client, connection: Connection, dc: str | None) -> Se
     try:
         reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
     except RequestFailed as exc:
-        if exc.trouble not in UNTOLD:
+        if exc.kind not in FINAL_KINDS:
             raise
         return frozenset()
     return decode_servers(reply.body)
 
 
-async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Decoder, troubles: OutageLog) -> Answer:
-    session = troubles.session(doubt.query.dc)  # a break while the answer is under way must not go unseen
+async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Decoder, outages: OutageLog) -> Answer:
+    session = outages.session(doubt.query.dc)  # a break while the answer is under way must not go unseen
     resource = resource_of(doubt.query, client.settings)
     reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
-    value, faults = kind_of(doubt.query).decode(doubt.query, reply.body, edge)
+    value, rejections = kind_of(doubt.query).decode(doubt.query, reply.body, edge)
     return Answer(
         query=doubt.query,
         value=value,
-        faults=faults,
+        rejections=rejections,
         index=index_of(reply, doubt.query),
         seen_at=time.time(),
         filtered=reply.meta.filtered_by_acls,

@@ -16,12 +16,12 @@ from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DatacenterAbsent, DataLeftOut
-from ctemplate.core.model import Answer, Fault, Query
+from ctemplate.core.model import Answer, Query, Rejection
 from ctemplate.core.timing import Backoff
 from ctemplate.queries import WatchRole, kind_of
 from ctemplate.sources.consul.confirm import confirm
 from ctemplate.sources.consul.endpoints.decoding import Decoder
-from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, Pacing
 from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.heartbeat import listen
@@ -33,7 +33,7 @@ from ctemplate.sources.consul.watching.watch import Retries, Watch
 from ctemplate.sources.source import Cost, OngoingOutage, SourceHealth
 
 DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query is asked for again over which a defect showed
-FAULTS_LOGGED = 5  # per answer; the rest is counted
+REJECTIONS_LOGGED = 5  # per answer; the rest is counted
 ABSENT_AFTER = 10.0  # seconds without sight of another datacenter; what an earlier process knew is shown before
 SENTINEL_PACING = Pacing(interval=0.1, burst=50, idle_interval=0.2, idle_burst=10)
 """A sentinel that wakes without news still tells that something moved."""
@@ -49,8 +49,8 @@ class ConsulSource:
             self._edge = Decoder(settings.limits)
         except ValueError as exc:
             raise ConfigError("allowed networks", str(exc)) from exc
-        self.troubles = OutageLog(len(settings.addresses))
-        self._retries = Retries(self._client, self.troubles)
+        self.outages = OutageLog(len(settings.addresses))
+        self._retries = Retries(self._client, self.outages)
         self._planner = self._new_planner()
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[Query, Pacing], asyncio.Task[None]] = {}
@@ -72,7 +72,7 @@ class ConsulSource:
             OngoingOutage(
                 cause=each.cause, subject=each.subject, seconds=_now() - each.since, queries=len(each.queries)
             )
-            for each in self.troubles.ongoing
+            for each in self.outages.ongoing
         )
         return SourceHealth(connections=self._client.connections, outages=outages)
 
@@ -98,9 +98,9 @@ class ConsulSource:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(catalog), name="consul wishes")
-                self._keep(group, "consul confirm", lambda: confirm(catalog, self._client, self._edge, self.troubles))
+                self._keep(group, "consul confirm", lambda: confirm(catalog, self._client, self._edge, self.outages))
                 if self._settings.max_connections > Policy().spare:
-                    self._keep(group, "consul heartbeat", lambda: listen(self._client, self.troubles))
+                    self._keep(group, "consul heartbeat", lambda: listen(self._client, self.outages))
                 while True:
                     wake_at = await self._reconcile(catalog, group)
                     await self._replan(wake_at)
@@ -135,13 +135,13 @@ class ConsulSource:
     def _watch(self, query: Query) -> Watch:
         watch = self._watches.get(query)
         if watch is None:
-            watch = self._watches[query] = Watch(query, self._client, self._edge, self.troubles, self._retries)
+            watch = self._watches[query] = Watch(query, self._client, self._edge, self.outages, self._retries)
         return watch
 
     def _forget(self, queries: frozenset[Query] | set[Query]) -> None:
         for query in queries:
             del self._watches[query]
-            self.troubles.over(str(query), _now())
+            self.outages.over(str(query), _now())
 
     async def _reconcile(self, catalog: Catalog, group: asyncio.TaskGroup) -> float:
         """Run exactly what is planned; return when to look again."""
@@ -242,20 +242,20 @@ class ConsulSource:
 
     async def _read(self, query: Query, connection: Connection, catalog: Catalog) -> None:
         known = self._watches.get(query)
-        watch = Watch(query, self._client, self._edge, self.troubles, self._retries) if known is None else known
+        watch = Watch(query, self._client, self._edge, self.outages, self._retries) if known is None else known
         before = watch.answer
         try:
             answer = await watch.read(connection)
         except RequestFailed as failure:
             connection.close()
-            self.troubles.note(str(query), failure, _now(), is_answered=before is not None)
+            self.outages.note(str(query), failure, _now(), is_answered=before is not None)
             if failure.remedy.switches:
                 self._client.switch(connection.address)
             self._failed(query, failure, is_read=True)
             self._presume(query, watch, catalog)
             return
-        if self.troubles.current:
-            self.troubles.over(str(query), _now(), connection.address)
+        if self.outages.current:
+            self.outages.over(str(query), _now(), connection.address)
         self._answered(query, watch, answer, catalog, waited=None)
         if watch.is_news and before is not None:
             self._stirred.set()
@@ -264,15 +264,15 @@ class ConsulSource:
         if kind_of(query).role is WatchRole.WANTED:
             self._absent.discard(query.dc)
             known = catalog.get(query)
-            if answer.faults and (known is None or answer.faults != known.faults):
-                _tell_faults(answer, () if known is None else known.faults)
+            if answer.rejections and (known is None or answer.rejections != known.rejections):
+                _report_rejections(answer, () if known is None else known.rejections)
             catalog.put(answer)
         value = answer.value if watch.is_news else None
         self._planner.answered(query, index=answer.index, value=value, waited=waited, now=_now())
 
     def _failed(self, query: Query, failure: RequestFailed, *, is_read: bool) -> None:
         self._planner.failed(query, _now(), is_read=is_read, least_delay=failure.remedy.first)
-        if failure.trouble is Trouble.TOO_MANY_CONNECTIONS:
+        if failure.kind is FailureKind.TOO_MANY_CONNECTIONS:
             self._planner.refused(_now())
 
     def _presume(self, query: Query, watch: Watch, catalog: Catalog) -> None:
@@ -289,9 +289,9 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _tell_faults(answer: Answer, known: tuple[Fault, ...]) -> None:
-    fresh = [fault for fault in answer.faults if fault not in set(known)]
-    for fault in fresh[:FAULTS_LOGGED]:
-        emit(DataLeftOut(text=f"{fault}; it is left out"))
-    if len(fresh) > FAULTS_LOGGED:
-        emit(DataLeftOut(where=printable(answer.query), text=f"{len(fresh) - FAULTS_LOGGED} more are left out"))
+def _report_rejections(answer: Answer, known: tuple[Rejection, ...]) -> None:
+    fresh = [rejection for rejection in answer.rejections if rejection not in set(known)]
+    for rejection in fresh[:REJECTIONS_LOGGED]:
+        emit(DataLeftOut(text=f"{rejection}; it is left out"))
+    if len(fresh) > REJECTIONS_LOGGED:
+        emit(DataLeftOut(where=printable(answer.query), text=f"{len(fresh) - REJECTIONS_LOGGED} more are left out"))

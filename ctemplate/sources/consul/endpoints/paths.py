@@ -32,6 +32,7 @@ class NotFound(enum.Enum):
 
     REFUSED = "Consul has no such path"
     UNKNOWN_QUERY = "no prepared query has this name or id"
+    NO_PEERING = "this Consul has no cluster peering, which came with 1.13"
     NOTHING = "there is nothing now; the answer, without a body, has an index to wait from"
 
 
@@ -108,7 +109,7 @@ class Right(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     partition: str = ""
 
 
-class Trouble(enum.Enum):
+class FailureKind(enum.Enum):
     """What went wrong with a request."""
 
     UNREACHABLE = "unreachable"
@@ -139,36 +140,36 @@ class Remedy:
 
 
 REMEDIES = {
-    Trouble.UNREACHABLE: Remedy(is_shared=True, restarts=True, switches=True),
-    Trouble.UNAVAILABLE: Remedy(is_shared=True, restarts=True, switches=True),
-    Trouble.OVERLOADED: Remedy(is_shared=True, switches=True, first=1.0),
-    Trouble.TOO_MANY_CONNECTIONS: Remedy(is_shared=True, switches=True, first=60.0),
-    Trouble.ELSEWHERE: Remedy(is_shared=True, switches=True),
-    Trouble.FAILED: Remedy(is_shared=False, restarts=True, first=1.0),
-    Trouble.DENIED: Remedy(is_shared=False, first=5.0),
-    Trouble.REFUSED: Remedy(is_shared=False, first=15.0),
-    Trouble.UNKNOWN: Remedy(is_shared=False, first=1.0),
-    Trouble.GARBLED: Remedy(is_shared=False, restarts=True, first=1.0),
+    FailureKind.UNREACHABLE: Remedy(is_shared=True, restarts=True, switches=True),
+    FailureKind.UNAVAILABLE: Remedy(is_shared=True, restarts=True, switches=True),
+    FailureKind.OVERLOADED: Remedy(is_shared=True, switches=True, first=1.0),
+    FailureKind.TOO_MANY_CONNECTIONS: Remedy(is_shared=True, switches=True, first=60.0),
+    FailureKind.ELSEWHERE: Remedy(is_shared=True, switches=True),
+    FailureKind.FAILED: Remedy(is_shared=False, restarts=True, first=1.0),
+    FailureKind.DENIED: Remedy(is_shared=False, first=5.0),
+    FailureKind.REFUSED: Remedy(is_shared=False, first=15.0),
+    FailureKind.UNKNOWN: Remedy(is_shared=False, first=1.0),
+    FailureKind.GARBLED: Remedy(is_shared=False, restarts=True, first=1.0),
 }
 
 
 class RequestFailed(SourceError):
-    """A request to ``agent`` for ``path`` brought no usable answer; ``trouble`` says which kind."""
+    """A request to ``agent`` for ``path`` brought no usable answer; ``kind`` says which kind."""
 
-    def __init__(self, agent: str, path: str, what: str, trouble: Trouble) -> None:
+    def __init__(self, agent: str, path: str, what: str, kind: FailureKind) -> None:
         super().__init__(f"{agent}{path}", what)
         self.agent = agent
         self.path = path
-        self.trouble = trouble
+        self.kind = kind
 
-    def narrowed(self, trouble: Trouble) -> RequestFailed:
+    def narrowed(self, kind: FailureKind) -> RequestFailed:
         """Return the same failure as another kind of trouble."""
-        return RequestFailed(self.agent, self.path, self.what, trouble)
+        return RequestFailed(self.agent, self.path, self.what, kind)
 
     @property
     def remedy(self) -> Remedy:
         """What to do about it."""
-        return REMEDIES[self.trouble]
+        return REMEDIES[self.kind]
 
 
 class Granted(msgspec.Struct, frozen=True, rename="pascal"):
@@ -207,7 +208,7 @@ LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader no
 
 def diagnose(
     status: int, meta: Meta, body: bytes, location: str = "", *, not_found: NotFound = NotFound.REFUSED
-) -> tuple[Trouble, str] | None:
+) -> tuple[FailureKind, str] | None:
     """Return what is wrong with an answer and say it in words, or None when it is fit to be decoded."""
     if status == STATUS_OK:
         return _undelimited(meta) or _misfit(meta)
@@ -216,42 +217,49 @@ def diagnose(
     said = _said(body)
     if status == 429:  # noqa: PLR2004
         return _rate_limited(body, said)
-    if status == STATUS_NOT_FOUND and not_found is NotFound.UNKNOWN_QUERY and body.strip().lower() == NO_QUERY:
-        return Trouble.UNKNOWN, not_found.value
+    if status == STATUS_NOT_FOUND and (kind := _nameless(not_found, body.strip().lower())) is not None:
+        return kind, not_found.value
     if 300 <= status < 400:  # noqa: PLR2004
         target = f" to {printable(location, 200)}" if location else ""
-        return Trouble.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"
+        return FailureKind.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"
     return _kind(status, body), f"status {status}{said}"
 
 
-def _kind(status: int, body: bytes) -> Trouble:
+def _nameless(not_found: NotFound, body: bytes) -> FailureKind | None:
+    """Return the trouble of status 404 where the resource says what it means."""
+    if not_found is NotFound.UNKNOWN_QUERY and body == NO_QUERY:
+        return FailureKind.UNKNOWN
+    return FailureKind.REFUSED if not_found is NotFound.NO_PEERING and not body else None
+
+
+def _kind(status: int, body: bytes) -> FailureKind:
     if status in {401, 403}:
-        return Trouble.DENIED
+        return FailureKind.DENIED
     if status in {502, 503, 504} or (status >= 500 and any(text in body.lower() for text in LEADERLESS)):  # noqa: PLR2004
-        return Trouble.UNAVAILABLE
-    return Trouble.FAILED if status >= 500 else Trouble.REFUSED  # noqa: PLR2004
+        return FailureKind.UNAVAILABLE
+    return FailureKind.FAILED if status >= 500 else FailureKind.REFUSED  # noqa: PLR2004
 
 
-def _undelimited(meta: Meta) -> tuple[Trouble, str] | None:
+def _undelimited(meta: Meta) -> tuple[FailureKind, str] | None:
     if meta.is_delimited:
         return None
-    return Trouble.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole"
+    return FailureKind.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole"
 
 
-def _misfit(meta: Meta) -> tuple[Trouble, str] | None:
+def _misfit(meta: Meta) -> tuple[FailureKind, str] | None:
     if not meta.is_json:
-        return Trouble.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"
+        return FailureKind.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"
     if meta.is_encoded:
-        return Trouble.REFUSED, "the answer is compressed, though nobody asked for it"
+        return FailureKind.REFUSED, "the answer is compressed, though nobody asked for it"
     return None
 
 
-def _rate_limited(body: bytes, said: str) -> tuple[Trouble, str]:
+def _rate_limited(body: bytes, said: str) -> tuple[FailureKind, str]:
     if b"concurrent connections" in body:
-        return Trouble.TOO_MANY_CONNECTIONS, f"status 429{said} (limits.http_max_conns_per_client of the agent)"
+        return FailureKind.TOO_MANY_CONNECTIONS, f"status 429{said} (limits.http_max_conns_per_client of the agent)"
     if b"resource exhausted" in body.lower():
-        return Trouble.ELSEWHERE, f"status 429{said} (limits.request_limits of the servers)"
-    return Trouble.OVERLOADED, f"status 429{said or ' (limits.rpc_rate of the agent)'}"
+        return FailureKind.ELSEWHERE, f"status 429{said} (limits.request_limits of the servers)"
+    return FailureKind.OVERLOADED, f"status 429{said or ' (limits.rpc_rate of the agent)'}"
 
 
 def _said(body: bytes) -> str:

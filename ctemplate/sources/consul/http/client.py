@@ -25,11 +25,11 @@ from ctemplate.sources.consul.endpoints.blocking import read_timeout
 from ctemplate.sources.consul.endpoints.paths import (
     STATUS_OK,
     Consistency,
+    FailureKind,
     Meta,
     RequestFailed,
     Resource,
     Right,
-    Trouble,
     diagnose,
     granted,
 )
@@ -106,7 +106,7 @@ class Client:
             self._standing = AddressHealth()
         return failed != self.address
 
-    async def turned(self) -> None:
+    async def failed_over(self) -> None:
         """Wait until another address is asked because the one before served nobody any more."""
         await self._turned.wait()
 
@@ -184,7 +184,7 @@ class Client:
         try:
             reply = await self._read(connection, resource, index=index, wait=wait, consistency=consistency)
         except RequestFailed as exc:
-            emit(RequestEnded(result=exc.trouble.name.lower()))
+            emit(RequestEnded(result=exc.kind.name.lower()))
             if not exc.remedy.switches:
                 self.failed(connection.address, resource)
             raise
@@ -207,8 +207,8 @@ class Client:
         try:
             response = await connection.handle_async_request(request)
         except httpx.HTTPError as exc:
-            trouble = Trouble.GARBLED if isinstance(exc, BodyTooLarge) else Trouble.UNREACHABLE
-            raise RequestFailed(str(connection.address), resource.path, str(exc), trouble) from exc
+            kind = FailureKind.GARBLED if isinstance(exc, BodyTooLarge) else FailureKind.UNREACHABLE
+            raise RequestFailed(str(connection.address), resource.path, str(exc), kind) from exc
         body = await _body(response)
         return _accepted(response, body, monotonic() - began, connection, resource)
 
@@ -231,7 +231,7 @@ class Client:
         try:
             response = await connection.handle_async_request(post)
         except httpx.HTTPError as exc:
-            raise RequestFailed(str(connection.address), resource.path, str(exc), Trouble.UNREACHABLE) from exc
+            raise RequestFailed(str(connection.address), resource.path, str(exc), FailureKind.UNREACHABLE) from exc
         return granted(response.status_code, await _body(response), asked=len(rights))
 
     def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
@@ -260,7 +260,7 @@ def _accepted(
     meta = Meta.of(headers)
     location = response.headers.get("location", "") if response.status_code != STATUS_OK else ""
     if wrong := diagnose(response.status_code, meta, body, location, not_found=resource.not_found):
-        trouble, what = wrong
-        raise RequestFailed(str(connection.address), resource.path, what, trouble)
+        kind, what = wrong
+        raise RequestFailed(str(connection.address), resource.path, what, kind)
     digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
     return ConsulReply(meta=meta, body=body, digest=digest, waited=waited, headers=headers)

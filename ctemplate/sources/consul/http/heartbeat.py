@@ -30,7 +30,7 @@ def is_hung(*, lives: bool | None, contact_at: float, asked_at: float) -> bool:
     return lives is False and contact_at < asked_at
 
 
-async def listen(client: Client, troubles: OutageLog) -> None:
+async def listen(client: Client, outages: OutageLog) -> None:
     """Give up the current address as soon as it hangs, until cancelled; keeps one connection.
 
     An agent that was given up and has no substitute is asked with patience: the moment it lives again, everybody who
@@ -52,7 +52,7 @@ async def listen(client: Client, troubles: OutageLog) -> None:
             lives = await client.ping(connection, limit=client.settings.read_timeout if hangs else LIMIT)
             if lives:
                 if hangs:
-                    troubles.revived()
+                    outages.revived()
                 hangs = False
                 continue
             connection.close()

@@ -40,8 +40,8 @@ class Outage:
     cause: str
     queries: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
-    is_told: bool = False
-    told_next_at: float = -math.inf
+    is_reported: bool = False
+    next_report_at: float = -math.inf
     gather: float = GATHER
     causes: dict[str, str] = field(default_factory=dict)
     is_everywhere: bool = False
@@ -80,17 +80,17 @@ class OutageLog:
         """Note that a query failed, again or for the first time; ``is_answered``: whether it ever had an answer."""
         if failure.remedy.is_shared and failure.remedy.restarts:
             self.broke(None)
-        key = SHARED if failure.remedy.is_shared else failure.trouble.value
+        key = SHARED if failure.remedy.is_shared else failure.kind.value
         for other in self._episodes.keys() - {key}:
             self._leave(other, query, now)
         if key not in self._episodes:
             subject = failure.agent if key == SHARED else f"Consul: queries {key}"
-            self._episodes[key] = Outage(since=now, subject=subject, cause=failure.trouble.name.lower())
+            self._episodes[key] = Outage(since=now, subject=subject, cause=failure.kind.name.lower())
         episode = self._episodes[key]
         episode.queries.add(query)
         is_back = now - self._ended.get(key, -RECURRENCE) < RECURRENCE
-        if episode.is_told or not is_back or now - episode.since >= OUTAGE_REPORT_DELAY:
-            self._tell(episode, query, failure, now, is_answered=is_answered)
+        if episode.is_reported or not is_back or now - episode.since >= OUTAGE_REPORT_DELAY:
+            self._report(episode, query, failure, now, is_answered=is_answered)
         else:
             logger.debug("%s: %s", query, failure)
         if key == SHARED:
@@ -99,7 +99,7 @@ class OutageLog:
     def _spread(self, episode: Outage, failure: RequestFailed) -> None:
         """Say once that none of several agents answers."""
         episode.causes[failure.agent] = failure.what
-        if episode.is_told and not episode.is_everywhere and 1 < self._addresses <= len(episode.causes):
+        if episode.is_reported and not episode.is_everywhere and 1 < self._addresses <= len(episode.causes):
             episode.is_everywhere = True
             causes = "; ".join(f"{agent}: {what}" for agent, what in episode.causes.items())
             text = f"Consul: none of {self._addresses} addresses answers: {printable(causes)}"
@@ -132,20 +132,20 @@ class OutageLog:
             is_elsewhere = key == SHARED and at is not None and str(at) != episode.subject
             subject = f"{at}: answers in place of {episode.subject}," if is_elsewhere else f"{episode.subject}: over"
             over = OutageEnded(
-                cause=episode.cause, subject=subject, seconds=now - episode.since, was_reported=episode.is_told
+                cause=episode.cause, subject=subject, seconds=now - episode.since, was_reported=episode.is_reported
             )
             emit(over)
 
-    def _tell(self, episode: Outage, query: str, failure: RequestFailed, now: float, *, is_answered: bool) -> None:
+    def _report(self, episode: Outage, query: str, failure: RequestFailed, now: float, *, is_answered: bool) -> None:
         """Say that the trouble began, or which queries have joined it since the last line about it."""
         fresh = {query} if failure.remedy.is_shared else episode.queries - episode.named
-        is_due = not episode.is_told if failure.remedy.is_shared else fresh and now >= episode.told_next_at
-        episode.is_told = True
+        is_due = not episode.is_reported if failure.remedy.is_shared else fresh and now >= episode.next_report_at
+        episode.is_reported = True
         if not is_due:
             logger.debug("%s: %s", query, failure)
             return
         episode.named |= fresh
-        episode.told_next_at, episode.gather = now + episode.gather, 2 * episode.gather
+        episode.next_report_at, episode.gather = now + episode.gather, 2 * episode.gather
         if failure.remedy.is_shared:
             then = f"the last answers stay in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
             text = printable(f"{failure.what}, first for {query}; {then}")

@@ -85,7 +85,7 @@ class Nodes:
                 known.pop(name, None)
         for query in fresh:
             if query not in self.polled:
-                self.sweep.touch(query, now)
+                self.sweep.mark_read(query, now)
         self.retry()
         return frozenset(gone | changed), fresh
 

@@ -174,7 +174,7 @@ class Planner:
         if query in self._slots or query in self._scopes:
             return
         if kind_of(query).blocks:
-            self._sweep_of(query).touch(query, now)
+            self._sweep_of(query).mark_read(query, now)
         self._reads.put(query)
 
     def _fill(self, now: float) -> None:
@@ -206,17 +206,17 @@ class Planner:
 
     def _hand_over(self, query: Query, now: float) -> None:
         """Let a query whose long poll brought no news give it to another that needs it more."""
-        heir = self._slots.heir(query)
-        if heir is None:
+        next_waiting = self._slots.next_waiting(query)
+        if next_waiting is None:
             return
-        scope = self._scope_of(heir)
-        if scope is not None and not is_node(heir) and self._scope_of(query) is None:
-            return  # sentinels see the changes of the heir alone
-        if is_node(heir) and (scope is None or not scope.is_poll_worthwhile(heir)):
-            self._slots.nodes.discard(heir)
+        scope = self._scope_of(next_waiting)
+        if scope is not None and not is_node(next_waiting) and self._scope_of(query) is None:
+            return  # sentinels see the changes of the waiting query alone
+        if is_node(next_waiting) and (scope is None or not scope.is_poll_worthwhile(next_waiting)):
+            self._slots.nodes.discard(next_waiting)
             return
         self._stop_polling(query, now)
-        self._start_polling(heir)
+        self._start_polling(next_waiting)
 
     def _start_polling(self, query: Query) -> None:
         self._slots.of(query).start(query)
@@ -237,7 +237,7 @@ class Planner:
             return
         scope.nodes.polled.discard(query)
         if query in scope.nodes:
-            scope.nodes.sweep.touch(query, now)
+            scope.nodes.sweep.mark_read(query, now)
             self._reads.put(query)
 
     # What came of it
@@ -433,5 +433,5 @@ class Planner:
             return False
         sweep = self._sweep_of(query)
         if query in sweep:
-            sweep.touch(query, now)
+            sweep.mark_read(query, now)
         return True

@@ -22,11 +22,11 @@ from ctemplate.sources.consul.watching.sentinel import (
     ChangedNames,
     KnownIndexes,
     Wake,
+    changed_checks,
     changed_services,
     counted,
     number_of_checks,
     reads_whole_service,
-    turned,
 )
 from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
 
@@ -154,7 +154,7 @@ class Scope:
         before, self._alarms = self._alarms, self._alarms if value is None else value
         if self._is_first_sight(self.alarms, since, index, now) or index == since:
             return Suspects()
-        named = ChangedNames() if value is None else turned(before, value)
+        named = ChangedNames() if value is None else changed_checks(before, value)
         is_named, is_single = bool(named.services or named.nodes), waited >= PARKED or index == since + 1
         if not (is_named and is_single):
             wake = Wake(since=since, index=index, was_parked=is_single, was_named=False)

@@ -37,7 +37,7 @@ def changed_services(before: Iterable[Service], after: Iterable[Service]) -> Cha
     return ChangedNames(frozenset(service.name for service in {*before} ^ {*after}))
 
 
-def turned(before: Iterable[StateRow], after: Iterable[StateRow]) -> ChangedNames:
+def changed_checks(before: Iterable[StateRow], after: Iterable[StateRow]) -> ChangedNames:
     """Name the services and nodes with a check that turned, came or went. Rows differ in more than ``modified``."""
     rows = {_state(row) for row in before} ^ {_state(row) for row in after}
     services = frozenset(service for _, _, service, _ in rows if service)

@@ -17,7 +17,7 @@ class PollSlots:
     """The queries of one kind that have a long poll, and those that wait for one, each with its last change.
 
     ``size`` is how many long polls this kind may have. A slot that is in use is never taken away to keep to a smaller
-    size, only handed over between two rounds; see ``heir``.
+    size, only handed over between two rounds; see ``next_waiting``.
     """
 
     def __init__(self) -> None:
@@ -66,12 +66,12 @@ class PollSlots:
         self._polled.pop(query, None)
         self._waiting.pop(query, None)
 
-    def heir(self, query: Query | None = None) -> Query | None:
+    def next_waiting(self, query: Query | None = None) -> Query | None:
         """Return the waiting query that changed last, provided that it changed later than a polled one."""
-        heir = next(reversed(self._waiting), None)
-        if heir is None or (query is not None and self._waiting[heir] <= self._polled[query]):
+        next_waiting = next(reversed(self._waiting), None)
+        if next_waiting is None or (query is not None and self._waiting[next_waiting] <= self._polled[query]):
             return None
-        return heir
+        return next_waiting
 
 
 class SharedSlots:
@@ -110,14 +110,14 @@ class SharedSlots:
         """Whether the query may have a long poll without another losing one."""
         return query not in self and self.of(query).has_room and self.free > 0
 
-    def heir(self, query: Query) -> Query | None:
+    def next_waiting(self, query: Query) -> Query | None:
         """Return who should have the long poll of a query that brought no news: the one that changed last, if later.
 
         Where the query's kind has more long polls than it should, one of the other kind.
         """
         own = self.of(query)
         other = self.wanted if own is self.nodes else self.nodes
-        return (other.heir() if len(own) > own.size and other.has_room else None) or own.heir(query)
+        return (other.next_waiting() if len(own) > own.size and other.has_room else None) or own.next_waiting(query)
 
 
 def is_node(query: Query) -> bool:

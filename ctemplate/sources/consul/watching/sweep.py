@@ -55,7 +55,7 @@ class Sweep:
     def __iter__(self) -> Iterator[Query]:
         return iter(self._ages)
 
-    def touch(self, query: Query, began: float) -> None:
+    def mark_read(self, query: Query, began: float) -> None:
         """Note that the query is read from this moment on; it is added if it was not there."""
         self._ages[query] = began
         self._ages.move_to_end(query)
@@ -92,7 +92,7 @@ class Sweep:
         if self._round is None:
             self._left = (self._left or self._batch) - 1
         query = next(iter(self._ages))
-        self.touch(query, now)
+        self.mark_read(query, now)
         self._latest = now
         return query
 

@@ -22,7 +22,7 @@ from ctemplate.queries import kind_of, resource_of
 from ctemplate.queries.kind import Decoded
 from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace, is_abandoned, is_too_old
 from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.paths import Consistency, FailureKind, RequestFailed, Resource
 from ctemplate.sources.consul.endpoints.settings import Pacing
 from ctemplate.sources.consul.http.address import Address
 from ctemplate.sources.consul.http.client import Client, ConsulReply
@@ -73,7 +73,7 @@ class Retries:
     """When failed queries ask again: each backs off, all together keep to a budget."""
 
     client: Client
-    troubles: OutageLog
+    outages: OutageLog
     _budget: TokenBucket = field(
         default_factory=lambda: TokenBucket(interval=1 / RETRIES_PER_SECOND, burst=RETRIES_AT_ONCE)
     )
@@ -88,7 +88,7 @@ class Retries:
             return  # others failed there, too
         delay = max(remedy.first * random.uniform(1.0, 1.5), settings.backoff.delay(failures))  # noqa: S311 - jitter
         delay += self._budget.delay(asyncio.get_running_loop().time())
-        relief = [self.client.turned(), *([self.troubles.recovered()] if remedy.restarts else [])]
+        relief = [self.client.failed_over(), *([self.outages.recovered()] if remedy.restarts else [])]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await _first_of(relief)
@@ -121,7 +121,7 @@ class Watch:
     query: Query
     client: Client
     edge: Decoder
-    troubles: OutageLog
+    outages: OutageLog
     retries: Retries
     answer: Answer | None = None
     is_news: bool = False
@@ -164,14 +164,14 @@ class Watch:
                 async with contextlib.aclosing(self._answers(connection, pacing)) as answers:
                     async for answer in answers:
                         failures = 0
-                        self.troubles.over(name, clock(), connection.address)
+                        self.outages.over(name, clock(), connection.address)
                         yield answer
                 self._position.restart()
             except RequestFailed as exc:
                 connection.close()
                 failures += 1
                 failure = self._narrowed(exc)
-                self.troubles.note(name, failure, clock(), is_answered=self.answer is not None)
+                self.outages.note(name, failure, clock(), is_answered=self.answer is not None)
                 if failure.remedy.restarts:
                     self._position.restart()
                 yield failure
@@ -187,12 +187,12 @@ class Watch:
 
     def _narrowed(self, failure: RequestFailed) -> RequestFailed:
         """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
-        if self.query.dc is None or failure.trouble not in {Trouble.UNAVAILABLE, Trouble.FAILED}:
+        if self.query.dc is None or failure.kind not in {FailureKind.UNAVAILABLE, FailureKind.FAILED}:
             return failure
-        self.troubles.broke(self.query.dc)
+        self.outages.broke(self.query.dc)
         if self.away_since is None:
             self.away_since = asyncio.get_running_loop().time()
-        return failure.narrowed(Trouble.FAILED)
+        return failure.narrowed(FailureKind.FAILED)
 
     async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
         pace = PollPace(pacing)
@@ -205,10 +205,10 @@ class Watch:
         """Make the reply the newest answer; equal bytes are not decoded again, equal values are kept once."""
         known, self.is_news, self.waited, self.away_since = self.answer, False, reply.waited, None
         if known is None or reply.digest != self._digest:
-            value, faults = self._decoded(reply.body, connection)
+            value, rejections = self._decoded(reply.body, connection)
             self.is_news = known is None or value != known.value
             value = value if known is None or self.is_news else known.value
-            known = Answer(query=self.query, value=value, faults=faults)
+            known = Answer(query=self.query, value=value, rejections=rejections)
         self.client.served(connection.address, self._resource)
         self._digest = reply.digest
         self.answer = msgspec.structs.replace(
@@ -218,7 +218,7 @@ class Watch:
             filtered=reply.meta.filtered_by_acls,
             known_leader=reply.meta.known_leader,
             last_contact=reply.meta.last_contact,
-            session=self.troubles.session(self.query.dc),
+            session=self.outages.session(self.query.dc),
         )
         return self.answer
 
@@ -228,4 +228,4 @@ class Watch:
         except Undecodable as exc:
             self.client.failed(connection.address, self._resource)
             what = f"the answer cannot be read: {exc}"
-            raise RequestFailed(str(connection.address), self._resource.path, what, Trouble.GARBLED) from exc
+            raise RequestFailed(str(connection.address), self._resource.path, what, FailureKind.GARBLED) from exc
