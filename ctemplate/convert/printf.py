@@ -44,6 +44,9 @@ _GO_NAMES: dict[type, str] = {str: "string", int: "int", bool: "bool", float: "f
 
 def printf(arguments: CallArguments) -> GoValue:
     """Return the text that a literal format makes of its values; raises NotConverted."""
+    if len(arguments) == 1 and arguments[0].constant is None and arguments[0].type in {STRING, UNCONVERTED}:
+        arguments.remark(f"{arguments[0].code} is taken for a text without '%'; printf would read it as a format")
+        return arguments[0].given()
     if not arguments or not isinstance(arguments[0].constant, str):
         raise NotConverted("printf with a computed format", _INSTEAD)
     form, values = arguments[0].constant, list(arguments[1:])

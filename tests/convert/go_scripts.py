@@ -277,7 +277,9 @@ class Writer:
         if form:
             self.known.append(("$e", item))
         if form == "two":
-            self.known.append(("$n", {META: TEXT, "groups": TEXT, "pairs by key": TEXT, "parsed": "key"}.get(kind, NUMBER)))
+            self.known.append(
+                ("$n", {META: TEXT, "groups": TEXT, "pairs by key": TEXT, "parsed": "key"}.get(kind, NUMBER))
+            )
         self.loops += 1
         text = f"{self.tag(f'range {names}{value}')}{self.body(depth, dot=item)}"
         self.loops -= 1
