@@ -11,7 +11,7 @@ from ctemplate.convert.findings import KEY_WAITS, PARSED_PRINTS, ConversionFindi
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Exact, LayoutBlock, LayoutPiece, Note, Print, Tag, quoted
 from ctemplate.convert.macros import Macros
-from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, read_as
+from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, leaves_loop, mentions, read_as
 from ctemplate.convert.scratch import Scratch
 from ctemplate.convert.values import (
     DOT_NAMES,
@@ -263,18 +263,35 @@ class Emitter:
         if pipeline.is_assignment:
             refusal = NotConverted("'range' that assigns to variables from outside", "use ':='")
             items = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
+        if any(mentions(name, node.otherwise) for name in pipeline.variables):
+            refusal = NotConverted(
+                "a variable of 'range' in its 'else'", "it is the empty list there: use another name"
+            )
+            items = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
         if items.type == INT:
             items = GoValue(f"range({items.code})", GoType("natural loop", INT))
         if items.type.name not in _ITERABLE and items.type not in {UNCONVERTED, *PARSED_KINDS}:
             items = self._refuse(
                 pipeline, go_printer.pipeline(pipeline), NeverRenders(f"'range' over a {items.type.name}")
             )
+        if node.otherwise and leaves_loop(node.body):
+            return self._left_loop(items, node)
         with self._scopes.within():
             body = self._loop(items, node)
         branches = [body]
         if node.otherwise:
             branches.append(("else", self._scoped(node.otherwise)))
         return (LayoutBlock(tuple(branches), "endfor"),)
+
+    def _left_loop(self, items: GoValue, node: go.Range) -> tuple[LayoutPiece, ...]:
+        """Return a loop with ``else`` that may be left in its first turn, after which Jinja would take the ``else``."""
+        with self._scopes.within():
+            name = self._scopes.fresh(_kind_name(GoType("list", items.type.item)))
+            head, body = self._loop(items, node)
+            names, _, source = head.partition(" in ")
+            loop = LayoutBlock(((f"{names} in {name}", body),), "endfor")
+            otherwise = self._scoped(node.otherwise)
+        return Tag(f"set {name} = {source}"), LayoutBlock(((f"if {name}", (loop,)), ("else", otherwise)), "endif")
 
     def _loop(self, items: GoValue, node: go.Range) -> tuple[str, tuple[LayoutPiece, ...]]:
         """Return the tag of a loop and its body."""

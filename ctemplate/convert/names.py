@@ -119,7 +119,10 @@ def _origin(value: GoValue) -> tuple[GoValue, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The places of the declarations whose variables are assigned to later: anywhere, and in a loop further inside."""
+    """The places of the declarations whose variables are assigned to later: anywhere, and in a loop further inside.
+
+    What a loop's ``else`` sets ends with it in Jinja as well.
+    """
 
     anywhere: frozenset[Position]
     in_loops: frozenset[Position]
@@ -144,7 +147,7 @@ def _find_assigned(body: go.Body, found: list[tuple[Position, bool]], known: _De
             within: _Declared = (*known, {})
             _note_variables(node.pipeline, found, within, inner)
             _find_assigned(node.body, found, (*within, {}), inner)
-            _find_assigned(node.otherwise, found, (*within, {}), loops)
+            _find_assigned(node.otherwise, found, (*within, {}), inner)
 
 
 def _note_variables(pipeline: go.GoPipeline, found: list[tuple[Position, bool]], known: _Declared, loops: int) -> None:
@@ -157,11 +160,20 @@ def _note_variables(pipeline: go.GoPipeline, found: list[tuple[Position, bool]],
             found.append((declared[0], declared[1] < loops))
 
 
+def leaves_loop(body: go.Body) -> bool:
+    """Return whether a loop's body ends its turn, or the loop, before its end."""
+    return any(
+        isinstance(node, go.Break | go.Continue)
+        or (isinstance(node, go.If | go.With) and (leaves_loop(node.body) or leaves_loop(node.otherwise)))
+        for node in body
+    )
+
+
 def is_read_in_loops(name: str, body: go.Body) -> bool:
     """Return whether a variable is read within a loop of the body."""
     for node in body:
         if isinstance(node, go.Range):
-            if _mentions(name, (node,)):
+            if mentions(name, (node,)):
                 return True
         elif isinstance(node, go.If | go.With) and (
             is_read_in_loops(name, node.body) or is_read_in_loops(name, node.otherwise)
@@ -170,12 +182,13 @@ def is_read_in_loops(name: str, body: go.Body) -> bool:
     return False
 
 
-def _mentions(name: str, body: go.Body) -> bool:
+def mentions(name: str, body: go.Body) -> bool:
+    """Return whether a variable is read in a body."""
     for node in body:
         if isinstance(node, go.Action) and _reads(name, node.pipeline):
             return True
         if isinstance(node, go.Control) and (
-            _reads(name, node.pipeline) or _mentions(name, node.body) or _mentions(name, node.otherwise)
+            _reads(name, node.pipeline) or mentions(name, node.body) or mentions(name, node.otherwise)
         ):
             return True
     return False

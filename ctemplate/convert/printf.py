@@ -39,6 +39,7 @@ _FITTING = {
     "e": {FLOAT, *PARSED_KINDS},
     "v": {BOOL, *PLAIN_TYPES, *GO_TEXTS},
 }
+_KEYS = {"d": "the number of an item", "s": "the key of a table"}
 _GO_NAMES: dict[type, str] = {str: "string", int: "int", bool: "bool", float: "float64"}
 
 
@@ -98,11 +99,10 @@ def _formatted(match: re.Match[str], value: GoValue, arguments: CallArguments) -
         raise NotConverted(f"printf's {match[0]!r}", _INSTEAD)
     is_plain = not (flags or width or precision)
     is_list = kind.name == "list" and kind.item in PLAIN_TYPES and verb in "sv" and is_plain
-    if kind == SCALAR and verb == "d" and value.is_natural:
-        arguments.remark(
-            f"{value.code} is taken for the number of an item; for the key of a table printf prints %!d(…)"
-        )
-        value, kind = replace(value, type=INT), INT
+    if kind == SCALAR and verb in _KEYS and value.is_natural:
+        arguments.remark(f"{value.code} is taken for {_KEYS[verb]}; of anything else printf makes %!{verb}(…)")
+        kind = INT if verb == "d" else STRING
+        value = replace(value, type=kind, is_natural=verb == "d")
     if kind != UNCONVERTED and kind not in _FITTING[verb] and not is_list:
         return [_mistake(arguments, f"%!{verb}({_go_name(value)}="), value.given(), constant(")")]
     if is_plain and verb in "sdvt":

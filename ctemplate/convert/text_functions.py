@@ -18,6 +18,7 @@ from ctemplate.convert.values import (
     GO_TEXTS,
     INT,
     PARSED_KINDS,
+    PLAIN_TYPES,
     SCALAR,
     STRING,
     STRINGS,
@@ -51,7 +52,8 @@ def _println(arguments: CallArguments) -> GoValue:
 
 
 def _printable(value: GoValue) -> GoValue:
-    if value.type not in _PRINTABLE:
+    is_list = value.type.name == "list" and value.type.item in PLAIN_TYPES
+    if value.type not in _PRINTABLE and not is_list:
         raise NotConverted(f"printing a {value.type.name}", "print its fields")
     return value
 

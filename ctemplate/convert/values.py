@@ -246,8 +246,8 @@ class GoValue:
 
     def printed(self) -> tuple[LayoutPiece, ...]:
         """Return what printing it leaves; raises NotConverted."""
-        if self.constant is not None:
-            return (Exact(shown_value(self.constant)),)
+        if self.constant is not None or self.type == NIL:
+            return (Exact("<no value>" if self.constant is None else shown_value(self.constant)),)
         if self.parts:
             return tuple(piece for part in self.parts for piece in part.printed())
         if self.type == BOOL:
