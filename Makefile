@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # How many test processes run side by side; each has ports and folders of its own, and mostly waits
 WORKERS ?= 3
 
-.PHONY: help venv tools test test-unit lint reference demo bench package site recordings clean
+.PHONY: help venv tools test test-unit lint reference demo bench package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -54,6 +54,9 @@ site: venv ## build the documentation as a site in build/site; broken links are 
 clean: ## remove all that was made here, fetched programs included
 	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+pictures: venv tools ## take the pictures of the status page anew, in a browser
+	$(BIN)/python scripts/page_pictures.py docs/pictures
 
 recordings: venv tools ## record the pictures of the README anew, from real runs
 	rm -rf .cache/recording && mkdir -p .cache/recording docs/pictures

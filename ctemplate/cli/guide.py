@@ -19,6 +19,7 @@ EXAMPLES = {
         "ctemplate convert nginx.ctmpl -o nginx.conf.j2",
         "ctemplate convert /etc/consul-template.d -o ctemplate.toml",
     ),
+    "init": ("ctemplate init", "ctemplate init -complete -consul-addr 10.0.0.5:8500 /etc/ctemplate"),
     "lint": (
         "ctemplate lint -config /etc/ctemplate",
         "ctemplate lint -template nginx.conf.j2 -var domain=example.com -format sarif",

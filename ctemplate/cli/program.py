@@ -22,6 +22,7 @@ VERB_FUNCTIONS = {
     "capture": "ctemplate.cli.capture:capture",
     "convert": "ctemplate.cli.convert:convert_source",
     "doctor": "ctemplate.cli.doctor:doctor",
+    "init": "ctemplate.cli.init:init",
     "lint": "ctemplate.cli.lint:lint_verb",
     "plan": "ctemplate.cli.plan:plan",
     "release": "ctemplate.cli.release:release",
@@ -109,6 +110,25 @@ def _convert(context: click.Context, /, source: Path, o: str | None, **given: ob
     A SOURCE that is *.hcl, *.json or a folder is consul-template's configuration, and is written as TOML.
     """
     context.exit(work("convert")(source, o, **given))
+
+
+@cli.command(
+    "init",
+    context_settings=CONTEXT,
+    short_help="Write a first configuration for this host.",
+    epilog=examples("init"),
+)
+@shared_options(*RUNNING, "-template", "-config", "-escape", "-var", "-catalog", "-state-dir", "-quiet")
+@switch("-complete", "replace the whole nginx.conf instead of writing fragments beside your sites")
+@click.argument("folder", required=False, type=Path)
+@click.pass_context
+def _init(context: click.Context, /, folder: Path | None, **given: object) -> None:
+    """Look at this host and write a small configuration with templates of your own into FOLDER; show its plan.
+
+    FOLDER is /etc/ctemplate for root, else ~/.config/ctemplate. Nothing of nginx's is written, and no configuration
+    that is there is overwritten.
+    """
+    context.exit(work("init")(given, folder))
 
 
 @cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))

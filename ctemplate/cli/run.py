@@ -136,5 +136,5 @@ def _print_collected(workers: tuple[GroupWorker, ...]) -> None:
             for output in worker.pipeline.sink.outputs:
                 if output.target.destination != STDOUT:
                     sys.stdout.buffer.write(f"> {output.target.destination}\n".encode())
-                sys.stdout.buffer.write(output.content)
+                sys.stdout.buffer.write(output.content or b"")
     sys.stdout.buffer.flush()

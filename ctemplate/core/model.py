@@ -1,6 +1,6 @@
 """The domain's frozen values: queries, answers, services, instances, targets and outcomes.
 
-Knows nothing of where answers come from, how they are rendered or where files go.
+Must not know sources, rendering or files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ctemplate.core.each_file import EachFile
 from ctemplate.core.values import dataclass
 
 MAX_PORT = 65535
@@ -30,7 +31,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
     peer: str | None = None
 
     def __str__(self) -> str:
-        """Show the query as it stands in a template: ``service(web, dc=east)``."""
+        """Show the query as a template writes it: ``service(web, dc=east)``."""
         parts = [] if self.argument is None else [self.argument]
         scope = ((field, getattr(self, field)) for field in self.__struct_fields__ if field not in ARGUMENTS)
         parts += [f"{field}={value}" for field, value in scope if value is not None]
@@ -38,7 +39,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
 
     @property
     def argument(self) -> str | None:
-        """What the query asks for by name, None where it asks for all."""
+        """The name that the query asks for, None where it asks for all."""
         return next((str(getattr(self, field)) for field in ARGUMENTS if hasattr(self, field)), None)
 
 
@@ -227,20 +228,25 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has."""
+    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has.
+
+    With ``each`` it is one file for an item of a list; the target of a group that stands for all of these has
+    ``each.path`` as its destination.
+    """
 
     destination: Path
     mode: int | None = None
     user: str | None = None
     group: str | None = None
+    each: EachFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The new bytes of one target."""
+    """The new bytes of one target; None for a file that is to go, since its item is gone."""
 
     target: Target
-    content: bytes
+    content: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.http.client import Client, ConsulReply
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
+from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
 from ctemplate.template import Renderer, Template
@@ -158,5 +159,5 @@ def _planned(settings: ConsulSettings, tried: Tried) -> int:
     """Return how many connections the source would use for these queries."""
     now = asyncio.get_running_loop().time()
     planner = Planner(max_connections=settings.max_connections)
-    planner.want([*tried.answers, *tried.refused, *tried.untried], now)
+    planner.want(Covers().want([*tried.answers, *tried.refused, *tried.untried]), now)
     return planner.plan(now).connections

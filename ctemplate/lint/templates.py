@@ -25,6 +25,7 @@ from ctemplate.template.language.compiler import literal_names
 from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import NGINX
 from ctemplate.template.language.functions import Functions
+from ctemplate.template.language.item_files import ItemFiles
 from ctemplate.template.language.loader import FolderLoader
 from ctemplate.template.language.source_text import SourceText
 
@@ -73,7 +74,10 @@ def family(plan: TemplatePlan, environment: Environment) -> Family:
 def _parsed(name: str, environment: Environment) -> TemplateSource | Finding:
     assert environment.loader is not None  # noqa: S101  # environments of templates have one
     text, path, _ = environment.loader.get_source(environment, name)
-    return parse_source(path or name, text, environment)
+    files = environment.item_files
+    if files is None or files.name != name:
+        return parse_source(path or name, text, environment)
+    return parse_source(path or name, text, environment, lambda tree: files.wrapped(tree, environment, path))
 
 
 def _as_load_finding(exc: TemplateError) -> Finding:
@@ -91,6 +95,8 @@ def lint_template(
     functions = Functions(dict.fromkeys(given), environ)
     escape = plan.escape or NGINX
     environment = Environment(FolderLoader(plan.source, (), SourceText.of(plan)), escape=escape, functions=functions)
+    if plan.each is not None:
+        environment.item_files = ItemFiles(environment, plan.source.name, plan.each)
     made = family(plan, environment)
     found = [*made.findings]
     modules = {name: frozenset(exported(source.tree)) for name, source in made.sources.items()}

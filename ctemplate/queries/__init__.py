@@ -15,7 +15,7 @@ from ctemplate.queries.ca_roots import CA_ROOTS_KIND, CaRootsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
 from ctemplate.queries.connect import CONNECT_KIND, ConnectQuery
 from ctemplate.queries.datacenters import DATACENTERS_KIND, DatacentersQuery
-from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
+from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery, TreeQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
 from ctemplate.queries.node import NODE_KIND, NodeQuery
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
@@ -25,7 +25,7 @@ from ctemplate.queries.peerings import PEERINGS_KIND, PeeringsQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
 from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
-from ctemplate.queries.tree import TREE_KIND, TreeQuery
+from ctemplate.queries.tree import TREE_KIND
 from ctemplate.sources.consul.endpoints.paths import Resource
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 

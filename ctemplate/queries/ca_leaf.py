@@ -165,6 +165,7 @@ CA_LEAF_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="ca_leaves", entry=CaLeaf),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),

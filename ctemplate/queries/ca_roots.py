@@ -178,6 +178,7 @@ CA_ROOTS_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="ca_roots", entry=CaRoot),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),

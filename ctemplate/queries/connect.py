@@ -155,6 +155,7 @@ CONNECT_KIND = Kind(
     keeps_order=_keeps_order,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),

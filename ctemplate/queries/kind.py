@@ -95,6 +95,20 @@ class CatalogForm(Generic[Q]):
     record: Callable[[Answer, RecordingRules], RecordedAnswer]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover(Generic[Q]):
+    """How the answers to many queries are found in that to one, which may be asked in their place.
+
+    ``within`` are the queries whose answers hold the query's entry, the narrowest first; ``name`` is what that entry is
+    called there, ``entry_name`` tells it of an entry. What such an answer lacks may also be what our token may not
+    read.
+    """
+
+    within: Callable[[Q], tuple[Query, ...]]
+    name: Callable[[Q], str]
+    entry_name: Callable[[Any], str]
+
+
 class Reader(Protocol):
     """What a template function gets of the pass that calls it."""
 
@@ -163,7 +177,8 @@ class Kind(Generic[Q]):
     ``service_name`` is the name by which policies and releases mean the query; ``reads_whole_service``: the answer
     holds every instance of that service. ``keeps_order``: the order of the answer is the source's, not ours;
     ``is_shuffled``: Consul orders it anew each time, by lot or by what it measures.
-    ``rights`` are those that a token needs to see everything.
+    ``rights`` are those that a token needs to see everything. ``cover`` is None where no other query's answer holds
+    that of this one.
 
     ``stored`` and ``catalog`` are None for what no template asks for. ``functions`` are those by which templates ask,
     the first argument a ``Reader``. ``readable`` are the types whose fields templates read.
@@ -183,6 +198,7 @@ class Kind(Generic[Q]):
     keeps_order: Callable[[Q], bool]
     is_shuffled: bool
     rights: Callable[[Q], tuple[ReadRight, ...]]
+    cover: Cover[Q] | None
     ownership: Ownership
     stored: Stored | None
     catalog: CatalogForm[Q] | None

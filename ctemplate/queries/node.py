@@ -255,6 +255,7 @@ NODE_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="node_contents", entry=NodeAndServices),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),

@@ -220,6 +220,7 @@ NODES_KIND = Kind(
     keeps_order=_keeps_order,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="nodes", entry=CatalogNode),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),

@@ -148,6 +148,7 @@ PEERINGS_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="peerings", entry=Peering),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),

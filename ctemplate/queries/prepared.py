@@ -121,6 +121,7 @@ PREPARED_KIND = Kind(
     keeps_order=_keeps_order,
     is_shuffled=True,
     rights=_rights,
+    cover=None,
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),

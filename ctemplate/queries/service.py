@@ -180,6 +180,7 @@ SERVICE_KIND = Kind(
     keeps_order=_keeps_order,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),

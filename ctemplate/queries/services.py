@@ -110,6 +110,7 @@ SERVICES_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="services", entry=Service),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),

@@ -48,6 +48,7 @@ from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.sources.source import Source
 from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
+from ctemplate.system.inputs import real_path
 from ctemplate.template import RenderLimits, Template, template_digest
 from ctemplate.template.language.formats import format_of
 from ctemplate.template.language.source_text import SourceText
@@ -158,7 +159,7 @@ class Assembly:
         before: Mapping[tuple[Path, ...], Pipeline],
     ) -> Pipeline:
         targets = group_targets(plan)
-        sink = self._spared(plan) if states is None else self._live(plan, templates, states, held)
+        sink = self._spared(plan, targets) if states is None else self._live(plan, templates, states, held)
         destinations = tuple(target.destination for target in targets)
         last_rendered = self._last_rendered(destinations)
         return Pipeline(
@@ -171,6 +172,7 @@ class Assembly:
             before=before.get(destinations),
             earlier=() if destinations in before else self._earlier(plan, last_rendered),
             hold=self._hold,
+            reserved=frozenset(map(real_path, _destinations(other for other in self.plans if other is not plan))),
         )
 
     def _last_rendered(self, destinations: tuple[Path, ...]) -> LastRendered:
@@ -191,9 +193,12 @@ class Assembly:
         """Return how long the last good data of a service stay in use; 0 for an operator's own data."""
         return self.policies.of(ServiceQuery(name=service)).hold if self.policies is not None else 0.0
 
-    def _spared(self, plan: GroupPlan) -> Sink:
+    def _spared(self, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
         """Return a sink that changes no live file."""
-        return DryRunSink() if self.mode is RunMode.DRY else _considered(plan.settings, self.state_dir)
+        items = apply.item_records(self.state_dir, apply.Group(name=plan.settings.name, targets=targets))
+        if self.mode is RunMode.DRY:
+            return DryRunSink(frozenset(items))
+        return _considered(plan.settings, self.state_dir, items)
 
     def _live(
         self, plan: GroupPlan, templates: tuple[Template, ...], states: StateFolder, held: contextlib.ExitStack
@@ -207,16 +212,17 @@ def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection)
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
 
 
-def _considered(settings: GroupSection, state_dir: Path) -> PlanSink:
+def _considered(settings: GroupSection, state_dir: Path, items: Mapping[Path, apply.Accepted]) -> PlanSink:
     nginx = nginx_of(settings)
     commands = (command_name(settings.reload),) if settings.reload else ()
     written = apply.written_before(state_dir)
-    return PlanSink(check_with=group_check(settings, nginx), commands=commands, command=nginx, written=written)
+    check = group_check(settings, nginx)
+    return PlanSink(check_with=check, commands=commands, command=nginx, written=written, items=items)
 
 
 def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
     """Return the configuration around nginx's files, recognised by their commands or paths; None for other files."""
-    files = tuple(target.destination for target in targets)
+    files = tuple(target.destination if target.each is None else target.each.stand_in for target in targets)
     command = nginx_of(settings)
     is_nginx = command is not None or looks_like_nginx(settings, files)
     return Surroundings(command=command, files=files) if is_nginx else None

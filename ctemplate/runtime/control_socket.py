@@ -102,7 +102,7 @@ async def _reply(
 ) -> ControlReply | RestoreReply | Report:
     if request.restore is not None:
         return await restored_by(workers, request.restore, state_dir=state_dir)
-    return await report() if request.status else _released(request, catalog, workers)
+    return await report() if request.status else release_held(request.release, catalog, workers)
 
 
 def _remove(path: Path) -> None:
@@ -110,25 +110,28 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _released(request: Request, catalog: Catalog, workers: tuple[GroupWorker, ...]) -> ControlReply:
-    """Release what the request names, and tell of it."""
-    unverified_queries, holds = catalog.unverified_queries, catalog.release(request.release)
-    seeing = sorted(map(str, unverified_queries - catalog.unverified_queries))
-    kept = sorted({name for worker in workers for name in worker.release(request.release)})
-    unrestored = [subject for worker in workers for subject in worker.unrestore(request.release)]
+def release_held(
+    service: str | None, catalog: Catalog, workers: tuple[GroupWorker, ...], *, by: str = "request"
+) -> ControlReply:
+    """Release what is held of a service, or of all, and tell of it; ``service`` may be a file that was restored."""
+    unverified, holds = catalog.unverified_queries, catalog.release(service)
+    seeing = sorted(map(str, unverified - catalog.unverified_queries))
+    kept = sorted({name for worker in workers for name in worker.release(service)})
+    unrestored = [subject for worker in workers for subject in worker.unrestore(service)]
     holds_ended = len(holds) + len(seeing) + len(kept) + len(unrestored)
-    emit(Released(by="request", service=request.release or "", holds=holds_ended))
+    emit(Released(by=by, service=service or "", holds=holds_ended))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
     words += [f"service({name}): its last good data" for name in kept]
     words += [f"{subject}: as it was restored" for subject in unrestored]
     still_kept = (name for worker in workers for name in worker.pipeline.services_kept if name not in kept)
-    return ControlReply(
-        released=tuple(sorted(words)), held=_names(catalog.holds, catalog.unverified_queries, still_kept)
-    )
+    held = releasable_names(catalog.holds, catalog.unverified_queries, still_kept)
+    return ControlReply(released=tuple(sorted(words)), held=held)
 
 
-def _names(holds: Iterable[Hold], unverified_queries: Iterable[Query], kept: Iterable[str]) -> tuple[str, ...]:
+def releasable_names(
+    holds: Iterable[Hold], unverified_queries: Iterable[Query], kept: Iterable[str]
+) -> tuple[str, ...]:
     """Return the names of the services that a release can name."""
     names = set(kept)
     names.update(entry.name for hold in holds for entry in hold.entries)

@@ -18,6 +18,7 @@ from ctemplate.core.model import Rejection, Snapshot
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.runtime.outputs import FileSpan
 from ctemplate.system.inputs import real_path
 from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering
 
@@ -36,12 +37,15 @@ Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
 
 @dataclass(slots=True, kw_only=True)
 class CulpritSearch:
-    """One search: the refused rendering, and how often the program may be asked."""
+    """One search: the refused rendering, and how often the program may be asked.
+
+    ``spans`` tells where the files are in the texts that were rendered last.
+    """
 
     renderer: Renderer
     snapshot: Snapshot
     places: Sequence[ConfigPlace | None]
-    files: Sequence[Path]
+    spans: Callable[[], Sequence[FileSpan]]
     ask: Ask
     budget: int
     _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
@@ -92,21 +96,22 @@ class CulpritSearch:
 
     def _candidates(self, error: ApplyError) -> tuple[str, tuple[Owner, ...]]:
         """Return the template's line that a refusal names, and the owners that may have printed it."""
+        spans = self.spans()
         for line in error.output:
-            for number, file in enumerate(self.files):
-                for found in self._lines(line, number, file):
-                    owners = self.renderer.owners(number, found)
+            for span in spans:
+                for found in self._lines(line, span):
+                    owners = self.renderer.owners(span.number, found)
                     if owners:
-                        return self.renderer.origin(number, found) or "", owners
+                        return self.renderer.origin(span.number, found) or "", owners
         return "", ()
 
-    def _lines(self, words: str, number: int, file: Path) -> tuple[int, ...]:
-        """Return the lines of a file that a message is about: the one it names, or those that listen on its port."""
-        named = place(words, file)
+    def _lines(self, words: str, span: FileSpan) -> tuple[int, ...]:
+        """Return the lines of a text that a message is about: the one it names, or those that listen on its port."""
+        named = place(words, span.path)
         if named is not None:
-            return (named,)
+            return (named + span.lines_before,)
         port = _BIND.search(words)
-        return listening(self.renderer.text(number), port[1]) if port else ()
+        return listening(self.renderer.text(span.number), port[1]) if port else ()
 
     async def _halved(self, suspects: tuple[Owner, ...]) -> frozenset[Owner]:
         """Bisect the suspects; return those without whom the files pass, none where others would have to go as well."""
@@ -158,7 +163,7 @@ class CulpritSearch:
         return printable(self._with_origin(line), 300)
 
     def _with_origin(self, line: str) -> str:
-        return with_origin(line, self.files, self.renderer)
+        return with_origin(line, self.spans(), self.renderer)
 
 
 def listening(text: str, port: str) -> tuple[int, ...]:
@@ -171,11 +176,11 @@ def _retry_at(failures: int) -> float:
     return time.monotonic() + AGAIN.delay(failures)
 
 
-def with_origin(line: str, files: Sequence[Path], renderer: Renderer) -> str:
+def with_origin(line: str, spans: Sequence[FileSpan], renderer: Renderer) -> str:
     """Add the template's line to a program's line that names one of the files: ``… in FILE:14 (T:9)``."""
-    for number, file in enumerate(files):
-        found = place(line, file)
-        origin = renderer.origin(number, found) if found else None
+    for span in spans:
+        found = place(line, span.path)
+        origin = renderer.origin(span.number, found + span.lines_before) if found else None
         if origin:
             return line if line.endswith(f" ({origin})") else f"{line} ({origin})"
     return line

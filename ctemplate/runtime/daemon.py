@@ -41,9 +41,9 @@ from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, rep
 from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
-from ctemplate.runtime.status_view import StatusView, measure_loop, status_routes
+from ctemplate.runtime.status_service import status_services
+from ctemplate.runtime.status_view import StatusView, measure_loop
 from ctemplate.runtime.watchdog import Watchdog
-from ctemplate.status.http_server import serve_status
 from ctemplate.status.report import Report
 from ctemplate.system.file_watch import closed, file_edits, poll_modified, write_detectable
 from ctemplate.system.programs import reap_orphans
@@ -181,16 +181,8 @@ class Daemon:
             _service("follow-programs", self._follow_programs),
             _service("follow-edits", self._follow_edits, files),  # starting a watch costs threads
             *((control,) if has_socket else ()),
-            *self._served(),
+            *status_services(self._view, self.assembly, self._report, lambda: self.workers),
         )
-
-    def _served(self) -> tuple[DaemonService, ...]:
-        """Return the status server, where an address for it is set."""
-        address = self.assembly.status_address
-        if address is None:
-            return ()
-        routes = status_routes(self._view.counted(), self._report)
-        return (_service("status", lambda: serve_status(address, routes), address),)
 
     async def _report(self) -> Report:
         return await self._view.report(self.assembly, self.workers)
@@ -346,14 +338,14 @@ class Daemon:
 
     async def _follow_live_files(self) -> None:
         """Notify the workers when one of their live files was written."""
-        owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
-        async for written in poll_modified(owners):
-            for path in written:
+        workers = self.workers
+        async for written in poll_modified(lambda: (path for worker in workers for path in worker.pipeline.files)):
+            for worker, path in ((worker, path) for worker in workers for path in written):
                 try:
-                    owners[path].live_file_changed(path)
+                    worker.live_file_changed(path)
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind
                     self._defects.report(str(path), exc)
-                    owners[path].rouse(asyncio.get_running_loop().time())
+                    worker.rouse(asyncio.get_running_loop().time())
 
     async def _follow_programs(self) -> None:
         """Have the workers check at intervals which process runs their files."""

@@ -59,7 +59,7 @@ class ExecMode:
         self._workers, self._on_end = workers, on_end
         self._program: ChildProgram | None = None
         self._seen: dict[tuple[Path, ...], Result | None] = {}
-        self._known: dict[Path, FileFacts] = {}
+        self._known: dict[tuple[Path, ...], Mapping[Path, FileFacts]] = {}
 
     def forward(self, number: signal.Signals) -> None:
         """Forward a signal to the program; before the start it has no effect."""
@@ -129,11 +129,11 @@ class ExecMode:
         """Wait until a group has succeeded with files that the program does not know; return False where it ends."""
         while not await program.ended_within(GROUP_LOOK):
             for worker in self._workers():
-                files = worker.pipeline.destinations
-                if worker.result is self._seen.get(files) or not _has_ended_well(worker):
+                group = worker.pipeline.destinations
+                if worker.result is self._seen.get(group) or not _has_ended_well(worker):
                     continue
-                self._seen[files] = worker.result
-                if any(file_facts(file) != self._known.get(file) for file in files):
+                self._seen[group] = worker.result
+                if _facts_of(worker) != self._known.get(group, {}):
                     return True
         return False
 
@@ -148,7 +148,7 @@ class ExecMode:
         """Record the current files as those that the program knows."""
         workers = tuple(self._workers())
         self._seen = {worker.pipeline.destinations: worker.result for worker in workers}
-        self._known = {file: file_facts(file) for worker in workers for file in worker.pipeline.destinations}
+        self._known = {worker.pipeline.destinations: _facts_of(worker) for worker in workers}
 
 
 class ExecHost:
@@ -199,6 +199,11 @@ class ExecHost:
 
 def _has_ended_well(worker: GroupWorker) -> bool:
     return worker.is_settled and worker.error is None
+
+
+def _facts_of(worker: GroupWorker) -> Mapping[Path, FileFacts]:
+    """Return what tells a group's files from those that stood there before."""
+    return {file: file_facts(file) for file in worker.pipeline.files}
 
 
 def file_facts(file: Path) -> FileFacts:

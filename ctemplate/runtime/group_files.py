@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 def group_targets(plan: GroupPlan) -> tuple[Target, ...]:
     """Return the group's files, each with its mode and owner."""
     return tuple(
-        Target(destination=each.destination, mode=each.mode, user=each.user, group=each.owner_group)
-        for each in plan.templates
+        Target(destination=one.destination, mode=one.mode, user=one.user, group=one.owner_group, each=one.each)
+        for one in plan.templates
     )
 
 
@@ -51,7 +51,9 @@ def restorable_sink(
     """Lock a group's files and return their sink; with ``planned`` it applies nothing else. Raises StateError."""
     live = _live_files(plan, targets, states, held)
     announcing = _announcing(live, plan, targets)
-    sink = announcing if planned is None else SavedPlanSink(sink=announcing, planned=planned)
+    if planned is None:
+        return RestorableSink(sink=announcing, live=live, templates=templates)
+    sink = SavedPlanSink(sink=announcing, planned=planned, records=lambda: live.state.ledger.page.files)
     return RestorableSink(sink=sink, live=live, templates=templates)
 
 

@@ -24,6 +24,7 @@ from ctemplate.core.group_events import (
     CandidateRejected,
     FilesFailed,
     FilesHeld,
+    FilesReplaced,
     GroupFailed,
     GroupRecovered,
     ReloadFailed,
@@ -34,6 +35,7 @@ from ctemplate.core.group_events import (
 from ctemplate.core.model import Answer, Outcome, Query, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff, Debounce, Wait
 from ctemplate.core.values import dataclass
+from ctemplate.runtime.change_record import change_record
 from ctemplate.runtime.pipeline import Pipeline, Result
 from ctemplate.template import Rendering
 
@@ -73,6 +75,7 @@ class GroupWorker:
     _is_rendering: bool = False
     _is_touched: bool = False
     _is_stopping: bool = False
+    _defects: Defects = field(default_factory=Defects)
     _wanted: tuple[PastState, asyncio.Future[Outcome]] | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -132,11 +135,11 @@ class GroupWorker:
         self._wake.set()
 
     def live_file_changed(self, destination: Path) -> None:
-        """Note that one of the group's live files was written; the group's own writes are ignored.
+        """Note that a live file was written; others' files and the group's own writes are ignored.
 
         Re-applying repairs the file. After a failed attempt nothing runs early: that attempt wrote the file itself.
         """
-        if self.pipeline.sink.wrote(destination):
+        if destination not in self.pipeline.files or self.pipeline.sink.wrote(destination):
             return
         self._is_touched = True
         self._wake.set()
@@ -225,7 +228,7 @@ class GroupWorker:
             result = await self.pipeline.run(rendering)
             if result.rendering is not rendering:
                 self._take(snapshot, result.rendering)
-            self._report_outcome(result.outcome)
+            await self._report_outcome(result.outcome)
             self.result, self.error = result, None
         except CtemplateError as exc:
             self._report(exc)
@@ -306,11 +309,12 @@ class GroupWorker:
         dues = [due for due in (self._due, self._debounce.due_at()) if due is not None]
         return max(min(dues), self._not_before) if dues else None
 
-    def _report_outcome(self, outcome: Outcome) -> None:
+    async def _report_outcome(self, outcome: Outcome) -> None:
         """Log what changed on the host; log once that a program is awaited, and once that an error is over."""
-        was = self.result.outcome if self.result else None
+        was, waited = self.result.outcome if self.result else None, self._waited
+        figures = await self._replaced() if outcome in {Outcome.APPLIED, Outcome.PENDING_START} else {}
         if outcome is Outcome.APPLIED:
-            emit(Applied(group=self.pipeline.name, subject=self.pipeline.subject, waited=self._waited))
+            emit(Applied(group=self.pipeline.name, subject=self.pipeline.subject, waited=waited, **figures))
         elif outcome is Outcome.PENDING_START and was is not outcome:
             emit(ReloadOwed(group=self.pipeline.name, subject=self.pipeline.subject))
         elif outcome is Outcome.HELD and was is not outcome:
@@ -319,6 +323,21 @@ class GroupWorker:
             emit(GroupRecovered(group=self.pipeline.name, subject=self.pipeline.subject))
         if outcome not in UNSETTLED:
             self._rendered_change_at, self._has_settled = None, True
+
+    async def _replaced(self) -> dict[str, int]:
+        """Tell what the last change replaced in the live files; return its figures, none where it replaced nothing."""
+        change = self.pipeline.sink.replaced()
+        if change is None:
+            return {}
+        answers = [answer for answer in self._read.values() if answer is not None]
+        try:
+            record = await asyncio.to_thread(change_record, change, answers)
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs the log these figures
+            self._defects.report(f"{self.pipeline.subject}: the record of its change", exc)
+            return {}
+        about = {"group": self.pipeline.name, "subject": self.pipeline.subject}
+        emit(FilesReplaced(**about, diff=record.diff, causes=record.causes))
+        return record.figures
 
     def _report(self, error: CtemplateError) -> None:
         """Log an error, but only at DEBUG as long as it stays the same."""

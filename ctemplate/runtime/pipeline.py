@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered
+from ctemplate.runtime.outputs import FileSpan, GroupOutputs
 from ctemplate.sinks.restorable import RestorableSink
 from ctemplate.sinks.sink import Sink
 from ctemplate.template import Renderer, Rendering, Template, template_digest
@@ -72,9 +73,11 @@ class Pipeline:
         before: Pipeline | None = None,
         earlier: Sequence[Template] = (),
         hold: Callable[[str], float] = lambda _name: 0.0,
+        reserved: Collection[Path] = frozenset(),
     ) -> None:
         """Take the group's parts; ``surroundings`` is set where the files are nginx's, whose structure is then proven.
 
+        ``reserved`` are real paths that other groups write.
         ``before`` is the pipeline that these templates replace. Its templates stay in use while these are unusable;
         so do ``earlier`` templates, the last live ones of another process.
         """
@@ -82,6 +85,7 @@ class Pipeline:
         self.targets = tuple(targets)
         self.sink = sink
         self.templates = tuple(templates)
+        self._layout = GroupOutputs(templates=self.templates, targets=self.targets, reserved=frozenset(reserved))
         self._last_rendered = last_rendered
         self._before: Renderer | None = before.fallback if before is not None else None
         baseline = last_rendered.baseline() if last_rendered is not None and before is None else None
@@ -101,8 +105,14 @@ class Pipeline:
 
     @property
     def destinations(self) -> tuple[Path, ...]:
-        """Where the group's files go."""
+        """Where the group's files go; what stands for files that are made for items among them."""
         return tuple(target.destination for target in self.targets)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The group's files: those that it has always, and those that stand for items now."""
+        named = (target.destination for target in self.targets if target.each is None)
+        return (*named, *sorted(self.sink.item_files))
 
     @property
     def subject(self) -> str:
@@ -219,9 +229,9 @@ class Pipeline:
         if self._surroundings is None:
             return {}
         return {
-            output.target.destination: output.content
+            output.target.destination: output.content or b""
             for output in self._outputs(rendering)
-            if _includes(output.content) != _includes(read_live_bytes(output) or b"")
+            if _includes(output.content or b"") != _includes(read_live_bytes(output) or b"")
         }
 
     async def places(self) -> Places:
@@ -232,7 +242,7 @@ class Pipeline:
         """Return each file's place in nginx's configuration, None for a file that is no part of it."""
         if self._surroundings is None:
             return ()
-        places = await self._surroundings.places(texts)
+        places = await self._surroundings.places(texts, self.sink.item_files)
         both = zip(self.templates, places, strict=True)
         return tuple(place if template.is_for_nginx else None for template, place in both)
 
@@ -243,7 +253,7 @@ class Pipeline:
         """
         if rendering.missing:
             return Result(outcome=Outcome.WAITING, rendering=rendering)
-        self._log_remarks(rendering.remarks)
+        self._log_remarks((*rendering.remarks, *self._layout.refused(rendering.texts)))
         try:
             outcome = await self._applied(rendering)
         except (CheckRefused, ReloadRejected) as exc:
@@ -260,7 +270,8 @@ class Pipeline:
         try:
             outcome = await self.sink.apply(self._outputs(rendering))
         except ApplyError as exc:
-            exc.output = tuple(with_origin(line, self.destinations, self.renderer) for line in exc.output)
+            spans = self._spans() if exc.output else ()
+            exc.output = tuple(with_origin(line, spans, self.renderer) for line in exc.output)
             raise
         self._log_quarantine(rendering)
         return outcome
@@ -285,7 +296,7 @@ class Pipeline:
             renderer=self.renderer,
             snapshot=snapshot,
             places=places,
-            files=self.destinations,
+            spans=self._spans,
             ask=self._checked if is_check else self._reloaded,
             budget=CHECKS if is_check else MAX_RELOADS,
         )
@@ -317,10 +328,11 @@ class Pipeline:
         return None
 
     def _outputs(self, rendering: Rendering) -> tuple[Output, ...]:
-        return tuple(
-            Output(target=target, content=text.encode("utf-8", "surrogateescape"))
-            for target, text in zip(self.targets, rendering.texts, strict=True)
-        )
+        return self._layout.outputs(rendering.texts)
+
+    def _spans(self) -> tuple[FileSpan, ...]:
+        """Return where the files are in the texts that were rendered last."""
+        return self._layout.spans(self.renderer.text)
 
     def _log_quarantine(self, rendering: Rendering) -> None:
         """Report once what is left out or replaced by older data, and once that it is back."""

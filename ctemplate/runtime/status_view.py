@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import field
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -27,9 +26,10 @@ from ctemplate.core.model import Outcome, Query, Rejection
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
+from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
-from ctemplate.status.health import readiness_problems, stuck_groups
-from ctemplate.status.http_server import JSON_TYPE, Reply, StatusRoutes
+from ctemplate.status.health import readiness_problems
+from ctemplate.status.history import History
 from ctemplate.status.report import (
     ConfigurationStatus,
     GroupCondition,
@@ -40,7 +40,6 @@ from ctemplate.status.report import (
     QueryCondition,
     QueryCount,
     Report,
-    ReportNow,
     SourceStatus,
 )
 
@@ -51,13 +50,18 @@ FRESH = 0.5  # seconds for which one report serves all requests
 LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
 ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
 LEFT_OUT_NAMED = 1000
+RELEASABLE_NAMED = 1000
 
 
 @dataclass(slots=True, kw_only=True)
 class StatusView:
-    """Makes reports; ``take`` subscribes to the daemon's events. Metrics count only where an address serves them."""
+    """Makes reports; ``take`` subscribes to the daemon's events.
+
+    Metrics count, and the history is kept, only where an address serves them.
+    """
 
     catalog: Catalog
+    history: History = field(default_factory=History)
     started_at: float = field(default_factory=time.time)
     _configuration: ConfigurationStatus = field(init=False)
     _metrics: Metrics | None = None
@@ -96,6 +100,7 @@ class StatusView:
             self._applied_at[event.group] = time.time()
         if self._metrics is not None:
             self._metrics.take(event)
+            self.history.take(event)
 
     async def report(self, assembly: Assembly, workers: Iterable[GroupWorker]) -> Report:
         """Return the state of the daemon, at most half a second old."""
@@ -122,9 +127,15 @@ class StatusView:
             unverified=tuple(sorted(map(str, self.catalog.unverified_queries))),
             internal_errors=self._internal_errors,
             loop_lag=self._lag,
+            releasable=self._releasable(holds, workers),
+            can_release=assembly.config.status.has_token,
         )
         problems = readiness_problems(report, max_age=assembly.config.status.max_age)
         return msgspec.structs.replace(report, problems=problems, is_ready=not problems)
+
+    def _releasable(self, holds: Iterable[Hold], workers: Iterable[GroupWorker]) -> tuple[str, ...]:
+        kept = (name for worker in workers for name in worker.pipeline.services_kept)
+        return releasable_names(holds, self.catalog.unverified_queries, kept)[:RELEASABLE_NAMED]
 
     def _source(self, assembly: Assembly) -> SourceStatus:
         health = assembly.source.health
@@ -175,7 +186,7 @@ class StatusView:
         left_out += [_left_out(rejection, is_kept=True) for rejection in pipeline.kept]
         return GroupStatus(
             name=pipeline.name,
-            files=tuple(map(str, pipeline.destinations)),
+            files=tuple(map(str, pipeline.files)) or tuple(map(str, pipeline.destinations)),
             state=group_condition(worker),
             error=str(worker.error) if worker.error is not None else "",
             refused_edit=self._refused_edits.get(pipeline.name, ""),
@@ -220,6 +231,7 @@ def _hold(hold: Hold) -> HoldStatus:
         entries=len(hold.entries),
         since=hold.since + ahead,
         until=until,
+        services=releasable_names((hold,), (), ())[:ITEMS_NAMED],
     )
 
 
@@ -230,29 +242,3 @@ async def measure_loop() -> None:
         due = clock() + LOOP_INTERVAL
         await asyncio.sleep(LOOP_INTERVAL)
         emit(LoopMeasured(lag=max(clock() - due, 0.0)))
-
-
-def status_routes(metrics: Metrics, report: ReportNow) -> StatusRoutes:
-    """Return what is served: ``/healthz``, ``/readyz``, ``/status`` and ``/metrics``."""
-
-    async def healthz() -> Reply:
-        stuck = stuck_groups(await report())
-        return _verdict(stuck)
-
-    async def readyz() -> Reply:
-        return _verdict((await report()).problems)
-
-    async def status() -> Reply:
-        return Reply(body=msgspec.json.encode(await report()) + b"\n", content_type=JSON_TYPE)
-
-    async def exposition() -> Reply:
-        return Reply(body=metrics.exposition(await report()), content_type=metrics.content_type)
-
-    return {"/healthz": healthz, "/readyz": readyz, "/status": status, "/metrics": exposition}
-
-
-def _verdict(problems: tuple[str, ...]) -> Reply:
-    """Answer ok, or 503 with a line for each problem."""
-    if not problems:
-        return Reply(body=b"ok\n")
-    return Reply(status=HTTPStatus.SERVICE_UNAVAILABLE, body="".join(f"{each}\n" for each in problems).encode())

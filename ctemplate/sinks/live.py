@@ -87,6 +87,11 @@ class LiveSink:
     _applied: tuple[Output, ...] | None = field(default=None)
     _change_sentences: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.state.ledger.item_files
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs live, all or none."""
         if outputs != self._applied and await self._should_wait():
@@ -119,6 +124,10 @@ class LiveSink:
     async def is_due(self) -> bool:
         """Whether a process runs that may not have the files: a look costs little and changes nothing."""
         return await apply.is_another(self.state, self.program)
+
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.state.replaced.pop() if self.state.replaced else None
 
     async def status(self) -> SinkStatus:
         """Return whether a reload is owed, how many old workers drain, and what the last change meant to nginx."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 
-from ctemplate.apply import GroupState
+from ctemplate.apply import GroupState, LiveChange
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.apply.history import PastState
 from ctemplate.apply.restored import UNKNOWN_LABEL, Restoration, read_restoration, write_restoration
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import FilesRestored, RestorationEnded
-from ctemplate.core.model import Outcome, Output
+from ctemplate.core.model import Outcome, Output, Target
 from ctemplate.core.values import dataclass
 from ctemplate.sinks.live import LiveSink
 from ctemplate.sinks.sink import Sink, SinkStatus
@@ -45,6 +45,11 @@ class RestorableSink:
     def _state(self) -> GroupState:
         return self.live.state
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.live.item_files
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Apply the outputs; HELD where the files were restored, whose own reload may be owed."""
         if self.restoration is None:
@@ -64,6 +69,10 @@ class RestorableSink:
     async def is_due(self) -> bool:
         """Whether another process runs the outputs now."""
         return self.restoration is None and await self.sink.is_due()
+
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.sink.replaced()
 
     async def status(self) -> SinkStatus:
         """Return what the sink knows of its program, and what the files were restored to."""
@@ -91,12 +100,22 @@ class RestorableSink:
 
     def _as_then(self, files: Mapping[Path, bytes]) -> Iterator[Output]:
         """Yield the group's files with these contents, the others as they are; what is nowhere is left out."""
-        for target in self._state.group.targets:
+        for target in self._targets(files):
             output = Output(target=target, content=files.get(target.destination.absolute(), b""))
             if target.destination.absolute() in files:
                 yield output
             elif (live := read_live_bytes(output)) is not None:
                 yield Output(target=target, content=live)
+
+    def _targets(self, files: Mapping[Path, bytes]) -> Iterator[Target]:
+        """Yield the targets of the group, one for each item that has a file now or had one then."""
+        for target in self._state.group.targets:
+            if target.each is None:
+                yield target
+                continue
+            then = (path for path in files if target.each.may_make(path))
+            now = (path for path in self.item_files if target.each.may_make(path))
+            yield from (replace(target, destination=path) for path in sorted({*then, *now}))
 
     def release(self) -> bool:
         """Go on with what the templates make, from the next apply on; return whether the files were restored ones."""

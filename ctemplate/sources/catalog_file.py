@@ -1,6 +1,6 @@
-"""A catalog file as a source: services and instances written down instead of kept in Consul.
+"""A catalog file as a source: services and instances in a file instead of Consul.
 
-Editing the file drives the same path as a change in Consul. What the file says is told by ``contents``.
+Editing the file takes the same path as a change in Consul. ``contents`` reads the file's format.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_input
 
-QUIET = 1.0  # seconds without a change to a file that is written in place: half a catalog may look like a whole one
+QUIET = 1.0  # seconds without a change to a file that is written in place: half a catalog may look complete
 CATALOG_LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
 
 
 def read_catalog(path: Path) -> Contents:
-    """Return what the catalog file says; raises ConfigError naming the file and the key's path."""
+    """Read the catalog file; raises ConfigError naming the file and the key's path."""
     try:
         text = read_input(path, limit_bytes=CATALOG_LIMIT_BYTES).decode()
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
-    if path.is_char_device():  # /dev/null: meant to be empty, while an empty file is one that is not written yet
+    if path.is_char_device():  # /dev/null is empty on purpose; an empty regular file is still being written
         return Contents()
     return parse_catalog(text, name=str(path))
 
 
 class CatalogFile:
-    """Answers every query from one file, and again when the file is edited; a broken edit keeps what was read last."""
+    """Answers every query from one file, and again after edits; after a broken edit the last good content stays."""
 
     def __init__(self, path: Path, *, allow_hostnames: bool = False) -> None:
-        """Read the file at once, so that a broken one is an error of the start; raises ConfigError."""
+        """Read the file at once, so that a broken one prevents the start; raises ConfigError."""
         self.path = path
         self._allow_hostnames = allow_hostnames
         self._reported: frozenset[Rejection] = frozenset()
@@ -58,15 +58,15 @@ class CatalogFile:
 
     @property
     def health(self) -> SourceHealth:
-        """A file has no connections, and what it said last is what there is."""
+        """A file has no connections, and its last content is always current."""
         return SourceHealth()
 
     def cost(self, queries: Iterable[Query]) -> Cost:
-        """Return what watching costs: a file asks nothing of anybody."""
+        """Return the cost of watching: none for a file."""
         return Cost(queries=len(frozenset(queries)))
 
     def answer(self, query: Query) -> Answer:
-        """Return what the file says to a query."""
+        """Return the file's answer to a query."""
         return answer(self._contents, query, now=time.time(), allow_hostnames=self._allow_hostnames)
 
     async def _follow_wishes(self, catalog: Catalog) -> None:
@@ -99,7 +99,7 @@ class CatalogFile:
         self._report(left_out)
 
     def _report(self, rejections: Iterable[Rejection]) -> None:
-        """Say once of each instance that it is left out."""
+        """Report each instance that is left out, once."""
         for rejection in rejections:
             if rejection not in self._reported:
                 emit(DataLeftOut(where=str(self.path), text=f"{rejection}; it is left out"))

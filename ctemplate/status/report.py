@@ -78,7 +78,10 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the guard holds of a query: how many instances or services, why, since when, and until when at most."""
+    """What the guard holds of a query: how many instances or services, why, since when, and until when at most.
+
+    ``services`` are the names by which ``release`` ends it.
+    """
 
     query: str
     cause: str
@@ -86,6 +89,7 @@ class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     since: float
     until: float | None
+    services: tuple[str, ...] = ()
 
 
 class ConfigurationStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +100,10 @@ class ConfigurationStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything. ``problems`` say why it is not ready, one sentence each; without any it is."""
+    """Everything. ``problems`` say why it is not ready, one sentence each; without any it is.
+
+    ``releasable`` are the services of which something is held. ``can_release``: the page takes a token for that.
+    """
 
     version: int = 1
     ctemplate: str
@@ -113,6 +120,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unverified: tuple[str, ...]
     internal_errors: int
     loop_lag: float
+    releasable: tuple[str, ...] = ()
+    can_release: bool = False
 
 
 ReportNow = Callable[[], Awaitable[Report]]

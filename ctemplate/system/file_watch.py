@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
@@ -147,13 +147,18 @@ def is_being_written(path: Path) -> bool:
     return False
 
 
-async def poll_modified(paths: Iterable[Path], *, every: float = LOOK_SECONDS) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were written, created or removed by anybody since the last look, for ever."""
-    known = signatures(paths)
+async def poll_modified(
+    paths: Callable[[], Iterable[Path]], *, every: float = LOOK_SECONDS
+) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were written, created or removed by anybody since the last look, for ever.
+
+    Which paths are looked at is asked each time.
+    """
+    known = signatures(paths())
     while True:
         await asyncio.sleep(every)
-        now = signatures(known)
-        written = frozenset(path for path in known if now[path] != known[path])
+        now = signatures(paths())
+        written = frozenset(path for path in known.keys() & now.keys() if now[path] != known[path])
         known = now
         if written:
             yield written

@@ -190,7 +190,7 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             200,
             Meta(is_json=True, is_encoded=True),
             b"",
-            (FailureKind.REFUSED, "the answer is compressed, though nobody asked for it"),
+            (FailureKind.REFUSED, "the answer is compressed, though no encoding was requested"),
             id="compressed",
         ),
         pytest.param(

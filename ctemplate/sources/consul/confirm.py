@@ -1,7 +1,7 @@
-"""Confirm what the guard doubts: a consistent read of the query, and whether our token may read what vanished.
+"""Confirm doubted losses: read the query consistently, and ask whether the token may read what vanished.
 
-Who answers is read as well, the instances of Consul's own service: for each doubt, and now and then for the next one.
-One connection of its own, one doubt after the other: thousands come at once only when Consul itself is in doubt.
+The servers that answer are read as well, as instances of Consul's own service: with each doubt, and at intervals. One
+connection serves one doubt after the other: thousands arrive at once only when Consul itself is in doubt.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from ctemplate.sources.consul.watching.sentinel import reads_whole_service, scop
 from ctemplate.sources.consul.watching.watch import index_of
 
 RIGHTS_AT_ONCE = 64  # Consul's own limit
-FIRST_LOOK = 1.0  # seconds from the start until it is read who answers …
-LOOK_INTERVAL = 60.0  # … and from then on
+FIRST_LOOK = 1.0  # seconds from the start until the servers are first read …
+LOOK_INTERVAL = 60.0  # … and between later reads
 OWN_SERVICE = "/v1/health/service/consul"
 FINAL_KINDS = frozenset(
     {FailureKind.DENIED, FailureKind.REFUSED, FailureKind.GARBLED}
-)  # who answers will not be told later either
+)  # a later read would not show the servers either
 
 Lists = dict[Resource, frozenset[str] | None]
 
 
 async def confirm(catalog: Catalog, client: Client, edge: Decoder, outages: OutageLog) -> None:
-    """Confirm whatever the catalog doubts, until cancelled; what fails is tried again for as long as it is doubted."""
+    """Confirm the catalog's doubts, until cancelled; a failed read is retried as long as the doubt lasts."""
     clock = asyncio.get_running_loop().time
     look_at, defects = clock() + FIRST_LOOK, Defects()
     while True:
@@ -58,7 +58,7 @@ async def confirm(catalog: Catalog, client: Client, edge: Decoder, outages: Outa
 async def _confirm_all(
     doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Decoder, outages: OutageLog, *, defects: Defects
 ) -> None:
-    """Try each doubt once, but none of a datacenter that turns out to be away; the watches tell the trouble."""
+    """Try each doubt once, except in a datacenter that turns out to be unreachable; the watches report that."""
     connection, away = client.connect(), set[str | None]()
     lists: Lists = {}
     try:
@@ -70,7 +70,7 @@ async def _confirm_all(
                 may_read = await _may_read(doubt, client, connection)
                 is_listed = doubt.is_first and await _is_listed(doubt.query, client, connection, lists)
                 answer = await _read(doubt, client, connection, edge, outages)
-                servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
+                servers = await _servers(client, connection, doubt.query.dc)  # these gave its answer
                 nodes = None if doubt.is_first else await _nodes(doubt.query, client, connection, lists)
                 catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes)
             except RequestFailed as failure:
@@ -88,7 +88,7 @@ async def _confirm_all(
 
 
 async def _look(catalog: Catalog, client: Client, outages: OutageLog) -> None:
-    """Tell the catalog who answers; what fails now waits for the next time."""
+    """Report to the catalog which servers answer; a failure waits for the next interval."""
     connection = client.connect()
     try:
         for dc in catalog.unobserved_datacenters:
@@ -101,7 +101,7 @@ async def _look(catalog: Catalog, client: Client, outages: OutageLog) -> None:
 
 
 async def _servers(client: Client, connection: Connection, dc: str | None) -> Servers:
-    """Return who answers for a datacenter, nobody where Consul does not say. Raises RequestFailed."""
+    """Return the servers that answer for a datacenter, none where Consul does not say. Raises RequestFailed."""
     resource = Resource.named(OWN_SERVICE, dc=dc or client.settings.datacenter)
     try:
         reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
@@ -113,7 +113,7 @@ async def _servers(client: Client, connection: Connection, dc: str | None) -> Se
 
 
 async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Decoder, outages: OutageLog) -> Answer:
-    session = outages.session(doubt.query.dc)  # a break while the answer is under way must not go unseen
+    session = outages.session(doubt.query.dc)  # a break during the read must not go unnoticed
     resource = resource_of(doubt.query, client.settings)
     reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
     value, rejections = kind_of(doubt.query).decode(doubt.query, reply.body, edge)
@@ -131,10 +131,10 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Deco
 
 
 async def _is_listed(query: Query, client: Client, connection: Connection, known: Lists) -> bool:
-    """Return whether the catalog lists a service, all of whose instances are asked for; each catalog is read once.
+    """Return whether the catalog lists the service whose instances were all asked for; each catalog is read once.
 
-    A token that may read services and no nodes sees the one and not the other. False where Consul does not say. Raises
-    RequestFailed.
+    A token that may read services but no nodes sees the service without its instances. False where Consul does not say.
+    Raises RequestFailed.
     """
     scope, name = scope_of(query), named_service(query)
     if scope is None or not reads_whole_service(query):
@@ -174,7 +174,7 @@ async def _listed(
 
 
 async def _may_read(doubt: Doubt, client: Client, connection: Connection) -> bool | None:
-    """Ask for all rights that the doubt names; None as soon as Consul does not say."""
+    """Ask for all rights that the doubt names; return None as soon as Consul does not say."""
     query, settings = doubt.query, client.settings
     namespace, partition = query.ns or settings.namespace, query.partition or settings.partition
     rights = [

@@ -29,6 +29,7 @@ from ctemplate.template.language.compiler import Generator, check_jumps, literal
 from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
+from ctemplate.template.language.item_files import ItemFiles
 from ctemplate.template.language.lines import LineLexer
 from ctemplate.template.language.text_methods import method_of
 from ctemplate.template.safety.limits import LimitExceeded, Meter, RenderLimits, check_binary
@@ -198,6 +199,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.tests.update(tests())
         self.names = set(self.globals)
         self.needed: dict[str, str] = {}
+        self.item_files: ItemFiles | None = None
         self.run = Run(snapshot=Snapshot({}))
         self.meter = Meter(RenderLimits())
         self.refuse: Callable[[str, str], str] = _refused
@@ -405,6 +407,8 @@ class Environment(ImmutableSandboxedEnvironment):
             what = "autoescape is not supported: printing follows one rule"
             raise jinja2.TemplateSyntaxError(what, modifier.lineno, name, filename)
         check_jumps(tree, name, filename)
+        if self.item_files is not None and name == self.item_files.name:
+            tree = self.item_files.wrapped(tree, self, filename)
         for node in tree.find_all(nodes.Filter):
             self._check_known(node, self.filters, name, filename)
         for test in tree.find_all(nodes.Test):

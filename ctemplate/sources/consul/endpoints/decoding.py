@@ -1,7 +1,7 @@
-"""The typed edge: Consul's JSON becomes the model's values, or is left out with a reason.
+"""Decoding: Consul's JSON becomes the model's values, or is left out with a reason.
 
-Only the fields that the model has are decoded. What was seen before is shared, so that thousands of instances with the
-same node, tags or checks cost little memory. Pure; knows nothing of requests.
+Only the model's fields are decoded. Equal values are shared, so that thousands of instances with the same node, tags or
+checks need little memory. Pure; knows no requests.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ctemplate.sources.consul.endpoints.paths import UNREADABLE
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"
 MAX_WEIGHT = 65535
-REPORTED_TYPES = frozenset({"", "ttl"})  # nobody's, as those of nodes, or what the service says of itself
+REPORTED_TYPES = frozenset({"", "ttl"})  # empty for checks of nodes, TTL for what the service reports itself
 NO_OUTPUT = frozenset({b'""', b"null"})
 SHARED_LIMIT = 100_000
 SHARED_LENGTH = 256
@@ -57,7 +57,7 @@ class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 
 
 class WeightsRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
-    """What an instance weighs while it passes and while it warns."""
+    """An instance's weights while it passes and while it warns."""
 
     passing: int = 1
     warning: int = 1
@@ -91,7 +91,7 @@ class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 
 
 class CheckRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
-    """A check of a health entry; of its output only matters whether there is any. ``type`` exists since Consul 1.7."""
+    """A check of a health entry; only whether it has an output matters. ``type`` exists since Consul 1.7."""
 
     check_id: str = msgspec.field(default="", name="CheckID")
     name: str = ""
@@ -133,13 +133,13 @@ SERVICES_DECODER = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
 
 class Undecodable(ValueError):
-    """A body is not what its endpoint answers."""
+    """A body does not have its endpoint's format."""
 
 
 def aggregate(checks: Iterable[CheckState]) -> Status:
-    """Return one state of all checks of a node and a service: the worst, and maintenance above all.
+    """Return the common state of all checks of a node and a service: the worst; maintenance comes first.
 
-    No check at all passes. A status that Consul does not have counts as critical.
+    Without checks it is passing. An unknown status counts as critical.
     """
     worst = Status.PASSING
     for check in checks:
@@ -165,9 +165,9 @@ def decode_services(body: bytes) -> tuple[Service, ...]:
 
 
 def drop_unqueryable_names(services: tuple[Service, ...]) -> tuple[tuple[Service, ...], tuple[Rejection, ...]]:
-    """Sort out the names that Consul registers and then refuses to be asked for, which would be waited for in vain.
+    """Leave out names that Consul registers but cannot be asked for: a render would wait for them in vain.
 
-    They hold what is not printable, or steps of a path (``..``, ``//``) that its server takes for another address.
+    They contain unprintable characters, or steps of a path (``..``, ``//``) that its server reads as another address.
     """
     rejections = {}
     for service in services:
@@ -182,9 +182,9 @@ def drop_unqueryable_names(services: tuple[Service, ...]) -> tuple[tuple[Service
 
 
 def decode_servers(body: bytes) -> Servers:
-    """Decode who answers, the instances of Consul's own service; none where the body does not say.
+    """Decode the servers that answer, instances of Consul's own service; empty where the body does not say.
 
-    Of very many, the longest registered.
+    If there are very many, only the longest registered.
     """
     try:
         rows = ENTRIES.decode(body) or []
@@ -219,7 +219,7 @@ def decode_node_list(body: bytes) -> tuple[NodeEntry, ...]:
 
 
 def decode_node_content(body: bytes) -> tuple[PlacedService, ...]:
-    """Decode an answer of ``/v1/catalog/node/NODE``; nothing for a node that is not there. Raises Undecodable."""
+    """Decode an answer of ``/v1/catalog/node/NODE``; None for a node that does not exist. Raises Undecodable."""
     try:
         content = NODE_CONTENT_DECODER.decode(body)
     except UNREADABLE as exc:
@@ -414,7 +414,7 @@ def _values(instance: Instance) -> int:
 
 
 def _port_faults(service: ServiceRow) -> Iterator[tuple[str, str]]:
-    """Yield which ports are none."""
+    """Yield the ports that are invalid, with the reason."""
     if not 0 <= service.port <= MAX_PORT:
         yield "port", f"{service.port} is not 0 to {MAX_PORT}"
     for row in service.ports or ():
@@ -423,7 +423,7 @@ def _port_faults(service: ServiceRow) -> Iterator[tuple[str, str]]:
 
 
 def _namesake(service: ServiceRow, name: str) -> Rejection:
-    """Return the fault of an instance that Consul counts to another service: it ignores case, and gives proxies."""
+    """Return why an instance is not the service's: Consul ignores case, and includes proxies."""
     is_alike = service.service.casefold() == name.casefold()
     difference = "which differs in case" if is_alike else "whose proxy it is; proxies are not taken"
     reason = f"Consul counts it to {printable(name)!r}, {difference}"
@@ -435,7 +435,7 @@ def _exceeds(text: str, limit_bytes: int) -> bool:
 
 
 def _entries(body: bytes, name: str) -> tuple[list[HealthEntry], list[Rejection]]:
-    """Decode all entries at once; when one is odd, one by one, so that it is left out alone. When all are, none is."""
+    """Decode all entries at once; if one is invalid, one by one, to leave that out. If all are, none is left out."""
     try:
         return ENTRIES.decode(body) or [], []
     except msgspec.ValidationError:
@@ -453,6 +453,6 @@ def _entries(body: bytes, name: str) -> tuple[list[HealthEntry], list[Rejection]
             entries.append(ENTRY.decode(row))
         except UNREADABLE as exc:
             rejections.append(Rejection(service=name, field="entry", reason=printable(exc)))
-    if rejections and not entries:  # not one registrant's doing: the shape is another
+    if rejections and not entries:  # not one registrant's error: the format has changed
         raise Undecodable(rejections[0].reason)
     return entries, rejections

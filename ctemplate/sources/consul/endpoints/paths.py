@@ -1,6 +1,6 @@
-"""Consul's HTTP API as values: what to ask, what the headers say, what a failure means and what to do about it.
+"""Consul's HTTP API as values: resources, the meaning of headers, and failures with their remedies.
 
-Pure: nothing here waits or sends. Bodies are decoded in ``entries``.
+Pure: nothing here waits or sends. ``decoding`` decodes the bodies.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Resource:
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What an answer's headers say. ``last_contact`` is in seconds; None where the server did not tell.
+    """The meaning of an answer's headers. ``last_contact`` is in seconds; None where the server did not say.
 
-    ``is_delimited``: they say where the body ends, so that one that was cut shows.
+    ``is_delimited``: the headers say where the body ends, so that a truncated one is noticed.
     """
 
     index: int | None = None
@@ -75,7 +75,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @classmethod
     def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> Meta:
-        """Read the headers; one that makes no sense counts as missing."""
+        """Read the headers; an invalid one counts as missing."""
         found = {name.lower(): value for name, value in headers}
         contact = _number(found.get(b"x-consul-lastcontact"))
         return cls(
@@ -126,7 +126,7 @@ class FailureKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What to do about a trouble.
+    """How to react to a kind of failure.
 
     ``is_shared``: it is the agent's, not one query's, and is logged once for all. ``restarts``: Consul's state may have
     been rebuilt meanwhile, so the index starts over. ``switches``: another address may do better. ``first`` is the
@@ -163,30 +163,30 @@ class RequestFailed(SourceError):
         self.kind = kind
 
     def narrowed(self, kind: FailureKind) -> RequestFailed:
-        """Return the same failure as another kind of trouble."""
+        """Return the same failure as another kind."""
         return RequestFailed(self.agent, self.path, self.what, kind)
 
     @property
     def remedy(self) -> Remedy:
-        """What to do about it."""
+        """How to react to it."""
         return REMEDIES[self.kind]
 
 
 class Granted(msgspec.Struct, frozen=True, rename="pascal"):
-    """Consul's word on one right."""
+    """Consul's answer about one right."""
 
     allow: bool
 
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes of any kind may raise: other shapes, bytes that are no UTF-8, nesting without end."""
+"""What decoding arbitrary bytes may raise: wrong formats, invalid UTF-8, too deep nesting."""
 
 GRANTED = msgspec.json.Decoder(list[Granted])
 DENIALS = (b"acl not found", b"permission denied")
 
 
 def granted(status: int, body: bytes, *, asked: int) -> bool | None:
-    """Read the answer to a question about so many rights: all granted, one denied, or None where it does not say.
+    """Read the answer to a request about so many rights: all granted, one denied, or None where it does not say.
 
     Without ACLs, where nothing can be denied, Consul answers 401.
     """
@@ -209,7 +209,7 @@ LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader no
 def diagnose(
     status: int, meta: Meta, body: bytes, location: str = "", *, not_found: NotFound = NotFound.REFUSED
 ) -> tuple[FailureKind, str] | None:
-    """Return what is wrong with an answer and say it in words, or None when it is fit to be decoded."""
+    """Return what is wrong with an answer, and a sentence about it, or None when it can be decoded."""
     if status == STATUS_OK:
         return _undelimited(meta) or _misfit(meta)
     if status == STATUS_NOT_FOUND and not_found is NotFound.NOTHING and meta.index is not None and not body:
@@ -226,7 +226,7 @@ def diagnose(
 
 
 def _nameless(not_found: NotFound, body: bytes) -> FailureKind | None:
-    """Return the trouble of status 404 where the resource says what it means."""
+    """Return the failure that status 404 means, where the resource defines it."""
     if not_found is NotFound.UNKNOWN_QUERY and body == NO_QUERY:
         return FailureKind.UNKNOWN
     return FailureKind.REFUSED if not_found is NotFound.NO_PEERING and not body else None
@@ -250,7 +250,7 @@ def _misfit(meta: Meta) -> tuple[FailureKind, str] | None:
     if not meta.is_json:
         return FailureKind.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"
     if meta.is_encoded:
-        return FailureKind.REFUSED, "the answer is compressed, though nobody asked for it"
+        return FailureKind.REFUSED, "the answer is compressed, though no encoding was requested"
     return None
 
 

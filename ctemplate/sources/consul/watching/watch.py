@@ -1,4 +1,4 @@
-"""One query: asked once, or watched for ever, requests until one fails, inside retries that never end.
+"""One query: read once, or watched for ever: requests until one fails, inside endless retries.
 
 Each layer is an async generator over the one inside it. Knows nothing of the catalog or of other queries.
 """
@@ -29,7 +29,7 @@ from ctemplate.sources.consul.http.client import Client, ConsulReply
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
 
-RECOVERY_SPREAD = 0.5  # seconds over which those who waited for the agent come back
+RECOVERY_SPREAD = 0.5  # seconds over which queries return after the agent has recovered
 RETRIES_PER_SECOND = 20.0
 RETRIES_AT_ONCE = 20
 
@@ -37,7 +37,7 @@ RETRIES_AT_ONCE = 20
 async def ask_once(
     client: Client, connection: Connection, resource: Resource, position: IndexPosition, *, index: int
 ) -> tuple[ConsulReply, bool]:
-    """Ask once; return the answer and whether it may be used, or the leader has to be asked. Raises RequestFailed."""
+    """Ask once; return the answer and whether it is usable, or the leader has to be asked. Raises RequestFailed."""
     settings = client.settings
     is_stale = settings.stale and settings.max_stale > 0 and not position.must_confirm
     consistency = Consistency.STALE if is_stale else Consistency.DEFAULT
@@ -51,7 +51,7 @@ async def replies(
 ) -> AsyncGenerator[ConsulReply, None]:
     """Yield each answer that may be used, until the client's address changes. Raises RequestFailed.
 
-    Never asks faster than the pace allows; an answer with the same bytes as the one before is no news.
+    Never asks faster than the pace allows; an answer with the same bytes as the previous one is no news.
     """
     clock = asyncio.get_running_loop().time
     seen = b""
@@ -70,7 +70,7 @@ async def replies(
 
 @dataclass(slots=True)
 class Retries:
-    """When failed queries ask again: each backs off, all together keep to a budget."""
+    """When failed queries are retried: each backs off, and all together keep to a budget."""
 
     client: Client
     outages: OutageLog
@@ -79,13 +79,13 @@ class Retries:
     )
 
     async def wait(self, failure: RequestFailed, connection: Connection, failures: int) -> None:
-        """Wait until a query may be asked again after so many failures in a row; moves to the next address."""
+        """Wait until a query may be retried after so many failures in a row; may switch to the next address."""
         remedy, settings = failure.remedy, self.client.settings
         switched = remedy.switches and self.client.switch(connection.address)
         if switched and failures < len(settings.addresses):
             return
         if connection.address != self.client.address and not remedy.switches:
-            return  # others failed there, too
+            return  # another query has switched already
         delay = max(remedy.first * random.uniform(1.0, 1.5), settings.backoff.delay(failures))  # noqa: S311 - jitter
         delay += self._budget.delay(asyncio.get_running_loop().time())
         relief = [self.client.failed_over(), *([self.outages.recovered()] if remedy.restarts else [])]
@@ -106,7 +106,7 @@ async def _first_of(waits: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 def index_of(reply: ConsulReply, query: Query) -> int:
-    """Return the index of an answer, 0 for none: what does not block always comes with a 1, whatever changes."""
+    """Return the index of an answer, 0 for none: non-blocking endpoints always return 1, whatever changes."""
     return (reply.meta.index or 0) if kind_of(query).blocks else 0
 
 
@@ -114,8 +114,9 @@ def index_of(reply: ConsulReply, query: Query) -> int:
 class Watch:
     """One query, its newest answer, and what is needed to keep it new.
 
-    ``is_news`` says whether the newest answer's value differs from the one before, ``waited`` how many seconds it took
-    to come, ``away_since`` since when its datacenter has been away, on the loop's clock.
+    ``is_news``: the newest answer's value differs from the previous one. ``waited``: the seconds that it took.
+    ``away_since``: since when its datacenter has been unreachable, on the loop's clock. ``untold`` are the failures
+    that are not logged, since something else is asked then.
     """
 
     query: Query
@@ -127,6 +128,7 @@ class Watch:
     is_news: bool = False
     waited: float = 0.0
     away_since: float | None = None
+    untold: frozenset[FailureKind] = frozenset()
     _resource: Resource = field(init=False)
     _position: IndexPosition = field(default_factory=IndexPosition)
     _address: Address | None = None
@@ -136,7 +138,7 @@ class Watch:
         self._resource = resource_of(self.query, self.client.settings)
 
     def forget_answer(self) -> None:
-        """Begin anew: nobody could use the newest answer, so the next one counts as the first."""
+        """Start over: the newest answer could not be used, so the next one counts as the first."""
         self._position.restart()
         self.answer, self._digest = None, b""
 
@@ -154,7 +156,7 @@ class Watch:
             raise self._narrowed(exc) from exc
 
     async def events(self, pacing: Pacing) -> AsyncGenerator[Answer | RequestFailed, None]:
-        """Yield every answer, for ever, and every failure before it is waited out and tried again."""
+        """Yield every answer and every failure, for ever; a failure is yielded before the delay and the retry."""
         clock = asyncio.get_running_loop().time
         failures, name = 0, str(self.query)
         while True:
@@ -171,7 +173,7 @@ class Watch:
                 connection.close()
                 failures += 1
                 failure = self._narrowed(exc)
-                self.outages.note(name, failure, clock(), is_answered=self.answer is not None)
+                self.note(failure, clock())
                 if failure.remedy.restarts:
                     self._position.restart()
                 yield failure
@@ -179,14 +181,19 @@ class Watch:
             finally:
                 connection.close()
 
+    def note(self, failure: RequestFailed, now: float) -> None:
+        """Have a failure logged, unless something else is asked in place of the query then."""
+        if failure.kind not in self.untold:
+            self.outages.note(str(self.query), failure, now, is_answered=self.answer is not None)
+
     def _use_address(self, address: Address) -> None:
-        """Turn to an address; an index means nothing to another server than the one that gave it."""
+        """Switch to an address; an index is meaningless to any server but the one that gave it."""
         if address != self._address:
             self._position.restart()
         self._address = address
 
     def _narrowed(self, failure: RequestFailed) -> RequestFailed:
-        """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
+        """Attribute the failure of another datacenter to the queries to it, not to the agent."""
         if self.query.dc is None or failure.kind not in {FailureKind.UNAVAILABLE, FailureKind.FAILED}:
             return failure
         self.outages.broke(self.query.dc)
@@ -202,7 +209,7 @@ class Watch:
                 yield self._taken(reply, connection)
 
     def _taken(self, reply: ConsulReply, connection: Connection) -> Answer:
-        """Make the reply the newest answer; equal bytes are not decoded again, equal values are kept once."""
+        """Make the reply the newest answer; equal bytes are not decoded again, equal values are stored once."""
         known, self.is_news, self.waited, self.away_since = self.answer, False, reply.waited, None
         if known is None or reply.digest != self._digest:
             value, rejections = self._decoded(reply.body, connection)
