@@ -18,6 +18,8 @@ from ctemplate.convert.values import (
     INSTANCE,
     INT,
     NIL,
+    NODE,
+    NODE_SERVICE,
     PARSED_KINDS,
     SCALAR,
     SERVICE,
@@ -28,6 +30,7 @@ from ctemplate.convert.values import (
     Level,
     NeverRenders,
     NotConverted,
+    condition,
     widened_type,
 )
 
@@ -35,6 +38,11 @@ _KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keye
 _ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
 _WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
 _LIST_NAMES = {INSTANCE: "instances", SERVICE: "svcs"}
+_NAMES = {
+    **{kind: DOT_NAMES[kind] for kind in (INSTANCE, SERVICE, NODE, NODE_SERVICE)},
+    **{GoType("list", item): name for item, name in _LIST_NAMES.items()},
+}
+"""What stands in for a variable's name that means something to Jinja or to us."""
 _PLURAL = re.compile(r"(?:^|[.|]\s*)([a-z][a-z_]*[a-z])s(?:\(\))?$")
 
 
@@ -140,6 +148,7 @@ class Emitter:
                 done.add((name, kind))
                 self._scopes = Scopes(self._macros, self._scratch)
                 self._scopes.remarks = remarks
+                self._scratch.sure = set()
                 dot = self._scopes.dot
                 if kind != NIL:
                     dot = GoValue(self._scopes.fresh(DOT_NAMES.get(kind, "item")), kind, is_path=True)
@@ -191,10 +200,10 @@ class Emitter:
         value = value.given()
         kept = replace(value, type=self._widened.get(at, value.type))
         if at in self._assigned.in_loops:
-            target = self._scopes.fresh(name, _kind_name(kept.type))
+            target = self._scopes.fresh(name, _NAMES.get(kept.type, ""))
             self._scopes.declare(name, self._read(kept, f"{target}.value", at), f"{target}.value", at)
             return (Tag(f"set {target} = namespace(value={value.code})"),)
-        target = self._scopes.redeclared(name) or self._scopes.fresh(name, _kind_name(kept.type))
+        target = self._scopes.redeclared(name) or self._scopes.fresh(name, _NAMES.get(kept.type, ""))
         self._scopes.declare(name, self._read(kept, target, at), target, at)
         return (Tag(f"set {target} = {value.code}"),)
 
@@ -222,7 +231,7 @@ class Emitter:
             ).code
         if value.waits:
             self._scopes.remarks_at(pipeline.at)(KEY_WAITS)
-        return value.at(Level.OR)
+        return condition(value).at(Level.OR)
 
     def _if(self, node: go.If) -> tuple[LayoutPiece, ...]:
         with self._scopes.within():
@@ -248,7 +257,7 @@ class Emitter:
             dot = value
             if not value.is_path:
                 name = self._scopes.fresh(_noun(value))
-                before = (*before, Tag(f"set {name} = {value.code}"))
+                before = (*before, Tag(f"set {name} = {condition(value).code}"))
                 dot = read_as(value, name)
                 test = name
             with self._scopes.within(dot, tested=dot):
@@ -297,7 +306,7 @@ class Emitter:
         """Return the tag of a loop and its body."""
         names = node.pipeline.variables
         kind = items.type if items.type in PARSED_KINDS else items.type.item or UNCONVERTED
-        item = self._scopes.fresh(names[-1] if names else _item_name(items, kind), _kind_name(kind))
+        item = self._scopes.fresh(names[-1] if names else _item_name(items, kind), _NAMES.get(kind, ""))
         is_natural = items.type.name == "natural loop"
         is_constant = node.pipeline.at not in self._assigned.anywhere
         value = GoValue(item, kind, is_path=is_constant, is_natural=is_natural and is_constant)

@@ -104,7 +104,8 @@ class Scopes:
 def read_as(value: GoValue, code: str, *, is_path: bool = True) -> GoValue:
     """Return a value that is read by a name."""
     level, origin = type(value.level).POSTFIX, _origin(value) if is_path else ()
-    return replace(value, code=code, level=level, constant=None, parts=(), is_path=is_path, origin=origin)
+    value = replace(value, constant=None, parts=(), unguarded="")
+    return replace(value, code=code, level=level, is_path=is_path, origin=origin)
 
 
 def _origin(value: GoValue) -> tuple[GoValue, ...]:

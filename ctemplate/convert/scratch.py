@@ -51,7 +51,7 @@ class Scratch:
         if method != "Get":
             raise NotConverted(f"scratch.{method} within an expression", "give it an action of its own")
         if key not in self.sure and kind in PLAIN_TYPES:
-            return GoValue(f"{code} | go_text", STRING, Level.FILTERED)
+            return GoValue(code, kind, may_be_nil=True)
         return GoValue(code, kind)
 
     def assignment(self, method: str, arguments: Sequence[GoValue]) -> str | None:

@@ -90,7 +90,8 @@ def _split(arguments: CallArguments) -> GoValue:
     trimmed = f"({text.at(Level.FILTERED)} | trim)"
     if isinstance(text.constant, str) and text.constant.strip():
         return GoValue(f"{constant(text.constant.strip()).code}.split({separator.code})", STRINGS)
-    return GoValue(f"{trimmed}.split({separator.code}) if {trimmed} else []", STRINGS, Level.CHOICE)
+    parts = f"{trimmed}.split({separator.code})"
+    return GoValue(f"{parts} if {trimmed} else []", STRINGS, Level.CHOICE, unguarded=parts)
 
 
 def _trim(arguments: CallArguments) -> GoValue:

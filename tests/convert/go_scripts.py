@@ -283,8 +283,10 @@ class Writer:
         self.loops += 1
         text = f"{self.tag(f'range {names}{value}')}{self.body(depth, dot=item)}"
         self.loops -= 1
+        self.known = [each for each in known if not form or each[0] not in {"$n", "$e"}]  # else they are the list
+        text += self.otherwise(depth)
         self.known = known
-        return f"{text}{self.otherwise(depth)}{self.tag('end')}"
+        return f"{text}{self.tag('end')}"
 
 
 @st.composite
