@@ -3,8 +3,13 @@ export PYTHON
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-# How many test processes run side by side; each has ports and folders of its own, and mostly waits
+# Compiled modules are cached even where the environment says otherwise: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
+
+# How many test processes run side by side: integration tests mostly wait, unit tests compute and have no use for more
+# than there are cores. Each process has ports and folders of its own.
 WORKERS ?= 3
+UNIT_WORKERS ?= auto
 
 .PHONY: help venv tools test test-unit lint reference demo bench package site pictures recordings clean
 .DELETE_ON_ERROR:
@@ -27,7 +32,7 @@ test: venv tools ## run all tests, on real Consul and nginx too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-unit: venv ## run the tests that need neither Consul nor nginx
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/integration
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal --ignore tests/integration
 
 lint: venv ## check rules, format and types
 	$(BIN)/ruff check

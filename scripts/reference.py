@@ -22,7 +22,8 @@ from ctemplate.lint.names import LOOP_FIELDS
 from ctemplate.sources.catalog_file import read_catalog
 from ctemplate.sources.contents import answer
 from ctemplate.template import Renderer, Template
-from ctemplate.template.language.environment import FIELDS, Environment
+from ctemplate.template.language.environment import Environment
+from ctemplate.template.language.fields import FIELDS
 from ctemplate.template.language.formats import NGINX
 from ctemplate.template.language.functions import Functions, Variables
 from ctemplate.template.language.loader import FolderLoader
@@ -57,9 +58,14 @@ def rendered(text: str, escape: str = "none") -> str:
 
 
 def macros() -> dict[str, nodes.Macro]:
-    """Return the macros that ship with ctemplate."""
-    tree = JinjaEnvironment(extensions=["jinja2.ext.do"]).parse((SHIPPED / "nginx.j2").read_text())  # noqa: S701  # a tree only
-    return {macro.name: macro for macro in tree.find_all(nodes.Macro)}
+    """Return the macros that ship with ctemplate for the templates of others, each behind its template's name."""
+    parser = JinjaEnvironment(extensions=["jinja2.ext.do"])  # noqa: S701  # for trees only
+    return {
+        f"{source.stem}.{macro.name}": macro
+        for source in sorted(SHIPPED.glob("*.j2"))
+        for macro in parser.parse(source.read_text()).find_all(nodes.Macro)
+        if not macro.name.startswith("_")
+    }
 
 
 def parameters(function: Callable[..., Any], *, is_filter: bool) -> dict[str, inspect.Parameter]:
@@ -160,7 +166,7 @@ def _macros(words: Section) -> Iterator[str]:
     known = macros()
     for name in sorted(words):
         arguments = ", ".join(argument.name for argument in known[name].args)
-        yield f"### nginx.{name}\n\n`nginx.{name}({arguments})`\n\n{words[name]['says']}\n"
+        yield f"### {name}\n\n`{name}({arguments})`\n\n{words[name]['says']}\n"
         yield from _examples(words[name])
 
 

@@ -47,7 +47,7 @@ def _block(answer: str, *, is_loss: bool = False) -> KeyRule:
 
 _RETRIES = "retries never end; leave it out"
 _CONNECTIONS = "ctemplate keeps its connections itself; max_connections in [consul] limits their number"
-_LOGS = "the log goes to stderr; let the service manager or logger(1) take it from there"
+_LOGS = "the log goes to stderr; write the option -log-file or -syslog"
 _EDITS = "a broken edit never ends ctemplate, and the last good version stays in use; leave it out"
 _FUNCTIONS = "templates can call nothing that reaches out of them; leave it out"
 _SIGNALLED = "has no effect on a command that ends by itself, in consul-template neither; leave it out"
@@ -120,8 +120,8 @@ TEMPLATE_KEYS = {
     "template.wait.min": _to("template.wait.min", read.duration_text),
     "template.wait.max": _to("template.wait.max", read.duration_text),
     "template.wait.bool": _to("template.wait", read.switch_value),
-    "template.backup": _note("the last three versions are kept in the state folder; see backups in [[group]]"),
-    "template.create_dest_dirs": _note("missing folders are made, with the mode 0755; leave it out", True),
+    "template.backup": _to("template.backup", read.switch_value),
+    "template.create_dest_dirs": _to("template.create_dest_dirs", read.switch_value),
     "template.error_on_missing_key": _note("a converted template prints nothing for a missing key of meta", False),
     "template.error_fatal": _note(_EDITS),
     "template.sandbox_path": _note("templates read only what stands beside them; leave it out"),

@@ -20,6 +20,7 @@ Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
 CommandSetting = str | tuple[str, ...]
 Escape = Literal["nginx", "haproxy", "json", "yaml", "shell", "html", "lines", "none"]
 Language = Literal["jinja", "go"]
+Delimiters = tuple[str, str]
 
 
 class ServiceGuardSection(Section, frozen=True, kw_only=True):
@@ -109,8 +110,12 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     owner: str | None = None  # USER[:GROUP]
     escape: Escape | None = None  # the rule for printed values; by default as the program and the destination tell
     language: Language | None = None  # by default template_language
-    left_delimiter: str | None = None  # what begins an action of a Go template
+    left_delimiter: str | None = None  # what begins an expression, or an action of a Go template
     right_delimiter: str | None = None
+    block_delimiters: Delimiters | None = None  # of Jinja's {% … %}
+    comment_delimiters: Delimiters | None = None  # of Jinja's {# … #}
+    backup: bool = False  # what is replaced stays beside the file, as NAME.bak
+    create_dest_dirs: bool = True  # false: a missing folder is an error
 
 
 class ExecSection(Section, frozen=True, kw_only=True):
@@ -122,6 +127,21 @@ class ExecSection(Section, frozen=True, kw_only=True):
     kill_timeout: Duration = Duration(30.0)  # from kill_signal until SIGKILL
     splay: Duration = Duration(0.0)  # a random part of it passes before the program hears of a change
     env: EnvSection = EnvSection()
+
+
+class OnEventSection(Section, frozen=True, kw_only=True):
+    """``[on_event]``: a command or a URL that is told of events."""
+
+    command: CommandSetting | None = None  # the event is JSON on its stdin
+    url: str | None = None  # the event is the JSON body of a POST
+    events: tuple[str, ...] = ()  # names of docs/events.md; empty: all of the level and above
+    level: Literal["info", "warning", "error"] = "warning"
+    timeout: Seconds = Seconds(10.0)
+    env: EnvSection = EnvSection()  # of the command
+
+    def __repr__(self) -> str:
+        """Show nothing: a URL may hold a secret."""
+        return f"{type(self).__name__}(…)"
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -139,9 +159,16 @@ class Config(Section, frozen=True, kw_only=True):
     template: tuple[TemplateSection, ...] = ()
     template_dirs: tuple[str, ...] = ()  # where includes and imports are looked for, after the template's own folder
     template_language: Language = "jinja"  # "go": consul-template's, converted as it is loaded
+    left_delimiter: str | None = None  # of templates that name none
+    right_delimiter: str | None = None
     exec: ExecSection = ExecSection()
     state_dir: str | None = None
     pid_file: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
+    log_file: str | None = None  # beside stderr
+    syslog: bool = False  # beside stderr
+    syslog_facility: str = "LOCAL0"  # as consul-template's
+    syslog_name: str = "ctemplate"
+    on_event: OnEventSection = OnEventSection()
     timeout: Duration = Duration(60.0)  # for -once and -dry, until every answer is in

@@ -14,6 +14,7 @@ from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.queries import Losses, kind_of
 from ctemplate.queries.kind import ReadRight
 from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
+from ctemplate.sources.local_files import is_local
 
 TELLS_FILTERED_SINCE = (1, 11)
 LARGEST_SKEW = 5.0  # seconds; the Date header has whole ones, and an answer takes its time
@@ -119,7 +120,8 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
     denied = [query for query, failure in facts.refused.items() if failure.kind is FailureKind.DENIED]
     others = {query: failure for query, failure in facts.refused.items() if query not in denied}
     for query, failure in others.items():
-        yield fault(str(query), failure.what, "see what Consul says of it")
+        fix = "see [data] file_folders and the file's mode" if is_local(query) else "see what Consul says of it"
+        yield fault(str(query), failure.what, fix)
     if denied:
         yield fault(what, f"{_named(denied)}: {facts.refused[denied[0]].what}", _policy(denied))
     if facts.filtered:

@@ -27,6 +27,7 @@ from ctemplate.sources.consul.http.transport import Connection
 from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
+from ctemplate.sources.local_files import is_local, read_local
 from ctemplate.template import Renderer, Template
 
 TRIED_AT_MOST = 500  # queries; rights to some of thousands of services tell enough
@@ -132,12 +133,23 @@ async def _try(client: Client, connection: Connection, query: Query, tried: Trie
         edge = Decoder(client.settings.limits)
     except ValueError as exc:
         raise ConfigError("allowed networks", str(exc)) from exc
+    if is_local(query):
+        _try_file(query, tried, client.settings.limits.file_folders)
+        return
     outages = OutageLog()
     watch = Watch(query, client, edge, outages, Retries(client, outages))
     try:
         tried.answers[query] = await watch.read(connection)
     except RequestFailed as exc:
         tried.refused[query] = exc
+
+
+def _try_file(query: Query, tried: Tried, folders: Iterable[str]) -> None:
+    try:
+        tried.answers[query] = Answer(query=query, value=read_local(query, folders))
+    except OSError as exc:
+        what = (exc.strerror or str(exc)).lower()
+        tried.refused[query] = RequestFailed("", str(query), what, FailureKind.REFUSED)
 
 
 async def _listed(client: Client, connection: Connection, tried: Tried) -> frozenset[Query]:
@@ -159,5 +171,6 @@ def _planned(settings: ConsulSettings, tried: Tried) -> int:
     """Return how many connections the source would use for these queries."""
     now = asyncio.get_running_loop().time()
     planner = Planner(max_connections=settings.max_connections)
-    planner.want(Covers().want([*tried.answers, *tried.refused, *tried.untried]), now)
+    asked = (query for query in (*tried.answers, *tried.refused, *tried.untried) if not is_local(query))
+    planner.want(Covers().want(asked), now)
     return planner.plan(now).connections

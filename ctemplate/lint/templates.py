@@ -94,7 +94,9 @@ def lint_template(
     """Return what is wrong with a template, and what it is made of."""
     functions = Functions(dict.fromkeys(given), environ)
     escape = plan.escape or NGINX
-    environment = Environment(FolderLoader(plan.source, (), SourceText.of(plan)), escape=escape, functions=functions)
+    text = SourceText.of(plan)
+    loader = FolderLoader(plan.source, (), text)
+    environment = Environment(loader, escape=escape, functions=functions, syntax=text.syntax)
     if plan.each is not None:
         environment.item_files = ItemFiles(environment, plan.source.name, plan.each)
     made = family(plan, environment)
@@ -137,6 +139,7 @@ def _judged(
     yield from stability.moving_orders(source, reading)
     yield from queries.everything(source, reading)
     yield from queries.foreign(source)
+    yield from queries.key_paths(source)
     text = follow(source.tree)
     yield from printing.missing_keys(source, reading, text)
     if is_nginx:

@@ -17,6 +17,7 @@ from ctemplate.queries.connect import CONNECT_KIND, ConnectQuery
 from ctemplate.queries.datacenters import DATACENTERS_KIND, DatacentersQuery
 from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery, TreeQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
+from ctemplate.queries.local_file import LOCAL_FILE_KIND, LocalFile, LocalFileQuery
 from ctemplate.queries.node import NODE_KIND, NodeQuery
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
@@ -43,6 +44,8 @@ __all__ = [
     "DatacentersQuery",
     "KeyEntry",
     "KeyQuery",
+    "LocalFile",
+    "LocalFileQuery",
     "Losses",
     "NodeContentQuery",
     "NodeListQuery",
@@ -74,6 +77,7 @@ DECLARED: tuple[Kind[Any], ...] = (
     CA_ROOTS_KIND,
     CA_LEAF_KIND,
     PEERINGS_KIND,
+    LOCAL_FILE_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,

@@ -108,7 +108,7 @@ class RecordedPeering(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the file says of one datacenter, by name: all plain queries are answered from it.
 
-    A key whose value is no UTF-8 stands in ``kv_base64``.
+    A key whose value is no UTF-8 stands in ``kv_base64``. ``files`` are those of a host, by their paths.
     """
 
     services: dict[str, ServiceEntry] = {}
@@ -116,6 +116,8 @@ class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     kv_base64: dict[str, bytes] = {}
     nodes: dict[str, NodeFacts] = {}
     node_services: dict[str, tuple[PlacedEntry, ...]] = {}
+    files: dict[str, str] = {}
+    files_base64: dict[str, bytes] = {}
 
 
 class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

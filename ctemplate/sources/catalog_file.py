@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.defects import Defects
+from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
 from ctemplate.core.model import Answer, Query, Rejection
 from ctemplate.sources.contents import Contents, answer, parse_catalog
+from ctemplate.sources.local_files import LocalFiles, is_local
 from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_input
@@ -41,7 +42,7 @@ def read_catalog(path: Path) -> Contents:
 class CatalogFile:
     """Answers every query from one file, and again after edits; after a broken edit the last good content stays."""
 
-    def __init__(self, path: Path, *, allow_hostnames: bool = False) -> None:
+    def __init__(self, path: Path, *, allow_hostnames: bool = False, file_folders: Iterable[str] = ()) -> None:
         """Read the file at once, so that a broken one prevents the start; raises ConfigError."""
         self.path = path
         self._allow_hostnames = allow_hostnames
@@ -49,12 +50,14 @@ class CatalogFile:
         self._known = signatures([path])
         self._contents = read_catalog(path)
         self._defects = Defects()
+        self._files = LocalFiles(file_folders)
 
     async def run(self, catalog: Catalog) -> None:
         """Answer the catalog's wanted queries until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_wishes(catalog), name="catalog-file-wishes")
             tasks.create_task(self._follow_edits(catalog), name="catalog-file-edits")
+            tasks.create_task(kept_running("local files", lambda: self._files.run(catalog)), name="local files")
 
     @property
     def health(self) -> SourceHealth:
@@ -73,6 +76,10 @@ class CatalogFile:
         while True:
             self._answer_all(catalog, await catalog.wishes())
 
+    def _left_to_host(self, queries: frozenset[Query]) -> frozenset[Query]:
+        """Return the queries that files of this host answer, since the catalog file does not hold these."""
+        return frozenset(query for query in queries if is_local(query) and not self.answer(query).value)
+
     async def _follow_edits(self, catalog: Catalog) -> None:
         async for _ in file_edits([self.path], known=self._known, quiet=QUIET):
             try:
@@ -88,6 +95,9 @@ class CatalogFile:
             self._answer_all(catalog, catalog.wanted)
 
     def _answer_all(self, catalog: Catalog, queries: frozenset[Query]) -> None:
+        of_host = self._left_to_host(queries)
+        self._files.take(of_host)
+        queries -= of_host
         left_out: dict[Rejection, None] = {}
         for query in queries:
             try:

@@ -30,6 +30,7 @@ from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
+from ctemplate.sources.local_files import LocalFiles, is_local
 from ctemplate.sources.source import Cost, OngoingOutage, SourceHealth
 
 DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query whose answer caused a defect is read again
@@ -56,6 +57,7 @@ class ConsulSource:
         self._retries = Retries(self._client, self.outages)
         self._planner = self._new_planner()
         self._covers = Covers()
+        self._files = LocalFiles(settings.limits.file_folders)
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[Query, Pacing], asyncio.Task[None]] = {}
         self._absent: set[str | None] = set()  # the datacenters reported as absent, until they answer
@@ -84,7 +86,7 @@ class ConsulSource:
         """Return what watching these queries would cost Consul; see ``Source.cost``."""
         planner = self._new_planner()
         wanted = frozenset(queries)
-        planner.want(Covers().want(wanted), 0.0)
+        planner.want(Covers().want(query for query in wanted if not is_local(query)), 0.0)
         plan = planner.plan(0.0)
         return Cost(
             queries=len(wanted), connections=plan.connections, requests_per_second=round(plan.requests_per_second, 3)
@@ -103,6 +105,7 @@ class ConsulSource:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(catalog), name="consul wishes")
+                self._keep(group, "local files", lambda: self._files.run(catalog))
                 self._keep(group, "consul confirm", lambda: confirm(catalog, self._client, self._edge, self.outages))
                 if self._settings.max_connections > Policy().spare:
                     self._keep(group, "consul heartbeat", lambda: listen(self._client, self.outages))
@@ -122,7 +125,7 @@ class ConsulSource:
     async def _follow(self, catalog: Catalog) -> None:
         """Follow the catalog's wishes: plan, and start and stop what the plan says."""
         while True:
-            wanted = await catalog.wishes()
+            wanted = self._files.take(await catalog.wishes())
             self._covers.want(wanted)
             failed = self._ask(catalog)
             for query in wanted:
