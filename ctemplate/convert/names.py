@@ -184,13 +184,18 @@ def is_read_in_loops(name: str, body: go.Body) -> bool:
 
 
 def mentions(name: str, body: go.Body) -> bool:
-    """Return whether a variable is read in a body."""
+    """Return whether a variable is read in a body; what declares the name again hides it."""
     for node in body:
-        if isinstance(node, go.Action) and _reads(name, node.pipeline):
+        pipeline = node.pipeline if isinstance(node, go.Action | go.Control) else None
+        if pipeline is None:
+            continue
+        if _reads(name, pipeline):
             return True
-        if isinstance(node, go.Control) and (
-            _reads(name, node.pipeline) or mentions(name, node.body) or mentions(name, node.otherwise)
-        ):
+        is_hidden = name in pipeline.variables and not pipeline.is_assignment
+        if isinstance(node, go.Action) and is_hidden:
+            return False
+        inner = () if is_hidden or not isinstance(node, go.Control) else (node.body, node.otherwise)
+        if any(mentions(name, each) for each in inner):
             return True
     return False
 
