@@ -25,8 +25,9 @@ from ctemplate.queries.kind import (
     nothing,
     template_function,
 )
-from ctemplate.sources.consul.endpoints.decoding import Decoder, NodeRow, Undecodable
+from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+from ctemplate.sources.consul.endpoints.rows import NodeRow
 
 SHOWN_NODE_LENGTH = 120
 

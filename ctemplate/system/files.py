@@ -1,6 +1,6 @@
-"""Files on disk: read what is live, stage a candidate beside it, put it in place so that no reader sees half a file.
+"""Files on disk: read the live file, stage a candidate beside it, put it in place so that no reader sees half a file.
 
-Raises OSError as it comes; whoever calls knows which destination to name. Knows nothing of groups or programs.
+Raises plain OSErrors; the caller knows which destination to name. Must not know groups or programs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOT_COPIED = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA,
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands at a path: ``content`` is None, and the rest without meaning, when nothing does."""
+    """The file at a path: ``content`` is None, and the rest without meaning, when there is none."""
 
     path: str
     content: bytes | None = None

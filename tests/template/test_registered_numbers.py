@@ -69,7 +69,7 @@ def left_out(line, *services):
     renderer.render(world(*GOOD), [ConfigPlace()])
     renderer.accept()
     rendering = renderer.render(world(*services), [ConfigPlace()])
-    return rendering.texts[0], {fault.service: fault.reason for fault in rendering.quarantined}
+    return rendering.texts[0], {rejection.service: rejection.reason for rejection in rendering.quarantined}
 
 
 EVIL, GOOD = web(name="evil-8500", meta=META), [web(name=f"good{number}") for number in range(3)]
@@ -83,16 +83,16 @@ def only_for_evil(line):
 @given(made_of(REGISTERED))
 def test_no_number_made_of_registered_text_chooses_a_port(expression):
     line = only_for_evil(f"proxy_pass http://127.0.0.1:{{{{ {expression} }}}}/;")
-    text, faults = left_out(line, EVIL, *GOOD)
-    assert set(faults) == {"evil-8500"}
+    text, rejections = left_out(line, EVIL, *GOOD)
+    assert set(rejections) == {"evil-8500"}
     assert "proxy_pass" not in text
 
 
 @settings(max_examples=40)
 @given(made_of(OWN))
 def test_a_number_of_the_template_or_of_consuls_form_prints_anywhere(expression):
-    text, faults = left_out(f"proxy_pass http://127.0.0.1:{{{{ {expression} }}}}/;", EVIL, *GOOD)
-    assert not faults
+    text, rejections = left_out(f"proxy_pass http://127.0.0.1:{{{{ {expression} }}}}/;", EVIL, *GOOD)
+    assert not rejections
     assert text.count("proxy_pass") == 4
 
 
@@ -121,8 +121,8 @@ def test_a_number_of_the_template_or_of_consuls_form_prints_anywhere(expression)
     ],
 )
 def test_a_number_of_registered_text_is_held_to_the_rule_of_values(line):
-    text, faults = left_out(only_for_evil(line), EVIL, *GOOD)
-    assert set(faults) == {"evil-8500"}
+    text, rejections = left_out(only_for_evil(line), EVIL, *GOOD)
+    assert set(rejections) == {"evil-8500"}
     assert text.count("location") == 3
 
 
@@ -146,8 +146,8 @@ def test_a_number_of_registered_text_is_held_to_the_rule_of_values(line):
     ],
 )
 def test_a_number_of_registered_text_prints_as_a_value(line, printed):
-    text, faults = left_out(only_for_evil(line), EVIL, *GOOD)
-    assert not faults
+    text, rejections = left_out(only_for_evil(line), EVIL, *GOOD)
+    assert not rejections
     assert printed in text
 
 
