@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 3
 UNIT_WORKERS ?= auto
 
-.PHONY: help venv tools test test-unit lint reference demo bench package site pictures recordings clean
+.PHONY: help venv tools test test-unit lint reference demo bench promises package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -47,6 +47,9 @@ demo: venv tools ## watch ctemplate at work between Consul, nginx and a few back
 
 bench: venv tools ## measure speed and memory
 	$(BIN)/python -m bench
+
+promises: venv tools ## make the tables of docs/reliability.md: kills, starts, agents, masters (about half an hour)
+	$(BIN)/python -m bench.promises
 
 package: venv ## build wheel and sdist, and try both in clean environments
 	$(BIN)/pip install --quiet build

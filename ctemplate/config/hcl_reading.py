@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import field, replace
 from typing import Any
@@ -12,6 +13,9 @@ from ctemplate.config.hcl_parser import HclBody, HclItem
 from ctemplate.config.hcl_values import show_value, wait_values
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.values import dataclass
+
+_SECRET_PATH = re.compile(r"(?:token|auth|password)(?:\.|$)")
+"""Keys whose values are shown in no error."""
 
 TEMPLATE = "template"
 HCL_SECTIONS = frozenset(path.rpartition(".")[0] for path in HCL_KEYS) - {""}
@@ -67,8 +71,11 @@ class HclReader:
         value = item.value
         if isinstance(value, list) and value:
             value = value[-1]
-        if not isinstance(value, HclBody) or item.labels:
-            raise ConfigError(self.where(item, path), f"must be a block, got {show_value(item.value)}")
+        if item.labels:
+            raise ConfigError(self.where(item, path), f"takes no name, got {item.labels[0]!r}")
+        if not isinstance(value, HclBody):
+            found = "text" if isinstance(value, str) else show_value(item.value)
+            raise ConfigError(self.where(item, path), f"must be a block, got {found}")
         return value
 
     def _read(self, item: HclItem, parent: str, found: HclTable) -> None:
@@ -104,7 +111,10 @@ class HclReader:
         try:
             value = rule.read(item.value)
         except ValueError as exc:
-            raise ConfigError(self.where(item, path), str(exc)) from exc
+            said = str(exc)
+            if _SECRET_PATH.search(path) and not said.endswith((" a block", " a list")):
+                said = said.partition(", got ")[0]
+            raise ConfigError(self.where(item, path), said) from exc
         if value is not None:
             found.values[path] = value
             found.items[path] = item
@@ -114,6 +124,12 @@ def distinct_items(body: HclBody) -> Iterator[HclItem]:
     """Yield the items; of a key or a block that is repeated the last one alone, as consul-template takes it."""
     last = {item.key: item for item in body.items}
     return (item for item in body.items if last[item.key] is item)
+
+
+def repeated_items(body: HclBody) -> Iterator[HclItem]:
+    """Yield the items that a later one of the same key replaces."""
+    kept = {id(item) for item in distinct_items(body)}
+    return (item for item in body.items if id(item) not in kept)
 
 
 def template_items(body: HclBody) -> Iterator[HclItem]:
