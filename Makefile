@@ -6,7 +6,10 @@ INSTALLED := .venv/installed
 # How many test processes run side by side; each has ports and folders of its own, and mostly waits
 WORKERS ?= 3
 
-.PHONY: help venv tools test test-unit lint reference demo bench package site recordings clean
+# How long the soak goes on; two minutes of it are among the tests
+SOAK_SECONDS ?= 3600
+
+.PHONY: help venv tools test test-unit lint reference demo bench soak package site recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -42,6 +45,9 @@ demo: venv tools ## watch ctemplate at work between Consul, nginx and a few back
 
 bench: venv tools ## measure speed and memory
 	$(BIN)/python -m bench
+
+soak: venv tools ## change things at random for an hour, with every byte compared (SOAK_SECONDS=…)
+	$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
 
 package: venv ## build wheel and sdist, and try both in clean environments
 	$(BIN)/pip install --quiet build
