@@ -1,7 +1,7 @@
 #!/bin/sh
-# Gets the programs that tests, demo and bench run: Python's venv, nginx with its stream module, HAProxy, Consul.
+# Gets the programs that tests, demo and bench run: Python's venv, nginx with its stream module, HAProxy, systemd, sudo, Consul.
 #
-#   scripts/tools.sh [python] [nginx] [haproxy] [ip] [consul]  get what is missing; all of them by default
+#   scripts/tools.sh [python] [nginx] [haproxy] [systemd] [sudo] [ip] [consul]  get what is missing; all of them by default
 #   scripts/tools.sh which nginx|stream-module|haproxy|consul  print where it is; fail with a sentence if it is nowhere
 #
 # Silent about what is already here, and safe to run again: nothing is ever left half installed.
@@ -106,6 +106,19 @@ ensure_haproxy() {
     has haproxy || install_packages haproxy
 }
 
+# --- systemd, sudo -------------------------------------------------------------------------------------------------
+# systemd-analyze reads the unit that ships; sudo reloads nginx for a user without rights.
+
+ensure_systemd() {
+    advice="install systemd"
+    has systemd-analyze || install_packages systemd
+}
+
+ensure_sudo() {
+    advice="install sudo"
+    has sudo || install_packages sudo
+}
+
 # --- ip -----------------------------------------------------------------------------------------------------------
 # Only the tests that cut a network want it; where it is neither here nor to be had, they say so.
 
@@ -192,10 +205,10 @@ if [ "${1-}" = which ]; then
     exit
 fi
 mkdir -p "$cache"
-[ $# -gt 0 ] || set -- python nginx haproxy ip consul
+[ $# -gt 0 ] || set -- python nginx haproxy systemd sudo ip consul
 for tool in "$@"; do
     case "$tool" in
-        python | nginx | haproxy | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
-        *) die "$tool: unknown tool; known are python, nginx, haproxy, ip and consul" ;;
+        python | nginx | haproxy | systemd | sudo | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
+        *) die "$tool: unknown tool; known are python, nginx, haproxy, systemd, sudo, ip and consul" ;;
     esac
 done

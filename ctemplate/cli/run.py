@@ -26,9 +26,11 @@ from ctemplate.runtime.assembly import Assembler, RunMode
 from ctemplate.runtime.daemon import Daemon
 from ctemplate.runtime.exec_mode import exec_command
 from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.runtime.service_notices import telling_of
 from ctemplate.sinks.dry_run import DryRunSink
 from ctemplate.sinks.plan import FileReview
 from ctemplate.system.child_program import ChildCommand
+from ctemplate.system.service_manager import ServiceManager
 
 THREADS = 4  # for blocking work; each one more may hold the memory of one more rendering
 logger = logging.getLogger(__name__)
@@ -87,7 +89,8 @@ def run(given: Mapping[str, Any]) -> int:
         if daemon.assembly.config.exec.command and not given["dry"]:
             _become(exec_command(daemon.assembly.config.exec, os.environ))
         return 0
-    run_with_progress(daemon, _with_threads(daemon.run()), is_quiet=given["quiet"])
+    manager = ServiceManager.taken_from(os.environ)
+    run_with_progress(daemon, _with_threads(_told(daemon, manager)), is_quiet=given["quiet"])
     return daemon.exit_status
 
 
@@ -100,6 +103,12 @@ def _become(program: ChildCommand) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
         signal.signal(number, signal.SIG_DFL)
     os.execvpe(program.argv[0], program.argv, dict(program.environ))  # noqa: S606 - the operator's own program
+
+
+async def _told(daemon: Daemon, manager: ServiceManager | None) -> None:
+    """Run the daemon, and tell the service manager that started it."""
+    async with telling_of(manager, daemon.events, lambda: daemon.workers):
+        await daemon.run()
 
 
 async def _with_threads(work: Coroutine[Any, Any, None]) -> None:

@@ -6,8 +6,9 @@ A defect is an exception that nobody foresaw. It is reported in one ERROR line, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from ctemplate.core.errors import CtemplateError, InternalError
 from ctemplate.core.event_stream import emit
@@ -44,6 +45,20 @@ def first_of(cause: Exception) -> Exception:
     while isinstance(cause, ExceptionGroup):
         cause = cause.exceptions[0]
     return cause
+
+
+@contextlib.contextmanager
+def only_error() -> Iterator[None]:
+    """Unwrap what a task group wraps: the error that ended it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, CtemplateError):
+            raise error from None
+        raise
 
 
 async def kept_running(name: str, part: Callable[[], Awaitable[None]]) -> None:

@@ -103,6 +103,13 @@ class FilesEdited(Event, frozen=True, kw_only=True):
         return f"edited: {', '.join(self.files)}"
 
 
+class ConfigurationReading(Event, frozen=True, kw_only=True):
+    """Configuration and templates are read again from now on; ``is_over``: that has ended, well or badly."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    is_over: bool = False
+
+
 class ConfigurationRead(Event, frozen=True, kw_only=True):
     """Configuration and templates were read again and are in use."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.defects import Defects
+from ctemplate.core.defects import Defects, only_error
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import CtemplateError, SourceTimeout
 from ctemplate.core.event_stream import EventStream, emit
@@ -22,6 +22,7 @@ from ctemplate.core.events import (
     AnswersMissing,
     ConfigurationNoticed,
     ConfigurationRead,
+    ConfigurationReading,
     ConfigurationRefused,
     FilesEdited,
     GroupUnproven,
@@ -94,7 +95,7 @@ class Daemon:
         if self.assembly.status_address is not None:
             self._view.counted()
         view = self.events.subscribed("status", self._view.take)
-        with self.events.entered(), view, _only_error(), self._watched(), self._held:
+        with self.events.entered(), view, only_error(), self._watched(), self._held:
             self._hold_workers()
             self._warn()
             await self._load_answers()
@@ -111,7 +112,9 @@ class Daemon:
             emit(Started(summary=self.assembly.summary))
             await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
             while await self._until_edited():
+                emit(ConfigurationReading())
                 await self._reassemble(services)
+                emit(ConfigurationReading(is_over=True))
             emit(Stopping())
             await asyncio.gather(services.reconcile(self._lasting()), self._exec.stop())
             await services.reconcile(())
@@ -122,7 +125,7 @@ class Daemon:
         Raises SourceTimeout naming the queries that had no answer after ``timeout`` seconds.
         """
         late = None
-        with self.events.entered(), _only_error(), self._watched(is_patient=False), self._held:
+        with self.events.entered(), only_error(), self._watched(is_patient=False), self._held:
             self._hold_workers()
             self._warn()
             if self.assembly.policies is not None:
@@ -432,17 +435,3 @@ class Daemon:
 def _service(name: str, run: Callable[[], Awaitable[None]], *of: Hashable) -> DaemonService:
     """Return a service that runs on for as long as its name and what it is of are wanted."""
     return DaemonService(key=(name, *of), name=name, run=run)
-
-
-@contextlib.contextmanager
-def _only_error() -> Iterator[None]:
-    """Unwrap what the task group wraps: the error that ended it."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, CtemplateError):
-            raise error from None
-        raise

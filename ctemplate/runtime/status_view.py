@@ -176,7 +176,7 @@ class StatusView:
         return GroupStatus(
             name=pipeline.name,
             files=tuple(map(str, pipeline.destinations)),
-            state=_group_state(worker),
+            state=group_condition(worker),
             error=str(worker.error) if worker.error is not None else "",
             refused_edit=self._refused_edits.get(pipeline.name, ""),
             owes_reload=sink.owes_reload,
@@ -190,7 +190,8 @@ class StatusView:
         )
 
 
-def _group_state(worker: GroupWorker) -> GroupCondition:
+def group_condition(worker: GroupWorker) -> GroupCondition:
+    """Return how a group is in a word."""
     if worker.error is not None:
         return "failed"
     if worker.result is None:

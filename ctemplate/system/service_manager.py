@@ -1,0 +1,53 @@
+"""Tell the service manager that started this process how it does: systemd's notification protocol.
+
+A datagram of ``NAME=VALUE`` lines to the socket that the environment names. Knows nothing of what the process does.
+https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import MutableMapping
+from typing import Self
+
+from ctemplate.core.values import dataclass
+
+logger = logging.getLogger(__name__)
+
+SOCKET, WATCHDOG, WATCHDOG_PROCESS = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
+ABSTRACT = "@"  # begins the name of a socket that is in no folder
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceManager:
+    """The socket of a service manager; ``watchdog`` is how often it wants to hear of us, None where it does not."""
+
+    address: str
+    watchdog: float | None = None
+
+    @classmethod
+    def taken_from(cls, environ: MutableMapping[str, str]) -> Self | None:
+        """Return who is to be told, None for nobody, and take it out of the environment: it is not for our children."""
+        address = environ.pop(SOCKET, "")
+        usec, pid = environ.pop(WATCHDOG, ""), environ.pop(WATCHDOG_PROCESS, "")
+        if not address:
+            return None
+        if not address.startswith((ABSTRACT, "/")):
+            logger.warning("%s: is no path of a socket, found %r; the service manager is not told", SOCKET, address)
+            return None
+        is_ours = not pid or pid == str(os.getpid())
+        watchdog = int(usec) / MICROSECONDS if is_ours and usec.isdecimal() and int(usec) else None
+        return cls(address=address, watchdog=watchdog)
+
+    def tell(self, **values: str | int) -> None:
+        """Send the values; a manager that cannot be reached is logged, and nobody waits for it."""
+        lines = "\n".join(f"{name}={value}" for name, value in values.items())
+        name = f"\0{self.address[1:]}" if self.address.startswith(ABSTRACT) else self.address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as line:
+                line.sendto(lines.encode(), name)
+        except OSError as exc:
+            logger.warning("%s: the service manager cannot be told: %s", self.address, exc.strerror or exc)
