@@ -212,7 +212,12 @@ class Soak:
         self.is_broken = False
 
     def break_templates(self) -> None:
-        """Edit both templates so that they cannot be loaded: the last good ones stay in use."""
+        """Edit both templates so that they cannot be loaded: the last good ones stay in use.
+
+        What was edited before has to be in use by then, or it never is.
+        """
+        if not self.is_broken:
+            self.settle()
         self.site.write_templates(self.truth, BROKEN)
         self.is_broken = True
 
