@@ -11,9 +11,10 @@ umask 022
 cd "$(dirname "$0")/.."
 
 bin=${BIN:-.venv/bin}
-work=build/packages
+work=${WORK:-build/packages}
+dist=${DIST:-dist}
 zipapp_pythons="3.11 3.12 3.13 3.14"
-maintainer="ctemplate's developers <root@localhost>"
+maintainer=${MAINTAINER:-"The ctemplate authors <ctemplate@localhost>"}
 
 die() { printf 'build: %s\n' "$*" >&2; exit 1; }
 
@@ -87,8 +88,9 @@ deb() {
     install -D -m 644 packaging/ctemplate.toml.example "$root/etc/ctemplate/ctemplate.toml.example"
     documents "$root"
     control "$suite" "$python" "$root"
-    name=dist/ctemplate_$(version)-1~deb$(release_of "$suite")_$(dpkg --print-architecture).deb
-    mkdir -p dist
+    rm -f "$dist"/ctemplate_*~deb"$(release_of "$suite")"_*.deb
+    mkdir -p "$dist"
+    name=$dist/ctemplate_$(version)-1~deb$(release_of "$suite")_$(dpkg --print-architecture).deb
     dpkg-deb --root-owner-group -Zxz --build "$root" "$name" >/dev/null
     echo "$name"
 }
@@ -143,10 +145,10 @@ zipapp() {
         cp -r "$work/zipapp-$python/." "$tree"
         rm -rf "$work/zipapp-$python"
     done
-    mkdir -p dist
-    "$bin/shiv" --quiet --reproducible --compressed --python '/usr/bin/env python3' --console-script ctemplate \
-        --site-packages "$tree" --output-file "dist/ctemplate-$(version).pyz" 2>/dev/null
-    echo "dist/ctemplate-$(version).pyz"
+    mkdir -p "$dist"
+    "$bin/shiv" --reproducible --compressed --python '/usr/bin/env python3' --console-script ctemplate \
+        --site-packages "$tree" --output-file "$dist/ctemplate-$(version).pyz" 2>/dev/null
+    echo "$dist/ctemplate-$(version).pyz"
 }
 
 # ------------------------------------------------------------------------------------------------------------------

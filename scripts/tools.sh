@@ -140,7 +140,7 @@ make_root() {
     chmod 755 "$work"
     mirror=$(debian_mirrors | head -n 1)
     [ -n "$mirror" ] || die "none of the configured apt sources is Debian's: no fresh Debian can be made"
-    mmdebstrap --quiet --mode=root --variant=apt "$suite" "$archive.new.tar" "$mirror" >"$log" 2>&1 ||
+    mmdebstrap --quiet --mode=root --variant=minbase "$suite" "$archive.new.tar" "$mirror" >"$log" 2>&1 ||
         { rm -f "$archive.new.tar"; tail -n 5 "$log" >&2; die "$suite: mmdebstrap could not make it (all of its words: $log)"; }
     mv "$archive.new.tar" "$archive"
 }
