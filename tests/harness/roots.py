@@ -72,7 +72,9 @@ class CleanRoot:
         """Install packages as a person would, from the sources that the root was made of; those that miss."""
         if all(self.has(f"/var/lib/dpkg/info/{name}.list") for name in packages):
             return
-        self.run(f"apt-get -q update; apt-get -q -y install --no-install-recommends {' '.join(packages)}", has_network=True)
+        self.run(
+            f"apt-get -q update; apt-get -q -y install --no-install-recommends {' '.join(packages)}", has_network=True
+        )
 
     def put(self, source: Path, destination: str) -> None:
         """Copy a file or folder of ours into the root."""
@@ -131,7 +133,9 @@ def base(suite: str) -> Path:
     archive = CACHE / f"{suite}.tar"
     with _alone(suite):
         if not archive.exists():
-            made = subprocess.run([ROOT / "scripts/tools.sh", "root", suite, archive], capture_output=True, text=True, check=False)
+            made = subprocess.run(
+                [ROOT / "scripts/tools.sh", "root", suite, archive], capture_output=True, text=True, check=False
+            )
             assert made.returncode == 0, made.stdout + made.stderr
     return archive
 

@@ -226,5 +226,7 @@ def test_container_serves_without_root_reaps_orphans_and_ends_in_order(shared, t
 
 
 def test_containerfile_has_nothing_to_complain_of():
-    done = subprocess.run(["hadolint", "--format", "json", ROOT / "Containerfile"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["hadolint", "--format", "json", ROOT / "Containerfile"], capture_output=True, text=True, check=False
+    )
     assert json.loads(done.stdout) == []
