@@ -11,12 +11,10 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from harness import ROOT, wait_for
 from harness.containerfile import Image, context_of
 from harness.roots import CleanRoot, clean_root, is_possible
@@ -204,7 +202,7 @@ def test_container_serves_without_root_reaps_orphans_and_ends_in_order(shared, t
     with started(command) as process:
         (first,) = wait_for(lambda: children(process.pid), 60, "process 1")
         inside = ["nsenter", "--net", "--pid", "--target", str(first)]
-        ask = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/nginx-health').status)"
+        ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/nginx-health').status)"
 
         def is_served():
             assert process.poll() is None, process.stdout.read()
