@@ -9,7 +9,7 @@ WORKERS ?= 3
 # How long the soak goes on; two minutes of it are among the tests
 SOAK_SECONDS ?= 3600
 
-.PHONY: help venv tools test test-unit lint reference demo bench soak deb zipapp image lock lowest roots package site recordings clean
+.PHONY: help venv tools test test-unit lint reference demo bench soak deb zipapp image lock lowest roots package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -81,6 +81,9 @@ site: venv ## build the documentation as a site in build/site; broken links are 
 clean: ## remove all that was made here, fetched programs included
 	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+pictures: venv tools ## take the pictures of the status page anew, in a browser
+	$(BIN)/python scripts/page_pictures.py docs/pictures
 
 recordings: venv tools ## record the pictures of the README anew, from real runs
 	rm -rf .cache/recording && mkdir -p .cache/recording docs/pictures

@@ -1,8 +1,8 @@
-"""Where sources and renders meet: the queries wanted, and the newest answer to each.
+"""The store between sources and renders: the wanted queries, and the newest answer to each.
 
-Level-triggered: an answer or a wish sets a flag, and whoever waits looks at the whole state. Lost, doubled or reordered
-wake-ups cannot hurt. One owner, one event loop; nothing here knows Consul or templates. What of an answer is shown is
-the guard's to say.
+Level-triggered: an answer or a wish sets a flag, and a waiting task reads the whole state. So lost, doubled or
+reordered wake-ups do no harm. One owner, one event loop; must not know Consul or templates. The guard decides what is
+shown of an answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.guard import CONFIRM_GRACE, Guard, GuardReport, Hold, Memory, Policies
 
-REPORT_SETTLE = 0.2  # seconds in which holds that begin or end together are gathered, and the least between two reviews
+REPORT_SETTLE = 0.2  # seconds in which holds that begin or end together are gathered, and at least between two reviews
 DOUBT_BACKOFF = Backoff(
     first=0.1, ceiling=5.0
 )  # until what is still doubted after a try to confirm it is handed out again
@@ -31,14 +31,14 @@ UNANSWERED = 60.0  # seconds after which a doubt whose confirmation never came b
 
 @dataclass(slots=True)
 class Inquiry:
-    """How often it was tried to confirm what is doubted of a query, and when it may be tried again."""
+    """How often a query's doubt was tried to be confirmed, and when it may be tried again."""
 
     tries: int = 0
     again_at: float = -math.inf
 
 
 class Catalog:
-    """The newest answers to the wanted queries, as far as the guard believes them; without policies it believes all."""
+    """The newest answers to the wanted queries, as far as the guard accepts them; without policies it accepts all."""
 
     def __init__(self, policies: Policies | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._guard = Guard(policies)
@@ -46,7 +46,7 @@ class Catalog:
         self._guard_news = asyncio.Event()
         self._doubtful = asyncio.Event()
         self._inquiries: dict[Query, Inquiry] = {}
-        self.changes = 0  # counts whatever a later process should know
+        self.changes = 0  # counts changes that a later process should know
         self._is_recalling = False
         self._stale: set[Query] = set()
         self.presumes = False  # whether a datacenter that never answered may count as absent
@@ -60,13 +60,13 @@ class Catalog:
 
     @property
     def wanted(self) -> frozenset[Query]:
-        """The queries that somebody needs now."""
+        """The queries that some group needs now."""
         return self._wanted
 
     def want(self, group: str, queries: frozenset[Query], *, is_growing: bool = False) -> None:
-        """Say which queries a group needs; answers that no group needs any more are forgotten.
+        """Set the queries that a group needs; answers that no group needs any more are dropped.
 
-        ``is_growing`` keeps the group's earlier wishes as well: a render that lacks answers has not named all it needs.
+        ``is_growing`` keeps the group's earlier wishes too: a render without all answers has not named all it needs.
         """
         before = self._wishes_of.get(group, frozenset())
         now = before | queries if is_growing else queries
@@ -75,7 +75,7 @@ class Catalog:
             self._update_wanted()
 
     def keep_groups(self, groups: Iterable[str]) -> None:
-        """Forget the wishes of all other groups."""
+        """Drop the wishes of all other groups."""
         kept = set(groups)
         self._wishes_of = {group: queries for group, queries in self._wishes_of.items() if group in kept}
         self._update_wanted()
@@ -101,15 +101,15 @@ class Catalog:
         return self._wanted
 
     def ask_again(self) -> None:
-        """Tell the wishes and the doubts once more, to a source that has just taken over."""
+        """Hand out all wishes and doubts once more, to a source that has just started."""
         self._wishes.set()
         self._inquiries.clear()
         self._doubtful.set()
 
     def put(self, answer: Answer) -> bool:
-        """Keep the answer; answer whether it is news: the first one, or another value than before.
+        """Store the answer; return whether it is news: the first one, or a different value than before.
 
-        An answer to a query that nobody wants any more is dropped. Equal data only moves index and time.
+        An answer to an unwanted query is dropped. Equal data only updates index and time.
         """
         if answer.query not in self._wanted:
             return False
@@ -123,7 +123,7 @@ class Catalog:
             self.renewed.set()
 
     def _shown(self, answer: Answer | None) -> bool:
-        """Show an answer that came through the guard, and wake whoever the guard needs."""
+        """Show an answer that the guard let through, and wake the tasks that the guard needs."""
         if self._guard.is_busy:
             self.changes += 1
             self._guard_news.set()
@@ -134,7 +134,7 @@ class Catalog:
         if known is not None and known.value is not answer.value and known.value == answer.value:
             answer = msgspec.structs.replace(answer, value=known.value)
         self._answers[answer.query] = answer
-        if reads_alike(answer, known) and known is not None and known.faults == answer.faults:
+        if reads_alike(answer, known) and known is not None and known.rejections == answer.rejections:
             return False
         self.changes += 1
         self._changed.add(answer.query)
@@ -159,7 +159,7 @@ class Catalog:
         return frozenset(query for query in self._wanted if query not in answers or answers[query].absent)
 
     def presume_absent(self, query: Query) -> bool:
-        """Show that the query's datacenter has been away since the start; answer whether that is news."""
+        """Show that the query's datacenter has been unreachable since the start; return whether that is news."""
         if not self.presumes or query not in self._wanted or query in self._answers:
             return False
         self._answers[query] = Answer(query=query, value=(), absent=True)
@@ -174,9 +174,9 @@ class Catalog:
     # The guard: doubts for the source, holds for the operator
 
     async def doubts(self) -> tuple[Doubt, ...]:
-        """Wait until the guard doubts something; return what a consistent read is to confirm. For one caller.
+        """Wait until the guard doubts something; return what a consistent read has to confirm. For one caller.
 
-        What was returned comes again only when it was tried (``confirm``, ``unconfirmed``) and a while has passed.
+        A returned doubt is returned again only after it was tried (``confirm``, ``unconfirmed``) and a pause.
         """
         while True:
             now, doubts = self._clock(), self._guard.doubts()
@@ -193,7 +193,7 @@ class Catalog:
                     await self._doubtful.wait()
 
     def unconfirmed(self, query: Query) -> None:
-        """Note that it was tried to confirm what is doubted of a query; what still is doubted is returned later."""
+        """Record a failed confirmation of a query's doubt; if the doubt lasts, it is returned again later."""
         inquiry = self._inquiries.get(query)
         if inquiry is not None:
             inquiry.tries += 1
@@ -208,7 +208,7 @@ class Catalog:
         is_listed: bool = False,
         nodes: frozenset[str] | None = None,
     ) -> None:
-        """Keep a consistent read that settles a doubt.
+        """Take a consistent read that settles a doubt.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         who answered, none where they cannot be seen. ``is_listed``: the catalog lists the service of a first answer.
@@ -225,12 +225,12 @@ class Catalog:
         self.unconfirmed(answer.query)
 
     @property
-    def unwitnessed(self) -> frozenset[str | None]:
-        """The datacenters of which it should be seen now and then who answers; none where nothing is guarded."""
+    def unobserved_datacenters(self) -> frozenset[str | None]:
+        """The datacenters whose servers should be read at intervals; none where nothing is guarded."""
         return frozenset(query.dc for query in self._wanted) if self._guard.policies is not None else frozenset()
 
-    def witness(self, seen: ServerSet) -> None:
-        """Take note of who answers for a datacenter."""
+    def observe_servers(self, seen: ServerSet) -> None:
+        """Record which servers answer for a datacenter."""
         self.changes += self._guard.observe_servers(seen, self._clock())
 
     @property
@@ -239,13 +239,13 @@ class Catalog:
         return self._guard.holds
 
     @property
-    def blind(self) -> frozenset[Query]:
-        """The queries whose first answers the guard does not take; see ``Guard.blind``."""
-        return self._guard.blind
+    def unverified_queries(self) -> frozenset[Query]:
+        """The queries whose first answers the guard does not accept; see ``Guard.unverified_queries``."""
+        return self._guard.unverified_queries
 
     @property
     def stale(self) -> frozenset[Query]:
-        """The queries shown as an earlier process knew them, since their source has not answered yet."""
+        """The queries shown with stored answers, since their source has not answered yet."""
         return frozenset(self._stale)
 
     def oldest(self) -> float:
@@ -253,11 +253,11 @@ class Catalog:
         return min((self._answers[query].seen_at for query in self._stale if query in self._answers), default=0.0)
 
     def follow_policies(self, policies: Policies | None) -> None:
-        """Judge by other policies from now on."""
+        """Judge by these policies from now on."""
         self._guard.policies = policies
 
     async def guard_due(self) -> None:
-        """Wait until the guard has something to review or to tell, ``REPORT_SETTLE`` seconds at least."""
+        """Wait until the guard has something to review or to report, ``REPORT_SETTLE`` seconds at least."""
         await asyncio.sleep(REPORT_SETTLE)
         while (due := self._guard.due_at(self._clock())) > self._clock():
             self._guard_news.clear()
@@ -269,7 +269,7 @@ class Catalog:
                 continue
 
     def review(self) -> list[GuardReport]:
-        """End the holds whose time is over; return what the operator is to be told."""
+        """End the holds whose time is over; return what to report."""
         now = self._clock()
         for answer in self._guard.review(now):
             self._shown(answer)
@@ -277,7 +277,7 @@ class Catalog:
         return self._guard.reports(now)
 
     def unreported(self) -> list[GuardReport]:
-        """Return what the operator is still to be told, doubts that a confirmation may yet settle included."""
+        """Return what is still to be reported, including doubts that a confirmation may yet settle."""
         return self._guard.reports(self._clock() + CONFIRM_GRACE)
 
     def release(self, service: str | None = None) -> tuple[Hold, ...]:
@@ -289,7 +289,7 @@ class Catalog:
     # What outlives the process
 
     def remember(self, memories: Iterable[Memory | ServerSet], *, wall: float) -> None:
-        """Judge first answers by what an earlier process knew; ``wall`` is the wall clock's now."""
+        """Judge first answers by what an earlier process stored; ``wall`` is the wall clock's now."""
         self._guard.remember(memories, ahead=wall - self._clock(), since=wall)
 
     def memories(self, *, wall: float) -> tuple[Memory | ServerSet, ...]:
@@ -297,7 +297,7 @@ class Catalog:
         return self._guard.memories(self._wanted, ahead=wall - self._clock())
 
     def recall(self) -> frozenset[Query]:
-        """Show what an earlier process knew wherever no answer came yet, from now on; return those queries."""
+        """Show stored answers from now on where no answer has arrived yet; return those queries."""
         self._is_recalling = True
         self.renewed.clear()
         now, recalled = self._clock(), set()

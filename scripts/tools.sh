@@ -1,9 +1,10 @@
 #!/bin/sh
-# Gets the programs that tests, demo and bench run: Python's venv, nginx with its stream module, HAProxy, systemd, sudo, Consul.
+# Gets the programs that tests, demo and bench run: Python's venv, nginx with its stream module, HAProxy, systemd, sudo,
+# Chromium, Consul.
 #
-#   scripts/tools.sh [python] [nginx] [haproxy] [systemd] [sudo] [ip] [consul]  get what is missing; all of them by default
-#   scripts/tools.sh which nginx|stream-module|haproxy|consul  print where it is; fail with a sentence if it is nowhere
-#   scripts/tools.sh root SUITE ARCHIVE                        pack a fresh Debian, as small as apt allows; root only
+#   scripts/tools.sh [python] [nginx] [haproxy] [systemd] [sudo] [chromium] [ip] [consul]  get what is missing; all of them by default
+#   scripts/tools.sh which nginx|stream-module|haproxy|chromium|chromedriver|consul  print where it is; fail with a sentence if it is nowhere
+#   scripts/tools.sh root SUITE ARCHIVE  pack a fresh Debian, as small as apt allows; root only
 #
 # Silent about what is already here, and safe to run again: nothing is ever left half installed.
 set -eu
@@ -40,10 +41,10 @@ which_consul() {
 locate() {
     case "$1" in
         nginx) which_nginx ;;
-        haproxy) command -v haproxy ;;
+        haproxy | chromium | chromedriver) command -v "$1" ;;
         stream-module) which_stream_module ;;
         consul) which_consul ;;
-        *) die "$1: unknown program; known are nginx, stream-module, haproxy and consul" ;;
+        *) die "$1: unknown program; known are nginx, stream-module, haproxy, chromium, chromedriver and consul" ;;
     esac || die "$1 is not here: run 'make tools'"
 }
 
@@ -105,6 +106,14 @@ ensure_nginx() {
 ensure_haproxy() {
     advice="install haproxy 2.4 or newer"
     has haproxy || install_packages haproxy
+}
+
+# --- chromium -----------------------------------------------------------------------------------------------------
+# Shows the status page to the tests.
+
+ensure_chromium() {
+    advice="install chromium and chromium-driver"
+    has chromium && has chromedriver || install_packages chromium chromium-driver fonts-dejavu-core
 }
 
 # --- systemd, sudo -------------------------------------------------------------------------------------------------
@@ -228,10 +237,10 @@ if [ "${1-}" = root ]; then
     make_root "${2-}" "${3-}"
     exit
 fi
-[ $# -gt 0 ] || set -- python nginx haproxy systemd sudo ip consul
+[ $# -gt 0 ] || set -- python nginx haproxy systemd sudo chromium ip consul
 for tool in "$@"; do
     case "$tool" in
-        python | nginx | haproxy | systemd | sudo | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
-        *) die "$tool: unknown tool; known are python, nginx, haproxy, systemd, sudo, ip and consul" ;;
+        python | nginx | haproxy | systemd | sudo | chromium | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
+        *) die "$tool: unknown tool; known are python, nginx, haproxy, systemd, sudo, chromium, ip and consul" ;;
     esac
 done

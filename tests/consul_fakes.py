@@ -151,7 +151,7 @@ class ScriptedClient:
     def failed(self, address, resource):
         pass
 
-    async def turned(self):
+    async def failed_over(self):
         await asyncio.Event().wait()
 
     def connect(self):

@@ -8,6 +8,7 @@ import pytest
 from ctemplate.core.errors import CheckRefused
 from ctemplate.core.model import Snapshot
 from ctemplate.runtime.culprits import CulpritSearch, listening, place
+from ctemplate.runtime.outputs import FileSpan
 from ctemplate.template import Owner, Renderer
 
 sys.path.insert(0, str(Path(__file__).parent / "template"))
@@ -52,7 +53,12 @@ async def searched(program, new, *, old=FIXED):
     rendering = renderer.render(snapshot)
     error = program.judge(rendering.texts[0])
     search = CulpritSearch(
-        renderer=renderer, snapshot=snapshot, places=(), files=(FILE,), ask=program.ask, budget=CHECKS
+        renderer=renderer,
+        snapshot=snapshot,
+        places=(),
+        spans=lambda: (FileSpan(path=FILE, number=0),),
+        ask=program.ask,
+        budget=CHECKS,
     )
     found = await search.culprits(error)
     return {refusal.owner for refusal in found}, program.asked

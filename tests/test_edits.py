@@ -53,7 +53,7 @@ async def test_what_anybody_writes_is_seen_at_the_next_look(tmp_path):
         path.write_text("known")
     async with (
         asyncio.timeout(60),
-        contextlib.aclosing(poll_modified([changed, replaced, gone, created, same], every=0.01)) as seen,
+        contextlib.aclosing(poll_modified(lambda: [changed, replaced, gone, created, same], every=0.01)) as seen,
     ):
         coming = asyncio.create_task(anext(seen))
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from ctemplate.cli.logs import JsonFormatter
-from ctemplate.core import events, group_events
+from ctemplate.core import events, group_events, host_events
 from ctemplate.core.event_stream import UNLOGGED, Event, EventStream, SubscriberFailed, emit
 from ctemplate.core.events import AnswerChanged, GuardReport, InputRead, OutageEnded
 from ctemplate.core.group_events import Applied, GroupEvent, GroupFailed, QuarantineEvent, RenderFailed
@@ -23,7 +23,8 @@ FAMILIES = {Event, GuardReport, GroupEvent, GroupFailed, QuarantineEvent}  # wha
 
 def kinds():
     """Every kind of event, by its name."""
-    found = {value for module in (events, group_events) for value in vars(module).values() if isinstance(value, type)}
+    modules = (events, group_events, host_events)
+    found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     found = {kind for kind in found | {SubscriberFailed} if issubclass(kind, Event)} - FAMILIES
     return {kind.__struct_config__.tag: kind for kind in found}
 
@@ -112,7 +113,8 @@ def test_a_subscriber_may_leave_while_an_event_is_handed_on(stream):
 
 
 def test_json_lines_carry_the_event_s_name_and_fields():
-    event = Applied(group="nginx", subject="/etc/nginx/nginx.conf", waited=0.5)
+    figures = {"lines_added": 3, "lines_removed": 1, "servers_added": 2}
+    event = Applied(group="nginx", subject="/etc/nginx/nginx.conf", waited=0.5, **figures)
     record = logging.LogRecord("ctemplate.events", logging.INFO, "", 0, "%s", (event,), None)
     record.event = event
     line = json.loads(JsonFormatter().format(record))
@@ -120,9 +122,17 @@ def test_json_lines_carry_the_event_s_name_and_fields():
     assert line == {
         "level": "info",
         "logger": "ctemplate.events",
-        "message": "/etc/nginx/nginx.conf: applied",
+        "message": "/etc/nginx/nginx.conf: applied, +3 -1 lines, +2 -0 servers",
         "event": "applied",
-        "fields": {"group": "nginx", "subject": "/etc/nginx/nginx.conf", "waited": 0.5},
+        "fields": {
+            "group": "nginx",
+            "subject": "/etc/nginx/nginx.conf",
+            "waited": 0.5,
+            "lines_added": 3,
+            "lines_removed": 1,
+            "servers_added": 2,
+            "servers_removed": 0,
+        },
     }
 
 
@@ -164,8 +174,10 @@ def test_the_page_lists_every_event_with_its_level_and_fields():
 
 def level_of(kind):
     """Return the level as the page has it; of those whose level depends on a field, both."""
-    if issubclass(kind, GroupFailed) or kind in {events.DefectFound, events.StatusUnavailable}:
+    if issubclass(kind, GroupFailed) or kind in {events.DefectFound, host_events.StatusUnavailable}:
         return "ERROR or DEBUG"
+    if kind is host_events.ReleaseRefused:
+        return "WARNING or DEBUG"
     if kind in {events.OutageEnded, events.AddressChanged}:
         return "INFO or DEBUG"
     if kind is events.ConfigurationNoticed:

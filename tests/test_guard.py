@@ -291,17 +291,17 @@ def test_what_the_token_may_not_read_is_held_for_ever_and_forgotten_with_the_rig
     assert ids(it.confirm(web(index=12), 1e9, may_read=True)) == []
 
 
-def witness(session, **fields):
+def observe_servers(session, **fields):
     return web(7, query=API, session=session, **fields)
 
 
 @pytest.mark.parametrize(
     ("seen_again", "shown"),
     [
-        pytest.param(witness(5.0), [], id="the same registration"),
+        pytest.param(observe_servers(5.0), [], id="the same registration"),
         pytest.param(web(instance(7, created=99), query=API, session=5.0), ["i1"], id="registered anew"),
         pytest.param(web(instance(7, node_id="other"), query=API, session=5.0), ["i1"], id="another node by that name"),
-        pytest.param(witness(5.0, index=3), ["i1"], id="its index fell"),
+        pytest.param(observe_servers(5.0, index=3), ["i1"], id="its index fell"),
     ],
 )
 def test_after_a_break_one_that_was_seen_before_speaks_for_the_data(seen_again, shown):
@@ -321,8 +321,8 @@ def test_a_witness_of_a_later_history_does_not_speak_for_an_earlier_one():
     it = guard()
     it.take(web(1, index=10), 0.0)
     it.take(web(index=11, session=5.0), 1.0)  # data lost
-    it.take(witness(5.0), 1.0)
-    it.take(witness(9.0), 2.0)  # a harmless break
+    it.take(observe_servers(5.0), 1.0)
+    it.take(observe_servers(9.0), 2.0)  # a harmless break
     assert ids(it.confirm(web(index=12, session=9.0), 2.0, may_read=True)) == ["i1"]
 
 
@@ -412,7 +412,7 @@ def test_what_another_consul_lacks_stays_held_once_its_servers_cannot_be_seen():
 def test_after_a_break_one_of_the_servers_speaks_for_the_data(known, seen, index, held):
     it, query = guard(), PreparedQuery(name="web") if index == 0 else WEB
     it.take(web(1, query=query, index=min(index, 10)), 0.0)
-    it.take(witness(0.0, index=30), 0.0)
+    it.take(observe_servers(0.0, index=30), 0.0)
     it.observe_servers(known, 0.0)
     assert after_loss(it, seen, session=5.0, index=index, query=query) == (
         (["i1"], [Cause.CONNECTION_GAP]) if held else ([], [])
@@ -466,7 +466,7 @@ def test_each_datacenter_has_its_own_servers():
 def test_servers_are_known_to_a_later_process():
     it = guard()
     it.take(web(1), 0.0)
-    it.take(witness(0.0), 0.0)
+    it.take(observe_servers(0.0), 0.0)
     for dc in (None, "east"):
         it.observe_servers(roll(OURS, dc=dc), 0.0)
     memories = it.memories([WEB, API], ahead=0.0)

@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.core.model import Answer, CheckState, Doubt, Fault, Instance, Service, Status
+from ctemplate.core.model import Answer, CheckState, Doubt, Instance, Rejection, Service, Status
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
 from ctemplate.queries import ServiceQuery, ServicesQuery
 
@@ -419,14 +419,14 @@ def test_a_token_that_may_not_read_consul_any_more_hinders_nothing():
     assert sorted(shown(it.confirm(services("web", index=13), 2.0, may_read=True))) == ["consul", "web"]
 
 
-INVALID = Fault(service="web", instance="i1", field="address", reason="'x' is not an IP address")
+INVALID = Rejection(service="web", instance="i1", field="address", reason="'x' is not an IP address")
 
 
 def test_an_answer_of_which_no_entry_is_valid_takes_nothing_away_for_the_hold():
     it = Story(hold=100.0)
     it.sees(1, 2)
-    assert it.sees(now=1.0, faults=(INVALID,)) == [1, 2]
-    invalid = Answer(query=WEB, value=(), index=it.index, faults=(INVALID,))
+    assert it.sees(now=1.0, rejections=(INVALID,)) == [1, 2]
+    invalid = Answer(query=WEB, value=(), index=it.index, rejections=(INVALID,))
     assert in_use(it.guard.confirm(invalid, 1.0, may_read=True)) == [1, 2]
     assert it.causes() == [Cause.INVALID_ENTRIES]
     assert it.later(101.0) == {"web": []}
@@ -435,9 +435,9 @@ def test_an_answer_of_which_no_entry_is_valid_takes_nothing_away_for_the_hold():
 def test_entries_of_another_name_do_not_count_as_invalid():
     it = Story()
     it.sees(1)
-    other = Fault(service="WEB", field="name", reason="differs in case")
-    it.sees(now=1.0, faults=(other,))
-    gone = Answer(query=WEB, value=(), index=it.index, faults=(other,))
+    other = Rejection(service="WEB", field="name", reason="differs in case")
+    it.sees(now=1.0, rejections=(other,))
+    gone = Answer(query=WEB, value=(), index=it.index, rejections=(other,))
     assert in_use(it.guard.confirm(gone, 1.0, may_read=True)) == []
 
 
@@ -569,7 +569,7 @@ def test_a_service_that_is_not_listed_is_empty():
 
 
 def test_a_first_answer_whose_entries_are_invalid_is_one():
-    assert Story().sees(faults=(INVALID,)) == []
+    assert Story().sees(rejections=(INVALID,)) == []
 
 
 def test_of_very_many_first_answers_a_few_are_asked_for_each_second():

@@ -41,7 +41,8 @@ LAYERS = {
     "lint": 10,
     "runtime": 10,
     "doctor": 11,
-    "cli": 12,
+    "setup": 12,
+    "cli": 13,
 }
 IMPORTED_LATE = re.compile(r"ctemplate(\.\w+)+:\w+")  # a text for pkgutil.resolve_name
 OUTSIDE = {"__init__", "__main__"}  # the version and the way in; anybody may import the first

@@ -91,7 +91,7 @@ async def test_what_a_text_reads_once_somebody_is_left_out_is_watched():
     await group.step()
     await group.step(web(name="a"), web(name="web"))
     assert group.worker.error is None
-    assert [fault.service for fault in group.worker.pipeline.quarantined] == ["web"]
+    assert [rejection.service for rejection in group.worker.pipeline.quarantined] == ["web"]
     assert group.is_due_for("spare")
 
 

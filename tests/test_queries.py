@@ -8,7 +8,17 @@ import pytest
 
 import ctemplate
 from ctemplate.core.model import ARGUMENTS, Query
-from ctemplate.queries import KINDS, DatacentersQuery, Losses, Subject, WatchRole, kind_of, resource_of
+from ctemplate.queries import (
+    KINDS,
+    CaRootsQuery,
+    DatacentersQuery,
+    LocalFileQuery,
+    Losses,
+    Subject,
+    WatchRole,
+    kind_of,
+    resource_of,
+)
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
 PACKAGE = Path(ctemplate.__file__).parent
@@ -91,11 +101,17 @@ def test_every_query_class_is_declared_once_under_its_own_tag():
 @pytest.mark.parametrize("query", KINDS)
 def test_the_facts_of_a_kind_agree_with_each_other(query):
     kind, asked = KINDS[query], example(query)
-    is_wanted = kind.role is WatchRole.WANTED
+    is_wanted = kind.role in {WatchRole.WANTED, WatchRole.LOCAL}
     assert (kind.stored is not None) == (kind.catalog is not None) == is_wanted
     assert (kind.losses is Losses.INSTANCES) == (kind.service_name(asked) is not None)
     assert (kind.losses is Losses.INSTANCES) == (kind.subject in {Subject.NAMED, Subject.CHOSEN})
     assert (kind.losses is Losses.NAMES) == (kind.subject is Subject.ALL)
     assert kind.blocks or kind.sentinel(asked) is None
-    assert (kind.rights(asked) == ()) == (query is DatacentersQuery), "any token may read those"
-    assert resource_of(asked, ConsulSettings()).path.startswith("/v1/")
+    assert (kind.rights(asked) == ()) == (query in {DatacentersQuery, CaRootsQuery, LocalFileQuery}), (
+        "any token may read those"
+    )
+    if kind.role is WatchRole.LOCAL:
+        with pytest.raises(TypeError, match="is no question to Consul"):
+            resource_of(asked, ConsulSettings())
+    else:
+        assert resource_of(asked, ConsulSettings()).path.startswith("/v1/")

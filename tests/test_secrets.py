@@ -10,7 +10,7 @@ import pytest
 from ctemplate.cli.logs import JsonFormatter, TextFormatter
 from ctemplate.config.layers import Layer, environment_layer
 from ctemplate.core.errors import CtemplateError, printable
-from ctemplate.core.model import Fault
+from ctemplate.core.model import Rejection
 from ctemplate.runtime.assembly import Assembler
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.system.programs import child_environment
@@ -94,6 +94,6 @@ def test_untrusted_text_forges_no_log_line(text, formatter):
 
 @pytest.mark.parametrize("text", FORGERIES)
 def test_a_fault_is_one_printable_line(text):
-    fault = Fault(service=text, instance=text, field="name", reason=printable(text))
-    assert printable(fault).isprintable()
-    assert str(fault).isprintable()
+    rejection = Rejection(service=text, instance=text, field="name", reason=printable(text))
+    assert printable(rejection).isprintable()
+    assert str(rejection).isprintable()

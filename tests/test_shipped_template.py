@@ -190,7 +190,7 @@ def test_ports_that_are_not_for_services_have_no_listener():
 )
 def test_what_belongs_to_one_service_goes_to_the_longest_registered(entries, left_out, field):
     rendered = rendering(services(*entries, service("other")))
-    assert [(fault.service, fault.field) for fault in rendered.quarantined] == [(left_out, field)]
+    assert [(rejection.service, rejection.field) for rejection in rendered.quarantined] == [(left_out, field)]
     assert "other.localhost" in rendered.texts[0]
 
 
@@ -210,8 +210,11 @@ def test_a_tag_more_takes_nobody_off_http(name, tags):
     assert len([line for line in upstreams(block(conf, "http"))[name] if line.startswith("server")]) == 2
     assert ("location /", [f"proxy_pass http://{name}"]) in http_servers(conf)[f"{name}.localhost"]
     assert listeners(conf) == [("listen 99", "proxy_pass db-99")]
-    assert {fault.field for fault in rendered.quarantined} == {f"{tag} port" for tag in tags.split(", ")[1:]}
-    assert all(fault.reason.endswith("port' alone)".replace("port", fault.field[:3])) for fault in rendered.quarantined)
+    assert {rejection.field for rejection in rendered.quarantined} == {f"{tag} port" for tag in tags.split(", ")[1:]}
+    assert all(
+        rejection.reason.endswith("port' alone)".replace("port", rejection.field[:3]))
+        for rejection in rendered.quarantined
+    )
 
 
 HOSTILE = ["~.*", "*", "a; } evil {", "two words", "quo'te", 'quo"te', "back\\slash", "$host", "x" * 300, "..", "ünï"]

@@ -15,7 +15,7 @@ from ctemplate.runtime.daemon import Daemon
 from ctemplate.runtime.group_worker import distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late
 from ctemplate.sources.consul.confirm import confirm
-from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
 
 TEN_MINUTES = 600.0
 TICK = 1e-6  # seconds, of virtual time; what is due between two ticks counts as due
@@ -77,8 +77,8 @@ class Silent:
             await asyncio.sleep(6.0)
         elif self.manner == "silent":
             await asyncio.Event().wait()
-        trouble = Trouble.DENIED if self.manner == "denied" else Trouble.UNREACHABLE
-        raise RequestFailed("agent", "/path", "cannot be reached", trouble)
+        kind = FailureKind.DENIED if self.manner == "denied" else FailureKind.UNREACHABLE
+        raise RequestFailed("agent", "/path", "cannot be reached", kind)
 
     read = allows
 

@@ -1,6 +1,6 @@
 """Bring rendered files live, all or nothing, and remember what the program accepted.
 
-``StateFolder(path).hold(group)`` locks a group's destinations and opens its state; `recover` puts right what a killed
+``StateFolder(path).hold(group)`` locks a group's destinations and opens its state; `recover` repairs what a killed
 process left; `apply` does the rest::
 
     with StateFolder(path).hold(group) as state:
@@ -15,8 +15,9 @@ from ctemplate.apply.candidates import judged
 from ctemplate.apply.commands import CommandCheck, CommandReload
 from ctemplate.apply.flow import apply
 from ctemplate.apply.group import CandidateCheck, Group, LiveChange, OnEdit, Program, Reload
+from ctemplate.apply.item_files import with_item_files
 from ctemplate.apply.ledger import Accepted, Ledger, LedgerPage, read_ledger
-from ctemplate.apply.state import Generations, GroupState, StateFolder, group_folder, written_before
+from ctemplate.apply.state import Generations, GroupState, StateFolder, group_folder, item_records, written_before
 from ctemplate.apply.steps import Observe, Step
 from ctemplate.apply.transaction import recover
 from ctemplate.system.files import write_private
@@ -41,9 +42,11 @@ __all__ = [
     "apply",
     "group_folder",
     "is_another",
+    "item_records",
     "judged",
     "read_ledger",
     "recover",
+    "with_item_files",
     "write_private",
     "written_before",
 ]

@@ -1,8 +1,8 @@
-"""Compare the process that runs a group's files with those that were proven to, and write down what that means.
+"""Compare the process that runs a group's files with those proven to run them, and record a reload that is owed.
 
-What a program took belongs to the process that took it. Another one has read the files when it started after they were
-put in place, which its start shows; else it may run older ones, and a reload is owed. Who cannot be told from one that
-was proven, a process that ended meanwhile and none at all, owes nothing.
+The files that a program has loaded belong to its process. A new process has read the current files if it started after
+they were put in place, which its start time shows; else it may run older ones, and a reload is owed. Nothing is owed
+where the process cannot be distinguished from a proven one, has ended meanwhile, or does not exist.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 async def is_another(state: GroupState, program: Program | None) -> bool:
-    """Whether a process runs that was never proven to run the files. Reads only; nobody there, nobody else."""
+    """Whether a process runs that was never proven to run the files; False where none runs. Only reads."""
     if program is None:
         return False
     try:
@@ -34,9 +34,9 @@ async def is_another(state: GroupState, program: Program | None) -> bool:
 
 
 async def attended(state: GroupState, program: Program | None) -> bool:
-    """Write down whether the process that runs now has the files: owed where it may have older ones.
+    """Record whether the current process runs the files; a reload is owed where it may run older ones.
 
-    Answer whether it was shown to have them while it was not known to, so that a debt is paid. Raises nothing.
+    Return whether it was newly shown to run them, so that no reload is owed any more. Raises nothing.
     """
     if program is None:
         return False
@@ -69,9 +69,9 @@ def _owe(state: GroupState) -> None:
 
 
 def _written(state: GroupState) -> Iterator[Moment]:
-    """Yield when we put the files in place, and when each was last touched by anybody, by the wall clock."""
+    """Yield when we put the files in place, and when each was last changed by any process, by the wall clock."""
     if state.ledger.page.placed is not None:
         yield state.ledger.page.placed
-    for destination in state.group.destinations:
+    for destination in state.files:
         with contextlib.suppress(OSError):
             yield at_wall_clock(destination.stat().st_ctime)

@@ -1,6 +1,6 @@
-"""Have outputs judged without going near the live files: candidates in a private folder that is gone afterwards.
+"""Check outputs without touching the live files: the candidates lie in a temporary private folder.
 
-Knows nothing of what is done with the verdict.
+What follows from the verdict is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -38,5 +38,5 @@ def read_live_bytes(output: Output) -> bytes | None:
 
 
 def _staged(output: Output, candidate: Path) -> StagedFile:
-    candidate.write_bytes(output.content)
+    candidate.write_bytes(output.content or b"")
     return StagedFile(candidate=candidate, live=output.target.destination.absolute())

@@ -1,4 +1,4 @@
-"""A check and a reload that are any program's command: its exit status is the verdict.
+"""A check and a reload by the operator's commands: the exit status decides.
 
 Knows nothing of nginx.
 """
@@ -30,9 +30,9 @@ Command = str | Sequence[str]
 class CommandCheck:
     """A command that exits with 0 when it accepts the candidates; ``timeout`` is seconds.
 
-    With ``{candidate}`` in it, it runs once for each changed file, with that file's candidate there and ``{live}`` for
-    the path that it is to replace. Without, it runs once. With ``destination`` it judges that file's candidate alone
-    and does not run while that file has not changed. ``environ`` is its environment, by default ours.
+    A command with ``{candidate}`` runs once for each changed file, with that file's candidate in its place and the
+    path of the live file in place of ``{live}``. Any other command runs once. With ``destination`` the command checks
+    that file alone, and only when it has changed. ``environ`` is the command's environment, by default ours.
     """
 
     command: Command
@@ -61,7 +61,7 @@ class CommandCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReload:
-    """A command that makes a program take its new files and exits with 0 when it did; ``timeout`` is seconds."""
+    """A command that makes a program load its new files and exits with 0 on success; ``timeout`` is seconds."""
 
     command: Command
     timeout: float = COMMAND_TIMEOUT

@@ -1,6 +1,6 @@
 """Bring a group's outputs live, all or nothing: survey, stage, check, swap, reload, record.
 
-The one sequence of the program; `transaction` tells what each step leaves on disk. Knows nothing of nginx or templates.
+Every apply follows this sequence; `transaction` lists what each step leaves on disk. Knows no nginx and no templates.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ async def apply(
     """Bring the group's files to the outputs, or leave all of them as they were.
 
     UNCHANGED: nothing was touched, nothing was run. PENDING_START: the files are in place, their reload is owed.
-    ``outputs`` are all of the group's; ``program`` tells which process runs them, so that another one gets its reload;
-    ``observe`` sees every step, some of them in another thread.
-    Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, saying what became of the files.
+    ``outputs`` are all of the group's; ``program`` finds the process that runs them, so that a new one gets its reload;
+    ``observe`` is called after every step, sometimes in another thread.
+    Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, with the state of the files.
     """
     survey = await run_uncancellable(_recovered, outputs, state, observe)
     observe(Step.SURVEYED)
@@ -75,14 +75,14 @@ async def apply(
 
 
 def _recovered(outputs: tuple[Output, ...], state: GroupState, observe: Observe) -> Survey:
-    """Put right what a killed process left, then compare the outputs with what is live."""
-    recover(state, observe)
+    """Repair what a killed process left, then compare the outputs with the live files."""
+    recover(state, observe, tuple(output.target.destination for output in outputs))
     return surveyed(outputs, state)
 
 
 @contextlib.asynccontextmanager
 async def staged(survey: Survey, state: GroupState) -> AsyncIterator[tuple[StagedFile, ...]]:
-    """Stage the files whose content is new; leaving with an error removes them, else they were swapped."""
+    """Stage the files whose content is new; an error inside the block removes them, without one they were swapped."""
     try:
         await run_uncancellable(_stage, survey, state)
         yield tuple(
@@ -95,7 +95,7 @@ async def staged(survey: Survey, state: GroupState) -> AsyncIterator[tuple[Stage
 
 @contextlib.asynccontextmanager
 async def swapped(transaction: Transaction, *, is_judged: bool) -> AsyncIterator[None]:
-    """Swap the files; leaving without a commit takes the swap back, or keeps it with its reload owed."""
+    """Swap the files; leaving the block without a commit rolls back, or keeps the new files with their reload owed."""
     try:
         await run_uncancellable(transaction.swap, is_judged=is_judged)
         yield
@@ -112,7 +112,7 @@ async def reload_owed(
 ) -> Outcome:
     """Reload what is live already; a failure leaves the reload owed."""
     try:
-        as_it_is = LiveChange(files=state.group.destinations)
+        as_it_is = LiveChange(files=state.files)
         outcome = await reported_reload(reload, as_it_is, state.group) if reload else Outcome.UNCHANGED
     except ApplyError as error:
         error.what += "; its reload stays owed"
@@ -123,7 +123,7 @@ async def reload_owed(
 
 
 def _proven(program: Program | None, outcome: Outcome) -> RunningProcess | None:
-    """Return the process that a reload has just been proven of, where that is told."""
+    """Return the process that was just proven to run the files, where it is known."""
     return program.proven if program is not None and outcome is Outcome.APPLIED else None
 
 
@@ -136,9 +136,9 @@ async def _checked(
     reload: Reload | None,
     program: Program | None,
 ) -> bool:
-    """Have the candidates judged; a refused one is kept, and a reload of the live files that is owed is not put off.
+    """Check the candidates; a refused one is saved, and a reload owed for the live files is done all the same.
 
-    Answer False when they can be judged only once they are live.
+    Return False when they can be checked only once they are live.
     """
     if check is None or not candidates:
         return True
@@ -155,28 +155,29 @@ async def _checked(
         if state.ledger.page.owes_reload:
             await _reload_live(state, reload, program)
         raise
-    _tell(warnings, state)
+    _report(warnings, state)
     return True
 
 
 async def _judged_live(check: CandidateCheck | None, survey: Survey, state: GroupState) -> None:
-    """Have the files judged that are live already; raises what takes them back."""
+    """Check the files that are already live; a refusal is raised and rolls them back."""
     if check is not None:
-        live = tuple(StagedFile(candidate=file.destination, live=file.destination) for file in survey.rewrites)
-        _tell(await reported_check(check, live, state.group), state)
+        there = (file.destination for file in survey.rewrites if file.content is not None)
+        live = tuple(StagedFile(candidate=path, live=path) for path in there)
+        _report(await reported_check(check, live, state.group), state)
 
 
-def _tell(warnings: tuple[str, ...], state: GroupState) -> None:
+def _report(warnings: tuple[str, ...], state: GroupState) -> None:
     for warning in warnings:
         log.warning("%s: %s", state.group.name, printable(warning))
 
 
 async def _reload_live(state: GroupState, reload: Reload | None, program: Program | None) -> None:
-    """Pay a reload that the live files are owed, beside a refusal of new ones that is raised anyway."""
+    """Do the reload owed for the live files, although new ones were refused; that refusal is raised afterwards."""
     if reload is None:
         return
     try:
-        outcome = await reported_reload(reload, LiveChange(files=state.group.destinations), state.group)
+        outcome = await reported_reload(reload, LiveChange(files=state.files), state.group)
     except ApplyError as error:
         log.warning("%s; the reload of the live files stays owed", error)
         return
@@ -196,7 +197,7 @@ def _stage(survey: Survey, state: GroupState) -> None:
         try:
             files.make_folder(file.path.parent)
             state.locks.take(file.path)
-            files.stage(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
+            files.stage(file.path, file.content or b"", mode=file.mode, uid=file.uid, gid=file.gid)
         except OSError as exc:
             what = f"cannot be staged: {exc.strerror or exc}; {survey.subject} is untouched"
             raise SwapFailed(str(file.destination), what) from exc
@@ -211,6 +212,6 @@ def _unstage(survey: Survey) -> None:
 
 
 def _record(survey: Survey, state: GroupState, outcome: Outcome, proven: RunningProcess | None = None) -> None:
-    """Write down what is live as accepted, or as waiting for its program to start."""
+    """Record the live files as accepted, or as waiting for their program to start."""
     is_owed = outcome is Outcome.PENDING_START
     state.ledger.settle(outcome.value, records=survey.records, owes_reload=is_owed, proven=proven)

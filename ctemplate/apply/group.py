@@ -1,6 +1,6 @@
-"""What is applied together: a group of targets, and the two contracts that judge and announce its files.
+"""What is applied together: a group of targets, and the protocols that check and reload its files.
 
-Knows nothing of how files get into place, and nothing of nginx.
+Must not know how files get into place, or nginx.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ctemplate.system.uptime import Moment, RunningProcess
 
 
 class CandidateCheck(Protocol):
-    """Judges candidates before any live byte changes."""
+    """Checks candidates before any live byte changes."""
 
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
-        """Judge the changed files of a group together and return warnings, or raise CheckRefused or CommandFailed.
+        """Check the changed files of a group together and return warnings, or raise CheckRefused or CommandFailed.
 
         CannotJudge asks for a second call, after the swap, with candidates that are the live files.
         """
@@ -29,9 +29,9 @@ class CandidateCheck(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveChange:
-    """What a program is to take: all files of its group, and the content of those that were replaced.
+    """What a program has to load: all files of its group, and the content of the replaced ones.
 
-    ``before`` is None for a file that is new. Both are empty where the live files are reloaded as they are.
+    ``before`` is None for a new file. Both are empty where the live files are reloaded as they are.
     """
 
     files: tuple[Path, ...]
@@ -40,34 +40,34 @@ class LiveChange:
 
 
 class Reload(Protocol):
-    """Tells a program to take its new files."""
+    """Makes a program load its new files."""
 
     async def reload(self, change: LiveChange) -> Outcome:
-        """Return APPLIED once the program runs the group's files, PENDING_START when no program is there to tell.
+        """Return APPLIED once the program runs the group's files, PENDING_START when the program does not run.
 
-        Raises ReloadRejected (it surely runs its old ones), ReloadTimedOut or CommandFailed (nobody knows).
+        Raises ReloadRejected (it runs its old files), ReloadTimedOut or CommandFailed (unknown which files it runs).
         """
         ...
 
 
 class Program(Protocol):
-    """Tells which process runs a group's files, so that another one is noticed."""
+    """Finds the process that runs a group's files, so that a new one is noticed."""
 
     @property
     def proven(self) -> RunningProcess | None:
-        """The process that took the last reload."""
+        """The process that did the last reload."""
         ...
 
     async def running(self) -> tuple[RunningProcess, Moment] | None:
-        """Return the process that runs now, and a moment: it has read no files before. None when none runs.
+        """Return the running process, and a moment before which it has read no files; None when none runs.
 
-        Raises CommandFailed when nobody can tell.
+        Raises CommandFailed when that is unknown.
         """
         ...
 
 
 class OnEdit(enum.Enum):
-    """What to do with a live file that somebody else changed while its rendering stayed the same."""
+    """What to do with a live file that another program changed while its rendering stayed the same."""
 
     REPAIR = "repair"
     REPORT = "report"
@@ -77,9 +77,9 @@ class OnEdit(enum.Enum):
 class Group:
     """Targets that are checked, swapped and reloaded together, all or nothing.
 
-    ``rollback`` says what a failed reload means: put the old files back (a reload that is proven, as nginx's), or leave
-    the new ones and keep the reload owed (a plain command). A group whose check refuses is never swapped at all.
-    ``backups`` is how many generations of replaced files, ``refused`` how many refused candidates are kept.
+    ``rollback`` decides what follows a failed reload: put the old files back (for a proven reload, such as nginx's), or
+    leave the new ones and owe the reload (for a plain command). A group that its check refuses is never swapped.
+    ``backups`` and ``refused`` are how many generations of replaced files and of refused candidates are stored.
     """
 
     name: str
@@ -94,8 +94,12 @@ class Group:
         """The absolute paths of the group's files, as the operator named them."""
         return tuple(target.destination.absolute() for target in self.targets)
 
+    def may_make(self, path: Path) -> bool:
+        """Whether a path may be that of a file that is made for an item of a list."""
+        return any(target.each is not None and target.each.may_make(path) for target in self.targets)
+
     @property
     def subject(self) -> str:
-        """The group's files, for a sentence about them."""
+        """The group's files, as the subject of a sentence."""
         first, *others = (str(target.destination) for target in self.targets)
         return f"{first} and {len(others)} more" if others else first

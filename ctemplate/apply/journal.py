@@ -1,7 +1,7 @@
 """The journal: the old files of a transaction, durable before the first live byte changes.
 
-One binary file with bytes, modes and owners of every file that the transaction touches, or that it was absent. It
-counts only while its serial is above the ledger's, so that a journal which outlives its transaction does no harm.
+One binary file with the bytes, mode and owner of every file that the transaction changes, or a note of its absence. It
+is valid only while its serial is above the ledger's, so a journal that outlives its transaction does no harm.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Journal:
     def read(self) -> JournalEntry | None:
         """Return the transaction that was left open, if any.
 
-        An unreadable one comes back with serial UNKNOWN and no files: something was going on, nobody knows what.
+        An unreadable one is returned with serial UNKNOWN and no files: it is unknown what was in progress.
         """
         try:
             return msgspec.msgpack.decode(self.path.read_bytes(), type=JournalEntry)

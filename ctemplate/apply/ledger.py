@@ -1,9 +1,9 @@
 """The ledger: what a group's program last accepted, durable, apart from what is on disk.
 
-One JSON file, replaced as a whole. A record of a destination says which bytes stand there by our hand; ``owes_reload``
-says that nobody has proven yet that the program runs them. ``proven`` are the processes of which it was: what a program
-took belongs to its process and is gone with it. ``placed`` is when files were last put in place. ``serial`` counts
-journaled transactions: writing the ledger with a transaction's serial is what ends it, whether it went forward or back.
+One JSON file, replaced as a whole. A destination's record names the content that ctemplate wrote there; ``owes_reload``
+means that no program was proven yet to run it. ``proven`` are the processes proven to run it, since the files that a
+program has loaded are gone when its process ends. ``placed`` is when files were last put in place. ``serial`` counts
+journaled transactions: writing the ledger with a transaction's serial ends the transaction, committed or rolled back.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from ctemplate.system.uptime import Moment, RunningProcess, now
 log = logging.getLogger(__name__)
 
 LEDGER_VERSION = 1
-PROVEN_AT_MOST = 4  # an upgrade of a program's executable has two, and goes back and forth
+PROVEN_AT_MOST = 4  # an executable that is upgraded runs in two processes, and may switch between them
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """The content, mode and owner that a destination was given; ``at`` is wall-clock seconds."""
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The content, mode and owner that a destination was given; ``at`` is wall-clock seconds.
+
+    ``is_item``: it was made for an item of a list, and goes when that goes.
+    """
 
     sha256: str
     size: int
@@ -34,6 +37,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     gid: int
     at: float
+    is_item: bool = False
 
 
 class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +61,7 @@ def fingerprint(content: bytes) -> str:
 def read_ledger(path: Path) -> LedgerPage:
     """Read a ledger; a missing one is empty.
 
-    One that cannot be read may have owed a reload: it comes back empty and owing one, with a warning.
+    An unreadable one may have owed a reload: it is returned as empty and owing one, with a warning.
     """
     try:
         page = msgspec.json.decode(path.read_bytes(), type=LedgerPage)
@@ -90,43 +94,51 @@ class Ledger:
         """Return what the destination was last given, if anything."""
         return self._page.files.get(str(destination))
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand by our hand for items of lists."""
+        return frozenset(Path(path) for path, record in self._page.files.items() if record.is_item)
+
     def settle(
         self,
         result: str,
         *,
         owes_reload: bool,
-        records: Mapping[str, Accepted] | None = None,
+        records: Mapping[str, Accepted | None] | None = None,
         serial: int | None = None,
         durable: bool = True,
         proven: RunningProcess | None = None,
         is_placed: bool = False,
     ) -> None:
-        """Write down how a transaction ended and which files it left (others keep their record).
+        """Write down how a transaction ended and which files it left (others keep their record; None: it is gone).
 
-        ``proven`` is a process that was proven to run them; nobody is while a reload is owed. ``is_placed``: files were
-        put in place just now. ``serial`` is the transaction's, by default the next one. Where the disk refuses, the
-        process goes on with what it knows and says so.
+        ``proven`` is a process proven to run them; there is none while a reload is owed. ``is_placed``: files were just
+        put in place. ``serial`` is the transaction's, by default the next one. A write error is logged, and the process
+        continues with the state in memory.
         """
+        known: dict[str, Accepted | None] = {**self._page.files, **(records or {})}
         self._page = LedgerPage(
             serial=self._page.serial + 1 if serial is None else serial,
             owes_reload=owes_reload,
             result=result,
             at=time.time(),
-            files={**self._page.files, **(records or {})},
+            files={path: record for path, record in known.items() if record is not None},
             proven=() if owes_reload else self._proven(proven, records or {}),
             placed=now() if is_placed else self._page.placed,
         )
         self._write(durable=durable)
 
-    def _proven(self, process: RunningProcess | None, records: Mapping[str, Accepted]) -> tuple[RunningProcess, ...]:
-        """Return who runs the files: the process, and those that did before unless one of the files is another now."""
+    def _proven(
+        self, process: RunningProcess | None, records: Mapping[str, Accepted | None]
+    ) -> tuple[RunningProcess, ...]:
+        """Return the processes that run the files: this one, and the earlier ones unless a file has changed."""
         known = ((self._page.files.get(path), record) for path, record in records.items())
-        is_new = any(before is not None and before.sha256 != record.sha256 for before, record in known)
+        is_new = any(before is not None and (not now or before.sha256 != now.sha256) for before, now in known)
         before = () if is_new else tuple(each for each in self._page.proven if each != process)
         return (*before, *((process,) if process else ()))[-PROVEN_AT_MOST:]
 
     def forget(self, destinations: frozenset[str]) -> None:
-        """Drop the records of destinations that another ledger has taken over; an empty ledger goes as a whole."""
+        """Drop the records of destinations that another ledger has taken over; remove a ledger that is empty then."""
         rest = {path: record for path, record in self._page.files.items() if path not in destinations}
         self._page = msgspec.structs.replace(self._page, files=rest)
         if rest:

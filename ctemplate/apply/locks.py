@@ -1,8 +1,8 @@
-"""Locks beside destinations: one process at a time writes a file, whatever state folder it has.
+"""Locks beside destinations: one process at a time writes a file, whichever state folder it uses.
 
-The lock is an flock on a hidden file in the destination's real folder, so that it is shared by whoever can reach that
-folder, in other containers as well, and so that nothing is held by a process that was killed. It is removed on leaving;
-one that was left behind is taken over.
+The lock is an flock on a hidden file in the destination's real folder, so all processes that reach that folder share
+it, those in other containers included, and a killed process holds none. It is removed at the end; a leftover file is
+taken over.
 """
 
 from __future__ import annotations
@@ -37,40 +37,45 @@ class DestinationLocks:
         self._held: dict[Path, int] = {}
 
     def take(self, real: Path) -> None:
-        """Lock a real destination, unless it is locked by us already; again where the lock's file is gone.
+        """Lock a real destination, unless we hold its lock already; lock it anew where the lock's file is gone.
 
-        Raises StateError when another process holds it or somebody else could let go of the lock, and OSError where the
-        lock cannot be made: in a folder that is missing, read-only or full, where no candidate could be made either.
+        Raises StateError when another process holds it or another user could release it, and OSError where the lock
+        cannot be made: in a folder that is missing, read-only or full, where no candidate could be made either.
         """
         held = self._held.get(real)
         if held is not None and _stands(held, lock_beside(real)):
             return
         self._held[real] = _locked(real)
         if held is not None:
-            os.close(held)  # its file was removed with its folder, or by somebody
+            os.close(held)  # its file was removed, alone or with its folder
+
+    def leave(self, real: Path) -> None:
+        """Let go of a real destination."""
+        path, descriptor = lock_beside(real), self._held.pop(real, None)
+        if descriptor is None:
+            return
+        try:
+            if _stands(descriptor, path):
+                path.unlink()
+        except OSError as exc:
+            logger.debug("%s: cannot be removed: %s", path, exc.strerror)
+        os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of all."""
-        for real, descriptor in self._held.items():
-            path = lock_beside(real)
-            try:
-                if _stands(descriptor, path):
-                    path.unlink()
-            except OSError as exc:
-                logger.debug("%s: cannot be removed: %s", path, exc.strerror)
-            os.close(descriptor)
-        self._held.clear()
+        """Release all locks."""
+        for real in tuple(self._held):
+            self.leave(real)
 
 
 def _locked(real: Path) -> int:
-    """Return the descriptor of the locked file; it stands at its path, and not one that was removed meanwhile."""
+    """Return the descriptor of the locked file, which still exists at its path."""
     path = lock_beside(real)
     while True:
         descriptor = _opened(path)
         try:
             _lock(descriptor, real)
             if _stands(descriptor, path):
-                with contextlib.suppress(OSError):  # a full disk: then others are not told who we are
+                with contextlib.suppress(OSError):  # on a full disk the lock's file does not name us
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                 return descriptor
@@ -81,7 +86,7 @@ def _locked(real: Path) -> int:
 
 
 def _opened(path: Path) -> int:
-    """Open the lock's file, made where it is missing; one that is somebody else's is no lock."""
+    """Open the lock's file, created where it is missing; one that another user owns is refused."""
     while True:
         try:
             descriptor = os.open(path, FLAGS)

@@ -1,4 +1,4 @@
-"""The group's check and reload, each end of which is an event with its result and duration."""
+"""The group's check and reload, each reported as an event with its result and duration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RELOAD_RESULTS = {Outcome.APPLIED: "applied", Outcome.PENDING_START: "pending"}
 
 
 async def reported_check(check: CandidateCheck, files: tuple[StagedFile, ...], group: Group) -> tuple[str, ...]:
-    """Have candidates judged; see ``CandidateCheck.check``."""
+    """Check candidates and report the result; see ``CandidateCheck.check``."""
     began, result = time.monotonic(), "failed"
     try:
         warnings = await check.check(files)
@@ -32,7 +32,7 @@ async def reported_check(check: CandidateCheck, files: tuple[StagedFile, ...], g
 
 
 async def reported_reload(reload: Reload, change: LiveChange, group: Group) -> Outcome:
-    """Have a program take a change; see ``Reload.reload``."""
+    """Reload a program and report the result; see ``Reload.reload``."""
     began, result = time.monotonic(), "failed"
     try:
         outcome = await reload.reload(change)

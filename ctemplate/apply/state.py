@@ -6,10 +6,11 @@
         locks/HASH.lock                   one per real destination, flock held while a group is in use
         nginx.conf-HASH/                  0700, files 0600
             ledger.json                   what the program last accepted
-            journal                       old files of the transaction that is going on
-            original/etc/nginx/…          what stood at a destination before ctemplate first wrote it, for ever
+            journal                       old files of the transaction in progress
+            original/etc/nginx/…          the destination's file before ctemplate first wrote it, kept for ever
             backups/000007/etc/nginx/…    generations of replaced files
             refused/000008/etc/nginx/…    candidates that were refused
+            restored.json                 that the files were restored, and stay so until released
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ import logging
 import os
 import shutil
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 
-from ctemplate.apply.group import Group
+from ctemplate.apply.group import Group, LiveChange
 from ctemplate.apply.journal import Journal
-from ctemplate.apply.ledger import Ledger, read_ledger
+from ctemplate.apply.ledger import Accepted, Ledger, read_ledger
 from ctemplate.apply.locks import DestinationLocks, lock_beside
 from ctemplate.apply.succession import Predecessor, migrate_state
 from ctemplate.core.errors import StateError
@@ -43,6 +45,7 @@ PRIVATE_FOLDER = 0o700
 LEDGER = "ledger.json"
 JOURNAL = "journal"
 ORIGINAL = "original"
+BACKUPS = "backups"
 LOCKS = "locks"
 
 
@@ -60,10 +63,10 @@ class Generations:
         return tuple(sorted(self.folder.iterdir())) if self.folder.is_dir() else ()
 
     def put(self, files: Mapping[Path, bytes]) -> Path | None:
-        """Keep one more generation and forget the oldest; return its folder.
+        """Store a new generation and remove the oldest; return its folder.
 
-        None: nothing to keep, or the newest generation holds it. One that has to go and has the same paths is written
-        over instead: folders that are made and removed cost more than what is in them.
+        None: nothing to store, or the newest generation has it. An expiring generation with the same paths is
+        overwritten, since creating and removing folders costs more than writing files.
         """
         if not files or self._limit < 1:
             return None
@@ -86,9 +89,10 @@ class Generations:
 class GroupState:
     """One group's part of the state folder, locked: its ledger, journal, backups and refused candidates.
 
-    ``edits`` remembers which foreign changes were reported, by destination with a fingerprint of what was seen, and
-    ``in_place`` which files cannot be renamed over, so that each is said once. ``written`` are the real files that this
-    process put in place last, as they were then. ``locks`` are those beside the destinations.
+    ``edits`` records which foreign changes were reported, by destination with a fingerprint of the content, and
+    ``in_place`` which files cannot be renamed over, so that each is reported once. ``written`` are the real files that
+    this process put in place last, as they were then. ``locks`` are those beside the destinations. ``replaced`` has the
+    last change that was committed, until somebody takes it.
     """
 
     group: Group
@@ -101,6 +105,13 @@ class GroupState:
     edits: dict[Path, str] = field(default_factory=dict)
     in_place: set[Path] = field(default_factory=set)
     written: dict[Path, Signature | None] = field(default_factory=dict)
+    replaced: deque[LiveChange] = field(default_factory=lambda: deque(maxlen=1))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The absolute paths of all the group's files, those that stand for items of lists among them."""
+        named = (target.destination.absolute() for target in self.group.targets if target.each is None)
+        return (*named, *sorted(self.ledger.item_files))
 
     def keep_original(self, path: Path, content: bytes) -> Path | None:
         """Keep a file that ctemplate did not write, for ever; return where, None when one is kept already."""
@@ -111,7 +122,7 @@ class GroupState:
         return kept
 
     def wrote(self, destination: Path) -> bool:
-        """Whether the file at the destination is, untouched since, what this process put there."""
+        """Whether the file at the destination is the one that this process put there, unchanged since."""
         found = signature(destination)
         return found is not None and found == self.written.get(Path(os.path.realpath(destination)))
 
@@ -133,7 +144,7 @@ class StateFolder:
 
     @contextlib.contextmanager
     def hold(self, group: Group) -> Iterator[GroupState]:
-        """Lock the group's destinations and open its state; let both go on leaving.
+        """Lock the group's destinations and open its state; release both on leaving.
 
         Raises StateError when another process, or another group of this one, holds one of the destinations.
         """
@@ -155,13 +166,13 @@ class StateFolder:
     def _open(self, group: Group, reals: frozenset[str], locks: DestinationLocks) -> GroupState:
         folder = self.path / _folder_name(sorted(reals))
         make_private(folder)
-        known = self._predecessors.get(folder)  # what was read once is not read, and complained of, again
+        known = self._predecessors.get(folder)  # reading it again would repeat its warnings
         state = GroupState(
             group=group,
             folder=folder,
             ledger=known.ledger if known else Ledger(folder / LEDGER),
             journal=Journal(folder / JOURNAL),
-            backups=Generations(folder / "backups", group.backups),
+            backups=Generations(folder / BACKUPS, group.backups),
             refused=Generations(folder / "refused", group.refused),
             locks=locks,
         )
@@ -171,17 +182,18 @@ class StateFolder:
             predecessors=tuple(other for path, other in self._predecessors.items() if path != folder),
             destinations=frozenset(str(destination) for destination in group.destinations),
             reals=reals,
+            may_make=group.may_make,
         )
         return state
 
     @cached_property
     def _predecessors(self) -> Mapping[Path, Predecessor]:
-        """What was known before the groups held now, by sub-folder; these have no destination in common."""
+        """The state of earlier sets of destinations, by sub-folder; no two of these have a destination in common."""
         return {folder: Predecessor(Ledger(folder / LEDGER), Journal(folder / JOURNAL)) for folder in self.folders}
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The sub-folders of all sets of destinations that were ever used here."""
+        """The sub-folders of all sets of destinations that this state folder was ever used for."""
         return tuple(sorted(folder for folder in self.path.iterdir() if _is_ours(folder)))
 
     @contextlib.contextmanager
@@ -202,7 +214,7 @@ class StateFolder:
 
 
 def written_before(folder: Path) -> frozenset[Path]:
-    """Return the destinations that a state folder has a record of; none where it is not there or cannot be read."""
+    """Return the destinations recorded in a state folder; none where it is missing or unreadable."""
     try:
         pages = [read_ledger(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
     except OSError:
@@ -210,8 +222,18 @@ def written_before(folder: Path) -> frozenset[Path]:
     return frozenset(Path(destination).absolute() for page in pages for destination in page.files)
 
 
+def item_records(folder: Path, group: Group) -> Mapping[Path, Accepted]:
+    """Return what a state folder knows of the files that stand for items of the group's lists; reads only."""
+    try:
+        pages = [read_ledger(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
+    except OSError:
+        return {}
+    known = ((Path(path), record) for page in pages for path, record in page.files.items() if record.is_item)
+    return {path: record for path, record in known if group.may_make(path)}
+
+
 def group_folder(folder: Path, destinations: Iterable[Path]) -> Path:
-    """Return the sub-folder of a state folder that is a group's with these destinations."""
+    """Return the sub-folder of a state folder for the group with these destinations."""
     return folder / _folder_name(sorted({str(resolved(destination)) for destination in destinations}))
 
 
@@ -241,7 +263,7 @@ def _check_place(path: Path) -> None:
 
 
 def _lock_beside(locks: DestinationLocks, real: Path) -> None:
-    """Lock a destination; where the lock cannot be made, it is tried again before anything is written."""
+    """Lock a destination; a lock that cannot be made now is tried again before anything is written."""
     try:
         locks.take(real)
     except OSError as exc:
@@ -249,8 +271,8 @@ def _lock_beside(locks: DestinationLocks, real: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder for nobody but us; one that belongs to somebody else is not trusted."""
-    with contextlib.suppress(FileExistsError):  # whatever stands there is looked at next
+    """Create a folder that only our user can access; one that another user owns is refused."""
+    with contextlib.suppress(FileExistsError):  # the existing one is checked next
         folder.mkdir(mode=PRIVATE_FOLDER)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():

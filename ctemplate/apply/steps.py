@@ -1,4 +1,4 @@
-"""The named moments of a transaction, for whoever wants to watch one go by."""
+"""The named steps of a transaction, for observers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Step(enum.Enum):
-    """What has just been done; `transaction` tells what is true on disk then."""
+    """A step that has just been done; `transaction` lists what is true on disk then."""
 
     SURVEYED = "surveyed"
     STAGED = "staged"
@@ -25,4 +25,4 @@ Observe = Callable[[Step], None]
 
 
 def unobserved(_step: Step) -> None:
-    """Let a step go by."""
+    """Ignore a step."""

@@ -1,14 +1,17 @@
-"""Take over what is known about a destination when the set that it belongs to has changed.
+"""Take over a destination's state when the set of destinations that it belongs to has changed.
 
-A template added to a group makes another set of destinations, and so another sub-folder. What the old one knew about a
-shared destination moves to the new one: its record, a reload that is owed, the old bytes of a transaction that a killed
-process left open. Moving is repeatable: written here first, taken away there afterwards.
+A template added to a group changes the set of destinations, and so the sub-folder. A shared destination's state moves
+to the new one: its record, a reload that is owed, the old bytes of a transaction that a killed process left open.
+The move can be repeated: the new folder is written first, the old one cleared afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import field
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from ctemplate.apply.journal import Journal, JournalEntry
 from ctemplate.apply.ledger import Ledger
@@ -17,7 +20,7 @@ from ctemplate.core.values import dataclass
 
 @dataclass(slots=True)
 class Predecessor:
-    """What an earlier set of destinations knew, read once; ``entry`` is the transaction it left open."""
+    """The state of an earlier set of destinations, read once; ``entry`` is the transaction that it left open."""
 
     ledger: Ledger
     journal: Journal
@@ -26,11 +29,11 @@ class Predecessor:
     def __post_init__(self) -> None:
         self.entry = self.journal.read_open(self.ledger.page.serial)
 
-    def leave(self, reals: frozenset[str]) -> None:
-        """Let go of the journaled files of these real paths."""
+    def leave(self, files: Collection[str]) -> None:
+        """Drop the journaled files of these real paths."""
         if self.entry is None:
             return
-        rest = tuple(file for file in self.entry.files if file.path not in reals)
+        rest = tuple(file for file in self.entry.files if file.path not in files)
         self.entry = JournalEntry(serial=self.entry.serial, files=rest) if rest else None
         if self.entry:
             self.journal.write(self.entry)
@@ -45,11 +48,20 @@ def migrate_state(
     predecessors: Iterable[Predecessor],
     destinations: frozenset[str],
     reals: frozenset[str],
+    may_make: Callable[[Path], bool],
 ) -> None:
-    """Move records of the destinations and journaled files of the real paths from the predecessors' folders."""
+    """Move records of the destinations and journaled files of the real paths from the predecessors' folders.
+
+    So are those of files that the group may make for items of lists.
+    """
     for other in predecessors:
-        old = tuple(file for file in other.entry.files if file.path in reals) if other.entry else ()
-        records = {path: record for path, record in other.ledger.page.files.items() if path in destinations}
+        files = other.entry.files if other.entry else ()
+        old = tuple(file for file in files if file.path in reals or may_make(Path(file.path)))
+        known = [
+            (path, replace(one, is_item=False) if path in destinations else one)
+            for path, one in other.ledger.page.files.items()
+        ]
+        records = {path: one for path, one in known if path in destinations or (one.is_item and may_make(Path(path)))}
         if not old and not records:
             continue
         mine = journal.read_open(ledger.page.serial)
@@ -58,5 +70,5 @@ def migrate_state(
         owes_reload = ledger.page.owes_reload or other.ledger.page.owes_reload
         ledger.settle("inherited", owes_reload=owes_reload, records=records, serial=ledger.page.serial)
         if old:
-            other.leave(reals)
-        other.ledger.forget(destinations)
+            other.leave({file.path for file in old})
+        other.ledger.forget(frozenset(records))

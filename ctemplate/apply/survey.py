@@ -1,4 +1,4 @@
-"""Compare a group's outputs with what is live and with the ledger: what differs, and whether a reload is due.
+"""Compare a group's outputs with the live files and the ledger: what differs, and whether a reload is due.
 
 Reads, never writes.
 """
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange, OnEdit
+from ctemplate.apply.item_files import with_item_files
 from ctemplate.apply.ledger import Accepted, Ledger, fingerprint
 from ctemplate.apply.state import GroupState
 from ctemplate.core.errors import SwapFailed
@@ -24,23 +25,25 @@ from ctemplate.system.files import DEFAULT_MODE, Live, read_live, resolved
 
 log = logging.getLogger(__name__)
 
-NO_ID = 2**32 - 1  # to the kernel this means "leave it"
+NO_ID = 2**32 - 1  # to the kernel this means "unchanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One output beside what is live at its destination; mode, uid and gid are what the file shall have.
+    """One output and the live file at its destination; mode, uid and gid are the wanted ones.
 
-    ``is_left``: somebody else changed the live file, and the group leaves such files alone.
+    ``content`` is None for a file that is to go. ``is_left``: somebody else changed the live file, and the group leaves
+    such files alone.
     """
 
     destination: Path
-    content: bytes
+    content: bytes | None
     live: Live
     mode: int
     uid: int
     gid: int
     accepted: Accepted | None
+    is_item: bool = False
     is_left: bool = False
 
     @property
@@ -57,29 +60,40 @@ class Compared:
     def has_new_attributes(self) -> bool:
         """Whether the live bytes are right, but mode or owner are not."""
         wanted = (self.mode, self.uid, self.gid)
-        return not self.has_new_content and (self.live.mode, self.live.uid, self.live.gid) != wanted
+        is_whole = self.content is not None and not self.has_new_content
+        return is_whole and (self.live.mode, self.live.uid, self.live.gid) != wanted
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the ledger holds this very content; content that it never saw counts when it is live."""
-        if self.accepted is None:
+        """Whether the ledger records this content; unrecorded content counts as accepted when it is live."""
+        if self.accepted is None or self.content is None:
             return not self.has_new_content
         return self.accepted.sha256 == fingerprint(self.content)
 
     @property
     def is_edited(self) -> bool:
-        """Whether somebody else changed the live file while its rendering stayed the same."""
+        """Whether another program changed the live file while its rendering stayed the same."""
         return self.accepted is not None and self.has_new_content and self.is_accepted
 
-    def to_record(self) -> Accepted:
-        """Return what the ledger says once this output is live."""
-        return Accepted(
-            sha256=fingerprint(self.content),
-            size=len(self.content),
-            mode=self.mode,
-            uid=self.uid,
-            gid=self.gid,
-            at=time.time(),
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the ledger does not say of the file what it should."""
+        return (self.accepted is None) is (self.content is not None)
+
+    def to_record(self) -> Accepted | None:
+        """Return what the ledger says once this output is live; None for a file that is gone."""
+        return (
+            None
+            if self.content is None
+            else Accepted(
+                sha256=fingerprint(self.content),
+                size=len(self.content),
+                mode=self.mode,
+                uid=self.uid,
+                gid=self.gid,
+                at=time.time(),
+                is_item=self.is_item,
+            )
         )
 
 
@@ -87,7 +101,7 @@ class Compared:
 class Survey:
     """A group's files compared.
 
-    A reload is due for new content, for a debt, and for live content that the program never got from us.
+    A reload is due for new content, for one that is owed, and for live content that we never loaded into the program.
     """
 
     files: tuple[Compared, ...]
@@ -100,7 +114,7 @@ class Survey:
 
     @property
     def changes(self) -> tuple[Compared, ...]:
-        """The files that are touched at all: new content, then new mode or owner."""
+        """The files that change: those with new content, then those with a new mode or owner."""
         return (*self.rewrites, *(file for file in self.files if file.has_new_attributes))
 
     @property
@@ -110,32 +124,38 @@ class Survey:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the ledger has no record yet of one of the files."""
-        return any(file.accepted is None for file in self.files)
+        """Whether the ledger has no record yet of one of the files, or one of a file that is gone."""
+        return any(file.is_unknown for file in self.files)
+
+    @property
+    def has_items(self) -> bool:
+        """Whether one of the files that change stands for an item of a list: that it is ours must outlive a kill."""
+        return any(file.is_item for file in self.changes)
 
     @property
     def change(self) -> LiveChange:
-        """What the program is to take once the files are in place."""
+        """The change that the program has to load once the files are in place."""
         return LiveChange(
-            files=tuple(file.destination for file in self.files),
+            files=tuple(file.destination for file in self.files if file.content is not None),
             before={file.destination: file.live.content for file in self.rewrites},
-            after={file.destination: file.content for file in self.rewrites},
+            after={file.destination: file.content or b"" for file in self.rewrites},
         )
 
     @property
-    def records(self) -> dict[str, Accepted]:
-        """What the ledger says once all of this is live."""
+    def records(self) -> dict[str, Accepted | None]:
+        """The ledger's records once all of this is live."""
         return {str(file.destination): file.to_record() for file in self.files if not file.is_left}
 
     @property
     def subject(self) -> str:
-        """Name the group's live files in a sentence about all of them."""
+        """The group's live files, as the subject of a sentence about all of them."""
         return "the live file" if len(self.files) == 1 else "every live file"
 
 
 def surveyed(outputs: tuple[Output, ...], state: GroupState) -> Survey:
     """Compare the outputs with the live files; raises SwapFailed when one cannot be read or its owner is unknown."""
-    compared = tuple(_judged(_compared(output, state.ledger), state) for output in outputs)
+    whole = with_item_files(outputs, state.ledger.page.files, state.edits)
+    compared = tuple(_judged(_compared(output, state.ledger), state) for output in whole)
     is_new = any((file.has_new_content and not file.is_left) or not file.is_accepted for file in compared)
     return Survey(files=compared, is_reload_due=is_new or state.ledger.page.owes_reload)
 
@@ -156,6 +176,7 @@ def _compared(output: Output, ledger: Ledger) -> Compared:
         uid=uid if target.user is None else _id(destination, "user", target.user, _user_id),
         gid=gid if target.group is None else _id(destination, "group", target.group, _group_id),
         accepted=ledger.accepted(destination),
+        is_item=target.each is not None or output.content is None,
     )
 
 
@@ -179,7 +200,7 @@ def _id(destination: Path, kind: str, name: str, look_up: Callable[[str], int]) 
 
 
 def _judged(file: Compared, state: GroupState) -> Compared:
-    """Say once that somebody else changed a file, and whether it is left as it is."""
+    """Report once that another program changed a file, and whether it is left as it is."""
     if not file.is_edited:
         state.edits.pop(file.destination, None)
         return file
@@ -187,7 +208,7 @@ def _judged(file: Compared, state: GroupState) -> Compared:
     seen = fingerprint(file.live.content) if file.live.content is not None else ""
     if state.edits.get(file.destination) != seen:
         state.edits[file.destination] = seen
-        what = "was changed by somebody else" if seen else "was removed by somebody else"
+        what = "was changed by another program" if seen else "was removed by another program"
         then = "left as it is" if is_left else "overwritten with the rendered file"
         log.warning("%s: %s; %s", file.destination, what, then)
     return replace(file, is_left=is_left)

@@ -1,4 +1,4 @@
-"""The part of an apply that may have to be taken back: live files change, then are committed or restored.
+"""The part of an apply that can be rolled back: live files change, then are committed or restored.
 
 The steps, and what a process killed right after each of them leaves behind:
 
@@ -9,22 +9,21 @@ surveyed      nothing has changed                                         nothin
 staged        candidates stand beside the live files, hidden              removes them
 checked       the same; the check accepted them                           removes them
 journaled     the journal holds the old files                             drops the journal, removes candidates
-swapping      some live files are new (seen after each file)              puts the old ones back, owes a reload
+swapping      some live files are new (after each file)                   puts the old ones back, owes a reload
 swapped       all live files are new, durably                             puts the old ones back, owes a reload
-reloaded      the program has proven that it runs them                    puts the old ones back, owes a reload
-recorded      the ledger says so: this ends the transaction               nothing to do
+reloaded      the program is proven to run them                           puts the old ones back, owes a reload
+recorded      the ledger records it: this ends the transaction            nothing to do
 restoring     a failed transaction puts files back (after each file)      goes on with that, owes a reload
-restored      all old files are back, the ledger has not been told yet    drops the journal
+restored      all old files are back, the ledger does not record it yet   drops the journal
 ============  ==========================================================  ========================================
 
-After a start every live file is therefore whole and one that was in use before, and whenever nobody has proven that
-the program runs it, the ledger owes a reload. The next apply pays: with the reload of its new output when there is one,
-else with a reload alone.
+So after a start every live file is complete and was in use before, and the ledger owes a reload unless the program is
+proven to run it. The next apply does that reload: with its new output when there is one, else by itself.
 
 Writing the ledger with the transaction's serial is the one atomic act that ends it. The journal is written when a
-reload has to be proven, more than one file changes, or a file can be judged only once it is live. Else one file
-without a reload needs none, its rename is atomic, and then the ledger is not synced either: losing it costs nothing but
-the memory of who wrote the file.
+reload has to be proven, more than one file changes, or a file can be checked only once it is live. One file without
+a reload needs no journal, since its rename is atomic; then the ledger is not synced either: losing it loses only the
+record of what ctemplate wrote.
 
 Everything here blocks; it runs in a thread. Knows nothing of checks and commands.
 """
@@ -65,10 +64,10 @@ class Transaction:
         self.was_announced = False
 
     def swap(self, *, is_judged: bool = True) -> None:
-        """Put every candidate in place and mend modes and owners."""
+        """Put every candidate in place and correct modes and owners."""
         changes = self._survey.changes
         self._keep_originals()
-        if self._has_reload or len(changes) > 1 or not is_judged:
+        if self._has_reload or len(changes) > 1 or not is_judged or self._survey.has_items:
             self._write_journal()
         self._has_begun = True
         for file in changes:
@@ -81,14 +80,20 @@ class Transaction:
         self._observe(Step.SWAPPED)
 
     def commit(self, result: str, *, owes_reload: bool, proven: RunningProcess | None = None) -> None:
-        """End with the new files in place, which a process was proven to run; the replaced ones become a backup."""
+        """End with the new files in place, which ``proven`` runs; the replaced files become a backup."""
         self._end(result, owes_reload=owes_reload, records=self._survey.records, proven=proven)
         self._observe(Step.RECORDED)
+        if self._survey.rewrites:
+            self._state.replaced.append(self._survey.change)
         replaced = {file.destination: file.live.content for file in self._survey.rewrites}
         keep(self._state.backups, {path: old for path, old in replaced.items() if old is not None})
+        for file in self._survey.rewrites:
+            if file.content is None:
+                self._state.locks.leave(file.path)
+                log.info("%s: removed, since its item is gone", file.destination)
 
     def abandon(self, error: BaseException) -> str:
-        """End after an error as the group wants it; say what became of the files."""
+        """End after an error as the group's ``rollback`` says; return the state of the files as a sentence."""
         if not self._has_begun:
             return f"{self._survey.subject} is untouched"
         result = type(error).__name__
@@ -100,7 +105,7 @@ class Transaction:
         return f"{self._survey.subject} is rolled back" + (", its reload is pending" if is_unproven else "")
 
     def roll_back(self, result: str, *, owes_reload: bool) -> None:
-        """End with the old files in place; the new ones are kept for inspection."""
+        """End with the old files in place; the new ones are saved for inspection."""
         if owes_reload:
             self._state.ledger.settle(result, owes_reload=True, serial=self._state.ledger.page.serial)
         for file in self._survey.changes:
@@ -113,7 +118,7 @@ class Transaction:
         keep_refused(self._survey, self._state)
 
     def _keep_originals(self) -> None:
-        """Keep, for ever, what stood there before ctemplate first wrote it."""
+        """Store, for ever, the files that were there before ctemplate first wrote them."""
         for file in self._survey.rewrites:
             if file.accepted is not None or file.live.content is None:
                 continue
@@ -130,6 +135,11 @@ class Transaction:
             files.set_attributes(file.path, mode=file.mode, uid=file.uid, gid=file.gid)
             return
         candidate = files.candidate_path(file.path)
+        if file.content is None:
+            self._state.written.pop(file.path, None)
+            file.path.unlink(missing_ok=True)
+            candidate.unlink(missing_ok=True)
+            return
         self._state.written[file.path] = signature(candidate)
         try:
             candidate.replace(file.path)
@@ -160,7 +170,7 @@ class Transaction:
         result: str,
         *,
         owes_reload: bool,
-        records: Mapping[str, Accepted] | None = None,
+        records: Mapping[str, Accepted | None] | None = None,
         proven: RunningProcess | None = None,
     ) -> None:
         self._state.ledger.settle(
@@ -175,12 +185,13 @@ class Transaction:
         self._state.journal.remove()
 
 
-def recover(state: GroupState, observe: Observe = unobserved) -> None:
+def recover(state: GroupState, observe: Observe = unobserved, destinations: tuple[Path, ...] = ()) -> None:
     """Put right what a process that died in the middle of a transaction left behind. Nothing to do: nothing touched.
 
-    Raises SwapFailed when an old file cannot be put back; the journal stays, and calling again tries again.
+    ``destinations`` are those of a change to come, whose candidates may stand there as well. Raises SwapFailed when an
+    old file cannot be put back; the journal stays, and calling again tries again.
     """
-    for destination in state.group.destinations:
+    for destination in {*state.files, *destinations}:
         with contextlib.suppress(OSError):
             for candidate in files.leftovers(files.resolved(destination)):
                 candidate.unlink(missing_ok=True)
@@ -191,7 +202,7 @@ def recover(state: GroupState, observe: Observe = unobserved) -> None:
 
 
 def _take_back(entry: JournalEntry, state: GroupState, observe: Observe) -> None:
-    """Put the old files back; the debt is written down first, for this may be interrupted as well."""
+    """Put the old files back; the owed reload is recorded first, since this may be interrupted as well."""
     ledger, serial = state.ledger, state.ledger.page.serial
     with _as_swap_failed(state.journal.path, "cannot be carried out"):
         changed = tuple(old for old in entry.files if not files.stands(old))
@@ -217,16 +228,17 @@ def _as_swap_failed(where: Path, what: str = "cannot be written") -> Iterator[No
 
 
 def keep_refused(survey: Survey, state: GroupState) -> None:
-    """Keep the candidates that were refused, for inspection."""
-    kept = keep(state.refused, {file.destination: file.content for file in survey.rewrites})
+    """Save the refused candidates for inspection."""
+    refused = {file.destination: file.content for file in survey.rewrites if file.content is not None}
+    kept = keep(state.refused, refused)
     if kept:
         log.info("rejected candidate saved to %s", kept)
 
 
-def keep(shelf: Generations, contents: Mapping[Path, bytes]) -> Path | None:
-    """Keep a generation of files and return its folder, None for one that is kept already; failing, go on."""
+def keep(generations: Generations, contents: Mapping[Path, bytes]) -> Path | None:
+    """Store a generation of files and return its folder, None if it is stored already; a write error is only logged."""
     try:
-        return shelf.put(contents)
+        return generations.put(contents)
     except OSError as exc:
-        log.warning("%s: cannot be written: %s; this generation is not kept", shelf.folder, exc.strerror or exc)
+        log.warning("%s: cannot be written: %s; this generation is not kept", generations.folder, exc.strerror or exc)
         return None

@@ -48,7 +48,7 @@ def _exit_status() -> int:
         click.echo(exc.format_message())
         return USAGE_STATUS
     except click.ClickException as exc:
-        say(f"ctemplate: {_usage_fault(exc)}")
+        say(f"ctemplate: {_usage_error(exc)}")
         return USAGE_STATUS
     except CtemplateError as exc:
         if isinstance(exc, TemplateError) and sys.stderr.isatty():
@@ -73,7 +73,7 @@ def _unprinted(error: OSError) -> int:
     return FAILED_STATUS
 
 
-def _usage_fault(fault: click.ClickException) -> str:
-    message = fault.format_message().rstrip(".")
+def _usage_error(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
     said = message[:1].lower() + message[1:]
     return said if _ADVISED.search(said) else f"{said}; see ctemplate -help"

@@ -19,18 +19,18 @@ def doctor(given: Mapping[str, Any]) -> int:
     """Print a line for each thing looked at; return 1 when one of them is a fault, else 0."""
     assembly = assembler(given, RunMode.DRY).assemble()
     is_text = given["format"] == "text"
-    found = asyncio.run(_examined(assembly, is_told=is_text))
+    found = asyncio.run(_examined(assembly, shows_progress=is_text))
     if not is_text:
         made = {"version": 1, "findings": [asdict(diagnosis) for diagnosis in found]}
         click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())
     return 1 if any(diagnosis.mark is Severity.FAULT for diagnosis in found) else 0
 
 
-async def _examined(assembly: Assembly, *, is_told: bool) -> list[Diagnosis]:
+async def _examined(assembly: Assembly, *, shows_progress: bool) -> list[Diagnosis]:
     """Examine everything, telling each line as it comes: Consul may take its time."""
     found = []
     async for diagnosis in examination(assembly):
         found.append(diagnosis)
-        if is_told:
+        if shows_progress:
             click.echo(str(diagnosis))
     return found

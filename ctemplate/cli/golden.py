@@ -45,7 +45,7 @@ def _passes(catalog: Path, given: Mapping[str, Any]) -> bool:
     except CtemplateError as exc:
         click.echo(f"{case}: {exc}")
         return False
-    expected = {case / name: output.content for name, output in case_name(outputs).items()}
+    expected = {case / name: output.content or b"" for name, output in case_name(outputs).items()}
     if given["update"]:
         for path, content in expected.items():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ EXAMPLES = {
         "ctemplate convert nginx.ctmpl -o nginx.conf.j2",
         "ctemplate convert /etc/consul-template.d -o ctemplate.toml",
     ),
+    "init": ("ctemplate init", "ctemplate init -complete -consul-addr 10.0.0.5:8500 /etc/ctemplate"),
     "lint": (
         "ctemplate lint -config /etc/ctemplate",
         "ctemplate lint -template nginx.conf.j2 -var domain=example.com -format sarif",
@@ -27,6 +28,11 @@ EXAMPLES = {
     "test": (
         "ctemplate test -config ctemplate.toml tests/nginx",
         "ctemplate test -config ctemplate.toml -update tests/nginx",
+    ),
+    "restore": (
+        "ctemplate restore -config /etc/ctemplate",
+        "ctemplate restore -config /etc/ctemplate 12 -diff",
+        "ctemplate restore -config /etc/ctemplate original /etc/nginx/nginx.conf",
     ),
     "status": (
         "ctemplate status -config /etc/ctemplate",

@@ -139,6 +139,12 @@ SETTINGS = (
         metavar="ADDR",
         help="serve status and metrics at HOST:PORT, PORT or unix:PATH [off]",
     ),
+    Setting(
+        flag="-status-token-file",
+        path="status.token_file",
+        metavar="FILE",
+        help="file with the token that the page asks for before it releases",
+    ),
     Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error"),
     Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json"),
 )
@@ -149,7 +155,7 @@ NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wa
 CONSUL_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
 SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
 EXEC_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("exec."))
-RUNNING = ("-wait", "-pid-file", "-status-addr", *EXEC_OPTIONS)
+RUNNING = ("-wait", "-pid-file", "-status-addr", "-status-token-file", *EXEC_OPTIONS)
 """Options that mean something to a ctemplate that goes on running only."""
 
 

@@ -11,11 +11,13 @@ from typing import Any, Literal
 import click
 import msgspec
 
+from ctemplate.apply import group_folder
+from ctemplate.apply.restored import read_restoration
 from ctemplate.cli.capture import write_output
 from ctemplate.cli.run import prepared, run_once
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.guard import described
-from ctemplate.runtime.assembly import RunMode
+from ctemplate.runtime.assembly import Assembly, RunMode
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.sinks.plan import GroupReview, PlanSink, review
 from ctemplate.sources.source import Cost
@@ -29,7 +31,8 @@ COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What `plan -format json` prints; its schema is docs/plan.schema.json.
 
-    ``held`` is what the guard keeps in the groups although the newest answers lack it, and why.
+    ``held`` is what the guard keeps in the groups although the newest answers lack it, and why, and files that stay as
+    they were restored.
     """
 
     version: Literal[1] = 1
@@ -65,7 +68,7 @@ def apply_plan(given: Mapping[str, Any], path: Path) -> int:
     planned = {file.destination: file for group in saved.groups for file in group.files}
     daemon = prepared(given, RunMode.LIVE, planned)
     run_once(given, daemon)
-    return 1 if any(worker.error for worker in daemon.workers) else 0
+    return 1 if any(worker.error or worker.pipeline.restored_to for worker in daemon.workers) else 0
 
 
 def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[GroupWorker, ...]]:
@@ -78,9 +81,19 @@ def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[GroupWorker, ...]]:
         pending=any(group.is_changed for group in groups),
         groups=groups,
         watch=watch,
-        held=described(daemon.catalog.holds),
+        held=(*described(daemon.catalog.holds), *_restored(daemon.assembly)),
     )
     return made, daemon.workers
+
+
+def _restored(assembly: Assembly) -> Iterator[str]:
+    """Yield which groups stay as they were restored, whatever would change."""
+    for group in assembly.plans:
+        destinations = tuple(each.destination for each in group.templates)
+        found = read_restoration(group_folder(assembly.state_dir, destinations))
+        if found is not None:
+            names = " ".join(map(str, destinations))
+            yield f"{names}: stays as restored from {found.label} until 'ctemplate release'"
 
 
 def _reviewed(worker: GroupWorker) -> GroupReview:
@@ -107,7 +120,7 @@ def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
         else:
             yield f"{group.name}: no changes"
         yield ""
-    yield from _section("held by the guard", made.held)
+    yield from _section("held", made.held)
     watch = made.watch
     yield (
         f"watch: {watch.queries} queries, {watch.connections} connections, "

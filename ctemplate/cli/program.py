@@ -22,9 +22,11 @@ VERB_FUNCTIONS = {
     "capture": "ctemplate.cli.capture:capture",
     "convert": "ctemplate.cli.convert:convert_source",
     "doctor": "ctemplate.cli.doctor:doctor",
+    "init": "ctemplate.cli.init:init",
     "lint": "ctemplate.cli.lint:lint_verb",
     "plan": "ctemplate.cli.plan:plan",
     "release": "ctemplate.cli.release:release",
+    "restore": "ctemplate.cli.restore:restore_verb",
     "status": "ctemplate.cli.status:status",
     "test": "ctemplate.cli.golden:golden",
 }
@@ -110,6 +112,25 @@ def _convert(context: click.Context, /, source: Path, o: str | None, **given: ob
     context.exit(work("convert")(source, o, **given))
 
 
+@cli.command(
+    "init",
+    context_settings=CONTEXT,
+    short_help="Write a first configuration for this host.",
+    epilog=examples("init"),
+)
+@shared_options(*RUNNING, "-template", "-config", "-escape", "-var", "-catalog", "-state-dir", "-quiet")
+@switch("-complete", "replace the whole nginx.conf instead of writing fragments beside your sites")
+@click.argument("folder", required=False, type=Path)
+@click.pass_context
+def _init(context: click.Context, /, folder: Path | None, **given: object) -> None:
+    """Look at this host and write a small configuration with templates of your own into FOLDER; show its plan.
+
+    FOLDER is /etc/ctemplate for root, else ~/.config/ctemplate. Nothing of nginx's is written, and no configuration
+    that is there is overwritten.
+    """
+    context.exit(work("init")(given, folder))
+
+
 @cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))
 @shared_options(*SOURCE, *RUNNING, "-state-dir", "-quiet", "-log-level", "-log-format")
 @click.option(
@@ -155,6 +176,26 @@ def _test(context: click.Context, /, **given: object) -> None:
 def _release(context: click.Context, /, service: str | None, **given: object) -> None:
     """Accept the latest data for SERVICE, or for all, that the guard of a running ctemplate is holding back."""
     context.exit(work("release")(given, service))
+
+
+@cli.command(
+    "restore",
+    context_settings=CONTEXT,
+    short_help="List what stood in the files before, or bring it back.",
+    epilog=examples("restore"),
+)
+@shared_options(*SOURCE, *RUNNING, "-quiet")
+@switch("-diff", "print what bringing it back would change, and change nothing")
+@click.argument("which", required=False)
+@click.argument("target", required=False)
+@click.pass_context
+def _restore(context: click.Context, /, which: str | None, target: str | None, **given: object) -> None:
+    """List what stood in the files before; with WHICH, a number of the list or `original`, bring it back.
+
+    TARGET is a group or a file, where there are several groups. The files go through check, reload and proof as any
+    change does, and are then left alone until `ctemplate release` or a change of their templates.
+    """
+    context.exit(work("restore")(given, which, target))
 
 
 @cli.command("status", context_settings=CONTEXT, epilog=examples("status"))

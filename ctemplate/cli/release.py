@@ -9,9 +9,13 @@ from typing import Any
 import click
 import msgspec
 
+from ctemplate.apply import group_folder
+from ctemplate.apply.restored import read_restoration
 from ctemplate.cli.run import assembler
+from ctemplate.config.groups import group_plans
 from ctemplate.core.errors import ConfigError, CtemplateError, printable
 from ctemplate.runtime.control_socket import CONTROL_FOLDER, ControlReply, Request, answering, ask
+from ctemplate.runtime.restoring import unrestore_here
 
 RELEASES_NAMED = 100  # of the services held
 
@@ -19,8 +23,12 @@ RELEASES_NAMED = 100  # of the services held
 def release(given: Mapping[str, Any], service: str | None) -> int:
     """Ask the ctemplate with this configuration to release a service, or all; with a state folder alone, all of them.
 
-    Raises CtemplateError if none runs, or if nothing is held of that service.
+    Files that were restored, and that no process holds, are released here. Raises CtemplateError if none runs, or if
+    nothing is held of that service.
     """
+    if unrestored := _unrestored(given, service):
+        click.echo("\n".join(f"released {printable(path)}: as it was restored" for path in unrestored))
+        return 0
     replies = [_asked(path, service) for path in control_sockets(given, "release")]
     released = [line for reply in replies for line in reply.released]
     for line in released:
@@ -31,6 +39,22 @@ def release(given: Mapping[str, Any], service: str | None) -> int:
     if not released:
         click.echo("nothing is held")
     return 0
+
+
+def _unrestored(given: Mapping[str, Any], service: str | None) -> list[str]:
+    """Release the restored groups of a configuration with which nobody runs; return their files."""
+    made = assembler(given)
+    config = made.config()
+    state_dir = made.state_dir(config)
+    if not config.template or made.control_path(config) in answering(state_dir / CONTROL_FOLDER):
+        return []
+    released = []
+    for plan in group_plans(config):
+        paths = [str(each.destination) for each in plan.templates]
+        is_held = read_restoration(group_folder(state_dir, map(Path, paths))) is not None
+        if service in {None, *paths} and is_held and unrestore_here(plan, state_dir=state_dir):
+            released += paths
+    return released
 
 
 def control_sockets(given: Mapping[str, Any], verb: str) -> list[Path]:

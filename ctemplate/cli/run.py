@@ -83,7 +83,7 @@ def run(given: Mapping[str, Any]) -> int:
         if given["dry"]:
             _print_collected(daemon.workers)
         else:
-            _tell_unchanged(daemon.workers)
+            _report_unchanged(daemon.workers)
         if any(worker.error for worker in daemon.workers):
             return 1
         if daemon.assembly.config.exec.command and not given["dry"]:
@@ -122,7 +122,7 @@ async def _with_threads(work: Coroutine[Any, Any, None]) -> None:
     await work
 
 
-def _tell_unchanged(workers: tuple[GroupWorker, ...]) -> None:
+def _report_unchanged(workers: tuple[GroupWorker, ...]) -> None:
     """Say of each group for which there was nothing to do that it was looked at; what changed was told as it did."""
     for worker in workers:
         if worker.error is None and worker.result is not None and worker.result.outcome is Outcome.UNCHANGED:
@@ -136,5 +136,5 @@ def _print_collected(workers: tuple[GroupWorker, ...]) -> None:
             for output in worker.pipeline.sink.outputs:
                 if output.target.destination != STDOUT:
                     sys.stdout.buffer.write(f"> {output.target.destination}\n".encode())
-                sys.stdout.buffer.write(output.content)
+                sys.stdout.buffer.write(output.content or b"")
     sys.stdout.buffer.flush()

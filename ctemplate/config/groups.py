@@ -10,6 +10,7 @@ import msgspec
 
 from ctemplate.config.schema import CommandSetting, Config, GroupSection, Language, TemplateSection
 from ctemplate.core.durations import format_duration
+from ctemplate.core.each_file import EachFile, has_expression
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import real_path
@@ -31,6 +32,7 @@ class TemplatePlan:
     language: Language = "jinja"
     delimiters: tuple[str, str] = ("{{", "}}")  # of a Go template
     folders: tuple[Path, ...] = ()  # for includes and imports, after the source's own
+    each: EachFile | None = None  # of a file for each item of a list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,21 @@ def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -
         raise ConfigError(where, "its destination '-' is no file; leave it out and add -dry to print")
     if template.destination is not None and Path(template.destination).is_dir():
         raise ConfigError(where, f"its destination {template.destination} is a folder; write the path of a file")
+    if template.for_each is None and has_expression(template.destination or ""):
+        what = 'its destination has an expression, but there is no for_each; write for_each = "services()"'
+        raise ConfigError(where, what)
+    if template.for_each is not None:
+        _each_file(template, where)
+
+
+def _each_file(template: TemplateSection, where: str) -> EachFile:
+    """Return where a template with ``for_each`` makes its files; raises ConfigError."""
+    if template.destination is None:
+        raise ConfigError(where, "has for_each without a destination; write DIR/{{ item.name | identifier }}.conf")
+    try:
+        return EachFile.of(template.for_each or "", template.destination)
+    except ValueError as exc:
+        raise ConfigError(where, f"for_each: {exc}") from None
 
 
 def _named_group(template: TemplateSection, name: str, where: str, named: dict[str, GroupSection]) -> GroupSection:
@@ -129,9 +146,11 @@ def _plan(template: TemplateSection, number: int, config: Config) -> TemplatePla
         what = "has delimiters, which only Go templates may choose; write language, or -template-language go"
         raise ConfigError(f"template[{number}] ({template.source or 'contents'})", what)
     user, _, owner_group = (template.owner or "").partition(":")
+    each = None if template.for_each is None else _each_file(template, f"template[{number}]")
+    destination = Path(template.destination) if template.destination else STDOUT
     return TemplatePlan(
         source=Path(template.source or f"template[{number}].contents"),
-        destination=Path(template.destination) if template.destination else STDOUT,
+        destination=destination if each is None else each.path,
         mode=None if template.perms is None else int(template.perms, 8),
         user=user or None,
         owner_group=owner_group or None,
@@ -140,6 +159,7 @@ def _plan(template: TemplateSection, number: int, config: Config) -> TemplatePla
         language=language,
         delimiters=(given[0] or "{{", given[1] or "}}"),
         folders=tuple(map(Path, config.template_dirs)),
+        each=each,
     )
 
 

@@ -43,6 +43,18 @@ class StatusSection(Section, frozen=True, kw_only=True):
 
     address: str | None = None  # HOST:PORT, PORT on loopback, or unix:PATH; off where it is not given
     max_age: Duration = Duration(300.0)  # of answers, until /readyz says no
+    token: Annotated[str, Meta(min_length=16)] | None = None  # that the page asks for before it releases
+    token_file: str | None = None  # a file with it, read at each use; wins over token
+    hosts: tuple[str, ...] = ()  # names by which a proxy or others reach the address
+
+    @property
+    def has_token(self) -> bool:
+        """Whether anybody may release by the page."""
+        return bool(self.token or self.token_file)
+
+    def __repr__(self) -> str:
+        """Show nothing: the token must not reach a log."""
+        return f"{type(self).__name__}(…)"
 
 
 class NginxSection(Section, frozen=True, kw_only=True):
@@ -87,6 +99,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     source: str | None = None
     contents: str | None = None  # the template's text itself, instead of a source
     destination: str | None = None
+    for_each: str | None = None  # a list in the template's language: one file for each of its items
     command: CommandSetting | None = None
     timeout: Duration | None = None  # for the command
     env: EnvSection | None = None  # of the command

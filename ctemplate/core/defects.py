@@ -1,6 +1,6 @@
-"""What a defect of our own may cost: one query, one turn, one part for a while, never the whole program.
+"""Containment of defects: one costs a query, a turn, or a part for some time, never the whole program.
 
-A defect is an exception that nobody foresaw. It is reported in one ERROR line, and what it ended is tried again.
+A defect is an unforeseen exception in ctemplate. One ERROR line reports it, and what it ended is tried again.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from ctemplate.core.timing import Backoff
 
 logger = logging.getLogger(__name__)
 
-PAUSE = Backoff(first=1.0, ceiling=60.0)  # before what a defect ended is tried again
-CALM = 300.0  # seconds that a part has to work until a defect counts as its first
+PAUSE = Backoff(first=1.0, ceiling=60.0)  # before a part that a defect ended is tried again
+HEALTHY_AFTER = 300.0  # seconds without a defect until the next one counts as the first
 
 
 class Defects:
-    """Reports defects, one that stays the same only once."""
+    """Reports defects, each only once while it stays the same."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
     def report(self, where: str, cause: Exception) -> None:
-        """Log a defect; ``where`` is what it struck, in the operator's words."""
+        """Log a defect; ``where`` is what it affects, in the operator's words."""
         what = InternalError(where, first_of(cause)).what
         emit(DefectFound(where=where, what=what, is_repeated=self._known.get(where) == what))
         self._known[where] = what
         logger.debug("%s: where that came from", where, exc_info=cause)
 
     def over(self, where: str) -> None:
-        """Note that what a defect struck works again."""
+        """Record that what a defect affected works again."""
         if self._known.pop(where, None) is not None:
             emit(DefectOver(where=where))
 
 
 def first_of(cause: Exception) -> Exception:
-    """Return the first of the exceptions that a group of tasks ended with, or the exception itself."""
+    """Return the first exception of a task group, or the exception itself."""
     while isinstance(cause, ExceptionGroup):
         cause = cause.exceptions[0]
     return cause
@@ -62,9 +62,9 @@ def only_error() -> Iterator[None]:
 
 
 async def kept_running(name: str, part: Callable[[], Awaitable[None]]) -> None:
-    """Run a part until it ends by itself; one that a defect ended is begun again, after a pause that grows.
+    """Run a part until it ends by itself; restart it after a defect, with growing pauses.
 
-    What the operator is to mend, a CtemplateError, is raised.
+    A CtemplateError, which the operator has to fix, is raised.
     """
     clock, failures, defects = asyncio.get_running_loop().time, 0, Defects()
     while True:
@@ -76,7 +76,7 @@ async def kept_running(name: str, part: Callable[[], Awaitable[None]]) -> None:
         except Exception as exc:
             if isinstance(cause := first_of(exc), CtemplateError):
                 raise cause from exc
-            failures = failures + 1 if clock() - started < CALM else 1
+            failures = failures + 1 if clock() - started < HEALTHY_AFTER else 1
             defects.report(name, exc)
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from exc  # it failed as it ended

@@ -3,7 +3,7 @@
 ::
 
     CtemplateError
-    ├── ConfigError           what the operator wrote cannot be used (exit code 2)
+    ├── ConfigError           the operator's input cannot be used (exit code 2)
     ├── SourceError           a source failed or answered wrongly
     │   └── SourceTimeout     a source gave no answer within the limit (exit code 3)
     ├── TemplateError         a template cannot be loaded or rendered
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 
 def printable(text: object, limit: int = 500) -> str:
-    """Make untrusted text safe for one line of a log or a terminal: everything unprintable comes out escaped.
+    """Make untrusted text safe for one line of a log or a terminal: unprintable characters are escaped.
 
     Text longer than ``limit`` characters is cut and marked with ``…``.
     """
@@ -37,15 +37,15 @@ def printable(text: object, limit: int = 500) -> str:
 
 
 def indented(lines: tuple[str, ...]) -> str:
-    """Set a program's output below a sentence, four spaces in, each line made printable."""
+    """Put a program's output below a sentence, indented by four spaces, each line made printable."""
     return "".join(f"\n    {printable(line)}" for line in lines)
 
 
 class CtemplateError(Exception):
     """Anything that ctemplate reports in one line; ``where`` is the place in the operator's own words.
 
-    ``is_momentary``: the cause may go by itself, so that a later try with the same data is worth it.
-    ``is_exhausted``: what is there for all services together was used up.
+    ``is_transient``: the cause may disappear by itself, so that a later try with the same data may succeed.
+    ``is_exhausted``: a limit shared by all services was used up.
     """
 
     is_transient = False
@@ -62,7 +62,7 @@ class CtemplateError(Exception):
 
 
 class ConfigError(CtemplateError):
-    """What the operator wrote, on the command line or in a file, cannot be used."""
+    """The operator's input, on the command line or in a file, cannot be used."""
 
 
 class SourceError(CtemplateError):
@@ -78,11 +78,11 @@ class TemplateError(CtemplateError):
 
 
 class TemplateFailed(TemplateError):
-    """A template called ``fail``, or ``require`` found too little: its text must not be used, whoever is left out."""
+    """A template called ``fail``, or ``require`` found too little: its text must not be used, nothing is left out."""
 
 
 class InternalError(CtemplateError):
-    """Something that cannot happen did."""
+    """A defect of ctemplate's own."""
 
     is_transient = True
 
@@ -108,7 +108,7 @@ class CheckRefused(ApplyError):
 
 
 class CannotJudge(CheckRefused):
-    """No way to judge the candidate beside the live file works here; that says nothing against the candidate."""
+    """The candidate cannot be checked beside the live file here; that is no fault of the candidate."""
 
 
 class SwapFailed(ApplyError):

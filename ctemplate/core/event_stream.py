@@ -1,7 +1,7 @@
-"""The one stream of what happens: whoever notices something emits a typed event; log lines are written from it.
+"""The stream of typed events: every part emits what happens, and the log lines are written from it.
 
-Metrics, status and hooks subscribe. A subscriber is called at once, in the thread of whoever emits, and must not wait;
-one that is slow has a bounded queue of its own. Knows no kind of event but the one for its own defects.
+Metrics, status and hooks subscribe. A subscriber is called at once, in the emitter's thread, and must not wait; a slow
+one has a bounded queue of its own. Knows no kind of event but the one for its own defects.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class EventStream:
 
     @contextlib.contextmanager
     def subscribed(self, name: str, subscriber: Subscriber) -> Iterator[None]:
-        """Hand every event to a subscriber until left; ``name`` is what a report of its defects calls it."""
+        """Hand every event to a subscriber until left; reports of its defects use ``name``."""
         self._subscribers = {**self._subscribers, name: subscriber}
         try:
             yield
@@ -75,7 +75,7 @@ class EventStream:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Be the stream of this context, and of the tasks and threads that are started in it, until left."""
+        """Make this the stream of the context, and of the tasks and threads started in it, until left."""
         token = _current.set(self)
         try:
             yield
@@ -92,7 +92,7 @@ class EventStream:
                 self._report(name, exc)
 
     def _report(self, name: str, cause: Exception) -> None:
-        """Report a failed subscriber, the same failure only once; the other subscribers hear of it."""
+        """Report a failed subscriber, the same failure only once; the other subscribers get that event."""
         failed = SubscriberFailed(subscriber=name, cause=f"{type(cause).__name__}: {cause}")
         if self._failures.get(name) == failed.cause:
             return

@@ -1,7 +1,7 @@
 """Events of ctemplate itself, of answers and of Consul, with their log lines; those of groups are in ``group_events``.
 
-Names and fields are for machines and stay; the sentences are for people. What is ``UNLOGGED`` is counted only, or told
-as a part of another event's line.
+Names and fields are for machines and stay stable; the sentences are for people. ``UNLOGGED`` events are only counted,
+or are a part of another event's line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Started(Event, frozen=True, kw_only=True):
 
 
 class Stopping(Event, frozen=True, kw_only=True):
-    """The daemon was told to stop."""
+    """The daemon received a signal to stop."""
 
     def __str__(self) -> str:
         return "stopping, after what is under way; a second signal does not wait for that"
@@ -50,7 +50,7 @@ class ExecStarted(Event, frozen=True, kw_only=True):
 
 
 class ExecTold(Event, frozen=True, kw_only=True):
-    """Files of the program have changed: it got ``signal``, or is started anew where that is empty."""
+    """Files of the program have changed: it got ``signal``, or is restarted where that is empty."""
 
     command: str
     signal: str
@@ -71,7 +71,7 @@ class ExecEnded(Event, frozen=True, kw_only=True):
 
 
 class ExecKilled(Event, frozen=True, kw_only=True):
-    """The program did not end in the time that it has, and was killed."""
+    """The program did not end in time, and was killed."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     command: str
@@ -104,7 +104,7 @@ class FilesEdited(Event, frozen=True, kw_only=True):
 
 
 class ConfigurationReading(Event, frozen=True, kw_only=True):
-    """Configuration and templates are read again from now on; ``is_over``: that has ended, well or badly."""
+    """Reading configuration and templates again begins; with ``is_over`` it has ended, successfully or not."""
 
     LEVEL: ClassVar[int] = UNLOGGED
     is_over: bool = False
@@ -120,7 +120,7 @@ class ConfigurationRead(Event, frozen=True, kw_only=True):
 
 
 class ConfigurationRefused(Event, frozen=True, kw_only=True):
-    """What was read again cannot be used."""
+    """The newly read configuration cannot be used."""
 
     LEVEL: ClassVar[int] = logging.ERROR
     reason: str
@@ -131,7 +131,7 @@ class ConfigurationRefused(Event, frozen=True, kw_only=True):
 
 
 class ConfigurationNoticed(Event, frozen=True, kw_only=True):
-    """What the operator should know of how the configuration was read; ``is_loss``: something of it has no effect."""
+    """A notice about the configuration; ``is_loss``: something in it has no effect."""
 
     text: str
     is_loss: bool
@@ -146,7 +146,7 @@ class ConfigurationNoticed(Event, frozen=True, kw_only=True):
 
 
 class GroupUnproven(Event, frozen=True, kw_only=True):
-    """A group's files look like nginx's, and nothing checks or proves them."""
+    """A group's files look like nginx's, but nothing checks or proves them."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     warning: str
@@ -156,7 +156,7 @@ class GroupUnproven(Event, frozen=True, kw_only=True):
 
 
 class DefectFound(Event, frozen=True, kw_only=True):
-    """A defect of ctemplate's own struck something; ``is_repeated``: it did so before, in the same words."""
+    """A defect of ctemplate's own affects something; ``is_repeated``: the same one was reported before."""
 
     where: str
     what: str
@@ -172,7 +172,7 @@ class DefectFound(Event, frozen=True, kw_only=True):
 
 
 class DefectOver(Event, frozen=True, kw_only=True):
-    """What a defect struck works again."""
+    """What a defect affected works again."""
 
     where: str
 
@@ -181,7 +181,7 @@ class DefectOver(Event, frozen=True, kw_only=True):
 
 
 class LoopStalled(Event, frozen=True, kw_only=True):
-    """The event loop takes no turn."""
+    """The event loop is stuck."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     seconds: float
@@ -193,7 +193,7 @@ class LoopStalled(Event, frozen=True, kw_only=True):
 
 
 class LoopResumed(Event, frozen=True, kw_only=True):
-    """The event loop takes turns again."""
+    """The event loop continues."""
 
     seconds: float
 
@@ -208,36 +208,11 @@ class LoopMeasured(Event, frozen=True, kw_only=True):
     lag: float
 
 
-class StatusServed(Event, frozen=True, kw_only=True):
-    """Status and metrics are served at an address."""
-
-    address: str
-
-    def __str__(self) -> str:
-        return f"status: served at {self.address}"
-
-
-class StatusUnavailable(Event, frozen=True, kw_only=True):
-    """Status cannot be served at its address; everything else goes on, and that is tried again."""
-
-    address: str
-    reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: what stays the same is an ERROR once."""
-        return logging.DEBUG if self.is_repeated else logging.ERROR
-
-    def __str__(self) -> str:
-        return f"status: cannot be served at {self.address}: {self.reason}; it is tried again, the rest goes on"
-
-
 # Answers
 
 
 class AnswerChanged(Event, frozen=True, kw_only=True):
-    """A query has another answer than before, or its first one."""
+    """A query has a different answer, or its first one."""
 
     LEVEL: ClassVar[int] = UNLOGGED
     query: str
@@ -245,7 +220,7 @@ class AnswerChanged(Event, frozen=True, kw_only=True):
 
 
 class AnswersMissing(Event, frozen=True, kw_only=True):
-    """Groups wait for answers that have not come since the start, or for keys that are not there."""
+    """Groups wait for answers that have not arrived since the start, or for keys that do not exist."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     source: str
@@ -270,7 +245,7 @@ class AnswersRecalled(Event, frozen=True, kw_only=True):
 
 
 class AnswersRenewed(Event, frozen=True, kw_only=True):
-    """The source has answered all that was recalled."""
+    """The source has answered all recalled queries."""
 
     source: str
     seconds: float
@@ -280,7 +255,7 @@ class AnswersRenewed(Event, frozen=True, kw_only=True):
 
 
 class GuardReport(Event, frozen=True, kw_only=True):
-    """What the guard reports: its sentence, and the queries that it is about."""
+    """A report of the guard: its sentence, and the queries that it is about."""
 
     text: str
     queries: tuple[str, ...] = ()
@@ -305,19 +280,19 @@ class HoldEnded(GuardReport, frozen=True, kw_only=True):
 
 
 class HoldExpired(GuardReport, frozen=True, kw_only=True):
-    """The time of a hold is over; the newest answer is taken."""
+    """A hold has expired; the newest answer is accepted."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
 
 class AnswerUnverified(GuardReport, frozen=True, kw_only=True):
-    """An empty first answer is not taken, or taken although the catalog lists the service."""
+    """An empty first answer is not accepted, or accepted although the catalog lists the service."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
 
 class AnswerVerified(GuardReport, frozen=True, kw_only=True):
-    """A query whose first answer was empty shows something."""
+    """A query whose first answer was empty has entries."""
 
 
 class Released(Event, frozen=True, kw_only=True):
@@ -329,10 +304,10 @@ class Released(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         count = f"{self.holds} hold{'' if self.holds == 1 else 's'}"
-        if self.by != "request":
+        if self.by not in {"request", "page"}:
             return f"released by {self.by}: {self.holds} holds"
         subject = f"service {printable(repr(self.service), 80)}" if self.service else "everything"
-        return f"released by request: {subject}, {count}"
+        return f"released by {self.by}: {subject}, {count}"
 
 
 # Consul
@@ -346,7 +321,7 @@ class RequestEnded(Event, frozen=True, kw_only=True):
 
 
 class OutageBegan(Event, frozen=True, kw_only=True):
-    """Consul, or some queries of it, fail; ``text`` says what fails and what is done about it."""
+    """Consul, or some queries, fail; ``text`` says what fails and what follows."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     cause: str
@@ -378,7 +353,7 @@ class OutageEnded(Event, frozen=True, kw_only=True):
 
     @property
     def severity(self) -> int:
-        """The level: the end of what was not logged is none for the operator."""
+        """The level: the end of an outage that was not logged is not logged either."""
         return logging.INFO if self.was_reported else logging.DEBUG
 
     def __str__(self) -> str:
@@ -386,7 +361,7 @@ class OutageEnded(Event, frozen=True, kw_only=True):
 
 
 class AddressChanged(Event, frozen=True, kw_only=True):
-    """Another of Consul's addresses is asked; ``has_served``: the one before gave answers."""
+    """The client switched to another address of Consul; ``has_served``: the former one gave answers."""
 
     address: str
     before: str
@@ -394,7 +369,7 @@ class AddressChanged(Event, frozen=True, kw_only=True):
 
     @property
     def severity(self) -> int:
-        """The level: an address that never served is no loss."""
+        """The level: lower for an address that never answered."""
         return logging.INFO if self.has_served else logging.DEBUG
 
     def __str__(self) -> str:

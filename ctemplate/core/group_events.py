@@ -26,7 +26,7 @@ class Rendered(GroupEvent, frozen=True, kw_only=True):
 
 
 class CheckEnded(GroupEvent, frozen=True, kw_only=True):
-    """Candidates were judged: ``result`` is accepted, refused, impossible (there is no way to judge them) or failed."""
+    """Candidates were checked: ``result`` is accepted, refused, impossible (they cannot be checked) or failed."""
 
     LEVEL: ClassVar[int] = UNLOGGED
     result: str
@@ -34,7 +34,7 @@ class CheckEnded(GroupEvent, frozen=True, kw_only=True):
 
 
 class ReloadEnded(GroupEvent, frozen=True, kw_only=True):
-    """A program was told to reload: ``result`` is applied, pending (none runs), rejected, unproven or failed."""
+    """A program was reloaded: ``result`` is applied, pending (none runs), rejected, unproven or failed."""
 
     LEVEL: ClassVar[int] = UNLOGGED
     result: str
@@ -44,17 +44,35 @@ class ReloadEnded(GroupEvent, frozen=True, kw_only=True):
 class Applied(GroupEvent, frozen=True, kw_only=True):
     """A group's files are live and, where that can be proven, its program runs them.
 
-    ``waited`` is how many seconds ago the first change of data in it arrived; None where no data changed.
+    ``waited`` is how many seconds ago the first change of data in it arrived; None where no data changed. The others
+    count lines, and ``server`` lines of upstreams among them; all are 0 where the live files were reloaded as they are.
     """
 
     waited: float | None = None
+    lines_added: int = 0
+    lines_removed: int = 0
+    servers_added: int = 0
+    servers_removed: int = 0
 
     def __str__(self) -> str:
-        return f"{self.subject}: applied"
+        if not self.lines_added and not self.lines_removed:
+            return f"{self.subject}: applied"
+        counts = f"+{self.lines_added} -{self.lines_removed} lines"
+        if self.servers_added or self.servers_removed:
+            counts += f", +{self.servers_added} -{self.servers_removed} servers"
+        return f"{self.subject}: applied, {counts}"
+
+
+class FilesReplaced(GroupEvent, frozen=True, kw_only=True):
+    """Files of a group got new content: a bounded ``diff`` without secrets, and ``causes``, the data that changed."""
+
+    LEVEL: ClassVar[int] = UNLOGGED
+    diff: tuple[str, ...]
+    causes: tuple[str, ...]
 
 
 class ReloadOwed(GroupEvent, frozen=True, kw_only=True):
-    """A group's files are live, and no program runs that could reload."""
+    """A group's files are live, and no program runs to load them."""
 
     def __str__(self) -> str:
         return f"{self.subject}: written; the reload is deferred until its program runs"
@@ -66,17 +84,46 @@ class RolledBack(GroupEvent, frozen=True, kw_only=True):
     LEVEL: ClassVar[int] = UNLOGGED
 
 
+class FilesRestored(GroupEvent, frozen=True, kw_only=True):
+    """An operator brought a group's files back to a past state."""
+
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: restored from {self.label}"
+
+
+class FilesHeld(GroupEvent, frozen=True, kw_only=True):
+    """A group's files stay as they were restored."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    label: str
+
+    def __str__(self) -> str:
+        until = "until 'ctemplate release' or a change of its templates"
+        return f"{self.subject}: stays as restored from {self.label}, nothing is applied {until}"
+
+
+class RestorationEnded(GroupEvent, frozen=True, kw_only=True):
+    """A group's files are rendered again."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: no longer held as restored: {self.reason}"
+
+
 class GroupRecovered(GroupEvent, frozen=True, kw_only=True):
-    """A group that had failed is as it should be."""
+    """A group that had failed succeeded."""
 
     def __str__(self) -> str:
         return f"{self.subject}: in order again"
 
 
 class GroupFailed(GroupEvent, frozen=True, kw_only=True):
-    """A group could not be rendered or applied: ``where`` and ``what`` as errors say it, ``output`` of a program.
+    """A group could not be rendered or applied: ``where`` and ``what`` of the error, ``output`` of a program.
 
-    ``is_repeated``: it failed before in the same words.
+    ``is_repeated``: it failed with the same sentence before.
     """
 
     where: str
@@ -110,7 +157,7 @@ class FilesFailed(GroupFailed, frozen=True, kw_only=True):
 
 
 class EditRefused(GroupEvent, frozen=True, kw_only=True):
-    """Edited templates cannot be used; those before the edit go on."""
+    """Edited templates cannot be used; those from before the edit stay in use."""
 
     LEVEL: ClassVar[int] = logging.ERROR
     reason: str
@@ -129,7 +176,7 @@ class RetryPlanned(GroupEvent, frozen=True, kw_only=True):
 
 
 class GroupCutOff(GroupEvent, frozen=True, kw_only=True):
-    """What a group was doing did not end in time when it was stopped."""
+    """A group's step did not end in time when it was stopped, and was cancelled."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     seconds: float
@@ -139,7 +186,7 @@ class GroupCutOff(GroupEvent, frozen=True, kw_only=True):
 
 
 class ReloadDelayed(Event, frozen=True, kw_only=True):
-    """A reload waits for old workers to go; ``seconds`` is how long at most."""
+    """A reload waits for old workers to end, for ``seconds`` at most."""
 
     generations: int
     seconds: float
@@ -201,7 +248,7 @@ class Readmitted(Event, frozen=True, kw_only=True):
 
 
 class TemplateRemarked(Event, frozen=True, kw_only=True):
-    """A template asks for something in vain."""
+    """A template asks for something that does not exist."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     group: str
@@ -212,7 +259,7 @@ class TemplateRemarked(Event, frozen=True, kw_only=True):
 
 
 class RemarkOver(Event, frozen=True, kw_only=True):
-    """What a template asked for in vain is there."""
+    """What a template asked for in vain exists now."""
 
     group: str
     text: str

@@ -1,6 +1,6 @@
 """The domain's frozen values: queries, answers, services, instances, targets and outcomes.
 
-Knows nothing of where answers come from, how they are rendered or where files go.
+Must not know sources, rendering or files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ctemplate.core.each_file import EachFile
 from ctemplate.core.values import dataclass
 
 MAX_PORT = 65535
@@ -30,7 +31,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
     peer: str | None = None
 
     def __str__(self) -> str:
-        """Show the query as it stands in a template: ``service(web, dc=east)``."""
+        """Show the query as a template writes it: ``service(web, dc=east)``."""
         parts = [] if self.argument is None else [self.argument]
         scope = ((field, getattr(self, field)) for field in self.__struct_fields__ if field not in ARGUMENTS)
         parts += [f"{field}={value}" for field, value in scope if value is not None]
@@ -38,7 +39,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
 
     @property
     def argument(self) -> str | None:
-        """What the query asks for by name, None where it asks for all."""
+        """The name that the query asks for, None where it asks for all."""
         return next((str(getattr(self, field)) for field in ARGUMENTS if hasattr(self, field)), None)
 
 
@@ -77,7 +78,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``address`` is an IP address, IPv6 in brackets (a host name only where the operator allows it); ``port`` is 0 when
     unset. ``weight`` is what its status earns: the passing or the warning weight, 0 to 65535. ``created`` orders
     registrations: lower is longer registered. ``node_id`` is what a node was given when it first started, empty for
-    one that was registered by somebody else.
+    one that was registered by somebody else. ``ports`` are those that have names of their own, with several ports.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     checks: tuple[CheckState, ...] = ()
     datacenter: str = ""
     created: int = 0
+    ports: Mapping[str, int] = {}
 
     @property
     def ip(self) -> str:
@@ -118,8 +120,12 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return the texts that templates may print, each with the name of its field."""
         raise NotImplementedError
 
+    def secrets(self) -> tuple[str, ...]:
+        """Return the texts that are shown nowhere but in the output."""
+        return ()
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print.
 
     It is a service's or, where ``node`` is given, a node's.
@@ -142,7 +148,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The newest data for a query. ``seen_at`` is wall-clock seconds; ``index`` is 0 where a source has none.
 
     ``last_contact`` is the age in seconds of the data where a server reported it. ``filtered`` says that the source
-    admitted leaving out data for lack of rights. ``faults`` names what was left out as invalid. ``session`` is
+    admitted leaving out data for lack of rights. ``rejections`` names what was left out as invalid. ``session`` is
     the moment (wall clock) since when the source has been in sight without a break. ``absent``: no answer at all, but
     a stand-in for that of a datacenter that has been away since the start; it is one only beside others' answers.
     """
@@ -151,7 +157,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     value: tuple[Any, ...]
     index: int = 0
     seen_at: float = 0.0
-    faults: tuple[Fault, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
     filtered: bool = False
     known_leader: bool = True
     last_contact: float | None = None
@@ -222,20 +228,25 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has."""
+    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has.
+
+    With ``each`` it is one file for an item of a list; the target of a group that stands for all of these has
+    ``each.path`` as its destination.
+    """
 
     destination: Path
     mode: int | None = None
     user: str | None = None
     group: str | None = None
+    each: EachFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The new bytes of one target."""
+    """The new bytes of one target; None for a file that is to go, since its item is gone."""
 
     target: Target
-    content: bytes
+    content: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,10 +258,11 @@ class StagedFile:
 
 
 class Outcome(enum.Enum):
-    """What became of a group's new output."""
+    """What became of a group's new output; nothing where the files are HELD as they were restored."""
 
     UNCHANGED = "unchanged"
     APPLIED = "applied"
     PENDING_START = "pending start"
     WAITING = "waiting"
     DELAYED = "delayed"
+    HELD = "held"

@@ -123,6 +123,9 @@ class DataLimits(Section, frozen=True, kw_only=True):
     trusted_keys: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     """Prefixes of keys that nobody but the operator writes: their values are printed as they stand."""
 
+    file_folders: tuple[Annotated[str, Meta(pattern="^/")], ...] = ()
+    """Folders whose files templates may read by ``file(path)``; empty: none. What is in them prints as it stands."""
+
 
 class GuardPolicy(Section, frozen=True, kw_only=True):
     """``[guard]``: when a loss is doubted, and how long it is held.

@@ -8,15 +8,17 @@ from typing import Any
 
 import msgspec
 
-from ctemplate.core.model import Fault, Query
+from ctemplate.core.model import Query, Rejection
 from ctemplate.core.settings import CONSUL_DEFAULTS
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 from ctemplate.queries import Losses, kind_of
 from ctemplate.queries.kind import ReadRight
-from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
+from ctemplate.sources.local_files import is_local
 
 TELLS_FILTERED_SINCE = (1, 11)
 LARGEST_SKEW = 5.0  # seconds; the Date header has whole ones, and an answer takes its time
+WHOLE_RESOURCES = frozenset({"peering"})  # rules without names
 RIGHTS_NAMED = 5  # of queries that share one fault
 NODE_RIGHT = 'its policy needs node:read, node_prefix "" { policy = "read" }'
 DEFAULT_LIMIT = 200  # connections per client, where an agent's own limit cannot be read
@@ -61,7 +63,7 @@ class ConsulFacts:
     refused: Mapping[Query, RequestFailed] = field(default_factory=dict)
     filtered: frozenset[Query] = frozenset()
     empty: frozenset[Query] = frozenset()
-    left_out: tuple[Fault, ...] = ()
+    left_out: tuple[Rejection, ...] = ()
     listed: frozenset[Query] = frozenset()
     connections: int = 0
     max_connections: int = CONSUL_DEFAULTS.max_connections
@@ -69,7 +71,7 @@ class ConsulFacts:
 
 def consul_diagnoses(facts: ConsulFacts) -> Iterator[Diagnosis]:
     """Yield a line for each thing about Consul."""
-    if isinstance(facts.leader, RequestFailed) and facts.leader.trouble is Trouble.UNREACHABLE:
+    if isinstance(facts.leader, RequestFailed) and facts.leader.kind is FailureKind.UNREACHABLE:
         yield fault(facts.name, facts.leader.what, "start it, or correct consul.address or CONSUL_HTTP_ADDR")
         return
     yield ok(facts.name, "answers")
@@ -115,10 +117,11 @@ def _clock(facts: ConsulFacts) -> Iterator[Diagnosis]:
 def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
     """Yield what the token may not read of what the templates ask for."""
     what = "rights of the token" if facts.has_token else "rights without a token"
-    denied = [query for query, failure in facts.refused.items() if failure.trouble is Trouble.DENIED]
+    denied = [query for query, failure in facts.refused.items() if failure.kind is FailureKind.DENIED]
     others = {query: failure for query, failure in facts.refused.items() if query not in denied}
     for query, failure in others.items():
-        yield fault(str(query), failure.what, "see what Consul says of it")
+        fix = "see [data] file_folders and the file's mode" if is_local(query) else "see what Consul says of it"
+        yield fault(str(query), failure.what, fix)
     if denied:
         yield fault(what, f"{_named(denied)}: {facts.refused[denied[0]].what}", _policy(denied))
     if facts.filtered:
@@ -139,12 +142,12 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
         yield ok(what, f"all {facts.tried} queries of the templates were answered{rest}")
 
 
-def left_out(faults: Sequence[Fault]) -> Iterator[Diagnosis]:
+def left_out(rejections: Sequence[Rejection]) -> Iterator[Diagnosis]:
     """Yield what is registered and cannot be used, such as host names where these are not allowed."""
-    for registered in faults[:RIGHTS_NAMED]:
+    for registered in rejections[:RIGHTS_NAMED]:
         yield warning("left out", str(registered), "correct the registration, or [data]")
-    if len(faults) > RIGHTS_NAMED:
-        yield warning("left out", f"{len(faults) - RIGHTS_NAMED} more", "ctemplate plan names them all")
+    if len(rejections) > RIGHTS_NAMED:
+        yield warning("left out", f"{len(rejections) - RIGHTS_NAMED} more", "ctemplate plan names them all")
 
 
 def _lists_consul(query: Query) -> bool:
@@ -159,20 +162,21 @@ def _named(queries: list[Query]) -> str:
 
 def _policy(queries: list[Query]) -> str:
     """Return the rules that let a token read the queries."""
-    names: dict[str, set[ReadRight]] = {}
+    names: dict[tuple[str, str], set[ReadRight]] = {}
     for right in (right for query in queries for right in kind_of(query).rights(query)):
-        names.setdefault(right.resource, set()).add(right)
+        names.setdefault((right.resource, right.access), set()).add(right)
     if not names:
         return "give a token that Consul knows; any may read this"
-    rules = (f'{_rule(resource, found)} {{ policy = "read" }}' for resource, found in names.items())
-    return f"its policy needs {' and '.join(rules)}"
+    return f"its policy needs {' and '.join(_rule(*what, found) for what, found in names.items())}"
 
 
-def _rule(resource: str, rights: set[ReadRight]) -> str:
+def _rule(resource: str, access: str, rights: set[ReadRight]) -> str:
+    if resource in WHOLE_RESOURCES:
+        return f'{resource} = "{access}"'
     right = next(iter(rights))
     if len(rights) > 1 or right.name is None:
-        return f'{resource}_prefix ""'
-    return f'{resource}{"_prefix" if right.is_prefix else ""} "{right.name}"'
+        return f'{resource}_prefix "" {{ policy = "{access}" }}'
+    return f'{resource}{"_prefix" if right.is_prefix else ""} "{right.name}" {{ policy = "{access}" }}'
 
 
 def _limit(facts: ConsulFacts) -> Diagnosis:

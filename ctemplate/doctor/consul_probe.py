@@ -19,13 +19,15 @@ from ctemplate.doctor.consul import Agent, ConsulFacts
 from ctemplate.queries import ServicesQuery, kind_of, named_service
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul.endpoints.decoding import Decoder
-from ctemplate.sources.consul.endpoints.paths import RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed, Resource
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.http.client import Client, ConsulReply
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
+from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
+from ctemplate.sources.local_files import is_local, read_local
 from ctemplate.template import Renderer, Template
 
 TRIED_AT_MOST = 500  # queries; rights to some of thousands of services tell enough
@@ -49,7 +51,7 @@ async def consul_facts(settings: ConsulSettings, name: str, groups: Iterable[tup
     connection = client.connect()
     try:
         leader = await _reply(client, connection, LEADER)
-        if isinstance(leader, RequestFailed) and leader.trouble is Trouble.UNREACHABLE:
+        if isinstance(leader, RequestFailed) and leader.kind is FailureKind.UNREACHABLE:
             return ConsulFacts(name=name, leader=leader)
         own = await _reply(client, connection, SELF)
         tried = await _tried(client, connection, tuple(groups))
@@ -69,7 +71,9 @@ async def consul_facts(settings: ConsulSettings, name: str, groups: Iterable[tup
         refused=tried.refused,
         filtered=frozenset(query for query, answer in tried.answers.items() if answer.filtered),
         empty=frozenset(query for query, answer in tried.answers.items() if not answer.value),
-        left_out=tuple(dict.fromkeys(fault for answer in tried.answers.values() for fault in answer.faults)),
+        left_out=tuple(
+            dict.fromkeys(rejection for answer in tried.answers.values() for rejection in answer.rejections)
+        ),
         listed=listed,
         connections=_planned(settings, tried),
         max_connections=settings.max_connections,
@@ -129,12 +133,23 @@ async def _try(client: Client, connection: Connection, query: Query, tried: Trie
         edge = Decoder(client.settings.limits)
     except ValueError as exc:
         raise ConfigError("allowed networks", str(exc)) from exc
-    troubles = OutageLog()
-    watch = Watch(query, client, edge, troubles, Retries(client, troubles))
+    if is_local(query):
+        _try_file(query, tried, client.settings.limits.file_folders)
+        return
+    outages = OutageLog()
+    watch = Watch(query, client, edge, outages, Retries(client, outages))
     try:
         tried.answers[query] = await watch.read(connection)
     except RequestFailed as exc:
         tried.refused[query] = exc
+
+
+def _try_file(query: Query, tried: Tried, folders: Iterable[str]) -> None:
+    try:
+        tried.answers[query] = Answer(query=query, value=read_local(query, folders))
+    except OSError as exc:
+        what = (exc.strerror or str(exc)).lower()
+        tried.refused[query] = RequestFailed("", str(query), what, FailureKind.REFUSED)
 
 
 async def _listed(client: Client, connection: Connection, tried: Tried) -> frozenset[Query]:
@@ -142,7 +157,7 @@ async def _listed(client: Client, connection: Connection, tried: Tried) -> froze
     bare = [
         query
         for query, answer in tried.answers.items()
-        if kind_of(query).reads_whole_service(query) and not (answer.value or answer.faults)
+        if kind_of(query).reads_whole_service(query) and not (answer.value or answer.rejections)
     ]
     catalogs = {query: ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition) for query in bare}
     aside = Tried(answers={query: tried.answers[query] for query in catalogs.values() if query in tried.answers})
@@ -156,5 +171,6 @@ def _planned(settings: ConsulSettings, tried: Tried) -> int:
     """Return how many connections the source would use for these queries."""
     now = asyncio.get_running_loop().time()
     planner = Planner(max_connections=settings.max_connections)
-    planner.want([*tried.answers, *tried.refused, *tried.untried], now)
+    asked = (query for query in (*tried.answers, *tried.refused, *tried.untried) if not is_local(query))
+    planner.want(Covers().want(asked), now)
     return planner.plan(now).connections

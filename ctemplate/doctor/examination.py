@@ -68,7 +68,7 @@ def _catalog(assembly: Assembly, source: CatalogFile) -> Iterator[Diagnosis]:
     except TemplateError as exc:
         yield fault(exc.where, exc.what, "correct the template; ctemplate lint says more")
         return
-    yield from consul.left_out(tuple(dict.fromkeys(each for answer in answers for each in answer.faults)))
+    yield from consul.left_out(tuple(dict.fromkeys(each for answer in answers for each in answer.rejections)))
 
 
 def _nginxes(plans: tuple[GroupPlan, ...]) -> Iterator[tuple[NginxCommand, GroupPlan]]:

@@ -52,7 +52,7 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
         name=command.program,
         version=installation.build.version,
         conf=str(installation.conf),
-        stream=await _stream(installation),
+        stream=await stream_facts(installation),
         wants_stream=any(_has_stream(template) for template in plan.templates),
         tree=tree if isinstance(tree, Tree) else None,
         refusal=refusal,
@@ -108,7 +108,8 @@ def may_signal(process: Process) -> bool:
     return True
 
 
-async def _stream(installation: Installation) -> Stream:
+async def stream_facts(installation: Installation) -> Stream:
+    """Return whether an nginx has the stream module; raises CommandFailed."""
     completed = await run_program([installation.command.program, "-V"], timeout=BUILD_TIMEOUT)
     is_built_in, is_module = stream_of(" ".join(completed.output))
     folder = installation.build.options.get("modules-path", "modules")

@@ -1,6 +1,6 @@
-"""The guard: holds the last good answer where a new one looks like trouble rather than change.
+"""The guard: keeps the last good answer where a new one looks like a failure rather than a change.
 
-Pure: no clock, no I/O; every ``now`` is seconds on one monotonic clock of the caller's.
+Pure: no clock, no I/O; every ``now`` is seconds on one monotonic clock that the caller reads.
 """
 
 from ctemplate.core.events import GuardReport

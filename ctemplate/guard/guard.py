@@ -1,7 +1,7 @@
-"""One guard for all queries: takes answers as they come, returns what may be shown.
+"""One guard for all queries: takes answers as they arrive, returns what may be shown.
 
-What came is taken at once; what vanished is kept, beside it, until its loss is confirmed. Which losses, and what else
-is not believed, is for the rules to say.
+New entries are accepted at once; entries that vanished are kept until their loss is confirmed. The rules decide which
+losses are doubted, and what else of an answer is not accepted.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from ctemplate.guard.rules.unreachable import NodeHealth
 from ctemplate.guard.state import QueryState
 from ctemplate.queries import Losses, ServiceQuery, kind_of, named_service
 
-RIGHTS_RECHECKED = 20  # queries of which rights are looked at again at a time, at most
+RIGHTS_RECHECKED = 20  # queries whose rights are checked again at a time, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +57,12 @@ class Memory:
 
 
 class Guard:
-    """Holds or accepts. Without ``policies`` everything passes, as for a source that cannot be wrong."""
+    """Accepts or holds answers. Without ``policies`` everything passes, as for a source that cannot be wrong."""
 
     def __init__(self, policies: Policies | None = None) -> None:
         self.policies = policies
         self._states: dict[Query, QueryState] = {}
-        self._active: dict[Query, None] = {}  # those that time, the operator or a confirmation may change
+        self._active: dict[Query, None] = {}  # queries that time, the operator or a confirmation may change
         self._nodes = NodeHealth()
         self._histories = Histories()
         self._servers = KnownServers()
@@ -75,7 +75,7 @@ class Guard:
 
     @contextlib.contextmanager
     def _contained(self, query: Query) -> Iterator[None]:
-        """Have a defect cost one query: what is shown of it stays as it is until its next answer."""
+        """Let a defect cost one query: its shown entries stay unchanged until its next answer."""
         try:
             yield
         except Exception as exc:  # noqa: BLE001 - a defect, of any kind
@@ -85,7 +85,7 @@ class Guard:
     # Answers
 
     def take(self, new: Answer, now: float) -> Answer | None:
-        """Take a query's newest answer; return what may be shown, None where that must wait for a confirmation."""
+        """Take a query's newest answer; return what may be shown, None while it awaits a confirmation."""
         state = self._states.get(new.query)
         self._histories.reach(new)
         if self.policies is None or kind_of(new.query).losses is Losses.NONE:
@@ -98,7 +98,7 @@ class Guard:
         return self._show(state, now)
 
     def _first(self, new: Answer, before: UnverifiedEmpty | None, now: float) -> QueryState:
-        """Return the state with a first answer; one that is empty may be so because our token sees nothing."""
+        """Return the state with a first answer; an empty one may mean that our token lacks rights."""
         if self.policies is None or self.policies.of(new.query).hold <= 0 or not may_be_cut(new, self.policies):
             self._note_visible(new.query, before)
             return self._state(new, now)
@@ -113,10 +113,10 @@ class Guard:
         return QueryState(answer, self._nodes, now, policy=policy, unverified=waiting)
 
     def _note_visible(self, query: Query, before: UnverifiedEmpty | None) -> None:
-        """Have the other first answers of a datacenter confirmed at once where one can be seen at last."""
+        """Confirm the other first answers of a datacenter at once, now that one of them has entries."""
         if before is None:
             return
-        self._visible += [query] if before.is_told else []
+        self._visible += [query] if before.is_reported else []
         for other in self._active:
             waiting = self._states[other].unverified
             if waiting is not None and other.dc == query.dc:
@@ -159,8 +159,8 @@ class Guard:
         """Take a consistent read and judge the query's open holds by it; return what may be shown.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
-        who answered, as far as that can be seen. ``is_listed``: the catalog lists the service of an empty first answer.
-        ``nodes``: all that the catalog has. A read that was overtaken by a newer answer judges nothing.
+        those that answered, as far as known. ``is_listed``: the catalog lists the service of an empty first answer.
+        ``nodes``: all nodes in the catalog. A read that is older than the newest answer judges nothing.
         """
         self.observe_servers(ServerSet(dc=answer.query.dc, servers=servers, session=answer.session), now)
         state = self._states.get(answer.query)
@@ -184,7 +184,7 @@ class Guard:
         return self._show(state, now)
 
     def _take_back(self, dc: str | None, nodes: frozenset[str] | None, now: float) -> None:
-        """Keep what left before it showed that several nodes were leaving, the first of them alone."""
+        """Hold what left first, alone, now that several nodes are known to have left."""
         for query, state in self._states.items():
             if query.dc == dc and state.loss.take_back(
                 partial(self._has_left, query=query, nodes=nodes), state.raw, now
@@ -192,19 +192,19 @@ class Guard:
                 self._active[query] = None  # the next review shows it
 
     def _nodes_of(self, entry: Entry, query: Query) -> frozenset[str]:
-        """Return the nodes of an instance, or of all those known of a service."""
+        """Return the node of an instance, or all known nodes of a service."""
         if isinstance(entry, Instance):
             return frozenset({entry.node})
         state = self._states.get(ServiceQuery(name=entry.name, dc=query.dc, ns=query.ns, partition=query.partition))
         return frozenset() if state is None else state.nodes()
 
     def _has_left(self, entry: Entry, query: Query, nodes: frozenset[str] | None) -> bool:
-        """Whether an entry vanished with its nodes, as when agents leave, not as when a service is deregistered."""
+        """Whether an entry vanished with its nodes: agents left, rather than a service was deregistered."""
         known = self._nodes_of(entry, query)
         return nodes is not None and bool(known) and not known & nodes
 
     def _left_together(self, hold: Hold, nodes: frozenset[str] | None, now: float) -> bool:
-        """Whether all of a hold vanished with its nodes, and several nodes left at once."""
+        """Whether all entries of a hold vanished with their nodes, and several nodes left at once."""
         if nodes is None or not all(self._has_left(entry, hold.query, nodes) for entry in hold.entries):
             return False
         gone = self._nodes.vanished(hold.query.dc, now).union(
@@ -215,9 +215,9 @@ class Guard:
     def _confirm_first(
         self, waiting: UnverifiedEmpty, answer: Answer, now: float, *, may_read: bool | None, is_listed: bool
     ) -> Answer | None:
-        """Take an empty first answer where nothing but the truth explains it.
+        """Accept an empty first answer where it can only be true.
 
-        A service that was listed only while we watched has nothing that could be lost, and holds up nobody.
+        A service that was first listed while we watched has nothing to lose, and delays nothing.
         """
         is_cut = self.policies is not None and is_surely_cut(answer, self.policies)
         is_new = named_service(answer.query) in self._new_names.get(scope_of_services(answer.query), ())
@@ -232,7 +232,7 @@ class Guard:
         return self._show(state, now)
 
     def observe_servers(self, seen: ServerSet, now: float) -> bool:
-        """Take note of who answers for a datacenter; answer whether a later process should know."""
+        """Record which servers answer for a datacenter; return whether a later process should know."""
         holds = () if self.policies is None else (self.policies.default, *self.policies.services.values())
         return self._servers.observe(seen, now, patience=max((policy.hold for policy in holds), default=0.0))
 
@@ -247,7 +247,7 @@ class Guard:
     # Time and the operator
 
     def due_at(self, now: float) -> float:
-        """Return the moment at which ``review`` has something to do, infinity for never."""
+        """Return when ``review`` has something to do, infinity for never."""
         if self._ended or self._visible or self._invisible:
             return 0.0
         dues = [each.reported_at() for _, each in self._judged_together()]
@@ -257,13 +257,13 @@ class Guard:
         return min(dues, default=math.inf)
 
     def _judged_together(self) -> list[tuple[Query, UnverifiedEmpty]]:
-        """Return the empty first answers once all were asked for again, so that they can be reported in one line."""
+        """Return the empty first answers once all were read again, so that one line reports them."""
         states = ((query, self._states[query].unverified) for query in self._active)
         found = [(query, each) for query, each in states if each is not None]
         return found if all(each.was_judged for _, each in found) else []
 
     def review(self, now: float) -> tuple[Answer, ...]:
-        """End the holds whose time is over; return what is to be shown of the queries with holds or waits."""
+        """End the holds whose time is over; return what to show of the queries with holds or waits."""
         shown: list[Answer] = []
         self._recheck(now)
         for query in tuple(self._active):
@@ -279,28 +279,28 @@ class Guard:
         return self._show(state, now)
 
     def _recheck(self, now: float) -> None:
-        """Have it confirmed anew, a few at a time, that our token still lacks the rights whose loss holds entries."""
+        """Check again, a few queries at a time, whether the token still lacks the rights whose loss holds entries."""
         left = RIGHTS_RECHECKED
         for query in tuple(self._active):
             with self._contained(query):
                 left -= self._states[query].recheck(now, is_late=left <= 0)
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
-        """End the holds on a service, or all of them; ``review`` then returns what is to be shown."""
+        """End the holds on a service, or all of them; ``review`` then returns what to show."""
         released: list[Hold] = []
         for query in tuple(self._active):
             with self._contained(query):
                 released += self._states[query].release(service)
-        self._ended += [(replace(hold, is_told=True), RELEASED) for hold in released]
+        self._ended += [(replace(hold, is_reported=True), RELEASED) for hold in released]
         left = (hold for query in self._active for hold in self._states[query].dump())
         for dc in _dcs_with_different_cluster(released) - _dcs_with_different_cluster(left):
             self._servers.accept(dc)
         return tuple(released)
 
     def reports(self, now: float) -> list[GuardReport]:
-        """Return what the operator is to be told since the last call."""
+        """Return what to report since the last call."""
         fresh: list[Hold] = []
-        over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told], []
+        over, self._ended = [(hold, how) for hold, how in self._ended if hold.is_reported], []
         for query in tuple(self._active):
             with self._contained(query):
                 state = self._states[query]
@@ -315,32 +315,32 @@ class Guard:
         return begun(fresh) + unverified(waiting) + taken_as_empty(invisible) + ended(over, now) + seen(visible)
 
     def _newly_waiting(self, now: float) -> list[tuple[Query, bool]]:
-        """Return the empty first answers to report, all as soon as one has waited long enough."""
-        fresh = [(query, each) for query, each in self._judged_together() if not each.is_told]
+        """Return the empty first answers to report: all of them as soon as one has waited long enough."""
+        fresh = [(query, each) for query, each in self._judged_together() if not each.is_reported]
         if not any(each.reported_at() <= now for _, each in fresh):
             return []
         for _, each in fresh:
-            each.is_told = True
+            each.is_reported = True
         return [(query, each.is_listed) for query, each in fresh]
 
     @property
     def holds(self) -> tuple[Hold, ...]:
-        """What is held now, doubts that are not decided yet left out."""
+        """All current holds, except doubts that are not decided yet."""
         holds = (hold for query in self._active for hold in self._states[query].dump())
-        return tuple(hold for hold in holds if hold.is_told or not hold.is_open)
+        return tuple(hold for hold in holds if hold.is_reported or not hold.is_open)
 
     @property
-    def blind(self) -> frozenset[Query]:
-        """The queries whose first answers are not taken, since they may be empty for lack of rights alone."""
+    def unverified_queries(self) -> frozenset[Query]:
+        """The queries whose empty first answers are not accepted, since the token may lack rights."""
         return frozenset(query for query in self._active if self._states[query].unverified is not None)
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is anything to confirm, to review or to tell."""
+        """Whether anything is left to confirm, to review or to report."""
         return bool(self._active or self._ended or self._visible or self._invisible)
 
     def doubts(self) -> tuple[Doubt, ...]:
-        """Return what a source is to confirm."""
+        """Return what the source has to confirm."""
         found = []
         for query in self._active:
             state = self._states[query]
@@ -353,7 +353,7 @@ class Guard:
     # Memory
 
     def forget(self, query: Query) -> None:
-        """Drop what is known of a query that nobody needs any more."""
+        """Drop the state of a query that is not wanted any more."""
         state = self._states.pop(query, None)
         self._active.pop(query, None)
         self._new_names.pop(query, None)
@@ -366,7 +366,7 @@ class Guard:
         return None if state is None or state.is_fresh else self._show(state, now)
 
     def remember(self, memories: Iterable[Memory | ServerSet], *, ahead: float, since: float = math.inf) -> None:
-        """Start from what an earlier process knew, watching since a moment on the wall clock.
+        """Start from what an earlier process stored; ``since`` is when it began to watch, on the wall clock.
 
         ``ahead`` is wall-clock time minus the caller's clock.
         """
@@ -380,7 +380,7 @@ class Guard:
             state.restore(tuple(_moved(hold, -ahead) for hold in memory.holds))
 
     def memories(self, queries: Iterable[Query], *, ahead: float) -> tuple[Memory | ServerSet, ...]:
-        """Return what a later process needs of these queries."""
+        """Return what a later process needs to know of these queries."""
         wanted = tuple(queries)
         found = (self._states[query] for query in wanted if query in self._states)
         known = [state for state in found if state.unverified is None]
@@ -392,14 +392,14 @@ class Guard:
 
 
 def _in_known_order(before: Answer, new: Answer) -> Answer:
-    """Return the answer in the order of the one before where nothing else differs: Consul shuffles some answers."""
+    """Return the answer in the previous order where only the order differs: Consul shuffles some answers."""
     if not kind_of(new.query).is_shuffled or sorted(before.value, key=key) != sorted(new.value, key=key):
         return new
     return msgspec.structs.replace(new, value=before.value)
 
 
 def _dcs_with_different_cluster(holds: Iterable[Hold]) -> set[str | None]:
-    """Return the datacenters of which entries are held because another Consul answers."""
+    """Return the datacenters whose entries are held because a different Consul answers."""
     return {hold.query.dc for hold in holds if hold.cause is Cause.DIFFERENT_CLUSTER}
 
 

@@ -1,4 +1,4 @@
-"""What is known of one query: its newest answer as it came, and a rule of each kind that says what to show of it."""
+"""The state of one query: its newest answer as it arrived, and one rule of each kind that decides what to show."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ctemplate.queries import Losses, kind_of
 
 
 class QueryState:
-    """A query's newest answer, and its rules in the order in which they are asked.
+    """A query's newest answer, and its rules in the order in which they are applied.
 
-    ``is_fresh`` is False while the answer is a remembered one, ``is_shown`` while nothing of it may be shown yet.
-    ``policy`` None guards nothing. ``unverified`` is set while a first answer may be empty for lack of rights alone:
+    ``is_fresh`` is False for an answer of an earlier process, ``is_shown`` while nothing of it may be shown yet. With
+    ``policy`` None nothing is guarded. ``unverified`` is set while an empty first answer may be due to lacking rights:
     nothing of it is shown.
     """
 
@@ -57,13 +57,13 @@ class QueryState:
         if has_instances:
             self._in_place = (UnrunRule(), self._unreachable, self._settling)
             self.rules = (self.loss, *self._in_place, self._flapping, self._panic)
-        waits = tuple(rule for rule in self.rules if rule is self._flapping)  # they concern what came
+        waits = tuple(rule for rule in self.rules if rule is self._flapping)  # they apply to new entries
         self._shown_by = (*waits, *(rule for rule in self.rules if rule is not self._flapping))
         if self.is_guarded and has_instances:
             self._unreachable.start(raw, now)
 
     def restore(self, holds: tuple[Hold, ...]) -> None:
-        """Go on with an earlier process's holds; the answer is one that it remembered."""
+        """Continue with an earlier process's holds on the answer that it stored."""
         again = tuple(map(renewed, holds))
         for rule in self.rules:
             rule.restore(again)
@@ -71,13 +71,13 @@ class QueryState:
         self.is_fresh = False
 
     def used(self) -> Answer:
-        """Return the newest answer with what is kept in use in the place of what fails: that can be lost, too."""
+        """Return the newest answer with kept entries in place of failing ones: those are in use, and can be lost."""
         kept = [entry for rule in self._in_place for hold in rule.holds for entry in hold.entries]
         value = self._panic.used(replaced_entries(self.raw.value, kept))
         return self.raw if value is self.raw.value else msgspec.structs.replace(self.raw, value=value)
 
     def nodes(self) -> frozenset[str]:
-        """Return the nodes of all instances, those that are held because they vanished included."""
+        """Return the nodes of all instances, including vanished ones that are held."""
         entries = (*self.raw.value, *(entry for hold in self.loss.holds for entry in hold.entries))
         return frozenset(entry.node for entry in entries if isinstance(entry, Instance))
 
@@ -104,17 +104,17 @@ class QueryState:
         return self.unverified is not None or (self.is_fresh and any(rule.is_active for rule in self.rules))
 
     def due_at(self, now: float) -> float:
-        """Return when there is something to review or to report, infinity for never."""
+        """Return when something has to be reviewed or reported, infinity for never."""
         unverified = math.inf if self.unverified is None else self.unverified.due_at()
         return min(unverified, *(rule.due_at(now) for rule in self.rules))
 
     def recheck(self, now: float, *, is_late: bool) -> bool:
-        """Have lost rights confirmed anew, if it is time, or with others later; return whether it is."""
+        """Have lost rights confirmed again, if it is time, or later with others; return whether it is."""
         is_due = self.unverified is not None and self.unverified.recheck(now, is_late=is_late)
         return self.loss.recheck(now, is_late=is_late) or is_due
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
-        """End what is held of a service, or everything; return it."""
+        """End the holds on a service, or all; return them."""
         if self.unverified is not None and service in {None, kind_of(self.raw.query).service_name(self.raw.query)}:
             self.unverified = None
         return tuple(hold for rule in self.rules for hold in rule.release(service))
@@ -124,6 +124,6 @@ class QueryState:
         return tuple(hold for rule in self.rules for hold in rule.dump())
 
     def forget(self) -> list[tuple[Hold, str]]:
-        """Let go of everything; return what is to be reported of it."""
+        """Drop everything; return what to report of it."""
         self._unreachable.forget(self.raw.query.dc)
         return [ended for rule in self.rules if isinstance(rule, Holding) for ended in rule.end_all()]

@@ -30,25 +30,25 @@ class LintInput:
     """What the operator wrote, lowest layer first, and which files cannot be read."""
 
     layers: tuple[Layer, ...]
-    faults: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def written(paths: Iterable[Path], *, environment: Layer, flags: Layer) -> LintInput:
     """Read every configuration file, those after a broken one too."""
-    layers, faults = [environment], []
+    layers, findings = [environment], []
     for path in paths:
         try:
             layers += read_layers(path)
         except ConfigError as exc:
-            faults.append(as_finding(exc))
-    return LintInput(layers=(*layers, flags), faults=tuple(faults))
+            findings.append(as_finding(exc))
+    return LintInput(layers=(*layers, flags), findings=tuple(findings))
 
 
 def lint(found: LintInput, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """Return everything that is wrong with the configuration and its templates, in order."""
-    faults = [*found.faults, *_broken(found.layers)]
-    if faults:
-        return in_order(faults)
+    findings = [*found.findings, *_broken(found.layers)]
+    if findings:
+        return in_order(findings)
     try:
         plans = grouped(build(found.layers), is_dry=True)
     except ConfigError as exc:
@@ -106,7 +106,7 @@ def _lint_templates(
         found, family = lint_template(template, given, environ)
         yield from found
         families.append(family)
-    if not any(family.faults for family in families):
+    if not any(family.findings for family in families):
         yield from variables.unused(given.values(), (tree for family in families for tree in family.trees))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ctemplate.core.model import Service, Status
 from ctemplate.queries.key import KeyText
+from ctemplate.queries.kind import OwnText
 from ctemplate.template.language.environment import FIELDS
 
 ESCAPE_KINDS = frozenset({"quote", "comment", "token", "identifier"})
@@ -115,7 +116,8 @@ def of_annotation(hint: Any, field: str = "") -> ValueKind:
         return ValueKind(of=hint)
     if hint is KeyText or KeyText in arguments:
         return ValueKind(of=str, field=KEY_FIELD, is_whole=True)
-    if hint in {str, int, Status}:
+    if hint in {str, int, Status, OwnText}:
+        field = "" if hint is OwnText else field
         return ValueKind(of=int if hint is int else str, field=field, is_whole=bool(field))
     if origin is tuple and arguments:
         return ValueKind(of=tuple, items=of_annotation(arguments[0], field))

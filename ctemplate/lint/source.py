@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import jinja2
@@ -53,8 +53,13 @@ def node_place(text: str, offset: int) -> tuple[int, int]:
     return line, offset - starts[line - 1] + 1
 
 
-def parse_source(path: str, text: str, environment: jinja2.Environment) -> TemplateSource | Finding:
-    """Parse a template as the environment would; return what is wrong when it cannot be parsed."""
+def parse_source(
+    path: str,
+    text: str,
+    environment: jinja2.Environment,
+    wrap: Callable[[nodes.Template], nodes.Template] = lambda tree: tree,
+) -> TemplateSource | Finding:
+    """Parse a template as the environment would, wrapped as it does; return what is wrong when it cannot be parsed."""
     text = _LINE_BREAK.sub("\n", text)
     try:
         tokens = tuple(_tokens(text, environment))
@@ -62,6 +67,7 @@ def parse_source(path: str, text: str, environment: jinja2.Environment) -> Templ
         return Finding(path=path, line=exc.lineno, column=1, code="CT101", message=_sentence(exc, text, exc.lineno))
     try:
         tree = _TemplateParser(environment, text, tokens).parse()
+        tree = wrap(tree)
     except jinja2.TemplateSyntaxError as exc:
         line, column = node_place(text, exc.lineno)
         return Finding(path=path, line=line, column=column, code="CT101", message=_sentence(exc, text, line))

@@ -25,6 +25,7 @@ from ctemplate.template.language.compiler import literal_names
 from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import NGINX
 from ctemplate.template.language.functions import Functions
+from ctemplate.template.language.item_files import ItemFiles
 from ctemplate.template.language.loader import FolderLoader
 from ctemplate.template.language.source_text import SourceText
 
@@ -34,7 +35,7 @@ class Family:
     """A template and what it names, by the names that templates use; and the faults that kept others out."""
 
     sources: Mapping[str, TemplateSource]
-    faults: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def trees(self) -> tuple[nodes.Template, ...]:
@@ -45,7 +46,7 @@ class Family:
 def family(plan: TemplatePlan, environment: Environment) -> Family:
     """Read and parse a template and everything that it includes or imports by a literal name."""
     sources: dict[str, TemplateSource] = {}
-    faults: list[Finding] = []
+    findings: list[Finding] = []
     pending: list[tuple[str, TemplateSource | None, int]] = [(plan.source.name, None, 0)]
     seen = {plan.source.name}
     while pending:
@@ -54,29 +55,32 @@ def family(plan: TemplatePlan, environment: Environment) -> Family:
             found = _parsed(name, environment)
         except jinja2.TemplateNotFound:
             message = f"no template {name!r} in the template's folders"
-            faults += [wanted_by.finding(offset, "CT101", message)] if wanted_by else []
+            findings += [wanted_by.finding(offset, "CT101", message)] if wanted_by else []
             continue
         except TemplateError as exc:
-            faults.append(_told(exc))
+            findings.append(_as_load_finding(exc))
             continue
         if isinstance(found, Finding):
-            faults.append(found)
+            findings.append(found)
             continue
         sources[name] = found
         for other, place in literal_names(found.tree):
             if other not in seen:
                 seen.add(other)
                 pending.append((other, found, place))
-    return Family(sources=sources, faults=tuple(faults))
+    return Family(sources=sources, findings=tuple(findings))
 
 
 def _parsed(name: str, environment: Environment) -> TemplateSource | Finding:
     assert environment.loader is not None  # noqa: S101  # environments of templates have one
     text, path, _ = environment.loader.get_source(environment, name)
-    return parse_source(path or name, text, environment)
+    files = environment.item_files
+    if files is None or files.name != name:
+        return parse_source(path or name, text, environment)
+    return parse_source(path or name, text, environment, lambda tree: files.wrapped(tree, environment, path))
 
 
-def _told(exc: TemplateError) -> Finding:
+def _as_load_finding(exc: TemplateError) -> Finding:
     """Return an error of loading as a finding: its place is ``file:line`` or ``file``."""
     path, _, line = exc.where.rpartition(":")
     if not line.isdecimal():
@@ -91,8 +95,10 @@ def lint_template(
     functions = Functions(dict.fromkeys(given), environ)
     escape = plan.escape or NGINX
     environment = Environment(FolderLoader(plan.source, (), SourceText.of(plan)), escape=escape, functions=functions)
+    if plan.each is not None:
+        environment.item_files = ItemFiles(environment, plan.source.name, plan.each)
     made = family(plan, environment)
-    found = [*made.faults]
+    found = [*made.findings]
     modules = {name: frozenset(exported(source.tree)) for name, source in made.sources.items()}
     for name, source in made.sources.items():
         shared = frozenset().union(*modules.values()) if _is_included(name, made) else frozenset()
@@ -151,4 +157,4 @@ def _unloadable(plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping
             text=SourceText.of(plan),
         )
     except TemplateError as exc:
-        yield _told(exc)
+        yield _as_load_finding(exc)

@@ -200,13 +200,13 @@ class _Test:
         candidates = self._candidates()
         try:
             tree = load_tree(self.installation.conf, replaced=candidates)
-            led = redirect_side_effects(tree, self.installation, folder)
+            redirected = redirect_side_effects(tree, self.installation, folder)
         except (TreeError, NginxSyntaxError) as exc:
             return self._unread(candidates, exc, folder, may_mount=may_mount)
-        replaced = {**candidates, **led.replaced}
+        replaced = {**candidates, **redirected.replaced}
         chosen = _way(replaced, may_mount=may_mount)
         conf, translate = (self.installation.conf, _unchanged) if chosen is Way.BOUND else self._copy(replaced, folder)
-        argv = self.installation.test(conf, error_log=folder / "error.log", directives=led.directives)
+        argv = self.installation.test(conf, error_log=folder / "error.log", directives=redirected.directives)
         return _Plan(
             way=chosen,
             argv=_bound(replaced, argv, folder) if chosen is Way.BOUND else argv,
@@ -216,11 +216,11 @@ class _Test:
         )
 
     def _unread(
-        self, candidates: Mapping[Path, bytes], fault: TreeError | NginxSyntaxError, folder: Path, *, may_mount: bool
+        self, candidates: Mapping[Path, bytes], error: TreeError | NginxSyntaxError, folder: Path, *, may_mount: bool
     ) -> _Plan:
         """Have nginx say in its own words what is wrong with a configuration that we cannot read."""
         if _way(candidates, may_mount=may_mount) is Way.COPIED:
-            raise _unreadable(fault) from fault
+            raise _unreadable(error) from error
         return _Plan(
             way=Way.BOUND,
             argv=_bound(candidates, self._plain_argv(), folder),
@@ -306,13 +306,13 @@ def _way(replaced: Mapping[Path, bytes], *, may_mount: bool) -> Way:
     return way(can_mount=may_mount, all_exist=all(path.is_file() for path in replaced))
 
 
-def _unreadable(fault: TreeError | NginxSyntaxError) -> CheckRefused:
+def _unreadable(error: TreeError | NginxSyntaxError) -> CheckRefused:
     """Say in nginx's form what we cannot read ourselves."""
-    if isinstance(fault, TreeError):
-        is_ours = isinstance(fault, TooLarge) or isinstance(fault.__cause__, PermissionError)
-        return (CannotJudge if is_ours else CheckRefused)(fault.where, fault.what)
-    line = f"nginx: [emerg] {fault.what} in {fault.where}:{fault.line}"
-    return CheckRefused(fault.where, "is not nginx's language", output=(line,))
+    if isinstance(error, TreeError):
+        is_ours = isinstance(error, TooLarge) or isinstance(error.__cause__, PermissionError)
+        return (CannotJudge if is_ours else CheckRefused)(error.where, error.what)
+    line = f"nginx: [emerg] {error.what} in {error.where}:{error.line}"
+    return CheckRefused(error.where, "is not nginx's language", output=(line,))
 
 
 def _refused(files: tuple[StagedFile, ...], found: NginxVerdict) -> CheckRefused:

@@ -17,14 +17,14 @@ _NGINX = re.compile(r"(?<![A-Za-z0-9_-])(?:nginx|openresty|tengine|angie|freengi
 
 def nginx_of(settings: GroupSection) -> NginxCommand | None:
     """Return the nginx that reads a group's files; what the group's own key says wins over its reload command."""
-    found, told = recognise(settings.reload), settings.nginx
-    if told is None:
+    found, given = recognise(settings.reload), settings.nginx
+    if given is None:
         return found
     return replace(
-        found or NginxCommand(program=told.binary or "nginx", announce=settings.reload),
-        program=told.binary or (found.program if found else "nginx"),
-        prefix=told.prefix or (found.prefix if found else None),
-        conf=told.config or (found.conf if found else None),
+        found or NginxCommand(program=given.binary or "nginx", announce=settings.reload),
+        program=given.binary or (found.program if found else "nginx"),
+        prefix=given.prefix or (found.prefix if found else None),
+        conf=given.config or (found.conf if found else None),
     )
 
 

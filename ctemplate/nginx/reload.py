@@ -250,7 +250,7 @@ class _Attempt:
             if seen is ReloadState.TAKEN or (seen is ReloadState.BESIDE and clock() - since >= PATIENCE):
                 log.debug("%s: taken after %.3f s", self.conf, clock() - began)
                 return self._taken()
-            if seen in {ReloadState.KEPT, ReloadState.BROKEN} and clock() - since >= WORKER_SETTLE:
+            if seen in {ReloadState.REFUSED, ReloadState.BROKEN} and clock() - since >= WORKER_SETTLE:
                 break
             if process_of(self.master.pid) != self.master:
                 raise ReloadTimedOut(str(self.conf), "the master ended during the reload", output=self._words())
@@ -325,7 +325,7 @@ class _Attempt:
         return Outcome.APPLIED
 
     def _failure(self, seen: ReloadState) -> ReloadRejected | ReloadTimedOut:
-        if seen is ReloadState.KEPT:
+        if seen is ReloadState.REFUSED:
             return ReloadRejected(str(self.conf), "nginx kept its old configuration", output=self._words())
         what = seen.value if seen is ReloadState.BROKEN else f"no proof within {self.limit:.1f}s that nginx took it"
         return ReloadTimedOut(str(self.conf), what, output=self._words())

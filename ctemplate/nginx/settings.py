@@ -84,16 +84,16 @@ def redirect_side_effects(tree: Tree, installation: Installation, folder: Path) 
     So are folders for temporary files and caches that a test would create. Every line keeps its number. What lies in a
     folder that is missing stays, so that nginx says so.
     """
-    ways = _Redirects(installation=installation, folder=folder)
+    redirects = _Redirects(installation=installation, folder=folder)
     directives = installation.command.globals.encode()
-    changed = ways.led(directives, b"", where="-g")
+    changed = redirects.redirected(directives, b"", where="-g")
     replaced: dict[Path, bytes] = {}
     for path, inside in contexts(tree).items():
         source = tree.sources[path]
         if any(name in source for name in (b"pid", b"http", b"_path", *LOGS)):
-            led = ways.led(source, inside, where=str(path))
-            replaced |= {real_path(path): led} if led != source else {}
-    if not ways.has_pid:
+            redirected = redirects.redirected(source, inside, where=str(path))
+            replaced |= {real_path(path): redirected} if redirected != source else {}
+    if not redirects.has_pid:
         main = replaced.get(real_path(tree.main), tree.sources[tree.main])
         replaced[real_path(tree.main)] = b"pid %b; " % _quoted(folder / "pid") + main
     return Detour(replaced=replaced, directives=os.fsdecode(changed))
@@ -108,7 +108,7 @@ class _Redirects:
     has_pid: bool = False
     others: dict[Path, Path] = field(default_factory=dict)
 
-    def led(self, source: bytes, inside: bytes, *, where: str) -> bytes:
+    def redirected(self, source: bytes, inside: bytes, *, where: str) -> bytes:
         pieces, done = [], 0
         directives = parse_config(source, where=where, inside=inside, sought=_LED)
         for depth, parent, directive in walk(directives, inside=inside):

@@ -19,7 +19,7 @@ class ReloadState(enum.Enum):
     NONE = "neither new workers nor a refusal"
     TAKEN = "new workers run and the old ones finish"
     BESIDE = "new workers run beside old ones that do not finish"
-    KEPT = "nginx refused and its old workers go on"
+    REFUSED = "nginx refused and its old workers go on"
     BROKEN = "the old workers are gone and nginx reported a failure"
 
 
@@ -46,7 +46,7 @@ def sign(
     if refusals and not has_old:
         return ReloadState.BROKEN
     if refusals:
-        return ReloadState.BESIDE if has_more else ReloadState.NONE if has_new and not is_done else ReloadState.KEPT
+        return ReloadState.BESIDE if has_more else ReloadState.NONE if has_new and not is_done else ReloadState.REFUSED
     if has_new and not has_old:
         return ReloadState.TAKEN
     is_taken = has_more or is_done or any(worker.is_draining and worker.process in before for worker in now)

@@ -7,7 +7,7 @@ templates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,14 +41,22 @@ class ConfigPlace:
 
 @dataclass(slots=True, kw_only=True)
 class Surroundings:
-    """The configuration around a group's files; ``command`` names the nginx, None where nobody can tell which."""
+    """The configuration around a group's files; ``command`` names the nginx, None where nobody can tell which.
+
+    For files that are made for items, one that none of them has stands for all.
+    """
 
     command: NginxCommand | None
     files: tuple[Path, ...]
     _installation: Installation | None = field(default=None, init=False)
 
-    async def places(self, texts: Mapping[Path, bytes] | None = None) -> tuple[ConfigPlace, ...]:
-        """Return the place of each file, as the configuration is now, or will be with ``texts`` as these files."""
+    async def places(
+        self, texts: Mapping[Path, bytes] | None = None, item_files: Collection[Path] = ()
+    ) -> tuple[ConfigPlace, ...]:
+        """Return the place of each file, as the configuration is now, or will be with ``texts`` as these files.
+
+        ``item_files`` stand for items now; they are the group's own as well.
+        """
         if self.command is None:
             return tuple(ConfigPlace() for _ in self.files)
         try:
@@ -56,15 +64,20 @@ class Surroundings:
                 self._installation = await Installation.find(self.command)
         except ApplyError:
             return tuple(ConfigPlace() for _ in self.files)
-        return await asyncio.to_thread(places, self._installation.conf, self.files, texts)
+        return await asyncio.to_thread(places, self._installation.conf, self.files, texts, item_files)
 
 
-def places(conf: Path, files: Sequence[Path], texts: Mapping[Path, bytes] | None = None) -> tuple[ConfigPlace, ...]:
-    """Return the place of each file in the configuration that starts at ``conf``, with ``texts`` as these files."""
+def places(
+    conf: Path, files: Sequence[Path], texts: Mapping[Path, bytes] | None = None, item_files: Collection[Path] = ()
+) -> tuple[ConfigPlace, ...]:
+    """Return the place of each file in the configuration that starts at ``conf``, with ``texts`` as these files.
+
+    The files in ``item_files``, and those of which there are ``texts``, take no names from them either.
+    """
     try:
         absent = {file: b"" for file in files if not file.exists()}
         tree = load_tree(conf, replaced={**absent, **(texts or {})})
-        own = {real_path(file) for file in files}
+        own = {real_path(file) for file in (*files, *item_files, *(texts or {}))}
         parsed = {path: _parsed(tree, path) for path in tree.sources if real_path(path) not in own}
     except (TreeError, NginxSyntaxError, OSError):
         return tuple(ConfigPlace() for _ in files)

@@ -124,8 +124,8 @@ def safe(message: NginxMessage, ours: Collection[Path]) -> NginxMessage:
     """Hide quoted content unless it comes from a candidate; names of directives, opened files and zones stay."""
     if message.file in ours or (message.file is None and len(message.text) < _UNCUT):
         return message
-    telling = _TELLING.match(message.text)
-    shown = telling.end() if telling else 0
+    prefix = _TELLING.match(message.text)
+    shown = prefix.end() if prefix else 0
     content = _QUOTED if message.file else _QUOTED_TO_THE_END
     text = message.text[:shown] + content.sub(HIDDEN, message.text[shown:])
     return NginxMessage(level=message.level, text=text, file=message.file, line=message.line)

@@ -10,18 +10,23 @@ import msgspec
 from ctemplate.core.model import Query
 from ctemplate.queries.agent import AGENT_KIND, AgentQuery
 from ctemplate.queries.alarms import ALARMS_KIND, AlarmsQuery
+from ctemplate.queries.ca_leaf import CA_LEAF_KIND, CaLeafQuery
+from ctemplate.queries.ca_roots import CA_ROOTS_KIND, CaRootsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
+from ctemplate.queries.connect import CONNECT_KIND, ConnectQuery
 from ctemplate.queries.datacenters import DATACENTERS_KIND, DatacentersQuery
-from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery
+from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery, TreeQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
+from ctemplate.queries.local_file import LOCAL_FILE_KIND, LocalFile, LocalFileQuery
 from ctemplate.queries.node import NODE_KIND, NodeQuery
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
 from ctemplate.queries.nodes import NODES_KIND, CatalogNode, NodesQuery
+from ctemplate.queries.peerings import PEERINGS_KIND, PeeringsQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
 from ctemplate.queries.services import SERVICES_KIND, ServicesQuery
-from ctemplate.queries.tree import TREE_KIND, TreeQuery
+from ctemplate.queries.tree import TREE_KIND
 from ctemplate.sources.consul.endpoints.paths import Resource
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 
@@ -31,16 +36,22 @@ __all__ = [
     "READABLE_TYPES",
     "AgentQuery",
     "AlarmsQuery",
+    "CaLeafQuery",
+    "CaRootsQuery",
     "CatalogNode",
     "CensusQuery",
+    "ConnectQuery",
     "DatacentersQuery",
     "KeyEntry",
     "KeyQuery",
+    "LocalFile",
+    "LocalFileQuery",
     "Losses",
     "NodeContentQuery",
     "NodeListQuery",
     "NodeQuery",
     "NodesQuery",
+    "PeeringsQuery",
     "PreparedQuery",
     "ServiceQuery",
     "ServicesQuery",
@@ -55,6 +66,7 @@ __all__ = [
 DECLARED: tuple[Kind[Any], ...] = (
     SERVICES_KIND,
     SERVICE_KIND,
+    CONNECT_KIND,
     PREPARED_KIND,
     KEY_KIND,
     TREE_KIND,
@@ -62,6 +74,10 @@ DECLARED: tuple[Kind[Any], ...] = (
     NODE_KIND,
     AGENT_KIND,
     DATACENTERS_KIND,
+    CA_ROOTS_KIND,
+    CA_LEAF_KIND,
+    PEERINGS_KIND,
+    LOCAL_FILE_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,

@@ -99,6 +99,7 @@ AGENT_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="agents", entry=AgentName),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),

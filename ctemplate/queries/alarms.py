@@ -45,6 +45,7 @@ ALARMS_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.NOT_PRINTED,
     stored=None,
     catalog=None,

@@ -12,17 +12,23 @@ import msgspec
 from msgspec import Meta
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import MAX_PORT, CheckState, Fault, Instance, Service, Status
+from ctemplate.core.model import MAX_PORT, CheckState, Instance, Rejection, Service, Status
 from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME, HOSTNAME_FIX
 
 MASK = "masked"
+ONLY_OF_CONNECT = "belongs to the rows of an answer to connect alone"
 
 
 class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One instance in the file; only ``address`` is needed."""
+    """One instance in the file; only ``address`` is needed.
+
+    ``service`` is its name in the answer of `connect`, whose instances have names of their own.
+    """
 
     address: str
     port: Annotated[int, Meta(ge=0, le=MAX_PORT)] = 0
+    ports: dict[str, Annotated[int, Meta(ge=1, le=MAX_PORT)]] = {}
+    service: str = ""
     id: str | None = None
     node: str | None = None
     tags: tuple[str, ...] | None = None
@@ -62,10 +68,47 @@ class PlacedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     meta: dict[str, str] = {}
 
 
+class RecordedRoot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A root certificate of Consul's authority in the file."""
+
+    id: str
+    name: str = ""
+    pem: str = ""
+    intermediates: tuple[str, ...] = ()
+    is_active: bool = False
+    trust_domain: str = ""
+    not_before: str = ""
+    not_after: str = ""
+
+
+class RecordedLeaf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A service's certificate in the file; ``capture`` masks its key."""
+
+    service: str
+    pem: str = ""
+    private_key: str = ""
+    uri: str = ""
+    serial: str = ""
+    not_before: str = ""
+    not_after: str = ""
+
+
+class RecordedPeering(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A cluster peering in the file; only ``name`` is needed."""
+
+    name: str
+    state: str = ""
+    id: str = ""
+    partition: str = ""
+    meta: dict[str, str] = {}
+    imported: tuple[str, ...] = ()
+    exported: tuple[str, ...] = ()
+
+
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the file says of one datacenter, by name: all plain queries are answered from it.
 
-    A key whose value is no UTF-8 stands in ``kv_base64``.
+    A key whose value is no UTF-8 stands in ``kv_base64``. ``files`` are those of a host, by their paths.
     """
 
     services: dict[str, ServiceEntry] = {}
@@ -73,6 +116,8 @@ class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     kv_base64: dict[str, bytes] = {}
     nodes: dict[str, NodeFacts] = {}
     node_services: dict[str, tuple[PlacedEntry, ...]] = {}
+    files: dict[str, str] = {}
+    files_base64: dict[str, bytes] = {}
 
 
 class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -80,12 +125,16 @@ class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_
 
     ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says. ``names``
     are those of nodes or datacenters, or of the agent, in the order of the answer, where that is the source's.
+    ``roots``, ``leaves`` and ``peerings`` are the answers to `ca_roots`, `ca_leaf` and `peerings`.
     """
 
     service: str = ""
     datacenter: str = ""
     instances: tuple[CatalogEntry, ...] = ()
     names: tuple[str, ...] = ()
+    roots: tuple[RecordedRoot, ...] = ()
+    leaves: tuple[RecordedLeaf, ...] = ()
+    peerings: tuple[RecordedPeering, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,26 +200,35 @@ def services_of(entries: Mapping[str, ServiceEntry]) -> tuple[Service, ...]:
 
 
 def instances_of(
-    entry: ServiceEntry, service: str, datacenter: str, *, keep_order: bool, allow_hostnames: bool
-) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+    entry: ServiceEntry,
+    service: str,
+    datacenter: str,
+    *,
+    keep_order: bool,
+    allow_hostnames: bool,
+    may_name_service: bool = False,
+) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
     """Return the instances that an entry describes; those whose address is no IP address are left out and named.
 
-    Sorted by node, then id; ``keep_order`` keeps the order of the file.
+    Sorted by node, then id; ``keep_order`` keeps the order of the file. ``may_name_service``: a row may say
+    whose it is.
     """
-    instances, faults = [], []
+    instances, rejections = [], []
     for number, row in enumerate(entry.instances, start=1):
         address, reason = judged_address(row.address, allow_hostnames=allow_hostnames)
         row_id = row.id or f"{service}-{number}"
-        if reason:
-            faults.append(Fault(service=service, instance=row_id, field="address", reason=reason))
+        wrong = ("address", reason) if reason else ("service", ONLY_OF_CONNECT)
+        if reason or (row.service and not may_name_service):
+            rejections.append(Rejection(service=service, instance=row_id, field=wrong[0], reason=wrong[1]))
             continue
         instances.append(
             Instance(
                 id=row_id,
-                name=service,
+                name=row.service or service,
                 node=row.node or f"node-{row.address}",
                 address=address,
                 port=row.port,
+                ports=row.ports,
                 tags=tuple(sorted(set(entry.tags if row.tags is None else row.tags))),
                 meta=row.meta,
                 weight=row.weight,
@@ -184,14 +242,27 @@ def instances_of(
         )
     if not keep_order:
         instances.sort(key=lambda instance: (instance.node, instance.id))
-    return tuple(instances), tuple(faults)
+    return tuple(instances), tuple(rejections)
 
 
 def rows_of(
-    instances: tuple[Instance, ...], rules: RecordingRules, shared: tuple[str, ...] = ()
+    instances: tuple[Instance, ...],
+    rules: RecordingRules,
+    shared: tuple[str, ...] = (),
+    *,
+    service: str | None = None,
 ) -> tuple[CatalogEntry, ...]:
-    """Return the rows that describe instances; tags that equal the ``shared`` ones of their service are left out."""
-    return tuple(_row(instance, number, shared, rules) for number, instance in enumerate(instances, start=1))
+    """Return the rows that describe instances; tags that equal the ``shared`` ones of their service are left out.
+
+    Where ``service`` is given, those of another one name theirs.
+    """
+    rows = (_row(instance, number, shared, rules) for number, instance in enumerate(instances, start=1))
+    if service is None:
+        return tuple(rows)
+    return tuple(
+        msgspec.structs.replace(row, service="" if instance.name == service else instance.name, id=instance.id)
+        for row, instance in zip(rows, instances, strict=True)
+    )
 
 
 def single_answer(
@@ -213,6 +284,7 @@ def _row(instance: Instance, number: int, shared: tuple[str, ...], rules: Record
     return CatalogEntry(
         address=instance.address,
         port=instance.port,
+        ports=dict(instance.ports),
         id=None if instance.id == f"{instance.name}-{number}" else instance.id,
         node=None if instance.node == f"node-{instance.address}" else instance.node,
         tags=None if instance.tags == shared else instance.tags,

@@ -107,6 +107,7 @@ DATACENTERS_KIND = Kind(
     keeps_order=_keeps_order,
     is_shuffled=True,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="datacenters", entry=DatacenterName),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),

@@ -14,6 +14,7 @@ from ctemplate.core.model import Answer, OwnedEntry, Query
 from ctemplate.queries.catalog_entries import CatalogPage, DatacenterEntry, RecordedAnswer, RecordingRules
 from ctemplate.queries.kind import (
     CatalogForm,
+    Cover,
     Decoded,
     Kind,
     Losses,
@@ -86,6 +87,15 @@ class KeyQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="key", omi
     """The value of one key; the answer's value is ``tuple[KeyEntry, ...]``, empty where there is no such key."""
 
     path: str
+
+
+class TreeQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="tree", omit_defaults=True):
+    """All keys below a prefix; the value is ``tuple[KeyEntry, ...]`` sorted by path.
+
+    The prefix is empty or ends in a slash.
+    """
+
+    prefix: str
 
 
 KEY_ROWS = msgspec.json.Decoder(list[KeyRow])
@@ -182,6 +192,21 @@ def _rights(query: KeyQuery) -> tuple[ReadRight, ...]:
     return (ReadRight(resource="key", name=query.path),)
 
 
+def _folders(query: KeyQuery) -> tuple[TreeQuery, ...]:
+    """Return the folders above a key, the narrowest first; the root is no folder."""
+    parts = query.path.split("/")[:-1]
+    scope = {"dc": query.dc, "ns": query.ns, "partition": query.partition}
+    return tuple(TreeQuery(prefix="/".join(parts[:depth]) + "/", **scope) for depth in range(len(parts), 0, -1))
+
+
+def _path(query: KeyQuery) -> str:
+    return query.path
+
+
+def _path_of(entry: KeyEntry) -> str:
+    return entry.path
+
+
 def _is_plain(query: KeyQuery) -> bool:
     return not (query.ns or query.partition)
 
@@ -228,6 +253,7 @@ KEY_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=Cover(within=_folders, name=_path, entry_name=_path_of),
     ownership=Ownership.ENTRIES,
     stored=Stored(section="keys", entry=KeyEntry),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),

@@ -7,20 +7,23 @@ this folder. Knows how Consul is asked and how its answers are decoded; must not
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NewType, Protocol, TypeVar
 
 import msgspec
 
-from ctemplate.core.model import Answer, Fault, OwnedEntry, Query
+from ctemplate.core.model import Answer, Instance, OwnedEntry, Query, Rejection, Service
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 Q = TypeVar("Q", bound=Query)
 
-Decoded = tuple[tuple[Any, ...], tuple[Fault, ...]]
+OwnText = NewType("OwnText", str)
+"""A text that Consul itself or the operator wrote, which is printed as it stands."""
+
+Decoded = tuple[tuple[Any, ...], tuple[Rejection, ...]]
 """An answer's value, and what was left out of it and why."""
 
 
@@ -28,6 +31,7 @@ class WatchRole(enum.Enum):
     """What a query is to whoever watches."""
 
     WANTED = "a template asks for it"
+    LOCAL = "a template asks for it, and a file of this host answers it"
     SENTINEL = "its wake-ups tell of changes in the answers to others"
     NODE = "it names the services that changed on one node"
     CENSUS = "it is read at once in place of many others, and never long-polled"
@@ -60,11 +64,15 @@ class Ownership(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRight:
-    """A right to read that a token needs; ``name`` None stands for every name. ``is_prefix``: for all that begin so."""
+    """A right that a token needs, to read unless ``access`` says otherwise.
+
+    ``name`` None stands for every name. ``is_prefix``: for all that begin so.
+    """
 
     resource: str
     name: str | None
     is_prefix: bool = False
+    access: str = "read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +96,58 @@ class CatalogForm(Generic[Q]):
     record: Callable[[Answer, RecordingRules], RecordedAnswer]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover(Generic[Q]):
+    """How the answers to many queries are found in that to one, which may be asked in their place.
+
+    ``within`` are the queries whose answers hold the query's entry, the narrowest first; ``name`` is what that entry is
+    called there, ``entry_name`` tells it of an entry. What such an answer lacks may also be what our token may not
+    read.
+    """
+
+    within: Callable[[Q], tuple[Query, ...]]
+    name: Callable[[Q], str]
+    entry_name: Callable[[Any], str]
+
+
 class Reader(Protocol):
     """What a template function gets of the pass that calls it."""
 
     def ask(self, query: Query) -> Answer | None:
         """Return the answer to a query, None while there is none; the pass waits for it."""
 
+    def instances(
+        self, query: Query, tag: str | None = None, *, has_alternatives: bool = False, prefetch_only: bool = False
+    ) -> tuple[Instance, ...] | None:
+        """Return the instances that a query gives, without those left out; None while there is no answer.
+
+        With ``has_alternatives`` an absent answer counts as one; with ``prefetch_only`` nothing waits for it. ``tag``
+        is the one that will be chosen.
+        """
+
+    def is_left_out(self, query: Query) -> bool:
+        """Whether the service that a query names is left out."""
+
+    def listed(self, query: Query, *, has_alternatives: bool = False) -> tuple[Service, ...]:
+        """Return the services that a query gives, without those left out; none while there is no answer."""
+
+    def await_all(self, queries: Iterable[Query]) -> None:
+        """Wait for queries, if the datacenters of all of them are absent."""
+
+    def explain_instances(self, queries: Sequence[Query], tag: str | None) -> None:
+        """Remark on a call that gives no instance, where its name or tag is most likely a slip."""
+
+    def explain_tag(self, queries: Iterable[Query], tag: str) -> None:
+        """Remark on a tag that no service carries."""
+
     def absent(self, query: Query) -> Any:
         """Return what stands for the value of a query that has none; to use it is to wait for the value."""
 
     def read_entry(self, entry: OwnedEntry) -> None:
         """Take note that what is printed next is most likely made of the entry's texts."""
+
+    def own_text(self, text: str) -> OwnText:
+        """Return a text that Consul itself or the operator wrote: it is printed as it stands."""
 
     def key_text(self, path: str, text: str) -> str:
         """Return the text of a key: the operator's own below a prefix that is trusted, else a registrant's."""
@@ -129,11 +178,11 @@ class Kind(Generic[Q]):
     ``service_name`` is the name by which policies and releases mean the query; ``reads_whole_service``: the answer
     holds every instance of that service. ``keeps_order``: the order of the answer is the source's, not ours;
     ``is_shuffled``: Consul orders it anew each time, by lot or by what it measures.
-    ``rights`` are those that a token needs to see everything.
+    ``rights`` are those that a token needs to see everything. ``cover`` is None where no other query's answer holds
+    that of this one.
 
     ``stored`` and ``catalog`` are None for what no template asks for. ``functions`` are those by which templates ask,
-    the first argument a ``Reader``; lists and instances of services have theirs in ``template/language``, where tags
-    and states are chosen and services are left out. ``readable`` are the types whose fields templates read.
+    the first argument a ``Reader``. ``readable`` are the types whose fields templates read.
     """
 
     query: type[Q]
@@ -150,6 +199,7 @@ class Kind(Generic[Q]):
     keeps_order: Callable[[Q], bool]
     is_shuffled: bool
     rights: Callable[[Q], tuple[ReadRight, ...]]
+    cover: Cover[Q] | None
     ownership: Ownership
     stored: Stored | None
     catalog: CatalogForm[Q] | None

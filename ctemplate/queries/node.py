@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, Fault, OwnedEntry, Query
+from ctemplate.core.model import Answer, OwnedEntry, Query, Rejection
 from ctemplate.queries.agent import AgentQuery
 from ctemplate.queries.catalog_entries import CatalogPage, PlacedEntry, RecordedAnswer, RecordingRules, judged_address
 from ctemplate.queries.key import scope_fields
@@ -152,16 +152,16 @@ def _decode(_: NodeQuery, body: bytes, decoder: Decoder) -> Decoded:
     if page is None:
         return (), ()
     node = node_of(page.node, decoder)
-    if isinstance(node, Fault):
+    if isinstance(node, Rejection):
         return (), (node,)
     found = [_service_of(row, page.node, decoder) for row in (page.services or {}).values()]
     return _value(node, found)
 
 
-def _service_of(row: ServiceRow, node: ListedNodeRow, decoder: Decoder) -> NodeService | Fault:
+def _service_of(row: ServiceRow, node: ListedNodeRow, decoder: Decoder) -> NodeService | Rejection:
     """Return a row as a service of the node, by the rules for instances, or why it is left out."""
     instance = decoder.placed_instance(node, row)
-    if isinstance(instance, Fault):
+    if isinstance(instance, Rejection):
         return instance
     return NodeService(
         id=instance.id,
@@ -174,13 +174,13 @@ def _service_of(row: ServiceRow, node: ListedNodeRow, decoder: Decoder) -> NodeS
     )
 
 
-def _value(node: CatalogNode, found: Iterable[NodeService | Fault]) -> Decoded:
+def _value(node: CatalogNode, found: Iterable[NodeService | Rejection]) -> Decoded:
     services: list[NodeService] = []
-    faults: list[Fault] = []
+    rejections: list[Rejection] = []
     for each in found:
-        (faults if isinstance(each, Fault) else services).append(each)  # type: ignore[arg-type]
+        (rejections if isinstance(each, Rejection) else services).append(each)  # type: ignore[arg-type]
     services.sort(key=lambda service: (service.name, service.id))
-    return (NodeAndServices(node=node, services=tuple(services)),), tuple(sorted(faults, key=str))
+    return (NodeAndServices(node=node, services=tuple(services)),), tuple(sorted(rejections, key=str))
 
 
 def _rights(query: NodeQuery) -> tuple[ReadRight, ...]:
@@ -195,18 +195,18 @@ def _playback(query: NodeQuery, page: CatalogPage) -> Decoded:
     if query.name not in page.entry.nodes:
         return (), ()
     node = recorded_node(query.name, query, page)
-    if isinstance(node, Fault):
+    if isinstance(node, Rejection):
         return (), (node,)
     rows = page.entry.node_services.get(query.name, ())
     return _value(node, [_recorded_service(row, query.name, page) for row in rows])
 
 
-def _recorded_service(row: PlacedEntry, node: str, page: CatalogPage) -> NodeService | Fault:
+def _recorded_service(row: PlacedEntry, node: str, page: CatalogPage) -> NodeService | Rejection:
     address, refusal = "", ""
     if row.address:
         address, refusal = judged_address(row.address, allow_hostnames=page.allow_hostnames)
     if refusal:
-        return Fault(service=row.service, instance=row.id or row.service, field="address", reason=refusal)
+        return Rejection(service=row.service, instance=row.id or row.service, field="address", reason=refusal)
     return NodeService(
         id=row.id or row.service,
         name=row.service,
@@ -255,6 +255,7 @@ NODE_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="node_contents", entry=NodeAndServices),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),

@@ -49,6 +49,7 @@ NODE_CONTENT_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.NOT_PRINTED,
     stored=None,
     catalog=None,

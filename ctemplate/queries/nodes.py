@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, Fault, OwnedEntry, Query
+from ctemplate.core.model import Answer, OwnedEntry, Query, Rejection
 from ctemplate.queries.catalog_entries import CatalogPage, NodeFacts, RecordedAnswer, RecordingRules, judged_address
 from ctemplate.queries.key import scope_fields
 from ctemplate.queries.kind import (
@@ -86,14 +86,14 @@ def table_texts(field: str, table: Mapping[str, str]) -> Iterator[tuple[str, str
         yield f"{field} {printable(key, SHOWN_NODE_LENGTH)!r}", value
 
 
-def node_of(row: ListedNodeRow, decoder: Decoder) -> CatalogNode | Fault:
+def node_of(row: ListedNodeRow, decoder: Decoder) -> CatalogNode | Rejection:
     """Return a row as a node, or why it is left out."""
     meta = row.meta or {}
     address, refusal = decoder.judge_address(row.address)
     sizes = decoder.size_faults({"name": row.node, "id": row.id}, meta)
     field, reason = next(sizes, ("address", refusal))
     if reason:
-        return Fault(service="", node=row.node, field=field, reason=reason)
+        return Rejection(service="", node=row.node, field=field, reason=reason)
     return CatalogNode(
         name=row.node,
         address=address,
@@ -141,8 +141,8 @@ def _decode(query: NodesQuery, body: bytes, decoder: Decoder) -> Decoded:
         raise Undecodable(printable(exc)) from exc
     found = [node_of(row, decoder) for row in rows]
     nodes = [each for each in found if isinstance(each, CatalogNode)]
-    faults = sorted((each for each in found if isinstance(each, Fault)), key=str)
-    return tuple(nodes) if _keeps_order(query) else sorted_nodes(nodes), tuple(faults)
+    rejections = sorted((each for each in found if isinstance(each, Rejection)), key=str)
+    return tuple(nodes) if _keeps_order(query) else sorted_nodes(nodes), tuple(rejections)
 
 
 def _rights(_: NodesQuery) -> tuple[ReadRight, ...]:
@@ -158,12 +158,12 @@ def _is_plain(query: NodesQuery) -> bool:
     return is_plain_scope(query) and not query.near
 
 
-def recorded_node(name: str, query: Query, page: CatalogPage) -> CatalogNode | Fault:
+def recorded_node(name: str, query: Query, page: CatalogPage) -> CatalogNode | Rejection:
     """Return a node that a catalog file has, or why it is left out."""
     facts = page.entry.nodes[name]
     address, refusal = judged_address(facts.address, allow_hostnames=page.allow_hostnames)
     if refusal:
-        return Fault(service="", node=name, field="address", reason=refusal)
+        return Rejection(service="", node=name, field="address", reason=refusal)
     return CatalogNode(
         name=name,
         address=address,
@@ -177,8 +177,8 @@ def recorded_node(name: str, query: Query, page: CatalogPage) -> CatalogNode | F
 def _playback(query: NodesQuery, page: CatalogPage) -> Decoded:
     found = [recorded_node(name, query, page) for name in page.entry.names or page.entry.nodes]
     nodes = [each for each in found if isinstance(each, CatalogNode)]
-    faults = tuple(each for each in found if isinstance(each, Fault))
-    return tuple(nodes) if _keeps_order(query) else sorted_nodes(nodes), faults
+    rejections = tuple(each for each in found if isinstance(each, Rejection))
+    return tuple(nodes) if _keeps_order(query) else sorted_nodes(nodes), rejections
 
 
 def node_facts(node: CatalogNode, rules: RecordingRules) -> NodeFacts:
@@ -220,6 +220,7 @@ NODES_KIND = Kind(
     keeps_order=_keeps_order,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="nodes", entry=CatalogNode),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),

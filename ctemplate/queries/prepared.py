@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ctemplate.core.model import Answer, Instance, Query
 from ctemplate.queries.catalog_entries import (
@@ -14,18 +14,21 @@ from ctemplate.queries.catalog_entries import (
     instances_of,
     single_answer,
 )
+from ctemplate.queries.choosing import ANY, chosen, scope_words, wanted_statuses, word
 from ctemplate.queries.kind import (
     CatalogForm,
     Decoded,
     Kind,
     Losses,
     Ownership,
+    Reader,
     ReadRight,
     Stored,
     Subject,
     WatchRole,
     never,
     nothing,
+    template_function,
 )
 from ctemplate.queries.services import EVERY_SERVICE
 from ctemplate.sources.consul.endpoints.decoding import Decoder
@@ -41,6 +44,28 @@ class PreparedQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="quer
 
     name: str
     near: str | None = None
+
+
+@template_function("query")
+def _query(  # noqa: PLR0917  # templates write query(NAME, TAG), as they do of services
+    reader: Reader,
+    name: str,
+    tag: str | None = None,
+    dc: str | None = None,
+    status: str | Iterable[str] = ANY,
+    near: str | None = None,
+    ns: str | None = None,
+    partition: str | None = None,
+) -> tuple[Instance, ...]:
+    """Return the instances that a prepared query, by name or id, gives: sorted by node, then id.
+
+    Its definition in Consul chooses the service, states, tags and the datacenters to fail over to; ``tag`` and
+    ``status`` choose among what it gives, which by default is taken as it is. With ``near`` they come as far away
+    as Consul thinks; an order that alone has changed is kept as it was.
+    """
+    scope = scope_words(dc=dc, ns=ns, partition=partition, near=near)
+    found = reader.instances(PreparedQuery(name=word("name", name), **scope))
+    return chosen(found or (), wanted_statuses(status), tag)
 
 
 def _request(query: PreparedQuery, scope: Mapping[str, str | None]) -> Resource:
@@ -96,9 +121,10 @@ PREPARED_KIND = Kind(
     keeps_order=_keeps_order,
     is_shuffled=True,
     rights=_rights,
+    cover=None,
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
-    functions=(),
+    functions=(_query,),
     readable=(Instance,),
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
-from ctemplate.core.model import Answer, Instance, Query
+from ctemplate.core.model import Answer, Instance, Query, Status
 from ctemplate.queries.catalog_entries import (
     CatalogPage,
     RecordedAnswer,
@@ -15,10 +16,32 @@ from ctemplate.queries.catalog_entries import (
     rows_of,
     single_answer,
 )
-from ctemplate.queries.kind import CatalogForm, Decoded, Kind, Losses, Ownership, ReadRight, Stored, Subject, WatchRole
+from ctemplate.queries.choosing import (
+    chosen,
+    datacenters_of,
+    instances_of_many,
+    scope_words,
+    wanted_statuses,
+    word,
+)
+from ctemplate.queries.kind import (
+    CatalogForm,
+    Decoded,
+    Kind,
+    Losses,
+    Ownership,
+    Reader,
+    ReadRight,
+    Stored,
+    Subject,
+    WatchRole,
+    template_function,
+)
 from ctemplate.queries.services import list_of
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
+
+KEPT_QUERIES = 65536
 
 
 class ServiceQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="service", omit_defaults=True):
@@ -31,11 +54,67 @@ class ServiceQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="servi
     name: str
     near: str | None = None
     filter: str | None = None
+    sameness_group: str | None = None
+
+
+@template_function("service")
+def _service(  # noqa: PLR0917  # templates write service(NAME, TAG)
+    reader: Reader,
+    name: str,
+    tag: str | None = None,
+    dc: str | Iterable[str] | None = None,
+    status: str | Iterable[str] = Status.PASSING.value,
+    near: str | None = None,
+    filter: str | None = None,  # noqa: A002  # Consul's word
+    ns: str | None = None,
+    partition: str | None = None,
+    peer: str | None = None,
+    failover: bool = False,  # noqa: FBT001, FBT002  # templates write failover=true
+    sameness_group: str | None = None,
+) -> tuple[Instance, ...]:
+    """Return the service's instances in the statuses asked for, in the order of the answer.
+
+    Of several datacenters, those of all in their order; with ``failover``, those of the first that has any. The
+    others are asked as well, so that their answers are there, or remembered, when they are needed.
+    """
+    wanted = wanted_statuses(status)
+    name = name if type(name) is str else word("name", name)
+    if dc is None or isinstance(dc, str):
+        queries = [_service_query(name, dc, near, filter, ns, partition, peer, sameness_group)]
+        found = chosen(reader.instances(queries[0], tag) or (), wanted, tag)
+    else:
+        queries = [
+            _service_query(name, one, near, filter, ns, partition, peer, sameness_group) for one in datacenters_of(dc)
+        ]
+        found = instances_of_many(reader, queries, wanted, tag, failover=failover)
+    if not found:
+        reader.explain_instances(queries, tag)
+    return found
+
+
+@lru_cache(maxsize=KEPT_QUERIES)
+def _service_query(  # noqa: PLR0917  # positions are quicker to look up
+    name: str,
+    dc: str | None,
+    near: str | None,
+    filter: str | None,  # noqa: A002  # Consul's word
+    ns: str | None,
+    partition: str | None,
+    peer: str | None,
+    sameness_group: str | None,
+) -> ServiceQuery:
+    if peer and sameness_group:
+        raise ValueError("service: give peer or sameness_group, not both")
+    scope = scope_words(
+        dc=dc, ns=ns, partition=partition, peer=peer, near=near, filter=filter, sameness_group=sameness_group
+    )
+    return ServiceQuery(name=word("name", name), **scope)
 
 
 def _request(query: ServiceQuery, scope: Mapping[str, str | None]) -> Resource:
     name = urllib.parse.quote(query.name, safe="")
-    return Resource.named(f"/v1/health/service/{name}", **scope, near=query.near, filter=query.filter)
+    special = {"near": query.near, "filter": query.filter, "sameness-group": query.sameness_group}
+    return Resource.named(f"/v1/health/service/{name}", **scope, **special)
 
 
 def _decode(query: ServiceQuery, body: bytes, decoder: Decoder) -> Decoded:
@@ -59,7 +138,7 @@ def _rights(query: ServiceQuery) -> tuple[ReadRight, ...]:
 
 
 def _is_plain(query: ServiceQuery) -> bool:
-    return not any((query.ns, query.partition, query.peer, query.near, query.filter))
+    return not any((query.ns, query.partition, query.peer, query.near, query.filter, query.sameness_group))
 
 
 def _playback(query: ServiceQuery, page: CatalogPage) -> Decoded:
@@ -101,9 +180,10 @@ SERVICE_KIND = Kind(
     keeps_order=_keeps_order,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
-    functions=(),
+    functions=(_service,),
     readable=(Instance,),
 )

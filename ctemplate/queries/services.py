@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from ctemplate.core.model import Answer, Query, Service
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules, ServiceEntry, services_of
+from ctemplate.queries.choosing import datacenters_of, scope_words
 from ctemplate.queries.kind import (
     CatalogForm,
     Decoded,
     Kind,
     Losses,
     Ownership,
+    Reader,
     ReadRight,
     Stored,
     Subject,
     WatchRole,
     never,
     nothing,
+    template_function,
 )
 from ctemplate.sources.consul.endpoints.decoding import Decoder, decode_services, drop_unqueryable_names
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
@@ -32,6 +36,39 @@ class ServicesQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="serv
 def list_of(query: Query) -> ServicesQuery:
     """Return the query for the list of services where another query asks."""
     return ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition, peer=query.peer)
+
+
+@template_function("services")
+def _services(
+    reader: Reader,
+    tag: str | None = None,
+    dc: str | Iterable[str] | None = None,
+    ns: str | None = None,
+    partition: str | None = None,
+) -> tuple[Service, ...]:
+    """Return the services, sorted by name; with ``tag``, those that carry it; of several datacenters, all."""
+    if dc is None or isinstance(dc, str):
+        queries = [ServicesQuery(**scope_words(dc=dc, ns=ns, partition=partition))]
+        found = _tagged(reader.listed(queries[0]), tag)
+    else:
+        queries = [ServicesQuery(**scope_words(dc=one, ns=ns, partition=partition)) for one in datacenters_of(dc)]
+        found = _united([_tagged(reader.listed(query, has_alternatives=True), tag) for query in queries])
+        reader.await_all(queries)
+    if not found and tag is not None:
+        reader.explain_tag(queries, tag)
+    return found
+
+
+def _tagged(services: tuple[Service, ...], tag: str | None) -> tuple[Service, ...]:
+    return services if tag is None else tuple(service for service in services if tag in service.tags)
+
+
+def _united(answers: Iterable[tuple[Service, ...]]) -> tuple[Service, ...]:
+    """Return the services of several answers, sorted by name, each with all its tags."""
+    tags: dict[str, set[str]] = {}
+    for service in chain.from_iterable(answers):
+        tags.setdefault(service.name, set()).update(service.tags)
+    return tuple(Service(name=name, tags=tuple(sorted(tags[name]))) for name in sorted(tags))
 
 
 def _request(_: ServicesQuery, scope: Mapping[str, str | None]) -> Resource:
@@ -73,9 +110,10 @@ SERVICES_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.REGISTRANTS,
     stored=Stored(section="services", entry=Service),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
-    functions=(),
+    functions=(_services,),
     readable=(Service,),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ctemplate.core.model import Answer, OwnedEntry, Query
+from ctemplate.core.model import Answer, OwnedEntry
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.queries.key import (
     KeyEntry,
     KeyText,
+    TreeQuery,
     decode_keys,
     key_owner,
     key_path,
@@ -35,15 +36,6 @@ from ctemplate.queries.kind import (
 )
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
-
-
-class TreeQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="tree", omit_defaults=True):
-    """All keys below a prefix; the value is ``tuple[KeyEntry, ...]`` sorted by path.
-
-    The prefix is empty or ends in a slash.
-    """
-
-    prefix: str
 
 
 class KeyPair(OwnedEntry, frozen=True, kw_only=True, gc=False):
@@ -143,6 +135,7 @@ TREE_KIND = Kind(
     keeps_order=never,
     is_shuffled=False,
     rights=_rights,
+    cover=None,
     ownership=Ownership.ENTRIES,
     stored=Stored(section="keys", entry=KeyEntry),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),

@@ -1,6 +1,6 @@
-"""The last good answers on disk: what lets a restart judge its first answers, and render while the source is away.
+"""The last good answers on disk: a restart judges its first answers by them, and renders them while Consul is away.
 
-One private file in the state folder, replaced as a whole. Knows nothing of when to write it.
+One private file in the state folder, replaced as a whole. The caller decides when to write it.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class KeptAnswer(msgspec.Struct, Generic[AskedQuery, E], frozen=True, kw_only=Tr
 
 
 class AnswerPage(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole file but for its sections of answers, of which there is one for each type of their entries.
+    """The file without its sections of answers; there is one section for each type of entry.
 
-    ``written_at`` is on the wall clock; holds have had no time to run out since then.
+    ``written_at`` is on the wall clock; the time limits of holds are counted from then.
     """
 
     version: int
@@ -75,7 +75,7 @@ class AnswerPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Version(msgspec.Struct, frozen=True):
-    """What every version of the file says."""
+    """The version, which every version of the file has."""
 
     version: int = 0
 
@@ -98,18 +98,18 @@ ANSWER_SECTIONS = _sections()
 
 
 def writer_name(destinations: Iterable[Path]) -> str:
-    """Return a short name for who writes these destinations; a lock on each of them keeps others out."""
+    """Return a short name for the process that writes these destinations; the locks on them admit one process."""
     reals = "\0".join(sorted(os.path.realpath(destination) for destination in destinations))
     return hashlib.sha256(os.fsencode(reals)).hexdigest()[:16]
 
 
 def memory_path(state_dir: Path, destinations: Iterable[Path]) -> Path:
-    """Return the file of who writes these destinations."""
+    """Return the file of the process that writes these destinations."""
     return state_dir / f"answers-{writer_name(destinations)}.json"
 
 
 def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: float) -> bool:
-    """Replace the file; answer whether that worked, with a warning where it did not. Blocks on the disk.
+    """Replace the file; return whether that worked, with a warning where it did not. Blocks on the disk.
 
     ``wall`` is the wall clock's now.
     """
@@ -130,9 +130,9 @@ def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: fl
 
 
 def load_answers(path: Path, *, wall: float | None = None) -> tuple[Memory | ServerSet, ...]:
-    """Return what the file holds, nothing where there is none or, with a warning, where it is unfit. Blocks.
+    """Return what the file holds; nothing where it is missing or, with a warning, unusable. Blocks on the disk.
 
-    With ``wall``, that clock's now, the time of holds stood still while no process ran, and however the clock was set.
+    With ``wall``, the wall clock's now, holds have not aged since the file was written, however the clock was set.
     """
     try:
         size, changed_at, content = _read_private(path)
@@ -152,7 +152,7 @@ def load_answers(path: Path, *, wall: float | None = None) -> tuple[Memory | Ser
 
 
 def encoded_answers(memories: Iterable[Memory | ServerSet], *, wall: float) -> bytes:
-    """Return answers as they are kept; ``wall`` is the wall clock's now."""
+    """Return answers in their stored form; ``wall`` is the wall clock's now."""
     return _encoded(tuple(memories), wall)
 
 

@@ -1,7 +1,7 @@
-"""Put together what runs: from the configuration to a source, pipelines and workers.
+"""Build what runs from the configuration: a source, pipelines and workers.
 
-The one place that knows every part; nothing here runs yet, prints or owns a task. Only what a killed process left of a
-group's files is put right as soon as they are held.
+The one place that knows every part; it runs, prints and owns nothing. The one exception: what a killed process left
+of a group's files is repaired as soon as their locks are held.
 """
 
 from __future__ import annotations
@@ -16,36 +16,31 @@ from pathlib import Path
 from typing import Any
 
 from ctemplate import apply
-from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
+from ctemplate.apply import StateFolder
 from ctemplate.catalog import Catalog
-from ctemplate.config.command_env import environment_of
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
 from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
-from ctemplate.core.errors import ApplyError, TemplateError
+from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Target
 from ctemplate.core.section import Section
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Policies
-from ctemplate.nginx.check import NginxCheck
-from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.groups import is_proven, looks_like_nginx, nginx_of, unproven_files
-from ctemplate.nginx.reload import NginxReload
+from ctemplate.nginx.groups import looks_like_nginx, nginx_of, unproven_files
 from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
 from ctemplate.runtime.exec_mode import check_exec
+from ctemplate.runtime.group_files import group_check, group_targets, restorable_sink
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.sinks.dry_run import DryRunSink
-from ctemplate.sinks.live import DrainGate, LiveSink
-from ctemplate.sinks.plan import FileReview, PlanSink, SavedPlanSink
-from ctemplate.sinks.replacement import Announcing
+from ctemplate.sinks.plan import FileReview, PlanSink
 from ctemplate.sinks.sink import Sink
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
@@ -53,7 +48,8 @@ from ctemplate.sources.consul.source import ConsulSource
 from ctemplate.sources.source import Source
 from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
-from ctemplate.template import RenderLimits, Template
+from ctemplate.system.inputs import real_path
+from ctemplate.template import RenderLimits, Template, template_digest
 from ctemplate.template.language.formats import format_of
 from ctemplate.template.language.source_text import SourceText
 
@@ -61,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunMode(enum.Enum):
-    """What becomes of a group's outputs: live files, nothing but a look at them, or a review."""
+    """What happens to a group's outputs: they become live files, are only checked, or are shown as a plan."""
 
     LIVE = "live"
     DRY = "dry"
@@ -72,8 +68,8 @@ class RunMode(enum.Enum):
 class Assembly:
     """What the daemon runs: one source, and a plan with its loaded templates for each group.
 
-    ``signatures`` tell every file that a template was made from as it was then. A daemon that starts with templates
-    that cannot be used goes on with those that were live last.
+    ``signatures`` identify every file that a template was made from, as it was when it was read. A daemon whose new
+    templates are unusable continues with the ones that were live last.
     """
 
     config: Config
@@ -91,7 +87,7 @@ class Assembly:
 
     @property
     def policies(self) -> Policies | None:
-        """What guards the answers, also those that are only looked at: nothing where they are an operator's own."""
+        """The policies that guard the answers; None for a catalog file, which is the operator's own data."""
         if self.config.catalog is not None:
             return None
         section = self.config.guard
@@ -103,43 +99,43 @@ class Assembly:
 
     @property
     def keeps_answers(self) -> bool:
-        """Whether the last good answers are kept for a later process: where they are guarded, and files written."""
+        """Whether the last good answers are stored for a later process: they are guarded, and files are written."""
         return self.mode is RunMode.LIVE and self.policies is not None
 
     @property
     def memory_path(self) -> Path:
-        """Where the last good answers are kept."""
+        """Where the last good answers are stored."""
         return memory_path(self.state_dir, _destinations(self.plans))
 
     @property
     def control_path(self) -> Path:
-        """Where the operator reaches who writes these destinations."""
+        """The control socket of the process that writes these destinations."""
         return _control_path(self.state_dir, self.plans)
 
     @property
     def status_address(self) -> StatusAddress | None:
-        """Where status is to be served, None for nowhere; raises ConfigError."""
+        """The address at which status is served, None for none; raises ConfigError."""
         text = self.config.status.address
         return parse_status_address(text) if text else None
 
     @property
     def summary(self) -> str:
-        """What runs, in a few words."""
+        """A short description of what runs."""
         count = sum(len(plan.templates) for plan in self.plans)
         groups = f"{len(self.plans)} group{'s' if len(self.plans) > 1 else ''}"
         return f"{count} template{'s' if count > 1 else ''} in {groups} from {self.source_name}"
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the operator should know of groups that are written, one sentence each."""
-        told = [(plan, unproven_files(plan)) for plan in self.plans] if self.mode is RunMode.LIVE else []
-        return tuple(f"{plan.templates[0].destination}: {sentence}" for plan, sentence in told if sentence)
+        """Warnings about the groups that are written, one sentence each."""
+        sentences = [(plan, unproven_files(plan)) for plan in self.plans] if self.mode is RunMode.LIVE else []
+        return tuple(f"{plan.templates[0].destination}: {sentence}" for plan, sentence in sentences if sentence)
 
     @contextlib.contextmanager
     def workers(self, catalog: Catalog, previous: Iterable[GroupWorker] = ()) -> Iterator[tuple[GroupWorker, ...]]:
-        """Lock the groups' destinations and give a new worker for each group; raises StateError.
+        """Lock the groups' destinations and yield a new worker for each group; raises StateError.
 
-        A group takes over what the worker before it knew of the same files.
+        A worker takes over the state of the previous worker for the same files.
         """
         before = {worker.pipeline.destinations: worker.pipeline for worker in previous}
         states = StateFolder(self.state_dir) if self.mode is RunMode.LIVE else None
@@ -162,8 +158,8 @@ class Assembly:
         held: contextlib.ExitStack,
         before: Mapping[tuple[Path, ...], Pipeline],
     ) -> Pipeline:
-        targets = tuple(_target(template) for template in plan.templates)
-        sink = self._spared(plan) if states is None else self._live(plan, targets, states, held)
+        targets = group_targets(plan)
+        sink = self._spared(plan, targets) if states is None else self._live(plan, templates, states, held)
         destinations = tuple(target.destination for target in targets)
         last_rendered = self._last_rendered(destinations)
         return Pipeline(
@@ -176,6 +172,7 @@ class Assembly:
             before=before.get(destinations),
             earlier=() if destinations in before else self._earlier(plan, last_rendered),
             hold=self._hold,
+            reserved=frozenset(map(real_path, _destinations(other for other in self.plans if other is not plan))),
         )
 
     def _last_rendered(self, destinations: tuple[Path, ...]) -> LastRendered:
@@ -183,7 +180,7 @@ class Assembly:
         return LastRendered(folder=folder, is_written=self.mode is RunMode.LIVE, stands_still=self.is_daemon)
 
     def _earlier(self, plan: GroupPlan, last: LastRendered) -> tuple[Template, ...]:
-        """Return the templates that were live last, for a daemon to go on with; none where they cannot be had."""
+        """Return the templates that were live last, for a daemon to continue with; none where they are unavailable."""
         if not self.is_daemon:
             return ()
         try:
@@ -193,46 +190,21 @@ class Assembly:
             return ()
 
     def _hold(self, service: str) -> float:
-        """Return how long the last good data of a service stay in use; an operator's own are taken at once."""
+        """Return how long the last good data of a service stay in use; 0 for an operator's own data."""
         return self.policies.of(ServiceQuery(name=service)).hold if self.policies is not None else 0.0
 
-    def _spared(self, plan: GroupPlan) -> Sink:
-        """Return what leaves every file alone."""
-        return DryRunSink() if self.mode is RunMode.DRY else _considered(plan.settings, self.state_dir)
+    def _spared(self, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
+        """Return a sink that changes no live file."""
+        items = apply.item_records(self.state_dir, apply.Group(name=plan.settings.name, targets=targets))
+        if self.mode is RunMode.DRY:
+            return DryRunSink(frozenset(items))
+        return _considered(plan.settings, self.state_dir, items)
 
     def _live(
-        self, plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
+        self, plan: GroupPlan, templates: tuple[Template, ...], states: StateFolder, held: contextlib.ExitStack
     ) -> Sink:
-        live = _announcing(_live_files(plan, targets, states, held), plan, targets)
-        return live if self.planned is None else SavedPlanSink(sink=live, planned=self.planned)
-
-
-def _live_files(
-    plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
-) -> LiveSink:
-    settings = plan.settings
-    nginx = nginx_of(settings)
-    has_proof = is_proven(settings)
-    group = apply.Group(
-        name=settings.name,
-        targets=targets,
-        rollback=has_proof,
-        on_edit=OnEdit(settings.on_edit),
-        backups=settings.backups,
-    )
-    state = held.enter_context(states.hold(group))
-    _recover(state)
-    check, environ = _check(settings, nginx), environment_of(settings.env, os.environ)
-    if nginx is None or not has_proof:
-        reload = (
-            CommandReload(command=settings.reload, timeout=settings.timeout, environ=environ)
-            if settings.reload
-            else None
-        )
-        return LiveSink(state=state, check_with=check, reload=reload)
-    program = NginxReload(command=nginx, command_timeout=settings.timeout, environ=environ)
-    gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
-    return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
+        targets = group_targets(plan)
+        return restorable_sink(plan, targets, states, held, templates=template_digest(templates), planned=self.planned)
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
@@ -240,49 +212,25 @@ def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection)
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
 
 
-def _recover(state: GroupState) -> None:
-    """Put right what a killed process left before any answer comes: until then nginx may be started by somebody."""
-    try:
-        apply.recover(state)
-    except ApplyError as exc:
-        logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
-
-
-def _considered(settings: GroupSection, state_dir: Path) -> PlanSink:
+def _considered(settings: GroupSection, state_dir: Path, items: Mapping[Path, apply.Accepted]) -> PlanSink:
     nginx = nginx_of(settings)
     commands = (command_name(settings.reload),) if settings.reload else ()
     written = apply.written_before(state_dir)
-    return PlanSink(check_with=_check(settings, nginx), commands=commands, command=nginx, written=written)
-
-
-def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
-    """Return the live files, those of nginx that ctemplate did not write being announced before they are replaced."""
-    nginx = nginx_of(plan.settings)
-    paths = (target.destination.absolute() for target in targets)
-    known = {Path(destination).absolute() for destination in live.state.ledger.page.files}
-    foreign = frozenset(path for path in paths if path not in known and path.exists())
-    return Announcing(sink=live, command=nginx, foreign=foreign) if nginx is not None and foreign else live
+    check = group_check(settings, nginx)
+    return PlanSink(check_with=check, commands=commands, command=nginx, written=written, items=items)
 
 
 def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
-    """Return the configuration around files that are nginx's, as their commands or paths tell; None for any others."""
-    files = tuple(target.destination for target in targets)
+    """Return the configuration around nginx's files, recognised by their commands or paths; None for other files."""
+    files = tuple(target.destination if target.each is None else target.each.stand_in for target in targets)
     command = nginx_of(settings)
     is_nginx = command is not None or looks_like_nginx(settings, files)
     return Surroundings(command=command, files=files) if is_nginx else None
 
 
-def _check(settings: GroupSection, nginx: NginxCommand | None) -> apply.CandidateCheck | None:
-    """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
-    if settings.check:
-        environ = environment_of(settings.env, os.environ)
-        return CommandCheck(command=settings.check, timeout=settings.timeout, environ=environ)
-    return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings) if nginx else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembler:
-    """Where the configuration comes from, and how it becomes an assembly."""
+    """Reads the configuration and turns it into an assembly."""
 
     paths: tuple[Path, ...]
     flags: Layer
@@ -301,16 +249,16 @@ class Assembler:
         return [environment_layer(self.environ), *files, self.flags]
 
     def state_dir(self, config: Config) -> Path:
-        """Return the state folder: the one that the configuration names, or the usual place."""
+        """Return the configured state folder, or the default one."""
         home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
         return Path(config.state_dir or state_folder(self.environ, is_root=os.geteuid() == 0, home=home))
 
     def control_path(self, config: Config) -> Path:
-        """Return where who runs with this configuration is reached; raises ConfigError."""
+        """Return the control socket of the process that runs with this configuration; raises ConfigError."""
         return _control_path(self.state_dir(config), group_plans(config))
 
     def assemble(self, previous: Assembly | None = None) -> Assembly:
-        """Return an assembly of what the files say now; source and templates that are the same are the previous one's.
+        """Return an assembly of the current files; it reuses the previous one's source and templates where equal.
 
         Raises ConfigError, or TemplateError for a template that cannot be loaded.
         """
@@ -343,7 +291,7 @@ class Assembler:
     def _templates(
         self, plan: GroupPlan, config: Config, spare: list[Template], *, is_start: bool
     ) -> tuple[Template, ...]:
-        """Load a group's templates; where these are broken at a daemon's start, those that were live last go on."""
+        """Load a group's templates; a daemon that starts with broken ones continues with those that were live last."""
         try:
             return tuple(self._load(each, plan, config, spare) for each in plan.templates)
         except TemplateError as exc:
@@ -361,7 +309,7 @@ class Assembler:
             return found
 
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
-        """Load a template, or take one of those to spare that would come out the same."""
+        """Load a template, or reuse a spare one that would be equal."""
         arguments: dict[str, Any] = {
             "variables": config.vars,
             "environ": self.environ,
@@ -380,9 +328,9 @@ class Assembler:
 def earlier_templates(
     plan: GroupPlan, last: LastRendered, config: Config, environ: Mapping[str, str]
 ) -> tuple[Template, ...]:
-    """Return a group's templates as they were when they were live last, none where not all are known.
+    """Return a group's templates as they were when last live; none where not all are known.
 
-    Variables and limits are those of now. Raises TemplateError.
+    Variables and limits are the current ones. Raises TemplateError.
     """
     texts, limits, made = last.texts(), _limits(config), []
     for each in plan.templates:
@@ -409,17 +357,17 @@ def _control_path(state_dir: Path, plans: Iterable[GroupPlan]) -> Path:
     return state_dir / CONTROL_FOLDER / f"{writer_name(_destinations(plans))}.sock"
 
 
-def _target(plan: TemplatePlan) -> Target:
-    return Target(destination=plan.destination, mode=plan.mode, user=plan.user, group=plan.owner_group)
-
-
 def _source_part(config: Config) -> tuple[object, ...]:
     return (config.catalog, config.consul, config.data)
 
 
 def _source(config: Config) -> Source:
     if config.catalog is not None:
-        return CatalogFile(Path(config.catalog), allow_hostnames=config.data.allow_hostnames)
+        return CatalogFile(
+            Path(config.catalog),
+            allow_hostnames=config.data.allow_hostnames,
+            file_folders=config.data.file_folders,
+        )
     return ConsulSource(consul_settings(config))
 
 

@@ -1,8 +1,8 @@
-"""The operator's line to a running ctemplate: a socket in the state folder that only its owner can reach.
+"""The control socket of a running ctemplate: it lies in the state folder, where only its owner can reach it.
 
-It is named after the destinations, on which whoever serves it has the locks: what a dead process left is taken over.
+Its name comes from the destinations. The process that holds their locks serves it and replaces a dead one's socket.
 
-One request and one reply, each a line of JSON. Knows nothing of what the guard makes of it.
+One request and one reply, each a line of JSON. What a release means is the guard's to decide.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ctemplate.core.model import Query
 from ctemplate.guard import Hold
 from ctemplate.queries import kind_of
 from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.runtime.restoring import RESTORE_TIMEOUT, RestoreReply, RestoreRequest, restored_by
 from ctemplate.status.report import Report, ReportNow
 from ctemplate.system.files import make_folder
 
@@ -40,14 +41,15 @@ REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Release the holds on one service, or all of them; or, with ``status``, only report."""
+    """Release the holds on one service, or all of them; or, with ``status``, only report; or ``restore`` files."""
 
     release: str | None = None
     status: bool = False
+    restore: RestoreRequest | None = None
 
 
 class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
-    """What was released, in words, ``service(web): 3``, and the names of the services of which more is held."""
+    """What was released, such as ``service(web): 3``, and the names of services of which more is held."""
 
     released: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
@@ -56,9 +58,9 @@ class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
 async def serve(
     path: Path, catalog: Catalog, report: ReportNow, workers: Callable[[], Iterable[GroupWorker]] = tuple
 ) -> None:
-    """Carry out requests until cancelled; where the socket cannot be made, say so and return.
+    """Serve requests until cancelled; where the socket cannot be made, log that and return.
 
-    ``workers`` are those whose groups may have last good data in use.
+    ``workers`` returns the current group workers, which may use last good data.
     """
     defects = Defects()
 
@@ -66,11 +68,12 @@ async def serve(
         with contextlib.suppress(OSError, TimeoutError, ValueError), contextlib.closing(writer):
             async with asyncio.timeout(CONTROL_TIMEOUT):
                 request = msgspec.json.decode(await reader.readline(), type=Request)
-                try:
-                    reply = await report() if request.status else _released(request, catalog, tuple(workers()))
-                except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
-                    defects.report(f"{path}: a request", exc)
-                    return
+            try:
+                reply = await _reply(request, catalog, report, tuple(workers()), state_dir=path.parent.parent)
+            except Exception as exc:  # noqa: BLE001 - a defect, of any kind; who asked sees the line end
+                defects.report(f"{path}: a request", exc)
+                return
+            async with asyncio.timeout(CONTROL_TIMEOUT):
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
 
@@ -94,35 +97,50 @@ async def serve(
         _remove(path)
 
 
+async def _reply(
+    request: Request, catalog: Catalog, report: ReportNow, workers: tuple[GroupWorker, ...], *, state_dir: Path
+) -> ControlReply | RestoreReply | Report:
+    if request.restore is not None:
+        return await restored_by(workers, request.restore, state_dir=state_dir)
+    return await report() if request.status else release_held(request.release, catalog, workers)
+
+
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):  # the folder may be gone, or be something else by now
         path.unlink()
 
 
-def _released(request: Request, catalog: Catalog, workers: Iterable[GroupWorker]) -> ControlReply:
-    """Release what the request names, and tell of it."""
-    blind, holds = catalog.blind, catalog.release(request.release)
-    seeing = sorted(map(str, blind - catalog.blind))
-    kept = sorted({name for worker in workers for name in worker.release(request.release)})
-    holds_ended = len(holds) + len(seeing) + len(kept)
-    emit(Released(by="request", service=request.release or "", holds=holds_ended))
+def release_held(
+    service: str | None, catalog: Catalog, workers: tuple[GroupWorker, ...], *, by: str = "request"
+) -> ControlReply:
+    """Release what is held of a service, or of all, and tell of it; ``service`` may be a file that was restored."""
+    unverified, holds = catalog.unverified_queries, catalog.release(service)
+    seeing = sorted(map(str, unverified - catalog.unverified_queries))
+    kept = sorted({name for worker in workers for name in worker.release(service)})
+    unrestored = [subject for worker in workers for subject in worker.unrestore(service)]
+    holds_ended = len(holds) + len(seeing) + len(kept) + len(unrestored)
+    emit(Released(by=by, service=service or "", holds=holds_ended))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
     words += [f"service({name}): its last good data" for name in kept]
+    words += [f"{subject}: as it was restored" for subject in unrestored]
     still_kept = (name for worker in workers for name in worker.pipeline.services_kept if name not in kept)
-    return ControlReply(released=tuple(sorted(words)), held=_names(catalog.holds, catalog.blind, still_kept))
+    held = releasable_names(catalog.holds, catalog.unverified_queries, still_kept)
+    return ControlReply(released=tuple(sorted(words)), held=held)
 
 
-def _names(holds: Iterable[Hold], blind: Iterable[Query], kept: Iterable[str]) -> tuple[str, ...]:
-    """Return the services by whose names something can be released."""
+def releasable_names(
+    holds: Iterable[Hold], unverified_queries: Iterable[Query], kept: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the names of the services that a release can name."""
     names = set(kept)
     names.update(entry.name for hold in holds for entry in hold.entries)
-    names.update(name for query in blind if (name := kind_of(query).service_name(query)) is not None)
+    names.update(name for query in unverified_queries if (name := kind_of(query).service_name(query)) is not None)
     return tuple(sorted(names))
 
 
 def answering(folder: Path) -> list[Path]:
-    """Return the sockets in a folder at which somebody listens; those of dead processes are left where they are."""
+    """Return the sockets in a folder that a process serves; sockets of dead processes stay where they are."""
     return [path for path in sorted(folder.glob("*.sock")) if _is_answered(path)]
 
 
@@ -133,24 +151,34 @@ def _is_answered(path: Path) -> bool:
     except (ConnectionRefusedError, FileNotFoundError):
         return False
     except OSError:
-        return True  # whoever asks is told why he cannot
+        return True  # the later request then reports why it was refused
 
 
 def ask(path: Path, request: Request) -> ControlReply | None:
-    """Send a request to release; return the reply, None where nobody listens. Raises OSError and MsgspecError."""
+    """Send a request to release; return the reply, None where no process serves it. Raises OSError and MsgspecError."""
     line = _exchanged(path, request)
     return None if line is None else msgspec.json.decode(line, type=ControlReply)
 
 
 def ask_status(path: Path) -> Report | None:
-    """Return the report of who serves a socket, None where nobody listens. Raises OSError and MsgspecError."""
+    """Return the report of the process at a socket, None where there is none. Raises OSError and MsgspecError."""
     line = _exchanged(path, Request(status=True))
     return None if line is None else msgspec.json.decode(line, type=Report)
 
 
-def _exchanged(path: Path, request: Request) -> bytes | None:
+def ask_restore(path: Path, request: RestoreRequest) -> RestoreReply | None:
+    """Have who serves a socket restore files; return how it ended, None where nobody listens.
+
+    Raises OSError and MsgspecError.
+    """
+    line = _exchanged(path, Request(restore=request), patience=RESTORE_TIMEOUT)
+    return None if line is None else msgspec.json.decode(line, type=RestoreReply)
+
+
+def _exchanged(path: Path, request: Request, *, patience: float = CONTROL_TIMEOUT) -> bytes | None:
     try:
         with _connected(path) as line:
+            line.settimeout(patience)
             line.sendall(msgspec.json.encode(request) + b"\n")
             with line.makefile("rb") as stream:
                 return stream.readline(REQUEST_LIMIT_BYTES)
@@ -168,7 +196,7 @@ def _connected(path: Path) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _short_path(path: Path) -> Iterator[str]:
-    """Yield a path to the socket that is short enough, however long its folder's is: 107 bytes are the limit."""
+    """Yield a path to the socket of at most 107 bytes, the system's limit, however long its folder's path is."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{path.name}"

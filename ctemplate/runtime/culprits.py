@@ -1,7 +1,7 @@
-"""Find whose data a program refuses: follow its words to the line and to who printed it, else halve the suspects.
+"""Find the services whose data a program refuses: from the line that it names, else by bisecting the suspects.
 
-The suspects are those whose data are not what they were when the program last took the files. A refusal that none of
-them causes is the template's, or the operator's other files'. Knows no files and no commands, only how to ask.
+Suspects are services whose data changed since the program last accepted the files. A refusal that none of them causes
+comes from the template or from the operator's other files. Knows no files and no commands, only how to ask.
 """
 
 from __future__ import annotations
@@ -14,40 +14,44 @@ from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError, TemplateError, printable
-from ctemplate.core.model import Fault, Snapshot
+from ctemplate.core.model import Rejection, Snapshot
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.runtime.outputs import FileSpan
 from ctemplate.system.inputs import real_path
 from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering
 
 AGAIN = Backoff(first=5.0, ceiling=300.0)
-"""When somebody who was refused is tried again without new data: a port may have been freed, a name may resolve."""
+"""When a refused service is tried again without new data: a port may have been freed, a name may resolve."""
 
 SINGLY = 4
-"""Instances of a service that are found one by one, with a question each; of more the service goes as a whole."""
+"""At most so many instances of a service are identified one by one; with more, the whole service is left out."""
 
 _BIND = re.compile(r"\bbind\(\) to .*?:(\d+) failed")
 _PLACE = re.compile(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
 
 Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
-"""Have the program judge a rendering; return its refusal, None when it takes the files."""
+"""Have the program check a rendering; return its refusal, None when it accepts the files."""
 
 
 @dataclass(slots=True, kw_only=True)
 class CulpritSearch:
-    """One search: what was rendered and refused, and how often the program may be asked."""
+    """One search: the refused rendering, and how often the program may be asked.
+
+    ``spans`` tells where the files are in the texts that were rendered last.
+    """
 
     renderer: Renderer
     snapshot: Snapshot
     places: Sequence[ConfigPlace | None]
-    files: Sequence[Path]
+    spans: Callable[[], Sequence[FileSpan]]
     ask: Ask
     budget: int
     _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
 
     async def culprits(self, error: ApplyError) -> tuple[Refusal, ...]:
-        """Return those without whose data the program takes the rest; none where nobody's data are to blame."""
+        """Return what to leave out so that the program accepts the rest; empty where no service is at fault."""
         trying = tuple(self.renderer.refusals.trying)
         if trying:
             if await self._passes(trying):
@@ -61,9 +65,9 @@ class CulpritSearch:
         return ()
 
     def _suspects(self) -> tuple[tuple[Owner, ...], ...]:
-        """Return the services whose data have changed since the files were last taken; of others nothing is new.
+        """Return the services whose data changed since the program last accepted the files, in order of suspicion.
 
-        Where another process saw to that last, first those that were not live then; none else after an edit.
+        Where another process applied those files, services that were not live come first; after an edit, only they do.
         """
         changed = tuple(Owner(name) for name in sorted(self.renderer.last_good.changed(self.snapshot)))
         if self.renderer.last_good.is_whole or self.renderer.baseline is None:
@@ -72,50 +76,51 @@ class CulpritSearch:
         return (strangers,) if self.renderer.is_edit else (strangers, changed)
 
     async def _named(self, error: ApplyError, suspects: Collection[Owner]) -> frozenset[Owner]:
-        """Follow the program's words from one culprit to the next; empty where they lead to nobody, or to no end."""
+        """Follow the program's messages from one culprit to the next; empty where they name none, or do not end."""
         names, found = {owner.service for owner in suspects}, frozenset[Owner]()
-        told: ApplyError | None = error
-        while told is not None:
-            place, candidates = self._candidates(told)
+        refusal: ApplyError | None = error
+        while refusal is not None:
+            place, candidates = self._candidates(refusal)
             new = next((owner for owner in candidates if owner.service in names and owner not in found), None)
             if new is None:
                 return frozenset()
             before = frozenset(known for known in found if known.service == new.service)
             if new.is_whole or len(before) >= SINGLY:
                 new, found = new.whole, found - before
-            self._words[new] = self._words[new.whole] = (self._first_words(told), place)
+            self._words[new] = self._words[new.whole] = (self._first_words(refusal), place)
             found = self.renderer.refusals.widened(found | {new}, self.snapshot)
             if self.budget <= 0:
                 return frozenset()
-            told = await self._refused(found)
+            refusal = await self._refused(found)
         return found
 
     def _candidates(self, error: ApplyError) -> tuple[str, tuple[Owner, ...]]:
-        """Return the template's line that a refusal names, and who may have printed it."""
+        """Return the template's line that a refusal names, and the owners that may have printed it."""
+        spans = self.spans()
         for line in error.output:
-            for number, file in enumerate(self.files):
-                for found in self._lines(line, number, file):
-                    owners = self.renderer.owners(number, found)
+            for span in spans:
+                for found in self._lines(line, span):
+                    owners = self.renderer.owners(span.number, found)
                     if owners:
-                        return self.renderer.origin(number, found) or "", owners
+                        return self.renderer.origin(span.number, found) or "", owners
         return "", ()
 
-    def _lines(self, words: str, number: int, file: Path) -> tuple[int, ...]:
-        """Return the lines of a file that words are about: the one they name, or those that listen on a port."""
-        named = place(words, file)
+    def _lines(self, words: str, span: FileSpan) -> tuple[int, ...]:
+        """Return the lines of a text that a message is about: the one it names, or those that listen on its port."""
+        named = place(words, span.path)
         if named is not None:
-            return (named,)
+            return (named + span.lines_before,)
         port = _BIND.search(words)
-        return listening(self.renderer.text(number), port[1]) if port else ()
+        return listening(self.renderer.text(span.number), port[1]) if port else ()
 
     async def _halved(self, suspects: tuple[Owner, ...]) -> frozenset[Owner]:
-        """Halve the suspects until those are left without whom it passes; none where it takes others to go as well."""
+        """Bisect the suspects; return those without whom the files pass, none where others would have to go as well."""
         if not suspects or not await self._passes(suspects):
             return frozenset()
         return await self._among(suspects, frozenset())
 
     async def _among(self, suspects: tuple[Owner, ...], others: frozenset[Owner]) -> frozenset[Owner]:
-        """Return who of the suspects has to go besides the others; it passes without all of them."""
+        """Return the suspects that have to go in addition to the others; the files pass without all suspects."""
         if len(suspects) == 1 or self.budget <= 0:
             return frozenset(suspects)
         halves = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
@@ -138,10 +143,10 @@ class CulpritSearch:
         return await self.ask(rendering)
 
     async def _refusal(self, owner: Owner, found: frozenset[Owner], error: ApplyError) -> Refusal:
-        """Return what becomes of one that was found; one that the other files cannot do without keeps its data."""
+        """Return the refusal of a culprit; one that the operator's other files need keeps its last good data."""
         words, line = self._words.get(owner, (self._first_words(error), ""))
-        fault = Fault(service=owner.service, instance=owner.instance, field=REFUSED, reason=words)
-        refusal = self.renderer.refusals.made(owner, fault, self.snapshot, line=line)
+        rejection = Rejection(service=owner.service, instance=owner.instance, field=REFUSED, reason=words)
+        refusal = self.renderer.refusals.made(owner, rejection, self.snapshot, line=line)
         is_needed = False
         if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
             rendering = self.renderer.without(self.snapshot, self.places, owner)
@@ -153,12 +158,12 @@ class CulpritSearch:
         return failed.after(failures=failed.failures + 1, retry_at=_retry_at(failed.failures + 1))
 
     def _first_words(self, error: ApplyError) -> str:
-        """Return the words that decide, with the template's line; of several, the first that says more than a place."""
+        """Return the first decisive line of the message, with the template's line; prefer one that gives a reason."""
         line = next(iter(error.output), error.what)
         return printable(self._with_origin(line), 300)
 
     def _with_origin(self, line: str) -> str:
-        return with_origin(line, self.files, self.renderer)
+        return with_origin(line, self.spans(), self.renderer)
 
 
 def listening(text: str, port: str) -> tuple[int, ...]:
@@ -171,18 +176,18 @@ def _retry_at(failures: int) -> float:
     return time.monotonic() + AGAIN.delay(failures)
 
 
-def with_origin(line: str, files: Sequence[Path], renderer: Renderer) -> str:
+def with_origin(line: str, spans: Sequence[FileSpan], renderer: Renderer) -> str:
     """Add the template's line to a program's line that names one of the files: ``… in FILE:14 (T:9)``."""
-    for number, file in enumerate(files):
-        found = place(line, file)
-        origin = renderer.origin(number, found) if found else None
+    for span in spans:
+        found = place(line, span.path)
+        origin = renderer.origin(span.number, found + span.lines_before) if found else None
         if origin:
             return line if line.endswith(f" ({origin})") else f"{line} ({origin})"
     return line
 
 
 def place(text: str, path: Path) -> int | None:
-    """Return the line number behind the path in a text, however the path is written there."""
+    """Return the line number that follows the path in a text, in any of the ways that the path may be written."""
     own = {str(path), str(path.absolute()), str(real_path(path))}
     for found in _PLACE.finditer(text):
         named = found[1]

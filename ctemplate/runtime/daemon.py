@@ -1,6 +1,6 @@
-"""The only owner of tasks and signals: a source, a worker for each group, and what happens to them over the days.
+"""The only owner of tasks and signals: runs a source and a worker for each group, and reacts to edits.
 
-Knows nothing of the command line; what it runs is put together by ``assembly``.
+Knows nothing of the command line; ``assembly`` builds what it runs.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.group_worker import GroupWorker, distribute
-from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, tell_holds
+from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, report_holds
 from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
-from ctemplate.runtime.status_view import StatusView, measure_loop, status_routes
+from ctemplate.runtime.status_service import status_services
+from ctemplate.runtime.status_view import StatusView, measure_loop
 from ctemplate.runtime.watchdog import Watchdog
-from ctemplate.status.http_server import serve_status
 from ctemplate.status.report import Report
-from ctemplate.system.file_watch import closed, file_edits, poll_modified, telling
+from ctemplate.system.file_watch import closed, file_edits, poll_modified, write_detectable
 from ctemplate.system.programs import reap_orphans
 
 MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing queries of a group are named
 LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
-HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between tries to get the files of the groups back
+HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between attempts to lock the groups' files again
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
 HURRIED_LIMIT = 10.0  # seconds after a second one
 
@@ -67,7 +67,7 @@ class Daemon:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _is_edited: bool = False
-    _telling: frozenset[Path] = frozenset()
+    _write_detectable: frozenset[Path] = frozenset()
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _defects: Defects = field(default_factory=Defects)
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -86,11 +86,11 @@ class Daemon:
 
     @property
     def exit_status(self) -> int:
-        """What the process is to end with after ``run``: 0, or the status of the program of ``[exec]``."""
+        """The exit status of the process after ``run``: 0, or the status of the program of ``[exec]``."""
         return self._exec.status
 
     async def run(self) -> None:
-        """Keep every group true until SIGTERM or SIGINT."""
+        """Keep every group up to date until SIGTERM or SIGINT."""
         self.catalog.presumes = True
         if self.assembly.status_address is not None:
             self._view.counted()
@@ -105,7 +105,7 @@ class Daemon:
             emit(Stopped())
 
     async def _run(self) -> None:
-        """Run all services, other ones after edits, until ctemplate is to stop."""
+        """Run all services, replace them after edits, until ctemplate is stopped."""
         async with asyncio.TaskGroup() as tasks:
             services = DaemonServices(tasks)
             await services.reconcile(self._wanted())
@@ -120,7 +120,7 @@ class Daemon:
             await services.reconcile(())
 
     async def once(self, *, timeout: float) -> None:
-        """Run every group once, as soon as its answers are in; the workers hold what became of each.
+        """Run every group once, as soon as its answers have arrived; the workers hold each group's result.
 
         Raises SourceTimeout naming the queries that had no answer after ``timeout`` seconds.
         """
@@ -142,23 +142,23 @@ class Daemon:
                     for task in settling:
                         task.cancel()
                 await asyncio.wait(settling)
-                tell_holds(self.catalog)
+                report_holds(self.catalog)
                 await services.reconcile(())
         if late is not None:
             raise late
 
     async def _load_answers(self, *, is_once: bool = False) -> None:
-        """Have the guard and the groups know what an earlier process knew."""
+        """Load what an earlier process stored into the guard and the groups."""
         answers = await self._keeper.load(is_once=is_once)
         for worker in self.workers:
             worker.pipeline.remember(answers)
 
     def _sources(self) -> tuple[DaemonService, ...]:
-        """Return what brings answers: the source, whoever hands them on, and the guard."""
+        """Return the services that deliver answers: the source, the distributor, and the guard."""
         source = self.assembly.source
 
         def follow() -> Awaitable[None]:
-            self.catalog.ask_again()  # each time it begins it is told all wishes
+            self.catalog.ask_again()  # a restarted source has to learn all wishes anew
             return source.run(self.catalog)
 
         return (
@@ -168,7 +168,7 @@ class Daemon:
         )
 
     def _lasting(self, *, has_socket: bool = True) -> tuple[DaemonService, ...]:
-        """Return what also runs while no group does; the socket only as long as we hold the files it is named after."""
+        """Return the services that also run without a group; the control socket needs the locks of its destinations."""
         name, socket, files = self.assembly.source_name, self.assembly.control_path, frozenset(self.assembly.signatures)
         control = _service("control", lambda: serve(socket, self.catalog, self._report, lambda: self.workers), socket)
         return (
@@ -179,24 +179,16 @@ class Daemon:
             _service("reap-orphans", reap_orphans),
             _service("measure-loop", measure_loop),
             _service("follow-programs", self._follow_programs),
-            _service("follow-edits", self._follow_edits, files),  # each start of a watch costs threads
+            _service("follow-edits", self._follow_edits, files),  # starting a watch costs threads
             *((control,) if has_socket else ()),
-            *self._served(),
+            *status_services(self._view, self.assembly, self._report, lambda: self.workers),
         )
-
-    def _served(self) -> tuple[DaemonService, ...]:
-        """Return what serves status, where there is an address for that."""
-        address = self.assembly.status_address
-        if address is None:
-            return ()
-        routes = status_routes(self._view.counted(), self._report)
-        return (_service("status", lambda: serve_status(address, routes), address),)
 
     async def _report(self) -> Report:
         return await self._view.report(self.assembly, self.workers)
 
     def _wanted(self) -> tuple[DaemonService, ...]:
-        """Return what is to run now; without workers, what tries again to get them."""
+        """Return the services to run now; without workers, one of them retries to lock the files."""
         if not self.workers:
             again = _service("hold-again", self._hold_again, self._hold_failures)
             return (*self._lasting(has_socket=False), again)
@@ -210,7 +202,7 @@ class Daemon:
         return (
             *self._lasting(),
             *groups,
-            _service("follow-touches", self._follow_touches, self._generation),
+            _service("follow-live-files", self._follow_live_files, self._generation),
             *((forgetting,) if self._generation > 1 else ()),
         )
 
@@ -219,7 +211,7 @@ class Daemon:
 
     @contextlib.asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
-        """Keep the last good answers on leaving, whatever happened, where that is to be."""
+        """Store the last good answers on exit, also after an error, where they are to be stored."""
         try:
             yield
         finally:
@@ -234,7 +226,7 @@ class Daemon:
         self.workers = ()
         self.workers = self._held.enter_context(self.assembly.workers(self.catalog, self._last_workers))
         self._last_workers = self.workers
-        self._telling = telling(self.assembly.signatures)
+        self._write_detectable = write_detectable(self.assembly.signatures)
         self._generation += 1
 
     def _warn(self) -> None:
@@ -244,7 +236,7 @@ class Daemon:
             emit(GroupUnproven(warning=warning))
 
     async def _reassemble(self, services: DaemonServices) -> None:
-        """Go on with what the files say now; what is broken is reported, and what runs goes on."""
+        """Continue with the newly read files; broken ones are reported and the running configuration stays."""
         previous, found = self.assembly, await self._assembled()
         if found is None and self.workers:
             return
@@ -260,7 +252,7 @@ class Daemon:
             emit(ConfigurationRead(summary=self.assembly.summary))
 
     def _take_over(self, assembly: Assembly, previous: Assembly) -> None:
-        """Take the workers of an assembly, else those of the one before; without any the daemon goes on and retries."""
+        """Take the assembly's workers, else the previous assembly's; with neither, the daemon retries later."""
         delay = format_duration(HOLD_RETRY.delay(self._hold_failures + 1, draw=0.0))
         choices = [(previous, f"no file is written meanwhile; next try in {delay}")]
         if assembly is not previous:
@@ -269,46 +261,46 @@ class Daemon:
             try:
                 self._hold_workers()
             except Exception as exc:  # noqa: BLE001 - reported
-                self._tell_unusable(exc, consequence)
+                self._report_unusable(exc, consequence)
             else:
                 self._hold_failures = 0
                 return
         self._hold_failures += 1
 
     async def _hold_again(self) -> None:
-        """Have all read again after a pause, since the groups' files could not be held."""
+        """Trigger another read after a pause, since the groups' files could not be locked."""
         await asyncio.sleep(HOLD_RETRY.delay(self._hold_failures, draw=0.0))
         self._is_edited = True
         self._wake.set()
 
     async def _assembled(self) -> Assembly | None:
-        """Return what the files say now; None where that cannot be used, or ctemplate is stopped meanwhile."""
+        """Return an assembly of the current files; None where they are unusable, or ctemplate is stopped meanwhile."""
         assembling = asyncio.create_task(self._read_again(), name="assemble")
         stopping = asyncio.create_task(self._stopped.wait(), name="stopped")
         try:
             await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
             return assembling.result() if assembling.done() else None
         except Exception as exc:  # noqa: BLE001 - reported
-            self._tell_unusable(exc, "keeping the running configuration")
+            self._report_unusable(exc, "keeping the running configuration")
             return None
         finally:
             assembling.cancel()
             stopping.cancel()
 
     async def _read_again(self) -> Assembly:
-        """Read all files once those who write them have ended, also where nothing but a signal asks for it."""
-        await closed(self._telling)
+        """Read all files once no process writes them any more, also when only a signal asked for it."""
+        await closed(self._write_detectable)
         return await asyncio.to_thread(self.assembler.assemble, self.assembly)
 
-    def _tell_unusable(self, cause: Exception, consequence: str) -> None:
-        """Say why what was read again does not take over, and what happens instead."""
+    def _report_unusable(self, cause: Exception, consequence: str) -> None:
+        """Report why the newly read configuration is not used, and what happens instead."""
         if isinstance(cause, CtemplateError):
             emit(ConfigurationRefused(reason=str(cause), consequence=consequence))
         else:
             self._defects.report(consequence, cause)
 
     async def _forget_old_groups(self) -> None:
-        """Drop the wishes of groups that are gone, once the new ones know what they need."""
+        """Drop the wishes of removed groups, once the new groups know what they need."""
         await self._until_answered()
         self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
 
@@ -317,7 +309,7 @@ class Daemon:
             await worker.answered.wait()
 
     async def _name_missing(self) -> None:
-        """Say what an unrendered group still waits for, at growing intervals."""
+        """Report what an unrendered group still waits for, at growing intervals."""
         rounds = 1
         while True:
             await asyncio.sleep(MISSING_REPORT_BACKOFF.delay(rounds, draw=0.0))
@@ -333,7 +325,7 @@ class Daemon:
         return "; ".join(f"{what} {query_list(queries)}" for what, queries in parts if queries)
 
     def _missing(self) -> tuple[set[str], set[str]]:
-        """Return the queries without an answer that can be used, and those whose answer says that nothing is there."""
+        """Return the queries without a usable answer, and those whose answer says that nothing exists."""
         missing = {query for worker in self.workers for query in worker.missing}
         known = {query for query in missing if (answer := self.catalog.get(query)) is not None and not answer.absent}
         return set(map(str, missing - known)), set(map(str, known))
@@ -344,26 +336,26 @@ class Daemon:
             self._is_edited = True
             self._wake.set()
 
-    async def _follow_touches(self) -> None:
-        """Tell the workers when one of their live files was written."""
-        owners = {target.destination: worker for worker in self.workers for target in worker.pipeline.targets}
-        async for written in poll_modified(owners):
-            for path in written:
+    async def _follow_live_files(self) -> None:
+        """Notify the workers when one of their live files was written."""
+        workers = self.workers
+        async for written in poll_modified(lambda: (path for worker in workers for path in worker.pipeline.files)):
+            for worker, path in ((worker, path) for worker in workers for path in written):
                 try:
-                    owners[path].touch(path)
+                    worker.live_file_changed(path)
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind
                     self._defects.report(str(path), exc)
-                    owners[path].rouse(asyncio.get_running_loop().time())
+                    worker.rouse(asyncio.get_running_loop().time())
 
     async def _follow_programs(self) -> None:
-        """Have the workers look at times which process runs their files."""
+        """Have the workers check at intervals which process runs their files."""
         while True:
             await asyncio.sleep(LOOK)
             for worker in self.workers:
                 await worker.look()
 
     async def _until_edited(self) -> bool:
-        """Wait until the configuration is to be read again; answer False when ctemplate is to stop."""
+        """Wait until the configuration has to be read again; return False when ctemplate is stopped."""
         while not self._is_stopping:
             if self._is_edited:
                 self._is_edited = False
@@ -374,7 +366,7 @@ class Daemon:
 
     @contextlib.contextmanager
     def _watched(self, *, is_patient: bool = True) -> Iterator[None]:
-        """Obey signals, see that the event loop goes on, and report what it cannot hand to anybody."""
+        """Handle signals, run the watchdog, and report errors that the event loop cannot deliver to a task."""
         loop = asyncio.get_running_loop()
 
         def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -395,7 +387,7 @@ class Daemon:
 
     @contextlib.contextmanager
     def _signals(self, watchdog: Watchdog, *, is_patient: bool) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, at once on a second one; read all again on SIGHUP; release holds on SIGUSR1."""
+        """Stop on SIGTERM and SIGINT, at once on a second one; reload on SIGHUP; release holds on SIGUSR1."""
         loop = asyncio.get_running_loop()
         task, signals = asyncio.current_task(), 0
 
@@ -405,7 +397,7 @@ class Daemon:
             self._stop()
 
         def limit(*_: object) -> None:
-            """Bound the time that is left; called beside the loop's own handler, also where the loop stands still."""
+            """Bound the remaining time; runs beside the loop's own handler, also while the loop is stuck."""
             nonlocal signals
             signals += 1
             watchdog.end_within(EXIT_LIMIT + self._exec.patience if signals == 1 else HURRIED_LIMIT)
@@ -417,14 +409,14 @@ class Daemon:
         def release() -> None:
             if self._exec.forward(signal.SIGUSR1):
                 return
-            kept = [name for worker in self.workers for name in worker.release(None)]
+            kept = [name for worker in self.workers for name in (*worker.release(None), *worker.unrestore(None))]
             emit(Released(by="SIGUSR1", holds=len(self.catalog.release()) + len(kept)))
 
         handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, limit)  # the loop goes on to hear of it by its wakeup descriptor
+            signal.signal(number, limit)  # the loop still sees the signal through its wakeup descriptor
         try:
             yield
         finally:
@@ -433,5 +425,5 @@ class Daemon:
 
 
 def _service(name: str, run: Callable[[], Awaitable[None]], *of: Hashable) -> DaemonService:
-    """Return a service that runs on for as long as its name and what it is of are wanted."""
+    """Return a service that runs as long as its name and these values are wanted."""
     return DaemonService(key=(name, *of), name=name, run=run)

@@ -1,7 +1,7 @@
-"""Exec mode: one program that is started once everything is rendered, and hears of what is written from then on.
+"""Exec mode: one child program, started once everything is rendered and notified of later changes.
 
-Its end is the end of ctemplate, with its status. Knows neither how groups are brought live nor how the program is made
-to hear: it is told of files that differ from those that it was started with.
+When the child ends, ctemplate ends with its status. The child is notified of files that differ from those that it
+was started with. Must not know how groups are applied, or how the child is notified.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from ctemplate.runtime.pipeline import Result
 from ctemplate.system.child_program import SIGNALLED, ChildCommand, ChildProgram
 
 UNSTARTED = 127  # the exit status of a shell that finds no program
-GROUP_LOOK = 0.1  # seconds between two looks at what groups have ended with
+GROUP_LOOK = 0.1  # seconds between two checks of the groups' results
 FORWARDED = (
     signal.SIGQUIT, signal.SIGUSR2, signal.SIGWINCH, signal.SIGALRM, signal.SIGCONT, signal.SIGPWR,
 )  # fmt: skip
-"""Signals that are nothing to ctemplate; SIGUSR1 goes to the program as well, and SIGHUP, SIGTERM and SIGINT do not."""
+"""Signals forwarded to the program. SIGUSR1 is forwarded and handled; SIGHUP, SIGTERM and SIGINT are not forwarded."""
 
 FileFacts = tuple[int, int] | None
-"""What tells a file from the one that stood there before; None for none."""
+"""Identifies the version of a file; None where there is none."""
 
 
 class ExecMode:
-    """The program of ``[exec]``; ``status`` is what ctemplate is to end with, None while that is not known.
+    """The program of ``[exec]``; ``status`` is the exit status for ctemplate, None while it runs.
 
-    ``workers`` gives those that work at the moment, ``on_end`` has ctemplate stop.
+    ``workers`` returns the current group workers, ``on_end`` stops ctemplate.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class ExecMode:
         self._workers, self._on_end = workers, on_end
         self._program: ChildProgram | None = None
         self._seen: dict[tuple[Path, ...], Result | None] = {}
-        self._known: dict[Path, FileFacts] = {}
+        self._known: dict[tuple[Path, ...], Mapping[Path, FileFacts]] = {}
 
     def forward(self, number: signal.Signals) -> None:
-        """Hand a signal on to the program; before it has started nothing hears it."""
+        """Forward a signal to the program; before the start it has no effect."""
         if self._program is not None:
             self._program.send(number)
 
     async def run(self) -> None:
-        """Run the program from when everything is rendered until it ends by itself, or until cancelled."""
+        """Run the program once everything is rendered, until it ends by itself or this is cancelled."""
         loop = asyncio.get_running_loop()
         for number in FORWARDED:
             loop.add_signal_handler(number, self.forward, number)
@@ -84,21 +84,21 @@ class ExecMode:
         self._on_end()
 
     async def _until_ready(self) -> None:
-        """Wait until every group has ended well once."""
+        """Wait until every group has succeeded once."""
         while True:
-            workers = tuple(self._workers())  # after an edit others than before
+            workers = tuple(self._workers())  # an edit replaces them
             if workers and all(map(_has_ended_well, workers)):
                 return
             await asyncio.sleep(GROUP_LOOK)
 
     async def _run_once(self) -> bool:
-        """Start the program and follow it; return whether it is to be started anew."""
+        """Start the program and follow it; return whether it has to be restarted."""
         self._take_files()
         program = self._program = await ChildProgram.start(self.command)
         emit(ExecStarted(command=str(self.command), pid=program.pid))
         try:
             is_again = await self._follow(program)
-        except BaseException:  # cancelled, or a defect: it must not run on beside the next one
+        except BaseException:  # cancelled, or a defect: the program must not keep running beside the next one
             self.status = await self._end(program)
             raise
         finally:
@@ -108,7 +108,7 @@ class ExecMode:
         return is_again
 
     async def _follow(self, program: ChildProgram) -> bool:
-        """Tell the program of files that changed; return whether it is to be started anew rather than has ended."""
+        """Notify the program of changed files; return whether it has to be restarted, False where it has ended."""
         while await self._changed(program):
             if self.section.splay:
                 await program.ended_within(random.uniform(0, self.section.splay))  # noqa: S311 - no secret
@@ -126,33 +126,33 @@ class ExecMode:
         return False
 
     async def _changed(self, program: ChildProgram) -> bool:
-        """Wait until a group that ended well has left files that the program does not know; False where it ends."""
+        """Wait until a group has succeeded with files that the program does not know; return False where it ends."""
         while not await program.ended_within(GROUP_LOOK):
             for worker in self._workers():
-                files = worker.pipeline.destinations
-                if worker.result is self._seen.get(files) or not _has_ended_well(worker):
+                group = worker.pipeline.destinations
+                if worker.result is self._seen.get(group) or not _has_ended_well(worker):
                     continue
-                self._seen[files] = worker.result
-                if any(file_facts(file) != self._known.get(file) for file in files):
+                self._seen[group] = worker.result
+                if _facts_of(worker) != self._known.get(group, {}):
                     return True
         return False
 
     async def _end(self, program: ChildProgram) -> int:
-        """End the program; return its status, 0 where it ended by the signal that it was sent for that."""
+        """End the program; return its status, 0 where our stop signal ended it."""
         number = self.section.kill_signal.number
         if await program.end(number, self.section.kill_timeout):
             emit(ExecKilled(command=str(self.command), seconds=self.section.kill_timeout))
         return 0 if number is not None and program.status == SIGNALLED + number else program.status
 
     def _take_files(self) -> None:
-        """Take the files as they are for those that the program knows."""
+        """Record the current files as those that the program knows."""
         workers = tuple(self._workers())
         self._seen = {worker.pipeline.destinations: worker.result for worker in workers}
-        self._known = {file: file_facts(file) for worker in workers for file in worker.pipeline.destinations}
+        self._known = {worker.pipeline.destinations: _facts_of(worker) for worker in workers}
 
 
 class ExecHost:
-    """Runs the program that the configuration names at the moment; one that stays the same runs on."""
+    """Runs the currently configured program; a program whose configuration stays the same keeps running."""
 
     def __init__(
         self, environ: Mapping[str, str], workers: Callable[[], Iterable[GroupWorker]], on_end: Callable[[], None]
@@ -163,22 +163,22 @@ class ExecHost:
 
     @property
     def status(self) -> int:
-        """The exit status that the program leaves ctemplate with; 0 without one."""
+        """The exit status that the program gives ctemplate; 0 without a program."""
         return self._mode.status or 0 if self._mode is not None else 0
 
     @property
     def patience(self) -> float:
-        """How long the program may take to end, in seconds."""
+        """The time that the program may take to end, in seconds."""
         return self._mode.section.kill_timeout if self._mode is not None else 0.0
 
     def forward(self, number: signal.Signals) -> bool:
-        """Hand a signal on to the program; return whether there is one."""
+        """Forward a signal to the program; return whether there is one."""
         if self._mode is not None:
             self._mode.forward(number)
         return self._mode is not None
 
     async def follow(self, tasks: asyncio.TaskGroup, section: ExecSection, plans: Iterable[GroupPlan]) -> None:
-        """Start what ``[exec]`` says, after the end of another program that runs."""
+        """Start what ``[exec]`` says, after ending another program that runs."""
         section = with_reload_signal(section, plans)
         command = exec_command(section, self._environ)
         if self._mode is not None and self._mode.command == command:
@@ -201,8 +201,13 @@ def _has_ended_well(worker: GroupWorker) -> bool:
     return worker.is_settled and worker.error is None
 
 
+def _facts_of(worker: GroupWorker) -> Mapping[Path, FileFacts]:
+    """Return what tells a group's files from those that stood there before."""
+    return {file: file_facts(file) for file in worker.pipeline.files}
+
+
 def file_facts(file: Path) -> FileFacts:
-    """Return what tells a file from the one that stood there before."""
+    """Return what identifies the version of a file."""
     try:
         found = file.stat()
     except OSError:
@@ -211,14 +216,14 @@ def file_facts(file: Path) -> FileFacts:
 
 
 def exec_command(section: ExecSection, environ: Mapping[str, str]) -> ChildCommand:
-    """Return what is started for ``[exec]``."""
+    """Return the command that starts the program of ``[exec]``."""
     environment = environment_of(section.env, environ)
     death = section.kill_signal.number or signal.SIGKILL
     return ChildCommand(command=section.command or "", environ=environment, death_signal=death)
 
 
 def with_reload_signal(section: ExecSection, plans: Iterable[GroupPlan]) -> ExecSection:
-    """Return ``[exec]`` with no signal for an nginx whose reloads a group performs and proves; others as they are."""
+    """Return ``[exec]`` without a reload signal for an nginx that a group reloads and proves; others unchanged."""
     is_reloaded = _is_nginx(section.command) and any(is_proven(plan.settings) for plan in plans)
     if section.reload_signal is not None or not is_reloaded:
         return section
@@ -235,7 +240,7 @@ def _is_nginx(command: str | Sequence[str] | None) -> bool:
 
 
 def check_exec(section: ExecSection, environ: Mapping[str, str]) -> None:
-    """Raise ConfigError where the program of ``[exec]`` is not there."""
+    """Raise ConfigError where the program of ``[exec]`` does not exist."""
     try:
         exec_command(section, environ).check()
     except CommandFailed as exc:

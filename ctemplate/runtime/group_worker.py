@@ -1,8 +1,8 @@
-"""Keep one group true to the answers: flagged by changes, it renders and applies, and tries again what failed.
+"""Keep one group up to date: render and apply when answers change, and retry what failed.
 
 Level-triggered: a flag only says that something changed; the worker renders the newest snapshot. Whether the group is
 due follows from two facts alone: the answers that its last render read, and the newest answers to the same queries.
-They are compared when a render ends, well or badly, and at each flag. Knows nothing of sources, signals or others.
+They are compared when a render ends, with or without an error, and at each flag. Knows no sources, signals or groups.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import field
 from pathlib import Path
 
+from ctemplate.apply.history import PastState
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.errors import ApplyError, CheckRefused, CtemplateError, InternalError, SwapFailed, TemplateError
@@ -22,6 +23,8 @@ from ctemplate.core.group_events import (
     Applied,
     CandidateRejected,
     FilesFailed,
+    FilesHeld,
+    FilesReplaced,
     GroupFailed,
     GroupRecovered,
     ReloadFailed,
@@ -32,21 +35,22 @@ from ctemplate.core.group_events import (
 from ctemplate.core.model import Answer, Outcome, Query, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff, Debounce, Wait
 from ctemplate.core.values import dataclass
+from ctemplate.runtime.change_record import change_record
 from ctemplate.runtime.pipeline import Pipeline, Result
 from ctemplate.template import Rendering
 
 logger = logging.getLogger(__name__)
 
-RETRY = Backoff(first=2.0, ceiling=60.0)  # a refused group: the cause may have gone, a port freed
+RETRY = Backoff(first=2.0, ceiling=60.0)  # after a refusal: the cause may have gone, such as a port in use
 CROWDED = 1.0  # seconds until a delayed reload is considered again
-SOON = 1.0  # seconds, at least, until somebody who was left out is judged anew without a change
+SOON = 1.0  # seconds, at least, until a service that was left out is tried again without a change
 UNSETTLED = frozenset({Outcome.WAITING, Outcome.DELAYED})
 START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may have been started
 
 
 @dataclass(slots=True, kw_only=True)
 class GroupWorker:
-    """One group's life: wait until it is due, run its pipeline, decide when it is due again.
+    """One group's loop: wait until it is due, run its pipeline, decide when it is due again.
 
     ``answered`` is set once a render had every answer that it needs, or failed.
     """
@@ -71,6 +75,8 @@ class GroupWorker:
     _is_rendering: bool = False
     _is_touched: bool = False
     _is_stopping: bool = False
+    _defects: Defects = field(default_factory=Defects)
+    _wanted: tuple[PastState, asyncio.Future[Outcome]] | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -78,7 +84,7 @@ class GroupWorker:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last step came to an end, good or bad, rather than to waiting for answers or old workers."""
+        """Whether the last step has ended, with or without an error, and waits for no answers or old workers."""
         return self.error is not None or (self.result is not None and self.result.outcome not in UNSETTLED)
 
     @property
@@ -88,17 +94,17 @@ class GroupWorker:
 
     @property
     def stuck_for(self) -> float:
-        """For how many seconds the step under way has lasted; 0 between steps."""
+        """How many seconds the current step has taken so far; 0 between steps."""
         return 0.0 if self._step_since is None else asyncio.get_running_loop().time() - self._step_since
 
     @property
     def _waited(self) -> float | None:
-        """How long ago the first change came of those that were rendered; None where none came."""
+        """How long ago the first of the rendered changes arrived; None where none did."""
         began = self._rendered_change_at
         return None if began is None else asyncio.get_running_loop().time() - began
 
     def flag(self, changed: Collection[Query], now: float) -> None:
-        """Note that answers changed; those that come while a render is under way are looked at when it ends."""
+        """Note that answers changed; changes during a render are compared when it ends."""
         if self._changed_at is None and self._has_settled and not self._read.keys().isdisjoint(changed):
             self._changed_at = now
         if not self._is_rendering:
@@ -112,8 +118,8 @@ class GroupWorker:
     def _note(self, news: set[Query], now: float) -> None:
         """Make the group due after news.
 
-        While the last render waits for answers, those that arrive are gathered, and only the last one makes it due. An
-        answer that is there, without the value that is needed, may stay as it is for ever, and is not waited for so.
+        While the last render lacks answers, arriving ones are gathered; only the last missing one makes the group due.
+        An answer that exists without the needed value may stay so for ever, so nothing waits for it.
         """
         if not news:
             return
@@ -128,46 +134,81 @@ class GroupWorker:
         self._debounce.note(now)
         self._wake.set()
 
-    def touch(self, destination: Path) -> None:
-        """Note that one of the group's live files was written; what the group itself put there needs no look.
+    def live_file_changed(self, destination: Path) -> None:
+        """Note that a live file was written; others' files and the group's own writes are ignored.
 
         Re-applying repairs the file. After a failed attempt nothing runs early: that attempt wrote the file itself.
         """
-        if self.pipeline.sink.wrote(destination):
+        if destination not in self.pipeline.files or self.pipeline.sink.wrote(destination):
             return
         self._is_touched = True
         self._wake.set()
 
     def rouse(self, now: float) -> None:
-        """Make the group due, whatever changed."""
+        """Make the group due, without a change."""
         self._due_by(now)
         self._wake.set()
 
     def release(self, service: str | None) -> tuple[str, ...]:
-        """End the use of the last good data of a service, or of all; return the names of those."""
+        """Stop using the last good data of a service, or of all; return the services' names."""
         names = self.pipeline.release(service)
         if names:
             self.rouse(asyncio.get_running_loop().time())
         return names
 
+    async def restore(self, past: PastState) -> Outcome:
+        """Have the files brought back to a past state once the step under way has ended; raises ApplyError."""
+        if self._wanted is not None or self._is_stopping:
+            raise ApplyError(self.pipeline.subject, "is being restored, or ctemplate stops; nothing was done")
+        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._wanted = (past, ended)
+        self._wake.set()
+        return await ended
+
+    async def _restore(self, past: PastState, ended: asyncio.Future[Outcome]) -> None:
+        try:
+            outcome = await self.pipeline.restore(past)
+        except Exception as exc:  # noqa: BLE001 - whoever asked is told
+            if not ended.done():
+                ended.set_exception(exc)
+        else:
+            if not ended.done():
+                ended.set_result(outcome)
+
+    def unrestore(self, destination: str | None) -> tuple[str, ...]:
+        """Go on with rendered files where the group's were restored; ``destination`` is one of them, None for any."""
+        if destination not in {None, *map(str, self.pipeline.destinations)} or not self.pipeline.unrestore():
+            return ()
+        self.rouse(asyncio.get_running_loop().time())
+        return (self.pipeline.subject,)
+
     async def look(self) -> None:
-        """Have the group applied again when another process runs its files now; a failed try is not hurried."""
+        """Apply the group again when another process runs its files; after a failed attempt the backoff stays."""
         if await self.pipeline.sink.is_due():
             self._is_touched = True
             self._wake.set()
 
     def stop(self) -> None:
-        """Ask the worker to end after what it is doing."""
+        """Ask the worker to end after its current step."""
         self._is_stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep the group true until stopped; begins with a look, also when it is begun again."""
+        """Keep the group up to date until stopped; begins with a check, also after a restart of this task."""
         clock = asyncio.get_running_loop().time
         self._due_by(clock())
-        while await self._until_due():
-            await self.step()
-            self._decide_next(clock())
+        try:
+            while await self._until_due():
+                if self._wanted is not None:
+                    await self._restore(*self._wanted)
+                    self._wanted = None
+                    self.rouse(clock())
+                    continue
+                await self.step()
+                self._decide_next(clock())
+        finally:
+            if self._wanted is not None:
+                self._wanted[1].cancel()
 
     async def settle(self) -> None:
         """Run the group until it was applied once, or failed."""
@@ -178,7 +219,7 @@ class GroupWorker:
                 self._decide_next(clock())
 
     async def step(self) -> None:
-        """Render the newest snapshot and apply it; an error of the group is logged and kept, never raised."""
+        """Render the newest snapshot and apply it; an error of the group is logged and stored, never raised."""
         self._step_since = asyncio.get_running_loop().time()
         try:
             snapshot, rendering = await self._rendered()
@@ -187,7 +228,7 @@ class GroupWorker:
             result = await self.pipeline.run(rendering)
             if result.rendering is not rendering:
                 self._take(snapshot, result.rendering)
-            self._tell(result.outcome)
+            await self._report_outcome(result.outcome)
             self.result, self.error = result, None
         except CtemplateError as exc:
             self._report(exc)
@@ -200,7 +241,7 @@ class GroupWorker:
             self._step_since = None
 
     async def _rendered(self) -> tuple[Snapshot, Rendering]:
-        """Render the newest snapshot; a render that fails has read answers as well, whose changes may mend it."""
+        """Render the newest snapshot; also when that fails, the answers that it read are recorded."""
         places = await self.pipeline.places()
         snapshot = self.catalog.snapshot()
         if self._rendered_change_at is None:
@@ -219,14 +260,14 @@ class GroupWorker:
         return snapshot, rendering
 
     def _take(self, snapshot: Snapshot, rendering: Rendering) -> None:
-        """Take note of what a rendering read, and wants."""
+        """Record what a rendering read and which queries it wants."""
         used, missing = rendering.used | rendering.missing, rendering.missing
         self._compare(snapshot, used, missing=missing, is_partial=bool(missing))
 
     def _compare(
         self, snapshot: Snapshot, used: Collection[Query], *, missing: frozenset[Query], is_partial: bool
     ) -> None:
-        """Take note of what a render read, and make the group due where newer answers are there already.
+        """Record what a render read, and make the group due where newer answers have arrived already.
 
         ``is_partial``: the render has not named all the queries that it needs.
         """
@@ -236,15 +277,17 @@ class GroupWorker:
         self._note({query for query in self._read if self._is_news(query)}, asyncio.get_running_loop().time())
 
     def _forget_dues(self) -> None:
-        """Begin anew: what made the group due until now is in the snapshot that is about to be rendered."""
+        """Forget all reasons to be due: the snapshot that is about to be rendered covers them."""
         self._due = None
         self._debounce = Debounce(wait=self.wait)
 
     async def _until_due(self) -> bool:
-        """Wait until the group is due; answer False when the worker is to stop."""
+        """Wait until the group is due; return False when the worker is stopped."""
         clock = asyncio.get_running_loop().time
         while not self._is_stopping:
             self._wake.clear()
+            if self._wanted is not None:
+                return True
             self._take_touch(clock())
             due, now = self._next_due(), clock()
             if due is not None and due <= now:
@@ -266,17 +309,35 @@ class GroupWorker:
         dues = [due for due in (self._due, self._debounce.due_at()) if due is not None]
         return max(min(dues), self._not_before) if dues else None
 
-    def _tell(self, outcome: Outcome) -> None:
-        """Log what changed on the host, and once each that a program is awaited and that an error is over."""
-        was = self.result.outcome if self.result else None
+    async def _report_outcome(self, outcome: Outcome) -> None:
+        """Log what changed on the host; log once that a program is awaited, and once that an error is over."""
+        was, waited = self.result.outcome if self.result else None, self._waited
+        figures = await self._replaced() if outcome in {Outcome.APPLIED, Outcome.PENDING_START} else {}
         if outcome is Outcome.APPLIED:
-            emit(Applied(group=self.pipeline.name, subject=self.pipeline.subject, waited=self._waited))
+            emit(Applied(group=self.pipeline.name, subject=self.pipeline.subject, waited=waited, **figures))
         elif outcome is Outcome.PENDING_START and was is not outcome:
             emit(ReloadOwed(group=self.pipeline.name, subject=self.pipeline.subject))
+        elif outcome is Outcome.HELD and was is not outcome:
+            emit(FilesHeld(group=self.pipeline.name, subject=self.pipeline.subject, label=self.pipeline.restored_to))
         elif self.error is not None and outcome not in UNSETTLED:
             emit(GroupRecovered(group=self.pipeline.name, subject=self.pipeline.subject))
         if outcome not in UNSETTLED:
             self._rendered_change_at, self._has_settled = None, True
+
+    async def _replaced(self) -> dict[str, int]:
+        """Tell what the last change replaced in the live files; return its figures, none where it replaced nothing."""
+        change = self.pipeline.sink.replaced()
+        if change is None:
+            return {}
+        answers = [answer for answer in self._read.values() if answer is not None]
+        try:
+            record = await asyncio.to_thread(change_record, change, answers)
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs the log these figures
+            self._defects.report(f"{self.pipeline.subject}: the record of its change", exc)
+            return {}
+        about = {"group": self.pipeline.name, "subject": self.pipeline.subject}
+        emit(FilesReplaced(**about, diff=record.diff, causes=record.causes))
+        return record.figures
 
     def _report(self, error: CtemplateError) -> None:
         """Log an error, but only at DEBUG as long as it stays the same."""
@@ -298,7 +359,7 @@ class GroupWorker:
         self.error = error
 
     def _decide_next(self, now: float) -> None:
-        """Set when the group is due again without any change, and the earliest moment of the next run."""
+        """Set when the group is due again without a change, and the earliest moment of the next run."""
         outcome = self.result.outcome if self.result else None
         if self.error is not None and self.error.is_transient:
             self._failures += 1
@@ -334,7 +395,7 @@ def _failed_event(error: CtemplateError) -> type[GroupFailed]:
 
 
 async def distribute(catalog: Catalog, workers: Callable[[], Iterable[GroupWorker]]) -> None:
-    """Flag whoever works at the moment when answers change, until cancelled."""
+    """Flag the current workers when answers change, until cancelled."""
     clock, defects = asyncio.get_running_loop().time, Defects()
     while True:
         changed = await catalog.news()

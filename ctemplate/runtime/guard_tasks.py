@@ -1,4 +1,4 @@
-"""What goes on beside the answers: holds end and are told, the last good answers are kept, and recalled when needed.
+"""Tasks beside the answers: they end and report holds, store the last good answers, and show them when needed.
 
 Coroutines for the daemon to run; each ends when it is cancelled.
 """
@@ -19,28 +19,28 @@ from ctemplate.core.values import dataclass
 from ctemplate.guard import Memory
 from ctemplate.runtime import answer_store as memory
 
-KEEP_INTERVAL = 5.0  # seconds between two writings of the last good answers
-AGE_INTERVAL = 30.0  # seconds between two writings for the sake of the age of holds alone
-KEEP_SHARE = 50.0  # a writing that takes long is done so many times its duration apart
-LATENESS = 5.0  # seconds without an answer until what an earlier process knew is rendered
+KEEP_INTERVAL = 5.0  # seconds between two writes of the last good answers
+AGE_INTERVAL = 30.0  # seconds between two writes that only update the age of holds
+KEEP_SHARE = 50.0  # after a write, pause at least this many times its duration
+LATENESS = 5.0  # seconds without an answer until the stored one is rendered
 
 
 async def follow_guard(catalog: Catalog) -> None:
-    """End holds in their time, and tell the operator of those that begin and end."""
+    """End holds in time, and report those that begin and end."""
     while True:
         await catalog.guard_due()
         for report in catalog.review():
             emit(report)
 
 
-def tell_holds(catalog: Catalog) -> None:
-    """Tell of what is held, at the end of a run too short for the time in which that is told by itself."""
+def report_holds(catalog: Catalog) -> None:
+    """Report what is held at the end of a run that is too short to report it by itself."""
     for report in catalog.unreported():
         emit(report)
 
 
 async def recall_late(catalog: Catalog, source_name: str) -> None:
-    """Show remembered answers where the source gives none, and say when it has given them all."""
+    """Show stored answers while the source gives none, and report when it has given them all."""
     while True:
         await asyncio.sleep(LATENESS)
         if not catalog.recall():
@@ -53,7 +53,7 @@ async def recall_late(catalog: Catalog, source_name: str) -> None:
 
 @dataclass(slots=True)
 class Keeper:
-    """Writes the last good answers when they changed, off the event loop, and not too often."""
+    """Writes the last good answers when they have changed, off the event loop and not too often."""
 
     catalog: Catalog
     path: Path
@@ -62,9 +62,9 @@ class Keeper:
     _defects: Defects = field(default_factory=Defects)
 
     async def load(self, *, is_once: bool = False) -> tuple[Answer, ...]:
-        """Have the first answers judged by what an earlier process knew; return its newest answers.
+        """Have the first answers judged by what an earlier process stored; return its newest answers.
 
-        Holds stand still between two daemons. Between runs that end at once they do not, or they would never end.
+        Time between two daemons does not count for holds. Between runs with ``-once`` it does, or they would never end.
         """
         wall = time.time()
         memories: tuple[Memory | ServerSet, ...] = ()
@@ -77,7 +77,7 @@ class Keeper:
         return tuple(memory.answer for memory in memories if isinstance(memory, Memory))
 
     async def run(self) -> None:
-        """Keep the answers for ever."""
+        """Write the answers for ever."""
         pause = KEEP_INTERVAL
         while True:
             await asyncio.sleep(pause)
@@ -86,7 +86,7 @@ class Keeper:
             pause = max(KEEP_INTERVAL, KEEP_SHARE * (time.monotonic() - started))
 
     async def save(self, *, with_ages: bool = True) -> None:
-        """Keep the answers now, if they changed, or holds grew older."""
+        """Write the answers now, if they changed or holds have aged."""
         changes = self.catalog.changes
         if changes == self._kept and not (with_ages and self.catalog.holds):
             return

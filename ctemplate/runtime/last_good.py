@@ -1,7 +1,7 @@
-"""What a group's part of the state folder keeps of its last good rendering, for a later process.
+"""What a group's part of the state folder stores of its last good rendering, for a later process.
 
-The baseline by which an edit is told from a change of data; the templates it was made from; the last good data of
-services whose newer data no template can print. Knows nothing of templates beyond the values that it keeps.
+The baseline, which distinguishes an edit from a change of data; the templates it was made from; the last good data of
+services whose newer data no template can print. Knows nothing of templates beyond these values.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ Page = TypeVar("Page")
 
 
 class KeptTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """The texts that a template was made from, with the names that errors show for them, by their names."""
+    """The texts of a template and the templates it includes, by name, with the names that errors show for them."""
 
     destination: str
     texts: dict[str, tuple[str, str]]
 
 
 class KeptTemplates(msgspec.Struct, frozen=True, kw_only=True):
-    """A group's templates; ``digest`` is that of the baseline that they belong to."""
+    """A group's templates; ``digest`` is that of the baseline they belong to."""
 
     digest: str
     templates: tuple[KeptTemplate, ...]
 
 
 class KeptServices(msgspec.Struct, frozen=True, kw_only=True):
-    """The last good data in use of services, and the seconds for which each had been when that was written."""
+    """The last good data in use of services, and for how many seconds each was in use when this was written."""
 
     written_at: float
     spent: dict[str, float]
@@ -54,9 +54,9 @@ class KeptServices(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class LastRendered:
-    """The files of one group; ``is_written`` is false for who only looks.
+    """The files of one group; ``is_written`` is False for a process that only reads.
 
-    ``stands_still``: the time for which last good data may be in use does not go on while no process runs.
+    ``stands_still``: the time limit of last good data does not run while no process runs.
     """
 
     folder: Path
@@ -66,14 +66,14 @@ class LastRendered:
     _services: tuple[frozenset[str], tuple[Answer, ...]] | None = None
 
     def baseline(self) -> Baseline | None:
-        """Return the baseline, None where there is none, or none that can be read."""
+        """Return the baseline, None where there is none that can be read."""
         consequence = "the templates are judged as if they were new"
         found = self._load(BASELINE_NAME, Baseline, consequence)
         self._digest = "" if found is None else found.template
         return found
 
     def texts(self) -> Mapping[str, Mapping[str, tuple[str, str]]]:
-        """Return what the templates of the baseline were made from, by destination; empty where that is not known."""
+        """Return the texts of the baseline's templates, by destination; empty where they are unknown."""
         baseline = self._load(BASELINE_NAME, Baseline, "")
         found = self._load(TEMPLATES_NAME, KeptTemplates, "an edited template that fails has nothing to go back to")
         if found is None or baseline is None or found.digest != baseline.template:
@@ -95,7 +95,7 @@ class LastRendered:
         return KnownGood(answers=answers, spent={name: spent + paused for name, spent in found.spent.items()})
 
     def save(self, baseline: Baseline, templates: Sequence[Template], destinations: Sequence[Path]) -> None:
-        """Keep a baseline and its templates; a disk that refuses costs nothing but the memory of it."""
+        """Store a baseline and its templates; a write error is logged and has no other effect."""
         if baseline.template != self._digest and baseline.template == template_digest(templates):
             both = zip(destinations, templates, strict=True)
             kept = tuple(KeptTemplate(destination=str(path), texts=dict(each.texts)) for path, each in both)
@@ -104,7 +104,7 @@ class LastRendered:
         self._save(BASELINE_NAME, msgspec.json.encode(baseline))
 
     def save_services(self, known: KnownGood, *, with_ages: bool = False) -> None:
-        """Keep the last good data in use, if they are others than were kept, or for the sake of their ages."""
+        """Store the last good data in use, if they changed, or to update their ages."""
         before, self._services = self._services, (frozenset(known.spent), known.answers)
         is_same = before == self._services and not (with_ages and known.spent)
         if is_same or (before is None and not known.spent and not (self.folder / SERVICES_NAME).exists()):

@@ -13,7 +13,7 @@ from ctemplate.system.ownership import check_links
 
 @contextlib.contextmanager
 def pid_file(path: str | None) -> Iterator[None]:
-    """Keep the process id in the file; whoever enters holds the destinations, so nobody else's file is overwritten."""
+    """Write the process id to the file while entered; the caller holds the locks, so the file is no other process's."""
     if path is None:
         yield
         return

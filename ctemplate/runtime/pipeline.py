@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.apply.candidates import read_live_bytes
+from ctemplate.apply.history import PastState
 from ctemplate.core.errors import (
     ApplyError,
     CannotJudge,
@@ -30,33 +31,35 @@ from ctemplate.core.group_events import (
     Rendered,
     TemplateRemarked,
 )
-from ctemplate.core.model import Answer, Fault, Outcome, Output, Snapshot, Target
+from ctemplate.core.model import Answer, Outcome, Output, Rejection, Snapshot, Target
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered
+from ctemplate.runtime.outputs import FileSpan, GroupOutputs
+from ctemplate.sinks.restorable import RestorableSink
 from ctemplate.sinks.sink import Sink
 from ctemplate.template import Renderer, Rendering, Template, template_digest
 
-SLOW_RENDER = 0.02  # seconds; a group of which a render took longer once goes to a thread, off the event loop
-MANY_ANSWERS = 1000  # of a group that was never rendered; it may be slow
+SLOW_RENDER = 0.02  # seconds; a group whose render once took longer is rendered in a thread, off the event loop
+MANY_ANSWERS = 1000  # a group with more that was never rendered is assumed to be slow
 CHECKS = 24  # that one change may take to find whose data are refused,
-MAX_RELOADS = 8  # or reloads, where only these tell
-TURNS = 3  # of renders until what a text includes, and the names taken there, are known
+MAX_RELOADS = 8  # or reloads, where only a reload shows it
+TURNS = 3  # renders, at most, until the files that a text includes and the names used there are known
 
 Places = tuple[ConfigPlace | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one run came to; WAITING when the rendering still lacks answers."""
+    """The result of one run; WAITING when the rendering still lacks answers."""
 
     outcome: Outcome
     rendering: Rendering
 
 
 class Pipeline:
-    """One group's templates and the sink for what they make."""
+    """One group's templates and the sink for their outputs."""
 
     def __init__(  # a group's parts
         self,
@@ -70,18 +73,21 @@ class Pipeline:
         before: Pipeline | None = None,
         earlier: Sequence[Template] = (),
         hold: Callable[[str], float] = lambda _name: 0.0,
+        reserved: Collection[Path] = frozenset(),
     ) -> None:
-        """Take the group's parts; ``surroundings`` are there where its files are nginx's, and then are proven.
+        """Take the group's parts; ``surroundings`` is set where the files are nginx's, whose structure is then proven.
 
-        ``before`` is the pipeline that these templates take over from. Its own go on where these cannot be used, as do
-        ``earlier`` templates, those that were live last, where another process made them live.
+        ``reserved`` are real paths that other groups write.
+        ``before`` is the pipeline that these templates replace. Its templates stay in use while these are unusable;
+        so do ``earlier`` templates, the last live ones of another process.
         """
         self.name = name
         self.targets = tuple(targets)
         self.sink = sink
         self.templates = tuple(templates)
+        self._layout = GroupOutputs(templates=self.templates, targets=self.targets, reserved=frozenset(reserved))
         self._last_rendered = last_rendered
-        self._before: Renderer | None = before.standing if before is not None else None
+        self._before: Renderer | None = before.fallback if before is not None else None
         baseline = last_rendered.baseline() if last_rendered is not None and before is None else None
         if earlier and baseline is not None and baseline.template != template_digest(self.templates):
             self._before = Renderer(earlier, baseline=baseline, hold=hold)
@@ -93,14 +99,20 @@ class Pipeline:
         self._rendered: tuple[Snapshot, Places] = (Snapshot({}), ())
         self._slowest = 0.0
         self._edit_error = ""
-        self.quarantined: tuple[Fault, ...] = before.quarantined if before is not None else ()
-        self.kept: tuple[Fault, ...] = before.kept if before is not None else ()
+        self.quarantined: tuple[Rejection, ...] = before.quarantined if before is not None else ()
+        self.kept: tuple[Rejection, ...] = before.kept if before is not None else ()
         self.remarks: tuple[str, ...] = before.remarks if before is not None else ()
 
     @property
     def destinations(self) -> tuple[Path, ...]:
-        """Where the group's files go."""
+        """Where the group's files go; what stands for files that are made for items among them."""
         return tuple(target.destination for target in self.targets)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The group's files: those that it has always, and those that stand for items now."""
+        named = (target.destination for target in self.targets if target.each is None)
+        return (*named, *sorted(self.sink.item_files))
 
     @property
     def subject(self) -> str:
@@ -109,8 +121,8 @@ class Pipeline:
         return f"{first} and {len(others)} more" if others else first
 
     @property
-    def standing(self) -> Renderer:
-        """The templates to go back to: those before an edit until the edited ones are live."""
+    def fallback(self) -> Renderer:
+        """The renderer to fall back to: that of the templates before an edit, until the edited ones are live."""
         return self._edited if self._before is None else self._before
 
     def _each_renderer(self, act: Callable[[Renderer], object]) -> None:
@@ -119,33 +131,49 @@ class Pipeline:
                 act(one)
 
     def remember(self, answers: Iterable[Answer]) -> None:
-        """Take the newest answers of an earlier process for the last good data of what was live then."""
+        """Take the newest answers of an earlier process as the last good data of what was live then."""
         known = tuple(answers)
         self._each_renderer(lambda one: one.remember_answers(known))
 
     def release(self, service: str | None) -> tuple[str, ...]:
-        """End the use of the last good data of a service, or of all, from the next rendering on; return the names."""
+        """Stop using the last good data of a service, or of all, from the next rendering on; return the names."""
         return self.renderer.release(service)
+
+    async def restore(self, past: PastState) -> Outcome:
+        """Bring the files back to a past state and hold them there; raises ApplyError, and nothing has changed."""
+        if not isinstance(self.sink, RestorableSink):
+            raise ApplyError(self.subject, "is not written by ctemplate here")
+        return await self.sink.restore(past)
+
+    def unrestore(self) -> bool:
+        """Go on with rendered files; return whether restored ones were held. Raises ApplyError."""
+        return isinstance(self.sink, RestorableSink) and self.sink.release()
+
+    @property
+    def restored_to(self) -> str:
+        """Which past state the files were restored to, and are held at; empty where they are rendered."""
+        found = self.sink.restoration if isinstance(self.sink, RestorableSink) else None
+        return found.label if found is not None else ""
 
     @property
     def services_kept(self) -> tuple[str, ...]:
-        """The services whose last good data are in use, which ``release`` ends."""
-        return tuple(sorted({fault.service for fault in self.kept}))
+        """The services whose last good data are in use; ``release`` ends that."""
+        return tuple(sorted({rejection.service for rejection in self.kept}))
 
     def save(self) -> None:
-        """Keep the last good data in use for a later process, with their ages. Blocks on the disk."""
+        """Store the last good data in use for a later process, with their ages. Blocks on the disk."""
         if self._last_rendered is not None:
             self._last_rendered.save_services(self.renderer.known_good, with_ages=True)
 
     def due_at(self) -> float | None:
-        """Return when the group is due without any change, on the monotonic clock: somebody is to be tried again."""
+        """Return when the group is due without a change, on the monotonic clock: a left-out service is tried again."""
         return self.renderer.due_at()
 
     async def render(self, snapshot: Snapshot, places: Places) -> Rendering:
-        """Render the group's templates; a big one in a thread, so that the event loop goes on.
+        """Render the group's templates; a slow group in a thread, so that the event loop goes on.
 
-        Edited templates that cannot be used are reported, and those before them go on; until the edited ones are live,
-        what those before them read is kept up to date as well.
+        Unusable edited templates are reported, and the previous ones stay in use; until the edited ones are live, the
+        previous ones' reads are kept up to date as well.
         """
         self.renderer = self._edited
         try:
@@ -154,7 +182,7 @@ class Pipeline:
             return await self._render_before(exc, snapshot, places)
 
     async def _render_before(self, error: CtemplateError, snapshot: Snapshot, places: Places) -> Rendering:
-        """Render the templates as they were before an edit; what the edited ones read may mend them."""
+        """Render the templates of before an edit; changes of what the edited ones read may repair those."""
         if self._before is None or self.renderer is self._before:
             raise error
         self.renderer = self._before
@@ -168,7 +196,7 @@ class Pipeline:
         return replace(rendering, used=rendering.used | snapshot.read)
 
     async def _render(self, snapshot: Snapshot, places: Places) -> Rendering:
-        """Render, again where the names that are taken depend on what the text includes."""
+        """Render, and repeat that while the names in use depend on the files that the text includes."""
         rendering = await self._render_at(snapshot, places)
         for _ in range(TURNS - 1):
             texts = self._including(rendering)
@@ -201,31 +229,31 @@ class Pipeline:
         if self._surroundings is None:
             return {}
         return {
-            output.target.destination: output.content
+            output.target.destination: output.content or b""
             for output in self._outputs(rendering)
-            if _includes(output.content) != _includes(read_live_bytes(output) or b"")
+            if _includes(output.content or b"") != _includes(read_live_bytes(output) or b"")
         }
 
     async def places(self) -> Places:
-        """Return where each file stands in nginx's configuration as it is, None for one that is no part of it."""
+        """Return each file's place in nginx's present configuration, None for a file that is no part of it."""
         return await self._places({})
 
     async def _places(self, texts: Mapping[Path, bytes]) -> Places:
-        """Return where each file stands in nginx's configuration, None for one that is no part of it."""
+        """Return each file's place in nginx's configuration, None for a file that is no part of it."""
         if self._surroundings is None:
             return ()
-        places = await self._surroundings.places(texts)
+        places = await self._surroundings.places(texts, self.sink.item_files)
         both = zip(self.templates, places, strict=True)
         return tuple(place if template.is_for_nginx else None for template, place in both)
 
     async def run(self, rendering: Rendering) -> Result:
         """Apply a rendering, unless it still lacks answers. Raises ApplyError with the templates' lines added.
 
-        Where the data of a few are why it is refused, it is applied without these.
+        Where the data of a few services cause a refusal, they are left out and the rest is applied.
         """
         if rendering.missing:
             return Result(outcome=Outcome.WAITING, rendering=rendering)
-        self._log_remarks(rendering.remarks)
+        self._log_remarks((*rendering.remarks, *self._layout.refused(rendering.texts)))
         try:
             outcome = await self._applied(rendering)
         except (CheckRefused, ReloadRejected) as exc:
@@ -233,22 +261,23 @@ class Pipeline:
             if rendering.missing:
                 return Result(outcome=Outcome.WAITING, rendering=rendering)
             outcome = await self._applied(rendering)
-        if outcome is not Outcome.DELAYED:
+        if outcome not in {Outcome.DELAYED, Outcome.HELD}:
             await self._accept()
         return Result(outcome=outcome, rendering=rendering)
 
     async def _applied(self, rendering: Rendering) -> Outcome:
-        """Apply a rendering, and say who is left out of it."""
+        """Apply a rendering, and report what was left out of it."""
         try:
             outcome = await self.sink.apply(self._outputs(rendering))
         except ApplyError as exc:
-            exc.output = tuple(with_origin(line, self.destinations, self.renderer) for line in exc.output)
+            spans = self._spans() if exc.output else ()
+            exc.output = tuple(with_origin(line, spans, self.renderer) for line in exc.output)
             raise
         self._log_quarantine(rendering)
         return outcome
 
     async def _accept(self) -> None:
-        """Take down what is live now."""
+        """Record what is live now."""
         self.renderer.accept()
         if self.renderer is self._edited:
             self._before, self._edit_error = None, ""
@@ -260,14 +289,14 @@ class Pipeline:
             await asyncio.to_thread(last.save_services, renderer.known_good)
 
     async def _without_culprits(self, error: ApplyError) -> Rendering:
-        """Find whose data are refused and render without them; raises the error where it is nobody's."""
+        """Find whose data are refused and render without them; raises the error where no service's data cause it."""
         snapshot, places = self._rendered
         is_check = isinstance(error, CheckRefused)
         search = CulpritSearch(
             renderer=self.renderer,
             snapshot=snapshot,
             places=places,
-            files=self.destinations,
+            spans=self._spans,
             ask=self._checked if is_check else self._reloaded,
             budget=CHECKS if is_check else MAX_RELOADS,
         )
@@ -299,32 +328,33 @@ class Pipeline:
         return None
 
     def _outputs(self, rendering: Rendering) -> tuple[Output, ...]:
-        return tuple(
-            Output(target=target, content=text.encode("utf-8", "surrogateescape"))
-            for target, text in zip(self.targets, rendering.texts, strict=True)
-        )
+        return self._layout.outputs(rendering.texts)
+
+    def _spans(self) -> tuple[FileSpan, ...]:
+        """Return where the files are in the texts that were rendered last."""
+        return self._layout.spans(self.renderer.text)
 
     def _log_quarantine(self, rendering: Rendering) -> None:
-        """Say once what is left out or kept as it was, and once that it is back."""
-        for fault in rendering.quarantined:
-            if fault not in self.quarantined:
-                emit(Quarantined(**self._about(fault)))
-        for fault in rendering.kept:
-            if fault not in self.kept:
-                emit(DataKept(**self._about(fault)))
-        now = {fault.service for fault in (*rendering.quarantined, *rendering.kept)}
-        before = {fault.service for fault in (*self.quarantined, *self.kept)}
+        """Report once what is left out or replaced by older data, and once that it is back."""
+        for rejection in rendering.quarantined:
+            if rejection not in self.quarantined:
+                emit(Quarantined(**self._about(rejection)))
+        for rejection in rendering.kept:
+            if rejection not in self.kept:
+                emit(DataKept(**self._about(rejection)))
+        now = {rejection.service for rejection in (*rendering.quarantined, *rendering.kept)}
+        before = {rejection.service for rejection in (*self.quarantined, *self.kept)}
         for service in sorted(before - now):
             emit(Readmitted(group=self.name, service=service))
         self.quarantined, self.kept = rendering.quarantined, rendering.kept
 
-    def _about(self, fault: Fault) -> dict[str, str]:
-        """Return a fault as the fields of an event."""
-        about = {"group": self.name, "service": fault.service, "instance": fault.instance}
-        return about | {"text": str(fault)}
+    def _about(self, rejection: Rejection) -> dict[str, str]:
+        """Return a rejection as the fields of an event."""
+        about = {"group": self.name, "service": rejection.service, "instance": rejection.instance}
+        return about | {"text": str(rejection)}
 
     def _log_remarks(self, remarks: tuple[str, ...]) -> None:
-        """Say once what a template asks for in vain, and once that it is there."""
+        """Report once what a template asks for in vain, and once that it exists."""
         for remark in remarks:
             if remark not in self.remarks:
                 emit(TemplateRemarked(group=self.name, text=remark))

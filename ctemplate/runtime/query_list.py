@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 from ctemplate.core.errors import printable
 
-QUERIES_NAMED = 100  # of the missing queries, in one line,
-NAMED_CHARACTERS = 3000  # that has room for so many
-COUNTED_FROM = 9  # queries, which nobody counts at a glance
+QUERIES_NAMED = 100  # missing queries, at most, in one line
+NAMED_CHARACTERS = 3000  # the length of that line, at most
+COUNTED_FROM = 9  # from so many queries on, the line gives their number
 
 
 def query_list(queries: Collection[str]) -> str:
-    """Return the queries' names in order, ``a, b``; of many their number first, and as many names as fit."""
+    """Return the queries' names in order, ``a, b``; for many, their number first and as many names as fit."""
     names = [printable(query, 80) for query in sorted(queries)[:QUERIES_NAMED]]
     while len(names) > 1 and sum(map(len, names)) + 2 * len(names) > NAMED_CHARACTERS:
         names.pop()

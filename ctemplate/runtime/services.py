@@ -1,4 +1,4 @@
-"""Long-running parts as values: what is wanted is compared with what runs, and one ``reconcile`` makes them equal.
+"""Long-running parts as values: ``reconcile`` starts and stops parts until exactly the wanted ones run.
 
 Knows nothing of what the parts do.
 """
@@ -14,14 +14,14 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import GroupCutOff
 from ctemplate.core.values import dataclass
 
-STOP_LIMIT = 20.0  # seconds that a part which ends after its work gets for that
+STOP_LIMIT = 20.0  # seconds for a part to finish its work when it is stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonService:
-    """A part that runs until it is not wanted any more. Equal keys, same service: it runs on.
+    """A part that runs until it is not wanted any more. A service with an equal key is the same one and keeps running.
 
-    ``name`` is what reports call it. ``stop`` asks it to end after what it is doing; without it is cancelled.
+    ``name`` is used in reports. ``stop`` asks it to end after its current work; without ``stop`` it is cancelled.
     """
 
     key: Hashable
@@ -32,13 +32,13 @@ class DaemonService:
 
 @dataclass(slots=True)
 class DaemonServices:
-    """The services that run in a group of tasks; one that a defect ends is begun again."""
+    """The services that run in a task group; a service that a defect ends is restarted."""
 
     tasks: asyncio.TaskGroup
     _running: dict[Hashable, tuple[DaemonService, asyncio.Task[None]]] = field(default_factory=dict)
 
     async def reconcile(self, wanted: Iterable[DaemonService]) -> None:
-        """End what is not wanted any more and wait for its end, then start what is wanted and does not run."""
+        """Stop the services that are not wanted any more, wait for their end, then start the missing ones."""
         services = {service.key: service for service in wanted}
         ending = [self._running.pop(key) for key in self._running.keys() - services.keys()]
         await self._end(ending)

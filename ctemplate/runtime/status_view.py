@@ -1,4 +1,4 @@
-"""The report on a running daemon: what its parts say when asked, and a little that only events tell.
+"""The report on a running daemon: the state of its parts, and counts that only events give.
 
 Knows nothing of how a report is served or shown.
 """
@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import field
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -23,13 +22,14 @@ from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import Event, emit
 from ctemplate.core.events import ConfigurationRead, ConfigurationRefused, DefectFound, LoopMeasured, Started
 from ctemplate.core.group_events import Applied, EditRefused
-from ctemplate.core.model import Fault, Outcome, Query
+from ctemplate.core.model import Outcome, Query, Rejection
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
+from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
-from ctemplate.status.health import readiness_problems, stuck_groups
-from ctemplate.status.http_server import JSON_TYPE, Reply, StatusRoutes
+from ctemplate.status.health import readiness_problems
+from ctemplate.status.history import History
 from ctemplate.status.report import (
     ConfigurationStatus,
     GroupCondition,
@@ -40,24 +40,28 @@ from ctemplate.status.report import (
     QueryCondition,
     QueryCount,
     Report,
-    ReportNow,
     SourceStatus,
 )
 
 if TYPE_CHECKING:
     from ctemplate.status.metrics import Metrics
 
-FRESH = 0.5  # seconds for which a report serves everybody who asks
+FRESH = 0.5  # seconds for which one report serves all requests
 LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
 ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
 LEFT_OUT_NAMED = 1000
+RELEASABLE_NAMED = 1000
 
 
 @dataclass(slots=True, kw_only=True)
 class StatusView:
-    """Makes reports; ``take`` subscribes to the daemon's events. Metrics are counted once somebody may ask for them."""
+    """Makes reports; ``take`` subscribes to the daemon's events.
+
+    Metrics count, and the history is kept, only where an address serves them.
+    """
 
     catalog: Catalog
+    history: History = field(default_factory=History)
     started_at: float = field(default_factory=time.time)
     _configuration: ConfigurationStatus = field(init=False)
     _metrics: Metrics | None = None
@@ -73,13 +77,13 @@ class StatusView:
         self._configuration = ConfigurationStatus(read_at=self.started_at, refused="")
 
     def counted(self) -> Metrics:
-        """Return the metrics, which count from the first call on; most daemons serve none and do without the import."""
+        """Return the metrics, which count from the first call on; most daemons serve none and skip their import."""
         if self._metrics is None:
             self._metrics = pkgutil.resolve_name("ctemplate.status.metrics:Metrics")()
         return self._metrics
 
     def take(self, event: Event) -> None:
-        """Take note of an event."""
+        """Count an event."""
         if isinstance(event, Started | ConfigurationRead):
             self._configuration = ConfigurationStatus(read_at=time.time(), refused="")
             self._refused_edits.clear()
@@ -96,6 +100,7 @@ class StatusView:
             self._applied_at[event.group] = time.time()
         if self._metrics is not None:
             self._metrics.take(event)
+            self.history.take(event)
 
     async def report(self, assembly: Assembly, workers: Iterable[GroupWorker]) -> Report:
         """Return the state of the daemon, at most half a second old."""
@@ -119,12 +124,18 @@ class StatusView:
             queries=self._queries(holds),
             groups=tuple([await self._group(worker) for worker in workers]),
             holds=tuple(_hold(hold) for hold in holds),
-            unverified=tuple(sorted(map(str, self.catalog.blind))),
+            unverified=tuple(sorted(map(str, self.catalog.unverified_queries))),
             internal_errors=self._internal_errors,
             loop_lag=self._lag,
+            releasable=self._releasable(holds, workers),
+            can_release=assembly.config.status.has_token,
         )
         problems = readiness_problems(report, max_age=assembly.config.status.max_age)
         return msgspec.structs.replace(report, problems=problems, is_ready=not problems)
+
+    def _releasable(self, holds: Iterable[Hold], workers: Iterable[GroupWorker]) -> tuple[str, ...]:
+        kept = (name for worker in workers for name in worker.pipeline.services_kept)
+        return releasable_names(holds, self.catalog.unverified_queries, kept)[:RELEASABLE_NAMED]
 
     def _source(self, assembly: Assembly) -> SourceStatus:
         health = assembly.source.health
@@ -147,19 +158,19 @@ class StatusView:
 
     def _queries(self, holds: Iterable[Hold]) -> tuple[QueryCount, ...]:
         held = {hold.query for hold in holds}
-        blind, stale = self.catalog.blind, self.catalog.stale
+        unverified_queries, stale = self.catalog.unverified_queries, self.catalog.stale
         counts = Counter(
-            (str(query.__struct_config__.tag), self._query_state(query, held, blind, stale))
+            (str(query.__struct_config__.tag), self._query_state(query, held, unverified_queries, stale))
             for query in self.catalog.wanted
         )
         return tuple(QueryCount(kind=kind, state=state, count=n) for (kind, state), n in sorted(counts.items()))
 
     def _query_state(
-        self, query: Query, held: set[Query], blind: frozenset[Query], stale: frozenset[Query]
+        self, query: Query, held: set[Query], unverified_queries: frozenset[Query], stale: frozenset[Query]
     ) -> QueryCondition:
         if query in held:
             return "held"
-        if query in blind:
+        if query in unverified_queries:
             return "unverified"
         if query in stale:
             return "recalled"
@@ -171,11 +182,11 @@ class StatusView:
     async def _group(self, worker: GroupWorker) -> GroupStatus:
         pipeline, sink = worker.pipeline, await worker.pipeline.sink.status()
         missing = sorted(printable(query, 80) for query in worker.missing)
-        left_out = [_left_out(fault, is_kept=False) for fault in pipeline.quarantined]
-        left_out += [_left_out(fault, is_kept=True) for fault in pipeline.kept]
+        left_out = [_left_out(rejection, is_kept=False) for rejection in pipeline.quarantined]
+        left_out += [_left_out(rejection, is_kept=True) for rejection in pipeline.kept]
         return GroupStatus(
             name=pipeline.name,
-            files=tuple(map(str, pipeline.destinations)),
+            files=tuple(map(str, pipeline.files)) or tuple(map(str, pipeline.destinations)),
             state=group_condition(worker),
             error=str(worker.error) if worker.error is not None else "",
             refused_edit=self._refused_edits.get(pipeline.name, ""),
@@ -187,6 +198,7 @@ class StatusView:
             left_out=tuple(left_out[:LEFT_OUT_NAMED]),
             draining=sink.draining,
             stuck_for=worker.stuck_for,
+            restored=sink.restored,
         )
 
 
@@ -196,16 +208,17 @@ def group_condition(worker: GroupWorker) -> GroupCondition:
         return "failed"
     if worker.result is None:
         return "waiting" if worker.missing else "starting"
-    states: dict[Outcome, Literal["waiting", "delayed", "reload owed"]] = {
+    states: dict[Outcome, Literal["waiting", "delayed", "reload owed", "restored"]] = {
         Outcome.WAITING: "waiting",
         Outcome.DELAYED: "delayed",
         Outcome.PENDING_START: "reload owed",
+        Outcome.HELD: "restored",
     }
     return states.get(worker.result.outcome, "applied")
 
 
-def _left_out(fault: Fault, *, is_kept: bool) -> LeftOut:
-    return LeftOut(service=fault.service, instance=fault.instance, reason=str(fault), is_kept=is_kept)
+def _left_out(rejection: Rejection, *, is_kept: bool) -> LeftOut:
+    return LeftOut(service=rejection.service, instance=rejection.instance, reason=str(rejection), is_kept=is_kept)
 
 
 def _hold(hold: Hold) -> HoldStatus:
@@ -218,6 +231,7 @@ def _hold(hold: Hold) -> HoldStatus:
         entries=len(hold.entries),
         since=hold.since + ahead,
         until=until,
+        services=releasable_names((hold,), (), ())[:ITEMS_NAMED],
     )
 
 
@@ -228,29 +242,3 @@ async def measure_loop() -> None:
         due = clock() + LOOP_INTERVAL
         await asyncio.sleep(LOOP_INTERVAL)
         emit(LoopMeasured(lag=max(clock() - due, 0.0)))
-
-
-def status_routes(metrics: Metrics, report: ReportNow) -> StatusRoutes:
-    """Return what is served: ``/healthz``, ``/readyz``, ``/status`` and ``/metrics``."""
-
-    async def healthz() -> Reply:
-        stuck = stuck_groups(await report())
-        return _verdict(stuck)
-
-    async def readyz() -> Reply:
-        return _verdict((await report()).problems)
-
-    async def status() -> Reply:
-        return Reply(body=msgspec.json.encode(await report()) + b"\n", content_type=JSON_TYPE)
-
-    async def exposition() -> Reply:
-        return Reply(body=metrics.exposition(await report()), content_type=metrics.content_type)
-
-    return {"/healthz": healthz, "/readyz": readyz, "/status": status, "/metrics": exposition}
-
-
-def _verdict(problems: tuple[str, ...]) -> Reply:
-    """Answer ok, or 503 with a line for each problem."""
-    if not problems:
-        return Reply(body=b"ok\n")
-    return Reply(status=HTTPStatus.SERVICE_UNAVAILABLE, body="".join(f"{each}\n" for each in problems).encode())

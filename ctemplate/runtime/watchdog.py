@@ -1,6 +1,6 @@
-"""A thread beside the event loop: it sees whether that goes on, and ends a process that does not end itself.
+"""A thread beside the event loop: it reports when the loop is stuck, and ends a process that does not end itself.
 
-It needs nothing of the loop, so it works while that is stuck. Knows nothing of what the loop runs.
+It needs nothing of the loop, so it works while that is stuck. Must not know what the loop runs.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from ctemplate.core.events import LoopResumed, LoopStalled
 
 logger = logging.getLogger(__name__)
 
-TICK = 0.25  # seconds between two looks
-LAG = 2.0  # seconds without a turn of the loop until that is told
-LAST_WORDS = 1.0  # seconds for the last line, which a log that nobody reads may not take
+TICK = 0.25  # seconds between two checks
+LAG = 2.0  # seconds without a turn of the loop until that is reported
+LAST_WORDS = 1.0  # seconds to write the last line, in case no process reads the log
 FORCED_STATUS = 1
 
 
 class Watchdog:
-    """Watches the loop in which it is entered, until it is left; a process that is to end is ended on time even later.
+    """Watches the loop in which it is entered until it is left; after that it still ends a process that is due to end.
 
-    Time counts in ticks of the watching thread, so that a process that was stopped or had to wait is not blamed.
+    Time is counted in ticks of the watching thread, so that a stopped or starved process raises no alarm.
     """
 
     def __init__(self) -> None:
@@ -54,13 +54,13 @@ class Watchdog:
         self._is_left = True
 
     def end_within(self, limit: float) -> None:
-        """Have the process ended, whatever it does, so many seconds from now. A signal handler may call it."""
+        """Have the process ended so many seconds from now, whatever it does. A signal handler may call it."""
         ends_at = time.monotonic() + limit
         if self._ends_at is None or ends_at < self._ends_at:
             self._limit, self._ends_at = limit, ends_at
 
     def _watch(self) -> None:
-        """Look at the loop now and then; runs in its own thread."""
+        """Check the loop at each tick; runs in its own thread."""
         late = 0.0
         while not self._is_left or self._ends_at is not None:
             self._end_if_due()
@@ -95,7 +95,7 @@ class Watchdog:
 
 
 def _place(frame: FrameType | None) -> str:
-    """Return where a thread is: the innermost place in our own code, else the innermost of all."""
+    """Return where a thread is: the innermost place in ctemplate's code, else the innermost place."""
     stack = traceback.extract_stack(frame)
     package = str(Path(__file__).parent)
     own = [entry for entry in stack if entry.filename.startswith(package)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ctemplate.apply import LiveChange
 from ctemplate.core.model import Outcome, Output
 from ctemplate.sinks.sink import SinkStatus
 
@@ -11,7 +12,9 @@ from ctemplate.sinks.sink import SinkStatus
 class DryRunSink:
     """A sink that keeps the outputs instead of writing them."""
 
-    def __init__(self) -> None:
+    def __init__(self, item_files: frozenset[Path] = frozenset()) -> None:
+        """Take the files that stand for items of lists now."""
+        self.item_files = item_files
         self.outputs: tuple[Output, ...] = ()
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
@@ -29,6 +32,10 @@ class DryRunSink:
     async def is_due(self) -> bool:
         """Answer False: nobody runs what is only kept."""
         return False
+
+    def replaced(self) -> LiveChange | None:
+        """Return None: nothing is ever written."""
+        return None
 
     async def status(self) -> SinkStatus:
         """Return that there is no program."""

@@ -85,18 +85,27 @@ class LiveSink:
     program: apply.Program | None = None
     gates: tuple[Gate, ...] = ()
     _applied: tuple[Output, ...] | None = field(default=None)
-    _told: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
+    _change_sentences: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
+
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.state.ledger.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Bring the outputs live, all or none."""
         if outputs != self._applied and await self._should_wait():
             return Outcome.DELAYED
-        self._applied = None
-        outcome = await apply.apply(
-            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
-        )
+        outcome = await self.apply_now(outputs)
         self._applied = outputs
         return outcome
+
+    async def apply_now(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Bring the outputs live without asking the gates."""
+        self._applied = None
+        return await apply.apply(
+            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
+        )
 
     async def _should_wait(self) -> bool:
         """Ask every gate, so that each knows how long the change has waited already."""
@@ -116,6 +125,10 @@ class LiveSink:
         """Whether a process runs that may not have the files: a look costs little and changes nothing."""
         return await apply.is_another(self.state, self.program)
 
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.state.replaced.pop() if self.state.replaced else None
+
     async def status(self) -> SinkStatus:
         """Return whether a reload is owed, how many old workers drain, and what the last change meant to nginx."""
         draining = None
@@ -130,7 +143,7 @@ class LiveSink:
         taken = self.nginx.taken if self.nginx is not None else None
         if taken is None:
             return ()
-        if self._told[0] is not taken:
+        if self._change_sentences[0] is not taken:
             found = await asyncio.to_thread(traffic_changes, taken)
-            self._told = (taken, found.sentences if found is not None else ())
-        return self._told[1]
+            self._change_sentences = (taken, found.sentences if found is not None else ())
+        return self._change_sentences[1]

@@ -7,32 +7,33 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 
 import msgspec
 
-from ctemplate.apply import CandidateCheck, judged
+from ctemplate.apply import Accepted, CandidateCheck, LiveChange, judged, with_item_files
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
-from ctemplate.core.model import Answer, Fault, Instance, Outcome, Output, Status
+from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.queries import Losses, kind_of
 from ctemplate.sinks.replacement import FOREIGN, file_changes, main_file
+from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.sinks.sink import Sink, SinkStatus
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
-    """One target: ``diff`` is unified, line by line; the digests are of the live bytes (None: no file) and the new."""
+    """One target: ``diff`` is unified, line by line; the digests are of the live bytes and the new (None: no file)."""
 
     destination: str
     diff: tuple[str, ...]
     live_sha256: str | None
-    sha256: str
+    sha256: str | None
     changes: tuple[str, ...] = ()
 
     @property
@@ -65,20 +66,28 @@ class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
 class PlanSink:
     """A sink that has the outputs judged and keeps them, and leaves every file alone.
 
-    ``written`` are the destinations that ctemplate wrote before; ``main`` is nginx's main file where it is known.
+    ``written`` are the destinations that ctemplate wrote before, ``items`` the records of those that stand for items of
+    lists; ``main`` is nginx's main file where it is known.
     """
 
     check_with: CandidateCheck | None = None
     commands: tuple[str, ...] = ()
     command: NginxCommand | None = None
     written: frozenset[Path] = frozenset()
+    items: Mapping[Path, Accepted] = field(default_factory=dict)
     main: Path | None = field(default=None, init=False)
     outputs: tuple[Output, ...] = ()
     verdict: str = "unchanged"
     output: tuple[str, ...] = ()
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return frozenset(self.items)
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Keep the outputs; raises the check's refusal."""
+        """Keep the outputs, with the files that are to go; raises the check's refusal."""
+        outputs = with_item_files(outputs, {str(path): record for path, record in self.items.items()}, {})
         self.outputs = outputs
         self.verdict, self.output = "unchanged", ()
         if all(read_live_bytes(output) == output.content for output in outputs):
@@ -108,6 +117,10 @@ class PlanSink:
         """Answer False: nothing is ever reloaded."""
         return False
 
+    def replaced(self) -> LiveChange | None:
+        """Return None: nothing is ever written."""
+        return None
+
     async def status(self) -> SinkStatus:
         """Return nothing: no program is asked."""
         return SinkStatus()
@@ -115,10 +128,19 @@ class PlanSink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPlanSink:
-    """A sink that applies only what a plan foresaw, to files that are still what they were when it was made."""
+    """A sink that applies only what a plan foresaw, to files that are still what they were when it was made.
+
+    ``records`` gives those of the files that ctemplate wrote.
+    """
 
     sink: Sink
     planned: Mapping[str, FileReview]
+    records: Callable[[], Mapping[str, Accepted]] = dict
+
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.sink.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Apply the outputs; raises ApplyError when the world has moved on since the plan.
@@ -130,7 +152,7 @@ class SavedPlanSink:
             file and file.sha256 != _digest(one.content) for file, one in zip(files, outputs, strict=True)
         ):
             await self.sink.check(outputs)
-        for output in outputs:
+        for output in with_item_files(outputs, self.records()):
             destination = str(output.target.destination)
             file = self.planned.get(destination)
             if file is None:
@@ -153,6 +175,10 @@ class SavedPlanSink:
         """Whether another process runs the sink's files now."""
         return await self.sink.is_due()
 
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.sink.replaced()
+
     async def status(self) -> SinkStatus:
         """Return what the sink knows of its program."""
         return await self.sink.status()
@@ -166,7 +192,12 @@ def _digest(content: bytes | None) -> str | None:
 
 
 def review(
-    name: str, sink: PlanSink, faults: Iterable[Fault], answers: Iterable[Answer], *, kept: Iterable[Fault] = ()
+    name: str,
+    sink: PlanSink,
+    rejections: Iterable[Rejection],
+    answers: Iterable[Answer],
+    *,
+    kept: Iterable[Rejection] = (),
 ) -> GroupReview:
     """Return the review of a group whose outputs the sink has considered; answers are those that it used.
 
@@ -174,8 +205,8 @@ def review(
     Of those ``kept`` the last good data are in use.
     """
     answers = tuple(answers)
-    unusable = sorted({str(fault) for answer in answers for fault in answer.faults})
-    reviewed = list(_reviewed(sink))
+    unusable = sorted({str(rejection) for answer in answers for rejection in answer.rejections})
+    reviewed = list(_reviewed(sink, secrets_of(answers)))
     backends = [change for _, found in reviewed if found is not None for change in found.backends]
     return GroupReview(
         name=name,
@@ -184,7 +215,7 @@ def review(
         verdict=sink.verdict,
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
-        left_out=(*map(str, faults), *(f"{fault}; {KEPT_FOR_NOW}" for fault in kept), *unusable),
+        left_out=(*map(str, rejections), *(f"{rejection}; {KEPT_FOR_NOW}" for rejection in kept), *unusable),
     )
 
 
@@ -212,32 +243,40 @@ def _state(instance: Instance, answer: Answer) -> str:
     return f"{where}: {instance.status}{because}{at}"
 
 
-def _file_review(output: Output, sink: PlanSink, before: Mapping[Path, bytes]) -> tuple[FileReview, Changes | None]:
-    live, destination = read_live_bytes(output), str(output.target.destination)
+def secrets_of(answers: Iterable[Answer]) -> tuple[str, ...]:
+    """Return the texts of answers that are shown nowhere but in the output."""
+    entries = (entry for answer in answers for entry in answer.value if isinstance(entry, OwnedEntry))
+    return tuple(secret for entry in entries for secret in entry.secrets())
+
+
+def _file_review(
+    output: Output, sink: PlanSink, before: Mapping[Path, bytes], secrets: tuple[str, ...]
+) -> tuple[FileReview, Changes | None]:
+    live, destination, content = read_live_bytes(output), str(output.target.destination), output.content
     diff = difflib.unified_diff(
-        (live or b"").decode(errors="replace").splitlines(),
-        output.content.decode(errors="replace").splitlines(),
+        hidden_secrets((live or b"").decode(errors="replace"), secrets).splitlines(),
+        hidden_secrets((content or b"").decode(errors="replace"), secrets).splitlines(),
         f"{destination} (live)" if live is not None else "(no file)",
-        f"{destination} (planned)",
+        f"{destination} (planned)" if content is not None else "(no file)",
         lineterm="",
     )
     path = output.target.destination.absolute()
-    found = file_changes(sink.main, before, path, output.content) if live != output.content else None
+    found = file_changes(sink.main, before, path, content or b"") if live != content else None
     is_foreign = live is not None and live != output.content and path not in sink.written
     sentences = found.sentences if found is not None else ()
     file = FileReview(
         destination="" if output.target.destination == STDOUT else destination,
         diff=tuple(diff),
         live_sha256=_digest(live),
-        sha256=hashlib.sha256(output.content).hexdigest(),
+        sha256=_digest(content),
         changes=((FOREIGN, *sentences) if is_foreign and sink.main is not None else sentences),
     )
     return file, found
 
 
-def _reviewed(sink: PlanSink) -> Iterator[tuple[FileReview, Changes | None]]:
+def _reviewed(sink: PlanSink, secrets: tuple[str, ...]) -> Iterator[tuple[FileReview, Changes | None]]:
     """Yield the review of each file, those before it taken for replaced."""
     before: dict[Path, bytes] = {}
     for output in sink.outputs:
-        yield _file_review(output, sink, before)
-        before[output.target.destination.absolute()] = output.content
+        yield _file_review(output, sink, before, secrets)
+        before[output.target.destination.absolute()] = output.content or b""

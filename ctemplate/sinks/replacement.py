@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
+from ctemplate.apply import LiveChange
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
@@ -78,6 +79,11 @@ class Announcing:
     foreign: frozenset[Path]
     _is_done: bool = field(default=False, init=False)
 
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.sink.item_files
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Announce, then apply."""
         if not self._is_done and self.foreign:
@@ -97,6 +103,10 @@ class Announcing:
         """Whether another process runs the outputs now."""
         return await self.sink.is_due()
 
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.sink.replaced()
+
     async def status(self) -> SinkStatus:
         """Return what the sink knows of its program."""
         return await self.sink.status()
@@ -105,12 +115,12 @@ class Announcing:
         main = await main_file(self.command)
         for output in outputs:
             path = output.target.destination.absolute()
-            if path in self.foreign:
+            if path in self.foreign and output.content is not None:
                 found = await asyncio.to_thread(file_changes, main, {}, path, output.content)
-                _tell(path, found.losses if found is not None else ())
+                _report(path, found.losses if found is not None else ())
 
 
-def _tell(path: Path, losses: tuple[str, ...]) -> None:
+def _report(path: Path, losses: tuple[str, ...]) -> None:
     """Warn of what vanishes; where nothing does, the file is only named."""
     more = f" and {len(losses) - LOSSES_NAMED} more" if len(losses) > LOSSES_NAMED else ""
     named = printable(", ".join(losses[:LOSSES_NAMED]), 2000) + more

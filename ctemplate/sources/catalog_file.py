@@ -1,6 +1,6 @@
-"""A catalog file as a source: services and instances written down instead of kept in Consul.
+"""A catalog file as a source: services and instances in a file instead of Consul.
 
-Editing the file drives the same path as a change in Consul. What the file says is told by ``contents``.
+Editing the file takes the same path as a change in Consul. ``contents`` reads the file's format.
 """
 
 from __future__ import annotations
@@ -11,67 +11,74 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.defects import Defects
+from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
-from ctemplate.core.model import Answer, Fault, Query
+from ctemplate.core.model import Answer, Query, Rejection
 from ctemplate.sources.contents import Contents, answer, parse_catalog
+from ctemplate.sources.local_files import LocalFiles, is_local
 from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_input
 
-QUIET = 1.0  # seconds without a change to a file that is written in place: half a catalog may look like a whole one
+QUIET = 1.0  # seconds without a change to a file that is written in place: half a catalog may look complete
 CATALOG_LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
 
 
 def read_catalog(path: Path) -> Contents:
-    """Return what the catalog file says; raises ConfigError naming the file and the key's path."""
+    """Read the catalog file; raises ConfigError naming the file and the key's path."""
     try:
         text = read_input(path, limit_bytes=CATALOG_LIMIT_BYTES).decode()
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
-    if path.is_char_device():  # /dev/null: meant to be empty, while an empty file is one that is not written yet
+    if path.is_char_device():  # /dev/null is empty on purpose; an empty regular file is still being written
         return Contents()
     return parse_catalog(text, name=str(path))
 
 
 class CatalogFile:
-    """Answers every query from one file, and again when the file is edited; a broken edit keeps what was read last."""
+    """Answers every query from one file, and again after edits; after a broken edit the last good content stays."""
 
-    def __init__(self, path: Path, *, allow_hostnames: bool = False) -> None:
-        """Read the file at once, so that a broken one is an error of the start; raises ConfigError."""
+    def __init__(self, path: Path, *, allow_hostnames: bool = False, file_folders: Iterable[str] = ()) -> None:
+        """Read the file at once, so that a broken one prevents the start; raises ConfigError."""
         self.path = path
         self._allow_hostnames = allow_hostnames
-        self._told: frozenset[Fault] = frozenset()
+        self._reported: frozenset[Rejection] = frozenset()
         self._known = signatures([path])
         self._contents = read_catalog(path)
         self._defects = Defects()
+        self._files = LocalFiles(file_folders)
 
     async def run(self, catalog: Catalog) -> None:
         """Answer the catalog's wanted queries until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_wishes(catalog), name="catalog-file-wishes")
             tasks.create_task(self._follow_edits(catalog), name="catalog-file-edits")
+            tasks.create_task(kept_running("local files", lambda: self._files.run(catalog)), name="local files")
 
     @property
     def health(self) -> SourceHealth:
-        """A file has no connections, and what it said last is what there is."""
+        """A file has no connections, and its last content is always current."""
         return SourceHealth()
 
     def cost(self, queries: Iterable[Query]) -> Cost:
-        """Return what watching costs: a file asks nothing of anybody."""
+        """Return the cost of watching: none for a file."""
         return Cost(queries=len(frozenset(queries)))
 
     def answer(self, query: Query) -> Answer:
-        """Return what the file says to a query."""
+        """Return the file's answer to a query."""
         return answer(self._contents, query, now=time.time(), allow_hostnames=self._allow_hostnames)
 
     async def _follow_wishes(self, catalog: Catalog) -> None:
         while True:
             self._answer_all(catalog, await catalog.wishes())
+
+    def _left_to_host(self, queries: frozenset[Query]) -> frozenset[Query]:
+        """Return the queries that files of this host answer, since the catalog file does not hold these."""
+        return frozenset(query for query in queries if is_local(query) and not self.answer(query).value)
 
     async def _follow_edits(self, catalog: Catalog) -> None:
         async for _ in file_edits([self.path], known=self._known, quiet=QUIET):
@@ -84,23 +91,26 @@ class CatalogFile:
                 self._defects.report(str(self.path), exc)
                 continue
             emit(InputRead(subject=str(self.path)))
-            self._told = frozenset()
+            self._reported = frozenset()
             self._answer_all(catalog, catalog.wanted)
 
     def _answer_all(self, catalog: Catalog, queries: frozenset[Query]) -> None:
-        left_out: dict[Fault, None] = {}
+        of_host = self._left_to_host(queries)
+        self._files.take(of_host)
+        queries -= of_host
+        left_out: dict[Rejection, None] = {}
         for query in queries:
             try:
                 found = self.answer(query)
                 catalog.put(found)
-                left_out |= dict.fromkeys(found.faults)
+                left_out |= dict.fromkeys(found.rejections)
             except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this query an answer
                 self._defects.report(f"{self.path}: {query}", exc)
-        self._tell(left_out)
+        self._report(left_out)
 
-    def _tell(self, faults: Iterable[Fault]) -> None:
-        """Say once of each instance that it is left out."""
-        for fault in faults:
-            if fault not in self._told:
-                emit(DataLeftOut(where=str(self.path), text=f"{fault}; it is left out"))
-        self._told |= frozenset(faults)
+    def _report(self, rejections: Iterable[Rejection]) -> None:
+        """Report each instance that is left out, once."""
+        for rejection in rejections:
+            if rejection not in self._reported:
+                emit(DataLeftOut(where=str(self.path), text=f"{rejection}; it is left out"))
+        self._reported |= frozenset(rejections)

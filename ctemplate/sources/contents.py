@@ -1,6 +1,6 @@
-"""What a catalog file says, in its one shape: read from YAML or JSON, asked for answers, made from answers, written.
+"""The content of a catalog file: parsed from YAML or JSON, asked for answers, made from answers, written as YAML.
 
-Pure: text and values. ``capture`` writes this shape and ``-catalog`` plays it back.
+Pure: text and values. ``capture`` writes this format and ``-catalog`` reads it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ctemplate.queries.kind import CatalogForm
 
 if TYPE_CHECKING:
     Question = Query
-else:  # msgspec tells the kinds apart by their tags
+else:  # msgspec distinguishes the kinds by their tags
     Question = Union[tuple(query for query, kind in KINDS.items() if kind.catalog is not None)]  # noqa: UP007
 
 
 class AnswerEntry(RecordedAnswer, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The answer to one query that asks for more than a datacenter's page holds: in its own order, as it was given."""
+    """The answer to one query that a datacenter's page cannot give: stored as it was, in its own order."""
 
     question: Question
 
 
 class Contents(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The whole file: the services of the datacenter at hand, of others by name, and answers to special queries."""
+    """The whole file: the services of the local datacenter, those of others by name, and answers to special queries."""
 
     datacenter: str = ""
     datacenters: dict[str, DatacenterEntry] = msgspec.field(default_factory=dict)
@@ -39,7 +39,7 @@ class Contents(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def parse_catalog(text: str, *, name: str) -> Contents:
-    """Return what the text says, YAML or the JSON that is part of it; raises ConfigError."""
+    """Parse YAML, which includes JSON; raises ConfigError."""
     try:
         data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe loader
     except yaml.MarkedYAMLError as exc:
@@ -50,7 +50,7 @@ def parse_catalog(text: str, *, name: str) -> Contents:
         raise ConfigError(name, _unread(str(exc), text, name)) from exc
     except RecursionError:
         raise ConfigError(name, "is nested too deeply") from None
-    except ValueError as exc:  # a date that is none, or a whole number with more digits than Python reads
+    except ValueError as exc:  # an invalid date, or a whole number with more digits than Python reads
         raise ConfigError(name, f"holds a value that cannot be read: {exc}") from None
     if data is None:
         raise ConfigError(name, "is empty; a catalog without services says 'services: {}'")
@@ -84,12 +84,12 @@ def answer(contents: Contents, query: Query, *, now: float = 0.0, allow_hostname
         allow_hostnames=allow_hostnames,
         datacenters=tuple(dict.fromkeys(filter(None, (contents.datacenter, *sorted(contents.datacenters))))),
     )
-    value, faults = _form(query).playback(query, page)
-    return Answer(query=query, value=value, faults=faults, seen_at=now)
+    value, rejections = _form(query).playback(query, page)
+    return Answer(query=query, value=value, rejections=rejections, seen_at=now)
 
 
 def _page(contents: Contents, query: Query) -> RecordedAnswer:
-    """Return what the file says of the query's datacenter."""
+    """Return the file's page of the query's datacenter."""
     if query.dc in (None, contents.datacenter):
         return RecordedAnswer(**_sections(contents), datacenter=contents.datacenter)
     other = contents.datacenters.get(query.dc or "", DatacenterEntry())
@@ -138,12 +138,12 @@ def recorded(answers: Iterable[Answer], *, masks: Iterable[str] = (), is_full: b
 
 
 def _place(answer: Answer) -> tuple[bool, str]:
-    """Return where an answer comes in the file: lists of services first, whose tags their instances need not repeat."""
+    """Return an answer's place in the file: lists of services first, so that their instances need not repeat tags."""
     return kind_of(answer.query).subject is Subject.NAMED, str(answer.query)
 
 
 def _joined(page: Mapping[str, dict[str, Any]], other: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the sections of two pages; what both say is as the other has it."""
+    """Return the sections of two pages; where both have an entry, the second one's is taken."""
     return {field: page.get(field, {}) | other.get(field, {}) for field in {**page, **other}}
 
 

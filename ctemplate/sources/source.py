@@ -20,7 +20,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OngoingOutage(msgspec.Struct, frozen=True, kw_only=True):
-    """What fails at the moment: its cause in a word, for how many seconds, and how many queries it concerns."""
+    """A current failure: its cause as a word, its duration in seconds, and the number of queries it affects."""
 
     cause: str
     subject: str
@@ -29,25 +29,25 @@ class OngoingOutage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How a source is doing: the connections that stand, and what fails."""
+    """The state of a source: its open connections, and what fails."""
 
     connections: int = 0
     outages: tuple[OngoingOutage, ...] = ()
 
 
 class Source(Protocol):
-    """Answers whatever the catalog wants, for as long as it runs."""
+    """Answers the catalog's wanted queries as long as it runs."""
 
     async def run(self, catalog: Catalog) -> None:
         """Answer the catalog's wanted queries with ``catalog.put`` until cancelled.
 
-        Follows ``catalog.wishes()``: a query that stays wanted keeps its index and connection. Trouble is retried for
-        ever and logged once at its start and once at its end; only what no retry can mend raises.
+        Follows ``catalog.wishes()``: a query that stays wanted keeps its index and connection. Failures are retried for
+        ever, and logged once when they begin and once when they end; only what no retry can repair is raised.
         """
 
     @property
     def health(self) -> SourceHealth:
-        """How the source is doing at this moment."""
+        """The source's current state."""
 
     def cost(self, queries: Iterable[Query]) -> Cost:
         """Return what watching these queries would cost."""

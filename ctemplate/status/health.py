@@ -42,6 +42,8 @@ def _problems(report: Report, max_age: float) -> Iterator[str]:
 def _of_group(group: GroupStatus) -> Iterator[str]:
     if group.state in {"starting", "waiting"}:
         yield f"group {group.name}: not rendered yet, waiting for {group.missing_count} answers"
+    elif group.restored:
+        yield f"group {group.name}: restored from {group.restored}, nothing is applied until 'ctemplate release'"
     elif group.state == "failed":
         yield f"group {group.name}: {group.error}"
     elif group.owes_reload:

@@ -1,16 +1,19 @@
-"""A small HTTP server for reading: GET and HEAD of a few fixed paths, one request a connection, all with limits.
+"""A small HTTP server: a few fixed paths, one request a connection, all with limits; streams have places of their own.
 
 A client that is slow, greedy or hostile is dropped; while 32 of them hold their places, others wait for seconds.
-Knows no path's meaning.
+Knows no path's meaning. A page of another site cannot speak through a browser: the ``Host`` header is compared with the
+address, and nothing but GET is answered to a request that another site made.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 import stat
+import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import field
 from http import HTTPStatus
@@ -22,7 +25,7 @@ import httptools
 from ctemplate.core.defects import Defects
 from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import emit
-from ctemplate.core.events import StatusServed, StatusUnavailable
+from ctemplate.core.host_events import StatusServed, StatusUnavailable
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.status.address import StatusAddress
@@ -31,6 +34,7 @@ REQUEST_LIMIT = 8 * 1024
 REQUEST_TIMEOUT = 5.0  # seconds for the whole head of a request
 REPLY_TIMEOUT = 30.0  # seconds to make a reply and to have it taken
 CONNECTIONS = 32  # at a time; more are closed at once
+STREAMS = 16  # at a time, beside these
 BIND_RETRY = Backoff(first=2.0, ceiling=60.0)
 SOCKET_MODE = 0o600
 JSON_TYPE = "application/json"
@@ -44,9 +48,23 @@ class Reply:
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
     content_type: str = TEXT_TYPE
+    stream: AsyncIterator[bytes] | None = None
+    policy: str = "default-src 'none'"
 
 
-StatusRoutes = Mapping[str, Callable[[], Awaitable[Reply]]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRequest:
+    """A request: ``query`` are the parameters behind the path, ``headers`` have names in lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+StatusRoutes = Mapping[str, Callable[[StatusRequest], Awaitable[Reply]]]
+"""What answers: by path for GET and HEAD, by ``POST PATH`` for POST."""
 
 
 @dataclass(slots=True)
@@ -67,12 +85,15 @@ class _Head:
         self.is_complete = True
 
 
-async def serve_status(address: StatusAddress, routes: StatusRoutes) -> None:
-    """Answer requests at an address until cancelled; where it cannot be had, say so and try again."""
+async def serve_status(address: StatusAddress, routes: StatusRoutes, hosts: tuple[str, ...] = ()) -> None:
+    """Answer requests at an address until cancelled; where it cannot be had, say so and try again.
+
+    ``hosts`` are names by which others reach the address, through a proxy for instance.
+    """
     failures = 0
     while True:
         try:
-            async with _listening(address, _Server(routes)):
+            async with _listening(address, _Server(routes, HostCheck(address=address, hosts=hosts))):
                 emit(StatusServed(address=str(address)))
                 await asyncio.Event().wait()
         except OSError as exc:
@@ -136,14 +157,16 @@ def _remove_dead(path: Path) -> None:
 class _Server:
     """Serves connections, a bounded number at a time."""
 
-    def __init__(self, routes: StatusRoutes) -> None:
+    def __init__(self, routes: StatusRoutes, hosts: HostCheck) -> None:
         self._routes = routes
+        self._hosts = hosts
         self._writers: set[asyncio.StreamWriter] = set()
+        self._streams: set[asyncio.StreamWriter] = set()
         self._defects = Defects()
 
     def abort(self) -> None:
         """Drop every connection."""
-        for writer in self._writers:
+        for writer in (*self._writers, *self._streams):
             writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,33 +177,95 @@ class _Server:
         self._writers.add(writer)
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
-                method, path = await _request(reader)
+                request = await _request(reader)
             async with asyncio.timeout(REPLY_TIMEOUT):
-                writer.write(_response(await self._reply(method, path), has_body=method != "HEAD"))
+                reply = await self._reply(request)
+                writer.write(_response(reply, has_body=request.method != "HEAD"))
                 await writer.drain()
+            if reply.stream is not None and request.method != "HEAD":
+                await self._follow(reply.stream, writer)
+            async with asyncio.timeout(REPLY_TIMEOUT):
                 writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError):
             writer.transport.abort()  # gone, too slow, too large, or not HTTP
         finally:
             self._writers.discard(writer)
+            self._streams.discard(writer)
 
-    async def _reply(self, method: str, path: str) -> Reply:
-        if method not in {"GET", "HEAD"}:
+    async def _follow(self, stream: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:
+        """Send what a stream gives, from a place of its own, until it ends or the client takes nothing."""
+        self._writers.discard(writer)
+        self._streams.add(writer)
+        async for chunk in stream:
+            writer.write(chunk)
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                await writer.drain()
+            if writer.transport.is_closing():
+                return
+
+    async def _reply(self, request: StatusRequest) -> Reply:
+        if (refusal := self._hosts.refusal(request)) is not None:
+            return refusal
+        is_read = request.method in {"GET", "HEAD"}
+        route = self._routes.get(request.path if is_read else f"{request.method} {request.path}")
+        if route is None and not is_read:
             return Reply(status=HTTPStatus.METHOD_NOT_ALLOWED, body=b"only GET is answered here\n")
-        route = self._routes.get(path)
         if route is None:
-            paths = " ".join(sorted(self._routes))
+            paths = " ".join(sorted(path for path in self._routes if path.startswith("/")))
             return Reply(status=HTTPStatus.NOT_FOUND, body=f"there are {paths}\n".encode())
         try:
-            return await route()
+            reply = await route(request)
         except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this request its reply
-            self._defects.report(f"status: {printable(path)}", exc)
+            self._defects.report(f"status: {printable(request.path)}", exc)
             return Reply(status=HTTPStatus.INTERNAL_SERVER_ERROR, body=b"a defect; see the log\n")
+        if reply.stream is not None and len(self._streams) >= STREAMS:
+            return Reply(status=HTTPStatus.SERVICE_UNAVAILABLE, body=b"too many streams are open; ask again later\n")
+        return reply
 
 
-async def _request(reader: asyncio.StreamReader) -> tuple[str, str]:
-    """Read the head of a request; return its method and path. Raises ValueError for what is no HTTP."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCheck:
+    """Tells requests that a page of another site had a browser make, by a name of its own or across sites."""
+
+    address: StatusAddress
+    hosts: tuple[str, ...] = ()
+
+    def refusal(self, request: StatusRequest) -> Reply | None:
+        """Return why a request is not answered, None where it is."""
+        host = request.headers.get("host")
+        if host is not None and not self._is_known(host):
+            text = f"the Host header names {printable(host, 100)!r}, which is not this address; see status.hosts\n"
+            return Reply(status=HTTPStatus.MISDIRECTED_REQUEST, body=text.encode())
+        if request.method in {"GET", "HEAD"}:
+            return None
+        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
+        is_own = origin is None or urllib.parse.urlsplit(origin).netloc == host
+        if is_own and site in {"same-origin", "none"}:
+            return None
+        return Reply(status=HTTPStatus.FORBIDDEN, body=b"a page of another site made this request\n")
+
+    def _is_known(self, host: str) -> bool:
+        """Whether a name may be this address's: any where it is no loopback address and no names are configured."""
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        bare = name.removeprefix("[").removesuffix("]").rstrip(".").casefold()
+        if bare in {known.casefold() for known in self.hosts} or self.address.socket:
+            return True
+        if bare == "localhost" or _is_loopback(bare) or bare == self.address.host.casefold():
+            return True
+        return not self.hosts and not _is_loopback(self.address.host) and self.address.host != "localhost"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is written as a loopback address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _request(reader: asyncio.StreamReader) -> StatusRequest:
+    """Read a request. Raises ValueError for what is no HTTP."""
     head = _Head()
     parser = httptools.HttpRequestParser(head)
     text = await reader.readuntil(b"\r\n\r\n")
@@ -191,18 +276,35 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, str]:
         raise ValueError("not HTTP") from exc
     if not head.is_complete:
         raise ValueError("not HTTP")
-    return parser.get_method().decode("ascii", "replace"), (url.path or b"/").decode("ascii", "replace")
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers.items()}
+    return StatusRequest(
+        method=parser.get_method().decode("ascii", "replace"),
+        path=(url.path or b"/").decode("ascii", "replace"),
+        query=dict(urllib.parse.parse_qsl((url.query or b"").decode("ascii", "replace"), max_num_fields=20)),
+        headers=headers,
+        body=await _body(reader, headers.get("content-length", "0")),
+    )
+
+
+async def _body(reader: asyncio.StreamReader, length: str) -> bytes:
+    if not (length.isascii() and length.isdecimal() and int(length) <= REQUEST_LIMIT):
+        raise ValueError("too long a body")
+    return await reader.readexactly(int(length))
 
 
 def _response(reply: Reply, *, has_body: bool) -> bytes:
     lines = (
         f"HTTP/1.1 {reply.status.value} {reply.status.phrase}",
         f"Content-Type: {reply.content_type}",
-        f"Content-Length: {len(reply.body)}",
+        *((f"Content-Length: {len(reply.body)}",) if reply.stream is None else ()),
         "Connection: close",
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
-        "Content-Security-Policy: default-src 'none'",
+        "X-Frame-Options: DENY",
+        "Referrer-Policy: no-referrer",
+        "Cross-Origin-Resource-Policy: same-origin",
+        "Cross-Origin-Opener-Policy: same-origin",
+        f"Content-Security-Policy: {reply.policy}",
         *(("Allow: GET, HEAD",) if reply.status is HTTPStatus.METHOD_NOT_ALLOWED else ()),
     )
     head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-GroupCondition = Literal["starting", "waiting", "delayed", "applied", "reload owed", "failed"]
+GroupCondition = Literal["starting", "waiting", "delayed", "applied", "reload owed", "restored", "failed"]
 QueryCondition = Literal["answered", "waiting", "absent", "recalled", "unverified", "held"]
 
 
@@ -57,7 +57,8 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A group of files. ``draining`` counts old workers of its nginx, null where nobody can tell.
 
     ``last_change`` says in nginx's terms what the last proven reload changed. ``refused_edit`` is why the templates
-    before an edit go on. ``stuck_for`` is for how many seconds the group is at one step.
+    before an edit go on. ``stuck_for`` is for how many seconds the group is at one step. ``restored`` names the past
+    state that an operator brought the files back to, and that they are held at; empty where they are rendered.
     """
 
     name: str
@@ -73,10 +74,14 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[LeftOut, ...]
     draining: int | None
     stuck_for: float
+    restored: str = ""
 
 
 class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the guard holds of a query: how many instances or services, why, since when, and until when at most."""
+    """What the guard holds of a query: how many instances or services, why, since when, and until when at most.
+
+    ``services`` are the names by which ``release`` ends it.
+    """
 
     query: str
     cause: str
@@ -84,6 +89,7 @@ class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     since: float
     until: float | None
+    services: tuple[str, ...] = ()
 
 
 class ConfigurationStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +100,10 @@ class ConfigurationStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything. ``problems`` say why it is not ready, one sentence each; without any it is."""
+    """Everything. ``problems`` say why it is not ready, one sentence each; without any it is.
+
+    ``releasable`` are the services of which something is held. ``can_release``: the page takes a token for that.
+    """
 
     version: int = 1
     ctemplate: str
@@ -111,6 +120,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unverified: tuple[str, ...]
     internal_errors: int
     loop_lag: float
+    releasable: tuple[str, ...] = ()
+    can_release: bool = False
 
 
 ReportNow = Callable[[], Awaitable[Report]]

@@ -50,6 +50,8 @@ def _group(report: Report, group: GroupStatus) -> Iterator[str]:
     draining = f", {group.draining} old workers drain" if group.draining else ""
     files = printable(" ".join(group.files))
     yield f"group {printable(group.name)}: {group.state}{applied}{owed}{draining}: {files}"
+    if group.restored:
+        yield f"    held as restored from {printable(group.restored)}, until 'ctemplate release' or a template's change"
     if group.refused_edit:
         yield f"    edit refused: {printable(group.refused_edit)}"
     for sentence in group.last_change:

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import awatch
@@ -78,7 +78,7 @@ async def file_edits(
                     break
 
 
-def telling(paths: Iterable[Path]) -> frozenset[Path]:
+def write_detectable(paths: Iterable[Path]) -> frozenset[Path]:
     """Return the files of which it can be told whether they are written, those that seem to be so now left out."""
     return frozenset(path for path in paths if path.is_file() and not is_being_written(path))
 
@@ -97,7 +97,7 @@ class _Writers:
     def __init__(self, paths: Iterable[Path], quiet: float) -> None:
         """Look which files can be told to be written: some network file systems call every file that."""
         self._quiet = quiet
-        self._telling = telling(paths)
+        self._write_detectable = write_detectable(paths)
 
     async def ended(
         self, known: Mapping[Path, Signature | None], found: dict[Path, Signature | None]
@@ -113,7 +113,7 @@ class _Writers:
             before, found = found, signatures(found)
             since = clock() if found != before else since
             quiet = self._quiet if any(map(_is_in_place, map(known.get, found), found.values())) else 0.0
-            if clock() - since >= quiet and not any(map(is_being_written, self._telling)):
+            if clock() - since >= quiet and not any(map(is_being_written, self._write_detectable)):
                 break
         return found
 
@@ -147,13 +147,18 @@ def is_being_written(path: Path) -> bool:
     return False
 
 
-async def poll_modified(paths: Iterable[Path], *, every: float = LOOK_SECONDS) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were written, created or removed by anybody since the last look, for ever."""
-    known = signatures(paths)
+async def poll_modified(
+    paths: Callable[[], Iterable[Path]], *, every: float = LOOK_SECONDS
+) -> AsyncIterator[frozenset[Path]]:
+    """Yield the paths whose files were written, created or removed by anybody since the last look, for ever.
+
+    Which paths are looked at is asked each time.
+    """
+    known = signatures(paths())
     while True:
         await asyncio.sleep(every)
-        now = signatures(known)
-        written = frozenset(path for path in known if now[path] != known[path])
+        now = signatures(paths())
+        written = frozenset(path for path in known.keys() & now.keys() if now[path] != known[path])
         known = now
         if written:
             yield written

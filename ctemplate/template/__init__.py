@@ -5,7 +5,7 @@ from ctemplate.template.renderer import Renderer, Rendering
 from ctemplate.template.safety.limits import RenderLimits
 from ctemplate.template.safety.refusals import REFUSED, Refusal
 from ctemplate.template.safety.render_pass import Owner
-from ctemplate.template.safety.standing import KnownGood
+from ctemplate.template.safety.substitutes import KnownGood
 from ctemplate.template.template import Template
 
 __all__ = [

@@ -85,7 +85,7 @@ def check_edit(
         verdict = verdicts[owner]
         if before is not None and before.is_live(owner):
             raise _edit_fault(verdict, where, "; it is live, so the edit is not used")
-        if verdict.line or verdict.fault.field == REFUSED:
+        if verdict.line or verdict.rejection.field == REFUSED:
             lines.setdefault((verdict.line, verdict.passing), {}).setdefault(owner.service, verdict)
     for line, failed in lines.items():
         where_passed = ("", line[1]) if line[1] is Passing.ANYWHERE else line
@@ -96,7 +96,7 @@ def check_edit(
 
 
 def _edit_fault(verdict: QuarantineVerdict, where: str, besides: str) -> TemplateError:
-    fault = verdict.fault
+    rejection = verdict.rejection
     where = verdict.line or where
-    what = fault.reason.removeprefix(f"{where}: ")
-    return TemplateError(where, f"{what} (service {printable(fault.service, SHOWN_LENGTH)!r}){besides}")
+    what = rejection.reason.removeprefix(f"{where}: ")
+    return TemplateError(where, f"{what} (service {printable(rejection.service, SHOWN_LENGTH)!r}){besides}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from ctemplate.core.errors import TemplateError, TemplateFailed
-from ctemplate.core.model import Fault, Instance, Service
+from ctemplate.core.model import Instance, Rejection, Service
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.greed import greedy, weights
 from ctemplate.template.safety.quarantine import (
@@ -62,12 +62,12 @@ class Judge:
         if run.error.is_exhausted and (greedy := greedy_owners(run, run.error)):
             return greedy
         owner = run.owner()
-        before = sum(one.verdict.fault.field == BROKEN for one in held.values())
+        before = sum(one.verdict.rejection.field == BROKEN for one in held.values())
         if owner is None or owner.service not in _services(run) - run.excluded or before >= MAX_BROKEN:
             raise run.error
         if run.error.is_transient:
             again = self._pass(number, run)
-            if again.error is None or again.touched_name() != owner.service:
+            if again.error is None or again.last_read_name() != owner.service:
                 raise run.error
             owner = owner.whole
         elif str(self._pass(number, run, (owner.service,)).error) == str(run.error):
@@ -86,12 +86,12 @@ class Judge:
         thing = None if found else made_from(violations[0], run)
         if thing is not None:
             violation = violations[0]
-            fault = Fault(service="", field="value", reason=sentence(violation))
-            return {thing: QuarantineVerdict(fault=fault, line=violation.where)}
+            rejection = Rejection(service="", field="value", reason=sentence(violation))
+            return {thing: QuarantineVerdict(rejection=rejection, line=violation.where)}
         if not found:
             return self._searched(number, run, violations[0], known)
         return {
-            holder.owner: QuarantineVerdict(fault=holder.fault(violation), line=violation.where)
+            holder.owner: QuarantineVerdict(rejection=holder.rejection(violation), line=violation.where)
             for violation, holder in reversed(found)
         }
 
@@ -145,7 +145,7 @@ class Judge:
                 reason = sentence(violation)
                 return {
                     Owner(name): QuarantineVerdict(
-                        fault=Fault(service=name, field="value", reason=reason), line=violation.where
+                        rejection=Rejection(service=name, field="value", reason=reason), line=violation.where
                     )
                     for name in guilty
                 }
@@ -163,14 +163,14 @@ def greedy_owners(run: Run, error: TemplateError) -> dict[Owner, QuarantineVerdi
     known = {name: weight for name, weight in weights(run.used.values()).items() if name not in run.excluded}
     reasons = {name: f"{known[name]} instances, tags and meta; {error}" for name in greedy(known)}
     return {
-        Owner(name): QuarantineVerdict(fault=Fault(service=name, field=SIZE, reason=reason))
+        Owner(name): QuarantineVerdict(rejection=Rejection(service=name, field=SIZE, reason=reason))
         for name, reason in reasons.items()
     }
 
 
 def _broken(owner: Owner, error: TemplateError) -> QuarantineVerdict:
-    fault = Fault(service=owner.service, field=BROKEN, instance=owner.instance, reason=str(error))
-    return QuarantineVerdict(fault=fault, rivals=None, line=error.where, passing=Passing.READS)
+    rejection = Rejection(service=owner.service, field=BROKEN, instance=owner.instance, reason=str(error))
+    return QuarantineVerdict(rejection=rejection, rivals=None, line=error.where, passing=Passing.READS)
 
 
 def _services(run: Run) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict, partly
 from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
-from ctemplate.template.safety.standing import Standing
+from ctemplate.template.safety.substitutes import Substitute
 
 
 @dataclass(slots=True)
@@ -13,7 +13,7 @@ class RenderState:
     """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it."""
 
     held: dict[Owner, Held]
-    standing: dict[str, Standing]
+    substitutes: dict[str, Substitute]
     runs: tuple[Run, ...] = ()
 
     @property
@@ -29,9 +29,9 @@ class RenderState:
     @property
     def verdicts(self) -> dict[Owner, QuarantineVerdict]:
         """Why anybody is left out, or not rendered as registered."""
-        kept = {Owner(name): one.verdict for name, one in self.standing.items()}
+        kept = {Owner(name): one.verdict for name, one in self.substitutes.items()}
         return {owner: one.verdict for owner, one in self.held.items()} | kept
 
     def concerns(self, service: str) -> bool:
         """Whether a service, or a part of it, is left out or not rendered as registered."""
-        return service in self.standing or any(owner.service == service for owner in self.held)
+        return service in self.substitutes or any(owner.service == service for owner in self.held)

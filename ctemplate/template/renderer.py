@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, Fault, Instance, Query, Snapshot
+from ctemplate.core.model import Answer, Instance, Query, Rejection, Snapshot
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline, check_edit, template_digest
@@ -29,7 +29,7 @@ from ctemplate.template.safety.quarantine import (
 )
 from ctemplate.template.safety.refusals import REFUSED, Refusal, Refusals
 from ctemplate.template.safety.render_pass import Owner, Partly, Run
-from ctemplate.template.safety.standing import KnownGood, LastGood, Standing, Views, answers_of_all
+from ctemplate.template.safety.substitutes import KnownGood, LastGood, Substitute, Views, answers_of_all
 from ctemplate.template.template import Template
 
 MAX_PASSES = 60
@@ -54,8 +54,8 @@ class Rendering:
     texts: tuple[str, ...]
     used: frozenset[Query]
     missing: frozenset[Query]
-    quarantined: tuple[Fault, ...]
-    kept: tuple[Fault, ...] = ()
+    quarantined: tuple[Rejection, ...]
+    kept: tuple[Rejection, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -136,7 +136,7 @@ class Renderer:
         """Return what would be rendered with one left out altogether."""
         now, around = time.monotonic(), tuple(places)
         state = self._still_valid(snapshot, around, now)
-        state.standing.pop(owner.service, None)
+        state.substitutes.pop(owner.service, None)
         refusal = self.refusals.trial(owner, snapshot)
         state.held[owner] = refusal.held(around)
         self._settle(state, snapshot, around, now)
@@ -145,7 +145,7 @@ class Renderer:
     def accept(self) -> None:
         """Take the last rendering for what is live now."""
         state = self._state
-        kept = {name for name, _ in state.standing.items()}
+        kept = {name for name, _ in state.substitutes.items()}
         owners = {owner for number in range(len(self._templates)) for owner in self._owners(number, state)}
         owners |= {owner for run in state.runs for claim in run.claims if (owner := owner_of_claim(claim)) is not None}
         live = {owner for owner in owners if owner.service not in kept and owner not in state.held}
@@ -174,14 +174,14 @@ class Renderer:
     def known_good(self) -> KnownGood:
         """What a later process needs of the services whose last good data are in use."""
         now = time.monotonic()
-        spent = {name: now - self._failing.get(name, now) for name in self._state.standing}
-        return KnownGood(answers=answers_of_all(one.data for one in self._state.standing.values()), spent=spent)
+        spent = {name: now - self._failing.get(name, now) for name in self._state.substitutes}
+        return KnownGood(answers=answers_of_all(one.data for one in self._state.substitutes.values()), spent=spent)
 
     def release(self, service: str | None) -> tuple[str, ...]:
         """End the use of a service's last good data, or of everyone's, from the next rendering on; return the names."""
         names = [
             name
-            for name, one in self._state.standing.items()
+            for name, one in self._state.substitutes.items()
             if service in {None, name} and one.until < float("inf") and self._failing.get(name) != LONG_AGO
         ]
         self._failing |= dict.fromkeys(names, LONG_AGO)
@@ -194,7 +194,7 @@ class Renderer:
 
     def due_at(self) -> float | None:
         """Return when somebody may be judged anew without any change, on the monotonic clock."""
-        limits = [one.until for one in self._state.standing.values() if one.until < float("inf")]
+        limits = [one.until for one in self._state.substitutes.values() if one.until < float("inf")]
         return min([*limits, *self.refusals.dues()], default=None)
 
     @property
@@ -235,12 +235,12 @@ class Renderer:
     def _still_valid(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> RenderState:
         """Return who is still left out: nothing has changed that could clear them, and their time is not over."""
         held = {owner: one for owner, one in self._state.held.items() if one.lasts(snapshot, places)}
-        standing = {
+        substitutes = {
             name: one
-            for name, one in self._state.standing.items()
+            for name, one in self._state.substitutes.items()
             if one.lasts(snapshot, places) and now < min(one.until, self._limit(name)) and not one.is_refused
         }
-        state = RenderState(still_valid(held), standing)
+        state = RenderState(still_valid(held), substitutes)
         for refusal in self.refusals.current(snapshot, now):
             self._set_aside(state, refusal, places, now)
         return state
@@ -259,7 +259,7 @@ class Renderer:
         if now is not None and not refusal.is_needed:
             until = self._failing.setdefault(owner.service, now) + self._hold(owner.service)
         if owner.is_whole and data.is_there and (now is None or now < until):
-            state.standing[owner.service] = Standing.of(refusal.held(places), data, until=until)
+            state.substitutes[owner.service] = Substitute.of(refusal.held(places), data, until=until)
         else:
             state.held[owner] = refusal.held(places)
 
@@ -282,7 +282,7 @@ class Renderer:
         errors: list[TemplateError],
     ) -> None:
         for _ in range(MAX_PASSES):
-            view = self._views.of(snapshot, [one.data for one in state.standing.values()])
+            view = self._views.of(snapshot, [one.data for one in state.substitutes.values()])
             excluded, some = state.excluded, state.partly
             state.runs = tuple(self._pass(number, view, excluded, some) for number in range(len(self._templates)))
             errors += [run.error for run in state.runs if run.error is not None and not run.awaited]
@@ -300,7 +300,7 @@ class Renderer:
         for owner, verdict in found.items():
             if owner.thing or not owner.service:
                 whose = owner.thing or "a value of no service"
-                reason = verdict.fault.reason.removeprefix(f"{verdict.line}: ")
+                reason = verdict.rejection.reason.removeprefix(f"{verdict.line}: ")
                 raise TemplateError(verdict.line or self._names(), f"{whose}: {reason}")
 
     def _leave_out(self, state: RenderState, new: Mapping[Owner, Held], now: float) -> None:
@@ -308,20 +308,20 @@ class Renderer:
         names = {owner.service for owner in new}
         state.held = still_valid(widened({**state.held, **new}))
         for owner in [owner for owner in state.held if owner.is_whole and owner.service in names]:
-            if state.standing.pop(owner.service, None) is None:
-                standing = self._standing(owner.service, state.held[owner], now)
-                if standing is not None:
-                    state.standing[owner.service] = standing
+            if state.substitutes.pop(owner.service, None) is None:
+                substitute = self._substitute(owner.service, state.held[owner], now)
+                if substitute is not None:
+                    state.substitutes[owner.service] = substitute
                     del state.held[owner]
 
-    def _standing(self, name: str, held: Held, now: float) -> Standing | None:
+    def _substitute(self, name: str, held: Held, now: float) -> Substitute | None:
         """Return the last good data of a service in place of what nobody can print; None where it has to go."""
         data = self.last_good.of(name)
         is_edit = self.is_edit and name not in self._failing
         if not held.verdict.is_about_data or not data.is_there or is_edit:
             return None
         until = self._failing.setdefault(name, now) + self._hold(name)
-        return Standing.of(held, data, until=until) if now < until else None
+        return Substitute.of(held, data, until=until) if now < until else None
 
     @property
     def is_edit(self) -> bool:
@@ -346,7 +346,7 @@ class Renderer:
     def _is_new(self, verdict: QuarantineVerdict) -> bool:
         """Whether the line that somebody failed at was not in the templates before, or may be any."""
         if not verdict.line:
-            return verdict.fault.field == REFUSED
+            return verdict.rejection.field == REFUSED
         texts = [text for template in self._templates if (text := template.text_of_line(verdict.line))]
         return self.baseline is None or not any(map(self.baseline.knows, texts))
 
@@ -377,7 +377,7 @@ class Renderer:
         return ""
 
     def _rendering(self, state: RenderState, snapshot: Snapshot) -> Rendering:
-        waiting = (*state.held.values(), *(one.held for one in state.standing.values()))
+        waiting = (*state.held.values(), *(one.held for one in state.substitutes.values()))
         used = frozenset(query for run in state.runs for query in run.used)
         rests_on = frozenset(query for one in waiting for query in one.evidence) - used
         awaited = frozenset(query for one in waiting for query in one.awaited(snapshot)) - used
@@ -385,8 +385,8 @@ class Renderer:
             texts=self._texts,
             used=used | rests_on,
             missing=awaited.union(*(run.awaited for run in state.runs)),
-            quarantined=tuple(state.held[owner].verdict.fault for owner in sorted(state.held)),
-            kept=tuple(state.standing[name].verdict.fault for name in sorted(state.standing)),
+            quarantined=tuple(state.held[owner].verdict.rejection for owner in sorted(state.held)),
+            kept=tuple(state.substitutes[name].verdict.rejection for name in sorted(state.substitutes)),
             remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
         )
 
@@ -394,7 +394,7 @@ class Renderer:
         """Return who has to be left out besides those held already."""
         found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
-            found |= {Owner(name): QuarantineVerdict(fault=fault) for name, fault in run.faults.items()}
+            found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
             found |= self._judge.broken(number, run, state.held) | self._judge.violators(number, run)
         return found or lost_claims(state.runs)
 

@@ -6,8 +6,8 @@ Must not know groups, quarantine, or where the text goes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
@@ -19,6 +19,7 @@ from ctemplate.template.language.advice import go_advice, plain_sentence
 from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import CHOICES, FORMATS
 from ctemplate.template.language.functions import Functions
+from ctemplate.template.language.item_files import FilePart, ItemFiles, parts, repeated_names
 from ctemplate.template.language.loader import FolderLoader
 from ctemplate.template.language.source_text import SourceText
 from ctemplate.template.safety.limits import Exhausted, LimitExceeded, Meter, OutOfTime, RenderLimits
@@ -26,7 +27,7 @@ from ctemplate.template.safety.line_origins import LineMarks
 from ctemplate.template.safety.render_pass import Owner, Run, Violation
 from ctemplate.template.safety.running_line import printing_line, template_line
 from ctemplate.template.safety.tainted_text import QUOTED, misplaced_quote, without_quotes
-from ctemplate.template.safety.value_places import BEGIN, placed, unmarked
+from ctemplate.template.safety.value_places import BEGIN, Placed, Scan, placed, unmarked
 
 PLACEHOLDER = "_"
 """Stands for a value that may not be printed, until the pass is repeated without its owner."""
@@ -66,6 +67,8 @@ class Template:
         self._environment = Environment(
             self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
         )
+        if (each := loader.text.each) is not None:
+            self._environment.item_files = ItemFiles(self._environment, source.name, each)
         self._compiled = self._load()
 
     @classmethod
@@ -145,8 +148,9 @@ class Template:
     @property
     def identity(self) -> tuple[object, ...]:
         """What is equal for templates that do the same: the operator's part of what they print."""
-        variables = repr(sorted(self._arguments["variables"].items()))
-        return (str(self.source), self._arguments["escape"], variables, *self._loader.texts)
+        variables, each = repr(sorted(self._arguments["variables"].items())), self._loader.text.each
+        made = () if each is None else (each.items, each.name)
+        return (str(self.source), self._arguments["escape"], variables, *made, *self._loader.texts)
 
     @property
     def texts(self) -> Mapping[str, tuple[str, str]]:
@@ -162,6 +166,10 @@ class Template:
         """Return the text of the line that ``file:line`` names; empty where it cannot be told."""
         file, _, number = where.rpartition(":")
         return self._loader.line(file, int(number)) if number.isdecimal() else ""
+
+    def parts(self, text: str) -> tuple[FilePart, ...]:
+        """Return the files that a text of the template is made of, where it makes one for each item of a list."""
+        return () if self._environment.item_files is None else tuple(parts(text))
 
     def traced(self) -> tuple[Self, LineMarks]:
         """Return the same template compiled with marks, to find out where its lines come from."""
@@ -193,6 +201,9 @@ class Template:
             raise
         except Exception as exc:  # noqa: BLE001  # whatever a template does, it is told as a fault of its line
             raise self._fault(exc) from None
+        if self._environment.item_files is not None:
+            for name in repeated_names(text):
+                run.remark(f"for_each: several items give the file name {name!r}; the first of them gets it")
         text = self._with_quotes_in_place(run, text) if QUOTED in text else text
         return self._with_values_in_place(run, text) if BEGIN in text else text
 
@@ -204,13 +215,13 @@ class Template:
         traced, marks = self.traced()
         again = traced.render(run.again())
         where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
-        run.touched = None  # whoever was read last has no part in it
+        run.last_read = None  # whoever was read last has no part in it
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _with_values_in_place(self, run: Run, text: str) -> str:
         """Take the marks off; a value that stands where it may not is a violation, like one at its print."""
         form = self._environment.format
-        if self._is_traced or form.scan is None or all(map(form.fits, placed(text, form.scan))):
+        if self._is_traced or form.scan is None or all(map(form.fits, self._placed(text, form.scan))):
             return unmarked(text)
         again = run.again()
         self._functions.run = again
@@ -221,14 +232,19 @@ class Template:
             numbered = self._text()
         finally:
             self._environment.placed = None
-        for value in placed(numbered, form.scan):
+        for value in self._placed(numbered, form.scan):
             if not form.fits(value):
                 where, owner = prints[int(value.number)]
                 if value.is_made:
-                    run.touched = None  # whoever was read last has no part in it
+                    run.last_read = None  # whoever was read last has no part in it
                     raise TemplateError(where, f"{printable(value.text, SHOWN_VALUE_LENGTH)!r} {MISPLACED}")
                 run.refuse(Violation(text=value.text, reason=form.advice, where=where, owner=owner))
         return unmarked(text)
+
+    def _placed(self, text: str, scan: Scan) -> Iterator[Placed]:
+        """Yield the values of a text with their places, of each file by itself."""
+        each = [text] if self._environment.item_files is None else [part.text for part in parts(text)]
+        return chain.from_iterable(placed(one, scan) for one in each)
 
     def _text(self) -> str:
         """Run the template piece by piece; a limit is thrown into it, so that the error has its line."""

@@ -284,7 +284,7 @@ async def test_a_live_file_that_somebody_edited(tmp_path, caplog, on_edit, expec
         for turn in (outcome, Outcome.UNCHANGED):
             assert await apply(site.outputs(b"one"), state=state, check=site.program, reload=site.program) is turn
         warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-        assert warned == [f"{site.path}: was changed by somebody else; {then}"]
+        assert warned == [f"{site.path}: was changed by another program; {then}"]
     assert site.live == (live,)
     assert await site.apply(b"two") is Outcome.APPLIED
     assert site.live == (b"two",)
@@ -295,7 +295,7 @@ async def test_a_live_file_that_somebody_removed_is_put_back(site, caplog):
     site.path.unlink()
     assert await site.apply(b"one") is Outcome.APPLIED
     assert site.live == (b"one",)
-    assert f"{site.path}: was removed by somebody else; overwritten with the rendered file" in caplog.messages
+    assert f"{site.path}: was removed by another program; overwritten with the rendered file" in caplog.messages
 
 
 async def test_an_edited_file_is_left_while_its_neighbour_changes(tmp_path):

@@ -1,15 +1,15 @@
 import pytest
 
-from ctemplate.core.model import Fault
+from ctemplate.core.model import Rejection
 from ctemplate.doctor.consul import Agent, ConsulFacts, consul_diagnoses
 from ctemplate.queries import ServiceQuery, ServicesQuery
-from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 
 
-def failed(what, trouble):
-    return RequestFailed("http://c:8500", "/v1/x", what, trouble)
+def failed(what, kind):
+    return RequestFailed("http://c:8500", "/v1/x", what, kind)
 
 
 def agent(version="1.18.2", limit=200):
@@ -28,7 +28,7 @@ WELL = [
     "ok    rights without a token: all 2 queries of the templates were answered",
     "ok    connections to Consul: 3 planned, 64 at most, 200 allowed",
 ]
-DENIED = failed("status 403: Permission denied", Trouble.DENIED)
+DENIED = failed("status 403: Permission denied", FailureKind.DENIED)
 UNKNOWN_LIMIT = (
     "ok    connections to Consul: 3 planned, 64 at most, 200 allowed by default, the agent's own limit is unknown"
 )
@@ -40,7 +40,7 @@ def test_all_is_well():
 
 
 def test_an_agent_out_of_reach_is_all_there_is_to_say():
-    assert lines(leader=failed("connection refused", Trouble.UNREACHABLE)) == [
+    assert lines(leader=failed("connection refused", FailureKind.UNREACHABLE)) == [
         "fault Consul at c:8500: connection refused; start it, or correct consul.address or CONSUL_HTTP_ADDR"
     ]
 
@@ -103,7 +103,7 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
             id="services denied",
         ),
         pytest.param(
-            {"refused": {WEB: failed("status 500", Trouble.FAILED)}},
+            {"refused": {WEB: failed("status 500", FailureKind.FAILED)}},
             3,
             "fault service(web): status 500; see what Consul says of it",
             id="failed",
@@ -163,8 +163,10 @@ def test_an_unreadable_limit_is_taken_for_the_default():
 
 
 def test_what_may_not_be_used_is_named_with_the_setting_that_allows_it():
-    faults = tuple(Fault(service="web", instance=f"i{number}", field="address", reason="'a'") for number in range(7))
-    found = [line for line in lines(left_out=faults) if "left out" in line]
+    rejections = tuple(
+        Rejection(service="web", instance=f"i{number}", field="address", reason="'a'") for number in range(7)
+    )
+    found = [line for line in lines(left_out=rejections) if "left out" in line]
     first = "warn  left out: service 'web' instance 'i0': address: 'a'; correct the registration, or [data]"
     assert (found[0], len(found)) == (first, 6)
     assert found[-1] == "warn  left out: 2 more; ctemplate plan names them all"

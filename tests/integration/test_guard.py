@@ -265,7 +265,7 @@ def test_a_plan_and_a_dry_run_are_guarded_and_keep_nothing(start_consul, scene):
         [
             "out: no changes",
             "",
-            "held by the guard:",
+            "held:",
             "    service(web): 3 instances vanished as Consul's index went back",
             "    services(): 1 service vanished as Consul's index went back",
         ],

@@ -96,7 +96,7 @@ def test_a_symlink_stays_one_and_its_target_changes(site, ctemplate):
     site.publish("4")
     site.wait_running("4", log=daemon.log)
     real.write_text("# mine\n")
-    daemon.wait_for_log(f"{site.fragment}: was changed by somebody else; overwritten with the rendered file")
+    daemon.wait_for_log(f"{site.fragment}: was changed by another program; overwritten with the rendered file")
     daemon.wait_for(lambda: real.read_text().startswith("# generation 4\n"), 10, "repaired file")
 
 
@@ -211,5 +211,5 @@ def test_any_program_is_checked_with_its_candidate_and_reloaded_by_its_command(t
     publish('{"name": "three"}')
     daemon.wait_for(lambda: running.read_text() == "three", 10, "name three running")
     conf.write_text("{}")
-    daemon.wait_for_log(f"{conf}: was changed by somebody else; overwritten with the rendered file")
+    daemon.wait_for_log(f"{conf}: was changed by another program; overwritten with the rendered file")
     wait_for(lambda: conf.read_text() == '{"name": "three"}', 10, "repaired file", log=daemon.log)

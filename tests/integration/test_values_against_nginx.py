@@ -65,7 +65,7 @@ def rendered(tmp_path, text, values):
         answers[ServiceQuery(name=one.name)] = (one,)
     snapshot = Snapshot({query: Answer(query=query, value=value) for query, value in answers.items()})
     result = Renderer([Template.load(file, variables={}, environ={})]).render(snapshot, [ConfigPlace()])
-    return result.texts[0], {fault.service: str(fault) for fault in result.quarantined}
+    return result.texts[0], {rejection.service: str(rejection) for rejection in result.quarantined}
 
 
 def template(nginx, *, inside, outside="", port=None):
@@ -75,8 +75,8 @@ def template(nginx, *, inside, outside="", port=None):
 @pytest.mark.parametrize("place", [*PLACES, *OUTSIDE])
 def test_an_honest_value_is_one_argument_wherever_it_is_printed(nginx, tmp_path, place):
     inside = OUTSIDE.get(place) or f"location / {{ {PLACES[place]}\n }}"
-    text, faults = rendered(tmp_path, template(nginx, inside=inside), HONEST)
-    assert faults == {}
+    text, rejections = rendered(tmp_path, template(nginx, inside=inside), HONEST)
+    assert rejections == {}
     nginx.conf.write_text(text)
     assert nginx.check().returncode == 0, nginx.check().stderr
 
@@ -85,8 +85,8 @@ def test_nginx_takes_an_honest_value_for_what_it_says(nginx, tmp_path):
     port = free_port()
     inside = "location / { return 200 {{ v }}; } location = /map { return 200 $n{{ n }}; }"
     inside += " location = /{{ v }} { return 200 here; }"
-    text, faults = rendered(tmp_path, template(nginx, inside=inside, outside=HEADER, port=port), HONEST)
-    assert faults == {}
+    text, rejections = rendered(tmp_path, template(nginx, inside=inside, outside=HEADER, port=port), HONEST)
+    assert rejections == {}
     nginx.conf.write_text(text)
     nginx.start()
     for number, value in enumerate(HONEST, 1):
@@ -138,7 +138,7 @@ def test_nginx_takes_the_small_template_of_the_readme_under_any_name(nginx, tmp_
     ],
 )
 def test_a_value_that_would_mean_more_there_leaves_out_its_service_alone(nginx, tmp_path, inside, value):
-    text, faults = rendered(tmp_path, template(nginx, inside=inside), ("plain", "a,b=c&d!", value))
-    assert set(faults) == {"s3"}
+    text, rejections = rendered(tmp_path, template(nginx, inside=inside), ("plain", "a,b=c&d!", value))
+    assert set(rejections) == {"s3"}
     nginx.conf.write_text(text)
     assert nginx.check().returncode == 0, nginx.check().stderr

@@ -40,7 +40,7 @@ def ending(*processes):
         pytest.param(ending(*OLD, NEW), (), ReloadState.NONE, id="all end"),
         pytest.param(running(*OLD), (FAILED,), ReloadState.NONE, id="bind is tried again"),
         pytest.param(running(NEW), (FAILED,), ReloadState.TAKEN, id="bind worked in the end"),
-        pytest.param(running(*OLD), (FAILED, GAVE_UP), ReloadState.KEPT, id="refused"),
+        pytest.param(running(*OLD), (FAILED, GAVE_UP), ReloadState.REFUSED, id="refused"),
         pytest.param(running(OLD[0], NEW), (GAVE_UP,), ReloadState.NONE, id="refused, or a worker was replaced"),
         pytest.param(running(NEW), (exited(10),), ReloadState.TAKEN, id="an old one was killed"),
         pytest.param((), (exited(12),), ReloadState.BROKEN, id="a new one was killed"),
@@ -58,4 +58,4 @@ def test_the_time_limit_leaves_nginx_its_retries_and_grows_with_size():
 
 def test_a_new_worker_beside_old_ones_is_a_reload_once_it_is_done_and_nothing_refused():
     assert sign(frozenset(OLD), running(OLD[0], NEW), (), is_done=True) is ReloadState.BESIDE
-    assert sign(frozenset(OLD), running(OLD[0], NEW), (GAVE_UP,), is_done=True) is ReloadState.KEPT
+    assert sign(frozenset(OLD), running(OLD[0], NEW), (GAVE_UP,), is_done=True) is ReloadState.REFUSED

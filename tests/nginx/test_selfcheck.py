@@ -2,7 +2,7 @@ from itertools import chain
 
 import pytest
 
-from ctemplate.nginx.language.authority import Known, Origin
+from ctemplate.nginx.language.authority import KnownRoutes, Origin
 from ctemplate.nginx.language.unique_names import Clash
 from ctemplate.nginx.language.value_check import MisplacedValue, Piece, UnreadableText, ValueReport, examine
 
@@ -104,7 +104,7 @@ def judged(*addresses):
 
 
 OWN = b"upstream web { server 10.0.0.1:80; } upstream 10.0.0.5 { server 10.0.0.1:80; } "
-KNOWN = Known(addresses=judged("10.0.0.1", "10.0.0.1:80", "[2001:db8::1]"), routed=frozenset({b"theirs"}))
+KNOWN = KnownRoutes(addresses=judged("10.0.0.1", "10.0.0.1:80", "[2001:db8::1]"), routed=frozenset({b"theirs"}))
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_an_upstream_of_the_other_kind_is_none():
 
 
 def test_entries_of_a_file_within_a_map_may_not_choose_either():
-    known = Known(routed=frozenset({b"b"}), variable=b"b")
+    known = KnownRoutes(routed=frozenset({b"b"}), variable=b"b")
     assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known).findings
-    known = Known(routed=frozenset({b"b"}), variable=b"c")
+    known = KnownRoutes(routed=frozenset({b"b"}), variable=b"c")
     assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known) == ValueReport()
 
 

@@ -16,8 +16,8 @@ TEMPLATE = "{% for dc in datacenters() %}{{ dc }} {% endfor %}"
 
 
 def decoded(body):
-    value, faults = kind_of(QUERY).decode(QUERY, body, Decoder(DataLimits()))
-    assert faults == ()
+    value, rejections = kind_of(QUERY).decode(QUERY, body, Decoder(DataLimits()))
+    assert rejections == ()
     return value
 
 

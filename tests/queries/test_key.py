@@ -14,7 +14,7 @@ from ctemplate.queries import KeyEntry, KeyQuery, ServiceQuery, kind_of, resourc
 from ctemplate.queries.key import key_path
 from ctemplate.runtime.answer_store import load_answers, save_answers
 from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import Meta, NotFound, Trouble, diagnose
+from ctemplate.sources.consul.endpoints.paths import FailureKind, Meta, NotFound, diagnose
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
 from ctemplate.sources.contents import answer, dump, parse_catalog, recorded
 from ctemplate.template import Renderer, Template
@@ -96,9 +96,9 @@ def test_a_key_that_is_not_there_is_an_answer_only_where_consul_says_so():
     not_found = resource_of(key("a"), ConsulSettings()).not_found
     assert not_found is NotFound.NOTHING
     assert diagnose(404, Meta(index=7), b"", not_found=not_found) is None
-    assert diagnose(404, Meta(), b"", not_found=not_found) == (Trouble.REFUSED, "status 404")
-    assert diagnose(404, Meta(index=7), b"<html>", not_found=not_found) == (Trouble.REFUSED, "status 404")
-    assert diagnose(404, Meta(index=7), b"") == (Trouble.REFUSED, "status 404")
+    assert diagnose(404, Meta(), b"", not_found=not_found) == (FailureKind.REFUSED, "status 404")
+    assert diagnose(404, Meta(index=7), b"<html>", not_found=not_found) == (FailureKind.REFUSED, "status 404")
+    assert diagnose(404, Meta(index=7), b"") == (FailureKind.REFUSED, "status 404")
 
 
 @pytest.mark.parametrize(("given_path", "path"), [("a", "a"), ("/a", "a"), ("a/b", "a/b"), ("a/", "a/"), ("", "")])
@@ -198,7 +198,7 @@ def test_a_bad_instance_beside_a_key_is_left_out_alone(tmp_path):
     text = "{{ key('a') }}{% for i in service('web') + service('db') %} {{ i.meta.m }} {{ key('a') }};{% endfor %}"
     rendering = rendered(text, tmp_path, more=more, a="v")
     assert rendering.texts == ("v fine v; fair v;",)
-    assert [fault.instance for fault in rendering.quarantined] == ["bad"]
+    assert [rejection.instance for rejection in rendering.quarantined] == ["bad"]
 
 
 def test_values_below_a_trusted_prefix_are_the_operators_text(tmp_path):

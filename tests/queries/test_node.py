@@ -103,13 +103,13 @@ def test_what_is_no_agent_is_refused():
 
 
 def test_what_consul_says_is_decoded_and_sorted():
-    (found,), faults = decoded(BODY)
+    (found,), rejections = decoded(BODY)
     assert (found.node.name, found.node.address) == ("a", "10.0.0.1")
     assert [(each.id, each.address, each.tags) for each in found.services] == [
         ("w1", "", ()),
         ("w2", "10.0.0.9", ("a", "b")),
     ]
-    assert [str(fault) for fault in faults] == [
+    assert [str(rejection) for rejection in rejections] == [
         "service 'bad' instance 'x': address: 'no address' is not an IP address"
     ]
 

@@ -61,9 +61,9 @@ def test_nodes_come_by_name_with_their_fields(text, printed, tmp_path):
 
 
 def test_what_consul_says_is_decoded_and_sorted():
-    value, faults = decoded(NodesQuery(), BODY)
+    value, rejections = decoded(NodesQuery(), BODY)
     assert value == (A, B)
-    assert [str(fault) for fault in faults] == ["node 'z': address: 'no address' is not an IP address"]
+    assert [str(rejection) for rejection in rejections] == ["node 'z': address: 'no address' is not an IP address"]
 
 
 def test_near_keeps_consuls_order():
@@ -79,8 +79,8 @@ def test_near_keeps_consuls_order():
 )
 def test_a_node_beyond_the_limits_is_left_out(limits, said):
     body = b'[{"Node": "long", "Address": "10.0.0.1", "Meta": {"k": "val"}}, {"Node": "b", "Address": "10.0.0.2"}]'
-    value, faults = decoded(NodesQuery(), body, **limits)
-    assert ([node.name for node in value], [str(fault) for fault in faults]) == (["b"], [said])
+    value, rejections = decoded(NodesQuery(), body, **limits)
+    assert ([node.name for node in value], [str(rejection) for rejection in rejections]) == (["b"], [said])
 
 
 @pytest.mark.parametrize(("body", "value"), [(b"null", ()), (b"[]", ())])
@@ -121,7 +121,7 @@ def test_a_node_of_a_catalog_without_an_address_is_left_out_and_named():
     contents = parse_catalog("nodes: {a: {address: web.example.com}, b: {address: 10.0.0.1}}", name="c")
     found = answer(contents, NodesQuery())
     assert [node.name for node in found.value] == ["b"]
-    assert [str(fault) for fault in found.faults] == [
+    assert [str(rejection) for rejection in found.rejections] == [
         "node 'a': address: 'web.example.com' is not an IP address but a host name; data.allow_hostnames allows them"
     ]
     assert [node.name for node in answer(contents, NodesQuery(), allow_hostnames=True).value] == ["a", "b"]

@@ -5,7 +5,7 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import ConfigError
-from ctemplate.core.model import Answer, Fault, Instance, Service, Status
+from ctemplate.core.model import Answer, Instance, Rejection, Service, Status
 from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.sources.catalog_file import CatalogFile, read_catalog
 from ctemplate.sources.contents import answer, dump, parse_catalog, recorded
@@ -81,21 +81,21 @@ def test_address_that_is_no_ip_is_left_out_with_a_reason():
     )
     reason = "'a;b' is not an IP address"
     assert found.value == ()
-    assert found.faults == (Fault(service="web", instance="web-1", field="address", reason=reason),)
+    assert found.rejections == (Rejection(service="web", instance="web-1", field="address", reason=reason),)
 
 
 HOST = parse_catalog("services: {web: {instances: [{address: web1.internal, port: 80}]}}", name="c")
 
 
 def test_a_host_name_is_left_out_with_the_setting_that_allows_it():
-    (fault,) = answer(HOST, ServiceQuery(name="web")).faults
+    (rejection,) = answer(HOST, ServiceQuery(name="web")).rejections
     reason = "'web1.internal' is not an IP address but a host name; data.allow_hostnames allows them"
-    assert fault == Fault(service="web", instance="web-1", field="address", reason=reason)
+    assert rejection == Rejection(service="web", instance="web-1", field="address", reason=reason)
 
 
 def test_a_host_name_is_taken_where_it_is_allowed():
     found = answer(HOST, ServiceQuery(name="web"), allow_hostnames=True)
-    assert ([row.address for row in found.value], found.faults) == (["web1.internal"], ())
+    assert ([row.address for row in found.value], found.rejections) == (["web1.internal"], ())
 
 
 def test_what_is_recorded_gives_the_same_answers():

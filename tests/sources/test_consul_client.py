@@ -6,7 +6,7 @@ from consul_fakes import Agent, answer
 from werkzeug import Response
 
 from ctemplate.core.errors import ConfigError
-from ctemplate.sources.consul.endpoints.paths import Consistency, Meta, RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.paths import Consistency, FailureKind, Meta, RequestFailed, Resource
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.http.client import Client
 
@@ -42,37 +42,37 @@ async def test_a_read_returns_headers_and_bytes(httpserver):
 
 
 @pytest.mark.parametrize(
-    ("response", "trouble", "what"),
+    ("response", "kind", "what"),
     [
-        pytest.param(Response("No cluster leader", 500), Trouble.UNAVAILABLE, "status 500: No cluster leader", id="5"),
-        pytest.param(Response("", 429), Trouble.OVERLOADED, "status 429 (limits.rpc_rate of the agent)", id="429"),
-        pytest.param(Response("ACL not found", 403), Trouble.DENIED, "status 403: ACL not found", id="403"),
+        pytest.param(Response("No cluster leader", 500), FailureKind.UNAVAILABLE, "status 500: No cluster leader"),
+        pytest.param(Response("", 429), FailureKind.OVERLOADED, "status 429 (limits.rpc_rate of the agent)", id="429"),
+        pytest.param(Response("ACL not found", 403), FailureKind.DENIED, "status 403: ACL not found", id="403"),
         pytest.param(
             Response("", 301, {"Location": "/ui/"}),
-            Trouble.REFUSED,
+            FailureKind.REFUSED,
             "redirected to /ui/, which is not followed; give the address that answers itself",
             id="redirect",
         ),
         pytest.param(
             Response("<html>", 200, content_type="text/html"),
-            Trouble.REFUSED,
+            FailureKind.REFUSED,
             "the answer is not JSON; is this Consul's HTTP address?",
             id="a web page",
         ),
         pytest.param(
             Response("[" + " " * 2000 + "]", 200, content_type="application/json"),
-            Trouble.GARBLED,
+            FailureKind.GARBLED,
             "answer is larger than 1000 bytes",
             id="gigantic",
         ),
     ],
 )  # fmt: skip
-async def test_a_failure_says_where_and_what(httpserver, response, trouble, what):
+async def test_a_failure_says_where_and_what(httpserver, response, kind, what):
     httpserver.expect_request("/v1/x").respond_with_response(response)
     client = client_of(httpserver.url_for("/"), max_body_bytes=1000, token="s3cret")
     with pytest.raises(RequestFailed) as caught:
         await read(client)
-    assert (caught.value.trouble, str(caught.value)) == (trouble, f"{httpserver.url_for('/v1/x')}: {what}")
+    assert (caught.value.kind, str(caught.value)) == (kind, f"{httpserver.url_for('/v1/x')}: {what}")
 
 
 async def test_a_hung_agent_is_given_up_after_the_limit():
@@ -80,7 +80,7 @@ async def test_a_hung_agent_is_given_up_after_the_limit():
         with pytest.raises(RequestFailed) as caught:
             await read(client_of(agent.address, read_timeout=0.2))
         assert str(caught.value) == f"http://{agent.address}/v1/x: read timed out after 0.2s"
-        assert caught.value.trouble is Trouble.UNREACHABLE
+        assert caught.value.kind is FailureKind.UNREACHABLE
 
 
 async def test_a_body_that_only_its_connection_ends_is_no_answer():
@@ -88,7 +88,7 @@ async def test_a_body_that_only_its_connection_ends_is_no_answer():
     async with Agent([([whole], 0, True)]).listening() as agent:
         with pytest.raises(RequestFailed) as failed:
             await read(client_of(agent.address))
-    assert failed.value.trouble is Trouble.GARBLED
+    assert failed.value.kind is FailureKind.GARBLED
     assert failed.value.what == "the answer has neither a length nor chunks, so that a cut one would look whole"
 
 
@@ -132,7 +132,7 @@ async def test_an_address_at_which_everything_fails_is_left(httpserver):
     httpserver.expect_request("/b/v1/x").respond_with_json([])
     httpserver.expect_request("/a/v1/x").respond_with_data("no", status=403)
     client = Client(ConsulSettings(addresses=(httpserver.url_for("/a"), httpserver.url_for("/b"))))
-    waiting = asyncio.create_task(client.turned())
+    waiting = asyncio.create_task(client.failed_over())
     for _ in range(3):
         with pytest.raises(RequestFailed):
             await read(client)

@@ -117,7 +117,7 @@ async def test_a_loss_is_held_where_another_consul_answers(scene):
     scene.body = entries(entry())
     async with following(scene, WEB) as catalog:
         await seen(catalog, WEB, 1)
-        catalog.witness(ServerSet(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
+        catalog.observe_servers(ServerSet(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
         scene.body, scene.index, scene.servers = b"[]", 11, servers(("b", 6))
         await until(lambda: catalog.holds)
         assert [hold.cause for hold in catalog.holds] == [Cause.DIFFERENT_CLUSTER]
@@ -136,7 +136,7 @@ async def test_who_answers_is_no_evidence_where_it_cannot_be_seen(scene, answer)
     scene.body, scene.servers = entries(entry()), answer
     async with following(scene, WEB) as catalog:
         await seen(catalog, WEB, 1)
-        catalog.witness(ServerSet(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
+        catalog.observe_servers(ServerSet(dc="east", servers=frozenset({Server(node_id="a", created=6)})))
         scene.body, scene.index = b"[]", 11
         await seen(catalog, WEB, 0)
 
@@ -217,7 +217,7 @@ async def test_what_cannot_be_confirmed_stands_in_nobody_s_way(scene, httpserver
     )
     api = ServiceQuery(name="api", dc="east")
     async with following(scene, api) as catalog:
-        await until(lambda: catalog.blind)
+        await until(lambda: catalog.unverified_queries)
         catalog.want("h", frozenset({WEB}))
         await seen(catalog, WEB, 0)
         assert catalog.get(api) is None

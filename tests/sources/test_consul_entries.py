@@ -5,7 +5,7 @@ import pytest
 from consul_fakes import entries, entry
 from hypothesis import given, strategies as st
 
-from ctemplate.core.model import CheckState, Fault, Instance, Service, Status
+from ctemplate.core.model import CheckState, Instance, Rejection, Service, Status
 from ctemplate.queries import (
     AlarmsQuery,
     NodeContentQuery,
@@ -162,20 +162,22 @@ def test_the_order_of_checks_does_not_matter(checks):
 )
 def test_what_is_not_valid_is_left_out_with_a_reason(row, field, reason):
     limits = DataLimits(max_tags=3, max_tag_bytes=20, max_meta_bytes=30, max_name_bytes=16)
-    instances, faults = decoded(row, entry("n2", "good"), limits=limits)
+    instances, rejections = decoded(row, entry("n2", "good"), limits=limits)
     assert [instance.id for instance in instances] == ["good"]
-    assert faults == (Fault(service="web", instance="web-1", field=field, reason=reason),)
+    assert rejections == (Rejection(service="web", instance="web-1", field=field, reason=reason),)
 
 
 def test_the_weight_that_counts_is_the_one_of_the_status():
-    (instance,), faults = decoded(entry(Weights={"Passing": 5, "Warning": 70000}))
-    assert (instance.weight, faults) == (5, ())
+    (instance,), rejections = decoded(entry(Weights={"Passing": 5, "Warning": 70000}))
+    assert (instance.weight, rejections) == (5, ())
 
 
 def test_an_entry_of_another_shape_is_left_out_alone():
-    instances, faults = decoded(entry(Port="80"), entry("n2", "good"))
+    instances, rejections = decoded(entry(Port="80"), entry("n2", "good"))
     assert [instance.id for instance in instances] == ["good"]
-    assert faults == (Fault(service="web", field="entry", reason="Expected `int`, got `str` - at `$.Service.Port`"),)
+    assert rejections == (
+        Rejection(service="web", field="entry", reason="Expected `int`, got `str` - at `$.Service.Port`"),
+    )
 
 
 def test_an_answer_of_another_shape_throughout_is_no_answer():
@@ -185,10 +187,10 @@ def test_an_answer_of_another_shape_throughout_is_no_answer():
 
 def test_beyond_the_cap_the_longest_registered_stay():
     rows = [entry("n1", f"i{n}", CreateIndex=100 - n) for n in range(5)]
-    instances, faults = decoded(*rows, limits=DataLimits(max_instances=3))
+    instances, rejections = decoded(*rows, limits=DataLimits(max_instances=3))
     assert [instance.id for instance in instances] == ["i2", "i3", "i4"]
     reason = "5 of them, at most 3 are taken, the longest registered"
-    assert faults == (Fault(service="web", field="instances", reason=reason),)
+    assert rejections == (Rejection(service="web", field="instances", reason=reason),)
 
 
 def test_beyond_so_many_values_the_longest_registered_stay():
@@ -196,10 +198,10 @@ def test_beyond_so_many_values_the_longest_registered_stay():
         entry(f"n{n}", f"i{n}", CreateIndex=n, Tags=[f"t{t}" for t in range(count)])
         for n, count in enumerate([2, 9, 3])
     ]
-    instances, faults = decoded(*rows, limits=DataLimits(max_values=5))
+    instances, rejections = decoded(*rows, limits=DataLimits(max_values=5))
     assert [instance.id for instance in instances] == ["i0", "i2"]
     reason = "14 tags and meta pairs in 3 of them, at most 5 are taken, those of the longest registered"
-    assert faults == (Fault(service="web", field="instances", reason=reason),)
+    assert rejections == (Rejection(service="web", field="instances", reason=reason),)
 
 
 @pytest.mark.parametrize("body", [b"", b"[{", b'{"a":1}', b'"x"', b"[1,", b"\xff"])
@@ -250,12 +252,12 @@ ROW = st.fixed_dictionaries(
 
 @given(st.lists(ROW, max_size=8))
 def test_whatever_is_registered_each_row_is_an_instance_a_fault_or_a_double(rows):
-    instances, faults = decoded(*rows)
+    instances, rejections = decoded(*rows)
     keys = {(row["Node"]["Node"], row["Service"]["ID"]) for row in rows}
     assert {(i.node, i.id) for i in instances} <= keys
-    assert len(keys) <= len(instances) + len(faults) <= len(rows)
+    assert len(keys) <= len(instances) + len(rejections) <= len(rows)
     assert all(0 <= i.port <= 65535 and i.address and i.address.isprintable() for i in instances)
-    assert all(str(fault).isprintable() for fault in faults)
+    assert all(str(rejection).isprintable() for rejection in rejections)
 
 
 @pytest.mark.parametrize(
@@ -263,9 +265,9 @@ def test_whatever_is_registered_each_row_is_an_instance_a_fault_or_a_double(rows
     [".", "..", "a//b", "/a", "/", "a/./b", "a/../b", "a\nb", "a\0b", "a\u200bb", "a\u202eb", "\u2028", "\xa0", ""],
 )
 def test_a_name_that_consul_cannot_be_asked_for_is_left_out(name):
-    kept, faults = drop_unqueryable_names((Service(name=name), Service(name="web")))
+    kept, rejections = drop_unqueryable_names((Service(name=name), Service(name="web")))
     assert kept == (Service(name="web"),)
-    assert [(fault.service, fault.field) for fault in faults] == [(name, "name")]
+    assert [(rejection.service, rejection.field) for rejection in rejections] == [(name, "name")]
 
 
 @pytest.mark.parametrize("name", ["web", "a/b", "a/", "...", "a b", " ", "a?b", "a%b", "a#b", "é", "a\\b", "x" * 300])
@@ -275,10 +277,10 @@ def test_any_other_name_is_opaque(name):
 
 def test_an_instance_of_a_name_that_differs_in_case_is_not_the_services():
     row = {"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": {"ID": "x", "Service": "WEB"}}
-    instances, faults = Decoder(limits=DataLimits()).decode_instances(json.dumps([row]).encode(), "web")
+    instances, rejections = Decoder(limits=DataLimits()).decode_instances(json.dumps([row]).encode(), "web")
     assert instances == ()
     reason = "Consul counts it to 'web', which differs in case"
-    assert faults == (Fault(service="WEB", instance="x", field="name", reason=reason),)
+    assert rejections == (Rejection(service="WEB", instance="x", field="name", reason=reason),)
 
 
 def executed(*rows, near=None, service="web"):
@@ -289,14 +291,14 @@ def executed(*rows, near=None, service="web"):
 @given(st.permutations([("n2", "a"), ("n1", "b"), ("n1", "a"), ("n3", "a"), ("bad", "a"), ("bad", "b")]))
 def test_what_a_prepared_query_gives_does_not_depend_on_lots(places):
     rows = [entry(node, id_, **({"Address": "x y"} if node == "bad" else {})) for node, id_ in places]
-    instances, faults = executed(*rows)
+    instances, rejections = executed(*rows)
     assert [(instance.node, instance.id) for instance in instances] == [
         ("n1", "a"),
         ("n1", "b"),
         ("n2", "a"),
         ("n3", "a"),
     ]
-    assert [fault.instance for fault in faults] == ["a", "b"]
+    assert [rejection.instance for rejection in rejections] == ["a", "b"]
 
 
 def test_near_keeps_the_order_of_nodes_alone():
@@ -309,10 +311,10 @@ def test_a_prepared_query_without_instances_gives_none():
 
 
 def test_a_proxy_that_stands_for_the_service_is_left_out():
-    instances, faults = executed(entry("n1", "web-proxy", Service="web-sidecar-proxy"), entry("n1", "web-1"))
+    instances, rejections = executed(entry("n1", "web-proxy", Service="web-sidecar-proxy"), entry("n1", "web-1"))
     assert [instance.id for instance in instances] == ["web-1"]
     reason = "Consul counts it to 'web', whose proxy it is; proxies are not taken"
-    assert faults == (Fault(service="web-sidecar-proxy", instance="web-proxy", field="name", reason=reason),)
+    assert rejections == (Rejection(service="web-sidecar-proxy", instance="web-proxy", field="name", reason=reason),)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"Service": "web", "Nodes": {}}', b'{"Service": 1}', b"{"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from consul_fakes import CLOSE, HANG, Agent, answer
 
-from ctemplate.sources.consul.endpoints.paths import RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed, Resource
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.heartbeat import LIMIT, SILENCE, ask_at, is_hung, listen
@@ -89,10 +89,10 @@ class Agents:
 
 @contextlib.asynccontextmanager
 async def listening(agents):
-    troubles = OutageLog()
-    task = asyncio.create_task(listen(agents, troubles))
+    outages = OutageLog()
+    task = asyncio.create_task(listen(agents, outages))
     try:
-        yield troubles
+        yield outages
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -156,9 +156,9 @@ async def test_the_next_address_is_looked_at_from_then_on():
 @pytest.mark.looptime
 async def test_those_who_wait_for_a_hung_agent_go_on_the_moment_it_lives():
     agents = Agents(hung={"a"})
-    async with listening(agents) as troubles:
+    async with listening(agents) as outages:
         await asyncio.sleep(47)
-        waiting = asyncio.create_task(troubles.recovered())
+        waiting = asyncio.create_task(outages.recovered())
         await asyncio.sleep(1)
         assert not waiting.done()
         agents.hung.clear()
@@ -200,7 +200,7 @@ async def test_giving_up_an_address_ends_its_requests_and_moves_on():
         client.give_up(failed, "hangs")
         for failure in await asyncio.gather(*polls, return_exceptions=True):
             assert isinstance(failure, RequestFailed)
-            assert (failure.trouble, failure.what) == (Trouble.UNREACHABLE, "hangs")
+            assert (failure.kind, failure.what) == (FailureKind.UNREACHABLE, "hangs")
         assert client.address != failed
 
 

@@ -722,3 +722,19 @@ def test_whatever_fails_every_answer_becomes_the_truth(max_connections, data, ra
     client.failure_rate = 0.0
     client.run(MENDED)
     assert client.stale() == set()
+
+
+def test_what_is_asked_only_once_gets_no_long_poll_and_keeps_none():
+    planner = Planner(max_connections=8)
+    one, other = KeyQuery(path="a/one"), KeyQuery(path="a/other")
+    planner.want({one, other}, 0.0, unpolled=frozenset({one}))
+    assert planner.plan(0.0).polls == {other}
+    assert planner.take(0.0) == one
+    planner.answered(one, index=5, value=(), waited=None, now=1.0)
+    assert planner.take(1.0) is None
+    assert planner.plan(1.0).wake_at < 1.0 + 2 * Policy().interval
+    planner.want({one, other}, 2.0)
+    assert planner.plan(2.0).polls == {one, other}
+    planner.want({one, other}, 3.0, unpolled=frozenset({one}))
+    assert planner.plan(3.0).polls == {other}
+    assert planner.take(3.0) == one

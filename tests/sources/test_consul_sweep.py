@@ -13,7 +13,7 @@ def longest_wait(queries, hinted_until):
     """Run a sweep at leisure and return the longest time between two reads of one query."""
     sweep, now, longest, read_at = Sweep(PACE), 0.0, 0.0, {}
     for number in range(queries):
-        sweep.touch(ServiceQuery(name=f"s{number}"), now)
+        sweep.mark_read(ServiceQuery(name=f"s{number}"), now)
         read_at[ServiceQuery(name=f"s{number}")] = now
     while now < hinted_until:
         sweep.hint(now)

@@ -10,7 +10,7 @@ from ctemplate.core.timing import Backoff
 from ctemplate.queries import ServiceQuery, ServicesQuery, resource_of
 from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace
 from ctemplate.sources.consul.endpoints.decoding import Decoder
-from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import Consistency, FailureKind, RequestFailed
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.watching.watch import Retries, Watch, replies
@@ -21,13 +21,13 @@ WEB = ServiceQuery(name="web")
 STALE, DEFAULT = Consistency.STALE, Consistency.DEFAULT
 
 
-def failure(trouble=Trouble.UNREACHABLE, what="connection refused"):
-    return RequestFailed("http://a:8500", "/v1/health/service/web", what, trouble)
+def failure(kind=FailureKind.UNREACHABLE, what="connection refused"):
+    return RequestFailed("http://a:8500", "/v1/health/service/web", what, kind)
 
 
 def new_watch(client, query=WEB):
-    troubles = OutageLog()
-    return Watch(query, client, Decoder(DataLimits()), troubles, Retries(client, troubles))
+    outages = OutageLog()
+    return Watch(query, client, Decoder(DataLimits()), outages, Retries(client, outages))
 
 
 async def answers(watch):
@@ -121,31 +121,31 @@ async def test_retries_back_off_to_a_ceiling_and_never_end():
 
 
 @pytest.mark.parametrize(
-    ("trouble", "shortest"),
+    ("kind", "shortest"),
     [
-        pytest.param(Trouble.TOO_MANY_CONNECTIONS, 60.0, id="connection limit"),
-        pytest.param(Trouble.DENIED, 5.0, id="denied"),
-        pytest.param(Trouble.REFUSED, 15.0, id="refused"),
-        pytest.param(Trouble.OVERLOADED, 1.0, id="rate limit"),
+        pytest.param(FailureKind.TOO_MANY_CONNECTIONS, 60.0, id="connection limit"),
+        pytest.param(FailureKind.DENIED, 5.0, id="denied"),
+        pytest.param(FailureKind.REFUSED, 15.0, id="refused"),
+        pytest.param(FailureKind.OVERLOADED, 1.0, id="rate limit"),
     ],
 )
-async def test_some_troubles_are_left_alone_for_a_while(trouble, shortest):
-    client = ScriptedClient(failure(trouble), reply(index=5))
+async def test_some_troubles_are_left_alone_for_a_while(kind, shortest):
+    client = ScriptedClient(failure(kind), reply(index=5))
     await taken(answers(new_watch(client)), 1)
     assert shortest <= client.asked_at[1] - client.asked_at[0] <= shortest * 2
 
 
 @pytest.mark.parametrize(
-    ("trouble", "index"),
+    ("kind", "index"),
     [
-        pytest.param(Trouble.DENIED, 5, id="kept when denied"),
-        pytest.param(Trouble.OVERLOADED, 5, id="kept when rate limited"),
-        pytest.param(Trouble.UNREACHABLE, 0, id="starts over after an outage"),
-        pytest.param(Trouble.UNAVAILABLE, 0, id="starts over without leader"),
+        pytest.param(FailureKind.DENIED, 5, id="kept when denied"),
+        pytest.param(FailureKind.OVERLOADED, 5, id="kept when rate limited"),
+        pytest.param(FailureKind.UNREACHABLE, 0, id="starts over after an outage"),
+        pytest.param(FailureKind.UNAVAILABLE, 0, id="starts over without leader"),
     ],
 )
-async def test_the_index_after_a_trouble(trouble, index):
-    client = ScriptedClient(reply(index=5), failure(trouble), reply(index=5))
+async def test_the_index_after_a_trouble(kind, index):
+    client = ScriptedClient(reply(index=5), failure(kind), reply(index=5))
     await taken(answers(new_watch(client)), 2)
     assert client.asked[2][1] == index
 
@@ -168,11 +168,11 @@ async def test_addresses_that_all_fail_are_not_hammered():
 
 
 async def test_another_datacenter_that_is_away_is_that_querys_own_trouble():
-    client = ScriptedClient(failure(Trouble.UNAVAILABLE, "status 500: No cluster leader"), addresses=("a", "b"))
+    client = ScriptedClient(failure(FailureKind.UNAVAILABLE, "status 500: No cluster leader"), addresses=("a", "b"))
     watch = new_watch(client, ServicesQuery(dc="east"))
     await taken(answers(watch), 1, timeout=0.5)
     assert client.address.host == "a"
-    assert watch.troubles.current == {"Consul: queries failed": frozenset({"services(dc=east)"})}
+    assert watch.outages.current == {"Consul: queries failed": frozenset({"services(dc=east)"})}
 
 
 async def test_garbage_is_a_failure_and_not_an_answer():
@@ -200,13 +200,13 @@ async def test_an_answer_says_what_the_headers_said():
 
 async def test_those_who_wait_for_the_agent_come_back_together():
     long = ConsulSettings(backoff=Backoff(first=1000.0, ceiling=1000.0))
-    troubles = OutageLog()
+    outages = OutageLog()
     clock = asyncio.get_running_loop().time
     client = ScriptedClient(settings=long)
-    retries = Retries(client, troubles)
-    troubles.note("other", failure(), clock())
+    retries = Retries(client, outages)
+    outages.note("other", failure(), clock())
     waiting = asyncio.create_task(retries.wait(failure(), client.connect(), 1))
     await asyncio.sleep(10)
-    troubles.over("other", clock())
+    outages.over("other", clock())
     await waiting
     assert 10 <= clock() <= 10.6

@@ -16,10 +16,10 @@ from ctemplate.queries import (
 from ctemplate.sources.consul.endpoints.paths import (
     REMEDIES,
     Consistency,
+    FailureKind,
     Meta,
     RequestFailed,
     Resource,
-    Trouble,
     diagnose,
     granted,
 )
@@ -165,9 +165,9 @@ def test_headers_are_read():
 )
 def test_a_body_that_lasts_as_long_as_its_connection_is_no_answer(header, is_delimited):
     meta = Meta.of([header, (b"Content-Type", b"application/json")])
-    cut = (Trouble.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole")
+    cut = (FailureKind.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole")
     assert diagnose(200, meta, b"[]") == (None if is_delimited else cut)
-    assert diagnose(503, meta, b"") == (Trouble.UNAVAILABLE, "status 503")
+    assert diagnose(503, meta, b"") == (FailureKind.UNAVAILABLE, "status 503")
 
 
 @pytest.mark.parametrize("value", [b"", b"-1", b"1e9", b"x", b"9" * 30, "²".encode("latin-1")])
@@ -183,14 +183,14 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             200,
             Meta(),
             b"<html>",
-            (Trouble.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"),
+            (FailureKind.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"),
             id="not JSON",
         ),
         pytest.param(
             200,
             Meta(is_json=True, is_encoded=True),
             b"",
-            (Trouble.REFUSED, "the answer is compressed, though nobody asked for it"),
+            (FailureKind.REFUSED, "the answer is compressed, though no encoding was requested"),
             id="compressed",
         ),
         pytest.param(
@@ -198,7 +198,7 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             Meta(),
             b"Your IP is issuing too many concurrent connections, please rate limit your calls\n",
             (
-                Trouble.TOO_MANY_CONNECTIONS,
+                FailureKind.TOO_MANY_CONNECTIONS,
                 (
                     "status 429: Your IP is issuing too many concurrent connections, please rate limit your calls"
                     " (limits.http_max_conns_per_client of the agent)"
@@ -207,14 +207,14 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             id="connections",
         ),
         pytest.param(
-            429, Meta(), b"", (Trouble.OVERLOADED, "status 429 (limits.rpc_rate of the agent)"), id="agent's rate"
+            429, Meta(), b"", (FailureKind.OVERLOADED, "status 429 (limits.rpc_rate of the agent)"), id="agent's rate"
         ),
         pytest.param(
             429,
             Meta(),
             b"rpc error: code = ResourceExhausted desc = Resource Exhausted",
             (
-                Trouble.ELSEWHERE,
+                FailureKind.ELSEWHERE,
                 (
                     "status 429: rpc error: code = ResourceExhausted desc = Resource Exhausted"
                     " (limits.request_limits of the servers)"
@@ -222,26 +222,28 @@ def test_an_index_that_is_no_number_counts_as_missing(value):
             ),
             id="server's rate",
         ),
-        pytest.param(503, Meta(), b"", (Trouble.UNAVAILABLE, "status 503"), id="503"),
+        pytest.param(503, Meta(), b"", (FailureKind.UNAVAILABLE, "status 503"), id="503"),
         pytest.param(
             500,
             Meta(),
             b"No cluster leader",
-            (Trouble.UNAVAILABLE, "status 500: No cluster leader"),
+            (FailureKind.UNAVAILABLE, "status 500: No cluster leader"),
             id="no leader",
         ),
         pytest.param(
             500,
             Meta(),
             b"No path to datacenter",
-            (Trouble.FAILED, "status 500: No path to datacenter"),
+            (FailureKind.FAILED, "status 500: No path to datacenter"),
             id="no path",
         ),
-        pytest.param(403, Meta(), b"ACL not found", (Trouble.DENIED, "status 403: ACL not found"), id="denied"),
-        pytest.param(400, Meta(), b"Invalid index", (Trouble.REFUSED, "status 400: Invalid index"), id="400"),
-        pytest.param(404, Meta(), b"Query not found", (Trouble.REFUSED, "status 404: Query not found"), id="404"),
-        pytest.param(404, Meta(), b"<html>\nno", (Trouble.REFUSED, "status 404"), id="markup is not repeated"),
-        pytest.param(403, Meta(), b"\x1b[31mred\nforged", (Trouble.DENIED, "status 403: \\x1b[31mred"), id="escapes"),
+        pytest.param(403, Meta(), b"ACL not found", (FailureKind.DENIED, "status 403: ACL not found"), id="denied"),
+        pytest.param(400, Meta(), b"Invalid index", (FailureKind.REFUSED, "status 400: Invalid index"), id="400"),
+        pytest.param(404, Meta(), b"Query not found", (FailureKind.REFUSED, "status 404: Query not found"), id="404"),
+        pytest.param(404, Meta(), b"<html>\nno", (FailureKind.REFUSED, "status 404"), id="markup is not repeated"),
+        pytest.param(
+            403, Meta(), b"\x1b[31mred\nforged", (FailureKind.DENIED, "status 403: \\x1b[31mred"), id="escapes"
+        ),
     ],
 )
 def test_a_status_is_diagnosed(status, meta, body, expected):
@@ -252,12 +254,12 @@ def test_a_prepared_query_that_is_not_defined_is_unknown():
     found = diagnose(
         404, Meta(), b"Query not found", not_found=resource_of(PreparedQuery(name="x"), DEFAULTS).not_found
     )
-    assert found == (Trouble.UNKNOWN, "no prepared query has this name or id")
+    assert found == (FailureKind.UNKNOWN, "no prepared query has this name or id")
 
 
 def test_a_redirect_is_not_followed():
     assert diagnose(301, Meta(), b"", "https://else\nwhere/") == (
-        Trouble.REFUSED,
+        FailureKind.REFUSED,
         "redirected to https://else\\nwhere/, which is not followed; give the address that answers itself",
     )
 
@@ -272,13 +274,13 @@ def test_every_status_has_a_diagnosis_that_prints(status, body):
 
 
 def test_every_trouble_has_a_remedy():
-    assert set(REMEDIES) == set(Trouble)
+    assert set(REMEDIES) == set(FailureKind)
 
 
 def test_a_failure_names_the_url():
-    failure = RequestFailed("http://127.0.0.1:8500", "/v1/health/service/web", "status 503", Trouble.UNAVAILABLE)
+    failure = RequestFailed("http://127.0.0.1:8500", "/v1/health/service/web", "status 503", FailureKind.UNAVAILABLE)
     assert str(failure) == "http://127.0.0.1:8500/v1/health/service/web: status 503"
-    assert failure.remedy == REMEDIES[Trouble.UNAVAILABLE]
+    assert failure.remedy == REMEDIES[FailureKind.UNAVAILABLE]
 
 
 @pytest.mark.parametrize(

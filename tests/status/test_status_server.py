@@ -10,20 +10,20 @@ from harness.ports import free_port
 
 from ctemplate.status import http_server
 from ctemplate.status.address import StatusAddress
-from ctemplate.status.http_server import CONNECTIONS, REQUEST_LIMIT, Reply, serve_status
+from ctemplate.status.http_server import CONNECTIONS, REQUEST_LIMIT, STREAMS, Reply, serve_status
 
 BIG = b"x" * 5_000_000
 
 
-async def hello():
+async def hello(_):
     return Reply(body=b"hello\n")
 
 
-async def defect():
+async def defect(_):
     raise KeyError("defect")
 
 
-async def big():
+async def big(_):
     return Reply(body=BIG)
 
 
@@ -51,7 +51,7 @@ async def connect(address):
 
 async def is_served(address):
     try:
-        return (await asked(address, b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")).endswith(b"hello\n")
+        return (await asked(address, b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")).endswith(b"hello\n")
     except OSError:
         return False
 
@@ -83,7 +83,7 @@ def address():
 
 async def test_get_and_head_of_known_paths_are_answered(address):
     async with serving(address):
-        got = await asked(address, b"GET /hello?x=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        got = await asked(address, b"GET /hello?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head, _, body = got.partition(b"\r\n\r\n")
         assert (head.splitlines()[0], body) == (b"HTTP/1.1 200 OK", b"hello\n")
         assert b"Content-Length: 6\r\nConnection: close\r\n" in got
@@ -103,7 +103,7 @@ async def test_get_and_head_of_known_paths_are_answered(address):
 )
 async def test_everything_else_is_refused(address, request_line, status):
     async with serving(address):
-        got = await asked(address, f"{request_line}\r\nHost: a\r\n\r\n".encode())
+        got = await asked(address, f"{request_line}\r\nHost: localhost\r\n\r\n".encode())
         assert got.startswith(f"HTTP/1.1 {status.value} ".encode())
 
 
@@ -113,7 +113,7 @@ async def test_everything_else_is_refused(address, request_line, status):
         pytest.param(b"nonsense\r\n\r\n", id="no HTTP"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", id="TLS"),
         pytest.param(b"GET  HTTP/1.1\r\n\r\n", id="no path"),
-        pytest.param(b"GET /hello HTTP/9.9\r\nHost: a\r\n\r\n", id="unknown version"),
+        pytest.param(b"GET /hello HTTP/9.9\r\nHost: localhost\r\n\r\n", id="unknown version"),
         pytest.param(b"GET /" + b"a" * 2 * REQUEST_LIMIT + b" HTTP/1.1\r\n\r\n", id="long path"),
         pytest.param(b"GET /hello HTTP/1.1\r\nA: " + b"a" * 2 * REQUEST_LIMIT + b"\r\n\r\n", id="long header"),
         pytest.param(b"GET /hello HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", id="upgrade"),
@@ -158,7 +158,7 @@ async def test_a_client_that_does_not_take_its_reply_is_dropped(address, monkeyp
             greedy.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(greedy, (address.host, address.port))
-            await loop.sock_sendall(greedy, b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+            await loop.sock_sendall(greedy, b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert await is_served(address)
             received = 0
             with contextlib.suppress(ConnectionResetError):
@@ -197,3 +197,62 @@ async def test_an_address_in_use_is_said_once_and_tried_again(tmp_path, caplog, 
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     what = "something else than a socket is there; it is tried again, the rest goes on"
     assert errors == [f"status: cannot be served at unix:{path}: {what}"]
+
+
+async def quiet(_):
+    async def nothing():
+        yield b"first\n"
+        await asyncio.Event().wait()
+
+    return Reply(body=b"", content_type="text/event-stream", stream=nothing())
+
+
+async def test_streams_have_places_of_their_own(address, monkeypatch):
+    monkeypatch.setitem(ROUTES, "/stream", quiet)
+    request = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving(address), asyncio.timeout(60):
+        open_ones = [await connect(address) for _ in range(STREAMS)]
+        for reader, writer in open_ones:
+            writer.write(request)
+            assert b"Content-Length" not in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readline() == b"first\n"
+        assert (await asked(address, request)).startswith(b"HTTP/1.1 503 ")
+        assert all([await is_served(address) for _ in range(CONNECTIONS)])
+        for _, writer in open_ones:
+            writer.close()
+
+
+async def test_a_client_that_leaves_a_stream_gives_its_place_back(address, monkeypatch):
+    async def ticking(_):
+        async def ticks():
+            while True:
+                yield b": tick\n\n"
+                await asyncio.sleep(0.01)
+
+        return Reply(body=b"", stream=ticks())
+
+    monkeypatch.setitem(ROUTES, "/stream", ticking)
+    request = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving(address), asyncio.timeout(60):
+        for _ in range(2 * STREAMS):
+            while True:
+                reader, writer = await connect(address)
+                writer.write(request)
+                status = await reader.readline()
+                writer.transport.abort()
+                if b" 200 " in status:
+                    break
+                await asyncio.sleep(0.02)
+
+
+async def test_a_body_is_read_and_bounded(address, monkeypatch):
+    async def echo(request):
+        return Reply(body=request.body + repr(request.query).encode())
+
+    monkeypatch.setitem(ROUTES, "POST /echo", echo)
+    head = "POST /echo?q=a%20b HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n"
+    async with serving(address):
+        assert (await asked(address, f"{head.format(5)}hello".encode())).endswith(b"hello{'q': 'a b'}")
+        assert await asked(address, head.format(REQUEST_LIMIT + 1).encode(), has_end=False) == b""
+        assert (await asked(address, b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        assert (await asked(address, b"GET /hello HTTP/1.1\r\nHost: evil.example\r\n\r\n")).startswith(b"HTTP/1.1 421 ")

@@ -36,7 +36,7 @@ def rendered(text, services, *, before=None, baseline=None, hold=0.0, now=0.0):
 
 
 def left_out(rendering):
-    return [(fault.service, fault.instance) for fault in rendering.quarantined]
+    return [(rejection.service, rejection.instance) for rejection in rendering.quarantined]
 
 
 def refusal(text, services, **options):
@@ -180,7 +180,7 @@ def test_the_last_good_data_of_a_service_stay_for_a_while_when_all_its_instances
     both = Snapshot(answers(service("web", BAD, BAD), *plain("api")))
     rendering = live.render(both, HTTP, now=1.0)
     live.accept()
-    assert (rendering.texts, [fault.service for fault in rendering.kept]) == (before.texts, ["web"])
+    assert (rendering.texts, [rejection.service for rejection in rendering.kept]) == (before.texts, ["web"])
     assert live.due_at() == 61.0
     still = live.render(Snapshot(answers(service("web", BAD), *plain("api"))), HTTP, now=50.0)
     assert still.texts == before.texts, "what fails anew does not begin a new while"

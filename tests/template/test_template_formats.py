@@ -253,7 +253,7 @@ def test_sh_reads_the_value_where_it_was_printed(line, tmp_path):
     assert done.stderr == b""
     read = dict(one.split("\n", 1) for one in done.stdout.decode().split("\0")[:-1])
     expected = {f"s{number}": value for number, value in enumerate(HOSTILE)} | {"z": "z"}
-    left_out = {fault.service for fault in rendering.quarantined}
+    left_out = {rejection.service for rejection in rendering.quarantined}
     shown = {"A=1 #": lambda _: "1", 'A="x"': "x{}y".format}.get(line[:5], lambda value: value)
     assert read == {name: shown(value) for name, value in expected.items() if name not in left_out}
     if line[2] in "\"'" and "x" not in line:
@@ -319,6 +319,8 @@ def test_a_service_in_the_wrong_place_is_left_out_and_others_stay():
     for _ in itertools.repeat(None, 2):
         rendering = renderer.render(world(*services))
         assert json.loads(rendering.texts[0]) == [{"n": "a", "v": 1}, {"n": "b", "v": 2}, {"n": "d", "v": 3}, 0]
-        (fault,) = rendering.quarantined
-        assert (fault.service, fault.field) == ("c", "meta 'v'")
-        assert "'x y' may not stand there in JSON; print it through | json, without quotes around it" in fault.reason
+        (rejection,) = rendering.quarantined
+        assert (rejection.service, rejection.field) == ("c", "meta 'v'")
+        assert (
+            "'x y' may not stand there in JSON; print it through | json, without quotes around it" in rejection.reason
+        )

@@ -188,5 +188,5 @@ def test_fragments_of_those_left_out_are_bounded():
     everybody = names(12)
     for evil in itertools.islice(itertools.cycle(everybody), 24):
         world = answers(*(web(name=name, node="evil;" if name == evil else "n") for name in everybody))
-        assert [fault.service for fault in renderer.render(Snapshot(world)).quarantined] == [evil]
+        assert [rejection.service for rejection in renderer.render(Snapshot(world)).quarantined] == [evil]
     assert len(renderer._templates[0]._environment.fragments._casts) <= 4

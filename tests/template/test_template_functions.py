@@ -103,14 +103,14 @@ def test_a_service_is_left_out_of_a_prepared_query_by_its_own_name():
     template = '{% for i in query("a") + query("b") %}{{ i.name }} {{ i.meta.root }};{% endfor %}'
     rendering = render(template.replace("i.meta.root", 'i.meta.get("root", "/")'), snapshot)
     assert rendering.texts == ("api /;",)
-    assert [fault.service for fault in rendering.quarantined] == ["web"]
+    assert [rejection.service for rejection in rendering.quarantined] == ["web"]
 
 
 def test_who_a_prepared_query_shows_to_be_registered_first_wins():
     late = Answer(query=ServiceQuery(name="api"), value=(instance("api", 0, created=9),))
     template = '{% for i in service("api") + query("live") %}{{ claim("server_name", "x.test", i) }} {% endfor %}'
     rendering = render(template, Snapshot({late.query: late, LIVE.query: LIVE}))
-    assert [fault.service for fault in rendering.quarantined] == ["api"]
+    assert [rejection.service for rejection in rendering.quarantined] == ["api"]
 
 
 def test_failover_waits_for_the_datacenters_before():
@@ -226,7 +226,7 @@ def test_a_template_that_needs_an_answer_waits_for_it_instead_of_failing():
 def test_the_port_stands_after_the_last_dash(name, port):
     rendering = render("{% for s in services() %}{{ s.listen_port }}{% endfor %}", world(web(name=name)))
     expected = ("", [name]) if port is None else (str(port), [])
-    assert (rendering.texts[0], [fault.service for fault in rendering.quarantined]) == expected
+    assert (rendering.texts[0], [rejection.service for rejection in rendering.quarantined]) == expected
 
 
 def test_variables_and_environment_are_the_operators():
@@ -272,12 +272,12 @@ NAMED = '{% for s in services() %}{{ claim("server_name", s.name ~ ".x") }} {% s
 def test_what_can_be_had_once_goes_to_the_longest_registered(template, services, text, left_out):
     rendering = render(template, world(*services))
     assert rendering.texts == (text,)
-    assert [fault.service for fault in rendering.quarantined] == [left_out]
+    assert [rejection.service for rejection in rendering.quarantined] == [left_out]
 
 
 def test_both_claimants_are_named():
     rendering = render(LISTEN, world(registered("a-80", 9), registered("b-80", 5)))
-    assert [str(fault) for fault in rendering.quarantined] == [
+    assert [str(rejection) for rejection in rendering.quarantined] == [
         "service 'a-80': tcp port: 80 belongs to service 'b-80', which came first"
     ]
 
@@ -310,9 +310,12 @@ def test_who_has_no_right_to_a_port_goes_on_without_it(template, text):
     services = registered("a-80", 9), registered("b-80", 5), registered("web", 1)
     rendering = render(template, world(*services))
     assert rendering.texts == (text,)
-    assert {fault.service: fault.field for fault in rendering.quarantined} == {"a-80": "tcp port", "web": "tcp port"}
+    assert {rejection.service: rejection.field for rejection in rendering.quarantined} == {
+        "a-80": "tcp port",
+        "web": "tcp port",
+    }
     part = " (of what is listed by tag 'tcp' alone)" if template is not LISTEN else ""
-    assert {fault.reason for fault in rendering.quarantined} == {
+    assert {rejection.reason for rejection in rendering.quarantined} == {
         f"80 belongs to service 'b-80', which came first{part}",
         f"the name does not end in a dash and a port from 1 to 65535{part}",
     }
@@ -323,7 +326,7 @@ def test_who_lost_a_port_has_it_back_when_the_other_lets_go():
         [load("{% for s in services('tcp') %}{{ s.listen_port }}{% set _ = service(s.name) %}{% endfor %}")]
     )
     one, other = registered("a-80", 9), registered("b-80", 5)
-    assert [fault.service for fault in renderer.render(world(one, other)).quarantined] == ["a-80"]
+    assert [rejection.service for rejection in renderer.render(world(one, other)).quarantined] == ["a-80"]
     assert renderer.render(world(one, ("b-80", ("http",), other[2]))).quarantined == ()
 
 
@@ -332,7 +335,7 @@ def test_templates_of_one_group_share_claims():
     snapshot = world(web(name="a-80", tags=("one",)), web(name="b-80", tags=("two",)), web(name="c-81", tags=("two",)))
     rendering = Renderer([one, two]).render(snapshot)
     assert rendering.texts == ("80", "81")
-    assert [fault.service for fault in rendering.quarantined] == ["b-80"]
+    assert [rejection.service for rejection in rendering.quarantined] == ["b-80"]
 
 
 def test_losing_one_claim_frees_the_others():
@@ -344,7 +347,7 @@ def test_losing_one_claim_frees_the_others():
         ("new-81", ("two", "tcp"), (instance("new-81", created=3),)),
     ]
     rendering = render(template, world(*services))
-    assert [fault.service for fault in rendering.quarantined] == ["mid-80"]
+    assert [rejection.service for rejection in rendering.quarantined] == ["mid-80"]
     assert rendering.texts == ("two one 81 80 ",)
 
 

@@ -261,7 +261,7 @@ def is_kept_out(expression):
         rendering = render(text, snapshot)
     except TemplateError as exc:  # JSON and its like are no token for anybody
         return "is no plain token" in str(exc)
-    return [fault.service for fault in rendering.quarantined] == ["web"] and HOSTILE not in rendering.texts[0]
+    return [rejection.service for rejection in rendering.quarantined] == ["web"] and HOSTILE not in rendering.texts[0]
 
 
 @pytest.mark.parametrize("expression", PASSING)
@@ -310,7 +310,7 @@ def test_a_document_that_is_too_much_costs_its_owner_alone(reader, text):
     template = f"{{% for s in services() %}}{{{{ (service(s.name)[0].meta.x | {reader}) | length }}}} {{% endfor %}}"
     good = {"from_json": "[1]", "from_yaml": "[1]", "from_toml": "a = 1"}[reader]
     rendering = render(template, world(web(name="bad", meta={"x": text}), web(name="good", meta={"x": good})))
-    assert [fault.service for fault in rendering.quarantined] == ["bad"]
+    assert [rejection.service for rejection in rendering.quarantined] == ["bad"]
     assert rendering.texts == ("1 ",)
 
 

@@ -168,8 +168,8 @@ OLD = service("old", created=10, host="a.example")
 )
 def test_who_lost_a_name_has_it_once_the_winner_lets_go(made, text, winner, served):
     (_, lost, _), (texts, quarantined, _) = same_as_fresh(made(text), [[YOUNG, OLD, OTHER], [YOUNG, winner, OTHER]])
-    assert [fault for fault in lost if "'young'" in fault]
-    assert not [fault for fault in quarantined if "'young'" in fault]
+    assert [rejection for rejection in lost if "'young'" in rejection]
+    assert not [rejection for rejection in quarantined if "'young'" in rejection]
     assert texts[0].count("server_name") == served
 
 

@@ -123,7 +123,7 @@ def test_a_few_with_more_than_their_share_do_not_use_up_what_is_there_for_all():
     renderer = Renderer([load(TAGS, steps=2500)])
     for _ in range(2):
         rendering = renderer.render(world(*honest, *evil), [ConfigPlace()])
-        left_out = {fault.service: fault.reason for fault in rendering.quarantined}
+        left_out = {rejection.service: rejection.reason for rejection in rendering.quarantined}
         assert left_out.keys() <= {f"evil{number}" for number in range(5)}
         assert left_out["evil0"].startswith("2002 instances, tags and meta; ")
         assert left_out["evil0"].endswith("more than 2500 loop steps")

@@ -75,6 +75,6 @@ def test_a_missing_name_field_or_variable_is_an_error_even_in_a_test(source):
 def test_addresses_have_a_form_without_brackets():
     text = text_of(EACH.format("{{ i.ip }} {{ i.address }} {{ i.node_ip }}"), WORLD)
     assert text == "2001:db8::1 [2001:db8::1] 10.0.0.9"
-    kind = of_field(of_result(Functions.service).items, "ip")
+    kind = of_field(of_result(Functions({}, {}).table()["service"]).items, "ip")
     assert (kind.of, kind.field, kind.is_registered_text) == (str, "ip", False)
     assert {"ip", "node_ip"}.isdisjoint(Instance.__struct_fields__)

@@ -33,7 +33,7 @@ def lines(rendering):
 
 
 def left_out(rendering):
-    return [(fault.service, fault.instance, fault.field) for fault in rendering.quarantined]
+    return [(rejection.service, rejection.instance, rejection.field) for rejection in rendering.quarantined]
 
 
 def test_an_instance_and_a_port_of_one_service_are_left_out_beside_each_other_and_come_back_alone():
@@ -65,7 +65,7 @@ def test_the_last_good_data_of_a_service_have_no_more_right_to_a_port_than_new_o
         Snapshot(answers(service("a-99", "x", tags=("tcp",)), service("b-99", "two words", created=2))), now=1.0
     )
     assert lines(found) == ["http b-99 8000 1;", "tcp a-99 99 8000;"]
-    assert [fault.service for fault in found.kept] == ["b-99"]
+    assert [rejection.service for rejection in found.kept] == ["b-99"]
     assert left_out(found) == [("b-99", "", "tcp port")]
 
 
@@ -88,8 +88,8 @@ def test_who_uses_up_what_there_is_for_all_keeps_its_last_good_data_where_it_was
     renderer.accept()
     found = renderer.render(Snapshot(answers(*others, service("big", *["1"] * 3_000, tags=("http",)))), now=1.0)
     assert [line.split()[1] for line in lines(found)] == ["a", "b", *(["big"] if was_live else []), "c"]
-    (fault,) = found.kept if was_live else found.quarantined
-    assert (fault.service, fault.field) == ("big", "size")
+    (rejection,) = found.kept if was_live else found.quarantined
+    assert (rejection.service, rejection.field) == ("big", "size")
     again = renderer.render(Snapshot(answers(*others, service("big", "2", tags=("http",)))), now=2.0)
     assert (again.kept, again.quarantined, len(lines(again))) == ((), (), 4)
 

@@ -3,13 +3,13 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ctemplate.nginx.language.authority import Known, Origin
+from ctemplate.nginx.language.authority import KnownRoutes, Origin
 from ctemplate.nginx.language.value_check import ValueReport, examine
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.proven_parts import Parts, as_bytes
 from ctemplate.template.safety.tainted_text import pieces
 
-KNOWN = Known(
+KNOWN = KnownRoutes(
     addresses={Origin(address, number) for address in (b"a", b"b", b"c", b"80") for number in range(100)},
     hosts=frozenset({("http upstream", b"c")}),
     routed=frozenset({b"r"}),
@@ -119,9 +119,9 @@ def test_what_is_sound_part_by_part_is_sound_as_a_whole(sources, place):
     parts = Parts()
     for source, values in sources:
         text, shadow = text_and_shadow(source, values)
-        is_sound = parts.are_sound(text, shadow, place, KNOWN)
-        assert is_sound is Parts().are_sound(text, shadow, place, KNOWN)
-        if is_sound:
+        is_valid = parts.are_valid(text, shadow, place, KNOWN)
+        assert is_valid is Parts().are_valid(text, shadow, place, KNOWN)
+        if is_valid:
             whole = as_bytes(pieces(text, shadow))
             assert examine(whole, inside=place.inside, taken=place.taken, known=KNOWN) == ValueReport()
 
@@ -134,8 +134,10 @@ def test_plain_values_in_whole_blocks_are_sound(blocks):
     )
     text, shadow = text_and_shadow(source, [f"v{number}" for number in range(100)])
     marks = [(f"v{number}".encode(), number) for number in range(100)]
-    known = Known(addresses={Origin(*mark) for mark in marks}, upstreams={("http upstream", mark) for mark, _ in marks})
-    assert Parts().are_sound(text, shadow, ConfigPlace(), known)
+    known = KnownRoutes(
+        addresses={Origin(*mark) for mark in marks}, upstreams={("http upstream", mark) for mark, _ in marks}
+    )
+    assert Parts().are_valid(text, shadow, ConfigPlace(), known)
 
 
 @pytest.mark.parametrize(
@@ -152,4 +154,4 @@ def test_plain_values_in_whole_blocks_are_sound(blocks):
 )
 def test_what_one_value_spoils_is_not_sound_because_its_parts_are(source, place):
     text, shadow = text_and_shadow(source, ["x", "x"])
-    assert not Parts().are_sound(text, shadow, place)
+    assert not Parts().are_valid(text, shadow, place)

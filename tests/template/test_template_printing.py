@@ -151,7 +151,7 @@ def rendered(renderer, service):
         rendering = renderer.render(world(service))
     except TemplateError:
         return None, False
-    assert all(str(fault).isprintable() for fault in rendering.quarantined)
+    assert all(str(rejection).isprintable() for rejection in rendering.quarantined)
     return rendering.texts[0], bool(rendering.quarantined)
 
 

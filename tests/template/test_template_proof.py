@@ -37,7 +37,9 @@ def render(tmp_path):
             renderer.accept()
         result = renderer.render(snapshot(**services), [place])
         assert not result.missing
-        return result.texts[0], {fault.service: fault.reason.partition(": ")[2] for fault in result.quarantined}
+        return result.texts[0], {
+            rejection.service: rejection.reason.partition(": ")[2] for rejection in result.quarantined
+        }
 
     return rendered
 
@@ -71,14 +73,14 @@ IF, FI = "{% if i.meta.d is defined %}", "{% endif %}"
     ],
 )
 def test_what_nginx_loads_comes_from_the_template_alone(render, line, evil):
-    text, faults = render(f"{EACH}{IF}{line}{FI}\nlisten {{{{ i.port }}}};{END}", evil=evil)
-    assert set(faults) == {"evil"}
+    text, rejections = render(f"{EACH}{IF}{line}{FI}\nlisten {{{{ i.port }}}};{END}", evil=evil)
+    assert set(rejections) == {"evil"}
     assert text.replace("\n", "") == "listen 80;" * 3
 
 
 def test_the_reason_names_value_place_and_directive(render):
-    _, faults = render(f"{EACH}{IF}root {{{{ i.meta.d }}}};{FI}{END}", evil={"meta": {"d": "/etc"}})
-    assert faults == {"evil": "'/etc' would choose what 'root' loads"}
+    _, rejections = render(f"{EACH}{IF}root {{{{ i.meta.d }}}};{FI}{END}", evil={"meta": {"d": "/etc"}})
+    assert rejections == {"evil": "'/etc' would choose what 'root' loads"}
 
 
 def test_a_line_that_many_services_would_break_is_the_templates_fault(render, tmp_path):
@@ -123,8 +125,8 @@ def test_a_line_that_many_services_would_break_is_the_templates_fault(render, tm
 )
 def test_normal_templates_pass(render, line):
     meta = {"hosts": "a.com,b.com", "words": "a b  c", "odd": "; } evil"}
-    text, faults = render(EACH + line + END, good={"meta": meta})
-    assert faults == {}
+    text, rejections = render(EACH + line + END, good={"meta": meta})
+    assert rejections == {}
     assert text
 
 
@@ -158,17 +160,17 @@ def test_normal_templates_pass(render, line):
     ],
 )
 def test_a_value_that_changes_the_structure_leaves_out_its_service_alone(render, line, value, reason):
-    text, faults = render(f"{EACH}{IF}{line}{FI}{END}", evil={"meta": {"d": value}}, tame={"meta": {"d": "plain"}})
-    assert set(faults) == {"evil"}
-    assert reason in faults["evil"]
+    text, rejections = render(f"{EACH}{IF}{line}{FI}{END}", evil={"meta": {"d": value}}, tame={"meta": {"d": "plain"}})
+    assert set(rejections) == {"evil"}
+    assert reason in rejections["evil"]
     assert "plain" in text
 
 
 def test_entries_of_a_map_in_a_file_of_their_own_are_data(render):
-    text, faults = render(f"{EACH}{{{{ s.name }}}} {{{{ i.port }}}};{END}", inside=b"map")
-    assert (text, faults) == ("fine 80;good 80;well 80;", {})
-    _, faults = render(f"{EACH}{{{{ s.name }}}} {{{{ i.port }}}};{END}", inside=b"map", include={})
-    assert set(faults) == {"include"}
+    text, rejections = render(f"{EACH}{{{{ s.name }}}} {{{{ i.port }}}};{END}", inside=b"map")
+    assert (text, rejections) == ("fine 80;good 80;well 80;", {})
+    _, rejections = render(f"{EACH}{{{{ s.name }}}} {{{{ i.port }}}};{END}", inside=b"map", include={})
+    assert set(rejections) == {"include"}
 
 
 def test_what_is_no_nginx_configuration_is_not_proven(render):
@@ -194,7 +196,7 @@ http {
 
 
 @pytest.mark.parametrize(
-    ("services", "fault"),
+    ("services", "rejection"),
     [
         pytest.param({"GOOD": {"created": 2}}, {"GOOD": "server_name"}, id="another case"),
         pytest.param({"static": {}}, {"static": "http upstream"}, id="the template's own upstream"),
@@ -204,7 +206,7 @@ http {
         pytest.param({"other": {}}, {}, id="nobody's"),
     ],
 )
-def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path, services, fault):
+def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path, services, rejection):
     file = tmp_path / "t.j2"
     file.write_text(SIMPLE)
     template = Template.load(file, variables={}, environ={})
@@ -212,8 +214,8 @@ def test_names_belong_to_the_longest_registered_or_to_the_configuration(tmp_path
     known = {GOOD: {"created": 1}} | services
     result = Renderer([template]).render(snapshot(**known), [ConfigPlace(taken=taken)])
     assert {found.service: found.field for found in result.quarantined} in (
-        fault,
-        dict.fromkeys(fault, "http upstream"),
+        rejection,
+        dict.fromkeys(rejection, "http upstream"),
     )
     assert f"upstream {GOOD} " in result.texts[0]
 
@@ -227,7 +229,7 @@ def grouped(tmp_path, *texts, places, **services):
         templates.append(Template.load(file, variables={}, environ={}))
     renderer = Renderer(templates)
     result = renderer.render(snapshot(**services), places)
-    return result.texts, {fault.service for fault in result.quarantined}
+    return result.texts, {rejection.service for rejection in result.quarantined}
 
 
 POOLS = EACH + "upstream {{ s.name }} { server {{ i.address }}:{{ i.port }}; }\n" + END
@@ -303,7 +305,7 @@ def test_who_named_an_upstream_that_was_not_there_comes_back_with_it(tmp_path):
     renderer = Renderer([Template.load(file, variables={}, environ={})])
     place, user = [ConfigPlace(inside=b"http")], {"meta": {"to": "late"}}
     before = renderer.render(snapshot(user=user), place)
-    assert [fault.service for fault in before.quarantined] == ["user"]
+    assert [rejection.service for rejection in before.quarantined] == ["user"]
     assert renderer.render(snapshot(user=user, late={}), place).quarantined == ()
 
 
@@ -328,7 +330,7 @@ server { listen {{ i.meta.at }}; proxy_pass {{ i.address }}:{{ i.port }}; }
     result = Renderer([Template.load(file, variables={}, environ={})]).render(
         world(*services), [ConfigPlace(inside=b"stream")]
     )
-    assert [fault.service for fault in result.quarantined] == ["a"]
+    assert [rejection.service for rejection in result.quarantined] == ["a"]
 
 
 def test_one_service_that_has_a_name_twice_does_not_have_nginx_refuse_the_others(tmp_path):
@@ -345,7 +347,7 @@ upstream {{ i.meta.pool }} { server {{ i.address }}:{{ i.port }}; }
     plain = [(name, (), (instance(name, meta={"pool": name}),)) for name in ("b", "c", "d")]
     renderer = Renderer([Template.load(file, variables={}, environ={})])
     result = renderer.render(world(twice("a"), *plain), [ConfigPlace(inside=b"http")])
-    assert [str(fault) for fault in result.quarantined] == [
+    assert [str(rejection) for rejection in result.quarantined] == [
         "service 'a': http upstream: http upstream a2 is there twice"
     ]
     with pytest.raises(TemplateError, match="is there twice"):

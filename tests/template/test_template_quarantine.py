@@ -13,7 +13,7 @@ LOOP = "{% for s in services() %}{{ s.name }}{% for i in service(s.name) %} WHAT
 
 
 def left_out(rendering):
-    return [(fault.service, fault.instance, fault.field) for fault in rendering.quarantined]
+    return [(rejection.service, rejection.instance, rejection.field) for rejection in rendering.quarantined]
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_the_owner_of_a_forbidden_value_is_left_out(printed, fields, blamed):
 def test_the_reason_names_the_line_and_shows_the_value_escaped():
     snapshot = world(web(name="a"), web(name="evil", tags=("x\n\x1b[31m",)))
     rendering = render("\n{% for s in services() %}{{ s.tags[0] }}{% endfor %}", snapshot)
-    (fault,) = rendering.quarantined
-    shown = fault.reason[fault.reason.index("t.j2") :]
+    (rejection,) = rendering.quarantined
+    shown = rejection.reason[rejection.reason.index("t.j2") :]
     said = "is no plain token; print it through | quote, | comment or | token"
     assert shown == f"t.j2:2: 'x\\\\n\\\\x1b[31m' {said}"
-    assert str(fault).isprintable()
+    assert str(rejection).isprintable()
 
 
 def test_a_hostile_name_is_left_out_of_every_answer_and_template():
@@ -120,7 +120,7 @@ def test_owners_are_found_wherever_their_values_are_printed(template):
     bad = [web(name=f"e{number};{{}}") for number in range(3)]
     rendering = render(template, world(*good, *bad))
     assert rendering.texts == render(template, world(*good)).texts
-    assert [fault.service for fault in rendering.quarantined] == [name for name, _, _ in bad]
+    assert [rejection.service for rejection in rendering.quarantined] == [name for name, _, _ in bad]
 
 
 def test_one_whose_text_is_cut_out_of_anothers_is_not_blamed():
@@ -128,7 +128,7 @@ def test_one_whose_text_is_cut_out_of_anothers_is_not_blamed():
     template = "{{ services() | map(attribute='name') | map('replace', 'zz', '') | join('-') }}"
     rendering = render(template, world(*services))
     assert rendering.texts == ("innocent-other",)
-    assert [fault.service for fault in rendering.quarantined] == ["zz a;b zz"]
+    assert [rejection.service for rejection in rendering.quarantined] == ["zz a;b zz"]
 
 
 def test_many_owners_of_one_text_are_told_apart():
@@ -142,7 +142,7 @@ def test_an_innocent_that_holds_a_like_text_is_not_blamed():
     services = [web(name="a;b"), web(name="innocent", tags=("a;b",)), web(name="other", meta={"x": "a;b c"})]
     rendering = render("{{ services() | map(attribute='name') | join(' ') }}", world(*services))
     assert rendering.texts == ("innocent other",)
-    assert [fault.service for fault in rendering.quarantined] == ["a;b"]
+    assert [rejection.service for rejection in rendering.quarantined] == ["a;b"]
 
 
 def test_a_line_that_nobody_gets_past_is_the_templates_fault():
@@ -165,7 +165,7 @@ def test_a_line_that_honest_values_pass_through_an_escape_is_not_at_fault(escape
     template = "{% for s in services() %}{% for i in service(s.name) %}{{ i.meta.v | ESCAPE }};{% endfor %}{% endfor %}"
     rendering = render(template.replace("ESCAPE", escape), world(*services))
     assert rendering.texts == ('"two words";',)
-    assert [fault.service for fault in rendering.quarantined] == [f"s{number}" for number in range(1, 6)]
+    assert [rejection.service for rejection in rendering.quarantined] == [f"s{number}" for number in range(1, 6)]
 
 
 def test_many_hostile_services_are_left_out_in_a_few_passes():
@@ -206,9 +206,9 @@ def test_a_service_that_breaks_the_template_outright_is_left_out():
     template = "{% for s in services() %}{{ service(s.name)[0].meta.zone }} {% endfor %}"
     rendering = render(template, world(*services, web(name="bare")))
     assert rendering.texts == ("x " * 5,)
-    (fault,) = rendering.quarantined
-    assert (fault.service, fault.field) == ("bare", "template")
-    assert fault.reason.endswith("t.j2:1: no key 'zone' here; give a default: | default(\"…\")")
+    (rejection,) = rendering.quarantined
+    assert (rejection.service, rejection.field) == ("bare", "template")
+    assert rejection.reason.endswith("t.j2:1: no key 'zone' here; give a default: | default(\"…\")")
 
 
 def test_a_template_that_breaks_over_many_services_is_at_fault_itself():

@@ -1,4 +1,4 @@
-"""Questions about the entries of answers: which are in use, which of them another answer lacks, and what fails them."""
+"""Facts about the entries of answers: which are in use, which another answer lacks, and why an instance fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EntryValue = tuple[Any, ...]
 
 
 def is_in_use(entry: Entry) -> bool:
-    """Whether losing the entry can hurt: instances that fail or are in maintenance serve nothing."""
+    """Whether losing the entry matters: instances that fail or are in maintenance receive no requests."""
     return not isinstance(entry, Instance) or entry.status in IN_USE
 
 
@@ -30,7 +30,7 @@ def key(entry: Entry) -> Key:
 
 
 def absent(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return the entries that an answer lacks; an instance that took over address and port stands for the old one."""
+    """Return the entries that an answer lacks; a new instance at the same address and port replaces the old one."""
     keys: set[Key] = set()
     places: set[tuple[str, int]] = set()
     for entry in answer:
@@ -45,20 +45,20 @@ def absent(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ..
 
 
 def missed(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return the entries that an answer lacks or has as failing; maintenance is meant, and counts as there."""
+    """Return the entries that an answer lacks or shows as failing; maintenance is intended, and is no loss."""
     return absent(
         entries, (entry for entry in answer if not isinstance(entry, Instance) or entry.status is not Status.CRITICAL)
     )
 
 
 def net_loss(before: Iterable[Entry], new: EntryValue) -> int:
-    """Return how many of the entries in use an answer lacks, minus those in use that came in their place."""
+    """Return how many of the entries in use an answer lacks, minus the new ones in use."""
     used = tuple(filter(is_in_use, before))
     return len(absent(used, new)) - sum(map(is_in_use, absent(new, before)))
 
 
 def is_large(before: Answer, new: Answer, lost: int, policy: GuardPolicy) -> bool:
-    """Whether losing so many of the instances in use is more than the policy allows; services lose everything."""
+    """Whether losing so many of the instances in use exceeds the policy; losing one service is losing all of it."""
     if kind_of(before.query).losses is Losses.NAMES:
         return True
     used = sum(map(is_in_use, before.value))
@@ -81,13 +81,13 @@ def checks_not_run(instance: Instance, before: Instance) -> frozenset[str]:
 
 
 def merged(value: EntryValue, kept: tuple[Entry, ...], query: Query) -> EntryValue:
-    """Put what is kept in, in the order of the query's answers; after the others where that order is the source's."""
+    """Add the kept entries, in the query's order, or at the end where the source defines the order."""
     both = (*absent(value, kept), *kept)
     return both if kind_of(query).keeps_order(query) else tuple(sorted(both, key=key))
 
 
 def replaced_entries(value: EntryValue, kept: Iterable[Entry]) -> EntryValue:
-    """Put what is kept in the place of the same entries as they came, and nothing else."""
+    """Replace entries by the kept ones of the same key; add none."""
     entries = {key(entry): entry for entry in kept}
     return tuple(entries.get(key(entry), entry) for entry in value) if entries else value
 

@@ -12,7 +12,7 @@ Entry = Instance | Service
 
 
 class Cause(enum.Enum):
-    """Why the loss of entries is not believed; the value says it, ``%s`` being what vanished, one or several."""
+    """Why a loss of entries is not accepted; the value is the sentence, ``%s`` the entries that vanished."""
 
     LOSS = "%s vanished at once, and Consul has not confirmed it"
     CONNECTION_GAP = "%s vanished while Consul was out of sight, and nothing shows that Consul's data is not new"
@@ -42,19 +42,19 @@ UNCONFIRMABLE = frozenset(
         Cause.PANIC,
     }
 )
-"""Nothing that could be read proves these wrong: an index that fell grows again whatever was lost."""
+"""No read can disprove these: an index that fell grows again whatever was lost."""
 
 ENDLESS = frozenset({Cause.DENIED, Cause.WITHOUT_CONSUL})
-"""Held until the cause is gone, or the operator releases it: no time makes these a loss."""
+"""Held until the cause is gone, or the operator releases it; waiting does not prove a loss here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Entries of a query's answer that are kept although the newest answer lacks them.
+    """Entries of a query's answer that stay in use although the newest answer lacks them.
 
-    ``until`` is when the hold ends by itself, infinity where it ends only with its cause or by the operator. ``index``
-    and ``session`` are those of the last answer that had the entries. ``is_open``: a consistent read is to confirm the
-    loss or not. ``is_told``: the operator knows.
+    ``until`` is when the hold expires, infinity where only its cause or the operator ends it. ``index`` and ``session``
+    are those of the last answer that had the entries. ``is_open``: a consistent read is to decide whether the loss is
+    real. ``is_reported``: the operator has been informed.
     """
 
     query: Query
@@ -66,7 +66,7 @@ class Hold:
     session: float = 0.0
     was_filtered: bool = False
     is_open: bool = True
-    is_told: bool = False
+    is_reported: bool = False
     judged_at: float = float("-inf")
 
     def entries_of(self, service: str | None) -> tuple[Entry, ...]:

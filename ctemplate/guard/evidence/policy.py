@@ -1,4 +1,4 @@
-"""What the guard allows: for every service, and for single ones."""
+"""The guard's policies: the one for all services, and those for single ones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ctemplate.queries import kind_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """The policy for all, and those of single services, or prepared queries, by name.
+    """The policy for all, and those of single services or prepared queries, by name.
 
-    ``is_scoped``: queries go to one namespace or partition, which may have no services at all.
+    ``is_scoped``: queries go to one namespace or partition, which may be without services.
     """
 
     default: GuardPolicy = GuardPolicy()

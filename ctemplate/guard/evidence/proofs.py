@@ -1,13 +1,13 @@
 """What proves a loss to be real.
 
-What a consistent read alone cannot tell: a Consul that lost its data agrees that nothing is there, and one that took
-our rights away shows an empty catalog to us alone. Three things can:
+A consistent read alone cannot show it: a Consul that lost its data confirms that nothing is there, and to a token that
+lost its rights it shows an empty catalog. Three other facts can:
 
-* the index. A deregistration moves it on; a filter that got stricter leaves it, lost or restored data sets it back;
+* the index. A deregistration raises it; a stricter filter leaves it unchanged; lost or restored data lower it;
 * the rights. Consul answers whether our token may read a service and a node;
-* the history. A loss that came while Consul was in sight all along is one that happened in Consul. After a break, an
-  instance seen before and after, with its node's id and the index of its registration, shows that the data is the same.
-  So does one of Consul's own servers; where none of those was there before, no loss is believed.
+* the history. A loss that arrived while Consul was in sight without a break happened in Consul. After a break, an
+  instance seen before and after, with its node's id and its registration's index, proves that the data is the same.
+  So does one of Consul's own servers; where none of the earlier servers is left, no loss is accepted.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from ctemplate.guard.evidence.servers import KnownServers
 from ctemplate.queries import Losses, kind_of, named_service
 
 CONSUL_SERVICE = "consul"  # the service that the servers register themselves as
-SESSIONS = 64  # that are known at most, of all datacenters
+SESSIONS = 64  # known sessions, at most, of all datacenters
 
 
 def lists_consul(catalog: Answer) -> bool:
-    """Whether the services of a datacenter have Consul's own among them, which its servers register."""
+    """Whether a datacenter's list of services contains Consul's own, which its servers register."""
     return any(service.name == CONSUL_SERVICE for service in catalog.value)
 
 
 def is_all_invalid(answer: Answer) -> bool:
-    """Whether an answer has entries of its own, and not one that is valid; Consul counts some of other names to it."""
+    """Whether an answer has entries but no valid one; Consul adds some of other names to it."""
     name = named_service(answer.query)
-    names = {fault.service for fault in answer.faults} if name is None else {name}
-    return not answer.value and any(fault.service in names for fault in answer.faults)
+    names = {rejection.service for rejection in answer.rejections} if name is None else {name}
+    return not answer.value and any(rejection.service in names for rejection in answer.rejections)
 
 
 class Histories:
-    """Which sessions with a datacenter's Consul saw one and the same history of its data.
+    """Which sessions with a datacenter's Consul saw the same history of its data.
 
-    A session is the time between two breaks. It is one history with an earlier one as soon as an instance is seen
-    again that was known from that, registered under the same index on a node with the same id.
+    A session is the time between two breaks. It shares the history of an earlier one as soon as an instance known from
+    that one is seen again, registered under the same index on a node with the same id.
     """
 
     def __init__(self) -> None:
@@ -48,22 +48,22 @@ class Histories:
         self._reached: dict[tuple[str | None, float], int] = {}
 
     def reach(self, answer: Answer) -> None:
-        """Learn how far the index came in an answer's session."""
+        """Record the highest index of an answer's session."""
         place = (answer.query.dc, answer.session)
         self._reached[place] = max(answer.index, self._reached.get(place, 0))
         if len(self._reached) > SESSIONS:
             del self._reached[next(iter(self._reached))]
 
     def is_beyond(self, answer: Answer, session: float) -> bool:
-        """Whether an answer's index is larger than all of a session: data that was lost begins with small ones."""
+        """Whether an answer's index is above all of a session; data that was lost starts again with low ones."""
         return answer.index > self._reached.get((answer.query.dc, session), math.inf)
 
     def origin(self, query: Query, session: float) -> float:
-        """Return the earliest session known to share the history of this one."""
+        """Return the earliest session known to share this one's history."""
         return self._origins.get((query.dc, session), session)
 
     def note(self, before: Answer, new: Answer) -> bool:
-        """Learn from an answer and the one before it; answer whether two histories turned out to be one."""
+        """Learn from an answer and the previous one; return whether two histories turned out to be the same."""
         query = new.query
         if before.session == new.session or kind_of(query).losses is not Losses.INSTANCES or query.peer is not None:
             return False
@@ -88,10 +88,10 @@ def _registrations(instances: Iterable[Entry]) -> set[tuple[str, str, str, int]]
 def verdict(
     hold: Hold, answer: Answer, histories: Histories, known: KnownServers, *, may_read: bool | None, servers: Servers
 ) -> Cause | None:
-    """Judge a hold by a consistent read that lacks its entries too; None says that the loss is real.
+    """Judge a hold by a consistent read that lacks its entries too; return None where the loss is real.
 
-    ``may_read`` tells whether the token has the right to read the entries, None where Consul did not say. ``servers``
-    are those that answered, none where they cannot be seen. An index of 0 is none, and tells nothing.
+    ``may_read``: whether the token has the right to read the entries, None where Consul did not say. ``servers`` are
+    those that answered, empty where they are unknown. An index of 0 stands for no index, and proves nothing.
     """
     dc = answer.query.dc
     are_ours = known.are_ours(dc, servers, since=hold.session) and histories.is_beyond(answer, hold.session)

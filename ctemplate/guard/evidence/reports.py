@@ -1,4 +1,4 @@
-"""The guard's words to the operator: one line when holds begin, one when they end, however many there are."""
+"""The guard's messages: one line when holds begin, one when they end, however many there are."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOLDS_NAMED = 5
 
 
 def begun(holds: Iterable[Hold]) -> list[GuardReport]:
-    """Return a line for each cause for which holds began."""
+    """Return a line for each cause of holds that began."""
     return [HoldBegan(text=_begin(cause, group), queries=_queries(group)) for cause, group in _by_cause(holds)]
 
 
@@ -53,7 +53,7 @@ def described(holds: Iterable[Hold]) -> tuple[str, ...]:
 
 
 def unverified(queries: Iterable[tuple[Query, bool]]) -> list[GuardReport]:
-    """Return a line for the queries whose empty first answers are not taken, and one for those of listed services."""
+    """Return a line for the queries whose empty first answers are not accepted, and one for listed services."""
     given = tuple(queries)
     listed = _listed(query for query, is_listed in given if is_listed)
     others = _listed(query for query, is_listed in given if not is_listed)
@@ -63,14 +63,14 @@ def unverified(queries: Iterable[tuple[Query, bool]]) -> list[GuardReport]:
 
 
 def taken_as_empty(queries: Iterable[Query]) -> list[GuardReport]:
-    """Return a line for the services that are taken for empty although the catalog lists them, if there are any."""
+    """Return a line for the services accepted as empty although the catalog lists them, if there are any."""
     given = tuple(map(str, queries))
     what = f"{WITHOUT_NODES}; taken as empty, since it is new"
     return [AnswerUnverified(text=f"{_listed(given)}: {what}", queries=given)] if given else []
 
 
 def seen(queries: Iterable[Query]) -> list[GuardReport]:
-    """Return a line for the queries that show something at last, if there are any."""
+    """Return a line for the queries that have entries at last, if there are any."""
     given = tuple(map(str, queries))
     return [AnswerVerified(text=f"{_listed(given)}: can be seen now", queries=given)] if given else []
 

@@ -1,8 +1,8 @@
-"""Who answers: the source's own servers as evidence of its history, and whether they are those of before.
+"""Consul's servers as evidence of its history: whether those that answer are the ones of before.
 
-Each of them is registered once, under an index of its own. Where one is seen again, the data is the same; where none of
-those before is, another Consul answers, or one whose data was replaced. Servers are exchanged one by one, so those of
-before are the ones seen last. Where the token may not see them there is no evidence. Pure; must not know how they are
+Each server is registered once, under an index of its own. Where one is seen again, the data is the same; where none of
+the earlier ones is left, another Consul answers, or one whose data was replaced. Operators exchange servers one by one,
+so "before" means those seen last. A token that may not see them gives no evidence. Pure; must not know how they are
 read.
 """
 
@@ -20,7 +20,7 @@ from ctemplate.core.values import dataclass
 
 @dataclass(slots=True)
 class UnknownServers:
-    """The servers that answer in the place of ours, and since when."""
+    """The servers that answer in place of the known ones, and since when."""
 
     servers: ServerSet
     since: float
@@ -28,7 +28,7 @@ class UnknownServers:
 
 @dataclass(slots=True)
 class KnownServers:
-    """The servers of each datacenter when all was well."""
+    """The servers of each datacenter at the last undoubted moment."""
 
     _known: dict[str | None, ServerSet] = field(default_factory=dict)
     _unknown: dict[str | None, UnknownServers] = field(default_factory=dict)
@@ -37,13 +37,13 @@ class KnownServers:
         return iter(self._known.values())
 
     def remember(self, sets: Iterable[ServerSet]) -> None:
-        """Start from what an earlier process knew."""
+        """Start from what an earlier process stored."""
         self._known.update({each.dc: each for each in sets})
 
     def observe(self, seen: ServerSet, now: float, *, patience: float) -> bool:
-        """Note who answers; answer whether others are known for ours than before.
+        """Record the servers that answer; return whether the known servers have changed.
 
-        Unknown ones become ours once they have answered for longer than anything is held because of them.
+        Unknown servers become the known ones once they have answered for longer than they can hold anything.
         """
         known = self._known.get(seen.dc)
         if not seen.servers:
@@ -57,7 +57,7 @@ class KnownServers:
         return now - since >= patience and self.accept(seen.dc)
 
     def accept(self, dc: str | None) -> bool:
-        """Take a datacenter's unknown servers, if there are any, for ours from now on; they prove nothing of before."""
+        """Accept a datacenter's unknown servers, if any, as known; they prove nothing about the time before."""
         unknown = self._unknown.pop(dc, None)
         if unknown is None:
             return False
@@ -66,11 +66,11 @@ class KnownServers:
         return True
 
     def are_others(self, dc: str | None, seen: Servers) -> bool:
-        """Whether none of those who answer was there before."""
+        """Whether none of the servers that answer was known before."""
         known = self._known.get(dc)
         return known is not None and bool(seen) and not seen & known.servers
 
     def are_ours(self, dc: str | None, seen: Servers, *, since: float) -> bool:
-        """Whether one of those who answer is known without a gap since a session."""
+        """Whether one of the servers that answer is known without a gap since a session."""
         known = self._known.get(dc)
         return known is not None and known.session <= since and bool(seen & known.servers)

@@ -13,11 +13,11 @@ from ctemplate.guard.evidence.hold import Entry, Hold
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Two answers to one query: ``before`` with what was kept in use as it was shown, ``new`` as it came.
+    """Two answers to one query: ``before`` as shown, with what was kept in use, ``new`` as it arrived.
 
     ``is_news``: their values differ. ``has_gap``: the source was out of sight in between, while we watched.
-    ``is_whole_catalog``: they list all services of a datacenter. ``held`` are the keys of the entries that a rule
-    keeps, with those of the rules asked before.
+    ``is_whole_catalog``: they list all services of a datacenter. ``held`` are the keys of the entries that this rule
+    and the rules before it keep.
     """
 
     before: Answer
@@ -31,17 +31,17 @@ class Change:
 
 
 class Rule(Protocol):
-    """One reason to show something else than the newest answer to a query. Seconds are the caller's ``now``."""
+    """One reason to show something other than the newest answer to a query. Seconds are the caller's ``now``."""
 
     @property
     def is_active(self) -> bool:
-        """Whether time alone may change what the rule shows or has to say."""
+        """Whether time alone may change what the rule shows or reports."""
 
     def observe(self, change: Change) -> None:
-        """Take a new answer, and decide what is kept of the one before."""
+        """Take a new answer, and decide which entries of the previous one to keep."""
 
     def show(self, value: EntryValue, now: float) -> EntryValue:
-        """Return what to show in the place of a value."""
+        """Return what to show in place of a value."""
 
     def due_at(self, now: float) -> float:
         """Return when ``review`` or ``report`` has something to do, infinity for never."""
@@ -50,16 +50,16 @@ class Rule(Protocol):
         """End what is over."""
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
-        """End what is held of a service, or everything; return it."""
+        """End the holds on a service, or all; return them."""
 
     def report(self, now: float) -> tuple[list[Hold], list[tuple[Hold, str]]]:
-        """Return the holds to be reported as begun, and those as ended and how; each once."""
+        """Return the holds to report as begun, and those that ended with the way they did; each once."""
 
     def dump(self) -> tuple[Hold, ...]:
         """Return what a later process needs."""
 
     def restore(self, holds: tuple[Hold, ...]) -> None:
-        """Go on with what an earlier process dumped, of all rules."""
+        """Continue with what all rules of an earlier process dumped."""
 
 
 def make_hold(before: Answer, entries: tuple[Entry, ...], **fields: object) -> Hold:

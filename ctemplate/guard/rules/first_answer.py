@@ -23,7 +23,7 @@ class UnverifiedEmpty:
 
     since: float
     is_open: bool = True
-    is_told: bool = False
+    is_reported: bool = False
     is_listed: bool = False
     judged_at: float = -math.inf
 
@@ -33,7 +33,7 @@ class UnverifiedEmpty:
 
     def reported_at(self) -> float:
         """Return when to report it, infinity for never again."""
-        return math.inf if self.is_told else self.since + CONFIRM_GRACE
+        return math.inf if self.is_reported else self.since + CONFIRM_GRACE
 
     @property
     def was_judged(self) -> bool:
@@ -69,7 +69,7 @@ def is_surely_cut(first: Answer, policies: Policies) -> bool:
 def may_be_cut(first: Answer, policies: Policies) -> bool:
     """Whether a first answer may be empty for lack of rights; of a single service, Consul has to be asked for these."""
     query = first.query
-    if first.value or first.faults or query.peer is not None:
+    if first.value or first.rejections or query.peer is not None:
         return False
     return is_surely_cut(first, policies) or named_service(query) is not None
 

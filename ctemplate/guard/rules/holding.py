@@ -1,4 +1,4 @@
-"""What all rules that hold entries have in common: the holds' time, release, reports and dump."""
+"""What all rules that hold entries share: time limits, release, reports and dump."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ctemplate.guard.evidence.hold import UNCONFIRMABLE, Cause, Entry, Hold
 from ctemplate.guard.evidence.reports import BACK, EXPIRED, UNWANTED
 from ctemplate.guard.rules import keys
 
-CONFIRM_GRACE = 3.0  # seconds for a confirmation to come before a doubted loss counts as held and is reported
+CONFIRM_GRACE = 3.0  # seconds for a confirmation to arrive before a doubted loss counts as held and is reported
 
 
 @dataclass(slots=True)
@@ -31,16 +31,16 @@ class Holding:
         return bool(self.holds or self._ended)
 
     def show(self, value: EntryValue, now: float) -> EntryValue:  # noqa: ARG002 - others depend on it
-        """Show what is held in the place of what fails."""
+        """Show held entries in place of failing ones."""
         return (
             replaced_entries(value, (entry for hold in self.holds for entry in hold.entries)) if self.holds else value
         )
 
     def due_at(self, now: float) -> float:  # noqa: ARG002 - others depend on it
-        """Return when a hold ends or is to be reported."""
+        """Return when a hold ends or has to be reported."""
         if self._ended:
             return -math.inf
-        ends = (min(hold.until, math.inf if hold.is_told else reported_at(hold)) for hold in self.holds)
+        ends = (min(hold.until, math.inf if hold.is_reported else reported_at(hold)) for hold in self.holds)
         return min(ends, default=math.inf)
 
     def review(self, now: float) -> None:
@@ -56,14 +56,16 @@ class Holding:
         return tuple(replace(hold, entries=part) for hold, part in parts if part)
 
     def report(self, now: float) -> tuple[list[Hold], list[tuple[Hold, str]]]:
-        """Return the holds that are old enough, and those that ended; nobody needs to hear the end of the others."""
-        fresh = [hold for hold in self.holds if not hold.is_told and reported_at(hold) <= now]
-        self.holds = tuple(replace(hold, is_told=hold.is_told or reported_at(hold) <= now) for hold in self.holds)
-        ended, self._ended = [(hold, how) for hold, how in self._ended if hold.is_told or how == EXPIRED], ()
+        """Return the holds that are old enough, and those that ended; an unreported hold ends without a report."""
+        fresh = [hold for hold in self.holds if not hold.is_reported and reported_at(hold) <= now]
+        self.holds = tuple(
+            replace(hold, is_reported=hold.is_reported or reported_at(hold) <= now) for hold in self.holds
+        )
+        ended, self._ended = [(hold, how) for hold, how in self._ended if hold.is_reported or how == EXPIRED], ()
         return fresh, ended
 
     def end_all(self) -> list[tuple[Hold, str]]:
-        """Return what is to be reported when nobody needs the query any more."""
+        """Return what to report when the query is not wanted any more."""
         return [*self._ended, *((hold, UNWANTED) for hold in self.holds)]
 
     def dump(self) -> tuple[Hold, ...]:
@@ -71,11 +73,11 @@ class Holding:
         return self.holds
 
     def restore(self, holds: tuple[Hold, ...]) -> None:
-        """Take the holds that this rule once made."""
+        """Take over the holds that this rule made in an earlier process."""
         self.holds = tuple(hold for hold in holds if hold.cause in self.causes)
 
     def keep(self, stays: Callable[[Entry], bool], value: EntryValue, otherwise: str = BACK) -> None:
-        """Let go of the entries that do not stay; say how, by whether they are in use again."""
+        """Drop the entries that do not stay; report how, by whether they are in use again."""
         kept = []
         for hold in self.holds:
             left = tuple(filter(stays, hold.entries))
@@ -96,16 +98,16 @@ def _all_in_use(entries: Iterable[Entry], value: EntryValue) -> bool:
 
 
 def by_key(value: EntryValue) -> dict[tuple[str, str], Instance]:
-    """Return instances by what identifies them."""
+    """Return instances by their keys."""
     return {key(instance): instance for instance in value}
 
 
 def reported_at(hold: Hold) -> float:
-    """Return when a hold is worth a line: at once, or when it was not settled within a grace."""
+    """Return when to report a hold: at once, or when it was not settled within a grace period."""
     is_patient = hold.is_open or hold.cause is Cause.CHECKS_NOT_RUN
     return hold.since + CONFIRM_GRACE if is_patient else hold.since
 
 
 def renewed(hold: Hold) -> Hold:
-    """Return a hold of an earlier process: to be confirmed again where that can be, and reported."""
-    return replace(hold, judged_at=-math.inf, is_open=hold.cause not in UNCONFIRMABLE, is_told=False)
+    """Return a hold of an earlier process: to be confirmed again where possible, and reported."""
+    return replace(hold, judged_at=-math.inf, is_open=hold.cause not in UNCONFIRMABLE, is_reported=False)

@@ -1,6 +1,6 @@
-"""Entries that vanish: kept until a consistent read, our rights and the history of the data prove the loss.
+"""Entries that vanish: kept until a consistent read, the token's rights and the data's history prove the loss.
 
-What is lost in small parts within a minute is counted together, so that no series of answers takes what one may not.
+Small losses within a minute are added up, so that a series of answers cannot remove what one answer may not.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ctemplate.guard.rules.holding import Holding
 from ctemplate.queries import Losses, kind_of
 
 RECHECK = 30.0  # seconds after a confirmation failed until the next answer asks for another one
-RIGHTS_RECHECK = 10.0  # seconds between two looks whether lost rights are back
-LATER = 1.0  # seconds that a look waits where too many come together
+RIGHTS_RECHECK = 10.0  # seconds between two checks whether lost rights are back
+LATER = 1.0  # seconds by which a check is delayed where too many coincide
 LOSS_WINDOW = 60.0  # seconds in which losses that pass unconfirmed are counted together
 PEAKS_KEPT = 64
-MANY_NODES = 48  # of a doubted loss whose rights are asked for
-LONGEST_ABSENCE = 60.0  # seconds for agents that left together to be back
+MANY_NODES = 48  # nodes of a doubted loss, at most, for which rights are asked
+LONGEST_ABSENCE = 60.0  # seconds for agents that left together to return
 ABOUT_RIGHTS = frozenset({Cause.DENIED, Cause.FILTERED, Cause.WITHOUT_CONSUL})
 
 
 @dataclass(slots=True)
 class LossRule(Holding):
-    """What vanished of one query's answers and is kept."""
+    """What vanished from one query's answers and is kept."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset(Cause) - {
         Cause.PANIC,
@@ -45,7 +45,7 @@ class LossRule(Holding):
     _believed: tuple[Hold, ...] = ()
 
     def observe(self, change: Change) -> None:
-        """Keep what the new answer lacks, if that loss is doubted."""
+        """Keep what the new answer lacks, if its loss is doubted."""
         self.review(change.now)
         self._ended += tuple((hold, BACK) for hold in self.holds if not missed(hold.entries, change.new.value))
         self.holds = tuple(self._still(hold, change) for hold in self.holds if missed(hold.entries, change.new.value))
@@ -93,27 +93,27 @@ class LossRule(Holding):
     # Losses that passed, together
 
     def _note_loss(self, used: EntryValue, now: float) -> None:
-        """Remember what was in use before a loss that passes, as long as nothing later was more."""
+        """Remember what was in use before a loss that passes, unless more was in use later."""
         more = tuple(peak for peak in self._peaks[1 - PEAKS_KEPT :] if len(peak[1]) > len(used))
         self._peaks = (*more, (now, used))
 
     def _is_large_together(self, change: Change) -> bool:
-        """Whether more than the policy allows is missing of the most that was in use within the window."""
+        """Whether the policy is exceeded by what is missing of the most that was in use within the window."""
         self._peaks = tuple(peak for peak in self._peaks if change.now < peak[0] + LOSS_WINDOW)
         if not self._peaks:
             return False
         peak = self._peaks[0][1]
         return len(peak) >= FEW and net_loss(peak, change.new.value) > change.policy.max_loss * len(peak)
 
-    # Losses that were believed, before it showed that several nodes left
+    # Losses that were accepted before several nodes were known to have left
 
     def _believe(self, loss: Hold, now: float) -> None:
         self._believed = (*(hold for hold in self._believed if hold.until > now), loss)[-PEAKS_KEPT:]
 
     def take_back(self, belongs: Callable[[Entry], bool], newest: Answer, now: float) -> bool:
-        """Keep what was believed to be lost within a minute and is still missing, as far as something holds for it.
+        """Hold again what was accepted as lost within a minute and is still missing, where ``belongs`` holds for it.
 
-        Return whether there is anything.
+        Return whether there is any.
         """
         held = tuple(entry for hold in self.holds for entry in hold.entries)
         lately = [hold for hold in self._believed if hold.until > now]
@@ -126,7 +126,7 @@ class LossRule(Holding):
     # Confirmation
 
     def judge(self, verdict: Callable[[Hold], Cause | None], *, limit: float, now: float) -> None:
-        """Settle the open holds: a verdict names why a loss is still not believed, None that it is real."""
+        """Settle the open holds: the verdict names why a loss is still not accepted, or None where it is real."""
         judged = [(hold, self._judged(hold, verdict, limit, now)) for hold in self.holds]
         self._ended += tuple((hold, CONFIRMED) for hold, left in judged if left is None)
         self.holds = tuple(left for _, left in judged if left is not None)
@@ -148,7 +148,7 @@ class LossRule(Holding):
         return replace(hold, cause=cause, until=until, is_open=False, judged_at=now)
 
     def part(self, belongs: Callable[[Entry], bool]) -> None:
-        """Have the entries of open holds for which something holds judged apart from the others."""
+        """Have the entries of open holds for which ``belongs`` holds judged apart from the others."""
         parted: list[Hold] = []
         for hold in self.holds:
             inside = tuple(filter(belongs, hold.entries)) if hold.is_open else ()
@@ -158,24 +158,24 @@ class LossRule(Holding):
 
     @property
     def has_doubts(self) -> bool:
-        """Whether a confirmation is still to come."""
+        """Whether a confirmation is still due."""
         return any(hold.is_open for hold in self.holds)
 
     def is_awaited(self, now: float, grace: float) -> bool:
-        """Whether a doubt is so young that its confirmation may come in a moment."""
+        """Whether a doubt is so recent that its confirmation may arrive in a moment."""
         return any(hold.is_open and now < hold.since + grace for hold in self.holds)
 
     def doubt(self) -> Doubt | None:
-        """Return what a source is to confirm."""
+        """Return what a source has to confirm."""
         entries = [entry for hold in self.holds if hold.is_open for entry in hold.entries]
         return _doubt(self.holds[0].query, entries) if entries else None
 
     def reopen(self, cause: Cause) -> None:
-        """Have what is held for a cause confirmed anew."""
+        """Have the holds with this cause confirmed again."""
         self.holds = tuple(replace(hold, is_open=True) if hold.cause is cause else hold for hold in self.holds)
 
     def recheck(self, now: float, *, is_late: bool) -> bool:
-        """Have it confirmed anew that rights are lacking, if it is time, or with others later; return whether it is."""
+        """Have lost rights confirmed again, if it is time, or later with others; return whether it is."""
         due = [rechecked_at(hold) <= now for hold in self.holds]
         then: dict[str, Any] = {"judged_at": now - RIGHTS_RECHECK + LATER} if is_late else {"is_open": True}
         self.holds = tuple(
@@ -186,18 +186,18 @@ class LossRule(Holding):
     # What is shown, and when
 
     def show(self, value: EntryValue, now: float) -> EntryValue:  # noqa: ARG002 - a rule's signature
-        """Show what vanished beside what came."""
+        """Show what vanished beside the new entries."""
         for hold in self.holds:
             value = merged(value, hold.entries, hold.query)
         return value
 
     def due_at(self, now: float) -> float:
-        """Return when a hold ends, is to be reported, or its rights are to be looked at again."""
+        """Return when a hold ends, has to be reported, or its rights have to be checked again."""
         return min(Holding.due_at(self, now), min(map(rechecked_at, self.holds), default=math.inf))
 
 
 def rechecked_at(hold: Hold) -> float:
-    """Return when to look whether rights are back; infinity where the hold is not about rights."""
+    """Return when to check whether rights are back; infinity where the hold is not about rights."""
     is_about_rights = hold.cause in ABOUT_RIGHTS and not hold.is_open
     return hold.judged_at + RIGHTS_RECHECK if is_about_rights else math.inf
 
@@ -209,6 +209,6 @@ def _doubt(query: Query, entries: list[Entry]) -> Doubt:
 
 
 def is_whole_catalog(query: Query, *, is_scoped: bool) -> bool:
-    """Whether a query lists all services of a datacenter, where Consul's own is always found."""
+    """Whether a query lists all services of a datacenter, which include Consul's own."""
     is_list = kind_of(query).losses is Losses.NAMES
     return is_list and not (query.ns or query.partition or query.peer or is_scoped)

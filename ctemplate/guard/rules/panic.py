@@ -1,4 +1,4 @@
-"""Panic: when all instances of a service fail, those that fail are shown as passing, where the operator wants that."""
+"""Panic: when all instances of a service fail, they are shown as passing, where the operator configured that."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class PanicRule(Holding):
     may_start: bool = False
 
     def start(self, answer: Answer) -> None:
-        """Take note of what an earlier process knew."""
+        """Take over what an earlier process stored."""
         self.may_start = bool(self.holds) or any(map(is_in_use, answer.value))
 
     def observe(self, change: Change) -> None:
-        """Take note of whether the service has worked."""
+        """Record whether the service has worked."""
         self.policy = change.policy
         self.may_start = self.may_start or any(map(is_in_use, change.before.value))
 
     def show(self, value: EntryValue, now: float) -> EntryValue:
-        """Show what fails as passing where nothing else is in use."""
+        """Show failing instances as passing where no other is in use."""
         failing = tuple(instance for instance in value if instance.status is Status.CRITICAL)
         works = any(map(is_in_use, value))
         if self.policy is None or not self.policy.panic or not failing or works:
@@ -51,12 +51,12 @@ class PanicRule(Holding):
         return with_status(value, dict.fromkeys(map(key, failing), Status.PASSING))
 
     def used(self, value: EntryValue) -> EntryValue:
-        """Return a value with what panic shows: what is used although it fails can be lost, too."""
+        """Return a value with the instances that panic shows: they are in use, although they fail, and can be lost."""
         failing = {key(entry): Status.PASSING for hold in self.holds for entry in hold.entries}
         return with_status(value, failing) if failing else value
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
-        """End it until something works again."""
+        """End panic until an instance passes again."""
         released = tuple(hold for hold in self.holds if hold.entries_of(service))
         if released:
             self.holds, self.may_start = (), False

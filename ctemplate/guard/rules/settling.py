@@ -1,7 +1,7 @@
-"""Instances that fail together right after the source was out of sight: kept until they pass, for a minute at most.
+"""Instances that fail together right after the source was out of sight: kept until they pass, at most a minute.
 
-An agent that starts takes every check for failed until it has run; one that was frozen lets checks time out. What
-changes while the source is in sight is not this rule's affair, and a start of our own is no break.
+An agent that starts marks every check critical until it has run; one that was frozen lets checks time out. Changes
+while the source is in sight do not concern this rule, and our own start is no break.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SETTLING = 60.0  # seconds
 
 @dataclass(slots=True)
 class SettlingRule(Holding):
-    """Until ``settles_at``, what of the last answer before a break fails together is a sign of trouble."""
+    """Until ``settles_at``, common failures among the entries of the last answer before a break are not accepted."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.MASS_FAILURE})
 
@@ -30,7 +30,7 @@ class SettlingRule(Holding):
     _baseline: Answer | None = None
 
     def observe(self, change: Change) -> None:
-        """Keep what was in use before the break and fails now, if that is much."""
+        """Keep what was in use before the break and fails now, if it is a large part."""
         if change.has_gap:
             self._baseline = change.before if change.now >= self.settles_at else self._baseline
             self.settles_at = change.now + min(SETTLING, change.policy.hold)
@@ -48,7 +48,7 @@ class SettlingRule(Holding):
             return
         lost = missed(filter(is_in_use, before.value), new.value)
         others = change.held | self.held()
-        others.update(map(key, absent(lost, new.value)))  # gone, which is judged by itself
+        others.update(map(key, absent(lost, new.value)))  # vanished; the loss rule judges that
         fresh = tuple(entry for entry in lost if key(entry) not in others)
         if fresh and is_large(before, new, len(lost), change.policy):
             until = change.now + min(change.policy.hold, SETTLING)
@@ -56,13 +56,13 @@ class SettlingRule(Holding):
             self.holds += (make_hold(before, fresh, cause=cause, since=change.now, until=until, is_open=False),)
 
     def show(self, value: EntryValue, now: float) -> EntryValue:  # noqa: ARG002 - a rule's signature
-        """Show what failed as it was before."""
+        """Show the failing entries as they were before."""
         for hold in self.holds:
             value = merged(value, hold.entries, hold.query)
         return value
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
-        """End the holds; what fails from now on is believed."""
+        """End the holds; failures are accepted from now on."""
         released = Holding.release(self, service)
         self.settles_at = -math.inf if released else self.settles_at
         return released

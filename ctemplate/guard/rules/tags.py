@@ -1,4 +1,4 @@
-"""Tags that vanish from every service at once: kept for ``hold``, since no change in Consul does that."""
+"""Tags that vanish from every service at once: kept for ``hold``, since no ordinary change does that."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEVERAL = 2  # services; a single one may lose its tags
 
 @dataclass(slots=True)
 class TagsRule(Holding):
-    """The services of one answer that are shown with the tags they had."""
+    """The services of one answer that are shown with their former tags."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.TAGS_GONE})
 

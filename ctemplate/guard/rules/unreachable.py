@@ -1,8 +1,8 @@
-"""Instances whose nodes Consul lost contact with, all or most at once: kept in use, since it is likely the network.
+"""Instances on nodes that Consul lost contact with, all or most at once: kept in use, as the network is likely cut.
 
-The agents watch each other by gossip. When that is cut off, every node's check turns critical while the backends go on.
-A node that fails alone has most likely died: its instances leave at once. What counts as most is ``max_loss``, for the
-instances of a service as for the nodes of a datacenter; a node that is the only one in sight counts as most.
+Agents watch each other by gossip. When the network is cut, every node's check turns critical while the backends keep
+working. A node that fails alone has most likely died: its instances leave at once. ``max_loss`` defines "most", for the
+instances of a service and for the nodes of a datacenter; a node that is the only one in sight counts as most.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ctemplate.guard.rules.holding import Holding, by_key
 
 UNREACHABLE_WINDOW = 60.0  # seconds within which failures belong together
 NODE_CHECKS = frozenset({"serfHealth", "externalNodeHealth"})
-"""The checks by which others say that they do not hear a node: Consul's own gossip, and consul-esm."""
+"""The checks by which other nodes report that one is out of contact: Consul's gossip, and consul-esm."""
 FAILED = "they fail for another reason, or are gone"
 
 UNGUARDED = GuardPolicy(hold=0.0)
@@ -30,14 +30,14 @@ UNGUARDED = GuardPolicy(hold=0.0)
 
 @dataclass(slots=True)
 class NodeHealth:
-    """Which nodes all answers show, and since when they have been out of contact; shared by all queries."""
+    """Which nodes the answers show, and since when each has been out of contact; shared by all queries."""
 
     _shown: dict[str | None, Counter[str]] = field(default_factory=dict)
     _failed_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
     _vanished_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
 
     def observe(self, dc: str | None, before: EntryValue, value: EntryValue, now: float) -> None:
-        """Take a query's answer in the place of the one before."""
+        """Take a query's answer in place of the previous one."""
         shown = self._shown.setdefault(dc, Counter())
         failed = self._failed_at.setdefault(dc, {})
         nodes = {instance.node: _is_out_of_contact(instance) for instance in value}
@@ -56,7 +56,7 @@ class NodeHealth:
                 self._vanished_at.setdefault(dc, {})[node] = now
 
     def vanished(self, dc: str | None, now: float) -> frozenset[str]:
-        """Return the nodes of a datacenter that no answer has shown since a moment ago."""
+        """Return the nodes of a datacenter that no answer shows any more since a moment ago."""
         lately = {node: at for node, at in self._vanished_at.get(dc, {}).items() if now < at + UNREACHABLE_WINDOW}
         self._vanished_at[dc] = lately
         return frozenset(lately)
@@ -71,7 +71,7 @@ class NodeHealth:
 
 @dataclass(slots=True)
 class UnreachableRule(Holding):
-    """What of one query's answers is on nodes that lost contact."""
+    """The entries of one query's answers that are on nodes out of contact."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.NODES_UNREACHABLE})
 
@@ -82,7 +82,7 @@ class UnreachableRule(Holding):
     _policy: GuardPolicy = UNGUARDED
 
     def observe(self, change: Change) -> None:
-        """Note what has lost contact, and keep it if that is much."""
+        """Record which entries lost contact, and keep them if they are many."""
         self._newest, self._policy = change.new, change.policy
         self.review(change.now)
         if change.is_news:
@@ -94,12 +94,12 @@ class UnreachableRule(Holding):
         change.held.update(self.held())
 
     def start(self, answer: Answer, now: float) -> None:
-        """Count the nodes of an answer in the place of those of the one before."""
+        """Count the nodes of an answer in place of the previous one's."""
         self.nodes.observe(answer.query.dc, self._observed, answer.value, now)
         self._observed = answer.value
 
     def forget(self, dc: str | None) -> None:
-        """Take the query's nodes out of the count."""
+        """Stop counting the query's nodes."""
         self.nodes.observe(dc, self._observed, (), -math.inf)
         self._observed = ()
 
@@ -113,7 +113,7 @@ class UnreachableRule(Holding):
         }
 
     def _judge(self, now: float) -> None:
-        """Hold what lost contact within the window, if it is most of the service or on most of the nodes."""
+        """Hold what lost contact within the window, if it is most of the service or most nodes are affected."""
         held = self.held()
         self._lost = {
             each: old for each, old in self._lost.items() if each in held or now < old[1] + UNREACHABLE_WINDOW
@@ -136,17 +136,17 @@ class UnreachableRule(Holding):
 
     @property
     def is_active(self) -> bool:
-        """Whether something is held or may yet be, as more nodes fail."""
+        """Whether something is held, or may be once more nodes fail."""
         return bool(self.holds or self._ended or self._lost)
 
     def due_at(self, now: float) -> float:
-        """Return when a hold ends, or begins since the nodes of other services have failed, too."""
+        """Return when a hold ends, or begins because the nodes of other services have failed too."""
         held = self.held()
         waits = any(each not in held and now < at + UNREACHABLE_WINDOW for each, (_, at) in self._lost.items())
         return now if waits and self._policy.hold > 0 and self._is_much(now) else Holding.due_at(self, now)
 
     def review(self, now: float) -> None:
-        """End what is over; hold what turns out to have failed with many others."""
+        """End expired holds; hold what turns out to have failed together with many others."""
         over = {key(entry) for hold in self.holds if hold.until <= now for entry in hold.entries}
         Holding.review(self, now)
         self._lost = {each: old for each, old in self._lost.items() if each not in over}
@@ -154,7 +154,7 @@ class UnreachableRule(Holding):
             self._judge(now)
 
     def release(self, service: str | None) -> tuple[Hold, ...]:
-        """End the holds; what they kept is believed to have failed."""
+        """End the holds; accept that their entries have failed."""
         released = Holding.release(self, service)
         for hold in released:
             for entry in hold.entries:
@@ -171,7 +171,7 @@ def _is_out_of_contact(instance: Instance) -> bool:
 
 
 def _has_lost_contact(instance: Instance | None, before: Entry) -> bool:
-    """Whether an instance that was in use fails now, and for nothing that anybody has looked at."""
+    """Whether an instance that was in use fails now only for checks that prove nothing but lost contact."""
     if instance is None or instance.status is not Status.CRITICAL or not isinstance(before, Instance):
         return False
     unrun = checks_not_run(instance, before)

@@ -1,8 +1,8 @@
-"""Instances that fail only for checks without a result: their agent has started, and has not run them yet.
+"""Instances that fail only for checks without a result: their agent has started and has not run them yet.
 
-When the agents of all backends are restarted at once, Consul shows every check as critical with an empty output. A
-check that had a result before and has none now says nothing of its instance. Instances that were never in use stay out,
-as do those whose check is reported by themselves (TTL), for which no output is a report like another.
+When the agents of all backends restart at once, Consul shows every check as critical with an empty output. A check
+that had a result before and has none now proves nothing. Instances that were never in use stay out, as do those that
+report their check themselves (TTL): there, an empty output is an ordinary report.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ RUN = "the checks have run"
 
 @dataclass(slots=True)
 class UnrunRule(Holding):
-    """What waits for its checks to run; and what vanished lately while in use, for agents that leave as they stop."""
+    """Entries that wait for their checks to run, and entries in use that vanished lately, as leaving agents cause."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.CHECKS_NOT_RUN})
 
     _vanished: dict[Key, tuple[Instance, float]] = field(default_factory=dict)
 
     def observe(self, change: Change) -> None:
-        """Keep what was in use, or vanished a moment ago, and fails for nothing but checks that have not run."""
+        """Keep what was in use, or vanished a moment ago, and fails only for checks that have not run."""
         self.review(change.now)
         if change.is_news:
             new = by_key(change.new.value)

@@ -92,7 +92,7 @@ class Routes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownRoutes:
     """What a text may rely on: upstreams in other texts, addresses that were judged, and what other files route by.
 
     ``addresses`` tells whether the registrant of a value may name an address, or one with its port.
@@ -106,7 +106,7 @@ class Known:
     variable: bytes = b""
 
 
-NO_ROUTES = Known()
+NO_ROUTES = KnownRoutes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,9 @@ class AnyOf:
         return any(name in part for part in self.parts)
 
 
-def strays(routes: Iterable[Routes], upstreams: Container[Name], known: Known) -> Iterator[tuple[Goal, bool]]:
+def unjudged_goals(
+    routes: Iterable[Routes], upstreams: Container[Name], known: KnownRoutes
+) -> Iterator[tuple[Goal, bool]]:
     """Yield the targets that are neither a known upstream nor a judged address, those by way of variables too.
 
     With each comes whether it is the same with all targets of such directives.

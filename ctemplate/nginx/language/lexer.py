@@ -81,7 +81,7 @@ class TokenReader:
             at = self._gap(at)
             byte = self.source[at : at + 1]
             if not byte and found:
-                raise self.fault('unexpected end of file, expecting ";" or "}"', at)
+                raise self.syntax_error('unexpected end of file, expecting ";" or "}"', at)
             if not byte:
                 return found, b"", at
             if byte in b";{" if found else byte == b"}":
@@ -125,21 +125,23 @@ class TokenReader:
 
     def _unfinished(self, start: int, quote: bytes = b"") -> NoReturn:
         self._refuse_long(start, len(self.source), quote)
-        raise self.fault('unexpected end of file, expecting ";" or "}"', len(self.source))
+        raise self.syntax_error('unexpected end of file, expecting ";" or "}"', len(self.source))
 
     def _refuse_long(self, start: int, last: int, quote: bytes = b"") -> None:
         """Refuse text from `start` when nginx still has to keep it in its buffer while it reads the byte at `last`."""
         if min(last, len(self.source) - 1) - start < TOKEN_LIMIT_BYTES:
             return
         if quote:
-            raise self.fault(f'too long parameter, probably missing terminating "{quote.decode()}" character', start)
-        raise self.fault(f'too long parameter "{_printable(self.source[start : start + 10])}..." started', start)
+            raise self.syntax_error(
+                f'too long parameter, probably missing terminating "{quote.decode()}" character', start
+            )
+        raise self.syntax_error(f'too long parameter "{_printable(self.source[start : start + 10])}..." started', start)
 
     def unexpected(self, at: int) -> NoReturn:
         """Refuse the byte at an offset in nginx's words."""
-        raise self.fault(f'unexpected "{_printable(self.source[at : at + 1])}"', at)
+        raise self.syntax_error(f'unexpected "{_printable(self.source[at : at + 1])}"', at)
 
-    def fault(self, what: str, at: int) -> NginxSyntaxError:
+    def syntax_error(self, what: str, at: int) -> NginxSyntaxError:
         """Return the error of an offset."""
         return NginxSyntaxError(where=self.where, line=self.source.count(b"\n", 0, at) + 1, what=what)
 
@@ -154,7 +156,7 @@ class TokenReader:
             depth += 1 if brace["brace"] == b"{" else -1
             if depth == 0:
                 return brace.start()
-        raise self.fault('unexpected end of file, expecting "}"', len(self.source))
+        raise self.syntax_error('unexpected end of file, expecting "}"', len(self.source))
 
 
 def _decoded(raw: bytes) -> bytes:

@@ -150,7 +150,7 @@ class _ConfigParser:
         if parent in VALUE_BLOCKS:
             self.reader.unexpected(block.end - 1)
         if len(self.open) == MAX_DEPTH:
-            raise self.reader.fault(f"more than {MAX_DEPTH} blocks within each other", block.end)
+            raise self.reader.syntax_error(f"more than {MAX_DEPTH} blocks within each other", block.end)
         self.open.append((block, self.held))
         self.held = []
         if not block.name.endswith(LUA_BLOCK):
@@ -175,7 +175,7 @@ class _ConfigParser:
 
     def finish(self, at: int) -> tuple[Directive, ...]:
         if self.open:
-            raise self.reader.fault('unexpected end of file, expecting "}"', at)
+            raise self.reader.syntax_error('unexpected end of file, expecting "}"', at)
         return tuple(self.held)
 
 

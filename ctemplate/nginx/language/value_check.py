@@ -11,7 +11,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.authority import NO_ROUTES, AnyOf, Known, Routes, named_hosts, routes, strays
+from ctemplate.nginx.language.authority import (
+    NO_ROUTES,
+    AnyOf,
+    KnownRoutes,
+    Routes,
+    named_hosts,
+    routes,
+    unjudged_goals,
+)
 from ctemplate.nginx.language.directives import INNER, LOADS, OPENS, VALUE_BLOCKS
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.manner import manner, patterns
@@ -58,7 +66,7 @@ class ValueReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sound:
+class CheckedPart:
     """What a text tells whose values are values alone: its names, where it goes, the blocks that its gaps stand in."""
 
     uses: Uses
@@ -71,7 +79,11 @@ class UnreadableText(ValueError):
 
 
 def examine(
-    pieces: Sequence[Piece], *, inside: bytes = b"", taken: frozenset[Name] = frozenset(), known: Known = NO_ROUTES
+    pieces: Sequence[Piece],
+    *,
+    inside: bytes = b"",
+    taken: frozenset[Name] = frozenset(),
+    known: KnownRoutes = NO_ROUTES,
 ) -> ValueReport:
     """Report every value that changes the structure, names a directive, or has nginx load, open or ask what it says.
 
@@ -83,22 +95,22 @@ def examine(
         return ValueReport()
     check = _Check(pieces, inside)
     found = tuple(_misplaced(check.benign, inside)) or check.breaking() or check.path_traversals() or check.taking()
-    found = found or check.straying(taken, known)
+    found = found or check.misdirected(taken, known)
     return ValueReport(findings=found) if found else ValueReport(clashes=check.clashes(taken, known))
 
 
 def gap(number: int) -> Piece:
-    """Return what stands for parts of a text that are left out; ``Sound.gaps`` names it by its text without the end."""
+    """Return the piece that stands for an omitted part of a text; ``CheckedPart.gaps`` has its text without the end."""
     return Piece(text=f"{GAP}{number};\n".encode())
 
 
-def check_part(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"") -> Sound | None:
+def check_part(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"") -> CheckedPart | None:
     """Return what a text tells in which ``examine`` would find no value that is more than a value; None where in doubt.
 
     Where it goes, and which names it uses, is left to whoever knows all parts.
 
     Its gaps may stand for any texts that are sound by themselves inside the same blocks and end with a line break, so
-    that no comment goes on behind them. A gap within a comment or an argument is not among ``Sound.gaps``.
+    that no comment goes on behind them. A gap within a comment or an argument is not among ``CheckedPart.gaps``.
     """
     try:
         check = _Check(pieces, inside)
@@ -110,7 +122,7 @@ def check_part(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"")
         return None
     found = walk(check.benign, inside=inside)
     gaps = {one.name: parent for _, parent, one in found if one.name.startswith(GAP.encode())}
-    return Sound(
+    return CheckedPart(
         uses=name_uses(check.real, check.benign, inside=inside),
         routes=routes(check.real, check.benign, inside=inside, variable=variable),
         gaps=gaps,
@@ -212,7 +224,7 @@ class _Check:
                 found += (finding for finding in _found(word, reason) if finding.data in special)
         return tuple(replace(finding, is_misplaced=False) for finding in found)
 
-    def straying(self, taken: frozenset[Name], known: Known) -> tuple[MisplacedValue, ...]:
+    def misdirected(self, taken: frozenset[Name], known: KnownRoutes) -> tuple[MisplacedValue, ...]:
         """Return the values that choose where nginx goes, in a text whose structure is sound.
 
         Where none of those that have a part in it goes where it may, no value belongs there.
@@ -229,11 +241,11 @@ class _Check:
                 is_misplaced=is_general,
                 rests_on_others=True,
             )
-            for goal, is_general in strays((found,), AnyOf((own, taken, known.upstreams)), known)
+            for goal, is_general in unjudged_goals((found,), AnyOf((own, taken, known.upstreams)), known)
             for number in sorted(goal.data)
         )
 
-    def clashes(self, taken: frozenset[Name], known: Known) -> tuple[Clash, ...]:
+    def clashes(self, taken: frozenset[Name], known: KnownRoutes) -> tuple[Clash, ...]:
         """Return the names that are used twice, in a text whose structure is sound."""
         if not self._is_readable or self.real is None:
             return ()

@@ -1,7 +1,7 @@
-"""Confirm what the guard doubts: a consistent read of the query, and whether our token may read what vanished.
+"""Confirm doubted losses: read the query consistently, and ask whether the token may read what vanished.
 
-Who answers is read as well, the instances of Consul's own service: for each doubt, and now and then for the next one.
-One connection of its own, one doubt after the other: thousands come at once only when Consul itself is in doubt.
+The servers that answer are read as well, as instances of Consul's own service: with each doubt, and at intervals. One
+connection serves one doubt after the other: thousands arrive at once only when Consul itself is in doubt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ctemplate.sources.consul.endpoints.decoding import (
     decode_servers,
     decode_services,
 )
-from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Right, Trouble
+from ctemplate.sources.consul.endpoints.paths import Consistency, FailureKind, RequestFailed, Resource, Right
 from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
@@ -30,16 +30,18 @@ from ctemplate.sources.consul.watching.sentinel import reads_whole_service, scop
 from ctemplate.sources.consul.watching.watch import index_of
 
 RIGHTS_AT_ONCE = 64  # Consul's own limit
-FIRST_LOOK = 1.0  # seconds from the start until it is read who answers …
-LOOK_INTERVAL = 60.0  # … and from then on
+FIRST_LOOK = 1.0  # seconds from the start until the servers are first read …
+LOOK_INTERVAL = 60.0  # … and between later reads
 OWN_SERVICE = "/v1/health/service/consul"
-UNTOLD = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.GARBLED})  # who answers will not be told later either
+FINAL_KINDS = frozenset(
+    {FailureKind.DENIED, FailureKind.REFUSED, FailureKind.GARBLED}
+)  # a later read would not show the servers either
 
 Lists = dict[Resource, frozenset[str] | None]
 
 
-async def confirm(catalog: Catalog, client: Client, edge: Decoder, troubles: OutageLog) -> None:
-    """Confirm whatever the catalog doubts, until cancelled; what fails is tried again for as long as it is doubted."""
+async def confirm(catalog: Catalog, client: Client, edge: Decoder, outages: OutageLog) -> None:
+    """Confirm the catalog's doubts, until cancelled; a failed read is retried as long as the doubt lasts."""
     clock = asyncio.get_running_loop().time
     look_at, defects = clock() + FIRST_LOOK, Defects()
     while True:
@@ -48,15 +50,15 @@ async def confirm(catalog: Catalog, client: Client, edge: Decoder, troubles: Out
                 doubts = await catalog.doubts()
         except TimeoutError:
             look_at = clock() + LOOK_INTERVAL
-            await _look(catalog, client, troubles)
+            await _look(catalog, client, outages)
             continue
-        await _confirm_all(doubts, catalog, client, edge, troubles, defects=defects)
+        await _confirm_all(doubts, catalog, client, edge, outages, defects=defects)
 
 
 async def _confirm_all(
-    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Decoder, troubles: OutageLog, *, defects: Defects
+    doubts: Iterable[Doubt], catalog: Catalog, client: Client, edge: Decoder, outages: OutageLog, *, defects: Defects
 ) -> None:
-    """Try each doubt once, but none of a datacenter that turns out to be away; the watches tell the trouble."""
+    """Try each doubt once, except in a datacenter that turns out to be unreachable; the watches report that."""
     connection, away = client.connect(), set[str | None]()
     lists: Lists = {}
     try:
@@ -67,8 +69,8 @@ async def _confirm_all(
             try:
                 may_read = await _may_read(doubt, client, connection)
                 is_listed = doubt.is_first and await _is_listed(doubt.query, client, connection, lists)
-                answer = await _read(doubt, client, connection, edge, troubles)
-                servers = await _servers(client, connection, doubt.query.dc)  # after the read, whose place it tells
+                answer = await _read(doubt, client, connection, edge, outages)
+                servers = await _servers(client, connection, doubt.query.dc)  # these gave its answer
                 nodes = None if doubt.is_first else await _nodes(doubt.query, client, connection, lists)
                 catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes)
             except RequestFailed as failure:
@@ -85,40 +87,40 @@ async def _confirm_all(
         connection.close()
 
 
-async def _look(catalog: Catalog, client: Client, troubles: OutageLog) -> None:
-    """Tell the catalog who answers; what fails now waits for the next time."""
+async def _look(catalog: Catalog, client: Client, outages: OutageLog) -> None:
+    """Report to the catalog which servers answer; a failure waits for the next interval."""
     connection = client.connect()
     try:
-        for dc in catalog.unwitnessed:
-            session = troubles.session(dc)
+        for dc in catalog.unobserved_datacenters:
+            session = outages.session(dc)
             with contextlib.suppress(RequestFailed):
                 servers = await _servers(client, connection, dc)
-                catalog.witness(ServerSet(dc=dc, servers=servers, session=session))
+                catalog.observe_servers(ServerSet(dc=dc, servers=servers, session=session))
     finally:
         connection.close()
 
 
 async def _servers(client: Client, connection: Connection, dc: str | None) -> Servers:
-    """Return who answers for a datacenter, nobody where Consul does not say. Raises RequestFailed."""
+    """Return the servers that answer for a datacenter, none where Consul does not say. Raises RequestFailed."""
     resource = Resource.named(OWN_SERVICE, dc=dc or client.settings.datacenter)
     try:
         reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
     except RequestFailed as exc:
-        if exc.trouble not in UNTOLD:
+        if exc.kind not in FINAL_KINDS:
             raise
         return frozenset()
     return decode_servers(reply.body)
 
 
-async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Decoder, troubles: OutageLog) -> Answer:
-    session = troubles.session(doubt.query.dc)  # a break while the answer is under way must not go unseen
+async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Decoder, outages: OutageLog) -> Answer:
+    session = outages.session(doubt.query.dc)  # a break during the read must not go unnoticed
     resource = resource_of(doubt.query, client.settings)
     reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
-    value, faults = kind_of(doubt.query).decode(doubt.query, reply.body, edge)
+    value, rejections = kind_of(doubt.query).decode(doubt.query, reply.body, edge)
     return Answer(
         query=doubt.query,
         value=value,
-        faults=faults,
+        rejections=rejections,
         index=index_of(reply, doubt.query),
         seen_at=time.time(),
         filtered=reply.meta.filtered_by_acls,
@@ -129,10 +131,10 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Deco
 
 
 async def _is_listed(query: Query, client: Client, connection: Connection, known: Lists) -> bool:
-    """Return whether the catalog lists a service, all of whose instances are asked for; each catalog is read once.
+    """Return whether the catalog lists the service whose instances were all asked for; each catalog is read once.
 
-    A token that may read services and no nodes sees the one and not the other. False where Consul does not say. Raises
-    RequestFailed.
+    A token that may read services but no nodes sees the service without its instances. False where Consul does not say.
+    Raises RequestFailed.
     """
     scope, name = scope_of(query), named_service(query)
     if scope is None or not reads_whole_service(query):
@@ -172,7 +174,7 @@ async def _listed(
 
 
 async def _may_read(doubt: Doubt, client: Client, connection: Connection) -> bool | None:
-    """Ask for all rights that the doubt names; None as soon as Consul does not say."""
+    """Ask for all rights that the doubt names; return None as soon as Consul does not say."""
     query, settings = doubt.query, client.settings
     namespace, partition = query.ns or settings.namespace, query.partition or settings.partition
     rights = [

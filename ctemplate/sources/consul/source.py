@@ -1,7 +1,6 @@
 """The Consul source: follows the catalog's wishes over as few connections as are allowed.
 
-The only place that owns tasks: one per long poll and one per reader, as the planner says. What to watch how is decided
-in ``planner`` and nowhere else.
+It owns the tasks: one per long poll and one per reader, as planned. ``planner`` alone decides what to watch and how.
 """
 
 from __future__ import annotations
@@ -16,27 +15,32 @@ from ctemplate.core.defects import Defects, kept_running
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DatacenterAbsent, DataLeftOut
-from ctemplate.core.model import Answer, Fault, Query
+from ctemplate.core.model import Answer, Query, Rejection
 from ctemplate.core.timing import Backoff
 from ctemplate.queries import WatchRole, kind_of
 from ctemplate.sources.consul.confirm import confirm
 from ctemplate.sources.consul.endpoints.decoding import Decoder
-from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, Pacing
 from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.heartbeat import listen
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
+from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
+from ctemplate.sources.local_files import LocalFiles, is_local
 from ctemplate.sources.source import Cost, OngoingOutage, SourceHealth
 
-DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query is asked for again over which a defect showed
-FAULTS_LOGGED = 5  # per answer; the rest is counted
-ABSENT_AFTER = 10.0  # seconds without sight of another datacenter; what an earlier process knew is shown before
+DEFECT_PAUSE = Backoff(first=2.0, ceiling=60.0)  # before a query whose answer caused a defect is read again
+REJECTIONS_LOGGED = 5  # per answer; the rest is counted
+ABSENT_AFTER = 10.0  # seconds until an unreachable other datacenter counts as absent; stored answers are shown earlier
+UNCOVERED = frozenset({FailureKind.DENIED, FailureKind.REFUSED, FailureKind.GARBLED})
+"""What makes us ask for many by themselves rather than for all at once."""
+
 SENTINEL_PACING = Pacing(interval=0.1, burst=50, idle_interval=0.2, idle_burst=10)
-"""A sentinel that wakes without news still tells that something moved."""
+"""For sentinels: a wake-up without a new value still means that something changed."""
 
 
 class ConsulSource:
@@ -49,12 +53,14 @@ class ConsulSource:
             self._edge = Decoder(settings.limits)
         except ValueError as exc:
             raise ConfigError("allowed networks", str(exc)) from exc
-        self.troubles = OutageLog(len(settings.addresses))
-        self._retries = Retries(self._client, self.troubles)
+        self.outages = OutageLog(len(settings.addresses))
+        self._retries = Retries(self._client, self.outages)
         self._planner = self._new_planner()
+        self._covers = Covers()
+        self._files = LocalFiles(settings.limits.file_folders)
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[Query, Pacing], asyncio.Task[None]] = {}
-        self._absent: set[str | None] = set()  # the datacenters that were told to be absent, until they answer
+        self._absent: set[str | None] = set()  # the datacenters reported as absent, until they answer
         self._readers = 0
         self._readers_wanted = 0
         self._stirred = asyncio.Event()
@@ -62,17 +68,17 @@ class ConsulSource:
         self._defects = Defects()
 
     def plan(self) -> WatchPlan:
-        """Return what runs at this moment, with its connections and requests per second."""
+        """Return the current plan, with its connections and requests per second."""
         return self._planner.plan(_now())
 
     @property
     def health(self) -> SourceHealth:
-        """How Consul is doing at this moment; see ``Source.health``."""
+        """The current state of Consul; see ``Source.health``."""
         outages = tuple(
             OngoingOutage(
                 cause=each.cause, subject=each.subject, seconds=_now() - each.since, queries=len(each.queries)
             )
-            for each in self.troubles.ongoing
+            for each in self.outages.ongoing
         )
         return SourceHealth(connections=self._client.connections, outages=outages)
 
@@ -80,7 +86,7 @@ class ConsulSource:
         """Return what watching these queries would cost Consul; see ``Source.cost``."""
         planner = self._new_planner()
         wanted = frozenset(queries)
-        planner.want(wanted, 0.0)
+        planner.want(Covers().want(query for query in wanted if not is_local(query)), 0.0)
         plan = planner.plan(0.0)
         return Cost(
             queries=len(wanted), connections=plan.connections, requests_per_second=round(plan.requests_per_second, 3)
@@ -92,15 +98,17 @@ class ConsulSource:
         return Planner(max_connections=settings.max_connections, policy=policy)
 
     async def run(self, catalog: Catalog) -> None:
-        """Answer the wanted queries until cancelled; see ``Source.run``. Begun again, it reads everything anew."""
+        """Answer the wanted queries until cancelled; see ``Source.run``. A restart reads everything anew."""
         self._planner = self._new_planner()
+        self._covers = Covers()
         self._watches.clear()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(catalog), name="consul wishes")
-                self._keep(group, "consul confirm", lambda: confirm(catalog, self._client, self._edge, self.troubles))
+                self._keep(group, "local files", lambda: self._files.run(catalog))
+                self._keep(group, "consul confirm", lambda: confirm(catalog, self._client, self._edge, self.outages))
                 if self._settings.max_connections > Policy().spare:
-                    self._keep(group, "consul heartbeat", lambda: listen(self._client, self.troubles))
+                    self._keep(group, "consul heartbeat", lambda: listen(self._client, self.outages))
                 while True:
                     wake_at = await self._reconcile(catalog, group)
                     await self._replan(wake_at)
@@ -111,40 +119,57 @@ class ConsulSource:
             self._readers = 0
 
     def _keep(self, group: asyncio.TaskGroup, name: str, part: Callable[[], Awaitable[None]]) -> None:
-        """Start a part that no defect ends for good."""
+        """Start a part that is restarted after a defect."""
         group.create_task(kept_running(name, part), name=name)
 
     async def _follow(self, catalog: Catalog) -> None:
-        """Plan for whatever the catalog wants."""
+        """Follow the catalog's wishes: plan, and start and stop what the plan says."""
         while True:
-            wanted, failed = await catalog.wishes(), set[Query]()
+            wanted = self._files.take(await catalog.wishes())
+            self._covers.want(wanted)
+            failed = self._ask(catalog)
             for query in wanted:
-                watch = self._watch(query)
-                if watch.answer is not None and catalog.get(query) is None:
-                    try:
-                        catalog.put(watch.answer)  # known already: a sentinel's, or dropped and wanted again
-                    except Exception as exc:  # noqa: BLE001 - a defect, of any kind
-                        self._defects.report(str(query), exc)
-                        failed.add(query)
-            self._planner.want(wanted, _now())
+                if catalog.get(query) is None and (known := self._covers.known(query)) is not None:
+                    catalog.put(known)
             for query in failed:
                 self._planner.failed(query, _now(), is_read=True, least_delay=DEFECT_PAUSE.first)
-            self._forget(self._watches.keys() - wanted - self._planner.plan(_now()).polls)
             self._stirred.set()
+
+    def _ask(self, catalog: Catalog) -> set[Query]:
+        """Plan for what is to be asked now; return of what the known answer could not be used."""
+        asked, failed = self._covers.asked(), set[Query]()
+        for query in asked:
+            watch = self._watch(query)
+            watch.untold = UNCOVERED if self._covers.is_spare(query) else frozenset()
+            if watch.answer is not None and catalog.get(query) is None:
+                try:
+                    self._take_answer(watch.answer, catalog)  # known: a sentinel's, or dropped and wanted again
+                except Exception as exc:  # noqa: BLE001 - a defect, of any kind
+                    self._defects.report(str(query), exc)
+                    failed.add(query)
+        self._planner.want(asked, _now(), unpolled=self._covers.lacking)
+        self._forget(self._watches.keys() - asked - self._planner.plan(_now()).polls)
+        return failed
+
+    def _take_answer(self, answer: Answer, catalog: Catalog) -> None:
+        for each in self._covers.answers(answer):
+            catalog.put(each)
 
     def _watch(self, query: Query) -> Watch:
         watch = self._watches.get(query)
         if watch is None:
-            watch = self._watches[query] = Watch(query, self._client, self._edge, self.troubles, self._retries)
+            watch = self._watches[query] = Watch(query, self._client, self._edge, self.outages, self._retries)
         return watch
 
     def _forget(self, queries: frozenset[Query] | set[Query]) -> None:
         for query in queries:
             del self._watches[query]
-            self.troubles.over(str(query), _now())
+            self.outages.over(str(query), _now())
 
     async def _reconcile(self, catalog: Catalog, group: asyncio.TaskGroup) -> float:
-        """Run exactly what is planned; return when to look again."""
+        """Run exactly what is planned; return when to plan again."""
+        if self._covers.has_changed:
+            self._ask(catalog)
         now = _now()
         plan = self._planner.plan(now)
         wanted = {(query, self._pacing(query, plan)) for query in plan.polls}
@@ -157,7 +182,7 @@ class ConsulSource:
             await asyncio.wait(dropped)
             await asyncio.sleep(0)
         for query in {query for query, _ in ended if kind_of(query).role is not WatchRole.WANTED} - plan.polls:
-            self._watches.pop(query, None)  # asked again some day, its first answer is news
+            self._watches.pop(query, None)  # if it is wanted again, its first answer is news
         for query, pacing in wanted - self._polls.keys():
             polling = self._poll(query, self._watch(query), pacing, catalog)
             self._polls[query, pacing] = group.create_task(polling, name=f"consul {query}")
@@ -165,18 +190,20 @@ class ConsulSource:
         while self._readers < plan.readers:
             self._readers += 1
             group.create_task(self._read_on(catalog), name="consul reader")
+        if self._readers > plan.readers:  # one that is idle leaves, and has us look again
+            self._notify()
         if plan.wake_at > now:
             return plan.wake_at
         self._notify()
         return math.inf
 
     def _notify(self) -> None:
-        """Call one idle reader, since there is something to read."""
+        """Wake one idle reader, since there is something to read."""
         if self._reader_wakeup.empty():
             self._reader_wakeup.put_nowait(None)
 
     async def _replan(self, wake_at: float) -> None:
-        """Wait until something happened that may change the plan, or its moment has come."""
+        """Wait for an event that may change the plan, or until the plan's own time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(wake_at if math.isfinite(wake_at) else None):
                 await self._stirred.wait()
@@ -186,7 +213,7 @@ class ConsulSource:
         return SENTINEL_PACING if query in plan.sentinels else self._settings.pacing
 
     async def _poll(self, query: Query, watch: Watch, pacing: Pacing, catalog: Catalog) -> None:
-        """Follow a query; what a defect broke off is asked for anew after a pause."""
+        """Follow a query; after a defect it is read again after a pause."""
         failures = 0
         while True:
             try:
@@ -215,7 +242,7 @@ class ConsulSource:
             self._answered(query, watch, event, catalog, waited=watch.waited)
 
     async def _read_on(self, catalog: Catalog) -> None:
-        """Read whatever is due over one kept connection, for as long as so many readers are wanted."""
+        """Read what is due over one kept connection, as long as the plan wants this reader."""
         connection = self._client.connect()
         try:
             while self._readers <= self._readers_wanted:
@@ -239,23 +266,24 @@ class ConsulSource:
         finally:
             self._readers -= 1
             connection.close()
+            self._stirred.set()
 
     async def _read(self, query: Query, connection: Connection, catalog: Catalog) -> None:
         known = self._watches.get(query)
-        watch = Watch(query, self._client, self._edge, self.troubles, self._retries) if known is None else known
+        watch = Watch(query, self._client, self._edge, self.outages, self._retries) if known is None else known
         before = watch.answer
         try:
             answer = await watch.read(connection)
         except RequestFailed as failure:
             connection.close()
-            self.troubles.note(str(query), failure, _now(), is_answered=before is not None)
+            watch.note(failure, _now())
             if failure.remedy.switches:
                 self._client.switch(connection.address)
             self._failed(query, failure, is_read=True)
             self._presume(query, watch, catalog)
             return
-        if self.troubles.current:
-            self.troubles.over(str(query), _now(), connection.address)
+        if self.outages.current:
+            self.outages.over(str(query), _now(), connection.address)
         self._answered(query, watch, answer, catalog, waited=None)
         if watch.is_news and before is not None:
             self._stirred.set()
@@ -264,19 +292,23 @@ class ConsulSource:
         if kind_of(query).role is WatchRole.WANTED:
             self._absent.discard(query.dc)
             known = catalog.get(query)
-            if answer.faults and (known is None or answer.faults != known.faults):
-                _tell_faults(answer, () if known is None else known.faults)
-            catalog.put(answer)
+            if answer.rejections and (known is None or answer.rejections != known.rejections):
+                _report_rejections(answer, () if known is None else known.rejections)
+            self._take_answer(answer, catalog)
+            if self._covers.has_changed:
+                self._stirred.set()
         value = answer.value if watch.is_news else None
         self._planner.answered(query, index=answer.index, value=value, waited=waited, now=_now())
 
     def _failed(self, query: Query, failure: RequestFailed, *, is_read: bool) -> None:
+        if failure.kind in UNCOVERED:
+            self._covers.give_up(query)
         self._planner.failed(query, _now(), is_read=is_read, least_delay=failure.remedy.first)
-        if failure.trouble is Trouble.TOO_MANY_CONNECTIONS:
+        if failure.kind is FailureKind.TOO_MANY_CONNECTIONS:
             self._planner.refused(_now())
 
     def _presume(self, query: Query, watch: Watch, catalog: Catalog) -> None:
-        """Take a datacenter that never answered a query for absent after a while, so that the others need not wait."""
+        """Report a datacenter that has not answered yet as absent after a while, so that renders do not wait for it."""
         if kind_of(query).role is not WatchRole.WANTED or watch.answer is not None or watch.away_since is None:
             return
         is_late = _now() >= watch.away_since + ABSENT_AFTER
@@ -289,9 +321,9 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _tell_faults(answer: Answer, known: tuple[Fault, ...]) -> None:
-    fresh = [fault for fault in answer.faults if fault not in set(known)]
-    for fault in fresh[:FAULTS_LOGGED]:
-        emit(DataLeftOut(text=f"{fault}; it is left out"))
-    if len(fresh) > FAULTS_LOGGED:
-        emit(DataLeftOut(where=printable(answer.query), text=f"{len(fresh) - FAULTS_LOGGED} more are left out"))
+def _report_rejections(answer: Answer, known: tuple[Rejection, ...]) -> None:
+    fresh = [rejection for rejection in answer.rejections if rejection not in set(known)]
+    for rejection in fresh[:REJECTIONS_LOGGED]:
+        emit(DataLeftOut(text=f"{rejection}; it is left out"))
+    if len(fresh) > REJECTIONS_LOGGED:
+        emit(DataLeftOut(where=printable(answer.query), text=f"{len(fresh) - REJECTIONS_LOGGED} more are left out"))

@@ -140,9 +140,9 @@ class Fragments:
         run = self._run
         kind = type(item)
         if kind is Service or kind is Instance:
-            run.touched = item
+            run.last_read = item
         elif not self._is_traced:
-            run.touched = None
+            run.last_read = None
         if kind is not Service and kind is not str:
             memo = None
         if memo is not None and (found := memo.find(item, run)) is not None:

@@ -13,7 +13,6 @@ from ctemplate.core.errors import printable
 
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
-_CONNECT = "Connect is not supported"
 _ADMIN = "this is not read from Consul"
 _MATHS = "write it as an operator, such as a + b"
 _COMPARE = "write it as an operator, such as a == b"
@@ -29,9 +28,9 @@ FOREIGN_WORDS = {
     "keyOrDefault": 'write key("…", default="…")',
     **dict.fromkeys(("secret", "secrets", "pkiCert"), _VAULT),
     **dict.fromkeys(("nomadService", "nomadServices", "nomadVar", "nomadVarExists", "nomadVarList"), _NOMAD),
-    **dict.fromkeys(("connect", "caRoots", "caLeaf"), _CONNECT),
-    **dict.fromkeys(("partitions", "exportedServices", "importedServices", "peerings"), _ADMIN),
-    "file": 'templates read no files; write {% include "NAME" %} for a template beside this one',
+    "caRoots": "write ca_roots()",
+    "caLeaf": 'write ca_leaf("…")',
+    **dict.fromkeys(("partitions", "exportedServices", "importedServices"), _ADMIN),
     "byTag": "write | by_tag",
     "byPort": "write | by_port",
     "byMeta": 'write | by_meta("NAME")',
@@ -249,7 +248,7 @@ _UNCALLED = re.compile(r"'(?:builtin_function_or_)?(?:method|function)' object i
 _UNSIZED = re.compile(r"object of type '(?:builtin_function_or_)?(?:method|function)' has no len\(\)")
 _OPERANDS = re.compile(r"unsupported operand type\(s\) for (?P<sign>\S+): '(?P<left>\w+)' and '(?P<right>\w+)'")
 _CONCATENATED = re.compile(r"can only concatenate (?P<left>\w+) \(not \"(?P<right>\w+)\"\) to \w+")
-_KINDS = {"Trusted": "text", "Earned": "text", "Refused": "text", "str": "text", "Markup": "text"} | {
+_KINDS = {"Trusted": "text", "TaintedText": "text", "Refused": "text", "str": "text", "Markup": "text"} | {
     "int": "number",
     "float": "number",
     "tuple": "list",

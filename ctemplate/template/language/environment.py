@@ -29,6 +29,7 @@ from ctemplate.template.language.compiler import Generator, check_jumps, literal
 from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
+from ctemplate.template.language.item_files import ItemFiles
 from ctemplate.template.language.lines import LineLexer
 from ctemplate.template.language.text_methods import method_of
 from ctemplate.template.safety.limits import LimitExceeded, Meter, RenderLimits, check_binary
@@ -198,10 +199,11 @@ class Environment(ImmutableSandboxedEnvironment):
         self.tests.update(tests())
         self.names = set(self.globals)
         self.needed: dict[str, str] = {}
+        self.item_files: ItemFiles | None = None
         self.run = Run(snapshot=Snapshot({}))
         self.meter = Meter(RenderLimits())
         self.refuse: Callable[[str, str], str] = _refused
-        self.as_fault: Callable[[Exception], TemplateError] = _unplaced
+        self.as_template_error: Callable[[Exception], TemplateError] = _unplaced
         self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
         if escape == NONE:
             self._checked = _printed_freely
@@ -224,13 +226,13 @@ class Environment(ImmutableSandboxedEnvironment):
         run: Run,
         meter: Meter,
         refuse: Callable[[str, str], str],
-        as_fault: Callable[[Exception], TemplateError],
+        as_template_error: Callable[[Exception], TemplateError],
     ) -> None:
         """Begin a pass: what it reads, what it may take, and what is made of forbidden values and of exceptions."""
         self.run = run
         self.meter = meter
         self.refuse = refuse
-        self.as_fault = as_fault
+        self.as_template_error = as_template_error
         self.fragments.start(run)
         self.__dict__.pop("getattr", None)
         if run.counts:
@@ -259,7 +261,7 @@ class Environment(ImmutableSandboxedEnvironment):
             return self.refuse(text, value.reason)
         if is_token(text) or isinstance(value, float | jinja2.Undefined):
             return text
-        is_name = bool(text) and text == self.run.touched_name()
+        is_name = bool(text) and text == self.run.last_read_name()
         advice = (is_name and self.format.name_advice) or self.format.advice
         return self.refuse(text, advice if text else "is empty")
 
@@ -325,7 +327,7 @@ class Environment(ImmutableSandboxedEnvironment):
         owner = self.run.owner()
         if owner is None or isinstance(exc, _FATAL):
             raise exc
-        self.run.break_off(owner, self.as_fault(exc))
+        self.run.break_off(owner, self.as_template_error(exc))
 
     def broke_off(self, exc: Exception) -> str:
         """Do the same for a fragment, and return its text."""
@@ -340,7 +342,7 @@ class Environment(ImmutableSandboxedEnvironment):
         """Return the items of a loop, each read as it comes."""
         for item in items:
             if isinstance(item, Service | Instance | OwnedEntry):
-                self.run.touched = item
+                self.run.last_read = item
             yield item
 
     def read_last(self, follows_print: bool) -> str:  # noqa: FBT001  # compiled templates call it so
@@ -354,7 +356,7 @@ class Environment(ImmutableSandboxedEnvironment):
         if fields is None:
             return self._sandboxed(obj, attribute)
         if kind is not CheckState:
-            self.run.touched = obj
+            self.run.last_read = obj
         if attribute in fields:
             return getattr(obj, attribute)
         if attribute == "listen_port" and kind is Service:
@@ -405,6 +407,8 @@ class Environment(ImmutableSandboxedEnvironment):
             what = "autoescape is not supported: printing follows one rule"
             raise jinja2.TemplateSyntaxError(what, modifier.lineno, name, filename)
         check_jumps(tree, name, filename)
+        if self.item_files is not None and name == self.item_files.name:
+            tree = self.item_files.wrapped(tree, self, filename)
         for node in tree.find_all(nodes.Filter):
             self._check_known(node, self.filters, name, filename)
         for test in tree.find_all(nodes.Test):

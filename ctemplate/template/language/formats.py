@@ -185,8 +185,8 @@ def format_of(plan: TemplatePlan, group: GroupSection) -> str:
     for one in _TABLE:
         if one.files.search(path):
             return one.name
-    for told in (f"{group.reload} {group.check}", path):
+    for text in (f"{group.reload} {group.check}", path):
         for one in _TABLE:
-            if one.programs.search(told):
+            if one.programs.search(text):
                 return one.name
     return "lines" if _PLAIN_LISTS.search(path) else OTHER

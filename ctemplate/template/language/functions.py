@@ -1,4 +1,4 @@
-"""The functions and values that templates call by name: services, service, query, listen_port, claim, var, env.
+"""The values and functions that templates call by name, and what the functions of kinds of queries get of a pass.
 
 Reads answers from the current run; must not know how they got there or what becomes of the text.
 """
@@ -10,8 +10,6 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from itertools import chain
 from random import Random
 from types import MethodType
 from typing import Any
@@ -22,15 +20,16 @@ from ctemplate.core.errors import TemplateFailed, printable
 from ctemplate.core.model import (
     MAX_PORT,
     Answer,
-    Fault,
     Instance,
     OwnedEntry,
     Query,
+    Rejection,
     Service,
     Snapshot,
-    Status,
 )
-from ctemplate.queries import KIND_FUNCTIONS, PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.queries import KIND_FUNCTIONS, ServicesQuery, kind_of, named_service
+from ctemplate.queries.choosing import word
+from ctemplate.queries.kind import OwnText
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
@@ -40,13 +39,10 @@ from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import Trusted, text_of, trusted
 
-ANY = "any"
 PORT_PROTOCOLS = ("tcp", "udp")
 ISO_TIME = "%Y-%m-%dT%H:%M:%SZ"
 NO_PORT = "the name does not end in a dash and a port from 1 to 65535"
-_STATUSES = {status.value: (status,) for status in Status} | {ANY: tuple(Status)}
 _NO_HOST = re.compile(r"^$|^[~.]|\.\.|[*\s]")
-_KEPT_QUERIES = 65536
 _PORT = re.compile(r".+-([1-9][0-9]{0,4})", re.DOTALL)
 
 
@@ -90,9 +86,6 @@ class Functions:
     def table(self) -> dict[str, Any]:
         """Return the names that every template knows."""
         return {name: MethodType(function, self) for name, function in KIND_FUNCTIONS.items()} | {
-            "services": self.services,
-            "service": self.service,
-            "query": self.query,
             "listen_port": self.listen_port,
             "claim": self.claim,
             "var": self._variables,
@@ -118,7 +111,11 @@ class Functions:
 
     def read_entry(self, entry: OwnedEntry) -> None:
         """Take note that what is printed next is most likely made of the entry's texts."""
-        self.run.touched = entry
+        self.run.last_read = entry
+
+    def own_text(self, text: str) -> OwnText:
+        """Return a text that Consul itself or the operator wrote: it is printed as it stands."""
+        return OwnText(Trusted(text))
 
     def key_text(self, path: str, text: str) -> str:
         """Return the text of a key: the operator's own below a prefix that is trusted, else a registrant's."""
@@ -135,38 +132,39 @@ class Functions:
         called = self.table().get(function)
         return suggestion(argument, inspect.signature(called).parameters) if callable(called) else ""
 
-    def services(
-        self,
-        tag: str | None = None,
-        dc: str | Iterable[str] | None = None,
-        ns: str | None = None,
-        partition: str | None = None,
-    ) -> tuple[Service, ...]:
-        """Return the services, sorted by name; with ``tag``, those that carry it; of several datacenters, all."""
-        if dc is None or isinstance(dc, str):
-            queries = [ServicesQuery(**_scope(dc=dc, ns=ns, partition=partition))]
-            found = self._services(queries[0], tag)
-        else:
-            queries = [ServicesQuery(**_scope(dc=one, ns=ns, partition=partition)) for one in _datacenters(dc)]
-            found = _united([self._services(query, tag, has_alternatives=True) for query in queries])
-            self.run.await_all(queries)
-        if not found and tag is not None:
-            self._explain_tag(queries, tag)
-        return found
+    def instances(
+        self, query: Query, tag: str | None = None, *, has_alternatives: bool = False, prefetch_only: bool = False
+    ) -> tuple[Instance, ...] | None:
+        """Return the instances that a query gives, without those left out; see ``Reader.instances``."""
+        run = self.run
+        answer = run.answer(query, has_alternatives=has_alternatives, prefetch_only=prefetch_only)
+        if answer is None:
+            return None
+        partly, name = run.partly, named_service(query)
+        if name is None:
+            return tuple(one for one in partly.remaining(answer.value) if one.name not in run.excluded)
+        if name in run.excluded or (name, tag) in partly.unlisted:
+            return ()
+        return partly.remaining(answer.value) if name in partly.services else answer.value
 
-    def _services(
-        self, query: ServicesQuery, tag: str | None, *, has_alternatives: bool = False
-    ) -> tuple[Service, ...]:
+    def is_left_out(self, query: Query) -> bool:
+        """Whether the service that a query names is left out."""
+        return named_service(query) in self.run.excluded
+
+    def listed(self, query: Query, *, has_alternatives: bool = False) -> tuple[Service, ...]:
+        """Return the services that a query gives, without those left out; none while there is no answer."""
         answer = self.run.answer(query, has_alternatives=has_alternatives)
         if answer is None:
             return ()
         excluded, partly = self.run.excluded, self.run.partly
         listed = map(partly.shown, answer.value) if partly.is_about_tags else answer.value
-        return tuple(
-            service for service in listed if service.name not in excluded and (tag is None or tag in service.tags)
-        )
+        return tuple(service for service in listed if service.name not in excluded)
 
-    def _explain_tag(self, queries: Iterable[ServicesQuery], tag: str) -> None:
+    def await_all(self, queries: Iterable[Query]) -> None:
+        """Wait for queries, if the datacenters of all of them are absent."""
+        self.run.await_all(queries)
+
+    def explain_tag(self, queries: Iterable[Query], tag: str) -> None:
         """Remark on a tag that no service carries; a template that came with ctemplate asks for some in case."""
         found = [self.run.used.get(query) for query in queries]
         known = {each for answer in found if answer is not None for service in answer.value for each in service.tags}
@@ -175,115 +173,28 @@ class Functions:
         if None not in found and (said := none_with_tag(tag, known, is_optional=is_optional)):
             self.run.remark(f"{where}: {said}")
 
-    def service(  # noqa: PLR0917  # templates write service(NAME, TAG)
-        self,
-        name: str,
-        tag: str | None = None,
-        dc: str | Iterable[str] | None = None,
-        status: str | Iterable[str] = Status.PASSING.value,
-        near: str | None = None,
-        filter: str | None = None,  # noqa: A002  # Consul's word
-        ns: str | None = None,
-        partition: str | None = None,
-        peer: str | None = None,
-        failover: bool = False,  # noqa: FBT001, FBT002  # templates write failover=true
-    ) -> tuple[Instance, ...]:
-        """Return the service's instances in the statuses asked for, in the order of the answer.
-
-        Of several datacenters, those of all in their order; with ``failover``, those of the first that has any. The
-        others are asked as well, so that their answers are there, or remembered, when they are needed.
-        """
-        wanted = _statuses(status)
-        name = name if type(name) is str else _word("name", name)
-        if dc is None or isinstance(dc, str):
-            query = _service_query(name, dc, near, filter, ns, partition, peer)
-            return self._instances(query, wanted, tag) or self._explained([query], tag)
-        queries = [_service_query(name, one, near, filter, ns, partition, peer) for one in _datacenters(dc)]
-        if failover:
-            found = self._first(queries, wanted, tag)
-        else:
-            found = tuple(
-                chain.from_iterable(self._instances(one, wanted, tag, has_alternatives=True) for one in queries)
-            )
-        if not found:
-            self.run.await_all(queries)
-        return found or self._explained(queries, tag)
-
-    def _explained(self, queries: Sequence[ServiceQuery], tag: str | None) -> tuple[Instance, ...]:
-        """Return no instances, and remark on it where that is a slip: of the name, of the tag."""
-        run, name = self.run, queries[0].name
+    def explain_instances(self, queries: Sequence[Query], tag: str | None) -> None:
+        """Remark on a call that gives no instance, where its name or tag is most likely a slip."""
+        run, name, function = self.run, str(queries[0].argument), queries[0].__struct_config__.tag
         found = [answer for query in queries if (answer := run.used.get(query)) is not None and not answer.absent]
         if len(found) < len(queries) or name in run.excluded:
-            return ()
+            return
         said = ""
         if tag in STATES and not any(tag in instance.tags for answer in found for instance in answer.value):
-            said = f"{shown(tag)} is a state and taken for a tag; write service({shown(name)}, status={shown(tag)})"
+            said = f"{shown(tag)} is a state and taken for a tag; write {function}({shown(name)}, status={shown(tag)})"
         elif tag is not None and any(answer.value for answer in found):
             said = near_tag(tag, {each for answer in found for instance in answer.value for each in instance.tags})
-        elif not any(answer.value or answer.faults for answer in found) and queries[0].filter is None:
-            said = none_of_name(name, [listed for query in queries for listed in self._listed(query)])
+        elif not any(answer.value or answer.rejections for answer in found) and kind_of(queries[0]).reads_whole_service(
+            queries[0]
+        ):
+            said = none_of_name(name, [listed for query in queries for listed in self._names_beside(query)])
         if said:
-            run.remark(f"{printing_line()}: service({shown(name)}): {said}")
-        return ()
+            run.remark(f"{printing_line()}: {function}({shown(name)}): {said}")
 
-    def _listed(self, query: ServiceQuery) -> tuple[str, ...]:
+    def _names_beside(self, query: Query) -> tuple[str, ...]:
         """Return the names of all services where the query asks, as far as the template has read them."""
         answer = self.run.used.get(ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition))
         return () if answer is None else tuple(service.name for service in answer.value)
-
-    def _first(
-        self, queries: Sequence[ServiceQuery], wanted: tuple[Status, ...], tag: str | None
-    ) -> tuple[Instance, ...]:
-        """Return what the first query with any instances gives; those behind it, or one without answer, are spare."""
-        found: tuple[Instance, ...] = ()
-        is_decided = any(query.name in self.run.excluded for query in queries)
-        for query in queries:
-            some = self._instances(query, wanted, tag, has_alternatives=True, prefetch_only=is_decided)
-            if not is_decided:
-                found, is_decided = some, bool(some) or self.run.used[query] is None
-        return found
-
-    def _instances(
-        self,
-        query: ServiceQuery,
-        wanted: tuple[Status, ...],
-        tag: str | None,
-        *,
-        has_alternatives: bool = False,
-        prefetch_only: bool = False,
-    ) -> tuple[Instance, ...]:
-        answer = self.run.answer(query, has_alternatives=has_alternatives, prefetch_only=prefetch_only)
-        partly = self.run.partly
-        if answer is None or query.name in self.run.excluded or (query.name, tag) in partly.unlisted:
-            return ()
-        value = partly.remaining(answer.value) if query.name in partly.services else answer.value
-        return _chosen(value, wanted, tag)
-
-    def query(  # noqa: PLR0917  # templates write query(NAME, TAG), as they do of services
-        self,
-        name: str,
-        tag: str | None = None,
-        dc: str | None = None,
-        status: str | Iterable[str] = ANY,
-        near: str | None = None,
-        ns: str | None = None,
-        partition: str | None = None,
-    ) -> tuple[Instance, ...]:
-        """Return the instances that a prepared query, by name or id, gives: sorted by node, then id.
-
-        Its definition in Consul chooses the service, states, tags and the datacenters to fail over to; ``tag`` and
-        ``status`` choose among what it gives, which by default is taken as it is. With ``near`` they come as far away
-        as Consul thinks; an order that alone has changed is kept as it was.
-        """
-        run = self.run
-        answer = run.answer(
-            PreparedQuery(name=_word("name", name), **_scope(dc=dc, ns=ns, partition=partition, near=near))
-        )
-        wanted = _statuses(status)
-        if answer is None:
-            return ()
-        found = _chosen(run.partly.remaining(answer.value), wanted, tag)
-        return tuple(instance for instance in found if instance.name not in run.excluded)
 
     def listen_port(self, service: Service | Instance | str) -> int:
         """Return the port in the service's name and claim it, for udp where tagged so; a name without is a fault.
@@ -299,7 +210,7 @@ class Functions:
         port = port_of(name)
         if port is None or (lost and not protocols):
             field = f"{(protocols or lost or PORT_PROTOCOLS)[0]} port"
-            run.find_fault(Fault(service=name, field=field, reason=NO_PORT))
+            run.add_rejection(Rejection(service=name, field=field, reason=NO_PORT))
             return 0
         protocols = protocols or ["tcp"]
         for protocol in protocols:
@@ -312,18 +223,18 @@ class Functions:
         No other service may have it. A ``server_name`` must be one host's name: not a pattern, nor any host below it.
         """
         run = self.run
-        owner = service or run.touched
+        owner = service or run.last_read
         if owner is None or isinstance(owner, OwnedEntry):
             raise ValueError(f"claim: cannot tell whose {kind} this is; name the service: claim(kind, value, svc)")
         text = str(text_of(value)).casefold()
         if kind == "server_name" and _NO_HOST.search(text):
-            run.find_fault(Fault(service=owner.name, field="name", reason="gives no host name"))
+            run.add_rejection(Rejection(service=owner.name, field="name", reason="gives no host name"))
         run.claim(Claim(kind=str(kind), value=text, service=owner.name))
         return value
 
     def env(self, name: str, default: Any = None) -> Any:
         """Return a variable of ctemplate's own environment; Consul's credentials are out of reach."""
-        name = _word("name", name) or ""
+        name = word("name", name)
         if name in SECRET_VARIABLES:
             raise PermissionError(f"env: {name} is a credential that templates cannot read")
         value = self._environ.get(name)
@@ -368,37 +279,8 @@ class Functions:
         return Random(f"{sown}").choice(values)  # noqa: S311  # no secret is made of it
 
 
-def _chosen(instances: Iterable[Instance], statuses: tuple[Status, ...], tag: str | None) -> tuple[Instance, ...]:
-    """Return the instances in one of the states, and with the tag if one is asked for."""
-    found = [instance for instance in instances if instance.status in statuses]
-    return tuple(found if tag is None else [instance for instance in found if tag in instance.tags])
-
-
-def _datacenters(dc: Iterable[str]) -> tuple[str, ...]:
-    """Return the datacenters of a list, each once, in their order."""
-    return tuple(dict.fromkeys(_word("dc", each) for each in dc))
-
-
-def _united(answers: Iterable[tuple[Service, ...]]) -> tuple[Service, ...]:
-    """Return the services of several answers, sorted by name, each with all its tags."""
-    tags: dict[str, set[str]] = {}
-    for service in chain.from_iterable(answers):
-        tags.setdefault(service.name, set()).update(service.tags)
-    return tuple(Service(name=name, tags=tuple(sorted(tags[name]))) for name in sorted(tags))
-
-
-@lru_cache(maxsize=_KEPT_QUERIES)
-def _service_query(  # noqa: PLR0917  # positions are quicker to look up
-    name: str,
-    dc: str | None,
-    near: str | None,
-    filter: str | None,  # noqa: A002  # Consul's word
-    ns: str | None,
-    partition: str | None,
-    peer: str | None,
-) -> ServiceQuery:
-    scope = _scope(dc=dc, ns=ns, partition=partition, peer=peer, near=near, filter=filter)
-    return ServiceQuery(name=_word("name", name), **scope)
+def _are_empty(answers: Iterable[Answer]) -> bool:
+    return not any(answer.value or answer.rejections for answer in answers)
 
 
 def port_of(name: str) -> int | None:
@@ -409,34 +291,7 @@ def port_of(name: str) -> int | None:
     return int(match[1])
 
 
-def _scope(**words: str | None) -> dict[str, str]:
-    return {key: word for key, value in words.items() if value is not None and (word := _word(key, value))}
-
-
 def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
     """Return ``; did you mean …?`` when a known name is near; ``prefix`` is what is written before it."""
     near = difflib.get_close_matches(str(name), known, 1)
     return f"; did you mean {prefix + printable(near[0])!r}?" if near else ""
-
-
-def _word(key: str, value: object) -> str:
-    if isinstance(value, Service | Instance):
-        kind = type(value).__name__.lower()
-        raise TypeError(f"{key} must be a text, got a whole {kind}; write its {key}, such as svc.{key}")
-    if not isinstance(value, str):
-        text_of(value)
-        raise TypeError(f"{key} must be a text, got {value!r}")
-    return str(value)
-
-
-def _statuses(status: str | Iterable[str]) -> tuple[Status, ...]:
-    if isinstance(status, str):
-        found = _STATUSES.get(status)
-        return found if found is not None else _unknown_status(status)
-    return tuple({found: None for word in status for found in _statuses(word)})
-
-
-def _unknown_status(word: str) -> tuple[Status, ...]:
-    near = difflib.get_close_matches(word, _STATUSES, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_STATUSES)}"
-    raise ValueError(f"status: unknown word {word!r}; {hint}")

@@ -16,6 +16,7 @@ from jinja2.loaders import split_template_path
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.shipped import SHIPPED
 from ctemplate.system.inputs import real_path
+from ctemplate.template.language.item_files import WHOLE_NAME
 from ctemplate.template.language.source_text import SourceText, read_template
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class FolderLoader(jinja2.BaseLoader):
             return None
 
     def _read(self, template: str) -> tuple[str, str]:
-        if template == self.source.name:
+        if template in {self.source.name, self.source.name + WHOLE_NAME}:
             return self.text.read(), self.text.name
         parts = split_template_path(template)
         folders = self.folders

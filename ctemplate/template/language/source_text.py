@@ -9,6 +9,7 @@ import pkgutil
 from pathlib import Path
 
 from ctemplate.config.groups import TemplatePlan
+from ctemplate.core.each_file import EachFile
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_input
@@ -23,19 +24,22 @@ class SourceText:
 
     ``folders`` are searched for what it includes after its own folder, and before the templates that ship.
 
-    ``delimiters`` are those of a Go template; None for one in Jinja.
+    ``delimiters`` are those of a Go template; None for one in Jinja. With ``each`` it is rendered for each item.
     """
 
     path: Path
     contents: str | None = None
     delimiters: tuple[str, str] | None = None
     folders: tuple[Path, ...] = ()
+    each: EachFile | None = None
 
     @classmethod
     def of(cls, plan: TemplatePlan) -> SourceText:
         """Return the text of a configured template."""
         delimiters = plan.delimiters if plan.language == "go" else None
-        return cls(path=plan.source, contents=plan.contents, delimiters=delimiters, folders=plan.folders)
+        return cls(
+            path=plan.source, contents=plan.contents, delimiters=delimiters, folders=plan.folders, each=plan.each
+        )
 
     @property
     def name(self) -> str:

@@ -24,7 +24,7 @@ def weights(answers: Iterable[Answer | None]) -> dict[str, int]:
     for answer in answers:
         for one in answer.value if answer is not None else ():
             if isinstance(one, Service | Instance):
-                more = len(one.meta) if isinstance(one, Instance) else 0
+                more = len(one.meta) + len(one.ports) if isinstance(one, Instance) else 0
                 found[one.name] = found.get(one.name, 0) + 1 + len(one.tags) + more
     return found
 

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from itertools import chain
 
 from ctemplate.core.model import Answer, Instance
-from ctemplate.nginx.language.authority import Known, Origin, reach, routes
+from ctemplate.nginx.language.authority import KnownRoutes, Origin, reach, routes
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config
@@ -128,9 +128,9 @@ def _parsed(text: str, inside: bytes, sought: re.Pattern[bytes] | None = None) -
         return (), inside
 
 
-def known_at(place: ConfigPlace, run: Run, runs: Sequence[Run], upstreams: Upstreams) -> Known:
+def known_at(place: ConfigPlace, run: Run, runs: Sequence[Run], upstreams: Upstreams) -> KnownRoutes:
     """Return what the text of a pass with shadow may rely on at that place, beside the passes of its group."""
-    return Known(
+    return KnownRoutes(
         upstreams=upstreams,
         addresses=Addresses(run, runs),
         hosts=place.hosts,

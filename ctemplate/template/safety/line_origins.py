@@ -84,8 +84,8 @@ class LineMarks:
 
 
 def _reader(line: int, *, follows_print: bool) -> nodes.Expr:
-    told = nodes.Const(follows_print, lineno=line)
-    return nodes.Call(nodes.EnvironmentAttribute(READ_LAST), [told], [], None, None, lineno=line)
+    argument = nodes.Const(follows_print, lineno=line)
+    return nodes.Call(nodes.EnvironmentAttribute(READ_LAST), [argument], [], None, None, lineno=line)
 
 
 def _lines(traced: str, text: str) -> list[str]:

@@ -12,10 +12,18 @@ from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
-from ctemplate.nginx.language.authority import NO_ROUTES, AnyOf, Known, Routes, named_hosts, settled_routes, strays
+from ctemplate.nginx.language.authority import (
+    NO_ROUTES,
+    AnyOf,
+    KnownRoutes,
+    Routes,
+    named_hosts,
+    settled_routes,
+    unjudged_goals,
+)
 from ctemplate.nginx.language.directives import HOLDS_SERVERS
 from ctemplate.nginx.language.unique_names import Uses, may_clash
-from ctemplate.nginx.language.value_check import GAP, Piece, Sound, check_part, gap
+from ctemplate.nginx.language.value_check import GAP, CheckedPart, Piece, check_part, gap
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.tainted_text import pieces
 
@@ -34,7 +42,7 @@ class Proven(NamedTuple):
     """The block that a part was proven for, and what it tells; None where it could not be proven by itself."""
 
     inside: bytes
-    sound: Sound | None
+    checked: CheckedPart | None
 
 
 class Parts:
@@ -44,22 +52,22 @@ class Parts:
         self._before: dict[Part, Proven] = {}
         self._now: dict[Part, Proven] = {}
 
-    def are_sound(self, text: str, shadow: str, place: ConfigPlace, known: Known = NO_ROUTES) -> bool:
+    def are_valid(self, text: str, shadow: str, place: ConfigPlace, known: KnownRoutes = NO_ROUTES) -> bool:
         """Whether the text holds data as values alone, and clashes with nothing; False where in doubt."""
         if GAP in text or text.count(_CLOSED) != shadow.count(_CLOSED):
             return False
         self._before, self._now = self._now, {}
         try:
-            return self._are_sound(_cut(text, shadow, depth=0 if place.inside else 1), place, known)
+            return self._are_valid(_cut(text, shadow, depth=0 if place.inside else 1), place, known)
         finally:
             self._before = {}
 
-    def _are_sound(self, parts: Iterable[Part], place: ConfigPlace, known: Known) -> bool:
+    def _are_valid(self, parts: Iterable[Part], place: ConfigPlace, known: KnownRoutes) -> bool:
         outline: list[Piece] = []
         left_out: list[list[Part]] = []
         around = place.inside or b"http"
-        for is_sound, run in groupby(parts, lambda part: self._proven(part, around, known).sound is not None):
-            if is_sound:
+        for is_valid, run in groupby(parts, lambda part: self._proven(part, around, known).checked is not None):
+            if is_valid:
                 outline.append(gap(len(left_out)))
                 left_out.append(list(run))
                 continue
@@ -74,19 +82,19 @@ class Parts:
         found = [rest]
         for inside, proven in zip(rest.gaps.values(), left_out, strict=True):
             for part in proven:
-                proof = self._proven(part, inside, known, again=True).sound
+                proof = self._proven(part, inside, known, again=True).checked
                 if proof is None:
                     return False
                 found.append(proof)
         return _fit_together([one.uses for one in found], [one.routes for one in found], place, known)
 
-    def _proven(self, part: Part, inside: bytes, known: Known, *, again: bool = False) -> Proven:
+    def _proven(self, part: Part, inside: bytes, known: KnownRoutes, *, again: bool = False) -> Proven:
         """Return what was proven of a part; ``again`` where it has to be so for this very block."""
         if not part.is_balanced:
             return Proven(inside, None)
         proven = self._now.get(part) or self._before.get(part)
         if proven is None or (again and proven.inside != inside):
-            proven = Proven(inside, _sound(part, inside, known))
+            proven = Proven(inside, _checked(part, inside, known))
         self._now[part] = proven
         return proven
 
@@ -114,7 +122,7 @@ def _joined(lines: Sequence[str]) -> str:
     return _CLOSED.join(lines) + _CLOSED
 
 
-def _sound(part: Part, inside: bytes, known: Known) -> Sound | None:
+def _checked(part: Part, inside: bytes, known: KnownRoutes) -> CheckedPart | None:
     """Return what a part tells that reads as whole directives, in which data are values alone.
 
     Addresses in it are judged now: while the part stands, so do the registrations that it was made from.
@@ -124,12 +132,12 @@ def _sound(part: Part, inside: bytes, known: Known) -> Sound | None:
     return None if found is None else replace(found, routes=settled_routes(found.routes, known.addresses))
 
 
-def _fit_together(uses: Sequence[Uses], routes: Sequence[Routes], place: ConfigPlace, known: Known) -> bool:
+def _fit_together(uses: Sequence[Uses], routes: Sequence[Routes], place: ConfigPlace, known: KnownRoutes) -> bool:
     """Whether the parts of one text use no name twice, and go where they may."""
     if may_clash(uses, taken=place.taken | known.hosts | named_hosts(routes)):
         return False
     own = {name for one in uses for name, _ in one.names}
-    return next(strays(routes, AnyOf((own, place.taken, known.upstreams)), known), None) is None
+    return next(unjudged_goals(routes, AnyOf((own, place.taken, known.upstreams)), known), None) is None
 
 
 def as_bytes(cut: Iterable[tuple[str, int | None]]) -> list[Piece]:

@@ -15,10 +15,10 @@ from ctemplate.core.errors import printable
 from ctemplate.core.model import (
     Answer,
     CheckState,
-    Fault,
     Instance,
     OwnedEntry,
     Query,
+    Rejection,
     Service,
     Snapshot,
     Status,
@@ -60,9 +60,9 @@ class Holder:
         """Whose text it is."""
         return Owner(self.service, self.node, self.instance, thing=self.thing)
 
-    def fault(self, violation: Violation) -> Fault:
+    def rejection(self, violation: Violation) -> Rejection:
         """Return what becomes known of the service that is left out."""
-        return Fault(service=self.service, field=self.field, instance=self.instance, reason=sentence(violation))
+        return Rejection(service=self.service, field=self.field, instance=self.instance, reason=sentence(violation))
 
 
 class Passing(enum.Enum):
@@ -83,7 +83,7 @@ class QuarantineVerdict:
     ``passing`` tells who gets past it.
     """
 
-    fault: Fault
+    rejection: Rejection
     rivals: frozenset[str] | None = frozenset()
     line: str = ""
     passing: Passing = Passing.PRINTS
@@ -91,7 +91,7 @@ class QuarantineVerdict:
     @property
     def is_about_data(self) -> bool:
         """Whether other data of the service may do: it is not another's right that decides."""
-        return bool(self.line) or self.fault.field == SIZE
+        return bool(self.line) or self.rejection.field == SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ def _rivals(held: Held) -> frozenset[str]:
 
 
 def _is_out(rival: str, one: Held, held: Mapping[Owner, Held]) -> bool:
-    tag = PORT_KINDS.get(one.verdict.fault.field)
+    tag = PORT_KINDS.get(one.verdict.rejection.field)
     return Owner(rival) in held or (tag is not None and Owner(rival, tag=tag) in held)
 
 
@@ -151,14 +151,14 @@ def narrowed(found: Mapping[Owner, QuarantineVerdict], held: Mapping[Owner, Held
 
 
 def _narrowed(owner: Owner, verdict: QuarantineVerdict, held: Mapping[Owner, Held]) -> tuple[Owner, QuarantineVerdict]:
-    tag = PORT_KINDS.get(verdict.fault.field)
+    tag = PORT_KINDS.get(verdict.rejection.field)
     if tag is None or not owner.is_whole:
         return owner, verdict
     part, of_part = owner._replace(tag=tag), f" (of what is listed by tag {tag!r} alone)"
     if (known := held.get(part)) is not None:
-        fault = known.verdict.fault
-        return owner, _with_reason(known.verdict, fault.reason.removesuffix(of_part))
-    return part, _with_reason(verdict, verdict.fault.reason + of_part)
+        rejection = known.verdict.rejection
+        return owner, _with_reason(known.verdict, rejection.reason.removesuffix(of_part))
+    return part, _with_reason(verdict, verdict.rejection.reason + of_part)
 
 
 def owner_of_claim(claim: Claim) -> Owner | None:
@@ -168,7 +168,7 @@ def owner_of_claim(claim: Claim) -> Owner | None:
 
 
 def _with_reason(verdict: QuarantineVerdict, reason: str) -> QuarantineVerdict:
-    return replace(verdict, fault=msgspec.structs.replace(verdict.fault, reason=reason))
+    return replace(verdict, rejection=msgspec.structs.replace(verdict.rejection, reason=reason))
 
 
 def partly(held: Mapping[Owner, Held]) -> Partly:
@@ -293,7 +293,7 @@ def made_from(violation: Violation, run: Run) -> Owner | None:
 
 def attribute_by_text(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
     """Return the violations with a piece that one service alone holds, and that service."""
-    told: list[tuple[Violation, Holder]] = []
+    attributed: list[tuple[Violation, Holder]] = []
     for violation in list(dict.fromkeys(violations))[:MANY_TEXTS]:
         found = owners(violation, known)
         by_text: dict[str, list[Holder]] = {}
@@ -301,8 +301,8 @@ def attribute_by_text(violations: Sequence[Violation], known: Sequence[Holder]) 
             by_text.setdefault(holder.text, []).append(holder)
         for holders_of in by_text.values():
             if len({holder.service for holder in holders_of}) == 1:
-                told += [(violation, holder) for holder in nearest(violation.owner, holders_of)]
-    return told
+                attributed += [(violation, holder) for holder in nearest(violation.owner, holders_of)]
+    return attributed
 
 
 def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
@@ -337,16 +337,16 @@ def lost_claims(runs: Iterable[Run]) -> dict[Owner, QuarantineVerdict]:
         if lost:
             winners = frozenset(taken[claim] for claim in lost)
             lost_by[Owner(service)] = QuarantineVerdict(
-                fault=_lost(service, *lost[-1], taken[lost[-1]]), rivals=winners
+                rejection=_lost(service, *lost[-1], taken[lost[-1]]), rivals=winners
             )
         else:
             taken |= dict.fromkeys(claims[service], service)
     return lost_by
 
 
-def _lost(service: str, kind: str, value: str, winner: str) -> Fault:
+def _lost(service: str, kind: str, value: str, winner: str) -> Rejection:
     what = f"{printable(value, SHOWN_LENGTH)} belongs to service {printable(winner, SHOWN_LENGTH)!r}, which came first"
-    return Fault(service=service, field=printable(kind, SHOWN_LENGTH), reason=what)
+    return Rejection(service=service, field=printable(kind, SHOWN_LENGTH), reason=what)
 
 
 def _registered(runs: Iterable[Run], service: str) -> float:
@@ -356,7 +356,7 @@ def _registered(runs: Iterable[Run], service: str) -> float:
 
 def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[Query, Answer | None]:
     """Return the answers that a verdict rests on: all, or all but those about services that have no part in it."""
-    about = None if verdict.rivals is None else verdict.rivals | {verdict.fault.service}
+    about = None if verdict.rivals is None else verdict.rivals | {verdict.rejection.service}
     return {
         query: answer
         for run in runs

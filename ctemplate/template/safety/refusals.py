@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 
-from ctemplate.core.model import Answer, Fault, Query, Service, Snapshot, Status
+from ctemplate.core.model import Answer, Query, Rejection, Service, Snapshot, Status
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import REFUSED, Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner
-from ctemplate.template.safety.standing import about, entry
+from ctemplate.template.safety.substitutes import about, entry
 
 __all__ = ["REFUSED", "Refusal", "Refusals"]
 
@@ -28,7 +28,7 @@ class Refusal:
     """
 
     owner: Owner
-    fault: Fault
+    rejection: Rejection
     line: str
     answers: Mapping[Query, Answer | None]
     entries: Mapping[Query, Service | None]
@@ -49,7 +49,7 @@ class Refusal:
 
     def held(self, places: tuple[ConfigPlace | None, ...]) -> Held:
         """Return it as one who is left out."""
-        verdict = QuarantineVerdict(fault=self.fault, line=self.line)
+        verdict = QuarantineVerdict(rejection=self.rejection, line=self.line)
         return Held(verdict=verdict, evidence=dict(self.answers), places=places, is_refused=True)
 
 
@@ -85,10 +85,10 @@ class Refusals:
 
     def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "") -> Refusal:
         """Return a refusal that is not known yet."""
-        fault = Fault(service=owner.service, field=REFUSED, reason="", instance=owner.instance)
-        return self.made(owner, fault, snapshot, line=line)
+        rejection = Rejection(service=owner.service, field=REFUSED, reason="", instance=owner.instance)
+        return self.made(owner, rejection, snapshot, line=line)
 
-    def made(self, owner: Owner, fault: Fault, snapshot: Snapshot, *, line: str = "") -> Refusal:
+    def made(self, owner: Owner, rejection: Rejection, snapshot: Snapshot, *, line: str = "") -> Refusal:
         """Return the refusal of what a snapshot tells of somebody."""
         answers: dict[Query, Answer | None] = {}
         entries: dict[Query, Service | None] = {}
@@ -99,7 +99,7 @@ class Refusals:
                     answers[answer.query] = answer
             elif losses is Losses.NAMES:
                 entries[answer.query] = entry(answer, owner.service)
-        return Refusal(owner=owner, fault=fault, line=line, answers=answers, entries=entries)
+        return Refusal(owner=owner, rejection=rejection, line=line, answers=answers, entries=entries)
 
     def widened(self, owners: Iterable[Owner], snapshot: Snapshot) -> frozenset[Owner]:
         """Return the owners; where no instance of a service is left that could be used, the service as a whole."""

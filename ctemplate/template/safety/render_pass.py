@@ -15,10 +15,10 @@ import msgspec
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import (
     Answer,
-    Fault,
     Instance,
     OwnedEntry,
     Query,
+    Rejection,
     Service,
     Snapshot,
     reads_alike,
@@ -147,23 +147,23 @@ class Recorded:
     claims: tuple[Claim, ...]
     prints: tuple[tuple[int, PrintRecord], ...]
     problem_count: int
-    touched: Service | Instance | OwnedEntry | None
+    last_read: Service | Instance | OwnedEntry | None
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
     """What one pass reads and records. ``excluded`` are the services that are left out, ``partly`` who is so in part.
 
-    ``touched`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
+    ``last_read`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
     errors of turns of loops, by the owner of what was read last: the pass goes on with the next turn. ``prints`` are
     all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow. ``awaited``
     are the queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or
     one that lacks the value that is needed.
-    ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` tell in order what
-    was read, claimed and printed, each time anew, and ``flaws`` how often fault was found. ``remarks`` are sentences
-    for the operator, in order, about calls that find nothing and hardly mean to. ``moment`` is when the render began:
-    the passes of one render are all made at the same moment.
+    ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` record in order
+    what was read, claimed and printed, repetitions included; ``problem_count`` counts the problems found.
+    ``remarks`` are sentences for the operator, in order, about calls that find nothing, most likely by mistake.
+    ``moment`` is when the render began; all passes of one render share it.
     """
 
     snapshot: Snapshot
@@ -173,7 +173,7 @@ class Run:
     used: dict[Query, Answer | None] = field(default_factory=dict)
     awaited: set[Query] = field(default_factory=set)
     claims: set[Claim] = field(default_factory=set)
-    faults: dict[str, Fault] = field(default_factory=dict)
+    rejections: dict[str, Rejection] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     passed: set[tuple[str, Owner]] = field(default_factory=set)
     read: set[tuple[str, Owner]] = field(default_factory=set)
@@ -183,7 +183,7 @@ class Run:
     reads: list[tuple[Query, Answer | None]] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
     problem_count: int = 0
-    touched: Service | Instance | OwnedEntry | None = None
+    last_read: Service | Instance | OwnedEntry | None = None
     error: TemplateError | None = None
     remarks: dict[str, None] = field(default_factory=dict)
     moment: float = field(default_factory=time.time)
@@ -232,9 +232,9 @@ class Run:
         self.claims.add(claim)
         self.claimed.append(claim)
 
-    def find_fault(self, fault: Fault) -> None:
+    def add_rejection(self, rejection: Rejection) -> None:
         """Take down why a service has to be left out; the first reason counts."""
-        self.faults.setdefault(fault.service, fault)
+        self.rejections.setdefault(rejection.service, rejection)
         self.problem_count += 1
 
     def refuse(self, violation: Violation) -> None:
@@ -263,7 +263,7 @@ class Run:
             claims=tuple(self.claimed[marks.claims :]),
             prints=tuple(self.prints[marks.prints :]) if self.prints is not None else (),
             problem_count=self.problem_count - marks.problem_count,
-            touched=self.touched,
+            last_read=self.last_read,
         )
 
     def repeat(self, traces: Recorded) -> None:
@@ -275,7 +275,7 @@ class Run:
         if self.prints is not None:
             self.prints += traces.prints
         self.problem_count += traces.problem_count
-        self.touched = traces.touched
+        self.last_read = traces.last_read
 
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str], partly: Partly = NOBODY) -> bool:
         """Whether a pass over that snapshot would come to the same end: each answer used reads the same."""
@@ -299,13 +299,13 @@ class Run:
         ]
         return min(created, default=None)
 
-    def touched_name(self) -> str | None:
+    def last_read_name(self) -> str | None:
         """Return the name of the service that was read last."""
-        return None if self.touched is None or isinstance(self.touched, OwnedEntry) else self.touched.name
+        return None if self.last_read is None or isinstance(self.last_read, OwnedEntry) else self.last_read.name
 
     def owner(self) -> Owner | None:
         """Return the owner of what was read last."""
-        return None if self.touched is None else Owner.of(self.touched)
+        return None if self.last_read is None else Owner.of(self.last_read)
 
 
 def _may_tell_of(query: Query, service: str) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ctemplate.core.errors import TemplateError, printable
-from ctemplate.core.model import Fault
-from ctemplate.nginx.language.authority import Known
+from ctemplate.core.model import Rejection
+from ctemplate.nginx.language.authority import KnownRoutes
 from ctemplate.nginx.language.unique_names import Clash, format_use
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -28,7 +28,7 @@ from ctemplate.template.safety.tainted_text import TaintedText, pieces, shadow_o
 
 
 def unproven(
-    text: str, run: Run, parts: Parts, *, source: str, place: ConfigPlace, known: Known
+    text: str, run: Run, parts: Parts, *, source: str, place: ConfigPlace, known: KnownRoutes
 ) -> dict[Owner, QuarantineVerdict]:
     """Return those whose values are more than values in the text of a pass with shadow, or who take others' names.
 
@@ -37,7 +37,7 @@ def unproven(
     Raises TemplateError where a value is nobody's, or where nothing can be proven.
     """
     shadow = shadow_of(text)
-    if not isinstance(text, TaintedText) or parts.are_sound(str(text), shadow, place, known):
+    if not isinstance(text, TaintedText) or parts.are_valid(str(text), shadow, place, known):
         return {}  # of text without a shadow nothing is data
     whole = pieces(str(text), shadow)
     if whole is None:
@@ -85,7 +85,7 @@ def _misplaced_values(findings: Sequence[MisplacedValue], author: _Attribution) 
         violation, holder = author.violation(finding.data, finding.reason), author.holder(finding.data)
         rivals = None if finding.rests_on_others else frozenset[str]()
         verdict = QuarantineVerdict(
-            fault=holder.fault(violation), rivals=rivals, line=violation.where, passing=_passing(finding)
+            rejection=holder.rejection(violation), rivals=rivals, line=violation.where, passing=_passing(finding)
         )
         verdicts.setdefault(holder.owner, verdict)
     return verdicts
@@ -124,8 +124,8 @@ def _name_conflicts(
             line = author.violation(next(iter(clash.data[0])), why).where
         for service in services:
             reason = f"{printable(format_use(clash.name), SHOWN_LENGTH)} {why}"
-            fault = Fault(service=service, field=clash.name[0], reason=reason)
-            verdicts.setdefault(Owner(service), QuarantineVerdict(fault=fault, rivals=rivals, line=line))
+            rejection = Rejection(service=service, field=clash.name[0], reason=reason)
+            verdicts.setdefault(Owner(service), QuarantineVerdict(rejection=rejection, rivals=rivals, line=line))
     return verdicts
 
 

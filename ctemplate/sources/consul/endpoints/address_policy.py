@@ -1,6 +1,6 @@
 """Which addresses a service may have, and how they print.
 
-A registrant chooses the address freely; the balancer must not be led to its own ports or to places that are no host.
+A registrant chooses the address freely; the balancer must not connect to its own ports or to addresses of no host.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z)({LABEL}\.)*[a-z]([a-z0-9_-]{{0,61}}[a-z0-9])?\.?", re.IGNORECASE)
 OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 ORDINARY = re.compile(rf"(?!(0|127|169|22[4-9]|2[3-5][0-9])\.){OCTET}(\.{OCTET}){{3}}")
-"""IPv4 addresses that print as they stand: none that is unspecified, loopback, link-local or multicast."""
+"""IPv4 addresses that print unchanged: not unspecified, loopback, link-local or multicast."""
 LOCAL_NAMES = frozenset({"localhost", "localdomain"})
 THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
 def parse_ip(address: str) -> IPAddress | None:
-    """Parse an IP address; one with a zone is none, since it means something on one host only."""
+    """Parse an IP address; one with a zone is refused, since it is valid on one host only."""
     try:
         return None if "%" in address else ipaddress.ip_address(address)
     except ValueError:
@@ -42,7 +42,7 @@ def plain_ip(address: IPAddress) -> IPAddress:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address is the host itself."""
+    """Return whether an address is the host itself."""
     parsed = parse_ip(address)
     return parsed is not None and plain_ip(parsed).is_loopback
 
@@ -57,7 +57,7 @@ class AddressPolicy:
 
     @classmethod
     def of(cls, limits: DataLimits) -> AddressPolicy:
-        """Read the limits; raises ValueError for a network that is none."""
+        """Read the limits; raises ValueError for an invalid network."""
         return cls(
             allow_hostnames=limits.allow_hostnames,
             allow_loopback=limits.allow_loopback,

@@ -34,17 +34,17 @@ def read_timeout(wait: float, margin: float = READ_MARGIN) -> float:
 
 
 def is_abandoned(index: int, received: int | None, *, waited: float, wait: float) -> bool:
-    """Tell whether a long poll came back early and unmoved: Consul drops all polls when a snapshot is restored.
+    """Return whether a long poll returned early with its index unchanged: Consul ends all polls at a restore.
 
-    Asked again with its index, such a poll would sleep until the restored state has passed it, and not see it fall.
+    Repeated with its index, such a poll would sleep until the restored state has passed it, and miss the lower index.
     """
     return 0 < index == received and waited < wait
 
 
 def is_too_old(meta: Meta, *, max_stale: float) -> bool:
-    """Tell whether a stale read's answer must be asked for again from the leader.
+    """Return whether a stale read has to be repeated at the leader.
 
-    The streaming backend reports neither age nor leader, so its answers are taken as they are.
+    The streaming backend reports neither age nor leader, so its answers are accepted.
     """
     if meta.query_backend == STREAMING:
         return False
@@ -53,7 +53,7 @@ def is_too_old(meta: Meta, *, max_stale: float) -> bool:
 
 @dataclass(slots=True)
 class PollPace:
-    """Paces one query: few questions in a row are free, answers without news cost more, and so do large ones."""
+    """Paces one query: a few requests in a row are free, answers without news cost more, and so do large ones."""
 
     pacing: Pacing
     _asked: TokenBucket = field(init=False)
@@ -73,16 +73,16 @@ class PollPace:
 
 @dataclass(slots=True)
 class IndexPosition:
-    """Where a query stands with one agent: its index, and whether the leader must confirm what came last."""
+    """A query's state with one agent: its index, and whether the leader must confirm the last answer."""
 
     index: int = 0
     must_confirm: bool = False
 
     def accepts(self, received: int | None, *, was_stale: bool, is_too_old: bool) -> bool:
-        """Move on after an answer; tell whether its data may be used, or the leader has to be asked instead.
+        """Advance after an answer; return whether its data may be used, or the leader has to be asked instead.
 
-        A stale answer that is too old, or any whose index went backwards, may come from a server that was just
-        restarted, or have been overtaken by a newer one on another connection.
+        A stale answer that is too old, or any whose index went backwards, may come from a server that has just
+        restarted, or be older than an answer on another connection.
         """
         index = next_index(self.index, received)
         if index == 0 or (was_stale and is_too_old):

@@ -1,7 +1,7 @@
-"""The typed edge: Consul's JSON becomes the model's values, or is left out with a reason.
+"""Decoding: Consul's JSON becomes the model's values, or is left out with a reason.
 
-Only the fields that the model has are decoded. What was seen before is shared, so that thousands of instances with the
-same node, tags or checks cost little memory. Pure; knows nothing of requests.
+Only the model's fields are decoded. Equal values are shared, so that thousands of instances with the same node, tags or
+checks need little memory. Pure; knows no requests.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ctemplate.core.errors import printable
 from ctemplate.core.model import (
     MAX_PORT,
     CheckState,
-    Fault,
     Instance,
+    Rejection,
     Server,
     Servers,
     Service,
@@ -34,12 +34,14 @@ from ctemplate.sources.consul.endpoints.paths import UNREADABLE
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"
 MAX_WEIGHT = 65535
-REPORTED_TYPES = frozenset({"", "ttl"})  # nobody's, as those of nodes, or what the service says of itself
+REPORTED_TYPES = frozenset({"", "ttl"})  # empty for checks of nodes, TTL for what the service reports itself
 NO_OUTPUT = frozenset({b'""', b"null"})
 SHARED_LIMIT = 100_000
 SHARED_LENGTH = 256
 SERVERS_LIMIT = 64
 NO_META: Mapping[str, str] = {}
+NO_PORTS: Mapping[str, int] = {}
+SHOWN_PORT_NAME = 80
 
 T = TypeVar("T")
 
@@ -55,10 +57,18 @@ class NodeRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 
 
 class WeightsRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
-    """What an instance weighs while it passes and while it warns."""
+    """An instance's weights while it passes and while it warns."""
 
     passing: int = 1
     warning: int = 1
+
+
+class PortRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """One of the named ports of an instance that has several, since Consul 1.22."""
+
+    name: str
+    port: int
+    default: bool = False
 
 
 class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -72,10 +82,16 @@ class ServiceRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     meta: dict[str, str] | None = None
     weights: WeightsRow | None = None
     create_index: int = 0
+    ports: list[PortRow] | None = None
+
+    @property
+    def main_port(self) -> int:
+        """The port, or the default one of several."""
+        return self.port or next((each.port for each in self.ports or () if each.default), 0)
 
 
 class CheckRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
-    """A check of a health entry; of its output only matters whether there is any. ``type`` exists since Consul 1.7."""
+    """A check of a health entry; only whether it has an output matters. ``type`` exists since Consul 1.7."""
 
     check_id: str = msgspec.field(default="", name="CheckID")
     name: str = ""
@@ -117,13 +133,13 @@ SERVICES_DECODER = msgspec.json.Decoder(dict[str, list[str] | None] | None)
 
 
 class Undecodable(ValueError):
-    """A body is not what its endpoint answers."""
+    """A body does not have its endpoint's format."""
 
 
 def aggregate(checks: Iterable[CheckState]) -> Status:
-    """Return one state of all checks of a node and a service: the worst, and maintenance above all.
+    """Return the common state of all checks of a node and a service: the worst; maintenance comes first.
 
-    No check at all passes. A status that Consul does not have counts as critical.
+    Without checks it is passing. An unknown status counts as critical.
     """
     worst = Status.PASSING
     for check in checks:
@@ -148,25 +164,27 @@ def decode_services(body: bytes) -> tuple[Service, ...]:
     return tuple(Service(name=name, tags=tuple(sorted(set(rows[name] or ())))) for name in sorted(rows))
 
 
-def drop_unqueryable_names(services: tuple[Service, ...]) -> tuple[tuple[Service, ...], tuple[Fault, ...]]:
-    """Sort out the names that Consul registers and then refuses to be asked for, which would be waited for in vain.
+def drop_unqueryable_names(services: tuple[Service, ...]) -> tuple[tuple[Service, ...], tuple[Rejection, ...]]:
+    """Leave out names that Consul registers but cannot be asked for: a render would wait for them in vain.
 
-    They hold what is not printable, or steps of a path (``..``, ``//``) that its server takes for another address.
+    They contain unprintable characters, or steps of a path (``..``, ``//``) that its server reads as another address.
     """
-    faults = {}
+    rejections = {}
     for service in services:
         name = service.name
         if not name.isprintable():
-            faults[name] = Fault(service=name, field="name", reason="holds what is not printable; Consul answers 400")
+            rejections[name] = Rejection(
+                service=name, field="name", reason="holds what is not printable; Consul answers 400"
+            )
         elif not name or posixpath.normpath(path := f"/services/{name}") != path.removesuffix("/"):
-            faults[name] = Fault(service=name, field="name", reason="is a path; Consul answers for another")
-    return tuple(service for service in services if service.name not in faults), tuple(faults.values())
+            rejections[name] = Rejection(service=name, field="name", reason="is a path; Consul answers for another")
+    return tuple(service for service in services if service.name not in rejections), tuple(rejections.values())
 
 
 def decode_servers(body: bytes) -> Servers:
-    """Decode who answers, the instances of Consul's own service; none where the body does not say.
+    """Decode the servers that answer, instances of Consul's own service; empty where the body does not say.
 
-    Of very many, the longest registered.
+    If there are very many, only the longest registered.
     """
     try:
         rows = ENTRIES.decode(body) or []
@@ -201,7 +219,7 @@ def decode_node_list(body: bytes) -> tuple[NodeEntry, ...]:
 
 
 def decode_node_content(body: bytes) -> tuple[PlacedService, ...]:
-    """Decode an answer of ``/v1/catalog/node/NODE``; nothing for a node that is not there. Raises Undecodable."""
+    """Decode an answer of ``/v1/catalog/node/NODE``; None for a node that does not exist. Raises Undecodable."""
     try:
         content = NODE_CONTENT_DECODER.decode(body)
     except UNREADABLE as exc:
@@ -223,7 +241,7 @@ class Decoder:
 
     def decode_execution(
         self, body: bytes, *, keep_order: bool = False
-    ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+    ) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
         """Decode the answer of ``/v1/query/NAME/execute``: what is valid, and what is left out and why.
 
         Sorted by node, then id, since Consul draws lots at each time it is asked; ``keep_order`` keeps its order of
@@ -233,38 +251,50 @@ class Decoder:
             execution = EXECUTION.decode(body)
         except UNREADABLE as exc:
             raise Undecodable(printable(exc)) from exc
-        instances, faults = self.decode_instances(bytes(execution.nodes), execution.service, keep_order=keep_order)
+        instances, rejections = self.decode_instances(bytes(execution.nodes), execution.service, keep_order=keep_order)
         if keep_order:
             ranks = {node: rank for rank, node in enumerate(dict.fromkeys(instance.node for instance in instances))}
             instances = tuple(sorted(instances, key=lambda instance: (ranks[instance.node], instance.id)))
-        return instances, tuple(sorted(faults, key=str))
+        return instances, tuple(sorted(rejections, key=str))
 
     def decode_instances(
         self, body: bytes, name: str, *, keep_order: bool = False
-    ) -> tuple[tuple[Instance, ...], tuple[Fault, ...]]:
+    ) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
         """Decode the answer of ``/v1/health/service/NAME``: what is valid, and what is left out and why.
 
         Sorted by node, then id; ``keep_order`` keeps Consul's order. Raises Undecodable.
         """
+        return self._decoded(body, name, keep_order=keep_order, takes_proxies=False)
+
+    def decode_proxies(
+        self, body: bytes, name: str, *, keep_order: bool = False
+    ) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
+        """Decode the answer of ``/v1/health/connect/NAME``, whose instances have names of their own; see above."""
+        return self._decoded(body, name, keep_order=keep_order, takes_proxies=True)
+
+    def _decoded(
+        self, body: bytes, name: str, *, keep_order: bool, takes_proxies: bool
+    ) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
         self._forget()
-        entries, faults = _entries(body, name)
+        entries, rejections = _entries(body, name)
         instances: dict[tuple[str, str], Instance] = {}
         for entry in entries:
-            instance = self._instance(entry) if entry.service.service == name else _namesake(entry.service, name)
-            if isinstance(instance, Fault):
-                faults.append(instance)
+            is_meant = takes_proxies or entry.service.service == name
+            instance = self._instance(entry) if is_meant else _namesake(entry.service, name)
+            if isinstance(instance, Rejection):
+                rejections.append(instance)
             else:
                 instances.setdefault((instance.node, instance.id), instance)
         kept, overflow = self._capped(list(instances.values()), name)
         if not keep_order:
             kept.sort(key=lambda instance: (instance.node, instance.id))
-        return tuple(kept), tuple(faults + overflow)
+        return tuple(kept), tuple(rejections + overflow)
 
-    def placed_instance(self, node: NodeRow, service: ServiceRow) -> Instance | Fault:
+    def placed_instance(self, node: NodeRow, service: ServiceRow) -> Instance | Rejection:
         """Return an instance as it stands on its node, without checks, or why it is left out."""
         return self._instance(HealthEntry(node=node, service=service))
 
-    def _capped(self, instances: list[Instance], name: str) -> tuple[list[Instance], list[Fault]]:
+    def _capped(self, instances: list[Instance], name: str) -> tuple[list[Instance], list[Rejection]]:
         limits, values = self.limits, sum(map(_values, instances))
         if len(instances) <= limits.max_instances and values <= limits.max_values:
             return instances, []
@@ -281,9 +311,9 @@ class Decoder:
                 "those of the longest registered"
             )
         found = [instance for instance in instances if (instance.node, instance.id) in kept]
-        return found, [Fault(service=name, field="instances", reason=reason)]
+        return found, [Rejection(service=name, field="instances", reason=reason)]
 
-    def _instance(self, entry: HealthEntry) -> Instance | Fault:
+    def _instance(self, entry: HealthEntry) -> Instance | Rejection:
         service, node = entry.service, entry.node
         rows = sorted(entry.checks or (), key=lambda row: (row.service_id, row.check_id))
         checks = self._share(tuple(self._check(row) for row in rows))
@@ -292,13 +322,14 @@ class Decoder:
         weight = weights.warning if status is Status.WARNING else weights.passing
         address, refusal = self._judge(service.address or node.address, node.address)
         for wrong, reason in self._complaints(entry, weight, refusal):
-            return Fault(service=service.service, instance=service.id, field=wrong, reason=reason)
+            return Rejection(service=service.service, instance=service.id, field=wrong, reason=reason)
         return Instance(
             id=service.id,
             name=self._share(service.service),
             node=self._share(node.node),
             address=address,
-            port=service.port,
+            port=service.main_port,
+            ports=self._share_ports(service.ports),
             tags=self._share(tuple(self._share(tag) for tag in sorted(set(service.tags or ())))),
             meta=self._share_meta(service.meta),
             weight=weight,
@@ -315,11 +346,11 @@ class Decoder:
         """Yield each field that may not enter the model, and why."""
         service, limits = entry.service, self.limits
         names = {"name": service.service, "id": service.id, "node": entry.node.node}
+        names["port name"] = max((row.name for row in service.ports or ()), key=len, default="")
         yield from self.size_faults(names, service.meta or {})
         if refusal:
             yield "address", refusal
-        if not 0 <= service.port <= MAX_PORT:
-            yield "port", f"{service.port} is not 0 to {MAX_PORT}"
+        yield from _port_faults(service)
         if not 0 <= weight <= MAX_WEIGHT:
             yield "weight", f"{weight} is not 0 to {MAX_WEIGHT}"
         if len(service.tags or ()) > limits.max_tags:
@@ -362,6 +393,9 @@ class Decoder:
         known = self._shared.setdefault(key, meta)
         return known if isinstance(known, dict) else meta
 
+    def _share_ports(self, rows: list[PortRow] | None) -> Mapping[str, int]:
+        return {self._share(row.name): row.port for row in sorted(rows, key=lambda row: row.name)} if rows else NO_PORTS
+
     def _share(self, value: T) -> T:
         if isinstance(value, str) and len(value) > SHARED_LENGTH:
             return value
@@ -376,23 +410,32 @@ class Decoder:
 
 
 def _values(instance: Instance) -> int:
-    return len(instance.tags) + len(instance.meta)
+    return len(instance.tags) + len(instance.meta) + len(instance.ports)
 
 
-def _namesake(service: ServiceRow, name: str) -> Fault:
-    """Return the fault of an instance that Consul counts to another service: it ignores case, and gives proxies."""
+def _port_faults(service: ServiceRow) -> Iterator[tuple[str, str]]:
+    """Yield the ports that are invalid, with the reason."""
+    if not 0 <= service.port <= MAX_PORT:
+        yield "port", f"{service.port} is not 0 to {MAX_PORT}"
+    for row in service.ports or ():
+        if not 0 < row.port <= MAX_PORT:
+            yield f"port {printable(row.name, SHOWN_PORT_NAME)!r}", f"{row.port} is not 1 to {MAX_PORT}"
+
+
+def _namesake(service: ServiceRow, name: str) -> Rejection:
+    """Return why an instance is not the service's: Consul ignores case, and includes proxies."""
     is_alike = service.service.casefold() == name.casefold()
     difference = "which differs in case" if is_alike else "whose proxy it is; proxies are not taken"
     reason = f"Consul counts it to {printable(name)!r}, {difference}"
-    return Fault(service=service.service, instance=service.id, field="name", reason=reason)
+    return Rejection(service=service.service, instance=service.id, field="name", reason=reason)
 
 
 def _exceeds(text: str, limit_bytes: int) -> bool:
     return len(text) * 4 > limit_bytes and len(text.encode()) > limit_bytes
 
 
-def _entries(body: bytes, name: str) -> tuple[list[HealthEntry], list[Fault]]:
-    """Decode all entries at once; when one is odd, one by one, so that it is left out alone. When all are, none is."""
+def _entries(body: bytes, name: str) -> tuple[list[HealthEntry], list[Rejection]]:
+    """Decode all entries at once; if one is invalid, one by one, to leave that out. If all are, none is left out."""
     try:
         return ENTRIES.decode(body) or [], []
     except msgspec.ValidationError:
@@ -404,12 +447,12 @@ def _entries(body: bytes, name: str) -> tuple[list[HealthEntry], list[Fault]]:
     except UNREADABLE as exc:
         raise Undecodable(printable(exc)) from exc
     entries: list[HealthEntry] = []
-    faults: list[Fault] = []
+    rejections: list[Rejection] = []
     for row in rows:
         try:
             entries.append(ENTRY.decode(row))
         except UNREADABLE as exc:
-            faults.append(Fault(service=name, field="entry", reason=printable(exc)))
-    if faults and not entries:  # not one registrant's doing: the shape is another
-        raise Undecodable(faults[0].reason)
-    return entries, faults
+            rejections.append(Rejection(service=name, field="entry", reason=printable(exc)))
+    if rejections and not entries:  # not one registrant's error: the format has changed
+        raise Undecodable(rejections[0].reason)
+    return entries, rejections

@@ -1,6 +1,6 @@
-"""Consul's HTTP API as values: what to ask, what the headers say, what a failure means and what to do about it.
+"""Consul's HTTP API as values: resources, the meaning of headers, and failures with their remedies.
 
-Pure: nothing here waits or sends. Bodies are decoded in ``entries``.
+Pure: nothing here waits or sends. ``decoding`` decodes the bodies.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class NotFound(enum.Enum):
 
     REFUSED = "Consul has no such path"
     UNKNOWN_QUERY = "no prepared query has this name or id"
+    NO_PEERING = "this Consul has no cluster peering, which came with 1.13"
     NOTHING = "there is nothing now; the answer, without a body, has an index to wait from"
 
 
@@ -57,9 +58,9 @@ class Resource:
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What an answer's headers say. ``last_contact`` is in seconds; None where the server did not tell.
+    """The meaning of an answer's headers. ``last_contact`` is in seconds; None where the server did not say.
 
-    ``is_delimited``: they say where the body ends, so that one that was cut shows.
+    ``is_delimited``: the headers say where the body ends, so that a truncated one is noticed.
     """
 
     index: int | None = None
@@ -74,7 +75,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @classmethod
     def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> Meta:
-        """Read the headers; one that makes no sense counts as missing."""
+        """Read the headers; an invalid one counts as missing."""
         found = {name.lower(): value for name, value in headers}
         contact = _number(found.get(b"x-consul-lastcontact"))
         return cls(
@@ -108,7 +109,7 @@ class Right(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     partition: str = ""
 
 
-class Trouble(enum.Enum):
+class FailureKind(enum.Enum):
     """What went wrong with a request."""
 
     UNREACHABLE = "unreachable"
@@ -125,7 +126,7 @@ class Trouble(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What to do about a trouble.
+    """How to react to a kind of failure.
 
     ``is_shared``: it is the agent's, not one query's, and is logged once for all. ``restarts``: Consul's state may have
     been rebuilt meanwhile, so the index starts over. ``switches``: another address may do better. ``first`` is the
@@ -139,53 +140,53 @@ class Remedy:
 
 
 REMEDIES = {
-    Trouble.UNREACHABLE: Remedy(is_shared=True, restarts=True, switches=True),
-    Trouble.UNAVAILABLE: Remedy(is_shared=True, restarts=True, switches=True),
-    Trouble.OVERLOADED: Remedy(is_shared=True, switches=True, first=1.0),
-    Trouble.TOO_MANY_CONNECTIONS: Remedy(is_shared=True, switches=True, first=60.0),
-    Trouble.ELSEWHERE: Remedy(is_shared=True, switches=True),
-    Trouble.FAILED: Remedy(is_shared=False, restarts=True, first=1.0),
-    Trouble.DENIED: Remedy(is_shared=False, first=5.0),
-    Trouble.REFUSED: Remedy(is_shared=False, first=15.0),
-    Trouble.UNKNOWN: Remedy(is_shared=False, first=1.0),
-    Trouble.GARBLED: Remedy(is_shared=False, restarts=True, first=1.0),
+    FailureKind.UNREACHABLE: Remedy(is_shared=True, restarts=True, switches=True),
+    FailureKind.UNAVAILABLE: Remedy(is_shared=True, restarts=True, switches=True),
+    FailureKind.OVERLOADED: Remedy(is_shared=True, switches=True, first=1.0),
+    FailureKind.TOO_MANY_CONNECTIONS: Remedy(is_shared=True, switches=True, first=60.0),
+    FailureKind.ELSEWHERE: Remedy(is_shared=True, switches=True),
+    FailureKind.FAILED: Remedy(is_shared=False, restarts=True, first=1.0),
+    FailureKind.DENIED: Remedy(is_shared=False, first=5.0),
+    FailureKind.REFUSED: Remedy(is_shared=False, first=15.0),
+    FailureKind.UNKNOWN: Remedy(is_shared=False, first=1.0),
+    FailureKind.GARBLED: Remedy(is_shared=False, restarts=True, first=1.0),
 }
 
 
 class RequestFailed(SourceError):
-    """A request to ``agent`` for ``path`` brought no usable answer; ``trouble`` says which kind."""
+    """A request to ``agent`` for ``path`` brought no usable answer; ``kind`` says which kind."""
 
-    def __init__(self, agent: str, path: str, what: str, trouble: Trouble) -> None:
+    def __init__(self, agent: str, path: str, what: str, kind: FailureKind) -> None:
         super().__init__(f"{agent}{path}", what)
         self.agent = agent
         self.path = path
-        self.trouble = trouble
+        self.kind = kind
 
-    def narrowed(self, trouble: Trouble) -> RequestFailed:
-        """Return the same failure as another kind of trouble."""
-        return RequestFailed(self.agent, self.path, self.what, trouble)
+    def narrowed(self, kind: FailureKind) -> RequestFailed:
+        """Return the same failure as another kind."""
+        return RequestFailed(self.agent, self.path, self.what, kind)
 
     @property
     def remedy(self) -> Remedy:
-        """What to do about it."""
-        return REMEDIES[self.trouble]
+        """How to react to it."""
+        return REMEDIES[self.kind]
 
 
 class Granted(msgspec.Struct, frozen=True, rename="pascal"):
-    """Consul's word on one right."""
+    """Consul's answer about one right."""
 
     allow: bool
 
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes of any kind may raise: other shapes, bytes that are no UTF-8, nesting without end."""
+"""What decoding arbitrary bytes may raise: wrong formats, invalid UTF-8, too deep nesting."""
 
 GRANTED = msgspec.json.Decoder(list[Granted])
 DENIALS = (b"acl not found", b"permission denied")
 
 
 def granted(status: int, body: bytes, *, asked: int) -> bool | None:
-    """Read the answer to a question about so many rights: all granted, one denied, or None where it does not say.
+    """Read the answer to a request about so many rights: all granted, one denied, or None where it does not say.
 
     Without ACLs, where nothing can be denied, Consul answers 401.
     """
@@ -207,8 +208,8 @@ LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader no
 
 def diagnose(
     status: int, meta: Meta, body: bytes, location: str = "", *, not_found: NotFound = NotFound.REFUSED
-) -> tuple[Trouble, str] | None:
-    """Return what is wrong with an answer and say it in words, or None when it is fit to be decoded."""
+) -> tuple[FailureKind, str] | None:
+    """Return what is wrong with an answer, and a sentence about it, or None when it can be decoded."""
     if status == STATUS_OK:
         return _undelimited(meta) or _misfit(meta)
     if status == STATUS_NOT_FOUND and not_found is NotFound.NOTHING and meta.index is not None and not body:
@@ -216,42 +217,49 @@ def diagnose(
     said = _said(body)
     if status == 429:  # noqa: PLR2004
         return _rate_limited(body, said)
-    if status == STATUS_NOT_FOUND and not_found is NotFound.UNKNOWN_QUERY and body.strip().lower() == NO_QUERY:
-        return Trouble.UNKNOWN, not_found.value
+    if status == STATUS_NOT_FOUND and (kind := _nameless(not_found, body.strip().lower())) is not None:
+        return kind, not_found.value
     if 300 <= status < 400:  # noqa: PLR2004
         target = f" to {printable(location, 200)}" if location else ""
-        return Trouble.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"
+        return FailureKind.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"
     return _kind(status, body), f"status {status}{said}"
 
 
-def _kind(status: int, body: bytes) -> Trouble:
+def _nameless(not_found: NotFound, body: bytes) -> FailureKind | None:
+    """Return the failure that status 404 means, where the resource defines it."""
+    if not_found is NotFound.UNKNOWN_QUERY and body == NO_QUERY:
+        return FailureKind.UNKNOWN
+    return FailureKind.REFUSED if not_found is NotFound.NO_PEERING and not body else None
+
+
+def _kind(status: int, body: bytes) -> FailureKind:
     if status in {401, 403}:
-        return Trouble.DENIED
+        return FailureKind.DENIED
     if status in {502, 503, 504} or (status >= 500 and any(text in body.lower() for text in LEADERLESS)):  # noqa: PLR2004
-        return Trouble.UNAVAILABLE
-    return Trouble.FAILED if status >= 500 else Trouble.REFUSED  # noqa: PLR2004
+        return FailureKind.UNAVAILABLE
+    return FailureKind.FAILED if status >= 500 else FailureKind.REFUSED  # noqa: PLR2004
 
 
-def _undelimited(meta: Meta) -> tuple[Trouble, str] | None:
+def _undelimited(meta: Meta) -> tuple[FailureKind, str] | None:
     if meta.is_delimited:
         return None
-    return Trouble.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole"
+    return FailureKind.GARBLED, "the answer has neither a length nor chunks, so that a cut one would look whole"
 
 
-def _misfit(meta: Meta) -> tuple[Trouble, str] | None:
+def _misfit(meta: Meta) -> tuple[FailureKind, str] | None:
     if not meta.is_json:
-        return Trouble.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"
+        return FailureKind.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"
     if meta.is_encoded:
-        return Trouble.REFUSED, "the answer is compressed, though nobody asked for it"
+        return FailureKind.REFUSED, "the answer is compressed, though no encoding was requested"
     return None
 
 
-def _rate_limited(body: bytes, said: str) -> tuple[Trouble, str]:
+def _rate_limited(body: bytes, said: str) -> tuple[FailureKind, str]:
     if b"concurrent connections" in body:
-        return Trouble.TOO_MANY_CONNECTIONS, f"status 429{said} (limits.http_max_conns_per_client of the agent)"
+        return FailureKind.TOO_MANY_CONNECTIONS, f"status 429{said} (limits.http_max_conns_per_client of the agent)"
     if b"resource exhausted" in body.lower():
-        return Trouble.ELSEWHERE, f"status 429{said} (limits.request_limits of the servers)"
-    return Trouble.OVERLOADED, f"status 429{said or ' (limits.rpc_rate of the agent)'}"
+        return FailureKind.ELSEWHERE, f"status 429{said} (limits.request_limits of the servers)"
+    return FailureKind.OVERLOADED, f"status 429{said or ' (limits.rpc_rate of the agent)'}"
 
 
 def _said(body: bytes) -> str:

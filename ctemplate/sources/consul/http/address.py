@@ -1,4 +1,4 @@
-"""Where an agent listens: parsed from what the operator wrote."""
+"""The address of an agent, parsed from the operator's text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether an address still serves us, judged by what became of the questions put to it.
+"""Whether an address still works, judged by the results of the requests sent to it.
 
-One question that fails alone says something of itself: a right that is lacking, a query that Consul does not know.
-Several that fail in a row, and went well before, say something of the address. Pure.
+A single failing request has a cause of its own: a missing right, a query that Consul does not know. Several requests
+that fail in a row and succeeded before point to the address. Pure.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ctemplate.core.values import dataclass
 
 FAILURE_THRESHOLD = 3
 COOLDOWN = 30.0
-"""Seconds between two tours of all addresses: where none serves us, moving on is no help."""
+"""Seconds between two rounds of all addresses: where none works, switching does not help."""
 
 
 @dataclass(slots=True)
 class AddressHealth:
-    """One address: what was answered there, and what failed since the last answer."""
+    """One address: which queries were answered there, and which failed since the last answer."""
 
     _good: set[Hashable] = field(default_factory=set)
     _struck: set[Hashable] = field(default_factory=set)
@@ -31,14 +31,14 @@ class AddressHealth:
         return bool(self._good)
 
     def answered(self, question: Hashable) -> None:
-        """Take down a good answer."""
+        """Record a good answer."""
         self._good.add(question)
         if self._failures:
             self._struck.clear()
             self._failures = 0
 
     def failed(self, question: Hashable) -> bool:
-        """Take down a failure; answer whether the address serves us no more."""
+        """Record a failure; return whether the address does not work any more."""
         if self._good and question not in self._good:
             return False
         self._struck.add(question)
@@ -50,18 +50,18 @@ class AddressHealth:
 
 @dataclass(slots=True)
 class FailoverLimiter:
-    """How far one went round the addresses since any of them served us."""
+    """How many addresses were tried since one of them worked."""
 
     addresses: int
     _turns: int = 0
     _turned_at: float = -math.inf
 
     def served(self) -> None:
-        """Note that an address serves us."""
+        """Record that an address works."""
         self._turns = 0
 
     def may_turn(self, now: float) -> bool:
-        """Answer whether the next address may be tried, and count it."""
+        """Return whether the next address may be tried, and count it."""
         if self._turns >= self.addresses - 1:
             if now < self._turned_at + COOLDOWN:
                 return False

@@ -1,6 +1,6 @@
-"""One request to Consul over one kept connection, its failure put into one kind of error.
+"""One request to Consul over one kept connection; every failure becomes one type of error.
 
-Knows addresses and credentials; knows nothing of queries that go on for ever, or of the catalog.
+Knows addresses and credentials; must not know watches or the catalog.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ctemplate.sources.consul.endpoints.blocking import read_timeout
 from ctemplate.sources.consul.endpoints.paths import (
     STATUS_OK,
     Consistency,
+    FailureKind,
     Meta,
     RequestFailed,
     Resource,
     Right,
-    Trouble,
     diagnose,
     granted,
 )
@@ -44,7 +44,7 @@ NO_CONTENT = httpx.ByteStream(b"")
 
 
 class ConsulReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A good answer as it came: its headers and their meaning, its bytes and what tells them from others.
+    """A good answer as received: its headers and their meaning, its bytes and their digest.
 
     ``waited`` is how many seconds it took to come.
     """
@@ -58,7 +58,7 @@ class ConsulReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class AgentAddress:
-    """What requests to an address have in common, made once."""
+    """What all requests to an address share, made once."""
 
     url: httpx.URL
     headers: httpx.Headers = field(repr=False)
@@ -74,7 +74,7 @@ class AgentAddress:
 class Client:
     """Asks the agent at the current address; connections are the caller's to keep.
 
-    The address is sticky: it stays until it fails, or what is asked there fails, then the next one is current. The
+    The address is sticky: it stays until it or the requests to it fail; then the next one becomes current. The
     constructor raises ConfigError.
     """
 
@@ -98,7 +98,7 @@ class Client:
         return self._addresses[self._current]
 
     def switch(self, failed: Address) -> bool:
-        """Make the next address current, if the failed one still is; answer whether there is another to try."""
+        """Make the next address current, if the failed one still is; return whether there is another to try."""
         if len(self._addresses) > 1 and failed == self.address:
             self._current = (self._current + 1) % len(self._addresses)
             has_served = self._standing.has_served
@@ -106,21 +106,21 @@ class Client:
             self._standing = AddressHealth()
         return failed != self.address
 
-    async def turned(self) -> None:
-        """Wait until another address is asked because the one before served nobody any more."""
+    async def failed_over(self) -> None:
+        """Wait until the client switches to another address because the current one does not work any more."""
         await self._turned.wait()
 
     def served(self, address: Address, resource: Resource) -> None:
-        """Note that an address gave an answer that could be used."""
+        """Record that an address gave a usable answer."""
         if address == self.address:
             self._standing.answered(resource)
             self._tour.served()
 
     def failed(self, address: Address, resource: Resource) -> None:
-        """Note that no usable answer came; move on where question after question fails, whatever is wrong there."""
+        """Record that no usable answer arrived; switch where request after request fails, whatever the cause."""
         dc = dict(urllib.parse.parse_qsl(resource.params)).get("dc")
         if len(self._addresses) == 1 or address != self.address or dc not in {None, self.settings.datacenter}:
-            return  # what another datacenter fails to answer says nothing of the address
+            return  # a failing other datacenter is no evidence against the address
         if self._standing.failed(resource) and self._tour.may_turn(monotonic()):
             self.switch(address)
             self._turned.set()
@@ -145,20 +145,20 @@ class Client:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the current address owes an answer to anybody."""
+        """Whether a request to the current address awaits its answer."""
         return any(each.is_busy and each.address == self.address for each in self._connections)
 
     def give_up(self, address: Address, what: str) -> None:
-        """End every request to an address that is under way, as unreachable, and move on from it."""
+        """End every request under way to an address as unreachable, and switch to the next address."""
         self.switch(address)
         for connection in tuple(self._connections):
             if connection.address == address:
                 connection.fail(httpx.ReadTimeout(what))
 
     async def ping(self, connection: Connection, *, limit: float) -> bool | None:
-        """Ask the agent for its front page, which it needs nobody for; answer whether it lives, None for unknown.
+        """Request the agent's front page, which it serves by itself; return whether it is alive, None for unknown.
 
-        Any answer is one: an agent that refuses, redirects or closes lives. What may be our own fault tells nothing.
+        Any answer counts: an agent that refuses, redirects or closes is alive. A failure on our side proves nothing.
         """
         request = self._request(connection.address, f"{connection.address.prefix}/", limit)
         try:
@@ -177,14 +177,14 @@ class Client:
         wait: float | None = None,
         consistency: Consistency = Consistency.DEFAULT,
     ) -> ConsulReply:
-        """Ask for a resource: at once with ``index`` 0, else when it moved past the index or ``wait`` seconds are over.
+        """Request a resource: at once with ``index`` 0, else when it has passed the index or ``wait`` seconds are over.
 
         Raises RequestFailed.
         """
         try:
             reply = await self._read(connection, resource, index=index, wait=wait, consistency=consistency)
         except RequestFailed as exc:
-            emit(RequestEnded(result=exc.trouble.name.lower()))
+            emit(RequestEnded(result=exc.kind.name.lower()))
             if not exc.remedy.switches:
                 self.failed(connection.address, resource)
             raise
@@ -193,7 +193,7 @@ class Client:
 
     @property
     def connections(self) -> int:
-        """How many connections stand."""
+        """How many connections are open."""
         return sum(each.is_open for each in self._connections)
 
     async def _read(
@@ -207,15 +207,15 @@ class Client:
         try:
             response = await connection.handle_async_request(request)
         except httpx.HTTPError as exc:
-            trouble = Trouble.GARBLED if isinstance(exc, BodyTooLarge) else Trouble.UNREACHABLE
-            raise RequestFailed(str(connection.address), resource.path, str(exc), trouble) from exc
+            kind = FailureKind.GARBLED if isinstance(exc, BodyTooLarge) else FailureKind.UNREACHABLE
+            raise RequestFailed(str(connection.address), resource.path, str(exc), kind) from exc
         body = await _body(response)
         return _accepted(response, body, monotonic() - began, connection, resource)
 
     async def allows(self, connection: Connection, rights: Sequence[Right], *, dc: str | None = None) -> bool | None:
-        """Ask whether our token has all of these rights (64 at most); None where Consul does not say.
+        """Ask whether the token has all of these rights (64 at most); None where Consul does not say.
 
-        Without ACLs everything is allowed. The endpoint is the one that Consul's own page asks; since Consul 1.7.
+        Without ACLs everything is allowed. Consul's web interface uses the same endpoint; it exists since Consul 1.7.
         Raises RequestFailed.
         """
         resource = Resource.named("/v1/internal/acl/authorize", dc=dc or self.settings.datacenter)
@@ -231,7 +231,7 @@ class Client:
         try:
             response = await connection.handle_async_request(post)
         except httpx.HTTPError as exc:
-            raise RequestFailed(str(connection.address), resource.path, str(exc), Trouble.UNREACHABLE) from exc
+            raise RequestFailed(str(connection.address), resource.path, str(exc), FailureKind.UNREACHABLE) from exc
         return granted(response.status_code, await _body(response), asked=len(rights))
 
     def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
@@ -241,7 +241,7 @@ class Client:
         return httpx.Request("GET", place.url, headers=place.headers, stream=NO_CONTENT, extensions=extensions)
 
     def _place(self, address: Address) -> AgentAddress:
-        """Return the prepared address, with the credentials as they are now."""
+        """Return the prepared address, with the current credentials."""
         headers, place = self._credentials.headers(), self._places[address]
         if place.credentials is not headers:
             place = self._places[address] = AgentAddress.of(address, headers)
@@ -249,7 +249,7 @@ class Client:
 
 
 async def _body(response: httpx.Response) -> bytes:
-    """Return the bytes as they came, whatever encoding the headers claim."""
+    """Return the received bytes, whatever encoding the headers claim."""
     return b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)])
 
 
@@ -260,7 +260,7 @@ def _accepted(
     meta = Meta.of(headers)
     location = response.headers.get("location", "") if response.status_code != STATUS_OK else ""
     if wrong := diagnose(response.status_code, meta, body, location, not_found=resource.not_found):
-        trouble, what = wrong
-        raise RequestFailed(str(connection.address), resource.path, what, trouble)
+        kind, what = wrong
+        raise RequestFailed(str(connection.address), resource.path, what, kind)
     digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
     return ConsulReply(meta=meta, body=body, digest=digest, waited=waited, headers=headers)

@@ -1,6 +1,6 @@
-"""What proves who we are: the token and the TLS files, re-read whenever they change on disk.
+"""Our credentials: the token and the TLS files, re-read whenever they change on disk.
 
-A change that cannot be used (a file half written, gone, or not readable) keeps what was read before and is logged once.
+After an unusable change (a file half written, removed, or unreadable) the former content stays in use, logged once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Stamp = tuple[int, int, int] | None
 
 
 def stamp(path: str) -> Stamp:
-    """Return what changes when a file does, or None when it cannot be seen."""
+    """Return a value that changes when the file does, or None when it is inaccessible."""
     try:
         status = os.stat(path)  # noqa: PTH116 - at every request, and half the price
     except OSError:
@@ -31,7 +31,7 @@ def stamp(path: str) -> Stamp:
 
 
 class Credentials:
-    """The request headers and the TLS context that the settings ask for.
+    """The request headers and the TLS context for the settings.
 
     The constructor raises ConfigError where a file cannot be used.
     """
@@ -46,7 +46,7 @@ class Credentials:
         self._context = self._read_context() if needs_tls else None
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of a request, with the token as it stands in its file now."""
+        """Return the headers of a request, with the token that its file holds now."""
         if self._token_file and (seen := stamp(self._token_file)) != self._token_stamp:
             self._token_stamp = seen
             try:
@@ -57,7 +57,7 @@ class Credentials:
         return self._headers
 
     def context(self) -> ssl.SSLContext | None:
-        """Return the TLS context for new connections, made of the files as they are now; None without TLS."""
+        """Return the TLS context for new connections, made from the current files; None without TLS."""
         if self._context is not None and (seen := tuple(map(stamp, self._tls_files))) != self._tls_stamps:
             self._tls_stamps = seen
             try:

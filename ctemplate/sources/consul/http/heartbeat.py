@@ -1,8 +1,8 @@
-"""Notice an agent that accepts and never answers, long before its long polls run out of time.
+"""Notice an agent that accepts and never answers, long before its long polls time out.
 
-A quiet long poll and one to a hung agent look alike. While something is asked and nothing comes, the agent is asked for
-its front page: a few bytes that need no leader, no other server and no rights. Whatever comes from it, on any
-connection, is a sign of life; so is a part of a long answer.
+A quiet long poll and one to a hung agent look alike. While requests wait and no bytes arrive, the agent's front page is
+requested: a few bytes that need no leader, no other server and no rights. Any byte from the agent, on any connection,
+is a sign of life; so is a part of a long answer.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ import math
 from ctemplate.sources.consul.http.client import Client
 from ctemplate.sources.consul.http.outages import OutageLog
 
-SILENCE = 10.0  # seconds with nothing from the agent until it is asked, and between two questions
+SILENCE = 10.0  # seconds without a byte from the agent until it is probed, and between two probes
 LIMIT = 5.0  # seconds for an answer that takes a millisecond
 
 
 def ask_at(now: float, *, contact_at: float, is_waiting: bool) -> float:
-    """Return when to ask whether the agent lives, if nothing comes from it before.
+    """Return when to probe the agent, if no bytes arrive before.
 
-    One that owes nobody an answer is looked at again later.
+    An agent that owes no answer is checked again later.
     """
     return contact_at + SILENCE if is_waiting else now + SILENCE
 
 
 def is_hung(*, lives: bool | None, contact_at: float, asked_at: float) -> bool:
-    """Tell whether a question that ended like this proves that the agent hangs: nothing came since it was asked."""
+    """Return whether a probe that ended like this proves that the agent hangs: no byte arrived since it was sent."""
     return lives is False and contact_at < asked_at
 
 
-async def listen(client: Client, troubles: OutageLog) -> None:
-    """Give up the current address as soon as it hangs, until cancelled; keeps one connection.
+async def listen(client: Client, outages: OutageLog) -> None:
+    """Abandon the current address as soon as it hangs, until cancelled; keeps one connection.
 
-    An agent that was given up and has no substitute is asked with patience: the moment it lives again, everybody who
-    waits for a retry is told.
+    An abandoned agent without a substitute is probed further: when it answers again, all waiting retries start at once.
     """
     clock = asyncio.get_running_loop().time
     connection, hangs = client.connect(), False
@@ -52,7 +51,7 @@ async def listen(client: Client, troubles: OutageLog) -> None:
             lives = await client.ping(connection, limit=client.settings.read_timeout if hangs else LIMIT)
             if lives:
                 if hangs:
-                    troubles.revived()
+                    outages.revived()
                 hangs = False
                 continue
             connection.close()

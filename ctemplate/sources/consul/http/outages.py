@@ -1,7 +1,7 @@
-"""What is wrong with Consul at the moment, told once when it starts and once when it is over.
+"""The current outages of Consul, each reported once when it begins and once when it is over.
 
-A trouble of the agent concerns all queries and is one trouble. One of single queries names the first at once; those
-that join it are gathered, and named together in a line that comes ever more rarely.
+A failure of the agent affects all queries and is one outage. An outage of single queries reports the first query at
+once; later ones are gathered and reported together, in lines at growing intervals.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ctemplate.sources.consul.http.address import Address
 logger = logging.getLogger(__name__)
 
 NAMED_LIMIT = 5  # queries named in a line; the rest is counted
-GATHER = 10.0  # seconds in which the queries that join a trouble are gathered; twice as long each time
-RECURRENCE = 60.0  # seconds within which a trouble that comes back is told only when it lasts
-OUTAGE_REPORT_DELAY = 5.0  # seconds that it lasts then
+GATHER = 10.0  # seconds in which the queries that join an outage are gathered; doubled each time
+RECURRENCE = 60.0  # seconds within which an outage that recurs is reported only when it lasts
+OUTAGE_REPORT_DELAY = 5.0  # seconds that it has to last then
 SHARED = "consul"
 
 
 @dataclass(slots=True)
 class Outage:
-    """A trouble from its first failure until the last query that it hit is answered again.
+    """An outage from its first failure until the last affected query is answered again.
 
-    ``causes`` are what each of the agents asked meanwhile said last, ``is_everywhere`` whether that were all there are.
+    ``causes`` are the last failures of each agent asked meanwhile, ``is_everywhere`` whether all agents failed.
     """
 
     since: float
@@ -40,18 +40,18 @@ class Outage:
     cause: str
     queries: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
-    is_told: bool = False
-    told_next_at: float = -math.inf
+    is_reported: bool = False
+    next_report_at: float = -math.inf
     gather: float = GATHER
     causes: dict[str, str] = field(default_factory=dict)
     is_everywhere: bool = False
 
 
 class OutageLog:
-    """Keeps the episodes of one source; ``recovered`` lets those who wait for a retry go at once."""
+    """The outages of one source; ``recovered`` ends the wait of queries that await a retry."""
 
     def __init__(self, addresses: int = 1) -> None:
-        """Start without trouble; ``addresses`` are how many agents there are to ask."""
+        """Start without an outage; ``addresses`` is the number of agents."""
         self._addresses = addresses
         self._episodes: dict[str, Outage] = {}
         self._ended: dict[str, float] = {}
@@ -63,59 +63,59 @@ class OutageLog:
         return max(self._broken_at[None], self._broken_at.get(dc, 0.0))
 
     def broke(self, dc: str | None) -> None:
-        """Note that a datacenter, or the agent itself for None, was lost sight of."""
+        """Record a break: a datacenter, or the agent itself for None, went out of sight."""
         self._broken_at[dc] = time.time()
 
     @property
     def current(self) -> dict[str, frozenset[str]]:
-        """The troubles that last, each with the queries it concerns."""
+        """The current outages, each with the queries it affects."""
         return {episode.subject: frozenset(episode.queries) for episode in self._episodes.values()}
 
     @property
     def ongoing(self) -> tuple[Outage, ...]:
-        """The troubles that last."""
+        """The current outages."""
         return tuple(self._episodes.values())
 
     def note(self, query: str, failure: RequestFailed, now: float, *, is_answered: bool = True) -> None:
-        """Note that a query failed, again or for the first time; ``is_answered``: whether it ever had an answer."""
+        """Record that a query failed, again or for the first time; ``is_answered``: it had an answer before."""
         if failure.remedy.is_shared and failure.remedy.restarts:
             self.broke(None)
-        key = SHARED if failure.remedy.is_shared else failure.trouble.value
+        key = SHARED if failure.remedy.is_shared else failure.kind.value
         for other in self._episodes.keys() - {key}:
             self._leave(other, query, now)
         if key not in self._episodes:
             subject = failure.agent if key == SHARED else f"Consul: queries {key}"
-            self._episodes[key] = Outage(since=now, subject=subject, cause=failure.trouble.name.lower())
+            self._episodes[key] = Outage(since=now, subject=subject, cause=failure.kind.name.lower())
         episode = self._episodes[key]
         episode.queries.add(query)
         is_back = now - self._ended.get(key, -RECURRENCE) < RECURRENCE
-        if episode.is_told or not is_back or now - episode.since >= OUTAGE_REPORT_DELAY:
-            self._tell(episode, query, failure, now, is_answered=is_answered)
+        if episode.is_reported or not is_back or now - episode.since >= OUTAGE_REPORT_DELAY:
+            self._report(episode, query, failure, now, is_answered=is_answered)
         else:
             logger.debug("%s: %s", query, failure)
         if key == SHARED:
             self._spread(episode, failure)
 
     def _spread(self, episode: Outage, failure: RequestFailed) -> None:
-        """Say once that none of several agents answers."""
+        """Report once that none of several agents answers."""
         episode.causes[failure.agent] = failure.what
-        if episode.is_told and not episode.is_everywhere and 1 < self._addresses <= len(episode.causes):
+        if episode.is_reported and not episode.is_everywhere and 1 < self._addresses <= len(episode.causes):
             episode.is_everywhere = True
             causes = "; ".join(f"{agent}: {what}" for agent, what in episode.causes.items())
             text = f"Consul: none of {self._addresses} addresses answers: {printable(causes)}"
             emit(OutageSpread(cause=episode.cause, text=text))
 
     def over(self, query: str, now: float, at: Address | None = None) -> None:
-        """Note that a query was answered, by the agent at an address, or is not wanted any more."""
+        """Record that a query was answered, by the agent at an address, or is not wanted any more."""
         for key in list(self._episodes):
             self._leave(key, query, now, at)
 
     async def recovered(self) -> None:
-        """Wait until a query that had failed with the whole agent is answered again, or the agent lives again."""
+        """Wait until a query that failed with the whole agent is answered again, or the agent is alive again."""
         await self._recovery.wait()
 
     def revived(self) -> None:
-        """Let those go who wait for the agent: it lives again."""
+        """End the waits for the agent: it is alive again."""
         self._recovery.set()
         self._recovery = asyncio.Event()
 
@@ -132,20 +132,20 @@ class OutageLog:
             is_elsewhere = key == SHARED and at is not None and str(at) != episode.subject
             subject = f"{at}: answers in place of {episode.subject}," if is_elsewhere else f"{episode.subject}: over"
             over = OutageEnded(
-                cause=episode.cause, subject=subject, seconds=now - episode.since, was_reported=episode.is_told
+                cause=episode.cause, subject=subject, seconds=now - episode.since, was_reported=episode.is_reported
             )
             emit(over)
 
-    def _tell(self, episode: Outage, query: str, failure: RequestFailed, now: float, *, is_answered: bool) -> None:
-        """Say that the trouble began, or which queries have joined it since the last line about it."""
+    def _report(self, episode: Outage, query: str, failure: RequestFailed, now: float, *, is_answered: bool) -> None:
+        """Report that the outage began, or which queries have joined it since the last line about it."""
         fresh = {query} if failure.remedy.is_shared else episode.queries - episode.named
-        is_due = not episode.is_told if failure.remedy.is_shared else fresh and now >= episode.told_next_at
-        episode.is_told = True
+        is_due = not episode.is_reported if failure.remedy.is_shared else fresh and now >= episode.next_report_at
+        episode.is_reported = True
         if not is_due:
             logger.debug("%s: %s", query, failure)
             return
         episode.named |= fresh
-        episode.told_next_at, episode.gather = now + episode.gather, 2 * episode.gather
+        episode.next_report_at, episode.gather = now + episode.gather, 2 * episode.gather
         if failure.remedy.is_shared:
             then = f"the last answers stay in use while {_RETRIED}" if is_answered else f"{_RETRIED} until it answers"
             text = printable(f"{failure.what}, first for {query}; {then}")

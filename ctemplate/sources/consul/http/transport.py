@@ -22,7 +22,7 @@ import httpx
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.http.address import Address
 
-KEEPALIVE_OPTIONS = (  # a dead peer is noticed after a minute and a half, also where the long poll would wait longer
+KEEPALIVE_OPTIONS = (  # a dead peer is noticed after 90 s, even where the long poll would wait longer
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
@@ -51,13 +51,13 @@ class HttpMessage:
 
 @dataclass(slots=True)
 class Contact:
-    """When a byte last came from an agent, over whichever connection; seconds on the loop's clock."""
+    """When a byte last arrived from an agent, over any connection; seconds on the loop's clock."""
 
     at: float = -math.inf
 
 
 class HttpConnection(asyncio.Protocol):
-    """One TCP connection: sends a request, gathers the response, one at a time."""
+    """One TCP connection: sends a request and gathers the response, one at a time."""
 
     def __init__(self, limit_bytes: int, contact: Contact) -> None:
         self._limit_bytes = limit_bytes
@@ -117,7 +117,7 @@ class HttpConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over a connection that was just opened."""
+        """Begin with a connection that was just opened."""
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
 
@@ -133,13 +133,13 @@ class HttpConnection(asyncio.Protocol):
             self.fail(_broken(exc))
 
     def eof_received(self) -> None:
-        """End a body that lasts as long as the connection."""
+        """End a body that the end of the connection delimits."""
         if self._message.has_head and not self._message.is_complete and self._ends_with_connection():
             self.on_message_complete()
             self.is_open = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail what is still waited for."""
+        """Fail the exchange that is still under way."""
         self.eof_received()
         if self._message.is_complete:
             self.is_open = False
@@ -158,7 +158,7 @@ class HttpConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Refuse a second response to one request."""
         if self._message.is_complete:
-            raise httpx.RemoteProtocolError("the server sent data that nobody asked for")
+            raise httpx.RemoteProtocolError("the server sent data without a request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
@@ -200,8 +200,8 @@ def _broken(exc: Exception) -> httpx.TransportError:
 class Connection(httpx.AsyncBaseTransport):
     """One kept connection to an agent, opened when first needed and again when it was lost.
 
-    One request at a time: a second one meanwhile waits its turn never, it is a mistake and raises RuntimeError.
-    ``context`` is replaced by assignment; it serves connections opened from then on.
+    One request at a time: a second one meanwhile is a mistake and raises RuntimeError. Assigning ``context`` affects
+    connections opened from then on.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class Connection(httpx.AsyncBaseTransport):
 
     @property
     def is_open(self) -> bool:
-        """Whether a connection stands."""
+        """Whether a connection is open."""
         return self._wire is not None and self._wire.is_open
 
     @property
@@ -235,7 +235,7 @@ class Connection(httpx.AsyncBaseTransport):
         """Send the request over the kept connection; the response's body is complete when this returns.
 
         The extensions ``target`` (raw path and query) and ``timeout`` (``connect``; ``read`` for the whole answer) are
-        httpx's own. A kept connection that turns out to be closed is replaced once, without a word, for a GET.
+        httpx's own. A kept connection that turns out to be closed is replaced once, silently, for a GET.
         """
         if self._busy:
             raise RuntimeError("one request at a time on a kept connection")

@@ -1,4 +1,4 @@
-"""How many connections the watches may use: fewer for a while after Consul refused one. Pure; knows no queries."""
+"""How many connections the watches may use: fewer for some time after Consul refused one. Pure; knows no queries."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ConnectionBudget:
         return self._grow_at if self.connections < self._limit else math.inf
 
     def halve(self, now: float) -> bool:
-        """Use half as many after a refusal; return False where that was done within the second before."""
+        """Halve the number after a refusal; return False where it was halved less than a second ago."""
         if now < self._grow_at - SHED_REST + 1:
             return False
         self._set(max(1, self.connections // 2), now)
         return True
 
     def grow(self, now: float) -> bool:
-        """Use twice as many if it is time for that; return whether it is."""
+        """Double the number if it is time for that; return whether it is."""
         if now < self.grow_at:
             return False
         self._set(self.connections * 2, now)

@@ -1,11 +1,11 @@
 """The nodes of a scope: which services an answer of a node names, and whether long polls see every node.
 
-A long poll of a node wakes for whatever is registered, changed or removed there. So where each node that our token may
-read has one, nothing that wakes the sentinel of the services needs to be looked for: the node names it.
+A long poll of a node wakes for everything that is registered, changed or removed there. So where each node that the
+token may read has one, a wake-up of the services sentinel needs no search: the node names the service.
 
-An answer of a node is compared with the answers of the services, not with the one before: it names every service that
-was written after its own answer, and every one of which an instance is no longer there. Nothing is lost between two
-polls, reads, or both.
+A node's answer is compared with the services' answers, not with its previous one: it names every service that was
+written after the service's own answer, and every service that lacks an instance now. So nothing is lost between two
+polls or reads.
 
 Pure; every method takes ``now`` where time matters. Knows nothing of budgets or connections.
 """
@@ -25,14 +25,14 @@ from ctemplate.sources.consul.watching.plan import NewestAnswers
 from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
 
 NODE_READ = 2  # requests for a service that one for a node costs, and the read of a service that it then names
-INSTANCES_PER_READ = 20  # so many more instances in an answer cost as much as one more request
-LIGHT_NODE = 200  # instances; an answer of a node with as many is cheap, whatever else there is
-SMALL_SHARE = 4  # a heavier node has a long poll if its answer costs no more than one in this many of a census
+INSTANCES_PER_READ = 20  # instances in an answer that cost as much as one more request
+LIGHT_NODE = 200  # instances; a node's answer with at most as many is always cheap
+SMALL_SHARE = 4  # a heavier node gets a long poll if its answer costs at most this fraction (1/n) of a census
 NO_SUCH_NODE = 1  # the index of the answer of a node that is not there
 
 
 class Nodes:
-    """The nodes of a scope, as their list, their answers and the services' answers show them."""
+    """The nodes of a scope, known from their list, their answers and the services' answers."""
 
     def __init__(self, services: ServicesQuery, pace: SweepPace) -> None:
         self.list_query = NodeListQuery(dc=services.dc, ns=services.ns, partition=services.partition)
@@ -55,7 +55,7 @@ class Nodes:
     # What carries the services' instances
 
     def carry(self, query: Query, before: Iterable[Any], after: Iterable[Any]) -> None:
-        """Note on which nodes a service's instances are, in place of where they were."""
+        """Record the nodes of a service's instances, in place of the earlier ones."""
         now_on = {instance.node for instance in after}
         for node in {instance.node for instance in before} - now_on:
             carried = self._carried.get(node, {})
@@ -85,12 +85,12 @@ class Nodes:
                 known.pop(name, None)
         for query in fresh:
             if query not in self.polled:
-                self.sweep.touch(query, now)
+                self.sweep.mark_read(query, now)
         self.retry()
         return frozenset(gone | changed), fresh
 
     def retry(self) -> None:
-        """Take nodes that could not be read for readable again, until they prove not to be."""
+        """Consider nodes that could not be read as readable again, until a read fails."""
         polled = {name for name, query in self._queries.items() if query in self.polled}
         self._unreadable &= polled
         self._unreadable |= {name for name in self._listed if not _is_queryable(name)}
@@ -116,9 +116,9 @@ class Nodes:
         wanted: Mapping[str, tuple[Query, ...]],
         newest: NewestAnswers,
     ) -> tuple[dict[Query, int], int]:
-        """Take an answer of a node, ``rows`` None when equal to its last one; return whom it names, and since when.
+        """Take a node's answer, ``rows`` None when equal to its last one; return the services it names, and since when.
 
-        With each of them stands the index from which on an answer of the service shows the change, 0 for unknown.
+        Each service comes with the index from which on its answers show the change, 0 for unknown.
         """
         self._unreadable.discard(query.name)
         since, self._indexes[query.name] = self._indexes.get(query.name, 0), index
@@ -136,11 +136,11 @@ class Nodes:
                 named[service] = index if index > NO_SUCH_NODE else 0
         return named, since
 
-    # What is in sight, and what a look at the rest costs
+    # What the long polls cover, and the cost of reading the rest
 
     @property
     def is_readable(self) -> bool:
-        """Whether whatever our token may see can be found on the nodes."""
+        """Whether everything that the token may read is on known nodes."""
         return bool(self._listed) and not self._unreadable and self._carried.keys() <= self._listed.keys()
 
     @property
@@ -150,7 +150,7 @@ class Nodes:
 
     @property
     def cost(self) -> float:
-        """What reading the nodes without a long poll costs, in requests."""
+        """The cost of reading the nodes without a long poll, in requests."""
         return sum(self._cost(cast("NodeContentQuery", query).name) for query in self.sweep)
 
     def _cost(self, name: str) -> float:
@@ -160,7 +160,7 @@ class Nodes:
         return self._sizes.get(name, len(self._carried.get(name, ())))
 
     def is_light(self, query: Query, census_cost: float) -> bool:
-        """Whether a long poll of the node costs less at each change than a look at all checks would."""
+        """Whether a long poll of the node costs less per change than reading all checks."""
         name = cast("NodeContentQuery", query).name
         return _is_queryable(name) and (self._size(name) <= LIGHT_NODE or self._cost(name) * SMALL_SHARE <= census_cost)
 
@@ -171,5 +171,5 @@ class Nodes:
 
 
 def _is_queryable(name: str) -> bool:
-    """Whether Consul answers for a node of this name, rather than refuse it or take it for another path."""
+    """Whether Consul can be asked for a node of this name; some are refused or read as another path."""
     return bool(name) and name.isprintable() and posixpath.normpath(path := f"/node/{name}") == path

@@ -20,7 +20,7 @@ class NewestAnswers:
     indexes: dict[Query, int] = field(default_factory=dict)
 
     def discard(self, query: Query) -> None:
-        """Forget what a query was answered."""
+        """Forget a query's answer."""
         self.values.pop(query, None)
         self.indexes.pop(query, None)
 
@@ -29,9 +29,9 @@ class NewestAnswers:
 class Policy:
     """What the planner may spend. Times in seconds.
 
-    ``spare`` connections are left for the caller's other requests. A query named again and again is read
+    ``spare`` connections are left for the caller's other requests. A query that is named repeatedly is read
     ``named_burst`` times at once, then once per ``min_interval``. ``wait`` is how long a long poll waits for a change,
-    ``interval`` what lies between two reads of a query that does not block.
+    ``interval`` the time between two reads of a query that does not block.
     """
 
     spare: int = 2
@@ -49,10 +49,9 @@ class Policy:
 class WatchPlan:
     """What should run now.
 
-    ``polls`` are the queries to long-poll for as long as they stay here, ``sentinels`` those of them whose wake-ups
-    matter even without news. ``readers`` is the number of connections for
-    reads. ``wake_at`` is when to ask again if nothing happens before; infinity for never. ``requests_per_second`` is
-    what all this costs while nothing changes.
+    ``polls`` are the queries to long-poll as long as they are listed here, ``sentinels`` those of them whose wake-ups
+    matter even without a new value. ``readers`` is the number of connections for reads. ``wake_at`` is when to plan
+    again if nothing happens before; infinity for never. ``requests_per_second`` is the cost while nothing changes.
     """
 
     polls: frozenset[Query]

@@ -1,15 +1,17 @@
 """The watch planner: what to long-poll, what to read and when, so that a few connections see every change.
 
-Few queries get a long poll each. More are watched by sentinels: long polls per scope tell that something moved and
-mostly who; the named queries are read at once over a few kept connections. The nodes have long polls as well, which
-name whatever is registered, changed or removed there; of more nodes than connections, those that changed last. What
-nothing names is looked for on the other nodes, among the checks, or by a paced sweep of the services, whichever costs
-least. The services that changed lately have long polls of their own where connections are left.
+Few queries get a long poll each. More queries are watched by sentinels: long polls per scope report that something
+changed, and mostly which service; the named queries are read at once over a few kept connections. Nodes have long
+polls as well, which name everything registered, changed or removed there; where connections are too few, only the
+nodes that changed last have them. A change that nothing names is searched for on the other nodes, among the checks,
+or by a paced sweep of the services, whichever costs least. Services that changed lately get long polls of their own
+where connections are left.
 
-Prepared queries cannot block, so they are polled every ``interval``; a failed one no later.
+Prepared queries cannot block, so they are polled every ``interval``; a failed one no later. So are single queries that
+the caller asks only to learn what an answer to many lacks.
 
-Consul counts the connection of a long poll that was given up until its wait is over, so a long poll changes hands only
-between two rounds.
+Consul counts the connection of an abandoned long poll until its wait is over, so a long poll passes to another query
+only between two rounds.
 
 Pure: no await, no clock, no I/O; every method takes ``now``, seconds on one monotonic clock. The caller runs exactly
 the long polls of ``plan``, reads whatever ``take`` returns over ``plan.readers`` connections, and reports each end.
@@ -34,7 +36,7 @@ from ctemplate.sources.consul.watching.sentinel import scope_of
 from ctemplate.sources.consul.watching.slots import SharedSlots, is_node
 from ctemplate.sources.consul.watching.sweep import Sweep
 
-SLOTS_FOR_NODES = 8  # per scope; with fewer long polls to give, a list of nodes would take more than it brings
+SLOTS_FOR_NODES = 8  # per scope; with fewer long polls available, the list of nodes would cost more than it gains
 
 
 class Planner:
@@ -47,6 +49,7 @@ class Planner:
         self._lonely = 0
         self._wanted: frozenset[Query] = frozenset()
         self._unblocking = 0
+        self._unpolled: frozenset[Query] = frozenset()
         self._groups: dict[ServicesQuery, dict[Query, None]] = {}
         self._scopes: dict[ServicesQuery, Scope] = {}
         self._unscoped = Sweep(self._policy.pace)
@@ -56,15 +59,19 @@ class Planner:
         self._reads = Reads(self._policy)
         self._outage = OutageProbe(self._policy.probe)
 
-    # What is wanted, and how that is laid out over the connections
+    # Wanted queries, and how the connections are distributed among them
 
-    def want(self, queries: Iterable[Query], now: float) -> None:
-        """Replace the wanted queries; those that stay keep their long polls and their place."""
+    def want(self, queries: Iterable[Query], now: float, *, unpolled: frozenset[Query] = frozenset()) -> None:
+        """Replace the wanted queries; those that stay keep their long polls and their place.
+
+        Those that are ``unpolled`` get no long poll, though they could.
+        """
         wanted = frozenset(queries)
-        for query in self._wanted - wanted:
+        kept = (self._wanted & wanted) - (self._unpolled ^ unpolled)
+        for query in self._wanted - kept:
             self._forget(query)
-        added, self._wanted = wanted - self._wanted, wanted
-        self._unblocking = sum(not kind_of(query).blocks for query in wanted)
+        added, self._wanted, self._unpolled = wanted - kept, wanted, unpolled
+        self._unblocking = sum(not self._is_polled_kind(query) for query in wanted)
         for query in added:
             key = scope_of(query)
             if key is not None:
@@ -74,6 +81,10 @@ class Planner:
             if query not in self._sweep_of(query):
                 self._place(query, now)
         self._fill(now)
+
+    def _is_polled_kind(self, query: Query) -> bool:
+        """Whether a query may have a long poll: Consul can hold its answer back, and the caller wants that."""
+        return kind_of(query).blocks and query not in self._unpolled
 
     def _forget(self, query: Query) -> None:
         scope, name, key = self._scope_of(query), named_service(query), scope_of(query)
@@ -92,7 +103,7 @@ class Planner:
             self._newest.discard(query)
 
     def _arrange(self, now: float) -> None:
-        """Share the connections out between sentinels, readers, and long polls of nodes and of single queries."""
+        """Distribute the connections among sentinels, readers, and long polls of nodes and of single queries."""
         room = max(1, self._budget.connections - self._policy.spare)
         most = max(1, min(self._policy.readers, room // 4))
         few = min(most, self._unblocking)
@@ -117,7 +128,7 @@ class Planner:
             self._poll_nodes(scope)
 
     def _worth_guarding(self, most: int) -> frozenset[ServicesQuery]:
-        """Return the scopes with the most queries, at most so many. What a peer exports has no sentinels."""
+        """Return the scopes with the most queries, at most ``limit``. What a peer exports has no sentinels."""
         groups = [key for key, group in self._groups.items() if key.peer is None and len(group) > 2]  # noqa: PLR2004
         return frozenset(sorted(groups, key=lambda key: (-len(self._groups[key]), str(key)))[:most])
 
@@ -144,7 +155,7 @@ class Planner:
             self._place(query, now)
 
     def _watch_nodes(self, scope: Scope, now: float, *, is_on: bool) -> None:
-        """Begin or cease to watch the nodes of a scope."""
+        """Start or stop watching the nodes of a scope."""
         if is_on:
             self._polls.setdefault(scope.nodes.list_query)
         elif scope.watches_nodes:
@@ -167,14 +178,14 @@ class Planner:
                 self._promote(query, -math.inf)
 
     def _place(self, query: Query, now: float) -> None:
-        """Have a query without a long poll read at once, and swept from then on."""
+        """Schedule a query without a long poll to be read at once, and swept from then on."""
         scope, name = self._scope_of(query), named_service(query)
         if scope is not None and name is not None:
             scope.add(query, name, self._newest.values.get(query))
         if query in self._slots or query in self._scopes:
             return
-        if kind_of(query).blocks:
-            self._sweep_of(query).touch(query, now)
+        if self._is_polled_kind(query):
+            self._sweep_of(query).mark_read(query, now)
         self._reads.put(query)
 
     def _fill(self, now: float) -> None:
@@ -199,24 +210,24 @@ class Planner:
         return scope.nodes.sweep if is_node(query) else scope.sweep
 
     def _promote(self, query: Query, now: float) -> None:
-        """Give a query that changed a long poll of its own, now or when another's has waited in vain."""
+        """Give a query that changed a long poll of its own, now or when another's round ends without a change."""
         self._slots.of(query).changed(query, now)
         if self._slots.may_start(query):
             self._start_polling(query)
 
     def _hand_over(self, query: Query, now: float) -> None:
-        """Let a query whose long poll brought no news give it to another that needs it more."""
-        heir = self._slots.heir(query)
-        if heir is None:
+        """Pass the long poll of a query without news to another query that needs it more."""
+        next_waiting = self._slots.next_waiting(query)
+        if next_waiting is None:
             return
-        scope = self._scope_of(heir)
-        if scope is not None and not is_node(heir) and self._scope_of(query) is None:
-            return  # sentinels see the changes of the heir alone
-        if is_node(heir) and (scope is None or not scope.is_poll_worthwhile(heir)):
-            self._slots.nodes.discard(heir)
+        scope = self._scope_of(next_waiting)
+        if scope is not None and not is_node(next_waiting) and self._scope_of(query) is None:
+            return  # sentinels see the changes of the waiting query alone
+        if is_node(next_waiting) and (scope is None or not scope.is_poll_worthwhile(next_waiting)):
+            self._slots.nodes.discard(next_waiting)
             return
         self._stop_polling(query, now)
-        self._start_polling(heir)
+        self._start_polling(next_waiting)
 
     def _start_polling(self, query: Query) -> None:
         self._slots.of(query).start(query)
@@ -228,7 +239,7 @@ class Planner:
             scope.nodes.polled.add(query)
 
     def _stop_polling(self, query: Query, now: float) -> None:
-        """Take a query's long poll away; one more read makes sure that nothing is lost between poll and sweep."""
+        """Take a query's long poll away; one more read ensures that nothing is lost between poll and sweep."""
         self._slots.of(query).stop(query)
         del self._polls[query]
         scope = self._scope_of(query)
@@ -237,10 +248,10 @@ class Planner:
             return
         scope.nodes.polled.discard(query)
         if query in scope.nodes:
-            scope.nodes.sweep.touch(query, now)
+            scope.nodes.sweep.mark_read(query, now)
             self._reads.put(query)
 
-    # What came of it
+    # Results
 
     def answered(
         self,
@@ -251,9 +262,9 @@ class Planner:
         waited: float | None,
         now: float,
     ) -> None:
-        """Note the answer to a long poll that ``waited`` so many seconds for it, or, with None, to a read.
+        """Record the answer to a long poll that ``waited`` so many seconds for it or, with None, to a read.
 
-        ``value`` is None when it equals the query's last one; what is neither wanted nor polled has no last one.
+        ``value`` is None when it equals the query's last one; a query neither wanted nor polled has no last one.
         """
         if self._outage.answered():
             self._reads.resume()
@@ -275,7 +286,7 @@ class Planner:
     def _take_names(
         self, scope: Scope, query: Query, value: tuple[Any, ...] | None, index: int, *, waited: float | None, now: float
     ) -> None:
-        """Take an answer that no template wants: have what it names read, and long polls given to nodes."""
+        """Process an answer that no template wants: schedule the queries it names, and give long polls to nodes."""
         match kind_of(query).role:
             case WatchRole.CENSUS:
                 self._request(scope, scope.census_answered(value or (), index, self._newest, now), now)
@@ -294,7 +305,7 @@ class Planner:
                     self._meet(scope, suspects.fresh, now)
 
     def _settle_node(self, scope: Scope, query: NodeContentQuery, now: float, *, is_vain: bool) -> None:
-        """Take a long poll away from a node that is gone, or too large for one, or did not change while another did."""
+        """Take the long poll from a node that is gone, too large for one, or unchanged while another node changed."""
         if query in self._slots:
             if not scope.is_poll_worthwhile(query):
                 self._stop_polling(query, now)
@@ -302,7 +313,7 @@ class Planner:
                 self._hand_over(query, now)
 
     def _meet(self, scope: Scope, fresh: tuple[NodeContentQuery, ...], now: float) -> None:
-        """Have nodes that are new polled or read at once; of many, the services, if these are fewer."""
+        """Poll new nodes or read them at once; read the services instead, if they are fewer."""
         self._share_slots()
         self._poll_nodes(scope)
         unpolled = [query for query in fresh if query not in self._slots]
@@ -313,7 +324,7 @@ class Planner:
 
     def _note(self, query: Query, index: int, value: tuple[Any, ...] | None, now: float, *, is_read: bool) -> None:
         is_first, has_moved = query not in self._newest.values, self._newest.indexes.get(query) != index
-        scope, blocks = self._scope_of(query), kind_of(query).blocks
+        scope, blocks = self._scope_of(query), self._is_polled_kind(query)
         self._newest.indexes[query] = index
         if value is not None or is_first:
             before, self._newest.values[query] = self._newest.values.get(query, ()), value or ()
@@ -325,10 +336,10 @@ class Planner:
                 self._poll_nodes(scope)
         if value is not None and not is_first and blocks and query not in self._scopes:
             self._promote(query, now)
-        self._reads.answered(query, index, is_read=is_read, now=now)
+        self._reads.answered(query, index, is_read=is_read, blocks=blocks, now=now)
 
     def _request(self, scope: Scope, suspects: Suspects, now: float) -> None:
-        """Have the named services read, those aside whose answers show the change already."""
+        """Schedule reads of the named services, except those whose answers show the change already."""
         for query, reach in suspects.reach.items():
             is_shown = 0 < reach <= self._newest.indexes.get(query, 0)
             if not is_shown and query not in self._slots and not self._reads.is_delayed(query):
@@ -336,12 +347,12 @@ class Planner:
                 self._reads.name(query, reach=reach, since=suspects.since, now=now)
 
     def failed(self, query: Query, now: float, *, is_read: bool, least_delay: float = 0.0) -> None:
-        """Note that a long poll's round or a read failed.
+        """Record that a long poll's round or a read failed.
 
-        A read is tried again after a delay that grows; when to try a long poll again is the caller's to say.
+        A read is retried after a growing delay; the caller decides when to retry a long poll.
         """
         kind = kind_of(query)
-        if kind.blocks:  # what Consul does not know, or cannot reach, is no sign that it is away itself
+        if kind.blocks:  # an unknown query or an unreachable datacenter does not mean that Consul is unreachable
             self._outage.failed(query, now)
         scope = self._scope_of(query)
         if scope is not None and query in scope.sentinels:
@@ -354,7 +365,7 @@ class Planner:
         if query in self._wanted and query not in self._slots:
             if scope is not None:
                 scope.read_failed(query)
-            self._reads.failed(query, now, least_delay)
+            self._reads.failed(query, now, least_delay, blocks=self._is_polled_kind(query))
 
     def _node_failed(self, scope: Scope, query: NodeContentQuery, now: float) -> None:
         scope.nodes.failed(query)
@@ -362,7 +373,7 @@ class Planner:
             self._stop_polling(query, now)
 
     def refused(self, now: float) -> None:
-        """Note that Consul refused a connection because there are too many: use half as many for a while."""
+        """Record that Consul refused a connection because there are too many: use half as many for some time."""
         if self._budget.halve(now):
             self._lay_out(now)
 
@@ -370,7 +381,7 @@ class Planner:
         self._arrange(now)
         self._fill(now)
 
-    # What to do
+    # Decisions
 
     def is_polled(self, query: Query) -> bool:
         """Whether the query is to be long-polled for another round."""
@@ -382,7 +393,7 @@ class Planner:
             self._lay_out(now)
         polled = self._unblocking / self._policy.interval
         reads = sum((scope.sweep.background_rate for scope in self._scopes.values()), self._unscoped.background_rate)
-        readers = max(self._readers, len(self._reads.under_way))  # reads that were begun are seen to their end
+        readers = max(self._readers, len(self._reads.under_way))  # reads that were begun are finished
         return WatchPlan(
             polls=frozenset(itertools.islice(self._polls, max(0, self._budget.connections - readers))),
             sentinels=frozenset(self._sentinels()),
@@ -426,12 +437,12 @@ class Planner:
         return None
 
     def _begin(self, query: Query, now: float) -> bool:
-        """Count the query as being read from now on, unless something else sees to it."""
+        """Count the query as being read from now on, unless a long poll has it."""
         if kind_of(query).role is WatchRole.CENSUS:
             return self._reads.begin(query)
         if query in self._polls or self._reads.is_delayed(query) or not self._reads.begin(query):
             return False
         sweep = self._sweep_of(query)
         if query in sweep:
-            sweep.touch(query, now)
+            sweep.mark_read(query, now)
         return True

@@ -1,7 +1,7 @@
 """Single reads: which query is read next, which later, and which once more.
 
-Those that were named come first. Pure; every method takes ``now`` where time matters. Knows nothing of scopes, long
-polls or connections.
+Named queries come first. Pure; every method takes ``now`` where time matters. Knows no scopes, long polls or
+connections.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ctemplate.core.model import Query
 from ctemplate.core.timing import TokenBucket, jittered
-from ctemplate.queries import NodeContentQuery, kind_of
+from ctemplate.queries import NodeContentQuery
 from ctemplate.sources.consul.watching.plan import Policy
 from ctemplate.sources.consul.watching.retries import Agenda
 
@@ -31,33 +31,33 @@ class Reads:
         self._failures: dict[Query, int] = {}
 
     def put(self, *queries: Query) -> None:
-        """Have queries read as soon as those that wait already have been."""
+        """Schedule queries to be read after those that wait already."""
         self._urgent.update(dict.fromkeys(queries))
 
     def put_later(self, query: Query, due: float) -> None:
-        """Have a query read at that moment."""
+        """Schedule a query to be read at that moment."""
         self._later.put(query, due)
 
     def is_delayed(self, query: Query) -> bool:
-        """Whether the query is to be read later, and not before."""
+        """Whether the query is scheduled for later, and not before."""
         return query in self._later
 
     def cancel(self, queries: Iterable[Query]) -> None:
-        """Have queries read neither now nor later; what is under way is seen to its end."""
+        """Cancel scheduled reads of these queries; reads under way are finished."""
         for query in queries:
             self._urgent.pop(query, None)
             self._later.discard(query)
 
     def forget(self, query: Query) -> None:
-        """Let go of a query for good."""
+        """Remove a query."""
         self.cancel([query])
         for kept in (self._again, self._named, self._named_since, self._failures):
             kept.pop(query, None)
 
     def name(self, query: Query, *, reach: int, since: int, now: float) -> None:
-        """Have a query that was named read before all others, none oftener than the policy allows.
+        """Schedule a named query before all others, but no more often than the policy allows.
 
-        From the index ``reach`` on an answer shows the change, 0 for unknown; at ``since`` there was none yet.
+        Answers from the index ``reach`` on show the change, 0 for unknown; at ``since`` there was none yet.
         """
         self._named_since[query] = since
         if query in self.under_way:
@@ -80,13 +80,13 @@ class Reads:
             bucket = self._named[query] = TokenBucket(interval=policy.min_interval, burst=policy.named_burst)
         return bucket
 
-    def answered(self, query: Query, index: int, *, is_read: bool, now: float) -> None:
-        """Note an answer; read the query again that changed while it was read, or of which an older state came.
+    def answered(self, query: Query, index: int, *, is_read: bool, blocks: bool, now: float) -> None:
+        """Record an answer; read the query again if it changed during the read, or if the answer shows an older state.
 
-        The second happens where one of several servers lags behind.
+        The second happens where one of several servers lags behind. What does not block is read again in any case.
         """
         self._failures.pop(query, None)
-        if not kind_of(query).blocks:
+        if not blocks:
             self._later.put(query, now + jittered(self._policy.interval))
         if not is_read:
             return
@@ -99,25 +99,25 @@ class Reads:
             self._later.put(query, now + self._policy.min_interval)
 
     def node_answered(self, query: NodeContentQuery) -> None:
-        """Note the answer of a node, which is read again if it was to be while it was read."""
+        """Record a node's answer; read the node again if that was requested during the read."""
         if self._again.pop(query, None) is not None:
             self._urgent[query] = None
 
-    def failed(self, query: Query, now: float, least_delay: float) -> None:
-        """Try a query again after a delay that grows."""
+    def failed(self, query: Query, now: float, least_delay: float, *, blocks: bool) -> None:
+        """Retry a query after a growing delay."""
         failures = self._failures[query] = self._failures.get(query, 0) + 1
         delay = self._policy.backoff.delay(failures)
-        if not kind_of(query).blocks:
-            delay = min(delay, jittered(self._policy.interval))  # asked no oftener than when all is well
+        if not blocks:
+            delay = min(delay, jittered(self._policy.interval))  # asked no more often than without failures
         self._later.put(query, now + max(delay, least_delay))
 
     def resume(self) -> None:
-        """Read everything now that was to be read later."""
+        """Read now everything that was scheduled for later."""
         while (query := self._later.take(math.inf)) is not None:
             self._urgent[query] = None
 
     def next_at(self, now: float) -> float:
-        """Return the moment of the next read, infinity when there is none to come."""
+        """Return the moment of the next read, infinity when none is scheduled."""
         return now if self._urgent else self._later.next_at()
 
     def take(self, now: float) -> Query | None:
@@ -127,7 +127,7 @@ class Reads:
         return self._urgent.popitem(last=False)[0] if self._urgent else None
 
     def begin(self, query: Query) -> bool:
-        """Count a query as being read from now on; one that is already is read once more instead."""
+        """Count a query as being read from now on; one that is read already is read once more."""
         if query in self.under_way:
             self._again[query] = 0
             return False

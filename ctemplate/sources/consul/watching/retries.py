@@ -1,4 +1,4 @@
-"""When to try again: single queries that failed each in their time, a source that is away with single probes.
+"""When to retry: each failed query after its own delay, an unreachable source with single probes.
 
 Pure; every method takes ``now``.
 """
@@ -16,7 +16,7 @@ OUTAGE = 3  # different queries that fail in a row, with no success between, mea
 
 
 class Agenda:
-    """Queries to be read later, each at its time."""
+    """Queries to read later, each at its time."""
 
     def __init__(self) -> None:
         self._due: dict[Query, float] = {}
@@ -27,7 +27,7 @@ class Agenda:
         return query in self._due
 
     def put(self, query: Query, due: float) -> None:
-        """Have the query read at that moment, whatever was agreed before."""
+        """Schedule the query for that moment, replacing an earlier schedule."""
         self._due[query] = due
         heapq.heappush(self._heap, (due, next(self._order), query))
 
@@ -51,7 +51,7 @@ class Agenda:
 
 
 class OutageProbe:
-    """Tells when not one query but the whole source fails, and when to try it again with a single read."""
+    """Decides when the whole source fails rather than one query, and when to retry it with a single read."""
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff

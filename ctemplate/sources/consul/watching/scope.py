@@ -1,4 +1,4 @@
-"""One scope under its sentinels: its swept queries, its nodes, and what its wake-ups ask to be read.
+"""One scope under its sentinels: its swept queries, its nodes, and the reads that its wake-ups require.
 
 Pure; every method takes ``now``. Knows nothing of budgets, connections or other scopes.
 """
@@ -22,27 +22,27 @@ from ctemplate.sources.consul.watching.sentinel import (
     ChangedNames,
     KnownIndexes,
     Wake,
+    changed_checks,
     changed_services,
     counted,
     number_of_checks,
     reads_whole_service,
-    turned,
 )
 from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
 
-READ_GRACE = 0.02  # seconds for long polls and named reads to explain a wake-up before anything is looked for
-WAKEUP_PATIENCE = 0.5  # seconds at most to wait for named reads, or for a census, before a round is run all the same
-CHECKS_PER_READ = 24  # so many checks in a census cost as much as one request for a service
+READ_GRACE = 0.02  # seconds for long polls and named reads to explain a wake-up before a search begins
+WAKEUP_PATIENCE = 0.5  # seconds at most to wait for named reads, or for a census, before a round is run anyway
+CHECKS_PER_READ = 24  # checks in a census that cost as much as one request for a service
 CENSUS_REST = 1.0  # seconds between two censuses
 
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """The services whose answers have changed, as far as an answer tells.
+    """The services that have changed according to an answer.
 
-    With each stands the index from which on its answer shows the change, 0 for unknown; ``since`` is an index before
-    the change, 0 for unknown. ``fresh`` are nodes that are new; ``is_change`` says of the answer of a node that one of
-    the services changed there since the last.
+    Each comes with the index from which on its answers show the change, 0 for unknown; ``since`` is an index before
+    the change, 0 for unknown. ``fresh`` are new nodes; ``is_change``: one of the services changed on the node since its
+    last answer.
     """
 
     reach: Mapping[Query, int] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Scope:
         self._alarms_index = 0
         self._nodes_index = 0
         self._wakes: list[Wake] = []
-        self._nameless: list[tuple[Wake, float]] = []  # of the sentinel of the checks, where it may not have named all
+        self._nameless: list[tuple[Wake, float]] = []  # of the checks sentinel, which may not have named all changes
         self._woken_at = -math.inf
         self._settle_at = math.inf
         self._patient_until = math.inf
@@ -85,7 +85,7 @@ class Scope:
 
     @property
     def sentinels(self) -> tuple[Query, ...]:
-        """The long polls that watch the scope, those of single nodes aside."""
+        """The long polls that watch the scope, except those of single nodes."""
         return (self.services, self.alarms, *([self.nodes.list_query] if self.watches_nodes else []))
 
     @property
@@ -94,7 +94,7 @@ class Scope:
         return not self._unread
 
     def add(self, query: Query, name: str, value: tuple[Any, ...] | None) -> None:
-        """Take on a wanted query about the service of that name, with its newest value if there is one."""
+        """Add a wanted query about the service of that name, with its newest value if there is one."""
         known = self._queries.get(name, ())
         if query in known:
             return
@@ -105,7 +105,7 @@ class Scope:
             self.has_value(query, (), value)
 
     def discard(self, query: Query, name: str, value: tuple[Any, ...]) -> None:
-        """Let go of a query that is no longer wanted, and whose newest value this is."""
+        """Remove a query that is no longer wanted, with this newest value."""
         self.sweep.discard(query)
         self._awaited.discard(query)
         self._unread.discard(query)
@@ -122,7 +122,7 @@ class Scope:
         self.nodes.carry(query, before, after)
 
     def sentinel_failed(self, sentinel: Query) -> None:
-        """Note that a sentinel has no sight: until it answers again, everything is swept at leisure."""
+        """Record that a sentinel fails: until it answers again, everything is swept at the leisure rate."""
         self.degraded_sentinels.add(sentinel)
 
     def read_failed(self, query: Query) -> None:
@@ -138,7 +138,7 @@ class Scope:
         return self._nodes_listed(value, index, now)
 
     def services_woke(self, value: tuple[Service, ...] | None, index: int, waited: float, now: float) -> Suspects:
-        """Take an answer of the services sentinel, ``value`` None when equal; return whom it names."""
+        """Take an answer of the services sentinel, ``value`` None when equal; return the services it names."""
         since, self._services_index = self._services_index, index
         before, self._services = self._services, self._services if value is None else value
         if self._is_first_sight(self.services, since, index, now) or index == since:
@@ -154,7 +154,7 @@ class Scope:
         before, self._alarms = self._alarms, self._alarms if value is None else value
         if self._is_first_sight(self.alarms, since, index, now) or index == since:
             return Suspects()
-        named = ChangedNames() if value is None else turned(before, value)
+        named = ChangedNames() if value is None else changed_checks(before, value)
         is_named, is_single = bool(named.services or named.nodes), waited >= PARKED or index == since + 1
         if not (is_named and is_single):
             wake = Wake(since=since, index=index, was_parked=is_single, was_named=False)
@@ -177,7 +177,7 @@ class Scope:
     def node_answered(
         self, query: NodeContentQuery, rows: tuple[PlacedService, ...] | None, index: int, newest: NewestAnswers
     ) -> Suspects:
-        """Take an answer of a node, ``rows`` None when equal to its last; return whom it names, given the newest."""
+        """Take a node's answer, ``rows`` None when equal to its last one; return the services it names."""
         named, since = self.nodes.answered(query, rows, index, self._queries, newest)
         is_change = bool(named)
         unexplained = self._unexplained_since()
@@ -195,7 +195,7 @@ class Scope:
         return min((wake.since for wake in self._wakes), default=self._services_index)
 
     def _is_first_sight(self, sentinel: ServicesQuery | AlarmsQuery, since: int, index: int, now: float) -> bool:
-        """Whether nothing can be concluded from what was seen before; then all that was read before is read again."""
+        """Whether earlier answers no longer count as evidence; then everything is read again."""
         was_blind = sentinel in self.degraded_sentinels
         self.degraded_sentinels.discard(sentinel)
         if since and index >= since and not was_blind:
@@ -210,7 +210,7 @@ class Scope:
         self._settle_at = now + READ_GRACE
 
     def census_answered(self, rows: tuple[StateRow, ...], index: int, newest: NewestAnswers, now: float) -> Suspects:
-        """Take a census; return whom it names, given the newest answers."""
+        """Take a census; return the services it names, given the newest answers."""
         self._settle_at = now + READ_GRACE
         self._checks = len(rows)
         expected = {
@@ -244,15 +244,15 @@ class Scope:
 
     @property
     def sees_all_nodes(self) -> bool:
-        """Whether whatever is registered, changed or removed is named by the long poll of its node."""
+        """Whether a node's long poll names everything that is registered, changed or removed."""
         return self.watches_nodes and not self.degraded_sentinels and self.nodes.sees_all
 
     def is_poll_worthwhile(self, node: Query) -> bool:
-        """Whether a long poll of a node costs less than it brings; not if the node is gone."""
+        """Whether a long poll of a node gains more than it costs; not if the node is gone."""
         return self.watches_nodes and node in self.nodes and self.nodes.is_light(node, self.census_cost)
 
     def settle(self, now: float) -> None:
-        """Decide what is due for the wake-ups that have had their time to be explained."""
+        """Decide what to read for wake-ups that are still unexplained after their grace time."""
         if self.degraded_sentinels:
             self.sweep.hint(now)
         self._settle_nameless(now)
@@ -270,9 +270,9 @@ class Scope:
         self._awaited.clear()
 
     def _settle_nameless(self, now: float) -> None:
-        """Read at leisure after changes of checks that name nothing, or not all; instances that came or went aside.
+        """Sweep at the leisure rate after changes of checks that name no service, or not all.
 
-        Only nodes tell that, some later than others; a sweep at leisure can wait for them.
+        Nodes name instances that came or went, some later than others; a leisurely sweep can wait for them.
         """
         while self._nameless and self._nameless_settled_at() <= now:
             wake, woken_at = self._nameless.pop(0)
@@ -288,7 +288,7 @@ class Scope:
         return self._patient_until if self._awaited else min(self._settle_at, self._patient_until)
 
     def _look(self, now: float) -> Sweep | CensusQuery:
-        """Have what nothing named looked for where that costs least: all checks, the nodes, or all services."""
+        """Search for an unnamed change where that costs least: all checks, the nodes, or all services."""
         costs: list[tuple[float, Sweep | CensusQuery]] = [
             (len(self.sweep) + self._instances / INSTANCES_PER_READ, self.sweep),
         ]
@@ -311,7 +311,7 @@ class Scope:
 
     @property
     def census_cost(self) -> float:
-        """What reading all checks costs, in requests: by the last time, or as if others had as many as the wanted."""
+        """The cost of reading all checks, in requests: as last measured, else estimated from the wanted services."""
         expected = self._instances * len(self._services) / max(1, len(self._queries))
         return (self._checks or expected) / CHECKS_PER_READ
 

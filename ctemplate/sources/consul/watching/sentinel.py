@@ -1,4 +1,4 @@
-"""What the two sentinels of a scope tell: which services a wake-up names, and which wake-ups nobody explained.
+"""What the two sentinels of a scope report: which services a wake-up names, and which wake-ups stay unexplained.
 
 A scope is one datacenter, namespace and partition. Its sentinels are two long polls: the services with their tags, and
 the checks that are not passing. Pure: no clock, no connection; knows nothing of reads, budgets or pacing.
@@ -16,12 +16,12 @@ from ctemplate.queries import ServicesQuery, kind_of
 from ctemplate.sources.consul.endpoints.checks import StateRow
 
 KNOWN_INDEXES = 1024
-PARKED = 0.5  # seconds that a long poll must have waited for its answer to be about one moment, on a slow agent too
+PARKED = 0.5  # seconds that a long poll must have waited so that its answer is about one moment, also on a slow agent
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedNames:
-    """Whose answers a wake-up says have changed: services by name, and whatever runs on some nodes."""
+    """The services that a wake-up names: by name, or by the nodes that they run on."""
 
     services: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
@@ -37,8 +37,8 @@ def changed_services(before: Iterable[Service], after: Iterable[Service]) -> Cha
     return ChangedNames(frozenset(service.name for service in {*before} ^ {*after}))
 
 
-def turned(before: Iterable[StateRow], after: Iterable[StateRow]) -> ChangedNames:
-    """Name the services and nodes with a check that turned, came or went. Rows differ in more than ``modified``."""
+def changed_checks(before: Iterable[StateRow], after: Iterable[StateRow]) -> ChangedNames:
+    """Name the services and nodes with a check that changed, came or went. Rows differ in more than ``modified``."""
     rows = {_state(row) for row in before} ^ {_state(row) for row in after}
     services = frozenset(service for _, _, service, _ in rows if service)
     return ChangedNames(services, frozenset(node for node, _, service, _ in rows if not service))
@@ -49,7 +49,7 @@ def _state(row: StateRow) -> tuple[str, str, str, str]:
 
 
 def counted(rows: Collection[StateRow], expected: Mapping[str, int], since: int) -> ChangedNames:
-    """Name the services of which a check was written after the index ``since``, or has another number of checks.
+    """Name the services with a check written after the index ``since``, or with a different number of checks.
 
     ``expected`` holds the number of checks known of each service that matters.
     """
@@ -79,7 +79,7 @@ class Wake:
 
 
 class KnownIndexes:
-    """Remembers which indexes were seen in answers, to tell which wake-ups are accounted for."""
+    """Records the indexes seen in answers, to decide which wake-ups are explained."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[int, None] = OrderedDict()
@@ -91,9 +91,9 @@ class KnownIndexes:
             self._known.popitem(last=False)
 
     def cover(self, wake: Wake) -> bool:
-        """Answer whether the wake-up is most likely accounted for.
+        """Return whether the wake-up is most likely explained.
 
-        A poll that had been waiting returns at the first change, so one explanation will do. One that returned at once
+        A poll that was waiting returns at the first change, so one explanation is enough. One that returned at once
         may stand for many changes: each index since its last answer has to be known.
         """
         if wake.was_parked:

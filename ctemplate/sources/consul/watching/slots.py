@@ -1,4 +1,4 @@
-"""Long polls that pass between queries: those that changed last have one.
+"""Long polls that pass between queries: the queries that changed last have them.
 
 Pure; knows nothing of what the queries are for, or of connections.
 """
@@ -16,8 +16,8 @@ from ctemplate.queries import WatchRole, kind_of
 class PollSlots:
     """The queries of one kind that have a long poll, and those that wait for one, each with its last change.
 
-    ``size`` is how many long polls this kind may have. A slot that is in use is never taken away to keep to a smaller
-    size, only handed over between two rounds; see ``heir``.
+    ``size`` is how many long polls this kind may have. A slot in use is never taken away for a smaller size, only
+    handed over between two rounds; see ``next_waiting``.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class PollSlots:
         return len(self._polled)
 
     def __iter__(self) -> Iterator[Query]:
-        """Yield the polled queries, the one that did not change for longest first."""
+        """Yield the polled queries, the one unchanged for longest first."""
         return iter(self._polled)
 
     @property
@@ -41,7 +41,7 @@ class PollSlots:
         return len(self._polled) < self.size
 
     def changed(self, query: Query, now: float) -> None:
-        """Note a change of a query, which is polled already or waits to be from now on."""
+        """Record a change of a query, which is polled already or waits for a slot from now on."""
         if query in self._polled:
             self._polled[query] = now
             self._polled.move_to_end(query)
@@ -62,16 +62,16 @@ class PollSlots:
         del self._polled[query]
 
     def discard(self, query: Query) -> None:
-        """Let go of a query, polled or waiting."""
+        """Remove a query, polled or waiting."""
         self._polled.pop(query, None)
         self._waiting.pop(query, None)
 
-    def heir(self, query: Query | None = None) -> Query | None:
+    def next_waiting(self, query: Query | None = None) -> Query | None:
         """Return the waiting query that changed last, provided that it changed later than a polled one."""
-        heir = next(reversed(self._waiting), None)
-        if heir is None or (query is not None and self._waiting[heir] <= self._polled[query]):
+        next_waiting = next(reversed(self._waiting), None)
+        if next_waiting is None or (query is not None and self._waiting[next_waiting] <= self._polled[query]):
             return None
-        return heir
+        return next_waiting
 
 
 class SharedSlots:
@@ -91,7 +91,7 @@ class SharedSlots:
         return self.total - len(self.wanted) - len(self.nodes)
 
     def share(self, *, nodes: int, lonely: int) -> None:
-        """Have all nodes polled where they fit beside what no sentinel watches, else give half of the long polls."""
+        """Give slots to all nodes if they fit beside the queries without a sentinel, else half of the slots."""
         half = self.total // 2
         self.nodes.size = nodes if nodes <= max(self.total - lonely, half) else half
         self.wanted.size = self.total - self.nodes.size
@@ -110,14 +110,14 @@ class SharedSlots:
         """Whether the query may have a long poll without another losing one."""
         return query not in self and self.of(query).has_room and self.free > 0
 
-    def heir(self, query: Query) -> Query | None:
-        """Return who should have the long poll of a query that brought no news: the one that changed last, if later.
+    def next_waiting(self, query: Query) -> Query | None:
+        """Return the query that should get the long poll of one without news: the last changed, if that is later.
 
         Where the query's kind has more long polls than it should, one of the other kind.
         """
         own = self.of(query)
         other = self.wanted if own is self.nodes else self.nodes
-        return (other.heir() if len(own) > own.size and other.has_room else None) or own.heir(query)
+        return (other.next_waiting() if len(own) > own.size and other.has_room else None) or own.next_waiting(query)
 
 
 def is_node(query: Query) -> bool:

@@ -1,7 +1,7 @@
 """The paced sweep: which query to read next when no sentinel can name one.
 
-Always the query that was not read for longest; at full speed after an unnamed change, at leisure on a hint, slowly
-otherwise. Pure; knows nothing of sentinels, connections or answers.
+Always the query with the oldest read; at full speed after an unnamed change, at the leisure rate after a hint, slowly
+otherwise. Pure; knows no sentinels, connections or answers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SweepPace:
 
 
 class Sweep:
-    """The queries to be swept, each with the moment its last read began."""
+    """The queries to sweep, each with the start of its last read."""
 
     def __init__(self, pace: SweepPace) -> None:
         self._pace = pace
@@ -55,27 +55,27 @@ class Sweep:
     def __iter__(self) -> Iterator[Query]:
         return iter(self._ages)
 
-    def touch(self, query: Query, began: float) -> None:
-        """Note that the query is read from this moment on; it is added if it was not there."""
+    def mark_read(self, query: Query, began: float) -> None:
+        """Record that a read of the query begins at this moment; adds an unknown query."""
         self._ages[query] = began
         self._ages.move_to_end(query)
         if self._latest == -math.inf:
             self._latest = began
 
     def discard(self, query: Query) -> None:
-        """Sweep the query no longer."""
+        """Stop sweeping the query."""
         self._ages.pop(query, None)
 
     def demand(self, moment: float) -> None:
-        """Ask for a round at full speed over what was read before the moment."""
+        """Request a round at full speed over the queries last read before the moment."""
         self._demand = max(self._demand, moment)
 
     def hint(self, moment: float) -> None:
-        """Ask for a round at leisure over what was read before the moment."""
+        """Request a round at the leisure rate over the queries last read before the moment."""
         self._hint = max(self._hint, moment)
 
     def next_at(self, now: float) -> float:
-        """Return the moment of the next read, infinity when there is none to come."""
+        """Return the moment of the next read, infinity when none is due."""
         if not self._ages:
             return math.inf
         oldest = self._oldest()
@@ -92,7 +92,7 @@ class Sweep:
         if self._round is None:
             self._left = (self._left or self._batch) - 1
         query = next(iter(self._ages))
-        self.touch(query, now)
+        self.mark_read(query, now)
         self._latest = now
         return query
 

@@ -1,4 +1,4 @@
-"""One query: asked once, or watched for ever, requests until one fails, inside retries that never end.
+"""One query: read once, or watched for ever: requests until one fails, inside endless retries.
 
 Each layer is an async generator over the one inside it. Knows nothing of the catalog or of other queries.
 """
@@ -22,14 +22,14 @@ from ctemplate.queries import kind_of, resource_of
 from ctemplate.queries.kind import Decoded
 from ctemplate.sources.consul.endpoints.blocking import IndexPosition, PollPace, is_abandoned, is_too_old
 from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import Consistency, RequestFailed, Resource, Trouble
+from ctemplate.sources.consul.endpoints.paths import Consistency, FailureKind, RequestFailed, Resource
 from ctemplate.sources.consul.endpoints.settings import Pacing
 from ctemplate.sources.consul.http.address import Address
 from ctemplate.sources.consul.http.client import Client, ConsulReply
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
 
-RECOVERY_SPREAD = 0.5  # seconds over which those who waited for the agent come back
+RECOVERY_SPREAD = 0.5  # seconds over which queries return after the agent has recovered
 RETRIES_PER_SECOND = 20.0
 RETRIES_AT_ONCE = 20
 
@@ -37,7 +37,7 @@ RETRIES_AT_ONCE = 20
 async def ask_once(
     client: Client, connection: Connection, resource: Resource, position: IndexPosition, *, index: int
 ) -> tuple[ConsulReply, bool]:
-    """Ask once; return the answer and whether it may be used, or the leader has to be asked. Raises RequestFailed."""
+    """Ask once; return the answer and whether it is usable, or the leader has to be asked. Raises RequestFailed."""
     settings = client.settings
     is_stale = settings.stale and settings.max_stale > 0 and not position.must_confirm
     consistency = Consistency.STALE if is_stale else Consistency.DEFAULT
@@ -51,7 +51,7 @@ async def replies(
 ) -> AsyncGenerator[ConsulReply, None]:
     """Yield each answer that may be used, until the client's address changes. Raises RequestFailed.
 
-    Never asks faster than the pace allows; an answer with the same bytes as the one before is no news.
+    Never asks faster than the pace allows; an answer with the same bytes as the previous one is no news.
     """
     clock = asyncio.get_running_loop().time
     seen = b""
@@ -70,25 +70,25 @@ async def replies(
 
 @dataclass(slots=True)
 class Retries:
-    """When failed queries ask again: each backs off, all together keep to a budget."""
+    """When failed queries are retried: each backs off, and all together keep to a budget."""
 
     client: Client
-    troubles: OutageLog
+    outages: OutageLog
     _budget: TokenBucket = field(
         default_factory=lambda: TokenBucket(interval=1 / RETRIES_PER_SECOND, burst=RETRIES_AT_ONCE)
     )
 
     async def wait(self, failure: RequestFailed, connection: Connection, failures: int) -> None:
-        """Wait until a query may be asked again after so many failures in a row; moves to the next address."""
+        """Wait until a query may be retried after so many failures in a row; may switch to the next address."""
         remedy, settings = failure.remedy, self.client.settings
         switched = remedy.switches and self.client.switch(connection.address)
         if switched and failures < len(settings.addresses):
             return
         if connection.address != self.client.address and not remedy.switches:
-            return  # others failed there, too
+            return  # another query has switched already
         delay = max(remedy.first * random.uniform(1.0, 1.5), settings.backoff.delay(failures))  # noqa: S311 - jitter
         delay += self._budget.delay(asyncio.get_running_loop().time())
-        relief = [self.client.turned(), *([self.troubles.recovered()] if remedy.restarts else [])]
+        relief = [self.client.failed_over(), *([self.outages.recovered()] if remedy.restarts else [])]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await _first_of(relief)
@@ -106,7 +106,7 @@ async def _first_of(waits: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 def index_of(reply: ConsulReply, query: Query) -> int:
-    """Return the index of an answer, 0 for none: what does not block always comes with a 1, whatever changes."""
+    """Return the index of an answer, 0 for none: non-blocking endpoints always return 1, whatever changes."""
     return (reply.meta.index or 0) if kind_of(query).blocks else 0
 
 
@@ -114,19 +114,21 @@ def index_of(reply: ConsulReply, query: Query) -> int:
 class Watch:
     """One query, its newest answer, and what is needed to keep it new.
 
-    ``is_news`` says whether the newest answer's value differs from the one before, ``waited`` how many seconds it took
-    to come, ``away_since`` since when its datacenter has been away, on the loop's clock.
+    ``is_news``: the newest answer's value differs from the previous one. ``waited``: the seconds that it took.
+    ``away_since``: since when its datacenter has been unreachable, on the loop's clock. ``untold`` are the failures
+    that are not logged, since something else is asked then.
     """
 
     query: Query
     client: Client
     edge: Decoder
-    troubles: OutageLog
+    outages: OutageLog
     retries: Retries
     answer: Answer | None = None
     is_news: bool = False
     waited: float = 0.0
     away_since: float | None = None
+    untold: frozenset[FailureKind] = frozenset()
     _resource: Resource = field(init=False)
     _position: IndexPosition = field(default_factory=IndexPosition)
     _address: Address | None = None
@@ -136,7 +138,7 @@ class Watch:
         self._resource = resource_of(self.query, self.client.settings)
 
     def forget_answer(self) -> None:
-        """Begin anew: nobody could use the newest answer, so the next one counts as the first."""
+        """Start over: the newest answer could not be used, so the next one counts as the first."""
         self._position.restart()
         self.answer, self._digest = None, b""
 
@@ -154,7 +156,7 @@ class Watch:
             raise self._narrowed(exc) from exc
 
     async def events(self, pacing: Pacing) -> AsyncGenerator[Answer | RequestFailed, None]:
-        """Yield every answer, for ever, and every failure before it is waited out and tried again."""
+        """Yield every answer and every failure, for ever; a failure is yielded before the delay and the retry."""
         clock = asyncio.get_running_loop().time
         failures, name = 0, str(self.query)
         while True:
@@ -164,14 +166,14 @@ class Watch:
                 async with contextlib.aclosing(self._answers(connection, pacing)) as answers:
                     async for answer in answers:
                         failures = 0
-                        self.troubles.over(name, clock(), connection.address)
+                        self.outages.over(name, clock(), connection.address)
                         yield answer
                 self._position.restart()
             except RequestFailed as exc:
                 connection.close()
                 failures += 1
                 failure = self._narrowed(exc)
-                self.troubles.note(name, failure, clock(), is_answered=self.answer is not None)
+                self.note(failure, clock())
                 if failure.remedy.restarts:
                     self._position.restart()
                 yield failure
@@ -179,20 +181,25 @@ class Watch:
             finally:
                 connection.close()
 
+    def note(self, failure: RequestFailed, now: float) -> None:
+        """Have a failure logged, unless something else is asked in place of the query then."""
+        if failure.kind not in self.untold:
+            self.outages.note(str(self.query), failure, now, is_answered=self.answer is not None)
+
     def _use_address(self, address: Address) -> None:
-        """Turn to an address; an index means nothing to another server than the one that gave it."""
+        """Switch to an address; an index is meaningless to any server but the one that gave it."""
         if address != self._address:
             self._position.restart()
         self._address = address
 
     def _narrowed(self, failure: RequestFailed) -> RequestFailed:
-        """Take another datacenter that is away for the trouble of the queries to it, not of the agent."""
-        if self.query.dc is None or failure.trouble not in {Trouble.UNAVAILABLE, Trouble.FAILED}:
+        """Attribute the failure of another datacenter to the queries to it, not to the agent."""
+        if self.query.dc is None or failure.kind not in {FailureKind.UNAVAILABLE, FailureKind.FAILED}:
             return failure
-        self.troubles.broke(self.query.dc)
+        self.outages.broke(self.query.dc)
         if self.away_since is None:
             self.away_since = asyncio.get_running_loop().time()
-        return failure.narrowed(Trouble.FAILED)
+        return failure.narrowed(FailureKind.FAILED)
 
     async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
         pace = PollPace(pacing)
@@ -202,13 +209,13 @@ class Watch:
                 yield self._taken(reply, connection)
 
     def _taken(self, reply: ConsulReply, connection: Connection) -> Answer:
-        """Make the reply the newest answer; equal bytes are not decoded again, equal values are kept once."""
+        """Make the reply the newest answer; equal bytes are not decoded again, equal values are stored once."""
         known, self.is_news, self.waited, self.away_since = self.answer, False, reply.waited, None
         if known is None or reply.digest != self._digest:
-            value, faults = self._decoded(reply.body, connection)
+            value, rejections = self._decoded(reply.body, connection)
             self.is_news = known is None or value != known.value
             value = value if known is None or self.is_news else known.value
-            known = Answer(query=self.query, value=value, faults=faults)
+            known = Answer(query=self.query, value=value, rejections=rejections)
         self.client.served(connection.address, self._resource)
         self._digest = reply.digest
         self.answer = msgspec.structs.replace(
@@ -218,7 +225,7 @@ class Watch:
             filtered=reply.meta.filtered_by_acls,
             known_leader=reply.meta.known_leader,
             last_contact=reply.meta.last_contact,
-            session=self.troubles.session(self.query.dc),
+            session=self.outages.session(self.query.dc),
         )
         return self.answer
 
@@ -228,4 +235,4 @@ class Watch:
         except Undecodable as exc:
             self.client.failed(connection.address, self._resource)
             what = f"the answer cannot be read: {exc}"
-            raise RequestFailed(str(connection.address), self._resource.path, what, Trouble.GARBLED) from exc
+            raise RequestFailed(str(connection.address), self._resource.path, what, FailureKind.GARBLED) from exc

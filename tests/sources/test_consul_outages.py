@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from ctemplate.sources.consul.endpoints.paths import RequestFailed, Trouble
+from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
 from ctemplate.sources.consul.http.address import Address
 from ctemplate.sources.consul.http.outages import OutageLog
 
@@ -15,43 +15,43 @@ def lines(caplog):
 
 
 def refused(name="web"):
-    return RequestFailed("http://a:8500", f"/v1/health/service/{name}", "connection refused", Trouble.UNREACHABLE)
+    return RequestFailed("http://a:8500", f"/v1/health/service/{name}", "connection refused", FailureKind.UNREACHABLE)
 
 
 def denied(name="web"):
-    return RequestFailed("http://a:8500", f"/v1/health/service/{name}", "status 403: no", Trouble.DENIED)
+    return RequestFailed("http://a:8500", f"/v1/health/service/{name}", "status 403: no", FailureKind.DENIED)
 
 
 BEGAN = "WARNING http://a:8500: connection refused, first for q0; the last answers stay in use while it is retried"
 
 
 def test_trouble_of_the_agent_is_one_line_for_all_queries(lines):
-    troubles = OutageLog()
+    outages = OutageLog()
     for now in range(10):
         for number in range(100):
-            troubles.note(f"q{number}", refused(), float(now))
+            outages.note(f"q{number}", refused(), float(now))
     for number in range(100):
-        troubles.over(f"q{number}", 12.5)
+        outages.over(f"q{number}", 12.5)
     assert lines() == [BEGAN, "INFO http://a:8500: over after 12.5s"]
-    assert troubles.current == {}
+    assert outages.current == {}
 
 
 def test_trouble_lasts_until_the_last_query_is_answered(lines):
-    troubles = OutageLog()
-    troubles.note("q0", refused(), 0.0)
-    troubles.note("q1", refused(), 1.0)
-    troubles.over("q0", 2.0)
+    outages = OutageLog()
+    outages.note("q0", refused(), 0.0)
+    outages.note("q1", refused(), 1.0)
+    outages.over("q0", 2.0)
     assert lines() == [BEGAN]
-    assert troubles.current == {"http://a:8500": frozenset({"q1"})}
+    assert outages.current == {"http://a:8500": frozenset({"q1"})}
 
 
 def test_trouble_of_a_query_names_it_once(lines):
-    troubles = OutageLog()
+    outages = OutageLog()
     for now in range(5):
-        troubles.note("service(web)", denied(), float(now))
-    troubles.note("service(api)", denied("api"), 15.0)
-    troubles.over("service(web)", 16.0)
-    troubles.over("service(api)", 17.0)
+        outages.note("service(web)", denied(), float(now))
+    outages.note("service(api)", denied("api"), 15.0)
+    outages.over("service(web)", 16.0)
+    outages.over("service(api)", 17.0)
     began = "http://a:8500/v1/health/service/{0}: status 403: no; its last answer stays in use while it is retried"
     assert lines() == [
         f"WARNING service(web): {began.format('web')}",
@@ -61,10 +61,10 @@ def test_trouble_of_a_query_names_it_once(lines):
 
 
 def test_those_who_join_a_trouble_are_told_together_ever_more_rarely(lines):
-    troubles = OutageLog()
+    outages = OutageLog()
     for now in range(0, 100, 5):
         for number in range(100 + now):
-            troubles.note(f"q{number:03}", denied(), float(now))
+            outages.note(f"q{number:03}", denied(), float(now))
     began, *joined = lines()
     assert began.startswith("WARNING q000: http://a:8500/v1/health/service/web: status 403: no; ")
     told = [line.partition(", for example")[0] for line in joined]
@@ -77,9 +77,9 @@ def test_those_who_join_a_trouble_are_told_together_ever_more_rarely(lines):
 
 
 def test_a_trouble_before_the_first_answer_promises_none(lines):
-    troubles = OutageLog()
-    troubles.note("q0", refused(), 0.0, is_answered=False)
-    troubles.note("q1", denied(), 0.0, is_answered=False)
+    outages = OutageLog()
+    outages.note("q0", refused(), 0.0, is_answered=False)
+    outages.note("q1", denied(), 0.0, is_answered=False)
     assert lines() == [
         "WARNING http://a:8500: connection refused, first for q0; it is retried until it answers",
         "WARNING q1: http://a:8500/v1/health/service/web: status 403: no; it is retried until it answers",
@@ -87,28 +87,28 @@ def test_a_trouble_before_the_first_answer_promises_none(lines):
 
 
 def test_trouble_that_keeps_coming_back_does_not_fill_the_log(lines):
-    troubles = OutageLog()
+    outages = OutageLog()
     for now in range(0, 600, 2):
-        troubles.note("q0", refused(), float(now))
-        troubles.over("q0", now + 1.0)
+        outages.note("q0", refused(), float(now))
+        outages.over("q0", now + 1.0)
     assert len(lines()) == 2
 
 
 def test_trouble_that_comes_back_and_lasts_is_told(lines):
-    troubles = OutageLog()
-    troubles.note("q0", refused(), 0.0)
-    troubles.over("q0", 1.0)
+    outages = OutageLog()
+    outages.note("q0", refused(), 0.0)
+    outages.over("q0", 1.0)
     for now in range(10, 30):
-        troubles.note("q0", refused(), float(now))
-    troubles.over("q0", 30.0)
+        outages.note("q0", refused(), float(now))
+    outages.over("q0", 30.0)
     assert lines() == [BEGAN, "INFO http://a:8500: over after 1.0s", BEGAN, "INFO http://a:8500: over after 20.0s"]
 
 
 def test_a_query_whose_trouble_changes_leaves_the_first_one(lines):
-    troubles = OutageLog()
-    troubles.note("q0", refused(), 0.0)
-    troubles.note("q0", denied(), 3.0)
-    assert troubles.current == {"Consul: queries denied": frozenset({"q0"})}
+    outages = OutageLog()
+    outages.note("q0", refused(), 0.0)
+    outages.note("q0", denied(), 3.0)
+    assert outages.current == {"Consul: queries denied": frozenset({"q0"})}
     assert lines()[1] == "INFO http://a:8500: over after 3.0s"
 
 
@@ -118,30 +118,30 @@ def test_names_cannot_forge_a_line(lines):
 
 
 def test_a_session_ends_with_the_agent_out_of_sight():
-    troubles = OutageLog()
-    first = troubles.session(None)
-    troubles.note("q0", denied(), 0.0)
-    assert (troubles.session(None), troubles.session("east")) == (first, first)
-    troubles.broke("east")
-    east = troubles.session("east")
-    assert (troubles.session(None), east > first) == (first, True)
-    troubles.note("q0", refused(), 1.0)
-    assert troubles.session(None) > east
-    assert troubles.session("east") == troubles.session(None)
+    outages = OutageLog()
+    first = outages.session(None)
+    outages.note("q0", denied(), 0.0)
+    assert (outages.session(None), outages.session("east")) == (first, first)
+    outages.broke("east")
+    east = outages.session("east")
+    assert (outages.session(None), east > first) == (first, True)
+    outages.note("q0", refused(), 1.0)
+    assert outages.session(None) > east
+    assert outages.session("east") == outages.session(None)
 
 
 def test_the_agent_that_answers_in_place_of_another_is_named(lines):
-    troubles = OutageLog(2)
-    troubles.note("q0", refused(), 0.0)
-    troubles.over("q0", 0.1, Address(scheme="http", host="b"))
+    outages = OutageLog(2)
+    outages.note("q0", refused(), 0.0)
+    outages.over("q0", 0.1, Address(scheme="http", host="b"))
     assert lines() == [BEGAN, "INFO http://b:8500: answers in place of http://a:8500, after 0.1s"]
 
 
 def test_that_none_of_several_agents_answers_is_told_once(lines):
-    troubles = OutageLog(2)
-    other = RequestFailed("http://b:8500", "/", "timed out", Trouble.UNREACHABLE)
+    outages = OutageLog(2)
+    other = RequestFailed("http://b:8500", "/", "timed out", FailureKind.UNREACHABLE)
     for now in range(3):
-        troubles.note("q0", refused(), float(now))
-        troubles.note("q0", other, now + 0.5)
+        outages.note("q0", refused(), float(now))
+        outages.note("q0", other, now + 0.5)
     causes = "http://a:8500: connection refused; http://b:8500: timed out"
     assert lines() == [BEGAN, f"WARNING Consul: none of 2 addresses answers: {causes}"]

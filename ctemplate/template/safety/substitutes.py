@@ -175,7 +175,7 @@ class Views:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Substitute:
     """The last good data of a service in use until a moment of the monotonic clock, and why."""
 
     held: Held
@@ -183,7 +183,7 @@ class Standing:
     until: float
 
     @classmethod
-    def of(cls, held: Held, data: Data, *, until: float) -> Standing:
+    def of(cls, held: Held, data: Data, *, until: float) -> Substitute:
         """Return the last good data in place of those of one that is held."""
         return cls(held=held, data=data, until=until)
 

@@ -1,0 +1,76 @@
+"""Files that stand for items of lists: which of the outputs may be written, and which files go with their items.
+
+Only what the ledger has a record of, and is still as it was written, is ever removed or replaced. Reads, never writes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ctemplate.apply.ledger import Accepted, fingerprint
+from ctemplate.core.errors import SwapFailed
+from ctemplate.core.model import Output, Target
+from ctemplate.system.files import Live, read_live
+
+log = logging.getLogger(__name__)
+
+FOREIGN_ITEM = "stands there and was not written by ctemplate; left as it is; move it away or choose another name"
+EDITED_ITEM = "its item is gone, but it was changed by somebody else; left as it is, and no longer looked after"
+
+
+def with_item_files(
+    outputs: Iterable[Output], records: Mapping[str, Accepted], told: dict[Path, str] | None = None
+) -> tuple[Output, ...]:
+    """Return the outputs without those for which a file of somebody else stands, and with the files that are to go.
+
+    ``records`` are the ledger's. ``told`` remembers what was logged, so that each is said once; None logs nothing.
+    Raises SwapFailed for a path that cannot be read.
+    """
+    outputs = tuple(outputs)
+    wanted = {str(output.target.destination.absolute()) for output in outputs}
+    kept = tuple(output for output in outputs if not _is_foreign(output, records, told))
+    return (*kept, *_gone(wanted, records, told))
+
+
+def _is_foreign(output: Output, records: Mapping[str, Accepted], told: dict[Path, str] | None) -> bool:
+    """Whether a file stands where one is to be made for an item, and is another and none of ours."""
+    path = output.target.destination.absolute()
+    if output.target.each is None or str(path) in records:
+        return False
+    live = _live(path)
+    is_foreign = path.is_symlink() or live.content not in {None, output.content}
+    if is_foreign:
+        _tell(path, FOREIGN_ITEM, told)
+    elif told is not None:
+        told.pop(path, None)
+    return is_foreign
+
+
+def _gone(wanted: set[str], records: Mapping[str, Accepted], told: dict[Path, str] | None) -> Iterator[Output]:
+    """Yield the files whose items are gone; one that somebody else changed is let go of as it is."""
+    for path, record in records.items():
+        if not record.is_item or path in wanted:
+            continue
+        live = _live(Path(path))
+        is_ours = not Path(path).is_symlink() and live.content is not None
+        if is_ours and fingerprint(live.content or b"") == record.sha256:
+            yield Output(target=Target(destination=Path(path)), content=None)
+        else:
+            yield Output(target=Target(destination=Path(path)), content=live.content)
+            if live.content is not None:
+                _tell(Path(path), EDITED_ITEM, told)
+
+
+def _live(path: Path) -> Live:
+    try:
+        return read_live(path.resolve())
+    except OSError as exc:
+        raise SwapFailed(str(path), f"cannot be read: {exc.strerror or exc}") from exc
+
+
+def _tell(path: Path, what: str, told: dict[Path, str] | None) -> None:
+    if told is not None and told.get(path) != what:
+        told[path] = what
+        log.warning("%s: %s", path, what)

@@ -1,0 +1,47 @@
+"""That a group was restored: its files stay as they are, over restarts too, until somebody releases them.
+
+One small file in the group's part of the state folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from ctemplate.system.files import write_private
+
+logger = logging.getLogger(__name__)
+
+RESTORED = "restored.json"
+UNKNOWN_LABEL = "unknown"
+
+
+class Restoration(msgspec.Struct, frozen=True, kw_only=True):
+    """Which past state was restored and when, in wall-clock seconds; ``templates`` tell those of then from others."""
+
+    label: str
+    at: float
+    templates: str
+
+
+def read_restoration(folder: Path) -> Restoration | None:
+    """Return what a group was restored to, None where it was not; one that cannot be read counts, and is named."""
+    path = folder / RESTORED
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Restoration)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        logger.warning("%s: cannot be read: %s; the group's files stay as they are until released", path, exc)
+        return Restoration(label=UNKNOWN_LABEL, at=0.0, templates="")
+
+
+def write_restoration(folder: Path, restoration: Restoration | None) -> None:
+    """Write down that a group was restored, or with None that it is no longer; raises OSError."""
+    path = folder / RESTORED
+    if restoration is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_private(path, msgspec.json.format(msgspec.json.encode(restoration)))

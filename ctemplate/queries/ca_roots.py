@@ -1,0 +1,187 @@
+"""The root certificates of Consul's own certificate authority."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from ctemplate.core.errors import printable
+from ctemplate.core.model import Answer, OwnedEntry, Query
+from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordedRoot, RecordingRules
+from ctemplate.queries.key import scope_fields
+from ctemplate.queries.kind import (
+    CatalogForm,
+    Decoded,
+    Kind,
+    Losses,
+    Ownership,
+    OwnText,
+    Reader,
+    ReadRight,
+    Stored,
+    Subject,
+    WatchRole,
+    never,
+    nothing,
+    template_function,
+)
+from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
+from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+
+_PEM_BLOCK = re.compile(
+    r"-----BEGIN (?P<label>[A-Z0-9 ]{1,40})-----\n(?:[A-Za-z0-9+/=]{1,128}\n)+-----END (?P=label)-----(?:\n|\Z)"
+)
+
+
+def checked_pem(text: str) -> str:
+    """Return a text that is nothing but PEM blocks, a line break at its end; raises ValueError, without the text."""
+    found = text.replace("\r\n", "\n").strip() + "\n"
+    position = 0
+    while position < len(found):
+        block = _PEM_BLOCK.match(found, position)
+        if block is None:
+            raise ValueError("a certificate or key is no PEM text")
+        position = block.end()
+    return found
+
+
+class CaRoot(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A root certificate; ``is_active`` is the one that signs now, the others are still trusted.
+
+    ``not_before`` and ``not_after`` are as Consul writes them: ``2026-11-28T20:18:19Z``.
+    """
+
+    id: OwnText
+    name: OwnText
+    pem: OwnText
+    intermediates: tuple[OwnText, ...] = ()
+    is_active: bool = False
+    trust_domain: OwnText = OwnText("")
+    not_before: OwnText = OwnText("")
+    not_after: OwnText = OwnText("")
+
+    def owner_name(self) -> str:
+        """Return whose texts these are."""
+        return "Consul's certificate authority"
+
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Return none: all are Consul's own, and printed as they stand."""
+        return ()
+
+
+class CaRootRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """A root as Consul writes it."""
+
+    id: str = msgspec.field(name="ID")
+    root_cert: str
+    name: str = ""
+    intermediate_certs: list[str] | None = None
+    active: bool = False
+    not_before: str = ""
+    not_after: str = ""
+
+
+class CaRootsPage(msgspec.Struct, frozen=True, gc=False):
+    """The answer of ``/v1/connect/ca/roots``."""
+
+    trust_domain: str = msgspec.field(default="", name="TrustDomain")
+    roots: list[CaRootRow] | None = msgspec.field(default=None, name="Roots")
+
+
+class CaRootsQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="ca_roots", omit_defaults=True):
+    """The roots of Consul's certificate authority; the value is ``tuple[CaRoot, ...]``, the active one first."""
+
+
+CA_ROOTS_PAGES = msgspec.json.Decoder(CaRootsPage)
+
+
+@template_function("ca_roots")
+def _ca_roots(reader: Reader, dc: str | None = None) -> tuple[CaRoot, ...]:
+    """Return the root certificates of Consul's certificate authority, the one that signs now first.
+
+    Their texts are Consul's own and print as they stand: ``pem`` ends with a line break.
+    """
+    answer = reader.ask(CaRootsQuery(**scope_fields(dc=dc)))
+    return () if answer is None else tuple(_printable(root, reader) for root in answer.value)
+
+
+def _printable(root: CaRoot, reader: Reader) -> CaRoot:
+    own = reader.own_text
+    return CaRoot(
+        id=own(root.id),
+        name=own(root.name),
+        pem=own(root.pem),
+        intermediates=tuple(map(own, root.intermediates)),
+        is_active=root.is_active,
+        trust_domain=own(root.trust_domain),
+        not_before=own(root.not_before),
+        not_after=own(root.not_after),
+    )
+
+
+def _request(_: CaRootsQuery, scope: Mapping[str, str | None]) -> Resource:
+    return Resource.named("/v1/connect/ca/roots", dc=scope["dc"])
+
+
+def _decode(_: CaRootsQuery, body: bytes, __: Decoder) -> Decoded:
+    try:
+        page = CA_ROOTS_PAGES.decode(body)
+        roots = [_root_of(row, page.trust_domain) for row in page.roots or ()]
+    except (*UNREADABLE, ValueError) as exc:
+        raise Undecodable(printable(exc)) from exc
+    return _sorted(roots), ()
+
+
+def _root_of(row: CaRootRow, trust_domain: str) -> CaRoot:
+    return CaRoot(
+        id=OwnText(row.id),
+        name=OwnText(row.name),
+        pem=OwnText(checked_pem(row.root_cert)),
+        intermediates=tuple(OwnText(checked_pem(each)) for each in row.intermediate_certs or ()),
+        is_active=row.active,
+        trust_domain=OwnText(trust_domain),
+        not_before=OwnText(row.not_before),
+        not_after=OwnText(row.not_after),
+    )
+
+
+def _sorted(roots: list[CaRoot]) -> tuple[CaRoot, ...]:
+    return tuple(sorted(roots, key=lambda root: (not root.is_active, root.not_before, root.id)))
+
+
+def _rights(_: CaRootsQuery) -> tuple[ReadRight, ...]:
+    return ()
+
+
+def _playback(_: CaRootsQuery, page: CatalogPage) -> Decoded:
+    return _sorted([CaRoot(**msgspec.structs.asdict(root)) for root in page.entry.roots]), ()
+
+
+def _record(answer: Answer, _: RecordingRules) -> RecordedAnswer:
+    return RecordedAnswer(roots=tuple(RecordedRoot(**msgspec.structs.asdict(root)) for root in answer.value))
+
+
+CA_ROOTS_KIND = Kind(
+    query=CaRootsQuery,
+    role=WatchRole.WANTED,
+    request=_request,
+    not_found=NotFound.REFUSED,
+    decode=_decode,
+    blocks=True,
+    sentinel=nothing,
+    losses=Losses.NONE,
+    subject=Subject.NO_SERVICE,
+    service_name=nothing,
+    reads_whole_service=never,
+    keeps_order=never,
+    is_shuffled=False,
+    rights=_rights,
+    cover=None,
+    ownership=Ownership.ENTRIES,
+    stored=Stored(section="ca_roots", entry=CaRoot),
+    catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
+    functions=(_ca_roots,),
+    readable=(CaRoot,),
+)

@@ -1,0 +1,157 @@
+"""The cluster peerings of the Consul that is asked; since Consul 1.13."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ctemplate.core.errors import printable
+from ctemplate.core.model import Answer, OwnedEntry, Query
+from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordedPeering, RecordingRules
+from ctemplate.queries.choosing import scope_words
+from ctemplate.queries.kind import (
+    CatalogForm,
+    Decoded,
+    Kind,
+    Losses,
+    Ownership,
+    Reader,
+    ReadRight,
+    Stored,
+    Subject,
+    WatchRole,
+    never,
+    nothing,
+    template_function,
+)
+from ctemplate.queries.nodes import table_texts
+from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
+from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+
+SHOWN_PEERING_LENGTH = 120
+
+
+class Peering(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A peering with another cluster; ``imported`` and ``exported`` are names of services."""
+
+    name: str
+    state: str = ""
+    id: str = ""
+    partition: str = ""
+    meta: Mapping[str, str] = {}
+    imported: tuple[str, ...] = ()
+    exported: tuple[str, ...] = ()
+
+    def owner_name(self) -> str:
+        """Return whose texts these are."""
+        return f"peering {printable(self.name, SHOWN_PEERING_LENGTH)!r}"
+
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Return all fields that are texts."""
+        plain = (("name", self.name), ("state", self.state), ("id", self.id), ("partition", self.partition))
+        services = (("service", name) for name in (*self.imported, *self.exported))
+        return *plain, *table_texts("peering meta", self.meta), *services
+
+
+class StreamStatusRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """What is exchanged over a peering."""
+
+    imported_services: list[str] | None = None
+    exported_services: list[str] | None = None
+
+
+class PeeringRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """A peering as Consul writes it."""
+
+    name: str
+    id: str = msgspec.field(default="", name="ID")
+    partition: str = ""
+    state: str = ""
+    meta: dict[str, str] | None = None
+    stream_status: StreamStatusRow | None = None
+
+
+class PeeringsQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="peerings", omit_defaults=True):
+    """The peerings of a partition; the value is ``tuple[Peering, ...]`` sorted by name."""
+
+
+PEERING_ROWS = msgspec.json.Decoder(list[PeeringRow] | None)
+
+
+@template_function("peerings")
+def _peerings(reader: Reader, partition: str | None = None) -> tuple[Peering, ...]:
+    """Return the cluster peerings of the Consul that is asked, sorted by name; since Consul 1.13."""
+    answer = reader.ask(PeeringsQuery(**scope_words(partition=partition)))
+    return () if answer is None else answer.value
+
+
+def _request(_: PeeringsQuery, scope: Mapping[str, str | None]) -> Resource:
+    return Resource.named("/v1/peerings", partition=scope["partition"])
+
+
+def _decode(_: PeeringsQuery, body: bytes, __: Decoder) -> Decoded:
+    try:
+        rows = PEERING_ROWS.decode(body) or []
+    except UNREADABLE as exc:
+        raise Undecodable(printable(exc)) from exc
+    return _sorted([_peering_of(row) for row in rows]), ()
+
+
+def _peering_of(row: PeeringRow) -> Peering:
+    stream = row.stream_status or StreamStatusRow()
+    return Peering(
+        name=row.name,
+        state=row.state,
+        id=row.id,
+        partition=row.partition,
+        meta=row.meta or {},
+        imported=tuple(sorted(stream.imported_services or ())),
+        exported=tuple(sorted(stream.exported_services or ())),
+    )
+
+
+def _sorted(peerings: list[Peering]) -> tuple[Peering, ...]:
+    return tuple(sorted(peerings, key=lambda peering: (peering.name, peering.id)))
+
+
+def _rights(_: PeeringsQuery) -> tuple[ReadRight, ...]:
+    return (ReadRight(resource="peering", name=None),)
+
+
+def _playback(_: PeeringsQuery, page: CatalogPage) -> Decoded:
+    return _sorted([Peering(**msgspec.structs.asdict(peering)) for peering in page.entry.peerings]), ()
+
+
+def _record(answer: Answer, rules: RecordingRules) -> RecordedAnswer:
+    return RecordedAnswer(peerings=tuple(_entry(peering, rules) for peering in answer.value))
+
+
+def _entry(peering: Peering, rules: RecordingRules) -> RecordedPeering:
+    entry = RecordedPeering(**msgspec.structs.asdict(peering))
+    masked = {key: rules.masked(key, value) for key, value in sorted(peering.meta.items())}
+    return msgspec.structs.replace(entry, meta=masked)
+
+
+PEERINGS_KIND = Kind(
+    query=PeeringsQuery,
+    role=WatchRole.WANTED,
+    request=_request,
+    not_found=NotFound.NO_PEERING,
+    decode=_decode,
+    blocks=True,
+    sentinel=nothing,
+    losses=Losses.NONE,
+    subject=Subject.NO_SERVICE,
+    service_name=nothing,
+    reads_whole_service=never,
+    keeps_order=never,
+    is_shuffled=False,
+    rights=_rights,
+    cover=None,
+    ownership=Ownership.ENTRIES,
+    stored=Stored(section="peerings", entry=Peering),
+    catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
+    functions=(_peerings,),
+    readable=(Peering,),
+)

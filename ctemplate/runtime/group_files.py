@@ -1,0 +1,110 @@
+"""The files of one group as they are held and written: locks, state, check, reload, and who may hold them back.
+
+Knows nothing of templates and answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ctemplate import apply
+from ctemplate.apply import CommandCheck, CommandReload, GroupState, OnEdit, StateFolder
+from ctemplate.config.command_env import environment_of
+from ctemplate.config.groups import GroupPlan
+from ctemplate.config.schema import GroupSection
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.model import Target
+from ctemplate.nginx.check import NginxCheck
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.groups import is_proven, nginx_of
+from ctemplate.nginx.reload import NginxReload
+from ctemplate.sinks.live import DrainGate, LiveSink
+from ctemplate.sinks.plan import FileReview, SavedPlanSink
+from ctemplate.sinks.replacement import Announcing
+from ctemplate.sinks.restorable import RestorableSink
+from ctemplate.sinks.sink import Sink
+
+logger = logging.getLogger(__name__)
+
+
+def group_targets(plan: GroupPlan) -> tuple[Target, ...]:
+    """Return the group's files, each with its mode and owner."""
+    return tuple(
+        Target(destination=one.destination, mode=one.mode, user=one.user, group=one.owner_group, each=one.each)
+        for one in plan.templates
+    )
+
+
+def restorable_sink(
+    plan: GroupPlan,
+    targets: tuple[Target, ...],
+    states: StateFolder,
+    held: contextlib.ExitStack,
+    *,
+    templates: str,
+    planned: Mapping[str, FileReview] | None = None,
+) -> RestorableSink:
+    """Lock a group's files and return their sink; with ``planned`` it applies nothing else. Raises StateError."""
+    live = _live_files(plan, targets, states, held)
+    announcing = _announcing(live, plan, targets)
+    if planned is None:
+        return RestorableSink(sink=announcing, live=live, templates=templates)
+    sink = SavedPlanSink(sink=announcing, planned=planned, records=lambda: live.state.ledger.page.files)
+    return RestorableSink(sink=sink, live=live, templates=templates)
+
+
+def _live_files(
+    plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
+) -> LiveSink:
+    settings = plan.settings
+    nginx = nginx_of(settings)
+    has_proof = is_proven(settings)
+    group = apply.Group(
+        name=settings.name,
+        targets=targets,
+        rollback=has_proof,
+        on_edit=OnEdit(settings.on_edit),
+        backups=settings.backups,
+    )
+    state = held.enter_context(states.hold(group))
+    _recover(state)
+    check, environ = group_check(settings, nginx), environment_of(settings.env, os.environ)
+    if nginx is None or not has_proof:
+        reload = (
+            CommandReload(command=settings.reload, timeout=settings.timeout, environ=environ)
+            if settings.reload
+            else None
+        )
+        return LiveSink(state=state, check_with=check, reload=reload)
+    program = NginxReload(command=nginx, command_timeout=settings.timeout, environ=environ)
+    gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
+    return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
+
+
+def _recover(state: GroupState) -> None:
+    """Put right what a killed process left before any answer comes: until then nginx may be started by somebody."""
+    try:
+        apply.recover(state)
+    except ApplyError as exc:
+        logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
+
+
+def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
+    """Return the live files, those of nginx that ctemplate did not write being announced before they are replaced."""
+    nginx = nginx_of(plan.settings)
+    paths = (target.destination.absolute() for target in targets)
+    known = {Path(destination).absolute() for destination in live.state.ledger.page.files}
+    foreign = frozenset(path for path in paths if path not in known and path.exists())
+    return Announcing(sink=live, command=nginx, foreign=foreign) if nginx is not None and foreign else live
+
+
+def group_check(settings: GroupSection, nginx: NginxCommand | None) -> apply.CandidateCheck | None:
+    """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
+    if settings.check:
+        environ = environment_of(settings.env, os.environ)
+        return CommandCheck(command=settings.check, timeout=settings.timeout, environ=environ)
+    return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings) if nginx else None

@@ -1,0 +1,138 @@
+"""The sink of a group whose files may have been restored: then nothing is applied until they are released.
+
+Knows nothing of who asks for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import field, replace
+from pathlib import Path
+
+from ctemplate.apply import GroupState, LiveChange
+from ctemplate.apply.candidates import read_live_bytes
+from ctemplate.apply.history import PastState
+from ctemplate.apply.restored import UNKNOWN_LABEL, Restoration, read_restoration, write_restoration
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.group_events import FilesRestored, RestorationEnded
+from ctemplate.core.model import Outcome, Output, Target
+from ctemplate.core.values import dataclass
+from ctemplate.sinks.live import LiveSink
+from ctemplate.sinks.sink import Sink, SinkStatus
+
+
+@dataclass(slots=True, kw_only=True)
+class RestorableSink:
+    """Hands outputs on to ``sink``, or to nobody while the files are as they were restored.
+
+    ``live`` carries out a restoration itself. ``templates`` tell this version of the group's templates: a restoration
+    ends when they become others.
+    """
+
+    sink: Sink
+    live: LiveSink
+    templates: str
+    restoration: Restoration | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        found = self.restoration = read_restoration(self._state.folder)
+        if found is not None and found.templates != self.templates and self.templates and found.label != UNKNOWN_LABEL:
+            self._end("its templates are others now")
+
+    @property
+    def _state(self) -> GroupState:
+        return self.live.state
+
+    @property
+    def item_files(self) -> frozenset[Path]:
+        """The files that stand for items of lists now."""
+        return self.live.item_files
+
+    async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
+        """Apply the outputs; HELD where the files were restored, whose own reload may be owed."""
+        if self.restoration is None:
+            return await self.sink.apply(outputs)
+        if self._state.ledger.page.owes_reload:
+            await self.live.apply_now(tuple(self._as_then({})))
+        return Outcome.HELD
+
+    async def check(self, outputs: tuple[Output, ...]) -> None:
+        """Have the outputs judged; raises the check's refusal."""
+        await self.sink.check(outputs)
+
+    def wrote(self, destination: Path) -> bool:
+        """Whether a change of the file at the destination needs no look: it is ours, or nothing would be done."""
+        return self.restoration is not None or self.sink.wrote(destination)
+
+    async def is_due(self) -> bool:
+        """Whether another process runs the outputs now."""
+        return self.restoration is None and await self.sink.is_due()
+
+    def replaced(self) -> LiveChange | None:
+        """Return the files that the last change replaced, once."""
+        return self.sink.replaced()
+
+    async def status(self) -> SinkStatus:
+        """Return what the sink knows of its program, and what the files were restored to."""
+        found = await self.sink.status()
+        label = self.restoration.label if self.restoration is not None else ""
+        return SinkStatus(
+            owes_reload=found.owes_reload, draining=found.draining, last_change=found.last_change, restored=label
+        )
+
+    async def restore(self, past: PastState) -> Outcome:
+        """Bring the files back to a past state by the group's own transaction, and leave them alone from then on.
+
+        Raises ApplyError; then nothing has changed.
+        """
+        before = self.restoration
+        self._write(Restoration(label=past.label, at=time.time(), templates=self.templates))
+        try:
+            outcome = await self.live.apply_now(tuple(self._as_then(past.files)))
+        except BaseException:
+            self._write(before)
+            raise
+        group = self._state.group
+        emit(FilesRestored(group=group.name, subject=group.subject, label=past.label))
+        return outcome
+
+    def _as_then(self, files: Mapping[Path, bytes]) -> Iterator[Output]:
+        """Yield the group's files with these contents, the others as they are; what is nowhere is left out."""
+        for target in self._targets(files):
+            output = Output(target=target, content=files.get(target.destination.absolute(), b""))
+            if target.destination.absolute() in files:
+                yield output
+            elif (live := read_live_bytes(output)) is not None:
+                yield Output(target=target, content=live)
+
+    def _targets(self, files: Mapping[Path, bytes]) -> Iterator[Target]:
+        """Yield the targets of the group, one for each item that has a file now or had one then."""
+        for target in self._state.group.targets:
+            if target.each is None:
+                yield target
+                continue
+            then = (path for path in files if target.each.may_make(path))
+            now = (path for path in self.item_files if target.each.may_make(path))
+            yield from (replace(target, destination=path) for path in sorted({*then, *now}))
+
+    def release(self) -> bool:
+        """Go on with what the templates make, from the next apply on; return whether the files were restored ones."""
+        if self.restoration is None:
+            return False
+        self._end("released")
+        return True
+
+    def _end(self, reason: str) -> None:
+        self._write(None)
+        group = self._state.group
+        emit(RestorationEnded(group=group.name, subject=group.subject, reason=reason))
+
+    def _write(self, restoration: Restoration | None) -> None:
+        try:
+            write_restoration(self._state.folder, restoration)
+        except OSError as exc:
+            what = f"that the files were restored cannot be written down: {exc.strerror or exc}"
+            raise ApplyError(str(self._state.folder), f"{what}; {self._state.group.subject} is untouched") from exc
+        self.restoration = restoration

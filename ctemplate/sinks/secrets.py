@@ -1,0 +1,42 @@
+"""Private keys hidden in what a plan shows: in the new text, and in the live one, whose answers nobody has any more."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+
+_PRIVATE_KEY = re.compile(
+    r"(?P<begin>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?P<body>.*?)(?P<end>-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+DIGEST_LENGTH = 8
+LEAST_LENGTH = 16  # of a line that is looked for by itself
+LETTERS = re.compile(r"[A-Za-z0-9+/=]+")
+
+
+def hidden_secrets(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the text without private keys; a digest in the place of each still tells one from another.
+
+    ``secrets`` are those of the answers: they are found outside of PEM blocks and in base64, too.
+    """
+    text = _PRIVATE_KEY.sub(lambda found: f"{found['begin']} {_masked(found['body'])} {found['end']}", text)
+    for secret in secrets:
+        for form in sorted(_forms(secret), key=len, reverse=True):
+            text = text.replace(form, _masked(secret))
+    return text
+
+
+def _masked(secret: str) -> str:
+    """Return what stands for a secret, the same whatever stands between its letters and digits."""
+    letters = "".join(LETTERS.findall(secret.replace("\\n", "\n"))).encode()
+    return f"[masked {hashlib.sha256(letters).hexdigest()[:DIGEST_LENGTH]}]"
+
+
+def _forms(secret: str) -> set[str]:
+    """Return how a secret may stand in a text: whole, line by line, and in base64."""
+    whole = {secret, secret.strip()} - {""}
+    lines = {line for line in secret.splitlines() if len(line) >= LEAST_LENGTH and "-----" not in line}
+    encoded = {base64.b64encode(form.encode()).decode() for form in whole}
+    return whole | lines | encoded

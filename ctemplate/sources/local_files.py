@@ -1,0 +1,102 @@
+"""Files of this host as answers: read when a template asks for them, and again when they are edited.
+
+Beside whatever source answers the other queries. Knows neither Consul nor templates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from ctemplate.catalog import Catalog
+from ctemplate.core.errors import printable
+from ctemplate.core.event_stream import emit
+from ctemplate.core.events import InputRefused
+from ctemplate.core.model import Answer, Query
+from ctemplate.queries import LocalFile, WatchRole, kind_of
+from ctemplate.system.file_watch import file_edits, signatures
+from ctemplate.system.inputs import read_plain_file, real_path
+
+LOCAL_FILE_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+def is_local(query: Query) -> bool:
+    """Return whether a file of this host answers the query."""
+    return kind_of(query).role is WatchRole.LOCAL
+
+
+def read_local(query: Query, folders: Iterable[str]) -> tuple[LocalFile, ...]:
+    """Return the file that a query asks for, none where there is none; it must be in one of the folders.
+
+    Links on the way are followed, and count where they lead to. Raises OSError with a sentence.
+    """
+    path = Path(str(query.argument))
+    real = real_path(path)
+    if not any(real.is_relative_to(real_path(Path(folder))) for folder in folders):
+        raise PermissionError(0, "lies in no folder of data.file_folders", str(path))
+    try:
+        return (LocalFile(path=str(path), data=read_plain_file(real, limit_bytes=LOCAL_FILE_LIMIT_BYTES)),)
+    except FileNotFoundError:
+        return ()
+
+
+class LocalFiles:
+    """Answers the queries that files answer, for as long as they are wanted."""
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        self._folders = tuple(folders)
+        self._wanted: frozenset[Query] = frozenset()
+        self._has_changed = asyncio.Event()
+        self._refused: dict[Query, str] = {}
+
+    def take(self, queries: frozenset[Query]) -> frozenset[Query]:
+        """Answer those of the wanted queries that files answer from now on; return the others."""
+        own = frozenset(filter(is_local, queries))
+        if own != self._wanted:
+            self._wanted = own
+            self._has_changed.set()
+        return queries - own
+
+    async def run(self, catalog: Catalog) -> None:
+        """Answer until cancelled."""
+        while True:
+            self._has_changed.clear()
+            following = asyncio.create_task(self._follow(catalog, self._wanted), name="local-files")
+            changed = asyncio.create_task(self._has_changed.wait(), name="local-files-wishes")
+            try:
+                await asyncio.wait({following, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                following.cancel()
+                changed.cancel()
+                await asyncio.wait({following, changed})
+            if not following.cancelled() and (defect := following.exception()) is not None:
+                raise defect
+
+    async def _follow(self, catalog: Catalog, queries: frozenset[Query]) -> None:
+        """Read files, and those that are edited again, for ever."""
+        by_path = {Path(str(query.argument)): query for query in queries}
+        known = signatures(by_path)
+        for query in by_path.values():
+            await self._read(catalog, query)
+        if not by_path:
+            return
+        async for edited in file_edits(by_path, known=known):
+            for path in edited:
+                await self._read(catalog, by_path[path])
+
+    async def _read(self, catalog: Catalog, query: Query) -> None:
+        """Read a file; one that cannot be used is named once, and what it said last stays in use."""
+        try:
+            value = await asyncio.to_thread(read_local, query, self._folders)
+        except OSError as exc:
+            reason = f"file {printable(query.argument)}: {(exc.strerror or str(exc)).lower()}"
+            if self._refused.get(query) != reason:
+                self._refused[query] = reason
+                is_known = catalog.get(query) is not None
+                then = "its last content stays in use" if is_known else "what prints it waits"
+                emit(InputRefused(reason=reason, consequence=then, is_error=True))
+            return
+        self._refused.pop(query, None)
+        catalog.put(Answer(query=query, value=value, seen_at=time.time()))

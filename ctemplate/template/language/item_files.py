@@ -1,0 +1,135 @@
+"""A template that makes one file for each item of a list: its tree becomes the body of a loop, its text one of parts.
+
+Each part begins with a line that nobody outside of this process can write. The rest of the program sees one template
+with a loop, so that everything that holds for loops holds for the items. Must not know where files go.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import jinja2
+from jinja2 import nodes
+from jinja2.parser import Parser
+
+from ctemplate.core.each_file import ITEM, NAME_RULE, EachFile, is_file_name
+from ctemplate.core.errors import printable
+from ctemplate.core.model import OwnedEntry, Rejection, Service
+from ctemplate.template.safety.render_pass import Claim, Run
+from ctemplate.template.safety.tainted_text import Trusted, text_of
+
+WHOLE_NAME = "\N{INFORMATION SEPARATOR FOUR}whole"
+"""Behind the name of a template: the same text, not as the body of a loop."""
+
+_TOKEN = secrets.token_hex(16)
+_BEGIN = re.compile(rf"\n# {_TOKEN} (\S*)\n")
+SHOWN_NAME_LENGTH = 80
+
+
+class FilePart(NamedTuple):
+    """The file of one item: its name, its text, and how many lines stand before it in the text of all."""
+
+    name: str
+    text: str
+    lines_before: int
+
+
+class _Running(Protocol):
+    """An environment whose pass is going on."""
+
+    run: Run
+
+
+def parts(text: str) -> Iterator[FilePart]:
+    """Yield the files that a text is made of; of several with one name the first, and none without a name."""
+    seen = {""}
+    for part in _all_parts(text):
+        if part.name not in seen:
+            seen.add(part.name)
+            yield part
+
+
+def _all_parts(text: str) -> Iterator[FilePart]:
+    pieces, lines = _BEGIN.split(text), 0
+    lines = pieces[0].count("\n")
+    for name, body in zip(pieces[1::2], pieces[2::2], strict=True):
+        lines += 2
+        yield FilePart(name, body, lines)
+        lines += body.count("\n")
+
+
+def repeated_names(text: str) -> tuple[str, ...]:
+    """Return the names that more than one part of a text has, sorted."""
+    names = [part.name for part in _all_parts(text) if part.name]
+    return tuple(sorted({name for name in names if names.count(name) > 1})) if len(set(names)) < len(names) else ()
+
+
+class ItemFiles:
+    """The files of one template: how its tree is wrapped, and what each of its turns begins with."""
+
+    def __init__(self, environment: _Running, name: str, each: EachFile) -> None:
+        self._environment = environment
+        self.name = name
+        self.each = each
+
+    def wrapped(self, tree: nodes.Template, environment: jinja2.Environment, filename: str | None) -> nodes.Template:
+        """Return a template's tree as the body of a loop over the items; raise TemplateSyntaxError."""
+        try:
+            items = _expression(self.each.items, environment)
+            pieces = list(_pieces(self.each.name, environment))
+        except jinja2.TemplateSyntaxError as exc:
+            what = f"for_each: {(exc.message or '').removesuffix('.')}"
+            raise jinja2.TemplateSyntaxError(what, 1, self.name, filename) from None
+        begin = nodes.EnvironmentAttribute("item_files.begin")
+        call = nodes.Call(begin, [nodes.Name(ITEM, "load", lineno=1), *pieces], [], None, None, lineno=1)
+        body: list[nodes.Node] = tree.body
+        if next(tree.find_all((nodes.Extends, nodes.Block)), None) is not None:
+            whole = nodes.Const(self.name + WHOLE_NAME, lineno=1)
+            body = [nodes.Include(whole, True, False, lineno=1)]  # Jinja's signature
+        imports = [node for node in body if isinstance(node, nodes.Import | nodes.FromImport)]
+        body = [nodes.Output([call], lineno=1), *(node for node in body if node not in imports)]
+        loop = nodes.For(nodes.Name(ITEM, "store", lineno=1), items, body, [], None, False, lineno=1)
+        result = nodes.Template([*imports, loop], lineno=1)
+        result.set_environment(environment)
+        return result
+
+    def begin(self, item: Any, *pieces: Any) -> str:
+        """Return the line that the file of an item begins with; its name is judged, and claimed for a service."""
+        run = self._environment.run
+        if isinstance(item, Service | OwnedEntry):
+            run.last_read = item
+        name = "".join(str(text_of(piece)) for piece in pieces)
+        if not is_file_name(name):
+            self._refuse(run, item, name)
+            name = ""
+        elif isinstance(item, Service):
+            run.claim(Claim(kind="file", value=str(self.each.folder / name), service=item.name))
+        return Trusted(f"\n# {_TOKEN} {name}\n")
+
+    def _refuse(self, run: Run, item: Any, name: str) -> None:
+        """Leave out whom no file can be named after."""
+        what = f"gives the file name {printable(name, SHOWN_NAME_LENGTH)!r}, which may not be one ({NAME_RULE})"
+        if isinstance(item, Service):
+            run.add_rejection(Rejection(service=item.name, field="name", reason=f"{what}; write | identifier"))
+        else:
+            run.remark(f"for_each: an item {what}; it gets no file; write | identifier")
+
+
+def _expression(text: str, environment: jinja2.Environment) -> nodes.Expr:
+    parser = Parser(environment, text, state="variable")
+    found = parser.parse_expression()
+    if not parser.stream.eos:
+        parser.fail("more than one expression")
+    return found
+
+
+def _pieces(text: str, environment: jinja2.Environment) -> Iterator[nodes.Expr]:
+    """Yield the expressions that a file's name is made of."""
+    for node in Parser(environment, text).parse().body:
+        if not isinstance(node, nodes.Output):
+            raise jinja2.TemplateSyntaxError("the file's name may hold expressions only", 1)
+        for piece in node.nodes:
+            yield nodes.Const(piece.data, lineno=1) if isinstance(piece, nodes.TemplateData) else piece
