@@ -1,5 +1,6 @@
 """What a Containerfile says, done in a clean root: no engine is needed, and its own lines are what is run."""
 
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ class Image:
 
     def build(self, containerfile: Path, context: Path, arguments: Mapping[str, str]) -> None:
         """Carry out every step, in the root that stands for its base; a step that is not known fails."""
-        parser = DockerfileParser(str(containerfile), build_args=dict(arguments), env_replace=True)
+        text = io.BytesIO(containerfile.read_bytes())
+        parser = DockerfileParser(fileobj=text, build_args=dict(arguments), env_replace=True)
         for step in parser.structure:
             value = step["value"]
             for name, given in arguments.items():

@@ -122,10 +122,22 @@ def test_debian_package_is_installed_used_upgraded_and_purged(shared, host):
 
     host.run("echo '# mine' >> /etc/ctemplate/ctemplate.toml.example; dpkg -i /tmp/ctemplate.deb; ctemplate -version")
     assert host.read("/etc/ctemplate/ctemplate.toml.example").endswith("# mine\n")
-    host.run("mkdir -p /var/lib/ctemplate/x; apt-get -q -y purge ctemplate")
+    host.run("mkdir -p /var/lib/ctemplate/a/b /var/lib/ctemplate/c; touch /var/lib/ctemplate/c/ledger.json")
+    host.run("apt-get -q -y purge ctemplate")
     gone = ("/usr/lib/ctemplate", "/usr/bin/ctemplate", "/etc/ctemplate/ctemplate.toml.example", "/var/lib/ctemplate")
     assert [path for path in gone if host.has(path)] == []
     assert host.has("/etc/ctemplate/ctemplate.toml")
+
+
+def test_purge_keeps_the_files_that_ctemplate_replaced_first(host):
+    """The script of the package alone: what it does is a matter of files."""
+    host.put(ROOT / "packaging/debian/postrm", "/tmp/postrm")
+    host.run(
+        "mkdir -p /var/lib/ctemplate/a/original/1 /var/lib/ctemplate/a/b; cd /var/lib/ctemplate/a; touch original/1/f b/f f"
+    )
+    assert "keeps the files that ctemplate replaced first" in host.run("sh /tmp/postrm purge")
+    assert host.run("cd /var/lib/ctemplate; find . -type f").split() == ["./a/original/1/f"]
+    host.run("rm -rf /var/lib/ctemplate")
 
 
 COMPLETE = """
