@@ -3,8 +3,13 @@ export PYTHON
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-# How many test processes run side by side; each has ports and folders of its own, and mostly waits
+# Compiled modules are cached even where the environment says otherwise: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
+
+# How many test processes run side by side: integration tests mostly wait, unit tests compute and have no use for more
+# than there are cores. Each process has ports and folders of its own.
 WORKERS ?= 3
+UNIT_WORKERS ?= auto
 
 # How long the soak goes on; two minutes of it are among the tests
 SOAK_SECONDS ?= 3600
@@ -30,7 +35,7 @@ test: venv tools ## run all tests, on real Consul and nginx too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-unit: venv ## run the tests that need neither Consul nor nginx
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/integration
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal --ignore tests/integration
 
 lint: venv ## check rules, format and types
 	$(BIN)/ruff check

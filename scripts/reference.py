@@ -57,9 +57,14 @@ def rendered(text: str, escape: str = "none") -> str:
 
 
 def macros() -> dict[str, nodes.Macro]:
-    """Return the macros that ship with ctemplate."""
-    tree = JinjaEnvironment(extensions=["jinja2.ext.do"]).parse((SHIPPED / "nginx.j2").read_text())  # noqa: S701  # a tree only
-    return {macro.name: macro for macro in tree.find_all(nodes.Macro)}
+    """Return the macros that ship with ctemplate for the templates of others, each behind its template's name."""
+    parser = JinjaEnvironment(extensions=["jinja2.ext.do"])  # noqa: S701  # for trees only
+    return {
+        f"{source.stem}.{macro.name}": macro
+        for source in sorted(SHIPPED.glob("*.j2"))
+        for macro in parser.parse(source.read_text()).find_all(nodes.Macro)
+        if not macro.name.startswith("_")
+    }
 
 
 def parameters(function: Callable[..., Any], *, is_filter: bool) -> dict[str, inspect.Parameter]:
@@ -160,7 +165,7 @@ def _macros(words: Section) -> Iterator[str]:
     known = macros()
     for name in sorted(words):
         arguments = ", ".join(argument.name for argument in known[name].args)
-        yield f"### nginx.{name}\n\n`nginx.{name}({arguments})`\n\n{words[name]['says']}\n"
+        yield f"### {name}\n\n`{name}({arguments})`\n\n{words[name]['says']}\n"
         yield from _examples(words[name])
 
 

@@ -8,6 +8,7 @@ import json
 import re
 
 import pytest
+from budget import examples
 from hypothesis import assume, given, settings, strategies as st
 from jinja2.filters import FILTERS as FILTERS_OF_JINJA
 
@@ -236,7 +237,7 @@ texts = st.one_of(
 expressions = st.sampled_from([*("{}" + name for name in FILTERS), *OPERATIONS])
 
 
-@settings(max_examples=2000)
+@settings(max_examples=examples(400))
 @given(st.sampled_from(FIELDS), st.sampled_from(sorted(PLACES)), expressions, texts)
 def test_the_skeleton_never_changes(source, field, place, expression, text):
     assume(text or field != "name")  # Consul has no service without a name

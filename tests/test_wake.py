@@ -4,6 +4,7 @@ import random
 
 import looptime
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 from wake_model import POISON, Scene
 
@@ -102,7 +103,7 @@ async def history(events):
         return scene.faults()
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(60))
 @given(st.lists(st.tuples(EVENTS, st.booleans()), min_size=20, max_size=150))
 def test_every_long_history_comes_true(events):
     assert run(history(events)) == []

@@ -195,6 +195,9 @@ async def _reloaded(transaction: Transaction, survey: Survey, state: GroupState,
 def _stage(survey: Survey, state: GroupState) -> None:
     for file in survey.rewrites:
         try:
+            if not file.makes_folder and not file.path.parent.is_dir():
+                what = f"its folder is missing, and create_dest_dirs is false; {survey.subject} is untouched"
+                raise SwapFailed(str(file.destination), what)
             files.make_folder(file.path.parent)
             state.locks.take(file.path)
             files.stage(file.path, file.content or b"", mode=file.mode, uid=file.uid, gid=file.gid)

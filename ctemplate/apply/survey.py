@@ -45,6 +45,8 @@ class Compared:
     accepted: Accepted | None
     is_item: bool = False
     is_left: bool = False
+    has_backup: bool = False
+    makes_folder: bool = True
 
     @property
     def path(self) -> Path:
@@ -177,6 +179,8 @@ def _compared(output: Output, ledger: Ledger) -> Compared:
         gid=gid if target.group is None else _id(destination, "group", target.group, _group_id),
         accepted=ledger.accepted(destination),
         is_item=target.each is not None or output.content is None,
+        has_backup=target.has_backup,
+        makes_folder=target.makes_folder,
     )
 
 

@@ -140,6 +140,8 @@ class Transaction:
             file.path.unlink(missing_ok=True)
             candidate.unlink(missing_ok=True)
             return
+        if file.has_backup and file.live.content is not None:
+            _leave_backup(file.path)
         self._state.written[file.path] = signature(candidate)
         try:
             candidate.replace(file.path)
@@ -225,6 +227,17 @@ def _as_swap_failed(where: Path, what: str = "cannot be written") -> Iterator[No
         yield
     except OSError as exc:
         raise SwapFailed(str(where), f"{what}: {exc.strerror or exc}") from exc
+
+
+def _leave_backup(path: Path) -> None:
+    """Let what is about to be replaced stay beside the file, as ``NAME.bak``; where that cannot be, go on."""
+    fresh = files.candidate_path(path.with_name(f"{path.name}.bak"))
+    try:
+        fresh.unlink(missing_ok=True)
+        fresh.hardlink_to(path)
+        fresh.replace(path.with_name(f"{path.name}.bak"))
+    except OSError as exc:
+        log.warning("%s.bak: cannot be made: %s; going on without", path, exc.strerror or exc)
 
 
 def keep_refused(survey: Survey, state: GroupState) -> None:

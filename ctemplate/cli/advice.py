@@ -6,7 +6,6 @@ _LOGS = "the log goes to stderr; let the service manager, logger(1) or a redirec
 _SIGNALS = "SIGTERM and SIGINT stop ctemplate, SIGHUP reads everything again; these signals are fixed"
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _CONNECTIONS = "ctemplate keeps its connections itself; -max-connections limits their number"
-_DELIMITERS = "templates are Jinja, whose {{ … }} and {% … %} are fixed"
 
 OPTIONS = (
     (r"-dedup(licate)?", "each ctemplate reads Consul itself, by few requests; leave it out"),
@@ -25,7 +24,6 @@ OPTIONS = (
         "write datacenter in [consul] of a file, or dc= in a query",
     ),
     (r"-consul-transport-.*", _CONNECTIONS),
-    (r"-default-(left|right)-delimiter", _DELIMITERS),
     (
         r"-template-error-fatal",
         "a broken edit never ends ctemplate, the last good text stays; leave it out",
@@ -53,6 +51,3 @@ COMMANDS = {
     "false": "write it with an equals sign, such as -once=false",
 }
 """Verbs that do not exist, and what to write instead."""
-
-LOG_LEVELS = {"warn": "warning", "err": "error", "trace": "debug", "fatal": "error", "critical": "error"}
-"""Levels as other programs call them."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ctemplate.cli.advice import LOG_LEVELS
 from ctemplate.cli.options import NAMES, SETTINGS
+from ctemplate.config.advice import LOG_LEVELS
 from ctemplate.config.layers import Layer, nested
 from ctemplate.config.spec import parse_template, parse_variable
 from ctemplate.core.durations import parse_wait

@@ -23,6 +23,7 @@ def lint_verb(given: Mapping[str, Any]) -> int:
         [Path(path) for path in given["config"]],
         environment=environment_layer(os.environ),
         flags=flags_layer(given),
+        environ=os.environ,
     )
     findings = linting.lint(found, os.environ)
     if given["format"] == "text" and sys.stdout.isatty():

@@ -76,6 +76,13 @@ SETTINGS = (
         metavar="NAME",
         help="jinja, or go: consul-template's, converted as they are loaded",
     ),
+    Setting(
+        flag="-default-left-delimiter",
+        path="left_delimiter",
+        metavar="TEXT",
+        help="what begins an expression in templates that name nothing else [{{]",
+    ),
+    Setting(flag="-default-right-delimiter", path="right_delimiter", metavar="TEXT", help="what ends it [}}]"),
     Setting(flag="-catalog", path="catalog", metavar="FILE", help="catalog file (YAML or JSON) instead of Consul"),
     Setting(
         flag="-timeout",

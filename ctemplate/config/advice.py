@@ -16,16 +16,14 @@ _ABOVE = "it belongs above the first table of the file"
 KEYS = {
     "command_timeout": "write timeout",
     "exec": "write command in [[template]], or reload in [[group]]; [exec] stands above all tables of templates",
-    "backup": "write backups in [[group]]",
     "user": 'write owner = "USER:GROUP"',
     "mode": "write perms",
     "uid": 'write owner = "USER:GROUP"',
     "gid": 'write owner = "USER:GROUP"',
-    "default_delimiters": "templates are Jinja, whose delimiters are fixed",
+    "default_delimiters": "write left_delimiter and right_delimiter",
     "error_on_missing_key": "a missing key is always an error; write | default(…) where it may be missing",
     "error_fatal": "a broken edit never ends ctemplate; leave it out",
     "template_error_fatal": "a broken edit never ends ctemplate; leave it out",
-    "create_dest_dirs": "missing folders are made; leave it out",
     "sandbox_path": "templates read only what stands beside them; leave it out",
     "function_denylist": "templates can call nothing that reaches out of them; leave it out",
     "kill_signal": "SIGTERM and SIGINT stop ctemplate; leave it out",
@@ -43,6 +41,10 @@ KEYS = {
     "once": "write the option -once",
 }
 """Keys of other programs, mostly of consul-template, and what to write instead."""
+
+
+LOG_LEVELS = {"warn": "warning", "err": "error", "trace": "debug", "fatal": "error", "critical": "error"}
+"""Levels as other programs call them."""
 
 
 def key_advice(path: str, top: frozenset[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ctemplate.config.schema import CommandSetting, Config, GroupSection, Language, TemplateSection
+from ctemplate.config.schema import CommandSetting, Config, Delimiters, GroupSection, Language, TemplateSection
 from ctemplate.core.durations import format_duration
 from ctemplate.core.each_file import EachFile, has_expression
 from ctemplate.core.errors import ConfigError
@@ -30,9 +30,13 @@ class TemplatePlan:
     escape: str | None
     contents: str | None = None
     language: Language = "jinja"
-    delimiters: tuple[str, str] = ("{{", "}}")  # of a Go template
+    delimiters: Delimiters = ("{{", "}}")  # of a Go template, or of Jinja's expressions
+    block_delimiters: Delimiters = ("{%", "%}")
+    comment_delimiters: Delimiters = ("{#", "#}")
     folders: tuple[Path, ...] = ()  # for includes and imports, after the source's own
     each: EachFile | None = None  # of a file for each item of a list
+    has_backup: bool = False
+    makes_folder: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +145,13 @@ def command_name(command: CommandSetting) -> str:
 
 
 def _plan(template: TemplateSection, number: int, config: Config) -> TemplatePlan:
-    language, given = template.language or config.template_language, (template.left_delimiter, template.right_delimiter)
-    if language != "go" and any(given):
-        what = "has delimiters, which only Go templates may choose; write language, or -template-language go"
-        raise ConfigError(f"template[{number}] ({template.source or 'contents'})", what)
+    language = template.language or config.template_language
+    left = template.left_delimiter or config.left_delimiter or "{{"
+    right = template.right_delimiter or config.right_delimiter or "}}"
+    blocks = template.block_delimiters or ("{%", "%}")
+    comments = template.comment_delimiters or ("{#", "#}")
+    if language != "go":
+        _check_delimiters(((left, right), blocks, comments), f"template[{number}] ({template.source or 'contents'})")
     user, _, owner_group = (template.owner or "").partition(":")
     each = None if template.for_each is None else _each_file(template, f"template[{number}]")
     destination = Path(template.destination) if template.destination else STDOUT
@@ -157,10 +164,24 @@ def _plan(template: TemplateSection, number: int, config: Config) -> TemplatePla
         escape=template.escape,
         contents=template.contents,
         language=language,
-        delimiters=(given[0] or "{{", given[1] or "}}"),
+        delimiters=(left, right),
+        block_delimiters=blocks,
+        comment_delimiters=comments,
         folders=tuple(map(Path, config.template_dirs)),
         each=each,
+        has_backup=template.backup,
+        makes_folder=template.create_dest_dirs,
     )
+
+
+def _check_delimiters(pairs: Iterable[Delimiters], where: str) -> None:
+    """Raise ConfigError where expressions, blocks and comments of a Jinja template could not be told apart."""
+    pairs = tuple(pairs)
+    if any(not word.strip() or word != word.strip() for pair in pairs for word in pair):
+        raise ConfigError(where, "a delimiter is empty or has white space around it")
+    if len({left for left, _ in pairs}) < len(pairs):
+        told = ", ".join(repr(left) for left, _ in pairs)
+        raise ConfigError(where, f"expressions, blocks and comments must begin differently, got {told}")
 
 
 def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path, Path]]:

@@ -115,6 +115,9 @@ class _Result:
                 self._first(f"env.{ours}", *(f"exec.env.{key}" for key in keys))
         for key in ("perms", "wait.min", "wait.max"):
             self._first(key, key)
+        for key in ("backup", "create_dest_dirs"):
+            if (value := self.table.values.get(f"{TEMPLATE}.{key}")) is not None:
+                self.put(key, value, f"{TEMPLATE}.{key}")
         self._owner()
         for key, default in delimiters.items():
             self._first(key, key)

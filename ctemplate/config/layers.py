@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ctemplate.config.advice import format_advice, key_advice, value_advice
+from ctemplate.config.advice import LOG_LEVELS, format_advice, key_advice, value_advice
 from ctemplate.config.schema import Config, ExecSection
 from ctemplate.core.durations import Duration, Share, format_duration, parse_duration, parse_share
 from ctemplate.core.errors import ConfigError
@@ -45,6 +45,16 @@ ENVIRONMENT = {
     "CONSUL_NAMESPACE": "consul.namespace",
     "CONSUL_PARTITION": "consul.partition",
 }
+OLD_VARIABLES = {
+    "CONSUL_TEMPLATE_LOG_LEVEL": "log_level",
+    "CONSUL_TEMPLATE_LOG": "log_level",
+    "CT_LOG": "log_level",
+    "CONSUL_TOKEN": "consul.token",
+    "CONSUL_TOKEN_FILE": "consul.token_file",
+}
+"""Of consul-template's own, which win over Consul's; of several for one key the last one counts."""
+
+LOCAL_CONFIG = "CT_LOCAL_CONFIG"
 APPENDED = ("template", "group")
 SUFFIXES = frozenset({".toml", ".json", ".hcl"})
 SECRET_KEYS = ("token", "auth")
@@ -81,9 +91,21 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """Return what Consul's own environment variables say; empty ones say nothing."""
-    said = {path: environ[name] for name, path in ENVIRONMENT.items() if environ.get(name)}
-    return Layer(where="environment", values=nested(said), names={path: name for name, path in ENVIRONMENT.items()})
+    """Return what Consul's own environment variables say, and consul-template's; empty ones say nothing."""
+    variables = {**ENVIRONMENT, **{name: path for name, path in OLD_VARIABLES.items() if environ.get(name)}}
+    said = {path: environ[name] for name, path in variables.items() if environ.get(name)}
+    if (level := said.get("log_level")) is not None:
+        said["log_level"] = LOG_LEVELS.get(level.lower(), level.lower())
+    return Layer(where="environment", values=nested(said), names={path: name for name, path in variables.items()})
+
+
+def local_layers(environ: Mapping[str, str]) -> list[Layer]:
+    """Return what ``CT_LOCAL_CONFIG`` says: a file of consul-template's, which wins over all files; raises ConfigError.
+
+    As there, options win over it.
+    """
+    text = environ.get(LOCAL_CONFIG, "")
+    return [_layer(_parsed_hcl(text, Path(LOCAL_CONFIG)), Path(LOCAL_CONFIG))] if text.strip() else []
 
 
 def read_layers(path: Path) -> list[Layer]:
@@ -110,7 +132,10 @@ def configuration_files(folder: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> Layer:
-    found = _parsed(path)
+    return _layer(_parsed(path), path)
+
+
+def _layer(found: Translated | dict[str, Any], path: Path) -> Layer:
     if isinstance(found, dict):
         return Layer(where=str(path), values=_anchored(found, path.parent))
     return Layer(where=str(path), values=found.values, names=found.names, notices=found.notices, is_foreign=True)
@@ -125,10 +150,19 @@ def read_hcl_file(path: Path) -> Translated | None:
 def _parsed(path: Path) -> Translated | dict[str, Any]:
     """Return what a file says, consul-template's in our shape; raises ConfigError."""
     text = _text_of(path)
-    if path.suffix == ".hcl" and not text.lstrip().startswith("{"):
+    return _parsed_hcl(text, path) if path.suffix == ".hcl" else _parsed_text(text, path)
+
+
+def _parsed_hcl(text: str, path: Path) -> Translated | dict[str, Any]:
+    """Return what a text of consul-template's says, which is HCL or JSON."""
+    if not text.lstrip().startswith("{"):
         return _translated("read_hcl", text, path)
+    return _translated("read_hcl_json", _parsed_text(text, path, is_json=True), path)
+
+
+def _parsed_text(text: str, path: Path, *, is_json: bool = False) -> Any:
     try:
-        values = json.loads(text) if path.suffix in {".json", ".hcl"} else tomllib.loads(text)
+        values = json.loads(text) if is_json or path.suffix == ".json" else tomllib.loads(text)
     except json.JSONDecodeError as exc:
         raise ConfigError(f"{path}:{exc.lineno}:{exc.colno}", f"is not JSON: {exc.msg.lower()}") from exc
     except tomllib.TOMLDecodeError as exc:
@@ -142,7 +176,7 @@ def _parsed(path: Path) -> Translated | dict[str, Any]:
         raise ConfigError(str(path), f"holds a number that is too long: {exc}") from None
     if not isinstance(values, dict):
         raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
-    is_theirs = path.suffix == ".hcl" or (path.suffix == ".json" and _hcl("is_consul_templates")(values))
+    is_theirs = path.suffix == ".json" and _hcl("is_consul_templates")(values)
     return _translated("read_hcl_json", values, path) if is_theirs else values
 
 

@@ -20,6 +20,7 @@ Octal = Annotated[str, Meta(pattern="^[0-7]{1,4}$")]
 CommandSetting = str | tuple[str, ...]
 Escape = Literal["nginx", "haproxy", "json", "yaml", "shell", "html", "lines", "none"]
 Language = Literal["jinja", "go"]
+Delimiters = tuple[str, str]
 
 
 class ServiceGuardSection(Section, frozen=True, kw_only=True):
@@ -109,8 +110,12 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     owner: str | None = None  # USER[:GROUP]
     escape: Escape | None = None  # the rule for printed values; by default as the program and the destination tell
     language: Language | None = None  # by default template_language
-    left_delimiter: str | None = None  # what begins an action of a Go template
+    left_delimiter: str | None = None  # what begins an expression, or an action of a Go template
     right_delimiter: str | None = None
+    block_delimiters: Delimiters | None = None  # of Jinja's {% … %}
+    comment_delimiters: Delimiters | None = None  # of Jinja's {# … #}
+    backup: bool = False  # what is replaced stays beside the file, as NAME.bak
+    create_dest_dirs: bool = True  # false: a missing folder is an error
 
 
 class ExecSection(Section, frozen=True, kw_only=True):
@@ -139,6 +144,8 @@ class Config(Section, frozen=True, kw_only=True):
     template: tuple[TemplateSection, ...] = ()
     template_dirs: tuple[str, ...] = ()  # where includes and imports are looked for, after the template's own folder
     template_language: Language = "jinja"  # "go": consul-template's, converted as it is loaded
+    left_delimiter: str | None = None  # of templates that name none
+    right_delimiter: str | None = None
     exec: ExecSection = ExecSection()
     state_dir: str | None = None
     pid_file: str | None = None

@@ -231,7 +231,8 @@ class Target:
     """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has.
 
     With ``each`` it is one file for an item of a list; the target of a group that stands for all of these has
-    ``each.path`` as its destination.
+    ``each.path`` as its destination. ``has_backup``: what is replaced stays beside it. ``makes_folder``: a missing
+    folder is made.
     """
 
     destination: Path
@@ -239,6 +240,8 @@ class Target:
     user: str | None = None
     group: str | None = None
     each: EachFile | None = None
+    has_backup: bool = False
+    makes_folder: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ctemplate.config.groups import GroupPlan, TemplatePlan, grouped, shared_destinations
-from ctemplate.config.layers import Layer, build, read_layers
+from ctemplate.config.layers import Layer, build, local_layers, read_layers
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.lint import variables
 from ctemplate.lint.finding import Finding, in_order
@@ -33,7 +33,7 @@ class LintInput:
     findings: tuple[Finding, ...] = ()
 
 
-def written(paths: Iterable[Path], *, environment: Layer, flags: Layer) -> LintInput:
+def written(paths: Iterable[Path], *, environment: Layer, flags: Layer, environ: Mapping[str, str]) -> LintInput:
     """Read every configuration file, those after a broken one too."""
     layers, findings = [environment], []
     for path in paths:
@@ -41,6 +41,10 @@ def written(paths: Iterable[Path], *, environment: Layer, flags: Layer) -> LintI
             layers += read_layers(path)
         except ConfigError as exc:
             findings.append(as_finding(exc))
+    try:
+        layers += local_layers(environ)
+    except ConfigError as exc:
+        findings.append(as_finding(exc))
     return LintInput(layers=(*layers, flags), findings=tuple(findings))
 
 

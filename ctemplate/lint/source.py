@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import jinja2
 from jinja2 import nodes
-from jinja2.lexer import TokenStream
+from jinja2.lexer import Lexer, TokenStream
 from jinja2.parser import Parser
 
 from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
 from ctemplate.template.language.advice import go_advice
+from ctemplate.template.language.environment import Environment
 from ctemplate.template.template import lowered
 
 _IGNORE = re.compile(r"\bctemplate:\s*ignore\s+(CT\d+(?:[\s,]+CT\d+)*)")
@@ -56,17 +57,17 @@ def node_place(text: str, offset: int) -> tuple[int, int]:
 def parse_source(
     path: str,
     text: str,
-    environment: jinja2.Environment,
+    environment: Environment,
     wrap: Callable[[nodes.Template], nodes.Template] = lambda tree: tree,
 ) -> TemplateSource | Finding:
     """Parse a template as the environment would, wrapped as it does; return what is wrong when it cannot be parsed."""
     text = _LINE_BREAK.sub("\n", text)
     try:
-        tokens = tuple(_tokens(text, environment))
+        tokens = tuple(_tokens(text, environment.lexer_of(path)))
     except jinja2.TemplateSyntaxError as exc:
         return Finding(path=path, line=exc.lineno, column=1, code="CT101", message=_sentence(exc, text, exc.lineno))
     try:
-        tree = _TemplateParser(environment, text, tokens).parse()
+        tree = _TemplateParser(environment, text, path, tokens).parse()
         tree = wrap(tree)
     except jinja2.TemplateSyntaxError as exc:
         line, column = node_place(text, exc.lineno)
@@ -82,10 +83,10 @@ SourceToken = tuple[int, str, str]
 """An offset, a type and the raw text."""
 
 
-def _tokens(text: str, environment: jinja2.Environment) -> Iterator[SourceToken]:
+def _tokens(text: str, lexer: Lexer) -> Iterator[SourceToken]:
     """Yield Jinja's tokens with offsets instead of lines; white space that a tag strips stands between them."""
     offset = 0
-    for _, kind, raw in environment.lexer.tokeniter(text, None):
+    for _, kind, raw in lexer.tokeniter(text, None):
         offset = text.index(raw, offset)
         yield offset, kind, raw
         offset += len(raw)
@@ -94,9 +95,9 @@ def _tokens(text: str, environment: jinja2.Environment) -> Iterator[SourceToken]
 class _TemplateParser(Parser):
     """Jinja's parser, fed with offsets for line numbers."""
 
-    def __init__(self, environment: jinja2.Environment, text: str, tokens: tuple[SourceToken, ...]) -> None:
-        super().__init__(environment, text)
-        self.stream = TokenStream(environment.lexer.wrap(tokens), None, None)
+    def __init__(self, environment: Environment, text: str, path: str, tokens: tuple[SourceToken, ...]) -> None:
+        super().__init__(environment, text, path, path)
+        self.stream = TokenStream(environment.lexer_of(path).wrap(tokens), None, None)
 
 
 def _ignored(text: str, tokens: tuple[SourceToken, ...]) -> dict[int, frozenset[str]]:

@@ -94,7 +94,9 @@ def lint_template(
     """Return what is wrong with a template, and what it is made of."""
     functions = Functions(dict.fromkeys(given), environ)
     escape = plan.escape or NGINX
-    environment = Environment(FolderLoader(plan.source, (), SourceText.of(plan)), escape=escape, functions=functions)
+    text = SourceText.of(plan)
+    loader = FolderLoader(plan.source, (), text)
+    environment = Environment(loader, escape=escape, functions=functions, syntax=text.syntax)
     if plan.each is not None:
         environment.item_files = ItemFiles(environment, plan.source.name, plan.each)
     made = family(plan, environment)

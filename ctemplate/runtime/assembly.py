@@ -21,7 +21,7 @@ from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.hcl_reading import Notice
-from ctemplate.config.layers import Layer, build, environment_layer, read_layers
+from ctemplate.config.layers import Layer, build, environment_layer, local_layers, read_layers
 from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Target
@@ -246,7 +246,7 @@ class Assembler:
     def layers(self) -> list[Layer]:
         """Read the layers of the configuration, the lowest first; raises ConfigError."""
         files = [layer for path in self.paths for layer in read_layers(path)]
-        return [environment_layer(self.environ), *files, self.flags]
+        return [environment_layer(self.environ), *files, *local_layers(self.environ), self.flags]
 
     def state_dir(self, config: Config) -> Path:
         """Return the configured state folder, or the default one."""

@@ -34,7 +34,15 @@ logger = logging.getLogger(__name__)
 def group_targets(plan: GroupPlan) -> tuple[Target, ...]:
     """Return the group's files, each with its mode and owner."""
     return tuple(
-        Target(destination=one.destination, mode=one.mode, user=one.user, group=one.owner_group, each=one.each)
+        Target(
+            destination=one.destination,
+            mode=one.mode,
+            user=one.user,
+            group=one.owner_group,
+            each=one.each,
+            has_backup=one.has_backup,
+            makes_folder=one.makes_folder,
+        )
         for one in plan.templates
     )
 

@@ -20,6 +20,7 @@ from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import CHOICES, FORMATS
 from ctemplate.template.language.functions import Functions
 from ctemplate.template.language.item_files import FilePart, ItemFiles, parts, repeated_names
+from ctemplate.template.language.lines import PLAIN_SYNTAX
 from ctemplate.template.language.loader import FolderLoader
 from ctemplate.template.language.source_text import SourceText
 from ctemplate.template.safety.limits import Exhausted, LimitExceeded, Meter, OutOfTime, RenderLimits
@@ -65,7 +66,11 @@ class Template:
             arguments["variables"], arguments["environ"], loader.is_shipped, trusted_keys=arguments["trusted_keys"]
         )
         self._environment = Environment(
-            self._loader, escape=arguments["escape"], functions=self._functions, marks=marks
+            self._loader,
+            escape=arguments["escape"],
+            functions=self._functions,
+            marks=marks,
+            syntax=loader.text.syntax,
         )
         if (each := loader.text.each) is not None:
             self._environment.item_files = ItemFiles(self._environment, source.name, each)
@@ -149,7 +154,8 @@ class Template:
     def identity(self) -> tuple[object, ...]:
         """What is equal for templates that do the same: the operator's part of what they print."""
         variables, each = repr(sorted(self._arguments["variables"].items())), self._loader.text.each
-        made = () if each is None else (each.items, each.name)
+        made: tuple[object, ...] = () if each is None else (each.items, each.name)
+        made = made if self._loader.text.syntax == PLAIN_SYNTAX else (*made, self._loader.text.syntax)
         return (str(self.source), self._arguments["escape"], variables, *made, *self._loader.texts)
 
     @property

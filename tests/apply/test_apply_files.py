@@ -187,3 +187,28 @@ def test_a_candidates_name_is_hidden_and_fits(tmp_path):
     assert candidate_path(tmp_path / "nginx.conf").name == f".nginx.conf.ctemplate-{TOKEN}"
     assert len(candidate_path(tmp_path / ("x" * 255)).name) <= 255
     assert candidate_path(tmp_path / ("x" * 254 + "a")) != candidate_path(tmp_path / ("x" * 254 + "b"))
+
+
+async def test_what_is_replaced_stays_beside_the_file_where_that_is_asked_for(site):
+    with_target(site, has_backup=True)
+    await site.apply(b"one")
+    assert site.tree == ["n.conf"]
+    await site.apply(b"two")
+    await site.apply(b"two")
+    assert site.tree == ["n.conf", "n.conf.bak"]
+    assert site.path.with_name("n.conf.bak").read_bytes() == b"one"
+    await site.apply(b"three")
+    assert site.path.with_name("n.conf.bak").read_bytes() == b"two"
+    with pytest.raises(ReloadRejected):
+        await site.apply(b"port")
+    assert site.live == (b"three",)
+
+
+async def test_a_missing_folder_is_an_error_where_it_is_not_to_be_made(site):
+    path = site.folder / "missing" / "n.conf"
+    with_target(site, destination=path, makes_folder=False)
+    with pytest.raises(
+        SwapFailed, match="its folder is missing, and create_dest_dirs is false; the live file is untouched"
+    ):
+        await site.apply(b"one")
+    assert not path.parent.exists()

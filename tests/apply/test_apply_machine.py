@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from budget import examples
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from model_program import Killer, Site, WatchedReload
@@ -117,5 +118,7 @@ class Apply(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-Apply.TestCase.settings = settings(max_examples=30, stateful_step_count=12, suppress_health_check=list(HealthCheck))
+Apply.TestCase.settings = settings(
+    max_examples=examples(20), stateful_step_count=12, suppress_health_check=list(HealthCheck)
+)
 test_files_program_and_ledger_agree_whatever_happens = Apply.TestCase

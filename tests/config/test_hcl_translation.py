@@ -138,7 +138,7 @@ def test_a_key_without_a_counterpart_is_answered_with_its_line(path):
 @pytest.mark.parametrize(
     "text",
     ["vault { enabled = false }", "syslog { enabled = false }", "consul { retry { attempts = 0 } }", "once = false",
-     "template { create_dest_dirs = true }"],
+     "template { error_on_missing_key = false }"],
 )  # fmt: skip
 def test_a_key_that_changes_nothing_needs_no_answer(text):
     assert notices(text) == []
@@ -240,13 +240,18 @@ def test_templates_with_one_command_have_its_longest_limit_and_wait(tmp_path):
     assert len(plan.templates) == 3
 
 
-def test_delimiters_are_for_go_templates_alone(tmp_path):
-    (tmp_path / "c.hcl").write_text('template { source = "a" destination = "/a" left_delimiter = "[[" }')
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('left_delimiter = "{%"', "expressions, blocks and comments must begin differently, got '{%', '{%', '{#'"),
+        ('left_delimiter = " "', "a delimiter is empty or has white space around it"),
+    ],
+)
+def test_delimiters_that_cannot_be_told_apart_are_refused(tmp_path, keys, said):
+    (tmp_path / "c.hcl").write_text(f'template {{ source = "a" destination = "/a" {keys} }}')
     with pytest.raises(ConfigError) as caught:
         group_plans(build(read_layers(tmp_path / "c.hcl")))
-    assert str(caught.value) == (
-        "template[0] (a): has delimiters, which only Go templates may choose; write language, or -template-language go"
-    )
+    assert str(caught.value) == f"template[0] (a): {said}"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +266,7 @@ def test_lint_names_file_and_line(tmp_path, text, said):
     path = tmp_path / "c.hcl"
     path.write_text(text)
     nothing = Layer(where="command line", values={})
-    (found,) = lint(written([path], environment=nothing, flags=nothing), {})
+    (found,) = lint(written([path], environment=nothing, flags=nothing, environ={}), {})
     assert f"{found.path}:{found.line}:{found.column}: {found.code} {found.message}" == f"{path}:{said}"
 
 
@@ -329,8 +334,8 @@ def test_its_own_example_runs(tmp_path):
         "consul.transport.dial_keep_alive",
         "vault",
         "exec",
-        "template.backup",
     ]
+    assert (config.template[0].backup, config.template[0].create_dest_dirs) == (True, True)
 
 
 def test_the_command_of_exec_may_come_from_elsewhere(tmp_path):

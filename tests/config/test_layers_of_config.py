@@ -1,6 +1,6 @@
 import pytest
 
-from ctemplate.config.layers import Layer, build, environment_layer, nested, read_layers
+from ctemplate.config.layers import Layer, build, environment_layer, local_layers, nested, read_layers
 from ctemplate.config.schema import Config, ServiceGuardSection, TemplateSection
 from ctemplate.core.durations import Duration, Share
 from ctemplate.core.errors import ConfigError
@@ -158,3 +158,42 @@ def test_a_number_of_too_many_digits_is_an_error_with_its_place(tmp_path, name, 
     with pytest.raises(ConfigError) as raised:
         read_layers(path)
     assert str(raised.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['consul { address = "c:1" }\nmax_stale = "9s"', '{"consul": {"address": "c:1"}, "max_stale": "9s"}'],
+    ids=["hcl", "json"],
+)
+def test_the_configuration_in_a_variable_wins_over_files_and_not_over_options(tmp_path, text):
+    (tmp_path / "c.toml").write_text('[consul]\naddress = "b:1"\nmax_stale = "1s"\nwait = "7s"')
+    flags = Layer(where="command line", values={"consul": {"address": "d:1"}})
+    layers = [*read_layers(tmp_path / "c.toml"), *local_layers({"CT_LOCAL_CONFIG": text}), flags]
+    consul = build(layers).consul
+    assert (consul.addresses, consul.max_stale, consul.wait) == (("d:1",), 9.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("consul {\n  adress = 1\n}", "CT_LOCAL_CONFIG:2: consul.adress: unknown key; did you mean 'address'?"),
+        ('{"consul": }', "CT_LOCAL_CONFIG:1:12: is not JSON: expecting value"),
+    ],
+)
+def test_an_error_in_the_variable_names_it(text, said):
+    with pytest.raises(ConfigError) as caught:
+        local_layers({"CT_LOCAL_CONFIG": text})
+    assert str(caught.value) == said
+
+
+def test_an_empty_variable_says_nothing():
+    assert local_layers({"CT_LOCAL_CONFIG": " "}) == local_layers({}) == []
+
+
+def test_consul_templates_own_variables_win_over_consuls():
+    environ = {"CONSUL_HTTP_TOKEN": "a", "CONSUL_TOKEN": "b", "CT_LOG": "WARN", "CONSUL_TEMPLATE_LOG": "ERR"}
+    layer = environment_layer(environ)
+    config = build([layer])
+    assert (config.consul.token, config.log_level) == ("b", "warning")
+    assert layer.names["consul.token"] == "CONSUL_TOKEN"
+    assert environment_layer({"CONSUL_HTTP_TOKEN": "a"}).names["consul.token"] == "CONSUL_HTTP_TOKEN"

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from budget import examples
 from corpus import CATALOG, JINJA, TEMPLATES, rendered
 from go_evaluator import evaluated
 from go_functions import EvaluationError
@@ -247,7 +248,7 @@ def test_no_text_makes_it_raise_anything_else(source):
     assert is_jinja(result.text)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(30))
 @given(trees)
 def test_every_tree_is_converted_or_refused(tree):
     assert is_jinja(conversion(printed(tree)).text)

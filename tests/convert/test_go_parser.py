@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+from budget import examples
 from go_templates import sources, trees
 from hypothesis import given, settings, strategies as st
 
@@ -176,13 +177,13 @@ def test_a_long_chain_of_else_if_is_an_error_of_its_own():
         parse("{{if .A}}" + "{{else if .A}}" * 2000 + "{{end}}", "t")
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(30))
 @given(trees)
 def test_what_is_printed_reads_the_same(tree):
     assert parse(printed(tree), "t") == tree
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(20))
 @given(trees)
 def test_what_is_printed_reads_the_same_with_other_delimiters(tree):
     assert parse(printed(tree, left="<%", right="%>"), "t", left="<%", right="%>") == tree

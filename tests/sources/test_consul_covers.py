@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 
 from ctemplate.core.model import Answer
@@ -224,7 +225,7 @@ class Store:
                 self.come(0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(STEP, max_size=40))
 def test_in_the_end_each_key_reads_as_if_it_had_been_asked_by_itself(steps):
     store = Store()

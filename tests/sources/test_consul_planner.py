@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 from simulated_consul import LATENCY, POLL_BURST, POLL_INTERVAL, WAIT, Client, World
 
@@ -698,7 +699,7 @@ WATCHING_NODES = [18, 26, 64]  # none of them with a long poll, a few of them, a
 
 @pytest.mark.parametrize("census_least", [200, 1], ids=["sweeps", "censuses"])
 @pytest.mark.parametrize("max_connections", [*FEW_CONNECTIONS, *WATCHING_NODES])
-@settings(max_examples=60)
+@settings(max_examples=examples(40))
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census_least, data, seed):
     policy = Policy(pace=SweepPace(census_least=census_least))
@@ -712,7 +713,7 @@ def test_whatever_happens_every_answer_becomes_the_truth(max_connections, census
 
 
 @pytest.mark.parametrize("max_connections", [12, 18, 26])
-@settings(max_examples=60)
+@settings(max_examples=examples(40))
 @given(data=st.data(), rate=st.sampled_from([0.05, 0.5, 0.9]), seed=st.integers(0, 1000))
 def test_whatever_fails_every_answer_becomes_the_truth(max_connections, data, rate, seed):
     client = watching(30, max_connections=max_connections, jitter=10, seed=seed, nodes=7)

@@ -1,6 +1,7 @@
 """Whose fault it is that somebody would be left out: an edited template's, or that of data which changed."""
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 from rendering import answers, instance, load
 
@@ -210,7 +211,7 @@ STRANGERS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(20))
 @given(st.lists(STRANGERS, max_size=4))
 def test_whatever_strangers_register_the_honest_stay_and_nothing_of_theirs_is_more_than_a_value(history):
     line = "return 200 {{ i.meta.v | default('v') }};{% if 'x' in i.meta %}root {{ i.meta.x }};{% endif %}"

@@ -1,6 +1,7 @@
 """A text proven part by part: whatever passes would pass as a whole, whatever was proven before."""
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 
 from ctemplate.nginx.language.authority import KnownRoutes, Origin
@@ -113,7 +114,7 @@ def texts(draw):
     return found
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(300))
 @given(texts(), st.sampled_from(PLACES))
 def test_what_is_sound_part_by_part_is_sound_as_a_whole(sources, place):
     parts = Parts()
@@ -126,7 +127,7 @@ def test_what_is_sound_part_by_part_is_sound_as_a_whole(sources, place):
             assert examine(whole, inside=place.inside, taken=place.taken, known=KNOWN) == ValueReport()
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(100))
 @given(st.lists(st.sampled_from(WHOLE), max_size=5))
 def test_plain_values_in_whole_blocks_are_sound(blocks):
     source = (

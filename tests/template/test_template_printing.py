@@ -1,6 +1,7 @@
 """Nothing in the data can write a directive: whatever a template does with a value, nginx reads the same structure."""
 
 import pytest
+from budget import examples
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from rendering import load, message, render, text_of, web, world
 
@@ -190,7 +191,7 @@ PIECES = st.lists(st.sampled_from([*BREAKOUTS, "a", "x y"]), max_size=4).map("".
 VALUE = st.sampled_from(BREAKOUTS) | PIECES | st.text(max_size=9)
 
 
-@settings(max_examples=600, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 @given(PLACE, BLOCK, st.sampled_from(EXPRESSIONS), FIELD, VALUE)
 @example("unquoted", "{{ E }}", "V", "name", "; evil on;")
 @example("unquoted", "{% call '{}'.format(E) %}{% endcall %}", "V", "meta", "; evil on;")
@@ -200,7 +201,7 @@ def test_no_operation_lets_a_value_write_a_directive(place, block, expression, f
     assert_harmless(place, block, expression, field, value)
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), suppress_health_check=list(HealthCheck))
 @given(PLACE, FIELD, st.sampled_from(["V", "V | quote", "V | comment", "V | token", "V | identifier"]), VALUE)
 def test_no_escape_in_any_place_lets_a_value_write_a_directive(place, field, expression, value):
     assert_harmless(place, "{{ E }}", expression, field, value)
@@ -222,7 +223,7 @@ def test_every_block_stands_up_to_a_break_out(block):
 PLAIN = "azAZ09._-:/@+~%[]"
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(50))
 @given(st.text(alphabet=PLAIN, min_size=1, max_size=40).filter(lambda text: text[0] != "~" and ".." not in text))
 def test_plain_tokens_print_as_they_are(token):
     template = "{% for s in services() %}{{ s.name }} {{ 'a=' ~ s.name }} {{ [s.name, 1] | join('; ') }}{% endfor %}"

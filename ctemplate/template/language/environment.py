@@ -8,14 +8,14 @@ from __future__ import annotations
 import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import jinja2
 import msgspec
 from jinja2 import nodes
 from jinja2.environment import TemplateModule
-from jinja2.lexer import Lexer
+from jinja2.lexer import TokenStream
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -30,7 +30,7 @@ from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
 from ctemplate.template.language.item_files import ItemFiles
-from ctemplate.template.language.lines import LineLexer
+from ctemplate.template.language.lines import PLAIN_SYNTAX, Syntax, SyntaxLexers, syntax_options
 from ctemplate.template.language.text_methods import method_of
 from ctemplate.template.safety.limits import LimitExceeded, Meter, RenderLimits, check_binary
 from ctemplate.template.safety.line_origins import LineMarks
@@ -176,7 +176,13 @@ class Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(
-        self, loader: jinja2.BaseLoader, *, escape: str, functions: Functions, marks: LineMarks | None = None
+        self,
+        loader: jinja2.BaseLoader,
+        *,
+        escape: str,
+        functions: Functions,
+        marks: LineMarks | None = None,
+        syntax: Syntax = PLAIN_SYNTAX,
     ) -> None:
         super().__init__(
             loader=loader,
@@ -186,8 +192,9 @@ class Environment(ImmutableSandboxedEnvironment):
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
             keep_trailing_newline=True,
             auto_reload=False,
+            **syntax_options(syntax),
         )
-        self._lexer = LineLexer(self)
+        self.lexer_of = SyntaxLexers(self).of
         self.globals = functions.table()
         self.filters.clear()
         self.format = FORMATS[escape]
@@ -203,10 +210,10 @@ class Environment(ImmutableSandboxedEnvironment):
         self.run = Run(snapshot=Snapshot({}))
         self.meter = Meter(RenderLimits())
         self.refuse: Callable[[str, str], str] = _refused
-        self.as_template_error: Callable[[Exception], TemplateError] = _unplaced
+        self.as_template_error: Callable[[Exception], TemplateError] = partial(TemplateError, "template")
         self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
         if escape == NONE:
-            self._checked = _printed_freely
+            self._checked = partial(str)
         self.placed: list[tuple[str, Owner | None]] | None = None
         self.printed = self._checked
         self._listen_port = functions.listen_port
@@ -216,10 +223,10 @@ class Environment(ImmutableSandboxedEnvironment):
         self._numbers = itertools.count()
         self._tokens: set[str] = set()
 
-    @property
-    def lexer(self) -> Lexer:
-        """How templates are cut into tokens."""
-        return self._lexer
+    def _tokenize(
+        self, source: str, name: str | None, filename: str | None = None, state: str | None = None
+    ) -> TokenStream:
+        return self.lexer_of(filename).tokenize(self.preprocess(source, name, filename), name, filename, state)
 
     def start(
         self,
@@ -440,11 +447,3 @@ class Environment(ImmutableSandboxedEnvironment):
 
 def _refused(text: str, reason: str) -> str:
     raise jinja2.TemplateRuntimeError(f"{printable(text)!r} {reason}")
-
-
-def _unplaced(exc: Exception) -> TemplateError:
-    return TemplateError("template", printable(exc))
-
-
-def _printed_freely(value: Any) -> str:
-    return str(value)

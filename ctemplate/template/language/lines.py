@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import jinja2
 from jinja2.lexer import Lexer
 
+from ctemplate.core.shipped import SHIPPED
+
 Token = tuple[int, str, str]
 """The line on which it begins, its kind, its text in the source."""
+
+Syntax = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
+"""What expressions, blocks and comments begin and end with."""
+
+PLAIN_SYNTAX: Syntax = (("{{", "}}"), ("{%", "%}"), ("{#", "#}"))
 
 _PIECE = re.compile(r"[^\n]*\n|[^\n]+")
 _DATA = "data"
@@ -55,6 +64,31 @@ class LineLexer(Lexer):
                 number, kind, before = kept[-1]
                 kept[-1] = number, kind, before + raw
         return iter(kept)
+
+
+def syntax_options(syntax: Syntax) -> dict[str, Any]:
+    """Return a syntax as Jinja's environments take it."""
+    kinds = ("variable", "block", "comment")
+    return {
+        f"{kind}_{side}_string": word
+        for kind, pair in zip(kinds, syntax, strict=True)
+        for side, word in zip(("start", "end"), pair, strict=True)
+    }
+
+
+class SyntaxLexers:
+    """The lexers of an environment: with its own syntax, and with Jinja's for templates that ship with ctemplate."""
+
+    def __init__(self, environment: jinja2.Environment) -> None:
+        self._own = self._plain = LineLexer(environment)
+        words = syntax_options(PLAIN_SYNTAX)
+        if any(getattr(environment, name) != word for name, word in words.items()):
+            self._plain = LineLexer(jinja2.Environment(keep_trailing_newline=True))  # noqa: S701  # it only cuts texts
+
+    def of(self, filename: str | None) -> LineLexer:
+        """Return the lexer of a text by the name that errors show; one without a name is no template's."""
+        is_shipped = filename is not None and not Path(filename).is_absolute() and (SHIPPED / filename).is_file()
+        return self._plain if filename is None or is_shipped else self._own
 
 
 def _lines(tokens: Iterable[Token]) -> Iterator[list[Token]]:

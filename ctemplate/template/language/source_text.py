@@ -13,6 +13,7 @@ from ctemplate.core.each_file import EachFile
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_input
+from ctemplate.template.language.lines import PLAIN_SYNTAX, Syntax
 
 TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
 """Of one template."""
@@ -24,7 +25,8 @@ class SourceText:
 
     ``folders`` are searched for what it includes after its own folder, and before the templates that ship.
 
-    ``delimiters`` are those of a Go template; None for one in Jinja. With ``each`` it is rendered for each item.
+    ``delimiters`` are those of a Go template; None for one in Jinja, which has a ``syntax``. With ``each`` it is
+    rendered for each item.
     """
 
     path: Path
@@ -32,13 +34,19 @@ class SourceText:
     delimiters: tuple[str, str] | None = None
     folders: tuple[Path, ...] = ()
     each: EachFile | None = None
+    syntax: Syntax = PLAIN_SYNTAX
 
     @classmethod
     def of(cls, plan: TemplatePlan) -> SourceText:
         """Return the text of a configured template."""
-        delimiters = plan.delimiters if plan.language == "go" else None
+        is_go = plan.language == "go"
         return cls(
-            path=plan.source, contents=plan.contents, delimiters=delimiters, folders=plan.folders, each=plan.each
+            path=plan.source,
+            contents=plan.contents,
+            delimiters=plan.delimiters if is_go else None,
+            folders=plan.folders,
+            each=plan.each,
+            syntax=PLAIN_SYNTAX if is_go else (plan.delimiters, plan.block_delimiters, plan.comment_delimiters),
         )
 
     @property
