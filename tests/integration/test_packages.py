@@ -132,9 +132,7 @@ def test_debian_package_is_installed_used_upgraded_and_purged(shared, host):
 def test_purge_keeps_the_files_that_ctemplate_replaced_first(host):
     """The script of the package alone: what it does is a matter of files."""
     host.put(ROOT / "packaging/debian/postrm", "/tmp/postrm")
-    host.run(
-        "mkdir -p /var/lib/ctemplate/a/original/1 /var/lib/ctemplate/a/b; cd /var/lib/ctemplate/a; touch original/1/f b/f f"
-    )
+    host.run("cd /var/lib; mkdir -p ctemplate/a/original/1 ctemplate/a/b; cd ctemplate/a; touch original/1/f b/f f")
     assert "keeps the files that ctemplate replaced first" in host.run("sh /tmp/postrm purge")
     assert host.run("cd /var/lib/ctemplate; find . -type f").split() == ["./a/original/1/f"]
     host.run("rm -rf /var/lib/ctemplate")
