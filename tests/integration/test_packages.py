@@ -184,17 +184,19 @@ def test_pipx_and_a_virtual_environment_as_the_readme_has_them(shared, host):
     assert "b'web'" in applied(host, "/root/.local/bin/ctemplate")
 
 
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @contextmanager
 def started(command):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield process
         finally:
+            for pid in children(process.pid) if process.poll() is None else ():
+                os.kill(pid, signal.SIGKILL)  # process 1 takes the others with it; as another user it outlives us
             process.kill()
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def status_of(pid, field):
@@ -219,7 +221,7 @@ def test_container_serves_without_root_reaps_orphans_and_ends_in_order(shared, t
             done = subprocess.run([*inside, sys.executable, "-c", ask], capture_output=True, text=True, check=False)
             return done.stdout.strip() == "200"
 
-        wait_for(is_served, 60, "nginx in the container")
+        wait_for(is_served, 120, "nginx in the container")
         assert status_of(first, "NSpid")[-1] == "1"
         assert b"ctemplate" in Path(f"/proc/{first}/cmdline").read_bytes()
         everybody = [first, *children(first), *(grand for child in children(first) for grand in children(child))]
