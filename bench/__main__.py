@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import conversion, requests, templates
+from bench import conversion, keys, requests, templates
 from bench.agent import RAISED
 from bench.changes import Size
 from bench.figures import table
@@ -23,7 +23,7 @@ from bench.programs import ConsulTemplate, Ctemplate, Program, installed
 from bench.rows import TARGETS, Row
 
 Records = dict[Size, Record]
-PARTS = ["services", "nodes", "source", "templates", "requests", "convert"]
+PARTS = ["services", "nodes", "source", "templates", "keys", "requests", "convert"]
 NODES_SERVICES = 1000  # that are spread over other numbers of nodes than the default
 OTHER_NODES = [1, 400, 4000]
 
@@ -129,6 +129,8 @@ def main() -> None:
             is_fine &= measure_source(environment, sizes, options.changes)
         if "templates" in parts:
             is_fine &= templates.measure(program, other, options.changes)
+        if "keys" in parts:
+            is_fine &= keys.measure_keys(program, other, options.changes)
         if "requests" in parts:
             is_fine &= requests.measure(options.changes)
         if "convert" in parts:

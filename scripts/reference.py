@@ -22,7 +22,8 @@ from ctemplate.lint.names import LOOP_FIELDS
 from ctemplate.sources.catalog_file import read_catalog
 from ctemplate.sources.contents import answer
 from ctemplate.template import Renderer, Template
-from ctemplate.template.language.environment import FIELDS, Environment
+from ctemplate.template.language.environment import Environment
+from ctemplate.template.language.fields import FIELDS
 from ctemplate.template.language.formats import NGINX
 from ctemplate.template.language.functions import Functions, Variables
 from ctemplate.template.language.loader import FolderLoader

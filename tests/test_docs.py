@@ -36,6 +36,7 @@ TABLES = {
     "data": Config().data,
     "render": Config().render,
     "guard": Config().guard,
+    "on_event": Config().on_event,
     "group": GroupSection(name="nginx", reload="nginx -s reload"),
 }
 
@@ -43,7 +44,7 @@ TABLES = {
 def documented_tables():
     """Return the text of each table of the page's full listing, by its name."""
     (_, text) = blocks("docs/configuration.md", "toml")
-    parts = re.split(r"^\[+([a-z]+)(?:\.[^]]*)?\]+", text, flags=re.MULTILINE)
+    parts = re.split(r"^\[+([a-z_]+)(?:\.[^]]*)?\]+", text, flags=re.MULTILINE)
     tables = {"": parts[0]}
     for name, part in zip(parts[1::2], parts[2::2], strict=True):
         tables[name] = tables.get(name, "") + part
@@ -53,7 +54,8 @@ def documented_tables():
 @pytest.mark.parametrize("path", sorted(config_keys()))
 def test_every_key_is_documented(path):
     table, _, rest = path.partition(".")
-    table = {"template.wait": "group", "template.env": "exec", "group.env": "exec"}.get(path.rpartition(".")[0], table)
+    shared = {"template.wait": "group", "template.env": "exec", "group.env": "exec", "on_event.env": "exec"}
+    table = shared.get(path.rpartition(".")[0], table)
     text = documented_tables()[table if rest else ""]
     assert re.search(rf"\b{path.rpartition('.')[2]}\b", text), f"docs/configuration.md: [{table}] lacks {path}"
 

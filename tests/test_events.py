@@ -12,9 +12,9 @@ import pytest
 
 from ctemplate.cli.logs import JsonFormatter
 from ctemplate.core import events, group_events, host_events
-from ctemplate.core.event_stream import UNLOGGED, Event, EventStream, SubscriberFailed, emit
+from ctemplate.core.event_stream import UNLOGGED, Event, EventStream, LinesLeftOut, SubscriberFailed, emit
 from ctemplate.core.events import AnswerChanged, GuardReport, InputRead, OutageEnded
-from ctemplate.core.group_events import Applied, GroupEvent, GroupFailed, QuarantineEvent, RenderFailed
+from ctemplate.core.group_events import Applied, GroupEvent, GroupFailed, QuarantineEvent, Readmitted, RenderFailed
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"
 READ = InputRead(subject="consul TLS files")
@@ -25,7 +25,7 @@ def kinds():
     """Every kind of event, by its name."""
     modules = (events, group_events, host_events)
     found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
-    found = {kind for kind in found | {SubscriberFailed} if issubclass(kind, Event)} - FAMILIES
+    found = {kind for kind in found | {SubscriberFailed, LinesLeftOut} if issubclass(kind, Event)} - FAMILIES
     return {kind.__struct_config__.tag: kind for kind in found}
 
 
@@ -172,11 +172,35 @@ def test_the_page_lists_every_event_with_its_level_and_fields():
     assert told == {name: (level_of(kind), kind.__struct_fields__) for name, kind in kinds().items()}
 
 
+def test_a_flood_of_lines_is_cut_and_counted(caplog):
+    caplog.set_level(logging.INFO)
+    now, seen, stream = [0.0], [], EventStream(lines_per_minute=3)
+    stream._limit._clock = lambda: now[0]
+    with stream.subscribed("metrics", seen.append):
+        for number in range(10):
+            stream.publish(Readmitted(group="g", service=str(number)))
+            stream.publish(Applied(group="g", subject=f"file {number}"))
+        now[0] = 59.0
+        stream.publish(READ)
+        assert "not logged" not in caplog.text
+        now[0] = 60.0
+        stream.publish(READ)
+    assert len(seen) == 22
+    assert (
+        caplog.messages.count("7 more lines of the event readmitted within a minute are not logged; see its metric")
+        == 1
+    )
+    assert sum("no longer left out" in line for line in caplog.messages) == 3
+    assert sum(": applied" in line for line in caplog.messages) == 10
+    stream.publish(Readmitted(group="g", service="later"))
+    assert "service 'later': no longer left out" in caplog.messages
+
+
 def level_of(kind):
     """Return the level as the page has it; of those whose level depends on a field, both."""
     if issubclass(kind, GroupFailed) or kind in {events.DefectFound, host_events.StatusUnavailable}:
         return "ERROR or DEBUG"
-    if kind is host_events.ReleaseRefused:
+    if kind in {host_events.ReleaseRefused, host_events.HookFailed}:
         return "WARNING or DEBUG"
     if kind in {events.OutageEnded, events.AddressChanged}:
         return "INFO or DEBUG"

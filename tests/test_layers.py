@@ -147,3 +147,10 @@ UP = "ctemplate/catalog.py:1: 'catalog' (layer {}) imports 'runtime' (layer {})"
 )
 def test_an_import_is_judged_by_layers(source, parts, is_allowed):
     assert (findings(source, parts) == []) is is_allowed
+
+
+def test_no_module_is_too_long():
+    lengths = {
+        str(file.relative_to(PACKAGE)): len(file.read_text("utf-8").splitlines()) for file in PACKAGE.rglob("*.py")
+    }
+    assert {name: length for name, length in lengths.items() if length > 450} == {}

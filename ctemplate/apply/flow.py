@@ -19,6 +19,7 @@ from ctemplate.apply.transaction import Transaction, keep_refused, recover
 from ctemplate.core.errors import ApplyError, CannotJudge, CheckRefused, StateError, SwapFailed, printable
 from ctemplate.core.model import Outcome, Output, StagedFile
 from ctemplate.system import files
+from ctemplate.system.rights import foreign_owner
 from ctemplate.system.threads import run_uncancellable
 from ctemplate.system.uptime import RunningProcess
 
@@ -194,6 +195,9 @@ async def _reloaded(transaction: Transaction, survey: Survey, state: GroupState,
 
 def _stage(survey: Survey, state: GroupState) -> None:
     for file in survey.rewrites:
+        is_kept = file.live.content is not None and (file.uid, file.gid) == (file.live.uid, file.live.gid)
+        if fault := foreign_owner(file.uid, file.gid, is_kept=is_kept):
+            raise SwapFailed(str(file.destination), f"{fault}; {survey.subject} is untouched")
         try:
             if not file.makes_folder and not file.path.parent.is_dir():
                 what = f"its folder is missing, and create_dest_dirs is false; {survey.subject} is untouched"

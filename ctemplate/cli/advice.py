@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-_LOGS = "the log goes to stderr; let the service manager, logger(1) or a redirection take it from there"
+_ROTATION = "logrotate rotates the file of -log-file, which is opened anew by itself; leave it out"
 _SIGNALS = "SIGTERM and SIGINT stop ctemplate, SIGHUP reads everything again; these signals are fixed"
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _CONNECTIONS = "ctemplate keeps its connections itself; -max-connections limits their number"
 
 OPTIONS = (
     (r"-dedup(licate)?", "each ctemplate reads Consul itself, by few requests; leave it out"),
-    (r"-syslog(-.*)?", _LOGS),
-    (r"-log-(file|rotate-.*)", _LOGS),
+    (r"-log-rotate-.*", _ROTATION),
     (r"-(kill|reload)-signal", _SIGNALS),
     (r"-parse-only", "write 'ctemplate lint' to check templates, 'ctemplate plan' to see what would change"),
     (r"-(check|validate|test)", "write 'ctemplate lint' to check templates, 'ctemplate plan' to see what changes"),

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pkgutil
 import sys
 import time
+from collections.abc import Mapping
+from typing import TextIO
 
 import msgspec
 
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.log_writer import LogWriter, log_writer
 from ctemplate.cli.progress import CLEAR
+from ctemplate.config.schema import Config
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.event_stream import Event
 from ctemplate.core.group_events import RenderFailed
 
 LINE_LIMIT = 4000  # characters of one line
+PRIORITIES = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"))
 
 
 class TextFormatter(logging.Formatter):
@@ -37,6 +43,28 @@ class JsonFormatter(logging.Formatter):
         if isinstance(event := getattr(record, "event", None), Event):
             fields |= {"event": event.name, "fields": msgspec.to_builtins(msgspec.structs.asdict(event))}
         return json.dumps(fields, ensure_ascii=False)
+
+
+class JournalFormatter(logging.Formatter):
+    """Puts a priority before each line, as the journal reads it: ``<3>`` is an error, ``<6>`` information."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's lines with their priority."""
+        priority = next((digit for level, digit in PRIORITIES if record.levelno >= level), "<7>")
+        return "\n".join(priority + line for line in self._inner.format(record).split("\n"))
+
+
+def is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
+    """Whether a stream is the journal's, as systemd tells by the stream's device and inode."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 class QueuedHandler(logging.Handler):
@@ -92,16 +120,27 @@ def _illustrated(event: RenderFailed) -> RenderFailed:
     return msgspec.structs.replace(event, output=error.output)
 
 
-def configure(level: str, log_format: str, *, is_daemon: bool = True) -> None:
-    """Send ctemplate's log to stderr; what a person waits for at a terminal shows a template's lines as well."""
+def configure(config: Config, *, is_daemon: bool = True) -> None:
+    """Send ctemplate's log to stderr and wherever else the configuration says; raises ConfigError.
+
+    What a person waits for at a terminal shows a template's lines as well.
+    """
     handler = QueuedHandler(log_writer(sys.stderr), waits=not is_daemon, prefix=CLEAR if sys.stderr.isatty() else "")
-    if not is_daemon and log_format == "text" and sys.stderr.isatty():
+    if not is_daemon and config.log_format == "text" and sys.stderr.isatty():
         handler.addFilter(Excerpts())
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    plain = JsonFormatter() if config.log_format == "json" else TextFormatter()
+    handler.setFormatter(JournalFormatter(plain) if is_journal(os.environ, sys.stderr) else plain)
+    handlers: list[logging.Handler] = [handler]
+    if config.log_file or config.syslog:
+        facility = config.syslog_facility if config.syslog else ""
+        targets = pkgutil.resolve_name("ctemplate.cli.log_targets:log_targets")
+        handlers.append(targets(plain, file=config.log_file or "", syslog=facility, name=config.syslog_name))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    for old in root.handlers:
+        old.close()
+    root.handlers[:] = handlers
     root.setLevel(logging.WARNING)
-    logging.getLogger("ctemplate").setLevel(level.upper())
+    logging.getLogger("ctemplate").setLevel(config.log_level.upper())
 
 
 def _stamp(record: logging.LogRecord) -> str:

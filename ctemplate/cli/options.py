@@ -154,6 +154,10 @@ SETTINGS = (
     ),
     Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error"),
     Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json"),
+    Setting(flag="-log-file", path="log_file", metavar="FILE", help="write the log to a file, too"),
+    Setting(flag="-syslog", path="syslog", metavar="", help="send the log to syslog, too", is_switch=True),
+    Setting(flag="-syslog-facility", path="syslog_facility", metavar="NAME", help="syslog's facility"),
+    Setting(flag="-syslog-name", path="syslog_name", metavar="NAME", help="the program's name in syslog"),
 )
 _FORMATS = ", ".join(typing.get_args(Escape))
 NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wait", "wait.max": "-wait"}
@@ -162,6 +166,7 @@ NAMES = {setting.path: setting.flag for setting in SETTINGS} | {"wait.min": "-wa
 CONSUL_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("consul."))
 SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
 EXEC_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("exec."))
+LOGGING = ("-log-level", "-log-format", "-log-file", "-syslog", "-syslog-facility", "-syslog-name")
 RUNNING = ("-wait", "-pid-file", "-status-addr", "-status-token-file", *EXEC_OPTIONS)
 """Options that mean something to a ctemplate that goes on running only."""
 

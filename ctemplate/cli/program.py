@@ -14,7 +14,7 @@ import click
 
 from ctemplate import __version__
 from ctemplate.cli.guide import EPILOG, examples
-from ctemplate.cli.options import EXEC_OPTIONS, RUNNING, SOURCE, shared_options, switch
+from ctemplate.cli.options import EXEC_OPTIONS, LOGGING, RUNNING, SOURCE, shared_options, switch
 
 VERB_FUNCTIONS = {
     "": "ctemplate.cli.run:run",
@@ -132,7 +132,7 @@ def _init(context: click.Context, /, folder: Path | None, **given: object) -> No
 
 
 @cli.command("lint", context_settings=CONTEXT, epilog=examples("lint"))
-@shared_options(*SOURCE, *RUNNING, "-state-dir", "-quiet", "-log-level", "-log-format")
+@shared_options(*SOURCE, *RUNNING, "-state-dir", "-quiet", *LOGGING)
 @click.option(
     "-format",
     type=click.Choice(["text", "json", "sarif"]),
@@ -146,7 +146,7 @@ def _lint(context: click.Context, /, **given: object) -> None:
 
 
 @cli.command("doctor", context_settings=CONTEXT, epilog=examples("doctor"))
-@shared_options(*RUNNING, "-timeout", "-quiet", "-log-level", "-log-format")
+@shared_options(*RUNNING, "-timeout", "-quiet", *LOGGING)
 @click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
 @click.pass_context
 def _doctor(context: click.Context, /, **given: object) -> None:
@@ -170,7 +170,7 @@ def _test(context: click.Context, /, **given: object) -> None:
     short_help="Accept the latest data that the guard is holding back.",
     epilog=examples("release"),
 )
-@shared_options(*SOURCE, *RUNNING, "-var", "-quiet", "-log-level", "-log-format")
+@shared_options(*SOURCE, *RUNNING, "-var", "-quiet", *LOGGING)
 @click.argument("service", required=False)
 @click.pass_context
 def _release(context: click.Context, /, service: str | None, **given: object) -> None:
@@ -199,7 +199,7 @@ def _restore(context: click.Context, /, which: str | None, target: str | None, *
 
 
 @cli.command("status", context_settings=CONTEXT, epilog=examples("status"))
-@shared_options(*SOURCE, *EXEC_OPTIONS, "-wait", "-pid-file", "-var", "-quiet", "-log-level", "-log-format")
+@shared_options(*SOURCE, *EXEC_OPTIONS, "-wait", "-pid-file", "-var", "-quiet", *LOGGING)
 @switch("-watch", "show it again every two seconds")
 @click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
 @click.pass_context

@@ -41,7 +41,7 @@ def restore_verb(given: Mapping[str, Any], which: str | None, target: str | None
     """List what is kept, or bring back ``which`` of it for one group or file; raises CtemplateError."""
     made = assembler(given, is_daemon=True)
     config = made.config()
-    configure(config.log_level, config.log_format, is_daemon=False)
+    configure(config, is_daemon=False)
     plans = [plan for plan in group_plans(config) if all(each.destination != STDOUT for each in plan.templates)]
     state_dir = made.state_dir(config)
     if which is None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,8 @@ from ctemplate.cli.logs import configure
 from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
 from ctemplate.config.show import shown_config
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import GroupUnchanged, RunEnded
 from ctemplate.core.model import Outcome
 from ctemplate.runtime.assembly import Assembler, RunMode
 from ctemplate.runtime.daemon import Daemon
@@ -62,7 +65,7 @@ def prepared(given: Mapping[str, Any], mode: RunMode, planned: Mapping[str, File
     is_daemon = mode is RunMode.LIVE and planned is None and not given.get("once")
     made = assembler(given, mode, planned, is_daemon=is_daemon)
     config = made.config()
-    configure(config.log_level, config.log_format, is_daemon=is_daemon)
+    configure(config, is_daemon=is_daemon)
     return Daemon(assembler=made, assembly=made.assemble())
 
 
@@ -83,7 +86,7 @@ def run(given: Mapping[str, Any]) -> int:
         if given["dry"]:
             _print_collected(daemon.workers)
         else:
-            _report_unchanged(daemon.workers)
+            _report_end(daemon.workers)
         if any(worker.error for worker in daemon.workers):
             return 1
         if daemon.assembly.config.exec.command and not given["dry"]:
@@ -122,11 +125,16 @@ async def _with_threads(work: Coroutine[Any, Any, None]) -> None:
     await work
 
 
-def _report_unchanged(workers: tuple[GroupWorker, ...]) -> None:
-    """Say of each group for which there was nothing to do that it was looked at; what changed was told as it did."""
+def _report_end(workers: tuple[GroupWorker, ...]) -> None:
+    """Say of each group for which there was nothing to do that it was looked at, then what became of all."""
+    ends: Counter[Outcome | None] = Counter()
     for worker in workers:
-        if worker.error is None and worker.result is not None and worker.result.outcome is Outcome.UNCHANGED:
-            logger.info("%s: unchanged, as rendered", worker.pipeline.subject)
+        outcome = worker.result.outcome if worker.error is None and worker.result is not None else None
+        ends[outcome] += 1
+        if outcome is Outcome.UNCHANGED:
+            emit(GroupUnchanged(group=worker.pipeline.name, subject=worker.pipeline.subject))
+    owed, unchanged, changed = (ends[each] for each in (Outcome.PENDING_START, Outcome.UNCHANGED, Outcome.APPLIED))
+    emit(RunEnded(changed=changed, unchanged=unchanged, failed=ends[None], owed=owed))
 
 
 def _print_collected(workers: tuple[GroupWorker, ...]) -> None:

@@ -29,8 +29,6 @@ KEYS = {
     "kill_signal": "SIGTERM and SIGINT stop ctemplate; leave it out",
     "reload_signal": "SIGHUP reads everything again; leave it out",
     "deduplicate": "each ctemplate reads Consul itself; leave it out",
-    "syslog": "the log goes to stderr; leave it out",
-    "log_file": "the log goes to stderr; leave it out",
     "vault": "Vault is not supported; leave it out",
     "nomad": "Nomad is not supported; leave it out",
     "block_query_wait": "write wait in [consul]",

@@ -47,7 +47,7 @@ def _block(answer: str, *, is_loss: bool = False) -> KeyRule:
 
 _RETRIES = "retries never end; leave it out"
 _CONNECTIONS = "ctemplate keeps its connections itself; max_connections in [consul] limits their number"
-_LOGS = "the log goes to stderr; let the service manager or logger(1) take it from there"
+_LOGS = "the log goes to stderr; write the option -log-file or -syslog"
 _EDITS = "a broken edit never ends ctemplate, and the last good version stays in use; leave it out"
 _FUNCTIONS = "templates can call nothing that reaches out of them; leave it out"
 _SIGNALLED = "has no effect on a command that ends by itself, in consul-template neither; leave it out"

@@ -129,6 +129,21 @@ class ExecSection(Section, frozen=True, kw_only=True):
     env: EnvSection = EnvSection()
 
 
+class OnEventSection(Section, frozen=True, kw_only=True):
+    """``[on_event]``: a command or a URL that is told of events."""
+
+    command: CommandSetting | None = None  # the event is JSON on its stdin
+    url: str | None = None  # the event is the JSON body of a POST
+    events: tuple[str, ...] = ()  # names of docs/events.md; empty: all of the level and above
+    level: Literal["info", "warning", "error"] = "warning"
+    timeout: Seconds = Seconds(10.0)
+    env: EnvSection = EnvSection()  # of the command
+
+    def __repr__(self) -> str:
+        """Show nothing: a URL may hold a secret."""
+        return f"{type(self).__name__}(…)"
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -151,4 +166,9 @@ class Config(Section, frozen=True, kw_only=True):
     pid_file: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
+    log_file: str | None = None  # beside stderr
+    syslog: bool = False  # beside stderr
+    syslog_facility: str = "LOCAL0"  # as consul-template's
+    syslog_name: str = "ctemplate"
+    on_event: OnEventSection = OnEventSection()
     timeout: Duration = Duration(60.0)  # for -once and -dry, until every answer is in

@@ -174,7 +174,8 @@ def _safe_pairs(name: str) -> GoFunction:
     pairs = _pairs(name)
 
     def convert(arguments: CallArguments) -> GoValue:
-        return GoValue(f"require({pairs(arguments).code}, 1)", PAIRS)
+        found = pairs(arguments)
+        return found if found.is_path else GoValue(f"{found.code.removesuffix(')')}, required=true)", PAIRS)
 
     return convert
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import ClassVar
@@ -17,6 +18,7 @@ import msgspec
 
 logger = logging.getLogger("ctemplate.events")
 
+MINUTE = 60.0
 UNLOGGED = logging.NOTSET  # the level of events that are counted only
 
 
@@ -31,6 +33,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_s
     """
 
     LEVEL: ClassVar[int] = logging.INFO
+    IS_LIMITED: ClassVar[bool] = False  # whether its lines in the log are, since data of others can cause any number
 
     @property
     def name(self) -> str:
@@ -57,10 +60,47 @@ class SubscriberFailed(Event, frozen=True, kw_only=True):
 Subscriber = Callable[[Event], None]
 
 
+class LinesLeftOut(Event, frozen=True, kw_only=True):
+    """Lines of an event were left out of the log, since there were too many within a minute."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    kind: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count} more lines of the event {self.kind} within a minute are not logged; see its metric"
+
+
+class LineLimit:
+    """Counts the lines of each limited event in the minute that begins with its first one."""
+
+    def __init__(self, lines: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lines = lines
+        self._clock = clock
+        self._began: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def admits(self, event: Event) -> bool:
+        """Whether the event may have its line; reports, whatever the event, what was left out in minutes that ended."""
+        now = self._clock()
+        for name in [name for name, began in self._began.items() if now - began >= MINUTE]:
+            left_out = self._counts.pop(name, 0) - self._lines
+            self._began.pop(name, None)
+            if left_out > 0:
+                write_log(LinesLeftOut(kind=name, count=left_out))
+        if not event.IS_LIMITED or event.severity == UNLOGGED:
+            return True
+        self._began.setdefault(event.name, now)
+        self._counts[event.name] = self._counts.get(event.name, 0) + 1
+        return self._counts[event.name] <= self._lines
+
+
 class EventStream:
     """Writes the log line of each event and hands the event to the subscribers; ``emit`` finds the current stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lines_per_minute: int | None = None) -> None:
+        """Begin without subscribers; ``lines_per_minute`` bounds the lines of each event that is limited."""
+        self._limit = LineLimit(lines_per_minute) if lines_per_minute is not None else None
         self._subscribers: dict[str, Subscriber] = {}
         self._failures: dict[str, str] = {}
 
@@ -84,7 +124,8 @@ class EventStream:
 
     def publish(self, event: Event) -> None:
         """Log the event and hand it on; never raises and never waits. Any thread may call it."""
-        write_log(event)
+        if self._limit is None or self._limit.admits(event):
+            write_log(event)
         for name, subscriber in self._subscribers.items():
             try:
                 subscriber(event)

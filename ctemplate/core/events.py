@@ -257,6 +257,7 @@ class AnswersRenewed(Event, frozen=True, kw_only=True):
 class GuardReport(Event, frozen=True, kw_only=True):
     """A report of the guard: its sentence, and the queries that it is about."""
 
+    IS_LIMITED: ClassVar[bool] = True
     text: str
     queries: tuple[str, ...] = ()
 
@@ -323,6 +324,7 @@ class RequestEnded(Event, frozen=True, kw_only=True):
 class OutageBegan(Event, frozen=True, kw_only=True):
     """Consul, or some queries, fail; ``text`` says what fails and what follows."""
 
+    IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
     cause: str
     subject: str
@@ -335,6 +337,7 @@ class OutageBegan(Event, frozen=True, kw_only=True):
 class OutageSpread(Event, frozen=True, kw_only=True):
     """More queries fail for a cause, or none of several addresses answers."""
 
+    IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
     cause: str
     text: str
@@ -346,6 +349,7 @@ class OutageSpread(Event, frozen=True, kw_only=True):
 class OutageEnded(Event, frozen=True, kw_only=True):
     """All queries that failed for a cause are answered again; ``was_reported``: its beginning was logged."""
 
+    IS_LIMITED: ClassVar[bool] = True
     cause: str
     subject: str
     seconds: float
@@ -363,6 +367,7 @@ class OutageEnded(Event, frozen=True, kw_only=True):
 class AddressChanged(Event, frozen=True, kw_only=True):
     """The client switched to another address of Consul; ``has_served``: the former one gave answers."""
 
+    IS_LIMITED: ClassVar[bool] = True
     address: str
     before: str
     has_served: bool
@@ -379,6 +384,7 @@ class AddressChanged(Event, frozen=True, kw_only=True):
 class DatacenterAbsent(Event, frozen=True, kw_only=True):
     """A datacenter that never answered counts as absent beside others."""
 
+    IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
     datacenter: str
     query: str
@@ -391,6 +397,7 @@ class DatacenterAbsent(Event, frozen=True, kw_only=True):
 class DataLeftOut(Event, frozen=True, kw_only=True):
     """Something registered is invalid and left out of an answer; ``where`` is the file or the query, if it is named."""
 
+    IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
     text: str
     where: str = ""

@@ -213,9 +213,11 @@ class ReloadForced(Event, frozen=True, kw_only=True):
 class QuarantineEvent(Event, frozen=True, kw_only=True):
     """A service, or one instance of it, and why it is not rendered as it is registered."""
 
+    IS_LIMITED: ClassVar[bool] = True
     group: str
     service: str
     instance: str = ""
+    thing: str = ""
     text: str
 
 
@@ -229,7 +231,7 @@ class Quarantined(QuarantineEvent, frozen=True, kw_only=True):
 
 
 class DataKept(QuarantineEvent, frozen=True, kw_only=True):
-    """A service's last good data are rendered instead of the newest."""
+    """The last good data of a service, or of a key, are rendered instead of the newest."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
@@ -238,18 +240,23 @@ class DataKept(QuarantineEvent, frozen=True, kw_only=True):
 
 
 class Readmitted(Event, frozen=True, kw_only=True):
-    """A service is rendered as it is registered again."""
+    """A service, or a key, is rendered as it is registered again."""
 
+    IS_LIMITED: ClassVar[bool] = True
     group: str
     service: str
+    thing: str = ""
 
     def __str__(self) -> str:
+        if self.thing:
+            return f"{self.thing}: its newest data are in use again"
         return f"service {printable(repr(self.service))}: no longer left out"
 
 
 class TemplateRemarked(Event, frozen=True, kw_only=True):
     """A template asks for something that does not exist."""
 
+    IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
     group: str
     text: str
@@ -261,6 +268,7 @@ class TemplateRemarked(Event, frozen=True, kw_only=True):
 class RemarkOver(Event, frozen=True, kw_only=True):
     """What a template asked for in vain exists now."""
 
+    IS_LIMITED: ClassVar[bool] = True
     group: str
     text: str
 

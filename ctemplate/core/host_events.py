@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import ClassVar
 
+from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import Event
 
 
@@ -58,3 +59,55 @@ class StateUnusable(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}; {self.consequence}"
+
+
+class HookFailed(Event, frozen=True, kw_only=True):
+    """The command or URL of ``[on_event]`` failed for an event; ``is_repeated``: as for the one before."""
+
+    event_name: str
+    reason: str
+    is_repeated: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level: what stays the same is a WARNING once."""
+        return logging.DEBUG if self.is_repeated else logging.WARNING
+
+    def __str__(self) -> str:
+        return f"on_event: {self.event_name}: {printable(self.reason)}; it is not tried again for this event"
+
+
+class HookDropped(Event, frozen=True, kw_only=True):
+    """Events found no room in the queue of ``[on_event]``."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    count: int
+
+    def __str__(self) -> str:
+        return f"on_event: {self.count} events found no room in the queue and were not handed out"
+
+
+class GroupUnchanged(Event, frozen=True, kw_only=True):
+    """With ``-once``: there was nothing to do for a group."""
+
+    group: str
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: unchanged, as rendered"
+
+
+class RunEnded(Event, frozen=True, kw_only=True):
+    """What ``-once`` came to, in numbers of groups."""
+
+    changed: int
+    unchanged: int
+    failed: int
+    owed: int
+
+    def __str__(self) -> str:
+        counts = ((self.changed, "applied"), (self.owed, "written, their reload owed"), (self.failed, "failed"))
+        parts = [f"{count} {what}" for count, what in counts if count]
+        done = ", ".join(parts) if parts else "nothing to do"
+        unchanged = f", {self.unchanged} unchanged" if self.unchanged else ""
+        return f"once: {done}{unchanged}"

@@ -120,6 +120,10 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return the texts that templates may print, each with the name of its field."""
         raise NotImplementedError
 
+    def can_be_left_out(self) -> bool:
+        """Whether templates may go without it for good; else they keep its last good state for a while alone."""
+        return True
+
     def secrets(self) -> tuple[str, ...]:
         """Return the texts that are shown nowhere but in the output."""
         return ()
@@ -128,7 +132,8 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print.
 
-    It is a service's or, where ``node`` is given, a node's.
+    It is a service's or, where ``node`` is given, a node's; with ``thing`` it is that of what belongs to no service,
+    such as ``key 'nginx/limit'``.
     """
 
     service: str
@@ -136,8 +141,16 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     instance: str = ""
     node: str = ""
+    thing: str = ""
+
+    @property
+    def owner_name(self) -> str:
+        """The service, or the thing, that it is about."""
+        return self.thing or self.service
 
     def __str__(self) -> str:
+        if self.thing:
+            return f"{self.thing}: {self.reason}"
         if self.node:
             return f"node {self.node!r}: {self.field}: {self.reason}"
         owner = f"service {self.service!r}" + (f" instance {self.instance!r}" if self.instance else "")

@@ -35,6 +35,7 @@ from ctemplate.system.files import candidate_path
 from ctemplate.system.inputs import read_input
 from ctemplate.system.ownership import weakness
 from ctemplate.system.programs import run_program
+from ctemplate.system.rights import foreign_owner
 from ctemplate.template.language.source_text import TEMPLATE_LIMIT_BYTES as TEMPLATE_LIMIT
 
 KERNEL_LOCKS = Path("/proc/locks")
@@ -142,7 +143,7 @@ def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tr
         real=real,
         kind=_kind(real),
         folder=folder_facts(real.parent),
-        owner_fault=_owner_fault(plan),
+        owner_fault=_owner_fault(plan, real),
         caught_by=_caught_by(real, trees),
         holder=_holder(lock_beside(real)) or _holder(lock_file(state_dir, str(real))),
     )
@@ -191,18 +192,22 @@ def state_facts(path: Path) -> StateFacts:
     return StateFacts(folder=folder, is_open=is_open, weakness=f"{found[0]} {found[1]}" if found else "")
 
 
-def _owner_fault(plan: TemplatePlan) -> str:
-    """Return why a file cannot get its owner, or nothing."""
+def _owner_fault(plan: TemplatePlan, real: Path) -> str:
+    """Return why a file cannot get its owner, by default that of the file that is there; or nothing."""
     try:
-        uid = os.geteuid() if plan.user is None else pwd.getpwnam(plan.user).pw_uid
+        live = real.stat()
+    except OSError:
+        live = None
+    uid, gid = (live.st_uid, live.st_gid) if live is not None else (os.geteuid(), os.getegid())
+    try:
+        uid = uid if plan.user is None else pwd.getpwnam(plan.user).pw_uid
     except KeyError:
         return f"no user named {plan.user!r}"
     try:
-        gid = os.getegid() if plan.owner_group is None else grp.getgrnam(plan.owner_group).gr_gid
+        gid = gid if plan.owner_group is None else grp.getgrnam(plan.owner_group).gr_gid
     except KeyError:
         return f"no group named {plan.owner_group!r}"
-    is_allowed = uid == os.geteuid() and gid in {os.getegid(), *os.getgroups()}
-    return "" if is_allowed or os.geteuid() == 0 else "only root may give a file to somebody else"
+    return foreign_owner(uid, gid, is_kept=live is not None and (uid, gid) == (live.st_uid, live.st_gid))
 
 
 def _holder(lock: Path) -> str:

@@ -60,7 +60,7 @@ def judged_destination(facts: DestinationFacts) -> Iterator[Diagnosis]:
     else:
         yield ok(what, f"can be {'replaced' if facts.kind == 'file' else 'written'}{link}")
     if facts.owner_fault:
-        yield fault(what, facts.owner_fault, "correct owner, or run ctemplate as root")
+        yield fault(what, facts.owner_fault, "correct the owner, or run ctemplate as root")
     if facts.caught_by:
         fix = "narrow the pattern, such as to *.conf"
         yield fault(what, f"its candidate would be included by {', '.join(facts.caught_by)}", fix)

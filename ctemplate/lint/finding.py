@@ -18,6 +18,7 @@ CODES = {
     "CT105": "unknown field",
     "CT106": "unknown argument",
     "CT107": "consul-template's way of asking",
+    "CT108": "a path that no key has",
     "CT201": "variable without a value",
     "CT202": "variable that no template uses",
     "CT301": "the time or chance in an output",

@@ -13,11 +13,14 @@ from typing import Any
 from ctemplate.core.model import Service, Status
 from ctemplate.queries.key import KeyText
 from ctemplate.queries.kind import OwnText
-from ctemplate.template.language.environment import FIELDS
+from ctemplate.template.language.fields import FIELDS
 
 ESCAPE_KINDS = frozenset({"quote", "comment", "token", "identifier"})
 PLAIN_KINDS = frozenset({"address", "ip", "node_address", "node_ip", "status"})
 """Fields that are valid tokens whatever was registered."""
+
+MADE_NUMBER = "number"
+"""Stands for the filter that made a number of a registered text."""
 
 CLAIMS = frozenset({"claim", "listen_port"})
 RETURNING = frozenset({"require"})
@@ -96,6 +99,11 @@ class ValueKind:
         return self.of is str and bool(self.field) and self.field not in PLAIN_KINDS and not self.escape
 
     @property
+    def is_registered_number(self) -> bool:
+        """Whether this is a number made of what a registrant chose as text, rather than one by Consul's form."""
+        return self.of is int and self.escape == MADE_NUMBER
+
+    @property
     def fields(self) -> frozenset[str]:
         """What a template may read of a model's value."""
         return FIELDS.get(self.of, frozenset()) | ({"listen_port"} if self.of is Service else set())
@@ -165,7 +173,8 @@ def of_filter(kind: ValueKind, name: str) -> ValueKind:
     if name in _KEEPING:
         return kind
     if name in _NUMBERS:
-        return ValueKind(of=int, field=kind.field, is_claimed=kind.is_claimed)
+        is_made = (kind.of is str and kind.field) or kind.is_registered_number
+        return ValueKind(of=int, field=kind.field, is_claimed=kind.is_claimed, escape=MADE_NUMBER if is_made else "")
     if name in _SUMMING:
         return TEXT
     return _of_list_filter(kind, name) if kind.of is tuple else _of_single_filter(kind, name)

@@ -14,10 +14,13 @@ from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, literal, member_name, members, start
 from ctemplate.lint.text import Text
 from ctemplate.nginx.language.directives import CONNECTS, INNER, PASS
-from ctemplate.nginx.language.lexer import TextMode, TextPosition
+from ctemplate.nginx.language.lexer import UNKNOWN_TEXT, TextMode, TextPosition
 
 FREE = {"tags": "a tag", "meta": "a meta value", "node_meta": "a node's meta value", KEY_FIELD: "the value of a key"}
 """Fields that are free text by nature; names and ids are tokens as a rule."""
+
+_PORT_OF_PRINT = re.compile(rf"[\s/]{re.escape(UNKNOWN_TEXT)}:\Z")
+"""Behind a host that is printed alone comes its port; what the host has to be is said of its own print."""
 
 _BEFORE_PATH = re.compile(r"(?:[^\s/?]*://)?[^\s/?]*")
 _MAPPINGS = frozenset({"meta", "node_meta"})
@@ -108,9 +111,10 @@ def _wrong(kind: ValueKind, mode: TextMode) -> tuple[str, str] | None:
 
 def _astray(kind: ValueKind, position: TextPosition) -> tuple[str, str] | None:
     """Return the code and the sentence for a print of that kind that chooses where nginx goes."""
-    if kind.of is not str or not kind.field or kind.field in PLAIN_KINDS or position.mode is not TextMode.BARE:
+    is_text = kind.of is str and bool(kind.field) and kind.field not in PLAIN_KINDS
+    if not (is_text or kind.is_registered_number) or position.mode is not TextMode.BARE:
         return None
-    words = position.statement.split(maxsplit=1)
+    words = [] if _PORT_OF_PRINT.search(position.statement) else position.statement.split(maxsplit=1)
     name, target = words[0].encode() if words else b"", words[1] if words[1:] else ""
     is_server = name == b"server" and position.blocks[-1:] == ("upstream",)
     if name in INNER and name != b"try_files" and (not target or target[-1].isspace()):

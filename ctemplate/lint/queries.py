@@ -9,7 +9,16 @@ from jinja2 import nodes
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, literal
+from ctemplate.queries.key import key_path
 from ctemplate.template.language.advice import STATES, service_call, services_call, shown
+
+KEY_FUNCTIONS = {
+    "key": ("path", False),
+    "key_exists": ("path", False),
+    "ls": ("prefix", True),
+    "tree": ("prefix", True),
+}
+"""What reads the KV store: the name of the first argument, and whether it may name a folder."""
 
 
 def everything(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
@@ -33,6 +42,25 @@ def foreign(source: TemplateSource) -> Iterator[Finding]:
             yield source.finding(call.node, "CT107", f"{meant} is how this is written here")
         if call.node.name == "service" and (said := _foreign_service(_given(call, "name", 0), _given(call, "tag", 1))):
             yield source.finding(call.node, "CT107", said)
+
+
+def key_paths(source: TemplateSource) -> Iterator[Finding]:
+    """Yield calls whose literal path is that of no key, which rendering would refuse."""
+    for call in source.tree.find_all(nodes.Call):
+        if not isinstance(call.node, nodes.Name) or call.node.name not in KEY_FUNCTIONS:
+            continue
+        function, (argument, may_be_folder) = call.node.name, KEY_FUNCTIONS[call.node.name]
+        path = _given(call, argument, 0)
+        if path is None:
+            continue
+        try:
+            found = key_path(function, path)
+        except ValueError as exc:
+            yield source.finding(call.node, "CT108", str(exc))
+            continue
+        if not may_be_folder and (not found or found.endswith("/")):
+            meant = f"; {shown(found)} is a folder, write ls or tree" if found else ""
+            yield source.finding(call.node, "CT108", f"{function}: {shown(path)} is no path of a key{meant}")
 
 
 def _given(call: nodes.Call, name: str, position: int) -> str | None:

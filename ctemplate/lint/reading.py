@@ -250,8 +250,8 @@ def _composed(node: nodes.Node, parts: tuple[ValueKind, ...]) -> ValueKind:
             )
         case nodes.Concat():
             return kinds.joined_kind(list(parts))
-        case nodes.Add() | nodes.Mod():
-            return kinds.joined_kind(list(parts)) if any(kind.of is str for kind in parts) else UNKNOWN_KIND
+        case nodes.BinExpr() | nodes.UnaryExpr():
+            return _calculated(node, parts)
         case nodes.List() | nodes.Tuple():
             return ValueKind(of=tuple, items=parts[0] if len(set(parts)) == 1 else UNKNOWN_KIND)
         case nodes.CondExpr():
@@ -259,6 +259,13 @@ def _composed(node: nodes.Node, parts: tuple[ValueKind, ...]) -> ValueKind:
             return branches.pop() if len(branches) == 1 else UNKNOWN_KIND
         case _:
             return UNKNOWN_KIND
+
+
+def _calculated(node: nodes.BinExpr | nodes.UnaryExpr, parts: tuple[ValueKind, ...]) -> ValueKind:
+    """Return the kind of what an operator makes: a text of texts, a registered number of one."""
+    if isinstance(node, nodes.Add | nodes.Mod) and any(kind.of is str for kind in parts):
+        return kinds.joined_kind(list(parts))
+    return next((kind for kind in parts if kind.is_registered_number), UNKNOWN_KIND)
 
 
 def _mapped(node: nodes.Filter, listed: ValueKind) -> ValueKind:

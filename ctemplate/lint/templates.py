@@ -139,6 +139,7 @@ def _judged(
     yield from stability.moving_orders(source, reading)
     yield from queries.everything(source, reading)
     yield from queries.foreign(source)
+    yield from queries.key_paths(source)
     text = follow(source.tree)
     yield from printing.missing_keys(source, reading, text)
     if is_nginx:

@@ -1,1 +1,1 @@
-"""What ctemplate knows about nginx: its language, its configuration tree, its master and workers."""
+"""nginx: its language, its configuration tree, its master and workers."""

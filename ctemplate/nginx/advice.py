@@ -1,4 +1,4 @@
-"""What to do about words of nginx that newcomers cannot act on: as data. Pure."""
+"""Advice on nginx's messages that do not say what to do, as data. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FIXES = (
 
 
 def advice(lines: Iterable[str]) -> Iterator[str]:
-    """Yield what to do about nginx's lines, each once; nothing for those that say it all."""
+    """Yield advice on nginx's lines, each once; none for lines that are clear by themselves."""
     found = list(lines)
     for pattern, fix in _FIXES:
         if any(pattern.search(line) for line in found):

@@ -1,6 +1,6 @@
 """What a change of a group's files means to nginx's traffic: its upstreams, servers, listeners and includes.
 
-Each file is read by itself, before and after; what was not replaced means the same in both.
+Each file is read by itself, before and after; files that were not replaced mean the same in both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHANGE_LIMIT_BYTES = 4 * 2**20  # before and after together; reading more takes 
 
 
 def traffic_changes(change: LiveChange) -> Changes | None:
-    """Return what differs for traffic; None for what is not nginx's language, or too large to read beside the work."""
+    """Return what differs for traffic; None for a text that is not nginx's language, or too large to read meanwhile."""
     size = sum(len(content or b"") for content in (*change.before.values(), *change.after.values()))
     if size > CHANGE_LIMIT_BYTES:
         return None

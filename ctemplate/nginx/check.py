@@ -1,9 +1,9 @@
-"""Judge candidates as nginx would read them in their real place, and leave no trace of the test.
+"""Check candidates as nginx would read them in their final place, without leaving a trace.
 
-Two ways lead there. With the right to mount, nginx runs in a private mount namespace in which the candidates are bound
-over the live files. Otherwise it reads a copy of the configuration in which they stand in for them. Where neither works
-the caller is told, and may ask again once the files are swapped: then the live configuration is judged as it stands.
-Swapping files, reloading and templates must not be known here.
+There are two ways. With the right to mount, nginx runs in a private mount namespace in which the candidates are bound
+over the live files. Otherwise it reads a copy of the configuration that contains the candidates. Where neither works,
+CannotJudge is raised; the caller may ask again once the files are swapped, and the live configuration is checked then.
+Must not know swapping, reloading or templates.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from ctemplate.core.model import StagedFile
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.advice import advice
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
-from ctemplate.nginx.language.includes import Role, TooLarge, TreeError, load_tree
+from ctemplate.nginx.language.includes import Role, TooLarge, Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.mirror import mirror
 from ctemplate.nginx.settings import exists, redirect_side_effects, settings
+from ctemplate.nginx.stand_ins import STAND_IN, StandIns, stand_ins
 from ctemplate.nginx.verdict import NginxVerdict, nginx_verdict
 from ctemplate.system.inputs import real_path
 from ctemplate.system.programs import Completed, run_program
+from ctemplate.system.rights import has_rights_of_nginx
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ FIRST_SECONDS, SECONDS_PER_MIB = 10.0, 5.0
 
 
 class Way(enum.Enum):
-    """How candidates come to stand where nginx reads them."""
+    """The ways to have nginx read candidates."""
 
     BOUND = "bound over the live files in a private mount namespace"
     COPIED = "in a copy of the configuration"
@@ -57,7 +59,7 @@ class Way(enum.Enum):
 
 
 def way(*, can_mount: bool, all_exist: bool) -> Way:
-    """Choose how to judge: a file can be bound only over one that exists."""
+    """Choose the way to check: a file can be bound only over one that exists."""
     return Way.BOUND if can_mount and all_exist else Way.COPIED
 
 
@@ -68,7 +70,7 @@ def check_time_limit(size_bytes: int) -> float:
 
 @dataclass(slots=True, kw_only=True)
 class NginxCheck:
-    """Judges candidates by `nginx -t` with the arguments of the reload command.
+    """Checks candidates with `nginx -t` and the arguments of the reload command.
 
     `warnings_refuse` makes nginx's warnings refusals; `timeout` is seconds, by default according to size.
     """
@@ -79,6 +81,7 @@ class NginxCheck:
     _nginx: Lookup = field(init=False)
     _can_mount: bool | None = field(default=None, init=False)
     _strangers: set[Path] = field(default_factory=set, init=False)
+    _unreadable: set[Path] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._nginx = Lookup(command=self.command)
@@ -86,8 +89,8 @@ class NginxCheck:
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Return nginx's warnings about the configuration with these candidates in it.
 
-        Raises CheckRefused when nginx would not run it, its subclass CannotJudge when there is no way to judge without
-        swapping, CommandFailed when nginx cannot be asked. Candidates that are the live files are judged as they stand.
+        Raises CheckRefused when nginx would not run it, its subclass CannotJudge when it cannot be checked without
+        swapping, CommandFailed when nginx cannot be run. Candidates that are the live files are checked in place.
         """
         installation = await self._nginx.installation()
         may_mount = await self._may_mount()
@@ -114,7 +117,7 @@ class NginxCheck:
 
     async def _judged(self, test: _Test, *, may_mount: bool) -> NginxVerdict:
         plan = await asyncio.to_thread(test.plan, may_mount=may_mount)
-        self._report(plan.strangers, test.installation.conf)
+        self._report(plan, test.installation.conf)
         completed = await run_program(plan.argv, timeout=self.timeout or check_time_limit(plan.size_bytes))
         if plan.way is Way.BOUND and completed.status == BIND_FAILED:
             said = indented(completed.output)
@@ -124,25 +127,29 @@ class NginxCheck:
         return await asyncio.to_thread(test.verdict, completed, plan)
 
     async def _may_mount(self) -> bool:
-        """Whether a private mount namespace can be had; asked once."""
+        """Whether a private mount namespace is possible; tried once."""
         if self._can_mount is None:
             try:
                 self._can_mount = await can_mount()
-            except OSError:  # no room to try it
+            except OSError:  # no disk space to try it
                 return False
             if not self._can_mount:
                 _report_copies()
         return self._can_mount
 
-    def _report(self, strangers: tuple[Path, ...], conf: Path) -> None:
-        for path in strangers:
+    def _report(self, plan: _Plan, conf: Path) -> None:
+        for path in plan.unreadable:
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                log.info("%s: may not be read by this user; candidates are judged with a stand-in for it", path)
+        for path in plan.strangers:
             if path not in self._strangers:
                 self._strangers.add(path)
                 log.warning("%s: is not included by %s; nginx reads it only if another directive names it", path, conf)
 
 
 async def can_mount() -> bool:
-    """Try whether we may bind files in a mount namespace of our own."""
+    """Try to bind files in a mount namespace of our own."""
     if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("mount") is None:
         return False
     with tempfile.NamedTemporaryFile(prefix="ctemplate-probe-") as file:
@@ -153,7 +160,7 @@ async def can_mount() -> bool:
 
 
 def _private_folder() -> Path | None:
-    """Return a new folder for what a test writes, None where no folder can be made."""
+    """Return a new folder for the files that a test writes, None where it cannot be made."""
     try:
         return Path(tempfile.mkdtemp(prefix="ctemplate-check-"))
     except OSError as exc:
@@ -174,32 +181,34 @@ class _Plan:
     size_bytes: int
     translate: Callable[[str], str]
     strangers: tuple[Path, ...] = ()
+    unreadable: tuple[Path, ...] = ()
     new_pid_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Test:
-    """One test: what to judge, with which nginx, and a private folder for what it writes, unless there is none."""
+    """One test: what to check, with which nginx, and a private folder for the files it writes, if there is one."""
 
     installation: Installation
     files: tuple[StagedFile, ...]
     folder: Path | None
 
     def plan(self, *, may_mount: bool) -> _Plan:
-        """Lay out the test; raises CannotJudge when the configuration cannot be copied."""
+        """Prepare the test; raises CannotJudge when the configuration cannot be copied."""
         if all(file.candidate == file.live for file in self.files):
             return self._as_it_stands()
         if self.folder is None:
             raise _without_room(os.environ.get("TMPDIR", "/tmp"), "no folder can be made")  # noqa: S108
         try:
             return self._laid_out(self.folder, may_mount=may_mount)
-        except OSError as exc:  # of our folder: what else is read raises errors of its own
+        except OSError as exc:  # in our folder; other reads raise errors of their own
             raise _without_room(exc.filename or self.folder, (exc.strerror or str(exc)).lower()) from exc
 
     def _laid_out(self, folder: Path, *, may_mount: bool) -> _Plan:
         candidates = self._candidates()
         try:
-            tree = load_tree(self.installation.conf, replaced=candidates)
+            tree, made = self._readable(candidates, folder)
+            candidates |= made.replaced
             redirected = redirect_side_effects(tree, self.installation, folder)
         except (TreeError, NginxSyntaxError) as exc:
             return self._unread(candidates, exc, folder, may_mount=may_mount)
@@ -213,12 +222,21 @@ class _Test:
             size_bytes=sum(map(len, tree.sources.values())),
             translate=translate,
             strangers=tuple(file.live for file in self.files if tree.role(file.live) is Role.UNUSED),
+            unreadable=made.unreadable,
         )
+
+    def _readable(self, candidates: Mapping[Path, bytes], folder: Path) -> tuple[Tree, StandIns]:
+        """Return the configuration with stand-ins for what nginx's master may read and we may not."""
+        tree = load_tree(self.installation.conf, replaced=candidates)
+        made = StandIns() if has_rights_of_nginx() else stand_ins(tree, folder)
+        if made.replaced:
+            tree = load_tree(self.installation.conf, replaced={**candidates, **made.replaced})
+        return tree, made
 
     def _unread(
         self, candidates: Mapping[Path, bytes], error: TreeError | NginxSyntaxError, folder: Path, *, may_mount: bool
     ) -> _Plan:
-        """Have nginx say in its own words what is wrong with a configuration that we cannot read."""
+        """Let nginx report what is wrong with a configuration that we cannot read."""
         if _way(candidates, may_mount=may_mount) is Way.COPIED:
             raise _unreadable(error) from error
         return _Plan(
@@ -229,7 +247,7 @@ class _Test:
         )
 
     def _as_it_stands(self) -> _Plan:
-        """Judge the live configuration; no line of it can be led elsewhere, so a log that is missing gets created."""
+        """Check the live configuration; its paths cannot be redirected, so nginx creates a missing log."""
         try:
             found = settings(load_tree(self.installation.conf), self.installation)
             pid_file, size_bytes = found.pid_file, found.size_bytes
@@ -266,26 +284,32 @@ class _Test:
         return copy.main, copy.translate
 
     def verdict(self, completed: Completed, plan: _Plan) -> NginxVerdict:
-        """Judge what nginx said, on its output and, when that was cut, in its log; remove the pid file that it left."""
+        """Judge nginx's output and, when that was cut, its log; remove the pid file that it left."""
         if plan.new_pid_file is not None and plan.new_pid_file.is_file() and not plan.new_pid_file.stat().st_size:
             plan.new_pid_file.unlink()
         translate = plan.translate
         ours = {file.live for file in self.files} | {real_path(file.live) for file in self.files}
-        is_root = os.geteuid() == 0
-        found = nginx_verdict(completed.status, completed.output, ours=ours, translate=translate, is_root=is_root)
+        has_rights = has_rights_of_nginx()
+        output = tuple(line for line in completed.output if not _is_about_a_stand_in(line))
+        found = nginx_verdict(completed.status, output, ours=ours, translate=translate, has_rights=has_rights)
         if self.folder is None or completed.status == 0 or found.refusals:
             return self._unless_without_room(found)
         logs = (path.read_text(errors="replace") for path in self.folder.glob("*log*") if path.is_file())
         logged = [line for text in logs for line in text.splitlines()]
-        lines = (*completed.output, *logged)
-        return nginx_verdict(completed.status, lines, ours=ours, translate=translate, is_root=is_root)
+        lines = (*output, *logged)
+        return nginx_verdict(completed.status, lines, ours=ours, translate=translate, has_rights=has_rights)
 
     def _unless_without_room(self, found: NginxVerdict) -> NginxVerdict:
-        """Return the verdict; raise CannotJudge where nginx only lacked room in our folder."""
+        """Return the verdict; raise CannotJudge where nginx only lacked disk space in our folder."""
         for line in found.refusals:
             if self.folder is not None and f"{self.folder}/" in line and _NO_ROOM.search(line):
                 raise _without_room(self.folder, "no space left on device")
         return found
+
+
+def _is_about_a_stand_in(line: str) -> bool:
+    """Whether nginx warns of a certificate that it would not have read."""
+    return "[warn]" in line and f"/{STAND_IN}-" in line
 
 
 def _bound(replaced: Mapping[Path, bytes], argv: tuple[str, ...], folder: Path) -> tuple[str, ...]:
@@ -307,7 +331,7 @@ def _way(replaced: Mapping[Path, bytes], *, may_mount: bool) -> Way:
 
 
 def _unreadable(error: TreeError | NginxSyntaxError) -> CheckRefused:
-    """Say in nginx's form what we cannot read ourselves."""
+    """Report in nginx's format what we cannot read ourselves."""
     if isinstance(error, TreeError):
         is_ours = isinstance(error, TooLarge) or isinstance(error.__cause__, PermissionError)
         return (CannotJudge if is_ours else CheckRefused)(error.where, error.what)
@@ -325,5 +349,5 @@ def _refused(files: tuple[StagedFile, ...], found: NginxVerdict) -> CheckRefused
 
 @cache
 def _report_copies() -> None:
-    """Log, once in a process, that candidates are judged in a copy; each reload of the configuration finds it anew."""
+    """Log once per process that candidates are checked in a copy; every new group would find that out again."""
     log.info("no right to mount: candidates are judged %s", Way.COPIED.value)

@@ -1,6 +1,6 @@
-"""Say what the nginx of a reload command means on this host: its build, its executable, where its arguments lead.
+"""Find the nginx of a reload command on this host: its build, its executable, the paths of its arguments.
 
-Runs nothing but `nginx -V`; must not know checks, masters or logs.
+Runs only `nginx -V`; must not know checks, masters or logs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ ERROR_LOG_OPTION_SINCE = (1, 19, 5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxCommand:
-    """An nginx as a reload command names it; None where the command leaves it to nginx's defaults.
+    """An nginx as a reload command names it; None for nginx's defaults.
 
-    ``announce`` is the command that reloads it, where that is not to be done by a signal of our own. ``pid_file`` is
-    the one that this command reads.
+    ``announce`` is the command that reloads it, where a signal of our own must not do that. ``pid_file`` is the one
+    that this command reads.
     """
 
     program: str
@@ -47,7 +47,7 @@ class Build:
 
     @classmethod
     def from_output(cls, text: str) -> Build:
-        """Read the output of `nginx -V`; whatever is missing in it counts as not given."""
+        """Read the output of `nginx -V`; missing options count as not given."""
         version = re.search(r"version: [^/\s]+/(\d+(?:\.\d+)*)", text)
         arguments = re.search(r"^configure arguments:(.*)$", text, re.MULTILINE)
         given = shlex.split(arguments[1]) if arguments else []
@@ -65,7 +65,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """A command's nginx on this host: its build, its executable, and where its arguments lead, all paths absolute."""
+    """A command's nginx on this host: its build, its executable, and the paths of its arguments, all absolute."""
 
     command: NginxCommand
     build: Build
@@ -73,7 +73,7 @@ class Installation:
 
     @classmethod
     async def find(cls, command: NginxCommand) -> Installation:
-        """Ask nginx what it was built with; raises CommandFailed when it cannot be run."""
+        """Ask nginx for its build options; raises CommandFailed when it cannot be run."""
         completed = await run_program([command.program, "-V"], timeout=BUILD_TIMEOUT)
         found = shutil.which(command.program)
         if completed.status or found is None:
@@ -84,7 +84,7 @@ class Installation:
 
     @property
     def prefix(self) -> Path:
-        """The folder that logs, pid file and `-c` count from."""
+        """The folder to which the paths of logs, pid file and `-c` are relative."""
         return Path(self.command.prefix or self.build.options.get("prefix", "/usr/local/nginx")).absolute()
 
     @property
@@ -108,7 +108,7 @@ class Installation:
         return self.resolved(self.build.options.get("http-log-path", "logs/access.log"))
 
     def resolved(self, path: str) -> Path:
-        """Return a path as nginx takes it, relative ones from the prefix."""
+        """Return a path as nginx reads it, relative ones from the prefix."""
         return self.prefix / path
 
     def test(self, conf: Path, *, error_log: Path, directives: str) -> tuple[str, ...]:
@@ -125,14 +125,14 @@ class Installation:
 
 @dataclass(slots=True, kw_only=True)
 class Lookup:
-    """Finds a command's nginx, and asks it what it is only when the executable has become another one."""
+    """Finds a command's nginx, and runs `nginx -V` again only when the executable has changed."""
 
     command: NginxCommand
     _known: Installation | None = field(default=None, init=False)
     _identity: tuple[int, ...] = field(default=(), init=False)
 
     async def installation(self) -> Installation:
-        """Return the nginx as it is installed now; raises CommandFailed when it cannot be run."""
+        """Return the installed nginx; raises CommandFailed when it cannot be run."""
         identity = _identity(self.command.program)
         if self._known is None or not identity or identity != self._identity:
             self._known = await Installation.find(self.command)
@@ -141,7 +141,7 @@ class Lookup:
 
 
 def _identity(program: str) -> tuple[int, ...]:
-    """Return what tells an executable from another one at its path, nothing when it is not there."""
+    """Return what identifies the executable at its path, nothing when it does not exist."""
     try:
         found = Path(shutil.which(program) or program).stat()
     except OSError:

@@ -20,7 +20,7 @@ _LINE = re.compile(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[([a-z]+)\] (\d+)#\d+: ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOffset:
-    """A moment in a log: which file the path led to, and how long it was."""
+    """A position in a log: the file at its path, and its length then."""
 
     device: int
     inode: int
@@ -28,7 +28,7 @@ class LogOffset:
 
 
 def log_offset(logs: Iterable[Path]) -> Mapping[Path, LogOffset]:
-    """Mark the present end of each log; one that does not exist yet will be read from its start."""
+    """Mark the current end of each log; one that does not exist yet will be read from its start."""
     return {log: found for log in logs if (found := _mark(log))}
 
 
@@ -43,9 +43,9 @@ def _mark(log: Path) -> LogOffset | None:
 
 
 def written_since(marks: Mapping[Path, LogOffset], pid: int) -> tuple[NginxMessage, ...]:
-    """Return the refusing messages that a process wrote after the marks, without doubles, in the order of each log.
+    """Return the refusing messages that a process wrote after the marks, without duplicates, in the order of each log.
 
-    A log that is another file by now, or shorter, was rotated: it is read from its start.
+    A log that is a different file by now, or shorter, was rotated: it is read from its start.
     """
     found = [message for log, since in marks.items() for message in _refusing(_tail(log, since), pid)]
     return tuple(dict.fromkeys(found))
@@ -63,7 +63,7 @@ def _tail(log: Path, since: LogOffset) -> bytes:
 
 
 def _refusing(text: bytes, pid: int) -> Iterable[NginxMessage]:
-    """Yield the messages of one process; lines without a head belong to the message before."""
+    """Yield the messages of one process; lines without a header belong to the previous message."""
     lines: list[str] = []
     is_ours = False
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""What of a group is nginx's: by its reload command, by its own word, or by the looks of its files."""
+"""Which groups are nginx's: by their reload command, their nginx key, or their commands and paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NGINX = re.compile(r"(?<![A-Za-z0-9_-])(?:nginx|openresty|tengine|angie|freengi
 
 
 def nginx_of(settings: GroupSection) -> NginxCommand | None:
-    """Return the nginx that reads a group's files; what the group's own key says wins over its reload command."""
+    """Return the nginx that reads a group's files; the group's nginx key overrides its reload command."""
     found, given = recognise(settings.reload), settings.nginx
     if given is None:
         return found
@@ -29,17 +29,17 @@ def nginx_of(settings: GroupSection) -> NginxCommand | None:
 
 
 def is_proven(settings: GroupSection) -> bool:
-    """Whether reloads of a group are proven by looking at nginx's processes."""
+    """Whether reloads of a group are proven from nginx's processes."""
     return bool(settings.reload) and nginx_of(settings) is not None and (settings.nginx is None or settings.nginx.proof)
 
 
 def looks_like_nginx(settings: GroupSection, files: Iterable[Path]) -> bool:
-    """Whether a group's commands or paths speak of nginx."""
+    """Whether a group's commands or paths mention nginx."""
     return any(_NGINX.search(str(words)) for words in (settings.reload, settings.check, *files) if words)
 
 
 def unproven_files(plan: GroupPlan) -> str | None:
-    """Return a sentence about a group that looks like nginx's and has neither check nor proof; None for any other."""
+    """Return a warning about a group that looks like nginx's without check and proof; None for any other."""
     settings = plan.settings
     files = [template.destination for template in plan.templates if template.destination != STDOUT]
     if not files or settings.check or nginx_of(settings) or not looks_like_nginx(settings, files):

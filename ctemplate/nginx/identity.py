@@ -1,7 +1,7 @@
 """Find the master process that runs a configuration: by its pid file, else in the process table.
 
-A master is ours when executable, arguments and configuration say so. A pid file alone proves nothing: it may be stale,
-or name another nginx. Must not know logs or what a reload is.
+A master is ours when its executable, arguments and configuration match. A pid file alone proves nothing: it may be
+stale, or name another nginx. Must not know logs or what a reload is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MASTERS_NAMED = 3  # of other nginxes, in one line
 _PID = re.compile(r"\s*([1-9]\d{0,9})\s*")
 _MASTER = re.compile(
     r"[a-z][\w.-]*: master process(?: v\d\S*)?(?: #\d+)?(?: \[(?P<in>.*)\]| (?P<argv>.*))?", re.DOTALL
-)  # Angie tells version and generation
+)  # Angie adds version and generation
 _OPTION = re.compile(r"(?<= )-q*(?P<letter>[pcgest])(?P<value>.*?)(?= -q*[pcgestTvV]|$)", re.DOTALL)
 _TITLED = re.compile(r"[a-z][\w.-]*: ")
 _NAMESPACES = re.compile(r"^NSpid:\s*(.*)$", re.MULTILINE)
@@ -43,7 +43,7 @@ _NAMESPACES = re.compile(r"^NSpid:\s*(.*)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """How a master says that it was started; ``is_cut`` where its title had no room for all of it."""
+    """A master's arguments according to its title; ``is_cut`` where the title had no room for all of them."""
 
     program: str
     prefix: str | None = None
@@ -54,7 +54,7 @@ class Arguments:
 def arguments_of(title: str, *, is_cut: bool = False) -> Arguments | None:
     """Read a master's title; None for any other process's.
 
-    nginx joins its arguments with blanks, so a value goes on until something that looks like the next option.
+    nginx joins its arguments with blanks, so a value ends at what looks like the next option.
     """
     found = _MASTER.fullmatch(title)
     if found is None:
@@ -77,8 +77,8 @@ class FoundMaster:
 def find_master(installation: Installation, pid_files: Iterable[Path], *, proc: Path = PROC) -> FoundMaster | NoMaster:
     """Return the running master of an installation's configuration, or why there is none.
 
-    The first pid file that names it decides, else the process table. Raises CommandFailed when something does run that
-    cannot be judged or cannot prove a reload.
+    The first pid file that names it decides, else the process table. Raises CommandFailed when a process runs that
+    cannot be identified or cannot prove a reload.
     """
     search = _MasterSearch(installation=installation, proc=proc)
     reasons = []
@@ -97,7 +97,7 @@ class _MasterSearch:
     proc: Path
 
     def named(self, pid_file: Path) -> Process | str:
-        """Return the master that a pid file names, or what is wrong with what it names."""
+        """Return the master that a pid file names, or why that process is not the master."""
         try:
             text = read_plain_file(pid_file, limit_bytes=PID_FILE_LIMIT_BYTES).decode(errors="replace")
         except FileNotFoundError:
@@ -120,7 +120,7 @@ class _MasterSearch:
         return judged if isinstance(judged, Process) else f"{pid_file} names process {pid}, which {judged}"
 
     def judged(self, pid: int, *, is_named: bool) -> Process | str | None:
-        """Return a process that is our master, or what it is instead; None for an nginx without a master process."""
+        """Return the process if it is our master, else what it is; None for an nginx without a master process."""
         process = process_of(pid, proc=self.proc)
         if process is None:
             return "has ended"
@@ -140,8 +140,8 @@ class _MasterSearch:
     def other_program(self, pid: int, arguments: Arguments | None) -> str:
         """Return which other program a process runs, nothing where it is ours.
 
-        An executable that was moved aside for an upgrade stays ours. Where its link may not be read (another user's
-        process) a master of root or of our own user is taken at its word: nobody else can start one.
+        An executable moved aside for an upgrade stays ours. Where its link is unreadable (another user's process),
+        the title of a master of root or of our own user is believed: no other user can start one.
         """
         ours = self.installation.executable
         try:
@@ -155,7 +155,7 @@ class _MasterSearch:
         return "" if is_ours else str(runs)
 
     def conf(self, pid: int, arguments: Arguments) -> Path | None:
-        """Return the configuration that a master says it runs; None where it cannot be told."""
+        """Return the configuration that a master's title names; None where it is unknown."""
         if arguments.is_cut and arguments.conf is None:
             return None
         prefix = Path(arguments.prefix or self.installation.build.options.get("prefix", "/usr/local/nginx"))
@@ -168,14 +168,14 @@ class _MasterSearch:
             return None
 
     def is_ours(self, conf: Path, arguments: Arguments, *, is_named: bool) -> bool:
-        """Whether a master's configuration is the one that is wanted; a title that was cut tells only its beginning."""
+        """Whether a master's configuration is the wanted one; a title that was cut has only its beginning."""
         wanted = self.installation.conf
         if os.path.realpath(conf) == os.path.realpath(wanted):
             return True
         return arguments.is_cut and is_named and str(wanted).startswith(str(conf))
 
     def running(self, reason: str) -> FoundMaster | NoMaster:
-        """Return the one master that the process table shows, or an absence that names what runs instead."""
+        """Return the only master in the process table, or a NoMaster that names what runs instead."""
         masters, others, orphans = [], [], []
         for pid, title in _titles(self.proc):
             try:
@@ -203,13 +203,13 @@ class _MasterSearch:
         return NoMaster(reason=reason, suspects=tuple(others))
 
     def newest(self, masters: list[Process]) -> Process | None:
-        """Return the only master, or the last one of an upgrade: each started by the one before."""
+        """Return the only master, or the last one of an upgrade, in which each was started by the previous one."""
         parents = {parent_of(process.pid, proc=self.proc) for process in masters}
         last = [process for process in masters if process.pid not in parents]
         return last[0] if len(last) == 1 else None
 
     def is_orphan(self, pid: int, title: str) -> bool:
-        """Whether a process is a worker of our executable whose master has gone."""
+        """Whether a process is a worker of our executable whose master has ended."""
         if not is_worker_title(title) or _is_in_a_namespace(pid, self.proc) or self.other_program(pid, None):
             return False
         parent = parent_of(pid, proc=self.proc)
@@ -231,19 +231,19 @@ def _titles(proc: Path) -> Iterator[tuple[int, str]]:
 
 
 def _is_program(named: str, executable: Path) -> bool:
-    """Whether the name under which a master was started leads to an executable."""
+    """Whether the name under which a master was started is the path of an executable."""
     found = shutil.which(named)
     return found is not None and Path(found).resolve() == executable
 
 
 def _is_in_a_namespace(pid: int, proc: Path) -> bool:
-    """Whether a process has a pid of its own in a namespace below ours: the pid file means another process then."""
+    """Whether a process has its own pid in a namespace below ours: its pid file means another process then."""
     found = _NAMESPACES.search((proc / str(pid) / "status").read_text(errors="replace"))
     return found is not None and len(found[1].split()) > 1
 
 
 def _is_cut(pid: int, title: str, proc: Path) -> bool:
-    """Whether a title fills all the room of the arguments and environment that a process was started with."""
+    """Whether a title fills all the space of the arguments and environment that a process was started with."""
     fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     if len(fields) <= 48:  # noqa: PLR2004 - man 5 proc_pid_stat: (48) arg_start … (51) env_end
         return False

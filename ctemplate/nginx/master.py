@@ -1,6 +1,6 @@
-"""Tell facts of nginx's processes: what they are, whether a master is busy, which workers it has.
+"""Facts about nginx's processes: what they are, whether a master is busy, which workers it has.
 
-Reads Linux's /proc, nothing else. Must not know configurations, logs or what a reload is.
+Reads only Linux's /proc. Must not know configurations, logs or what a reload is.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _MASKS = re.compile(r"^(?P<name>State|SigPnd|ShdPnd|SigBlk):\s*(?P<value>\w+)", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process that nobody can take for another: the start time, in clock ticks since boot, tells a reused pid."""
+    """An unmistakable process: its start time, in clock ticks since boot, distinguishes a reused pid."""
 
     pid: int
     started: int
 
     @property
     def running(self) -> RunningProcess:
-        """The same process, as it can be known again after a boot."""
+        """The same process, in a form that is unique across boots."""
         return RunningProcess(pid=self.pid, started=Moment(boot=boot_id(), ticks=self.started))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoMaster:
-    """Why no master was found; ``suspects`` are sentences about what runs instead of it, none where nothing does."""
+    """Why no master was found; ``suspects`` are sentences about processes that run instead, if any."""
 
     reason: str
     suspects: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class NoMaster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxWorker:
-    """A worker process, and whether it only finishes its last connections."""
+    """A worker process, and whether it is draining its last connections."""
 
     process: Process
     is_draining: bool
@@ -57,7 +57,7 @@ class NginxWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainingWorker:
-    """A worker that finishes its last connections: its age in seconds, and the memory that it holds."""
+    """A worker that is draining its last connections: its age in seconds, and the memory that it holds."""
 
     process: Process
     age: float
@@ -65,7 +65,7 @@ class DrainingWorker:
 
 
 def process_of(pid: int, *, proc: Path = PROC) -> Process | None:
-    """Return a process as it runs now; None when it has ended, zombies included."""
+    """Return a running process; None when it has ended, zombies included."""
     try:
         state, started = _stat(pid, proc)
     except (FileNotFoundError, ProcessLookupError):
@@ -80,16 +80,16 @@ def _stat(pid: int, proc: Path) -> tuple[str, int]:
 
 
 def title_of(pid: int, *, proc: Path = PROC) -> str:
-    """Return what a process calls itself."""
+    """Return a process's title."""
     raw = (proc / str(pid) / "cmdline").read_bytes()
     return raw.decode(errors="replace").strip("\0 ").replace("\0", " ")
 
 
 def send(process: Process, number: signal.Signals) -> bool:
-    """Send a signal to this very process; answer whether it was still there.
+    """Send a signal to exactly this process; return whether it still existed.
 
-    A pid file descriptor is opened before the process is compared, so the signal cannot reach a later one of its pid.
-    Raises CommandFailed when we may not.
+    A pidfd is opened before the process is compared, so the signal cannot reach a later process with the same pid.
+    Raises CommandFailed when it is not permitted.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -108,7 +108,7 @@ def send(process: Process, number: signal.Signals) -> bool:
 
 
 def _opened(pid: int, stack: contextlib.ExitStack) -> int | None:
-    """Open a pid file descriptor; None where the kernel or a sandbox has none."""
+    """Open a pidfd; None where the kernel or a sandbox does not support it."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -126,19 +126,19 @@ def workers(master: Process, *, proc: Path = PROC) -> tuple[NginxWorker, ...]:
 
 
 def draining(master: Process, *, proc: Path = PROC) -> tuple[DrainingWorker, ...]:
-    """Return the workers that only finish their last connections, oldest first."""
+    """Return the workers that are draining their last connections, oldest first."""
     old = [worker.process for worker in workers(master, proc=proc) if worker.is_draining]
     return tuple(found for process in old if (found := _draining(process, proc)))
 
 
 def generations(old: tuple[DrainingWorker, ...], *, apart: float = 0.5) -> int:
-    """Count the configurations that draining workers still hold: those of one reload started together."""
+    """Count the configurations that draining workers still hold; workers of one reload were started together."""
     ages = sorted(worker.age for worker in old)
     return sum(later - earlier > apart for earlier, later in pairwise(ages)) + bool(ages)
 
 
 def is_idle(process: Process, number: signal.Signals, *, proc: Path = PROC) -> bool:
-    """Whether a master waits for a signal that has not come: while it reconfigures it blocks all of them.
+    """Whether a master is waiting for signals: while it reconfigures it blocks all of them.
 
     Where the kernel shows no signal masks, a master counts as idle.
     """
@@ -152,7 +152,7 @@ def is_idle(process: Process, number: signal.Signals, *, proc: Path = PROC) -> b
 
 
 def is_worker_title(title: str) -> bool:
-    """Whether a process calls itself a worker."""
+    """Whether a process's title is a worker's."""
     return _WORKER.fullmatch(title) is not None
 
 
@@ -182,7 +182,7 @@ def _memory(pid: int, proc: Path) -> int:
 
 
 def _children(pid: int, proc: Path) -> Iterator[int]:
-    """Yield the pids of a process's children; some kernels keep no list, then every process is asked."""
+    """Yield the pids of a process's children; where the kernel keeps no list, every process is examined."""
     try:
         yield from map(int, (proc / str(pid) / "task" / str(pid) / "children").read_text().split())
     except ProcessLookupError:
@@ -202,6 +202,6 @@ def parent_of(pid: int, *, proc: Path = PROC) -> int | None:
 
 
 def uid_of(pid: int, *, proc: Path = PROC) -> int:
-    """Return the effective user of a process; the owner of its folder may be root all the same."""
+    """Return the effective user of a process; its folder's owner may be root nevertheless."""
     found = re.search(r"^Uid:\s*\d+\s+(\d+)", (proc / str(pid) / "status").read_text(errors="replace"), re.MULTILINE)
     return int(found[1]) if found else -1

@@ -1,10 +1,10 @@
-"""A copy of the configuration in which candidates stand in for live files, for nginx to judge without touching those.
+"""A copy of the configuration with candidates in place of live files, which nginx checks without touching those.
 
-The copy repeats the file system's outline, from `/` down: a folder on the way to a candidate is a real folder full of
-symlinks to the original's entries; the candidate is a real file. So every path that counts from the main file's folder
-means what it means in the original, `..` among them: includes, certificates, keys, password files. What counts from
-nginx's prefix (logs, the pid file, `root`, `load_module`) is not concerned as long as the prefix stays. Absolute
-includes are led into the copy. Starting nginx and its words must not be known here.
+The copy repeats the file system's structure from `/` down: each folder on the way to a candidate is a real folder with
+symlinks to the original's entries; the candidate is a real file. So every path relative to the main file's folder means
+the same as in the original, `..` included: includes, certificates, keys, password files. Paths relative to nginx's
+prefix (logs, the pid file, `root`, `load_module`) do not change as long as the prefix stays. Absolute includes are
+redirected into the copy. Must not know how nginx is started, or its messages.
 """
 
 import os
@@ -20,29 +20,29 @@ _GLOB = frozenset("*?[\\")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """A laid-out copy. `main` is the file to give to `nginx -c`; the prefix (`-p`) must be the live one."""
+    """A finished copy. `main` is the file for `nginx -c`; the prefix (`-p`) must be the live one."""
 
     folder: Path
     main: Path
 
     def staged(self, path: Path) -> Path:
-        """Return where an absolute original path is found in the copy."""
+        """Return the path in the copy of an absolute original path."""
         return self.folder / path.relative_to("/")
 
     def original(self, path: Path) -> Path:
-        """Return the path that a staged path stands for; any other path as it is."""
+        """Return the original of a path in the copy; any other path unchanged."""
         return Path("/") / path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
 
     def translate(self, text: str) -> str:
-        """Return nginx's words about the copy with the original paths."""
+        """Return nginx's messages about the copy with the original paths."""
         return text.replace(f"{self.folder}/", "/")
 
 
 def mirror(tree: Tree, folder: Path) -> Mirror:
-    """Lay out a copy of a configuration, with the candidates it was read with, in an empty private folder.
+    """Make a copy of a configuration, with the candidates it was read with, in an empty private folder.
 
-    Folders get 0700, files 0600. Written are only candidates and files with an absolute include; the rest are symlinks.
-    Raises TreeError where the copy could not mean the same as the original.
+    Folders get mode 0700, files 0600. Only candidates and files with an absolute include are written; the rest are
+    symlinks. Raises TreeError where the copy could not mean the same as the original.
     """
     folder = real_path(folder)
     if not _GLOB.isdisjoint(str(folder)):
@@ -70,12 +70,12 @@ def _written(tree: Tree, copy: Mirror) -> dict[Path, bytes]:
 
 
 def _leaves(include: Include) -> bool:
-    """Tell whether an include would leave the copy: from the root, or by a `..` behind a symlink."""
+    """Return whether an include would leave the copy: from the root, or by a `..` after a symlink."""
     return include.argument.startswith("/") or ".." in include.argument.split("/")
 
 
 def _redirected(source: bytes, includes: Iterable[Include], copy: Mirror) -> bytes:
-    """Return a file's bytes with its includes led into the copy; every line keeps its number."""
+    """Return a file's bytes with its includes redirected into the copy; every line keeps its number."""
     for include in sorted(includes, key=lambda include: include.start, reverse=True):
         target = os.fsencode(copy.staged(_without_parents(include)))
         if b"\n" in source[include.start : include.end] + target:
@@ -86,7 +86,7 @@ def _redirected(source: bytes, includes: Iterable[Include], copy: Mirror) -> byt
 
 
 def _without_parents(include: Include) -> Path:
-    """Return an include's pattern without `..`; what a glob in front of `..` means cannot be told in one path."""
+    """Return an include's pattern without `..`; a glob before `..` has no single meaning."""
     parts = Path(include.pattern).parts
     last = max((place for place, part in enumerate(parts) if part == ".."), default=0)
     lead = Path(*parts[: last + 1])
@@ -110,5 +110,5 @@ def _lay_out(copy: Mirror, written: Mapping[Path, bytes], main: Path) -> None:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():  # a candidate may bring its folder
+    if folder.is_dir():  # a candidate's folder may be new
         yield from folder.iterdir()

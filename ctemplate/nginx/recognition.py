@@ -1,7 +1,7 @@
-"""Recognise what reloads nginx in the words that operators write, and what else a command line may do beside it.
+"""Recognise which nginx an operator's command line reloads, and whether the rest of the line is harmless.
 
-The words are read, never run. What is not understood to the last word is not recognised: then nobody may claim to know
-which nginx it is. Must not know checks, masters or logs.
+The line is read, never run. A line that is not understood completely is not recognised: then it is unknown which nginx
+it reloads. Must not know checks, masters or logs.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _WITH_VALUE = frozenset("pcges")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 FoundCommand = NginxCommand | bool | None
-"""What a simple command is: a reload of an nginx, something beside it that changes nothing (True), or unknown."""
+"""A simple command is a reload of an nginx, harmless (True), or unknown (None)."""
 
 
 def recognise(command: str | Sequence[str] | None) -> NginxCommand | None:
     """Return which nginx a command reloads, or None for any other command, and for none.
 
-    Exactly one nginx, by a reload of it in whatever wrapping; around it may stand what changes nothing, such as
-    ``nginx -t &&``. But for a bare ``nginx … -s reload`` the command itself is what announces the reload.
+    It must reload exactly one nginx, in any wrapping; other commands on the line must be harmless, such as
+    ``nginx -t &&``. The command itself announces the reload, unless it is a bare ``nginx … -s reload``.
     """
     if not command:
         return None
@@ -55,7 +55,7 @@ def recognise(command: str | Sequence[str] | None) -> NginxCommand | None:
 
 
 def _is_bare(command: str | Sequence[str]) -> bool:
-    """Whether a command is nginx alone, so that a signal of our own does the same."""
+    """Whether a command is only nginx, so that a signal of our own does the same."""
     if not isinstance(command, str):
         return _is_nginx(command[0])
     (first, *others) = shell_steps(command)
@@ -67,7 +67,7 @@ def _plain(command: Sequence[str]) -> tuple[ShellWord, ...]:
 
 
 def _line(line: str) -> FoundCommand:
-    """Judge a command line: it is what its one reload is."""
+    """Judge a command line by its only reload."""
     reloads: list[NginxCommand] = []
     for step in shell_steps(line):
         found = _step(step)
@@ -103,7 +103,7 @@ def _simple(words: Sequence[ShellWord]) -> FoundCommand:
 
 
 def _wrapped(name: str, words: Sequence[ShellWord]) -> FoundCommand:
-    """Judge what a wrapper runs: the words behind its options, or a line of a shell's."""
+    """Judge what a wrapper runs: the words after its options, or a shell's command line."""
     texts = [word.text for word in words]
     inner = WRAPPERS[name](texts[1:])
     if not inner:
@@ -115,7 +115,7 @@ def _wrapped(name: str, words: Sequence[ShellWord]) -> FoundCommand:
 
 
 def _program(argv: Sequence[str]) -> FoundCommand:
-    """Judge a program with its arguments, none of which is left to a shell."""
+    """Judge a program with its arguments, none of which a shell expands."""
     path, *texts = argv
     name = PurePosixPath(path).name
     if _is_script(path):
@@ -153,7 +153,7 @@ def _nginx(program: str, arguments: Sequence[str]) -> FoundCommand:
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str] | None:
-    """Read options as nginx does (`ngx_get_options`); None for any that it refuses or that is no part of a reload."""
+    """Read options as nginx does (`ngx_get_options`); None if it refuses one or one is no part of a reload."""
     options: dict[str, str] = {}
     rest = iter(arguments)
     for argument in rest:
@@ -176,7 +176,7 @@ def _options(arguments: Sequence[str]) -> dict[str, str] | None:
 
 
 def _shell(texts: Sequence[str]) -> FoundCommand:
-    """Judge ``sh -c LINE``; what follows the line are parameters, which a line without expansions does not read."""
+    """Judge ``sh -c LINE``; parameters after the line have no effect on a line without expansions."""
     for number, text in enumerate(texts):
         if not text.startswith("-") or text == "--":
             return None
@@ -186,7 +186,7 @@ def _shell(texts: Sequence[str]) -> FoundCommand:
 
 
 def _killed(words: Sequence[ShellWord]) -> FoundCommand:
-    """Judge ``kill -HUP $(cat PIDFILE)``: the pid file's name says whose it is."""
+    """Judge ``kill -HUP $(cat PIDFILE)``: the pid file's name identifies the program."""
     texts = [word.text for word in words]
     if len(texts) > 1 and texts[0] in {"-s", "-n"}:
         number, targets = texts[1], words[2:]
@@ -200,16 +200,16 @@ def _killed(words: Sequence[ShellWord]) -> FoundCommand:
 
 
 def _service(name: str | None) -> FoundCommand:
-    """Return the nginx of a service, by its name; it is taken to run with the defaults of its build."""
+    """Return the nginx of a service, by its name; it is assumed to run with the defaults of its build."""
     program = SERVICE_MANAGERS.get((name or "").removesuffix(".service"))
     return NginxCommand(program=program) if program else None
 
 
 def _after_options(texts: Sequence[str], *, flags: str = "", values: str = "", words: Sequence[str] = ()) -> list[str]:
-    """Return what follows a wrapper's options; nothing when one of them is not known.
+    """Return what follows a wrapper's options; nothing when one of them is unknown.
 
     ``flags`` and ``values`` are letters of options without and with a value, ``words`` long options; those that end
-    with ``=`` have a value behind it or in the next word.
+    with ``=`` have a value after it or in the next word.
     """
     rest = list(texts)
     while rest and rest[0].startswith("-") and rest[0] != "-":
@@ -305,7 +305,7 @@ def _systemctl(texts: Sequence[str]) -> str | None:
 
 
 def _two(*verbs: str) -> Callable[[Sequence[str]], str | None]:
-    """Return what reads ``NAME VERB``."""
+    """Return a function that reads ``NAME VERB``."""
     return lambda texts: texts[0] if len(texts) == 2 and texts[1] in verbs else None  # noqa: PLR2004
 
 

@@ -1,8 +1,8 @@
-"""Tell nginx to take its new configuration, and prove whether it did.
+"""Reload nginx, and prove whether it runs the new configuration.
 
-HUP goes to the verified master, or the operator's own command is run. Taken means: it has new workers, started by a
-reload that began after the files were in place, and it logged nothing that refuses. An old worker that does not finish
-changes nothing of that. nginx itself tells nobody how a reload ended. Files and templates must not be known here.
+HUP is sent to the verified master, or the operator's own command is run. The proof: the master has new workers, started
+by a reload that began after the files were in place, and logged no refusal. An old worker that does not finish does not
+matter. nginx itself does not report how a reload ended. Must not know files or templates.
 https://nginx.org/en/docs/control.html
 """
 
@@ -50,10 +50,10 @@ log = logging.getLogger(__name__)
 
 FIRST_SECONDS, SECONDS_PER_MIB = 6.0, 5.0  # a bind that fails takes nginx 2.5 s
 WORKER_SETTLE = 0.3  # a master waits 0.1 s between starting new workers and ending the old ones
-PATIENCE = 1.0  # an old worker that was told to finish has said so by then, unless it is stuck
+PATIENCE = 1.0  # an old worker that has to finish shows that by then, unless it is stuck
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
-APART = 0.08  # a master waits 0.1 s after starting workers before it takes the next signal
-IDLE_LOOKS = 2  # one look may fall between a signal's arrival and its handling
+APART = 0.08  # a master waits 0.1 s after starting workers before it handles the next signal
+IDLE_LOOKS = 2  # one observation may fall between a signal's arrival and its handling
 
 
 def proof_time_limit(size_bytes: int) -> float:
@@ -65,8 +65,8 @@ def proof_time_limit(size_bytes: int) -> float:
 class NginxReload:
     """Reloads the nginx of a reload command; `timeout` is seconds, by default according to size.
 
-    ``proven`` is the master that took the last reload, ``taken`` the last change that it took. `command_timeout` and
-    `environ` are for a command that is run.
+    ``proven`` is the master that did the last reload, ``taken`` the last change that it loaded. `command_timeout` and
+    `environ` apply to the operator's command.
     """
 
     command: NginxCommand
@@ -85,10 +85,10 @@ class NginxReload:
         self._nginx = Lookup(command=self.command)
 
     async def reload(self, change: LiveChange) -> Outcome:
-        """Have the running master take the configuration: APPLIED when proven, PENDING_START when no master runs.
+        """Have the running master load the configuration: APPLIED when proven, PENDING_START when no master runs.
 
-        Raises ReloadRejected when nginx goes on with its old configuration: then no further reload is needed to undo.
-        Raises ReloadTimedOut when nothing is proven, CommandFailed when nginx cannot be asked. nginx is never started.
+        Raises ReloadRejected when nginx keeps its old configuration: then undoing needs no further reload. Raises
+        ReloadTimedOut when nothing is proven, CommandFailed when nginx cannot be reloaded. nginx is never started.
         """
         installation, found = await self._settings()
         master = await asyncio.to_thread(self._master, installation, found)
@@ -115,10 +115,10 @@ class NginxReload:
         return outcome
 
     async def running(self) -> tuple[RunningProcess, Moment] | None:
-        """Return the master that serves now, and a moment before which it has not read its configuration as it started.
+        """Return the serving master, and a moment before which it did not read its configuration at its start.
 
-        None when there is none, or it is still starting. A master that leaves the foreground does so after reading, so
-        its own start comes later than that by as much as reading and binding may take. Raises CommandFailed.
+        None when there is none, or it is still starting. A master that daemonises does so after reading, so its process
+        starts later than its reading by as much as reading and binding may take. Raises CommandFailed.
         """
         master = await self._known_master()
         if isinstance(master, NoMaster) or not await asyncio.to_thread(has_workers, master):
@@ -126,12 +126,12 @@ class NginxReload:
         return master.running, master.running.started.earlier(self._limit)
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
-        """Return the master's workers that only finish their last connections; none when no master runs."""
+        """Return the master's draining workers; none when no master runs."""
         master = await self._known_master()
         return () if isinstance(master, NoMaster) else await asyncio.to_thread(draining, master)
 
     async def _known_master(self) -> Process | NoMaster:
-        """Find the master where it was last found, without reading the configuration, else as a reload does."""
+        """Find the master by the last known pid file, without reading the configuration, else as a reload does."""
         if self._pid_file is not None:
             installation = await self._nginx.installation()
             named = await asyncio.to_thread(find_master, installation, (self._pid_file,))
@@ -150,9 +150,9 @@ class NginxReload:
         return installation, found
 
     def _master(self, installation: Installation, found: Settings) -> FoundMaster | NoMaster:
-        """Find the master by the pid file of the configuration, by the one where it was last found, or by the table.
+        """Find the master by the configuration's pid file, by the last known one, or in the process table.
 
-        A configuration that moves the pid file is not taken yet when the reload begins.
+        A configuration that moves the pid file is not loaded yet when the reload begins.
         """
         known = (found.pid_file, self._pid_file, self.command.pid_file, installation.default_pid_file)
         master = find_master(installation, [path for path in known if path is not None])
@@ -167,7 +167,7 @@ class NginxReload:
         return master
 
     def _say(self, level: int, installation: Installation, what: str, *, about: str) -> None:
-        """Say something about the master once, until what it is about changes: other nginxes come and go."""
+        """Log a sentence about the master once, until its reason changes: other nginxes come and go."""
         if about and about != self._said:
             log.log(level, "%s: %s", installation.conf, what)
         self._said = about
@@ -176,7 +176,7 @@ class NginxReload:
 def logs_of(master: Process, found: Settings) -> tuple[Path, ...]:
     """Return the error logs to watch: those of the new configuration, and the one that the master writes to now."""
     with contextlib.suppress(OSError):
-        stderr = (PROC / str(master.pid) / "fd" / "2").readlink()  # nginx leads its stderr to its first error log
+        stderr = (PROC / str(master.pid) / "fd" / "2").readlink()  # nginx redirects its stderr to its first error log
         if stderr.is_file():
             return tuple(dict.fromkeys((*found.error_logs, stderr)))
     return found.error_logs
@@ -184,7 +184,7 @@ def logs_of(master: Process, found: Settings) -> tuple[Path, ...]:
 
 @contextlib.asynccontextmanager
 async def _turn(pid_file: Path, limit: float) -> AsyncIterator[None]:
-    """Hold the pid file's lock: one proof at a time for each master, also between several ctemplates."""
+    """Hold the pid file's lock: one proof at a time for each master, also among several ctemplates."""
     clock = asyncio.get_running_loop().time
     until = clock() + limit
     with contextlib.ExitStack() as stack:
@@ -192,7 +192,7 @@ async def _turn(pid_file: Path, limit: float) -> AsyncIterator[None]:
             file = stack.enter_context(pid_file.open("rb"))
         except OSError as exc:
             raise CommandFailed(str(pid_file), f"cannot be opened: {exc.strerror}") from exc
-        while not _is_locked(file.fileno()):  # a file lock tells nobody when it is free
+        while not _is_locked(file.fileno()):  # a file lock does not notify waiters
             if clock() >= until:
                 raise ReloadTimedOut(str(pid_file), f"locked by another program for {limit:.1f}s; HUP was not sent")
             await asyncio.sleep(LONGEST_PAUSE)
@@ -209,9 +209,9 @@ def _is_locked(descriptor: int) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class _Attempt:
-    """One reload on its way: what was there before, and what is seen since.
+    """One reload under way: the state before it, and the observations since.
 
-    ``stuck`` are old workers that did not finish for an earlier reload, and later also those of this one.
+    ``stuck`` are old workers that did not finish at an earlier reload, and later also those of this one.
     """
 
     master: Process
@@ -228,7 +228,7 @@ class _Attempt:
     said: tuple[NginxMessage, ...] = ()
 
     async def proven(self) -> Outcome:
-        """Announce the reload once none is under way, and watch what comes of it."""
+        """Announce the reload once no other is under way, and watch its effect."""
         await self._until_quiet()
         self.before, self.marks = active(workers(self.master)) - self.stuck, log_offset(self.logs)
         try:
@@ -240,7 +240,7 @@ class _Attempt:
         return await self._watched(self.limit)
 
     async def _watched(self, limit: float, *, failure: CommandFailed | None = None) -> Outcome:
-        """Watch until the signs are clear; a command that failed may have reloaded nginx all the same."""
+        """Watch until the result is clear; a command that failed may have reloaded nginx nevertheless."""
         clock = asyncio.get_running_loop().time
         began, pause, seen, since = clock(), FIRST_PAUSE, ReloadState.NONE, clock()
         while clock() - began < limit:
@@ -265,8 +265,8 @@ class _Attempt:
     async def _until_quiet(self) -> None:
         """Wait until no reload is under way that may have read the files before they were in place.
 
-        A master that takes signals again has none under way. Where others reload without a break it never does; then a
-        generation that was started meanwhile serves as well: every later one is read after it.
+        A master that handles signals again has none under way. Where others reload without a break it never does; then
+        a generation started meanwhile is good enough: every later one reads the files after it.
         """
         clock = asyncio.get_running_loop().time
         began = since = clock()
@@ -287,7 +287,7 @@ class _Attempt:
             await asyncio.sleep(FIRST_PAUSE)
 
     async def _announce(self) -> bool:
-        """Send HUP, or run the operator's command; return whether the master was still there."""
+        """Send HUP, or run the operator's command; return whether the master still existed."""
         if self.command.announce is None:
             return send(self.master, signal.SIGHUP)
         if (pid_file := self.command.pid_file) is not None:
@@ -301,7 +301,7 @@ class _Attempt:
         return True
 
     def _look(self) -> ReloadState:
-        """Look at workers and logs."""
+        """Read workers and logs."""
         is_done = self._is_log_seen and is_idle(self.master, signal.SIGHUP)
         now = tuple(worker for worker in workers(self.master) if worker.process not in self.stuck)
         self.said = written_since(self.marks, self.master.pid)
@@ -313,11 +313,11 @@ class _Attempt:
 
     @property
     def _is_log_seen(self) -> bool:
-        """Whether a refusal would be seen: it stands in a log that we can read."""
+        """Whether a refusal would be noticed: it is written to a log that we can read."""
         return any(log_file.is_file() and os.access(log_file, os.R_OK) for log_file in self.logs)
 
     def _taken(self) -> Outcome:
-        """Say which old workers do not finish."""
+        """Log which old workers do not finish."""
         late = active(workers(self.master)) & self.before
         for worker in sorted(late, key=lambda process: process.pid):
             log.warning("%s: worker %d does not finish and keeps its old configuration", self.conf, worker.pid)
@@ -339,6 +339,6 @@ def _verify(pid_file: Path, master: Process) -> None:
     try:
         named = read_plain_file(pid_file, limit_bytes=PID_FILE_LIMIT_BYTES).decode(errors="replace").strip()
     except OSError as exc:
-        raise CommandFailed(str(pid_file), f"cannot be read: {exc.strerror}; nobody was signalled") from exc
+        raise CommandFailed(str(pid_file), f"cannot be read: {exc.strerror}; no signal was sent") from exc
     if named != str(master.pid):
-        raise CommandFailed(str(pid_file), f"does not name the master, process {master.pid}; nobody was signalled")
+        raise CommandFailed(str(pid_file), f"does not name the master, process {master.pid}; no signal was sent")

@@ -1,6 +1,6 @@
-"""Read from a configuration where nginx keeps its pid file and its logs, and lead a test of it elsewhere.
+"""Find the pid file and the logs of a configuration, and redirect them for a test.
 
-Pure but for asking whether a log can be opened. Must not know how nginx is started, tested or reloaded.
+Pure except for testing whether a log can be opened. Must not know how nginx is started, tested or reloaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOTHING = re.compile(rb"(?!)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What holds for the master of a configuration. Logs that are no files (stderr, syslog) are left out."""
+    """The files of a configuration's master. Logs that are no files (stderr, syslog) are left out."""
 
     pid_file: Path
     error_logs: tuple[Path, ...]
@@ -54,7 +54,7 @@ def is_file(log: str) -> bool:
 
 
 def main_directives(tree: Tree) -> Iterator[Directive]:
-    """Yield the directives outside all blocks, in whichever file they stand."""
+    """Yield the directives outside all blocks, in all files."""
     for path, inside in contexts(tree).items():
         if not inside and (b"pid" in tree.sources[path] or b"error_log" in tree.sources[path]):
             yield from parse_config(tree.sources[path], where=str(path), sought=_NOTHING)
@@ -72,17 +72,17 @@ def contexts(tree: Tree) -> dict[Path, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detour:
-    """Changed files, by real path, and `-g` directives, with which a test leaves pid file and logs alone."""
+    """Changed files, by real path, and `-g` directives, with which a test does not touch pid file and logs."""
 
     replaced: Mapping[Path, bytes]
     directives: str
 
 
 def redirect_side_effects(tree: Tree, installation: Installation, folder: Path) -> Detour:
-    """Lead the pid file, the main error log, and every log that a test would create or could not open into a folder.
+    """Redirect the pid file, the main error log, and every log that a test would create or could not open to a folder.
 
-    So are folders for temporary files and caches that a test would create. Every line keeps its number. What lies in a
-    folder that is missing stays, so that nginx says so.
+    The same goes for folders for temporary files and caches that a test would create. Every line keeps its number. A
+    path in a missing folder stays, so that nginx reports it.
     """
     redirects = _Redirects(installation=installation, folder=folder)
     directives = installation.command.globals.encode()
@@ -95,13 +95,13 @@ def redirect_side_effects(tree: Tree, installation: Installation, folder: Path) 
             replaced |= {real_path(path): redirected} if redirected != source else {}
     if not redirects.has_pid:
         main = replaced.get(real_path(tree.main), tree.sources[tree.main])
-        replaced[real_path(tree.main)] = b"pid %b; " % _quoted(folder / "pid") + main
+        replaced[real_path(tree.main)] = b"pid %b; " % quoted_path(folder / "pid") + main
     return Detour(replaced=replaced, directives=os.fsdecode(changed))
 
 
 @dataclass(slots=True, kw_only=True)
 class _Redirects:
-    """Where each log and folder goes: one new for each old one, because nginx compares the options of equal paths."""
+    """The new path of each log and folder: a separate one each, as nginx compares the options of equal paths."""
 
     installation: Installation
     folder: Path
@@ -121,11 +121,11 @@ class _Redirects:
     def change(
         self, source: bytes, directive: Directive, parent: bytes, *, is_main: bool
     ) -> Iterator[tuple[int, int, bytes]]:
-        """Yield what to put between two offsets for one directive."""
+        """Yield the replacements for one directive: two offsets and the new bytes between them."""
         if directive.name == b"http" and is_main and directive.block is not None:
             log = self.installation.default_access_log
             if _is_unsafe(log):
-                yield directive.end, directive.end, b" access_log %b;" % _quoted(self.other(log))
+                yield directive.end, directive.end, b" access_log %b;" % quoted_path(self.other(log))
         if not directive.args or directive.block is not None or parent in (b"map", b"types", b"geo"):
             return
         if directive.name == b"pid" and is_main:
@@ -142,14 +142,14 @@ class _Redirects:
 
     def argument(self, source: bytes, directive: Directive, path: Path) -> tuple[int, int, bytes]:
         word = words(source, directive)[1]
-        return word.start, word.end, _quoted(path) + b"\n" * source.count(b"\n", word.start, word.end)
+        return word.start, word.end, quoted_path(path) + b"\n" * source.count(b"\n", word.start, word.end)
 
     def other(self, path: Path) -> Path:
         return self.others.setdefault(path, self.folder / f"log-{len(self.others)}")
 
 
 def _is_unsafe(log: Path) -> bool:
-    """Whether opening a log would create it or is forbidden to us."""
+    """Whether opening a log would create it, or is not permitted."""
     return _has_folder(log) and not os.access(log, os.W_OK)
 
 
@@ -171,5 +171,6 @@ def _has_folder(log: Path) -> bool:
         return False
 
 
-def _quoted(path: Path) -> bytes:
+def quoted_path(path: Path) -> bytes:
+    """Return a path as an argument in nginx's language."""
     return b'"' + os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -1,6 +1,6 @@
 """Read a command line as a shell would split it, without running one: simple commands, and how they are joined.
 
-Whatever only a shell could tell is marked, or makes the line unreadable. Knows no programs.
+Parts that only a shell could expand are marked, or make the line unreadable. Knows no programs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FILE = re.compile(r"\s*(?:cat\s+|<\s*)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'[\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShellWord:
-    """A word as the command gets it; ``is_plain``: nothing in it is left to a shell.
+    """A word as the command gets it; ``is_plain``: a shell expands nothing in it.
 
     ``reads`` is the file whose content is all of it: ``$(cat FILE)``.
     """
@@ -36,7 +36,7 @@ class ShellStep:
 
 
 class UnreadableCommand(Exception):
-    """The line has a form that is not read here, or ends in the middle of one."""
+    """The line has syntax that is not supported here, or ends unexpectedly."""
 
 
 def shell_steps(line: str) -> tuple[ShellStep, ...]:

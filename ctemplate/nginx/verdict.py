@@ -26,8 +26,8 @@ _TELLING = re.compile(
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _QUOTED_TO_THE_END = re.compile(r'".*', re.DOTALL)
 _UNCUT = 1500  # nginx cuts a message at 2,048 bytes, and with it the place that says whose content it repeats
-_FORBIDDEN = re.compile(r"\bPermission denied\b")
-_FORBIDDEN_BIND = re.compile(r"bind\(\) to .* failed \(13: ")
+_FORBIDDEN = re.compile(r"\b(?:Permission denied|Operation not permitted|Read-only file system)\b")
+_FORBIDDEN_BIND = re.compile(r"bind\(\) to .* failed \((?:1|13|30): ")  # EPERM, EACCES, EROFS
 _UNPRIVILEGED = 'the "user" directive makes sense only if the master process runs with super-user privileges'
 
 
@@ -57,12 +57,12 @@ class NginxVerdict:
     status: int
     refusals: tuple[str, ...]
     warnings: tuple[str, ...]
-    is_root: bool = True
+    has_rights: bool = True
 
     @property
     def lacks_rights(self) -> bool:
-        """Whether all that refuses is a file that we may not read, and nginx's master may: a key, for one."""
-        return not self.is_root and bool(self.refusals) and all(_FORBIDDEN.search(line) for line in self.refusals)
+        """Whether all that refuses is a right that we lack and nginx's master has: to read a file, for one."""
+        return not self.has_rights and bool(self.refusals) and all(_FORBIDDEN.search(line) for line in self.refusals)
 
     @property
     def is_refused(self) -> bool:
@@ -76,22 +76,22 @@ def nginx_verdict(
     *,
     ours: Collection[Path],
     translate: Callable[[str], str] = str,
-    is_root: bool = True,
+    has_rights: bool = True,
 ) -> NginxVerdict:
     """Judge a test by its exit status and all its output; `ours` are the live paths of the candidates.
 
     Quoted content of any other file is hidden: nginx repeats what stands in it, and that may be a secret. That a test
-    without root's rights may not bind a port is nothing against the configuration, which was read to its end by then.
+    without nginx's rights may not bind a port is nothing against the configuration, which was read to its end by then.
     """
     found = [safe(message, ours) for message in messages(translate(line) for line in lines)]
-    if not is_root:
+    if not has_rights:
         found = [message for message in found if not message.text.startswith(_UNPRIVILEGED)]
         allowed = [message for message in found if not _FORBIDDEN_BIND.match(message.text)]
         is_bind_alone = len(allowed) < len(found) and not any(message.refuses for message in allowed)
         found, status = allowed, 0 if is_bind_alone else status
     refusals = tuple(str(message) for message in found if message.refuses)
     warnings = tuple(str(message) for message in found if not message.refuses and message.level != "notice")
-    return NginxVerdict(status=status, refusals=refusals, warnings=warnings, is_root=is_root)
+    return NginxVerdict(status=status, refusals=refusals, warnings=warnings, has_rights=has_rights)
 
 
 def messages(lines: Iterable[str]) -> Iterator[NginxMessage]:

@@ -75,6 +75,10 @@ class KeyEntry(OwnedEntry, frozen=True, kw_only=True, gc=False):
         text = self.text()
         return ("path", self.path), *(() if text is None else (("value", text),))
 
+    def can_be_left_out(self) -> bool:
+        """Return False: what is wrong with a key has to be mended."""
+        return False
+
 
 class KeyRow(msgspec.Struct, frozen=True, gc=False, rename={"path": "Key", "data": "Value"}):
     """A key as Consul writes it: the value is base64, or null for an empty one."""

@@ -64,7 +64,8 @@ class LocalFileQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="fil
 def _file(reader: Reader, path: str, default: Any = REQUIRED) -> OwnText:
     """Return the content of a file of this host: its text, or bytes where it is no UTF-8; it is watched.
 
-    The file must be in a folder of ``[data] file_folders``, behind all links. Its text is the operator's own and
+    The file must be in a folder of ``[data] file_folders``, behind all links; a relative path counts from where
+    ctemplate runs. Its text is the operator's own and
     prints as it stands. A file that is not there is waited for, unless there is a ``default``, or it is only asked
     whether it is there: ``file(path) or "…"``.
     """
@@ -78,13 +79,13 @@ def _file(reader: Reader, path: str, default: Any = REQUIRED) -> OwnText:
 
 
 def _checked_path(path: object) -> str:
-    """Return a path as the file system takes it; raises ValueError for one that depends on where we run."""
+    """Return a path in its shortest form; raises ValueError for one that no file has."""
     if not isinstance(path, str):
         raise TypeError(f"file: the path must be a text, not {type(path).__name__}")
     found = str(path)
-    if not found.startswith("/") or not found.isprintable():
-        raise ValueError(f"file: {printable(found, SHOWN_FILE_LENGTH)!r} is no absolute path")
-    return posixpath.normpath(f"/{found.lstrip('/')}")
+    if not found or not found.isprintable():
+        raise ValueError(f"file: {printable(found, SHOWN_FILE_LENGTH)!r} is no path of a file")
+    return posixpath.normpath(f"/{found.lstrip('/')}" if found.startswith("/") else found)
 
 
 def _request(query: LocalFileQuery, _: Mapping[str, str | None]) -> Resource:

@@ -40,8 +40,9 @@ from ctemplate.queries.nodes import (
     recorded_node,
     table_texts,
 )
-from ctemplate.sources.consul.endpoints.decoding import Decoder, ServiceRow, Undecodable
+from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+from ctemplate.sources.consul.endpoints.rows import ServiceRow
 
 
 class NodeService(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -25,8 +25,9 @@ from ctemplate.queries.kind import (
     nothing,
     template_function,
 )
-from ctemplate.sources.consul.endpoints.decoding import Decoder, NodeRow, Undecodable
+from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+from ctemplate.sources.consul.endpoints.rows import NodeRow
 
 SHOWN_NODE_LENGTH = 120
 
@@ -69,6 +70,7 @@ class NodesQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="nodes",
     """
 
     near: str | None = None
+    filter: str | None = None
 
 
 LISTED_NODES = msgspec.json.Decoder(list[ListedNodeRow] | None)
@@ -117,17 +119,19 @@ def _nodes(  # noqa: PLR0917  # templates write nodes(DC)
     ns: str | None = None,
     partition: str | None = None,
     peer: str | None = None,
+    filter: str | None = None,  # noqa: A002  # Consul's word
 ) -> tuple[CatalogNode, ...]:
     """Return the nodes of a datacenter, sorted by name; with ``near`` in the order of their distance from there.
 
     A node whose address is no IP address is left out and named.
     """
-    answer = reader.ask(NodesQuery(**scope_fields(dc=dc, near=near, ns=ns, partition=partition, peer=peer)))
+    scope = scope_fields(dc=dc, near=near, ns=ns, partition=partition, peer=peer, filter=filter)
+    answer = reader.ask(NodesQuery(**scope))
     return () if answer is None else answer.value
 
 
 def _request(query: NodesQuery, scope: Mapping[str, str | None]) -> Resource:
-    return Resource.named("/v1/catalog/nodes", **scope, near=query.near)
+    return Resource.named("/v1/catalog/nodes", **scope, near=query.near, filter=query.filter)
 
 
 def _keeps_order(query: NodesQuery) -> bool:
@@ -155,7 +159,7 @@ def is_plain_scope(query: Query) -> bool:
 
 
 def _is_plain(query: NodesQuery) -> bool:
-    return is_plain_scope(query) and not query.near
+    return is_plain_scope(query) and not (query.near or query.filter)
 
 
 def recorded_node(name: str, query: Query, page: CatalogPage) -> CatalogNode | Rejection:

@@ -54,28 +54,51 @@ class KeyPair(OwnedEntry, frozen=True, kw_only=True, gc=False):
         value = (("value", self.value),) if isinstance(self.value, str) else ()
         return ("path", self.path), *value
 
+    def can_be_left_out(self) -> bool:
+        """Return False: what is wrong with a key has to be mended."""
+        return False
+
 
 @template_function("ls")
-def _ls(
-    reader: Reader, prefix: str, dc: str | None = None, ns: str | None = None, partition: str | None = None
+def _ls(  # noqa: PLR0917  # templates write ls(PREFIX, DC)
+    reader: Reader,
+    prefix: str,
+    dc: str | None = None,
+    ns: str | None = None,
+    partition: str | None = None,
+    required: bool = False,  # noqa: FBT001, FBT002  # templates write required=true
 ) -> tuple[KeyPair, ...]:
     """Return the keys right below a folder of Consul's KV store, sorted: pairs with ``key``, ``path`` and ``value``.
 
-    Keys in folders below it are left out, and keys that end in a slash, which only mark folders.
+    Keys in folders below it are left out, and keys that end in a slash, which only mark folders. With ``required``
+    a folder without keys is waited for, as `key` waits.
     """
-    return tuple(pair for pair in _pairs(reader, _query("ls", prefix, dc, ns, partition)) if "/" not in pair.key)
+    query = _query("ls", prefix, dc, ns, partition)
+    return _found(reader, query, tuple(pair for pair in _pairs(reader, query) if "/" not in pair.key), required)
 
 
 @template_function("tree")
-def _tree(
-    reader: Reader, prefix: str, dc: str | None = None, ns: str | None = None, partition: str | None = None
+def _tree(  # noqa: PLR0917  # templates write tree(PREFIX, DC)
+    reader: Reader,
+    prefix: str,
+    dc: str | None = None,
+    ns: str | None = None,
+    partition: str | None = None,
+    required: bool = False,  # noqa: FBT001, FBT002  # templates write required=true
 ) -> tuple[KeyPair, ...]:
     """Return all keys below a folder of Consul's KV store, sorted: pairs with ``key``, ``path`` and ``value``.
 
     The prefix names a folder, with or without a slash at its end: what only begins alike is not in it. Keys that end
-    in a slash, which only mark folders, are left out.
+    in a slash, which only mark folders, are left out. With ``required`` a folder without keys is waited for, as `key`
+    waits.
     """
-    return tuple(_pairs(reader, _query("tree", prefix, dc, ns, partition)))
+    query = _query("tree", prefix, dc, ns, partition)
+    return _found(reader, query, tuple(_pairs(reader, query)), required)
+
+
+def _found(reader: Reader, query: TreeQuery, pairs: tuple[KeyPair, ...], required: object) -> tuple[KeyPair, ...]:
+    """Return the pairs, or what waits for some where there are none and some are required."""
+    return reader.absent(query) if required and not pairs else pairs
 
 
 def _query(function: str, prefix: object, dc: str | None, ns: str | None, partition: str | None) -> TreeQuery:

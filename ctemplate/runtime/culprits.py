@@ -69,22 +69,24 @@ class CulpritSearch:
 
         Where another process applied those files, services that were not live come first; after an edit, only they do.
         """
-        changed = tuple(Owner(name) for name in sorted(self.renderer.last_good.changed(self.snapshot)))
-        if self.renderer.last_good.is_whole or self.renderer.baseline is None:
+        good = self.renderer.last_good
+        things = tuple(Owner("", thing=name) for name in sorted(good.changed_things(self.snapshot)))
+        changed = (*(Owner(name) for name in sorted(good.changed(self.snapshot))), *things)
+        if good.is_whole or self.renderer.baseline is None:
             return (changed,)
         strangers = tuple(owner for owner in changed if not self.renderer.baseline.is_live(owner))
         return (strangers,) if self.renderer.is_edit else (strangers, changed)
 
     async def _named(self, error: ApplyError, suspects: Collection[Owner]) -> frozenset[Owner]:
         """Follow the program's messages from one culprit to the next; empty where they name none, or do not end."""
-        names, found = {owner.service for owner in suspects}, frozenset[Owner]()
+        names, found = {_name(owner) for owner in suspects}, frozenset[Owner]()
         refusal: ApplyError | None = error
         while refusal is not None:
             place, candidates = self._candidates(refusal)
-            new = next((owner for owner in candidates if owner.service in names and owner not in found), None)
+            new = next((owner for owner in candidates if _name(owner) in names and owner not in found), None)
             if new is None:
                 return frozenset()
-            before = frozenset(known for known in found if known.service == new.service)
+            before = frozenset(known for known in found if _name(known) == _name(new))
             if new.is_whole or len(before) >= SINGLY:
                 new, found = new.whole, found - before
             self._words[new] = self._words[new.whole] = (self._first_words(refusal), place)
@@ -145,7 +147,9 @@ class CulpritSearch:
     async def _refusal(self, owner: Owner, found: frozenset[Owner], error: ApplyError) -> Refusal:
         """Return the refusal of a culprit; one that the operator's other files need keeps its last good data."""
         words, line = self._words.get(owner, (self._first_words(error), ""))
-        rejection = Rejection(service=owner.service, instance=owner.instance, field=REFUSED, reason=words)
+        rejection = Rejection(
+            service=owner.service, instance=owner.instance, field=REFUSED, reason=words, thing=owner.thing
+        )
         refusal = self.renderer.refusals.made(owner, rejection, self.snapshot, line=line)
         is_needed = False
         if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
@@ -164,6 +168,11 @@ class CulpritSearch:
 
     def _with_origin(self, line: str) -> str:
         return with_origin(line, self.spans(), self.renderer)
+
+
+def _name(owner: Owner) -> tuple[str, str]:
+    """Return the service, or the thing of no service, that an owner belongs to."""
+    return owner.service, owner.thing
 
 
 def listening(text: str, port: str) -> tuple[int, ...]:

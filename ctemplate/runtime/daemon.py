@@ -35,6 +35,7 @@ from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
+from ctemplate.runtime.event_hook import hook_services
 from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, report_holds
@@ -51,6 +52,7 @@ from ctemplate.system.programs import reap_orphans
 MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing queries of a group are named
 LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
 HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between attempts to lock the groups' files again
+LINES_PER_MINUTE = 100  # of one event that data of Consul can cause any number of times
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
 HURRIED_LIMIT = 10.0  # seconds after a second one
 
@@ -63,7 +65,7 @@ class Daemon:
     assembly: Assembly
     catalog: Catalog = field(init=False)
     workers: tuple[GroupWorker, ...] = ()
-    events: EventStream = field(default_factory=EventStream)
+    events: EventStream = field(default_factory=lambda: EventStream(lines_per_minute=LINES_PER_MINUTE))
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _is_edited: bool = False
@@ -109,6 +111,7 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             services = DaemonServices(tasks)
             await services.reconcile(self._wanted())
+            await asyncio.sleep(0)  # until those that want to hear of it have begun
             emit(Started(summary=self.assembly.summary))
             await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
             while await self._until_edited():
@@ -182,6 +185,7 @@ class Daemon:
             _service("follow-edits", self._follow_edits, files),  # starting a watch costs threads
             *((control,) if has_socket else ()),
             *status_services(self._view, self.assembly, self._report, lambda: self.workers),
+            *hook_services(self.events, self.assembly.config.on_event),
         )
 
     async def _report(self) -> Report:

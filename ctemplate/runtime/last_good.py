@@ -45,11 +45,15 @@ class KeptTemplates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeptServices(msgspec.Struct, frozen=True, kw_only=True):
-    """The last good data in use of services, and for how many seconds each was in use when this was written."""
+    """The last good data in use, and for how many seconds each was in use when this was written.
+
+    ``spent`` are those of services, ``things`` those of keys and other entries that belong to no service.
+    """
 
     written_at: float
     spent: dict[str, float]
     answers: msgspec.Raw
+    things: dict[str, float] = {}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,7 +96,10 @@ class LastRendered:
             log.warning("%s: is damaged: %s; starting without", self.folder / SERVICES_NAME, exc)
             return KnownGood()
         answers = tuple(memory.answer for memory in memories if isinstance(memory, Memory))
-        return KnownGood(answers=answers, spent={name: spent + paused for name, spent in found.spent.items()})
+        spent, things = (
+            {name: seconds + paused for name, seconds in ages.items()} for ages in (found.spent, found.things)
+        )
+        return KnownGood(answers=answers, spent=spent, things=things)
 
     def save(self, baseline: Baseline, templates: Sequence[Template], destinations: Sequence[Path]) -> None:
         """Store a baseline and its templates; a write error is logged and has no other effect."""
@@ -105,13 +112,15 @@ class LastRendered:
 
     def save_services(self, known: KnownGood, *, with_ages: bool = False) -> None:
         """Store the last good data in use, if they changed, or to update their ages."""
-        before, self._services = self._services, (frozenset(known.spent), known.answers)
-        is_same = before == self._services and not (with_ages and known.spent)
-        if is_same or (before is None and not known.spent and not (self.folder / SERVICES_NAME).exists()):
+        names = frozenset((*known.spent, *known.things))
+        before, self._services = self._services, (names, known.answers)
+        is_same = before == self._services and not (with_ages and names)
+        if is_same or (before is None and not names and not (self.folder / SERVICES_NAME).exists()):
             return
         wall = time.time()
         answers = encoded_answers([Memory(answer=answer) for answer in known.answers], wall=wall)
-        page = KeptServices(written_at=wall, spent=dict(known.spent), answers=msgspec.Raw(answers))
+        spent, things = dict(known.spent), dict(known.things)
+        page = KeptServices(written_at=wall, spent=spent, things=things, answers=msgspec.Raw(answers))
         self._save(SERVICES_NAME, msgspec.json.encode(page))
 
     def _load(self, name: str, kind: type[Page], consequence: str) -> Page | None:

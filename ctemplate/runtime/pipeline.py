@@ -157,8 +157,8 @@ class Pipeline:
 
     @property
     def services_kept(self) -> tuple[str, ...]:
-        """The services whose last good data are in use; ``release`` ends that."""
-        return tuple(sorted({rejection.service for rejection in self.kept}))
+        """The services and keys whose last good data are in use; ``release`` ends that."""
+        return tuple(sorted({rejection.owner_name for rejection in self.kept}))
 
     def save(self) -> None:
         """Store the last good data in use for a later process, with their ages. Blocks on the disk."""
@@ -342,15 +342,20 @@ class Pipeline:
         for rejection in rendering.kept:
             if rejection not in self.kept:
                 emit(DataKept(**self._about(rejection)))
-        now = {rejection.service for rejection in (*rendering.quarantined, *rendering.kept)}
-        before = {rejection.service for rejection in (*self.quarantined, *self.kept)}
-        for service in sorted(before - now):
-            emit(Readmitted(group=self.name, service=service))
+        now = {(rejection.service, rejection.thing) for rejection in (*rendering.quarantined, *rendering.kept)}
+        before = {(rejection.service, rejection.thing) for rejection in (*self.quarantined, *self.kept)}
+        for service, thing in sorted(before - now):
+            emit(Readmitted(group=self.name, service=service, thing=thing))
         self.quarantined, self.kept = rendering.quarantined, rendering.kept
 
     def _about(self, rejection: Rejection) -> dict[str, str]:
         """Return a rejection as the fields of an event."""
-        about = {"group": self.name, "service": rejection.service, "instance": rejection.instance}
+        about = {
+            "group": self.name,
+            "service": rejection.service,
+            "instance": rejection.instance,
+            "thing": rejection.thing,
+        }
         return about | {"text": str(rejection)}
 
     def _log_remarks(self, remarks: tuple[str, ...]) -> None:

@@ -218,7 +218,7 @@ def group_condition(worker: GroupWorker) -> GroupCondition:
 
 
 def _left_out(rejection: Rejection, *, is_kept: bool) -> LeftOut:
-    return LeftOut(service=rejection.service, instance=rejection.instance, reason=str(rejection), is_kept=is_kept)
+    return LeftOut(service=rejection.owner_name, instance=rejection.instance, reason=str(rejection), is_kept=is_kept)
 
 
 def _hold(hold: Hold) -> HoldStatus:

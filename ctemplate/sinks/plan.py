@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -184,6 +186,8 @@ class SavedPlanSink:
         return await self.sink.status()
 
 
+OWNED_REASONS = 20
+WORDS = re.compile(r"[^\s;{}\"'=,]+")
 KEPT_FOR_NOW = "its last good data stay in use for now"
 
 
@@ -211,7 +215,7 @@ def review(
     return GroupReview(
         name=name,
         files=tuple(file for file, _ in reviewed),
-        why=tuple(reasons(backends, answers)),
+        why=(*reasons(backends, answers), *owned_reasons((file for file, _ in reviewed), answers)),
         verdict=sink.verdict,
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
@@ -233,6 +237,28 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
         absent = "no longer registered" if change.new is None else "the template's own line"
         state = _state(*found.get(change.upstream, next(iter(found.values())))) if found else absent
         yield f"{change.upstream} {change.address}: {state}"
+
+
+def owned_reasons(files: Iterable[FileReview], answers: Iterable[Answer]) -> Iterator[str]:
+    """Tell which keys, nodes and other entries of their own have texts in lines that are new, and at which index."""
+    lines = [line for file in files for line in file.diff[2:]]
+    new = "\n".join(line[1:] for line in lines if line.startswith("+"))
+    old = "\n".join(line[1:] for line in lines if line.startswith("-"))
+    words = set(WORDS.findall(new)) - set(WORDS.findall(old))
+    found: dict[str, None] = {}
+    for answer in answers:
+        for entry in answer.value:
+            if isinstance(entry, OwnedEntry) and any(_is_new(text, words, new, old) for _, text in entry.texts()):
+                at = f", Consul index {answer.index}" if answer.index else ""
+                found[f"{entry.owner_name()}{at}"] = None
+    yield from itertools.islice(found, OWNED_REASONS)
+    if len(found) > OWNED_REASONS:
+        yield f"and {len(found) - OWNED_REASONS} more"
+
+
+def _is_new(text: str, words: set[str], new: str, old: str) -> bool:
+    """Whether a text stands in new lines and in no old one: as a word of its own or, if it is none, anywhere."""
+    return text in words if WORDS.fullmatch(text) else bool(text.strip()) and text in new and text not in old
 
 
 def _state(instance: Instance, answer: Answer) -> str:

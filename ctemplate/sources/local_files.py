@@ -32,12 +32,12 @@ def read_local(query: Query, folders: Iterable[str]) -> tuple[LocalFile, ...]:
 
     Links on the way are followed, and count where they lead to. Raises OSError with a sentence.
     """
-    path = Path(str(query.argument))
-    real = real_path(path)
+    path = str(query.argument)
+    real = real_path(Path(path))
     if not any(real.is_relative_to(real_path(Path(folder))) for folder in folders):
-        raise PermissionError(0, "lies in no folder of data.file_folders", str(path))
+        raise PermissionError(0, "lies in no folder of data.file_folders", path)
     try:
-        return (LocalFile(path=str(path), data=read_plain_file(real, limit_bytes=LOCAL_FILE_LIMIT_BYTES)),)
+        return (LocalFile(path=path, data=read_plain_file(real, limit_bytes=LOCAL_FILE_LIMIT_BYTES)),)
     except FileNotFoundError:
         return ()
 
@@ -63,6 +63,9 @@ class LocalFiles:
         """Answer until cancelled."""
         while True:
             self._has_changed.clear()
+            if not self._wanted:
+                await self._has_changed.wait()
+                continue
             following = asyncio.create_task(self._follow(catalog, self._wanted), name="local-files")
             changed = asyncio.create_task(self._has_changed.wait(), name="local-files-wishes")
             try:
@@ -80,8 +83,6 @@ class LocalFiles:
         known = signatures(by_path)
         for query in by_path.values():
             await self._read(catalog, query)
-        if not by_path:
-            return
         async for edited in file_edits(by_path, known=known):
             for path in edited:
                 await self._read(catalog, by_path[path])

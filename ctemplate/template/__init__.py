@@ -1,7 +1,8 @@
 """Templates: Jinja over the answers of a snapshot, with nothing in the data able to write a directive."""
 
 from ctemplate.template.baseline import Baseline, template_digest
-from ctemplate.template.renderer import Renderer, Rendering
+from ctemplate.template.renderer import Renderer
+from ctemplate.template.rendering import Rendering
 from ctemplate.template.safety.limits import RenderLimits
 from ctemplate.template.safety.refusals import REFUSED, Refusal
 from ctemplate.template.safety.render_pass import Owner

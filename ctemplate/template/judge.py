@@ -13,6 +13,7 @@ from ctemplate.core.model import Instance, Rejection, Service
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.greed import greedy, weights
 from ctemplate.template.safety.quarantine import (
+    BROKEN,
     SIZE,
     Held,
     Holder,
@@ -27,9 +28,6 @@ from ctemplate.template.safety.quarantine import (
 )
 from ctemplate.template.safety.render_pass import Owner, Run, Violation
 from ctemplate.template.search import Search
-
-BROKEN = "template"
-"""The field of a fault that stands for the template's breaking."""
 
 MAX_BROKEN = 3
 """Services that may end a pass and are left out; more are the template's fault."""
@@ -62,6 +60,8 @@ class Judge:
         if run.error.is_exhausted and (greedy := greedy_owners(run, run.error)):
             return greedy
         owner = run.owner()
+        if owner is not None and owner.thing and not run.error.is_transient and not run.error.is_exhausted:
+            return {owner: _broken(owner, run.error)}
         before = sum(one.verdict.rejection.field == BROKEN for one in held.values())
         if owner is None or owner.service not in _services(run) - run.excluded or before >= MAX_BROKEN:
             raise run.error

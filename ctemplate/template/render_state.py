@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict, partly
 from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
+from ctemplate.template.safety.substitute_entries import SubstituteEntries
 from ctemplate.template.safety.substitutes import Substitute
 
 
 @dataclass(slots=True)
 class RenderState:
-    """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it."""
+    """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it.
+
+    ``things`` are those that belong to no service and of which the last good entries are used.
+    """
 
     held: dict[Owner, Held]
     substitutes: dict[str, Substitute]
     runs: tuple[Run, ...] = ()
+    things: dict[str, SubstituteEntries] = field(default_factory=dict)
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -31,6 +38,11 @@ class RenderState:
         """Why anybody is left out, or not rendered as registered."""
         kept = {Owner(name): one.verdict for name, one in self.substitutes.items()}
         return {owner: one.verdict for owner, one in self.held.items()} | kept
+
+    def limits(self) -> list[float]:
+        """Return the moments until which last good data may be in use."""
+        kept = [one.until for one in self.substitutes.values()] + [one.until for one in self.things.values()]
+        return [until for until in kept if until < float("inf")]
 
     def concerns(self, service: str) -> bool:
         """Whether a service, or a part of it, is left out or not rendered as registered."""

@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Instance, Query, Rejection, Snapshot
-from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline, check_edit, template_digest
 from ctemplate.template.judge import Judge
 from ctemplate.template.prover import Prover
 from ctemplate.template.render_state import RenderState
+from ctemplate.template.rendering import Rendering
 from ctemplate.template.safety.line_origins import LineMarks
 from ctemplate.template.safety.quarantine import (
     Held,
     QuarantineVerdict,
-    evidence,
+    held_by,
     lost_claims,
     narrowed,
     owner_of_claim,
     still_valid,
+    thing_error,
     widened,
 )
 from ctemplate.template.safety.refusals import REFUSED, Refusal, Refusals
 from ctemplate.template.safety.render_pass import Owner, Partly, Run
+from ctemplate.template.safety.substitute_entries import EntryKeeper, EntryViews
 from ctemplate.template.safety.substitutes import KnownGood, LastGood, Substitute, Views, answers_of_all
 from ctemplate.template.template import Template
 
@@ -40,23 +44,6 @@ LONG_AGO = float("-inf")
 
 HOLD = 300.0
 """Seconds for which the last good data of a service stay in use that was live and can no longer be printed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendering:
-    """The texts, parallel to the templates; the queries they used, those still missing, and who was left out.
-
-    ``kept`` are those of whom the last good data were rendered instead. ``remarks`` are sentences about calls that
-    find nothing and hardly mean to. While a query is missing the texts are incomplete, or empty where a template
-    cannot do without the answer.
-    """
-
-    texts: tuple[str, ...]
-    used: frozenset[Query]
-    missing: frozenset[Query]
-    quarantined: tuple[Rejection, ...]
-    kept: tuple[Rejection, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 class Renderer:
@@ -81,7 +68,11 @@ class Renderer:
         self._kept: dict[int, tuple[Run, str]] = {}
         self._traces: dict[int, tuple[str, str, LineMarks]] = {}
         self._state = RenderState({}, {})
-        self._views = Views()
+        self._views, self._entry_views = Views(), EntryViews()
+        self._entries: EntryKeeper = EntryKeeper(
+            hold=hold,
+            failing=dict(before._entries.failing) if before is not None else {},  # noqa: SLF001  # the same class
+        )
         self._judge = Judge(self._fresh, self._is_plain)
         self.baseline: Baseline | None = before.baseline if before is not None else baseline
         self.last_good: LastGood = before.last_good if before is not None else LastGood()
@@ -107,6 +98,7 @@ class Renderer:
         self._state = state
         if not any(run.awaited for run in state.runs):
             self._failing = {name: since for name, since in self._failing.items() if state.concerns(name)}
+            self._entries.forget_all_but(state.things)
         for run in state.runs:
             run.forget_unused()
         return self._rendering(state, snapshot)
@@ -126,7 +118,7 @@ class Renderer:
         now, around = time.monotonic(), tuple(places)
         state = self._still_valid(snapshot, around, now)
         for owner in without:
-            self._set_aside(state, self.refusals.trial(owner, snapshot, line=lines.get(owner, "")), around)
+            self._set_aside(state, self.refusals.trial(owner, snapshot, line=lines.get(owner, "")), snapshot, around)
         self._settle(state, snapshot, around, now)
         if without:
             self._check_edit(state)
@@ -164,6 +156,7 @@ class Renderer:
         self.last_good.remember(known.answers)
         now = time.monotonic()
         self._failing = {name: now - spent for name, spent in known.spent.items()} | self._failing
+        self._entries.failing = {name: now - spent for name, spent in known.things.items()} | self._entries.failing
 
     def remember_answers(self, answers: Iterable[Answer]) -> None:
         """Take the newest answers of an earlier process for the last good data of what was live then."""
@@ -175,7 +168,10 @@ class Renderer:
         """What a later process needs of the services whose last good data are in use."""
         now = time.monotonic()
         spent = {name: now - self._failing.get(name, now) for name in self._state.substitutes}
-        return KnownGood(answers=answers_of_all(one.data for one in self._state.substitutes.values()), spent=spent)
+        things = {thing: now - self._entries.failing.get(thing, now) for thing in self._state.things}
+        entries = chain.from_iterable(one.answers() for one in self._state.things.values())
+        services = answers_of_all(one.data for one in self._state.substitutes.values())
+        return KnownGood(answers=(*services, *entries), spent=spent, things=things)
 
     def release(self, service: str | None) -> tuple[str, ...]:
         """End the use of a service's last good data, or of everyone's, from the next rendering on; return the names."""
@@ -184,8 +180,10 @@ class Renderer:
             for name, one in self._state.substitutes.items()
             if service in {None, name} and one.until < float("inf") and self._failing.get(name) != LONG_AGO
         ]
+        things = [thing for thing in self._state.things if service in {None, thing}]
         self._failing |= dict.fromkeys(names, LONG_AGO)
-        return tuple(sorted(names))
+        self._entries.failing |= dict.fromkeys(things, LONG_AGO)
+        return tuple(sorted((*names, *things)))
 
     @property
     def templates(self) -> tuple[Template, ...]:
@@ -194,8 +192,7 @@ class Renderer:
 
     def due_at(self) -> float | None:
         """Return when somebody may be judged anew without any change, on the monotonic clock."""
-        limits = [one.until for one in self._state.substitutes.values() if one.until < float("inf")]
-        return min([*limits, *self.refusals.dues()], default=None)
+        return min([*self._state.limits(), *self.refusals.dues()], default=None)
 
     @property
     def used(self) -> frozenset[Query]:
@@ -240,9 +237,10 @@ class Renderer:
             for name, one in self._state.substitutes.items()
             if one.lasts(snapshot, places) and now < min(one.until, self._limit(name)) and not one.is_refused
         }
-        state = RenderState(still_valid(held), substitutes)
+        things = self._entries.still_valid(self._state.things, snapshot, now)
+        state = RenderState(still_valid(held), substitutes, things=things)
         for refusal in self.refusals.current(snapshot, now):
-            self._set_aside(state, refusal, places, now)
+            self._set_aside(state, refusal, snapshot, places, now)
         return state
 
     def _limit(self, name: str) -> float:
@@ -251,10 +249,19 @@ class Renderer:
         return float("inf") if since is None else since + self._hold(name)
 
     def _set_aside(
-        self, state: RenderState, refusal: Refusal, places: tuple[ConfigPlace | None, ...], now: float | None = None
+        self,
+        state: RenderState,
+        refusal: Refusal,
+        snapshot: Snapshot,
+        places: tuple[ConfigPlace | None, ...],
+        now: float | None = None,
     ) -> None:
         """Leave out whom a program refused, or use the last good data of a service; in a trial without a limit."""
         owner, data = refusal.owner, self.last_good.of(refusal.owner.service)
+        if owner.thing:
+            if one := self._entries.stand_in(refusal.rejection, refusal.answers, snapshot, self.last_good, now):
+                state.things[owner.thing] = replace(one, is_refused=True)
+            return
         until = float("inf")
         if now is not None and not refusal.is_needed:
             until = self._failing.setdefault(owner.service, now) + self._hold(owner.service)
@@ -283,25 +290,47 @@ class Renderer:
     ) -> None:
         for _ in range(MAX_PASSES):
             view = self._views.of(snapshot, [one.data for one in state.substitutes.values()])
+            view = self._entry_views.of(view, state.things.values())
             excluded, some = state.excluded, state.partly
             state.runs = tuple(self._pass(number, view, excluded, some) for number in range(len(self._templates)))
             errors += [run.error for run in state.runs if run.error is not None and not run.awaited]
+            awaited = {query for run in state.runs for query in run.awaited}
+            gone = self._entries.gone(awaited, snapshot, self.last_good)
+            if any(self._keep_entries(state, rejection, snapshot, now) for rejection in gone):
+                continue  # others that are gone are seen in the next pass
             found = self._found(state) or self._prover.unproven(state.runs, self._texts, places)
             if not found:
                 return
-            self._check_things(found)
-            verdicts = narrowed(found, state.held)
-            new = {owner: _held(verdict, state.runs, snapshot, places) for owner, verdict in verdicts.items()}
+            verdicts = narrowed(self._without_things(state, found, snapshot, now), state.held)
+            new = {owner: held_by(verdict, state.runs, snapshot, places) for owner, verdict in verdicts.items()}
             self._leave_out(state, new, now)
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 
-    def _check_things(self, found: Mapping[Owner, QuarantineVerdict]) -> None:
-        """Raise TemplateError where a value is to blame that belongs to no service, and so cannot be left out."""
+    def _without_things(
+        self, state: RenderState, found: Mapping[Owner, QuarantineVerdict], snapshot: Snapshot, now: float
+    ) -> dict[Owner, QuarantineVerdict]:
+        """Return the verdicts on services; for things, which cannot be left out, their last good entries stand in.
+
+        Raises TemplateError where there are none, or their time is over.
+        """
         for owner, verdict in found.items():
-            if owner.thing or not owner.service:
-                whose = owner.thing or "a value of no service"
-                reason = verdict.rejection.reason.removeprefix(f"{verdict.line}: ")
-                raise TemplateError(verdict.line or self._names(), f"{whose}: {reason}")
+            if not owner.thing:
+                continue
+            rejection = Rejection(service="", field="value", thing=owner.thing, reason=verdict.rejection.reason)
+            if not self._keep_entries(state, rejection, snapshot, now):
+                raise thing_error(owner.thing, verdict, self._names())
+        return {owner: verdict for owner, verdict in found.items() if not owner.thing}
+
+    def _keep_entries(self, state: RenderState, rejection: Rejection, snapshot: Snapshot, now: float) -> bool:
+        """Use the last good entries of a thing, unless they are in use already or an edit may be to blame."""
+        if rejection.thing in state.things or (self.is_edit and rejection.thing not in self._entries.failing):
+            return False
+        used = dict.fromkeys(query for run in state.runs for query in run.used)
+        one = self._entries.stand_in(rejection, used, snapshot, self.last_good, now)
+        if one is None:
+            return False
+        state.things[rejection.thing] = one
+        return True
 
     def _leave_out(self, state: RenderState, new: Mapping[Owner, Held], now: float) -> None:
         """Leave these out; where the last good data of a service may stand in for it, they do."""
@@ -386,7 +415,10 @@ class Renderer:
             used=used | rests_on,
             missing=awaited.union(*(run.awaited for run in state.runs)),
             quarantined=tuple(state.held[owner].verdict.rejection for owner in sorted(state.held)),
-            kept=tuple(state.substitutes[name].verdict.rejection for name in sorted(state.substitutes)),
+            kept=(
+                *(state.substitutes[name].verdict.rejection for name in sorted(state.substitutes)),
+                *(state.things[thing].rejection for thing in sorted(state.things)),
+            ),
             remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
         )
 
@@ -415,10 +447,3 @@ class Renderer:
 
 def _is_momentary(error: TemplateError | None) -> bool:
     return error is not None and error.is_transient
-
-
-def _held(
-    verdict: QuarantineVerdict, runs: Sequence[Run], snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]
-) -> Held:
-    rests_on = {query: snapshot.get(query) for query in evidence(verdict, runs)}
-    return Held(verdict=verdict, evidence=rests_on, places=places)

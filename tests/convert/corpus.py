@@ -17,7 +17,8 @@ from ctemplate.template.language.functions import Functions
 
 FOLDER = Path(__file__).parent / "corpus"
 KEYS = yaml.safe_load((FOLDER / "keys.yaml").read_text())
-CATALOG = msgspec.structs.replace(read_catalog(FOLDER / "catalog.yaml"), kv=KEYS)
+FILES = {f"../traps/{name}": (FOLDER.parent / "traps" / name).read_text() for name in ("banner.txt",)}
+CATALOG = msgspec.structs.replace(read_catalog(FOLDER / "catalog.yaml"), kv=KEYS, files=FILES)
 TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
 TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
 """Templates for the oracle alone, with what the converter refuses."""

@@ -197,7 +197,7 @@ FILE = Path("/etc/nginx/nginx.conf")
             {"owner_fault": "no user named 'x'", "caught_by": ("a:1: *",), "holder": "process 9"},
             [
                 "ok    /etc/nginx/nginx.conf: can be replaced",
-                "fault /etc/nginx/nginx.conf: no user named 'x'; correct owner, or run ctemplate as root",
+                "fault /etc/nginx/nginx.conf: no user named 'x'; correct the owner, or run ctemplate as root",
                 f"fault {FILE}: its candidate would be included by a:1: *; narrow the pattern, such as to *.conf",
                 f"warn  {FILE}: is held by another ctemplate, process 9; a second one on it would not start",
             ],

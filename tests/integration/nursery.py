@@ -16,6 +16,7 @@ from ctemplate import apply
 from ctemplate.apply import Observe, Step
 from ctemplate.cli.logs import configure
 from ctemplate.config.layers import Layer
+from ctemplate.config.schema import Config
 from ctemplate.core.model import Outcome, Output
 from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.daemon import Daemon
@@ -73,7 +74,7 @@ def live(config: Path, catalog: Path, step: str) -> None:
     assembler = Assembler(
         paths=(config,), flags=Layer(where="nursery", values={"catalog": str(catalog)}), environ=os.environ
     )
-    configure("info", "text")
+    configure(Config())
     assembly = assembler.assemble()
     if step:
         daemon: Daemon = DoomedDaemon(assembler=assembler, assembly=assembly, step=Step(step))

@@ -1,5 +1,7 @@
 """Keys of Consul's KV store in templates, on a real Consul."""
 
+import re
+
 import pytest
 
 LIMIT = 60
@@ -76,27 +78,59 @@ def test_a_missing_key_with_another_way_out_holds_up_nothing(consul, run, tmp_pa
     process.wait_for(reads(tmp_path / "out", "1 2 3 False True empty .\n"), LIMIT, "the defaults again")
 
 
-def test_a_key_that_is_deleted_is_waited_for_and_the_output_stays(consul, run, tmp_path):
+def test_a_key_that_is_deleted_keeps_its_value_for_a_while_and_is_waited_for_then(consul, run, tmp_path):
     put(consul, "a", "1")
-    process = run(consul, "{{ key('a') }} {{ key('b', default='-') }}\n")
+    process = run(consul, "{{ key('a') }} {{ key('b', default='-') }}\n", config="[guard]\nhold = '1s'\n")
     process.wait_for(reads(tmp_path / "out", "1 -\n"), LIMIT, "the first value")
     delete(consul, "a")
-    process.wait_for(lambda: "still not there: key(a)" in process.output(), LIMIT, "the deleted key's name")
+    process.wait_for(lambda: "key 'a': is not there any more" in process.output(), LIMIT, "the deleted key's name")
+    process.wait_for(lambda: "still not there: key(a)" in process.output(), LIMIT, "the wait for the key")
     assert (tmp_path / "out").read_text() == "1 -\n"
     put(consul, "a", "2")
     process.wait_for(reads(tmp_path / "out", "2 -\n"), LIMIT, "the new value")
 
 
-def test_a_value_that_breaks_the_printing_rule_refuses_the_render_and_names_key_and_line(consul, run, tmp_path):
+def test_a_value_that_breaks_the_printing_rule_is_named_and_holds_up_no_service(consul, run, tmp_path):
     put(consul, "nginx/name", "good")
-    process = run(consul, "server_name\n {{ key('nginx/name') }};\n")
+    services = "{% for s in services(tag='x') %}{{ s.name }};\n{% endfor %}"
+    process = run(consul, f"server_name\n {{{{ key('nginx/name') }}}};\n{services}")
+    process.wait_for(reads(tmp_path / "out", "server_name\n good;\n"), LIMIT, "the good value")
+    put(consul, "nginx/name", "a; } evil {")
+    said = "key 'nginx/name': t.j2:2: 'a; } evil {' is no plain token"
+    process.wait_for(lambda: said in process.output(), LIMIT, "what is wrong with the key")
+    consul.register("web", port=80, tags=["x"])
+    process.wait_for(reads(tmp_path / "out", "server_name\n good;\nweb;\n"), LIMIT, "the new service")
+    put(consul, "nginx/name", "better")
+    process.wait_for(reads(tmp_path / "out", "server_name\n better;\nweb;\n"), LIMIT, "the mended value")
+    assert "key 'nginx/name': its newest data are in use again" in process.output()
+
+
+def test_a_value_that_breaks_the_printing_rule_for_long_refuses_the_render(consul, run, tmp_path):
+    put(consul, "nginx/name", "good")
+    process = run(consul, "server_name\n {{ key('nginx/name') }};\n", config="[guard]\nhold = '1s'\n")
     process.wait_for(reads(tmp_path / "out", "server_name\n good;\n"), LIMIT, "the good value")
     put(consul, "nginx/name", "a; } evil {")
     said = "t.j2:2: key 'nginx/name': 'a; } evil {' is no plain token"
     process.wait_for(lambda: said in process.output(), LIMIT, "the refusal")
     assert (tmp_path / "out").read_text() == "server_name\n good;\n"
-    put(consul, "nginx/name", "better")
-    process.wait_for(reads(tmp_path / "out", "server_name\n better;\n"), LIMIT, "the mended value")
+
+
+def test_a_value_that_nginx_refuses_is_named_and_holds_up_no_service(consul, nginx, ctemplate, tmp_path):
+    put(consul, "size", "10m")
+    services = "{% for s in services(tag='x') %}# {{ s.name }}\n{% endfor %}"
+    (tmp_path / "n.j2").write_text(
+        f"{nginx.main} http {{\n{nginx.http}\nclient_max_body_size {{{{ key('size') }}}};\n{services} }}\n"
+    )
+    process = ctemplate("-consul-addr", consul.address, "-template", f"n.j2:{nginx.conf}:{nginx.reload_command}")
+    process.wait_for(lambda: nginx.conf.exists() and "size 10m;" in nginx.conf.read_text(), LIMIT, "the first file")
+    put(consul, "size", "much")
+    said = re.compile(r"key 'size': .*invalid value.*n\.j2:\d+\)")
+    process.wait_for(lambda: said.search(process.output()), LIMIT, "the key and nginx's words")
+    consul.register("web", port=80, tags=["x"])
+    process.wait_for(lambda: "# web" in nginx.conf.read_text(), LIMIT, "the new service")
+    assert "size 10m;" in nginx.conf.read_text()
+    put(consul, "size", "20m")
+    process.wait_for(lambda: "size 20m;" in nginx.conf.read_text(), LIMIT, "the mended value")
 
 
 def test_a_trusted_prefix_holds_the_operators_own_text(consul, run, tmp_path):

@@ -336,15 +336,37 @@ def test_without_root_a_port_below_1024_is_no_obstacle(site, unprivileged):
     assert as_nobody(lambda: outcome_of(unprivileged, (staged,))) == "()"
 
 
+TLS = "server {{ listen 127.0.0.1:{} ssl; ssl_certificate site.crt; ssl_certificate_key site.key; {} }}\n"
+
+
 @pytest.mark.usefixtures("certificate")
-def test_without_root_a_key_of_roots_is_left_to_the_reload(site, unprivileged):
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", "()"),
+        ("ssl_stapling on;", "()"),
+        ("garbage;", 'unknown directive "garbage" in {live}:1'),
+        ("ssl_trusted_certificate none.crt;", "none.crt"),
+    ],
+)
+def test_without_root_all_but_a_key_of_roots_is_judged(site, unprivileged, more, expected, caplog):
     (site.prefix / "site.key").chmod(0o600)
     (site.prefix / "site.crt").chmod(0o644)
-    listen = f"listen 127.0.0.1:{free_port()} ssl"
-    staged = stage(site.web, f"server {{ {listen}; ssl_certificate site.crt; ssl_certificate_key site.key; }}\n")
+    staged = stage(site.web, TLS.format(free_port(), more))
+    found = as_nobody(lambda: (str(outcome_of(unprivileged, (staged,))), caplog.text, unprivileged._unreadable))
+    assert expected.format(live=site.web) in found
+    assert f"{site.prefix}/site.key" in found.rpartition("{")[2]
+    assert "CannotJudge" not in found
+
+
+@pytest.mark.usefixtures("certificate")
+def test_without_root_any_other_file_of_roots_is_left_to_the_reload(site, unprivileged):
+    parameters = site.prefix / "dh.pem"
+    parameters.touch(0o600)
+    staged = stage(site.web, TLS.format(free_port(), "ssl_dhparam dh.pem;"))
     found = as_nobody(lambda: repr(outcome_of(unprivileged, (staged,))))
     assert found.startswith("CannotJudge("), found
-    assert "this user lacks a right that nginx has: nginx: [emerg] cannot load certificate key" in found
+    assert "this user lacks a right that nginx has: nginx: [emerg] " in found
     site.web.write_bytes(staged.candidate.read_bytes())
     live = StagedFile(candidate=site.web, live=site.web)
     found = as_nobody(lambda: repr(outcome_of(unprivileged, (live,))))

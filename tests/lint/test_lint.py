@@ -308,6 +308,14 @@ def test_nginx_would_take_the_outcome(linted, text, expected):
         pytest.param("proxy_pass http://web/{{ s.name }};", [], id="path"),
         pytest.param("proxy_pass http://127.0.0.1:{{ i.meta.port | default('') | token }};", ["CT404"], id="port"),
         pytest.param("proxy_pass {{ i.address }}:{{ i.port }};", [], id="address"),
+        pytest.param("proxy_pass http://127.0.0.1:{{ i.meta.p | default(1) | int }};", ["CT404"], id="number"),
+        pytest.param(
+            "proxy_pass http://127.0.0.1:{{ 1 + (i.meta.p | default(1) | int) }};", ["CT404"], id="calculated"
+        ),
+        pytest.param("proxy_pass http://127.0.0.1:{{ i.port | int + 1 }};", [], id="by form"),
+        pytest.param("proxy_pass http://{{ i.address }}:{{ i.meta.p | default(1) | int }};", [], id="of an address"),
+        pytest.param("proxy_pass http://{{ i.address }}:{{ i.meta.p | default(1) | token }};", [], id="own port"),
+        pytest.param("client_max_body_size {{ i.meta.p | default(1) | int }};", [], id="a number elsewhere"),
         pytest.param("grpc_pass {{ i.meta.to | default('') | token }};", ["CT404"], id="grpc"),
         pytest.param("resolver {{ i.meta.dns | default('') | token }};", ["CT404"], id="resolver"),
         pytest.param("upstream a { server {{ i.id }}; }", ["CT404"], id="server"),

@@ -26,7 +26,7 @@ def found(folder, language, text):
     if language == "toml":
         (folder / "ctemplate.toml").write_text(text)
         tomllib.loads(text)
-        made = written([folder / "ctemplate.toml"], environment=nothing, flags=nothing)
+        made = written([folder / "ctemplate.toml"], environment=nothing, flags=nothing, environ={})
     else:
         (folder / "t.j2").write_text(text)
         made = LintInput(layers=(Layer(where="-template", values={"template": [{"source": str(folder / "t.j2")}]}),))

@@ -60,8 +60,8 @@ def test_a_test_is_judged_by_status_and_words(status, lines, expected):
 def test_the_user_directive_is_no_warning_without_root():
     what = 'the "user" directive makes sense only if the master process runs with super-user privileges, ignored'
     lines = (f"nginx: [warn] {what} in {OTHER}:1",)
-    assert nginx_verdict(0, lines, ours={OTHER}, is_root=False).warnings == ()
-    assert nginx_verdict(0, lines, ours={OTHER}, is_root=True) == NginxVerdict(status=0, refusals=(), warnings=lines)
+    assert nginx_verdict(0, lines, ours={OTHER}, has_rights=False).warnings == ()
+    assert nginx_verdict(0, lines, ours={OTHER}, has_rights=True) == NginxVerdict(status=0, refusals=(), warnings=lines)
 
 
 def test_paths_are_translated_before_the_place_is_read():
@@ -119,15 +119,15 @@ KEY = (
 def test_a_port_that_a_test_without_roots_rights_may_not_bind_is_no_refusal():
     bind = "nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)"
     failed = "nginx: configuration file /n.conf test failed"
-    assert not nginx_verdict(1, [bind, failed], ours=(), is_root=False).is_refused
-    assert nginx_verdict(1, [bind, failed], ours=(), is_root=True).is_refused
-    both = nginx_verdict(1, [bind, 'nginx: [emerg] unknown directive "x" in /n.conf:1'], ours=(), is_root=False)
+    assert not nginx_verdict(1, [bind, failed], ours=(), has_rights=False).is_refused
+    assert nginx_verdict(1, [bind, failed], ours=(), has_rights=True).is_refused
+    both = nginx_verdict(1, [bind, 'nginx: [emerg] unknown directive "x" in /n.conf:1'], ours=(), has_rights=False)
     assert (both.status, both.is_refused) == (1, True)
-    assert nginx_verdict(1, [failed], ours=(), is_root=False).is_refused
+    assert nginx_verdict(1, [failed], ours=(), has_rights=False).is_refused
 
 
 @pytest.mark.parametrize(
-    ("lines", "is_root", "expected"),
+    ("lines", "has_rights", "expected"),
     [
         pytest.param([KEY], False, True, id="a key"),
         pytest.param([KEY], True, False, id="root"),
@@ -135,5 +135,5 @@ def test_a_port_that_a_test_without_roots_rights_may_not_bind_is_no_refusal():
         pytest.param([], False, False, id="no word"),
     ],
 )
-def test_a_file_that_only_nginx_may_read_is_a_lack_of_rights(lines, is_root, expected):
-    assert nginx_verdict(1, lines, ours=(), is_root=is_root).lacks_rights is expected
+def test_a_file_that_only_nginx_may_read_is_a_lack_of_rights(lines, has_rights, expected):
+    assert nginx_verdict(1, lines, ours=(), has_rights=has_rights).lacks_rights is expected

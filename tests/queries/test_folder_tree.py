@@ -112,3 +112,23 @@ def test_lint_knows_values_of_keys_for_what_they_are():
     assert of_result(KIND_FUNCTIONS["key"]).field == KEY_FIELD
     pair = of_result(KIND_FUNCTIONS["tree"]).items
     assert {"key", "path", "value"} <= pair.fields
+
+
+@pytest.mark.parametrize("function", ["ls", "tree"])
+def test_a_required_folder_without_keys_is_waited_for(function, tmp_path):
+    text = f"{{% for pair in {function}('a', required=true) %}}{{{{ pair.key }}}}{{% endfor %}}"
+    (tmp_path / "t.j2").write_text(text)
+    renderer = Renderer([Template.load(tmp_path / "t.j2", variables={}, environ={})])
+    query = TreeQuery(prefix="a/")
+    empty = renderer.render(Snapshot({query: Answer(query=query, value=())}))
+    assert (empty.missing, empty.used) == (frozenset({query}), frozenset({query}))
+    found = Answer(query=query, value=(KeyEntry(path="a/x", data=b"1"),))
+    assert renderer.render(Snapshot({query: found})).texts == ("x",)
+
+
+def test_a_folder_with_folders_alone_has_no_keys_of_its_own(tmp_path):
+    (tmp_path / "t.j2").write_text("{{ ls('a', required=true) | length }}")
+    renderer = Renderer([Template.load(tmp_path / "t.j2", variables={}, environ={})])
+    query = TreeQuery(prefix="a/")
+    deep = Answer(query=query, value=(KeyEntry(path="a/b/c", data=b"1"),))
+    assert renderer.render(Snapshot({query: deep})).missing == {query}

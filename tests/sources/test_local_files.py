@@ -13,7 +13,7 @@ from ctemplate.queries import LocalFile, LocalFileQuery
 from ctemplate.runtime.answer_store import load_answers, save_answers
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.contents import answer, dump, parse_catalog, recorded
-from ctemplate.sources.local_files import read_local
+from ctemplate.sources.local_files import LocalFiles, read_local
 from ctemplate.template import Renderer, Template
 
 LIMIT = 60
@@ -86,9 +86,16 @@ def test_a_text_prints_as_it_stands_and_one_that_is_not_there_is_waited_for(text
         assert rendering.texts == (absent,)
 
 
-@pytest.mark.parametrize("path", ["f", "", "../f", "/a\nb"])
-def test_a_path_that_depends_on_where_we_run_is_an_error(path, tmp_path):
-    with pytest.raises(TemplateError, match="is no absolute path"):
+def test_a_relative_path_counts_from_where_we_run(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert [entry.data for entry in read_local(query("../allowed/a"), [str(folder)])] == [b"inside"]
+    with pytest.raises(PermissionError, match="lies in no folder"):
+        read_local(query("../other/b"), [str(folder)])
+
+
+@pytest.mark.parametrize("path", ["", "/a\nb"])
+def test_a_path_that_no_file_has_is_an_error(path, tmp_path):
+    with pytest.raises(TemplateError, match="is no path of a file"):
         rendered(f"{{{{ file({path!r}) }}}}", tmp_path)
 
 
@@ -127,6 +134,28 @@ async def until(catalog, path, data):
     async with asyncio.timeout(LIMIT):
         while (found := catalog.get(query(path))) is None or found.value != expected:
             await catalog.news()
+
+
+class Counted(LocalFiles):
+    """Counts how often it begins to follow files."""
+
+    count = 0
+
+    async def _follow(self, catalog, queries):
+        self.count += 1
+        await super()._follow(catalog, queries)
+
+
+async def test_where_no_file_is_wanted_nothing_goes_round(folder):
+    files, catalog = Counted([str(folder)]), Catalog()
+    task = asyncio.create_task(files.run(catalog))
+    for wanted in (frozenset(), frozenset({query(folder / "a")}), frozenset()):
+        files.take(wanted)
+        for _ in range(50):
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert files.count == 1
 
 
 async def test_edits_are_followed_and_what_is_wanted_later_is_read(folder):

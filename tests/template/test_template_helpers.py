@@ -149,7 +149,7 @@ def test_bytes_are_encoded_and_read_but_never_taken_for_text():
     assert documents.from_json(b"[1]") == [1]
     with pytest.raises(ValueError, match="from_json: is not UTF-8: byte 0xff"):
         documents.from_json(b"\xff")
-    with pytest.raises(TypeError, match="a bytes cannot be printed"):
+    with pytest.raises(TypeError, match="a value that is no UTF-8 cannot be printed"):
         patterns.regex_match(b"a", "a")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ctemplate.core.model import CheckState, Instance, Service, reads_alike
 from ctemplate.core.values import dataclass
+from ctemplate.template.safety.registered_numbers import RegisteredInt
 from ctemplate.template.safety.render_pass import Checkpoint, Partly, Recorded, Run
 from ctemplate.template.safety.tainted_text import TaintedText, Trusted
 
@@ -23,7 +24,7 @@ VARIANTS = 4
 
 _Cast = tuple[bool, frozenset[str], Partly]
 
-SCALARS = frozenset({str, Trusted, int, bool, type(None)})
+SCALARS = frozenset({str, Trusted, int, RegisteredInt, bool, type(None)})
 _VALUES = (Service, Instance, CheckState)
 _LONGEST = 64
 

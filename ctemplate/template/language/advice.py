@@ -21,8 +21,8 @@ _BUILD = "build tables by dict(…) or [vars]"
 _GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
 
 FOREIGN_WORDS = {
-    "safeLs": 'write require(ls("…"), 1)',
-    "safeTree": 'write require(tree("…"), 1)',
+    "safeLs": 'write ls("…", required=true)',
+    "safeTree": 'write tree("…", required=true)',
     "byKey": 'write tree("…") | by_key',
     "keyExists": 'write key_exists("…")',
     "keyOrDefault": 'write key("…", default="…")',
@@ -248,7 +248,9 @@ _UNCALLED = re.compile(r"'(?:builtin_function_or_)?(?:method|function)' object i
 _UNSIZED = re.compile(r"object of type '(?:builtin_function_or_)?(?:method|function)' has no len\(\)")
 _OPERANDS = re.compile(r"unsupported operand type\(s\) for (?P<sign>\S+): '(?P<left>\w+)' and '(?P<right>\w+)'")
 _CONCATENATED = re.compile(r"can only concatenate (?P<left>\w+) \(not \"(?P<right>\w+)\"\) to \w+")
-_KINDS = {"Trusted": "text", "TaintedText": "text", "Refused": "text", "str": "text", "Markup": "text"} | {
+_OWN_CLASSES = re.compile(r"'(?:(Trusted|TaintedText|Refused)|(RegisteredInt)|(RegisteredFloat))'")
+_PYTHON_NAMES = ("'str'", "'int'", "'float'")
+_KINDS = {"str": "text", "Markup": "text"} | {
     "int": "number",
     "float": "number",
     "tuple": "list",
@@ -258,7 +260,8 @@ _KINDS = {"Trusted": "text", "TaintedText": "text", "Refused": "text", "str": "t
 
 
 def plain_sentence(said: str) -> str:
-    """Return Python's sentence about a wrong type in a template author's words; any other as it is."""
+    """Return Python's sentence about a wrong type in a template author's words; any other without our own classes."""
+    said = _OWN_CLASSES.sub(lambda found: _PYTHON_NAMES[(found.lastindex or 1) - 1], said)
     if _UNCALLED.search(said) or _UNSIZED.search(said):
         return "a function is used without a call; write parentheses behind it, such as services()"
     if found := _OPERANDS.fullmatch(said) or _CONCATENATED.fullmatch(said):

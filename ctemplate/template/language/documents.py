@@ -21,6 +21,7 @@ import yaml as pyyaml
 
 from ctemplate.core.errors import printable
 from ctemplate.template.safety.limits import check_numbers
+from ctemplate.template.safety.registered_numbers import plain_number
 from ctemplate.template.safety.tainted_text import text_of
 
 MAX_DOCUMENT = 1024 * 1024
@@ -69,7 +70,7 @@ def built(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value)
     if value is None or isinstance(value, int | float):
-        return value
+        return plain_number(value)
     if isinstance(value, Iterable):
         return [built(item) for item in value]
     return text_of(value)

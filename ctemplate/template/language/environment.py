@@ -6,13 +6,11 @@ Knows the domain's values only as things with fields. Must not know Consul, file
 from __future__ import annotations
 
 import itertools
-import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any
 
 import jinja2
-import msgspec
 from jinja2 import nodes
 from jinja2.environment import TemplateModule
 from jinja2.lexer import TokenStream
@@ -21,11 +19,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot
-from ctemplate.queries import READABLE_TYPES
 from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
-from ctemplate.template.language.advice import field_advice, word_advice
+from ctemplate.template.language.advice import word_advice
 from ctemplate.template.language.compiler import Generator, check_jumps, literal_names
+from ctemplate.template.language.fields import FIELDS, PLAIN_FUNCTIONS, Missing, Undefined
 from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
@@ -34,6 +32,7 @@ from ctemplate.template.language.lines import PLAIN_SYNTAX, Syntax, SyntaxLexers
 from ctemplate.template.language.text_methods import method_of
 from ctemplate.template.safety.limits import LimitExceeded, Meter, RenderLimits, check_binary
 from ctemplate.template.safety.line_origins import LineMarks
+from ctemplate.template.safety.registered_numbers import REGISTERED_NUMBERS
 from ctemplate.template.safety.render_pass import Owner, PrintRecord, Recorded, Run
 from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import (
@@ -42,6 +41,7 @@ from ctemplate.template.safety.tainted_text import (
     Refused,
     TaintedText,
     Trusted,
+    calculated,
     concatenated,
     holds_data,
     is_token,
@@ -49,81 +49,16 @@ from ctemplate.template.safety.tainted_text import (
     shadow_of,
     text_of,
     with_shadow,
+    with_text,
 )
 from ctemplate.template.safety.value_places import numbered_value as with_number, placed_value, unmarked
 
-READABLE: tuple[type[msgspec.Struct], ...] = (CheckState, *READABLE_TYPES)
-FIELDS: dict[type, frozenset[str]] = {
-    kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
-    for kind in READABLE
-}
-"""The model's types and what templates may read of them."""
+_FIELDS_ONLY = frozenset(FIELDS) | REGISTERED_NUMBERS
 
 _FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
 """What ends a pass wherever it is met: no service's data alone can be the reason."""
 
 _KNOWN_TOKENS = 100_000
-_PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
-
-
-class Undefined(jinja2.StrictUndefined):
-    """A missing name, field or key: any use of it is an error that says what is there instead."""
-
-    __slots__ = ()
-
-    @property
-    def _undefined_message(self) -> str:
-        obj, name = self._undefined_obj, self._undefined_name
-        if self._undefined_hint or obj is runtime.missing:
-            return super()._undefined_message
-        if isinstance(obj, Variables):
-            return f"'var.{name}' is undefined{suggestion(name, obj.values, 'var.')}"
-        if isinstance(name, str) and (misused := _misused(obj, name)):
-            return misused
-        kind = "text" if isinstance(obj, str) else type(obj).__name__.lower()
-        if not isinstance(name, str):
-            return f"{kind} has no item {name!r}"
-        if isinstance(obj, dict):
-            return f"no key {name!r} here{suggestion(name, map(str, obj))}"
-        known = FIELDS.get(type(obj), frozenset())
-        advice = word_advice(name) if kind == "text" else field_advice(name, known)
-        return f"{kind} has no field {name!r}{advice or suggestion(name, known)}"
-
-
-def _misused(obj: object, name: str) -> str:
-    """Return what to write where a field of a function or of a list was asked for; empty for anything else."""
-    if isinstance(obj, _PLAIN_FUNCTIONS):
-        called = f'env("{printable(name, 80)}")' if obj.__name__ == "env" else f"{obj.__name__}(…)"
-        return f"{obj.__name__} is a function; write {called}"
-    if isinstance(obj, tuple | list):
-        return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
-    return ""
-
-
-class Missing(Undefined):
-    """A key that a mapping lacks: it tests as false, and equals and holds nothing; any other use of it is an error."""
-
-    __slots__ = ()
-
-    @property
-    def _undefined_message(self) -> str:
-        said = super()._undefined_message
-        return f'{said}{" else" if said.endswith("?") else ";"} give a default: | default("…")'
-
-    def __bool__(self) -> bool:  # type: ignore[override]
-        return False
-
-    def __eq__(self, other: object) -> bool:  # type: ignore[override]
-        return isinstance(other, Missing)
-
-    def __ne__(self, other: object) -> bool:  # type: ignore[override]
-        return not self == other
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(Missing)
-
-    def __contains__(self, item: object) -> bool:  # type: ignore[override]
-        return False
 
 
 class Compiled(jinja2.Template):
@@ -173,7 +108,8 @@ class Environment(ImmutableSandboxedEnvironment):
     code_generator_class = Generator
     context_class = runtime.TemplateContext
     template_class = Compiled
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+    intercepted_unops = frozenset({"+", "-"})
 
     def __init__(
         self,
@@ -213,7 +149,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.as_template_error: Callable[[Exception], TemplateError] = partial(TemplateError, "template")
         self._checked = self._printed_checked if self.format.is_nginx else self._printed_placed
         if escape == NONE:
-            self._checked = partial(str)
+            self._checked = self._printed_freely
         self.placed: list[tuple[str, Owner | None]] | None = None
         self.printed = self._checked
         self._listen_port = functions.listen_port
@@ -262,7 +198,12 @@ class Environment(ImmutableSandboxedEnvironment):
             return str(value)
         return self._judged(value)
 
+    def _printed_freely(self, value: Any) -> str:
+        value = with_text(value)
+        return self.refuse(str(value), value.reason) if isinstance(value, Refused) else str(value)
+
     def _judged(self, value: Any) -> str:
+        value = with_text(value)
         text = str(text_of(value))
         if isinstance(value, Refused):
             return self.refuse(text, value.reason)
@@ -279,6 +220,7 @@ class Environment(ImmutableSandboxedEnvironment):
             return value  # type: ignore[no-any-return]
         if kind is Trusted or (kind is TaintedText and not holds_data(value)):
             return value if self.placed is None else with_number(value, self._number())
+        value = with_text(value)
         text = unmarked(str(text_of(value)).replace(QUOTED, ""))
         if isinstance(value, Refused):
             return self.refuse(text, value.reason)
@@ -311,7 +253,8 @@ class Environment(ImmutableSandboxedEnvironment):
     def _printed_shadowed(self, value: Any) -> str:
         """Print with a shadow, and note who printed where."""
         text, run = self._checked(value), self.run
-        shadow = shadow_of(value) if text == value else text
+        shown = str(value) if type(value) in REGISTERED_NUMBERS else value
+        shadow = shadow_of(value) if text == shown else text
         if text == shadow or run.prints is None:
             return text
         number = next(self._numbers)
@@ -382,13 +325,15 @@ class Environment(ImmutableSandboxedEnvironment):
             return obj.values[attribute] if attribute in obj.values else self.undefined(obj=obj, name=attribute)
         if isinstance(obj, str):
             return method_of(obj, attribute, self) or self.undefined(obj=obj, name=attribute)
+        if type(obj) in REGISTERED_NUMBERS:
+            return self.undefined(obj=obj, name=attribute)  # such as real, an ordinary number
         found = super().getattr(obj, attribute)
         is_missing = isinstance(obj, dict) and isinstance(found, Undefined) and attribute not in dir(obj)
         return Missing(obj=obj, name=attribute) if is_missing else found
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return what ``obj[argument]`` means in a template; a model value has its fields only."""
-        if isinstance(argument, str) and (type(obj) in FIELDS or isinstance(obj, str | Variables)):
+        if isinstance(argument, str) and (type(obj) in _FIELDS_ONLY or isinstance(obj, str | Variables)):
             return self.getattr(obj, str(argument))
         if isinstance(obj, dict):
             return obj[argument] if argument in obj else Missing(obj=obj, name=argument)
@@ -397,7 +342,7 @@ class Environment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call what a template calls."""
         self.meter.call()
-        if type(function) in _PLAIN_FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
+        if type(function) in PLAIN_FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
             kwargs.pop("_loop_vars", None)
             kwargs.pop("_block_vars", None)
             return function(*args, **kwargs)
@@ -406,7 +351,11 @@ class Environment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Carry out ``left operator right`` unless it would build too much."""
         check_binary(operator, left, right)
-        return super().call_binop(context, operator, left, right)
+        return calculated(super().call_binop(context, operator, left, right), (left, right))
+
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+        """Carry out ``operator arg``."""
+        return calculated(super().call_unop(context, operator, arg), (arg,))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)

@@ -47,6 +47,7 @@ from ctemplate.template.language.grouping import (
 from ctemplate.template.language.patterns import regex_match, regex_replace, regex_search
 from ctemplate.template.language.text_methods import replaced
 from ctemplate.template.safety.limits import check_numbers
+from ctemplate.template.safety.registered_numbers import registered
 from ctemplate.template.safety.tainted_text import (
     QUOTED,
     TRUSTED,
@@ -56,6 +57,7 @@ from ctemplate.template.safety.tainted_text import (
     derived,
     escaped,
     formatted,
+    is_own,
     is_token,
     joined_text,
     shadow_of,
@@ -73,6 +75,13 @@ HAPROXY_LONGEST = 400
 """Characters of one value in a line of HAProxy's, which holds 2,048 bytes."""
 
 _DERIVED = frozenset({str, list, tuple, dict})
+_CALCULATED = frozenset({int, float})
+_PICKING = frozenset({"d", "default", "first", "last", "max", "min", "random"})
+"""Filters that return one of the values that they are given, which keeps its origin."""
+
+_READING = frozenset({"from_json", "from_toml", "from_yaml"})
+"""Filters that make lists and tables with numbers of one text."""
+
 _NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
@@ -221,13 +230,17 @@ def _bounded(name: str) -> Callable[..., Any]:
     return wraps(original)(bounded)
 
 
-def _deriving(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that makes what is trusted of what is the operator's own."""
+def _deriving(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that makes what is trusted of what is the operator's own, and registered numbers of the rest."""
     skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
+    kinds, reads = _DERIVED if name in _PICKING else _DERIVED | _CALCULATED, name in _READING
 
     def deriving(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        return derived(result, (*args[skipped:], *kwargs.values())) if type(result) in _DERIVED else result
+        if type(result) not in kinds:
+            return result
+        sources = (*args[skipped:], *kwargs.values())
+        return registered(result) if reads and not all(map(is_own, sources)) else derived(result, sources)
 
     return wraps(function)(deriving)
 
@@ -296,7 +309,7 @@ def filters() -> dict[str, Callable[..., Any]]:
         | {"format": form, "tojson": json, "e": html, "escape": html}
         | GO_FILTERS
     )
-    return {name: _deriving(function) for name, function in known.items()}
+    return {name: _deriving(name, function) for name, function in known.items()}
 
 
 def tests() -> dict[str, Callable[..., Any]]:

@@ -35,6 +35,7 @@ from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
 from ctemplate.template.language.host import interface_ip
 from ctemplate.template.safety.limits import bounded_range, check_format
+from ctemplate.template.safety.registered_numbers import RegisteredInt
 from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import Trusted, text_of, trusted
@@ -215,7 +216,7 @@ class Functions:
         protocols = protocols or ["tcp"]
         for protocol in protocols:
             run.claim(Claim(kind=f"{protocol} port", value=str(port), service=name))
-        return port
+        return RegisteredInt(port)
 
     def claim(self, kind: str, value: str, service: Service | Instance | None = None) -> str:
         """Return the value, and claim it for the service, or for the one read last, whatever its case.
@@ -277,10 +278,6 @@ class Functions:
             raise ValueError("random: there is nothing to choose from")
         sown = self.run.read_moment() if seed is None else str(text_of(seed))
         return Random(f"{sown}").choice(values)  # noqa: S311  # no secret is made of it
-
-
-def _are_empty(answers: Iterable[Answer]) -> bool:
-    return not any(answer.value or answer.rejections for answer in answers)
 
 
 def port_of(name: str) -> int | None:

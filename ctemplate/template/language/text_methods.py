@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2.sandbox import SandboxedFormatter
 
 from ctemplate.template.safety.limits import check_format, check_length, check_numbers
+from ctemplate.template.safety.registered_numbers import is_own_number
 from ctemplate.template.safety.tainted_text import (
     Trusted,
     derived,
@@ -74,7 +75,7 @@ def method_of(text: str, name: str, environment: Environment) -> Callable[..., A
     """Return the text's method as templates may call it, or None for one that they may not."""
     if name in PLAIN:
         method: Callable[..., Any] = getattr(text, name)
-        return _deriving(text, method) if type(text) is Trusted and name != "join" else method
+        return method if name == "join" else _deriving(text, method)
     if name in WIDTHS:
         return _deriving(text, _checked_width(getattr(text, name)))
     if name == "replace":
@@ -87,7 +88,7 @@ def method_of(text: str, name: str, environment: Environment) -> Callable[..., A
 
 
 def _deriving(text: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the text's method, which makes what is trusted of what is the operator's own."""
+    """Return the text's method: what it makes of the operator's own is trusted; any other number is registered."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return derived(method(*args, **kwargs), (text, *args, *kwargs.values()))
@@ -127,6 +128,8 @@ class Formatter(SandboxedFormatter):
         own_spec = f":{spec}}}" in self.form  # not one that came from a value
         self.is_whole &= (own_spec and is_padded(value, text)) if spec else is_whole_text(text)
         if self._shows_data:
+            return text
+        if is_own_number(value):
             return text
         return marked(text) if spec and isinstance(value, str) else shadow_of(text if spec else value)
 

@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ctemplate.core.settings import RenderSection
+from ctemplate.template.safety.registered_numbers import REGISTERED_NUMBERS, RegisteredRange
 
 MAX_WIDTH = 10_000
 """Widths, precisions and counts that a template may ask of one operation."""
@@ -157,9 +158,10 @@ def check_numbers(*numbers: object) -> None:
             raise LimitExceeded(f"{shown} is more than {MAX_WIDTH}")
 
 
-def bounded_range(*bounds: int) -> range:
+def bounded_range(*bounds: int) -> range | RegisteredRange:
     """Return Python's ``range``, of a million numbers at most."""
     numbers = range(*bounds)
     if numbers and (numbers[-1] - numbers[0]) // numbers.step >= MAX_ITEMS:
         raise LimitExceeded(f"more than {MAX_ITEMS} items")
-    return numbers
+    # what counts from or to a registered number gives registered numbers
+    return numbers if REGISTERED_NUMBERS.isdisjoint(map(type, bounds)) else RegisteredRange(numbers)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import msgspec
 
-from ctemplate.core.errors import printable
+from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import (
     Answer,
     CheckState,
@@ -28,7 +28,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import named_service
 from ctemplate.template.safety.render_pass import Claim, Owner, Partly, Run, Violation
-from ctemplate.template.safety.tainted_text import is_token
+from ctemplate.template.safety.tainted_text import NO_TEXT, is_token
 
 SHOWN_LENGTH = 80
 
@@ -36,6 +36,9 @@ PORT_KINDS = {"tcp port": "tcp", "udp port": "udp"}
 """The tag by which templates list who has a port of the kind, by the field of the fault."""
 REFUSED = "refused"
 """The field of a fault that a program found which reads the texts."""
+
+BROKEN = "template"
+"""The field of a fault that stands for the template's breaking."""
 
 SIZE = "size"
 """The field of a fault of a service that uses up what there is for all."""
@@ -363,3 +366,18 @@ def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[Query, Ans
         for query, answer in run.used.items()
         if about is None or (name := named_service(query)) is None or name in about
     }
+
+
+def held_by(
+    verdict: QuarantineVerdict, runs: Sequence[Run], snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]
+) -> Held:
+    """Return one left out for a verdict, with what it rests on."""
+    rests_on = {query: snapshot.get(query) for query in evidence(verdict, runs)}
+    return Held(verdict=verdict, evidence=rests_on, places=places)
+
+
+def thing_error(thing: str, verdict: QuarantineVerdict, where: str) -> TemplateError:
+    """Return the error for a thing that cannot be left out; it is named unless the template broke by itself."""
+    reason = verdict.rejection.reason.removeprefix(f"{verdict.line}: ")
+    is_named = verdict.rejection.field != BROKEN or NO_TEXT in reason
+    return TemplateError(verdict.line or where, f"{thing}: {reason}" if is_named else reason)

@@ -14,6 +14,7 @@ from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import REFUSED, Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner
+from ctemplate.template.safety.substitute_entries import things_in
 from ctemplate.template.safety.substitutes import about, entry
 
 __all__ = ["REFUSED", "Refusal", "Refusals"]
@@ -85,7 +86,9 @@ class Refusals:
 
     def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "") -> Refusal:
         """Return a refusal that is not known yet."""
-        rejection = Rejection(service=owner.service, field=REFUSED, reason="", instance=owner.instance)
+        rejection = Rejection(
+            service=owner.service, field=REFUSED, reason="", instance=owner.instance, thing=owner.thing
+        )
         return self.made(owner, rejection, snapshot, line=line)
 
     def made(self, owner: Owner, rejection: Rejection, snapshot: Snapshot, *, line: str = "") -> Refusal:
@@ -94,7 +97,10 @@ class Refusals:
         entries: dict[Query, Service | None] = {}
         for answer in snapshot:
             losses = kind_of(answer.query).losses
-            if losses is Losses.INSTANCES:
+            if owner.thing:
+                if owner.thing in things_in(answer):
+                    answers[answer.query] = answer
+            elif losses is Losses.INSTANCES:
                 if about(answer.query, answer) == owner.service:
                     answers[answer.query] = answer
             elif losses is Losses.NAMES:

@@ -16,6 +16,7 @@ from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Partly
+from ctemplate.template.safety.substitute_entries import Entries, entries_of, things_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,8 @@ class LastGood:
         known = frozenset(self._about)
         for answer in answers:
             losses, before = kind_of(answer.query).losses, self._answers.get(answer.query)
+            if losses is Losses.NONE and answer.value:
+                self._answers.setdefault(answer.query, answer)
             value = tuple(item for item in answer.value if getattr(item, "name", "") not in known)
             if not value or losses not in {Losses.INSTANCES, Losses.NAMES}:
                 continue
@@ -81,6 +84,16 @@ class LastGood:
         if name in self._partly.services:
             answers = {query: self._cleaned(answer) for query, answer in answers.items()}
         return Data(name=name, answers=answers, entries={query: self._entry(query, name) for query in self._lists})
+
+    def entries(self, thing: str, queries: Iterable[Query]) -> dict[Query, Entries] | None:
+        """Return the last good entries of what belongs to no service, by query; None where that is not known."""
+        queries = tuple(queries)
+        known = {query: entries_of(self._answers[query], thing) for query in queries if query in self._answers}
+        return known if len(known) == len(queries) else None
+
+    def answer(self, query: Query) -> Answer | None:
+        """Return the last good answer to a query."""
+        return self._answers.get(query)
 
     @property
     def _lists(self) -> tuple[Query, ...]:
@@ -107,13 +120,27 @@ class LastGood:
                 found.update(one.name for one in set(now.value) ^ set(before.value if before is not None else ()))
         return frozenset(found)
 
+    def changed_things(self, snapshot: Snapshot) -> frozenset[str]:
+        """Return what belongs to no service and is not as it was in the last good rendering, where that is known."""
+        found: set[str] = set()
+        for now in snapshot:
+            before = self._answers.get(now.query)
+            if before is not None and before.value is not now.value and kind_of(now.query).losses is Losses.NONE:
+                things = things_in(now) | things_in(before)
+                found.update(thing for thing in things if entries_of(now, thing) != entries_of(before, thing))
+        return frozenset(found)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownGood:
-    """What outlives the process: answers with the last good data of services, and how many seconds these were used."""
+    """What outlives the process: answers with the last good data of services, and how many seconds these were used.
+
+    ``things`` are those that belong to no service.
+    """
 
     answers: tuple[Answer, ...] = ()
     spent: Mapping[str, float] = field(default_factory=dict)
+    things: Mapping[str, float] = field(default_factory=dict)
 
 
 def answers_of_all(data: Iterable[Data]) -> tuple[Answer, ...]:

@@ -6,7 +6,8 @@ value has to quote again. So trust need not survive any operation; it is earned 
 forgotten one is safe. What is made of the operator's own text alone stays trusted, however it is made.
 
 Trusted text that holds what somebody registered has a shadow: the same text with a mark for each such value. It tells
-afterwards which places of an output are data. Knows nothing of Jinja's environment or of services.
+afterwards which places of an output are data. A number made of a registered text stays registered, too, and is one word
+of the shadow wherever it is printed or joined. Knows nothing of Jinja's environment or of services.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ from jinja2.runtime import Undefined
 from ctemplate.nginx.language import quoting
 from ctemplate.nginx.language.lexer import takes_quote
 from ctemplate.template.safety.limits import check_format, check_length
+from ctemplate.template.safety.registered_numbers import (
+    REGISTERED_NUMBERS,
+    RegisteredFloat,
+    RegisteredInt,
+    is_own_number,
+    registered,
+)
 
 QUOTED = "\ufdd0"
 """Stands before each quoted value until the text is whole: nginx knows a quote only where an argument starts."""
@@ -31,8 +39,13 @@ _QUOTES = "\"'"
 CAPTURED = "\x03"
 """Stands in a shadow for text that was checked as it was printed, and may hold data; only in a pass without shadow."""
 
+_SHOWN_BYTES = 40
 MAX_EXACT = 10**18
 """Whole numbers below print as they are; longer ones are judged like texts."""
+
+
+NO_TEXT = "that is no UTF-8 cannot be printed; use | b64encode"
+"""What is said of bytes, such as the value of a key that is no text."""
 
 
 class Trusted(str):
@@ -85,20 +98,30 @@ def _like(text: str, part: str) -> str:
 
 
 def derived(result: Any, sources: Iterable[object]) -> Any:
-    """Return what was made of the sources: trusted when each is the operator's own text, a number or nothing.
+    """Return what was made of the sources: trusted when each is the operator's own text or number, or nothing.
 
-    A list or table is the operator's own when all in it is.
+    A list or table is the operator's own when all in it is. A number that was made of anything else is registered.
     """
-    return _trusted_parts(result) if all(map(_is_own, sources)) else result
+    if all(map(is_own, sources)):
+        return _trusted_parts(result)
+    return registered(result) if isinstance(result, int | float) else result
 
 
-def _is_own(source: object) -> bool:
+def calculated(result: Any, operands: Iterable[object]) -> Any:
+    """Return what an operator made: a number of a registered number is registered, a text by such a number, too."""
+    if REGISTERED_NUMBERS.isdisjoint(map(type, operands)):
+        return result
+    return with_shadow(result, marked(result)) if type(result) is Trusted else registered(result)
+
+
+def is_own(source: object) -> bool:
+    """Whether a value is the operator's own: no registered text has a part in it."""
     kind = type(source)
     if kind is dict:
-        return all(map(_is_own, chain.from_iterable(source.items())))  # type: ignore[attr-defined]
+        return all(map(is_own, chain.from_iterable(source.items())))  # type: ignore[attr-defined]
     if kind is list or kind is tuple:
-        return all(map(_is_own, source))  # type: ignore[call-overload]
-    return kind is Trusted or source is None or isinstance(source, int | float)
+        return all(map(is_own, source))  # type: ignore[call-overload]
+    return kind is Trusted or source is None or is_own_number(source)
 
 
 def _trusted_parts(result: Any) -> Any:
@@ -124,9 +147,11 @@ def with_shadow(text: str, shadow: str) -> Trusted:
 
 
 def shadow_of(value: Any) -> str:
-    """Return the value's text with marks for data: numbers are none, nor is what is trusted without a shadow."""
+    """Return the value's text with marks for data: registered texts, and numbers that were made of them."""
     if isinstance(value, TaintedText):
         return value.shadow
+    if type(value) in REGISTERED_NUMBERS:
+        return marked(str(value))
     if type(value) is Trusted or not isinstance(value, str):
         return text_of(value)
     return marked(value)
@@ -196,12 +221,19 @@ class Refused(str):
         return refused
 
 
+def with_text(value: Any) -> Any:
+    """Return bytes, which have no text, as what cannot be printed; any other value as it is."""
+    if not isinstance(value, bytes):
+        return value
+    return Refused(value[:_SHOWN_BYTES].decode(errors="backslashreplace"), f"is a value {NO_TEXT}")
+
+
 def is_whole_text(value: object) -> bool:
     """Whether the value may be printed as it stands: trusted, a number, or a plain token."""
     kind = type(value)
-    if kind is Trusted or kind is TaintedText or kind is bool or kind is float:
+    if kind is Trusted or kind is TaintedText or kind is bool or kind is float or kind is RegisteredFloat:
         return True
-    if kind is int:
+    if kind is int or kind is RegisteredInt:
         return -MAX_EXACT < value < MAX_EXACT  # type: ignore[operator]
     return isinstance(value, str) and is_token(value)
 
@@ -212,6 +244,8 @@ def text_of(value: object) -> str:
         return value
     if isinstance(value, int | float | Undefined):
         return str(value)
+    if isinstance(value, bytes):
+        raise TypeError(f"a value {NO_TEXT}")
     if value is None:
         raise TypeError('None cannot be printed; give a default: | default("…", true)')
     kind = type(value).__name__.lower()
@@ -258,7 +292,7 @@ def _parts(form: str, values: Any) -> list[str] | None:
         piece = value if exact else f"%{match['spec']}{match['kind']}" % (value,)
         if not exact and not is_padded(value, piece):
             return None
-        parts.append(piece)
+        parts.append(Trusted(piece) if is_own_number(value) else piece)
     parts.append(Trusted(str(form)[end:]))
     return parts
 

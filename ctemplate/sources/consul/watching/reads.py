@@ -34,10 +34,6 @@ class Reads:
         """Schedule queries to be read after those that wait already."""
         self._urgent.update(dict.fromkeys(queries))
 
-    def put_later(self, query: Query, due: float) -> None:
-        """Schedule a query to be read at that moment."""
-        self._later.put(query, due)
-
     def is_delayed(self, query: Query) -> bool:
         """Whether the query is scheduled for later, and not before."""
         return query in self._later

@@ -1,0 +1,129 @@
+"""Where the log goes beside stderr: a file, which is opened anew when it was moved, and syslog.
+
+Both are written by a thread of their own behind a bounded queue, so that no disk and no syslog holds up the work; what
+finds no room is counted, and the count is written as soon as there is room. Knows nothing of what lines say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from logging.handlers import QueueHandler, QueueListener, SysLogHandler, WatchedFileHandler
+from pathlib import Path
+
+from ctemplate.core.errors import ConfigError
+
+QUEUED_RECORDS = 10_000
+SYSLOG_SOCKET = "/dev/log"
+LAST_SECONDS = 3.0  # at the end, for what is queued
+
+
+class LogFile(WatchedFileHandler):
+    """A file that is appended to; renamed or removed, as logrotate does, it is opened anew with the next line."""
+
+    def __init__(self, path: str) -> None:
+        self._has_failed = False
+        try:
+            super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        except OSError as exc:
+            raise ConfigError("log_file", f"{path}: cannot be opened: {(exc.strerror or str(exc)).lower()}") from exc
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's signature
+        """Say once on stderr that lines are lost; nothing is retried, each next line is a try."""
+        if not self._has_failed:
+            self._has_failed = True
+            logging.getLogger("ctemplate").warning("%s: the log cannot be written there", self.baseFilename)
+
+
+class Syslog(SysLogHandler):
+    """The machine's syslog, with a priority for each level; reconnects by itself when that was restarted."""
+
+    def __init__(self, *, facility: str, name: str) -> None:
+        if facility.lower() not in SysLogHandler.facility_names:
+            known = ", ".join(sorted(SysLogHandler.facility_names))
+            raise ConfigError("syslog_facility", f"must be one of {known}, got {facility!r}")
+        if not Path(SYSLOG_SOCKET).is_socket():
+            raise ConfigError("syslog", f"no syslog listens at {SYSLOG_SOCKET}")
+        super().__init__(address=SYSLOG_SOCKET, facility=SysLogHandler.facility_names[facility.lower()])
+        self.ident = f"{name}: "
+        self.append_nul = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Drop a line that syslog does not take; stderr has it."""
+
+
+class TargetWriter(QueueListener):
+    """The thread that writes; its end is waited for, though not for ever."""
+
+    def __init__(self, records: queue.Queue[logging.LogRecord | None], *targets: logging.Handler) -> None:
+        super().__init__(records, *targets)
+        self._records = records
+
+    def enqueue_sentinel(self) -> None:
+        """Tell the thread to end after what is queued; a queue that stays full is left as it is."""
+        with contextlib.suppress(queue.Full):
+            self._records.put(None, timeout=LAST_SECONDS)
+
+    def stop(self) -> None:
+        """End the thread; one that hangs in a write is left behind."""
+        self.enqueue_sentinel()
+        thread: threading.Thread | None = self._thread
+        if thread is not None:
+            thread.join(LAST_SECONDS)
+
+
+class TargetQueue(QueueHandler):
+    """Hands records to the thread that writes; never waits."""
+
+    def __init__(self, *targets: logging.Handler) -> None:
+        records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUED_RECORDS)
+        super().__init__(records)
+        self._targets = targets
+        self._missed = 0
+        self._writer: TargetWriter | None = TargetWriter(records, *targets)
+        self._writer.start()
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Return the record as it is: the formatter in the other thread needs its event."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put the record into the queue, or count it as lost where that is full."""
+        try:
+            if self._missed:
+                self.queue.put_nowait(_loss(self._missed))
+                self._missed = 0
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self._missed += 1
+
+    def close(self) -> None:
+        """Write what is queued, and end the thread."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.stop()
+            for target in self._targets:
+                target.close()
+        super().close()
+
+
+def _loss(count: int) -> logging.LogRecord:
+    message = f"{count} line{'s' if count > 1 else ''} of the log found no room"
+    given = {"name": __name__, "levelname": "WARNING", "levelno": logging.WARNING, "msg": message}
+    return logging.makeLogRecord(given)
+
+
+def log_targets(
+    formatter: logging.Formatter, *, file: str = "", syslog: str = "", name: str = "ctemplate"
+) -> TargetQueue:
+    """Return the handler of a file, of syslog with the given facility, or of both; raises ConfigError."""
+    targets: list[logging.Handler] = []
+    if file:
+        targets.append(LogFile(file))
+        targets[-1].setFormatter(formatter)
+    if syslog:
+        targets.append(Syslog(facility=syslog, name=name))
+        targets[-1].setFormatter(formatter)
+    return TargetQueue(*targets)

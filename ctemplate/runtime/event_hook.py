@@ -1,0 +1,133 @@
+"""Tells a command or a URL of events, as ``[on_event]`` says: one after another, each within its time limit.
+
+Nobody waits for it: the queue is bounded, and what finds no room is counted and reported. Events of the hook itself are
+not handed to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pkgutil
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+import msgspec
+
+from ctemplate.config.command_env import environment_of
+from ctemplate.config.schema import OnEventSection
+from ctemplate.core.errors import CommandFailed, printable
+from ctemplate.core.event_stream import Event, EventStream, emit
+from ctemplate.core.host_events import HookDropped, HookFailed
+from ctemplate.core.values import dataclass
+from ctemplate.runtime.services import DaemonService
+from ctemplate.status.history import level_word
+from ctemplate.system.programs import format_command, run_program
+
+QUEUED_EVENTS = 1000
+VARIABLE_LENGTH = 100_000  # bytes of one environment variable; the kernel takes 128 KiB
+
+
+def hook_services(events: EventStream, section: OnEventSection) -> tuple[DaemonService, ...]:
+    """Return what tells of events, where a command or a URL is configured for that."""
+    if not section.command and not section.url:
+        return ()
+    hook = EventHook(events=events, section=section)
+    return (DaemonService(key=("on-event", section), name="on-event", run=hook.run, stop=hook.stop),)
+
+
+@dataclass(slots=True, kw_only=True)
+class EventHook:
+    """A bounded queue of events and the task that hands them out; ``stop`` ends it once the queue is empty."""
+
+    events: EventStream
+    section: OnEventSection
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    _queue: deque[Event] = field(default_factory=deque)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop | None = None
+    _dropped: int = 0
+    _is_stopping: bool = False
+    _failure: str = ""
+
+    def stop(self) -> None:
+        """Ask ``run`` to end after what is queued."""
+        self._is_stopping = True
+        self._wake.set()
+
+    def take(self, event: Event) -> None:
+        """Queue an event that the configuration asks for; any thread may call it."""
+        if isinstance(event, HookFailed | HookDropped) or not self._is_wanted(event):
+            return
+        if len(self._queue) >= QUEUED_EVENTS:
+            self._dropped += 1
+            return
+        self._queue.append(event)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _is_wanted(self, event: Event) -> bool:
+        if self.section.events:
+            return event.name in self.section.events
+        return event.severity >= logging.getLevelNamesMapping()[self.section.level.upper()]
+
+    async def run(self) -> None:
+        """Hand out events until stopped."""
+        self._loop = asyncio.get_running_loop()
+        with self.events.subscribed("on_event", self.take):
+            while self._queue or not self._is_stopping:
+                if not self._queue:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                await self._hand_out(self._queue.popleft())
+                if self._dropped:
+                    dropped, self._dropped = self._dropped, 0
+                    emit(HookDropped(count=dropped))
+
+    async def _hand_out(self, event: Event) -> None:
+        """Run the command and ask the URL; what fails is reported, once while it stays the same, and not retried."""
+        failures = [
+            await told(event)
+            for told, is_set in ((self._run_command, self.section.command), (self._post, self.section.url))
+            if is_set
+        ]
+        failure = "; ".join(each for each in failures if each)
+        if failure:
+            emit(HookFailed(event_name=event.name, reason=failure, is_repeated=failure == self._failure))
+        self._failure = failure
+
+    async def _run_command(self, event: Event) -> str:
+        """Run the command with the event in its environment; return why that failed."""
+        command, environ = self.section.command or (), environment_of(self.section.env, self.environ)
+        given = {"": event_json(event).decode(), "_NAME": event.name, "_LEVEL": level_word(event.severity)}
+        given["_TEXT"] = printable(event, 4000)
+        variables = {f"CTEMPLATE_EVENT{name}": text[:VARIABLE_LENGTH] for name, text in given.items()}
+        try:
+            ended = await run_program(command, timeout=self.section.timeout, environ={**environ, **variables})
+        except CommandFailed as exc:
+            return str(exc)
+        return "" if ended.status == 0 else f"{format_command(command)}: exit status {ended.status}"
+
+    async def _post(self, event: Event) -> str:
+        """Post the event; return why that failed. The URL, which may hold a secret, is not named."""
+        httpx: Any = pkgutil.resolve_name("httpx")
+        headers = {"Content-Type": "application/json", "User-Agent": "ctemplate"}
+        try:
+            async with asyncio.timeout(self.section.timeout), httpx.AsyncClient(timeout=self.section.timeout) as client:
+                reply = await client.post(self.section.url, content=event_json(event), headers=headers)
+        except TimeoutError:
+            return f"the URL did not answer within {self.section.timeout:g}s"
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
+            return f"the URL cannot be reached: {type(exc).__name__}"
+        return "" if reply.is_success else f"the URL answered with status {reply.status_code}"
+
+
+def event_json(event: Event) -> bytes:
+    """Return an event as JSON, with its level, its sentence and, on their own, its fields."""
+    fields = msgspec.to_builtins(msgspec.structs.asdict(event))
+    about = {"event": event.name, "level": level_word(event.severity), "message": printable(event, 4000)}
+    return msgspec.json.encode({**about, "fields": fields})

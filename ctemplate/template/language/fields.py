@@ -1,0 +1,88 @@
+"""What templates may read of the model's values, and what a name, field or key that is not there says.
+
+Must not know environments, or where values come from.
+"""
+
+from __future__ import annotations
+
+import types
+
+import jinja2
+import msgspec
+
+from ctemplate.core.errors import printable
+from ctemplate.core.model import CheckState
+from ctemplate.queries import READABLE_TYPES
+from ctemplate.template.language import runtime
+from ctemplate.template.language.advice import field_advice, word_advice
+from ctemplate.template.language.functions import Variables, suggestion
+from ctemplate.template.safety.registered_numbers import plain_number
+
+PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
+
+READABLE: tuple[type[msgspec.Struct], ...] = (CheckState, *READABLE_TYPES)
+FIELDS: dict[type, frozenset[str]] = {
+    kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
+    for kind in READABLE
+}
+"""The model's types and what templates may read of them."""
+
+
+class Undefined(jinja2.StrictUndefined):
+    """A missing name, field or key: any use of it is an error that says what is there instead."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        obj, name = self._undefined_obj, self._undefined_name
+        if self._undefined_hint or obj is runtime.missing:
+            return super()._undefined_message
+        if isinstance(obj, Variables):
+            return f"'var.{name}' is undefined{suggestion(name, obj.values, 'var.')}"
+        if isinstance(name, str) and (misused := _misused(obj, name)):
+            return misused
+        kind = "text" if isinstance(obj, str) else type(plain_number(obj)).__name__.lower()
+        if not isinstance(name, str):
+            return f"{kind} has no item {name!r}"
+        if isinstance(obj, dict):
+            return f"no key {name!r} here{suggestion(name, map(str, obj))}"
+        known = FIELDS.get(type(obj), frozenset())
+        advice = word_advice(name) if kind == "text" else field_advice(name, known)
+        return f"{kind} has no field {name!r}{advice or suggestion(name, known)}"
+
+
+def _misused(obj: object, name: str) -> str:
+    """Return what to write where a field of a function or of a list was asked for; empty for anything else."""
+    if isinstance(obj, PLAIN_FUNCTIONS):
+        called = f'env("{printable(name, 80)}")' if obj.__name__ == "env" else f"{obj.__name__}(…)"
+        return f"{obj.__name__} is a function; write {called}"
+    if isinstance(obj, tuple | list):
+        return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
+    return ""
+
+
+class Missing(Undefined):
+    """A key that a mapping lacks: it tests as false, and equals and holds nothing; any other use of it is an error."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        said = super()._undefined_message
+        return f'{said}{" else" if said.endswith("?") else ";"} give a default: | default("…")'
+
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return False
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return isinstance(other, Missing)
+
+    def __ne__(self, other: object) -> bool:  # type: ignore[override]
+        return not self == other
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(Missing)
+
+    def __contains__(self, item: object) -> bool:  # type: ignore[override]
+        return False

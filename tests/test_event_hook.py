@@ -1,0 +1,119 @@
+"""[on_event]: a command and a URL are told of events, in order, within their time, and nobody waits for them."""
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+
+from ctemplate.config.schema import OnEventSection
+from ctemplate.core.event_stream import EventStream, emit
+from ctemplate.core.events import HoldBegan, InputRead, Stopped
+from ctemplate.core.section import Seconds
+from ctemplate.runtime import event_hook
+from ctemplate.runtime.event_hook import EventHook, hook_services
+
+HELD = HoldBegan(text="2 of 3 vanished", queries=("service(web)",))
+
+
+@contextlib.asynccontextmanager
+async def hooked(**section):
+    """Run a hook within a stream of its own; it has handed out everything in the end."""
+    stream = EventStream()
+    hook = EventHook(events=stream, section=OnEventSection(**section))
+    with stream.entered():
+        task = asyncio.create_task(hook.run())
+        await asyncio.sleep(0)
+        yield stream
+        hook.stop()
+        async with asyncio.timeout(60):
+            await task
+
+
+def writing(file):
+    return ("sh", "-c", f'printf "%s\\n" "$CTEMPLATE_EVENT_NAME $CTEMPLATE_EVENT_LEVEL" "$CTEMPLATE_EVENT" >> {file}')
+
+
+async def test_a_command_gets_the_event_in_its_environment(tmp_path):
+    async with hooked(command=writing(tmp_path / "out")):
+        emit(HELD)
+        emit(InputRead(subject="below the level"))
+        emit(HELD)
+    first, document, *again = (tmp_path / "out").read_text().splitlines()
+    assert first == "hold_began warning"
+    assert json.loads(document) == {
+        "event": "hold_began",
+        "level": "warning",
+        "message": "2 of 3 vanished",
+        "fields": {"text": "2 of 3 vanished", "queries": ["service(web)"]},
+    }
+    assert again == [first, document]
+
+
+async def test_events_may_be_chosen_by_name(tmp_path):
+    async with hooked(command=writing(tmp_path / "out"), events=("stopped",)):
+        emit(HELD)
+        emit(Stopped())
+    assert (tmp_path / "out").read_text().splitlines()[0] == "stopped info"
+
+
+async def test_a_url_gets_it_as_a_post(httpserver):
+    httpserver.expect_request("/hook", method="POST").respond_with_data("ok")
+    async with hooked(url=httpserver.url_for("/hook")):
+        emit(HELD)
+    ((request, _),) = httpserver.log
+    assert request.get_json()["event"] == "hold_began"
+
+
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        pytest.param({"command": "false"}, "false: exit status 1", id="fails"),
+        pytest.param({"command": "/no/such/program"}, "/no/such/program", id="is not there"),
+        pytest.param({"command": ("sleep", "60"), "timeout": Seconds(0.2)}, "sleep 60", id="hangs"),
+        pytest.param({"url": "http://127.0.0.1:1/secret"}, "the URL cannot be reached: ConnectError", id="nobody"),
+        pytest.param({"url": "no url"}, "the URL cannot be reached", id="no URL"),
+    ],
+)
+async def test_what_fails_is_reported_once_and_tells_nobody_of_itself(section, reason, caplog):
+    seen = []
+    async with hooked(**section) as stream:
+        with stream.subscribed("test", seen.append):
+            emit(HELD)
+            emit(HELD)
+            async with asyncio.timeout(60):
+                while sum(event.name == "hook_failed" for event in seen) < 2:  # noqa: ASYNC110 - a list sets no event
+                    await asyncio.sleep(0.02)
+    failures = [event for event in seen if event.name == "hook_failed"]
+    assert [event.is_repeated for event in failures] == [False, True]
+    assert reason in failures[0].reason
+    assert "secret" not in caplog.text
+
+
+async def test_a_url_that_answers_badly_is_reported(httpserver, caplog):
+    httpserver.expect_request("/hook").respond_with_data("", status=500)
+    async with hooked(url=httpserver.url_for("/hook")):
+        emit(HELD)
+    assert (
+        "on_event: hold_began: the URL answered with status 500; it is not tried again for this event"
+        in caplog.messages
+    )
+
+
+async def test_a_flood_waits_for_nobody_and_what_is_dropped_is_counted(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(event_hook, "QUEUED_EVENTS", 5)
+    async with hooked(command=writing(tmp_path / "out")):
+        for _ in range(100):
+            emit(HELD)
+    assert len((tmp_path / "out").read_text().splitlines()) == 10
+    assert "on_event: 95 events found no room in the queue and were not handed out" in caplog.messages
+
+
+async def test_other_threads_may_emit(tmp_path):
+    async with hooked(command=writing(tmp_path / "out")):
+        await asyncio.to_thread(emit, HELD)
+    assert (tmp_path / "out").read_text().startswith("hold_began ")
+
+
+def test_nothing_runs_where_nothing_is_configured():
+    assert hook_services(EventStream(), OnEventSection()) == ()
