@@ -142,7 +142,7 @@ ensure_ip() {
 make_root() {
     suite=$1 archive=$2
     advice="install mmdebstrap"
-    has mmdebstrap || install_packages mmdebstrap
+    has mmdebstrap || (install_packages mmdebstrap)   # a subshell: its clean-up runs as it ends
     log=$cache/root-$suite.log
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
