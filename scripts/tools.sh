@@ -2,8 +2,8 @@
 # Gets the programs that tests, demo and bench run: Python's venv, nginx with its stream module, HAProxy, systemd, sudo,
 # Chromium, Consul.
 #
-#   scripts/tools.sh [python] [nginx] [haproxy] [systemd] [sudo] [chromium] [ip] [consul]  get what is missing; all of them by default
-#   scripts/tools.sh which nginx|stream-module|haproxy|chromium|chromedriver|consul  print where it is; fail with a sentence if it is nowhere
+#   scripts/tools.sh [python] [nginx] [haproxy] [promtool] [systemd] [sudo] [chromium] [ip] [consul]  get what is missing; all of them by default
+#   scripts/tools.sh which nginx|stream-module|haproxy|promtool|chromium|chromedriver|consul  print where it is; fail with a sentence if it is nowhere
 #   scripts/tools.sh root SUITE ARCHIVE  pack a fresh Debian, as small as apt allows; root only
 #
 # Silent about what is already here, and safe to run again: nothing is ever left half installed.
@@ -38,13 +38,20 @@ which_consul() {
     [ -x "$cache/consul/usr/bin/consul" ] && printf '%s\n' "$cache/consul/usr/bin/consul"
 }
 
+# promtool reads what the examples write for Prometheus; of its package nothing else is needed.
+which_promtool() {
+    command -v promtool && return
+    [ -x "$cache/prometheus/usr/bin/promtool" ] && printf '%s\n' "$cache/prometheus/usr/bin/promtool"
+}
+
 locate() {
     case "$1" in
         nginx) which_nginx ;;
         haproxy | chromium | chromedriver) command -v "$1" ;;
         stream-module) which_stream_module ;;
+        promtool) which_promtool ;;
         consul) which_consul ;;
-        *) die "$1: unknown program; known are nginx, stream-module, haproxy, chromium, chromedriver and consul" ;;
+        *) die "$1: unknown program; known are nginx, stream-module, haproxy, promtool, chromium, chromedriver and consul" ;;
     esac || die "$1 is not here: run 'make tools'"
 }
 
@@ -226,6 +233,32 @@ ensure_consul() {
     unpack_consul
 }
 
+# --- promtool -----------------------------------------------------------------------------------------------------
+
+download_prometheus() { (cd "$work" && apt_own download prometheus >>"$log"); }
+
+ensure_promtool() {
+    which_promtool >/dev/null && return
+    advice="put the program promtool on PATH"
+    has apt-get && has dpkg || die "missing on a system without apt-get: $advice"
+    log=$cache/prometheus.log
+    : >"$log"
+    rm -rf "$cache"/prometheus.??????
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' HUP INT TERM
+    chmod 755 "$work"   # apt's own unprivileged user reads the lists in it
+    download_prometheus || { may_be_root && as_root apt-get -q update >>"$log" 2>&1 && download_prometheus; } ||
+        { tail -n 5 "$log" >&2; die "none of the configured apt sources leads to a package of Prometheus: $advice"; }
+    staged=$(mktemp -d "$cache/prometheus.XXXXXX")
+    dpkg -x "$work"/prometheus_*.deb "$staged"
+    "$staged/usr/bin/promtool" --version >>"$log" 2>&1 || die "the promtool that was fetched does not run here: $advice"
+    chmod 755 "$staged"
+    rm -rf "$cache/prometheus"
+    mv -T "$staged" "$cache/prometheus"
+    say "unpacked promtool into .cache/prometheus"
+}
+
 # ------------------------------------------------------------------------------------------------------------------
 
 if [ "${1-}" = which ]; then
@@ -237,10 +270,10 @@ if [ "${1-}" = root ]; then
     make_root "${2-}" "${3-}"
     exit
 fi
-[ $# -gt 0 ] || set -- python nginx haproxy systemd sudo chromium ip consul
+[ $# -gt 0 ] || set -- python nginx haproxy promtool systemd sudo chromium ip consul
 for tool in "$@"; do
     case "$tool" in
-        python | nginx | haproxy | systemd | sudo | chromium | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
-        *) die "$tool: unknown tool; known are python, nginx, haproxy, systemd, sudo, chromium, ip and consul" ;;
+        python | nginx | haproxy | promtool | systemd | sudo | chromium | ip | consul) (ensure_"$tool") ;;   # a subshell each: its clean-up runs as it ends
+        *) die "$tool: unknown tool; known are python, nginx, haproxy, promtool, systemd, sudo, chromium, ip and consul" ;;
     esac
 done

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ctemplate.apply.state import BACKUPS, ORIGINAL, group_folder
+from ctemplate.core.each_file import EachFile, has_expression
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import read_plain_file
 
@@ -59,9 +60,17 @@ def _generations(folder: Path) -> list[Path]:
 
 
 def _contents(generation: Path, paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
-    for path in paths:
+    """Yield the files of a generation; of one that stands for files of items, all of these."""
+    named = (one for path in paths for one in (_item_files(generation, path) if has_expression(str(path)) else (path,)))
+    for path in named:
         with contextlib.suppress(FileNotFoundError):
             yield path, read_plain_file(_inside(generation, path), limit_bytes=FILE_LIMIT_BYTES)
+
+
+def _item_files(generation: Path, pattern: Path) -> Iterator[Path]:
+    each = EachFile.of("", str(pattern))
+    found = (Path("/") / file.relative_to(generation) for file in sorted(generation.rglob("*")) if file.is_file())
+    return (path for path in found if each.may_make(path))
 
 
 def _moment(generation: Path, paths: Iterable[Path]) -> float:

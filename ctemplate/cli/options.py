@@ -152,6 +152,13 @@ SETTINGS = (
         metavar="FILE",
         help="file with the token that the page asks for before it releases",
     ),
+    Setting(
+        flag="-tracing",
+        path="tracing",
+        metavar="",
+        help="send traces by OpenTelemetry; needs ctemplate[otel]",
+        is_switch=True,
+    ),
     Setting(flag="-log-level", path="log_level", metavar="LEVEL", help="debug, info, warning or error"),
     Setting(flag="-log-format", path="log_format", metavar="FORMAT", help="text or json"),
     Setting(flag="-log-file", path="log_file", metavar="FILE", help="write the log to a file, too"),
@@ -167,7 +174,7 @@ CONSUL_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.star
 SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
 EXEC_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("exec."))
 LOGGING = ("-log-level", "-log-format", "-log-file", "-syslog", "-syslog-facility", "-syslog-name")
-RUNNING = ("-wait", "-pid-file", "-status-addr", "-status-token-file", *EXEC_OPTIONS)
+RUNNING = ("-wait", "-pid-file", "-status-addr", "-status-token-file", "-tracing", *EXEC_OPTIONS)
 """Options that mean something to a ctemplate that goes on running only."""
 
 

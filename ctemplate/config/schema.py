@@ -171,4 +171,5 @@ class Config(Section, frozen=True, kw_only=True):
     syslog_facility: str = "LOCAL0"  # as consul-template's
     syslog_name: str = "ctemplate"
     on_event: OnEventSection = OnEventSection()
+    tracing: bool = False  # OpenTelemetry; needs ctemplate[otel]
     timeout: Duration = Duration(60.0)  # for -once and -dry, until every answer is in

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ctemplate.core.each_file import EachFile
+from ctemplate.core.micro import MicroService, micro_service
 from ctemplate.core.values import dataclass
 
 MAX_PORT = 65535
@@ -107,6 +108,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def node_ip(self) -> str:
         """The node's address without the brackets of IPv6."""
         return self.node_address.strip("[]")
+
+    @property
+    def micro(self) -> MicroService:
+        """What go-micro wrote into the tags."""
+        return micro_service(self.tags)
 
 
 class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -6,6 +6,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from ctemplate.core.micro import MicroService
 from ctemplate.core.model import Answer, Instance, Query, Status
 from ctemplate.queries.catalog_entries import (
     CatalogPage,
@@ -185,5 +186,5 @@ SERVICE_KIND = Kind(
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
     functions=(_service,),
-    readable=(Instance,),
+    readable=(Instance, MicroService),
 )

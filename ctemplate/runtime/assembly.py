@@ -39,6 +39,7 @@ from ctemplate.runtime.group_files import group_check, group_targets, restorable
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
+from ctemplate.runtime.tracing_service import check_tracing
 from ctemplate.sinks.dry_run import DryRunSink
 from ctemplate.sinks.plan import FileReview, PlanSink
 from ctemplate.sinks.sink import Sink
@@ -266,6 +267,8 @@ class Assembler:
         config = build(layers)
         if config.status.address:
             parse_status_address(config.status.address)
+        if config.tracing and self.is_daemon:
+            check_tracing()
         if config.exec.command and self.mode is RunMode.LIVE:
             check_exec(config.exec, self.environ)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)

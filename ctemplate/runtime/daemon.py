@@ -44,6 +44,7 @@ from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
 from ctemplate.runtime.status_service import status_services
 from ctemplate.runtime.status_view import StatusView, measure_loop
+from ctemplate.runtime.tracing_service import tracing_services
 from ctemplate.runtime.watchdog import Watchdog
 from ctemplate.status.report import Report
 from ctemplate.system.file_watch import closed, file_edits, poll_modified, write_detectable
@@ -186,6 +187,7 @@ class Daemon:
             *((control,) if has_socket else ()),
             *status_services(self._view, self.assembly, self._report, lambda: self.workers),
             *hook_services(self.events, self.assembly.config.on_event),
+            *tracing_services(self.events, is_on=self.assembly.config.tracing),
         )
 
     async def _report(self) -> Report:

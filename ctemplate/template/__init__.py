@@ -1,4 +1,4 @@
-"""Templates: Jinja over the answers of a snapshot, with nothing in the data able to write a directive."""
+"""Templates: Jinja over the answers of a snapshot; registered data can never become a directive."""
 
 from ctemplate.template.baseline import Baseline, template_digest
 from ctemplate.template.renderer import Renderer

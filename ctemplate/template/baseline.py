@@ -1,7 +1,7 @@
-"""What the last good rendering was: of which templates, and whose data stood in it.
+"""The baseline: the templates of the last good rendering, and the owners of the data in it.
 
-It tells an edit of a template, which may be at fault itself, from a change of data, which cannot make it so. Pure; must
-not know where it is kept.
+It distinguishes an edit of a template, which may contain an error, from a change of data, for which the template is not
+to blame. Pure; must not know where it is stored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIGITS = 12
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """The last good rendering. All texts are digests: ``lines`` of the templates' lines, ``live`` of the owners."""
+    """The last good rendering, as digests: ``lines`` of the templates' lines, ``live`` of the owners."""
 
     template: str
     lines: frozenset[str] = frozenset()
@@ -31,29 +31,29 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, templates: Iterable[Template], owners: Iterable[Owner]) -> Baseline:
-        """Return the baseline that a rendering becomes once it is live."""
+        """Return the baseline of a rendering that has become live."""
         templates = tuple(templates)
         lines = frozenset(_digest(line) for template in templates for line in template.lines)
         return cls(template=template_digest(templates), lines=lines, live=frozenset(map(_owner_digest, owners)))
 
     def is_live(self, owner: Owner) -> bool:
-        """Whether data of the owner stood in the last good rendering."""
+        """Whether the last good rendering contained data of the owner."""
         return _owner_digest(owner) in self.live
 
     def live_part(self, answer: Answer) -> Answer:
-        """Return an answer without what did not stand in the last good rendering."""
+        """Return an answer without the entries that the last good rendering did not contain."""
         owners = [(item, Owner.of(item)) for item in answer.value if isinstance(item, Service | Instance)]
         value = [item for item, owner in owners if self.is_live(owner)]
         value = value or [item for item, owner in owners if self.is_live(owner.whole)]
         return msgspec.structs.replace(answer, value=tuple(value))
 
     def knows(self, line: str) -> bool:
-        """Whether a line stood in the templates."""
+        """Whether the templates contained a line."""
         return _digest(line) in self.lines
 
 
 def template_digest(templates: Iterable[Template]) -> str:
-    """Return what tells one version of a group's templates, with the operator's variables, from another."""
+    """Return a digest of a group's templates and the operator's variables."""
     return hashlib.sha256(repr([template.identity for template in templates]).encode()).hexdigest()
 
 
@@ -73,12 +73,11 @@ def check_edit(
     *,
     where: str,
 ) -> None:
-    """Raise TemplateError where an edited template, rather than a service, is to blame for who is left out.
+    """Raise TemplateError where an edited template, rather than a service, is the cause of what is left out.
 
-    ``passed`` are the services that get past each line, and past any by "". A line that none gets past is at fault
-    itself; after an edit so is a new one that half do not get past, and no edit may leave out what was live.
-    ``verdicts`` are those of lines that were not in the templates before, or of what was live; ``where`` names the
-    templates.
+    ``passed`` are the services that succeed at each line, and at any line under "". A line at which none succeeds is
+    wrong itself; after an edit so is a new line at which half fail, and no edit may leave out a live service.
+    ``verdicts`` are those of new lines, or of what was live; ``where`` names the templates.
     """
     lines: dict[tuple[str, Passing], dict[str, QuarantineVerdict]] = {}
     for owner in sorted(verdicts):

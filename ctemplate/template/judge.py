@@ -1,6 +1,6 @@
-"""Finds those whose data break a template, or print what it must not, by looking at passes and making more of them.
+"""Find the services whose data break a template or print a forbidden value, from passes and further trial passes.
 
-Must not know what becomes of those found.
+What follows for them is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from ctemplate.template.safety.render_pass import Owner, Run, Violation
 from ctemplate.template.search import Search
 
 MAX_BROKEN = 3
-"""Services that may end a pass and are left out; more are the template's fault."""
+"""Services, at most, that may fail a pass and are left out; with more, the template is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """``render`` makes a pass of the template of a number, and keeps its error in the run.
+    """``render`` makes a pass of the numbered template, and stores its error in the run.
 
-    ``is_plain`` tells whether a value may stand anywhere in that template's text.
+    ``is_plain``: whether a value may be printed anywhere in that template's text.
     """
 
     render: Callable[[int, Run], str]
     is_plain: Callable[[int, str], bool]
 
     def broken(self, number: int, run: Run, held: Mapping[Owner, Held]) -> dict[Owner, QuarantineVerdict]:
-        """Return those over whom the template broke; raise the error where nobody's data are to blame.
+        """Return the services whose data made the template fail; raise the error where no service is the cause.
 
-        While answers are missing nothing is broken: a template may well need what is still to come. Who was read last
-        when a pass ended need not be the reason: the error has to be another one without that service. Time and memory
-        may have been short by chance; then a second pass has to break over the same service.
+        While answers are missing no failure counts, since the template may need them. The service read last when a pass
+        ended need not be the cause: without it the error has to disappear or change. Time and memory may have been
+        short by chance; then a second pass has to fail at the same service.
         """
         if run.awaited:
             return {}
@@ -75,10 +75,10 @@ class Judge:
         return {owner: _broken(owner, run.error)}
 
     def violators(self, number: int, run: Run) -> dict[Owner, QuarantineVerdict]:
-        """Return whose values may not be printed; raise TemplateError where they are nobody's."""
+        """Return the owners of forbidden values; raise TemplateError where they have no owner."""
         violations = [violation for violation in run.violations if violation.text or not run.awaited]
         if not violations:
-            return {}  # of a value that is waited for, nothing is made
+            return {}  # while a value is awaited nothing follows
         known = holders(run, partial(self.is_plain, number))
         found = read_last(violations, known)
         if not found:
@@ -96,7 +96,7 @@ class Judge:
         }
 
     def passed(self, runs: Sequence[Run]) -> dict[tuple[str, Passing], set[str]]:
-        """Return the services that get past each line of the templates, or any, while those left out are."""
+        """Return the services that succeed at each line of the templates, or at any, with the current omissions."""
         found: dict[tuple[str, Passing], set[str]] = {}
         for number, run in enumerate(runs):
             counted = self._pass(number, run, counts=True)
@@ -108,7 +108,7 @@ class Judge:
         return found
 
     def _pass(self, number: int, run: Run, without: Iterable[str] = (), *, counts: bool = False) -> Run:
-        """Make another pass like one that was made, with some more left out."""
+        """Repeat a pass with some more services left out."""
         again = run.again(without, counts=counts)
         self.render(number, again)
         return again
@@ -116,10 +116,10 @@ class Judge:
     def _confirmed(
         self, number: int, run: Run, suspected: Sequence[tuple[Violation, Holder]]
     ) -> list[tuple[Violation, Holder]]:
-        """Keep those suspected by a text alone whose text is gone when they are."""
+        """Keep the suspects, found by a text alone, whose omission removes that text."""
         things = [(violation, holder) for violation, holder in suspected if holder.thing]
         if things or not suspected:
-            return things  # what cannot be left out cannot be tried without
+            return things  # these cannot be left out, so no trial is possible
         without = self._pass(number, run, {holder.service for _, holder in suspected})
         left = [(violation.where, violation.text.casefold()) for violation in without.violations]
         return [
@@ -131,7 +131,7 @@ class Judge:
     def _searched(
         self, number: int, run: Run, violation: Violation, known: Sequence[Holder]
     ) -> dict[Owner, QuarantineVerdict]:
-        """Find the owners of one line's values by leaving services out: first those that hold like texts, then all."""
+        """Find the owners of one line's values by leaving services out: first those with similar texts, then all."""
         like = {holder.service for holder in owners(violation, known)}
 
         def violates(left_out: Iterable[str]) -> bool:
@@ -153,13 +153,13 @@ class Judge:
 
 
 def owners_of_text(run: Run) -> tuple[Owner, ...]:
-    """Return who printed anything in a pass with shadow, each also as a service."""
+    """Return the owners that printed anything in a pass with placeholders, each also as a service."""
     found = {printed.owner for _, printed in run.prints or () if printed.owner is not None}
     return tuple(found | {owner.whole for owner in found})
 
 
 def greedy_owners(run: Run, error: TemplateError) -> dict[Owner, QuarantineVerdict]:
-    """Return the services that used up what there is for all; none where all have a fair share."""
+    """Return the services that used up a limit shared by all; none where all have a fair share."""
     known = {name: weight for name, weight in weights(run.used.values()).items() if name not in run.excluded}
     reasons = {name: f"{known[name]} instances, tags and meta; {error}" for name in greedy(known)}
     return {

@@ -1,6 +1,6 @@
-"""Proves the texts of a group's templates one after the other, and keeps what it found for texts that stay the same.
+"""Prove the texts of a group's templates one after the other, and cache the results for unchanged texts.
 
-Must not know who is left out, or what becomes of those found.
+Must not know what is left out, or what follows from the results.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Others = tuple[tuple[str, ConfigPlace], ...]
 
 @dataclass(slots=True)
 class Prover:
-    """The templates of one group, and of each the last text that was proven, where, and who printed it."""
+    """The templates of one group, each with its last proven text, its place, and the owners that printed it."""
 
     templates: tuple[Template, ...]
     _parts: dict[int, Parts] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Prover:
     def unproven(
         self, runs: Sequence[Run], texts: Sequence[str], places: Sequence[ConfigPlace | None]
     ) -> dict[Owner, QuarantineVerdict]:
-        """Return whose values would be more than values in the texts, which are whole."""
+        """Return the owners of values that would change the structure of the complete texts."""
         verdicts: dict[Owner, QuarantineVerdict] = {}
         if any(run.awaited for run in runs):
             return verdicts
@@ -46,7 +46,7 @@ class Prover:
         return verdicts
 
     def owners(self, number: int, text: str) -> tuple[Owner, ...] | None:
-        """Return who printed a text of a template; None where it was not proven."""
+        """Return the owners that printed a template's text; None where it was not proven."""
         known, owners = self._printed.get(number, ("", ()))
         return owners if number in self._printed and known == text else None
 

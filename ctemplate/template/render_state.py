@@ -1,4 +1,4 @@
-"""Who is left out of one rendering of a group, or not rendered as registered, and the passes that came of it."""
+"""The services left out of one rendering of a group, or rendered with older data, and its passes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class RenderState:
 
     @property
     def excluded(self) -> frozenset[str]:
-        """The services that are left out as a whole."""
+        """The services that are left out entirely."""
         return frozenset(owner.service for owner in self.held if owner.is_whole)
 
     @property
     def partly(self) -> Partly:
-        """The single instances that are left out, and what is listed by tags."""
+        """The single instances that are left out, and services left out of listings by a tag."""
         return partly(self.held) if any(not owner.is_whole for owner in self.held) else NOBODY
 
     @property
     def verdicts(self) -> dict[Owner, QuarantineVerdict]:
-        """Why anybody is left out, or not rendered as registered."""
+        """The reason for each that is left out, or not rendered as registered."""
         kept = {Owner(name): one.verdict for name, one in self.substitutes.items()}
         return {owner: one.verdict for owner, one in self.held.items()} | kept
 

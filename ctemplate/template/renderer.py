@@ -1,4 +1,4 @@
-"""The templates of one group, rendered over one snapshot; whoever's data would break them is left out.
+"""The templates of one group, rendered over one snapshot; services whose data would break them are left out.
 
 Must not know where the texts go.
 """
@@ -37,20 +37,20 @@ from ctemplate.template.safety.substitutes import KnownGood, LastGood, Substitut
 from ctemplate.template.template import Template
 
 MAX_PASSES = 60
-"""Passes of a group over one snapshot until nobody more is left out."""
+"""Passes of a group over one snapshot, at most, until no further service is left out."""
 
 LONG_AGO = float("-inf")
-"""Since when last good data are in use that the operator has released: their time is over."""
+"""The start time of last good data that the operator released: their time is over."""
 
 HOLD = 300.0
-"""Seconds for which the last good data of a service stay in use that was live and can no longer be printed."""
+"""Seconds for which a service's last good data stay in use once its newest data cannot be printed."""
 
 
 class Renderer:
-    """Renders the templates of one group together; a text whose answers did not change is kept.
+    """Renders the templates of one group together; a text whose answers did not change is reused.
 
-    ``baseline`` is what was live before, as far as that is known: by it an edit is told from a change of data.
-    ``hold`` tells for how long the last good data of a service that was live may stand in for such as break it.
+    ``baseline`` is the last live rendering, if known; it distinguishes an edit from a change of data. ``hold`` returns
+    for how long a live service's last good data may replace data that break a template.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Renderer:
         before: Renderer | None = None,
         hold: Callable[[str], float] = lambda _name: HOLD,
     ) -> None:
-        """Take the templates; ``before`` is the renderer that these take over from, after an edit."""
+        """Take the templates; ``before`` is the renderer that these replace, after an edit."""
         self._templates = tuple(templates)
         self._hold = hold
         self._prover = Prover(self._templates)
@@ -79,16 +79,17 @@ class Renderer:
         self.refusals = Refusals()
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
         self._has_accepted = False
-        self._accepted: tuple[set[Owner], Baseline] | None = None  # whose data stood in the last accepted rendering
+        self._accepted: tuple[set[Owner], Baseline] | None = (
+            None  # the owners of the data in the last accepted rendering
+        )
 
     def render(
         self, snapshot: Snapshot, places: Sequence[ConfigPlace | None] = (), now: float | None = None
     ) -> Rendering:
-        """Render every template over the snapshot; raise TemplateError for a fault of a template's own.
+        """Render every template over the snapshot; raise TemplateError for an error in a template itself.
 
-        A service, or instance, that a template cannot print is left out of every answer of the group, and the group
-        rendered again. A text with a place in nginx's configuration is proven to hold data as values alone, again on
-        pain of that.
+        A service or instance that a template cannot print, or that changes the structure of a text in nginx's
+        configuration, is left out of every answer of the group, and the group is rendered again.
         """
         now = time.monotonic() if now is None else now
         around = tuple(places)
@@ -110,10 +111,10 @@ class Renderer:
         without: Collection[Owner],
         lines: Mapping[Owner, str],
     ) -> Rendering:
-        """Return what would be rendered without these; services with last good data have these. Nothing is kept.
+        """Return the rendering without these, or with their last good data. Changes no state.
 
-        ``lines`` are the templates' lines that each is refused for, as far as that is known. Raises TemplateError where
-        an edit of the templates would be to blame.
+        ``lines`` are the templates' lines for which each is refused, where known. Raises TemplateError where an edit of
+        the templates would be the cause.
         """
         now, around = time.monotonic(), tuple(places)
         state = self._still_valid(snapshot, around, now)
@@ -125,7 +126,7 @@ class Renderer:
         return self._rendering(state, snapshot)
 
     def without(self, snapshot: Snapshot, places: Sequence[ConfigPlace | None], owner: Owner) -> Rendering:
-        """Return what would be rendered with one left out altogether."""
+        """Return the rendering with one left out entirely."""
         now, around = time.monotonic(), tuple(places)
         state = self._still_valid(snapshot, around, now)
         state.substitutes.pop(owner.service, None)
@@ -135,7 +136,7 @@ class Renderer:
         return self._rendering(state, snapshot)
 
     def accept(self) -> None:
-        """Take the last rendering for what is live now."""
+        """Record the last rendering as live."""
         state = self._state
         kept = {name for name, _ in state.substitutes.items()}
         owners = {owner for number in range(len(self._templates)) for owner in self._owners(number, state)}
@@ -152,20 +153,20 @@ class Renderer:
         self.last_good.take(used, state.partly)
 
     def remember(self, known: KnownGood) -> None:
-        """Take what an earlier process knew: the last good data of services, and for how long they have been in use."""
+        """Take what an earlier process stored: services' last good data, and for how long they have been in use."""
         self.last_good.remember(known.answers)
         now = time.monotonic()
         self._failing = {name: now - spent for name, spent in known.spent.items()} | self._failing
         self._entries.failing = {name: now - spent for name, spent in known.things.items()} | self._entries.failing
 
     def remember_answers(self, answers: Iterable[Answer]) -> None:
-        """Take the newest answers of an earlier process for the last good data of what was live then."""
+        """Take the newest answers of an earlier process as the last good data of what was live then."""
         if self.baseline is not None and not self.last_good.is_whole:
             self.last_good.remember(map(self.baseline.live_part, answers))
 
     @property
     def known_good(self) -> KnownGood:
-        """What a later process needs of the services whose last good data are in use."""
+        """What a later process needs to know of services whose last good data are in use."""
         now = time.monotonic()
         spent = {name: now - self._failing.get(name, now) for name in self._state.substitutes}
         things = {thing: now - self._entries.failing.get(thing, now) for thing in self._state.things}
@@ -174,7 +175,7 @@ class Renderer:
         return KnownGood(answers=(*services, *entries), spent=spent, things=things)
 
     def release(self, service: str | None) -> tuple[str, ...]:
-        """End the use of a service's last good data, or of everyone's, from the next rendering on; return the names."""
+        """Stop using the last good data of a service, or of all, from the next rendering on; return the names."""
         names = [
             name
             for name, one in self._state.substitutes.items()
@@ -191,7 +192,7 @@ class Renderer:
         return self._templates
 
     def due_at(self) -> float | None:
-        """Return when somebody may be judged anew without any change, on the monotonic clock."""
+        """Return when an omitted service may be judged again without a change, on the monotonic clock."""
         return min([*self._state.limits(), *self.refusals.dues()], default=None)
 
     @property
@@ -200,7 +201,7 @@ class Renderer:
         return frozenset(query for run in self._state.runs for query in run.used)
 
     def text(self, number: int) -> str:
-        """Return the text of a template as it was rendered last."""
+        """Return the last rendered text of a template."""
         return self._kept[number][1]
 
     def origin(self, number: int, line: int) -> str | None:
@@ -209,12 +210,12 @@ class Renderer:
         return None if found is None else found[2].origin(*found[:2], line)
 
     def owners(self, number: int, line: int) -> tuple[Owner, ...]:
-        """Return who may have printed a line (from 1) of the last rendering's text, nearest first."""
+        """Return the owners that may have printed a line (from 1) of the last rendering's text, nearest first."""
         found = self._traced(number)
         return () if found is None else found[2].owners(*found[:2], line)
 
     def _traced(self, number: int) -> tuple[str, str, LineMarks] | None:
-        """Return the last text of a template with marks, the text without, and what the marks mean."""
+        """Return the last text of a template with marks, the text without, and the meaning of the marks."""
         kept = self._kept.get(number)
         if kept is None:
             return None
@@ -230,7 +231,7 @@ class Renderer:
         return known
 
     def _still_valid(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> RenderState:
-        """Return who is still left out: nothing has changed that could clear them, and their time is not over."""
+        """Return what is still left out: nothing has changed that could clear it, and its time is not over."""
         held = {owner: one for owner, one in self._state.held.items() if one.lasts(snapshot, places)}
         substitutes = {
             name: one
@@ -256,7 +257,7 @@ class Renderer:
         places: tuple[ConfigPlace | None, ...],
         now: float | None = None,
     ) -> None:
-        """Leave out whom a program refused, or use the last good data of a service; in a trial without a limit."""
+        """Leave out what a program refused, or use the service's last good data; in a trial without a time limit."""
         owner, data = refusal.owner, self.last_good.of(refusal.owner.service)
         if owner.thing:
             if one := self._entries.stand_in(refusal.rejection, refusal.answers, snapshot, self.last_good, now):
@@ -273,7 +274,7 @@ class Renderer:
     def _settle(
         self, state: RenderState, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float
     ) -> None:
-        """Render until nobody more has to be left out; of several errors that end this the first tells most."""
+        """Render until nothing more has to be left out; of several errors that end this, the first one is raised."""
         errors: list[TemplateError] = []
         try:
             self._settle_all(state, snapshot, places, now, errors)
@@ -333,7 +334,7 @@ class Renderer:
         return True
 
     def _leave_out(self, state: RenderState, new: Mapping[Owner, Held], now: float) -> None:
-        """Leave these out; where the last good data of a service may stand in for it, they do."""
+        """Leave these out, or use the service's last good data where that is allowed."""
         names = {owner.service for owner in new}
         state.held = still_valid(widened({**state.held, **new}))
         for owner in [owner for owner in state.held if owner.is_whole and owner.service in names]:
@@ -344,7 +345,7 @@ class Renderer:
                     del state.held[owner]
 
     def _substitute(self, name: str, held: Held, now: float) -> Substitute | None:
-        """Return the last good data of a service in place of what nobody can print; None where it has to go."""
+        """Return a service's last good data in place of unprintable data; None where it has to be left out."""
         data = self.last_good.of(name)
         is_edit = self.is_edit and name not in self._failing
         if not held.verdict.is_about_data or not data.is_there or is_edit:
@@ -354,13 +355,13 @@ class Renderer:
 
     @property
     def is_edit(self) -> bool:
-        """Whether the templates are others than those of the last good rendering, or none is known."""
+        """Whether the templates differ from those of the last good rendering, or none is known."""
         if self._has_accepted:
             return False
         return self.baseline is None or self.baseline.template != template_digest(self._templates)
 
     def _check_edit(self, state: RenderState) -> None:
-        """Raise TemplateError where an edit of the templates, or their first version, is to blame."""
+        """Raise TemplateError where an edit of the templates, or their first version, is the cause."""
         if not state.verdicts or any(run.awaited for run in state.runs) or not self.is_edit:
             return
         before = self.baseline
@@ -373,7 +374,7 @@ class Renderer:
             check_edit(before, suspects, self._judge.passed(state.runs), where=self._names())
 
     def _is_new(self, verdict: QuarantineVerdict) -> bool:
-        """Whether the line that somebody failed at was not in the templates before, or may be any."""
+        """Whether the line of the failure is new in the templates, or unknown."""
         if not verdict.line:
             return verdict.rejection.field == REFUSED
         texts = [text for template in self._templates if (text := template.text_of_line(verdict.line))]
@@ -398,7 +399,7 @@ class Renderer:
         return kept[0]
 
     def _fresh(self, number: int, run: Run) -> str:
-        """Render one template; an error is kept in the run."""
+        """Render one template; an error is stored in the run."""
         try:
             return self._templates[number].render(run)
         except TemplateError as exc:
@@ -423,7 +424,7 @@ class Renderer:
         )
 
     def _found(self, state: RenderState) -> dict[Owner, QuarantineVerdict]:
-        """Return who has to be left out besides those held already."""
+        """Return what has to be left out in addition to the current omissions."""
         found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
@@ -431,7 +432,7 @@ class Renderer:
         return found or lost_claims(state.runs)
 
     def _owners(self, number: int, state: RenderState) -> tuple[Owner, ...]:
-        """Return whose data stand in a text: who printed it, or where that is unknown all whose instances were read."""
+        """Return the owners of a text's data: those that printed it, or if unknown all whose instances were read."""
         owners = self._prover.owners(number, self._kept[number][1])
         if owners is not None:
             return owners

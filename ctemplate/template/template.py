@@ -1,4 +1,4 @@
-"""One template: loaded, compiled, run; every fault in it told as ``file:line: what``.
+"""One template: loaded, compiled, run; every error in it is reported as ``file:line: what``.
 
 Must not know groups, quarantine, or where the text goes.
 """
@@ -31,13 +31,13 @@ from ctemplate.template.safety.tainted_text import QUOTED, misplaced_quote, with
 from ctemplate.template.safety.value_places import BEGIN, Placed, Scan, placed, unmarked
 
 PLACEHOLDER = "_"
-"""Stands for a value that may not be printed, until the pass is repeated without its owner."""
+"""Replaces a forbidden value until the pass is repeated without its owner."""
 
 MISPLACED = "comes from a filter that brings its own quotes, and stands within others; drop those around it"
 SHOWN_VALUE_LENGTH = 80
 
 PIECES = 1000
-"""Pieces of output between two looks at the limits."""
+"""Pieces of output between two checks of the limits."""
 
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _WRONG_ARGUMENT = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
@@ -90,7 +90,7 @@ class Template:
         text: SourceText | None = None,
         texts: Mapping[str, tuple[str, str]] | None = None,
     ) -> Self:
-        """Read and compile the template and everything it names; raise TemplateError ``file:line: …``.
+        """Read and compile the template and everything it includes; raise TemplateError ``file:line: …``.
 
         ``escape`` is the format of the target. Keys below one of the prefixes ``trusted_keys`` hold the operator's own
         text. ``folders`` are searched for what the template includes after its own folder, and before the templates
@@ -133,16 +133,16 @@ class Template:
 
     @property
     def text(self) -> SourceText:
-        """Where the template's own text comes from."""
+        """The source of the template's own text."""
         return self._loader.text
 
     @property
     def is_for_nginx(self) -> bool:
-        """Whether its text is to be nginx's language."""
+        """Whether its output is nginx's language."""
         return self._environment.format.is_nginx
 
     def is_plain(self, text: str) -> bool:
-        """Whether a value may stand anywhere in the text."""
+        """Whether a value may be printed anywhere in the text."""
         return self._environment.format.is_plain(text)
 
     @property
@@ -152,7 +152,7 @@ class Template:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What is equal for templates that do the same: the operator's part of what they print."""
+        """Equal for templates with the same behaviour: the operator's part of what they print."""
         variables, each = repr(sorted(self._arguments["variables"].items())), self._loader.text.each
         made: tuple[object, ...] = () if each is None else (each.items, each.name)
         made = made if self._loader.text.syntax == PLAIN_SYNTAX else (*made, self._loader.text.syntax)
@@ -160,7 +160,7 @@ class Template:
 
     @property
     def texts(self) -> Mapping[str, tuple[str, str]]:
-        """What the template was made from: texts with the names that errors show for them, by their names."""
+        """The template's sources by name: texts with the names that errors show for them."""
         return self._loader.found
 
     @property
@@ -169,7 +169,7 @@ class Template:
         return frozenset(line.strip() for text in self._loader.texts for line in text.splitlines())
 
     def text_of_line(self, where: str) -> str:
-        """Return the text of the line that ``file:line`` names; empty where it cannot be told."""
+        """Return the text of the line that ``file:line`` names; empty where it is unknown."""
         file, _, number = where.rpartition(":")
         return self._loader.line(file, int(number)) if number.isdecimal() else ""
 
@@ -183,9 +183,9 @@ class Template:
         return type(self)(self.source, self._arguments, loader=self._loader, marks=marks), marks
 
     def render(self, run: Run) -> str:
-        """Return the text of one pass; the run takes down what it used, claimed and must not print.
+        """Return the text of one pass; the run records what it used and claimed, and forbidden values.
 
-        Raises TemplateError for whatever goes wrong in the template.
+        Raises TemplateError for any error in the template.
         """
         if self._is_running:
             error = TemplateError(str(self.source), "is still being rendered as the configuration was before")
@@ -205,7 +205,7 @@ class Template:
             self._environment.fragments.finish()
         except CtemplateError:
             raise
-        except Exception as exc:  # noqa: BLE001  # whatever a template does, it is told as a fault of its line
+        except Exception as exc:  # noqa: BLE001  # any error in a template is reported with its line
             raise self._fault(exc) from None
         if self._environment.item_files is not None:
             for name in repeated_names(text):
@@ -225,7 +225,7 @@ class Template:
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _with_values_in_place(self, run: Run, text: str) -> str:
-        """Take the marks off; a value that stands where it may not is a violation, like one at its print."""
+        """Remove the marks; a value in a forbidden place is a violation, like a forbidden value."""
         form = self._environment.format
         if self._is_traced or form.scan is None or all(map(form.fits, self._placed(text, form.scan))):
             return unmarked(text)
@@ -275,7 +275,7 @@ class Template:
         return PLACEHOLDER
 
     def _load(self) -> jinja2.Template:
-        """Compile the source and, so that their faults show now, the templates that it names."""
+        """Compile the source and the templates that it names, so that their errors are reported now."""
         environment, loaded = self._environment, {self.source.name}
         where = str(self.source)
         try:
@@ -287,7 +287,7 @@ class Template:
                     environment.get_template(name)
         except CtemplateError:
             raise
-        except Exception as exc:  # noqa: BLE001  # whatever Jinja makes of a template, it is told as its fault
+        except Exception as exc:  # noqa: BLE001  # any error of Jinja's is the template's
             raise self._fault(exc, where) from None
         return compiled
 

@@ -9,9 +9,12 @@ import pytest
 from model_program import Killer, Program, Site
 
 from ctemplate.apply import Group, Step
+from ctemplate.apply.history import history
 from ctemplate.core.each_file import EachFile
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.model import Outcome, Output, Target
+from ctemplate.sinks.live import LiveSink
+from ctemplate.sinks.restorable import RestorableSink
 
 
 class ItemProgram(Program):
@@ -198,6 +201,23 @@ async def test_a_destination_that_gets_a_template_of_its_own_is_no_item_any_more
     await own.apply(b"a1")
     await items.put(b"1", {"b": b"b1"})
     assert fixed.destination.read_bytes() == b"a1"
+
+
+async def test_a_past_state_brings_back_the_files_of_items_that_are_gone(items):
+    await items.put(*OLD)
+    await items.put(*NEW)
+    (past,) = history(items.folder / "state", items.group.destinations)
+    assert {path.name: content for path, content in past.files.items()} == {
+        "main.conf": b"1",
+        "a.conf": b"a1",
+        "b.conf": b"b1",
+    }
+    with items.hold() as state:
+        live = LiveSink(state=state)
+        await RestorableSink(sink=live, live=live, templates="").restore(past)
+    assert items.everything == (b"1", {"a": b"a1", "b": b"b1", "c": b"c2"})
+    await items.put(*NEW)
+    assert items.everything == NEW
 
 
 def test_a_ledger_says_which_files_stand_for_items(items):

@@ -1,11 +1,12 @@
 """Ctemplate with other rights than the test's: an ordinary user, or root with few of its rights. Works for root only.
 
-The process runs in a mount namespace of its own, in which source and Python stand where everybody may read them, and
-whatever else the test binds. Nothing outside changes.
+The process runs in a mount namespace of its own, in which source, packages and Python stand where everybody may read
+them, and whatever else the test binds. Nothing outside changes.
 """
 
 import os
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,21 +43,28 @@ class Sandboxed(Process):
         name: str = "sandboxed",
     ):
         """Describe the command; `folder` has to be one that everybody may enter."""
-        places = {ROOT: folder / "source", Path(sys.prefix): folder / "python"}
+        packages = Path(sysconfig.get_path("purelib"))
+        places = {
+            ROOT: folder / "source",
+            packages: folder / "packages",
+            Path(sys.base_prefix): folder / "python",  # the link in a virtual environment may lead where nobody may go
+        }
         for place in places.values():
             place.mkdir(exist_ok=True)
         places |= dict(binds or {}) | {path: path for path in writable}
-        python = folder / "python" / Path(sys.executable).relative_to(sys.prefix)
+        python = folder / "python" / Path(sys.executable).resolve().relative_to(Path(sys.base_prefix).resolve())
         pairs = [str(path) for pair in places.items() for path in pair]
         inherited = {
             key: value for key, value in os.environ.items() if not key.startswith(("CONSUL_", "NOTIFY_", "COV"))
         }
+        own = {
+            "PYTHONPATH": f"{folder}/source:{folder}/packages",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LD_LIBRARY_PATH": str(folder / "python" / "lib"),
+            "TMPDIR": str(folder / "tmp"),
+            "READ_ONLY": "yes" if read_only else "",
+            "HOME": str(folder),
+        }
         behind = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", SCRIPT, "sh", *pairs, "--"]
-        super().__init__(
-            name,
-            [*behind, "setpriv", *rights, str(python), "-m", "ctemplate", *args],
-            folder,
-            env=inherited
-            | {"PYTHONPATH": str(folder / "source"), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder / "tmp")}
-            | {"READ_ONLY": "yes" if read_only else "", "HOME": str(folder)},
-        )
+        argv = [*behind, "setpriv", *rights, str(python), "-m", "ctemplate", *args]
+        super().__init__(name, argv, folder, env=inherited | own)

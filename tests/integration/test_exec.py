@@ -97,6 +97,24 @@ def test_it_starts_once_all_is_rendered_and_is_started_anew_on_a_change(folder, 
     assert told(folder)[-1] == "TERM"
 
 
+def test_it_hears_of_files_of_items_that_come_and_go(folder, ctemplate):
+    (folder / "site.j2").write_text("x")
+    (folder / "out").write_text("fixed ")
+    (folder / "each.toml").write_text(
+        '[[template]]\nsource = "site.j2"\nfor_each = "services()"\ndestination = "sites/{{ item.name }}"\n'
+    )
+    process = ctemplate(
+        "-config", "each.toml", "-catalog", "catalog.yaml", "-exec", "./child.sh", "-exec-reload-signal", "SIGHUP"
+    )
+    started(folder, process)
+    seen = ["start fixed "]
+    for names in (("db", "web"), ("db",)):
+        catalog(folder, *names)
+        seen.append("HUP")
+        until_told(folder, process, *seen)
+        assert {path.name for path in (folder / "sites").iterdir() if path.name[0] != "."} == set(names)
+
+
 def test_it_does_not_start_while_a_template_cannot_be_rendered(folder, ctemplate):
     (folder / "broken.j2").write_text("{{ fails }}")
     process = ctemplate(*RUN, "-template", "broken.j2:other", "-exec", "./child.sh")

@@ -130,6 +130,16 @@ def test_the_examples_are_read_by_their_programs(examples, tmp_path):
     assert yaml.safe_load((EXAMPLES / "catalog.yaml").read_text())["services"].keys() == {"web", "api/v2", "db", "idle"}
 
 
+def test_prometheus_reads_the_example_as_its_service_discovery(examples, tmp_path):
+    (tmp_path / "targets.json").write_text(examples["/etc/prometheus/targets.json"])
+    scrape = {"job_name": "services", "file_sd_configs": [{"files": ["targets.json"]}]}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [scrape]}))
+    checked = subprocess.run(
+        [program("promtool"), "check", "config", "prometheus.yml"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_lint_finds_nothing_in_the_examples(ctemplate):
     run = ctemplate("lint", "-config", EXAMPLES)
     assert (run.wait(30), run.stdout()) == (0, "")

@@ -15,7 +15,10 @@ UNIT = ROOT / "packaging" / "ctemplate.service"
 
 def test_systemd_accepts_the_unit(tmp_path):
     unit = tmp_path / "ctemplate.service"
-    unit.write_text(UNIT.read_text().replace("/usr/bin/ctemplate", shutil.which("true")))
+    text = UNIT.read_text()
+    for program in ("/usr/bin/ctemplate", "/bin/kill"):  # neither has to be on this machine
+        text = text.replace(program, shutil.which("true"))
+    unit.write_text(text)
     found = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False, timeout=60
     )

@@ -145,7 +145,8 @@ def test_an_ordinary_user_without_any_right_reloads_by_a_line_in_sudoers(host, r
     reload = f"sudo -n {host.nginx.reload_command}"
     options = {"rights": NOBODY, "binds": {lines: Path("/etc/sudoers.d")}}
     status, log = run(host, "-once", *host.args(reload), name="first", **options)
-    assert (status, host.served()) == (0, "80"), log
+    assert status == 0, log
+    assert host.served() == "80", log
     status, said = run(host, "doctor", *host.args(reload), name="doctor", **options)
     assert (status, [line for line in said.splitlines() if line.startswith("fault")]) == (0, []), said
 
@@ -174,7 +175,8 @@ def test_root_with_the_rights_of_the_unit_that_ships(host, run):
     writable = (host.site.parent, host.state, host.temporary)
     options = {"rights": rights, "writable": writable, "read_only": True}
     status, log = run(host, "-once", *host.args(host.nginx.reload_command), name="first", **options)
-    assert (status, host.served()) == (0, "80"), log
+    assert status == 0, log
+    assert host.served() == "80", log
     host.publish(82, more="nonsense")
     status, log = run(host, "-once", *host.args(host.nginx.reload_command), name="second", **options)
     assert 'invalid parameter "nonsense"' in log, log

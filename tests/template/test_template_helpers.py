@@ -38,6 +38,19 @@ def several():
             "{% for z, found in service('web') | by_meta('zone', 'none') %}{{ z }}:{{ found | length }} {% endfor %}",
             "a:1 b:1 none:1 ",
         ),
+        (
+            ("{% for (z, r), found in service('web') | by_meta(['zone', 'rack'], 'none') %}"
+            "{{ z }}+{{ r }}:{{ found | length }} {% endfor %}"),
+            "a+none:1 b+none:1 none+none:1 ",
+        ),
+        ("{{ {'a': {'x': 1}, 'b': 1} | merge({'a': {'y': 2}, 'b': 2}) | to_json }}",
+         '{"a": {"x": 1, "y": 2}, "b": 2}'),
+        ("{{ {'a': {'x': 1}, 'b': 1} | merge({'a': {'x': 2}, 'c': 3}, override=false) | to_json }}",
+         '{"a": {"x": 1}, "b": 1, "c": 3}'),
+        (("{% for i in interfaces() if i.name == 'lo' and i.ip == '127.0.0.1' %}{{ i.network }} {{ i.version }} "
+         "{{ i.is_loopback }} {{ i.is_private }}{% endfor %}"), "127.0.0.0/8 4 True False"),
+        ("{{ {'a': 'yes', 'n': 'x\ny', 'b': '01', 'c': 'a b'} | to_yaml }}",
+         'a: "yes"\nb: "01"\nc: a b\n"n": |-\n  x\n  y'),
         ("{% for port, found in service('web') | by_port %}{{ port }}:{{ found[0].id }} {% endfor %}",
          "8000:web-0 8001:web-1 8002:web-2 "),
         ("{{ ['a', 'b'] | contains_all(['a', 'b']) }} {{ ['a'] | contains_all(['a', 'b']) }}", "True False"),
@@ -105,6 +118,7 @@ def test_helpers(text, expected):
             "from_json: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
         ),
         ("{{ 'NaN' | from_json }}", "from_json: NaN is not JSON"),
+        ("{{ 1 | merge({}) }}", "merge: only tables can be merged"),
         ("{{ 'a: [' | from_yaml }}", "from_yaml: did not find expected node content: line 2 column 1"),
         ("{{ 'a: !!python/none' | from_yaml }}", "from_yaml: could not determine a constructor for the tag"),
         ("{{ 'a=' | from_toml }}", "from_toml: Invalid value (at end of document)"),

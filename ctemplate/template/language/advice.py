@@ -17,7 +17,6 @@ _ADMIN = "this is not read from Consul"
 _MATHS = "write it as an operator, such as a + b"
 _COMPARE = "write it as an operator, such as a == b"
 _IN = 'write "…" in list'
-_BUILD = "build tables by dict(…) or [vars]"
 _GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
 
 FOREIGN_WORDS = {
@@ -43,7 +42,8 @@ FOREIGN_WORDS = {
     "envOrDefault": 'write env("NAME", "default")',
     "getenv": 'write env("NAME", "default")',
     "executeTemplate": "write a {% macro %} and call it",
-    **dict.fromkeys(("mergeMap", "mergeMapWithOverride"), _BUILD),
+    "mergeMap": "write table | merge(other, override=false)",
+    "mergeMapWithOverride": "write table | merge(other)",
     "explodeMap": "write table | explode",
     "splitToMap": 'write text | split_map(",", "=")',
     "split": 'write text.split(",")',

@@ -32,6 +32,7 @@ MAX_NODES = 200_000
 """Values in one text, those that aliases repeat counted each time."""
 
 _SHOWN = 100
+_TEXT_TAG = "tag:yaml.org,2002:str"
 _WORDS = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.:@ -]*[A-Za-z0-9_/.]|[A-Za-z]")
 _UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
@@ -214,8 +215,16 @@ class _BlockDumper(pyyaml.SafeDumper):
 
 
 def _word_or_quoted(dumper: pyyaml.SafeDumper, text: str) -> pyyaml.Node:
-    style = None if _WORDS.fullmatch(text) else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return dumper.represent_scalar(_TEXT_TAG, text, style=_style(dumper, text))
+
+
+def _style(dumper: pyyaml.SafeDumper, text: str) -> str | None:
+    """Return how a text is written: as a word, as lines, or in double quotes, as what looks like another value is."""
+    if "\n" in text and not _UNREADABLE.search(text):
+        return "|"
+    is_plain = _WORDS.fullmatch(text) is not None and text.lower() not in {"y", "n"}
+    is_text = dumper.resolve(pyyaml.ScalarNode, text, (True, False)) == _TEXT_TAG  # type: ignore[no-untyped-call]
+    return None if is_plain and is_text else '"'
 
 
 _BlockDumper.add_representer(str, _word_or_quoted)

@@ -40,6 +40,7 @@ from ctemplate.template.language.grouping import (
     contains_any,
     contains_none,
     explode,
+    merge,
     natural_sort,
     not_contains,
     split_map,
@@ -268,6 +269,7 @@ _LISTS: tuple[Callable[..., Any], ...] = (
     by_port,
     by_tag,
     explode,
+    merge,
     natural_sort,
     *_ASKING,
 )

@@ -33,7 +33,7 @@ from ctemplate.queries.kind import OwnText
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
-from ctemplate.template.language.host import interface_ip
+from ctemplate.template.language.host import interface_ip, interfaces
 from ctemplate.template.safety.limits import bounded_range, check_format
 from ctemplate.template.safety.registered_numbers import RegisteredInt
 from ctemplate.template.safety.render_pass import Claim, Run
@@ -95,6 +95,7 @@ class Functions:
             "require": self.require,
             "now": self.now,
             "interface_ip": interface_ip,
+            "interfaces": interfaces,
             "range": bounded_range,
             "dict": dict,
             "namespace": Namespace,

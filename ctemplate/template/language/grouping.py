@@ -27,9 +27,15 @@ def by_tag(items: Iterable[Any]) -> Groups:
     return _groups((tag, item) for item in items for tag in dict.fromkeys(item.tags))
 
 
-def by_meta(instances: Iterable[Any], key: str, default: Any = "") -> Groups:
-    """Group instances by the value of a meta key, sorted; those without the key stand under ``default``."""
-    return _groups((instance.meta.get(key, default), instance) for instance in instances)
+def by_meta(instances: Iterable[Any], key: str | Iterable[str], default: Any = "") -> Groups:
+    """Group instances by the value of a meta key, sorted; those without the key stand under ``default``.
+
+    With a list of keys, each group has the list of their values.
+    """
+    if isinstance(key, str):
+        return _groups((instance.meta.get(key, default), instance) for instance in instances)
+    keys = tuple(key)
+    return _groups((tuple(instance.meta.get(each, default) for each in keys), instance) for instance in instances)
 
 
 def by_port(instances: Iterable[Any]) -> Groups:
@@ -52,7 +58,29 @@ def _groups(keyed: Iterable[tuple[Any, Any]]) -> Groups:
         if number >= MAX_ITEMS:
             raise LimitExceeded(f"more than {MAX_ITEMS} items")
         found.setdefault(key, []).append(item)
-    return sorted(found.items(), key=lambda group: (isinstance(group[0], str), group[0]))
+    return sorted(found.items(), key=lambda group: _rank(group[0]))
+
+
+def _rank(key: Any) -> tuple[Any, ...]:
+    """Return where a group's key stands: numbers before texts, lists by their items."""
+    return tuple(map(_rank, key)) if isinstance(key, tuple) else (isinstance(key, str), key)
+
+
+def merge(table: Any, other: Any, override: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002  # as templates write
+    """Merge another table into a table, with all tables in it; where both have a value, the other's is taken.
+
+    With ``override=false`` the table keeps its own.
+    """
+    if not (isinstance(table, Mapping) and isinstance(other, Mapping)):
+        raise TypeError("merge: only tables can be merged")
+    merged = dict(table)
+    for key, value in other.items():
+        own = merged.get(key)
+        if isinstance(own, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(own, value, override)
+        elif override or key not in merged:
+            merged[key] = value
+    return merged
 
 
 def explode(tree: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import pkgutil
+from typing import Any
 
 from ctemplate.core.errors import printable
 from ctemplate.template.safety.tainted_text import Trusted
@@ -34,6 +35,33 @@ def interface_ip(name: str = "", version: int = IPV4) -> str:
         known = ", ".join(dict.fromkeys(interface for interface, _ in interfaces))
         raise LookupError(f"interface_ip: no IPv{version} address {where}; interfaces: {known}")
     return Trusted(f"[{found[0]}]" if version == IPV6 else str(found[0]))
+
+
+def interfaces() -> list[dict[str, Any]]:
+    """Return all addresses of this host, each with what is to know of it, in the order of the interfaces.
+
+    ``name`` is the interface's, ``ip`` the address, ``address`` the same with IPv6 in brackets; ``network``,
+    ``prefix``, ``version``, ``is_private``, ``is_loopback`` and ``is_link_local`` are what they say. They are read anew
+    with each render, and no render is caused by their change.
+    """
+    adapters = pkgutil.resolve_name("ifaddr:get_adapters")()  # most templates never ask
+    return [_facts(adapter.name, ip.ip, ip.network_prefix) for adapter in adapters for ip in adapter.ips]
+
+
+def _facts(name: str, shown: str | tuple[str, int, int], prefix: int) -> dict[str, Any]:
+    address = _address(shown)
+    network = ipaddress.ip_network(f"{str(address).partition('%')[0]}/{prefix}", strict=False)
+    return {
+        "name": Trusted(name),
+        "ip": Trusted(address),
+        "address": Trusted(f"[{address}]" if address.version == IPV6 else address),
+        "network": Trusted(network),
+        "prefix": prefix,
+        "version": address.version,
+        "is_private": address.is_private and not address.is_loopback and not address.is_link_local,
+        "is_loopback": address.is_loopback,
+        "is_link_local": address.is_link_local,
+    }
 
 
 def _address(shown: str | tuple[str, int, int]) -> _Address:

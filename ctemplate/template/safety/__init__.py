@@ -1,1 +1,1 @@
-"""Why no registered value can write a directive: tainted text, structural proof, attribution, quarantine."""
+"""What keeps registered values from becoming directives: tainted text, structural proof, attribution, quarantine."""

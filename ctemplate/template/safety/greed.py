@@ -1,7 +1,7 @@
-"""Which services ask for more than their share, where a render has used up what it may take. Pure.
+"""Which services use more than their share, where a render has exceeded a limit. Pure.
 
-A render's time, steps and output are one for all services, so a few with everything that a registration may hold could
-use them up for the others. Must not know limits, or whose fault anything else is.
+All services share a render's time, steps and output, so a few with maximal registrations could use them up. Must not
+know limits, or the cause of any other failure.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from statistics import median
 from ctemplate.core.model import Answer, Instance, Service
 
 FAIR = 20_000
-"""Values of one service, that is instances, tags and meta pairs: a thousand instances with nineteen tags each. Whoever
-has more may have to go; so may whoever has ``TIMES`` as many as half of the services."""
+"""Values of one service, that is instances, tags and meta pairs: a thousand instances with nineteen tags each. A
+service with more may be left out; so may one with ``TIMES`` as many values as half of the services."""
 
 TIMES = 10
 
 
 def weights(answers: Iterable[Answer | None]) -> dict[str, int]:
-    """Return how many values each service has in the answers."""
+    """Return the number of values of each service in the answers."""
     found: dict[str, int] = {}
     for answer in answers:
         for one in answer.value if answer is not None else ():
@@ -30,7 +30,7 @@ def weights(answers: Iterable[Answer | None]) -> dict[str, int]:
 
 
 def greedy(known: dict[str, int]) -> tuple[str, ...]:
-    """Return the heaviest services, as many as leave half of all values; none that has no more than its share."""
+    """Return the heaviest services, until half of all values are left; none within its share."""
     if not known:
         return ()
     share = min(FAIR, TIMES * median(known.values()))

@@ -1,6 +1,6 @@
-"""What the texts of a group may send nginx to besides their own upstreams: those of its other texts, and addresses.
+"""Where a group's texts may send nginx besides their own upstreams: upstreams of its other texts, and addresses.
 
-Both are looked for when a text asks for them, since most texts never do. Must not know where the texts go.
+Both are collected on demand, since most texts need neither. Must not know where the texts go.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _WITH_PORT = re.compile(rb"[^:]:\d+\Z|\]:\d+\Z")
 class Addresses:
     """The addresses of the instances that the runs read, bare and with their ports: each was judged with its node.
 
-    A loopback address is in order where the node's own is one, so only its own service may name it. Another service's
-    address counts with its port alone: bare, it would lead to a port that nobody registered.
+    A loopback address is valid where the node's own is one, so only its own service may name it. Another service's
+    address is valid only with its port: without one, it would lead to an unregistered port.
     """
 
     def __init__(self, run: Run, runs: Iterable[Run]) -> None:
@@ -86,7 +86,7 @@ def _addresses(item: object) -> tuple[bytes, ...]:
 
 
 class Upstreams:
-    """The upstreams of other texts, and where these go; ``were_asked`` tells whether anybody needed to know."""
+    """The upstreams of other texts, and their targets; ``were_asked``: they were needed."""
 
     def __init__(self, others: Iterable[tuple[str, ConfigPlace]]) -> None:
         self._others = tuple(others)
@@ -110,7 +110,7 @@ class Upstreams:
 
 
 def is_loopback_target(address: bytes) -> bool:
-    """Whether an address as it is printed, perhaps with a port, is the host itself."""
+    """Whether a printed address, perhaps with a port, is the host itself."""
     bare = address[1:].partition(b"]")[0] if address.startswith(b"[") else address.partition(b":")[0]
     try:
         found = ip_address(bare.decode())
@@ -120,7 +120,7 @@ def is_loopback_target(address: bytes) -> bool:
 
 
 def _parsed(text: str, inside: bytes, sought: re.Pattern[bytes] | None = None) -> tuple[tuple[Directive, ...], bytes]:
-    """Return a text's directives and the block around; none where it is not nginx's language, as nginx will say."""
+    """Return a text's directives and the block around it; none where it is not nginx's language."""
     source = text.encode("utf-8", "surrogateescape")
     try:
         return parse_config(source, where="", inside=inside, sought=sought), inside
@@ -129,7 +129,7 @@ def _parsed(text: str, inside: bytes, sought: re.Pattern[bytes] | None = None) -
 
 
 def known_at(place: ConfigPlace, run: Run, runs: Sequence[Run], upstreams: Upstreams) -> KnownRoutes:
-    """Return what the text of a pass with shadow may rely on at that place, beside the passes of its group."""
+    """Return what a pass's text may rely on at its place, given the other passes of the group."""
     return KnownRoutes(
         upstreams=upstreams,
         addresses=Addresses(run, runs),

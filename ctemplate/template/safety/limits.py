@@ -1,7 +1,7 @@
-"""How much a render may take: time, steps, output, and what single operations may build.
+"""The limits of a render: time, steps, output, and the size of single results.
 
-A template, or a number that somebody registered, can ask for more than any machine has: loops within loops, a text
-repeated a milliard times. Each such operation is measured here before it is carried out. Knows nothing of Consul.
+A template, or a registered number, can ask for more than any machine has: nested loops, a text repeated a billion
+times. Each such operation is measured here before it is done. Must not know Consul.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ctemplate.core.settings import RenderSection
 from ctemplate.template.safety.registered_numbers import REGISTERED_NUMBERS, RegisteredRange
 
 MAX_WIDTH = 10_000
-"""Widths, precisions and counts that a template may ask of one operation."""
+"""The largest width, precision or count of one operation."""
 
 MAX_TEXT = 16 * 1024 * 1024
-"""Characters that one operation may build; what templates print has a limit of its own."""
+"""Characters that one operation may build; a template's output has a limit of its own."""
 
 MAX_ITEMS = 1_000_000
 """Items that one operation may build."""
@@ -36,15 +36,15 @@ class LimitExceeded(Exception):
 
 
 class Exhausted(LimitExceeded):
-    """A render has used up what is there for all services together."""
+    """A render has used up a limit that all services share."""
 
 
 class OutOfTime(Exhausted):
-    """A render's time is over, perhaps for no fault of its own."""
+    """A render's time is over, perhaps because the machine was busy."""
 
 
 TIME_CHECK: ContextVar[Callable[[], None]] = ContextVar("time_check", default=lambda: None)
-"""What a costly filter calls in its loops; it raises OutOfTime when the time of the render that called it is over."""
+"""Costly filters call this in their loops; it raises OutOfTime when their render's time is over."""
 
 
 class RenderLimits(RenderSection, frozen=True, kw_only=True):
@@ -65,12 +65,12 @@ class Meter:
         self._loops = 0
 
     def check_time(self) -> None:
-        """Raise OutOfTime when the render's time is over. A process that was stopped, or had to wait, loses none."""
+        """Raise OutOfTime when the render's time is over. Time in which the process did not run does not count."""
         if time.thread_time() > self._deadline:
             raise OutOfTime(f"still rendering after {self._limits.timeout:g}s")
 
     def costly(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a filter before which, and in whose loops, the time is looked at."""
+        """Call a filter; the time is checked before it and in its loops."""
         self.check_time()
         token = TIME_CHECK.set(self.check_time)
         try:
@@ -79,7 +79,7 @@ class Meter:
             TIME_CHECK.reset(token)
 
     def check_output(self, size: int) -> None:
-        """Raise Exhausted when that many bytes of output are too much."""
+        """Raise Exhausted when that many bytes of output exceed the limit."""
         if size > self._limits.output_bytes:
             raise Exhausted(f"more than {self._limits.output_bytes} bytes of output")
 
@@ -90,7 +90,7 @@ class Meter:
             self.check_time()
 
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:
-        """Return the items of a loop, so that a loop without end meets the limits."""
+        """Return the items of a loop, counted, so that an endless loop meets the limits."""
         self.call()
         if isinstance(items, tuple | list) and len(items) <= BATCH:
             self._count(len(items))

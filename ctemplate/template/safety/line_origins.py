@@ -1,9 +1,9 @@
-"""Where each line of an output came from: marks that travel through a render with the text they stand before.
+"""The origin of each line of an output: marks that pass through a render in front of the text they belong to.
 
-A template compiled for tracing has a mark before every piece of its own text and every print. A mark is white space to
-``strip``, so that trimming takes it along; where a template does more with captured text than join and trim it, the
-traced text differs from the real one, and the origin counts as unknown. A second kind of mark, made anew each time,
-tells what was read last. Must not know what is rendered.
+A template compiled for tracing has a mark before every piece of its own text and every print. ``strip`` treats a mark
+as white space, so trimming removes it; where a template does more with captured text than join and trim it, the traced
+text differs from the real one, and the origin is unknown. A second kind of mark, made during the render, records what
+was read last. Must not know what is rendered.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VALUES = str.maketrans(_ZERO + _ONE, "01")
 
 
 READ_LAST = "read_last"
-"""What the marks of the second kind call on the environment, with whether they follow a print."""
+"""The environment's method that makes marks of the second kind; its argument: whether they follow a print."""
 
 
 class LineMarks:
@@ -60,7 +60,7 @@ class LineMarks:
         return format(len(self._owners) - 1, "b").translate(_DIGITS) + _OWNED
 
     def owners(self, traced: str, text: str, line: int) -> tuple[Owner, ...]:
-        """Return whose a line of the text (from 1) is, nearest first: the instance, or the service, that printed it.
+        """Return the owners of a line of the text (from 1), nearest first: the instance or the service that printed it.
 
         A line that prints nothing belongs to the service that was read last. None where that is unknown.
         """
@@ -89,5 +89,5 @@ def _reader(line: int, *, follows_print: bool) -> nodes.Expr:
 
 
 def _lines(traced: str, text: str) -> list[str]:
-    """Return the lines of a traced text; none where the marks did not travel with the text."""
+    """Return the lines of a traced text; none where the marks were separated from the text."""
     return traced.split("\n") if _OWNER.sub("", _MARK.sub("", traced)) == text else []

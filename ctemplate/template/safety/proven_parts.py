@@ -1,8 +1,8 @@
-"""Parts of a text that were proven to hold data as values alone: while they stand in it unchanged, they stay proven.
+"""Parts of a text that were proven to contain data only as values: unchanged parts stay proven.
 
-A text of many services is long, and a change touches a few lines of it. So it is cut after blocks that close, each part
-is proven by itself, once, and the rest of the text with gaps in place of these parts. Where anything is in doubt the
-text counts as unproven here, and has to be examined as a whole. Must not know templates, or whose data it is.
+A text of many services is long, and a change affects a few lines. So the text is cut after closed blocks; each part is
+proven once, and then the rest of the text with gaps in place of the parts. In case of doubt the text counts as unproven
+here, and is examined as a whole. Must not know templates, or the owners of data.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CLOSED = "}\n"
 
 
 class Part(NamedTuple):
-    """A stretch of a text and of its shadow; whether it opens and closes the same number of blocks, as it seems."""
+    """A section of a text and of its placeholder text; whether it seems to close all blocks that it opens."""
 
     text: str
     shadow: str
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 class Proven(NamedTuple):
-    """The block that a part was proven for, and what it tells; None where it could not be proven by itself."""
+    """The block that a part was proven for, and the result; None where it could not be proven by itself."""
 
     inside: bytes
     checked: CheckedPart | None
@@ -53,7 +53,7 @@ class Parts:
         self._now: dict[Part, Proven] = {}
 
     def are_valid(self, text: str, shadow: str, place: ConfigPlace, known: KnownRoutes = NO_ROUTES) -> bool:
-        """Whether the text holds data as values alone, and clashes with nothing; False where in doubt."""
+        """Whether the text contains data only as values, without a name conflict; False where in doubt."""
         if GAP in text or text.count(_CLOSED) != shadow.count(_CLOSED):
             return False
         self._before, self._now = self._now, {}
@@ -89,7 +89,7 @@ class Parts:
         return _fit_together([one.uses for one in found], [one.routes for one in found], place, known)
 
     def _proven(self, part: Part, inside: bytes, known: KnownRoutes, *, again: bool = False) -> Proven:
-        """Return what was proven of a part; ``again`` where it has to be so for this very block."""
+        """Return the proof of a part; with ``again`` it has to be for this block."""
         if not part.is_balanced:
             return Proven(inside, None)
         proven = self._now.get(part) or self._before.get(part)
@@ -100,9 +100,9 @@ class Parts:
 
 
 def _cut(text: str, shadow: str, *, depth: int) -> Iterator[Part]:
-    """Cut a text after blocks that close, no deeper in other blocks than ``depth``, as far as counting braces tells.
+    """Cut a text after closed blocks, at most ``depth`` deep in other blocks, by counting braces.
 
-    Only a template's own braces count, and what they mean is not asked: a wrong cut is found out by the proof.
+    Only a template's own braces count, whatever they mean: the proof detects a wrong cut.
     """
     texts, shadows = text.split(_CLOSED), shadow.split(_CLOSED)
     start = begun = now = 0
@@ -123,9 +123,9 @@ def _joined(lines: Sequence[str]) -> str:
 
 
 def _checked(part: Part, inside: bytes, known: KnownRoutes) -> CheckedPart | None:
-    """Return what a part tells that reads as whole directives, in which data are values alone.
+    """Return the check of a part that consists of whole directives with data only as values.
 
-    Addresses in it are judged now: while the part stands, so do the registrations that it was made from.
+    Its addresses are judged now: while the part is unchanged, so are the registrations that it was made from.
     """
     own = pieces(part.text, part.shadow)
     found = None if own is None else check_part(as_bytes(own), inside=inside)
@@ -133,7 +133,7 @@ def _checked(part: Part, inside: bytes, known: KnownRoutes) -> CheckedPart | Non
 
 
 def _fit_together(uses: Sequence[Uses], routes: Sequence[Routes], place: ConfigPlace, known: KnownRoutes) -> bool:
-    """Whether the parts of one text use no name twice, and go where they may."""
+    """Whether the parts of one text use no name twice, and lead only to permitted targets."""
     if may_clash(uses, taken=place.taken | known.hosts | named_hosts(routes)):
         return False
     own = {name for one in uses for name, _ in one.names}

@@ -1,4 +1,4 @@
-"""Whose fault it is: the service that a forbidden text came from, and those that lose what another holds.
+"""Attribution: the service that a forbidden text came from, and services that claim what another one holds.
 
 Pure: reads runs, renders nothing.
 """
@@ -33,23 +33,23 @@ from ctemplate.template.safety.tainted_text import NO_TEXT, is_token
 SHOWN_LENGTH = 80
 
 PORT_KINDS = {"tcp port": "tcp", "udp port": "udp"}
-"""The tag by which templates list who has a port of the kind, by the field of the fault."""
+"""The tag by which templates list services with such a port, by the rejection's field."""
 REFUSED = "refused"
-"""The field of a fault that a program found which reads the texts."""
+"""The field of a rejection for data that a program refused."""
 
 BROKEN = "template"
 """The field of a fault that stands for the template's breaking."""
 
 SIZE = "size"
-"""The field of a fault of a service that uses up what there is for all."""
+"""The field of a rejection for a service that uses up a shared limit."""
 
 MANY_TEXTS = 50
-"""Texts that are looked for in all the data of one pass; others have to wait for the next."""
+"""Texts, at most, that are searched for in all data of one pass; others wait for the next pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A text that is no plain token, in lower case, and the service (and instance), or thing, that it belongs to."""
+    """A text that is no plain token, in lower case, and the service (and instance), or thing, that owns it."""
 
     service: str
     field: str
@@ -60,16 +60,16 @@ class Holder:
 
     @property
     def owner(self) -> Owner:
-        """Whose text it is."""
+        """The owner of the text."""
         return Owner(self.service, self.node, self.instance, thing=self.thing)
 
     def rejection(self, violation: Violation) -> Rejection:
-        """Return what becomes known of the service that is left out."""
+        """Return the rejection of the service that is left out."""
         return Rejection(service=self.service, field=self.field, instance=self.instance, reason=sentence(violation))
 
 
 class Passing(enum.Enum):
-    """What shows that a service gets past a line over which another was left out."""
+    """The evidence that a service succeeds at a line for which another was left out."""
 
     PRINTS = "it prints there"
     ANYWHERE = "it prints anywhere"
@@ -79,11 +79,11 @@ class Passing(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineVerdict:
-    """Why a service, or a part of it, is left out, and what that rests on besides the service's own answers.
+    """Why a service, or a part of it, is left out, and what that depends on besides the service's own answers.
 
-    ``rivals`` are the services whose answers it rests on as well, None for all there are. ``line`` is the template's
-    line that cannot hold its value, for it may be the line that is at fault; empty where another's right decides.
-    ``passing`` tells who gets past it.
+    ``rivals`` are the services on whose answers it depends as well, None for all. ``line`` is the template's line that
+    cannot print the value, since the line itself may be wrong; empty where another service's claim decides. ``passing``
+    is the evidence required of services that succeed there.
     """
 
     rejection: Rejection
@@ -93,15 +93,15 @@ class QuarantineVerdict:
 
     @property
     def is_about_data(self) -> bool:
-        """Whether other data of the service may do: it is not another's right that decides."""
+        """Whether other data of the service may be acceptable: no other service's claim decides."""
         return bool(self.line) or self.rejection.field == SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """One left out, and what that rests on: while it is the same, so is the verdict.
+    """One that is left out, and what that depends on: while that is unchanged, so is the verdict.
 
-    ``is_refused``: by a program that reads the texts; how long that lasts is not told here.
+    ``is_refused``: by a program that reads the texts; the refusal decides how long that lasts.
     """
 
     verdict: QuarantineVerdict
@@ -120,16 +120,16 @@ class Held:
         )
 
     def awaited(self, snapshot: Snapshot) -> Iterator[Query]:
-        """Yield the queries without answer that may clear the service; of all there are some may be spare."""
+        """Yield the queries without an answer that may clear the service; some may not be needed."""
         for query, answer in self.evidence.items():
             if snapshot.get(query) is None and (answer is not None or self.verdict.rivals is not None):
                 yield query
 
 
 def still_valid(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
-    """Return the verdicts but for those in favour of a service that is left out itself, or has lost the very port.
+    """Return the verdicts, except those in favour of a service that is left out itself, or has lost the same port.
 
-    Who is left out as a whole needs no verdict on a part.
+    A service that is left out entirely needs no verdict on a part.
     """
     whole = {owner: one for owner, one in held.items() if owner.is_whole or owner.whole not in held}
     return {owner: one for owner, one in whole.items() if not any(_is_out(rival, one, held) for rival in _rivals(one))}
@@ -145,10 +145,10 @@ def _is_out(rival: str, one: Held, held: Mapping[Owner, Held]) -> bool:
 
 
 def narrowed(found: Mapping[Owner, QuarantineVerdict], held: Mapping[Owner, Held]) -> dict[Owner, QuarantineVerdict]:
-    """Return the verdicts by what is left out for them.
+    """Return the verdicts by what they leave out.
 
-    Who has no right to a port loses the protocol's tag, and is left out everywhere if that is not enough: another
-    template, or another loop, may serve it without the port.
+    A service without a claim to its port is left out of listings by the protocol's tag, and entirely if that is not
+    enough: another template, or another loop, may render it without the port.
     """
     return dict(_narrowed(owner, verdict, held) for owner, verdict in found.items())
 
@@ -165,7 +165,7 @@ def _narrowed(owner: Owner, verdict: QuarantineVerdict, held: Mapping[Owner, Hel
 
 
 def owner_of_claim(claim: Claim) -> Owner | None:
-    """Return who is left out first where the claim is lost, if that is not the service as a whole."""
+    """Return the part that is left out first where a claim is lost, if that is not the whole service."""
     tag = PORT_KINDS.get(claim.kind)
     return None if tag is None else Owner(claim.service, tag=tag)
 
@@ -191,7 +191,7 @@ def partly(held: Mapping[Owner, Held]) -> Partly:
 
 
 def widened(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
-    """Return the verdicts; where no instance of a service is left that could be used, the service as a whole goes."""
+    """Return the verdicts; a service without any usable instance left is left out entirely."""
     found = {owner: one for owner, one in held.items() if owner.is_whole or owner.whole not in held}
     for service in {owner.service for owner in found if owner.is_instance}:
         own = sorted(owner for owner in found if owner.service == service and owner.is_instance)
@@ -221,12 +221,12 @@ def sentence(violation: Violation) -> str:
 
 
 def holders(run: Run, is_plain: Callable[[str], bool] = is_token) -> tuple[Holder, ...]:
-    """Return every text in the answers that the run used which could not be printed as it stands."""
+    """Return every text in the run's answers that cannot be printed unquoted."""
     return tuple(dict.fromkeys(holder for holder in texts(run) if not is_plain(holder.text)))
 
 
 def texts(run: Run) -> Iterator[Holder]:
-    """Yield every text in the answers that the run used, and whose it is."""
+    """Yield every text in the run's answers, with its owner."""
     for answer in run.used.values():
         for item in answer.value if answer is not None else ():
             yield from _held_by(item)
@@ -261,7 +261,7 @@ def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 def read_last(violations: Sequence[Violation], known: Sequence[Holder]) -> list[tuple[Violation, Holder]]:
-    """Return the violations whose very text the service read last holds: there is nothing more to find out."""
+    """Return the violations whose exact text the service read last holds: these need no search."""
     held: dict[tuple[str, str], list[Holder]] = {}
     for holder in known:
         held.setdefault((holder.service, holder.text), []).append(holder)
@@ -273,9 +273,9 @@ def read_last(violations: Sequence[Violation], known: Sequence[Holder]) -> list[
 
 
 def nearest(read: Owner | None, found: Sequence[Holder]) -> Sequence[Holder]:
-    """Return those of a text's holders, all of one service, who printed it: the one read last, if it is among them.
+    """Return which of a text's holders, all of one service, printed it: the one read last, if it is among them.
 
-    A service has its tags from its instances, so these are meant. Its name is its own.
+    A service gets its tags from its instances, so these are the owners. Its name is its own.
     """
     own = [holder for holder in found if holder.owner == read and (holder.instance or holder.thing)]
     if own:
@@ -286,7 +286,7 @@ def nearest(read: Owner | None, found: Sequence[Holder]) -> Sequence[Holder]:
 
 
 def made_from(violation: Violation, run: Run) -> Owner | None:
-    """Return the thing, of no service, that a text was most likely made from; None where there is none."""
+    """Return the thing of no service that a text most likely came from; None where there is none."""
     if violation.owner is not None and violation.owner.thing:
         return violation.owner
     text = violation.text.casefold()
@@ -309,9 +309,9 @@ def attribute_by_text(violations: Sequence[Violation], known: Sequence[Holder]) 
 
 
 def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
-    """Return who may own the text: those who hold it, or pieces of it that are not part of longer pieces.
+    """Return the possible owners of the text: those that hold it, or pieces of it that are not part of longer pieces.
 
-    Case does not count, since a template may have changed it. Where the service read last is among them, it alone.
+    Case is ignored, since a template may have changed it. If the service read last is among them, only that one.
     """
     text = violation.text.casefold()
     within = [holder for holder in known if holder.text in text and (holder.text or not text)]
@@ -322,9 +322,9 @@ def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
 
 
 def lost_claims(runs: Iterable[Run]) -> dict[Owner, QuarantineVerdict]:
-    """Return who has to go because another service holds what it claims.
+    """Return the services to leave out because another service holds what they claim.
 
-    Services that were registered first hold their claims first; where that is unknown the name decides.
+    The service registered first holds a claim; where that is unknown the name decides.
     """
     runs = tuple(runs)
     claims: dict[str, set[tuple[str, str]]] = {}
@@ -358,7 +358,7 @@ def _registered(runs: Iterable[Run], service: str) -> float:
 
 
 def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[Query, Answer | None]:
-    """Return the answers that a verdict rests on: all, or all but those about services that have no part in it."""
+    """Return the answers that a verdict depends on: all, or all except those about unrelated services."""
     about = None if verdict.rivals is None else verdict.rivals | {verdict.rejection.service}
     return {
         query: answer

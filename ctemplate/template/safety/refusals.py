@@ -1,6 +1,6 @@
-"""Those whose data a program refused that reads the texts: left out until their data change, or tried again later.
+"""Services whose data a program refused: left out until their data change, or tried again later.
 
-Must not know the program, or who asks it.
+Must not know the program, or how it is asked.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["REFUSED", "Refusal", "Refusals"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """One whose data were refused, why, and what these data were.
+    """A refused service or instance, the reason, and its data then.
 
-    ``is_needed``: without the service the program refuses the texts as well. ``retry_at`` is a moment of the monotonic
-    clock, when the cause may have gone by itself.
+    ``is_needed``: without the service the program refuses the texts as well. ``retry_at``, on the monotonic clock, is
+    when the cause may have disappeared by itself.
     """
 
     owner: Owner
@@ -49,7 +49,7 @@ class Refusal:
         return replace(self, failures=failures, retry_at=retry_at, is_needed=needed)
 
     def held(self, places: tuple[ConfigPlace | None, ...]) -> Held:
-        """Return it as one who is left out."""
+        """Return it as one that is left out."""
         verdict = QuarantineVerdict(rejection=self.rejection, line=self.line)
         return Held(verdict=verdict, evidence=dict(self.answers), places=places, is_refused=True)
 
@@ -69,13 +69,13 @@ def _value(answer: Answer | None) -> object:
 
 @dataclass(slots=True)
 class Refusals:
-    """All who are refused now, and those that are being tried again."""
+    """All current refusals, and those that are being tried again."""
 
     by_owner: dict[Owner, Refusal] = field(default_factory=dict)
     trying: dict[Owner, Refusal] = field(default_factory=dict)
 
     def current(self, snapshot: Snapshot, now: float) -> Iterator[Refusal]:
-        """Yield those that stay refused; whose data changed, or whose time has come, is tried again."""
+        """Yield those that stay refused; those with new data, or whose time has come, are tried again."""
         for owner, one in list(self.by_owner.items()):
             if not one.lasts(snapshot):
                 del self.by_owner[owner]
@@ -85,14 +85,14 @@ class Refusals:
                 yield one
 
     def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "") -> Refusal:
-        """Return a refusal that is not known yet."""
+        """Return a new refusal."""
         rejection = Rejection(
             service=owner.service, field=REFUSED, reason="", instance=owner.instance, thing=owner.thing
         )
         return self.made(owner, rejection, snapshot, line=line)
 
     def made(self, owner: Owner, rejection: Rejection, snapshot: Snapshot, *, line: str = "") -> Refusal:
-        """Return the refusal of what a snapshot tells of somebody."""
+        """Return the refusal of an owner's data in a snapshot."""
         answers: dict[Query, Answer | None] = {}
         entries: dict[Query, Service | None] = {}
         for answer in snapshot:
@@ -108,7 +108,7 @@ class Refusals:
         return Refusal(owner=owner, rejection=rejection, line=line, answers=answers, entries=entries)
 
     def widened(self, owners: Iterable[Owner], snapshot: Snapshot) -> frozenset[Owner]:
-        """Return the owners; where no instance of a service is left that could be used, the service as a whole."""
+        """Return the owners; in place of all usable instances of a service, the service itself."""
         found = set(owners)
         for service in {owner.service for owner in found if not owner.is_whole}:
             gone = found | self.by_owner.keys()
