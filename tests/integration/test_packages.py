@@ -59,6 +59,9 @@ pytestmark = [
 ]
 
 
+at_length = pytest.mark.skipif("CTEMPLATE_SUITE" not in os.environ, reason="takes minutes: make roots")
+
+
 @contextmanager
 def held(file):
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -154,6 +157,7 @@ def test_debian_package_completes_verbs_and_options_in_bash(shared, host):
         assert [line for line in host.run("bash /tmp/complete").split() if line in completed] == completed
 
 
+@at_length
 def test_debian_package_is_the_same_bytes_when_built_again(shared, tmp_path):
     first = built(shared, "deb", SUITE)
     second = built(tmp_path, "deb", SUITE)
@@ -168,6 +172,7 @@ def test_one_file_runs_with_python3_alone(shared, host):
     assert nobody.startswith("ctemplate ")
 
 
+@at_length
 def test_pipx_and_a_virtual_environment_as_the_readme_has_them(shared, host):
     """Debian's python3-venv makes the environment, pipx one of its own; both from the folder of the source."""
     sources = shared / "sources"
@@ -237,6 +242,9 @@ def test_container_serves_without_root_reaps_orphans_and_ends_in_order(shared, t
 
 def test_containerfile_has_nothing_to_complain_of():
     done = subprocess.run(
-        ["hadolint", "--format", "json", ROOT / "Containerfile"], capture_output=True, text=True, check=False
+        [Path(sys.executable).parent / "hadolint", "--format", "json", ROOT / "Containerfile"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert json.loads(done.stdout) == []
