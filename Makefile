@@ -14,7 +14,7 @@ UNIT_WORKERS ?= auto
 # How long the soak goes on; two minutes of it are among the tests
 SOAK_SECONDS ?= 3600
 
-.PHONY: help venv tools test test-unit lint reference demo bench soak deb zipapp image lock lowest roots package site pictures recordings clean
+.PHONY: help venv tools test test-unit lint reference demo bench promises soak deb zipapp image lock lowest roots package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -50,6 +50,9 @@ demo: venv tools ## watch ctemplate at work between Consul, nginx and a few back
 
 bench: venv tools ## measure speed and memory
 	$(BIN)/python -m bench
+
+promises: venv tools ## make the tables of docs/reliability.md: kills, starts, agents, masters (about half an hour)
+	$(BIN)/python -m bench.promises
 
 soak: venv tools ## change things at random for an hour, with every byte compared (SOAK_SECONDS=…)
 	$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)

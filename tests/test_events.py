@@ -196,16 +196,23 @@ def test_a_flood_of_lines_is_cut_and_counted(caplog):
     assert "service 'later': no longer left out" in caplog.messages
 
 
+TWO_LEVELS = {
+    events.DefectFound: "ERROR or DEBUG",
+    host_events.StatusUnavailable: "ERROR or DEBUG",
+    host_events.RunEnded: "INFO or none",
+    host_events.ReleaseRefused: "WARNING or DEBUG",
+    host_events.HookFailed: "WARNING or DEBUG",
+    events.OutageEnded: "INFO or DEBUG",
+    events.AddressChanged: "INFO or DEBUG",
+    events.ConfigurationNoticed: "WARNING or INFO",
+    events.InputRefused: "ERROR or WARNING",
+}
+
+
 def level_of(kind):
     """Return the level as the page has it; of those whose level depends on a field, both."""
-    if issubclass(kind, GroupFailed) or kind in {events.DefectFound, host_events.StatusUnavailable}:
+    if issubclass(kind, GroupFailed):
         return "ERROR or DEBUG"
-    if kind in {host_events.ReleaseRefused, host_events.HookFailed}:
-        return "WARNING or DEBUG"
-    if kind in {events.OutageEnded, events.AddressChanged}:
-        return "INFO or DEBUG"
-    if kind is events.ConfigurationNoticed:
-        return "WARNING or INFO"
-    if kind is events.InputRefused:
-        return "ERROR or WARNING"
+    if kind in TWO_LEVELS:
+        return TWO_LEVELS[kind]
     return "none" if kind.LEVEL == UNLOGGED else logging.getLevelName(kind.LEVEL)

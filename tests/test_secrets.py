@@ -46,16 +46,29 @@ def test_nothing_that_holds_a_token_shows_it(assembler):
             f"[consul]\naddress = 'http://user:{SECRET}@127.0.0.1'\n[[template]]\nsource = 't'\ndestination = 'o'",
             id="an address",
         ),
+        pytest.param(f"[consul]\naddress = 'http://user:{SECRET}@host:port'", id="an address without a port"),
+        pytest.param(f"[[consul]]\ntoken = '{SECRET}'", id="a list of tables"),
+        pytest.param(f"consul = '{SECRET}'", id="a text for a table"),
+        pytest.param(f"vars = ['password={SECRET}']", id="a list for variables"),
+        pytest.param(f"[[group]]\nname = 'g'\nenv = ['PASSWORD={SECRET}']", id="a list for an environment"),
+        pytest.param(f'consul {{ token = ["{SECRET}"] }}', id="hcl, a list for a token"),
+        pytest.param(f"consul {{ token = s{SECRET.replace('-', '')} }}", id="hcl, a token without quotes"),
+        pytest.param(f'consul {{ auth {{ password = ["{SECRET}"] }} }}', id="hcl, a list for a password"),
+        pytest.param(f'consul {{ auth = "user:{SECRET}" }}', id="hcl, a text for auth"),
+        pytest.param(f'consul {{ auth {{ enabled = "{SECRET}" }} }}', id="hcl, in place of a switch"),
+        pytest.param(f'consul = ["{SECRET}"]', id="hcl, a list for a block"),
+        pytest.param(f'consul {{ tokn = "{SECRET}" }}', id="hcl, a misspelt key"),
     ],
 )
 def test_errors_about_a_secret_do_not_show_it(tmp_path, text):
     (tmp_path / "t").write_text("x")
-    file = tmp_path / "c.toml"
+    file = tmp_path / ("c.hcl" if text.startswith(("consul {", "consul = [")) else "c.toml")
     file.write_text(text.replace("'t'", f"'{tmp_path}/t'").replace("'o'", f"'{tmp_path}/o'"))
     with pytest.raises(CtemplateError) as caught:
         Assembler(paths=(file,), flags=Layer(where="", values={}), environ={}).assemble()
-    assert SECRET not in str(caught.value)
-    assert SECRET not in repr(caught.value)
+    for secret in (SECRET, SECRET.replace("-", "")):
+        assert secret not in str(caught.value)
+        assert secret not in repr(caught.value)
 
 
 def test_children_do_not_inherit_credentials():

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ctemplate.apply.journal import UNKNOWN_CONTENT, JournalEntry
@@ -193,14 +193,20 @@ def recover(state: GroupState, observe: Observe = unobserved, destinations: tupl
     ``destinations`` are those of a change to come, whose candidates may stand there as well. Raises SwapFailed when an
     old file cannot be put back; the journal stays, and calling again tries again.
     """
-    for destination in {*state.files, *destinations}:
+    for candidate in files.leftovers(_reals({*state.files, *destinations})):
         with contextlib.suppress(OSError):
-            for candidate in files.leftovers(files.resolved(destination)):
-                candidate.unlink(missing_ok=True)
+            candidate.unlink(missing_ok=True)
     entry = state.journal.read_open(state.ledger.page.serial)
     if entry is not None:
         _take_back(entry, state, observe)
     state.journal.remove()
+
+
+def _reals(destinations: Iterable[Path]) -> Iterator[Path]:
+    """Yield the real paths of the destinations that have one."""
+    for destination in destinations:
+        with contextlib.suppress(OSError):
+            yield files.resolved(destination)
 
 
 def _take_back(entry: JournalEntry, state: GroupState, observe: Observe) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ctemplate.cli.options import SETTINGS
 from ctemplate.cli.plan import plan
 from ctemplate.cli.run import assembler
 from ctemplate.config.layers import SUFFIXES
@@ -20,6 +21,8 @@ from ctemplate.setup.survey import HostSurvey, surveyed_host
 
 FOLDER_OF_ROOT = Path("/etc/ctemplate")
 PLAN_OPTIONS = {"o": None, "format": "text", "exit_code": False, "dry": False, "once": False}
+PATHS = frozenset({"token_file", "ssl_ca_cert", "ssl_ca_path", "ssl_cert", "ssl_key"})
+KEPT = PATHS | {"namespace", "partition", "ssl", "ssl_verify", "ssl_server_name"}
 PLAN_TIMEOUT = "10s"
 
 
@@ -31,7 +34,7 @@ def init(given: Mapping[str, Any], folder: Path | None) -> int:
     _refuse_to_overwrite(place)
     host = asyncio.run(surveyed_host(consul_settings(assembler(given).config())))
     click.echo("\n".join(_found(host)))
-    made = first_files(host, place, is_complete=given["complete"])
+    made = first_files(host, place, is_complete=given["complete"], consul=_consul_keys(given))
     for name, text in made.texts.items():
         _write(place / name, text)
         click.echo(f"written: {place / name}")
@@ -40,6 +43,14 @@ def init(given: Mapping[str, Any], folder: Path | None) -> int:
     status = _planned(given, host, place)
     click.echo("\n".join(_next(host, place)))
     return status
+
+
+def _consul_keys(given: Mapping[str, Any]) -> dict[str, str | bool]:
+    """Return what the options say of Consul, but for its address, and for secrets, which belong into no such file."""
+    flags = {setting.path.removeprefix("consul."): setting.flag for setting in SETTINGS}
+    values = {key: given[flags[key].lstrip("-").replace("-", "_")] for key in sorted(KEPT)}
+    said = {key: value for key, value in values.items() if value is not None}
+    return {key: str(Path(value).absolute()) if key in PATHS else value for key, value in said.items()}
 
 
 def _usual_folder() -> Path:

@@ -158,7 +158,10 @@ class _HclParser:
             return self.nested(token)
         if _is(token, "["):
             return self.values(token)
-        raise self.wrong(token, "a value: text in quotes, a number, true, false, a list or a block")
+        wanted = "a value: text in quotes, a number, true, false, a list or a block"
+        if token.kind is HclTokenKind.NAME:  # it may be a secret that lacks its quotes
+            raise ConfigError(f"{self.name}:{token.line}:{token.column}", f"expected {wanted}, found a bare word")
+        raise self.wrong(token, wanted)
 
     def values(self, opening: HclToken) -> list[Any]:
         self._enter(opening)

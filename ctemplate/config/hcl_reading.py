@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import field, replace
 from typing import Any
@@ -12,6 +13,9 @@ from ctemplate.config.hcl_parser import HclBody, HclItem
 from ctemplate.config.hcl_values import show_value, wait_values
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.values import dataclass
+
+_SECRET_PATH = re.compile(r"(?:token|auth|password)(?:\.|$)")
+"""Keys whose values are shown in no error."""
 
 TEMPLATE = "template"
 HCL_SECTIONS = frozenset(path.rpartition(".")[0] for path in HCL_KEYS) - {""}
@@ -68,7 +72,8 @@ class HclReader:
         if isinstance(value, list) and value:
             value = value[-1]
         if not isinstance(value, HclBody) or item.labels:
-            raise ConfigError(self.where(item, path), f"must be a block, got {show_value(item.value)}")
+            found = "text" if isinstance(value, str) else show_value(item.value)
+            raise ConfigError(self.where(item, path), f"must be a block, got {found}")
         return value
 
     def _read(self, item: HclItem, parent: str, found: HclTable) -> None:
@@ -104,7 +109,10 @@ class HclReader:
         try:
             value = rule.read(item.value)
         except ValueError as exc:
-            raise ConfigError(self.where(item, path), str(exc)) from exc
+            said = str(exc)
+            if _SECRET_PATH.search(path) and not said.endswith((" a block", " a list")):
+                said = said.partition(", got ")[0]
+            raise ConfigError(self.where(item, path), said) from exc
         if value is not None:
             found.values[path] = value
             found.items[path] = item

@@ -11,6 +11,7 @@ from typing import Any
 from ctemplate.config.hcl_parser import HclBody, OctalNumber
 from ctemplate.core.durations import parse_duration
 from ctemplate.core.signal_names import parse_signal
+from ctemplate.core.validation import shown_found
 
 LEVELS = {"trace": "debug", "warn": "warning", "err": "error"}
 HIGHEST_MODE = 0o7777
@@ -95,5 +96,5 @@ def wait_values(value: str) -> dict[str, str]:
 
 
 def show_value(value: Any) -> str:
-    """Show a value that was found."""
-    return "a block" if isinstance(value, HclBody) else repr(value)
+    """Show a value that was found: of lists and blocks, which may hold secrets, no more than their kind."""
+    return "a block" if isinstance(value, HclBody) else shown_found(value)

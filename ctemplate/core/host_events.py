@@ -6,7 +6,7 @@ import logging
 from typing import ClassVar
 
 from ctemplate.core.errors import printable
-from ctemplate.core.event_stream import Event
+from ctemplate.core.event_stream import UNLOGGED, Event
 
 
 class StatusServed(Event, frozen=True, kw_only=True):
@@ -98,12 +98,17 @@ class GroupUnchanged(Event, frozen=True, kw_only=True):
 
 
 class RunEnded(Event, frozen=True, kw_only=True):
-    """What ``-once`` came to, in numbers of groups."""
+    """What ``-once`` came to, in numbers of groups; of one group its own line says that."""
 
     changed: int
     unchanged: int
     failed: int
     owed: int
+
+    @property
+    def severity(self) -> int:
+        """The level: one group needs no sum."""
+        return logging.INFO if self.changed + self.unchanged + self.failed + self.owed > 1 else UNLOGGED
 
     def __str__(self) -> str:
         counts = ((self.changed, "applied"), (self.owed, "written, their reload owed"), (self.failed, "failed"))

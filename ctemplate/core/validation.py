@@ -46,7 +46,8 @@ def explained(
 ) -> tuple[str, str]:
     """Return the dotted path of the key at fault, and what is wrong with it.
 
-    ``kind`` and ``values`` are what was asked of msgspec; a value under a ``secret`` key is not shown.
+    ``kind`` and ``values`` are what was asked of msgspec; a value under a ``secret`` key, or in place of a table that
+    may hold one, is not shown.
     """
     message = str(error)
     place = _PLACE.search(message)
@@ -58,8 +59,10 @@ def explained(
         return f"{path}.{printable(unknown['key'], SHOWN_AT_MOST)}".lstrip("."), f"unknown key{hint}"
     if missing := _MISSING.match(said):
         return path, f"{missing['key']!r} is missing"
-    found = "" if path.rpartition(".")[2] in secret else _found(values, path)
+    found = "" if any(part in secret for part in path.split(".")) else _found(values, path, is_brief=bool(secret))
     if expected := _EXPECTED.match(said):
+        if secret and expected["kinds"] == "object" and isinstance(_value_at(values, path), str):
+            found = ", got text"
         return path, f"must be {_wanted(expected)}{found}"
     if said.startswith("Invalid enum value") and (choices := _choices(_kind_at(kind, path))):
         return path, f"must be {_either(choices)}{found}"
@@ -90,9 +93,18 @@ def _either(words: list[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _found(values: object, path: str) -> str:
+def _found(values: object, path: str, *, is_brief: bool) -> str:
     value = _value_at(values, path)
-    return "" if value is NO_VALUE else f", got {printable(repr(value), SHOWN_AT_MOST)}"
+    if value is NO_VALUE:
+        return ""
+    return f", got {shown_found(value) if is_brief else printable(repr(value), SHOWN_AT_MOST)}"
+
+
+def shown_found(value: object) -> str:
+    """Return what to show of a value that was found: of lists and tables, which may hold secrets, only their kind."""
+    if isinstance(value, Mapping):
+        return "a table"
+    return "a list" if isinstance(value, list | tuple) else printable(repr(value), SHOWN_AT_MOST)
 
 
 def _value_at(values: object, path: str) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -175,8 +176,15 @@ def _rule(resource: str, access: str, rights: set[ReadRight]) -> str:
         return f'{resource} = "{access}"'
     right = next(iter(rights))
     if len(rights) > 1 or right.name is None:
-        return f'{resource}_prefix "" {{ policy = "{access}" }}'
+        folder = _common_folder([right.name or "" for right in rights]) if resource == "key" else ""
+        return f'{resource}_prefix "{folder}" {{ policy = "{access}" }}'
     return f'{resource}{"_prefix" if right.is_prefix else ""} "{right.name}" {{ policy = "{access}" }}'
+
+
+def _common_folder(paths: list[str]) -> str:
+    """Return the narrowest folder that holds all paths, with its slash; empty for none."""
+    common = os.path.commonprefix(paths)  # noqa: RUF071  # cut at its last slash
+    return common[: common.rfind("/") + 1]
 
 
 def _limit(facts: ConsulFacts) -> Diagnosis:

@@ -29,6 +29,7 @@ CODES = {
     "CT403": "a registered value as it stands",
     "CT404": "a registered value that chooses where nginx goes",
     "CT405": "a meta key that may be missing",
+    "CT406": "a private key in a file that others may read",
     "CT501": "an upstream that may be empty",
     "CT502": "ports that can clash",
     "CT503": "server names that can clash",

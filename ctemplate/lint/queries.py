@@ -12,6 +12,7 @@ from ctemplate.lint.source import TemplateSource, literal
 from ctemplate.queries.key import key_path
 from ctemplate.template.language.advice import STATES, service_call, services_call, shown
 
+OTHERS_READ = 0o004
 KEY_FUNCTIONS = {
     "key": ("path", False),
     "key_exists": ("path", False),
@@ -61,6 +62,16 @@ def key_paths(source: TemplateSource) -> Iterator[Finding]:
         if not may_be_folder and (not found or found.endswith("/")):
             meant = f"; {shown(found)} is a folder, write ls or tree" if found else ""
             yield source.finding(call.node, "CT108", f"{function}: {shown(path)} is no path of a key{meant}")
+
+
+def exposed_keys(source: TemplateSource, mode: int | None) -> Iterator[Finding]:
+    """Yield prints of private keys where the file's mode lets others read it, as that of a new file does."""
+    if mode is not None and not mode & OTHERS_READ:
+        return
+    for node in source.tree.find_all(nodes.Getattr):
+        if node.attr == "private_key":
+            fix = 'the file is readable by others; give its template perms = "0600"'
+            yield source.finding(node, "CT406", f"a private key: {fix}")
 
 
 def _given(call: nodes.Call, name: str, position: int) -> str | None:

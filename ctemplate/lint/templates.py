@@ -105,6 +105,7 @@ def lint_template(
     for name, source in made.sources.items():
         shared = frozenset().union(*modules.values()) if _is_included(name, made) else frozenset()
         found += _judged(source, environment, modules, shared, given, is_nginx=environment.format.is_nginx)
+    found += [fault for source in made.sources.values() for fault in queries.exposed_keys(source, plan.mode)]
     places = {(fault.path, fault.line) for fault in found}
     found += [fault for fault in _unloadable(plan, given, environ) if (fault.path, fault.line) not in places]
     silent = [fault for fault in found if any(source.silences(fault) for source in made.sources.values())]

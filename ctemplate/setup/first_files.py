@@ -5,8 +5,9 @@ What cannot work yet, such as what a stream block has to include, stands there a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ctemplate.core.shipped import SHIPPED
 from ctemplate.core.values import dataclass
@@ -16,6 +17,7 @@ CONFIG_NAME = "ctemplate.toml"
 HTTP_TAG, STREAM_TAG = "http", "tcp"
 STREAM_PACKAGE = "on Debian: apt install libnginx-mod-stream"
 INITIAL = SHIPPED / "init"
+NO_SETTINGS: Mapping[str, str | bool] = MappingProxyType({})
 RELOAD, RELOAD_WITHOUT_ROOT = "nginx -s reload", "sudo -n nginx -s reload"
 
 
@@ -27,24 +29,32 @@ class FirstFiles:
     advice: tuple[str, ...] = ()
 
 
-def first_files(host: HostSurvey, folder: Path, *, is_complete: bool) -> FirstFiles:
-    """Return a configuration with fragments beside sites that are there, or with the whole nginx.conf."""
+def first_files(
+    host: HostSurvey, folder: Path, *, is_complete: bool, consul: Mapping[str, str | bool] = NO_SETTINGS
+) -> FirstFiles:
+    """Return a configuration with fragments beside sites that are there, or with the whole nginx.conf.
+
+    ``consul`` are further keys of its ``[consul]``.
+    """
     names = ("main",) if is_complete else ("http", "stream")
     templates = {f"{name}.conf.j2": (INITIAL / f"{name}.conf.j2").read_text() for name in names}
     parts = (_complete if is_complete else _fragments)(host)
-    text = "\n".join((*_head(host, folder), *parts, ""))
+    text = "\n".join((*_head(host, folder, consul), *parts, ""))
     advice = tuple(_complete_advice(host) if is_complete else _fragment_advice(host))
     return FirstFiles(texts={CONFIG_NAME: text, **templates}, advice=advice)
 
 
-def _head(host: HostSurvey, folder: Path) -> Iterator[str]:
+def _head(host: HostSurvey, folder: Path, consul: Mapping[str, str | bool]) -> Iterator[str]:
     yield f"# ctemplate's configuration, made by 'ctemplate init' on {host.distribution}. It is yours to change."
     yield "# Every key with its default: docs/configuration.md. What a change would do:"
     yield f"#     ctemplate plan -config {folder}"
     yield ""
     yield "[consul]"
     yield f"address = {_quoted(host.consul.address)}"
-    yield '# token_file = "/etc/ctemplate/consul.token"  # where Consul asks for a token'
+    for key, value in consul.items():
+        yield f"{key} = {_quoted(value) if isinstance(value, str) else str(value).lower()}"
+    if "token_file" not in consul:
+        yield '# token_file = "/etc/ctemplate/consul.token"  # where Consul asks for a token'
     yield ""
 
 

@@ -1,6 +1,6 @@
 """A small HTTP server: a few fixed paths, one request a connection, all with limits; streams have places of their own.
 
-A client that is slow, greedy or hostile is dropped; while 32 of them hold their places, others wait for seconds.
+A client that is slow, greedy or hostile is dropped; where 32 of them hold all places, the oldest of them makes room.
 Knows no path's meaning. A page of another site cannot speak through a browser: the ``Host`` header is compared with the
 address, and nothing but GET is answered to a request that another site made.
 """
@@ -33,7 +33,7 @@ from ctemplate.status.address import StatusAddress
 REQUEST_LIMIT = 8 * 1024
 REQUEST_TIMEOUT = 5.0  # seconds for the whole head of a request
 REPLY_TIMEOUT = 30.0  # seconds to make a reply and to have it taken
-CONNECTIONS = 32  # at a time; more are closed at once
+CONNECTIONS = 32  # at a time; for one more the oldest without a whole request is dropped
 STREAMS = 16  # at a time, beside these
 BIND_RETRY = Backoff(first=2.0, ceiling=60.0)
 SOCKET_MODE = 0o600
@@ -160,7 +160,7 @@ class _Server:
     def __init__(self, routes: StatusRoutes, hosts: HostCheck) -> None:
         self._routes = routes
         self._hosts = hosts
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, bool] = {}  # in the order of their coming; whether a request is there
         self._streams: set[asyncio.StreamWriter] = set()
         self._defects = Defects()
 
@@ -172,12 +172,12 @@ class _Server:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection: a request, a reply, the end."""
         if len(self._writers) >= CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._writers.add(writer)
+            self._drop_one()
+        self._writers[writer] = False
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 request = await _request(reader)
+            self._writers[writer] = True
             async with asyncio.timeout(REPLY_TIMEOUT):
                 reply = await self._reply(request)
                 writer.write(_response(reply, has_body=request.method != "HEAD"))
@@ -190,12 +190,19 @@ class _Server:
         except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError):
             writer.transport.abort()  # gone, too slow, too large, or not HTTP
         finally:
-            self._writers.discard(writer)
+            self._writers.pop(writer, None)
             self._streams.discard(writer)
+
+    def _drop_one(self) -> None:
+        """Drop the client that has waited longest without a whole request; else the one that takes a reply longest."""
+        idle = next((writer for writer, has_request in self._writers.items() if not has_request), None)
+        oldest = next(iter(self._writers)) if idle is None else idle
+        del self._writers[oldest]
+        oldest.transport.abort()
 
     async def _follow(self, stream: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:
         """Send what a stream gives, from a place of its own, until it ends or the client takes nothing."""
-        self._writers.discard(writer)
+        self._writers.pop(writer, None)
         self._streams.add(writer)
         async for chunk in stream:
             writer.write(chunk)

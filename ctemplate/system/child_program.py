@@ -1,6 +1,6 @@
-"""One program that lives as long as we do: what it is started with, how it hears of signals, and how it is ended.
+"""One child program that runs as long as we do: its start, its signals, and its end.
 
-Knows nothing of files or of why it is started anew.
+Must not know files, or why the program is restarted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.system.programs import argv_of, child_environment, format_command, start_attached, wait_ended
 
 SIGNALLED = 128  # a shell's exit status for a program that a signal ended is this and the signal's number
-KILL_PATIENCE = 5.0  # seconds until a program that was killed has ended; one that the kernel holds up is left behind
+KILL_PATIENCE = 5.0  # seconds for a killed program to end; one that is stuck in the kernel is left behind
 
 LAUNCH = """
 import ctypes, os, signal, sys
@@ -34,15 +34,15 @@ for name in ("SIGPIPE", "SIGXFSZ"):
     signal.signal(getattr(signal, name), signal.SIG_DFL)
 os.execvp(sys.argv[4], sys.argv[4:])
 """
-"""Becomes the program, after it has asked the kernel for a signal when its parent dies, which only it can ask for.
+"""Replaces itself by the program, after it has asked the kernel for a signal at its parent's death.
 
-Python has ignored two signals and may have set LC_CTYPE; the program is to have neither.
+Python ignores two signals and may set LC_CTYPE; this is undone for the program.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCommand:
-    """What is started: a command, its whole environment, and the signal that it gets when we are killed."""
+    """What to start: a command, its complete environment, and the signal that it gets when we are killed."""
 
     command: str | Sequence[str]
     environ: Mapping[str, str] = field(repr=False)
@@ -86,25 +86,25 @@ class ChildProgram:
 
     @property
     def status(self) -> int:
-        """How it ended, as a shell tells it; 0 while it runs."""
+        """Its exit status, as a shell reports it; 0 while it runs."""
         if not self.ended.done():
             return 0
         status = self.ended.result()
         return status if status >= 0 else SIGNALLED - status
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal; one that has ended hears nothing."""
+        """Send it a signal; no effect on one that has ended."""
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number) if self._is_group else os.kill(self.pid, number)
 
     async def ended_within(self, timeout: float) -> bool:
-        """Wait for its end, so long at most; return whether it has ended."""
+        """Wait for its end, at most ``timeout`` seconds; return whether it has ended."""
         await asyncio.wait([self.ended], timeout=timeout)
         return self.ended.done()
 
     async def end(self, number: signal.Signals | None, timeout: float) -> bool:
-        """Have it end by a signal, kill its process group after ``timeout`` seconds; return whether that was needed."""
+        """End it by a signal, kill its process group after ``timeout`` seconds; return whether that was needed."""
         try:
             if number is not None:
                 self.send(number)

@@ -1,8 +1,8 @@
-"""Notice edited files: templates, configuration, catalog files, secrets; and live files that somebody wrote.
+"""Notice edited files: templates, configuration, catalog files, secrets; and live files that another program wrote.
 
-Folders are watched rather than files, so that editors which save by renaming and Kubernetes' swapped ``..data`` links
-are seen. Level-triggered: whatever was notified, a file counts as edited when its identity, size or time changed.
-Live files are looked at instead: we write them ourselves, and nearly every notice would be of that.
+Folders are watched rather than files, to notice editors that save by renaming and Kubernetes' swapped ``..data`` links.
+Level-triggered: whatever the notification, a file counts as edited when its identity, size or time changed. Live files
+are polled instead: we write them ourselves, and nearly every notification would be of that.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ctemplate.system.inputs import real_path
 
 SETTLE_MS = 50  # editors write in steps; wait this long for the next one
 LOOK_SECONDS = 1.0
-WRITING_LIMIT = 30.0  # seconds; who keeps a file open to write for longer than that is not waited for
+WRITING_LIMIT = 30.0  # seconds to wait, at most, for a program that has a file open for writing
 
 Signature = tuple[int, int, int, int]
 
 
 def signature(path: Path) -> Signature | None:
-    """Return what identifies the file's present content (device, inode, size, time), or None when it is not there."""
+    """Return what identifies the file's present content (device, inode, size, time), or None when it does not exist."""
     try:
         found = path.stat()
     except OSError:
@@ -36,9 +36,9 @@ def signature(path: Path) -> Signature | None:
 
 
 def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
-    """Return the existing folders where a change to one of the paths, or to a link on its way, shows.
+    """Return the existing folders in which a change to one of the paths, or to a link on its way, is visible.
 
-    In place of a folder that is missing stands the nearest above it that is there.
+    A missing folder is replaced by the nearest existing one above it.
     """
     absolutes = [path.absolute() for path in paths]
     folders = {absolute.parent for absolute in absolutes}
@@ -79,12 +79,12 @@ async def file_edits(
 
 
 def write_detectable(paths: Iterable[Path]) -> frozenset[Path]:
-    """Return the files of which it can be told whether they are written, those that seem to be so now left out."""
+    """Return the files whose writers can be detected, except those that seem to be written now."""
     return frozenset(path for path in paths if path.is_file() and not is_being_written(path))
 
 
 async def closed(paths: Collection[Path]) -> None:
-    """Wait until nobody has one of the files open to write; not for ever."""
+    """Wait until no process has one of the files open for writing; not for ever."""
     for _ in range(int(1000 * WRITING_LIMIT / SETTLE_MS)):
         if not any(map(is_being_written, paths)):
             break
@@ -92,17 +92,17 @@ async def closed(paths: Collection[Path]) -> None:
 
 
 class _Writers:
-    """Waits for those who write the files: what is truncated first is whole only at its end."""
+    """Waits for the files' writers: a file that is first truncated is complete only at the end."""
 
     def __init__(self, paths: Iterable[Path], quiet: float) -> None:
-        """Look which files can be told to be written: some network file systems call every file that."""
+        """Find the files whose writers can be detected: some network file systems report every file as written."""
         self._quiet = quiet
         self._write_detectable = write_detectable(paths)
 
     async def ended(
         self, known: Mapping[Path, Signature | None], found: dict[Path, Signature | None]
     ) -> dict[Path, Signature | None]:
-        """Return the signatures once nothing changes and nobody has a file open to write; not waiting for ever.
+        """Return the signatures once nothing changes and no process has a file open for writing; gives up after a time.
 
         A file that was replaced as a whole is quiet after a moment, one that was written in place after ``quiet``.
         """
@@ -124,10 +124,10 @@ def _is_in_place(before: Signature | None, now: Signature | None) -> bool:
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a process has the file open to write; False where that cannot be told.
+    """Whether a process has the file open for writing; False where that is unknown.
 
-    The kernel gives a lease to read a file only while nobody writes it; who asks must own the file or be root. It ends
-    with the descriptor. Should somebody open the file in between, the signal for that is one that is ignored.
+    The kernel grants a read lease on a file only while no process writes it; the caller must own the file or be root.
+    It ends with the descriptor. If a process opens the file meanwhile, the signal for that is an ignored one.
     """
     if not path.is_file():
         return False
@@ -150,9 +150,9 @@ def is_being_written(path: Path) -> bool:
 async def poll_modified(
     paths: Callable[[], Iterable[Path]], *, every: float = LOOK_SECONDS
 ) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were written, created or removed by anybody since the last look, for ever.
+    """Yield the paths whose files any process wrote, created or removed since the last poll, for ever.
 
-    Which paths are looked at is asked each time.
+    The paths are read anew for each poll.
     """
     known = signatures(paths())
     while True:

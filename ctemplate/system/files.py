@@ -1,18 +1,18 @@
-"""Files on disk: read what is live, stage a candidate beside it, put it in place so that no reader sees half a file.
+"""Files on disk: read the live file, stage a candidate beside it, put it in place so that no reader sees half a file.
 
-Raises OSError as it comes; whoever calls knows which destination to name. Knows nothing of groups or programs.
+Raises plain OSErrors; the caller knows which destination to name. Must not know groups or programs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import hashlib
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,12 +25,13 @@ LONGEST_NAME = 255  # bytes
 CANDIDATE = ".ctemplate"
 TOKEN_BYTES = 4
 TOKEN = secrets.token_hex(TOKEN_BYTES)  # of this process: containers that share a folder may share a process id as well
+_CANDIDATE_END = re.compile(rf"{re.escape(CANDIDATE)}(?:-[0-9a-f]{{{2 * TOKEN_BYTES}}})?\Z")
 NO_RENAME = frozenset({errno.EBUSY, errno.EXDEV})  # a bind-mounted file; a mount between folder and file
 NOT_COPIED = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA, errno.ENOENT, errno.ERANGE})
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands at a path: ``content`` is None, and the rest without meaning, when nothing does."""
+    """The file at a path: ``content`` is None, and the rest without meaning, when there is none."""
 
     path: str
     content: bytes | None = None
@@ -77,11 +78,15 @@ def candidate_path(path: Path) -> Path:
     return path.with_name(hidden_name(path, f"{CANDIDATE}-{TOKEN}"))
 
 
-def leftovers(path: Path) -> Iterator[Path]:
-    """Yield the candidates for the path that stand beside it, whichever process made them."""
-    name = glob.escape(hidden_name(path, ""))
-    for pattern in (f"{name}{CANDIDATE}", f"{name}{CANDIDATE}-{'[0-9a-f]' * 2 * TOKEN_BYTES}"):
-        yield from path.parent.glob(pattern)
+def leftovers(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the candidates that stand beside the paths, whichever process made them; each folder is read once."""
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(hidden_name(path, ""))
+    for folder, known in names.items():
+        with contextlib.suppress(OSError):
+            found = sorted(entry.name for entry in os.scandir(folder) if CANDIDATE in entry.name)
+            yield from (folder / name for name in found if _CANDIDATE_END.sub("", name) in known)
 
 
 def hidden_name(path: Path, suffix: str) -> str:

@@ -87,11 +87,11 @@ def test_two_things_are_read_that_hashicorp_refuses(text, expected):
         ("consul {\n", "c.hcl:1:8: this brace is never closed"),
         (
             "x =\ny = 1",
-            "c.hcl:2:1: expected a value: text in quotes, a number, true, false, a list or a block, found 'y'",
+            "c.hcl:2:1: expected a value: text in quotes, a number, true, false, a list or a block, found a bare word",
         ),
         (
             "x = yes",
-            "c.hcl:1:5: expected a value: text in quotes, a number, true, false, a list or a block, found 'yes'",
+            "c.hcl:1:5: expected a value: text in quotes, a number, true, false, a list or a block, found a bare word",
         ),
         ('x = {"a": 1}', "c.hcl:1:9: unexpected character ':'"),
         ('x "a" = 1', "c.hcl:1:7: expected {, found '='"),

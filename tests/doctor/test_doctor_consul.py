@@ -2,7 +2,16 @@ import pytest
 
 from ctemplate.core.model import Rejection
 from ctemplate.doctor.consul import Agent, ConsulFacts, consul_diagnoses
-from ctemplate.queries import ServiceQuery, ServicesQuery
+from ctemplate.queries import (
+    CaLeafQuery,
+    ConnectQuery,
+    KeyQuery,
+    LocalFileQuery,
+    PeeringsQuery,
+    ServiceQuery,
+    ServicesQuery,
+    TreeQuery,
+)
 from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
@@ -95,6 +104,41 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
             "fault rights of the token: service(web): status 403: Permission denied; "
             'its policy needs service "web" { policy = "read" } and node_prefix "" { policy = "read" }',
             id="one service denied",
+        ),
+        pytest.param(
+            {"refused": {KeyQuery(path="nginx/limit"): DENIED, TreeQuery(prefix="lb/"): DENIED}},
+            3,
+            "fault rights without a token: key(nginx/limit), tree(lb/): status 403: Permission denied; "
+            'its policy needs key_prefix "" { policy = "read" }',
+            id="keys denied",
+        ),
+        pytest.param(
+            {"refused": {KeyQuery(path="nginx/limit"): DENIED, KeyQuery(path="nginx/lines/a"): DENIED}},
+            3,
+            "fault rights without a token: key(nginx/limit), key(nginx/lines/a): status 403: Permission denied; "
+            'its policy needs key_prefix "nginx/" { policy = "read" }',
+            id="keys of a folder denied",
+        ),
+        pytest.param(
+            {"refused": {KeyQuery(path="nginx/limit"): DENIED}},
+            3,
+            "fault rights without a token: key(nginx/limit): status 403: Permission denied; "
+            'its policy needs key "nginx/limit" { policy = "read" }',
+            id="one key denied",
+        ),
+        pytest.param(
+            {"refused": {ConnectQuery(name="web"): DENIED, CaLeafQuery(name="web"): DENIED, PeeringsQuery(): DENIED}},
+            3,
+            "fault rights without a token: connect(web), ca_leaf(web), peerings(): status 403: Permission denied; "
+            'its policy needs service_prefix "web" { policy = "read" } and node_prefix "" { policy = "read" } and '
+            'service "web" { policy = "write" } and peering = "read"',
+            id="mesh denied",
+        ),
+        pytest.param(
+            {"refused": {LocalFileQuery(path="/x"): failed("lies in no folder", FailureKind.REFUSED)}},
+            3,
+            "fault file(/x): lies in no folder; see [data] file_folders and the file's mode",
+            id="file refused",
         ),
         pytest.param(
             {"refused": {WEB: DENIED, API: DENIED}},

@@ -49,11 +49,14 @@ def run_once(folder, *more, **environ):
 
 def test_once_says_what_it_did_also_when_that_is_nothing(tmp_path):
     site(tmp_path)
+    with (tmp_path / "c.toml").open("a") as config:
+        config.write(f'[[template]]\nsource = "t.j2"\ndestination = "{tmp_path}/other"\nescape = "none"\n')
     first, second = run_once(tmp_path).stderr, run_once(tmp_path).stderr
-    assert first.splitlines()[-1].endswith("INFO once: 1 applied")
+    assert first.splitlines()[-1].endswith("INFO once: 2 applied")
     assert [line.partition(" INFO ")[2] for line in second.splitlines()] == [
         f"{tmp_path}/out: unchanged, as rendered",
-        "once: nothing to do, 1 unchanged",
+        f"{tmp_path}/other: unchanged, as rendered",
+        "once: nothing to do, 2 unchanged",
     ]
 
 

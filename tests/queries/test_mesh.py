@@ -92,6 +92,7 @@ def rendered(text, folder, *answers):
             "/v1/health/connect/a%2Fb?dc=east&peer=p&near=_agent&filter=Service.Port%20%3D%3D%201",
         ),
         (ConnectQuery(name="web", sameness_group="g"), "/v1/health/connect/web?sameness-group=g"),
+        (ServiceQuery(name="web", sameness_group="g"), "/v1/health/service/web?sameness-group=g"),
         (CaRootsQuery(dc="east"), "/v1/connect/ca/roots?dc=east"),
         (LEAF, "/v1/agent/connect/ca/leaf/web"),
         (CaLeafQuery(name="web", ns="n"), "/v1/agent/connect/ca/leaf/web?ns=n"),

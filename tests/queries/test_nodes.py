@@ -157,3 +157,9 @@ def test_lint_knows_the_fields_of_nodes():
     assert {"name", "ip", "datacenter", "meta"} <= node.fields
     assert of_field(node, "name").is_registered_text
     assert not of_field(node, "ip").is_registered_text
+
+
+def test_a_filter_is_consuls_to_apply():
+    query = NodesQuery(filter='Meta.rack == "r1"')
+    assert resource_of(query, ConsulSettings()).target() == "/v1/catalog/nodes?filter=Meta.rack%20%3D%3D%20%22r1%22"
+    assert not kind_of(query).catalog.is_plain(query)

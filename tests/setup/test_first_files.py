@@ -108,6 +108,13 @@ def test_services_without_tags_are_taken_all(tmp_path, services, tag):
     assert config.vars["http_tag"] == tag
 
 
+def test_what_is_said_of_consul_is_kept(tmp_path):
+    said = {"token_file": '/a "token"', "ssl": True, "ssl_verify": "false"}
+    config, _ = written(first_files(DEBIAN, tmp_path, is_complete=True, consul=said), tmp_path)
+    consul = config.consul
+    assert (consul.token_file, consul.ssl, consul.verify) == ('/a "token"', True, False)
+
+
 def test_who_is_not_root_reloads_by_sudo(tmp_path):
     host = replace(DEBIAN, is_root=False, user="web")
     _, (plan,) = written(first_files(host, tmp_path, is_complete=False), tmp_path)

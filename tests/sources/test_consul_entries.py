@@ -380,3 +380,35 @@ def test_what_is_on_a_node_is_read_with_its_indexes_alone():
 @pytest.mark.parametrize("body", [b"null", b'{"Node": {}, "Services": {}}', b'{"Node": {}, "Services": null}'])
 def test_node_that_is_not_there_or_empty_has_no_services(body):
     assert decode_node_content(body) == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "port", "ports"),
+    [
+        ({"Port": 80}, 80, {}),
+        ({"Port": 80, "Ports": None}, 80, {}),
+        ({"Port": 0, "Ports": [{"Name": "http", "Port": 8080, "Default": True}]}, 8080, {"http": 8080}),
+        (
+            {"Port": 0, "Ports": [{"Name": "b", "Port": 2}, {"Name": "a", "Port": 1, "Default": False}]},
+            0,
+            {"a": 1, "b": 2},
+        ),
+        ({"Port": 80, "Ports": [{"Name": "admin", "Port": 81, "Default": True}]}, 80, {"admin": 81}),
+    ],
+)
+def test_named_ports_are_taken_and_the_default_one_is_the_port(fields, port, ports):
+    ((instance,), rejections) = Decoder(DataLimits()).decode_instances(entries(entry(**fields)), "web")
+    assert (instance.port, instance.ports, rejections) == (port, ports, ())
+
+
+@pytest.mark.parametrize(
+    ("ports", "said"),
+    [
+        ([{"Name": "a", "Port": 0}], "port 'a': 0 is not 1 to 65535"),
+        ([{"Name": "a", "Port": 65536}], "port 'a': 65536 is not 1 to 65535"),
+        ([{"Name": "n" * 600, "Port": 1}], "port name: longer than 512 bytes"),
+    ],
+)
+def test_an_instance_with_a_port_that_is_none_is_left_out(ports, said):
+    instances, rejections = Decoder(DataLimits()).decode_instances(entries(entry(Ports=ports)), "web")
+    assert (instances, [str(each).partition(": ")[2] for each in rejections]) == ((), [said])

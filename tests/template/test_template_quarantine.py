@@ -227,3 +227,12 @@ def test_a_hostile_claimant_does_not_push_out_a_good_one():
     template = LOOP.replace("s.name }}", "s.listen_port }}").replace("WHAT", "{{ i.node }}")
     rendering = render(template, world(*services))
     assert (rendering.texts, left_out(rendering)) == (("80 node0;",), [("bad-80", "bad-80-0", "node")])
+
+
+def test_a_service_with_an_empty_name_costs_itself_alone():
+    each = "{% for i in service(s.name) %} {{ i.meta.x }}{% endfor %}"
+    source = f"{{% for s in services() %}}server {{{{ s.name }}}}{each};\n{{% endfor %}}"
+    nameless = web(name="", meta={"x": "a;b"})
+    rendering = render(source, world(nameless, web(name="api", meta={"x": "1"}), web(meta={"x": "1"})))
+    assert rendering.texts == ("server api 1;\nserver web 1;\n",)
+    assert [fault.service for fault in rendering.quarantined] == [""]

@@ -1,8 +1,8 @@
-"""Fragments: what a loop's body printed for one service is kept, and printed again while all it read stays the same.
+"""Fragments: the output of a loop's body for one service is cached, and reused while everything it read is unchanged.
 
-A change of one service then costs the loop over the others a look-up each instead of a render. A fragment depends on
-the item, on the values that its body takes from around the loop, and on the answers that it read. A body that depends
-on anything else (``loop``, namespaces, includes) is not cut into fragments, and one that found fault is not kept.
+A change of one service then costs a look-up instead of a render for each other one. A fragment depends on the item, on
+the values that its body takes from outside the loop, and on the answers that it read. A body that depends on anything
+else (``loop``, namespaces, includes) is not cut into fragments, and one with a problem is not cached.
 
 Must not know Jinja's compiler, or where texts go.
 """
@@ -20,7 +20,7 @@ from ctemplate.template.safety.render_pass import Checkpoint, Partly, Recorded, 
 from ctemplate.template.safety.tainted_text import TaintedText, Trusted
 
 VARIANTS = 4
-"""Sets of fragments that are kept: of passes with and without a shadow, with and without who is left out."""
+"""Cached sets of fragments: for passes with and without placeholders, with and without omissions."""
 
 _Cast = tuple[bool, frozenset[str], Partly]
 
@@ -124,14 +124,14 @@ class Fragments:
         return memo
 
     def _shape(self, value: Any) -> Hashable:
-        """Return what is equal for values that print alike; None where nobody can tell."""
+        """Return a key that is equal for values that print alike; None where that is unknown."""
         kind = type(value)
         if kind in SCALARS:
             return kind, value
         if kind is TaintedText:
             return kind, value, value.shadow
         if isinstance(value, _VALUES) or self.is_constant(value):
-            return kind, id(value)  # whoever is kept keeps the value, so that no other gets its id
+            return kind, id(value)  # the cached entry keeps the value alive, so that its id is not reused
         if kind in {tuple, list} and len(value) <= _LONGEST and all(type(item) in SCALARS for item in value):
             return kind, *((type(item), item) for item in value)
         return None

@@ -1,4 +1,4 @@
-"""One pass of one template over one snapshot: what it asked, what it claimed, and what it should not have printed.
+"""One pass of one template over one snapshot: its queries, its claims, and the forbidden values that it printed.
 
 Must not know Jinja.
 """
@@ -28,10 +28,10 @@ from ctemplate.queries import Subject, kind_of
 
 
 class Owner(NamedTuple):
-    """Whose data something is: a service's, or those of one of its instances, which a node and an id tell apart.
+    """The owner of data: a service, or one of its instances, identified by node and id.
 
-    With a ``tag`` it is what templates list of the service by that tag. What belongs to no service is a ``thing``, by
-    its name, such as ``key 'nginx/limit'``; it cannot be left out.
+    With a ``tag`` it is the service in listings by that tag. Data of no service has a ``thing`` as its owner, by name,
+    such as ``key 'nginx/limit'``; it cannot be left out.
     """
 
     service: str
@@ -42,7 +42,7 @@ class Owner(NamedTuple):
 
     @classmethod
     def of(cls, item: Service | Instance | OwnedEntry) -> Owner:
-        """Return the owner of what an item holds."""
+        """Return the owner of an item's data."""
         if isinstance(item, OwnedEntry):
             return cls("", thing=item.owner_name())
         if isinstance(item, Instance):
@@ -56,7 +56,7 @@ class Owner(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether this is a service rather than one of its instances, or what is listed by a tag."""
+        """Whether this is a whole service rather than one of its instances, or its listing by a tag."""
         return not self.is_instance and not self.tag
 
     @property
@@ -69,8 +69,8 @@ class Owner(NamedTuple):
 class Partly:
     """What is left out of services that stay.
 
-    ``instances`` are left out of the ``services``; ``tags`` are those that these have from such instances alone.
-    ``unlisted`` are the tags by which services are not listed, whoever of their instances has them.
+    ``instances`` are left out of the ``services``; ``tags`` are those that a service has only from such instances.
+    ``unlisted`` are the tags by which services are not listed, whichever of their instances have them.
     """
 
     instances: frozenset[Owner] = frozenset()
@@ -80,7 +80,7 @@ class Partly:
 
     @property
     def is_about_tags(self) -> bool:
-        """Whether any service is shown without a tag that it has."""
+        """Whether any service is shown without one of its tags."""
         return bool(self.tags or self.unlisted)
 
     def shown(self, service: Service) -> Service:
@@ -99,7 +99,7 @@ NOBODY = Partly()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """A value that may not be printed as it stands: its text, why, where in the template, and who was read last."""
+    """A forbidden value: its text, the reason, the place in the template, and what was read last."""
 
     text: str
     reason: str
@@ -114,7 +114,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintRecord:
-    """A value of somebody's as it was printed: its text, where in the template, and who was read last."""
+    """A registered value as it was printed: its text, the place in the template, and what was read last."""
 
     text: str
     where: str
@@ -123,7 +123,7 @@ class PrintRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Something of which there is one only, a port or a server name, as one service asked for it."""
+    """A unique resource, a port or a server name, that a service claims."""
 
     kind: str
     value: str
@@ -131,7 +131,7 @@ class Claim:
 
 
 class Checkpoint(NamedTuple):
-    """How far a pass has come: how much it read, claimed and printed of others, and how often it found fault."""
+    """The progress of a pass: how many reads, claims and prints of data it made, and how many problems it found."""
 
     reads: int
     claims: int
@@ -141,7 +141,7 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What a stretch of a pass left in its run, in order, and who was read last in it."""
+    """What a section of a pass recorded in its run, in order, and what was read last in it."""
 
     reads: tuple[tuple[Query, Answer | None], ...]
     claims: tuple[Claim, ...]
@@ -152,7 +152,7 @@ class Recorded:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What one pass reads and records. ``excluded`` are the services that are left out, ``partly`` who is so in part.
+    """What one pass reads and records. ``excluded`` are the omitted services, ``partly`` those omitted in part.
 
     ``last_read`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
@@ -189,19 +189,19 @@ class Run:
     moment: float = field(default_factory=time.time)
 
     def again(self, without: Iterable[str] = (), **changed: Any) -> Run:
-        """Return a pass like this one that has not begun: over the same answers, at the same moment."""
+        """Return a new pass over the same answers, at the same moment."""
         left_out = self.excluded.union(without)
         return Run(snapshot=self.snapshot, excluded=left_out, partly=self.partly, moment=self.moment, **changed)
 
     def read_moment(self) -> float:
-        """Return when the render began, in seconds since 1970; the fragment around it is not kept."""
+        """Return when the render began, in seconds since 1970; the enclosing fragment is not cached."""
         self.problem_count += 1
         return self.moment
 
     def answer(self, query: Query, *, has_alternatives: bool = False, prefetch_only: bool = False) -> Answer | None:
         """Return the snapshot's answer, and remember that it was asked for; an absent one counts in company only.
 
-        A spare answer may be needed one day: it is wanted, but nothing waits for it.
+        A prefetched answer may be needed later: it is wanted, but nothing waits for it.
         """
         answer = self.snapshot.get(query)
         self.used[query] = answer
@@ -223,41 +223,41 @@ class Run:
             self.problem_count += 1
 
     def await_value(self, query: Query) -> None:
-        """Wait for a query whose answer says that there is nothing yet."""
+        """Wait for a query whose answer says that nothing exists yet."""
         self.awaited.add(query)
         self.problem_count += 1
 
     def claim(self, claim: Claim) -> None:
-        """Take down a claim."""
+        """Record a claim."""
         self.claims.add(claim)
         self.claimed.append(claim)
 
     def add_rejection(self, rejection: Rejection) -> None:
-        """Take down why a service has to be left out; the first reason counts."""
+        """Record why a service has to be left out; the first reason counts."""
         self.rejections.setdefault(rejection.service, rejection)
         self.problem_count += 1
 
     def refuse(self, violation: Violation) -> None:
-        """Take down a value that may not be printed."""
+        """Record a forbidden value."""
         self.violations.append(violation)
         self.problem_count += 1
 
     def remark(self, sentence: str) -> None:
-        """Take down what the operator should know; the fragment around it is not kept, so that it is said again."""
+        """Record a remark for the operator; the enclosing fragment is not cached, so that the remark is repeated."""
         self.remarks[sentence] = None
         self.problem_count += 1
 
     def break_off(self, owner: Owner, error: TemplateError) -> None:
-        """Take down that a turn of a loop broke over what was read last; the first error counts."""
+        """Record that an iteration failed at what was read last; the first error counts."""
         self.broken.setdefault(owner, error)
         self.problem_count += 1
 
     def marks(self) -> Checkpoint:
-        """Return how far the pass has come."""
+        """Return the pass's progress."""
         return Checkpoint(len(self.reads), len(self.claimed), len(self.prints or ()), self.problem_count)
 
     def since(self, marks: Checkpoint) -> Recorded:
-        """Return what the pass left from the marks on."""
+        """Return what the pass recorded since a checkpoint."""
         return Recorded(
             reads=tuple(self.reads[marks.reads :]),
             claims=tuple(self.claimed[marks.claims :]),
@@ -267,7 +267,7 @@ class Run:
         )
 
     def repeat(self, traces: Recorded) -> None:
-        """Leave what was left before, as if it were made again."""
+        """Record again what was recorded before."""
         self.reads += traces.reads
         self.used.update(traces.reads)
         for claim in traces.claims:
@@ -278,18 +278,18 @@ class Run:
         self.last_read = traces.last_read
 
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str], partly: Partly = NOBODY) -> bool:
-        """Whether a pass over that snapshot would come to the same end: each answer used reads the same."""
+        """Whether a pass over that snapshot would give the same result: each answer used is equal."""
         if (excluded, partly) != (self.excluded, self.partly):
             return False
         return all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
 
     def forget_unused(self) -> None:
-        """Let go of the answers that the pass did not ask for, so that a kept text keeps nothing else."""
+        """Drop the answers that the pass did not ask for, so that a cached text holds no others in memory."""
         self.reads, self.claimed = [], []
         self.snapshot = Snapshot({query: answer for query, answer in self.used.items() if answer is not None})
 
     def registered(self, service: str) -> int | None:
-        """Return when the service was first registered, as far as the answers in use tell."""
+        """Return when the service was first registered, according to the answers in use."""
         created = [
             instance.created
             for query, answer in self.used.items()

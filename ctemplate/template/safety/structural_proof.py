@@ -1,4 +1,4 @@
-"""Proof that a rendered text holds data as values alone, and whose data it is where it does not.
+"""The proof that a rendered text contains data only as values; else the owners of the data that violate it.
 
 Pure: reads passes and their texts, renders nothing. Must not know where the text goes.
 """
@@ -30,15 +30,15 @@ from ctemplate.template.safety.tainted_text import TaintedText, pieces, shadow_o
 def unproven(
     text: str, run: Run, parts: Parts, *, source: str, place: ConfigPlace, known: KnownRoutes
 ) -> dict[Owner, QuarantineVerdict]:
-    """Return those whose values are more than values in the text of a pass with shadow, or who take others' names.
+    """Return the owners of values that change the structure of a pass's text, or that claim others' names.
 
-    ``parts`` are those of the template's last text: what stands in this one as well is not proven again. ``known``
-    tells where nginx may go besides the text's own upstreams.
-    Raises TemplateError where a value is nobody's, or where nothing can be proven.
+    ``parts`` are those of the template's last text: parts that are unchanged are not proven again. ``known`` are the
+    targets of nginx that are permitted besides the text's own upstreams. Raises TemplateError where a value has no
+    owner, or where nothing can be proven.
     """
     shadow = shadow_of(text)
     if not isinstance(text, TaintedText) or parts.are_valid(str(text), shadow, place, known):
-        return {}  # of text without a shadow nothing is data
+        return {}  # text without placeholders contains no data
     whole = pieces(str(text), shadow)
     if whole is None:
         raise TemplateError(source, "cannot tell values from its own text, which holds control characters")
@@ -54,7 +54,7 @@ def unproven(
 
 
 class _Attribution:
-    """Tells whose value each print of a pass is."""
+    """Knows the owner of the value of each print in a pass."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -68,7 +68,7 @@ class _Attribution:
         return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
 
     def holder(self, number: int) -> Holder:
-        """Return whose value was printed."""
+        """Return the owner of a printed value."""
         if number not in self._holders:
             self._holders[number] = _owner(self.violation(number, ""), self._known)
         return self._holders[number]
@@ -92,7 +92,7 @@ def _misplaced_values(findings: Sequence[MisplacedValue], author: _Attribution) 
 
 
 def _passing(finding: MisplacedValue) -> Passing:
-    """Return what shows that others get past a line: where the others' values decide, few may print on it."""
+    """Return the evidence that other services succeed at a line; where their values decide, few may print there."""
     if finding.rests_on_others:
         return Passing.ANYWHERE
     return Passing.NEVER if finding.is_misplaced else Passing.PRINTS
@@ -101,9 +101,9 @@ def _passing(finding: MisplacedValue) -> Passing:
 def _name_conflicts(
     clashes: Sequence[Clash], author: _Attribution, place: ConfigPlace
 ) -> dict[Owner, QuarantineVerdict]:
-    """Return who loses a name: all to the configuration itself, else all but the longest registered.
+    """Return who loses a name: all to the configuration itself, else all but the longest registered service.
 
-    Who has a name twice by itself loses it where nginx refuses that.
+    A service that uses a name twice loses it where nginx refuses that.
     """
     verdicts: dict[Owner, QuarantineVerdict] = {}
     for clash in clashes:
@@ -135,7 +135,7 @@ def _taken_by(clash: Clash, place: ConfigPlace) -> str:
 
 
 def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:
-    """Return whose value it is: the service read last, unless its text is another's alone."""
+    """Return the owner of a value: the service read last, unless only another service has the text."""
     text, service = violation.text.casefold(), violation.service
     near = [holder for holder in known if holder.service == service and holder.text and holder.text in text]
     if near:

@@ -21,7 +21,7 @@ from ctemplate.template.safety.substitute_entries import Entries, entries_of, th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """What is known of one service: the answers about it, and its entry in each list of services."""
+    """The data of one service: the answers about it, and its entry in each list of services."""
 
     name: str
     answers: Mapping[Query, Answer]
@@ -34,7 +34,7 @@ class Data:
 
 
 class LastGood:
-    """The answers of the last rendering that went live; ``is_whole`` where this process made it: then all are known."""
+    """The answers of the last live rendering; ``is_whole`` where this process made it and all are known."""
 
     def __init__(self) -> None:
         self.is_whole = False
@@ -45,14 +45,14 @@ class LastGood:
     def take(self, used: Mapping[Query, Answer | None], partly: Partly) -> None:
         """Take the answers that a rendering used, and which instances were left out of them.
 
-        Who has which tag stays told: a right to what is listed by one is judged each time.
+        Tags stay unchanged: a claim to a listing by a tag is judged each time.
         """
         self.is_whole = True
         self._answers, self._partly, self._grouped = dict(used), replace(partly, unlisted=frozenset()), None
 
     @property
     def _about(self) -> dict[str, list[Query]]:
-        """The queries about each service, grouped when first asked for: a rendering without faults never asks."""
+        """The queries about each service, grouped on demand: a rendering without rejections needs none."""
         if self._grouped is None:
             self._grouped = {}
             for query, answer in self._answers.items():
@@ -61,7 +61,7 @@ class LastGood:
         return self._grouped
 
     def remember(self, answers: Iterable[Answer]) -> None:
-        """Take what an earlier process knew to be good; what is known of a service already stays."""
+        """Take what an earlier process stored as good; what is known of a service already stays."""
         known = frozenset(self._about)
         for answer in answers:
             losses, before = kind_of(answer.query).losses, self._answers.get(answer.query)
@@ -86,7 +86,7 @@ class LastGood:
         return Data(name=name, answers=answers, entries={query: self._entry(query, name) for query in self._lists})
 
     def entries(self, thing: str, queries: Iterable[Query]) -> dict[Query, Entries] | None:
-        """Return the last good entries of what belongs to no service, by query; None where that is not known."""
+        """Return the last good entries of things of no service, by query; None where they are unknown."""
         queries = tuple(queries)
         known = {query: entries_of(self._answers[query], thing) for query in queries if query in self._answers}
         return known if len(known) == len(queries) else None
@@ -107,7 +107,7 @@ class LastGood:
         return msgspec.structs.replace(answer, value=self._partly.remaining(answer.value))
 
     def changed(self, snapshot: Snapshot) -> frozenset[str]:
-        """Return the services whose data are not what they were in the last good rendering."""
+        """Return the services whose data differ from those in the last good rendering."""
         found: set[str] = set()
         for now in snapshot:
             before = self._answers.get(now.query)
@@ -121,7 +121,7 @@ class LastGood:
         return frozenset(found)
 
     def changed_things(self, snapshot: Snapshot) -> frozenset[str]:
-        """Return what belongs to no service and is not as it was in the last good rendering, where that is known."""
+        """Return the things of no service whose data differ from those in the last good rendering, where known."""
         found: set[str] = set()
         for now in snapshot:
             before = self._answers.get(now.query)
@@ -133,7 +133,7 @@ class LastGood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownGood:
-    """What outlives the process: answers with the last good data of services, and how many seconds these were used.
+    """What outlives the process: answers with last good data of services, and the seconds that these were in use.
 
     ``things`` are those that belong to no service.
     """
@@ -144,7 +144,7 @@ class KnownGood:
 
 
 def answers_of_all(data: Iterable[Data]) -> tuple[Answer, ...]:
-    """Return the answers about some services alone: what a later process needs to know of them."""
+    """Return the answers restricted to some services: what a later process needs to know of them."""
     answers: dict[Query, Answer] = {}
     listed: dict[Query, list[Service]] = {}
     for one in data:
@@ -155,7 +155,7 @@ def answers_of_all(data: Iterable[Data]) -> tuple[Answer, ...]:
 
 
 def about(query: Query, answer: Answer) -> str:
-    """Return the service that an answer is about: a prepared query tells by its instances."""
+    """Return the service that an answer is about: for a prepared query, that of its instances."""
     first = next((item for item in answer.value if isinstance(item, Instance)), None)
     return str(query.argument) if first is None else first.name
 
@@ -167,7 +167,7 @@ def entry(answer: Answer | None, name: str) -> Service | None:
 
 @dataclass(slots=True)
 class Views:
-    """Snapshots in which some services have other data; what does not change between two views stays the same value."""
+    """Snapshots in which some services have other data; values that do not change between two views are shared."""
 
     _spliced: dict[Query, tuple[Answer, tuple[Service | None, ...], Answer]] = field(default_factory=dict)
 
@@ -183,7 +183,7 @@ class Views:
             if isinstance(listed := answers.get(query), Answer):
                 answers[query] = self._list(query, listed, {one.name: one.entries.get(query) for one in data})
         view = Snapshot(answers)
-        view.read = snapshot.read  # whoever looks into the one asks the other
+        view.read = snapshot.read  # a read of the view is a read of the snapshot
         return view
 
     def _list(self, query: Query, answer: Answer, entries: Mapping[str, Service | None]) -> Answer:
@@ -203,7 +203,7 @@ class Views:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Substitute:
-    """The last good data of a service in use until a moment of the monotonic clock, and why."""
+    """A service's last good data, in use until a moment of the monotonic clock, and the reason."""
 
     held: Held
     data: Data
@@ -211,7 +211,7 @@ class Substitute:
 
     @classmethod
     def of(cls, held: Held, data: Data, *, until: float) -> Substitute:
-        """Return the last good data in place of those of one that is held."""
+        """Return the last good data in place of the data of an omitted service."""
         return cls(held=held, data=data, until=until)
 
     @property
@@ -221,7 +221,7 @@ class Substitute:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a program refused the newer data; then the refusal tells how long that lasts."""
+        """Whether a program refused the newer data; then the refusal decides how long that lasts."""
         return self.held.is_refused
 
     def lasts(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]) -> bool:

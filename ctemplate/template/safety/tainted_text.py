@@ -1,13 +1,13 @@
-"""Which text may be printed into an nginx target as it stands.
+"""Which text may be printed into an nginx target unchanged.
 
-A template's own text and literals are trusted; so is what an escape returns, and what is joined of nothing but such
-parts and plain tokens. Every other operation on a text with data gives an ordinary ``str``: whoever slices a quoted
-value has to quote again. So trust need not survive any operation; it is earned by the few that join whole parts, and a
-forgotten one is safe. What is made of the operator's own text alone stays trusted, however it is made.
+A template's own text and literals are trusted; so is the result of an escape, and a text joined only of such parts and
+plain tokens. Every other operation on a text with data gives an ordinary ``str``: a template that slices a quoted value
+has to quote again. So no operation has to preserve trust; the few that join whole parts grant it, and a forgotten one
+is safe. A text made only of the operator's own text stays trusted, whatever made it.
 
-Trusted text that holds what somebody registered has a shadow: the same text with a mark for each such value. It tells
-afterwards which places of an output are data. A number made of a registered text stays registered, too, and is one word
-of the shadow wherever it is printed or joined. Knows nothing of Jinja's environment or of services.
+Trusted text with registered data has a placeholder text (``shadow``): the same text with a mark for each such value. It
+shows afterwards which places of an output are data. A number made of a registered text is registered as well, and is
+one word of the placeholder text wherever it is printed or joined. Must not know Jinja's environment or services.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ctemplate.template.safety.registered_numbers import (
 )
 
 QUOTED = "\ufdd0"
-"""Stands before each quoted value until the text is whole: nginx knows a quote only where an argument starts."""
+"""Precedes each quoted value until the text is complete: nginx recognises a quote only at an argument's start."""
 
 _CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 _MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
@@ -41,15 +41,15 @@ CAPTURED = "\x03"
 
 _SHOWN_BYTES = 40
 MAX_EXACT = 10**18
-"""Whole numbers below print as they are; longer ones are judged like texts."""
+"""Whole numbers below this print unchanged; larger ones are judged like texts."""
 
 
 NO_TEXT = "that is no UTF-8 cannot be printed; use | b64encode"
-"""What is said of bytes, such as the value of a key that is no text."""
+"""The reason for refusing bytes, such as the value of a key that is no text."""
 
 
 class Trusted(str):
-    """Text that may be printed as it stands: the operator's own. What is not here returns an ordinary ``str``."""
+    """Text that may be printed unchanged: the operator's own. Methods not defined here return an ordinary ``str``."""
 
     __slots__ = ()
 
@@ -79,7 +79,7 @@ class Trusted(str):
 
 
 class TaintedText(Trusted):
-    """Trusted text that holds what somebody registered; ``shadow`` is the text with marks in its place."""
+    """Trusted text with registered data; ``shadow`` is the text with marks in place of the data."""
 
     __slots__ = ("shadow",)
     shadow: str
@@ -115,7 +115,7 @@ def calculated(result: Any, operands: Iterable[object]) -> Any:
 
 
 def is_own(source: object) -> bool:
-    """Whether a value is the operator's own: no registered text has a part in it."""
+    """Whether a value is the operator's own: no registered text contributes to it."""
     kind = type(source)
     if kind is dict:
         return all(map(is_own, chain.from_iterable(source.items())))  # type: ignore[attr-defined]
@@ -133,7 +133,7 @@ def _trusted_parts(result: Any) -> Any:
 
 
 def holds_data(text: TaintedText) -> bool:
-    """Whether a text is trusted for plain tokens in it, beside what is the operator's own or was checked."""
+    """Whether a text is trusted because of plain tokens in it, besides the operator's own or checked text."""
     return "\x01" in text.shadow
 
 
@@ -169,17 +169,17 @@ def marked(text: str) -> str:
 
 
 def numbered(shadow: str, number: int) -> str:
-    """Give the shadow's marks that have none yet the number of the print that they belong to."""
+    """Give the marks without a number the number of the print that they belong to."""
     return _MARK.sub(lambda found: found[0] if found[2] else f"\x01{found[1]}:{number}\x02", shadow)
 
 
 def captured(text: str) -> Trusted:
-    """Return text that was checked piece by piece as it was printed; it keeps its shadow."""
+    """Return text that was checked piece by piece while it was printed; it keeps its placeholder text."""
     return text if isinstance(text, Trusted) else with_shadow(text, CAPTURED if text else "")
 
 
 def concatenated(pieces: Iterable[str]) -> str:
-    """Join pieces of output; the result has a shadow where a piece has one."""
+    """Join pieces of output; the result has a placeholder text where a piece has one."""
     pieces = tuple(pieces)
     text = "".join(pieces)
     shadow = "".join(piece.shadow if type(piece) is TaintedText else piece for piece in pieces)
@@ -209,7 +209,7 @@ def is_token(text: str) -> bool:
 
 
 class Refused(str):
-    """Text that an escape could not carry, and why; printing it is a violation."""
+    """Text that an escape cannot represent, and why; printing it is a violation."""
 
     __slots__ = ("reason",)
     reason: str
@@ -229,7 +229,7 @@ def with_text(value: Any) -> Any:
 
 
 def is_whole_text(value: object) -> bool:
-    """Whether the value may be printed as it stands: trusted, a number, or a plain token."""
+    """Whether the value may be printed unchanged: trusted, a number, or a plain token."""
     kind = type(value)
     if kind is Trusted or kind is TaintedText or kind is bool or kind is float or kind is RegisteredFloat:
         return True
@@ -314,7 +314,7 @@ def trusted(value: Any) -> Any:
 
 
 def escaped(escape: Callable[..., str], value: Any, **options: Any) -> str:
-    """Return the value's text through the escape, trusted; or Refused when the escape cannot carry it."""
+    """Return the escaped text of the value, trusted; or Refused when the escape cannot represent it."""
     text = str(text_of(value))
     try:
         safe = escape(text, **options)
@@ -324,7 +324,7 @@ def escaped(escape: Callable[..., str], value: Any, **options: Any) -> str:
 
 
 def without_quotes(text: str) -> str:
-    """Return a whole text without what stands before its quoted values; it keeps its shadow."""
+    """Return a complete text without the marks before its quoted values; it keeps its placeholder text."""
     plain = text.replace(QUOTED, "")
     return with_shadow(plain, text.shadow.replace(QUOTED, "")) if isinstance(text, TaintedText) else plain
 

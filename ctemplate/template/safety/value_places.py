@@ -1,7 +1,7 @@
-"""Where values stand in a text of some format: within quotes, in a comment, bare.
+"""The places of values in a text of some format: within quotes, in a comment, bare.
 
-Values that may stand in some places only are printed between marks; these tell afterwards, when the text is whole,
-where each of them has come to stand. Pure; must not know templates, or what may stand where.
+Values that are permitted only in some places are printed between marks; when the text is complete, these show the place
+of each value. Pure; must not know templates, or which values are permitted where.
 """
 
 from __future__ import annotations

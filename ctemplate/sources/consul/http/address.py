@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 
 from ctemplate.core.errors import ConfigError, printable
@@ -77,5 +78,10 @@ def _unix(text: str) -> Address:
     return Address(scheme="http", socket=path)
 
 
+_USER = re.compile(r"//[^/@]*@")
+"""User and password before a host, which no error shows."""
+
+
 def _unusable(text: str, why: str) -> ConfigError:
-    return ConfigError(f"consul address '{printable(text, 100)}'", why)
+    shown = _USER.sub("//...@", text)
+    return ConfigError(f"consul address '{printable(shown, 100)}'", why)
