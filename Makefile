@@ -11,7 +11,10 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 3
 UNIT_WORKERS ?= auto
 
-.PHONY: help venv tools test test-unit lint reference demo bench package site pictures recordings clean
+# How long the soak goes on; two minutes of it are among the tests
+SOAK_SECONDS ?= 3600
+
+.PHONY: help venv tools test test-unit lint reference demo bench promises soak deb zipapp image lock lowest roots package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -47,6 +50,33 @@ demo: venv tools ## watch ctemplate at work between Consul, nginx and a few back
 
 bench: venv tools ## measure speed and memory
 	$(BIN)/python -m bench
+
+promises: venv tools ## make the tables of docs/reliability.md: kills, starts, agents, masters (about half an hour)
+	$(BIN)/python -m bench.promises
+
+soak: venv tools ## change things at random for an hour, with every byte compared (SOAK_SECONDS=…)
+	$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
+
+deb: venv ## build packages for Debian 12 and 13 in dist/
+	packaging/build.sh deb
+
+zipapp: venv ## build one file that runs by itself, for hosts without a package index
+	packaging/build.sh zipapp
+
+image: deb ## build a container image of ctemplate and nginx, with podman or docker
+	$$(command -v podman || command -v docker) build --file Containerfile --tag ctemplate .
+
+lock: venv ## write packaging/requirements.txt anew: the versions that packages hold
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --upgrade \
+	    --custom-compile-command "make lock" --python-version 3.11 pyproject.toml -o packaging/requirements.txt
+
+lowest: ## run the unit tests with the oldest versions that pyproject.toml allows
+	scripts/lowest.sh
+
+roots: venv tools ## try every package on clean Debian 12 and 13; root only
+	CTEMPLATE_SUITE=bookworm $(BIN)/python -m pytest tests/integration/test_packages.py
+	CTEMPLATE_SUITE=trixie $(BIN)/python -m pytest tests/integration/test_packages.py
 
 package: venv ## build wheel and sdist, and try both in clean environments
 	$(BIN)/pip install --quiet build

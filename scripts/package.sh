@@ -2,7 +2,7 @@
 # Builds wheel and sdist, and tries both: each is installed in a clean environment and renders a shipped template.
 set -eu
 cd "$(dirname "$0")/.."
-rm -rf dist build/package
+rm -rf dist/*.whl dist/*.tar.gz build/package
 .venv/bin/python -m build --outdir dist . >/dev/null
 mkdir -p build/package
 for package in dist/*.whl dist/*.tar.gz; do

@@ -4,6 +4,7 @@
 #
 #   scripts/tools.sh [python] [nginx] [haproxy] [promtool] [systemd] [sudo] [chromium] [ip] [consul]  get what is missing; all of them by default
 #   scripts/tools.sh which nginx|stream-module|haproxy|promtool|chromium|chromedriver|consul  print where it is; fail with a sentence if it is nowhere
+#   scripts/tools.sh root SUITE ARCHIVE  pack a fresh Debian, as small as apt allows; root only
 #
 # Silent about what is already here, and safe to run again: nothing is ever left half installed.
 set -eu
@@ -142,6 +143,24 @@ ensure_ip() {
     has ip || ! has apt-get || ! may_be_root || install_packages iproute2
 }
 
+# --- clean hosts --------------------------------------------------------------------------------------------------
+# A Debian of its own in an archive, from the mirror that this machine has.
+
+make_root() {
+    suite=$1 archive=$2
+    advice="install mmdebstrap"
+    has mmdebstrap || (install_packages mmdebstrap)   # a subshell: its clean-up runs as it ends
+    log=$cache/root-$suite.log
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    chmod 755 "$work"
+    mirror=$(debian_mirrors | head -n 1)
+    [ -n "$mirror" ] || die "none of the configured apt sources is Debian's: no fresh Debian can be made"
+    mmdebstrap --quiet --mode=root --variant=minbase "$suite" "$archive.new.tar" "$mirror" >"$log" 2>&1 ||
+        { rm -f "$archive.new.tar"; tail -n 5 "$log" >&2; die "$suite: mmdebstrap could not make it (all of its words: $log)"; }
+    mv "$archive.new.tar" "$archive"
+}
+
 # --- consul -------------------------------------------------------------------------------------------------------
 # Debian 11 (bullseye) was the last Debian with Consul; the program needs libc only and runs from any folder.
 
@@ -247,6 +266,10 @@ if [ "${1-}" = which ]; then
     exit
 fi
 mkdir -p "$cache"
+if [ "${1-}" = root ]; then
+    make_root "${2-}" "${3-}"
+    exit
+fi
 [ $# -gt 0 ] || set -- python nginx haproxy promtool systemd sudo chromium ip consul
 for tool in "$@"; do
     case "$tool" in

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from ctemplate.cli.output import write_output
 from ctemplate.cli.run import prepared, run_once
-from ctemplate.core.errors import ConfigError
 from ctemplate.core.model import Answer, Query, Snapshot
 from ctemplate.runtime.assembly import RunMode
 from ctemplate.runtime.pipeline import Pipeline
@@ -49,14 +47,3 @@ async def _gives_the_same(contents: Contents, snapshot: Snapshot, pipelines: tup
         if (await pipeline.render(Snapshot(again), places)).texts != texts:
             return False
     return True
-
-
-def write_output(text: str, path: str | None) -> None:
-    """Write to the file of ``-o``, or to the terminal."""
-    if path is None:
-        sys.stdout.write(text)
-        return
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise ConfigError("-o", f"{path} cannot be written: {(exc.strerror or str(exc)).lower()}") from exc

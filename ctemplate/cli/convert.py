@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import pkgutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ctemplate.cli.capture import write_output
+from ctemplate.cli.output import write_output
 from ctemplate.config.hcl_conversion import convert_configuration, is_configuration
 from ctemplate.config.layers import configuration_files
 from ctemplate.convert import convert
 from ctemplate.core.errors import TemplateError, printable
-from ctemplate.lint import Hardened, hardened
+
+if TYPE_CHECKING:
+    from ctemplate.lint import Hardened
 
 
 def convert_source(
@@ -39,11 +43,18 @@ def _convert_template(source: Path, output: str | None, *, left: str, right: str
     except UnicodeDecodeError as exc:
         raise TemplateError(str(source), f"is not UTF-8 text: byte {exc.start}") from exc
     result = convert(text, str(source), left=left, right=right, tidy=tidy)
-    written = hardened(output or str(source), result.text) if harden else Hardened(result.text, ())
-    write_output(written.text, output)
+    written = _hardened(output or str(source), result.text) if harden else None
+    write_output(written.text if written else result.text, output)
     _say((*result.findings, *result.notices))
-    _say(f"{each.path}:{each.line}:{each.column}: -harden: {each.message}" for each in written.findings)
+    for each in written.findings if written else ():
+        _say([f"{each.path}:{each.line}:{each.column}: -harden: {each.message}"])
     return 1 if result.findings else 0
+
+
+def _hardened(path: str, text: str) -> Hardened:
+    """Return the text with filters; lint is more to import than everything else here."""
+    hardened: Callable[[str, str], Hardened] = pkgutil.resolve_name("ctemplate.lint:hardened")
+    return hardened(path, text)
 
 
 def _say(sentences: Iterable[object]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from ctemplate.apply import group_folder
 from ctemplate.apply.restored import read_restoration
-from ctemplate.cli.capture import write_output
+from ctemplate.cli.output import write_output
 from ctemplate.cli.run import prepared, run_once
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.guard import described

@@ -71,7 +71,9 @@ class HclReader:
         value = item.value
         if isinstance(value, list) and value:
             value = value[-1]
-        if not isinstance(value, HclBody) or item.labels:
+        if item.labels:
+            raise ConfigError(self.where(item, path), f"takes no name, got {item.labels[0]!r}")
+        if not isinstance(value, HclBody):
             found = "text" if isinstance(value, str) else show_value(item.value)
             raise ConfigError(self.where(item, path), f"must be a block, got {found}")
         return value
@@ -122,6 +124,12 @@ def distinct_items(body: HclBody) -> Iterator[HclItem]:
     """Yield the items; of a key or a block that is repeated the last one alone, as consul-template takes it."""
     last = {item.key: item for item in body.items}
     return (item for item in body.items if last[item.key] is item)
+
+
+def repeated_items(body: HclBody) -> Iterator[HclItem]:
+    """Yield the items that a later one of the same key replaces."""
+    kept = {id(item) for item in distinct_items(body)}
+    return (item for item in body.items if id(item) not in kept)
 
 
 def template_items(body: HclBody) -> Iterator[HclItem]:

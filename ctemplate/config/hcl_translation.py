@@ -11,7 +11,15 @@ from typing import Any
 
 from ctemplate.config.hcl_keys import HCL_KEYS
 from ctemplate.config.hcl_parser import HclBody, HclItem
-from ctemplate.config.hcl_reading import TEMPLATE, HclReader, HclTable, Notice, distinct_items, template_items
+from ctemplate.config.hcl_reading import (
+    TEMPLATE,
+    HclReader,
+    HclTable,
+    Notice,
+    distinct_items,
+    repeated_items,
+    template_items,
+)
 from ctemplate.core.durations import format_duration, parse_duration
 from ctemplate.core.values import dataclass
 
@@ -46,6 +54,9 @@ def translated(body: HclBody, name: str) -> Translated:
     """Return what a file of consul-template's means; raises ConfigError for a key or a value that cannot be one."""
     reader = HclReader(name)
     top = reader.table([item for item in distinct_items(body) if item.key != TEMPLATE])
+    for item in repeated_items(body):
+        if item.key != TEMPLATE:
+            reader.note(item, item.key, "is there again below, and only the last counts, in consul-template as well")
     result = _Result(reader=reader, table=top)
     result.top()
     delimiters = {ours: top.values.get(f"default_delimiters.{side}", "") for side, ours in SIDES.items()}

@@ -130,10 +130,13 @@ def _extreme(name: str) -> GoFunction:
 
 def _loop(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1, 2)
-    if _number_type(arguments) != INT:
+    texts = {STRING, SCALAR}
+    numbers = CallArguments(tuple(value for value in arguments if value.type not in texts), arguments.remark)
+    if numbers and _number_type(numbers) != INT:
         raise NotConverted("a loop to anything but a whole number", "write | int before it")
     is_natural = len(arguments) == 1 or arguments[0].is_natural
-    code = f"range({', '.join(value.code for value in arguments)})"
+    ends = (f"{value.given().at(Level.FILTERED)} | int" if value.type in texts else value.code for value in arguments)
+    code = f"range({', '.join(ends)})"
     return GoValue(code, GoType("natural loop" if is_natural else "loop", INT))
 
 

@@ -11,14 +11,18 @@ from ctemplate.convert.findings import KEY_WAITS, PARSED_PRINTS, ConversionFindi
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Exact, LayoutBlock, LayoutPiece, Note, Print, Tag, quoted
 from ctemplate.convert.macros import Macros
-from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, read_as
+from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, leaves_loop, mentions, read_as
 from ctemplate.convert.scratch import Scratch
 from ctemplate.convert.values import (
     DOT_NAMES,
+    INSTANCE,
     INT,
     NIL,
+    NODE,
+    NODE_SERVICE,
     PARSED_KINDS,
     SCALAR,
+    SERVICE,
     STRING,
     UNCONVERTED,
     GoType,
@@ -26,12 +30,19 @@ from ctemplate.convert.values import (
     Level,
     NeverRenders,
     NotConverted,
+    condition,
     widened_type,
 )
 
 _KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keyed pairs"])
 _ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
 _WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
+_LIST_NAMES = {INSTANCE: "instances", SERVICE: "svcs"}
+_NAMES = {
+    **{kind: DOT_NAMES[kind] for kind in (INSTANCE, SERVICE, NODE, NODE_SERVICE)},
+    **{GoType("list", item): name for item, name in _LIST_NAMES.items()},
+}
+"""What stands in for a variable's name that means something to Jinja or to us."""
 _PLURAL = re.compile(r"(?:^|[.|]\s*)([a-z][a-z_]*[a-z])s(?:\(\))?$")
 
 
@@ -137,6 +148,7 @@ class Emitter:
                 done.add((name, kind))
                 self._scopes = Scopes(self._macros, self._scratch)
                 self._scopes.remarks = remarks
+                self._scratch.sure = set()
                 dot = self._scopes.dot
                 if kind != NIL:
                     dot = GoValue(self._scopes.fresh(DOT_NAMES.get(kind, "item")), kind, is_path=True)
@@ -150,7 +162,7 @@ class Emitter:
 
     def _action(self, pipeline: go.GoPipeline) -> tuple[LayoutPiece, ...]:
         try:
-            tag = scratch_tag(pipeline, self._scopes, is_sure=self._scopes.is_outermost)
+            tag = scratch_tag(pipeline, self._scopes)
         except NotConverted as exc:
             return (Print(self._refuse(pipeline, go_printer.pipeline(pipeline), exc).code),)
         if tag is not None:
@@ -172,7 +184,12 @@ class Emitter:
         kind = widened_type(kinds) if len(kinds) > 1 else None
         if binding.target and kind is not None:
             self._widened[binding.at] = kind
-        elif not binding.target or len(kinds) > 1:
+        elif not binding.target:
+            refusal = NotConverted(
+                f"assigning to {name}, which a loop or the template gives", "copy it to another variable"
+            )
+            return (Print(self._refuse(pipeline, go_printer.pipeline(pipeline), refusal).code),)
+        elif len(kinds) > 1:
             refusal = NotConverted(
                 f"assigning a {value.type.name} to {name}, which is a {binding.value.type.name}", "use another variable"
             )
@@ -183,10 +200,10 @@ class Emitter:
         value = value.given()
         kept = replace(value, type=self._widened.get(at, value.type))
         if at in self._assigned.in_loops:
-            target = self._scopes.fresh(name)
+            target = self._scopes.fresh(name, _NAMES.get(kept.type, ""))
             self._scopes.declare(name, self._read(kept, f"{target}.value", at), f"{target}.value", at)
             return (Tag(f"set {target} = namespace(value={value.code})"),)
-        target = self._scopes.redeclared(name) or self._scopes.fresh(name)
+        target = self._scopes.redeclared(name) or self._scopes.fresh(name, _NAMES.get(kept.type, ""))
         self._scopes.declare(name, self._read(kept, target, at), target, at)
         return (Tag(f"set {target} = {value.code}"),)
 
@@ -214,7 +231,7 @@ class Emitter:
             ).code
         if value.waits:
             self._scopes.remarks_at(pipeline.at)(KEY_WAITS)
-        return value.at(Level.OR)
+        return condition(value).at(Level.OR)
 
     def _if(self, node: go.If) -> tuple[LayoutPiece, ...]:
         with self._scopes.within():
@@ -240,7 +257,7 @@ class Emitter:
             dot = value
             if not value.is_path:
                 name = self._scopes.fresh(_noun(value))
-                before = (*before, Tag(f"set {name} = {value.code}"))
+                before = (*before, Tag(f"set {name} = {condition(value).code}"))
                 dot = read_as(value, name)
                 test = name
             with self._scopes.within(dot, tested=dot):
@@ -255,12 +272,19 @@ class Emitter:
         if pipeline.is_assignment:
             refusal = NotConverted("'range' that assigns to variables from outside", "use ':='")
             items = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
+        if any(mentions(name, node.otherwise) for name in pipeline.variables):
+            refusal = NotConverted(
+                "a variable of 'range' in its 'else'", "it is the empty list there: use another name"
+            )
+            items = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
         if items.type == INT:
             items = GoValue(f"range({items.code})", GoType("natural loop", INT))
         if items.type.name not in _ITERABLE and items.type not in {UNCONVERTED, *PARSED_KINDS}:
             items = self._refuse(
                 pipeline, go_printer.pipeline(pipeline), NeverRenders(f"'range' over a {items.type.name}")
             )
+        if node.otherwise and leaves_loop(node.body):
+            return self._left_loop(items, node)
         with self._scopes.within():
             body = self._loop(items, node)
         branches = [body]
@@ -268,11 +292,21 @@ class Emitter:
             branches.append(("else", self._scoped(node.otherwise)))
         return (LayoutBlock(tuple(branches), "endfor"),)
 
+    def _left_loop(self, items: GoValue, node: go.Range) -> tuple[LayoutPiece, ...]:
+        """Return a loop with ``else`` that may be left in its first turn, after which Jinja would take the ``else``."""
+        with self._scopes.within():
+            name = self._scopes.fresh(_kind_name(GoType("list", items.type.item)))
+            head, body = self._loop(items, node)
+            names, _, source = head.partition(" in ")
+            loop = LayoutBlock(((f"{names} in {name}", body),), "endfor")
+            otherwise = self._scoped(node.otherwise)
+        return Tag(f"set {name} = {source}"), LayoutBlock(((f"if {name}", (loop,)), ("else", otherwise)), "endif")
+
     def _loop(self, items: GoValue, node: go.Range) -> tuple[str, tuple[LayoutPiece, ...]]:
         """Return the tag of a loop and its body."""
         names = node.pipeline.variables
         kind = items.type if items.type in PARSED_KINDS else items.type.item or UNCONVERTED
-        item = self._scopes.fresh(names[-1] if names else _item_name(items, kind))
+        item = self._scopes.fresh(names[-1] if names else _item_name(items, kind), _NAMES.get(kind, ""))
         is_natural = items.type.name == "natural loop"
         is_constant = node.pipeline.at not in self._assigned.anywhere
         value = GoValue(item, kind, is_path=is_constant, is_natural=is_natural and is_constant)
@@ -317,7 +351,7 @@ def _key(kind: GoType, name: str) -> GoValue:
     if kind.name == "groups by meta":
         return GoValue(f'{name} | regex_replace("[^A-Za-z0-9_-]", "_")', STRING, Level.FILTERED)
     known = SCALAR if kind in PARSED_KINDS else INT if kind.name == "groups by number" else STRING
-    return GoValue(name, known, is_path=True)
+    return GoValue(name, known, is_path=True, is_natural=known != STRING)
 
 
 def _listed(items: GoValue, source: str) -> str:
@@ -337,7 +371,9 @@ def _item_name(items: GoValue, kind: GoType) -> str:
 
 def _kind_name(kind: GoType) -> str:
     """Return what a value of a type may be called."""
-    return "items" if kind.name == "list" else DOT_NAMES.get(kind, "item")
+    if kind.name == "list":
+        return _LIST_NAMES.get(kind.item, "items") if kind.item is not None else "items"
+    return DOT_NAMES.get(kind, "item")
 
 
 def _noun(value: GoValue) -> str:

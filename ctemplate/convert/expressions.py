@@ -23,7 +23,7 @@ def converted(pipeline: go.GoPipeline, scopes: Scopes) -> GoValue:
     return value
 
 
-def scratch_tag(pipeline: go.GoPipeline, scopes: Scopes, *, is_sure: bool) -> str | None:
+def scratch_tag(pipeline: go.GoPipeline, scopes: Scopes) -> str | None:
     """Return the tag that ``scratch.Set`` and the like become, None for any other pipeline; raises NotConverted."""
     *before, last = pipeline.commands
     method = _scratch_method(last.operands[0])
@@ -31,7 +31,7 @@ def scratch_tag(pipeline: go.GoPipeline, scopes: Scopes, *, is_sure: bool) -> st
         return None
     piped = converted(go.GoPipeline(tuple(before), at=pipeline.at), scopes) if before else None
     arguments = _arguments(list(last.operands[1:]), piped, scopes, last)
-    return scopes.scratch.assignment(method, arguments, is_sure=is_sure)
+    return scopes.scratch.assignment(method, arguments)
 
 
 def _scratch_method(operand: go.Operand) -> str | None:

@@ -22,6 +22,7 @@ from ctemplate.convert.values import (
     Level,
     NeverRenders,
     NotConverted,
+    condition,
     widened_type,
 )
 
@@ -34,7 +35,7 @@ def _logic(word: str, level: Level) -> GoFunction:
             return arguments[0]
         if any(value.waits for value in arguments[:-1]):
             arguments.remark(KEY_WAITS)
-        code = f" {word} ".join(value.at(Level(level + 1)) for value in arguments)
+        code = f" {word} ".join(condition(value).at(Level(level + 1)) for value in arguments)
         lacking = arguments if word == "and" else arguments[-1:]
         return GoValue(code, _shared(arguments), level, may_lack=any(value.may_lack for value in lacking))
 
@@ -59,7 +60,7 @@ def _not(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1)
     if arguments[0].negation:
         return GoValue(arguments[0].negation, BOOL, Level.COMPARISON)
-    return GoValue(f"not {arguments[0].at(Level.NOT)}", BOOL, Level.NOT)
+    return GoValue(f"not {condition(arguments[0]).at(Level.NOT)}", BOOL, Level.NOT)
 
 
 _OF_ANY_TYPE = frozenset([UNCONVERTED, SCALAR, PLAIN_VALUE, *PARSED_KINDS])

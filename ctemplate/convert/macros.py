@@ -21,9 +21,18 @@ _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OTHERS = re.compile(r"[^a-z0-9_]+")
 
 
+def is_reserved(wanted: str) -> bool:
+    """Return whether a name would be Jinja's or ours."""
+    return _plain(wanted) in _RESERVED
+
+
+def _plain(wanted: str) -> str:
+    return _OTHERS.sub("_", _CAPITAL.sub("_", wanted).lower()).strip("_") or "value"
+
+
 def unused_macros(wanted: str, taken: Collection[str]) -> str:
     """Return a name of Jinja's like the wanted one that is neither taken nor Jinja's or ours."""
-    base = _OTHERS.sub("_", _CAPITAL.sub("_", wanted).lower()).strip("_") or "value"
+    base = _plain(wanted)
     base = base if base.isidentifier() else f"v_{base}"
     base = f"{base}_" if base in _RESERVED else base
     number, name = 1, base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,9 +10,12 @@ from dataclasses import dataclass, replace
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.findings import SAID_ONCE
 from ctemplate.convert.go_lexer import Position
-from ctemplate.convert.macros import Macros, unused_macros
+from ctemplate.convert.macros import Macros, is_reserved, unused_macros
 from ctemplate.convert.scratch import SCRATCH, Scratch
-from ctemplate.convert.values import NIL, GoValue
+from ctemplate.convert.values import NIL, STRING, GoValue
+
+_WORD = re.compile(r"\w+")
+_ENVIRONMENT = re.compile(r'env\("\w+"')
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Scopes:
     def within(self, dot: GoValue | None = None, *, tested: GoValue | None = None) -> Iterator[None]:
         """Know within what is declared there and that a value is true there, and forget it."""
         outer, taken, present = self.dot, len(self._taken), len(self._present)
+        sure = set(self.scratch.sure)
         if tested is not None and tested.is_path:
             self._present.append(tested.code)
         self.dot = outer if dot is None else self.known(dot)
@@ -49,6 +54,7 @@ class Scopes:
         self.dot = outer
         del self._taken[taken:]
         del self._present[present:]
+        self.scratch.sure = sure
 
     def remarks_at(self, at: Position) -> Callable[[str], None]:
         """Return what takes down a remark about that place, once; some remarks are made once in a template."""
@@ -59,11 +65,6 @@ class Scopes:
                 self.remarks.append((at, text))
 
         return remark
-
-    @property
-    def is_outermost(self) -> bool:
-        """Whether no block is around."""
-        return len(self._scopes) == 1
 
     def find(self, name: str) -> Binding:
         """Return a variable; the parser has seen that it is known."""
@@ -80,26 +81,49 @@ class Scopes:
         """Return the value as what has been tested around here says."""
         return replace(value, may_lack=False) if value.may_lack and value.code in self._present else value
 
-    def fresh(self, wanted: str) -> str:
-        """Return a name like the wanted one that nothing known has, and take it until the scope ends."""
-        name = unused_macros(wanted.removeprefix("$"), self._taken)
+    def fresh(self, wanted: str, instead: str = "") -> str:
+        """Return a name like the wanted one that nothing known has, and take it until the scope ends.
+
+        A name that means something to Jinja or to us gives way to ``instead``.
+        """
+        wanted = wanted.removeprefix("$")
+        name = unused_macros(instead if instead and is_reserved(wanted) else wanted, self._taken)
         self._taken.append(name)
         return name
 
     def redeclared(self, name: str) -> str | None:
-        """Return the name in Jinja of a variable that this very scope knows already."""
+        """Return the name in Jinja of a variable that this very scope knows already, None where another needs it."""
         binding = self._scopes[-1].get(name)
-        return None if binding is None or not binding.target.isidentifier() else binding.target
+        if binding is None or not binding.target.isidentifier():
+            return None
+        origins = [other.value.origin for scope in self._scopes for other in scope.values()]
+        is_needed = any(binding.target in _WORD.findall(part.code) for origin in origins for part in origin)
+        return None if is_needed else binding.target
 
 
 def read_as(value: GoValue, code: str, *, is_path: bool = True) -> GoValue:
     """Return a value that is read by a name."""
-    return replace(value, code=code, level=type(value.level).POSTFIX, constant=None, parts=(), is_path=is_path)
+    level, origin = type(value.level).POSTFIX, _origin(value) if is_path else ()
+    value = replace(value, constant=None, parts=(), unguarded="")
+    return replace(value, code=code, level=level, is_path=is_path, origin=origin)
+
+
+def _origin(value: GoValue) -> tuple[GoValue, ...]:
+    """Return the parts of a text that mean the same wherever its variable is known."""
+    parts = value.parts or value.origin or (value,)
+    is_lasting = all(
+        part.constant is not None or _ENVIRONMENT.match(part.code) or (part.is_path and "loop." not in part.code)
+        for part in parts
+    )
+    return parts if is_lasting and value.type == STRING else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The places of the declarations whose variables are assigned to later: anywhere, and in a loop further inside."""
+    """The places of the declarations whose variables are assigned to later: anywhere, and in a loop further inside.
+
+    What a loop's ``else`` sets ends with it in Jinja as well.
+    """
 
     anywhere: frozenset[Position]
     in_loops: frozenset[Position]
@@ -124,7 +148,7 @@ def _find_assigned(body: go.Body, found: list[tuple[Position, bool]], known: _De
             within: _Declared = (*known, {})
             _note_variables(node.pipeline, found, within, inner)
             _find_assigned(node.body, found, (*within, {}), inner)
-            _find_assigned(node.otherwise, found, (*within, {}), loops)
+            _find_assigned(node.otherwise, found, (*within, {}), inner)
 
 
 def _note_variables(pipeline: go.GoPipeline, found: list[tuple[Position, bool]], known: _Declared, loops: int) -> None:
@@ -137,11 +161,20 @@ def _note_variables(pipeline: go.GoPipeline, found: list[tuple[Position, bool]],
             found.append((declared[0], declared[1] < loops))
 
 
+def leaves_loop(body: go.Body) -> bool:
+    """Return whether a loop's body ends its turn, or the loop, before its end."""
+    return any(
+        isinstance(node, go.Break | go.Continue)
+        or (isinstance(node, go.If | go.With) and (leaves_loop(node.body) or leaves_loop(node.otherwise)))
+        for node in body
+    )
+
+
 def is_read_in_loops(name: str, body: go.Body) -> bool:
     """Return whether a variable is read within a loop of the body."""
     for node in body:
         if isinstance(node, go.Range):
-            if _mentions(name, (node,)):
+            if mentions(name, (node,)):
                 return True
         elif isinstance(node, go.If | go.With) and (
             is_read_in_loops(name, node.body) or is_read_in_loops(name, node.otherwise)
@@ -150,13 +183,19 @@ def is_read_in_loops(name: str, body: go.Body) -> bool:
     return False
 
 
-def _mentions(name: str, body: go.Body) -> bool:
+def mentions(name: str, body: go.Body) -> bool:
+    """Return whether a variable is read in a body; what declares the name again hides it."""
     for node in body:
-        if isinstance(node, go.Action) and _reads(name, node.pipeline):
+        pipeline = node.pipeline if isinstance(node, go.Action | go.Control) else None
+        if pipeline is None:
+            continue
+        if _reads(name, pipeline):
             return True
-        if isinstance(node, go.Control) and (
-            _reads(name, node.pipeline) or _mentions(name, node.body) or _mentions(name, node.otherwise)
-        ):
+        is_hidden = name in pipeline.variables and not pipeline.is_assignment
+        if isinstance(node, go.Action) and is_hidden:
+            return False
+        inner = () if is_hidden or not isinstance(node, go.Control) else (node.body, node.otherwise)
+        if any(mentions(name, each) for each in inner):
             return True
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ctemplate.convert.arguments import CallArguments
 from ctemplate.convert.values import (
@@ -12,6 +13,7 @@ from ctemplate.convert.values import (
     INT,
     PARSED_KINDS,
     PLAIN_TYPES,
+    SCALAR,
     STRING,
     UNCONVERTED,
     Constant,
@@ -37,11 +39,15 @@ _FITTING = {
     "e": {FLOAT, *PARSED_KINDS},
     "v": {BOOL, *PLAIN_TYPES, *GO_TEXTS},
 }
+_KEYS = {"d": "the number of an item", "s": "the key of a table"}
 _GO_NAMES: dict[type, str] = {str: "string", int: "int", bool: "bool", float: "float64"}
 
 
 def printf(arguments: CallArguments) -> GoValue:
     """Return the text that a literal format makes of its values; raises NotConverted."""
+    if len(arguments) == 1 and arguments[0].constant is None and arguments[0].type in {STRING, UNCONVERTED}:
+        arguments.remark(f"{arguments[0].code} is taken for a text without '%'; printf would read it as a format")
+        return arguments[0].given()
     if not arguments or not isinstance(arguments[0].constant, str):
         raise NotConverted("printf with a computed format", _INSTEAD)
     form, values = arguments[0].constant, list(arguments[1:])
@@ -93,6 +99,10 @@ def _formatted(match: re.Match[str], value: GoValue, arguments: CallArguments) -
         raise NotConverted(f"printf's {match[0]!r}", _INSTEAD)
     is_plain = not (flags or width or precision)
     is_list = kind.name == "list" and kind.item in PLAIN_TYPES and verb in "sv" and is_plain
+    if kind == SCALAR and verb in _KEYS and value.is_natural:
+        arguments.remark(f"{value.code} is taken for {_KEYS[verb]}; of anything else printf makes %!{verb}(…)")
+        kind = INT if verb == "d" else STRING
+        value = replace(value, type=kind, is_natural=verb == "d")
     if kind != UNCONVERTED and kind not in _FITTING[verb] and not is_list:
         return [_mistake(arguments, f"%!{verb}({_go_name(value)}="), value.given(), constant(")")]
     if is_plain and verb in "sdvt":

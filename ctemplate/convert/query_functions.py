@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_text
 from ctemplate.convert.findings import TEXTUAL_PREFIX
@@ -14,7 +14,6 @@ from ctemplate.convert.values import (
     NODE,
     NODE_AND_SERVICES,
     PAIRS,
-    PARSED_KINDS,
     PLAIN_TYPES,
     SERVICE,
     STRING,
@@ -29,6 +28,9 @@ from ctemplate.convert.values import (
 )
 
 _PLACEHOLDER = re.compile(r"qz(\d+)zq")
+_GRAMMAR = re.compile(r"^/|[.@~|?]")
+_UNKNOWN = re.compile(r"(?:env|key)\(")
+_NAME_FIELD = re.compile(r"\.name\Z")
 _INSTANCES = GoType("list", INSTANCE)
 
 
@@ -39,6 +41,8 @@ def _query(function: str, arguments: CallArguments) -> tuple[NamedQuery | None, 
     def word(part: GoValue) -> str:
         if isinstance(part.constant, str):
             return part.constant
+        if any(_GRAMMAR.search(str(each.constant or "")) for each in _flat(part.origin)):
+            return "".join(map(word, part.origin))
         computed.append(part if part.type in PLAIN_TYPES else expect_text(part, "a name"))
         return f"qz{len(computed) - 1}zq"
 
@@ -53,6 +57,15 @@ def _query(function: str, arguments: CallArguments) -> tuple[NamedQuery | None, 
         return joined([computed[int(piece)] if number % 2 else constant(piece) for number, piece in enumerate(pieces)])
 
     return query, value
+
+
+def _flat(parts: tuple[GoValue, ...]) -> Iterator[GoValue]:
+    """Yield the parts of a text down to what no variable was made of."""
+    for part in parts:
+        if part.constant is None and part.origin:
+            yield from _flat(part.origin)
+        else:
+            yield part
 
 
 def _call(name: str, query: NamedQuery, value: Callable[[str], GoValue], *extra: str) -> str:
@@ -91,7 +104,8 @@ def _instances(ours: str) -> GoFunction:
 def _remark_computed(arguments: CallArguments) -> None:
     """Say where a whole query is computed from what may be more than a name."""
     first = arguments[0]
-    if first.type in PARSED_KINDS or first.code.startswith(("env(", "key(")):
+    is_known = first.constant is not None or first.parts or _NAME_FIELD.search(first.code)
+    if not is_known and (not first.origin or any(_UNKNOWN.match(part.code) for part in first.origin)):
         arguments.remark(f"{first.code} is taken for a name alone, without tag, datacenter or state in it")
 
 

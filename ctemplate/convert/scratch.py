@@ -23,7 +23,10 @@ _SETTERS = frozenset(["Set", "SetX", "MapSet", "MapSetX"])
 
 
 class Scratch:
-    """The keys that a template uses: their names in the namespace, and the types of what they hold."""
+    """The keys that a template uses: their names in the namespace, and the types of what they hold.
+
+    ``sure`` are those that have been set wherever what follows is reached; who leaves a block restores it.
+    """
 
     def __init__(self) -> None:
         self.kinds: dict[str, GoType] = {}
@@ -48,10 +51,10 @@ class Scratch:
         if method != "Get":
             raise NotConverted(f"scratch.{method} within an expression", "give it an action of its own")
         if key not in self.sure and kind in PLAIN_TYPES:
-            return GoValue(f"{code} | go_text", STRING, Level.FILTERED)
+            return GoValue(code, kind, may_be_nil=True)
         return GoValue(code, kind)
 
-    def assignment(self, method: str, arguments: Sequence[GoValue], *, is_sure: bool) -> str | None:
+    def assignment(self, method: str, arguments: Sequence[GoValue]) -> str | None:
         """Return the tag that a setting method becomes, None for one that sets nothing; raises NotConverted."""
         if method not in _SETTERS:
             return None
@@ -61,8 +64,7 @@ class Scratch:
             self._note(key, GoType("map", value.type))
             return f"set {code} = {self._with_item(method, code, arguments[1], value)}"
         self._note(key, value.type)
-        if is_sure:
-            self.sure.add(key)
+        self.sure.add(key)
         kept = f"{value.at(Level.OR)} if {code} is none else {code}" if method == "SetX" else value.code
         return f"set {code} = {kept}"
 

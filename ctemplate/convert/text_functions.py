@@ -18,6 +18,7 @@ from ctemplate.convert.values import (
     GO_TEXTS,
     INT,
     PARSED_KINDS,
+    PLAIN_TYPES,
     SCALAR,
     STRING,
     STRINGS,
@@ -51,7 +52,8 @@ def _println(arguments: CallArguments) -> GoValue:
 
 
 def _printable(value: GoValue) -> GoValue:
-    if value.type not in _PRINTABLE:
+    is_list = value.type.name == "list" and value.type.item in PLAIN_TYPES
+    if value.type not in _PRINTABLE and not is_list:
         raise NotConverted(f"printing a {value.type.name}", "print its fields")
     return value
 
@@ -88,7 +90,8 @@ def _split(arguments: CallArguments) -> GoValue:
     trimmed = f"({text.at(Level.FILTERED)} | trim)"
     if isinstance(text.constant, str) and text.constant.strip():
         return GoValue(f"{constant(text.constant.strip()).code}.split({separator.code})", STRINGS)
-    return GoValue(f"{trimmed}.split({separator.code}) if {trimmed} else []", STRINGS, Level.CHOICE)
+    parts = f"{trimmed}.split({separator.code})"
+    return GoValue(f"{parts} if {trimmed} else []", STRINGS, Level.CHOICE, unguarded=parts)
 
 
 def _trim(arguments: CallArguments) -> GoValue:

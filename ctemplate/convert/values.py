@@ -175,7 +175,9 @@ class GoValue:
     ``constant`` is its value where that is known; ``parts`` are those of a text that is put together. ``may_lack``
     says that it is a key that a map may lack, ``is_path`` that repeating it costs nothing, ``is_natural`` that it is
     never negative, ``waits`` that consul-template renders nothing before it is there. ``negation`` is the text of its
-    contrary, where that reads better than ``not``.
+    contrary, where that reads better than ``not``. ``origin`` are the parts of the text that a variable was given,
+    as long as they can be written again in its place; ``unguarded`` is the text of a list that is not empty.
+    ``may_be_nil`` says that it may be nothing at all, which prints ``<no value>``.
     """
 
     code: str
@@ -188,6 +190,9 @@ class GoValue:
     is_natural: bool = False
     waits: bool = False
     negation: str = ""
+    origin: tuple[GoValue, ...] = ()
+    unguarded: str = ""
+    may_be_nil: bool = False
 
     def at(self, level: Level) -> str:
         """Return the text in such a place, in parentheses where it needs them."""
@@ -197,7 +202,7 @@ class GoValue:
         """Return the value with what Go has for a key that is not there: of a parsed value nothing at all."""
         if not self.may_lack or self.type in PARSED_KINDS:
             return self
-        nothing = "[]" if self.type.name == "list" else chr(34) * 2
+        nothing = "none" if self.type == PAIR else "[]" if self.type.name == "list" else chr(34) * 2
         code = f"{self.at(Level.FILTERED)} | default({nothing})"
         return replace(self, code=code, level=Level.FILTERED, may_lack=False, is_path=False)
 
@@ -205,7 +210,7 @@ class GoValue:
         """Return a field of it; raises NotConverted."""
         if self.type == UNCONVERTED:
             return replace(self, code=f"{self.at(Level.POSTFIX)}.{name}")
-        if self.type.name in _KEYED or self.type in PARSED_KINDS:
+        if self.type.name in _KEYED or self.type in {KEYED_PAIRS, *PARSED_KINDS}:
             return self.item(constant(name))
         known = VALUE_FIELDS.get(self.type, {})
         if name not in known:
@@ -220,6 +225,9 @@ class GoValue:
         """Return an item of a list or a map; raises NotConverted."""
         if self.type in PARSED_KINDS:
             return replace(self._member(key, is_map=True), type=self.type, may_lack=True)
+        if self.type == KEYED_PAIRS and key.type in {STRING, SCALAR}:
+            code = f'({self.at(Level.FILTERED)} | selectattr("key", "==", {key.given().code}) | first)'
+            return GoValue(code, PAIR, may_lack=True)
         kind = self.type.item
         if kind is None or self.type.name not in {"list", *_KEYED}:
             raise NeverRenders(f"index of a {self.type.name}")
@@ -235,32 +243,35 @@ class GoValue:
 
     def _member(self, key: GoValue, *, is_map: bool) -> GoValue:
         name, owner = key.constant, self.at(Level.POSTFIX)
+        if self.unguarded and isinstance(name, int) and name > 0:
+            owner = self.unguarded
         is_plain = isinstance(name, str) and bool(_NAME.fullmatch(name)) and name not in _MAPPING_METHODS
         code = f"{owner}.{name}" if is_plain and is_map else f"{owner}[{key.given().code}]"
         return GoValue(code, self.type, is_path=self.is_path and key.constant is not None)
 
     def printed(self) -> tuple[LayoutPiece, ...]:
         """Return what printing it leaves; raises NotConverted."""
-        if self.constant is not None:
-            return (Exact(shown_value(self.constant)),)
+        if self.constant is not None or self.type == NIL:
+            return (Exact("<no value>" if self.constant is None else shown_value(self.constant)),)
         if self.parts:
             return tuple(piece for part in self.parts for piece in part.printed())
         if self.type == BOOL:
             return (Print(f'"true" if {self.at(Level.OR)} else "false"'),)
+        if self.type in GO_TEXTS or self.may_be_nil:
+            return (Print(f"{self.at(Level.FILTERED)} | {GO_TEXTS.get(self.type, 'go_text')}"),)
         if self.type in PLAIN_TYPES or self.type == UNCONVERTED:
             return (Print(self.given().code),)
-        if self.type in GO_TEXTS:
-            return (Print(f"{self.at(Level.FILTERED)} | {GO_TEXTS[self.type]}"),)
         if self.type.name == "list" and self.type.item in PLAIN_TYPES:
             return Exact("["), Print(f'{self.at(Level.FILTERED)} | join(" ")'), Exact("]")
         raise NotConverted(f"printing a {self.type.name}", "print its fields")
 
     def as_text(self) -> GoValue:
         """Return the text that printing it leaves as an expression; raises NotConverted."""
-        if self.type in {STRING, SCALAR, UNCONVERTED}:
+        if self.type in {STRING, SCALAR, UNCONVERTED} and not self.may_be_nil:
             return self.given()
-        if self.type in GO_TEXTS and self.constant is None:
-            return GoValue(f"{self.at(Level.FILTERED)} | {GO_TEXTS[self.type]}", STRING, Level.FILTERED)
+        if (self.type in GO_TEXTS or self.may_be_nil) and self.constant is None:
+            shown = GO_TEXTS.get(self.type, "go_text")
+            return GoValue(f"{self.at(Level.FILTERED)} | {shown}", STRING, Level.FILTERED)
         pieces = self.printed()
         codes = [
             quoted(piece.text) if isinstance(piece, Exact) else f"({piece.code})"
@@ -268,6 +279,11 @@ class GoValue:
             if isinstance(piece, Exact | Print)
         ]
         return GoValue(" ~ ".join(codes), STRING, Level.JOINED)
+
+
+def condition(value: GoValue) -> GoValue:
+    """Return a value as it is tested: of keys that are not there, pairs alone are an error by themselves."""
+    return value.given() if value.type == PAIR else value
 
 
 def shown_value(value: Constant) -> str:
@@ -307,7 +323,7 @@ def joined(parts: list[GoValue]) -> GoValue:
     if len(kept) < 2 and all(part.type in {STRING, *PARSED_KINDS} for part in kept):  # noqa: PLR2004
         return kept[0] if kept else constant("")
     code = " ~ ".join(
-        part.given().at(Level.PRODUCT) if part.type in PLAIN_TYPES else part.as_text().at(Level.PRODUCT)
+        (part.given() if part.type in PLAIN_TYPES and not part.may_be_nil else part.as_text()).at(Level.PRODUCT)
         for part in kept
     )
     return GoValue(code, STRING, Level.JOINED, parts=tuple(kept))

@@ -6,6 +6,7 @@ https://prometheus.io/docs/practices/naming/
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter as Tally
 
 from prometheus_client import (
@@ -98,6 +99,7 @@ class Metrics:
         info = self._gauge("build_info", "1, labelled with the version.", "version")
         info.labels(version=__version__).set(1)
         self._started = self._gauge("start_timestamp_seconds", "When ctemplate started.")
+        self._tasks = self._gauge("tasks", "Tasks of the event loop that are alive.")
         self._is_ready = self._gauge("ready", "1 while /readyz says yes.")
         self._is_read = self._gauge("config_last_read_successful", "0 while a changed configuration is refused.")
         self._read_at = self._gauge("config_last_read_success_timestamp_seconds", "When what runs was read.")
@@ -155,6 +157,7 @@ class Metrics:
     def exposition(self, report: Report) -> bytes:
         """Return everything in Prometheus's text format, with the state as a report has it."""
         self._started.set(report.started_at)
+        self._tasks.set(_living_tasks())
         self._is_ready.set(report.is_ready)
         self._is_read.set(not report.configuration.refused)
         self._read_at.set(report.configuration.read_at)
@@ -210,6 +213,14 @@ class Metrics:
         self._left_out.labels(group.name).set(len(whole))
         self._out_instances.labels(group.name).set(len(single))
         self._kept.labels(group.name).set(len({each.service for each in group.left_out if each.is_kept}))
+
+
+def _living_tasks() -> int:
+    """Count the tasks of the loop that answers the scrape; 0 where none runs."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
 
 
 def _entries(report: Report) -> Tally[str]:

@@ -70,6 +70,12 @@ def test_a_dry_run_imports_no_other_verb(tmp_path):
     assert {name for name in modules if name.startswith(others)} == set()
 
 
+def test_convert_imports_no_daemon(tmp_path):
+    (tmp_path / "a.ctmpl").write_text("x")
+    modules = imported("convert", str(tmp_path / "a.ctmpl"))
+    assert {name for name in modules if name.startswith(("ctemplate.runtime", "ctemplate.lint", "jinja2"))} == set()
+
+
 @pytest.mark.parametrize(("options", "is_imported"), [((), False), (("-status-addr", "unix:{}/status"), True)])
 def test_a_daemon_imports_metrics_only_where_it_serves_them(tmp_path, options, is_imported):
     (tmp_path / "a.j2").write_text("x")

@@ -115,7 +115,7 @@ def test_templates_add_up_and_have_the_default_delimiters():
         ("consul { ssl { verify = 3 } }", "c.hcl:1: consul.ssl.verify: must be true or false, got 3"),
         ("consul { token { } }", "c.hcl:1: consul.token: must be text, got a block"),
         ("consul = 3", "c.hcl:1: consul: must be a block, got 3"),
-        ('template "x" { }', "c.hcl:1: template: must be a block, got a block"),
+        ('template "x" { }', "c.hcl:1: template: takes no name, got 'x'"),
         ("template = 3", "c.hcl:1: template: must be a block, got 3"),
     ],
 )  # fmt: skip
@@ -123,6 +123,12 @@ def test_what_cannot_be_is_an_error_with_its_line(text, message):
     with pytest.raises(ConfigError) as caught:
         values(text)
     assert str(caught.value) == message
+
+
+def test_a_block_that_a_later_one_replaces_is_named():
+    told = "is there again below, and only the last counts, in consul-template as well"
+    text = 'wait { min = "1s" }\ntemplate { }\nwait { min = "2s" }\ntemplate { }'
+    assert notices(text) == [f"c.hcl:1: wait: {told}"]
 
 
 @pytest.mark.parametrize("path", [path for path, rule in HCL_KEYS.items() if rule.answer])

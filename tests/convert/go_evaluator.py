@@ -223,6 +223,7 @@ class Evaluator:
         for key, item in pairs:
             self.scoped(lambda key=key, item=item: self.turn(node, key, item))
             if self.is_broken:
+                self.is_broken = False  # a loop around goes on
                 return
 
     def pairs(self, value):
@@ -244,7 +245,6 @@ class Evaluator:
             self.assign(names[-1], item, declares=not node.pipeline.is_assignment)
         if len(names) > 1:
             self.assign(names[0], key, declares=not node.pipeline.is_assignment)
-        self.is_broken = False
         try:
             self.scoped(lambda: self.run(node.body, item))
         except Continue:

@@ -160,7 +160,7 @@ class Channel:
     """What ``loop`` gives: it can be ranged over, and nothing else."""
 
     def __init__(self, *bounds):
-        self.items = range(*bounds)
+        self.items = range(*(int(bound or "0") if isinstance(bound, str) else bound for bound in bounds))
 
 
 class Parsed(dict):

@@ -2,9 +2,9 @@
 
 from hypothesis import strategies as st
 
-GAPS = ("", "", " ", "\n", "\n  ", "  \n", "x", ";\n", "{ ", "\n\n", "-")
-TEXT, NUMBER, BOOLEAN, TEXTS, INSTANCES, SERVICES, META = (
-    "text", "number", "boolean", "texts", "instances", "services", "meta",
+GAPS = ("", "", " ", "\n", "\n  ", "  \n", "x", ";\n", "{ ", "\n\n", "-", "\r\n", "\t")
+TEXT, NUMBER, BOOLEAN, TEXTS, INSTANCES, SERVICES, META, PAIRS = (
+    "text", "number", "boolean", "texts", "instances", "services", "meta", "pairs",
 )  # fmt: skip
 FIELDS = {
     "instance": {
@@ -12,6 +12,8 @@ FIELDS = {
         "ServiceMeta": META, "ServiceMeta.weight": TEXT, "ServiceMeta.zone": TEXT, "ServiceMeta.items": TEXT,
     },
     "service": {"Name": TEXT, "Tags": TEXTS},
+    "pair": {"Key": TEXT, "Value": TEXT},
+    "keyed pairs": {"path.Value": TEXT, "service.Key": TEXT},
 }  # fmt: skip
 ITEMS = {
     "groups": INSTANCES,
@@ -20,6 +22,8 @@ ITEMS = {
     INSTANCES: "instance",
     SERVICES: "service",
     META: TEXT,
+    PAIRS: "pair",
+    "pairs by key": "keyed pairs",
     "numbers": NUMBER,
 }
 DEFINED = {"of text": TEXT, "of number": NUMBER, "of-instance": "instance"}
@@ -56,7 +60,7 @@ class Writer:
         paths = self.paths(kind)
         if paths and self.pick(True, True, False):
             return self.pick(*paths)
-        return getattr(self, kind)(depth - 1)
+        return getattr(self, kind.replace(" ", "_"))(depth - 1)
 
     def text(self, depth):
         if depth <= 0 or self.pick(True, False):
@@ -80,6 +84,8 @@ class Writer:
             f"(indent 2 {a})",
             f'({a} | regexReplaceAll "([a-z])b?" "<$1>")',
             f"(base64Encode {a})",
+            '(key "app/name")',
+            f"(keyOrDefault `app/{self.pick('name', 'empty', 'none')}` {a})",
         )
 
     def number(self, depth):
@@ -115,7 +121,10 @@ class Writer:
         return f'(split "," {self.value(TEXT, depth)})'
 
     def instances(self, _depth):
-        return self.pick('(service "web")', '(service "http.api|any")', '(service "none")', '(service "cache" "any")')
+        return self.pick(
+            '(service "web")', '(service "http.api|any")', '(service "none")', '(service "cache" "any")',
+            '(printf "%s.%s|any" "http" "api" | service)',
+        )  # fmt: skip
 
     def services(self, _depth):
         return "services"
@@ -123,8 +132,14 @@ class Writer:
     def meta(self, _depth):
         return "(index (service `web`) 0).ServiceMeta"
 
+    def pairs(self, _depth):
+        return self.pick('(ls "lb/timeouts/")', '(tree "/routes/")', '(ls "none/")')
+
     def groups(self, _depth):
         return self.pick('(service "web" | byTag)', '(service "batch" "any" | byTag)', '(service "none" | byTag)')
+
+    def pairs_by_key(self, _depth):
+        return self.pick('(tree "routes/" | byKey)', '(tree "none/" | byKey)')
 
     def parsed(self, _depth):
         """A value of JSON: a table, a list or nothing."""
@@ -161,8 +176,9 @@ class Writer:
             kind = self.pick("show", "show", "declare", "note", "scratch", "leave")
         else:
             kind = self.pick(
-                "show", "show", "declare", "assign", "if", "with", "range", "range", "note", "scratch", "template"
-            )
+                "show", "show", "declare", "assign", "if", "with", "range", "range", "note", "scratch", "template",
+                "query",
+            )  # fmt: skip
         return getattr(self, f"write_{kind}")(depth - 1)
 
     def write_note(self, _depth):
@@ -211,6 +227,13 @@ class Writer:
         self.known.append((name, kind))
         return text
 
+    def write_query(self, depth):
+        """Ask for what a variable names, which may change in between."""
+        query = self.pick('"http.api|any"', '"web"', '(printf "%s.%s" "blue" "web")', '(print "cache" "|any")')
+        between = self.write_declare(depth) if self.pick(True, False) else self.gap()
+        body = self.body(depth, dot="instance")
+        return f"{self.tag(f'$q := {query}')}{between}{self.tag('range service $q')}{body}{self.tag('end')}"
+
     def write_assign(self, depth):
         seen = dict(self.known)
         names = [name for name, kind in seen.items() if kind in {TEXT, NUMBER, BOOLEAN} and name in NAMES]
@@ -237,12 +260,16 @@ class Writer:
         name = self.pick(*NAMES)
         known = list(self.known)
         self.known.append((name, kind))
-        text = f"{self.tag(f'with {name} := {value}')}{self.body(depth, dot=kind)}{self.otherwise(depth)}"
+        text = f"{self.tag(f'with {name} := {value}')}{self.body(depth, dot=kind)}"
+        if self.pick(True, False):
+            other = self.pick(TEXT, TEXTS, INSTANCES)
+            text += f"{self.tag(f'else with {self.value(other)}')}{self.body(depth, dot=other)}"
+        text += self.otherwise(depth)
         self.known = known
         return f"{text}{self.tag('end')}"
 
     def write_range(self, depth):
-        kind = self.pick(TEXTS, INSTANCES, SERVICES, META, "numbers", "groups", "parsed")
+        kind = self.pick(TEXTS, INSTANCES, SERVICES, META, PAIRS, "numbers", "groups", "pairs by key", "parsed")
         item, value = ITEMS[kind], self.value(kind)
         known = list(self.known)
         form = self.pick("", "one", "two")
@@ -250,12 +277,16 @@ class Writer:
         if form:
             self.known.append(("$e", item))
         if form == "two":
-            self.known.append(("$n", {META: TEXT, "groups": TEXT, "parsed": "key"}.get(kind, NUMBER)))
+            self.known.append(
+                ("$n", {META: TEXT, "groups": TEXT, "pairs by key": TEXT, "parsed": "key"}.get(kind, NUMBER))
+            )
         self.loops += 1
         text = f"{self.tag(f'range {names}{value}')}{self.body(depth, dot=item)}"
         self.loops -= 1
+        self.known = [each for each in known if not form or each[0] not in {"$n", "$e"}]  # else they are the list
+        text += self.otherwise(depth)
         self.known = known
-        return f"{text}{self.otherwise(depth)}{self.tag('end')}"
+        return f"{text}{self.tag('end')}"
 
 
 @st.composite

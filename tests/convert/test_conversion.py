@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from budget import examples
-from corpus import CATALOG, JINJA, TEMPLATES, rendered
+from corpus import CATALOG, JINJA, KEYS, TEMPLATES, rendered
 from go_evaluator import evaluated
 from go_functions import EvaluationError
 from go_scripts import scripts
@@ -209,7 +209,7 @@ def test_what_may_not_be_meant_is_converted_as_written_with_a_notice(source, not
 @given(scripts())
 def test_what_is_converted_prints_what_the_oracle_says(tmp_path_factory, source):
     try:
-        expected = evaluated(source, CATALOG)
+        expected = evaluated(source, CATALOG, {}, KEYS)
     except EvaluationError:
         return
     result = conversion(source)

@@ -102,7 +102,8 @@ def test_a_value_that_breaks_the_printing_rule_is_named_and_holds_up_no_service(
     process.wait_for(reads(tmp_path / "out", "server_name\n good;\nweb;\n"), LIMIT, "the new service")
     put(consul, "nginx/name", "better")
     process.wait_for(reads(tmp_path / "out", "server_name\n better;\nweb;\n"), LIMIT, "the mended value")
-    assert "key 'nginx/name': its newest data are in use again" in process.output()
+    said = "key 'nginx/name': its newest data are in use again"
+    process.wait_for(lambda: said in process.output(), LIMIT, "that the key is back")
 
 
 def test_a_value_that_breaks_the_printing_rule_for_long_refuses_the_render(consul, run, tmp_path):

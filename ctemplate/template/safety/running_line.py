@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import sys
 import types
-from functools import lru_cache
+from typing import Any
 
 import jinja2
 
-_KNOWN_LINES = 4096
+_LINES = "__ctemplate_lines__"  # a template's known lines, among the globals of its own code, which go with it
 
 
 def template_line(frame: types.FrameType, line: int) -> str | None:
     """Return ``file:line`` of the template whose code a frame runs, None for any other code."""
-    template = frame.f_globals.get("__jinja_template__")
-    return None if template is None else _source_line(template, line)
+    code = frame.f_globals
+    template = code.get("__jinja_template__")
+    return None if template is None else _source_line(template, line, code)
 
 
-@lru_cache(maxsize=_KNOWN_LINES)
-def _source_line(template: jinja2.Template, line: int) -> str:
-    return f"{template.filename}:{template.get_corresponding_lineno(line)}"
+def _source_line(template: jinja2.Template, line: int, code: dict[str, Any]) -> str:
+    known = code.get(_LINES)
+    if known is None:
+        known = code[_LINES] = {}
+    found: str | None = known.get(line)
+    if found is None:
+        found = known[line] = f"{template.filename}:{template.get_corresponding_lineno(line)}"
+    return found
 
 
 def printing_line() -> str:
