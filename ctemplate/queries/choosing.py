@@ -81,7 +81,7 @@ def instances_of_many(
 def _first(
     reader: Reader, queries: Sequence[Query], statuses: tuple[Status, ...], tag: str | None
 ) -> tuple[Instance, ...]:
-    """Return the instances of the first query with any; queries after it, or after an unanswered one, are prefetched."""
+    """Return the instances of the first query with any; queries behind it, or behind an unanswered one, are spare."""
     found: tuple[Instance, ...] = ()
     is_decided = reader.is_left_out(queries[0])
     for query in queries:
