@@ -58,7 +58,7 @@ class LogWriter:
             self._changed.notify_all()
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> None:
-        """Wait until everything is written, or until no write has succeeded for FLUSH_SECONDS."""
+        """Wait until everything is written or no write succeeded for ``seconds``; do not wait for a stuck stream."""
         with self._changed:
             while not self._is_stuck and (self._lines or self._is_busy):
                 written = self._written
