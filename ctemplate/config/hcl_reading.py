@@ -25,7 +25,7 @@ SHORT_FORMS = frozenset({"wait", "template.wait", "consul"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What the operator should know of one key; ``is_loss``: something that consul-template does is not done."""
+    """A message about one key for the operator; ``is_loss``: consul-template does something that ctemplate does not."""
 
     where: str
     what: str
