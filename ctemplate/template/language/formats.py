@@ -59,21 +59,21 @@ class Format:
 
     @property
     def is_nginx(self) -> bool:
-        """Whether values are judged by nginx's rule."""
+        """Return whether values are judged by nginx's rule."""
         return self.name in {NGINX, OTHER}
 
     def is_plain(self, text: str) -> bool:
-        """Whether a value may stand anywhere in the format."""
+        """Return whether a value may stand anywhere in the format."""
         return is_token(text) if self.is_nginx else self.plain.fullmatch(text) is not None
 
     def may_stand(self, text: str) -> bool:
-        """Whether there is a place for a value that is not plain."""
+        """Return whether there is a place for a value that is not plain."""
         return CONTROL_CHARACTERS.search(text) is None and any(
             not barred.search(text) for barred in self.barred.values()
         )
 
     def fits(self, value: Placed) -> bool:
-        """Whether a value that is not plain, or what one of the format's filters made, stands where it may."""
+        """Return whether a value that is not plain, or what one of the format's filters made, stands where it may."""
         if value.is_made:
             is_line = value.place not in {COMMENT, BLOCK} or "\n" not in value.text
             return value.place == UNKNOWN or (value.place in self.made and is_line)

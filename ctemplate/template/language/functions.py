@@ -150,7 +150,7 @@ class Functions:
         return partly.remaining(answer.value) if name in partly.services else answer.value
 
     def is_left_out(self, query: Query) -> bool:
-        """Whether the service that a query names is left out."""
+        """Return whether the service that a query names is left out."""
         return named_service(query) in self.run.excluded
 
     def listed(self, query: Query, *, has_alternatives: bool = False) -> tuple[Service, ...]:

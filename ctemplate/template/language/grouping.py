@@ -107,22 +107,22 @@ def explode(tree: Any) -> dict[str, Any]:
 
 
 def contains_all(items: Any, wanted: Any) -> bool:
-    """Whether a list holds every one of the wanted items, or a text every one of the wanted parts."""
+    """Return whether a list holds every one of the wanted items, or a text every one of the wanted parts."""
     return all(one in items for one in _each(wanted))
 
 
 def contains_any(items: Any, wanted: Any) -> bool:
-    """Whether a list holds at least one of the wanted items; of none wanted, it does not."""
+    """Return whether a list holds at least one of the wanted items; of none wanted, it does not."""
     return any(one in items for one in _each(wanted))
 
 
 def contains_none(items: Any, wanted: Any) -> bool:
-    """Whether a list holds none of the wanted items."""
+    """Return whether a list holds none of the wanted items."""
     return not contains_any(items, wanted)
 
 
 def not_contains(items: Any, wanted: Any) -> bool:
-    """Whether a list lacks the wanted item, or at least one of several."""
+    """Return whether a list lacks the wanted item, or at least one of several."""
     return not contains_all(items, wanted)
 
 

@@ -115,7 +115,7 @@ def _lines(tokens: Iterable[Token]) -> Iterator[list[Token]]:
 
 
 def _ends_line(kind: str, raw: str) -> bool:
-    """Whether a line ends with this token: text with a line break, or a tag that has stripped one behind it."""
+    """Return whether a line ends with this token: text with a line break, or a tag that has stripped one behind it."""
     return kind in _ENDING and "\n" in raw[len(raw.rstrip()) :]
 
 
@@ -123,7 +123,7 @@ _ENDING = frozenset({_DATA, "block_end", "variable_end", "comment_end", "raw_beg
 
 
 def _is_of_tags(line: list[Token]) -> bool:
-    """Whether nothing but block tags, comments and white space is on a line."""
+    """Return whether nothing but block tags, comments and white space is on a line."""
     kinds = {kind for _, kind, _ in line}
     if _PRINT in kinds or kinds.isdisjoint(_TAGS):
         return False

@@ -54,7 +54,7 @@ class FolderLoader(jinja2.BaseLoader):
         return tuple(self._found[name][0] for name in sorted(self._found))
 
     def is_shipped(self, name: str) -> bool:
-        """Whether a name that errors show is that of a template that came with ctemplate."""
+        """Return whether a name that errors show is that of a template that came with ctemplate."""
         return name != str(self.source) and not Path(name).is_absolute() and (SHIPPED / name).is_file()
 
     @property
@@ -83,7 +83,7 @@ class FolderLoader(jinja2.BaseLoader):
 
     @property
     def is_current(self) -> bool:
-        """Whether every template that was asked for would be found as it was, or missed again."""
+        """Return whether every template that was asked for would be found as it was, or missed again."""
         known = self._found | dict.fromkeys(self._missed)
         return all(self._read_if_there(template) == found for template, found in known.items())
 

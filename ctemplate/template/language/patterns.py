@@ -25,7 +25,7 @@ _SHOWN = 100
 
 
 def regex_match(value: Any, pattern: str) -> bool:
-    """Whether the pattern is found anywhere in the text; write ``^…$`` for the whole of it."""
+    """Return whether the pattern is found anywhere in the text; write ``^…$`` for the whole of it."""
     return _compiled(str(pattern)).search(_bytes(value)) is not None
 
 
