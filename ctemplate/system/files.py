@@ -173,7 +173,7 @@ def set_attributes(path: Path, *, mode: int, uid: int, gid: int) -> None:
 
 
 def stands(old: Live) -> bool:
-    """Answer whether the file is what it was: content, mode and owner, or absence."""
+    """Return whether the file is what it was: content, mode and owner, or absence."""
     now = read_live(Path(old.path))
     if old.content is None or now.content is None:
         return old.content is now.content

@@ -30,12 +30,12 @@ class PathStep:
 
     @property
     def is_link(self) -> bool:
-        """Whether the step is a symbolic link."""
+        """Return whether the step is a symbolic link."""
         return stat.S_ISLNK(self.status.st_mode)
 
     @property
     def is_ours(self) -> bool:
-        """Whether it belongs to us or to root, which a user namespace may not know by its number."""
+        """Return whether it belongs to us or to root, which a user namespace may not know by its number."""
         return self.status.st_uid in {ROOT, os.geteuid(), _unmapped()}
 
 
