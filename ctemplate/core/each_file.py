@@ -22,12 +22,12 @@ _STAND_IN = "ctemplate-item"
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a text may be the name of an item's file."""
+    """Return whether a text may be the name of an item's file."""
     return _NAME.fullmatch(text) is not None
 
 
 def has_expression(destination: str) -> bool:
-    """Whether a destination holds an expression."""
+    """Return whether a destination holds an expression."""
     return _EXPRESSION.search(destination) is not None
 
 
@@ -62,6 +62,6 @@ class EachFile:
         return self.folder / _EXPRESSION.sub(_STAND_IN, self.name)
 
     def may_make(self, path: Path) -> bool:
-        """Whether a path, real or as written, may be that of one of the files."""
+        """Return whether a path, real or as written, may be that of one of the files."""
         pattern = ".+".join(map(re.escape, _EXPRESSION.split(self.name)))
         return path.parent.resolve() == self.folder.resolve() and re.fullmatch(pattern, path.name) is not None

@@ -127,7 +127,7 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         raise NotImplementedError
 
     def can_be_left_out(self) -> bool:
-        """Whether templates may go without it for good; else they keep its last good state for a while alone."""
+        """Return whether templates may go without it for good; else they keep its last good state for a while alone."""
         return True
 
     def secrets(self) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class Debounce:
 
     @property
     def is_pending(self) -> bool:
-        """Whether a change has been noted that was not taken yet."""
+        """Return whether a change has been noted that was not taken yet."""
         return self._first is not None
 
     def note(self, now: float) -> None:

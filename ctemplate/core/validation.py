@@ -37,7 +37,7 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def is_hcl(text: str, name: str) -> bool:
-    """Whether a file that cannot be read looks like one of HashiCorp's own language."""
+    """Return whether a file that cannot be read looks like one of HashiCorp's own language."""
     return name.endswith((".hcl", ".tf", ".nomad")) or _HCL.search(text) is not None
 
 
