@@ -1,4 +1,4 @@
-"""``ctemplate capture``: save what the templates see as a catalog file, small, readable and in a stable order."""
+"""``ctemplate capture``: save the data that the templates read as a small, readable catalog file in a stable order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ctemplate.sources.contents import Contents, answer, dump, recorded
 def capture(given: Mapping[str, Any]) -> int:
     """Write the capture to ``-o FILE`` or to the terminal; return 1 when a template failed, else 0.
 
-    The capture is played back before it is written: only what is needed to render the same bytes goes into it.
+    The command renders from the capture before it writes it, so the file holds only what is needed to render the same
+    bytes.
     """
     daemon = prepared(given, RunMode.DRY)
     run_once(given, daemon)
@@ -36,7 +37,7 @@ def capture(given: Mapping[str, Any]) -> int:
 
 
 async def _gives_the_same(contents: Contents, snapshot: Snapshot, pipelines: tuple[Pipeline, ...]) -> bool:
-    """Whether every group renders the same texts from the capture as from the answers."""
+    """Return whether every group renders the same texts from the capture as from the answers."""
     again: dict[Query, Answer] = {
         given.query: answer(contents, given.query, allow_hostnames=True) for given in snapshot
     }
