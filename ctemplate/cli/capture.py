@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ctemplate.cli.output import write_output
 from ctemplate.cli.run import prepared, run_once
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import CaptureInexact
 from ctemplate.core.model import Answer, Query, Snapshot
 from ctemplate.runtime.assembly import RunMode
 from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.sources.contents import Contents, answer, dump, recorded
-
-logger = logging.getLogger(__name__)
 
 
 def capture(given: Mapping[str, Any]) -> int:
@@ -32,7 +31,7 @@ def capture(given: Mapping[str, Any]) -> int:
     if not is_failed and not given["mask"] and not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
         contents = recorded(snapshot, is_full=True)
         if not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
-            logger.warning("the capture does not give the same output again: a template prints more than it can hold")
+            emit(CaptureInexact())
     write_output(dump(contents), given["o"])
     return 1 if is_failed else 0
 

@@ -23,7 +23,7 @@ from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
 from ctemplate.config.show import shown_config
 from ctemplate.core.event_stream import emit
-from ctemplate.core.host_events import GroupUnchanged, RunEnded
+from ctemplate.core.host_events import ExecReplaced, GroupUnchanged, RunEnded
 from ctemplate.core.model import Outcome
 from ctemplate.runtime.assembly import Assembler, RunMode
 from ctemplate.runtime.daemon import Daemon
@@ -36,7 +36,6 @@ from ctemplate.system.child_program import ChildCommand
 from ctemplate.system.service_manager import ServiceManager
 
 THREADS = 4  # for blocking work; each further thread may hold the memory of one more rendering
-logger = logging.getLogger(__name__)
 
 
 def assembler(
@@ -100,7 +99,7 @@ def run(given: Mapping[str, Any]) -> int:
 def _become(program: ChildCommand) -> NoReturn:
     """Replace this process by the program of ``-exec``, after every file is up to date."""
     program.check()
-    logger.info("%s: everything is rendered; ctemplate becomes this program", program)
+    emit(ExecReplaced(command=str(program)))
     logging.shutdown()
     log_writer(sys.stderr).flush()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these signals

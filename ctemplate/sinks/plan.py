@@ -19,12 +19,13 @@ from ctemplate.apply import Accepted, CandidateCheck, LiveChange, judged, with_i
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
+from ctemplate.core.file_events import FOREIGN
 from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.queries import Losses, kind_of
-from ctemplate.sinks.replacement import FOREIGN, file_changes, main_file
+from ctemplate.sinks.replacement import file_changes, main_file
 from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.sinks.sink import Sink, SinkStatus
 

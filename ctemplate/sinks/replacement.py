@@ -6,13 +6,14 @@ Reads the live configuration; writes nothing. If it cannot be read, each file is
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
 from ctemplate.apply import LiveChange
-from ctemplate.core.errors import ApplyError, printable
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.file_events import ForeignFileReplaced
 from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, NginxCommand
@@ -24,9 +25,6 @@ from ctemplate.nginx.whole import whole
 from ctemplate.sinks.sink import Sink, SinkStatus
 from ctemplate.system.inputs import read_plain_file
 
-logger = logging.getLogger(__name__)
-
-FOREIGN = "replaces a file that ctemplate did not write"
 LOSSES_NAMED = 20  # how many vanishing things one line lists
 
 
@@ -122,9 +120,5 @@ class Announcing:
 
 def _report(path: Path, losses: tuple[str, ...]) -> None:
     """Warn of what vanishes; if nothing does, only name the file."""
-    more = f" and {len(losses) - LOSSES_NAMED} more" if len(losses) > LOSSES_NAMED else ""
-    named = printable(", ".join(losses[:LOSSES_NAMED]), 2000) + more
-    if losses:
-        logger.warning("%s: %s; these vanish: %s", path, FOREIGN, named)
-    else:
-        logger.info("%s: %s", path, FOREIGN)
+    named, unnamed = losses[:LOSSES_NAMED], max(len(losses) - LOSSES_NAMED, 0)
+    emit(ForeignFileReplaced(path=str(path), losses=named, unnamed=unnamed))
