@@ -201,8 +201,8 @@ class Functions:
     def listen_port(self, service: Service | Instance | str) -> int:
         """Return the port in the service's name and claim it (for udp if tagged so); a name without a port is an error.
 
-        A service with an error, or whose claim fails, loses the protocol's tag, and so is left out of what is listed by it;
-        if the template passes it here again, it is left out everywhere.
+        A service with an error, or whose claim fails, loses the protocol's tag, and so is left out of what is listed by
+        it; if the template passes it here again, it is left out everywhere.
         """
         run = self.run
         name = str(service) if isinstance(service, str) else service.name
