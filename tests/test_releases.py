@@ -1,4 +1,4 @@
-"""The recipes for releases and routes print what their page says, and nginx takes it."""
+"""The recipes for releases and routes print what their page shows, and nginx accepts it."""
 
 import re
 from pathlib import Path
