@@ -29,7 +29,7 @@ class ServiceManager:
 
     @classmethod
     def taken_from(cls, environ: MutableMapping[str, str]) -> Self | None:
-        """Return who is to be told, None for nobody, and take it out of the environment: it is not for our children."""
+        """Return the service manager to notify, None without one; remove it from the children's environment."""
         address = environ.pop(SOCKET, "")
         usec, pid = environ.pop(WATCHDOG, ""), environ.pop(WATCHDOG_PROCESS, "")
         if not address:
