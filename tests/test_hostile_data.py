@@ -137,6 +137,7 @@ OPERATIONS = (
     "({{'a': {}}} | to_toml | from_toml).a",
     "({{'a': {}}} | to_yaml | from_yaml).a",
     "({{{}: 'a'}} | explode | list | join) ~ 'x'",
+    "({{'a': {{}}}} | merge({{'a': {{'b': {}}}}})).a.b",
     "({{'a/b': {}}} | explode).a.b",
     "[{}, 'a'] | natural_sort | join",
     "[{}] | random(seed='a')",

@@ -12,6 +12,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ctemplate import apply
 from ctemplate.apply import Observe, Step
@@ -22,7 +23,6 @@ from ctemplate.core.model import Outcome, Output
 from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.daemon import Daemon
 from ctemplate.sinks.live import LiveSink
-from ctemplate.sinks.sink import SinkStatus
 
 
 @dataclass
@@ -43,17 +43,8 @@ class Watched:
             observe=self.observe,
         )
 
-    async def status(self) -> SinkStatus:
-        return await self.live.status()
-
-    async def check(self, outputs: tuple[Output, ...]) -> None:
-        await self.live.check(outputs)
-
-    def wrote(self, destination: Path) -> bool:
-        return self.live.wrote(destination)
-
-    async def is_due(self) -> bool:
-        return await self.live.is_due()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.live, name)
 
 
 class DoomedDaemon(Daemon):

@@ -6,6 +6,7 @@ replaces the full disk, and a rename that answers like the kernel replaces the b
 
 import json
 import os
+import pwd
 import shlex
 import subprocess
 import sys
@@ -179,6 +180,8 @@ def test_without_privileges_a_folder_that_may_not_be_written_leaves_the_old_file
 
 def test_without_privileges_an_owner_that_cannot_be_given_leaves_the_old_file(site):
     live = site / "etc" / "n.conf"
-    ended = run([*unprivileged(), *driver(site, "new\n", user=str(os.geteuid() + 1))])
-    assert ended.stdout == f"ready\n{live}: cannot be staged: Operation not permitted; the live file is untouched\n"
+    owner = os.geteuid() + 1
+    ended = run([*unprivileged(), *driver(site, "new\n", user=str(owner))])
+    said = f"is to belong to user {pwd.getpwuid(owner).pw_name}, and only root may give a file to somebody else"
+    assert ended.stdout == f"ready\n{live}: {said}; the live file is untouched\n"
     assert (live.read_text(), [path.name for path in live.parent.iterdir()]) == ("old\n", ["n.conf"])

@@ -127,7 +127,8 @@ def test_the_examples_are_read_by_their_programs(examples, tmp_path):
     script = f'set -eu\n{examples["/etc/default/services.env"]}\necho "$SERVICE_WEB_URL $SERVICE_WEB_VERSION"'
     shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert shell.stdout == "http://10.0.0.1:8080 1.1 (rc 1)\n"
-    assert yaml.safe_load((EXAMPLES / "catalog.yaml").read_text())["services"].keys() == {"web", "api/v2", "db", "idle"}
+    services = yaml.safe_load((EXAMPLES / "catalog.yaml").read_text())["services"]
+    assert services.keys() == {"web", "api/v2", "db", "greeter", "idle"}
 
 
 def test_prometheus_reads_the_example_as_its_service_discovery(examples, tmp_path):

@@ -53,13 +53,13 @@ def test_a_node_without_a_usable_address_is_left_out_and_named(consul, run, tmp_
     assert "node 'beta': address: 'no address; }' is not an IP address; it is left out" in process.output()
 
 
-def test_a_name_that_breaks_the_printing_rule_refuses_the_render_and_names_the_node(consul, run, tmp_path):
+def test_a_name_that_breaks_the_printing_rule_costs_its_node_alone_and_is_named(consul, run, tmp_path):
     register(consul, "alpha", "10.0.0.1")
     process = run(consul, TEMPLATE)
     process.wait_for(reads(tmp_path / "out", "10.0.0.1 alpha\n"), LIMIT, "the node")
     register(consul, "x; } evil {", "10.0.0.2")
-    said = "node 'x; } evil {': 'x; } evil {' is no plain token"
-    process.wait_for(lambda: said in process.output(), LIMIT, "the refusal")
+    said = "node 'x; } evil {': t.j2:1: 'x; } evil {' is no plain token"
+    process.wait_for(lambda: said in process.output(), LIMIT, "the node's fault")
     assert (tmp_path / "out").read_text() == "10.0.0.1 alpha\n"
 
 
