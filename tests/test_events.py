@@ -1,5 +1,6 @@
 """The stream of events: log lines are written from it, subscribers hear of it, and nothing that they do disturbs it."""
 
+import ast
 import contextlib
 import json
 import logging
@@ -11,19 +12,23 @@ import msgspec
 import pytest
 
 from ctemplate.cli.logs import JsonFormatter
-from ctemplate.core import events, group_events, host_events
+from ctemplate.core import events, file_events, group_events, host_events, program_events
 from ctemplate.core.event_stream import UNLOGGED, Event, EventStream, LinesLeftOut, SubscriberFailed, emit
 from ctemplate.core.events import AnswerChanged, GuardReport, InputRead, OutageEnded
+from ctemplate.core.file_events import ForeignFileReplaced, LiveFileEdited
 from ctemplate.core.group_events import Applied, GroupEvent, GroupFailed, QuarantineEvent, Readmitted, RenderFailed
+from ctemplate.core.host_events import StateUnusable
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"
+PACKAGE = Path(events.__file__).parent.parent
+ABOVE_DEBUG = {"info", "warning", "error", "exception", "critical", "log"}
 READ = InputRead(subject="consul TLS files")
 FAMILIES = {Event, GuardReport, GroupEvent, GroupFailed, QuarantineEvent}  # what several kinds of events share
 
 
 def kinds():
     """Every kind of event, by its name."""
-    modules = (events, group_events, host_events)
+    modules = (events, file_events, group_events, host_events, program_events)
     found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     found = {kind for kind in found | {SubscriberFailed, LinesLeftOut} if issubclass(kind, Event)} - FAMILIES
     return {kind.__struct_config__.tag: kind for kind in found}
@@ -172,6 +177,59 @@ def test_the_page_lists_every_event_with_its_level_and_fields():
     assert told == {name: (level_of(kind), kind.__struct_fields__) for name, kind in kinds().items()}
 
 
+def plain_lines(source):
+    """Yield the number of each line that writes to the log above DEBUG without an event."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ABOVE_DEBUG:
+            target = ast.unparse(node.func.value)
+            if target in {"log", "logger", "logging"} or "getLogger" in target:
+                yield node.lineno
+
+
+def test_every_line_above_debug_is_an_event():
+    writers = {PACKAGE / "core" / "event_stream.py", *PACKAGE.glob("cli/log*.py")}  # these write the log themselves
+    assert any(plain_lines((PACKAGE / "core" / "event_stream.py").read_text("utf-8")))
+    files = set(PACKAGE.rglob("*.py")) - writers
+    found = {f"{file.relative_to(PACKAGE)}:{line}" for file in files for line in plain_lines(file.read_text("utf-8"))}
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "text"),
+    [
+        pytest.param(
+            ForeignFileReplaced(path="/a"), "INFO", "/a: replaces a file that ctemplate did not write", id="no loss"
+        ),
+        pytest.param(
+            ForeignFileReplaced(path="/a", losses=("server b", "server c"), unnamed=2),
+            "WARNING",
+            "/a: replaces a file that ctemplate did not write; these vanish: server b, server c and 2 more",
+            id="losses",
+        ),
+        pytest.param(
+            StateUnusable(path="/s/journal", reason="cannot be removed: busy"),
+            "WARNING",
+            "/s/journal: cannot be removed: busy",
+            id="without a consequence",
+        ),
+        pytest.param(
+            LiveFileEdited(group="g", path="/a", is_removed=True, is_left=True),
+            "WARNING",
+            "/a: was removed by another program; left as it is",
+            id="removed, left",
+        ),
+        pytest.param(
+            LiveFileEdited(group="g", path="/a", is_removed=False, is_left=False),
+            "WARNING",
+            "/a: was changed by another program; overwritten with the rendered file",
+            id="changed, overwritten",
+        ),
+    ],
+)
+def test_lines_of_files_depend_on_what_happened(event, level, text):
+    assert (logging.getLevelName(event.severity), str(event)) == (level, text)
+
+
 def test_a_flood_of_lines_is_cut_and_counted(caplog):
     caplog.set_level(logging.INFO)
     now, seen, stream = [0.0], [], EventStream(lines_per_minute=3)
@@ -198,6 +256,10 @@ def test_a_flood_of_lines_is_cut_and_counted(caplog):
 
 TWO_LEVELS = {
     events.DefectFound: "ERROR or DEBUG",
+    file_events.ForeignFileReplaced: "WARNING or INFO",
+    file_events.WrittenInPlace: "WARNING or DEBUG",
+    host_events.StateUnusable: "ERROR or WARNING",
+    host_events.ReleaseUnavailable: "ERROR or WARNING",
     host_events.StatusUnavailable: "ERROR or DEBUG",
     host_events.RunEnded: "INFO or none",
     host_events.ReleaseRefused: "WARNING or DEBUG",

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from ctemplate.apply.group import Program
 from ctemplate.apply.state import GroupState
 from ctemplate.core.errors import ApplyError
+from ctemplate.core.event_stream import emit
 from ctemplate.core.model import Outcome
+from ctemplate.core.program_events import ProcessProven, ProcessUnproven
 from ctemplate.system.threads import run_uncancellable
 from ctemplate.system.uptime import Moment, RunningProcess, at_wall_clock
 
@@ -49,13 +51,13 @@ async def attended(state: GroupState, program: Program | None) -> bool:
     if found is None or found[0] in page.proven:
         return False
     process, reads_since = found
-    subject = state.group.destinations[0]
+    about = {"group": state.group.name, "subject": state.group.subject, "path": str(state.group.destinations[0])}
     if all(reads_since.is_after(moment) for moment in _written(state)):
-        log.info("%s: process %d started after it was written and runs it", subject, process.pid)
+        emit(ProcessProven(**about, pid=process.pid))
         await run_uncancellable(_settle, state, process)
         return True
     if not page.owes_reload:
-        log.info("%s: process %d was never seen to take it; reloading", subject, process.pid)
+        emit(ProcessUnproven(**about, pid=process.pid))
         await run_uncancellable(_owe, state)
     return False
 

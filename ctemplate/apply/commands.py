@@ -5,20 +5,19 @@ Knows nothing of nginx.
 
 from __future__ import annotations
 
-import logging
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange
-from ctemplate.core.errors import CheckRefused, CommandFailed, indented
+from ctemplate.core.errors import CheckRefused, CommandFailed
+from ctemplate.core.event_stream import emit
 from ctemplate.core.model import Outcome, StagedFile
+from ctemplate.core.program_events import ReloadCommandDone
 from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.system.programs import Completed, format_command, run_program
-
-log = logging.getLogger(__name__)
 
 CANDIDATE_WORD = "{candidate}"
 LIVE = "{live}"
@@ -73,7 +72,8 @@ class CommandReload:
         completed = await run_program(self.command, timeout=self.timeout, environ=self.environ)
         if completed.status != 0:
             raise CommandFailed(format_command(self.command), command_verdict(completed), output=completed.output)
-        log.info("%s: done in %.3fs%s", format_command(self.command), completed.duration, indented(completed.output))
+        command = format_command(self.command)
+        emit(ReloadCommandDone(command=command, seconds=completed.duration, output=completed.output))
         return Outcome.APPLIED
 
 

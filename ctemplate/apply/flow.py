@@ -6,7 +6,6 @@ Every apply follows this sequence; `transaction` lists what each step leaves on 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 
 from ctemplate.apply.attendance import attended
@@ -16,14 +15,14 @@ from ctemplate.apply.state import GroupState
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Survey, surveyed
 from ctemplate.apply.transaction import Transaction, keep_refused, recover
-from ctemplate.core.errors import ApplyError, CannotJudge, CheckRefused, StateError, SwapFailed, printable
+from ctemplate.core.errors import ApplyError, CannotJudge, CheckRefused, StateError, SwapFailed
+from ctemplate.core.event_stream import emit
 from ctemplate.core.model import Outcome, Output, StagedFile
+from ctemplate.core.program_events import CheckDeferred, CheckWarned, ReloadStillOwed
 from ctemplate.system import files
 from ctemplate.system.rights import foreign_owner
 from ctemplate.system.threads import run_uncancellable
 from ctemplate.system.uptime import RunningProcess
-
-log = logging.getLogger(__name__)
 
 
 async def apply(
@@ -146,7 +145,7 @@ async def _checked(
     try:
         warnings = await reported_check(check, candidates, state.group)
     except CannotJudge as error:
-        log.warning("%s; swapped to be judged where it stands, and put back at once when refused", error)
+        emit(CheckDeferred(group=state.group.name, subject=state.group.subject, reason=str(error)))
         return False
     except ApplyError as error:
         error.what += f"; {survey.subject} is untouched"
@@ -170,7 +169,7 @@ async def _judged_live(check: CandidateCheck | None, survey: Survey, state: Grou
 
 def _report(warnings: tuple[str, ...], state: GroupState) -> None:
     for warning in warnings:
-        log.warning("%s: %s", state.group.name, printable(warning))
+        emit(CheckWarned(group=state.group.name, subject=state.group.subject, warning=warning))
 
 
 async def _reload_live(state: GroupState, reload: Reload | None, program: Program | None) -> None:
@@ -180,7 +179,7 @@ async def _reload_live(state: GroupState, reload: Reload | None, program: Progra
     try:
         outcome = await reported_reload(reload, LiveChange(files=state.files), state.group)
     except ApplyError as error:
-        log.warning("%s; the reload of the live files stays owed", error)
+        emit(ReloadStillOwed(group=state.group.name, subject=state.group.subject, reason=str(error)))
         return
     is_owed, proven = outcome is Outcome.PENDING_START, _proven(program, outcome)
     await run_uncancellable(state.ledger.settle, outcome.value, owes_reload=is_owed, proven=proven)

@@ -5,16 +5,15 @@ Only what the ledger has a record of, and is still as it was written, is ever re
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ctemplate.apply.ledger import Accepted, fingerprint
 from ctemplate.core.errors import SwapFailed
+from ctemplate.core.event_stream import emit
+from ctemplate.core.file_events import ItemFileLeft
 from ctemplate.core.model import Output, Target
 from ctemplate.system.files import Live, read_live
-
-log = logging.getLogger(__name__)
 
 FOREIGN_ITEM = "stands there and was not written by ctemplate; left as it is; move it away or choose another name"
 EDITED_ITEM = "its item is gone, but it was changed by somebody else; left as it is, and no longer looked after"
@@ -73,4 +72,4 @@ def _live(path: Path) -> Live:
 def _tell(path: Path, what: str, told: dict[Path, str] | None) -> None:
     if told is not None and told.get(path) != what:
         told[path] = what
-        log.warning("%s: %s", path, what)
+        emit(ItemFileLeft(path=str(path), reason=what))

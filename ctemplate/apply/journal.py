@@ -6,14 +6,13 @@ is valid only while its serial is above the ledger's, so a journal that outlives
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import msgspec
 
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import StateUnusable
 from ctemplate.system.files import Live, write_private
-
-log = logging.getLogger(__name__)
 
 UNKNOWN_CONTENT = -1
 
@@ -45,7 +44,8 @@ class Journal:
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as exc:
-            log.warning("%s: cannot be read: %s; the live files stay, one reload is pending", self.path, exc)
+            then = "the live files stay, one reload is pending"
+            emit(StateUnusable(path=str(self.path), reason=f"cannot be read: {exc}", consequence=then))
             return JournalEntry(serial=UNKNOWN_CONTENT, files=())
 
     def read_open(self, ended: int) -> JournalEntry | None:
@@ -58,4 +58,4 @@ class Journal:
         try:
             self.path.unlink(missing_ok=True)
         except OSError as exc:
-            log.warning("%s: cannot be removed: %s", self.path, exc.strerror or exc)
+            emit(StateUnusable(path=str(self.path), reason=f"cannot be removed: {exc.strerror or exc}"))

@@ -9,18 +9,18 @@ journaled transactions: writing the ledger with a transaction's serial ends the 
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import StateUnusable
 from ctemplate.system.files import write_private
 from ctemplate.system.uptime import Moment, RunningProcess, now
 
-log = logging.getLogger(__name__)
-
+UNKNOWN_LEDGER = "treated as unknown, one reload is pending"
 LEDGER_VERSION = 1
 PROVEN_AT_MOST = 4  # an executable that is upgraded runs in two processes, and may switch between them
 
@@ -68,12 +68,11 @@ def read_ledger(path: Path) -> LedgerPage:
     except FileNotFoundError:
         return LedgerPage()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        log.warning("%s: cannot be read: %s; treated as unknown, one reload is pending", path, exc)
+        emit(StateUnusable(path=str(path), reason=f"cannot be read: {exc}", consequence=UNKNOWN_LEDGER))
         return LedgerPage(owes_reload=True)
     if page.version != LEDGER_VERSION:
-        log.warning(
-            "%s: has version %d, not %d; treated as unknown, one reload is pending", path, page.version, LEDGER_VERSION
-        )
+        what = f"has version {page.version}, not {LEDGER_VERSION}"
+        emit(StateUnusable(path=str(path), reason=what, consequence=UNKNOWN_LEDGER))
         return LedgerPage(owes_reload=True)
     return page
 
@@ -150,4 +149,5 @@ class Ledger:
         try:
             write_private(self.path, msgspec.json.format(msgspec.json.encode(self._page)), durable=durable)
         except OSError as exc:
-            log.error("%s: cannot be written: %s; known to this process only", self.path, exc.strerror or exc)  # noqa: TRY400
+            what, then = f"cannot be written: {exc.strerror or exc}", "known to this process only"
+            emit(StateUnusable(path=str(self.path), reason=what, consequence=then, is_error=True))

@@ -16,6 +16,8 @@ import stat
 from pathlib import Path
 
 from ctemplate.core.errors import StateError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.file_events import LockUnavailable
 from ctemplate.system.files import hidden_name
 from ctemplate.system.ownership import ROOT, user_name
 
@@ -120,7 +122,7 @@ def _lock(descriptor: int, real: Path) -> None:
     except OSError as exc:
         if exc.errno not in UNSUPPORTED:
             raise
-        logger.warning("%s: no lock can be had: %s; a second ctemplate would not be noticed", real, exc.strerror)
+        emit(LockUnavailable(path=str(real), reason=str(exc.strerror)))
 
 
 def _stands(descriptor: int, path: Path) -> bool:

@@ -5,14 +5,13 @@ One small file in the group's part of the state folder.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import msgspec
 
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import StateUnusable
 from ctemplate.system.files import write_private
-
-logger = logging.getLogger(__name__)
 
 RESTORED = "restored.json"
 UNKNOWN_LABEL = "unknown"
@@ -34,7 +33,8 @@ def read_restoration(folder: Path) -> Restoration | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        logger.warning("%s: cannot be read: %s; the group's files stay as they are until released", path, exc)
+        then = "the group's files stay as they are until released"
+        emit(StateUnusable(path=str(path), reason=f"cannot be read: {exc}", consequence=then))
         return Restoration(label=UNKNOWN_LABEL, at=0.0, templates="")
 
 

@@ -6,7 +6,6 @@ Reads, never writes.
 from __future__ import annotations
 
 import grp
-import logging
 import os
 import pwd
 import time
@@ -19,11 +18,11 @@ from ctemplate.apply.item_files import with_item_files
 from ctemplate.apply.ledger import Accepted, Ledger, fingerprint
 from ctemplate.apply.state import GroupState
 from ctemplate.core.errors import SwapFailed
+from ctemplate.core.event_stream import emit
+from ctemplate.core.file_events import LiveFileEdited
 from ctemplate.core.model import Output
 from ctemplate.core.values import dataclass
 from ctemplate.system.files import DEFAULT_MODE, Live, read_live, resolved
-
-log = logging.getLogger(__name__)
 
 NO_ID = 2**32 - 1  # to the kernel this means "unchanged"
 
@@ -212,7 +211,6 @@ def _judged(file: Compared, state: GroupState) -> Compared:
     seen = fingerprint(file.live.content) if file.live.content is not None else ""
     if state.edits.get(file.destination) != seen:
         state.edits[file.destination] = seen
-        what = "was changed by another program" if seen else "was removed by another program"
-        then = "left as it is" if is_left else "overwritten with the rendered file"
-        log.warning("%s: %s; %s", file.destination, what, then)
+        about = {"group": state.group.name, "subject": state.group.subject, "path": str(file.destination)}
+        emit(LiveFileEdited(**about, is_removed=not seen, is_left=is_left))
     return replace(file, is_left=is_left)

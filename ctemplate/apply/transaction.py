@@ -31,7 +31,6 @@ Everything here blocks; it runs in a thread. Knows nothing of checks and command
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -42,12 +41,20 @@ from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Compared, Survey
 from ctemplate.core.errors import ReloadRejected, SwapFailed
 from ctemplate.core.event_stream import emit
+from ctemplate.core.file_events import (
+    BackupFailed,
+    CandidateSaved,
+    InterruptedChangeUndone,
+    ItemFileRemoved,
+    OriginalKept,
+    OriginalLost,
+    WrittenInPlace,
+)
 from ctemplate.core.group_events import RolledBack
+from ctemplate.core.host_events import StateUnusable
 from ctemplate.system import files
 from ctemplate.system.file_watch import signature
 from ctemplate.system.uptime import RunningProcess
-
-log = logging.getLogger(__name__)
 
 
 class Transaction:
@@ -90,7 +97,8 @@ class Transaction:
         for file in self._survey.rewrites:
             if file.content is None:
                 self._state.locks.leave(file.path)
-                log.info("%s: removed, since its item is gone", file.destination)
+                group = self._state.group
+                emit(ItemFileRemoved(group=group.name, subject=group.subject, path=str(file.destination)))
 
     def abandon(self, error: BaseException) -> str:
         """End after an error as the group's ``rollback`` says; return the state of the files as a sentence."""
@@ -125,10 +133,10 @@ class Transaction:
             try:
                 kept = self._state.keep_original(file.destination, file.live.content)
             except OSError as exc:
-                log.warning("%s: the original cannot be kept: %s", file.destination, exc.strerror or exc)
+                emit(OriginalLost(path=str(file.destination), reason=str(exc.strerror or exc)))
                 continue
             if kept is not None:
-                log.info("%s: the original, which ctemplate did not write, is kept in %s", file.destination, kept)
+                emit(OriginalKept(path=str(file.destination), folder=str(kept)))
 
     def _put_in_place(self, file: Compared) -> None:
         if not file.has_new_content:
@@ -150,8 +158,8 @@ class Transaction:
             if exc.errno not in files.NO_RENAME:
                 raise
             self._write_journal()
-            level = logging.DEBUG if file.destination in self._state.in_place else logging.WARNING
-            log.log(level, "%s: cannot be renamed over (%s); written in place", file.destination, exc.strerror)
+            is_repeated, reason = file.destination in self._state.in_place, str(exc.strerror)
+            emit(WrittenInPlace(path=str(file.destination), reason=reason, is_repeated=is_repeated))
             self._state.in_place.add(file.destination)
             files.overwrite(file.path, file.content, mode=file.mode, uid=file.uid, gid=file.gid)
             candidate.unlink(missing_ok=True)
@@ -219,7 +227,7 @@ def _take_back(entry: JournalEntry, state: GroupState, observe: Observe) -> None
     for old in changed:
         with _as_swap_failed(Path(old.path), "cannot be put back"):
             files.restore(old)
-        log.warning("%s: an interrupted change was rolled back; its reload is pending", old.path)
+        emit(InterruptedChangeUndone(group=state.group.name, subject=state.group.subject, path=str(old.path)))
         observe(Step.RESTORING)
     observe(Step.RESTORED)
     ledger.settle(
@@ -243,7 +251,7 @@ def _leave_backup(path: Path) -> None:
         fresh.hardlink_to(path)
         fresh.replace(path.with_name(f"{path.name}.bak"))
     except OSError as exc:
-        log.warning("%s.bak: cannot be made: %s; going on without", path, exc.strerror or exc)
+        emit(BackupFailed(path=f"{path}.bak", reason=str(exc.strerror or exc)))
 
 
 def keep_refused(survey: Survey, state: GroupState) -> None:
@@ -251,7 +259,7 @@ def keep_refused(survey: Survey, state: GroupState) -> None:
     refused = {file.destination: file.content for file in survey.rewrites if file.content is not None}
     kept = keep(state.refused, refused)
     if kept:
-        log.info("rejected candidate saved to %s", kept)
+        emit(CandidateSaved(group=state.group.name, subject=state.group.subject, folder=str(kept)))
 
 
 def keep(generations: Generations, contents: Mapping[Path, bytes]) -> Path | None:
@@ -259,5 +267,6 @@ def keep(generations: Generations, contents: Mapping[Path, bytes]) -> Path | Non
     try:
         return generations.put(contents)
     except OSError as exc:
-        log.warning("%s: cannot be written: %s; this generation is not kept", generations.folder, exc.strerror or exc)
+        what = f"cannot be written: {exc.strerror or exc}"
+        emit(StateUnusable(path=str(generations.folder), reason=what, consequence="this generation is not kept"))
         return None

@@ -1,6 +1,6 @@
-"""The command line: one file for each verb. The only place that prints or exits.
+"""The command line: one file for each verb. The only package that prints or exits.
 
-What is imported here is imported for every verb, ``-help`` and ``-version`` too.
+Every verb loads what this module imports, and so do ``-help`` and ``-version``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_ANSWER_STATUS = 3
 INTERRUPTED_STATUS = 130
 UNPRINTABLE = frozenset(
     {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EPIPE}
-)  # what a write to stdout may end with
+)  # the errors with which a write to stdout may fail
 STATUSES = {
     SourceTimeout: NO_ANSWER_STATUS,
     ConfigError: USAGE_STATUS,
@@ -36,7 +36,7 @@ _ADVISED = re.compile(r"\?$|^no such (option|command) [^;]*: ")
 
 
 def main() -> None:
-    """Run the command line and exit with its status; every error ends here, in one line."""
+    """Run the command line and exit with its status; every error is reported here, in one line."""
     open_closed_streams()
     sys.exit(_exit_status())
 
@@ -69,7 +69,7 @@ def _unprinted(error: OSError) -> int:
         raise error
     if error.errno != errno.EPIPE:
         say(f"standard output: cannot be written: {(error.strerror or str(error)).lower()}")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be flushed
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes the rest of stdout at exit
     return FAILED_STATUS
 
 

@@ -1,7 +1,7 @@
-"""The words of the command line, put in the order and the form that click reads. Pure.
+"""Bring the words of the command line into the order and the form that click reads. Pure.
 
-Operators write options before the verb or behind it, with one dash or two, and switches as Go takes them
-(``-once=true``). Whatever is no option or verb is refused here, with advice; must not know what options do.
+Operators write options before or after the verb, with one dash or two, and switches in Go's form (``-once=true``). This
+module refuses every word that is neither an option nor a verb, with advice; it must not know what options do.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ctemplate.cli.advice import COMMANDS, OPTIONS
 from ctemplate.core.errors import printable
 from ctemplate.core.values import dataclass
 
-CLOSE_ENOUGH = 0.65  # likeness of what is suggested; less is a guess at random
-SHORTEST_SUGGESTION = 3  # characters; -h and -v are no suggestions
+CLOSE_ENOUGH = 0.65  # similarity that a suggestion needs; below this it would be a random guess
+SHORTEST_SUGGESTION = 3  # characters; -h and -v are too short to suggest
 HELP, VERSION = "-help", "-version"
 VERB_WORDS = {"help": HELP, "version": VERSION, "-V": VERSION, "--V": VERSION, "--h": HELP}
-"""What others call the two questions about the program itself."""
+"""Words that other programs use for help and version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgumentWord:
-    """One option as it was written and as it is known, with its value; or a positional word, without a name."""
+    """An option with its name as written, its known name and its value; or a positional word, whose name is empty."""
 
     written: str
     name: str = ""
@@ -33,7 +33,7 @@ class ArgumentWord:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The word as click reads it."""
+        """Return the word in the form that click reads."""
         if not self.name:
             return (self.written,)
         return (self.name,) if self.value is None else (self.name, self.value)
@@ -88,7 +88,7 @@ def _is_switch(option: click.Option) -> bool:
 
 
 def _check_options(words: Sequence[ArgumentWord], command: click.Command, verb: str) -> None:
-    """Raise UsageError for an option that another verb has, and this one has not."""
+    """Raise UsageError for an option that belongs to another verb only."""
     known = {flag for option in command.params for flag in option.opts} | {HELP}
     for word in words:
         if word.name and word.name not in known:

@@ -1,26 +1,26 @@
-"""``ctemplate capture``: save what the templates see as a catalog file, small, readable and in a stable order."""
+"""``ctemplate capture``: save the data that the templates read as a small, readable catalog file in a stable order."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ctemplate.cli.output import write_output
 from ctemplate.cli.run import prepared, run_once
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import CaptureInexact
 from ctemplate.core.model import Answer, Query, Snapshot
 from ctemplate.runtime.assembly import RunMode
 from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.sources.contents import Contents, answer, dump, recorded
 
-logger = logging.getLogger(__name__)
-
 
 def capture(given: Mapping[str, Any]) -> int:
     """Write the capture to ``-o FILE`` or to the terminal; return 1 when a template failed, else 0.
 
-    The capture is played back before it is written: only what is needed to render the same bytes goes into it.
+    The command renders from the capture before it writes it, so the file holds only what is needed to render the same
+    bytes.
     """
     daemon = prepared(given, RunMode.DRY)
     run_once(given, daemon)
@@ -31,13 +31,13 @@ def capture(given: Mapping[str, Any]) -> int:
     if not is_failed and not given["mask"] and not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
         contents = recorded(snapshot, is_full=True)
         if not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
-            logger.warning("the capture does not give the same output again: a template prints more than it can hold")
+            emit(CaptureInexact())
     write_output(dump(contents), given["o"])
     return 1 if is_failed else 0
 
 
 async def _gives_the_same(contents: Contents, snapshot: Snapshot, pipelines: tuple[Pipeline, ...]) -> bool:
-    """Whether every group renders the same texts from the capture as from the answers."""
+    """Return whether every group renders the same texts from the capture as from the answers."""
     again: dict[Query, Answer] = {
         given.query: answer(contents, given.query, allow_hostnames=True) for given in snapshot
     }

@@ -1,4 +1,4 @@
-"""``ctemplate convert``: consul-template's templates and configuration as ours."""
+"""``ctemplate convert``: convert consul-template's templates and configuration to ctemplate's."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def convert_source(
     source: Path, output: str | None, *, left: str, right: str, tidy: bool = False, harden: bool = False
 ) -> int:
-    """Write a template, or a configuration, as ours to ``-o FILE`` or to the terminal.
+    """Write the converted template or configuration to ``-o FILE`` or to the terminal.
 
-    Return 1 where a part is left over, else 0.
+    Return 1 where a part could not be converted, else 0.
     """
     if is_configuration(source):
         files = configuration_files(source) if source.is_dir() else [source]
@@ -52,7 +52,7 @@ def _convert_template(source: Path, output: str | None, *, left: str, right: str
 
 
 def _hardened(path: str, text: str) -> Hardened:
-    """Return the text with filters; lint is more to import than everything else here."""
+    """Return the text with the escape filters added. Imports lint here, since lint is slow to import."""
     hardened: Callable[[str, str], Hardened] = pkgutil.resolve_name("ctemplate.lint:hardened")
     return hardened(path, text)
 

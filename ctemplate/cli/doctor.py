@@ -1,4 +1,4 @@
-"""``ctemplate doctor``: look whether everything that ctemplate needs is here, and allowed."""
+"""``ctemplate doctor``: check that everything that ctemplate needs is present and permitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ctemplate.runtime.assembly import Assembly, RunMode
 
 
 def doctor(given: Mapping[str, Any]) -> int:
-    """Print a line for each thing looked at; return 1 when one of them is a fault, else 0."""
+    """Print a line for each check; return 1 when one of them is an error, else 0."""
     assembly = assembler(given, RunMode.DRY).assemble()
     is_text = given["format"] == "text"
     found = asyncio.run(_examined(assembly, shows_progress=is_text))
@@ -27,7 +27,7 @@ def doctor(given: Mapping[str, Any]) -> int:
 
 
 async def _examined(assembly: Assembly, *, shows_progress: bool) -> list[Diagnosis]:
-    """Examine everything, telling each line as it comes: Consul may take its time."""
+    """Run all checks and print each line as it arrives, since Consul may answer slowly."""
     found = []
     async for diagnosis in examination(assembly):
         found.append(diagnosis)

@@ -9,18 +9,18 @@ from pathlib import Path
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.shipped import SHIPPED
 
-AROUND = 1  # lines before and after the one at fault
+AROUND = 1  # lines before and after the line with the error
 
 
 def illustrate(error: TemplateError) -> None:
-    """Set the lines around an error's place below its sentence."""
+    """Add the lines around an error's place below its message."""
     path, _, line = error.where.rpartition(":")
     if not error.output and line.isdecimal():
         error.output = tuple(excerpt(path, int(line)))
 
 
 def excerpt(path: str, line: int) -> Iterator[str]:
-    """Yield the lines around a line of a file, that one marked with ``>``; nothing where it cannot be read."""
+    """Yield the lines around a line of a file, that one marked with ``>``; nothing if the file cannot be read."""
     if not line:
         return
     try:
@@ -36,6 +36,6 @@ def excerpt(path: str, line: int) -> Iterator[str]:
 
 
 def _found(path: str) -> Path:
-    """Return the file of a name that errors show: those that ship with ctemplate show without a folder."""
+    """Return the file that a name in an error means: templates that ship with ctemplate are shown without a folder."""
     shipped = SHIPPED / path
     return shipped if os.sep not in path and not Path(path).exists() and shipped.exists() else Path(path)

@@ -1,4 +1,4 @@
-"""What the command line says, as a layer of the configuration."""
+"""The command line's options, as a layer of the configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ctemplate.core.errors import ConfigError
 
 
 def flags_layer(given: Mapping[str, Any]) -> Layer:
-    """Return what the command line says; raises ConfigError for a malformed value."""
+    """Return the options as a layer; raises ConfigError for a malformed value."""
     settings: dict[str, Any] = {}
     for setting in SETTINGS:
         value = given.get(setting.flag.lstrip("-").replace("-", "_"))
@@ -39,7 +39,7 @@ def flags_layer(given: Mapping[str, Any]) -> Layer:
 
 
 def _with_escape(templates: Sequence[dict[str, str]], escape: str | None) -> dict[str, str]:
-    """Give the templates of the command line their format; return the option's name for each place it went to."""
+    """Set the format of the command line's templates; return the option's name for each key that was set."""
     if escape is None:
         return {}
     if not templates:

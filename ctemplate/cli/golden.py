@@ -68,7 +68,7 @@ def _outputs(catalog: Path, given: Mapping[str, Any]) -> tuple[Output, ...]:
 
 
 def case_name(outputs: tuple[Output, ...]) -> dict[str, Output]:
-    """Name each output by as many parts of its destination's end as tell all of them apart."""
+    """Name each output by as many trailing parts of its destination as are needed to make the names unique."""
     for count in range(1, 100):
         names = ["/".join(output.target.destination.parts[-count:]).lstrip("/") for output in outputs]
         if len(set(names)) == len(names):

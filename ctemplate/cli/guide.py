@@ -1,8 +1,8 @@
-"""What ``-help`` says below the options: examples of each verb, exit codes, environment variables. Pure."""
+"""The text of ``-help`` below the options: examples of each verb, exit codes, environment variables. Pure."""
 
 from __future__ import annotations
 
-_AS_IT_IS = "\b\n"  # click leaves the lines of such a paragraph alone
+_AS_IT_IS = "\b\n"  # click does not wrap a paragraph that begins so
 
 EXAMPLES = {
     "plan": (
@@ -70,5 +70,5 @@ The whole reference: docs/configuration.md of the source, and the README.
 
 
 def examples(verb: str) -> str:
-    """Return how a verb is called."""
+    """Return the examples of how to call a verb."""
     return "\n  ".join((f"{_AS_IT_IS}Examples:", *EXAMPLES[verb]))

@@ -1,4 +1,4 @@
-"""``ctemplate init``: a small configuration for this host, and what it would do. Writes nothing of nginx's."""
+"""``ctemplate init``: write a small configuration for this host and show its plan. Writes no file of nginx's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAN_TIMEOUT = "10s"
 
 
 def init(given: Mapping[str, Any], folder: Path | None) -> int:
-    """Write a first configuration, and show its plan; raises ConfigError where one is there already."""
+    """Write a first configuration and show its plan; raises ConfigError where a configuration exists already."""
     place = (folder or _usual_folder()).absolute()
     if given["config"] or given["template"]:
         raise ConfigError("init", "makes a configuration itself, and takes none by -config or -template")
@@ -46,7 +46,7 @@ def init(given: Mapping[str, Any], folder: Path | None) -> int:
 
 
 def _consul_keys(given: Mapping[str, Any]) -> dict[str, str | bool]:
-    """Return what the options say of Consul, but for its address, and for secrets, which belong into no such file."""
+    """Return the Consul options without the address, and without secrets, which do not belong in the written file."""
     flags = {setting.path.removeprefix("consul."): setting.flag for setting in SETTINGS}
     values = {key: given[flags[key].lstrip("-").replace("-", "_")] for key in sorted(KEPT)}
     said = {key: value for key, value in values.items() if value is not None}
@@ -78,7 +78,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _found(host: HostSurvey) -> Iterator[str]:
-    """Yield what was found, a line each."""
+    """Yield a line for each thing that the survey found."""
     nginx, consul = host.nginx, host.consul
     yield f"host: {printable(host.distribution)}, user {printable(host.user)}"
     places = (("http", nginx.http_folder), ("stream", nginx.stream_folder))

@@ -1,4 +1,4 @@
-"""``ctemplate lint``: templates and configuration without any source."""
+"""``ctemplate lint``: check templates and configuration without asking any source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ctemplate.core.errors import indented
 
 
 def lint_verb(given: Mapping[str, Any]) -> int:
-    """Print what is wrong; return 1 when something is, else 0."""
+    """Print the findings; return 1 when there are any, else 0."""
     found = linting.written(
         [Path(path) for path in given["config"]],
         environment=environment_layer(os.environ),

@@ -1,7 +1,8 @@
-"""Where the log goes beside stderr: a file, which is opened anew when it was moved, and syslog.
+"""The log's targets beside stderr: syslog, and a file that is reopened after a rotation.
 
-Both are written by a thread of their own behind a bounded queue, so that no disk and no syslog holds up the work; what
-finds no room is counted, and the count is written as soon as there is room. Knows nothing of what lines say.
+Each target has its own writer thread behind a bounded queue, so that a slow disk or syslog never delays the work. Lines
+that do not fit into the queue are counted, and the count is written as soon as there is room. Knows nothing of what
+lines say.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from ctemplate.core.errors import ConfigError
 
 QUEUED_RECORDS = 10_000
 SYSLOG_SOCKET = "/dev/log"
-LAST_SECONDS = 3.0  # at the end, for what is queued
+LAST_SECONDS = 3.0  # at the end of the process, to write what is queued
 
 
 class LogFile(WatchedFileHandler):
-    """A file that is appended to; renamed or removed, as logrotate does, it is opened anew with the next line."""
+    """A file that lines are appended to. When logrotate renames or removes it, the next line reopens it."""
 
     def __init__(self, path: str) -> None:
         self._has_failed = False
@@ -31,14 +32,14 @@ class LogFile(WatchedFileHandler):
             raise ConfigError("log_file", f"{path}: cannot be opened: {(exc.strerror or str(exc)).lower()}") from exc
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's signature
-        """Say once on stderr that lines are lost; nothing is retried, each next line is a try."""
+        """Report once on stderr that lines are lost; a lost line is not retried, but each later line is attempted."""
         if not self._has_failed:
             self._has_failed = True
             logging.getLogger("ctemplate").warning("%s: the log cannot be written there", self.baseFilename)
 
 
 class Syslog(SysLogHandler):
-    """The machine's syslog, with a priority for each level; reconnects by itself when that was restarted."""
+    """The machine's syslog, with a priority for each level; reconnects after syslog was restarted."""
 
     def __init__(self, *, facility: str, name: str) -> None:
         if facility.lower() not in SysLogHandler.facility_names:
@@ -51,23 +52,23 @@ class Syslog(SysLogHandler):
         self.append_nul = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Drop a line that syslog does not take; stderr has it."""
+        """Drop a line that syslog does not accept; stderr has it too."""
 
 
 class TargetWriter(QueueListener):
-    """The thread that writes; its end is waited for, though not for ever."""
+    """The thread that writes; ``stop`` waits for its end for a bounded time."""
 
     def __init__(self, records: queue.Queue[logging.LogRecord | None], *targets: logging.Handler) -> None:
         super().__init__(records, *targets)
         self._records = records
 
     def enqueue_sentinel(self) -> None:
-        """Tell the thread to end after what is queued; a queue that stays full is left as it is."""
+        """Tell the thread to end after the queued lines; if the queue stays full, do nothing."""
         with contextlib.suppress(queue.Full):
             self._records.put(None, timeout=LAST_SECONDS)
 
     def stop(self) -> None:
-        """End the thread; one that hangs in a write is left behind."""
+        """End the thread; a thread that hangs in a write is abandoned."""
         self.enqueue_sentinel()
         thread: threading.Thread | None = self._thread
         if thread is not None:
@@ -75,7 +76,7 @@ class TargetWriter(QueueListener):
 
 
 class TargetQueue(QueueHandler):
-    """Hands records to the thread that writes; never waits."""
+    """Puts records into the queue of the writer thread; never waits."""
 
     def __init__(self, *targets: logging.Handler) -> None:
         records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUED_RECORDS)
@@ -86,11 +87,11 @@ class TargetQueue(QueueHandler):
         self._writer.start()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Return the record as it is: the formatter in the other thread needs its event."""
+        """Return the record unchanged: the formatter in the other thread needs its event."""
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Put the record into the queue, or count it as lost where that is full."""
+        """Put the record into the queue; if the queue is full, count the record as lost."""
         try:
             if self._missed:
                 self.queue.put_nowait(_loss(self._missed))
@@ -100,7 +101,7 @@ class TargetQueue(QueueHandler):
             self._missed += 1
 
     def close(self) -> None:
-        """Write what is queued, and end the thread."""
+        """Write the queued lines and end the thread."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.stop()

@@ -1,7 +1,8 @@
-"""Write the log without ever waiting for who reads it: a bounded queue, and one thread that writes.
+"""Write the log without ever waiting for its reader: a bounded queue, and one thread that writes.
 
-The thread alone may block, on a pipe that nobody reads or a terminal that is held. What finds no room in the queue, or
-cannot be written, is counted; the count is written as soon as something can be. Knows nothing of what lines say.
+Only the thread may block: on a pipe that no process reads, or on a terminal whose output is paused. Lines that do not
+fit into the queue or cannot be written are counted; the count is written as soon as the stream accepts data again.
+Knows nothing of what lines say.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import TextIO
 
-LIMIT_CHARACTERS = 4 * 1024 * 1024  # waiting to be written
+LIMIT_CHARACTERS = 4 * 1024 * 1024  # waiting to be written, at most
 CHUNK_LINES = 100
-PIPE_ROOM_BYTES = select.PIPE_BUF  # that a pipe takes at once as soon as it takes anything
-AGAIN_SECONDS = 1.0  # until something is written again to a stream that took nothing
-FLUSH_SECONDS = 3.0  # at the end, since something could be written last
+PIPE_ROOM_BYTES = select.PIPE_BUF  # what a pipe accepts at once when it accepts anything
+AGAIN_SECONDS = 1.0  # until the next attempt on a stream that accepted nothing
+FLUSH_SECONDS = 3.0  # at the end of the process, counted from the last successful write
 
 
 class LogWriter:
     """A queue of lines for one stream, and the thread that writes them in order.
 
-    ``lost`` makes the line that tells how many were not written. The thread waits for the stream and for ``close`` at
-    the same time, so that it ends promptly also where no reader takes anything.
+    ``lost`` makes the line that reports how many lines were not written. The thread waits for the stream and for
+    ``close`` at the same time, so that it ends promptly even if no reader accepts anything.
     """
 
     def __init__(self, stream: TextIO, lost: Callable[[int], str] = lambda count: f"{count} lines were lost\n") -> None:
@@ -47,7 +48,7 @@ class LogWriter:
         self._thread.start()
 
     def put(self, line: str) -> None:
-        """Queue a line, with its line break; count it as lost where there is no room. Never waits for the stream."""
+        """Queue a line with its line break; count it as lost if the queue is full. Never waits for the stream."""
         with self._changed:
             if self._is_closed or self._size + len(line) > LIMIT_CHARACTERS:
                 self._missed += 1
@@ -57,7 +58,7 @@ class LogWriter:
             self._changed.notify_all()
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> None:
-        """Wait until all is written, or nothing could be for so many seconds; not at all where that is so already."""
+        """Wait until everything is written or no write succeeded for ``seconds``; do not wait for a stuck stream."""
         with self._changed:
             while not self._is_stuck and (self._lines or self._is_busy):
                 written = self._written
@@ -99,7 +100,7 @@ class LogWriter:
                     self._changed.wait_for(lambda: self._is_closed, AGAIN_SECONDS)
 
     def _take(self) -> tuple[list[str], int]:
-        """Take some lines from the queue; behind the last before a loss the line that tells of it, and its count."""
+        """Take some lines from the queue; if lines were lost behind them, append the line that reports the loss."""
         lines = [self._lines.popleft() for _ in range(min(CHUNK_LINES, len(self._lines)))]
         self._size -= sum(map(len, lines))
         if self._lines or not self._missed:
@@ -108,7 +109,7 @@ class LogWriter:
         return [*lines, self.lost(missed)], missed
 
     def _write(self, text: str) -> bool:
-        """Write the text, however long that takes; return False where that fails: no reader, or closed meanwhile."""
+        """Write the text, however long it takes; return False if there is no reader or the writer was closed."""
         if self._descriptor is None:
             with contextlib.suppress(ValueError, OSError):
                 self._stream.write(text)
@@ -126,7 +127,7 @@ class LogWriter:
         return not rest
 
     def _has_room(self, descriptor: int) -> bool:
-        """Wait until the stream takes something; return False where the writer is closed before."""
+        """Wait until the stream accepts data; return False if the writer is closed first."""
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
         poll.register(self._closing, select.POLLIN)
@@ -140,13 +141,13 @@ def _descriptor(stream: TextIO) -> int | None:
         return None
 
 
-_current: list[tuple[TextIO, LogWriter]] = []  # one at most: a process has one stderr
+_current: list[tuple[TextIO, LogWriter]] = []  # at most one: a process has one stderr
 
 
 def log_writer(stream: TextIO) -> LogWriter:
-    """Return the writer of a stream: the only way to it, so that what is written keeps its order.
+    """Return the writer of a stream. All output goes through it, so that lines keep their order.
 
-    The writer of the stream before is closed.
+    The writer of the previous stream is closed.
     """
     if not _current or _current[0][0] is not stream:
         for _, writer in _current:
@@ -156,16 +157,16 @@ def log_writer(stream: TextIO) -> LogWriter:
 
 
 def say(text: str) -> None:
-    """Write a line to stderr after what was logged, and wait for it, though not for ever."""
+    """Write a line to stderr after the queued log lines, and wait for it for a bounded time."""
     writer = log_writer(sys.stderr)
     writer.put(f"{text}\n")
     writer.flush()
 
 
 def open_closed_streams() -> None:
-    """Put ``/dev/null`` where a standard stream is closed, so that no file of ours gets its number.
+    """Open ``/dev/null`` for each closed standard stream, so that no file of ours gets its number.
 
-    What is printed to a closed stdout fails, and is not lost in silence; what is logged to a closed stderr is lost.
+    Printing to a closed stdout then fails instead of being lost silently; log lines for a closed stderr are lost.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:

@@ -1,4 +1,4 @@
-"""How log records look: one line each on stderr, as text or as JSON; nothing in them can forge another line."""
+"""The format of log records: one line each on stderr, as text or as JSON; no content can forge another line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class JournalFormatter(logging.Formatter):
-    """Puts a priority before each line, as the journal reads it: ``<3>`` is an error, ``<6>`` information."""
+    """Puts a priority before each line, as the journal expects: ``<3>`` is an error, ``<6>`` information."""
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class JournalFormatter(logging.Formatter):
 
 
 def is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
-    """Whether a stream is the journal's, as systemd tells by the stream's device and inode."""
+    """Return whether a stream is the journal's; systemd passes its device and inode in the environment."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError, AttributeError):
@@ -68,10 +68,10 @@ def is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
 
 
 class QueuedHandler(logging.Handler):
-    """Puts log lines into the writer's queue; over the progress line of a terminal instead of behind it.
+    """Puts log lines into the writer's queue; overwrites the progress line of a terminal.
 
-    ``waits``: each line is written before the work goes on, as long as somebody reads, so that it stands before what
-    the command prints.
+    With ``waits`` each line is written before the work goes on, as long as a reader accepts it, so that it stands
+    before what the command prints.
     """
 
     def __init__(self, writer: LogWriter, *, waits: bool, prefix: str = "") -> None:
@@ -91,7 +91,7 @@ class QueuedHandler(logging.Handler):
             self.flush()
 
     def flush(self) -> None:
-        """Wait until what is queued is written, though not for ever; at the end of the process logging asks for it."""
+        """Wait for a bounded time until the queued lines are written; logging calls this at the end of the process."""
         self._writer.flush()
 
     def _lost(self, count: int) -> str:
@@ -101,7 +101,7 @@ class QueuedHandler(logging.Handler):
 
 
 class Excerpts(logging.Filter):
-    """Adds the lines around the place to template errors that are logged."""
+    """Adds the lines around the place to logged template errors."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
@@ -114,16 +114,16 @@ class Excerpts(logging.Filter):
 
 
 def _illustrated(event: RenderFailed) -> RenderFailed:
-    """Return the event with the lines around the place below its sentence."""
+    """Return the event with the template's lines below its message."""
     error = TemplateError(event.where, event.what, output=event.output)
     illustrate(error)
     return msgspec.structs.replace(event, output=error.output)
 
 
 def configure(config: Config, *, is_daemon: bool = True) -> None:
-    """Send ctemplate's log to stderr and wherever else the configuration says; raises ConfigError.
+    """Send ctemplate's log to stderr and to the other targets of the configuration; raises ConfigError.
 
-    What a person waits for at a terminal shows a template's lines as well.
+    For a command that a person runs at a terminal, template errors include the template's lines.
     """
     handler = QueuedHandler(log_writer(sys.stderr), waits=not is_daemon, prefix=CLEAR if sys.stderr.isatty() else "")
     if not is_daemon and config.log_format == "text" and sys.stderr.isatty():
@@ -155,5 +155,5 @@ def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 def _safe(message: str) -> str:
-    """Escape what is not printable; only line breaks before four spaces, our indented output, remain."""
+    """Escape unprintable characters; keep only line breaks followed by four spaces, which are our indented output."""
     return "\n    ".join(printable(line, LINE_LIMIT) for line in message.split("\n    "))

@@ -26,7 +26,7 @@ class Setting:
 
     @property
     def described(self) -> str:
-        """The help, with the default where there is one."""
+        """Return the help, with the default where there is one."""
         default = default_text(self.path)
         return f"{self.help} [{default}]" if default else self.help
 
@@ -175,13 +175,14 @@ SOURCE = (*CONSUL_OPTIONS, "-catalog", "-timeout")
 EXEC_OPTIONS = tuple(setting.flag for setting in SETTINGS if setting.path.startswith("exec."))
 LOGGING = ("-log-level", "-log-format", "-log-file", "-syslog", "-syslog-facility", "-syslog-name")
 RUNNING = ("-wait", "-pid-file", "-status-addr", "-status-token-file", "-tracing", *EXEC_OPTIONS)
-"""Options that mean something to a ctemplate that goes on running only."""
+"""Options that only have a meaning for a ctemplate that keeps running."""
 
 
 def shared_options(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the options that all verbs share, in the order of ``-help``.
 
-    Those ``without`` meaning for the verb are taken as well, so that one set of options does for all, but not listed.
+    The verb accepts the options of ``without`` too, so that one set of options works with every verb, but its help does
+    not list them.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -222,5 +223,5 @@ def _option(
 def switch(
     flag: str, text: str, *, default: bool | None = False, is_hidden: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return an option that is on or off; ``arguments`` gives it the value that click asks for."""
+    """Return an on/off option; click passes its value in ``arguments``."""
     return click.option(flag, type=click.BOOL, metavar="", default=default, help=text, hidden=is_hidden)

@@ -1,4 +1,4 @@
-"""What a verb has made: to the file of ``-o``, or to the terminal."""
+"""Write a verb's output to the file of ``-o`` or to the terminal."""
 
 from __future__ import annotations
 

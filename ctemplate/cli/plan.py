@@ -1,4 +1,4 @@
-"""``ctemplate plan``: what an apply would change, whether the check accepts it, and why. Writes nothing."""
+"""``ctemplate plan``: show what an apply would change and why, and whether the check accepts it. Writes nothing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def plan(given: Mapping[str, Any]) -> int:
 
 
 def apply_plan(given: Mapping[str, Any], path: Path) -> int:
-    """Carry out a saved plan; return 1, with nothing touched, when the world has moved on since."""
+    """Apply a saved plan; return 1 and change nothing if the files or the data have changed since."""
     try:
         saved = msgspec.json.decode(read_input(path, limit_bytes=PLAN_LIMIT_BYTES), type=Plan)
     except OSError as exc:
@@ -72,7 +72,7 @@ def apply_plan(given: Mapping[str, Any], path: Path) -> int:
 
 
 def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[GroupWorker, ...]]:
-    """Render once by the daemon's own path, into reviews instead of files."""
+    """Render once by the same path as the daemon, into reviews instead of files."""
     daemon = prepared(given, RunMode.PLAN)
     run_once(given, daemon)
     groups = tuple(_reviewed(worker) for worker in daemon.workers)
@@ -87,7 +87,7 @@ def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[GroupWorker, ...]]:
 
 
 def _restored(assembly: Assembly) -> Iterator[str]:
-    """Yield which groups stay as they were restored, whatever would change."""
+    """Yield the groups that keep their restored files, even though their templates would change them."""
     for group in assembly.plans:
         destinations = tuple(each.destination for each in group.templates)
         found = read_restoration(group_folder(assembly.state_dir, destinations))

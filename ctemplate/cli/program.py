@@ -1,7 +1,7 @@
-"""The verbs and their options, as click reads them.
+"""The verbs and their options, in the form that click reads.
 
-A verb's own module is imported when the verb is called: ``VERB_FUNCTIONS`` names it as text, so that one process loads
-what its verb needs and nothing else. Must not import what does the work.
+A verb's module is imported when the verb is called: ``VERB_FUNCTIONS`` names it as text, so that a process loads only
+what its verb needs. Must not import the modules that do the work.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ VERB_FUNCTIONS = {
     "status": "ctemplate.cli.status:status",
     "test": "ctemplate.cli.golden:golden",
 }
-"""The function that does a verb's work, as ``module:function``; the empty verb is the daemon."""
+"""For each verb the function that does its work, as ``module:function``; the empty verb is the daemon."""
 
 CONTEXT = {"help_option_names": ["-help", "-h"], "max_content_width": 110}
 
 
 def work(verb: str) -> Callable[..., int]:
-    """Import what does a verb's work, and return it; it takes the options and returns the exit status."""
+    """Import and return the function that does a verb's work; it takes the options and returns the exit status."""
     found: Callable[..., int] = pkgutil.resolve_name(VERB_FUNCTIONS[verb])
     return found
 

@@ -1,4 +1,4 @@
-"""Progress for a person at a terminal: how many of the needed answers are in. Nothing in pipes, logs or with -quiet."""
+"""Progress at a terminal: how many of the needed answers have arrived. Silent in pipes, in logs and with -quiet."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ctemplate.cli.log_writer import log_writer
 from ctemplate.core.errors import printable
 from ctemplate.runtime.daemon import Daemon
 
-PROGRESS_DELAY = 0.4  # seconds of silence: what is done by then needs no progress
+PROGRESS_DELAY = 0.4  # seconds before the first line: shorter work needs no progress
 INTERVAL = 0.2
 CLEAR = "\r\x1b[K"
-NAMED = 3  # of the missing queries
+NAMED = 3  # how many missing queries the line names
 
 
 def run_with_progress(daemon: Daemon, work: Coroutine[Any, Any, None], *, is_quiet: bool) -> None:
-    """Run the work to its end, with progress on a terminal's stderr; without on anything else, or when quiet.
+    """Run the work to its end, with progress on stderr if that is a terminal and ``-quiet`` is not given.
 
-    Raises KeyboardInterrupt when a signal ended it before it was done.
+    Raises KeyboardInterrupt when a signal ended the work early.
     """
     is_shown = not is_quiet and sys.stderr.isatty()
     try:
@@ -42,7 +42,7 @@ async def _with_progress(daemon: Daemon, work: Coroutine[Any, Any, None]) -> Non
 
 
 async def _show(daemon: Daemon) -> None:
-    """Show what is missing until everything is there."""
+    """Show which answers are missing until all have arrived."""
     await asyncio.sleep(PROGRESS_DELAY)
     while True:
         log_writer(sys.stderr).put(CLEAR + line(daemon))

@@ -1,4 +1,4 @@
-"""``ctemplate release``: end what the guard of a running ctemplate holds."""
+"""``ctemplate release``: end what the guard of a running ctemplate is holding."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ctemplate.core.errors import ConfigError, CtemplateError, printable
 from ctemplate.runtime.control_socket import CONTROL_FOLDER, ControlReply, Request, answering, ask
 from ctemplate.runtime.restoring import unrestore_here
 
-RELEASES_NAMED = 100  # of the services held
+RELEASES_NAMED = 100  # how many held services an error lists
 
 
 def release(given: Mapping[str, Any], service: str | None) -> int:
-    """Ask the ctemplate with this configuration to release a service, or all; with a state folder alone, all of them.
+    """Ask the ctemplate with this configuration to release a service, or all; with only a state folder, ask all in it.
 
-    Files that were restored, and that no process holds, are released here. Raises CtemplateError if none runs, or if
-    nothing is held of that service.
+    If no process holds the lock of restored files, this command releases them itself. Raises CtemplateError if no
+    ctemplate runs, or if nothing is held for that service.
     """
     if unrestored := _unrestored(given, service):
         click.echo("\n".join(f"released {printable(path)}: as it was restored" for path in unrestored))
@@ -42,7 +42,7 @@ def release(given: Mapping[str, Any], service: str | None) -> int:
 
 
 def _unrestored(given: Mapping[str, Any], service: str | None) -> list[str]:
-    """Release the restored groups of a configuration with which nobody runs; return their files."""
+    """Release the restored groups of a configuration that no running ctemplate uses; return their files."""
     made = assembler(given)
     config = made.config()
     state_dir = made.state_dir(config)
@@ -58,7 +58,7 @@ def _unrestored(given: Mapping[str, Any], service: str | None) -> list[str]:
 
 
 def control_sockets(given: Mapping[str, Any], verb: str) -> list[Path]:
-    """Return where to ask: the one who writes the destinations, or everybody in a state folder that is named."""
+    """Return the sockets to ask: that of the process that writes the destinations, or all in a named state folder."""
     made = assembler(given)
     config = made.config()
     folder = made.state_dir(config) / CONTROL_FOLDER

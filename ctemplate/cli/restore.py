@@ -1,4 +1,4 @@
-"""``ctemplate restore``: what stood in a group's files before, and bringing it back."""
+"""``ctemplate restore``: list the past states of a group's files, and bring one back."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.system.inputs import read_plain_file
 from ctemplate.template import template_digest
 
-SENTENCES_NAMED = 5  # of what bringing a generation back would change
+SENTENCES_NAMED = 5  # sentences shown for what a past state would change
 LIVE_LIMIT_BYTES = 2**31
 RELEASE = "ctemplate leaves these files alone until 'ctemplate release' or a change of their templates"
 
 
 def restore_verb(given: Mapping[str, Any], which: str | None, target: str | None) -> int:
-    """List what is kept, or bring back ``which`` of it for one group or file; raises CtemplateError."""
+    """List the stored states, or bring back the state ``which`` for one group or file; raises CtemplateError."""
     made = assembler(given, is_daemon=True)
     config = made.config()
     configure(config, is_daemon=False)
@@ -69,12 +69,12 @@ _AFTER = {
 
 
 def _label(which: str) -> str:
-    """Return a generation's name as it is kept: its number may be written without zeros."""
+    """Return a generation's stored name; the operator may write its number without leading zeros."""
     return f"{int(which):06d}" if which.isdecimal() and which.isascii() else which
 
 
 def _meant(plans: list[GroupPlan], target: str | None) -> tuple[GroupPlan, tuple[str, ...]]:
-    """Return the group that is meant, and which file of it, if not all; raises ConfigError."""
+    """Return the group that the operator means, and the file of it if one is meant; raises ConfigError."""
     named = [plan for plan in plans if target in {None, plan.settings.name}]
     if len(named) == 1:
         return named[0], ()
@@ -88,7 +88,7 @@ def _meant(plans: list[GroupPlan], target: str | None) -> tuple[GroupPlan, tuple
 
 
 def _restored(made: Assembler, plan: GroupPlan, past: PastState, request: RestoreRequest) -> str:
-    """Have the daemon restore, where one runs with this configuration, or do it here; return the outcome."""
+    """Ask the running daemon with this configuration to restore, or else restore here; return the outcome."""
     config = made.config()
     state_dir = made.state_dir(config)
     socket = made.control_path(config)
@@ -106,7 +106,7 @@ def _restored(made: Assembler, plan: GroupPlan, past: PastState, request: Restor
 
 
 def _templates(made: Assembler, plan: GroupPlan) -> str:
-    """Return what tells the group's templates from others; nothing where they cannot be loaded."""
+    """Return a digest that identifies the group's templates; empty if they cannot be loaded."""
     try:
         assembly = made.assemble()
     except TemplateError:
@@ -116,7 +116,7 @@ def _templates(made: Assembler, plan: GroupPlan) -> str:
 
 
 def _listed(plan: GroupPlan, state_dir: Path) -> Iterator[str]:
-    """Yield a line for a group, and for each of its past states with what bringing it back would change."""
+    """Yield a line for a group, and one for each past state with what bringing it back would change."""
     destinations = tuple(each.destination for each in plan.templates)
     yield f"{printable(plan.settings.name)}: {printable(' '.join(map(str, destinations)))}"
     folder = group_folder(state_dir, destinations)
@@ -145,7 +145,7 @@ def _ago(moment: float) -> str:
 
 
 def _meaning(past: PastState, main: Path | None) -> Iterator[str]:
-    """Yield what bringing a state back would change, in nginx's terms where that can be said, else in lines."""
+    """Yield what bringing a state back would change: in nginx's terms if possible, else in lines."""
     for path, content in past.files.items():
         live = _live(path)
         if live == content:

@@ -1,4 +1,4 @@
-"""The daemon, ``-once`` and ``-dry``."""
+"""Run the daemon, and the commands ``-once`` and ``-dry``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
 from ctemplate.config.show import shown_config
 from ctemplate.core.event_stream import emit
-from ctemplate.core.host_events import GroupUnchanged, RunEnded
+from ctemplate.core.host_events import ExecReplaced, GroupUnchanged, RunEnded
 from ctemplate.core.model import Outcome
 from ctemplate.runtime.assembly import Assembler, RunMode
 from ctemplate.runtime.daemon import Daemon
@@ -35,8 +35,7 @@ from ctemplate.sinks.plan import FileReview
 from ctemplate.system.child_program import ChildCommand
 from ctemplate.system.service_manager import ServiceManager
 
-THREADS = 4  # for blocking work; each one more may hold the memory of one more rendering
-logger = logging.getLogger(__name__)
+THREADS = 4  # for blocking work; each further thread may hold the memory of one more rendering
 
 
 def assembler(
@@ -46,7 +45,7 @@ def assembler(
     *,
     is_daemon: bool = False,
 ) -> Assembler:
-    """Return what puts together a run as the options say; raises ConfigError for a malformed one."""
+    """Return the assembler of a run with these options; raises ConfigError for a malformed option."""
     return Assembler(
         paths=tuple(Path(path) for path in given["config"]),
         flags=flags_layer(given),
@@ -58,9 +57,9 @@ def assembler(
 
 
 def prepared(given: Mapping[str, Any], mode: RunMode, planned: Mapping[str, FileReview] | None = None) -> Daemon:
-    """Return a daemon that is ready to run as the options say, with logging set up; raises ConfigError.
+    """Return a daemon that is ready to run with these options, and set up logging; raises ConfigError.
 
-    With ``planned`` it applies nothing else than that.
+    With ``planned`` the daemon applies that plan and nothing else.
     """
     is_daemon = mode is RunMode.LIVE and planned is None and not given.get("once")
     made = assembler(given, mode, planned, is_daemon=is_daemon)
@@ -70,13 +69,13 @@ def prepared(given: Mapping[str, Any], mode: RunMode, planned: Mapping[str, File
 
 
 def run_once(given: Mapping[str, Any], daemon: Daemon) -> None:
-    """Let the daemon settle every group once, with progress for a person who waits."""
+    """Let the daemon settle every group once, with progress at a terminal."""
     work = daemon.once(timeout=daemon.assembly.config.timeout)
     run_with_progress(daemon, work, is_quiet=given["quiet"])
 
 
 def run(given: Mapping[str, Any]) -> int:
-    """Run as the options say; return the exit status."""
+    """Run with these options; return the exit status."""
     if given["show_config"]:
         click.echo("\n".join(shown_config(assembler(given).layers())))
         return 0
@@ -98,24 +97,24 @@ def run(given: Mapping[str, Any]) -> int:
 
 
 def _become(program: ChildCommand) -> NoReturn:
-    """Replace this process, whose files are as they should be, by the program of ``-exec``."""
+    """Replace this process by the program of ``-exec``, after every file is up to date."""
     program.check()
-    logger.info("%s: everything is rendered; ctemplate becomes this program", program)
+    emit(ExecReplaced(command=str(program)))
     logging.shutdown()
     log_writer(sys.stderr).flush()
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these signals
         signal.signal(number, signal.SIG_DFL)
     os.execvpe(program.argv[0], program.argv, dict(program.environ))  # noqa: S606 - the operator's own program
 
 
 async def _told(daemon: Daemon, manager: ServiceManager | None) -> None:
-    """Run the daemon, and tell the service manager that started it."""
+    """Run the daemon, and report its state to the service manager that started it."""
     async with telling_of(manager, daemon.events, lambda: daemon.workers):
         await daemon.run()
 
 
 async def _with_threads(work: Coroutine[Any, Any, None]) -> None:
-    """Run the work with threads for what blocks; all are started first, so that their number never grows."""
+    """Run the work with threads for blocking calls; all threads start first, so that their number never grows."""
     pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="blocking")
     all_started = threading.Barrier(THREADS + 1)
     for _ in range(THREADS):
@@ -126,7 +125,7 @@ async def _with_threads(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _report_end(workers: tuple[GroupWorker, ...]) -> None:
-    """Say of each group for which there was nothing to do that it was looked at, then what became of all."""
+    """Report the groups for which there was nothing to do, then the overall outcome."""
     ends: Counter[Outcome | None] = Counter()
     for worker in workers:
         outcome = worker.result.outcome if worker.error is None and worker.result is not None else None

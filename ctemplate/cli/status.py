@@ -1,4 +1,4 @@
-"""``ctemplate status``: what a running ctemplate is doing."""
+"""``ctemplate status``: show what a running ctemplate is doing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.status.report import Report
 from ctemplate.status.text import report_lines
 
-WATCH_INTERVAL = 2.0  # seconds between two looks
+WATCH_INTERVAL = 2.0  # seconds between two requests
 HTTP_TIMEOUT = 10.0
 NOT_READY_STATUS = 4
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
 def status(given: Mapping[str, Any]) -> int:
-    """Print the state of the ctemplate with this configuration; return 0 when it is ready, 4 when not.
+    """Print the state of the ctemplate with this configuration; return 0 if it is ready, else 4.
 
-    Raises CtemplateError if none answers.
+    Raises CtemplateError if no ctemplate answers.
     """
     reports = _reports(given)
     _show(reports, given["format"])
@@ -54,7 +54,7 @@ def _show(reports: list[Report], form: str) -> None:
 
 
 def _reports(given: Mapping[str, Any]) -> list[Report]:
-    """Ask at the address for status where one is configured, else at the control socket."""
+    """Ask at the configured status address, or else at the control socket."""
     address = assembler(given).config().status.address
     if address:
         return [_fetched(parse_status_address(address))]

@@ -1,1 +1,1 @@
-"""The operator's options and files as frozen values. Knows nothing of what is done with them."""
+"""The operator's options and files as frozen values. Does not know how they are used."""

@@ -1,4 +1,4 @@
-"""What to write instead of a key or a format that other programs have: data, and the rules that need more. Pure."""
+"""What to write instead of a key or a format of other programs: data, and the rules that need code. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ctemplate.core.validation import is_hcl
 SINGLE = re.compile(r"template|group")
 _YAML = re.compile(r"^(?:---|[A-Za-z_]\w*:(?:\s|$)|- )", re.MULTILINE)
 _OCTAL = re.compile(r"""^\s*perms\s*=\s*(0[0-7]+)\s*(?:#.*)?$""", re.MULTILINE)
-_SIZE_OF_SAMPLE = 65536  # characters that are looked at
+_SIZE_OF_SAMPLE = 65536  # how many characters are examined
 _ABOVE = "it belongs above the first table of the file"
 
 KEYS = {
@@ -38,15 +38,15 @@ KEYS = {
     "enabled": "a table that is there is used; leave it out",
     "once": "write the option -once",
 }
-"""Keys of other programs, mostly of consul-template, and what to write instead."""
+"""Keys of other programs, mostly of consul-template, and what to write instead of each."""
 
 
 LOG_LEVELS = {"warn": "warning", "err": "error", "trace": "debug", "fatal": "error", "critical": "error"}
-"""Levels as other programs call them."""
+"""Names of log levels in other programs."""
 
 
 def key_advice(path: str, top: frozenset[str]) -> str:
-    """Return what to do about an unknown key, empty where nobody can tell; ``top`` are the keys above all tables."""
+    """Return the advice for an unknown key, empty if there is none; ``top`` are the root keys of the configuration."""
     _, inside, key = path.rpartition(".")
     if inside and key in top:
         return _ABOVE
@@ -54,7 +54,7 @@ def key_advice(path: str, top: frozenset[str]) -> str:
 
 
 def value_advice(path: str, said: str, values: Mapping[str, object]) -> str:
-    """Return what is wrong with a key's value, with what to write where that is known."""
+    """Return what is wrong with a key's value, and what to write instead if that is known."""
     if SINGLE.fullmatch(path) is not None and isinstance(values.get(path), Mapping):
         return f"must be a list of tables; write [[{path}]]"
     if path.rpartition(".")[2] == "perms":
@@ -64,7 +64,7 @@ def value_advice(path: str, said: str, values: Mapping[str, object]) -> str:
 
 
 def format_advice(text: str, name: str, error: str = "") -> str:
-    """Return what a configuration that is not TOML seems to be, empty where nobody can tell."""
+    """Return which format a configuration that is not TOML seems to have, empty if unknown."""
     sample = text[:_SIZE_OF_SAMPLE]
     if found := _OCTAL.search(sample):
         return f'write perms = "{found[1]}"' if _line_of(found, sample) in error else ""
@@ -80,5 +80,5 @@ def _line_of(found: re.Match[str], text: str) -> str:
 
 
 def looks_like_command(destination: str) -> bool:
-    """Whether a destination has an option or a shell's word in it, as a command has, and a file's name hardly ever."""
+    """Return whether a destination looks like a command: it has an option or a word of the shell's."""
     return re.search(r"\s(?:-{1,2}\w|&&|\|\||;|>)", destination) is not None

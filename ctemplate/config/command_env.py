@@ -11,5 +11,5 @@ from ctemplate.system.child_program import exec_environment
 
 
 def environment_of(section: EnvSection, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a command is given of our environment ``environ``, with what the table adds."""
+    """Return the part of our environment ``environ`` that a command gets, with the table's own variables."""
     return exec_environment(environ, **msgspec.structs.asdict(section))

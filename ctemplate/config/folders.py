@@ -1,4 +1,4 @@
-"""Where state is kept when the operator names no folder. Pure."""
+"""The default state folder, for operators who name none. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which templates belong together: the configuration's templates sorted into groups. Pure but for a look at folders."""
+"""Sort the configuration's templates into groups. Pure, except that it looks at folders."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ctemplate.core.errors import ConfigError
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import real_path
 
-STDOUT = Path("-")  # the destination of a template that is only printed
+STDOUT = Path("-")  # the destination of a template whose text is printed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplatePlan:
-    """One template of a group: where it comes from, where it goes, with which mode and owner."""
+    """One template of a group: its source, its destination, and the file's mode and owner."""
 
-    source: Path  # names the text where the configuration holds it, as ``contents``
+    source: Path  # a name for the text if the configuration holds it in ``contents``
     destination: Path
     mode: int | None
     user: str | None
@@ -33,8 +33,8 @@ class TemplatePlan:
     delimiters: Delimiters = ("{{", "}}")  # of a Go template, or of Jinja's expressions
     block_delimiters: Delimiters = ("{%", "%}")
     comment_delimiters: Delimiters = ("{#", "#}")
-    folders: tuple[Path, ...] = ()  # for includes and imports, after the source's own
-    each: EachFile | None = None  # of a file for each item of a list
+    folders: tuple[Path, ...] = ()  # searched for includes and imports after the source's own folder
+    each: EachFile | None = None  # for a template that makes one file for each item of a list
     has_backup: bool = False
     makes_folder: bool = True
 
@@ -48,9 +48,9 @@ class GroupPlan:
 
 
 def group_plans(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
-    """Return the groups: named ones as told, templates with the same command together, others alone.
+    """Return the groups: named ones, one for each command that templates share, and one for each other template.
 
-    Raises ConfigError; a destination may be left out only when nothing is written (``is_dry``).
+    Raises ConfigError; a destination may be left out only if nothing is written (``is_dry``).
     """
     plans = grouped(config, is_dry=is_dry)
     for destination, first, second in shared_destinations(plans):
@@ -62,7 +62,7 @@ def group_plans(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...
 
 
 def grouped(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
-    """Return the groups, whatever their destinations; raises ConfigError."""
+    """Return the groups without checking their destinations; raises ConfigError."""
     if not config.template:
         raise ConfigError("-template", "no template given; write -template SRC:DST:CMD or a [[template]] in a file")
     named = {}
@@ -118,7 +118,7 @@ def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -
 
 
 def _each_file(template: TemplateSection, where: str) -> EachFile:
-    """Return where a template with ``for_each`` makes its files; raises ConfigError."""
+    """Return the rule for the files of a template with ``for_each``; raises ConfigError."""
     if template.destination is None:
         raise ConfigError(where, "has for_each without a destination; write DIR/{{ item.name | identifier }}.conf")
     try:
@@ -140,7 +140,7 @@ def _named_group(template: TemplateSection, name: str, where: str, named: dict[s
 
 
 def command_name(command: CommandSetting) -> str:
-    """Return a command as one would type it."""
+    """Return a command as a person would type it."""
     return command if isinstance(command, str) else shlex.join(command)
 
 
@@ -175,7 +175,7 @@ def _plan(template: TemplateSection, number: int, config: Config) -> TemplatePla
 
 
 def _check_delimiters(pairs: Iterable[Delimiters], where: str) -> None:
-    """Raise ConfigError where expressions, blocks and comments of a Jinja template could not be told apart."""
+    """Raise ConfigError if the delimiters of expressions, blocks and comments of a Jinja template are ambiguous."""
     pairs = tuple(pairs)
     if any(not word.strip() or word != word.strip() for pair in pairs for word in pair):
         raise ConfigError(where, "a delimiter is empty or has white space around it")
@@ -185,7 +185,7 @@ def _check_delimiters(pairs: Iterable[Delimiters], where: str) -> None:
 
 
 def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path, Path]]:
-    """Yield each destination that a template shares with an earlier one, and the sources of both."""
+    """Yield each destination that a template shares with an earlier one, and both sources."""
     sources: dict[Path, Path] = {}
     for template in (template for plan in plans for template in plan.templates):
         if template.destination == STDOUT:
@@ -196,7 +196,7 @@ def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path
 
 
 def overwritten_inputs(plans: Iterable[GroupPlan], catalog: str | None) -> Iterator[Path]:
-    """Yield each destination that is a template, or the catalog file."""
+    """Yield each destination that is also a template or the catalog file."""
     templates = [template for plan in plans for template in plan.templates]
     inputs = {real_path(template.source) for template in templates}
     inputs |= {real_path(Path(catalog))} if catalog else set()

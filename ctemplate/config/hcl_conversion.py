@@ -1,4 +1,4 @@
-"""Files of consul-template's as one file of ours, to be kept. Reads the files that it is given."""
+"""Convert consul-template's configuration files to one TOML file of ours. Reads the files that it is given."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ RELATIVE = "is relative, and counts from the folder of this file; consul-templat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedConfiguration:
-    """Our configuration as TOML, and what is to be known of keys that have no counterpart."""
+    """Our configuration as TOML, and notices about keys that have no counterpart."""
 
     text: str
     notices: tuple[Notice, ...]
 
 
 def convert_configuration(files: Sequence[Path]) -> ConvertedConfiguration:
-    """Return files of consul-template's, the later ones winning, as one of ours; raises ConfigError."""
+    """Return several consul-template configuration files as one of ours; later files win. Raises ConfigError."""
     values: dict[str, Any] = {}
     comments: dict[str, tuple[str, ...]] = {}
     notices: list[Notice] = []
@@ -54,7 +54,7 @@ def convert_configuration(files: Sequence[Path]) -> ConvertedConfiguration:
 
 
 def is_configuration(path: Path) -> bool:
-    """Return whether a path is a configuration of consul-template's rather than one of its templates."""
+    """Return whether a path is a consul-template configuration rather than a template."""
     if path.is_dir() or path.suffix == ".hcl":
         return True
     if path.suffix != ".json":
@@ -67,7 +67,7 @@ def is_configuration(path: Path) -> bool:
 
 
 def _shifted(path: str, shift: int) -> str:
-    """Return a path with the number of its template as it is when ``shift`` templates stand before."""
+    """Return a path with its template's number increased by ``shift``, the number of templates before it."""
     if not shift or not path.startswith(f"{TEMPLATE}["):
         return path
     number, _, rest = path.removeprefix(f"{TEMPLATE}[").partition("]")

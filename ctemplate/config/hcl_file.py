@@ -1,6 +1,6 @@
-"""Which files are consul-template's, and what they say in our shape. Pure: text goes in.
+"""Recognise consul-template's configuration files and return their values in our shape. Pure: text goes in.
 
-A file of HCL is always consul-template's; one of JSON is where it has keys, or forms of keys, that only it knows.
+An HCL file is always consul-template's; a JSON file is if it has keys, or forms of keys, that only consul-template has.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ctemplate.core.settings import ConsulSection
 
 _FIRST_KEYS = {path.partition(".")[0] for path in HCL_KEYS}
 _TABLES = {"": Config, "consul": ConsulSection, "template": TemplateSection}
-_BLOCKS_THERE = frozenset({"consul.auth", "consul.ssl"})  # texts here
+_BLOCKS_THERE = frozenset({"consul.auth", "consul.ssl"})  # plain text in our configuration
 
 
 def read_hcl(text: str, name: str) -> Translated:
-    """Return what a file of HCL says; raises ConfigError."""
+    """Return the values of an HCL file; raises ConfigError."""
     return translated(parse_hcl(text, name), name)
 
 
 def read_hcl_json(values: dict[str, Any], name: str) -> Translated:
-    """Return what a file of JSON in consul-template's shape says; raises ConfigError."""
+    """Return the values of a JSON file in consul-template's shape; raises ConfigError."""
     return translated(body_of_json(values), name)
 
 
 def is_consul_templates(values: Mapping[str, Any]) -> bool:
-    """Return whether decoded JSON is consul-template's: it has what only that knows, and nothing that only we know."""
+    """Return whether decoded JSON is consul-template's: it has keys that only consul-template has, and none of ours."""
     signs = list(_signs(values))
     return "theirs" in signs and "ours" not in signs
 

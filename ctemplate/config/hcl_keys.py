@@ -1,4 +1,4 @@
-"""Every key of consul-template's configuration: where it goes here, or what to do instead. Data.
+"""Every key of consul-template's configuration: its key here, or what to do instead. Data.
 
 docs/consul-template-configuration.md has the same table; a test compares the two.
 """
@@ -14,11 +14,11 @@ from ctemplate.core.values import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRule:
-    """What becomes of one key.
+    """How one key is translated.
 
-    ``ours`` is the key's dotted path here, empty where it has none; ``answer`` says what to do instead, unless the
-    value is one of ``quiet``, which changes nothing. ``is_loss``: something that consul-template does is not done.
-    ``is_block``: the answer is for everything in the block.
+    ``ours`` is our dotted path, empty if the key has no counterpart; ``answer`` says what to do instead, unless the
+    value is one of ``quiet``, which has no effect. ``is_loss``: consul-template does something here that ctemplate does
+    not do. ``is_block``: the answer is for everything in the block.
     """
 
     ours: str = ""

@@ -1,6 +1,6 @@
-"""HCL's first version as tokens: what HashiCorp's own reader of it, which consul-template uses, takes for one. Pure.
+"""Tokens of HCL version 1, as HashiCorp's own reader (which consul-template uses) splits them. Pure.
 
-Knows no grammar above words, and no configuration.
+Knows no grammar above tokens, and no configuration.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.values import dataclass
 
-SHOWN_AT_MOST_OF_TOKEN = 40  # characters of what was found
+SHOWN_AT_MOST_OF_TOKEN = 40  # characters of a token that an error shows
 ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
 HIGHEST_CODE_POINT = 0x10FFFF
 
@@ -40,7 +40,7 @@ class HclTokenKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class HclToken:
-    """One token: what it is, its value (a text's without quotes), and where it begins, both counted from 1."""
+    """One token: its kind, its value (text without quotes), and where it begins; line and column count from 1."""
 
     kind: HclTokenKind
     value: str
@@ -48,14 +48,14 @@ class HclToken:
     column: int
 
     def __str__(self) -> str:
-        """Name the token as an error does."""
+        """Name the token for an error message."""
         if self.kind in {HclTokenKind.NEWLINE, HclTokenKind.END}:
             return f"the end of the {'line' if self.kind is HclTokenKind.NEWLINE else 'file'}"
         return printable(repr(self.value), SHOWN_AT_MOST_OF_TOKEN)
 
 
 class HclLexer:
-    """Reads one text; errors are ConfigErrors ``file:line:column: …``."""
+    """Reads one text; raises ConfigError ``file:line:column: …``."""
 
     def __init__(self, text: str, name: str) -> None:
         self._text = text.removeprefix("\ufeff").replace("\r\n", "\n")
@@ -63,7 +63,7 @@ class HclLexer:
         self._at = 0
 
     def tokens(self) -> Iterator[HclToken]:
-        """Yield the tokens, comments and line breaks too, and one for the end; raises ConfigError."""
+        """Yield the tokens, including comments and line breaks, and one for the end; raises ConfigError."""
         while self._at < len(self._text):
             if space := _SPACE.match(self._text, self._at):
                 self._at = space.end()
@@ -80,7 +80,7 @@ class HclLexer:
         return self._text.count("\n", 0, at) + 1, at - self._text.rfind("\n", 0, at)
 
     def error(self, at: int, what: str) -> ConfigError:
-        """Return the error of a place in the text."""
+        """Return an error for a place in the text."""
         line, column = self._place(at)
         return ConfigError(f"{self._name}:{line}:{column}", what)
 
@@ -110,7 +110,7 @@ class HclLexer:
         raise self.error(at, f"unexpected character {printable(repr(text[at]))}")
 
     def _quoted(self) -> str:
-        """Read a text in quotes; what stands in ``${…}`` comes as it is, quotes and backslashes too."""
+        """Read a quoted text; the content of ``${…}`` is returned unchanged, with its quotes and backslashes."""
         start = self._at
         parts: list[str] = []
         self._at += 1
@@ -155,7 +155,7 @@ class HclLexer:
         return chr(code)
 
     def _heredoc(self) -> str:
-        """Read a heredoc; with ``<<-`` the end's indentation is taken from every line, provided all lines have it."""
+        """Read a heredoc; with ``<<-`` the end marker's indentation is removed, provided all lines have it."""
         start = self._at
         anchor = _ANCHOR.match(self._text, start)
         if anchor is None:
@@ -175,7 +175,7 @@ class HclLexer:
 
 
 def _line_that_is(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str] | None:
-    """Return the match of the first whole line, from ``at`` on; it never reaches over a line's end."""
+    """Return the match of the first whole line from ``at`` on; it never spans several lines."""
     while at <= len(text):
         end = text.find("\n", at)
         end = len(text) if end < 0 else end

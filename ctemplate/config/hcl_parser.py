@@ -1,6 +1,6 @@
-"""HCL's first version as a tree that keeps lines, comments and repeated keys. Pure.
+"""HCL version 1 as a tree that keeps lines, comments and repeated keys. Pure.
 
-It reads what HashiCorp's own reader of it reads; knows no keys.
+It accepts what HashiCorp's own reader accepts; it knows no keys.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from ctemplate.config.hcl_lexer import HclLexer, HclToken, HclTokenKind
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.values import dataclass
 
-DEEPEST = 50  # blocks and lists within each other
+DEEPEST = 50  # nesting of blocks and lists
 
 
 class OctalNumber(int):
-    """A whole number that was written with a leading zero, as modes are."""
+    """A whole number that was written with a leading zero, as file modes are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HclItem:
-    """One key with its value; a repeated key is several items. ``line`` is 0 where none is known.
+    """One key with its value; a repeated key gives several items. ``line`` is 0 if unknown.
 
-    ``labels`` stand between a block's key and its brace; ``comments`` above the key and behind the value.
+    ``labels`` stand between a block's key and its brace; ``comments`` stand above the key and after the value.
     """
 
     key: str
@@ -35,19 +35,19 @@ class HclItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HclBody:
-    """What stands in a file or in a pair of braces, in order; ``comments`` are those behind the last key."""
+    """The content of a file or of a pair of braces, in order; ``comments`` are those after the last key."""
 
     items: tuple[HclItem, ...] = ()
     comments: tuple[str, ...] = ()
 
 
 def parse_hcl(text: str, name: str) -> HclBody:
-    """Return what a file says; raises ConfigError ``name:line:column: …``."""
+    """Return the tree of a file; raises ConfigError ``name:line:column: …``."""
     return _HclParser(name, list(HclLexer(text, name).tokens())).file()
 
 
 def body_of_json(values: dict[str, Any]) -> HclBody:
-    """Return decoded JSON in the shape of a file of HCL."""
+    """Return decoded JSON as the tree of an HCL file."""
     return HclBody(items=tuple(HclItem(key=key, value=_of_json(value)) for key, value in values.items()))
 
 
@@ -69,7 +69,7 @@ class _HclParser:
         return self.body(None)
 
     def peek(self) -> HclToken:
-        """Return the next token that is neither a line break nor a comment; comments are gathered."""
+        """Return the next token that is neither a line break nor a comment; collect the comments."""
         while (token := self.tokens[self.at]).kind in {HclTokenKind.NEWLINE, HclTokenKind.COMMENT}:
             if token.kind is HclTokenKind.COMMENT:
                 self.comments.extend(_comment_lines(token.value))
@@ -85,7 +85,7 @@ class _HclParser:
         return ConfigError(f"{self.name}:{token.line}:{token.column}", f"expected {wanted}, found {token}")
 
     def body(self, opening: HclToken | None) -> HclBody:
-        """Read items up to the closing brace, or up to the end of the file where none was opened."""
+        """Read items up to the closing brace, or to the end of the file at the top level."""
         items: list[HclItem] = []
         while True:
             token = self.peek()
@@ -126,7 +126,7 @@ class _HclParser:
         return self.tokens[self.at]
 
     def _behind(self) -> tuple[str, ...]:
-        """Take the comment that stands on the value's own line."""
+        """Take the comment that stands on the same line as the value."""
         token = self.peek_on_line()
         if token.kind is not HclTokenKind.COMMENT:
             return ()
@@ -159,7 +159,7 @@ class _HclParser:
         if _is(token, "["):
             return self.values(token)
         wanted = "a value: text in quotes, a number, true, false, a list or a block"
-        if token.kind is HclTokenKind.NAME:  # it may be a secret that lacks its quotes
+        if token.kind is HclTokenKind.NAME:  # the value may be a secret without quotes, so the error must not show it
             raise ConfigError(f"{self.name}:{token.line}:{token.column}", f"expected {wanted}, found a bare word")
         raise self.wrong(token, wanted)
 
@@ -174,7 +174,7 @@ class _HclParser:
             if not _is(after, ","):
                 raise self.wrong(after, ", or ]")
         self.depth -= 1
-        self.comments.clear()  # nothing in a list has a place for them
+        self.comments.clear()  # comments inside a list cannot be kept
         return found
 
 
@@ -194,7 +194,7 @@ def _number(text: str) -> int | float:
 
 
 def _comment_lines(comment: str) -> list[str]:
-    """Return the words of a comment, line by line, without its marks."""
+    """Return the words of a comment, line by line, without its delimiters."""
     if comment.startswith("/*"):
         lines = [line.strip().removeprefix("*").strip() for line in comment[2:-2].splitlines()]
         return [line for line in lines if line]

@@ -1,4 +1,4 @@
-"""The values of a file of consul-template's, by its own dotted paths, checked against the table of its keys. Pure."""
+"""The values of a consul-template file by its own dotted paths, checked against the table of its keys. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.values import dataclass
 
 _SECRET_PATH = re.compile(r"(?:token|auth|password)(?:\.|$)")
-"""Keys whose values are shown in no error."""
+"""Keys whose values no error shows."""
 
 TEMPLATE = "template"
 HCL_SECTIONS = frozenset(path.rpartition(".")[0] for path in HCL_KEYS) - {""}
@@ -25,7 +25,7 @@ SHORT_FORMS = frozenset({"wait", "template.wait", "consul"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What the operator should know of one key; ``is_loss``: something that consul-template does is not done."""
+    """A message about one key for the operator; ``is_loss``: consul-template does something that ctemplate does not."""
 
     where: str
     what: str
@@ -38,7 +38,7 @@ class Notice:
 
 @dataclass(slots=True)
 class HclTable:
-    """The values of one table by consul-template's dotted path, and the items that they come from."""
+    """The values of one table by consul-template's dotted path, and the items that hold them."""
 
     values: dict[str, Any] = field(default_factory=dict)
     items: dict[str, HclItem] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class HclTable:
 
 @dataclass(slots=True)
 class HclReader:
-    """Reads tables of the file ``name``; ``notices`` are the answers to keys that have no counterpart."""
+    """Reads the tables of the file ``name``; ``notices`` collects the answers for keys without a counterpart."""
 
     name: str
     notices: list[Notice] = field(default_factory=list)
@@ -63,11 +63,11 @@ class HclReader:
         return f"{self.name}:{item.line}: {path}" if item.line else f"{self.name}: {path}"
 
     def note(self, item: HclItem, path: str, what: str, *, is_loss: bool = False) -> None:
-        """Answer a key."""
+        """Add the notice for a key."""
         self.notices.append(Notice(where=self.where(item, path), what=what, is_loss=is_loss, line=item.line))
 
     def block(self, item: HclItem, path: str) -> HclBody:
-        """Return the block of an item; of a list of blocks the last one, which consul-template takes."""
+        """Return the block of an item; of a list of blocks the last one, as consul-template does."""
         value = item.value
         if isinstance(value, list) and value:
             value = value[-1]
@@ -121,7 +121,7 @@ class HclReader:
 
 
 def distinct_items(body: HclBody) -> Iterator[HclItem]:
-    """Yield the items; of a key or a block that is repeated the last one alone, as consul-template takes it."""
+    """Yield the items; of a repeated key or block only the last one, as consul-template does."""
     last = {item.key: item for item in body.items}
     return (item for item in body.items if last[item.key] is item)
 
@@ -141,7 +141,7 @@ def template_items(body: HclBody) -> Iterator[HclItem]:
 
 
 def is_without_effect(value: Any, rule: KeyRule) -> bool:
-    """Return whether a value of a key that has no counterpart changes nothing, so that it needs no answer."""
+    """Return whether a value of a key without a counterpart has no effect and so needs no notice."""
     if isinstance(value, list) and value:
         value = value[-1]
     if isinstance(value, HclBody):

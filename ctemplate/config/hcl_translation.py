@@ -1,6 +1,6 @@
-"""Consul-template's configuration in our shape. Pure.
+"""Translate consul-template's configuration to our shape. Pure.
 
-Most keys go where the table of keys says; here stand the few rules that need more than one key.
+The table of keys covers most keys; this module has the root keys and the rules that need more than one key.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from ctemplate.config.hcl_reading import (
 from ctemplate.core.durations import format_duration, parse_duration
 from ctemplate.core.values import dataclass
 
-WAIT_FACTOR = 4  # a wait's max is by default so many times its min, for consul-template
+WAIT_FACTOR = 4  # consul-template's default for a wait's max, as a multiple of its min
 COMBINED = frozenset({"consul.auth", "consul.ssl", "wait", "template.left_delimiter", "template.right_delimiter"})
-"""Places here that more than one key of consul-template's has a say in, or that templates have."""
+"""Our keys that several of consul-template's keys, or its templates, determine."""
 ENV_KEYS = (
     ("pristine", "pristine"),
     ("custom", "custom"),
     ("allowlist", "allowlist", "whitelist"),
     ("denylist", "denylist", "blacklist"),
 )
-"""Ours, then consul-template's names."""
+"""Our names, then consul-template's."""
 SIDES = {"left": "left_delimiter", "right": "right_delimiter"}
 
 
@@ -40,8 +40,8 @@ SIDES = {"left": "left_delimiter", "right": "right_delimiter"}
 class Translated:
     """A file's values in our shape.
 
-    ``names`` gives the place in the file for our dotted paths, ``comments`` the lines that stand there; the empty path
-    is the end of the file.
+    ``names`` maps our dotted paths to places in the file, ``comments`` to the comment lines there; the empty path is
+    the end of the file.
     """
 
     values: dict[str, Any]
@@ -51,7 +51,7 @@ class Translated:
 
 
 def translated(body: HclBody, name: str) -> Translated:
-    """Return what a file of consul-template's means; raises ConfigError for a key or a value that cannot be one."""
+    """Return the translation of a consul-template file; raises ConfigError for an unknown key or an invalid value."""
     reader = HclReader(name)
     top = reader.table([item for item in distinct_items(body) if item.key != TEMPLATE])
     for item in repeated_items(body):
@@ -87,7 +87,7 @@ def _template(reader: HclReader, item: HclItem, number: int, delimiters: Mapping
 
 @dataclass(slots=True, kw_only=True)
 class _Result:
-    """One of our tables in the making, from one of consul-template's; ``place`` begins its paths."""
+    """One of our tables under construction, from one of consul-template's; ``place`` is the prefix of its paths."""
 
     reader: HclReader
     table: HclTable
@@ -98,11 +98,11 @@ class _Result:
     used: set[str] = field(default_factory=set)
 
     def top(self) -> None:
-        """Fill in what stands above the templates."""
+        """Fill in the root keys."""
         for path, value in self.table.values.items():
             ours = HCL_KEYS[path].ours
             if value == "":
-                continue  # as if the key were not there, for consul-template too
+                continue  # consul-template treats it as if the key were absent
             if path == "consul.retry.max_backoff" and value == "0":
                 self.note(path, "delays between retries stay bounded, by a minute where nothing else is written")
             elif ours not in COMBINED:
@@ -138,7 +138,7 @@ class _Result:
         self._leave_comments()
 
     def put(self, ours: str, value: Any, path: str) -> None:
-        """Set the value at our dotted path, which comes from consul-template's ``path``."""
+        """Set the value at our dotted path; it comes from consul-template's ``path``."""
         *parents, last = ours.split(".")
         table = self.values
         for parent in parents:
@@ -150,7 +150,7 @@ class _Result:
             self.used.add(path)
 
     def _leave_comments(self) -> None:
-        """Keep the comments of keys and blocks that went nowhere by themselves under their own names."""
+        """Keep the comments of keys and blocks that were not translated under their own names."""
         for path, item in self.table.items.items():
             if path not in self.used:
                 own = path.removeprefix(f"{TEMPLATE}.") if self.place else path
@@ -160,7 +160,7 @@ class _Result:
         self.reader.note(self.table.items[path], path, what)
 
     def _first(self, ours: str, *keys: str) -> str:
-        """Set the first of the template's keys that is there and not empty; return its path."""
+        """Set the first of the template's keys that is present and not empty; return its path."""
         for path in (f"{TEMPLATE}.{key}" for key in keys):
             if value := self.table.values.get(path):
                 self.put(ours, value, path)
@@ -186,7 +186,7 @@ class _Result:
             self.values["owner"] = f"{user}:{group}" if group else user
 
     def _wait(self, section: str) -> None:
-        """Complete a wait as consul-template does; one that is switched off, or has no min, is none."""
+        """Complete a wait as consul-template does; a disabled wait, or one without min, is dropped."""
         low, high, is_on = (self.table.values.get(f"{section}.{key}") for key in ("min", "max", "bool"))
         if is_on is False or low in {None, "0"}:
             self.values.pop("wait", None)

@@ -1,4 +1,4 @@
-"""What a value of consul-template's configuration is here: one reader for each kind. Pure.
+"""Convert values of consul-template's configuration to ours: one reader for each kind. Pure.
 
 A reader returns our value, or raises ValueError with a sentence.
 """
@@ -20,7 +20,7 @@ _NANOSECONDS = "consul-template takes a bare number for nanoseconds; write it wi
 
 
 def plain_text(value: Any) -> str:
-    """Return text; numbers are taken as they are written."""
+    """Return text; a number is returned as it was written."""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -29,7 +29,7 @@ def plain_text(value: Any) -> str:
 
 
 def switch_value(value: Any) -> bool:
-    """Return true or false, also in quotes."""
+    """Return true or false; the value may stand in quotes."""
     if isinstance(value, str) and value.lower() in {"true", "false", "1", "0"}:
         return value.lower() in {"true", "1"}
     if isinstance(value, bool):
@@ -38,7 +38,7 @@ def switch_value(value: Any) -> bool:
 
 
 def duration_text(value: Any) -> str:
-    """Return a duration as it was written, known to be one."""
+    """Return a duration as it was written, after checking it."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value == 0:
             return "0"
@@ -47,15 +47,15 @@ def duration_text(value: Any) -> str:
 
 
 def level(value: Any) -> str:
-    """Return the name of a log level as we call it."""
+    """Return our name of a log level."""
     word = plain_text(value).lower()
     return LEVELS.get(word, word)
 
 
 def mode_text(value: Any) -> str:
-    """Return a mode in octal: of text as it is, of a number its octal digits.
+    """Return a mode in octal: text unchanged, a number as its octal digits.
 
-    consul-template takes the number 644 for decimal, which is mode 1204; nobody means that.
+    consul-template takes the number 644 for decimal, which is mode 1204 and certainly a mistake.
     """
     if isinstance(value, OctalNumber) and 0 <= value <= HIGHEST_MODE:
         return f"0{value:o}"
@@ -66,7 +66,7 @@ def mode_text(value: Any) -> str:
 
 
 def command_words(value: Any) -> str | list[str] | None:
-    """Return a command, None for an empty one; a list of one text is what a shell would be given."""
+    """Return a command, None for an empty one; a list with one text is the line for a shell."""
     words = text_list(value) if isinstance(value, list) else plain_text(value)
     if isinstance(words, list) and len(words) == 1:
         words = words[0]
@@ -74,17 +74,17 @@ def command_words(value: Any) -> str | list[str] | None:
 
 
 def text_list(value: Any) -> list[str]:
-    """Return a list of texts; a text alone is a list of one."""
+    """Return a list of texts; a single text becomes a list of one."""
     return [plain_text(each) for each in value] if isinstance(value, list) else [plain_text(value)]
 
 
 def signal_name(value: Any) -> str:
-    """Return a signal's name in capitals, ``none`` where none is meant."""
+    """Return a signal's name in capitals, ``none`` for no signal."""
     return str(parse_signal(value))
 
 
 def reload_signal_name(value: Any) -> str | None:
-    """Return what a program is sent after a change: None for an empty text, which is to mean a new start."""
+    """Return the signal to send after a change; None for an empty text, which means a restart."""
     return signal_name(value) if value != "" else None
 
 
@@ -96,5 +96,5 @@ def wait_values(value: str) -> dict[str, str]:
 
 
 def show_value(value: Any) -> str:
-    """Show a value that was found: of lists and blocks, which may hold secrets, no more than their kind."""
+    """Return a value for an error message; of lists and blocks, which may hold secrets, only their type."""
     return "a block" if isinstance(value, HclBody) else shown_found(value)

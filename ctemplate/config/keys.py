@@ -1,4 +1,4 @@
-"""The keys of the configuration, as its tables declare them: for help, documents and what shows a configuration."""
+"""The keys of the configuration, read from its tables: for help, documents and ``config show``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ctemplate.core.durations import Duration, Share, format_duration, parse_dur
 from ctemplate.core.section import Section
 
 ANY_NAME = "*"
-"""In a path, the name that an operator gives: ``guard.service.*.hold``."""
+"""In a path, a name that the operator chooses: ``guard.service.*.hold``."""
 
 
 def config_keys(kind: type[msgspec.Struct] = Config, above: str = "") -> Iterator[str]:
-    """Yield the dotted path of each key that a file may set, tables left out."""
+    """Yield the dotted path of each key that a file may set, without tables."""
     for field in msgspec.structs.fields(kind):
         path = f"{above}{field.encode_name}"
         inner = _table_in(field.type)
@@ -27,14 +27,14 @@ def config_keys(kind: type[msgspec.Struct] = Config, above: str = "") -> Iterato
 
 
 def _table_in(kind: Any) -> type[Section] | None:
-    """Return the table that a type is, or holds."""
+    """Return the table that a type is or contains."""
     if isinstance(kind, type) and issubclass(kind, Section):
         return kind
     return next((found for part in get_args(kind) if (found := _table_in(part)) is not None), None)
 
 
 def value_at(config: Section, path: str) -> Any:
-    """Return what a configuration has under a dotted path, by the names that a file uses."""
+    """Return the value at a dotted path; the path uses the names of the file."""
     value: Any = config
     for key in path.split("."):
         names = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
@@ -43,7 +43,7 @@ def value_at(config: Section, path: str) -> Any:
 
 
 def default_text(*paths: str) -> str:
-    """Return the defaults of keys as one writes them on the command line, with a colon between; empty for none."""
+    """Return the defaults of keys in the command line's form, separated by colons; empty for none."""
     return ":".join(_text(value_at(Config(), path)) for path in paths)
 
 
@@ -55,7 +55,7 @@ def _text(value: Any) -> str:
 
 
 def as_written(value: Any) -> Any:
-    """Return a value of the configuration as a file says it: tables as mappings, times and shares as texts."""
+    """Return a value of the configuration in the file's form: tables as mappings, times and ratios as texts."""
     if isinstance(value, msgspec.Struct):
         names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
         return {key: as_written(getattr(value, name)) for key, name in names}
@@ -72,6 +72,6 @@ def as_written(value: Any) -> Any:
 
 
 def _duration(seconds: Duration) -> str:
-    """Return a time as people write it where that says the same, else with all its digits."""
+    """Return a time in its short form if that is exact, else with all its digits."""
     text = format_duration(seconds) if seconds else "0"
     return text if parse_duration(text) == seconds else f"{seconds:.9f}s"

@@ -1,7 +1,7 @@
-"""Put the configuration together: defaults, environment, files, command line; later ones win.
+"""Merge the configuration's layers: defaults, environment, files, command line; later ones win.
 
-Each layer is a nested mapping in the file's shape, checked alone so that an error names the place it came from: the
-file, the variable or the option. Pure but for ``read_layers``, which reads files.
+Each layer is a nested mapping in the file's shape and is checked separately, so that an error names the place that it
+came from: the file, the variable or the option. Pure but for ``read_layers``, which reads files.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ OLD_VARIABLES = {
     "CONSUL_TOKEN": "consul.token",
     "CONSUL_TOKEN_FILE": "consul.token_file",
 }
-"""Of consul-template's own, which win over Consul's; of several for one key the last one counts."""
+"""Variables of consul-template, which win over Consul's; if several set one key, the last one counts."""
 
 LOCAL_CONFIG = "CT_LOCAL_CONFIG"
 APPENDED = ("template", "group")
 SUFFIXES = frozenset({".toml", ".json", ".hcl"})
 SECRET_KEYS = ("token", "auth")
 CONFIG_LIMIT_BYTES = 16 * 1024 * 1024  # of one file
-MIN_QUERY_INTERVAL = 0.1  # seconds; oftener would be a busy loop
+MIN_QUERY_INTERVAL = 0.1  # seconds; a shorter interval would be a busy loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """Part of the configuration and where it was written.
 
-    ``where`` names the place as a whole; ``names`` gives the operator's own word for a key's dotted path, such as
-    ``-wait`` for ``wait.min``. ``notices`` answer keys of consul-template's that have no counterpart;
-    ``is_foreign`` are its files, in which settings of a program that is not named are nothing.
+    ``where`` names the place as a whole; ``names`` maps a key's dotted path to the operator's own word for it, such as
+    ``-wait`` for ``wait.min``. ``notices`` are the answers for consul-template's keys without a counterpart;
+    ``is_foreign`` marks consul-template's files, in which settings of an unnamed program have no effect.
     """
 
     where: str
@@ -91,7 +91,7 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """Return what Consul's own environment variables say, and consul-template's; empty ones say nothing."""
+    """Return the settings of Consul's and consul-template's environment variables; empty variables are ignored."""
     variables = {**ENVIRONMENT, **{name: path for name, path in OLD_VARIABLES.items() if environ.get(name)}}
     said = {path: environ[name] for name, path in variables.items() if environ.get(name)}
     if (level := said.get("log_level")) is not None:
@@ -100,9 +100,9 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
 
 
 def local_layers(environ: Mapping[str, str]) -> list[Layer]:
-    """Return what ``CT_LOCAL_CONFIG`` says: a file of consul-template's, which wins over all files; raises ConfigError.
+    """Return the layer of the file in ``CT_LOCAL_CONFIG``, which wins over all other files; raises ConfigError.
 
-    As there, options win over it.
+    Options win over it, as in consul-template.
     """
     text = environ.get(LOCAL_CONFIG, "")
     return [_layer(_parsed_hcl(text, Path(LOCAL_CONFIG)), Path(LOCAL_CONFIG))] if text.strip() else []
@@ -111,9 +111,9 @@ def local_layers(environ: Mapping[str, str]) -> list[Layer]:
 def read_layers(path: Path) -> list[Layer]:
     """Return the layers of a configuration file, or of a folder's ``*.toml``, ``*.json`` and ``*.hcl`` in order.
 
-    A folder without ``*.toml`` may be consul-template's: its folders are looked into for more ``*.hcl``. Relative
-    paths inside a file count from the file's folder; in consul-template's they count from where ctemplate is started,
-    as there. Raises ConfigError.
+    A folder without ``*.toml`` may be consul-template's, so its subfolders are searched for ``*.hcl`` too. Relative
+    paths inside a file count from the file's folder; in consul-template's files they count from the folder in which
+    ctemplate was started, as in consul-template. Raises ConfigError.
     """
     if path.is_dir():
         return [_read_file(file) for file in configuration_files(path)]
@@ -121,7 +121,7 @@ def read_layers(path: Path) -> list[Layer]:
 
 
 def configuration_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that are configuration, in order; raises ConfigError where there is none."""
+    """Return the configuration files of a folder in order; raises ConfigError if there are none."""
     own = [file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file()]
     if not any(file.suffix == ".toml" for file in own):
         own += [file for file in folder.glob("*/**/*.hcl") if file.is_file()]
@@ -142,19 +142,19 @@ def _layer(found: Translated | dict[str, Any], path: Path) -> Layer:
 
 
 def read_hcl_file(path: Path) -> Translated | None:
-    """Return what a file of consul-template's says in our shape, None for one of ours; raises ConfigError."""
+    """Return the values of a consul-template file in our shape, None for a file of ours; raises ConfigError."""
     found = _parsed(path)
     return None if isinstance(found, dict) else found
 
 
 def _parsed(path: Path) -> Translated | dict[str, Any]:
-    """Return what a file says, consul-template's in our shape; raises ConfigError."""
+    """Return the values of a file, those of consul-template in our shape; raises ConfigError."""
     text = _text_of(path)
     return _parsed_hcl(text, path) if path.suffix == ".hcl" else _parsed_text(text, path)
 
 
 def _parsed_hcl(text: str, path: Path) -> Translated | dict[str, Any]:
-    """Return what a text of consul-template's says, which is HCL or JSON."""
+    """Return the values of a consul-template text, which is HCL or JSON."""
     if not text.lstrip().startswith("{"):
         return _translated("read_hcl", text, path)
     return _translated("read_hcl_json", _parsed_text(text, path, is_json=True), path)
@@ -172,7 +172,7 @@ def _parsed_text(text: str, path: Path, *, is_json: bool = False) -> Any:
         raise ConfigError(str(path), advised(f"is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}", advice)) from exc
     except RecursionError:
         raise ConfigError(str(path), "is nested too deeply") from None
-    except ValueError as exc:  # a whole number with more digits than Python reads
+    except ValueError as exc:  # a whole number with more digits than Python accepts
         raise ConfigError(str(path), f"holds a number that is too long: {exc}") from None
     if not isinstance(values, dict):
         raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
@@ -186,7 +186,7 @@ def _translated(function: str, given: object, path: Path) -> Translated:
 
 
 def _hcl(function: str) -> Any:
-    """Return a function of ``hcl_file``, which most processes never need."""
+    """Return a function of ``hcl_file``, imported only when needed: most processes never need it."""
     return pkgutil.resolve_name(f"ctemplate.config.hcl_file:{function}")
 
 
@@ -200,7 +200,7 @@ def _text_of(path: Path) -> str:
 
 
 def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the template sources, their folders and the catalog of a file relative to the file's folder."""
+    """Join the relative paths of templates, folders and the catalog to the file's folder."""
     result = dict(values)
     if isinstance(result.get("catalog"), str):
         result["catalog"] = str(folder / result["catalog"])
@@ -219,12 +219,12 @@ def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def advised(said: str, advice: str) -> str:
-    """Add what to write to what is wrong."""
+    """Add the advice to the sentence that says what is wrong."""
     return f"{said}; {advice}" if advice else said
 
 
 def build(layers: Iterable[Layer]) -> Config:
-    """Return the configuration that the layers make together; raises ConfigError naming the layer at fault."""
+    """Return the configuration that results from the layers; raises ConfigError naming the layer with the error."""
     merged: dict[str, Any] = {}
     is_exec_ours = False
     for layer in layers:
@@ -244,7 +244,7 @@ def build(layers: Iterable[Layer]) -> Config:
 
 
 def _check_texts(config: Config, layer: Layer) -> None:
-    """Raise ConfigError where a template has not exactly one of source and contents."""
+    """Raise ConfigError for a template that does not have exactly one of source and contents."""
     for number, template in enumerate(config.template):
         if (template.source is None) is (template.contents is None):
             what = "'source' is missing" if template.source is None else "has source and contents; write one of them"
@@ -253,7 +253,7 @@ def _check_texts(config: Config, layer: Layer) -> None:
 
 
 def merged_values(low: Mapping[str, Any], high: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """Return both together: the higher ones win key by key, templates and groups add up."""
+    """Return the merged values: the higher layer wins key by key, lists of templates and groups are concatenated."""
     result = dict(low)
     for key, value in high.items():
         if depth == 0 and key in APPENDED:
@@ -289,7 +289,7 @@ def _decode(kind: type, value: object) -> object:
 
 
 def _explained(error: msgspec.ValidationError, layer: Layer) -> ConfigError:
-    """Turn msgspec's message into ``where: path: what is wrong; fix``."""
+    """Convert msgspec's message to ``where: path: what is wrong; fix``."""
     path, said = explained(error, Config, layer.values, secret=SECRET_KEYS)
     if said.startswith("unknown key"):
         advice = key_advice(path, frozenset(Config.__struct_fields__))

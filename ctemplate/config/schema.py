@@ -50,7 +50,7 @@ class StatusSection(Section, frozen=True, kw_only=True):
 
     @property
     def has_token(self) -> bool:
-        """Whether anybody may release by the page."""
+        """Return whether anybody may release by the page."""
         return bool(self.token or self.token_file)
 
     def __repr__(self) -> str:

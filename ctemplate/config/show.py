@@ -1,6 +1,6 @@
-"""The merged configuration as TOML, each value with the place that it comes from; secrets are masked. Pure.
+"""The merged configuration as TOML, each value with the place that set it; secrets are masked. Pure.
 
-What is shown can be read again: the same options in one file, but for what is masked.
+The output can be read again as one file with the same options, except for masked values.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ctemplate.core.section import Section
 
 SHOWN_INSTEAD = "(masked)"
 DEFAULT_PLACE = "default"
-PLACE_COLUMN = 56  # characters before a value's place
+PLACE_COLUMN = 56  # characters before the comment with a value's place
 SECRET_NAMES = re.compile(r"pass|secret|token|credential|private|api_?key", re.IGNORECASE)
-"""Names of the operator's own variables whose values are not shown."""
+"""Names of the operator's own variables whose values are masked."""
 
 NOTHING: tuple[object, ...] = (None, "", ())
 """Values that stand for an option that is not set."""
@@ -31,7 +31,7 @@ _USER = re.compile(r"(?<=://)[^/@]*(?=@)")
 
 
 def shown_config(layers: Sequence[Layer]) -> Iterator[str]:
-    """Yield the lines of the configuration that the layers make together; raises ConfigError."""
+    """Yield the lines of the configuration that results from the layers; raises ConfigError."""
     yield from _table(build(layers), (), "", _Places(layers))
 
 
@@ -42,7 +42,7 @@ class _Places:
         self._layers = layers
 
     def of(self, path: _Path) -> str:
-        """Return the file, variable or option that a merged value comes from."""
+        """Return the file, variable or option that set a merged value."""
         if path[0] in APPENDED:
             layer, path = self._entry(path)
             return _named(layer, path) if _has(layer.values, path) else DEFAULT_PLACE
@@ -50,7 +50,7 @@ class _Places:
         return next((_named(layer, path) for layer in found), DEFAULT_PLACE)
 
     def _entry(self, path: _Path) -> tuple[Layer, _Path]:
-        """Return the layer that an entry of a list comes from, and its path there."""
+        """Return the layer that an entry of a list comes from, and its path in that layer."""
         key, number, *rest = path
         left = int(number)
         for layer in self._layers:
@@ -71,7 +71,7 @@ def _has(values: Any, path: _Path) -> bool:
 
 
 def _named(layer: Layer, path: _Path) -> str:
-    """Return the operator's word for a place: that of the key, or of what holds it, or of the layer."""
+    """Return the operator's word for a place: the name of the key, of its table, or of the layer."""
     for length in range(len(path), 0, -1):
         if (name := layer.names.get(_dotted(path[:length]))) is not None:
             return name
@@ -83,7 +83,7 @@ def _dotted(path: _Path) -> str:
 
 
 def _table(section: Section, path: _Path, header: str, places: _Places) -> Iterator[str]:
-    """Yield a table: its own values first, then the tables in it."""
+    """Yield a table: its own values first, then its subtables."""
     names = zip(section.__struct_encode_fields__, section.__struct_fields__, strict=True)
     values = {key: getattr(section, name) for key, name in names}
     tables = {key: value for key, value in values.items() if _holds_tables(value)}
@@ -102,7 +102,7 @@ def _holds_tables(value: object) -> bool:
 
 
 def _inner(value: Any, path: _Path, header: str, places: _Places) -> Iterator[str]:
-    """Yield a table, each table of a list, or each of those that an operator names."""
+    """Yield a subtable, each table of a list, or each of the tables that the operator names."""
     if isinstance(value, tuple):
         for number, entry in enumerate(value):
             yield from ("", f"[[{header}]]")
@@ -128,7 +128,7 @@ def _line(key: str, value: Any, path: _Path, places: _Places) -> str:
 
 
 def _masked_assignment(entry: str) -> str:
-    """Return ``NAME=VALUE`` without a value that looks like a secret's."""
+    """Return ``NAME=VALUE``, with the value masked if the name looks like a secret's."""
     name, equals, _ = entry.partition("=")
     return f"{name}={SHOWN_INSTEAD}" if equals and SECRET_NAMES.search(name) else entry
 

@@ -11,7 +11,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def parse_template(text: str) -> dict[str, str]:
-    """Return the template section of ``SRC[:DST[:CMD]]``; the command is everything after the second colon, untouched.
+    """Return the template section of ``SRC[:DST[:CMD]]``; the command is everything after the second colon, unchanged.
 
     Raises ConfigError.
     """

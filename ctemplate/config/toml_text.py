@@ -1,4 +1,4 @@
-"""A configuration as TOML that people keep: tables in order, comments above what they are about. Pure."""
+"""Write a configuration as TOML for people to keep: tables in order, each comment above its key. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_PLAIN_LINES = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")  # what a literal text of several lines may hold
+_PLAIN_LINES = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")  # the characters that a multi-line literal string may contain
 
 
 def toml_text(values: Mapping[str, Any], comments: Mapping[str, Sequence[str]]) -> str:
     """Return a configuration as TOML.
 
-    ``comments`` are lines by the dotted path that they stand above, those of a key's inner keys above the key; what
-    belongs to no key that is there stands at the end.
+    ``comments`` maps a dotted path to the lines above it; comments of inner keys stand above the outer key, and
+    comments of absent keys stand at the end.
     """
     return "\n".join(_TomlWriter(comments).blocks(values))
 
@@ -25,7 +25,7 @@ class _TomlWriter:
         self._left = dict(comments)
 
     def blocks(self, values: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the keys above all tables, then each table."""
+        """Yield the root keys, then each table."""
         tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
         lists = {key: value for key, value in values.items() if _is_tables(value)}
         plain = {key: value for key, value in values.items() if key not in tables and key not in lists}
@@ -49,7 +49,7 @@ class _TomlWriter:
         )
 
     def _comments(self, path: str) -> str:
-        """Take the comments of a path and of all paths below it."""
+        """Remove and return the comments of a path and of all paths below it."""
         mine = [each for each in self._left if each == path or each.startswith(f"{path}.")]
         return "".join(_comment(line) for each in mine for line in self._left.pop(each))
 
@@ -77,7 +77,7 @@ def _value(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text in quotes, one of several lines as it is where TOML can hold it."""
+    """Return a quoted string; a multi-line text becomes a literal string if TOML allows it."""
     if "\n" in text and "'''" not in text and not text.endswith("'") and _PLAIN_LINES.fullmatch(text):
         return f"'''\n{text}'''"
     return _quoted(text)

@@ -1,4 +1,4 @@
-"""consul-template's Go templates as Jinja templates of ours. Pure: text goes in, text and findings come out."""
+"""Convert consul-template's Go templates to Jinja templates. Pure: text goes in, text and findings come out."""
 
 from ctemplate.convert.conversion import Conversion, convert
 

@@ -1,4 +1,4 @@
-"""The arguments of a call, and what is expected of them. Must not know any function."""
+"""The arguments of a call, and checks of their types and number. Must not know any function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEXTS = frozenset([STRING, SCALAR, PLAIN_VALUE, UNCONVERTED, *PARSED_KINDS])
 
 @dataclass(frozen=True, slots=True)
 class CallArguments(Sequence[GoValue]):
-    """The values of a call's arguments, the piped one last; what is said of them goes to ``remark``."""
+    """The values of a call's arguments, the piped one last; comments about them go to ``remark``."""
 
     values: tuple[GoValue, ...]
     remark: Callable[[str], None]
@@ -61,21 +61,21 @@ def expect_list(value: GoValue, item: GoType | None, what: str) -> GoValue:
 
 
 def expect_count(arguments: CallArguments, least: int, most: int | None = None) -> None:
-    """Raise NotConverted unless there are so many arguments."""
+    """Raise NotConverted unless the call has this number of arguments."""
     most = least if most is None else most
     if not least <= len(arguments) <= most:
         raise NeverRenders(f"{len(arguments)} arguments where {least} to {most} are expected")
 
 
 def literal_text(value: GoValue, what: str) -> str:
-    """Return a text that is written down; raises NotConverted for any other value."""
+    """Return the text of a literal; raises NotConverted for any other value."""
     if not isinstance(value.constant, str):
         raise NotConverted(f"{what} that is computed", "write it down")
     return value.constant
 
 
 def filter_function(name: str, kind: GoType = STRING) -> GoFunction:
-    """Return a function of one text that is a filter of ours."""
+    """Return the conversion of a Go function of one text to one of our filters."""
 
     def convert(arguments: CallArguments) -> GoValue:
         expect_count(arguments, 1)

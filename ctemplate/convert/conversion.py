@@ -17,7 +17,7 @@ from ctemplate.convert.tidy import tidy_lines, tidy_pieces, tidy_remarks
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The template's text; what in it could not be converted: there it calls ``unconverted``; what is worth a look."""
+    """The converted text; the parts that could not be converted, for which it calls ``unconverted``; and notices."""
 
     text: str
     findings: tuple[ConversionFinding, ...] = ()
@@ -25,10 +25,10 @@ class Conversion:
 
 
 def convert(source: str, name: str, *, left: str = "{{", right: str = "}}", tidy: bool = False) -> Conversion:
-    """Return consul-template's template as one of ours that prints the same; raises GoSyntaxError.
+    """Return consul-template's template as one of ours with the same output; raises GoSyntaxError.
 
-    The result follows our line rule, and is to be printed with ``escape = "none"`` where values may hold anything.
-    With ``tidy`` it is as one would write it by hand, and notices say what that prints otherwise.
+    The result follows our line rule, and must be rendered with ``escape = "none"`` if values may contain anything. With
+    ``tidy`` it is written as a person would write it, and notices list the places whose output differs.
     """
     body = parse(source, name, left=left, right=right)
     if not tidy:

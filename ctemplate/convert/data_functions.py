@@ -1,4 +1,4 @@
-"""consul-template's functions of lists, maps, numbers and parsed values, in Jinja."""
+"""Convert consul-template's functions of lists, maps, numbers and parsed values to Jinja."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _index(arguments: CallArguments) -> GoValue:
 
 
 def _number_type(arguments: CallArguments) -> GoType:
-    """Return the type of what is calculated from them; raises NotConverted."""
+    """Return the type of a calculation's result; raises NotConverted."""
     kinds = {value.type for value in arguments} - {UNCONVERTED, SCALAR}
     if not kinds <= {INT, FLOAT, *PARSED_KINDS}:
         raise NeverRenders("arithmetic of anything but numbers")
@@ -79,7 +79,7 @@ def _number_type(arguments: CallArguments) -> GoType:
 
 
 def _arithmetic(sign: str, level: Level) -> GoFunction:
-    """Calculate; the first argument is the second operand, so that pipes read well."""
+    """Convert a calculation; the first argument is the second operand, so that pipes read well."""
 
     def convert(arguments: CallArguments) -> GoValue:
         expect_count(arguments, 2)
@@ -95,7 +95,7 @@ def _arithmetic(sign: str, level: Level) -> GoFunction:
 
 
 def _division(sign: str, name: str) -> GoFunction:
-    """Divide: whole numbers are cut off toward zero, which is what Jinja does with none that is negative."""
+    """Convert a division: Go truncates whole numbers toward zero, and Jinja does so if none is negative."""
 
     def convert(arguments: CallArguments) -> GoValue:
         expect_count(arguments, 2)
@@ -236,4 +236,4 @@ DATA_FUNCTIONS: Mapping[str, GoFunction] = {
     "explode": _explode,
     "splitToMap": _split_to_map,
 }
-"""The functions by the names that templates call them by."""
+"""The functions by their names in templates."""

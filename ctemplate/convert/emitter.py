@@ -1,4 +1,4 @@
-"""Turn a Go template's tree into pieces of a Jinja template, and name what has no counterpart."""
+"""Convert a Go template's tree to pieces of a Jinja template, and report what has no counterpart."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _NAMES = {
     **{kind: DOT_NAMES[kind] for kind in (INSTANCE, SERVICE, NODE, NODE_SERVICE)},
     **{GoType("list", item): name for item, name in _LIST_NAMES.items()},
 }
-"""What stands in for a variable's name that means something to Jinja or to us."""
+"""Replacements for variable names that are reserved in Jinja or in ctemplate."""
 _PLURAL = re.compile(r"(?:^|[.|]\s*)([a-z][a-z_]*[a-z])s(?:\(\))?$")
 
 
 class Emitter:
-    """Converts one template. ``findings`` names what it could not convert, in the order of the source."""
+    """Converts one template. ``findings`` lists what could not be converted, in the order of the source."""
 
     def __init__(self, name: str, body: go.Body) -> None:
         self.findings: list[ConversionFinding] = []
@@ -62,7 +62,7 @@ class Emitter:
         self._marks: list[LayoutPiece] = []
 
     def pieces(self) -> tuple[LayoutPiece, ...]:
-        """Return the whole template, once more where it turns out what a macro or a variable is given."""
+        """Return the whole template; repeat the pass when it discovers new types of macro arguments or variables."""
         while True:
             known = self._known()
             self._scratch.sure.clear()
@@ -76,11 +76,11 @@ class Emitter:
                 return (*([Tag(declared)] if declared else []), *macros, *pieces)
 
     def notice(self, at: Position, text: str) -> ConversionNotice:
-        """Return something that is worth a look."""
+        """Return a notice about something to review."""
         return ConversionNotice(self._where(at), text)
 
     def _known(self) -> tuple[dict[Position, GoType], int, dict[str, GoType]]:
-        """Return what one pass tells the next."""
+        """Return the facts that one pass hands to the next."""
         return dict(self._widened), len(self._macros.calls), dict(self._scratch.kinds)
 
     def _where(self, at: Position) -> str:
@@ -90,7 +90,7 @@ class Emitter:
         return tuple(piece for node in body for piece in self._node(node))
 
     def _node(self, node: go.Node) -> tuple[LayoutPiece, ...]:
-        """Return the pieces of a node, behind the marks of what in its tag could not be converted."""
+        """Return the pieces of a node, after comments about the parts of its tag that could not be converted."""
         around, self._marks = self._marks, []
         pieces = self._converted(node)
         marks, self._marks = self._marks, around
@@ -118,14 +118,14 @@ class Emitter:
     # what has no counterpart
 
     def _refuse(self, node: go.Located, source: str, refusal: NotConverted) -> GoValue:
-        """Take down what cannot be converted, and return what stands for it and makes lint fail."""
+        """Report a part that cannot be converted, and return a call in its place that makes lint fail."""
         finding = ConversionFinding(self._where(node.at), refusal.what, refusal.advice)
         self.findings.append(finding)
         self._marks.append(Note(f"line {node.at.line}: {finding.sentence}"))
         return GoValue(f"unconverted({quoted(source)})", UNCONVERTED)
 
     def _value(self, pipeline: go.GoPipeline) -> GoValue:
-        """Return what a pipeline gives, or what stands for it."""
+        """Return the value of a pipeline, or its replacement if it cannot be converted."""
         try:
             return converted(pipeline, self._scopes)
         except NotConverted as exc:
@@ -208,21 +208,21 @@ class Emitter:
         return (Tag(f"set {target} = {value.code}"),)
 
     def _read(self, value: GoValue, code: str, at: Position) -> GoValue:
-        """Return what reading a variable gives: one that is assigned to may change under whoever repeats it."""
+        """Return the value of a variable; a variable that is assigned again may change between two uses of its text."""
         is_constant = at not in self._assigned.anywhere
         return replace(read_as(value, code, is_path=is_constant), is_natural=is_constant and value.is_natural)
 
     # blocks
 
     def _condition(self, pipeline: go.GoPipeline) -> tuple[tuple[LayoutPiece, ...], GoValue]:
-        """Return what must be set before, and the value that is tested."""
+        """Return the tags that must come first, and the value that is tested."""
         if pipeline.variables:
             tags = self._assignment(pipeline)
             return tags, self._scopes.find(pipeline.variables[-1]).value
         return (), self._value(pipeline)
 
     def _tested(self, value: GoValue, pipeline: go.GoPipeline) -> str:
-        """Return a value's text as a condition; Jinja and Go agree on what is true of the types that come here."""
+        """Return a value's text as a condition; Jinja and Go agree on the truth of the types that occur here."""
         if value.type.name in _WITHOUT_TRUTH:
             return self._refuse(
                 pipeline,
@@ -293,7 +293,7 @@ class Emitter:
         return (LayoutBlock(tuple(branches), "endfor"),)
 
     def _left_loop(self, items: GoValue, node: go.Range) -> tuple[LayoutPiece, ...]:
-        """Return a loop with ``else`` that may be left in its first turn, after which Jinja would take the ``else``."""
+        """Return a loop with ``else`` that may end in its first turn; Jinja would then run the ``else``."""
         with self._scopes.within():
             name = self._scopes.fresh(_kind_name(GoType("list", items.type.item)))
             head, body = self._loop(items, node)
@@ -319,7 +319,7 @@ class Emitter:
             return head, (*before, *self._pieces(node.body))
 
     def _loop_head(self, items: GoValue, item: str, node: go.Range) -> tuple[str, tuple[LayoutPiece, ...]]:
-        """Return the tag of a loop, and what must be set first within; declare the key or the number of the turn."""
+        """Return the tag of a loop, and the tags that must begin its body; declare the key or the index."""
         names, source = node.pipeline.variables, items.given().at(Level.FILTERED)
         number = names[0] if len(names) > 1 else None
         if items.type.name == "keyed pairs":
@@ -336,7 +336,7 @@ class Emitter:
         return f"for {item} in {items.given().at(Level.OR)}", before
 
     def _count(self, name: str, body: go.Body) -> tuple[LayoutPiece, ...]:
-        """Declare the number of a loop's turn; loops within have a ``loop`` of their own."""
+        """Declare the index of a loop's turn; inner loops have their own ``loop``."""
         count = GoValue("loop.index0", INT, is_path=True, is_natural=True)
         if not is_read_in_loops(name, body):
             self._scopes.declare(name, count, "")
@@ -347,7 +347,7 @@ class Emitter:
 
 
 def _key(kind: GoType, name: str) -> GoValue:
-    """Return what reads a key of what is ranged over; consul-template makes names of the values of meta."""
+    """Return the text that reads a key of the loop's list; consul-template makes names of the values of meta."""
     if kind.name == "groups by meta":
         return GoValue(f'{name} | regex_replace("[^A-Za-z0-9_-]", "_")', STRING, Level.FILTERED)
     known = SCALAR if kind in PARSED_KINDS else INT if kind.name == "groups by number" else STRING
@@ -355,14 +355,14 @@ def _key(kind: GoType, name: str) -> GoValue:
 
 
 def _listed(items: GoValue, source: str) -> str:
-    """Return what lists keys with what belongs to them, in Go's order."""
+    """Return the text that lists keys with their values, in Go's order."""
     if items.type in PARSED_KINDS:
         return f"{source} | go_items"
     return f"{source} | dictsort(true)" if items.type.name == "map" else items.at(Level.OR)
 
 
 def _item_name(items: GoValue, kind: GoType) -> str:
-    """Return what an item that nobody has named may be called."""
+    """Return a name for an item that the template does not name."""
     plural = _PLURAL.search(items.code)
     if plural is not None and (kind in PARSED_KINDS or kind == STRING):
         return plural[1]
@@ -370,12 +370,12 @@ def _item_name(items: GoValue, kind: GoType) -> str:
 
 
 def _kind_name(kind: GoType) -> str:
-    """Return what a value of a type may be called."""
+    """Return a name for a value of a type."""
     if kind.name == "list":
         return _LIST_NAMES.get(kind.item, "items") if kind.item is not None else "items"
     return DOT_NAMES.get(kind, "item")
 
 
 def _noun(value: GoValue) -> str:
-    """Return what a value that dot stands for may be called."""
+    """Return a name for a value that dot stands for."""
     return _kind_name(value.type)

@@ -1,4 +1,4 @@
-"""What the converter raises; the one module of it that imports the error tree."""
+"""The converter's error; its only module that imports the error tree."""
 
 from __future__ import annotations
 

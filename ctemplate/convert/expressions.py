@@ -1,4 +1,4 @@
-"""Turn Go's pipelines into values of Jinja's. Must not know statements."""
+"""Convert Go's pipelines to Jinja's values. Must not know statements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _METHODS = {"Contains"}
 
 
 def converted(pipeline: go.GoPipeline, scopes: Scopes) -> GoValue:
-    """Return what a pipeline gives, whatever it is assigned to; raises NotConverted."""
+    """Return the value of a pipeline, ignoring what it is assigned to; raises NotConverted."""
     value: GoValue | None = None
     for command in pipeline.commands:
         value = _command(command, value, scopes)
@@ -24,7 +24,7 @@ def converted(pipeline: go.GoPipeline, scopes: Scopes) -> GoValue:
 
 
 def scratch_tag(pipeline: go.GoPipeline, scopes: Scopes) -> str | None:
-    """Return the tag that ``scratch.Set`` and the like become, None for any other pipeline; raises NotConverted."""
+    """Return the tag for ``scratch.Set`` and similar calls, None for any other pipeline; raises NotConverted."""
     *before, last = pipeline.commands
     method = _scratch_method(last.operands[0])
     if method is None or pipeline.variables:
@@ -80,7 +80,7 @@ def _template(arguments: CallArguments, scopes: Scopes) -> GoValue:
 
 
 def _method(operand: go.Operand) -> go.Operand | None:
-    """Return the owner of the method ``Contains``, the only one that Consul's lists have, or None."""
+    """Return the owner of the method ``Contains``, the only method of Consul's lists, or None."""
     if isinstance(operand, go.Field) and operand.names[-1] in _METHODS and len(operand.names) > 1:
         return go.Field(operand.names[:-1], at=operand.at)
     if isinstance(operand, go.Field) and operand.names[-1] in _METHODS:
@@ -127,7 +127,7 @@ def _fields(value: GoValue, names: tuple[str, ...], scopes: Scopes) -> GoValue:
 
 
 def _number(text: str) -> GoValue:
-    """Return a number as Go takes it: octal after a zero, characters by their number."""
+    """Return a number with Go's meaning: octal after a zero, characters by their code."""
     if text.startswith("'"):
         return constant(ord(go.unquoted(text)))
     plain = text.replace("_", "")

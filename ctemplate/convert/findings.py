@@ -1,4 +1,4 @@
-"""What the converter says of a template: what it could not convert, and what is worth a look though it did."""
+"""The converter's findings about parts that could not be converted, and notices about parts to review."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _ARTICLE = re.compile(r"\ba(?= [aeiou])")
 PARSED_PRINTS = (
     "parsed values print '<no value>' where they are missing, and numbers as Go's floats: | go_text keeps that"
 )
-"""What is said where parsed values are printed; ``-tidy`` prints them otherwise."""
+"""The notice for printed parsed values; ``-tidy`` prints them differently."""
 
 TEXTUAL_PREFIX = (
     "consul-template takes a prefix without '/' at its end for the beginning of any path; here it names a folder"
 )
 KEY_WAITS = "consul-template renders nothing before this key is there; here a key that is not there counts as empty"
 SAID_ONCE = frozenset([PARSED_PRINTS, TEXTUAL_PREFIX])
-"""What is said of a template at its first place alone."""
+"""The notice that only the first such place of a template gets."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionFinding:
-    """Something that could not be converted: where it stands, what it is, what to write instead."""
+    """A part that could not be converted: its place, its text, and what to write instead."""
 
     where: str
     what: str
@@ -32,14 +32,14 @@ class ConversionFinding:
 
     @property
     def sentence(self) -> str:
-        """What is said without the place."""
+        """Return the finding without its place."""
         what = _ARTICLE.sub("an", self.what)
         return f"cannot convert {what}" + (f"; {self.advice}" if self.advice else "")
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionNotice:
-    """Something that was converted as it is written, and may not be what was meant."""
+    """A part that was converted literally, and may not be what the author meant."""
 
     where: str
     what: str

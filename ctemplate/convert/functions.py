@@ -1,4 +1,4 @@
-"""The functions of Go and consul-template in Jinja, and what to write instead of those that have no counterpart."""
+"""The functions of Go and consul-template in Jinja, and advice for those that have no counterpart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ctemplate.convert.query_functions import QUERY_FUNCTIONS
 from ctemplate.convert.text_functions import TEXT_FUNCTIONS
 
 FUNCTIONS: Mapping[str, GoFunction] = {**QUERY_FUNCTIONS, **TEXT_FUNCTIONS, **LOGIC_FUNCTIONS, **DATA_FUNCTIONS}
-"""Each takes the values of its arguments, the piped one last, and raises NotConverted for what it cannot convert."""
+"""Converters: each takes the argument values, the piped one last, and raises NotConverted if it cannot convert them."""
 
 _VAULT = "give it as a file or a variable: env(), -var"
 _NOMAD = "Nomad is not read; register the service in Consul, or give the value as a variable"
@@ -57,7 +57,7 @@ ADVICE: Mapping[str, str] = {
 
 
 def advice_for(name: str) -> str:
-    """Return what to write instead of a function, empty where nobody can tell."""
+    """Return what to write instead of a function, empty if there is no advice."""
     if name.startswith("sprig_"):
         return "use the filter of Jinja that does the same"
     return ADVICE.get(name, "")

@@ -1,6 +1,6 @@
-"""The tree of a Go template. Trees are equal when they mean the same; places do not count.
+"""The tree of a Go template. Trees with the same meaning are equal; places do not count.
 
-Must not know how a tree is read or what becomes of it.
+Must not know how a tree is parsed or converted.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ class Number(Located):
 
 @dataclass(frozen=True, slots=True)
 class String(Located):
-    """A string as written, with its quotes, and what it means."""
+    """A string as written, with its quotes, and its value."""
 
     text: str
 
     @property
     def value(self) -> str:
-        """Return the string's value; bytes that are no UTF-8 come as surrogates."""
+        """Return the string's value; bytes that are not UTF-8 become surrogates."""
         return unquoted(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Field(Located):
-    """``.A.B`` of what dot is."""
+    """``.A.B``: fields of dot."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Variable(Located):
-    """``$name.A.B``; the name comes with its dollar."""
+    """``$name.A.B``; the name includes its dollar."""
 
     name: str
     fields: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class Identifier(Located):
 
 @dataclass(frozen=True, slots=True)
 class Chain(Located):
-    """Fields of what an operand gives: ``(node).Node.Address``."""
+    """Fields of an operand's value: ``(node).Node.Address``."""
 
     operand: Operand
     fields: tuple[str, ...]
@@ -94,9 +94,9 @@ class GoCommand(Located):
 
 @dataclass(frozen=True, slots=True)
 class GoPipeline(Located):
-    """Commands, each given to the next as its last argument; in parentheses it is an operand.
+    """Commands, each passed to the next as its last argument; in parentheses a pipeline is an operand.
 
-    ``variables`` are what it declares, or assigns where ``is_assignment``.
+    ``variables`` are the variables that it declares, or assigns if ``is_assignment``.
     """
 
     commands: tuple[GoCommand, ...]
@@ -109,7 +109,7 @@ Operand = Dot | Nil | Bool | Number | String | Field | Variable | Identifier | C
 
 @dataclass(frozen=True, slots=True)
 class GoText(Located):
-    """What is printed as it stands."""
+    """Text that is printed unchanged."""
 
     text: str
 
@@ -130,7 +130,7 @@ class Action(Located):
 
 @dataclass(frozen=True, slots=True)
 class Control(Located):
-    """A block that depends on a pipeline: its body, and what is done otherwise."""
+    """A block that depends on a pipeline: its body, and its ``else`` body."""
 
     pipeline: GoPipeline
     body: Body
@@ -138,7 +138,7 @@ class Control(Located):
 
 
 class If(Control):
-    """``if``; ``else if`` is an ``If`` alone in what is done otherwise."""
+    """``if``; an ``else if`` is a single ``If`` in the ``else`` body."""
 
     __slots__ = ()
 
@@ -157,7 +157,7 @@ class Range(Control):
 
 @dataclass(frozen=True, slots=True)
 class GoTemplate(Located):
-    """``template``: print a defined template; its name comes as written."""
+    """``template``: print a defined template; its name is as written."""
 
     name: String
     pipeline: GoPipeline | None = None
@@ -201,7 +201,7 @@ _DIGITS = {"x": 2, "u": 4, "U": 8}
 
 
 def unquoted(text: str) -> str:
-    """Return what a quoted Go string or character means; raises ValueError that says what is wrong with it."""
+    """Return the value of a quoted Go string or character; raises ValueError with a sentence."""
     quote, inner = text[:1], text[1:-1]
     if quote == "`":
         return inner.replace("\r", "")
@@ -219,7 +219,7 @@ def unquoted(text: str) -> str:
 
 
 def _escaped(inner: str, at: int, quote: str) -> tuple[bytes, int]:
-    """Return what the escape whose letter is there means, and the offset behind it."""
+    """Return the value of the escape whose letter is at the offset, and the offset after it."""
     letter = inner[at : at + 1]
     if letter in _ESCAPES and letter != {'"': "'", "'": '"'}[quote]:
         return bytes([_ESCAPES[letter]]), at + 1

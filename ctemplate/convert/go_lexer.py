@@ -16,7 +16,7 @@ from typing import NoReturn
 from ctemplate.convert.errors import GoSyntaxError, printable
 
 SPACES = " \t\r\n"
-"""What Go takes for white space within actions and beside trim markers."""
+"""Characters that Go regards as white space inside actions and beside trim markers."""
 
 _SPACES = frozenset(SPACES)
 
@@ -26,7 +26,7 @@ GO_KEYWORDS = frozenset(
 
 
 class TokenKind(enum.Enum):
-    """What a token is; the values stand in error messages."""
+    """The kind of a token; the values appear in error messages."""
 
     TEXT = "text"
     COMMENT = "a comment"
@@ -54,7 +54,7 @@ class TokenKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Where something begins in the source: both count from 1, columns in characters."""
+    """A place in the source: line and column count from 1, columns in characters."""
 
     line: int
     column: int
@@ -92,7 +92,7 @@ _QUOTED = {
 
 
 def is_word(char: str) -> bool:
-    """Return whether a character may stand in a name."""
+    """Return whether a character may be part of a name."""
     return char == "_" or char.isalpha() or char.isdecimal()
 
 
@@ -100,7 +100,7 @@ class GoSource:
     """A template's text with its name, its delimiters and the places of its lines."""
 
     def __init__(self, text: str, name: str, *, left: str = "{{", right: str = "}}") -> None:
-        """Take the text; an empty delimiter means Go's own."""
+        """Store the text; an empty delimiter means Go's own."""
         self.text = text
         self.name = name
         self.left = left or "{{"
@@ -119,7 +119,7 @@ class GoSource:
 
 
 class Lexer:
-    """Cuts one source into tokens."""
+    """Splits one source into tokens."""
 
     def __init__(self, source: GoSource) -> None:
         self._source = source
@@ -167,20 +167,20 @@ class Lexer:
         return GoToken(TokenKind.COMMENT, self._text[start + 2 : end], opened)
 
     def _right_at(self, offset: int) -> int | None:
-        """Return the length of the right delimiter at the offset with its trim marker, or None where there is none."""
+        """Return the length of the right delimiter at the offset with its trim marker, or None if there is none."""
         text, right = self._text, self._source.right
         if text[offset : offset + 1] in _SPACES and text.startswith("-" + right, offset + 1):
             return len(right) + 2
         return len(right) if text.startswith(right, offset) else None
 
     def _close(self) -> bool:
-        """Pass the right delimiter, and return whether it trims the text behind it."""
+        """Skip the right delimiter, and return whether it trims the text after it."""
         length = self._right_at(self._at) or 0
         self._at += length
         return length > len(self._source.right)
 
     def _action(self, opened: int) -> Iterator[GoToken]:
-        """Yield the tokens up to the right delimiter, and that."""
+        """Yield the tokens up to and including the right delimiter."""
         text, depth = self._text, 0
         while True:
             start = self._at
@@ -219,7 +219,7 @@ class Lexer:
         return self._word(start)
 
     def _spaces(self, start: int) -> str:
-        """Return the white space at the offset but for the one before a closing trim marker."""
+        """Return the white space at the offset, except the space before a closing trim marker."""
         match = _SPACE.match(self._text, start)
         spaces = match[0] if match else ""
         behind = start + len(spaces)
@@ -233,7 +233,7 @@ class Lexer:
         return GoToken(kind, match[0], start)
 
     def _run(self, start: int) -> int:
-        """Return the offset behind the letters, digits and underscores at the offset."""
+        """Return the offset after the letters, digits and underscores at the offset."""
         text, end = self._text, start
         while end < len(text) and is_word(text[end]):
             end += 1
@@ -281,5 +281,5 @@ _FLOAT_FORM = re.compile(
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a number of Go's; its hexadecimal floats and complex numbers are not among them."""
+    """Return whether a text is a Go number, apart from hexadecimal floats and complex numbers."""
     return _INTEGER_FORM.fullmatch(text) is not None or _FLOAT_FORM.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Parse Go templates as Go 1.23 and later do, whatever functions they call.
+"""Parse Go templates in the way of Go 1.23 and later, whatever functions they call.
 
 Follows Go's text/template/parse/parse.go; must not know functions, types or what a template prints.
 """
@@ -13,7 +13,7 @@ from ctemplate.convert import go_ast as go
 from ctemplate.convert.go_lexer import GoSource, GoToken, Lexer, Position, TokenKind
 
 MAX_NESTING = 100
-"""How deep blocks and parentheses may nest."""
+"""Maximum nesting of blocks and parentheses."""
 
 _OPERANDS = frozenset(
     [
@@ -40,7 +40,7 @@ def parse(text: str, name: str, *, left: str = "{{", right: str = "}}") -> go.Bo
 
 
 class _Parser:
-    """Reads the tokens of one source, one after the other."""
+    """Reads the tokens of one source in order."""
 
     def __init__(self, source: GoSource) -> None:
         self._source = source
@@ -63,7 +63,7 @@ class _Parser:
         return self._tokens[self._next]
 
     def _peek_word(self) -> GoToken:
-        """Return the next token that is no space, and pass the spaces."""
+        """Skip spaces and return the next token."""
         while self._tokens[self._next].kind is TokenKind.SPACE:
             self._next += 1
         return self._tokens[self._next]
@@ -97,7 +97,7 @@ class _Parser:
 
     @contextmanager
     def _scope(self) -> Iterator[None]:
-        """Forget at the end what was declared within."""
+        """Forget at the end the variables that were declared inside."""
         known = len(self._known)
         yield
         del self._known[known:]
@@ -105,7 +105,7 @@ class _Parser:
     # nodes
 
     def _body(self, *, is_outermost: bool = False) -> tuple[go.Body, GoToken]:
-        """Read nodes up to ``end``, ``else`` or the end of the file, and return that token as well."""
+        """Read nodes up to ``end``, ``else`` or the end of the file; also return that token."""
         nodes: list[go.Node] = []
         while True:
             token = self._peek()
@@ -144,7 +144,7 @@ class _Parser:
         return self._definition(word)
 
     def _control(self, word: GoToken) -> go.Control:
-        """Read what follows ``if``, ``with`` or ``range``, up to and with its ``end``."""
+        """Read the text after ``if``, ``with`` or ``range``, including its ``end``."""
         kind: type[go.Control] = _CONTROLS[word.text]
         with self._scope():
             pipeline = self._pipeline(f"in {word.text!r}", TokenKind.RIGHT)
@@ -159,7 +159,7 @@ class _Parser:
         return kind(pipeline, body, otherwise, at=self._at(word))
 
     def _otherwise(self, word: GoToken) -> go.Body:
-        """Read what follows ``else``; that of ``else if`` ends with the same ``end``."""
+        """Read the text after ``else``; an ``else if`` shares the ``end``."""
         following = self._peek_word()
         if following.kind is TokenKind.KEYWORD and following.text == word.text and word.text in {"if", "with"}:
             self._next += 1
@@ -192,7 +192,7 @@ class _Parser:
         return go.GoTemplate(name, pipeline, at=self._at(word))
 
     def _definition(self, word: GoToken) -> go.Define | go.GoBlock:
-        """Read what follows ``define`` or ``block``; only ``$`` is known within, which is its argument."""
+        """Read the text after ``define`` or ``block``; inside, only ``$`` is known, which is the argument."""
         name = self._name(word)
         pipeline = self._pipeline("in 'block'", TokenKind.RIGHT) if word.text == "block" else None
         if pipeline is None:
@@ -208,7 +208,7 @@ class _Parser:
     # pipelines
 
     def _pipeline(self, context: str, closing: TokenKind) -> go.GoPipeline:
-        """Read a pipeline up to and with what closes it."""
+        """Read a pipeline and the token that closes it."""
         first = self._peek_word()
         variables, is_assignment = self._declared(context)
         commands: list[go.GoCommand] = []
@@ -315,7 +315,7 @@ class _Parser:
         return go.String(token.text, at=self._at(token))
 
     def _checked(self, token: GoToken) -> None:
-        """Fail unless a string or character means something."""
+        """Raise an error unless a string or character is valid."""
         try:
             value = go.unquoted(token.text)
         except ValueError as exc:

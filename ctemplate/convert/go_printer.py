@@ -1,4 +1,4 @@
-"""Write a tree as a Go template again; what is read from that equals the tree."""
+"""Write a tree as a Go template; parsing the result gives an equal tree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def printed(body: go.Body, *, left: str = "{{", right: str = "}}") -> str:
 
 
 def _pieces(body: go.Body) -> list[tuple[str, bool]]:
-    """Return texts and the contents of actions, with whether they are texts."""
+    """Return texts and the contents of actions, each with whether it is a text."""
     pieces: list[tuple[str, bool]] = []
     for node in body:
         if isinstance(node, go.GoText):
@@ -55,7 +55,7 @@ def _simple(node: go.Action | go.GoTemplate | go.Break | go.Continue) -> str:
 
 
 def pipeline(node: go.GoPipeline) -> str:
-    """Return a pipeline as it is written."""
+    """Return a pipeline as Go source."""
     commands = " | ".join(command(each) for each in node.commands)
     if not node.variables:
         return commands
@@ -63,12 +63,12 @@ def pipeline(node: go.GoPipeline) -> str:
 
 
 def command(node: go.GoCommand) -> str:
-    """Return a command as it is written."""
+    """Return a command as Go source."""
     return " ".join(map(operand, node.operands))
 
 
 def operand(node: go.Operand) -> str:  # noqa: PLR0911  # one for each kind
-    """Return an operand as it is written."""
+    """Return an operand as Go source."""
     if isinstance(node, go.GoPipeline):
         return f"({pipeline(node)})"
     if isinstance(node, go.Chain):

@@ -1,8 +1,8 @@
-"""Write exact output and tags as the text of a Jinja template that leaves just those bytes.
+"""Write exact output and tags as the text of a Jinja template that renders to exactly this output.
 
-By our line rule a line that holds nothing but block tags and comments leaves nothing. So tags get lines of their own
-where the output is between two lines; elsewhere ``-`` begins a new line before them, and ``+`` keeps the white space
-of a line that would leave nothing. Must not know Go.
+Our line rule removes a line that contains only block tags and comments. So tags get their own lines where the output is
+between two lines; elsewhere ``-`` begins a new line before them, and ``+`` keeps the white space of a line that would
+otherwise be removed. Must not know Go.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CONTROL = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\", '"': r"\""}
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """Text that is printed as it stands."""
+    """Text that is printed unchanged."""
 
     text: str
 
@@ -33,7 +33,7 @@ class Print:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A block tag that stands alone, such as ``set``."""
+    """A single block tag, such as ``set``."""
 
     code: str
 
@@ -47,7 +47,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class LayoutBlock:
-    """Tags each with what follows it, and the tag at the end."""
+    """Tags, each with the pieces after it, and the end tag."""
 
     branches: tuple[tuple[str, tuple[LayoutPiece, ...]], ...]
     end: str
@@ -72,7 +72,7 @@ def laid_out(pieces: Sequence[LayoutPiece]) -> str:
 
 
 def _joined(pieces: Sequence[LayoutPiece]) -> tuple[LayoutPiece, ...]:
-    """Return the pieces with neighbouring texts as one, without empty ones, at every depth."""
+    """Return the pieces with adjacent texts joined and empty ones removed, at every depth."""
     found: list[LayoutPiece] = []
     for piece in pieces:
         last = found[-1] if found else None
@@ -89,7 +89,7 @@ def _joined(pieces: Sequence[LayoutPiece]) -> tuple[LayoutPiece, ...]:
 
 
 def _has_lines(piece: LayoutPiece) -> bool:
-    """Return whether a piece goes over several lines."""
+    """Return whether a piece spans several lines."""
     if isinstance(piece, Exact):
         return "\n" in piece.text
     if not isinstance(piece, LayoutBlock):
@@ -98,7 +98,7 @@ def _has_lines(piece: LayoutPiece) -> bool:
 
 
 def _begins_lines(pieces: Sequence[LayoutPiece]) -> bool:
-    """Return whether what follows begins a line, or goes over several."""
+    """Return whether the next pieces begin a line, or span several lines."""
     for piece in pieces:
         if isinstance(piece, Exact):
             return piece.text.startswith("\n")
@@ -110,7 +110,7 @@ def _begins_lines(pieces: Sequence[LayoutPiece]) -> bool:
 
 
 def _stays_at_start(pieces: Sequence[LayoutPiece]) -> bool:
-    """Return whether pieces that begin between two lines end between two lines, each block with tags of its own."""
+    """Return whether pieces that begin between two lines also end there, with each block's tags on their own lines."""
     at_start = True
     for piece in pieces:
         if isinstance(piece, Exact):
@@ -123,7 +123,7 @@ def _stays_at_start(pieces: Sequence[LayoutPiece]) -> bool:
 
 
 def _indentation(body: Sequence[LayoutPiece]) -> str | None:
-    """Return the white space before the first line of text that has anything else in it; None where there is none."""
+    """Return the white space at the start of the first non-blank line of text; None if there is none."""
     for number, piece in enumerate(body):
         if isinstance(piece, Print):
             return None
@@ -140,7 +140,7 @@ def _indentation(body: Sequence[LayoutPiece]) -> str | None:
 
 @dataclass(slots=True)
 class _Atom:
-    """A part of the template's text. ``signs`` are those of a tag; data is output, layout leaves nothing."""
+    """A part of the template's text. ``signs`` are a tag's signs; ``data`` is output, layout prints nothing."""
 
     text: str
     is_data: bool = False
@@ -164,7 +164,7 @@ class _Writer:
         self._atoms: list[_Atom] = []
 
     def write(self, pieces: Sequence[LayoutPiece], indent: str, *, may_break: bool) -> None:
-        """Add pieces; tags on lines of their own are indented, which leaves nothing."""
+        """Add pieces; tags on their own lines are indented, which prints nothing."""
         for number, piece in enumerate(pieces):
             if isinstance(piece, Exact):
                 self._write_text(piece.text)
@@ -180,7 +180,7 @@ class _Writer:
                 self._write_tag(text, signs, indent, may_break=breaks or self._is_at_start)
 
     def text(self) -> str:
-        """Return everything, with ``+`` where a line would otherwise leave nothing."""
+        """Return the whole text, with ``+`` where the line rule would remove output."""
         for line in self._lines():
             _keep(line)
         return "".join(atom.shown() for atom in self._atoms)
@@ -191,7 +191,7 @@ class _Writer:
         return last is None or (last.signs is None and last.text.endswith("\n"))
 
     def _add(self, atom: _Atom) -> None:
-        """Add an atom; a brace before a tag would be taken for a part of it."""
+        """Add an atom; a brace directly before a tag would be parsed as part of the tag."""
         last = self._atoms[-1] if self._atoms else None
         if atom.signs and last is not None and last.signs is None and last.text.endswith("{"):
             last.text = last.text[:-1]
@@ -210,7 +210,7 @@ class _Writer:
         self._atoms.extend(_Atom(line, is_data=True) for line in _LINES.findall(text))
 
     def _write_tag(self, text: str, signs: tuple[str, str], indent: str, *, may_break: bool) -> None:
-        """Add a tag: on a line of its own between two lines; else within the line, or at the start of a new one."""
+        """Add a tag: on its own line between two lines; else inside the line, or at the start of a new one."""
         is_own = may_break and self._is_at_start
         last = self._atoms[-1] if self._atoms else None
         is_broken = may_break and not is_own and last is not None and bool(last.signs or not last.text[-1].isspace())
@@ -242,7 +242,7 @@ class _Writer:
 
 
 def _keep(line: list[_Atom]) -> None:
-    """Make a line leave what it holds."""
+    """Make a line keep its white space."""
     if all(atom.signs is None for atom in line) or any(
         atom.is_print or (atom.is_data and not atom.text.isspace()) for atom in line if atom.text
     ):

@@ -1,4 +1,4 @@
-"""The logic and comparisons of Go's templates and consul-template, in Jinja."""
+"""Convert the logic and comparison functions of Go's templates and consul-template to Jinja."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _logic(word: str, level: Level) -> GoFunction:
 
 
 def _shared(arguments: CallArguments) -> GoType:
-    """Return the type of a value that may be any of them."""
+    """Return the common type of values of which one is chosen."""
     kinds = {value.type for value in arguments} - {UNCONVERTED}
     if len(kinds) == 1:
         return kinds.pop()
@@ -68,7 +68,7 @@ _ORDERED = frozenset([STRING, INT, FLOAT, *_OF_ANY_TYPE])
 
 
 def _comparable(left: GoValue, right: GoValue) -> tuple[GoValue, GoValue]:
-    """Return two values ready to be compared; a key that is not there may stand beside a text that is not empty."""
+    """Return two values that can be compared; a missing key may only be compared with a text that is not empty."""
     kinds = {left.type, right.type} - _OF_ANY_TYPE
     if len(kinds) > 1 or not kinds <= {STRING, INT, BOOL, FLOAT}:
         raise NeverRenders(f"comparing a {left.type.name} with a {right.type.name}")
@@ -88,7 +88,7 @@ def _eq(arguments: CallArguments) -> GoValue:
 
 
 def _test(left: str, sign: str, contrary: str, right: str) -> GoValue:
-    """Return a comparison that knows its contrary."""
+    """Return a comparison together with its negation."""
     return GoValue(f"{left} {sign} {right}", BOOL, Level.COMPARISON, negation=f"{left} {contrary} {right}")
 
 
@@ -106,7 +106,7 @@ def _comparison(sign: str) -> GoFunction:
 
 
 def contains(item: GoValue, items: GoValue) -> GoValue:
-    """Return whether a list has an item, or a text holds a text."""
+    """Return whether a list contains an item, or a text contains a text."""
     of_list = items.type.name == "list" and items.type.item == item.type
     is_unknown = {UNCONVERTED, *PARSED_KINDS} & {item.type, items.type}
     if not (of_list or items.type == item.type == STRING or is_unknown):
@@ -125,7 +125,7 @@ def _in(arguments: CallArguments) -> GoValue:
 
 
 def _several(ours: str, *, is_denied: bool = False) -> GoFunction:
-    """Return a question about several items at once; those looked for come first."""
+    """Return a test of several items at once; the wanted items come first."""
 
     def convert(arguments: CallArguments) -> GoValue:
         expect_count(arguments, 2)
@@ -156,4 +156,4 @@ LOGIC_FUNCTIONS: Mapping[str, GoFunction] = {
     "containsNone": _several("contains_none"),
     "containsNotAll": _several("contains_all", is_denied=True),
 }
-"""The functions by the names that templates call them by."""
+"""The functions by their names in templates."""

@@ -1,4 +1,4 @@
-"""Go's defined templates as Jinja's macros: what each is called, and with what."""
+"""Convert Go's defined templates to Jinja's macros: their names and their arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OTHERS = re.compile(r"[^a-z0-9_]+")
 
 
 def is_reserved(wanted: str) -> bool:
-    """Return whether a name would be Jinja's or ours."""
+    """Return whether a name is reserved in Jinja or in ctemplate."""
     return _plain(wanted) in _RESERVED
 
 
@@ -31,7 +31,7 @@ def _plain(wanted: str) -> str:
 
 
 def unused_macros(wanted: str, taken: Collection[str]) -> str:
-    """Return a name of Jinja's like the wanted one that is neither taken nor Jinja's or ours."""
+    """Return a name similar to the wanted one that is neither taken nor reserved in Jinja or in ctemplate."""
     base = _plain(wanted)
     base = base if base.isidentifier() else f"v_{base}"
     base = f"{base}_" if base in _RESERVED else base
@@ -43,9 +43,9 @@ def unused_macros(wanted: str, taken: Collection[str]) -> str:
 
 
 class Macros:
-    """The templates that a template defines. ``calls`` are the types that each is called with, as far as known.
+    """The templates that a template defines. ``calls`` are the argument types of each, as far as they are known.
 
-    Each type makes a macro of its own, for the same field may mean something else there.
+    Each type gets its own macro, because the same field may mean something else for another type.
     """
 
     def __init__(self, body: go.Body) -> None:
@@ -56,7 +56,7 @@ class Macros:
 
     @property
     def taken(self) -> tuple[str, ...]:
-        """The names of all macros."""
+        """Return the names of all macros."""
         return tuple(self.calls.values())
 
     def _collect(self, body: go.Body) -> None:
@@ -71,7 +71,7 @@ class Macros:
                 self._collect(node.otherwise)
 
     def call(self, name: str, argument: GoValue | None) -> GoValue:
-        """Return what a template prints for an argument; raises NotConverted."""
+        """Return the value that a template prints for an argument; raises NotConverted."""
         if name not in self.bodies:
             raise NotConverted(f"the template {name!r}, which is not defined here", "define it here, or include a file")
         if name in self.repeated:

@@ -1,4 +1,4 @@
-"""What Go's variables are called in Jinja, and where each is known."""
+"""The names of Go's variables in Jinja, and the scope of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENVIRONMENT = re.compile(r'env\("\w+"')
 
 @dataclass(slots=True)
 class Binding:
-    """A Go variable: what reads it, what Jinja assigns to (nothing: it cannot), and where it was declared."""
+    """A Go variable: its value, the name that Jinja assigns to (empty if it cannot), and where it was declared."""
 
     value: GoValue
     target: str
@@ -28,7 +28,7 @@ class Binding:
 
 
 class Scopes:
-    """The variables that are known, the innermost last, and dot; and what there is to remark, by its place."""
+    """The variables in scope, the innermost last, and dot; and the remarks by their place."""
 
     def __init__(self, macros: Macros, scratch: Scratch) -> None:
         self.macros = macros
@@ -42,7 +42,7 @@ class Scopes:
 
     @contextmanager
     def within(self, dot: GoValue | None = None, *, tested: GoValue | None = None) -> Iterator[None]:
-        """Know within what is declared there and that a value is true there, and forget it."""
+        """Open a scope with its own declarations, in which a value is known to be true."""
         outer, taken, present = self.dot, len(self._taken), len(self._present)
         sure = set(self.scratch.sure)
         if tested is not None and tested.is_path:
@@ -57,7 +57,7 @@ class Scopes:
         self.scratch.sure = sure
 
     def remarks_at(self, at: Position) -> Callable[[str], None]:
-        """Return what takes down a remark about that place, once; some remarks are made once in a template."""
+        """Return a function that records a remark about that place once; some remarks are made once per template."""
 
         def remark(text: str) -> None:
             is_known = any(text == other and (text in SAID_ONCE or at == place) for place, other in self.remarks)
@@ -67,24 +67,24 @@ class Scopes:
         return remark
 
     def find(self, name: str) -> Binding:
-        """Return a variable; the parser has seen that it is known."""
+        """Return a variable; the parser has checked that it exists."""
         for scope in reversed(self._scopes):
             if name in scope:
                 return scope[name]
         return Binding(self.root, "")
 
     def declare(self, name: str, value: GoValue, target: str, at: Position = go.NOWHERE) -> None:
-        """Take a variable down in the innermost scope."""
+        """Declare a variable in the innermost scope."""
         self._scopes[-1][name] = Binding(value, target, at)
 
     def known(self, value: GoValue) -> GoValue:
-        """Return the value as what has been tested around here says."""
+        """Return the value with what the surrounding conditions have tested."""
         return replace(value, may_lack=False) if value.may_lack and value.code in self._present else value
 
     def fresh(self, wanted: str, instead: str = "") -> str:
-        """Return a name like the wanted one that nothing known has, and take it until the scope ends.
+        """Return a name similar to the wanted one that no variable in scope has, and reserve it until the scope ends.
 
-        A name that means something to Jinja or to us gives way to ``instead``.
+        A name that is reserved in Jinja or in ctemplate is replaced by ``instead``.
         """
         wanted = wanted.removeprefix("$")
         name = unused_macros(instead if instead and is_reserved(wanted) else wanted, self._taken)
@@ -102,14 +102,14 @@ class Scopes:
 
 
 def read_as(value: GoValue, code: str, *, is_path: bool = True) -> GoValue:
-    """Return a value that is read by a name."""
+    """Return a value that is read through a name."""
     level, origin = type(value.level).POSTFIX, _origin(value) if is_path else ()
     value = replace(value, constant=None, parts=(), unguarded="")
     return replace(value, code=code, level=level, is_path=is_path, origin=origin)
 
 
 def _origin(value: GoValue) -> tuple[GoValue, ...]:
-    """Return the parts of a text that mean the same wherever its variable is known."""
+    """Return the parts of a text that have the same meaning wherever its variable is in scope."""
     parts = value.parts or value.origin or (value,)
     is_lasting = all(
         part.constant is not None or _ENVIRONMENT.match(part.code) or (part.is_path and "loop." not in part.code)
@@ -120,9 +120,9 @@ def _origin(value: GoValue) -> tuple[GoValue, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The places of the declarations whose variables are assigned to later: anywhere, and in a loop further inside.
+    """The declarations whose variables are assigned again later: anywhere, and in an inner loop.
 
-    What a loop's ``else`` sets ends with it in Jinja as well.
+    In Jinja, assignments in a loop's ``else`` are also lost at its end.
     """
 
     anywhere: frozenset[Position]
@@ -130,7 +130,7 @@ class Assigned:
 
 
 def assigned(body: go.Body) -> Assigned:
-    """Return which variables of a template change."""
+    """Return the variables of a template that change."""
     found: list[tuple[Position, bool]] = []
     _find_assigned(body, found, ({},), 0)
     return Assigned(frozenset(at for at, _ in found), frozenset(at for at, in_loop in found if in_loop))
@@ -162,7 +162,7 @@ def _note_variables(pipeline: go.GoPipeline, found: list[tuple[Position, bool]],
 
 
 def leaves_loop(body: go.Body) -> bool:
-    """Return whether a loop's body ends its turn, or the loop, before its end."""
+    """Return whether a loop's body may end its turn or the loop early."""
     return any(
         isinstance(node, go.Break | go.Continue)
         or (isinstance(node, go.If | go.With) and (leaves_loop(node.body) or leaves_loop(node.otherwise)))
@@ -184,7 +184,7 @@ def is_read_in_loops(name: str, body: go.Body) -> bool:
 
 
 def mentions(name: str, body: go.Body) -> bool:
-    """Return whether a variable is read in a body; what declares the name again hides it."""
+    """Return whether a variable is read in a body; a new declaration of the name hides it."""
     for node in body:
         pipeline = node.pipeline if isinstance(node, go.Action | go.Control) else None
         if pipeline is None:

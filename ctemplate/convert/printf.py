@@ -1,4 +1,4 @@
-"""Go's ``printf`` in Jinja, also where its values do not fit its verbs."""
+"""Convert Go's ``printf`` to Jinja, also for values that do not fit their verbs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _GO_NAMES: dict[type, str] = {str: "string", int: "int", bool: "bool", float: "f
 
 
 def printf(arguments: CallArguments) -> GoValue:
-    """Return the text that a literal format makes of its values; raises NotConverted."""
+    """Return the text that a literal format produces from its values; raises NotConverted."""
     if len(arguments) == 1 and arguments[0].constant is None and arguments[0].type in {STRING, UNCONVERTED}:
         arguments.remark(f"{arguments[0].code} is taken for a text without '%'; printf would read it as a format")
         return arguments[0].given()
@@ -74,7 +74,7 @@ def _mistake(arguments: CallArguments, text: str) -> GoValue:
 
 
 def _extra(values: list[GoValue], arguments: CallArguments) -> list[GoValue]:
-    """Return what Go prints of values that the format has no place for."""
+    """Return what Go prints for surplus values."""
     parts: list[GoValue] = []
     for number, value in enumerate(values):
         start = constant(", ") if number else _mistake(arguments, "%!(EXTRA ")
@@ -92,7 +92,7 @@ def _go_name(value: GoValue) -> str:
 
 
 def _formatted(match: re.Match[str], value: GoValue, arguments: CallArguments) -> list[GoValue]:
-    """Return one value by one verb."""
+    """Return one value formatted by one verb."""
     flags, width, precision, verb = match.groups()
     kind = value.type
     if verb not in _FITTING:
@@ -116,7 +116,7 @@ def _formatted(match: re.Match[str], value: GoValue, arguments: CallArguments) -
 
 
 def _refuse_form(match: re.Match[str], value: GoValue) -> None:
-    """Raise NotConverted for a form that means something else in Python."""
+    """Raise NotConverted for a verb whose flags mean something else in Python."""
     flags, verb, kind = match[1], match[4], value.type
     is_number = kind in {INT, FLOAT, *PARSED_KINDS}
     is_padded_text = "0" in flags and not (is_number and "-" not in flags)

@@ -1,4 +1,4 @@
-"""consul-template's functions that ask Consul, in Jinja."""
+"""Convert consul-template's functions that query Consul to Jinja."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _query(function: str, arguments: CallArguments) -> tuple[NamedQuery | None, 
 
 
 def _flat(parts: tuple[GoValue, ...]) -> Iterator[GoValue]:
-    """Yield the parts of a text down to what no variable was made of."""
+    """Yield the parts of a text, with variables replaced by the parts that they were made of."""
     for part in parts:
         if part.constant is None and part.origin:
             yield from _flat(part.origin)
@@ -85,7 +85,7 @@ def _call(name: str, query: NamedQuery, value: Callable[[str], GoValue], *extra:
 
 
 def _instances(ours: str) -> GoFunction:
-    """Return ``service`` or ``connect``: instances in the states of the filter."""
+    """Convert ``service`` or ``connect``: instances in the states of the filter."""
 
     def convert(arguments: CallArguments) -> GoValue:
         query, value = _query("service", arguments)
@@ -102,7 +102,7 @@ def _instances(ours: str) -> GoFunction:
 
 
 def _remark_computed(arguments: CallArguments) -> None:
-    """Say where a whole query is computed from what may be more than a name."""
+    """Report a query that is computed from values that may be more than a name."""
     first = arguments[0]
     is_known = first.constant is not None or first.parts or _NAME_FIELD.search(first.code)
     if not is_known and (not first.origin or any(_UNKNOWN.match(part.code) for part in first.origin)):
@@ -110,7 +110,7 @@ def _remark_computed(arguments: CallArguments) -> None:
 
 
 def _states(statuses: tuple[str, ...]) -> list[str]:
-    """Return the argument that asks for these states, where it takes one."""
+    """Return the argument for these states, if one is needed."""
     if any(_PLACEHOLDER.search(status) for status in statuses):
         raise NotConverted("a computed status", "choose among literal ones with if")
     if statuses == ("passing",):
@@ -121,7 +121,7 @@ def _states(statuses: tuple[str, ...]) -> list[str]:
 
 
 def _listing(name: str, ours: str, kind: GoType) -> GoFunction:
-    """Return a function whose only argument is where to ask."""
+    """Return the conversion of a function whose only argument is the scope."""
 
     def convert(arguments: CallArguments) -> GoValue:
         expect_count(arguments, 0, 1)
@@ -184,7 +184,7 @@ def _pairs(name: str) -> GoFunction:
 
 
 def _safe_pairs(name: str) -> GoFunction:
-    """Return ``safeLs`` or ``safeTree``: nothing is rendered while there are no pairs."""
+    """Convert ``safeLs`` or ``safeTree``: nothing is rendered while there are no pairs."""
     pairs = _pairs(name)
 
     def convert(arguments: CallArguments) -> GoValue:
@@ -211,4 +211,4 @@ QUERY_FUNCTIONS: Mapping[str, GoFunction] = {
     "safeLs": _safe_pairs("ls"),
     "safeTree": _safe_pairs("tree"),
 }
-"""The functions by the names that templates call them by."""
+"""The functions by their names in templates."""

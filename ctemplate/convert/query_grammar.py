@@ -1,4 +1,4 @@
-"""consul-template's dotted names as parts: ``tag.name?params@dc~near|filter``.
+"""Parse consul-template's dotted names: ``tag.name?params@dc~near|filter``.
 
 Follows dependency/dependency.go and its users. Must not know templates.
 https://github.com/hashicorp/consul-template/blob/main/docs/templating-language.md
@@ -38,7 +38,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedQuery:
-    """What a name asks for; what it does not say is empty. ``statuses`` are sorted, ``passing`` where none is named."""
+    """The query that a name describes; missing parts are empty. ``statuses`` are sorted, by default ``passing``."""
 
     name: str = ""
     tag: str = ""
@@ -52,7 +52,7 @@ class NamedQuery:
 
 
 def parse_query(function: str, text: str) -> NamedQuery | None:
-    """Return what a function's name asks for, or None for an empty one that gives nothing; raises QueryError."""
+    """Return the query of a function's name, or None for an empty name, which has no result; raises QueryError."""
     kind = _KINDS.get(function, function)
     if not text and kind in {"service", "key"}:
         return None
@@ -76,7 +76,7 @@ def _statuses(words: str, text: str) -> tuple[str, ...]:
 
 
 def _scope(params: str, text: str) -> dict[str, str]:
-    """Return the parameters after ``?``; of one that comes twice, the first."""
+    """Return the parameters after ``?``; of a repeated parameter, the first."""
     found: dict[str, str] = {}
     for param in params.split("&"):
         key, _, value = param.partition("=")

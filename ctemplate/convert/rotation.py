@@ -1,7 +1,7 @@
 """Move line breaks in a tree from the beginnings of blocks to their ends, where the output stays the same.
 
-``{{- range … }}`` begins each turn with the line break before it; a template that reads well ends each turn with one.
-For a line break c: p (cX)… cY prints the same as pc (Xc)… Y.
+``{{- range … }}`` begins each turn with the line break before it; a readable template ends each turn with one. For a
+line break c: p (cX)… cY prints the same as pc (Xc)… Y.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BREAK = "\n"
 
 
 def rotated(body: go.Body, *, at_start: bool = True) -> go.Body:
-    """Return nodes that print the same; ``at_start`` says whether they begin between two lines."""
+    """Return nodes with the same output; ``at_start`` says whether they begin between two lines."""
     nodes = list(body)
     number = 0
     while number < len(nodes):
@@ -65,7 +65,7 @@ def _can_rotate(node: go.Control, following: list[go.Node]) -> bool:
 
 
 def _leaves_loop(body: go.Body) -> bool:
-    """Return whether anything in there is ``break`` or ``continue``, which skips what stands at the end."""
+    """Return whether the nodes contain ``break`` or ``continue``, which would skip a line break at the end."""
     for node in body:
         if isinstance(node, go.Break | go.Continue):
             return True
@@ -75,7 +75,7 @@ def _leaves_loop(body: go.Body) -> bool:
 
 
 def _without(nodes: list[go.Node] | go.Body) -> list[go.Node]:
-    """Return the nodes without the line break with which they begin."""
+    """Return the nodes without their leading line break."""
     number = _first_visible(nodes)
     found = list(nodes)
     if number is not None and isinstance(text := found[number], go.GoText):
@@ -84,7 +84,7 @@ def _without(nodes: list[go.Node] | go.Body) -> list[go.Node]:
 
 
 def _moved(body: go.Body) -> go.Body:
-    """Return a body with its first line break at its end."""
+    """Return a body with its first line break moved to its end."""
     if _first_visible(body) is None:
         return body
     nodes = [node for node in _without(body) if not (isinstance(node, go.GoText) and not node.text)]

@@ -1,4 +1,4 @@
-"""consul-template's scratch, a table for the time of one render, as a namespace of Jinja's."""
+"""Convert consul-template's scratch, a table that lasts for one render, to a Jinja namespace."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SETTERS = frozenset(["Set", "SetX", "MapSet", "MapSetX"])
 
 
 class Scratch:
-    """The keys that a template uses: their names in the namespace, and the types of what they hold.
+    """The keys that a template uses: their names in the namespace, and the types of their values.
 
-    ``sure`` are those that have been set wherever what follows is reached; who leaves a block restores it.
+    ``sure`` are the keys that are certainly set at this point; the caller restores it when it leaves a block.
     """
 
     def __init__(self) -> None:
@@ -34,12 +34,12 @@ class Scratch:
         self.sure: set[str] = set()
 
     def declaration(self) -> str | None:
-        """Return the tag that makes the namespace, None where it is not used."""
+        """Return the tag that creates the namespace, None if it is not used."""
         names = ", ".join(f"{name}=none" for name in self._names.values())
         return f"set {SCRATCH} = namespace({names})" if names else None
 
     def value(self, method: str, arguments: Sequence[GoValue]) -> GoValue:
-        """Return what a method gives; raises NotConverted."""
+        """Return the value of a method's call; raises NotConverted."""
         code = self._place(method, arguments)
         key = str(arguments[0].constant)
         if method == "Key":
@@ -55,7 +55,7 @@ class Scratch:
         return GoValue(code, kind)
 
     def assignment(self, method: str, arguments: Sequence[GoValue]) -> str | None:
-        """Return the tag that a setting method becomes, None for one that sets nothing; raises NotConverted."""
+        """Return the tag for a method that sets a key, None for any other method; raises NotConverted."""
         if method not in _SETTERS:
             return None
         code = self._place(method, arguments)
@@ -76,7 +76,7 @@ class Scratch:
         return f"dict({code} or {{}}, **{item})"
 
     def _place(self, method: str, arguments: Sequence[GoValue]) -> str:
-        """Return what reads a key."""
+        """Return the text that reads a key."""
         if not arguments or len(arguments) != _ARGUMENTS.get(method, 0):
             raise NeverRenders(f"scratch.{method} with {len(arguments)} arguments")
         key = arguments[0].constant

@@ -1,4 +1,4 @@
-"""consul-template's functions of texts, in Jinja."""
+"""Convert consul-template's text functions to Jinja."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PRINTABLE = frozenset([STRING, INT, BOOL, SCALAR, UNCONVERTED, *GO_TEXTS])
 
 
 def _print(arguments: CallArguments) -> GoValue:
-    """Put a blank between two values of which neither is a text."""
+    """Put a space between two values of which neither is a text, as Go does."""
     parts: list[GoValue] = []
     for number, value in enumerate(arguments):
         if number and {SCALAR, *PARSED_KINDS} & {value.type, arguments[number - 1].type}:
@@ -82,7 +82,7 @@ def _join(arguments: CallArguments) -> GoValue:
 
 
 def _split(arguments: CallArguments) -> GoValue:
-    """Split what is left after trimming; of nothing, nothing."""
+    """Convert a split; an empty text after trimming gives an empty list."""
     expect_count(arguments, 2)
     separator, text = expect_text(arguments[0]), expect_text(arguments[1])
     if separator.constant == "":
@@ -95,7 +95,7 @@ def _split(arguments: CallArguments) -> GoValue:
 
 
 def _trim(arguments: CallArguments) -> GoValue:
-    """Strip characters of a set from both ends."""
+    """Convert a trim: strip a set of characters from both ends."""
     expect_count(arguments, 2)
     subject = expect_text(arguments[1])
     return GoValue(f"{subject.at(Level.POSTFIX)}.strip({expect_text(arguments[0]).code})", STRING)
@@ -176,4 +176,4 @@ TEXT_FUNCTIONS: Mapping[str, GoFunction] = {
     "mustEnv": _environment("mustEnv", lambda _: ""),
     "envOrDefault": _environment("envOrDefault", lambda arguments: f", {expect_text(arguments[1]).code}"),
 }
-"""The functions by the names that templates call them by."""
+"""The functions by their names in templates."""

@@ -1,7 +1,7 @@
-"""What ``-tidy`` changes: idiom instead of bytes, with a notice of each difference.
+"""The changes of ``-tidy``: idiomatic code instead of identical bytes, with a notice for each difference.
 
-Lines that hold nothing but tags leave nothing, as in our own templates; values print as Jinja prints them. Must not
-know how a tree is converted.
+Lines that contain only tags print nothing, as in our own templates; values print in Jinja's form. Must not know how a
+tree is converted.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _UNTRIMMED = "a text is split as it is, without trimming it first"
 
 @dataclass(frozen=True, slots=True)
 class TidyLines:
-    """A tree without the lines of tags, and the lines of the source on which there was one."""
+    """A tree without the lines that contain only tags, and the numbers of these lines in the source."""
 
     body: go.Body
     lines: tuple[int, ...]
 
 
 def tidy_lines(body: go.Body) -> TidyLines:
-    """Return a tree in which a line of nothing but tags leaves nothing."""
+    """Return a tree in which a line that contains only tags prints nothing."""
     kept: dict[int, str] = {}
     lines: list[int] = []
     for line in _lines(body):
@@ -66,7 +66,7 @@ def _line_of(texts: list[tuple[go.GoText, str]]) -> int:
 
 
 def _lines(body: go.Body) -> Iterator[list[_LinePart]]:
-    """Yield what stands on each line of the output's source: parts of texts, tags, prints."""
+    """Yield the content of each source line: parts of texts, tags, prints."""
     line: list[_LinePart] = []
     for item in _stream(body):
         if isinstance(item, str):
@@ -81,7 +81,7 @@ def _lines(body: go.Body) -> Iterator[list[_LinePart]]:
 
 
 def _stream(body: go.Body) -> Iterator[_StreamItem]:
-    """Yield texts, and what stands between them, in the order of the source."""
+    """Yield texts, and the nodes between them, in the order of the source."""
     for node in body:
         if isinstance(node, go.GoText):
             yield node
@@ -123,7 +123,7 @@ def _with_texts(body: go.Body, kept: dict[int, str]) -> go.Body:
 
 
 def tidy_pieces(pieces: Iterable[LayoutPiece]) -> tuple[tuple[LayoutPiece, ...], tuple[str, ...]]:
-    """Return pieces with idioms of Jinja's for what prints as Go does, and what differs."""
+    """Return pieces with Jinja's idioms for values that print in Go's form, and the differences."""
     said: dict[str, None] = {}
     return tuple(_tidy_piece(piece, said) for piece in pieces), tuple(said)
 
@@ -159,7 +159,7 @@ def _tidy_code(code: str, said: dict[str, None]) -> str:
 
 
 def tidy_remarks(lines: tuple[int, ...], differences: tuple[str, ...]) -> Iterator[tuple[Position, str]]:
-    """Yield what ``-tidy`` has changed, by its place."""
+    """Yield notices about the changes of ``-tidy``, by their place."""
     if lines:
         shown = ", ".join(map(str, lines))
         yield Position(lines[0], 1), f"-tidy: the tags on these lines leave no line of their own: {shown}"

@@ -1,4 +1,4 @@
-"""What a Go expression has become: Jinja's text for it, with what is known of its type.
+"""The result of converting a Go expression: its text in Jinja, and the known facts about its type.
 
 Must not know Go's tree or the functions of consul-template.
 """
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class NotConverted(Exception):
-    """Something has no counterpart; ``advice`` says what to write instead."""
+    """Something without a counterpart; ``advice`` says what to write instead."""
 
     def __init__(self, what: str, advice: str = "") -> None:
         super().__init__(what)
@@ -29,14 +29,14 @@ class NotConverted(Exception):
 
 
 class NeverRenders(NotConverted):
-    """Something at which consul-template itself ends with an error, whatever the data are."""
+    """Something for which consul-template itself always ends with an error."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what, "consul-template ends with an error here, too")
 
 
 class Level(enum.IntEnum):
-    """How tightly an expression of Jinja's holds together."""
+    """The precedence of a Jinja expression."""
 
     CHOICE = 0
     OR = 1
@@ -53,7 +53,7 @@ class Level(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class GoType:
-    """A type of Go's, as far as templates see it: a name, and the items' type of lists and maps."""
+    """A Go type as templates see it: a name, and the type of the items of lists and maps."""
 
     name: str
     item: GoType | None = None
@@ -69,11 +69,11 @@ MIXED = GoType("mixed value")
 PLAIN_VALUE = GoType("text, number or boolean")
 PARSED = GoType("parsed value")
 PARSED_YAML = GoType("value of YAML")
-"""Like a parsed value, but whole numbers are whole there; of JSON they are floats."""
+"""Like a parsed value, but integers stay integers; in parsed JSON they are floats."""
 PARSED_MAP = GoType("map", PARSED)
 PARSED_KINDS = frozenset([PARSED, PARSED_YAML])
 PLAIN_TYPES = frozenset([STRING, INT, SCALAR])
-"""What prints the same in Go and in Jinja."""
+"""Types that print the same in Go and in Jinja."""
 UNCONVERTED = GoType("unconverted")
 STRINGS = GoType("list", STRING)
 STRING_MAP = GoType("map", STRING)
@@ -83,21 +83,21 @@ SERVICE = GoType("service")
 PAIR = GoType("pair")
 PAIRS = GoType("list", PAIR)
 KEYED_PAIRS = GoType("keyed pairs", PAIR)
-"""A list of pairs that Go has as a map by their keys."""
+"""A list of pairs, which Go stores as a map by their keys."""
 NODE = GoType("node")
 NODE_SERVICE = GoType("service of a node")
 NODE_AND_SERVICES = GoType("node with its services")
 
 
 def widened_type(kinds: AbstractSet[GoType]) -> GoType | None:
-    """Return the type of what may be of any of these, None where nothing prints them alike."""
+    """Return the type of a value that may have any of these types, None if no common way of printing exists."""
     if kinds <= PLAIN_TYPES:
         return SCALAR
     return PLAIN_VALUE if kinds <= {BOOL, FLOAT, PLAIN_VALUE, *PLAIN_TYPES} else None
 
 
 def groups_of(item: GoType) -> GoType:
-    """Return the type of a list of keys, each with what belongs to it; Go has it as a map."""
+    """Return the type of a list of keys, each with its items; Go stores it as a map."""
     return GoType("groups", item)
 
 
@@ -141,7 +141,7 @@ VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
     },
     NODE_AND_SERVICES: {"Node": ("node", NODE), "Services": ("services", GoType("list", NODE_SERVICE))},
 }
-"""The fields of Consul's data that templates of ours can read, with their names there."""
+"""The fields of Consul's data that our templates can read, with their names here."""
 
 GO_TEXTS: Mapping[GoType, str] = {
     FLOAT: "go_text",
@@ -151,7 +151,7 @@ GO_TEXTS: Mapping[GoType, str] = {
     STRING_MAP: "go_text",
     PARSED_MAP: "go_text",
 }
-"""The filters that print what Jinja would print otherwise than Go."""
+"""The filters that print values in Go's form where Jinja's differs."""
 
 DOT_NAMES = {
     INSTANCE: "i",
@@ -165,7 +165,7 @@ DOT_NAMES = {
     NODE_AND_SERVICES: "found",
     KEYED_PAIRS: "pairs",
 }
-"""What dot is called in a loop over such items."""
+"""The name for dot in a loop over such items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +195,11 @@ class GoValue:
     may_be_nil: bool = False
 
     def at(self, level: Level) -> str:
-        """Return the text in such a place, in parentheses where it needs them."""
+        """Return the text for such a place, in parentheses if it needs them."""
         return self.code if self.level >= level else f"({self.code})"
 
     def given(self) -> GoValue:
-        """Return the value with what Go has for a key that is not there: of a parsed value nothing at all."""
+        """Return the value with Go's replacement for a missing key: for a parsed value there is none."""
         if not self.may_lack or self.type in PARSED_KINDS:
             return self
         nothing = "none" if self.type == PAIR else "[]" if self.type.name == "list" else chr(34) * 2
@@ -207,7 +207,7 @@ class GoValue:
         return replace(self, code=code, level=Level.FILTERED, may_lack=False, is_path=False)
 
     def field(self, name: str) -> GoValue:
-        """Return a field of it; raises NotConverted."""
+        """Return a field of the value; raises NotConverted."""
         if self.type == UNCONVERTED:
             return replace(self, code=f"{self.at(Level.POSTFIX)}.{name}")
         if self.type.name in _KEYED or self.type in {KEYED_PAIRS, *PARSED_KINDS}:
@@ -222,7 +222,7 @@ class GoValue:
         return GoValue(code, kind, is_path=self.is_path, is_natural=kind == INT)
 
     def item(self, key: GoValue) -> GoValue:
-        """Return an item of a list or a map; raises NotConverted."""
+        """Return an item of the list or map; raises NotConverted."""
         if self.type in PARSED_KINDS:
             return replace(self._member(key, is_map=True), type=self.type, may_lack=True)
         if self.type == KEYED_PAIRS and key.type in {STRING, SCALAR}:
@@ -250,7 +250,7 @@ class GoValue:
         return GoValue(code, self.type, is_path=self.is_path and key.constant is not None)
 
     def printed(self) -> tuple[LayoutPiece, ...]:
-        """Return what printing it leaves; raises NotConverted."""
+        """Return the text that prints the value; raises NotConverted."""
         if self.constant is not None or self.type == NIL:
             return (Exact("<no value>" if self.constant is None else shown_value(self.constant)),)
         if self.parts:
@@ -266,7 +266,7 @@ class GoValue:
         raise NotConverted(f"printing a {self.type.name}", "print its fields")
 
     def as_text(self) -> GoValue:
-        """Return the text that printing it leaves as an expression; raises NotConverted."""
+        """Return an expression for the printed text; raises NotConverted."""
         if self.type in {STRING, SCALAR, UNCONVERTED} and not self.may_be_nil:
             return self.given()
         if (self.type in GO_TEXTS or self.may_be_nil) and self.constant is None:
@@ -287,7 +287,7 @@ def condition(value: GoValue) -> GoValue:
 
 
 def shown_value(value: Constant) -> str:
-    """Return a constant as Go prints it."""
+    """Return a constant in Go's printed form."""
     if isinstance(value, float):
         return go_float(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -309,7 +309,7 @@ def constant(value: Constant) -> GoValue:
 
 
 def joined(parts: list[GoValue]) -> GoValue:
-    """Return the text of values one after the other; neighbouring constants become one."""
+    """Return the text of concatenated values; adjacent constants become one."""
     found: list[GoValue] = []
     for part in parts:
         last = found[-1].constant if found else None

@@ -1,7 +1,7 @@
-"""One output file for each item of a list: where such files go, and which names they may have. Pure.
+"""One output file for each item of a list: the paths of such files, and the names that they may have. Pure.
 
-Whoever registers chooses the names of items, so a file's name is judged by a strict rule, and its folder never depends
-on an item.
+Registrants choose the names of items, so a file's name must pass a strict rule, and its folder never depends on an
+item.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _STAND_IN = "ctemplate-item"
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a text may be the name of an item's file."""
+    """Return whether a text may be the name of an item's file."""
     return _NAME.fullmatch(text) is not None
 
 
 def has_expression(destination: str) -> bool:
-    """Whether a destination holds an expression."""
+    """Return whether a destination holds an expression."""
     return _EXPRESSION.search(destination) is not None
 
 
@@ -53,15 +53,15 @@ class EachFile:
 
     @property
     def path(self) -> Path:
-        """What stands for all the files: their folder with the template of their names."""
+        """Return a path that represents all the files: their folder with the template of their names."""
         return self.folder / self.name.replace("/", _SLASH)
 
     @property
     def stand_in(self) -> Path:
-        """A path such as any of the files may have."""
+        """Return an example path that has the form of the files' paths."""
         return self.folder / _EXPRESSION.sub(_STAND_IN, self.name)
 
     def may_make(self, path: Path) -> bool:
-        """Whether a path, real or as written, may be that of one of the files."""
+        """Return whether a path, real or as written, may be that of one of the files."""
         pattern = ".+".join(map(re.escape, _EXPRESSION.split(self.name)))
         return path.parent.resolve() == self.folder.resolve() and re.fullmatch(pattern, path.name) is not None

@@ -81,7 +81,7 @@ class LineLimit:
         self._counts: dict[str, int] = {}
 
     def admits(self, event: Event) -> bool:
-        """Whether the event may have its line; reports, whatever the event, what was left out in minutes that ended."""
+        """Return whether the event gets its line; report the lines left out in minutes that have ended."""
         now = self._clock()
         for name in [name for name, began in self._began.items() if now - began >= MINUTE]:
             left_out = self._counts.pop(name, 0) - self._lines
@@ -96,7 +96,7 @@ class LineLimit:
 
 
 class EventStream:
-    """Writes the log line of each event and hands the event to the subscribers; ``emit`` finds the current stream."""
+    """Writes each event's log line and passes the event to the subscribers; ``emit`` finds the current stream."""
 
     def __init__(self, *, lines_per_minute: int | None = None) -> None:
         """Begin without subscribers; ``lines_per_minute`` bounds the lines of each event that is limited."""
@@ -123,7 +123,7 @@ class EventStream:
             _current.reset(token)
 
     def publish(self, event: Event) -> None:
-        """Log the event and hand it on; never raises and never waits. Any thread may call it."""
+        """Log the event and pass it on; never raises and never waits. Any thread may call it."""
         if self._limit is None or self._limit.admits(event):
             write_log(event)
         for name, subscriber in self._subscribers.items():

@@ -263,7 +263,7 @@ class GuardReport(Event, frozen=True, kw_only=True):
 
     @property
     def is_warning(self) -> bool:
-        """Whether something is held, or what was held is lost."""
+        """Return whether something is held, or what was held is lost."""
         return self.severity >= logging.WARNING
 
     def __str__(self) -> str:

@@ -166,6 +166,16 @@ class EditRefused(GroupEvent, frozen=True, kw_only=True):
         return f"{self.reason}; the templates as they were before the edit go on"
 
 
+class TemplatesRefused(GroupEvent, frozen=True, kw_only=True):
+    """Templates cannot be used at the start; those that were live last are in use."""
+
+    LEVEL: ClassVar[int] = logging.ERROR
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; the templates that were live last go on until it is mended"
+
+
 class RetryPlanned(GroupEvent, frozen=True, kw_only=True):
     """A group that failed is tried again without a change."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import ClassVar
 
+from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import UNLOGGED, Event
 
@@ -50,15 +51,79 @@ class ReleaseRefused(Event, frozen=True, kw_only=True):
 
 
 class StateUnusable(Event, frozen=True, kw_only=True):
-    """A file of the state folder cannot be read or written; ``consequence`` says what is done without it."""
+    """A file of the state folder cannot be read or written; ``consequence`` says what is done without it.
 
-    LEVEL: ClassVar[int] = logging.WARNING
+    ``is_error``: a later start may do too much or too little.
+    """
+
     path: str
     reason: str
-    consequence: str
+    consequence: str = ""
+    is_error: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level."""
+        return logging.ERROR if self.is_error else logging.WARNING
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}; {self.consequence}"
+        then = f"; {self.consequence}" if self.consequence else ""
+        return f"{self.path}: {self.reason}{then}"
+
+
+class ReleaseUnavailable(Event, frozen=True, kw_only=True):
+    """``ctemplate release`` cannot reach this process; ``is_error``: a person must act."""
+
+    reason: str
+    is_error: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level."""
+        return logging.ERROR if self.is_error else logging.WARNING
+
+    def __str__(self) -> str:
+        return f"{self.reason}; 'ctemplate release' will not work"
+
+
+class ServiceManagerUntold(Event, frozen=True, kw_only=True):
+    """The service manager that started ctemplate, at an address, is not told what happens."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    address: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class ExecReplaced(Event, frozen=True, kw_only=True):
+    """With ``-once``: ctemplate becomes the program of ``[exec]``."""
+
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.command}: everything is rendered; ctemplate becomes this program"
+
+
+class CaptureInexact(Event, frozen=True, kw_only=True):
+    """A capture does not render to the same output as the answers that it holds."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+
+    def __str__(self) -> str:
+        return "the capture does not give the same output again: a template prints more than it can hold"
+
+
+class StopForced(Event, frozen=True, kw_only=True):
+    """ctemplate did not end in the time that it has after a signal, and ends itself by force."""
+
+    LEVEL: ClassVar[int] = logging.ERROR
+    seconds: float
+
+    def __str__(self) -> str:
+        after = f"not ended {format_duration(self.seconds)} after the signal: ended by force"
+        return f"{after}; the next start puts right what was under way"
 
 
 class HookFailed(Event, frozen=True, kw_only=True):

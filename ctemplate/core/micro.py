@@ -1,7 +1,7 @@
-"""What go-micro writes into the tags of an instance: version, metadata and endpoints. Pure.
+"""The data that go-micro writes into the tags of an instance: version, metadata and endpoints. Pure.
 
-A tag is ``t-``, ``e-`` or ``v-`` and the hexadecimal digits of a text that zlib compressed; in old releases ``t=``,
-``e=`` or ``v=`` and the text itself. See ``registry/consul/encoding.go`` of github.com/micro/go-micro.
+A tag is ``t-``, ``e-`` or ``v-`` and the hexadecimal digits of a zlib-compressed text; in old releases ``t=``, ``e=``
+or ``v=`` and the text itself. See ``registry/consul/encoding.go`` of github.com/micro/go-micro.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NO_MICRO = MicroService()
 
 
 def micro_service(tags: tuple[str, ...]) -> MicroService:
-    """Return what the tags say; tags that cannot be read are skipped. Of old and new forms, the first counts."""
+    """Return the data in the tags; unreadable tags are skipped. If both forms occur, the first one counts."""
     if not any(tag[:2] in {"t-", "e-", "v-", "t=", "e=", "v="} for tag in tags):
         return NO_MICRO
     return _decoded(tags)
@@ -62,7 +62,7 @@ def _decoded(tags: tuple[str, ...]) -> MicroService:
 
 
 def _texts(tags: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield each tag's kind and text, of one form for each kind."""
+    """Yield each tag's kind and text; each kind in only one form."""
     forms: dict[str, str] = {}
     left = MAX_MICRO_TEXTS
     for tag in tags:
@@ -76,7 +76,7 @@ def _texts(tags: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _text(digits: str, most: int) -> str | None:
-    """Return the text, None for what cannot be read or is too long. Go's streams have no end marker of their own."""
+    """Return the text, None if it is unreadable or too long. Go's streams have no end marker of their own."""
     try:
         decompressor = zlib.decompressobj()
         data = decompressor.decompress(bytes.fromhex(digits), most) if most else b""

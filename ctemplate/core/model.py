@@ -21,9 +21,9 @@ ARGUMENTS = ("name", "path", "prefix")
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_field="query", omit_defaults=True):
-    """One question to a source. Equal fields, same query. ``None`` means the source's default.
+    """One question to a source. Queries with equal fields are the same query. ``None`` means the source's default.
 
-    Each kind of query is a class of its own; what there is to know of it is declared in ``queries``.
+    Each kind of query has its own class; the facts about the kind are declared in ``queries``.
     """
 
     dc: str | None = None
@@ -40,7 +40,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, tag_fiel
 
     @property
     def argument(self) -> str | None:
-        """The name that the query asks for, None where it asks for all."""
+        """Return the name that the query asks for, None if it asks for all."""
         return next((str(getattr(self, field)) for field in ARGUMENTS if hasattr(self, field)), None)
 
 
@@ -101,17 +101,17 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def ip(self) -> str:
-        """The address without the brackets of IPv6, for hosts files and zones."""
+        """Return the address without the brackets of IPv6, for hosts files and zones."""
         return self.address.strip("[]")
 
     @property
     def node_ip(self) -> str:
-        """The node's address without the brackets of IPv6."""
+        """Return the node's address without the brackets of IPv6."""
         return self.node_address.strip("[]")
 
     @property
     def micro(self) -> MicroService:
-        """What go-micro wrote into the tags."""
+        """Return the data that go-micro wrote into the tags."""
         return micro_service(self.tags)
 
 
@@ -127,7 +127,7 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         raise NotImplementedError
 
     def can_be_left_out(self) -> bool:
-        """Whether templates may go without it for good; else they keep its last good state for a while alone."""
+        """Return whether templates may go without it for good; else they keep its last good state for a while alone."""
         return True
 
     def secrets(self) -> tuple[str, ...]:
@@ -185,14 +185,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reads_alike(now: Answer | None, before: Answer | None) -> bool:
-    """Whether a template finds the same in two answers to one query; equal values are one and the same in a catalog."""
+    """Return whether a template sees no difference between two answers; a catalog stores equal values only once."""
     if now is before:
         return True
     return now is not None and before is not None and now.value is before.value and now.absent is before.absent
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One of the source's own servers: the id of its node, and the index under which it was registered."""
+    """One of the source's own servers: the id of its node, and the index of its registration."""
 
     node_id: str
     created: int
@@ -222,9 +222,9 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot:
-    """An immutable view of all answers at one moment; a render sees exactly one.
+    """An immutable view of all answers at one moment; a render reads exactly one.
 
-    ``read`` collects the queries that were looked up, for a render that fails cannot tell them.
+    ``read`` collects the queries that were looked up, since a failed render cannot report them.
     """
 
     __slots__ = ("_answers", "read")
@@ -234,7 +234,7 @@ class Snapshot:
         self.read: set[Query] = set()
 
     def get(self, query: Query) -> Answer | None:
-        """Return the answer to the query, or None while there is none."""
+        """Return the answer to the query, or None if there is none yet."""
         self.read.add(query)
         return self._answers.get(query)
 
@@ -280,7 +280,7 @@ class StagedFile:
 
 
 class Outcome(enum.Enum):
-    """What became of a group's new output; nothing where the files are HELD as they were restored."""
+    """The result of applying a group's new output; HELD: nothing was done, since the files were restored."""
 
     UNCHANGED = "unchanged"
     APPLIED = "applied"

@@ -1,7 +1,7 @@
-"""What every table of the configuration is: a frozen value that a file, an option or the environment may fill.
+"""The base of every table of the configuration: a frozen value that a file, an option or the environment may set.
 
-Whoever uses a setting declares it, as a field of such a table, with its default and the reason for it; the
-configuration's schema composes the tables, so that a default stands in one place.
+The module that uses a setting declares it, as a field of such a table, with its default and the reason for it; the
+configuration's schema composes the tables, so that each default stands in one place.
 """
 
 from __future__ import annotations

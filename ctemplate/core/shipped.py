@@ -1,4 +1,4 @@
-"""Where the templates are that come with ctemplate."""
+"""The folder of the templates that ship with ctemplate."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Pure time policies: when to retry, when a burst is over, how often something may happen.
 
-Nothing here reads a clock; every ``now`` is seconds on one monotonic clock of the caller's.
+Nothing here reads a clock; every ``now`` is seconds on one monotonic clock of the caller.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Wait(Section, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class Debounce:
-    """Tells when a burst is due: after ``wait.min`` quiet seconds, at most ``wait.max`` after its first change."""
+    """Reports when a burst is due: after ``wait.min`` quiet seconds, at most ``wait.max`` after its first change."""
 
     wait: Wait
     _first: float | None = None
@@ -57,7 +57,7 @@ class Debounce:
 
     @property
     def is_pending(self) -> bool:
-        """Whether a change has been noted that was not taken yet."""
+        """Return whether a change was noted and not taken yet."""
         return self._first is not None
 
     def note(self, now: float) -> None:
@@ -73,7 +73,7 @@ class Debounce:
         return min(self._latest + self.wait.min, self._first + self.wait.max)
 
     def take(self, now: float) -> bool:
-        """Take the burst if it is due; answer whether it was."""
+        """Take the burst if it is due; return whether it was."""
         due = self.due_at()
         if due is None or due > now:
             return False

@@ -37,17 +37,17 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def is_hcl(text: str, name: str) -> bool:
-    """Whether a file that cannot be read looks like one of HashiCorp's own language."""
+    """Return whether an unreadable file looks like HashiCorp's own configuration language."""
     return name.endswith((".hcl", ".tf", ".nomad")) or _HCL.search(text) is not None
 
 
 def explained(
     error: msgspec.ValidationError, kind: Any, values: object, *, secret: tuple[str, ...] = ()
 ) -> tuple[str, str]:
-    """Return the dotted path of the key at fault, and what is wrong with it.
+    """Return the dotted path of the key with the error, and what is wrong with it.
 
-    ``kind`` and ``values`` are what was asked of msgspec; a value under a ``secret`` key, or in place of a table that
-    may hold one, is not shown.
+    ``kind`` and ``values`` are the type and the data that msgspec got; a value under a ``secret`` key, or in place of a
+    table that may hold one, is not shown.
     """
     message = str(error)
     place = _PLACE.search(message)
@@ -70,7 +70,7 @@ def explained(
 
 
 def _with_name(path: str, kind: Any, values: object) -> str:
-    """Put the name in place of the ``[...]`` that msgspec writes for an entry of a mapping."""
+    """Replace the ``[...]`` that msgspec writes for an entry of a mapping by the entry's name."""
     before, dots, after = path.partition(ANY_ENTRY)
     table, kinds = _value_at(values, before), get_args(_kind_at(kind, before))
     if not dots or not isinstance(table, Mapping) or len(kinds) != ENTRY_KINDS:
@@ -101,7 +101,7 @@ def _found(values: object, path: str, *, is_brief: bool) -> str:
 
 
 def shown_found(value: object) -> str:
-    """Return what to show of a value that was found: of lists and tables, which may hold secrets, only their kind."""
+    """Return a value for an error message; of lists and tables, which may hold secrets, only their type."""
     if isinstance(value, Mapping):
         return "a table"
     return "a list" if isinstance(value, list | tuple) else printable(repr(value), SHOWN_AT_MOST)
@@ -119,7 +119,7 @@ def _value_at(values: object, path: str) -> object:
 
 
 def _kind_at(kind: Any, path: str) -> Any:
-    """Return the type that is declared for the key at ``path``; None where the path leaves what is declared."""
+    """Return the type that is declared for the key at ``path``; None if no type is declared for it."""
     for key in re.sub(r"\[[^]]*\]", "", path).split("."):
         if key and get_origin(kind) is dict:
             kind = get_args(kind)[1]
@@ -131,7 +131,7 @@ def _kind_at(kind: Any, path: str) -> Any:
 
 
 def _section(kind: Any) -> type[msgspec.Struct] | None:
-    """Return the table in a type: itself, or what a list or an optional holds."""
+    """Return the table in a type: the type itself, or the table inside a list or an optional."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind
     return next((found for part in get_args(kind) if (found := _section(part)) is not None), None)

@@ -1,7 +1,7 @@
-"""Dataclasses that msgspec makes: written as with ``dataclasses``, without source code compiled at each import.
+"""Dataclasses that msgspec creates: written as with ``dataclasses``, without compiling source code at each import.
 
 The standard library's decorator compiles five functions for each class, half a millisecond of every start; msgspec
-makes the class in C, and its objects as well. ``field``, ``replace`` and ``asdict`` of ``dataclasses`` go on working.
+creates the class and its objects in C. ``field``, ``replace`` and ``asdict`` of ``dataclasses`` work with them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def dataclass(
 ) -> Callable[[type[Made]], type[Made]]:
     """Make a class of annotated fields, as ``dataclasses.dataclass`` does.
 
-    Raises TypeError for what only that one can do: a class without slots or with a base, a field that does not compare.
+    Raises TypeError for features that only ``dataclasses`` has: a class without slots or with a base, a field that is
+    not compared.
     """
 
     def made(kind: type[Made]) -> type[Made]:
@@ -43,7 +44,7 @@ def dataclass(
 
 
 class _Fields:
-    """What ``dataclasses`` asks a class for, made when it is asked for."""
+    """The field descriptions that ``dataclasses`` expects in a class, created on first use."""
 
     def __init__(self, kind: type) -> None:
         self._kind = kind
@@ -61,7 +62,7 @@ def _names(kind: type) -> list[str]:
 
 
 def _default(given: Any) -> Any:
-    """Return a default as msgspec takes it; a field that its class sets by itself is None until then."""
+    """Return a default in msgspec's form; a field that its class sets by itself is None until then."""
     if not isinstance(given, dataclasses.Field):
         return given
     if given.default_factory is not dataclasses.MISSING:
@@ -72,6 +73,6 @@ def _default(given: Any) -> Any:
 
 
 def _representation(value: Any) -> str:
-    """Show a value without the fields that do not show."""
+    """Show a value without its hidden fields."""
     shown = (field.name for field in dataclasses.fields(value) if field.repr)
     return f"{type(value).__name__}({', '.join(f'{name}={getattr(value, name)!r}' for name in shown)})"

@@ -1,4 +1,4 @@
-"""The doctor: is everything that ctemplate needs here, and allowed? Looks and asks; writes nothing."""
+"""The doctor: checks that everything that ctemplate needs is present and permitted. Reads and asks; writes nothing."""
 
 from ctemplate.doctor.diagnosis import Diagnosis, Severity
 from ctemplate.doctor.examination import examination

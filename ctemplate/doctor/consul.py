@@ -1,4 +1,4 @@
-"""What facts about Consul mean: reach, leader, version, clock, token and connections. Pure."""
+"""Judge facts about Consul: reachability, leader, version, clock, token and connections. Pure."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
 from ctemplate.sources.local_files import is_local
 
 TELLS_FILTERED_SINCE = (1, 11)
-LARGEST_SKEW = 5.0  # seconds; the Date header has whole ones, and an answer takes its time
-WHOLE_RESOURCES = frozenset({"peering"})  # rules without names
-RIGHTS_NAMED = 5  # of queries that share one fault
+LARGEST_SKEW = 5.0  # seconds; the Date header has no fractions, and an answer takes time to arrive
+WHOLE_RESOURCES = frozenset({"peering"})  # resources whose rules have no name
+RIGHTS_NAMED = 5  # how many queries with the same error a line lists
 NODE_RIGHT = 'its policy needs node:read, node_prefix "" { policy = "read" }'
-DEFAULT_LIMIT = 200  # connections per client, where an agent's own limit cannot be read
+DEFAULT_LIMIT = 200  # connections per client; used if the agent's own limit cannot be read
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """What `/v1/agent/self` says; https://developer.hashicorp.com/consul/api-docs/agent#read-configuration."""
+    """The answer of `/v1/agent/self`; https://developer.hashicorp.com/consul/api-docs/agent#read-configuration."""
 
     config: dict[str, Any] = msgspec.field(name="Config", default_factory=dict)
     debug: dict[str, Any] = msgspec.field(name="DebugConfig", default_factory=dict)
 
     @property
     def version(self) -> str:
-        """The agent's version, empty where it does not say."""
+        """Return the agent's version, empty if it reports none."""
         return str(self.config.get("Version") or "")
 
     @property
     def connection_limit(self) -> int | None:
-        """How many connections one client may have: 0 for no limit, None where the agent does not say."""
+        """Return how many connections one client may have: 0 for no limit, None if the agent reports none."""
         limit = self.debug.get("HTTPMaxConnsPerClient")
         return limit if isinstance(limit, int) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsulFacts:
-    """What one agent answered. ``skew`` is its clock minus ours, in seconds; ``refused`` are the queries that failed.
+    """The answers of one agent. ``skew`` is its clock minus ours in seconds; ``refused`` are the queries that failed.
 
-    ``leader`` is its address, empty where there is none. ``filtered`` are the queries whose answers Consul admits to
-    have cut, ``empty`` those that came back with nothing, ``listed`` those of a service that the catalog lists and of
-    which no instance is shown. ``untried`` counts the queries that were not asked.
-    ``left_out`` is what is registered and may not be used.
+    ``leader`` is the leader's address, empty if there is none. ``filtered`` are the queries from whose answers Consul
+    admits to have removed entries, ``empty`` the queries with an empty answer, ``listed`` the queries without an
+    instance for a service that the catalog lists. ``untried`` counts the queries that were not asked. ``left_out`` is
+    registered data that may not be used.
     """
 
     name: str
@@ -116,7 +116,7 @@ def _clock(facts: ConsulFacts) -> Iterator[Diagnosis]:
 
 
 def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
-    """Yield what the token may not read of what the templates ask for."""
+    """Yield the rights that the token lacks for the templates' queries."""
     what = "rights of the token" if facts.has_token else "rights without a token"
     denied = [query for query, failure in facts.refused.items() if failure.kind is FailureKind.DENIED]
     others = {query: failure for query, failure in facts.refused.items() if query not in denied}
@@ -144,7 +144,7 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
 
 
 def left_out(rejections: Sequence[Rejection]) -> Iterator[Diagnosis]:
-    """Yield what is registered and cannot be used, such as host names where these are not allowed."""
+    """Yield registered data that cannot be used, such as host names if they are not allowed."""
     for registered in rejections[:RIGHTS_NAMED]:
         yield warning("left out", str(registered), "correct the registration, or [data]")
     if len(rejections) > RIGHTS_NAMED:
@@ -152,7 +152,7 @@ def left_out(rejections: Sequence[Rejection]) -> Iterator[Diagnosis]:
 
 
 def _lists_consul(query: Query) -> bool:
-    """Whether a query's answer holds Consul's own service for whoever may read it."""
+    """Return whether the query's answer contains Consul's own service for every token that may read it."""
     return kind_of(query).losses is Losses.NAMES and (query.ns, query.partition, query.peer) == (None, None, None)
 
 
@@ -162,7 +162,7 @@ def _named(queries: list[Query]) -> str:
 
 
 def _policy(queries: list[Query]) -> str:
-    """Return the rules that let a token read the queries."""
+    """Return the ACL rules that let a token read the queries."""
     names: dict[tuple[str, str], set[ReadRight]] = {}
     for right in (right for query in queries for right in kind_of(query).rights(query)):
         names.setdefault((right.resource, right.access), set()).add(right)
@@ -182,7 +182,7 @@ def _rule(resource: str, access: str, rights: set[ReadRight]) -> str:
 
 
 def _common_folder(paths: list[str]) -> str:
-    """Return the narrowest folder that holds all paths, with its slash; empty for none."""
+    """Return the deepest folder that contains all paths, with its trailing slash; empty if there is none."""
     common = os.path.commonprefix(paths)  # noqa: RUF071  # cut at its last slash
     return common[: common.rfind("/") + 1]
 

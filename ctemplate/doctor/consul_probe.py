@@ -1,4 +1,4 @@
-"""Ask Consul what the doctor wants to know: about itself, and every query of the templates once.
+"""Ask Consul for the facts that the doctor judges: facts about itself, and each query of the templates once.
 
 The I/O edge of ``consul``; reads only, over one connection.
 """
@@ -30,15 +30,15 @@ from ctemplate.sources.consul.watching.watch import Retries, Watch
 from ctemplate.sources.local_files import is_local, read_local
 from ctemplate.template import Renderer, Template
 
-TRIED_AT_MOST = 500  # queries; rights to some of thousands of services tell enough
-ROUNDS = 10  # renders; each may ask for more with what the one before got
+TRIED_AT_MOST = 500  # queries; the rights to some of thousands of services are a sufficient sample
+ROUNDS = 10  # renders; each one may need further queries because of the answers of the one before
 LEADER = Resource(path="/v1/status/leader")
 SELF = Resource(path="/v1/agent/self")
 
 
 @dataclass(slots=True, kw_only=True)
 class Tried:
-    """The queries asked so far: answers, failures, and how many were too many."""
+    """The queries asked so far: their answers, their failures, and the number of queries beyond the limit."""
 
     answers: dict[Query, Answer] = field(default_factory=dict)
     refused: dict[Query, RequestFailed] = field(default_factory=dict)
@@ -88,7 +88,7 @@ async def _reply(client: Client, connection: Connection, resource: Resource) -> 
 
 
 def _skew(date: str) -> float | None:
-    """Return how far a clock is ahead of ours by its Date header, or None."""
+    """Return how far a server's clock is ahead of ours, from its Date header, or None."""
     try:
         return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
     except (TypeError, ValueError):
@@ -96,7 +96,7 @@ def _skew(date: str) -> float | None:
 
 
 async def _tried(client: Client, connection: Connection, groups: tuple[tuple[Template, ...], ...]) -> Tried:
-    """Render with what is known and ask for what is missing, until nothing is."""
+    """Render with the known answers and ask the missing queries, until none is missing."""
     tried = Tried()
     for _ in range(ROUNDS):
         wanted = _wanted(groups, tried) - tried.answers.keys() - tried.refused.keys() - tried.untried
@@ -108,14 +108,14 @@ async def _tried(client: Client, connection: Connection, groups: tuple[tuple[Tem
 
 
 def _wanted(groups: tuple[tuple[Template, ...], ...], tried: Tried) -> set[Query]:
-    """Return the queries of all templates, as far as the answers so far lead to them."""
+    """Return the queries of all templates, as far as the current answers lead to them."""
     empty = {query: Answer(query=query, value=()) for query in tried.refused}
     snapshot = Snapshot(tried.answers | empty)
     return {query for templates in groups for query in Renderer(templates).render(snapshot).used}
 
 
 def answers_of(source: CatalogFile, groups: tuple[tuple[Template, ...], ...]) -> tuple[Answer, ...]:
-    """Return a catalog file's answers to all that the templates ask for; raises TemplateError."""
+    """Return a catalog file's answers to all queries of the templates; raises TemplateError."""
     tried = Tried()
     for _ in range(ROUNDS):
         wanted = _wanted(groups, tried) - tried.answers.keys()
@@ -153,7 +153,7 @@ def _try_file(query: Query, tried: Tried, folders: Iterable[str]) -> None:
 
 
 async def _listed(client: Client, connection: Connection, tried: Tried) -> frozenset[Query]:
-    """Return the queries without an instance for services that the catalog lists, as for a token without node:read."""
+    """Return the queries without an instance for services that the catalog lists: the token may lack node:read."""
     bare = [
         query
         for query, answer in tried.answers.items()
@@ -168,7 +168,7 @@ async def _listed(client: Client, connection: Connection, tried: Tried) -> froze
 
 
 def _planned(settings: ConsulSettings, tried: Tried) -> int:
-    """Return how many connections the source would use for these queries."""
+    """Return how many connections the source would open for these queries."""
     now = asyncio.get_running_loop().time()
     planner = Planner(max_connections=settings.max_connections)
     asked = (query for query in (*tried.answers, *tried.refused, *tried.untried) if not is_local(query))

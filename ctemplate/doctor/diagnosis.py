@@ -1,4 +1,4 @@
-"""One line of the doctor: what was looked at, what was found, and what to do about it."""
+"""One line of the doctor: what it checked, what it found, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ctemplate.core.errors import printable
 
 
 class Severity(enum.StrEnum):
-    """How a line is meant: nothing to do, worth knowing, or in the way of ctemplate's work."""
+    """The meaning of a line: nothing to do, worth knowing, or preventing ctemplate's work."""
 
     OK = "ok"
     WARNING = "warn"
@@ -31,15 +31,15 @@ class Diagnosis:
 
 
 def ok(what: str, found: str) -> Diagnosis:
-    """Return a line that asks for nothing."""
+    """Return a line that needs no action."""
     return Diagnosis(mark=Severity.OK, what=what, found=found)
 
 
 def warning(what: str, found: str, fix: str) -> Diagnosis:
-    """Return a line that is worth knowing."""
+    """Return a line with a warning."""
     return Diagnosis(mark=Severity.WARNING, what=what, found=found, fix=fix)
 
 
 def fault(what: str, found: str, fix: str) -> Diagnosis:
-    """Return a line that somebody must act on."""
+    """Return a line with an error that a person must fix."""
     return Diagnosis(mark=Severity.FAULT, what=what, found=found, fix=fix)

@@ -1,4 +1,4 @@
-"""All that the doctor looks at for one assembly, in the order in which one would mend it."""
+"""Run all checks of the doctor for one assembly, in the order in which a person would fix them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ctemplate.sources.catalog_file import CatalogFile
 
 
 async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
-    """Yield a line for each thing: the source, each nginx, each destination, the state folder."""
+    """Yield a line for each check: of the source, each nginx, each destination, the state folder."""
     async for line in _source(assembly):
         yield line
     trees: list[Tree] = []
@@ -42,7 +42,7 @@ async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
 
 
 async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
-    """Yield what there is to say of a catalog file, or of Consul, each of its addresses."""
+    """Yield the lines about a catalog file, or about each address of Consul."""
     if isinstance(assembly.source, CatalogFile):
         for line in _catalog(assembly, assembly.source):
             yield line
@@ -61,7 +61,7 @@ async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
 
 
 def _catalog(assembly: Assembly, source: CatalogFile) -> Iterator[Diagnosis]:
-    """Yield that a file is read instead of Consul, and what in it that the templates ask for cannot be used."""
+    """Yield the line that a catalog file replaces Consul, and lines about entries in it that cannot be used."""
     yield ok(str(source.path), "is used instead of Consul")
     try:
         answers = answers_of(source, assembly.templates)
@@ -72,7 +72,7 @@ def _catalog(assembly: Assembly, source: CatalogFile) -> Iterator[Diagnosis]:
 
 
 def _nginxes(plans: tuple[GroupPlan, ...]) -> Iterator[tuple[NginxCommand, GroupPlan]]:
-    """Yield each nginx that a group reloads."""
+    """Yield the lines about each nginx that a group reloads."""
     for plan in plans:
         command = nginx_of(plan.settings)
         if command is not None:

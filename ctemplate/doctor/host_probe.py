@@ -1,4 +1,4 @@
-"""Look at the host for the doctor: nginx, its configuration, folders, owners, locks. Reads; writes nothing.
+"""Read facts about the host for the doctor: nginx, its configuration, folders, owners, locks. Writes nothing.
 
 The I/O edge of ``nginx`` and ``places``; nginx's own check makes a private temporary folder and removes it.
 """
@@ -44,7 +44,7 @@ _STREAM_BLOCK = re.compile(rb"^\s*stream\s*\{", re.MULTILINE)
 
 
 async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
-    """Look at one nginx and its live configuration; raises CommandFailed when it cannot be run."""
+    """Return the facts about one nginx and its live configuration; raises CommandFailed when it cannot be run."""
     installation = await Installation.find(command)
     tree = await asyncio.to_thread(_tree, installation)
     refusal, warnings = await _checked(command, installation.conf, tree)
@@ -64,7 +64,7 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
 
 
 def _tree(installation: Installation) -> Tree | CtemplateError | None:
-    """Return the live configuration, why it cannot be read, or None where there is none."""
+    """Return the live configuration, the reason why it cannot be read, or None if it does not exist."""
     if not installation.conf.exists():
         return None
     try:
@@ -76,9 +76,9 @@ def _tree(installation: Installation) -> Tree | CtemplateError | None:
 async def _checked(
     command: NginxCommand, conf: Path, tree: Tree | CtemplateError | None
 ) -> tuple[CtemplateError | None, tuple[str, ...]]:
-    """Judge the live configuration as a candidate would be, beside the live pid file and logs.
+    """Check the live configuration in the way a candidate is checked, with the live pid file and logs kept apart.
 
-    Return its refusal and its warnings. Where that is impossible it is judged as it stands.
+    Return nginx's refusal and its warnings. Where that is impossible, check the live configuration in place.
     """
     if not isinstance(tree, Tree):
         return tree, ()
@@ -99,7 +99,7 @@ async def _checked(
 
 
 def may_signal(process: Process) -> bool:
-    """Whether we may send a signal to a process; one that has ended says nothing against it."""
+    """Return whether we may send a signal to a process; True if the process has ended."""
     try:
         os.kill(process.pid, 0)
     except PermissionError:
@@ -133,7 +133,7 @@ def _master(tree: Tree, installation: Installation) -> FoundMaster | NoMaster | 
 
 
 def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tree]) -> DestinationFacts | None:
-    """Look at a template's destination; None for one that is only printed."""
+    """Return the facts about a template's destination; None for a template that is only printed."""
     if plan.destination == STDOUT:
         return None
     path = plan.destination.absolute()
@@ -150,7 +150,7 @@ def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tr
 
 
 def _caught_by(real: Path, trees: Iterable[Tree]) -> tuple[str, ...]:
-    """Return the includes that take a candidate for part of the configuration."""
+    """Return nginx's includes that would match a candidate's name."""
     candidate = candidate_path(real)
     return tuple(f"{include.place}: {include.argument}" for tree in trees for include in tree.would_include(candidate))
 
@@ -168,7 +168,7 @@ def _kind(path: Path) -> str:
 
 
 def folder_facts(path: Path) -> FolderFacts:
-    """Look at a folder, or at the nearest one above it that exists."""
+    """Return the facts about a folder, or about its nearest parent that exists."""
     existing = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
     is_folder = existing.is_dir()
     return FolderFacts(
@@ -181,19 +181,19 @@ def folder_facts(path: Path) -> FolderFacts:
 
 
 def state_facts(path: Path) -> StateFacts:
-    """Look at the state folder."""
+    """Return the facts about the state folder."""
     folder = folder_facts(path)
     mode = path.stat().st_mode if folder.existing == path else 0
     is_open = mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
     try:
         found = weakness(path.absolute())
-    except OSError:  # links that lead to each other: nobody's folder
+    except OSError:  # symbolic links that form a loop: no owner can be told
         found = None
     return StateFacts(folder=folder, is_open=is_open, weakness=f"{found[0]} {found[1]}" if found else "")
 
 
 def _owner_fault(plan: TemplatePlan, real: Path) -> str:
-    """Return why a file cannot get its owner, by default that of the file that is there; or nothing."""
+    """Return why the new file cannot get its owner (by default that of the existing file); empty if it can."""
     try:
         live = real.stat()
     except OSError:
@@ -211,7 +211,7 @@ def _owner_fault(plan: TemplatePlan, real: Path) -> str:
 
 
 def _holder(lock: Path) -> str:
-    """Return who holds a lock, as the kernel lists it: taking the lock to find out could get in somebody's way."""
+    """Return the holder of a lock from the kernel's list: taking the lock to find out could disturb another process."""
     try:
         status, locks = lock.stat(), KERNEL_LOCKS.read_text(errors="replace")
     except OSError:
@@ -222,7 +222,7 @@ def _holder(lock: Path) -> str:
 
 
 def selinux_mode() -> str:
-    """Return what the kernel says of SELinux, empty where there is none."""
+    """Return the kernel's SELinux mode, empty without SELinux."""
     try:
         return SELINUX.read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""What facts about an nginx mean: version, stream module, configuration, master, settings that matter. Pure."""
+"""Judge facts about an nginx: version, stream module, configuration, master, important settings. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ANOTHER = "name the configuration in the reload command or in the group's nginx 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """Whether an nginx has the stream module: built in, or as a file that exists or not; None for neither."""
+    """An nginx's stream module: built in, or a file that exists or not; None for neither."""
 
     is_built_in: bool = False
     module: str | None = None
@@ -32,18 +32,18 @@ class Stream:
 
 
 def stream_of(output: str) -> tuple[bool, bool]:
-    """Return from `nginx -V` whether the stream module is built in, and whether it was built as a module."""
+    """Return from `nginx -V` whether the stream module is built in, and whether it is a separate module."""
     found = re.search(r"--with-stream(=dynamic)?(?=\s|$)", output)
     return found is not None and not found[1], found is not None and bool(found[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxFacts:
-    """One nginx: what it is, what its live configuration is worth, and who runs it.
+    """The facts about one nginx: the program, the state of its live configuration, and its master process.
 
-    ``refusal`` is why its live configuration cannot run, ``warnings`` nginx's words about one that can.
-    ``tree`` is None where there is no configuration to read yet. ``may_signal``: the reload needs no right that this
-    user lacks. ``wants_stream``: a template writes a stream block.
+    ``refusal`` is the reason why its live configuration cannot run, ``warnings`` are nginx's warnings about a valid
+    one. ``tree`` is None if there is no configuration yet. ``may_signal``: this user has the right to send the reload
+    signal. ``wants_stream``: a template writes a stream block.
     """
 
     name: str
@@ -121,7 +121,7 @@ def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
 
 
 def _directives(tree: Tree) -> Iterator[Directive]:
-    """Yield every directive of a configuration, but for files that cannot be parsed."""
+    """Yield every directive of a configuration, except those in files that cannot be parsed."""
     for path, source in tree.sources.items():
         try:
             found = parse_config(source, where=str(path))
@@ -131,7 +131,7 @@ def _directives(tree: Tree) -> Iterator[Directive]:
 
 
 def _shutdown(directives: tuple[Directive, ...]) -> Iterator[Diagnosis]:
-    """Yield what ends old workers, where connections may last."""
+    """Yield a line about what ends old workers, if connections may be long-lived."""
     what, reasons = "worker_shutdown_timeout", []
     if any(directive.name == b"stream" and directive.block is not None for directive in directives):
         reasons.append("stream servers")
@@ -146,7 +146,7 @@ def _shutdown(directives: tuple[Directive, ...]) -> Iterator[Diagnosis]:
 
 
 def _hashes(directives: tuple[Directive, ...], warnings: tuple[str, ...]) -> Iterator[Diagnosis]:
-    """Yield whether nginx's hash of server names is large enough, by its own word."""
+    """Yield a line about whether nginx's hash table of server names is large enough, by nginx's own warning."""
     what = "server_names_hash_max_size"
     names = sum(len(directive.args) for directive in directives if directive.name == b"server_name")
     sizes = [directive.args[0].decode(errors="replace") for directive in directives if directive.name == what.encode()]

@@ -1,4 +1,4 @@
-"""What facts about folders mean: destinations, owners, free space, includes that catch a candidate, state. Pure."""
+"""Judge facts about folders: destinations, owners, free space, includes that match a candidate, state. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
 
 LEAST_FREE_BYTES = 16 * 1024 * 1024
-"""Below, a candidate and the backups may not fit; a full disk keeps the old files, and no new ones."""
+"""Bytes. With less space a candidate and the backups may not fit; a full disk keeps old files and takes no new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderFacts:
-    """A folder that files go to. ``existing`` is the nearest folder that exists; ``free_bytes`` are of its disk."""
+    """A folder for files. ``existing`` is its nearest parent that exists; ``free_bytes`` is the space on its disk."""
 
     path: Path
     existing: Path
@@ -25,10 +25,10 @@ class FolderFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationFacts:
-    """One destination. ``kind`` says what stands there: a file, nothing, or something that cannot be replaced.
+    """One destination. ``kind`` says what exists there: a file, nothing, or something that cannot be replaced.
 
-    ``owner_fault`` is why its owner cannot be set, empty when it can. ``caught_by`` are the includes of nginx, as
-    ``file:line``, that would take a candidate beside it for a part of the configuration.
+    ``owner_fault`` is the reason why the new file cannot get its owner, empty if it can. ``caught_by`` are nginx's
+    includes, as ``file:line``, that would match a candidate beside the destination.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class DestinationFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateFacts:
-    """The state folder, whether everybody may write into it, and why others could put something else in its place."""
+    """The state folder, whether all users may write to it, and why other users could replace it."""
 
     folder: FolderFacts
     is_open: bool = False
@@ -50,7 +50,7 @@ class StateFacts:
 
 
 def judged_destination(facts: DestinationFacts) -> Iterator[Diagnosis]:
-    """Yield a line for each thing about a destination."""
+    """Yield the lines about a destination."""
     what = str(facts.path)
     link = f", a link to {facts.real}" if facts.real != facts.path else ""
     if facts.kind not in {"file", "nothing"}:
@@ -69,7 +69,7 @@ def judged_destination(facts: DestinationFacts) -> Iterator[Diagnosis]:
 
 
 def judged_state(facts: StateFacts) -> Iterator[Diagnosis]:
-    """Yield whether the state folder can be used."""
+    """Yield the lines about the state folder."""
     what = f"state folder {facts.folder.path}"
     if facts.is_open:
         yield fault(what, "is writable by everybody", "give it mode 0700")
@@ -84,7 +84,7 @@ def judged_state(facts: StateFacts) -> Iterator[Diagnosis]:
 
 
 def _unusable(facts: FolderFacts, what: str = "") -> Diagnosis | None:
-    """Return why files cannot go to a folder, or that they may not fit."""
+    """Return why files cannot be written to a folder, or that they may not fit."""
     what = what or str(facts.path)
     if not facts.is_folder:
         return fault(what, f"{facts.existing} is no folder", "give a path below a folder")
@@ -96,7 +96,7 @@ def _unusable(facts: FolderFacts, what: str = "") -> Diagnosis | None:
 
 
 def judged_selinux(mode: str) -> Iterator[Diagnosis]:
-    """Yield a hint where SELinux enforces; ``mode`` is what the kernel says, empty without SELinux."""
+    """Yield a hint if SELinux enforces; ``mode`` is the kernel's mode, empty without SELinux."""
     if mode.strip() == "1":
         fix = "if nginx may not read a file, run restorecon on it and give its folder the type httpd_config_t"
         yield warning("SELinux", "enforcing: a new file gets the type of its folder", fix)

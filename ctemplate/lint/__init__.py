@@ -1,4 +1,4 @@
-"""Lint: what is wrong with templates and configuration, found without any source and without rendering."""
+"""Lint: find errors in templates and configuration without any source and without rendering."""
 
 from ctemplate.lint.configuration import LintInput, lint, written
 from ctemplate.lint.finding import CODES, Finding

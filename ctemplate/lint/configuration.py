@@ -1,4 +1,4 @@
-"""Lint the configuration: every layer alone, then all of them together, then its templates.
+"""Lint the configuration: each layer separately, then all of them together, then their templates.
 
 Reads the files that it names. Must not know how findings are printed.
 """
@@ -27,14 +27,14 @@ _TOML_PLACE = re.compile(r" \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintInput:
-    """What the operator wrote, lowest layer first, and which files cannot be read."""
+    """The layers that the operator wrote, lowest first, and the files that cannot be read."""
 
     layers: tuple[Layer, ...]
     findings: tuple[Finding, ...] = ()
 
 
 def written(paths: Iterable[Path], *, environment: Layer, flags: Layer, environ: Mapping[str, str]) -> LintInput:
-    """Read every configuration file, those after a broken one too."""
+    """Read every configuration file, even after one that cannot be read."""
     layers, findings = [environment], []
     for path in paths:
         try:
@@ -49,7 +49,7 @@ def written(paths: Iterable[Path], *, environment: Layer, flags: Layer, environ:
 
 
 def lint(found: LintInput, environ: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Return everything that is wrong with the configuration and its templates, in order."""
+    """Return all findings about the configuration and its templates, in order."""
     findings = [*found.findings, *_broken(found.layers)]
     if findings:
         return in_order(findings)
@@ -64,7 +64,7 @@ def lint(found: LintInput, environ: Mapping[str, str]) -> tuple[Finding, ...]:
 
 
 def _broken(layers: Sequence[Layer]) -> Iterator[Finding]:
-    """Yield the first fault of every table of every layer."""
+    """Yield the first error of every table of every layer."""
     for layer in layers:
         for key, value in layer.values.items():
             try:
@@ -74,7 +74,7 @@ def _broken(layers: Sequence[Layer]) -> Iterator[Finding]:
 
 
 def as_finding(exc: ConfigError) -> Finding:
-    """Return an error of the configuration as a finding."""
+    """Return a configuration error as a finding."""
     if place := _PLACE.fullmatch(exc.where):
         line, column = int(place["line"]), int(place["column"])
         return Finding(path=place["path"], line=line, column=column, code="CT701", message=exc.what)
@@ -95,7 +95,7 @@ def _shared(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:
 
 
 def _unproven(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:
-    """Yield the groups of nginx's files that nobody checks."""
+    """Yield the groups of nginx files that have no check."""
     for plan in plans:
         if message := unproven_files(plan):
             yield Finding(path=str(plan.templates[0].source), code="CT703", message=message)
@@ -104,7 +104,7 @@ def _unproven(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:
 def _lint_templates(
     templates: Iterable[TemplatePlan], given: Mapping[str, Given], environ: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Yield the faults of all templates; which variables are unused is known only where every template was read."""
+    """Yield the findings of all templates; unused variables are only reported if every template could be read."""
     families: list[Family] = []
     for template in templates:
         found, family = lint_template(template, given, environ)
@@ -115,7 +115,7 @@ def _lint_templates(
 
 
 def _given(layers: Iterable[Layer]) -> dict[str, Given]:
-    """Return the variables with the place that wins."""
+    """Return each variable with the place whose value wins."""
     found: dict[str, Given] = {}
     for layer in layers:
         path = Path(layer.where)

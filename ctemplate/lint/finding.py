@@ -1,6 +1,6 @@
-"""What lint found: where, which code, what is wrong and what to write instead.
+"""A finding of lint: the place, the code, what is wrong and what to write instead.
 
-Codes are stable: a code is never given another meaning. Must not know templates or how findings are printed.
+Codes are stable: a code never gets another meaning. Must not know templates or how findings are printed.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ CODES = {
     "CT702": "two templates with one destination",
     "CT703": "nginx's files that nobody checks",
 }
-"""Each code with what it is about."""
+"""Each code with its subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Finding:
-    """One fault. Lines and columns count from 1; 0 where the place has none."""
+    """One finding. Lines and columns count from 1; 0 means that the place has none."""
 
     path: str
     line: int = 0

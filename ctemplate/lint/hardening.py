@@ -1,4 +1,4 @@
-"""Add the filters that the printing rule of nginx wants to a template, and say which. Pure."""
+"""Add the filters that nginx's printing rule requires to a template, and report them. Pure."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _WHOLE = (nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Call, nodes.Const, nod
 
 @dataclass(frozen=True, slots=True)
 class Hardened:
-    """A template with the filters, and a finding for each place: a filter was added, or a person has to look."""
+    """The template with its new filters, and a finding for each place: a filter was added, or a person must decide."""
 
     text: str
     findings: tuple[Finding, ...]
 
 
 def hardened(path: str, text: str) -> Hardened:
-    """Return a template of nginx's with a filter wherever a registered text is printed without the one it needs."""
+    """Return an nginx template with the required filter added wherever a registered text is printed without it."""
     environment = Environment(jinja2.DictLoader({}), escape=NGINX, functions=Functions({}, {}))
     source = parse_source(path, text, environment)
     if isinstance(source, Finding):
@@ -52,7 +52,7 @@ def hardened(path: str, text: str) -> Hardened:
 
 
 def _wanted(source: TemplateSource, environment: Environment) -> Iterator[tuple[int, nodes.Expr, str, Finding]]:
-    """Yield where a print begins, what it prints, the filter that it needs, and what is said of it."""
+    """Yield where a print begins, its expression, the filter that it needs, and the sentence for the finding."""
     reading = read_tree(source.tree, functions=environment.globals)
     for printed in follow(source.tree).prints:
         kinds = (reading.kind(part) for part in _parts(printed.node))
@@ -67,7 +67,7 @@ def _wanted(source: TemplateSource, environment: Environment) -> Iterator[tuple[
 
 
 def _parts(node: nodes.Expr) -> Iterator[nodes.Expr]:
-    """Yield what an expression may print: itself, and each side of a choice or of texts that are joined."""
+    """Yield the expressions that a print may show: itself, each side of a choice, and each part of a concatenation."""
     yield node
     if isinstance(node, nodes.BinExpr):
         yield from (*_parts(node.left), *_parts(node.right))
@@ -84,7 +84,7 @@ _QUOTED = "{what} stands within quotes; drop the quotes and print it through | q
 
 
 def _filter_for(kind: ValueKind, position: TextPosition) -> str | None:
-    """Return the filter for a registered text in its place, empty where no filter will do, None where it needs none."""
+    """Return the filter for a registered text in its place: empty if no filter suits, None if it needs none."""
     if position.mode is TextMode.COMMENT:
         return "comment"
     if position.mode is TextMode.QUOTED:
@@ -100,7 +100,7 @@ def _filter_for(kind: ValueKind, position: TextPosition) -> str | None:
 
 
 def _filtered(text: str, offset: int, expression: nodes.Expr, name: str) -> str:
-    """Return the text with a filter at the end of the print that begins there."""
+    """Return the text with a filter added at the end of the print that begins there."""
     end = offset
     while found := _STRING_OR_END.search(text, end):
         end = found.end()

@@ -1,6 +1,7 @@
-"""What is known of a value without rendering: its type, which registered field it came from, how it was escaped.
+"""What lint knows about a value without rendering: its type, the registered field that it came from, its escape.
 
-Derived from the model's and the functions' own annotations, so that it follows them. Must not know scopes or rules.
+Derived from the annotations of the model and the functions, so that it stays in step with them. Must not know scopes or
+rules.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from ctemplate.template.language.fields import FIELDS
 
 ESCAPE_KINDS = frozenset({"quote", "comment", "token", "identifier"})
 PLAIN_KINDS = frozenset({"address", "ip", "node_address", "node_ip", "status"})
-"""Fields that are valid tokens whatever was registered."""
+"""Fields that are always valid tokens, whatever was registered."""
 
 MADE_NUMBER = "number"
-"""Stands for the filter that made a number of a registered text."""
+"""Stands for the filter that converted a registered text to a number."""
 
 CLAIMS = frozenset({"claim", "listen_port"})
 RETURNING = frozenset({"require"})
 """Functions that return their first argument."""
 
 _GROUPING = {"by_tag": "tags", "by_meta": "meta", "by_port": "port"}
-"""Filters that return pairs of a key and its items, by the field that the keys come from."""
+"""Filters that return pairs of a key and its items, with the field that the keys come from."""
 
 _SUMMING = frozenset({"md5", "sha1", "sha256", "hmac_sha256"})
 _KEEPING = frozenset(
@@ -74,10 +75,11 @@ _TELLING = ("is", "starts", "ends", "find", "rfind", "index", "rindex", "count")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueKind:
-    """A value's type (``object`` where it is unknown), and for lists and mappings that of their items.
+    """A value's type (``object`` if unknown), and for lists and mappings the type of their items.
 
-    ``field`` is the registered field that the value came from, empty for any other value. ``is_whole`` says that it
-    still holds all of the field, so that equal values mean equal fields. ``escape`` is the filter that made it safe.
+    ``field`` is the registered field that the value came from, empty for any other value. ``is_whole`` means that the
+    value still holds the whole field, so that equal values imply equal fields. ``escape`` is the filter that made it
+    safe.
     """
 
     of: type = object
@@ -90,27 +92,27 @@ class ValueKind:
 
     @property
     def is_model(self) -> bool:
-        """Whether this is a service, an instance or a check."""
+        """Return whether this is a service, an instance or a check."""
         return self.of in FIELDS
 
     @property
     def is_registered_text(self) -> bool:
-        """Whether this is a text that a registrant chose, not escaped and not sure to be a token."""
+        """Return whether a registrant chose this text, it is not escaped, and it is not certain to be a token."""
         return self.of is str and bool(self.field) and self.field not in PLAIN_KINDS and not self.escape
 
     @property
     def is_registered_number(self) -> bool:
-        """Whether this is a number made of what a registrant chose as text, rather than one by Consul's form."""
+        """Return whether this number was made from a registrant's text, rather than from a number in Consul's API."""
         return self.of is int and self.escape == MADE_NUMBER
 
     @property
     def fields(self) -> frozenset[str]:
-        """What a template may read of a model's value."""
+        """Return the fields of a model's value that a template may read."""
         return FIELDS.get(self.of, frozenset()) | ({"listen_port"} if self.of is Service else set())
 
 
 KEY_FIELD = "value of a key"
-"""The field that stands for the texts of the KV store, which belong to no service."""
+"""The field name for texts of the KV store, which belong to no service."""
 
 UNKNOWN_KIND = ValueKind()
 TEXT = ValueKind(of=str)
@@ -118,7 +120,7 @@ NUMBER = ValueKind(of=int)
 
 
 def of_annotation(hint: Any, field: str = "") -> ValueKind:
-    """Return what an annotation says of a value; ``field`` is the model's field that holds it."""
+    """Return the kind that an annotation describes; ``field`` is the model's field that holds the value."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint in FIELDS:
         return ValueKind(of=hint)
@@ -136,7 +138,7 @@ def of_annotation(hint: Any, field: str = "") -> ValueKind:
 
 
 def of_field(kind: ValueKind, name: str) -> ValueKind:
-    """Return the kind of a field of a model's value."""
+    """Return the kind of a model's field."""
     if name == "listen_port" and kind.of is Service:
         return ValueKind(of=int, field=name, is_claimed=True)
     if isinstance(computed := getattr(kind.of, name, None), property) and kind.is_model:
@@ -146,7 +148,7 @@ def of_field(kind: ValueKind, name: str) -> ValueKind:
 
 
 def of_result(function: Callable[..., Any]) -> ValueKind:
-    """Return the kind of what a function of templates returns."""
+    """Return the kind of the result of a template function."""
     try:
         return of_annotation(typing.get_type_hints(function).get("return"))
     except (NameError, TypeError):
@@ -154,7 +156,7 @@ def of_result(function: Callable[..., Any]) -> ValueKind:
 
 
 def of_method(kind: ValueKind, name: str) -> ValueKind:
-    """Return the kind of what a method of a text or mapping returns."""
+    """Return the kind of the result of a method of a text or mapping."""
     if kind.of is dict and kind.parts:
         key, value = kind.parts
         found = {"keys": key, "values": value, "items": ValueKind(of=tuple, parts=kind.parts)}
@@ -167,7 +169,7 @@ def of_method(kind: ValueKind, name: str) -> ValueKind:
 
 
 def of_filter(kind: ValueKind, name: str) -> ValueKind:
-    """Return the kind of what a filter returns."""
+    """Return the kind of a filter's result."""
     if name in ESCAPE_KINDS:
         return replace(kind, of=str, escape=name, items=None, parts=())
     if name in _KEEPING:
@@ -197,7 +199,7 @@ def _of_single_filter(kind: ValueKind, name: str) -> ValueKind:
 
 
 def joined_kind(kinds: list[ValueKind]) -> ValueKind:
-    """Return the kind of a text put together of others: registered when a part is, whole when one part alone is."""
+    """Return the kind of a concatenation: registered if any part is, whole if a single part is whole."""
     registered = [kind for kind in kinds if kind.field]
     if not registered:
         return TEXT if all(kind.of is not object for kind in kinds) else UNKNOWN_KIND

@@ -1,4 +1,4 @@
-"""Names, filters, tests, fields and arguments that do not exist."""
+"""Findings for names, filters, tests, fields and arguments that do not exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ctemplate.template.language.functions import suggestion
 from ctemplate.template.language.text_methods import PLAIN, WIDTHS
 
 CHANCE = frozenset({"time", "today", "timestamp", "utcnow", "shuffle", "uuid", "uuid4", "lipsum"})
-"""What other template languages call the clock and chance; here they are ``now()`` and ``| random``."""
+"""Names for the clock and for random values in other template languages; here they are ``now()`` and ``| random``."""
 
 TEXT_METHODS = PLAIN | WIDTHS | {"replace", "format", "format_map"}
 LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith("_")) | {"depth0"}
@@ -26,7 +26,7 @@ _CHANCE = "an output that changes by itself costs a reload with each render; her
 
 
 def unknown_names(source: TemplateSource, reading: Reading, variables: Collection[str] = ()) -> Iterator[Finding]:
-    """Yield the names that nobody gives."""
+    """Yield the names that are defined nowhere."""
     given = {node.name for node in source.tree.find_all(nodes.Name) if node.ctx != "load"} | set(reading.functions)
     for node in reading.unknown:
         if node.name in CHANCE:
@@ -38,7 +38,7 @@ def unknown_names(source: TemplateSource, reading: Reading, variables: Collectio
 
 
 def unknown_filters(source: TemplateSource, environment: Environment) -> Iterator[Finding]:
-    """Yield the filters and tests that do not exist, those that filters name by a text too."""
+    """Yield filters and tests that do not exist, including those that other filters name as text."""
     for node in source.tree.find_all(nodes.Filter):
         if node.name not in environment.filters:
             yield _unknown(source, node, node.name, environment.filters, code="CT103")
@@ -52,7 +52,7 @@ def unknown_filters(source: TemplateSource, environment: Environment) -> Iterato
 def _named(
     source: TemplateSource, node: nodes.Filter, environment: Environment, *, kind: str, position: int
 ) -> Iterator[Finding]:
-    """Yield what ``map``, ``select`` and their like name by a text."""
+    """Yield the filters and tests that ``map``, ``select`` and similar filters name as text."""
     takers = {"filter": {"map"}, "test": {"select", "reject", "selectattr", "rejectattr"}}
     if node.name not in takers[kind] or len(node.args) <= position:
         return
@@ -107,7 +107,7 @@ def _known_fields(
 
 
 def _imported(tree: nodes.Template, modules: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, frozenset[str]]]:
-    """Return what each imported module is called, and the names that it gives."""
+    """Return each imported module's name in the template, and the names that it defines."""
     return {
         node.target: (name, modules[name])
         for node in tree.find_all(nodes.Import)
@@ -116,7 +116,7 @@ def _imported(tree: nodes.Template, modules: Mapping[str, frozenset[str]]) -> di
 
 
 def unknown_arguments(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
-    """Yield named arguments that a function does not take."""
+    """Yield named arguments that a function does not accept."""
     for call in source.tree.find_all(nodes.Call):
         name = call.node.name if isinstance(call.node, nodes.Name) else ""
         function = reading.functions.get(name)

@@ -1,4 +1,7 @@
-"""What nginx would refuse or ignore, depending on who registers: empty upstreams, ports and names that clash."""
+"""Findings for output that nginx may refuse or ignore, depending on what is registered.
+
+These are empty upstreams, and ports and names that clash.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ NAME_FIX = 'use claim("server_name", …, svc), so that one of them is left out 
 
 
 def empty_upstreams(source: TemplateSource, reading: Reading, text: Text) -> Iterator[Finding]:
-    """Yield upstreams whose servers all come from loops that may find nobody."""
+    """Yield upstreams whose servers all come from loops that may be empty."""
     for upstream in text.upstreams:
         if _may_be_empty(upstream, reading):
             message = "may have no server, which nginx refuses; guard it by {% if … %}, or add {% else %}"
@@ -36,7 +39,7 @@ def _may_be_empty(upstream: Upstream, reading: Reading) -> bool:
 
 
 def _is_guarded(loop: nodes.For, branches: tuple[Branch, ...], reading: Reading) -> bool:
-    """Whether a condition around the loop asks about what it goes through."""
+    """Return whether a condition around the loop tests the loop's list."""
     listed = reading.origin(loop.iter)
     tests = [branch.node.test for branch in branches if isinstance(branch.node, nodes.If)]
     return any(_asks(test, loop.iter, listed, reading) for test in tests)
@@ -50,7 +53,7 @@ def _asks(test: nodes.Node, named: nodes.Node, listed: nodes.Node, reading: Read
 
 
 def clash_findings(source: TemplateSource, reading: Reading, text: Text) -> Iterator[Finding]:
-    """Yield ports and server names made of registered values that two services may share."""
+    """Yield ports and server names made from registered values that two services may share."""
     for printed in text.prints:
         if printed.position.mode is not TextMode.BARE or not _is_repeated(printed, reading):
             continue
@@ -65,7 +68,7 @@ def clash_findings(source: TemplateSource, reading: Reading, text: Text) -> Iter
 
 
 def _is_repeated(printed: PrintSite, reading: Reading) -> bool:
-    """Whether a print stands in a loop over services or instances."""
+    """Return whether a print stands in a loop over services or instances."""
     repeated = (ValueKind(of=Service), ValueKind(of=Instance))
     loops = (branch.node for branch in printed.branches if isinstance(branch.node, nodes.For))
     return any(reading.kind(loop.iter).items in repeated for loop in loops)

@@ -1,4 +1,7 @@
-"""Registered values printed where they need an escape or a default: else they leave their service out, or stop all."""
+"""Findings for printed registered values that need an escape or a default.
+
+Without these, a bad value makes rendering leave its service out, or stops the whole render.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from ctemplate.nginx.language.directives import CONNECTS, INNER, PASS
 from ctemplate.nginx.language.lexer import UNKNOWN_TEXT, TextMode, TextPosition
 
 FREE = {"tags": "a tag", "meta": "a meta value", "node_meta": "a node's meta value", KEY_FIELD: "the value of a key"}
-"""Fields that are free text by nature; names and ids are tokens as a rule."""
+"""Fields that are usually free text; names and ids are usually tokens."""
 
 _PORT_OF_PRINT = re.compile(rf"[\s/]{re.escape(UNKNOWN_TEXT)}:\Z")
-"""Behind a host that is printed alone comes its port; what the host has to be is said of its own print."""
+"""The text after a host that is printed alone: its port follows. The host's own print has its own finding."""
 
 _BEFORE_PATH = re.compile(r"(?:[^\s/?]*://)?[^\s/?]*")
 _MAPPINGS = frozenset({"meta", "node_meta"})
@@ -36,7 +39,7 @@ def prints(source: TemplateSource, reading: Reading, text: Text) -> Iterator[Fin
 
 
 def missing_keys(source: TemplateSource, reading: Reading, text: Text) -> Iterator[Finding]:
-    """Yield prints of keys of meta that an instance may lack, without a default or a look at the key before."""
+    """Yield prints of meta keys that an instance may lack, without a default or an earlier test for the key."""
     for printed in text.prints:
         made_of = [reading.origin(node) for node in (printed.node, *printed.node.find_all(nodes.Name))]
         tests = [test for branch in printed.branches for test in _tests(branch.node)]
@@ -50,7 +53,7 @@ def missing_keys(source: TemplateSource, reading: Reading, text: Text) -> Iterat
 
 
 def _meta_key(node: nodes.Node, reading: Reading) -> str | None:
-    """Return the key that is read of an instance's meta, None where it is a method or only a render tells it."""
+    """Return the meta key that is read; None for a method, or if the key is only known when rendering."""
     if not isinstance(node, nodes.Getattr | nodes.Getitem) or reading.kind(node.node).field not in _MAPPINGS:
         return None
     is_method = isinstance(node, nodes.Getattr) and hasattr(dict, node.attr)
@@ -58,7 +61,7 @@ def _meta_key(node: nodes.Node, reading: Reading) -> str | None:
 
 
 def _tests(branch: nodes.If | nodes.For) -> Iterator[nodes.Node]:
-    """Yield what an ``if`` or a loop looks at before its body runs."""
+    """Yield the expressions that an ``if`` or a loop evaluates before its body runs."""
     if branch.test is not None:
         yield branch.test
     if isinstance(branch, nodes.For):
@@ -73,7 +76,7 @@ def _filters(node: nodes.Node) -> Iterator[nodes.Filter]:
 
 
 def _looks(node: nodes.Node) -> Iterator[nodes.Node]:
-    """Yield what an expression itself looks at before it takes a value: ``a if b``, ``a or b``, ``a and b``."""
+    """Yield the operands that an expression tests before it uses a value: ``a if b``, ``a or b``, ``a and b``."""
     for part in (node, *node.find_all(nodes.Expr)):
         if isinstance(part, nodes.CondExpr):
             yield part.test
@@ -82,7 +85,7 @@ def _looks(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def _keys(test: nodes.Node) -> Iterator[str]:
-    """Yield the keys that a condition or the list of a loop names, be it as a text: ``"KEY" in i.meta``."""
+    """Yield the keys that a condition or a loop's list names, also as text: ``"KEY" in i.meta``."""
     for part in (test, *test.find_all((nodes.Getattr, nodes.Getitem, nodes.Const))):
         name = literal(part) if isinstance(part, nodes.Const) else None
         if isinstance(part, nodes.Getattr | nodes.Getitem):
@@ -92,7 +95,7 @@ def _keys(test: nodes.Node) -> Iterator[str]:
 
 
 def _wrong(kind: ValueKind, mode: TextMode) -> tuple[str, str] | None:
-    """Return the code and the sentence for a print of that kind in that place."""
+    """Return the code and the sentence for a print of this kind in this place."""
     if mode is TextMode.QUOTED and kind.escape == "quote":
         return "CT402", "| quote brings its own quotes; drop those around it"
     if not kind.is_registered_text:
@@ -110,7 +113,7 @@ def _wrong(kind: ValueKind, mode: TextMode) -> tuple[str, str] | None:
 
 
 def _astray(kind: ValueKind, position: TextPosition) -> tuple[str, str] | None:
-    """Return the code and the sentence for a print of that kind that chooses where nginx goes."""
+    """Return the code and the sentence for a print of this kind that determines where nginx sends requests."""
     is_text = kind.of is str and bool(kind.field) and kind.field not in PLAIN_KINDS
     if not (is_text or kind.is_registered_number) or position.mode is not TextMode.BARE:
         return None

@@ -1,4 +1,4 @@
-"""Calls of services and service: every service read where a tag would do, and consul-template's way of asking."""
+"""Findings for calls of services and service: a tag that the call could ask for, and consul-template's grammar."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KEY_FUNCTIONS = {
     "ls": ("prefix", True),
     "tree": ("prefix", True),
 }
-"""What reads the KV store: the name of the first argument, and whether it may name a folder."""
+"""The functions that read the KV store: the name of the first argument, and whether it may name a folder."""
 
 
 def everything(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
-    """Yield loops over all services that ask for one tag only inside."""
+    """Yield loops over all services whose body only uses one tag."""
     for loop in source.tree.find_all(nodes.For):
         call = _services(reading.origin(loop.iter))
         if call is None or not isinstance(loop.target, nodes.Name):
@@ -35,7 +35,7 @@ def everything(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
 
 
 def foreign(source: TemplateSource) -> Iterator[Finding]:
-    """Yield calls with a name or a tag in consul-template's grammar."""
+    """Yield calls whose name or tag is in consul-template's grammar."""
     for call in source.tree.find_all(nodes.Call):
         if not isinstance(call.node, nodes.Name):
             continue
@@ -46,7 +46,7 @@ def foreign(source: TemplateSource) -> Iterator[Finding]:
 
 
 def key_paths(source: TemplateSource) -> Iterator[Finding]:
-    """Yield calls whose literal path is that of no key, which rendering would refuse."""
+    """Yield calls whose literal path cannot be a key, which rendering would refuse."""
     for call in source.tree.find_all(nodes.Call):
         if not isinstance(call.node, nodes.Name) or call.node.name not in KEY_FUNCTIONS:
             continue
@@ -65,7 +65,7 @@ def key_paths(source: TemplateSource) -> Iterator[Finding]:
 
 
 def exposed_keys(source: TemplateSource, mode: int | None) -> Iterator[Finding]:
-    """Yield prints of private keys where the file's mode lets others read it, as that of a new file does."""
+    """Yield prints of private keys into a file that others can read, as a new file is by default."""
     if mode is not None and not mode & OTHERS_READ:
         return
     for node in source.tree.find_all(nodes.Getattr):
@@ -75,7 +75,7 @@ def exposed_keys(source: TemplateSource, mode: int | None) -> Iterator[Finding]:
 
 
 def _given(call: nodes.Call, name: str, position: int) -> str | None:
-    """Return the literal that a call gives for an argument, by name or by position."""
+    """Return the literal that a call passes for an argument, by name or by position."""
     named = [keyword.value for keyword in call.kwargs if keyword.key == name]
     return literal(next(iter([*named, *call.args[position : position + 1]]), None))
 
@@ -88,7 +88,7 @@ def _foreign_service(name: str | None, tag: str | None) -> str:
 
 
 def _services(listed: nodes.Node) -> nodes.Name | None:
-    """Return the name in a call of ``services`` without a tag."""
+    """Return the call's ``services`` name node if it asks without a tag."""
     if not isinstance(listed, nodes.Call) or not isinstance(listed.node, nodes.Name) or listed.node.name != "services":
         return None
     has_tag = bool(listed.args) or any(keyword.key == "tag" for keyword in listed.kwargs) or listed.dyn_kwargs
@@ -96,9 +96,9 @@ def _services(listed: nodes.Node) -> nodes.Name | None:
 
 
 def _tag_asked(loop: nodes.For, name: str) -> str | None:
-    """Return the one tag that a loop over services asks for, of them or of their instances; None for none or several.
+    """Return the one tag that a loop tests on services or their instances; None for no tag or several.
 
-    A condition with another way out (``else``), or one beside other text, is no such question.
+    A condition with another branch (``else``), or with other text beside it, does not count.
     """
     if loop.test is not None and (tag := _membership(loop.test, name)) is not None:
         return tag
@@ -118,7 +118,7 @@ def _is_blank(node: nodes.Node) -> bool:
 
 
 def _membership(test: nodes.Node, name: str) -> str | None:
-    """Return the tag of ``"tag" in NAME.tags``, alone or joined to more by ``and``."""
+    """Return the tag of ``"tag" in NAME.tags``, alone or combined with other tests by ``and``."""
     if isinstance(test, nodes.And):
         left = _membership(test.left, name)
         return left if left is not None else _membership(test.right, name)
@@ -130,7 +130,7 @@ def _membership(test: nodes.Node, name: str) -> str | None:
 
 
 def _is_service_of(call: nodes.Call, name: str) -> bool:
-    """Whether a call is ``service(NAME.name, …)``."""
+    """Return whether a call is ``service(NAME.name, …)``."""
     is_service = isinstance(call.node, nodes.Name) and call.node.name == "service"
     return is_service and bool(call.args) and call.args[0] == nodes.Getattr(nodes.Name(name, "load"), "name", "load")
 

@@ -1,6 +1,6 @@
-"""Read a template's tree once: what kind each expression is of, which names nobody gives, what a name was made of.
+"""Read a template's tree once: the kind of each expression, undefined names, and the origin of each name.
 
-Follows Jinja's rules of scope, generously: a name that any path could give counts as given. Must not know codes.
+Follows Jinja's scope rules generously: a name that any path defines counts as defined. Must not know codes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DEFAULTS = frozenset({"default", "d"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameMeaning:
-    """What a name stands for: its kind, and the expression it was set to."""
+    """The meaning of a name: its kind, and the expression that it was set to."""
 
     kind: ValueKind = UNKNOWN_KIND
     made_of: nodes.Node | None = None
@@ -33,7 +33,7 @@ NameScope = dict[str, NameMeaning]
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """What a reading found out; ``defaulted`` are the expressions that may be missing without harm."""
+    """The result of reading a tree; ``defaulted`` are expressions that may be undefined without harm."""
 
     functions: Mapping[str, Any]
     kinds: dict[nodes.Node, ValueKind] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Reading:
     defaulted: set[nodes.Node] = field(default_factory=set)
 
     def kind(self, node: nodes.Node) -> ValueKind:
-        """Return what is known of an expression."""
+        """Return what is known about an expression."""
         return self.kinds.get(node, UNKNOWN_KIND)
 
     def origin(self, node: nodes.Node) -> nodes.Node:
@@ -55,7 +55,7 @@ class Reading:
 
 
 def read_tree(tree: nodes.Template, *, functions: Mapping[str, Any], given: Iterable[str] = ()) -> Reading:
-    """Read a tree; ``functions`` are the names that every template knows, ``given`` those of who includes it."""
+    """Read a tree; ``functions`` are the names that every template has, ``given`` those of the including template."""
     reading = Reading(functions=functions)
     scope: NameScope = {name: NameMeaning() for name in (*IMPLICIT, *given, *exported(tree))}
     _TreeReader(reading).body(tree.body, scope)
@@ -63,7 +63,7 @@ def read_tree(tree: nodes.Template, *, functions: Mapping[str, Any], given: Iter
 
 
 def exported(tree: nodes.Template) -> frozenset[str]:
-    """Return the names that a template gives: what it sets, imports and defines outside of macros."""
+    """Return the names that a template defines for importers: those it sets, imports and defines outside macros."""
     names: set[str] = set()
     for node in tree.find_all((nodes.Macro, nodes.Import, nodes.FromImport, nodes.Assign, nodes.AssignBlock)):
         if isinstance(node, nodes.Macro):
@@ -84,7 +84,7 @@ def _targets(target: nodes.Node) -> list[nodes.Name]:
 
 
 class _TreeReader:
-    """Walks statements in order; a scope is copied where Jinja opens one."""
+    """Walks the statements in order; copies the scope where Jinja opens a new one."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -158,7 +158,7 @@ class _TreeReader:
     # expressions
 
     def kind(self, node: nodes.Node, scope: NameScope) -> ValueKind:
-        """Return an expression's kind and remember it, with those of all its parts."""
+        """Return an expression's kind and store it, together with the kinds of its parts."""
         parts = {child: self.kind(child, scope) for child in node.iter_child_nodes()}
         kind = self._kind(node, parts, scope)
         self._reading.kinds[node] = kind
@@ -242,7 +242,7 @@ def _member(kind: ValueKind, node: nodes.Getattr | nodes.Getitem) -> ValueKind:
 
 
 def _composed(node: nodes.Node, parts: tuple[ValueKind, ...]) -> ValueKind:
-    """Return the kind of a literal, or of what an operator makes."""
+    """Return the kind of a literal, or of an operator's result."""
     match node:
         case nodes.Const():
             return (
@@ -262,7 +262,7 @@ def _composed(node: nodes.Node, parts: tuple[ValueKind, ...]) -> ValueKind:
 
 
 def _calculated(node: nodes.BinExpr | nodes.UnaryExpr, parts: tuple[ValueKind, ...]) -> ValueKind:
-    """Return the kind of what an operator makes: a text of texts, a registered number of one."""
+    """Return the kind of an operator's result: a text from texts, a registered number from a registered number."""
     if isinstance(node, nodes.Add | nodes.Mod) and any(kind.of is str for kind in parts):
         return kinds.joined_kind(list(parts))
     return next((kind for kind in parts if kind.is_registered_number), UNKNOWN_KIND)

@@ -20,7 +20,7 @@ REPORT_FORMATS = ("text", "json", "sarif")
 
 
 def format_findings(findings: Sequence[Finding], form: str) -> str:
-    """Return the findings in one of the formats, without a last line break."""
+    """Return the findings in one of the formats, without a trailing line break."""
     if form == "text":
         return "\n".join(map(str, findings))
     made = _sarif(findings) if form == "sarif" else {"version": 1, "findings": [asdict(found) for found in findings]}
@@ -49,7 +49,7 @@ def _result(found: Finding) -> dict[str, Any]:
 
 
 def _location(found: Finding) -> dict[str, Any]:
-    """Return where a finding is: a file, with the place in it where that is known, or the operator's option."""
+    """Return a finding's location: a file, with line and column if they are known, or the operator's option."""
     if found.path.startswith("-") or found.path in {"environment", "configuration", "command line"}:
         return {"logicalLocations": [{"name": printable(found.path), "kind": "parameter"}]}
     place: dict[str, Any] = {"artifactLocation": {"uri": _uri(found.path)}}

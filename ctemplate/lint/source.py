@@ -1,4 +1,4 @@
-"""A template's source as rules look at it: the text, its tree with exact places, and which findings it silences.
+"""A template's source for the rules: its text, its tree with exact places, and the findings that it silences.
 
 Must not know what any rule looks for.
 """
@@ -27,9 +27,9 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSource:
-    """One parsed template. The ``lineno`` of the tree's nodes are offsets into ``text``, so that each has a column.
+    """One parsed template. The ``lineno`` of its nodes are offsets into ``text``, so that each node has a column.
 
-    ``ignored`` are the codes that a comment silences, by the lines for which it does.
+    ``ignored`` maps lines to the codes that a comment silences there.
     """
 
     path: str
@@ -43,12 +43,12 @@ class TemplateSource:
         return Finding(path=self.path, line=line, column=column, code=code, message=message)
 
     def silences(self, finding: Finding) -> bool:
-        """Whether a comment of this source silences the finding."""
+        """Return whether a comment of this source silences the finding."""
         return finding.path == self.path and finding.code in self.ignored.get(finding.line, ())
 
 
 def node_place(text: str, offset: int) -> tuple[int, int]:
-    """Return the line and column of an offset, both from 1."""
+    """Return the line and column of an offset; both count from 1."""
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
     line = bisect_right(starts, offset)
     return line, offset - starts[line - 1] + 1
@@ -60,7 +60,7 @@ def parse_source(
     environment: Environment,
     wrap: Callable[[nodes.Template], nodes.Template] = lambda tree: tree,
 ) -> TemplateSource | Finding:
-    """Parse a template as the environment would, wrapped as it does; return what is wrong when it cannot be parsed."""
+    """Parse a template as the environment would, with the same wrapping; return the finding if it cannot be parsed."""
     text = _LINE_BREAK.sub("\n", text)
     try:
         tokens = tuple(_tokens(text, environment.lexer_of(path)))
@@ -80,11 +80,11 @@ def _sentence(exc: jinja2.TemplateSyntaxError, text: str, line: int) -> str:
 
 
 SourceToken = tuple[int, str, str]
-"""An offset, a type and the raw text."""
+"""An offset, a token type and the raw text."""
 
 
 def _tokens(text: str, lexer: Lexer) -> Iterator[SourceToken]:
-    """Yield Jinja's tokens with offsets instead of lines; white space that a tag strips stands between them."""
+    """Yield Jinja's tokens with offsets instead of lines, including the white space that a tag strips."""
     offset = 0
     for _, kind, raw in lexer.tokeniter(text, None):
         offset = text.index(raw, offset)
@@ -93,7 +93,7 @@ def _tokens(text: str, lexer: Lexer) -> Iterator[SourceToken]:
 
 
 class _TemplateParser(Parser):
-    """Jinja's parser, fed with offsets for line numbers."""
+    """Jinja's parser, with offsets in place of line numbers."""
 
     def __init__(self, environment: Environment, text: str, path: str, tokens: tuple[SourceToken, ...]) -> None:
         super().__init__(environment, text, path, path)
@@ -101,7 +101,7 @@ class _TemplateParser(Parser):
 
 
 def _ignored(text: str, tokens: tuple[SourceToken, ...]) -> dict[int, frozenset[str]]:
-    """Return the codes silenced on each line: the comment's own, or the one below where it stands alone."""
+    """Return the codes silenced on each line: the comment's own line, or the next one if the comment stands alone."""
     ignored: dict[int, frozenset[str]] = {}
     for offset, kind, raw in tokens:
         found = _IGNORE.search(raw) if kind == "comment" else None
@@ -113,7 +113,7 @@ def _ignored(text: str, tokens: tuple[SourceToken, ...]) -> dict[int, frozenset[
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether nothing but a comment, whose words are between the offsets, is on its lines."""
+    """Return whether the lines of a comment (whose words are between the offsets) hold nothing else."""
     before = text[text.rfind("\n", 0, start) + 1 : start]
     behind = text[end:].partition("\n")[0]
     return not before.strip(" \t{#-+") and not behind.strip(" \t-+#}")
@@ -126,12 +126,12 @@ def members(tree: nodes.Node) -> Iterator[nodes.Getattr | nodes.Getitem]:
 
 
 def member_name(node: nodes.Getattr | nodes.Getitem) -> str | None:
-    """Return the name that is asked for, None where only a render tells it."""
+    """Return the member's name, None if it is only known when rendering."""
     return node.attr if isinstance(node, nodes.Getattr) else literal(node.arg)
 
 
 def literal(node: nodes.Node | None) -> str | None:
-    """Return the text that a literal stands for, None for anything else."""
+    """Return the text of a literal, None for anything else."""
     return node.value if isinstance(node, nodes.Const) and isinstance(node.value, str) else None
 
 

@@ -1,4 +1,4 @@
-"""Outputs that change while nothing changed: each change costs a reload."""
+"""Findings for output that changes although its data did not: each change costs a reload."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ctemplate.nginx.language.lexer import TextMode
 
 POSITIONS = frozenset({"index", "index0", "revindex", "revindex0"})
 NAMING = frozenset({"upstream", "zone", "server_name", "listen", "proxy_pass"})
-"""Directives whose argument is a name or port that nginx keeps state for, or refers to."""
+"""Directives whose argument is a name or port that nginx keeps state for or refers to."""
 
 _SORTED = frozenset(
     [
@@ -37,7 +37,7 @@ _CHANCE = "| random gives another value with each render, and each costs a reloa
 
 
 def clock_and_chance(source: TemplateSource) -> Iterator[Finding]:
-    """Yield what makes an output another one with each render."""
+    """Yield expressions whose value differs with each render."""
     for call in source.tree.find_all(nodes.Call):
         if call.node == nodes.Name("now", "load"):
             yield source.finding(call.node, "CT301", _CLOCK)
@@ -47,7 +47,7 @@ def clock_and_chance(source: TemplateSource) -> Iterator[Finding]:
 
 
 def moving_orders(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
-    """Yield loops over what has no order of its own."""
+    """Yield loops over lists that have no stable order."""
     for loop in source.tree.find_all(nodes.For):
         near = _near(loop.iter, reading)
         if near is not None:
@@ -60,7 +60,7 @@ def moving_orders(source: TemplateSource, reading: Reading) -> Iterator[Finding]
 
 
 def _near(listed: nodes.Node, reading: Reading) -> nodes.Keyword | None:
-    """Return the ``near`` of the call whose order a loop shows, None where something sorts it."""
+    """Return the ``near`` of the call whose order a loop uses, None if the loop's list is sorted."""
     listed = reading.origin(listed)
     while isinstance(listed, nodes.Filter) and listed.node is not None:
         if listed.name in _SORTED:
@@ -72,14 +72,14 @@ def _near(listed: nodes.Node, reading: Reading) -> nodes.Keyword | None:
 
 
 def _is_pairs(listed: nodes.Node) -> bool:
-    """Whether an expression is a call of ``items``, ``keys`` or ``values``."""
+    """Return whether an expression is a call of ``items``, ``keys`` or ``values``."""
     if not isinstance(listed, nodes.Call) or not isinstance(listed.node, nodes.Getattr):
         return False
     return listed.node.attr in {"items", "keys", "values"}
 
 
 def positions(source: TemplateSource, text: Text) -> Iterator[Finding]:
-    """Yield names made from the position in a loop."""
+    """Yield names that contain the position in a loop."""
     for printed in text.prints:
         found = _position(printed)
         if found is not None:

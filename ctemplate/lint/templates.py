@@ -1,4 +1,4 @@
-"""Lint one template with all that it includes and imports. Reads the files; everything else is pure.
+"""Lint one template together with everything that it includes and imports. Reads the files; the rest is pure.
 
 Must not know configuration files, sources or nginx's answers.
 """
@@ -32,14 +32,14 @@ from ctemplate.template.language.source_text import SourceText
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A template and what it names, by the names that templates use; and the faults that kept others out."""
+    """A template and all that it names, by the names that templates use; and findings for unloadable files."""
 
     sources: Mapping[str, TemplateSource]
     findings: tuple[Finding, ...]
 
     @property
     def trees(self) -> tuple[nodes.Template, ...]:
-        """The trees of all sources."""
+        """Return the trees of all sources."""
         return tuple(source.tree for source in self.sources.values())
 
 
@@ -81,7 +81,7 @@ def _parsed(name: str, environment: Environment) -> TemplateSource | Finding:
 
 
 def _as_load_finding(exc: TemplateError) -> Finding:
-    """Return an error of loading as a finding: its place is ``file:line`` or ``file``."""
+    """Return a load error as a finding; the error's place is ``file:line`` or ``file``."""
     path, _, line = exc.where.rpartition(":")
     if not line.isdecimal():
         return Finding(path=exc.where, code="CT101", message=exc.what)
@@ -91,7 +91,7 @@ def _as_load_finding(exc: TemplateError) -> Finding:
 def lint_template(
     plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping[str, str]
 ) -> tuple[tuple[Finding, ...], Family]:
-    """Return what is wrong with a template, and what it is made of."""
+    """Return the findings of a template, and the sources that it consists of."""
     functions = Functions(dict.fromkeys(given), environ)
     escape = plan.escape or NGINX
     text = SourceText.of(plan)
@@ -113,7 +113,7 @@ def lint_template(
 
 
 def _is_included(name: str, made: Family) -> bool:
-    """Whether a template may use names that another one gives: it is included, or it extends another."""
+    """Return whether a template may use names of another one: it is included, or it extends another."""
     if any(node for node in made.sources[name].tree.find_all(nodes.Extends)):
         return True
     including = (node for tree in made.trees for node in tree.find_all((nodes.Include, nodes.Extends)))
@@ -129,7 +129,7 @@ def _judged(
     *,
     is_nginx: bool,
 ) -> Iterator[Finding]:
-    """Yield what the rules find in one source; those of nginx's language hold for nginx's files alone."""
+    """Yield the findings of the rules in one source; the rules about nginx only apply to nginx files."""
     reading = read_tree(source.tree, functions=environment.globals, given=shared)
     yield from names.unknown_names(source, reading, given)
     yield from names.unknown_filters(source, environment)
@@ -151,7 +151,7 @@ def _judged(
 
 
 def _unloadable(plan: TemplatePlan, given: Mapping[str, Given], environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what the daemon itself would say of the template."""
+    """Yield the errors that the daemon itself would report when it loads the template."""
     try:
         Template.load(
             Path(plan.source),

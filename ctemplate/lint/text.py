@@ -1,6 +1,7 @@
 """Follow a template's own text as nginx would read it: where each value is printed, and which upstreams it opens.
 
-A path through the template is guessed: the first branch of each condition, one turn of each loop. Must not know codes.
+The path through the template is a guess: the first branch of each condition, one pass of each loop. Must not know
+codes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ctemplate.nginx.language.lexer import UNKNOWN_TEXT, TextMode, TextPosition,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """A part of the template that may be left out or repeated: its condition or loop, and which body it is."""
+    """A part of the template that may be absent or repeated: its condition or loop, and which of its bodies it is."""
 
     node: nodes.If | nodes.For
     is_else: bool = False
@@ -23,7 +24,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintSite:
-    """A value printed: where, and within which branches."""
+    """A printed value: its place and the branches around it."""
 
     node: nodes.Expr
     position: TextPosition
@@ -32,9 +33,9 @@ class PrintSite:
 
 @dataclass(slots=True, kw_only=True)
 class Upstream:
-    """An upstream block in the template's text: the branches around it, and the loops that make its servers.
+    """An upstream block in the template's text: the branches around it, and the loops that write its servers.
 
-    ``is_filled`` says that one server is there in any case, as far as can be told.
+    ``is_filled`` means that, as far as lint can tell, the block always has a server.
     """
 
     offset: int
@@ -59,7 +60,7 @@ def follow(tree: nodes.Template) -> Text:
 
 
 class _Walk:
-    """The text so far: a position, the branches around it, the upstreams that are open."""
+    """The state of the walk: the position in nginx's text, the branches around it, the open upstreams."""
 
     def __init__(self) -> None:
         self.text = Text()
@@ -85,7 +86,7 @@ class _Walk:
                     pass
 
     def apart(self, body: Iterable[nodes.Node]) -> None:
-        """Follow a text that does not stand here: its start is nginx's start of a line."""
+        """Follow a text that is used elsewhere: it starts as if at the start of an nginx line."""
         held = self.position, self.branches, self.open
         self.position, self.branches, self.open = TextPosition(), (), []
         self.body(body)
@@ -156,7 +157,7 @@ class _Walk:
             self.open.pop()
 
     def server(self) -> None:
-        """Note a server line in the innermost upstream: there in any case, or made by a loop."""
+        """Add a server line to the innermost upstream: an unconditional one, or one written by a loop."""
         if not self.open or self.open[-1][0] != len(self.position.blocks):
             return
         upstream = self.open[-1][1]

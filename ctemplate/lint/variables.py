@@ -1,4 +1,4 @@
-"""Variables of the operator: used without a value, or given and never used."""
+"""Findings for the operator's variables: used without a value, or given but unused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VAR = "var"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """A variable with a value, and where it was given: ``line`` is 0 where it cannot be told."""
+    """A variable with a value, and where it was given: ``line`` is 0 if unknown."""
 
     name: str
     path: str
@@ -43,7 +43,7 @@ def variable_uses(tree: nodes.Node) -> Iterator[Use]:
 
 
 def is_opaque(tree: nodes.Template) -> bool:
-    """Whether a template reads variables whose names cannot be told from its source."""
+    """Return whether a template reads variables by names that its source does not show."""
     return sum(node.name == VAR for node in tree.find_all(nodes.Name)) > sum(1 for _ in variable_uses(tree))
 
 
@@ -59,7 +59,7 @@ def missing(source: TemplateSource, reading: Reading, given: Mapping[str, Given]
 
 
 def _guarded(tree: nodes.Template, reading: Reading) -> Iterator[nodes.Expr]:
-    """Yield the uses in the branches of a condition that asks for the same variable, taking it for missing."""
+    """Yield the uses in branches of a condition that tests the same variable for being undefined."""
     conditions: list[nodes.If | nodes.CondExpr] = [*tree.find_all(nodes.If), *tree.find_all(nodes.CondExpr)]
     for condition in conditions:
         asked = {use.name for use in variable_uses(condition.test) if use.node in reading.defaulted}
@@ -67,7 +67,7 @@ def _guarded(tree: nodes.Template, reading: Reading) -> Iterator[nodes.Expr]:
 
 
 def unused(given: Iterable[Given], trees: Iterable[nodes.Template]) -> Iterator[Finding]:
-    """Yield variables that are given and used by no template."""
+    """Yield variables that are given but used by no template."""
     trees = tuple(trees)
     if any(is_opaque(tree) for tree in trees):
         return
@@ -80,7 +80,7 @@ def unused(given: Iterable[Given], trees: Iterable[nodes.Template]) -> Iterator[
 
 
 def line_of(name: str, text: str) -> int:
-    """Return the line of a configuration file that gives a variable, 0 where it cannot be told."""
+    """Return the line of a configuration file that sets a variable, 0 if unknown."""
     assignment = re.compile(rf"""(?:^|[\s{{,."']){re.escape(name)}["']?\s*[=:]""")
     found = [number for number, line in enumerate(text.splitlines(), 1) if assignment.search(line)]
     return found[0] if len(found) == 1 else 0

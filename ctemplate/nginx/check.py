@@ -21,8 +21,10 @@ from dataclasses import field
 from functools import cache
 from pathlib import Path
 
-from ctemplate.core.errors import CannotJudge, CheckRefused, indented
+from ctemplate.core.errors import CannotJudge, CheckRefused
+from ctemplate.core.event_stream import emit
 from ctemplate.core.model import StagedFile
+from ctemplate.core.program_events import FileNotIncluded, FileUnreadable, MountFailed, MountForbidden
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.advice import advice
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
@@ -120,8 +122,7 @@ class NginxCheck:
         self._report(plan, test.installation.conf)
         completed = await run_program(plan.argv, timeout=self.timeout or check_time_limit(plan.size_bytes))
         if plan.way is Way.BOUND and completed.status == BIND_FAILED:
-            said = indented(completed.output)
-            log.warning("mount: a candidate cannot be bound over its live file; judged %s%s", Way.COPIED.value, said)
+            emit(MountFailed(way=Way.COPIED.value, output=completed.output))
             return await self._judged(test, may_mount=False)
         log.debug("%s: candidates judged %s", test.installation.conf, plan.way.value)
         return await asyncio.to_thread(test.verdict, completed, plan)
@@ -141,11 +142,11 @@ class NginxCheck:
         for path in plan.unreadable:
             if path not in self._unreadable:
                 self._unreadable.add(path)
-                log.info("%s: may not be read by this user; candidates are judged with a stand-in for it", path)
+                emit(FileUnreadable(path=str(path)))
         for path in plan.strangers:
             if path not in self._strangers:
                 self._strangers.add(path)
-                log.warning("%s: is not included by %s; nginx reads it only if another directive names it", path, conf)
+                emit(FileNotIncluded(path=str(path), main=str(conf)))
 
 
 async def can_mount() -> bool:
@@ -350,4 +351,4 @@ def _refused(files: tuple[StagedFile, ...], found: NginxVerdict) -> CheckRefused
 @cache
 def _report_copies() -> None:
     """Log once per process that candidates are checked in a copy; every new group would find that out again."""
-    log.info("no right to mount: candidates are judged %s", Way.COPIED.value)
+    emit(MountForbidden(way=Way.COPIED.value))

@@ -20,7 +20,9 @@ from pathlib import Path
 
 from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
+from ctemplate.core.event_stream import Event, emit
 from ctemplate.core.model import Outcome
+from ctemplate.core.program_events import MasterEnded, MasterFound, MasterNotFound, WorkerStuck
 from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, Lookup, NginxCommand
@@ -158,18 +160,18 @@ class NginxReload:
         master = find_master(installation, [path for path in known if path is not None])
         if isinstance(master, FoundMaster):
             self._pid_file = master.pid_file
-            self._say(logging.INFO, installation, master.how, about=master.how)
+            self._say(MasterFound(main=str(installation.conf), how=master.how), about=master.how)
         elif master.suspects:
-            self._say(logging.WARNING, installation, f"its master is not found: {master}", about=master.reason)
+            self._say(MasterNotFound(main=str(installation.conf), reason=str(master)), about=master.reason)
         else:
             log.debug("%s: no master runs: %s", installation.conf, master)
             self._said = ""
         return master
 
-    def _say(self, level: int, installation: Installation, what: str, *, about: str) -> None:
-        """Log a sentence about the master once, until its reason changes: other nginxes come and go."""
+    def _say(self, event: Event, *, about: str) -> None:
+        """Tell of the master once, until its reason changes: other nginxes come and go."""
         if about and about != self._said:
-            log.log(level, "%s: %s", installation.conf, what)
+            emit(event)
         self._said = about
 
 
@@ -233,7 +235,7 @@ class _Attempt:
         self.before, self.marks = active(workers(self.master)) - self.stuck, log_offset(self.logs)
         try:
             if not await self._announce():
-                log.info("%s: the master ended before the reload", self.conf)
+                emit(MasterEnded(main=str(self.conf)))
                 return Outcome.PENDING_START
         except CommandFailed as exc:
             return await self._watched(WORKER_SETTLE, failure=exc)
@@ -320,7 +322,7 @@ class _Attempt:
         """Log which old workers do not finish."""
         late = active(workers(self.master)) & self.before
         for worker in sorted(late, key=lambda process: process.pid):
-            log.warning("%s: worker %d does not finish and keeps its old configuration", self.conf, worker.pid)
+            emit(WorkerStuck(main=str(self.conf), pid=worker.pid))
         self.stuck = frozenset(worker for worker in self.stuck | late if process_of(worker.pid) == worker)
         return Outcome.APPLIED
 

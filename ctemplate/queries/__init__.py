@@ -1,4 +1,4 @@
-"""The kinds of queries, each declared in a module of its own, and how to ask for their facts."""
+"""The kinds of queries, each declared in its own module, and the functions that return their facts."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ KINDS: dict[type[Query], Kind[Any]] = {kind.query: kind for kind in DECLARED}
 READABLE_TYPES: tuple[type[msgspec.Struct], ...] = tuple(
     dict.fromkeys(readable for kind in DECLARED for readable in kind.readable)
 )
-"""What templates read the fields of."""
+"""The types whose fields templates read."""
 
 KIND_FUNCTIONS = {function.__name__: function for kind in DECLARED for function in kind.functions}
 
@@ -101,13 +101,13 @@ def kind_of(query: Query) -> Kind[Any]:
 
 
 def named_service(query: Query) -> str | None:
-    """Return the service that the query names, None where the answer or nothing names one."""
+    """Return the service that the query names, None if it names none or only the answer does."""
     kind = kind_of(query)
     return kind.service_name(query) if kind.subject is Subject.NAMED else None
 
 
 def resource_of(query: Query, settings: ConsulSettings) -> Resource:
-    """Return what to ask Consul for; a scope that the query does not name is the settings'."""
+    """Return the resource to request from Consul; the settings supply the scope that the query does not name."""
     kind = kind_of(query)
     scope = {
         "dc": query.dc or settings.datacenter,

@@ -1,4 +1,4 @@
-"""The agent that is asked, by the name of its node."""
+"""The name of the agent that ctemplate asks, which is the name of the agent's node."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AgentName(OwnedEntry, frozen=True, kw_only=True, gc=False):
     name: str
 
     def owner_name(self) -> str:
-        """Return whose name it is."""
+        """Return a description of the name's owner."""
         return f"node {printable(self.name, SHOWN_AGENT_LENGTH)!r}"
 
     def texts(self) -> tuple[tuple[str, str], ...]:
@@ -43,7 +43,7 @@ class AgentName(OwnedEntry, frozen=True, kw_only=True, gc=False):
 
 
 class AgentConfig(msgspec.Struct, frozen=True):
-    """What the agent says of its configuration."""
+    """The agent's own configuration, in its answer."""
 
     node_name: str = msgspec.field(name="NodeName")
 
@@ -55,7 +55,7 @@ class AgentPage(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class AgentQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="agent", omit_defaults=True):
-    """The node of the agent that is asked; the value is ``tuple[AgentName, ...]``, empty where nobody is asked."""
+    """The node of the agent that is asked; the value is ``tuple[AgentName, ...]``, empty if no agent is asked."""
 
 
 AGENT_PAGES = msgspec.json.Decoder(AgentPage)

@@ -15,9 +15,10 @@ from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 class AlarmsQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="alarms", omit_defaults=True):
     """The checks of a scope that are not passing; the value is ``tuple[StateRow, ...]`` in any order.
 
-    ``/v1/health/state/any`` with ``filter=Status != "passing"``: a few bytes, woken by every check, and Consul goes
-    through all checks for each answer. With a ``status`` ``/v1/health/state/STATUS``: woken by checks that get or lose
-    this status, while there are any, for a twentieth of Consul's time.
+    Without a ``status`` the path is ``/v1/health/state/any`` with ``filter=Status != "passing"``: the answer has few
+    bytes, but every change of any check ends the long poll, and Consul goes through all checks for each answer. With a
+    ``status`` the path is ``/v1/health/state/STATUS``: the long poll ends when a check gets or loses this status, as
+    long as there are any such checks, and an answer takes a twentieth of Consul's time.
     """
 
     status: Literal["critical", "warning"] | None = None

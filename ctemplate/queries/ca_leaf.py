@@ -1,4 +1,4 @@
-"""A certificate that Consul's own certificate authority makes for a service, with its private key."""
+"""A certificate from Consul's own certificate authority for a service, with its private key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resou
 class CaLeaf(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A service's certificate, with its intermediates, and its private key, both as PEM text.
 
-    ``not_before`` and ``not_after`` are as Consul writes them: ``2026-11-28T20:18:19Z``.
+    ``not_before`` and ``not_after`` have Consul's form: ``2026-11-28T20:18:19Z``.
     """
 
     service: str
@@ -47,15 +47,15 @@ class CaLeaf(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True
     not_after: OwnText = OwnText("")
 
     def __repr__(self) -> str:
-        """Show whose it is, and nothing of the key."""
+        """Show the service, and nothing of the key."""
         return f"{type(self).__name__}({printable(self.service)!r}, …)"
 
     def owner_name(self) -> str:
-        """Return whose texts these are."""
+        """Return a description of the owner of these texts."""
         return f"certificate of {printable(self.service, 120)!r}"
 
     def texts(self) -> tuple[tuple[str, str], ...]:
-        """Return those that hold the service's name, which is a registrant's."""
+        """Return the texts that contain the service's name, which a registrant chooses."""
         return ("service", self.service), ("uri", self.uri)
 
     def secrets(self) -> tuple[str, ...]:
@@ -145,7 +145,7 @@ def _playback(query: CaLeafQuery, page: CatalogPage) -> Decoded:
 
 
 def _record(answer: Answer, _: RecordingRules) -> RecordedAnswer:
-    """Return the certificate without its key, which no file of captured answers is to hold."""
+    """Return the certificate without its key, since no file of captured answers may contain the key."""
     hidden = (msgspec.structs.replace(leaf, private_key=OwnText(MASK)) for leaf in answer.value)
     return RecordedAnswer(leaves=tuple(RecordedLeaf(**msgspec.structs.asdict(leaf)) for leaf in hidden))
 

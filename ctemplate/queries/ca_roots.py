@@ -36,7 +36,7 @@ _PEM_BLOCK = re.compile(
 
 
 def checked_pem(text: str) -> str:
-    """Return a text that is nothing but PEM blocks, a line break at its end; raises ValueError, without the text."""
+    """Return a text of PEM blocks only, a line break at its end; raises ValueError, without the text in its message."""
     found = text.replace("\r\n", "\n").strip() + "\n"
     position = 0
     while position < len(found):
@@ -48,9 +48,9 @@ def checked_pem(text: str) -> str:
 
 
 class CaRoot(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """A root certificate; ``is_active`` is the one that signs now, the others are still trusted.
+    """A root certificate; ``is_active`` marks the one that signs now, the others are still trusted.
 
-    ``not_before`` and ``not_after`` are as Consul writes them: ``2026-11-28T20:18:19Z``.
+    ``not_before`` and ``not_after`` have Consul's form: ``2026-11-28T20:18:19Z``.
     """
 
     id: OwnText
@@ -63,11 +63,11 @@ class CaRoot(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True
     not_after: OwnText = OwnText("")
 
     def owner_name(self) -> str:
-        """Return whose texts these are."""
+        """Return a description of the owner of these texts."""
         return "Consul's certificate authority"
 
     def texts(self) -> tuple[tuple[str, str], ...]:
-        """Return none: all are Consul's own, and printed as they stand."""
+        """Return none: all texts are Consul's own and print unchanged."""
         return ()
 
 

@@ -1,4 +1,4 @@
-"""The entries of a catalog file: what it says of the services of a datacenter, and of single answers."""
+"""The entries of a catalog file: a datacenter's services, and single answers."""
 
 from __future__ import annotations
 
@@ -164,12 +164,12 @@ class RecordingRules:
     is_full: bool
 
     def masked(self, name: str, value: str) -> str:
-        """Return the value, or what stands for it where a mask matches the name."""
+        """Return the value, or its placeholder if a mask matches the name."""
         return MASK if any(fnmatchcase(name, mask) for mask in self.masks) else value
 
 
 def printed_address(address: str) -> str | None:
-    """Return the IP address as a ``server`` line wants it, IPv6 in brackets, or None when it is none."""
+    """Return the IP address in the form for a ``server`` line (IPv6 in brackets), or None if it is no IP address."""
     try:
         found = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
     except ValueError:
@@ -180,7 +180,7 @@ def printed_address(address: str) -> str | None:
 
 
 def judged_address(address: str, *, allow_hostnames: bool) -> tuple[str, str]:
-    """Return how an address in the file prints, and why it is refused: one of the two is empty."""
+    """Return an address of the file in printable form, and the reason why it is refused: one of the two is empty."""
     is_name = HOSTNAME.fullmatch(address) is not None
     printed = address if is_name and allow_hostnames else printed_address(address)
     if printed is not None:
@@ -208,10 +208,10 @@ def instances_of(
     allow_hostnames: bool,
     may_name_service: bool = False,
 ) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
-    """Return the instances that an entry describes; those whose address is no IP address are left out and named.
+    """Return the instances that an entry describes; leave out and name those whose address is no IP address.
 
-    Sorted by node, then id; ``keep_order`` keeps the order of the file. ``may_name_service``: a row may say
-    whose it is.
+    Sorted by node, then id; ``keep_order`` keeps the order of the file. ``may_name_service``: a row may name the
+    service that it belongs to.
     """
     instances, rejections = [], []
     for number, row in enumerate(entry.instances, start=1):
@@ -252,9 +252,9 @@ def rows_of(
     *,
     service: str | None = None,
 ) -> tuple[CatalogEntry, ...]:
-    """Return the rows that describe instances; tags that equal the ``shared`` ones of their service are left out.
+    """Return the rows that describe instances, without the tags if they equal the service's ``shared`` tags.
 
-    Where ``service`` is given, those of another one name theirs.
+    With ``service``, rows of another service name it.
     """
     rows = (_row(instance, number, shared, rules) for number, instance in enumerate(instances, start=1))
     if service is None:
@@ -268,7 +268,7 @@ def rows_of(
 def single_answer(
     instances: tuple[Instance, ...], *, name: str, dc: str | None, rules: RecordingRules
 ) -> RecordedAnswer:
-    """Return the answer to one query for instances; the service and datacenter that the query names are left out."""
+    """Return the entry for one query's instances, without the service and datacenter that the query itself names."""
     service, datacenter = (instances[0].name, instances[0].datacenter) if instances else ("", "")
     return RecordedAnswer(
         service="" if service == name else service,

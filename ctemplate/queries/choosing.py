@@ -1,6 +1,6 @@
-"""How a call of a template chooses among instances: by datacenter, state and tag, and what its words may be.
+"""How a template's call selects instances: by datacenter, state and tag, and the words that its arguments allow.
 
-Knows a pass only as a ``Reader``; must not know how a query is asked.
+Knows a render pass only as a ``Reader``; must not know how a query is asked.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ STATUS_WORDS = {status.value: (status,) for status in Status} | {ANY: tuple(Stat
 
 
 def word(key: str, value: object) -> str:
-    """Return the plain text of an argument; raises TypeError for what is no text."""
+    """Return an argument as plain text; raises TypeError for a value that is not text."""
     if isinstance(value, Service | Instance):
         kind = type(value).__name__.lower()
         raise TypeError(f"{key} must be a text, got a whole {kind}; write its {key}, such as svc.{key}")
     if not isinstance(value, str):
-        str(value)  # what is undefined says so itself
+        str(value)  # an undefined value raises its own error
         raise TypeError(f"{key} must be a text, got {value!r}")
     return str(value)
 
 
 def scope_words(**words: str | None) -> dict[str, str]:
-    """Return the fields of a query that a call gives; an empty text counts as not given."""
+    """Return the scope fields that a call passes; an empty text counts as not passed."""
     return {key: text for key, value in words.items() if value is not None and (text := word(key, value))}
 
 
 def datacenters_of(dc: Iterable[str]) -> tuple[str, ...]:
-    """Return the datacenters of a list, each once, in their order."""
+    """Return the datacenters of a list without duplicates, in their order."""
     return tuple(dict.fromkeys(word("dc", each) for each in dc))
 
 
 def wanted_statuses(status: str | Iterable[str]) -> tuple[Status, ...]:
-    """Return the states that a word, or a list of words, names; raises ValueError for another word."""
+    """Return the states that a word or a list of words names; raises ValueError for an unknown word."""
     if isinstance(status, str):
         found = STATUS_WORDS.get(status)
         return found if found is not None else _unknown_status(status)
@@ -52,7 +52,7 @@ def _unknown_status(status: str) -> tuple[Status, ...]:
 
 
 def chosen(instances: Iterable[Instance], statuses: tuple[Status, ...], tag: str | None) -> tuple[Instance, ...]:
-    """Return the instances in one of the states, and with the tag if one is asked for."""
+    """Return the instances in one of the states and, if a tag is given, with that tag."""
     found = [instance for instance in instances if instance.status in statuses]
     return tuple(found if tag is None else [instance for instance in found if tag in instance.tags])
 
@@ -60,10 +60,10 @@ def chosen(instances: Iterable[Instance], statuses: tuple[Status, ...], tag: str
 def instances_of_many(
     reader: Reader, queries: Sequence[Query], statuses: tuple[Status, ...], tag: str | None, *, failover: bool
 ) -> tuple[Instance, ...]:
-    """Return the instances of the same service in several datacenters; with ``failover`` those of the first with any.
+    """Return the instances of one service in several datacenters; with ``failover`` those of the first that has any.
 
-    All are asked, so that their answers are there, or stored, when they are needed. One that is absent counts only
-    beside others.
+    All datacenters are asked, so that their answers are present or stored when they are needed. An absent datacenter
+    only counts beside others.
     """
     if failover:
         found = _first(reader, queries, statuses, tag)
@@ -81,7 +81,7 @@ def instances_of_many(
 def _first(
     reader: Reader, queries: Sequence[Query], statuses: tuple[Status, ...], tag: str | None
 ) -> tuple[Instance, ...]:
-    """Return what the first query with any instances gives; those behind it, or one without answer, are spare."""
+    """Return the instances of the first query with any; queries behind it, or behind an unanswered one, are spare."""
     found: tuple[Instance, ...] = ()
     is_decided = reader.is_left_out(queries[0])
     for query in queries:

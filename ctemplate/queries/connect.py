@@ -1,4 +1,4 @@
-"""The instances by which a service is reached within Consul's service mesh: its proxies, and what needs none."""
+"""The instances that serve a service within Consul's service mesh: its proxies and its mesh-native instances."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 
 class ConnectQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="connect", omit_defaults=True):
-    """The mesh's instances of a service in any state; the value is ``tuple[Instance, ...]`` sorted by node, then id.
+    """A service's mesh instances in any state; the value is ``tuple[Instance, ...]`` sorted by node, then id.
 
     They have names of their own, such as ``web-sidecar-proxy``. With ``near`` the source's order is kept.
     """
@@ -68,10 +68,10 @@ def _connect(  # noqa: PLR0917  # templates write connect(NAME, TAG), as they do
     failover: bool = False,  # noqa: FBT001, FBT002  # templates write failover=true
     sameness_group: str | None = None,
 ) -> tuple[Instance, ...]:
-    """Return the instances by which a service is reached in Consul's service mesh: its proxies, as `service` does.
+    """Return the instances that serve a service in Consul's service mesh, as `service` does: its proxies.
 
-    Instances that speak the mesh's protocol themselves are among them. All have the name under which they are
-    registered, such as ``web-sidecar-proxy``. They expect TLS with a certificate of the mesh: see `ca_leaf`.
+    Instances that speak the mesh's protocol themselves are included. Each has the name under which it is registered,
+    such as ``web-sidecar-proxy``. They expect TLS with a certificate of the mesh: see `ca_leaf`.
     """
     if peer and sameness_group:
         raise ValueError("connect: give peer or sameness_group, not both")
@@ -107,7 +107,7 @@ def _keeps_order(query: ConnectQuery) -> bool:
 
 
 def _rights(query: ConnectQuery) -> tuple[ReadRight, ...]:
-    """Return those for the service and, by Consul's convention, for its proxies, whose names begin with its own."""
+    """Return the rights to the service and to its proxies, whose names by convention begin with the service's name."""
     return (
         ReadRight(resource="service", name=query.name, is_prefix=True),
         ReadRight(resource="node", name=None),
@@ -115,7 +115,7 @@ def _rights(query: ConnectQuery) -> tuple[ReadRight, ...]:
 
 
 def _playback(query: ConnectQuery, page: CatalogPage) -> Decoded:
-    """Return what a file has of the query; without an answer of its own there is none, since pages know no proxies."""
+    """Return a file's answer to the query; only a separate answer can be one, since pages contain no proxies."""
     return instances_of(
         ServiceEntry(instances=page.entry.instances if page.is_single else ()),
         _sidecar(query),
@@ -127,7 +127,7 @@ def _playback(query: ConnectQuery, page: CatalogPage) -> Decoded:
 
 
 def _sidecar(query: Query) -> str:
-    """Return the name that a service's proxies have by Consul's convention."""
+    """Return the conventional name of a service's proxies."""
     return f"{query.argument}-sidecar-proxy"
 
 

@@ -36,7 +36,7 @@ class DatacenterName(OwnedEntry, frozen=True, kw_only=True, gc=False):
     name: str
 
     def owner_name(self) -> str:
-        """Return whose name it is."""
+        """Return a description of the name's owner."""
         return f"datacenter {printable(self.name, SHOWN_DATACENTER_LENGTH)!r}"
 
     def texts(self) -> tuple[tuple[str, str], ...]:
@@ -53,9 +53,9 @@ DATACENTER_NAMES = msgspec.json.Decoder(list[str] | None)
 
 @template_function("datacenters")
 def _datacenters(reader: Reader) -> tuple[str, ...]:
-    """Return the names of the datacenters that Consul knows, the nearest first as far as it can tell.
+    """Return the names of the datacenters that Consul knows, the nearest first as far as Consul can tell.
 
-    It is asked for anew at each interval. An order that alone has changed is kept as it was.
+    Consul is asked again at each interval. If only the order changed, the earlier order is kept.
     """
     answer = reader.ask(DatacentersQuery())
     return () if answer is None else tuple(entry.name for entry in answer.value)

@@ -35,7 +35,7 @@ SHOWN_PATH_LENGTH = 120
 
 
 class NoDefault:
-    """In the place of a default: there is none, and the value is waited for."""
+    """Stands for a missing default argument: the call then waits for the value."""
 
     def __str__(self) -> str:
         return "…"
@@ -45,11 +45,11 @@ REQUIRED: Any = NoDefault()
 
 
 KeyText = NewType("KeyText", str)
-"""A text that whoever writes a key chooses."""
+"""A text chosen by the writer of a key."""
 
 
 def key_owner(path: str) -> str:
-    """Return whose the texts of a key are, safe to print."""
+    """Return a description of the owner of a key's texts, safe to print."""
     return f"key {printable(path, SHOWN_PATH_LENGTH)!r}"
 
 
@@ -60,35 +60,35 @@ class KeyEntry(OwnedEntry, frozen=True, kw_only=True, gc=False):
     data: bytes = b""
 
     def text(self) -> str | None:
-        """Return the value as text, None where it is no UTF-8."""
+        """Return the value as text, None if it is not UTF-8."""
         try:
             return self.data.decode()
         except UnicodeDecodeError:
             return None
 
     def owner_name(self) -> str:
-        """Return whose texts these are."""
+        """Return a description of the owner of these texts."""
         return key_owner(self.path)
 
     def texts(self) -> tuple[tuple[str, str], ...]:
-        """Return the path and, where it is text, the value."""
+        """Return the path and, if it is text, the value."""
         text = self.text()
         return ("path", self.path), *(() if text is None else (("value", text),))
 
     def can_be_left_out(self) -> bool:
-        """Return False: what is wrong with a key has to be mended."""
+        """Return False: wrong data in a key must be fixed, not left out."""
         return False
 
 
 class KeyRow(msgspec.Struct, frozen=True, gc=False, rename={"path": "Key", "data": "Value"}):
-    """A key as Consul writes it: the value is base64, or null for an empty one."""
+    """A key in Consul's form: the value is base64, or null for an empty one."""
 
     path: str
     data: bytes | None = None
 
 
 class KeyQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="key", omit_defaults=True):
-    """The value of one key; the answer's value is ``tuple[KeyEntry, ...]``, empty where there is no such key."""
+    """The value of one key; the answer's value is ``tuple[KeyEntry, ...]``, empty if there is no such key."""
 
     path: str
 
@@ -121,7 +121,7 @@ def kv_resource(path: str, scope: Mapping[str, str | None], **params: str) -> Re
 
 
 def key_path(function: str, path: object) -> str:
-    """Return a path without its leading slash; raises ValueError for one that Consul takes for another."""
+    """Return a path without its leading slash; raises ValueError for a path that Consul would read as another one."""
     if not isinstance(path, str):
         raise TypeError(f"{function}: the path must be a text, not {type(path).__name__}")
     found = str(path).removeprefix("/")
@@ -134,13 +134,13 @@ def key_path(function: str, path: object) -> str:
 
 
 def usable_value(reader: Reader, entry: KeyEntry) -> KeyText | bytes:
-    """Return a key's value as templates use it: its text, or bytes where it is no UTF-8."""
+    """Return a key's value in the form that templates use: text, or bytes if it is not UTF-8."""
     text = entry.text()
     return entry.data if text is None else KeyText(reader.key_text(entry.path, text))
 
 
 def scope_fields(**given: str | None) -> dict[str, str]:
-    """Return the fields of a query's scope that a call gives."""
+    """Return the scope fields that a call passes."""
     return {name: str(value) for name, value in given.items() if value}
 
 
@@ -153,11 +153,11 @@ def _key(  # noqa: PLR0917  # templates write key(PATH, DEFAULT)
     ns: str | None = None,
     partition: str | None = None,
 ) -> KeyText:
-    """Return the value of a key in Consul's KV store: its text, or bytes where it is no UTF-8.
+    """Return the value of a key in Consul's KV store: its text, or bytes if it is not UTF-8.
 
-    A key that is not there is waited for, unless there is a ``default``, or it is only asked whether it is there:
-    ``key(path) or "…"``, ``key(path) | default("…")`` and ``{% if key(path) %}`` wait for nothing. A key with an empty
-    value is there.
+    The template waits for a key that does not exist, unless the call has a ``default`` or only tests whether the key
+    exists: ``key(path) or "…"``, ``key(path) | default("…")`` and ``{% if key(path) %}`` do not wait. A key with an
+    empty value exists.
     """
     query = _query("key", path, dc, ns, partition)
     answer = reader.ask(query)
@@ -172,7 +172,7 @@ def _key(  # noqa: PLR0917  # templates write key(PATH, DEFAULT)
 def _key_exists(
     reader: Reader, path: str, dc: str | None = None, ns: str | None = None, partition: str | None = None
 ) -> bool:
-    """Return whether a key is in Consul's KV store, be its value empty; waits for no key."""
+    """Return whether a key exists in Consul's KV store, even with an empty value; never waits for the key."""
     answer = reader.ask(_query("key_exists", path, dc, ns, partition))
     return answer is not None and bool(answer.value)
 
@@ -197,7 +197,7 @@ def _rights(query: KeyQuery) -> tuple[ReadRight, ...]:
 
 
 def _folders(query: KeyQuery) -> tuple[TreeQuery, ...]:
-    """Return the folders above a key, the narrowest first; the root is no folder."""
+    """Return the folders above a key, the deepest first, without the root."""
     parts = query.path.split("/")[:-1]
     scope = {"dc": query.dc, "ns": query.ns, "partition": query.partition}
     return tuple(TreeQuery(prefix="/".join(parts[:depth]) + "/", **scope) for depth in range(len(parts), 0, -1))
@@ -220,13 +220,13 @@ def _playback(query: KeyQuery, page: CatalogPage) -> Decoded:
 
 
 def recorded_keys(entry: DatacenterEntry) -> Iterator[KeyEntry]:
-    """Yield the keys that a catalog file has, in no order."""
+    """Yield the keys of a catalog file, in no particular order."""
     yield from (KeyEntry(path=path, data=value.encode()) for path, value in entry.kv.items())
     yield from (KeyEntry(path=path, data=value) for path, value in entry.kv_base64.items())
 
 
 def keys_record(entries: Iterable[KeyEntry], rules: RecordingRules) -> RecordedAnswer:
-    """Return keys as a catalog file has them; values of keys whose last part matches a mask are masked."""
+    """Return keys in the form of a catalog file; mask the values of keys whose last part matches a mask."""
     texts: dict[str, str] = {}
     others: dict[str, bytes] = {}
     for entry in entries:

@@ -1,7 +1,7 @@
-"""What a kind of query is: everything that the rest of the program must know of it, as facts without defaults.
+"""The definition of a kind of query: all facts about it that the rest of the program needs, without defaults.
 
-Whoever handles queries asks their kind for a fact and never for their class, so that a new kind is one new module in
-this folder. Knows how Consul is asked and how its answers are decoded; must not know who asks for a fact.
+Code that handles queries reads the facts of their kind and never checks their class, so that a new kind is one new
+module in this folder. Knows how Consul is asked and how its answers are decoded; must not know who uses a fact.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 Q = TypeVar("Q", bound=Query)
 
 OwnText = NewType("OwnText", str)
-"""A text that Consul itself or the operator wrote, which is printed as it stands."""
+"""A text that Consul itself or the operator wrote; it is printed unchanged."""
 
 Decoded = tuple[tuple[Any, ...], tuple[Rejection, ...]]
-"""An answer's value, and what was left out of it and why."""
+"""An answer's value, and the data that was left out of it with the reasons."""
 
 
 class WatchRole(enum.Enum):
-    """What a query is to whoever watches."""
+    """The role of a query for the watch."""
 
     WANTED = "a template asks for it"
     LOCAL = "a template asks for it, and a file of this host answers it"
@@ -38,7 +38,7 @@ class WatchRole(enum.Enum):
 
 
 class Losses(enum.Enum):
-    """How the guard judges that something is missing from an answer."""
+    """The guard's way to judge that something is missing from an answer."""
 
     NAMES = "names of services; none may vanish unconfirmed"
     INSTANCES = "instances of a service; a part may vanish"
@@ -55,7 +55,7 @@ class Subject(enum.Enum):
 
 
 class Ownership(enum.Enum):
-    """Whose text the values of an answer are to the rule for what templates print."""
+    """The owner of an answer's texts, for the rule about printing them."""
 
     REGISTRANTS = "the service's or instance's that was read last, which can be left out"
     ENTRIES = "each entry's own; none can be left out, so that a render with a forbidden one is refused"
@@ -64,9 +64,9 @@ class Ownership(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRight:
-    """A right that a token needs, to read unless ``access`` says otherwise.
+    """A right that a token needs: to read, unless ``access`` says otherwise.
 
-    ``name`` None stands for every name. ``is_prefix``: for all that begin so.
+    ``name`` None stands for every name. ``is_prefix``: the rule covers all names with this prefix.
     """
 
     resource: str
@@ -77,7 +77,7 @@ class ReadRight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """Where the answers of an earlier process are stored: the section of the file, and the type of an entry."""
+    """How answers of an earlier process are stored: the section of the file, and the type of an entry."""
 
     section: str
     entry: type[msgspec.Struct]
@@ -85,10 +85,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogForm(Generic[Q]):
-    """How a kind's answers stand in a catalog file.
+    """The form of a kind's answers in a catalog file.
 
-    ``is_plain``: the query asks for what a datacenter's page holds; otherwise its answer stands beside it by itself.
-    ``playback`` reads the answer from a page, ``record`` makes the page that gives the answer again.
+    ``is_plain``: a datacenter's page contains the answer to this query; otherwise the file has a separate entry for it.
+    ``playback`` reads the answer from a page, ``record`` makes a page from which ``playback`` reads the same answer.
     """
 
     is_plain: Callable[[Q], bool]
@@ -98,11 +98,11 @@ class CatalogForm(Generic[Q]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cover(Generic[Q]):
-    """How the answers to many queries are found in that to one, which may be asked in their place.
+    """How the answers to many queries are found in the answer to one query that can be asked instead.
 
-    ``within`` are the queries whose answers hold the query's entry, the narrowest first; ``name`` is what that entry is
-    called there, ``entry_name`` tells it of an entry. What such an answer lacks may also be what our token may not
-    read.
+    ``within`` are the queries whose answers contain the query's entry, the narrowest first; ``name`` is the entry's
+    name there, and ``entry_name`` returns the name of an entry. An entry may also be missing from such an answer
+    because the token may not read it.
     """
 
     within: Callable[[Q], tuple[Query, ...]]
@@ -111,53 +111,53 @@ class Cover(Generic[Q]):
 
 
 class Reader(Protocol):
-    """What a template function gets of the pass that calls it."""
+    """The part of a render pass that a template function uses."""
 
     def ask(self, query: Query) -> Answer | None:
-        """Return the answer to a query, None while there is none; the pass waits for it."""
+        """Return the answer to a query, None if there is none yet; the pass then waits for it."""
 
     def instances(
         self, query: Query, tag: str | None = None, *, has_alternatives: bool = False, prefetch_only: bool = False
     ) -> tuple[Instance, ...] | None:
-        """Return the instances that a query gives, without those left out; None while there is no answer.
+        """Return a query's instances without those left out; None if there is no answer yet.
 
-        With ``has_alternatives`` an absent answer counts as one; with ``prefetch_only`` nothing waits for it. ``tag``
-        is the one that will be chosen.
+        With ``has_alternatives`` an absent answer counts as an answer; with ``prefetch_only`` the pass does not wait
+        for the answer. ``tag`` is the tag that the caller will select by.
         """
 
     def is_left_out(self, query: Query) -> bool:
-        """Whether the service that a query names is left out."""
+        """Return whether the service that a query names is left out."""
 
     def listed(self, query: Query, *, has_alternatives: bool = False) -> tuple[Service, ...]:
-        """Return the services that a query gives, without those left out; none while there is no answer."""
+        """Return a query's services without those left out; none if there is no answer yet."""
 
     def await_all(self, queries: Iterable[Query]) -> None:
-        """Wait for queries, if the datacenters of all of them are absent."""
+        """Wait for the queries, if all their datacenters are absent."""
 
     def explain_instances(self, queries: Sequence[Query], tag: str | None) -> None:
-        """Remark on a call that gives no instance, where its name or tag is most likely a slip."""
+        """Report a call that gives no instance if its name or tag is most likely a typing error."""
 
     def explain_tag(self, queries: Iterable[Query], tag: str) -> None:
-        """Remark on a tag that no service carries."""
+        """Report a tag that no service carries."""
 
     def absent(self, query: Query) -> Any:
-        """Return what stands for the value of a query that has none; to use it is to wait for the value."""
+        """Return the stand-in for a missing value; a template that uses it waits for the value."""
 
     def read_entry(self, entry: OwnedEntry) -> None:
-        """Take note that what is printed next is most likely made of the entry's texts."""
+        """Record that the next printed text most likely comes from this entry."""
 
     def own_text(self, text: str) -> OwnText:
-        """Return a text that Consul itself or the operator wrote: it is printed as it stands."""
+        """Return a text that Consul itself or the operator wrote; it is printed unchanged."""
 
     def key_text(self, path: str, text: str) -> str:
-        """Return the text of a key: the operator's own below a prefix that is trusted, else a registrant's."""
+        """Return a key's text: trusted as the operator's own below a trusted prefix, else treated as a registrant's."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def template_function(name: str) -> Callable[[F], F]:
-    """Give a function the name by which templates call it, for the errors of wrong calls."""
+    """Set the name by which templates call a function, so that errors of wrong calls show it."""
 
     def named(function: F) -> F:
         function.__name__ = function.__qualname__ = name
@@ -170,19 +170,18 @@ def template_function(name: str) -> Callable[[F], F]:
 class Kind(Generic[Q]):
     """The facts about one kind of query, none of which has a default.
 
-    ``request`` gets the query and its scope (``dc``, ``ns``, ``partition``, ``peer``), the settings' where the query
-    names none. ``not_found`` says what status 404 means. ``blocks``: Consul can hold the answer back until it changes;
-    what it cannot is polled. ``sentinel`` names the list of services whose sentinels tell of changes, None where none
-    does.
+    ``request`` gets the query and its scope (``dc``, ``ns``, ``partition``, ``peer``); the settings supply the fields
+    that the query leaves out. ``not_found`` says what status 404 means. ``blocks``: Consul can delay the answer until
+    it changes; other queries are polled. ``sentinel`` names the list of services whose sentinels report changes, None
+    if there is none.
 
-    ``service_name`` is the name by which policies and releases mean the query; ``reads_whole_service``: the answer
-    holds every instance of that service. ``keeps_order``: the order of the answer is the source's, not ours;
-    ``is_shuffled``: Consul orders it anew each time, by lot or by what it measures.
-    ``rights`` are those that a token needs to see everything. ``cover`` is None where no other query's answer holds
-    that of this one.
+    ``service_name`` is the query's name in policies and releases; ``reads_whole_service``: the answer contains every
+    instance of that service. ``keeps_order``: the answer keeps the source's order instead of ours; ``is_shuffled``:
+    Consul changes the order with each answer, at random or by measured distance. ``rights`` are those that a token
+    needs to see everything. ``cover`` is None if no other query's answer contains the answer to this one.
 
-    ``stored`` and ``catalog`` are None for what no template asks for. ``functions`` are those by which templates ask,
-    the first argument a ``Reader``. ``readable`` are the types whose fields templates read.
+    ``stored`` and ``catalog`` are None for kinds that no template asks for. ``functions`` are the template functions
+    for this kind; their first argument is a ``Reader``. ``readable`` are the types whose fields templates read.
     """
 
     query: type[Q]

@@ -39,35 +39,35 @@ class LocalFile(OwnedEntry, frozen=True, kw_only=True, gc=False):
     data: bytes = b""
 
     def text(self) -> str | None:
-        """Return the content as text, None where it is no UTF-8."""
+        """Return the content as text, None if it is not UTF-8."""
         try:
             return self.data.decode()
         except UnicodeDecodeError:
             return None
 
     def owner_name(self) -> str:
-        """Return whose text it is."""
+        """Return a description of the owner of this text."""
         return f"file {printable(self.path, SHOWN_FILE_LENGTH)!r}"
 
     def texts(self) -> tuple[tuple[str, str], ...]:
-        """Return none: who allows the folder answers for what is in it."""
+        """Return none: the operator who allows the folder is responsible for its content."""
         return ()
 
 
 class LocalFileQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="file", omit_defaults=True):
-    """The content of one file; the value is ``tuple[LocalFile, ...]``, empty where there is no such file."""
+    """The content of one file; the value is ``tuple[LocalFile, ...]``, empty if there is no such file."""
 
     path: str
 
 
 @template_function("file")
 def _file(reader: Reader, path: str, default: Any = REQUIRED) -> OwnText:
-    """Return the content of a file of this host: its text, or bytes where it is no UTF-8; it is watched.
+    """Return the content of a file of this host: its text, or bytes if it is not UTF-8; the file is watched.
 
-    The file must be in a folder of ``[data] file_folders``, behind all links; a relative path counts from where
-    ctemplate runs. Its text is the operator's own and
-    prints as it stands. A file that is not there is waited for, unless there is a ``default``, or it is only asked
-    whether it is there: ``file(path) or "…"``.
+    The file must be in a folder of ``[data] file_folders`` after all links are followed; a relative path counts from
+    the folder in which ctemplate runs. Its text is the operator's own and prints unchanged. The template waits for a
+    file that does not exist, unless the call has a ``default`` or only tests whether the file exists: ``file(path) or
+    "…"``.
     """
     query = LocalFileQuery(path=_checked_path(path))
     answer = reader.ask(query)
@@ -79,7 +79,7 @@ def _file(reader: Reader, path: str, default: Any = REQUIRED) -> OwnText:
 
 
 def _checked_path(path: object) -> str:
-    """Return a path in its shortest form; raises ValueError for one that no file has."""
+    """Return a path in its shortest form; raises ValueError for a path that no file can have."""
     if not isinstance(path, str):
         raise TypeError(f"file: the path must be a text, not {type(path).__name__}")
     found = str(path)
@@ -120,7 +120,7 @@ def _record(answer: Answer, rules: RecordingRules) -> RecordedAnswer:
 
 
 def _recorded(entries: Iterable[LocalFile], rules: RecordingRules) -> RecordedAnswer:
-    """Return files as a catalog file has them; contents of those whose name matches a mask are masked."""
+    """Return files in the form of a catalog file; mask the contents of files whose name matches a mask."""
     texts: dict[str, str] = {}
     others: dict[str, bytes] = {}
     for entry in entries:

@@ -1,4 +1,4 @@
-"""One node with its services, as templates ask for it by name."""
+"""One node with its services, which templates ask for by name."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from ctemplate.sources.consul.endpoints.rows import ServiceRow
 
 
 class NodeService(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """An instance of a service on a node; ``address`` is its own, empty where it has that of the node."""
+    """An instance of a service on a node; ``address`` is its own, empty if it uses the node's address."""
 
     id: str
     name: str
@@ -58,11 +58,11 @@ class NodeService(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults
 
     @property
     def ip(self) -> str:
-        """The address without the brackets of IPv6."""
+        """Return the address without the brackets of IPv6."""
         return self.address.strip("[]")
 
     def owner_name(self) -> str:
-        """Return whose texts these are."""
+        """Return a description of the owner of these texts."""
         return node_owner(self.node)
 
     def texts(self) -> tuple[tuple[str, str], ...]:
@@ -78,11 +78,11 @@ class NodeAndServices(OwnedEntry, frozen=True, kw_only=True, gc=False):
     services: tuple[NodeService, ...]
 
     def owner_name(self) -> str:
-        """Return whose texts these are."""
+        """Return a description of the owner of these texts."""
         return self.node.owner_name()
 
     def texts(self) -> tuple[tuple[str, str], ...]:
-        """Return those of the node and of its services."""
+        """Return the texts of the node and of its services."""
         return *self.node.texts(), *(text for service in self.services for text in service.texts())
 
 
@@ -94,7 +94,7 @@ class NodePage(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 
 
 class NodeQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="node", omit_defaults=True):
-    """One node with its services; the value is ``tuple[NodeAndServices, ...]``, empty where there is no such node."""
+    """One node with its services; the value is ``tuple[NodeAndServices, ...]``, empty if there is no such node."""
 
     name: str
 
@@ -113,9 +113,10 @@ def _node(  # noqa: PLR0917  # templates write node(NAME, DC)
 ) -> NodeAndServices:
     """Return a node by its name, with its services sorted by name, then id: ``node`` and ``services``.
 
-    Without a name it is the node of the agent that is asked, which needs the right ``agent:read``.
-    A node that is not there is waited for, unless it is only asked whether it is there: ``{% if node(name) %}``. That
-    one is removed is seen when Consul ends the long poll, after about a minute; all other changes are seen at once.
+    Without a name the node is that of the agent that ctemplate asks, which needs the right ``agent:read``. The template
+    waits for a node that does not exist, unless it only tests whether the node exists: ``{% if node(name) %}``.
+    ctemplate sees the removal of a node when Consul ends the long poll, after about a minute, and all other changes at
+    once.
     """
     scope = scope_fields(dc=dc, ns=ns, partition=partition, peer=peer)
     if name is None:
@@ -160,7 +161,7 @@ def _decode(_: NodeQuery, body: bytes, decoder: Decoder) -> Decoded:
 
 
 def _service_of(row: ServiceRow, node: ListedNodeRow, decoder: Decoder) -> NodeService | Rejection:
-    """Return a row as a service of the node, by the rules for instances, or why it is left out."""
+    """Return a row as a service of the node, by the rules for instances, or the reason why it is left out."""
     instance = decoder.placed_instance(node, row)
     if isinstance(instance, Rejection):
         return instance

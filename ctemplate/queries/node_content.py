@@ -1,4 +1,4 @@
-"""What is registered on one node."""
+"""The services that are registered on one node."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 
 class NodeContentQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="node-content", omit_defaults=True):
-    """What is registered on one node; the value is ``tuple[PlacedService, ...]``, empty for a node that is not there.
+    """The services on one node; the value is ``tuple[PlacedService, ...]``, empty if the node does not exist.
 
-    ``/v1/catalog/node/NODE``: woken by whatever changes on the node, its checks aside; its index is that of the whole
-    catalog. A long poll of a node that is removed is not woken: Consul answers index 1 for it, at the end of its wait.
+    ``/v1/catalog/node/NODE``: every change on the node except of its checks ends the long poll; its index is that of
+    the whole catalog. The removal of the node does not end a long poll: Consul answers index 1 at the end of the wait.
     """
 
     name: str

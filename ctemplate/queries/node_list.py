@@ -14,7 +14,8 @@ from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 class NodeListQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="node-list", omit_defaults=True):
     """The nodes of a scope that our token may read; the value is ``tuple[NodeEntry, ...]`` sorted by name.
 
-    ``/v1/catalog/nodes``: woken by a node that comes, goes, or gets another address, id or meta, not by services.
+    ``/v1/catalog/nodes``: the long poll ends when a node comes, goes, or changes its address, id or meta, but not when
+    services change.
     """
 
 

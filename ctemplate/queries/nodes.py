@@ -1,4 +1,4 @@
-"""The nodes of a datacenter, as templates list them."""
+"""The nodes of a datacenter, for templates that list them."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class CatalogNode(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults
 
     @property
     def ip(self) -> str:
-        """The address without the brackets of IPv6."""
+        """Return the address without the brackets of IPv6."""
         return self.address.strip("[]")
 
     def owner_name(self) -> str:
-        """Return whose texts these are."""
+        """Return a description of the owner of these texts."""
         return node_owner(self.name)
 
     def texts(self) -> tuple[tuple[str, str], ...]:
@@ -58,7 +58,7 @@ class CatalogNode(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults
 
 
 class ListedNodeRow(NodeRow, frozen=True, rename="pascal", gc=False):
-    """A node as a row of ``/v1/catalog/nodes``, with all that templates read of it."""
+    """A node in the form of a row of ``/v1/catalog/nodes``, with all fields that templates read."""
 
     tagged_addresses: dict[str, str] | None = None
 
@@ -66,7 +66,7 @@ class ListedNodeRow(NodeRow, frozen=True, rename="pascal", gc=False):
 class NodesQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="nodes", omit_defaults=True):
     """The nodes of a datacenter; the value is ``tuple[CatalogNode, ...]`` sorted by name.
 
-    With ``near`` they come in Consul's order.
+    With ``near`` Consul's order is kept.
     """
 
     near: str | None = None
@@ -77,7 +77,7 @@ LISTED_NODES = msgspec.json.Decoder(list[ListedNodeRow] | None)
 
 
 def node_owner(name: str) -> str:
-    """Return whose the texts of a node are, safe to print."""
+    """Return a description of the owner of a node's texts, safe to print."""
     return f"node {printable(name, SHOWN_NODE_LENGTH)!r}"
 
 
@@ -89,7 +89,7 @@ def table_texts(field: str, table: Mapping[str, str]) -> Iterator[tuple[str, str
 
 
 def node_of(row: ListedNodeRow, decoder: Decoder) -> CatalogNode | Rejection:
-    """Return a row as a node, or why it is left out."""
+    """Return a row as a node, or the reason why it is left out."""
     meta = row.meta or {}
     address, refusal = decoder.judge_address(row.address)
     sizes = decoder.size_faults({"name": row.node, "id": row.id}, meta)
@@ -107,7 +107,7 @@ def node_of(row: ListedNodeRow, decoder: Decoder) -> CatalogNode | Rejection:
 
 
 def sorted_nodes(nodes: Iterable[CatalogNode]) -> tuple[CatalogNode, ...]:
-    """Return nodes by name; a name may stand twice where its case differs."""
+    """Return nodes sorted by name; two nodes may have names that differ only in case."""
     return tuple(sorted(nodes, key=lambda node: (node.name, node.address)))
 
 
@@ -121,7 +121,7 @@ def _nodes(  # noqa: PLR0917  # templates write nodes(DC)
     peer: str | None = None,
     filter: str | None = None,  # noqa: A002  # Consul's word
 ) -> tuple[CatalogNode, ...]:
-    """Return the nodes of a datacenter, sorted by name; with ``near`` in the order of their distance from there.
+    """Return the nodes of a datacenter, sorted by name; with ``near`` sorted by their distance from that node.
 
     A node whose address is no IP address is left out and named.
     """
@@ -154,7 +154,7 @@ def _rights(_: NodesQuery) -> tuple[ReadRight, ...]:
 
 
 def is_plain_scope(query: Query) -> bool:
-    """Whether a query asks for what the page of a datacenter holds."""
+    """Return whether a query asks for data that the page of a datacenter contains."""
     return not (query.ns or query.partition or query.peer)
 
 
@@ -163,7 +163,7 @@ def _is_plain(query: NodesQuery) -> bool:
 
 
 def recorded_node(name: str, query: Query, page: CatalogPage) -> CatalogNode | Rejection:
-    """Return a node that a catalog file has, or why it is left out."""
+    """Return a node of a catalog file, or the reason why it is left out."""
     facts = page.entry.nodes[name]
     address, refusal = judged_address(facts.address, allow_hostnames=page.allow_hostnames)
     if refusal:
@@ -186,7 +186,7 @@ def _playback(query: NodesQuery, page: CatalogPage) -> Decoded:
 
 
 def node_facts(node: CatalogNode, rules: RecordingRules) -> NodeFacts:
-    """Return a node as a catalog file has it; values of meta keys that match a mask are masked."""
+    """Return a node in the form of a catalog file; mask the values of meta keys that match a mask."""
     return NodeFacts(
         address=node.address,
         id=node.id,
@@ -196,7 +196,7 @@ def node_facts(node: CatalogNode, rules: RecordingRules) -> NodeFacts:
 
 
 def nodes_datacenter(nodes: Iterable[CatalogNode], query: Query) -> str:
-    """Return the datacenter of nodes, empty where the query names it."""
+    """Return the datacenter of nodes, empty if the query names it."""
     found = next((node.datacenter for node in nodes), "")
     return "" if found == query.dc else found
 

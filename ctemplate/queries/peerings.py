@@ -1,4 +1,4 @@
-"""The cluster peerings of the Consul that is asked; since Consul 1.13."""
+"""The cluster peerings of the Consul cluster that ctemplate asks; since Consul 1.13."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Peering(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
     exported: tuple[str, ...] = ()
 
     def owner_name(self) -> str:
-        """Return whose texts these are."""
+        """Return a description of the owner of these texts."""
         return f"peering {printable(self.name, SHOWN_PEERING_LENGTH)!r}"
 
     def texts(self) -> tuple[tuple[str, str], ...]:
@@ -55,14 +55,14 @@ class Peering(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
 
 
 class StreamStatusRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
-    """What is exchanged over a peering."""
+    """The state of the exchange over a peering."""
 
     imported_services: list[str] | None = None
     exported_services: list[str] | None = None
 
 
 class PeeringRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
-    """A peering as Consul writes it."""
+    """A peering in Consul's form."""
 
     name: str
     id: str = msgspec.field(default="", name="ID")
@@ -81,7 +81,7 @@ PEERING_ROWS = msgspec.json.Decoder(list[PeeringRow] | None)
 
 @template_function("peerings")
 def _peerings(reader: Reader, partition: str | None = None) -> tuple[Peering, ...]:
-    """Return the cluster peerings of the Consul that is asked, sorted by name; since Consul 1.13."""
+    """Return the cluster peerings of the Consul cluster that ctemplate asks, sorted by name; since Consul 1.13."""
     answer = reader.ask(PeeringsQuery(**scope_words(partition=partition)))
     return () if answer is None else answer.value
 

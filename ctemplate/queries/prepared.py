@@ -1,4 +1,4 @@
-"""What a prepared query gives."""
+"""The instances that a prepared query returns."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 
 class PreparedQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="query", omit_defaults=True):
-    """What a prepared query, by name or id, gives now; the value is ``tuple[Instance, ...]`` sorted by node, then id.
+    """The result of a prepared query, by name or id; the value is ``tuple[Instance, ...]`` sorted by node, then id.
 
-    All are of one service, in one datacenter, both of which the definition kept in Consul chooses. With ``near`` the
+    All instances are of one service in one datacenter; the definition in Consul chooses both. With ``near`` the
     source's order of nodes is kept.
     """
 
@@ -57,11 +57,11 @@ def _query(  # noqa: PLR0917  # templates write query(NAME, TAG), as they do of 
     ns: str | None = None,
     partition: str | None = None,
 ) -> tuple[Instance, ...]:
-    """Return the instances that a prepared query, by name or id, gives: sorted by node, then id.
+    """Return the instances that a prepared query, by name or id, returns: sorted by node, then id.
 
     Its definition in Consul chooses the service, states, tags and the datacenters to fail over to; ``tag`` and
-    ``status`` choose among what it gives, which by default is taken as it is. With ``near`` they come as far away
-    as Consul thinks; an order that alone has changed is kept as it was.
+    ``status`` select from its result, which is used unchanged by default. With ``near`` the order is Consul's estimate
+    of the distance; if only the order changed, the earlier order is kept.
     """
     scope = scope_words(dc=dc, ns=ns, partition=partition, near=near)
     found = reader.instances(PreparedQuery(name=word("name", name), **scope))

@@ -48,8 +48,7 @@ KEPT_QUERIES = 65536
 class ServiceQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="service", omit_defaults=True):
     """All instances of one service in any state; the value is ``tuple[Instance, ...]`` sorted by node, then id.
 
-    Status and tag are chosen where the answer is used, so that templates share one query. With ``near`` the
-    source's order is kept.
+    The caller selects by status and tag, so that templates share one query. With ``near`` the source's order is kept.
     """
 
     name: str
@@ -73,10 +72,11 @@ def _service(  # noqa: PLR0917  # templates write service(NAME, TAG)
     failover: bool = False,  # noqa: FBT001, FBT002  # templates write failover=true
     sameness_group: str | None = None,
 ) -> tuple[Instance, ...]:
-    """Return the service's instances in the statuses asked for, in the order of the answer.
+    """Return the service's instances in the given statuses, in the order of the answer.
 
-    Of several datacenters, those of all in their order; with ``failover``, those of the first that has any. The
-    others are asked as well, so that their answers are there, or remembered, when they are needed.
+    With several datacenters, return the instances of all in the datacenters' order; with ``failover``, those of the
+    first datacenter that has any. The other datacenters are asked as well, so that their answers are present or stored
+    when they are needed.
     """
     wanted = wanted_statuses(status)
     name = name if type(name) is str else word("name", name)

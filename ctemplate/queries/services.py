@@ -34,7 +34,7 @@ class ServicesQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="serv
 
 
 def list_of(query: Query) -> ServicesQuery:
-    """Return the query for the list of services where another query asks."""
+    """Return the query for the list of services in the scope of another query."""
     return ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition, peer=query.peer)
 
 
@@ -46,7 +46,7 @@ def _services(
     ns: str | None = None,
     partition: str | None = None,
 ) -> tuple[Service, ...]:
-    """Return the services, sorted by name; with ``tag``, those that carry it; of several datacenters, all."""
+    """Return the services, sorted by name; with ``tag``, those that carry it; of several datacenters, those of all."""
     if dc is None or isinstance(dc, str):
         queries = [ServicesQuery(**scope_words(dc=dc, ns=ns, partition=partition))]
         found = _tagged(reader.listed(queries[0]), tag)
@@ -64,7 +64,7 @@ def _tagged(services: tuple[Service, ...], tag: str | None) -> tuple[Service, ..
 
 
 def _united(answers: Iterable[tuple[Service, ...]]) -> tuple[Service, ...]:
-    """Return the services of several answers, sorted by name, each with all its tags."""
+    """Return the merged services of several answers, sorted by name, each with all its tags."""
     tags: dict[str, set[str]] = {}
     for service in chain.from_iterable(answers):
         tags.setdefault(service.name, set()).update(service.tags)

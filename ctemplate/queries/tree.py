@@ -39,23 +39,23 @@ from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 
 class KeyPair(OwnedEntry, frozen=True, kw_only=True, gc=False):
-    """A key as ``ls`` and ``tree`` give it: ``key`` is its path below the prefix; bytes for what is no UTF-8."""
+    """A key in the result of ``ls`` and ``tree``: ``key`` is its path below the prefix; bytes if it is not UTF-8."""
 
     path: str
     key: KeyText
     value: KeyText | bytes
 
     def owner_name(self) -> str:
-        """Return whose texts these are."""
+        """Return a description of the owner of these texts."""
         return key_owner(self.path)
 
     def texts(self) -> tuple[tuple[str, str], ...]:
-        """Return the path and, where it is text, the value."""
+        """Return the path and, if it is text, the value."""
         value = (("value", self.value),) if isinstance(self.value, str) else ()
         return ("path", self.path), *value
 
     def can_be_left_out(self) -> bool:
-        """Return False: what is wrong with a key has to be mended."""
+        """Return False: wrong data in a key must be fixed, not left out."""
         return False
 
 
@@ -68,10 +68,10 @@ def _ls(  # noqa: PLR0917  # templates write ls(PREFIX, DC)
     partition: str | None = None,
     required: bool = False,  # noqa: FBT001, FBT002  # templates write required=true
 ) -> tuple[KeyPair, ...]:
-    """Return the keys right below a folder of Consul's KV store, sorted: pairs with ``key``, ``path`` and ``value``.
+    """Return the keys directly in a folder of Consul's KV store, sorted: pairs with ``key``, ``path`` and ``value``.
 
-    Keys in folders below it are left out, and keys that end in a slash, which only mark folders. With ``required``
-    a folder without keys is waited for, as `key` waits.
+    Keys in subfolders are left out, and so are keys that end in a slash, which only mark folders. With ``required`` the
+    template waits for a folder without keys, as it waits for a `key`.
     """
     query = _query("ls", prefix, dc, ns, partition)
     return _found(reader, query, tuple(pair for pair in _pairs(reader, query) if "/" not in pair.key), required)
@@ -88,16 +88,16 @@ def _tree(  # noqa: PLR0917  # templates write tree(PREFIX, DC)
 ) -> tuple[KeyPair, ...]:
     """Return all keys below a folder of Consul's KV store, sorted: pairs with ``key``, ``path`` and ``value``.
 
-    The prefix names a folder, with or without a slash at its end: what only begins alike is not in it. Keys that end
-    in a slash, which only mark folders, are left out. With ``required`` a folder without keys is waited for, as `key`
-    waits.
+    The prefix names a folder, with or without a trailing slash: other keys that begin with the same characters are not
+    included. Keys that end in a slash, which only mark folders, are left out. With ``required`` the template waits for
+    a folder without keys, as it waits for a `key`.
     """
     query = _query("tree", prefix, dc, ns, partition)
     return _found(reader, query, tuple(_pairs(reader, query)), required)
 
 
 def _found(reader: Reader, query: TreeQuery, pairs: tuple[KeyPair, ...], required: object) -> tuple[KeyPair, ...]:
-    """Return the pairs, or what waits for some where there are none and some are required."""
+    """Return the pairs, or a value that makes the template wait if there are none and some are required."""
     return reader.absent(query) if required and not pairs else pairs
 
 

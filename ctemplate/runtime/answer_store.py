@@ -6,7 +6,6 @@ One private file in the state folder, replaced as a whole. The caller decides wh
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 import os
 from collections.abc import Iterable
@@ -15,13 +14,13 @@ from typing import Any, Generic, TypeVar, Union
 
 import msgspec
 
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.model import Answer, ServerSet
 from ctemplate.guard import Cause, Hold, Memory
 from ctemplate.queries import KINDS, kind_of
 from ctemplate.system.files import make_folder, write_private
 from ctemplate.system.ownership import check_private
-
-logger = logging.getLogger(__name__)
 
 ANSWERS_VERSION = 1
 FORMER_CAUSES = {  # by what earlier releases called them
@@ -115,16 +114,16 @@ def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: fl
     """
     content = encoded_answers(memories, wall=wall)
     if len(content) > ANSWERS_LIMIT_BYTES:
-        logger.warning(
-            "%s: would have %d bytes, more than %d; it is not written", path, len(content), ANSWERS_LIMIT_BYTES
-        )
+        what = f"would have {len(content)} bytes, more than {ANSWERS_LIMIT_BYTES}"
+        emit(StateUnusable(path=str(path), reason=what, consequence="it is not written"))
         return False
     try:
         make_folder(path.parent, ANSWERS_FOLDER_MODE)
         write_private(path, content)
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()
-        logger.warning("%s: cannot be written: %s; a restart will not know the last good answers", path, reason)
+        then = "a restart will not know the last good answers"
+        emit(StateUnusable(path=str(path), reason=f"cannot be written: {reason}", consequence=then))
         return False
     return True
 
@@ -185,7 +184,7 @@ def _read_private(path: Path) -> tuple[int, float, bytes]:
 
 
 def _unusable(path: Path, what: str) -> tuple[Memory | ServerSet, ...]:
-    logger.warning("%s: %s; starting without the last good answers", path, what)
+    emit(StateUnusable(path=str(path), reason=what, consequence="starting without the last good answers"))
     return ()
 
 

@@ -24,6 +24,8 @@ from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, local_layers, read_layers
 from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.core.errors import TemplateError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.group_events import TemplatesRefused
 from ctemplate.core.model import Target
 from ctemplate.core.section import Section
 from ctemplate.core.settings import GuardPolicy
@@ -308,7 +310,7 @@ class Assembler:
                 raise exc from None
             if not found:
                 raise
-            logger.error("%s; the templates that were live last go on until it is mended", exc)  # noqa: TRY400
+            emit(TemplatesRefused(group=plan.settings.name, reason=str(exc)))
             return found
 
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:

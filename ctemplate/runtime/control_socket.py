@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from ctemplate.core.defects import Defects
 from ctemplate.core.errors import StateError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import Released
+from ctemplate.core.host_events import ReleaseUnavailable
 from ctemplate.core.model import Query
 from ctemplate.guard import Hold
 from ctemplate.queries import kind_of
@@ -30,8 +30,6 @@ from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.restoring import RESTORE_TIMEOUT, RestoreReply, RestoreRequest, restored_by
 from ctemplate.status.report import Report, ReportNow
 from ctemplate.system.files import make_folder
-
-logger = logging.getLogger(__name__)
 
 CONTROL_FOLDER = "control"  # the folder of the sockets, in the state folder
 CONTROL_FOLDER_MODE = 0o700
@@ -85,10 +83,10 @@ async def serve(
             os.chmod(short, PRIVATE_SOCKET)  # noqa: PTH101 - nothing of a disk, which a Path would be taken for
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()
-        logger.warning("%s: no socket can be made: %s; 'ctemplate release' will not work", path.parent, reason)
+        emit(ReleaseUnavailable(reason=f"{path.parent}: no socket can be made: {reason}"))
         return
     except StateError as exc:
-        logger.error("%s; 'ctemplate release' will not work", exc)  # noqa: TRY400 - a sentence, not a traceback
+        emit(ReleaseUnavailable(reason=str(exc), is_error=True))
         return
     try:
         async with server:

@@ -6,7 +6,6 @@ Knows nothing of templates and answers.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,8 @@ from ctemplate.config.command_env import environment_of
 from ctemplate.config.groups import GroupPlan
 from ctemplate.config.schema import GroupSection
 from ctemplate.core.errors import ApplyError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.file_events import RecoveryFailed
 from ctemplate.core.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand
@@ -27,8 +28,6 @@ from ctemplate.sinks.plan import FileReview, SavedPlanSink
 from ctemplate.sinks.replacement import Announcing
 from ctemplate.sinks.restorable import RestorableSink
 from ctemplate.sinks.sink import Sink
-
-logger = logging.getLogger(__name__)
 
 
 def group_targets(plan: GroupPlan) -> tuple[Target, ...]:
@@ -98,7 +97,7 @@ def _recover(state: GroupState) -> None:
     try:
         apply.recover(state)
     except ApplyError as exc:
-        logger.error("%s; tried again with the next rendering", exc)  # noqa: TRY400 - a sentence, not a traceback
+        emit(RecoveryFailed(group=state.group.name, subject=state.group.subject, reason=str(exc)))
 
 
 def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:

@@ -15,6 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from ctemplate.apply import write_private
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.model import Answer
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Memory
@@ -93,7 +95,8 @@ class LastRendered:
         try:
             memories = decoded_answers(bytes(found.answers))
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
-            log.warning("%s: is damaged: %s; starting without", self.folder / SERVICES_NAME, exc)
+            path = str(self.folder / SERVICES_NAME)
+            emit(StateUnusable(path=path, reason=f"is damaged: {exc}", consequence="starting without"))
             return KnownGood()
         answers = tuple(memory.answer for memory in memories if isinstance(memory, Memory))
         spent, things = (
@@ -130,8 +133,10 @@ class LastRendered:
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            level = logging.WARNING if self.is_written and consequence else logging.DEBUG
-            log.log(level, "%s: cannot be read: %s; %s", path, exc, consequence)
+            if self.is_written and consequence:
+                emit(StateUnusable(path=str(path), reason=f"cannot be read: {exc}", consequence=consequence))
+            else:
+                log.debug("%s: cannot be read: %s; %s", path, exc, consequence)
             return None
 
     def _save(self, name: str, content: bytes) -> None:
@@ -140,5 +145,5 @@ class LastRendered:
         try:
             write_private(self.folder / name, content, durable=False)
         except OSError as exc:
-            path = self.folder / name
-            log.warning("%s: cannot be written: %s; known to this process only", path, exc.strerror or exc)
+            path, reason = str(self.folder / name), f"cannot be written: {exc.strerror or exc}"
+            emit(StateUnusable(path=path, reason=reason, consequence="known to this process only"))

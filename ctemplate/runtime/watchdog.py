@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import os
 import sys
 import threading
@@ -17,11 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from ctemplate.core.durations import format_duration
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import LoopResumed, LoopStalled
-
-logger = logging.getLogger(__name__)
+from ctemplate.core.host_events import StopForced
 
 TICK = 0.25  # seconds between two checks
 LAG = 2.0  # seconds without a turn of the loop until that is reported
@@ -87,8 +84,8 @@ class Watchdog:
     def _end_if_due(self) -> None:
         if self._ends_at is None or time.monotonic() < self._ends_at:
             return
-        sentence = "not ended %s after the signal: ended by force; the next start puts right what was under way"
-        words = threading.Thread(target=logger.error, args=(sentence, format_duration(self._limit)), daemon=True)
+        said = StopForced(seconds=self._limit)
+        words = threading.Thread(target=contextvars.copy_context().run, args=(emit, said), daemon=True)
         words.start()
         words.join(LAST_WORDS)
         os._exit(FORCED_STATUS)

@@ -1,1 +1,1 @@
-"""A first configuration for this host: what is here, and the files that fit it. Writes nothing of nginx's."""
+"""A first configuration for this host: survey the host, and make the files that fit it. Writes no file of nginx's."""

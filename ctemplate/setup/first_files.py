@@ -1,6 +1,7 @@
-"""The files of a first configuration, from what was found on the host. Pure but for the templates that ship.
+"""Make the files of a first configuration from the host survey. Pure except for reading the shipped templates.
 
-What cannot work yet, such as what a stream block has to include, stands there as a comment that says what to do.
+Parts that cannot work yet, such as a file that a stream block does not include, are written as comments that say what
+to do.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ RELOAD, RELOAD_WITHOUT_ROOT = "nginx -s reload", "sudo -n nginx -s reload"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstFiles:
-    """Texts by file name; ``advice`` is what is left to do by hand, one sentence each."""
+    """Texts by file name; ``advice`` are the steps left for the operator, one sentence each."""
 
     texts: dict[str, str]
     advice: tuple[str, ...] = ()
@@ -32,7 +33,7 @@ class FirstFiles:
 def first_files(
     host: HostSurvey, folder: Path, *, is_complete: bool, consul: Mapping[str, str | bool] = NO_SETTINGS
 ) -> FirstFiles:
-    """Return a configuration with fragments beside sites that are there, or with the whole nginx.conf.
+    """Return a configuration with fragments beside existing sites, or with a whole nginx.conf.
 
     ``consul`` are further keys of its ``[consul]``.
     """
@@ -84,7 +85,7 @@ def _group(host: HostSurvey) -> Iterator[str]:
 
 
 def _template(name: str, folder: Path | None) -> Iterator[str]:
-    """Yield a template's table; as a comment with the reason where nginx does not include its file yet."""
+    """Yield a template's table; as a comment with the reason if nginx does not include its file yet."""
     place, mark = folder or Path("/etc/nginx") / f"{name}.d", "" if folder else "# "
     if folder is None:
         yield "# Not in use yet, since nginx.conf includes no such file. Make the folder, write into nginx.conf"
@@ -118,7 +119,7 @@ def _complete(host: HostSurvey) -> Iterator[str]:
 
 
 def _is_untagged(host: HostSurvey) -> bool:
-    """Whether Consul has services of its users, and none of them is tagged."""
+    """Return whether Consul has user services, and none of them is tagged."""
     own = (host.consul.services or {}).keys() - {"consul"}
     return bool(own) and not host.consul.tagged(HTTP_TAG)
 
@@ -140,5 +141,5 @@ def _complete_advice(host: HostSurvey) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return a basic string of TOML."""
+    """Return a TOML basic string."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,4 +1,4 @@
-"""Look at the host for a first configuration: its nginx and where that includes files from, Consul, the user.
+"""Survey the host for a first configuration: its nginx and the folders that it includes, Consul, the user.
 
 Reads and asks; writes nothing.
 """
@@ -33,10 +33,10 @@ SERVICES = Resource(path="/v1/catalog/services")
 class NginxFound:
     """An nginx of this host.
 
-    ``http_folder`` and ``stream_folder`` are where files ``*.conf`` are included from within these blocks, None where
-    from nowhere; ``http_includes`` are all that its http block includes. ``stream_module`` is the file to load, empty
-    where it is built in, None where there is none. ``worker_user`` is who its workers run as, None for the default;
-    ``hosts`` are those that it serves.
+    ``http_folder`` and ``stream_folder`` are the folders whose ``*.conf`` files the blocks include, None if there is
+    none; ``http_includes`` are all includes of the http block. ``stream_module`` is the file to load, empty if it is
+    built in, None if there is none. ``worker_user`` is the user of its workers, None for the default; ``hosts`` are the
+    server names that it serves.
     """
 
     version: str
@@ -51,7 +51,7 @@ class NginxFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsulFound:
-    """Consul, as far as it answers: its services with their tags, or why it does not."""
+    """Consul's services with their tags, or the reason why Consul does not answer."""
 
     address: str
     services: dict[str, list[str]] | None = None
@@ -64,7 +64,7 @@ class ConsulFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSurvey:
-    """What is here."""
+    """The result of the survey."""
 
     distribution: str
     user: str
@@ -74,7 +74,7 @@ class HostSurvey:
 
 
 async def surveyed_host(settings: ConsulSettings) -> HostSurvey:
-    """Look at everything; raises ConfigError where there is no nginx that can be read."""
+    """Survey the host; raises ConfigError if there is no nginx whose configuration can be read."""
     return HostSurvey(
         distribution=_distribution(),
         user=user_name(os.geteuid()),
@@ -129,7 +129,7 @@ def included_folder(tree: Tree, block: bytes) -> Path | None:
 
 
 async def _stream_module(installation: Installation) -> str | None:
-    """Return the stream module's file; empty where it is built in, None where there is none."""
+    """Return the stream module's file; empty if it is built in, None if there is none."""
     found = await stream_facts(installation)
     if found.is_built_in:
         return ""

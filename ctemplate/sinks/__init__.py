@@ -1,1 +1,1 @@
-"""Where rendered outputs go: live files, a dry run, a plan, a saved plan."""
+"""The destinations of rendered outputs: live files, a dry run, a plan, a saved plan."""

@@ -1,4 +1,4 @@
-"""The sink of a dry run: outputs are collected, nothing is written."""
+"""The sink of a dry run: it collects the outputs and writes nothing."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from ctemplate.sinks.sink import SinkStatus
 
 
 class DryRunSink:
-    """A sink that keeps the outputs instead of writing them."""
+    """A sink that collects the outputs instead of writing them."""
 
     def __init__(self, item_files: frozenset[Path] = frozenset()) -> None:
-        """Take the files that stand for items of lists now."""
+        """Store the existing files that stand for items of lists."""
         self.item_files = item_files
         self.outputs: tuple[Output, ...] = ()
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Keep the outputs."""
+        """Collect the outputs."""
         self.outputs = outputs
         return Outcome.UNCHANGED
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Take whatever it is."""
+        """Accept all outputs."""
 
     def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
-        """Answer False: nothing is ever written."""
+        """Return False: a dry run writes nothing."""
         return False
 
     async def is_due(self) -> bool:
-        """Answer False: nobody runs what is only kept."""
+        """Return False: no program runs the collected outputs."""
         return False
 
     def replaced(self) -> LiveChange | None:
-        """Return None: nothing is ever written."""
+        """Return None: a dry run writes nothing."""
         return None
 
     async def status(self) -> SinkStatus:
-        """Return that there is no program."""
+        """Return a status without a program."""
         return SinkStatus()

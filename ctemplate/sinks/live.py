@@ -1,4 +1,4 @@
-"""The sink that brings a group's outputs to the live files, sparing a program that still carries old generations.
+"""The sink that writes a group's outputs to the live files, and delays reloads while old workers drain.
 
 Knows nothing of rendering or of when a group is due.
 """
@@ -24,21 +24,21 @@ from ctemplate.sinks.sink import SinkStatus
 
 
 class Gate(Protocol):
-    """Decides whether a change that is ready should wait."""
+    """Decides whether a prepared change should wait."""
 
     async def should_wait(self, now: float) -> bool:
-        """Whether the change should still wait; asked again about every second for as long as it should."""
+        """Return whether the change should still wait; called about every second until it returns False."""
 
 
 class Draining(Protocol):
-    """Tells which old workers of a program still finish their last connections."""
+    """Reports which old workers of a program are still finishing their last connections."""
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
-        """Return those workers, oldest first; raises ApplyError when nobody can tell."""
+        """Return those workers, oldest first; raises ApplyError if they cannot be determined."""
 
 
 class ReloadedNginx(Draining, Protocol):
-    """An nginx that is reloaded; ``taken`` is the last change that it took."""
+    """An nginx that is reloaded; ``taken`` is the last change that it loaded."""
 
     taken: LiveChange | None
 
@@ -53,7 +53,7 @@ class DrainGate:
     _since: float | None = None
 
     async def should_wait(self, now: float) -> bool:
-        """Whether a reload should still wait for old workers to go."""
+        """Return whether a reload should still wait for old workers to end."""
         try:
             count = generations(await self.program.draining())
         except ApplyError:
@@ -73,9 +73,10 @@ class DrainGate:
 
 @dataclass(slots=True, kw_only=True)
 class LiveSink:
-    """Brings outputs live by a transaction; DELAYED while one of the gates has a change wait.
+    """Writes outputs to the live files in a transaction; returns DELAYED while one of the gates makes a change wait.
 
-    ``program`` tells which process runs the files, where that can be told; ``nginx`` is the same where it is nginx.
+    ``program`` reports which process runs the files, if that can be determined; ``nginx`` is the same object if the
+    program is nginx.
     """
 
     state: GroupState
@@ -89,11 +90,11 @@ class LiveSink:
 
     @property
     def item_files(self) -> frozenset[Path]:
-        """The files that stand for items of lists now."""
+        """Return the existing files that stand for items of lists."""
         return self.state.ledger.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Bring the outputs live, all or none."""
+        """Write the outputs to the live files, all or none."""
         if outputs != self._applied and await self._should_wait():
             return Outcome.DELAYED
         outcome = await self.apply_now(outputs)
@@ -101,32 +102,32 @@ class LiveSink:
         return outcome
 
     async def apply_now(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Bring the outputs live without asking the gates."""
+        """Write the outputs to the live files without asking the gates."""
         self._applied = None
         return await apply.apply(
             outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
         )
 
     async def _should_wait(self) -> bool:
-        """Ask every gate, so that each knows how long the change has waited already."""
+        """Ask every gate, even after one said to wait, so that each measures how long the change has waited."""
         now = asyncio.get_running_loop().time()
         return any([await gate.should_wait(now) for gate in self.gates])
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Have the outputs judged, and leave everything as it is; raises the check's refusal."""
+        """Run the check on the outputs and change nothing; raises the check's refusal."""
         if self.check_with is not None:
             await apply.judged(outputs, self.check_with)
 
     def wrote(self, destination: Path) -> bool:
-        """Whether the file at the destination is, untouched since, what the last transaction put there."""
+        """Return whether the destination still holds exactly the bytes that the last transaction wrote."""
         return self.state.wrote(destination)
 
     async def is_due(self) -> bool:
-        """Whether a process runs that may not have the files: a look costs little and changes nothing."""
+        """Return whether a process runs that may not have loaded the files; this test is cheap and changes nothing."""
         return await apply.is_another(self.state, self.program)
 
     def replaced(self) -> LiveChange | None:
-        """Return the files that the last change replaced, once."""
+        """Return the files that the last change replaced; a second call returns None."""
         return self.state.replaced.pop() if self.state.replaced else None
 
     async def status(self) -> SinkStatus:
@@ -139,7 +140,7 @@ class LiveSink:
         return SinkStatus(owes_reload=owes_reload, draining=draining, last_change=await self._last_change())
 
     async def _last_change(self) -> tuple[str, ...]:
-        """Return what the last change meant, read once and only when somebody asks."""
+        """Return what the last change meant; computed once, and only on request."""
         taken = self.nginx.taken if self.nginx is not None else None
         if taken is None:
             return ()

@@ -1,6 +1,6 @@
-"""What of a diff must not be shown to who may only read the status: values of keys, and named secrets. Pure.
+"""The parts of a diff that readers of the status must not see: values of keys, and named secrets. Pure.
 
-Private keys are hidden in the text before; see ``secrets``.
+Private keys are hidden in the text before the diff is made; see ``secrets``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from ctemplate.core.model import Answer, OwnedEntry
 
 MASKED = "(masked)"
-SHORTEST_VALUE = 4  # characters; what is shorter, as a number or a switch, hides nothing by being masked
-SHORTEST_WORD = 8  # of a value's words, which hide where a template prints a part of the value
+SHORTEST_VALUE = 4  # characters; masking a shorter value, such as a number or a switch, hides nothing
+SHORTEST_WORD = 8  # characters; also masked alone, since a template may print a part of a value
 _WORD = re.compile(r"[^\s\"'=:,;{}\[\]()<>]+")
 _NAMED = re.compile(
     r"(?i)((?:passw(?:or)?d|passphrase|secret|(?<!server_)token|credential|api[_-]?key|authorization|auth_pass)\w*"
@@ -23,7 +23,7 @@ _NAMED = re.compile(
 
 
 def secret_texts(answers: Iterable[Answer]) -> frozenset[str]:
-    """Return the texts to hide of what answers hold: values of keys, their lines and long words, decoded ones too."""
+    """Return the texts of answers to hide: values of keys, their lines and long words, also base64-decoded."""
     found: set[str] = set()
     for answer in answers:
         for entry in answer.value:
@@ -43,7 +43,7 @@ def _parts(value: str) -> Iterator[str]:
 
 
 def _decoded(value: str) -> str:
-    """Return what a value in base64 stands for, empty where it is none."""
+    """Return a base64 value's decoded text, empty if it is not base64."""
     try:
         return base64.b64decode(value, validate=True).decode()
     except (binascii.Error, ValueError):
@@ -51,7 +51,7 @@ def _decoded(value: str) -> str:
 
 
 def masked_lines(lines: Iterable[str], secrets: frozenset[str]) -> tuple[str, ...]:
-    """Return lines without secrets: neither texts that are told, nor what stands behind a name like a secret's."""
+    """Return the lines without secrets: without the given texts, and without values after names like a secret's."""
     shown = tuple(lines)
     together = "\n".join(shown)
     present = sorted((text for text in secrets if text in together), key=len, reverse=True)
@@ -62,6 +62,6 @@ def masked_lines(lines: Iterable[str], secrets: frozenset[str]) -> tuple[str, ..
 
 
 def _bounded(text: str) -> str:
-    """Return a pattern for a text; a short one counts only where no longer word has it as a part."""
+    """Return a pattern for a text; a short text only matches as a whole word."""
     escaped = re.escape(text)
     return escaped if len(text) >= SHORTEST_WORD else rf"(?<!\w){escaped}(?!\w)"

@@ -1,6 +1,6 @@
-"""What would change if a group were applied now: a diff, its meaning for traffic, why, and the check's verdict.
+"""What an apply would change in a group: a diff, its meaning for traffic, the causes, and the check's verdict.
 
-Runs nothing but the check, on candidates in a private temporary folder; writes nowhere else. Knows no terminals.
+Runs only the check, on candidates in a private temporary folder; writes nowhere else. Knows no terminals.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from ctemplate.apply import Accepted, CandidateCheck, LiveChange, judged, with_i
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
+from ctemplate.core.file_events import FOREIGN
 from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.queries import Losses, kind_of
-from ctemplate.sinks.replacement import FOREIGN, file_changes, main_file
+from ctemplate.sinks.replacement import file_changes, main_file
 from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.sinks.sink import Sink, SinkStatus
 
@@ -40,7 +41,7 @@ class FileReview(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_changed(self) -> bool:
-        """Whether the live bytes would change."""
+        """Return whether the live bytes would change."""
         return self.live_sha256 != self.sha256
 
 
@@ -60,16 +61,16 @@ class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_changed(self) -> bool:
-        """Whether any live file would change."""
+        """Return whether any live file would change."""
         return any(file.is_changed for file in self.files)
 
 
 @dataclass(slots=True, kw_only=True)
 class PlanSink:
-    """A sink that has the outputs judged and keeps them, and leaves every file alone.
+    """A sink that checks the outputs and stores them, and changes no file.
 
-    ``written`` are the destinations that ctemplate wrote before, ``items`` the records of those that stand for items of
-    lists; ``main`` is nginx's main file where it is known.
+    ``written`` are the destinations that ctemplate wrote before, ``items`` the records of the files that stand for
+    items of lists; ``main`` is nginx's main file if it is known.
     """
 
     check_with: CandidateCheck | None = None
@@ -84,11 +85,11 @@ class PlanSink:
 
     @property
     def item_files(self) -> frozenset[Path]:
-        """The files that stand for items of lists now."""
+        """Return the existing files that stand for items of lists."""
         return frozenset(self.items)
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Keep the outputs, with the files that are to go; raises the check's refusal."""
+        """Store the outputs and the files to remove; raises the check's refusal."""
         outputs = with_item_files(outputs, {str(path): record for path, record in self.items.items()}, {})
         self.outputs = outputs
         self.verdict, self.output = "unchanged", ()
@@ -107,32 +108,32 @@ class PlanSink:
         return Outcome.UNCHANGED
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Have outputs judged without keeping them; raises the check's refusal."""
+        """Check outputs without storing them; raises the check's refusal."""
         if self.check_with is not None:
             await judged(outputs, self.check_with)
 
     def wrote(self, destination: Path) -> bool:  # noqa: ARG002  # the sinks' signature
-        """Answer False: nothing is ever written."""
+        """Return False: a plan writes nothing."""
         return False
 
     async def is_due(self) -> bool:
-        """Answer False: nothing is ever reloaded."""
+        """Return False: a plan reloads nothing."""
         return False
 
     def replaced(self) -> LiveChange | None:
-        """Return None: nothing is ever written."""
+        """Return None: a plan writes nothing."""
         return None
 
     async def status(self) -> SinkStatus:
-        """Return nothing: no program is asked."""
+        """Return an empty status: a plan asks no program."""
         return SinkStatus()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPlanSink:
-    """A sink that applies only what a plan foresaw, to files that are still what they were when it was made.
+    """A sink that applies only the changes of a plan, and only to files that have not changed since the plan was made.
 
-    ``records`` gives those of the files that ctemplate wrote.
+    ``records`` gives the records of the files that ctemplate wrote.
     """
 
     sink: Sink
@@ -141,13 +142,13 @@ class SavedPlanSink:
 
     @property
     def item_files(self) -> frozenset[Path]:
-        """The files that stand for items of lists now."""
+        """Return the existing files that stand for items of lists."""
         return self.sink.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Apply the outputs; raises ApplyError when the world has moved on since the plan.
+        """Apply the outputs; raises ApplyError if the files or the data have changed since the plan.
 
-        Outputs that are others than planned are judged first: the plan may have left out what the check refuses.
+        Outputs that differ from the plan are checked first: the plan may have left out what the check refuses.
         """
         files = [self.planned.get(str(output.target.destination)) for output in outputs]
         if all(files) and any(
@@ -166,19 +167,19 @@ class SavedPlanSink:
         return await self.sink.apply(outputs)
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Have outputs judged; raises the check's refusal."""
+        """Run the check on the outputs; raises the check's refusal."""
         await self.sink.check(outputs)
 
     def wrote(self, destination: Path) -> bool:
-        """Whether the file at the destination is, untouched since, what the sink put there."""
+        """Return whether the destination still holds exactly the bytes that the sink wrote."""
         return self.sink.wrote(destination)
 
     async def is_due(self) -> bool:
-        """Whether another process runs the sink's files now."""
+        """Return whether another process runs the sink's files now."""
         return await self.sink.is_due()
 
     def replaced(self) -> LiveChange | None:
-        """Return the files that the last change replaced, once."""
+        """Return the files that the last change replaced; a second call returns None."""
         return self.sink.replaced()
 
     async def status(self) -> SinkStatus:
@@ -203,10 +204,10 @@ def review(
     *,
     kept: Iterable[Rejection] = (),
 ) -> GroupReview:
-    """Return the review of a group whose outputs the sink has considered; answers are those that it used.
+    """Return the review of a group after the sink has processed its outputs; ``answers`` are those that it used.
 
-    Left out is what the templates could not print, and what the answers themselves lack: addresses that are refused.
-    Of those ``kept`` the last good data are in use.
+    ``left_out`` lists the data that the templates could not print, and the data that the answers omit, such as refused
+    addresses. For the data in ``kept``, the last good values are in use.
     """
     answers = tuple(answers)
     unusable = sorted({str(rejection) for answer in answers for rejection in answer.rejections})
@@ -224,9 +225,9 @@ def review(
 
 
 def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Iterator[str]:
-    """Tell for each backend that changes which service and instance it is, in which state, and at which index.
+    """Yield for each backend that changes its service, instance, state and index.
 
-    Where several have one address, that of a service named like the upstream is meant.
+    If several instances have one address, the instance of a service named like the upstream is meant.
     """
     known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
     for answer in answers:
@@ -240,7 +241,7 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
 
 
 def owned_reasons(files: Iterable[FileReview], answers: Iterable[Answer]) -> Iterator[str]:
-    """Tell which keys, nodes and other entries of their own have texts in lines that are new, and at which index."""
+    """Yield the keys, nodes and other ``OwnedEntry`` values whose texts appear in new lines, each with its index."""
     lines = [line for file in files for line in file.diff[2:]]
     new = "\n".join(line[1:] for line in lines if line.startswith("+"))
     old = "\n".join(line[1:] for line in lines if line.startswith("-"))
@@ -257,7 +258,7 @@ def owned_reasons(files: Iterable[FileReview], answers: Iterable[Answer]) -> Ite
 
 
 def _is_new(text: str, words: set[str], new: str, old: str) -> bool:
-    """Whether a text stands in new lines and in no old one: as a word of its own or, if it is none, anywhere."""
+    """Return whether a text is in new lines and in no old line: as a separate word or, if it is no word, anywhere."""
     return text in words if WORDS.fullmatch(text) else bool(text.strip()) and text in new and text not in old
 
 
@@ -270,7 +271,7 @@ def _state(instance: Instance, answer: Answer) -> str:
 
 
 def secrets_of(answers: Iterable[Answer]) -> tuple[str, ...]:
-    """Return the texts of answers that are shown nowhere but in the output."""
+    """Return the texts of answers that only the output may show."""
     entries = (entry for answer in answers for entry in answer.value if isinstance(entry, OwnedEntry))
     return tuple(secret for entry in entries for secret in entry.secrets())
 
@@ -301,7 +302,7 @@ def _file_review(
 
 
 def _reviewed(sink: PlanSink, secrets: tuple[str, ...]) -> Iterator[tuple[FileReview, Changes | None]]:
-    """Yield the review of each file, those before it taken for replaced."""
+    """Yield the review of each file, with the files before it regarded as replaced."""
     before: dict[Path, bytes] = {}
     for output in sink.outputs:
         yield _file_review(output, sink, before, secrets)

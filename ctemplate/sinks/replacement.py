@@ -1,18 +1,19 @@
-"""What it means to nginx that files are replaced: its whole configuration before and after, every include followed.
+"""What replacing files means to nginx: its whole configuration before and after, with every include followed.
 
-Reads the live configuration; writes nothing. Where it cannot be read, each file is judged by itself.
+Reads the live configuration; writes nothing. If it cannot be read, each file is compared separately.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
 from ctemplate.apply import LiveChange
-from ctemplate.core.errors import ApplyError, printable
+from ctemplate.core.errors import ApplyError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.file_events import ForeignFileReplaced
 from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, NginxCommand
@@ -24,14 +25,11 @@ from ctemplate.nginx.whole import whole
 from ctemplate.sinks.sink import Sink, SinkStatus
 from ctemplate.system.inputs import read_plain_file
 
-logger = logging.getLogger(__name__)
-
-FOREIGN = "replaces a file that ctemplate did not write"
-LOSSES_NAMED = 20  # things that vanish, in one line
+LOSSES_NAMED = 20  # how many vanishing things one line lists
 
 
 async def main_file(command: NginxCommand | None) -> Path | None:
-    """Return the main configuration file of a command's nginx, None where nobody can tell."""
+    """Return the main configuration file of a command's nginx, None if it cannot be determined."""
     if command is None:
         return None
     try:
@@ -41,9 +39,9 @@ async def main_file(command: NginxCommand | None) -> Path | None:
 
 
 def file_changes(main: Path | None, before: Mapping[Path, bytes], path: Path, content: bytes) -> Changes | None:
-    """Return what one more file would change, ``before`` being replaced already; None for what is not nginx's language.
+    """Return what one more file would change after ``before`` was replaced; None if the file is not nginx's language.
 
-    The whole configuration is compared where the file is part of it, else the file with itself.
+    The whole configuration is compared if the file is part of it, else only the file.
     """
     if main is not None and (found := _whole_changes(main, before, path, content)) is not None:
         return found
@@ -72,7 +70,7 @@ def _whole_changes(main: Path, before: Mapping[Path, bytes], path: Path, content
 
 @dataclass(slots=True, kw_only=True)
 class Announcing:
-    """A sink that says, before the first time, what vanishes with files that ctemplate did not write."""
+    """A sink that warns once about what vanishes when files that ctemplate did not write are replaced."""
 
     sink: Sink
     command: NginxCommand | None
@@ -81,7 +79,7 @@ class Announcing:
 
     @property
     def item_files(self) -> frozenset[Path]:
-        """The files that stand for items of lists now."""
+        """Return the existing files that stand for items of lists."""
         return self.sink.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
@@ -92,19 +90,19 @@ class Announcing:
         return await self.sink.apply(outputs)
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Have the outputs judged; raises the check's refusal."""
+        """Run the check on the outputs; raises the check's refusal."""
         await self.sink.check(outputs)
 
     def wrote(self, destination: Path) -> bool:
-        """Whether the file at the destination is, untouched since, what the sink put there."""
+        """Return whether the destination still holds exactly the bytes that the sink wrote."""
         return self.sink.wrote(destination)
 
     async def is_due(self) -> bool:
-        """Whether another process runs the outputs now."""
+        """Return whether another process runs the outputs now."""
         return await self.sink.is_due()
 
     def replaced(self) -> LiveChange | None:
-        """Return the files that the last change replaced, once."""
+        """Return the files that the last change replaced; a second call returns None."""
         return self.sink.replaced()
 
     async def status(self) -> SinkStatus:
@@ -121,10 +119,6 @@ class Announcing:
 
 
 def _report(path: Path, losses: tuple[str, ...]) -> None:
-    """Warn of what vanishes; where nothing does, the file is only named."""
-    more = f" and {len(losses) - LOSSES_NAMED} more" if len(losses) > LOSSES_NAMED else ""
-    named = printable(", ".join(losses[:LOSSES_NAMED]), 2000) + more
-    if losses:
-        logger.warning("%s: %s; these vanish: %s", path, FOREIGN, named)
-    else:
-        logger.info("%s: %s", path, FOREIGN)
+    """Warn of what vanishes; if nothing does, only name the file."""
+    named, unnamed = losses[:LOSSES_NAMED], max(len(losses) - LOSSES_NAMED, 0)
+    emit(ForeignFileReplaced(path=str(path), losses=named, unnamed=unnamed))

@@ -1,6 +1,6 @@
-"""The sink of a group whose files may have been restored: then nothing is applied until they are released.
+"""The sink of a group whose files may have been restored; it then applies nothing until the files are released.
 
-Knows nothing of who asks for it.
+Knows nothing of who asks for a restoration.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ctemplate.sinks.sink import Sink, SinkStatus
 
 @dataclass(slots=True, kw_only=True)
 class RestorableSink:
-    """Hands outputs on to ``sink``, or to nobody while the files are as they were restored.
+    """Passes outputs on to ``sink``, except while the files are in a restored state.
 
-    ``live`` carries out a restoration itself. ``templates`` tell this version of the group's templates: a restoration
-    ends when they become others.
+    ``live`` carries out a restoration. ``templates`` identifies this version of the group's templates: a restoration
+    ends when the templates change.
     """
 
     sink: Sink
@@ -47,11 +47,11 @@ class RestorableSink:
 
     @property
     def item_files(self) -> frozenset[Path]:
-        """The files that stand for items of lists now."""
+        """Return the existing files that stand for items of lists."""
         return self.live.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Apply the outputs; HELD where the files were restored, whose own reload may be owed."""
+        """Apply the outputs; return HELD if the files were restored; their own reload may still be owed."""
         if self.restoration is None:
             return await self.sink.apply(outputs)
         if self._state.ledger.page.owes_reload:
@@ -59,23 +59,23 @@ class RestorableSink:
         return Outcome.HELD
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Have the outputs judged; raises the check's refusal."""
+        """Run the check on the outputs; raises the check's refusal."""
         await self.sink.check(outputs)
 
     def wrote(self, destination: Path) -> bool:
-        """Whether a change of the file at the destination needs no look: it is ours, or nothing would be done."""
+        """Return whether a change of the destination file can be ignored: we wrote it, or restored files are held."""
         return self.restoration is not None or self.sink.wrote(destination)
 
     async def is_due(self) -> bool:
-        """Whether another process runs the outputs now."""
+        """Return whether another process runs the outputs now."""
         return self.restoration is None and await self.sink.is_due()
 
     def replaced(self) -> LiveChange | None:
-        """Return the files that the last change replaced, once."""
+        """Return the files that the last change replaced; a second call returns None."""
         return self.sink.replaced()
 
     async def status(self) -> SinkStatus:
-        """Return what the sink knows of its program, and what the files were restored to."""
+        """Return the sink's status, and the past state to which the files were restored."""
         found = await self.sink.status()
         label = self.restoration.label if self.restoration is not None else ""
         return SinkStatus(
@@ -83,7 +83,7 @@ class RestorableSink:
         )
 
     async def restore(self, past: PastState) -> Outcome:
-        """Bring the files back to a past state by the group's own transaction, and leave them alone from then on.
+        """Bring the files back to a past state by the group's own transaction, and keep them unchanged from then on.
 
         Raises ApplyError; then nothing has changed.
         """
@@ -99,7 +99,7 @@ class RestorableSink:
         return outcome
 
     def _as_then(self, files: Mapping[Path, bytes]) -> Iterator[Output]:
-        """Yield the group's files with these contents, the others as they are; what is nowhere is left out."""
+        """Yield the group's files with these contents, and the others unchanged; leave out files without content."""
         for target in self._targets(files):
             output = Output(target=target, content=files.get(target.destination.absolute(), b""))
             if target.destination.absolute() in files:
@@ -108,7 +108,7 @@ class RestorableSink:
                 yield Output(target=target, content=live)
 
     def _targets(self, files: Mapping[Path, bytes]) -> Iterator[Target]:
-        """Yield the targets of the group, one for each item that has a file now or had one then."""
+        """Yield the targets of the group, one for each item that has a file now or had one in the past state."""
         for target in self._state.group.targets:
             if target.each is None:
                 yield target
@@ -118,7 +118,7 @@ class RestorableSink:
             yield from (replace(target, destination=path) for path in sorted({*then, *now}))
 
     def release(self) -> bool:
-        """Go on with what the templates make, from the next apply on; return whether the files were restored ones."""
+        """Apply the templates' outputs again from the next apply on; return whether the files were restored."""
         if self.restoration is None:
             return False
         self._end("released")

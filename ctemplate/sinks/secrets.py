@@ -1,4 +1,4 @@
-"""Private keys hidden in what a plan shows: in the new text, and in the live one, whose answers nobody has any more."""
+"""Hide private keys in a plan's texts: in the new text, and in the live text, whose answers no longer exist."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _PRIVATE_KEY = re.compile(
     re.DOTALL,
 )
 DIGEST_LENGTH = 8
-LEAST_LENGTH = 16  # of a line that is looked for by itself
+LEAST_LENGTH = 16  # shorter lines of a secret are not searched for separately
 LETTERS = re.compile(r"[A-Za-z0-9+/=]+")
 
 
 def hidden_secrets(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the text without private keys; a digest in the place of each still tells one from another.
+    """Return the text without private keys; a digest replaces each key, so that different keys remain distinguishable.
 
-    ``secrets`` are those of the answers: they are found outside of PEM blocks and in base64, too.
+    ``secrets`` are those of the answers: they are also found outside of PEM blocks and in base64.
     """
     text = _PRIVATE_KEY.sub(lambda found: f"{found['begin']} {_masked(found['body'])} {found['end']}", text)
     for secret in secrets:
@@ -29,13 +29,13 @@ def hidden_secrets(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def _masked(secret: str) -> str:
-    """Return what stands for a secret, the same whatever stands between its letters and digits."""
+    """Return a secret's placeholder, which does not depend on the characters between its letters and digits."""
     letters = "".join(LETTERS.findall(secret.replace("\\n", "\n"))).encode()
     return f"[masked {hashlib.sha256(letters).hexdigest()[:DIGEST_LENGTH]}]"
 
 
 def _forms(secret: str) -> set[str]:
-    """Return how a secret may stand in a text: whole, line by line, and in base64."""
+    """Return the forms in which a text may contain a secret: whole, line by line, and in base64."""
     whole = {secret, secret.strip()} - {""}
     lines = {line for line in secret.splitlines() if len(line) >= LEAST_LENGTH and "-----" not in line}
     encoded = {base64.b64encode(form.encode()).decode() for form in whole}

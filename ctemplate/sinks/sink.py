@@ -1,4 +1,4 @@
-"""The contract of what takes a group's outputs."""
+"""The contract of a sink, which receives a group's outputs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ctemplate.core.values import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkStatus:
-    """What a sink says of its program.
+    """A sink's report about its program.
 
-    ``draining`` counts old workers, None where nobody can tell. ``last_change`` says what the last change meant,
-    ``restored`` which past state the files were restored to.
+    ``draining`` counts old workers, None if unknown. ``last_change`` says what the last change meant, ``restored``
+    names the past state to which the files were restored.
     """
 
     owes_reload: bool = False
@@ -25,26 +25,26 @@ class SinkStatus:
 
 
 class Sink(Protocol):
-    """Where a group's outputs go: to the live files by a transaction, or to the terminal."""
+    """The destination of a group's outputs: live files, written in a transaction, or the terminal."""
 
     @property
     def item_files(self) -> frozenset[Path]:
-        """The files that stand for items of lists now."""
+        """Return the existing files that stand for items of lists."""
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Bring the outputs to their place, all or none; raises ApplyError."""
+        """Write the outputs to their destinations, all or none; raises ApplyError."""
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Have the outputs judged, and leave everything as it is; raises ApplyError."""
+        """Run the check on the outputs and change nothing; raises ApplyError."""
 
     def wrote(self, destination: Path) -> bool:
-        """Whether the file at the destination is, untouched since, what this sink put there."""
+        """Return whether the destination still holds exactly the bytes that this sink wrote."""
 
     async def is_due(self) -> bool:
-        """Whether the same outputs should be applied again, since another process runs them now."""
+        """Return whether the same outputs should be applied again, because another process runs them now."""
 
     def replaced(self) -> LiveChange | None:
-        """Return the files that the last change replaced, None where there was none or it was returned before."""
+        """Return the files that the last change replaced, None if there was none or it was returned before."""
 
     async def status(self) -> SinkStatus:
-        """Return what the sink knows of its program now; never raises for what cannot be known."""
+        """Return the sink's report about its program; never raises for facts that cannot be determined."""

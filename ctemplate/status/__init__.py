@@ -1,1 +1,1 @@
-"""What the operator may ask of a running ctemplate: its state, its health and its metrics; read-only."""
+"""A running ctemplate's state, health and metrics, for operators to read; read-only."""

@@ -1,4 +1,4 @@
-"""Where status is served: a host and a port, on loopback unless another host is written, or a unix socket. Pure."""
+"""The address at which status is served: host and port (loopback by default), or a unix socket. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StatusAddress:
 
     @property
     def authority(self) -> str:
-        """Host and port as a URL has them."""
+        """Return host and port in the form of a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a report says of health: whether the work goes on, and whether what is live is what it should be. Pure."""
+"""A report's health: whether the work progresses, and whether the live files are up to date. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
 from ctemplate.status.report import GroupStatus, Report
 
-STUCK_AFTER = 600.0  # seconds at one step; the longest, a search for whose data are refused, takes some minutes
+STUCK_AFTER = 600.0  # seconds in one step; the longest step, a search for refused data, takes some minutes
 
 
 def readiness_problems(report: Report, *, max_age: float) -> tuple[str, ...]:
-    """Return why what is live may not be what it should be: a sentence for each reason, none when all is well."""
+    """Return the reasons why live files may be out of date, one sentence each; none if all is well."""
     return tuple(printable(problem) for problem in _problems(report, max_age))
 
 

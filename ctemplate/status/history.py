@@ -1,6 +1,6 @@
-"""What happened last, for a person who comes to look: a bounded list of entries, each an event in words.
+"""The latest events for a person to read: a bounded list of entries, each an event in words.
 
-Knows nothing of files; who keeps it over a restart asks for ``entries`` and gives them back.
+Knows nothing of files; the code that stores the history across a restart reads ``entries`` and passes them back.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ctemplate.core.event_stream import Event
 from ctemplate.core.events import LoopMeasured, RequestEnded
 from ctemplate.core.group_events import Applied, FilesReplaced, GroupEvent, QuarantineEvent, Readmitted, ReloadOwed
 
-CHANGES_KEPT = 50  # entries of files that changed, which are the dearest,
-OTHERS_KEPT = 150  # and others, so that a flood of these drives no change out
+CHANGES_KEPT = 50  # entries about changed files, which are the most valuable,
+OTHERS_KEPT = 150  # and others; separate limits keep many other entries from displacing changes
 TEXT_LENGTH = 600  # characters
 DIFF_LENGTH = 16_000  # characters of all lines of one entry
 
@@ -27,7 +27,7 @@ EntryLevel = Literal["info", "warning", "error"]
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An event of the past: when, its name, what it says, and of a change the diff and its causes."""
+    """A past event: its time, its name, its sentence and, for a change, the diff and the causes."""
 
     id: int
     at: float
@@ -41,7 +41,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def is_change(self) -> bool:
-        """Whether files of a group changed."""
+        """Return whether files of a group changed."""
         return bool(self.diff)
 
 
@@ -54,11 +54,11 @@ class History:
         self._replaced: dict[str, FilesReplaced] = {}
         self._last_id = 0
         self._has_earlier = False
-        self.version = 0  # counts whatever a viewer may want to see
+        self.version = 0  # counts all changes that a viewer may want to see
         self.revision = 0  # counts new entries
 
     def take(self, event: Event) -> None:
-        """Keep an event that is worth to be read later."""
+        """Store an event that is worth reading later."""
         if not isinstance(event, RequestEnded | LoopMeasured):
             self.version += 1
         if isinstance(event, FilesReplaced):
@@ -86,11 +86,11 @@ class History:
 
     @property
     def entries(self) -> tuple[HistoryEntry, ...]:
-        """All entries, the newest first."""
+        """Return all entries, the newest first."""
         return tuple(sorted((*self._changes.copy(), *self._others.copy()), key=lambda entry: entry.id, reverse=True))
 
     def remember(self, earlier: Iterable[HistoryEntry]) -> None:
-        """Put the entries of an earlier process before those of this one; once."""
+        """Insert the entries of an earlier process before those of this one; only once."""
         if self._has_earlier:
             return
         self._has_earlier = True
@@ -105,7 +105,7 @@ class History:
 
 
 def level_word(severity: int) -> EntryLevel:
-    """Return a level in a word."""
+    """Return the name of a level."""
     return "error" if severity >= logging.ERROR else "warning" if severity >= logging.WARNING else "info"
 
 

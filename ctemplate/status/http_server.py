@@ -1,8 +1,8 @@
-"""A small HTTP server: a few fixed paths, one request a connection, all with limits; streams have places of their own.
+"""A small HTTP server: a few fixed paths, one request per connection, limits for everything; streams count separately.
 
-A client that is slow, greedy or hostile is dropped; where 32 of them hold all places, the oldest of them makes room.
-Knows no path's meaning. A page of another site cannot speak through a browser: the ``Host`` header is compared with the
-address, and nothing but GET is answered to a request that another site made.
+A slow, greedy or hostile client is dropped: when all 32 places are taken, the oldest incomplete request is dropped for
+a new one. Knows no path's meaning. A web page of another site cannot make requests through a browser: the ``Host``
+header is compared with the address, and a request that another site caused is only answered if its method is GET.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from ctemplate.status.address import StatusAddress
 
 REQUEST_LIMIT = 8 * 1024
 REQUEST_TIMEOUT = 5.0  # seconds for the whole head of a request
-REPLY_TIMEOUT = 30.0  # seconds to make a reply and to have it taken
-CONNECTIONS = 32  # at a time; for one more the oldest without a whole request is dropped
-STREAMS = 16  # at a time, beside these
+REPLY_TIMEOUT = 30.0  # seconds to make a reply and to send it
+CONNECTIONS = 32  # at a time; one more drops the oldest without a complete request
+STREAMS = 16  # at a time, in addition to CONNECTIONS
 BIND_RETRY = Backoff(first=2.0, ceiling=60.0)
 SOCKET_MODE = 0o600
 JSON_TYPE = "application/json"
@@ -43,7 +43,7 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a path gives now."""
+    """The reply of a path."""
 
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
@@ -54,7 +54,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusRequest:
-    """A request: ``query`` are the parameters behind the path, ``headers`` have names in lower case."""
+    """A request: ``query`` are the parameters after the path, ``headers`` have lower-case names."""
 
     method: str
     path: str
@@ -64,12 +64,12 @@ class StatusRequest:
 
 
 StatusRoutes = Mapping[str, Callable[[StatusRequest], Awaitable[Reply]]]
-"""What answers: by path for GET and HEAD, by ``POST PATH`` for POST."""
+"""The functions that answer: by path for GET and HEAD, by ``POST PATH`` for POST."""
 
 
 @dataclass(slots=True)
 class _Head:
-    """The head of a request as it is parsed."""
+    """The head of a request during parsing."""
 
     url: bytes = b""
     headers: dict[bytes, bytes] = field(default_factory=dict)
@@ -86,9 +86,9 @@ class _Head:
 
 
 async def serve_status(address: StatusAddress, routes: StatusRoutes, hosts: tuple[str, ...] = ()) -> None:
-    """Answer requests at an address until cancelled; where it cannot be had, say so and try again.
+    """Answer requests at an address until cancelled; if the address cannot be opened, report that and try again.
 
-    ``hosts`` are names by which others reach the address, through a proxy for instance.
+    ``hosts`` are names by which other machines reach the address, for instance through a proxy.
     """
     failures = 0
     while True:
@@ -105,7 +105,7 @@ async def serve_status(address: StatusAddress, routes: StatusRoutes, hosts: tupl
 
 @contextlib.asynccontextmanager
 async def _listening(address: StatusAddress, server: _Server) -> AsyncIterator[None]:
-    """Listen at an address; raises OSError. A socket's path that a dead process left is taken over."""
+    """Listen at an address; raises OSError. Replaces a socket file that a dead process left."""
     if not address.socket:
         listener = await asyncio.start_server(server.serve, address.host, address.port, limit=REQUEST_LIMIT)
         async with _closed(listener, server):
@@ -138,7 +138,7 @@ def _remove(path: Path) -> None:
 
 
 def _remove_dead(path: Path) -> None:
-    """Remove a socket at which nobody listens; raises OSError for one that is in use, and for anything else there."""
+    """Remove a socket file without a listener; raises OSError if it is in use or if the path is something else."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(None, "something else than a socket is there")
@@ -160,7 +160,7 @@ class _Server:
     def __init__(self, routes: StatusRoutes, hosts: HostCheck) -> None:
         self._routes = routes
         self._hosts = hosts
-        self._writers: dict[asyncio.StreamWriter, bool] = {}  # in the order of their coming; whether a request is there
+        self._writers: dict[asyncio.StreamWriter, bool] = {}  # in order of arrival; whether the request is complete
         self._streams: set[asyncio.StreamWriter] = set()
         self._defects = Defects()
 
@@ -188,20 +188,20 @@ class _Server:
                 writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError):
-            writer.transport.abort()  # gone, too slow, too large, or not HTTP
+            writer.transport.abort()  # the peer disconnected, or the request is too slow, too large, or not HTTP
         finally:
             self._writers.pop(writer, None)
             self._streams.discard(writer)
 
     def _drop_one(self) -> None:
-        """Drop the client that has waited longest without a whole request; else the one that takes a reply longest."""
+        """Drop the client that has waited longest without a complete request; else the one longest in its reply."""
         idle = next((writer for writer, has_request in self._writers.items() if not has_request), None)
         oldest = next(iter(self._writers)) if idle is None else idle
         del self._writers[oldest]
         oldest.transport.abort()
 
     async def _follow(self, stream: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:
-        """Send what a stream gives, from a place of its own, until it ends or the client takes nothing."""
+        """Send a stream's data, counted in STREAMS, until the stream ends or the client stops reading."""
         self._writers.pop(writer, None)
         self._streams.add(writer)
         async for chunk in stream:
@@ -233,13 +233,13 @@ class _Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCheck:
-    """Tells requests that a page of another site had a browser make, by a name of its own or across sites."""
+    """Recognises requests that another site's page made a browser send, by its own DNS name or cross-site."""
 
     address: StatusAddress
     hosts: tuple[str, ...] = ()
 
     def refusal(self, request: StatusRequest) -> Reply | None:
-        """Return why a request is not answered, None where it is."""
+        """Return why a request is refused, None if it is answered."""
         host = request.headers.get("host")
         if host is not None and not self._is_known(host):
             text = f"the Host header names {printable(host, 100)!r}, which is not this address; see status.hosts\n"
@@ -253,7 +253,7 @@ class HostCheck:
         return Reply(status=HTTPStatus.FORBIDDEN, body=b"a page of another site made this request\n")
 
     def _is_known(self, host: str) -> bool:
-        """Whether a name may be this address's: any where it is no loopback address and no names are configured."""
+        """Return whether a host name may mean this address: any, if it is not loopback and no names are configured."""
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         bare = name.removeprefix("[").removesuffix("]").rstrip(".").casefold()
         if bare in {known.casefold() for known in self.hosts} or self.address.socket:
@@ -264,7 +264,7 @@ class HostCheck:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a host is written as a loopback address."""
+    """Return whether a host is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -272,7 +272,7 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _request(reader: asyncio.StreamReader) -> StatusRequest:
-    """Read a request. Raises ValueError for what is no HTTP."""
+    """Read a request. Raises ValueError for anything that is not HTTP."""
     head = _Head()
     parser = httptools.HttpRequestParser(head)
     text = await reader.readuntil(b"\r\n\r\n")

@@ -1,6 +1,6 @@
-"""Metrics for Prometheus, in a registry of our own: counted from events, the rest taken from a report at each scrape.
+"""Metrics for Prometheus, in our own registry: counted from events, or read from a report at each scrape.
 
-Labels have few values: groups, which the configuration names, and words of fixed lists. No service's name is one.
+Labels have few values: groups, which the configuration names, and words of fixed lists. No label is a service's name.
 https://prometheus.io/docs/practices/naming/
 """
 
@@ -65,7 +65,7 @@ class Metrics:
         return Histogram(name, text, labels, namespace="ctemplate", buckets=buckets, registry=self.registry)
 
     def _make_work(self) -> None:
-        """Make what counts and times the work of groups."""
+        """Create the metrics that count and time the work of groups."""
         self._events = self._counter("events", "Events of docs/events.md, by name.", "event")
         self._renders = self._counter("renders", "Renders of a group, by result.", "group", "result")
         self._render_time = self._histogram("render_duration_seconds", "Duration of a render.", SECONDS, "group")
@@ -83,7 +83,7 @@ class Metrics:
         self._lag = self._histogram("event_loop_lag_seconds", "Lateness of the event loop.", LAG_SECONDS)
 
     def _make_consul(self) -> None:
-        """Make what counts the dealings with Consul."""
+        """Create the metrics that count requests to Consul and outages."""
         self._requests = self._counter("consul_requests", "Requests to Consul, by result: ok or a cause.", "result")
         self._outages = self._counter("consul_outages", "Outages of Consul or of queries, by cause.", "cause")
         self._changes = self._counter("answer_changes", "Answers that changed, by kind of query.", "kind")
@@ -95,7 +95,7 @@ class Metrics:
         self._queries = self._gauge("queries", "Wanted queries, by kind and state.", "kind", "state")
 
     def _make_state(self) -> None:
-        """Make what is taken from a report."""
+        """Create the metrics that are read from a report."""
         info = self._gauge("build_info", "1, labelled with the version.", "version")
         info.labels(version=__version__).set(1)
         self._started = self._gauge("start_timestamp_seconds", "When ctemplate started.")
@@ -155,7 +155,7 @@ class Metrics:
             self._failures.labels(group=event.group, event=event.name).inc()
 
     def exposition(self, report: Report) -> bytes:
-        """Return everything in Prometheus's text format, with the state as a report has it."""
+        """Return all metrics in Prometheus's text format, with the state from a report."""
         self._started.set(report.started_at)
         self._tasks.set(_living_tasks())
         self._is_ready.set(report.is_ready)
@@ -179,7 +179,7 @@ class Metrics:
 
     @property
     def _of_groups(self) -> tuple[Gauge, ...]:
-        """The gauges of groups, which go with their group."""
+        """Return the gauges of groups, which are removed with their group."""
         services = (self._left_out, self._out_instances, self._kept)
         return (self._group_state, self._edit, self._owed, self._applied_at, self._draining, *services)
 
@@ -189,7 +189,7 @@ class Metrics:
             gauge.labels(label).set(count)
 
     def _begin_at_zero(self, group: str) -> None:
-        """Have the counters of a group be there before something is counted, so that the first time is an increase."""
+        """Create a group's counters with 0 before anything is counted, so that the first event shows as an increase."""
         work = ((self._renders, RENDER_RESULTS), (self._checks, CHECK_RESULTS))
         ends = ((self._reloads, RELOAD_RESULTS_COUNTED), (self._failures, FAILURE_EVENTS))
         for counter, values in (*work, *ends):
@@ -216,7 +216,7 @@ class Metrics:
 
 
 def _living_tasks() -> int:
-    """Count the tasks of the loop that answers the scrape; 0 where none runs."""
+    """Count the tasks of the loop that answers the scrape; 0 if no loop runs."""
     try:
         return len(asyncio.all_tasks())
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Services with their instances and health, a page of them at a time, for a person who looks. Pure."""
+"""Services with their instances and health, one page at a time. Pure."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def services_page(
     search: str = "",
     offset: int = 0,
 ) -> ServicesPage:
-    """Return the page that begins at an offset: services that lack health first, then by name.
+    """Return the page that begins at an offset: services with failing instances first, then by name.
 
-    ``held`` are the ids of held instances by query. The search finds a part of a query, an address or a node.
+    ``held`` are the ids of held instances by query. The search matches a part of a query, an address or a node.
     """
     wanted = search[:SEARCH_LENGTH].casefold()
     found = [name for name, instances in services.items() if _matches(wanted, name, instances)]

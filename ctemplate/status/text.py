@@ -1,4 +1,4 @@
-"""A report for people at a terminal: one line for each thing, what needs attention first. Pure."""
+"""A report for a terminal: one line for each thing, those that need attention first. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
 from ctemplate.status.report import GroupStatus, Report
 
-LEFT_OUT_SHOWN = 10  # of a group
+LEFT_OUT_SHOWN = 10  # in one group
 
 
 def report_lines(report: Report) -> Iterator[str]:
-    """Yield the lines; nothing in them can forge another one."""
+    """Yield the lines; no content in them can forge another line."""
     yield f"ctemplate {report.ctemplate}, process {report.pid}, up {_ago(report, report.started_at)}"
     if report.is_ready:
         yield "ready: every group is live and current"

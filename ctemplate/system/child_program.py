@@ -1,4 +1,4 @@
-"""One child program that runs as long as we do: its start, its signals, and its end.
+"""One child program that runs as long as ctemplate does: its start, its signals, and its end.
 
 Must not know files, or why the program is restarted.
 """
@@ -53,11 +53,11 @@ class ChildCommand:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The program and its arguments, a shell's for a command that needs one."""
+        """Return the program and its arguments; those of a shell for a command that needs one."""
         return argv_of(self.command)
 
     def check(self) -> None:
-        """Raise CommandFailed where there is no such program."""
+        """Raise CommandFailed if there is no such program."""
         program = self.argv[0] if self.argv else ""
         if shutil.which(program, path=self.environ.get("PATH", os.defpath)) is None:
             what = "cannot be started: no such program; install it, or write its full path"
@@ -65,7 +65,7 @@ class ChildCommand:
 
 
 class ChildProgram:
-    """A running program. Where a shell runs it, signals go to its whole process group, else to it alone."""
+    """A running program. If a shell runs it, signals go to its whole process group, else only to the program."""
 
     def __init__(self, process: asyncio.subprocess.Process, *, is_group: bool) -> None:
         self.pid = process.pid
@@ -74,7 +74,7 @@ class ChildProgram:
 
     @classmethod
     async def start(cls, given: ChildCommand) -> Self:
-        """Start a program; raises CommandFailed where that is not possible."""
+        """Start a program; raises CommandFailed if that is impossible."""
         given.check()
         facts = (str(os.getpid()), str(int(given.death_signal)), str(int("LC_CTYPE" in given.environ)))
         launch = (sys.executable, "-I", "-S", "-c", LAUNCH, *facts, *given.argv)
@@ -86,20 +86,20 @@ class ChildProgram:
 
     @property
     def status(self) -> int:
-        """Its exit status, as a shell reports it; 0 while it runs."""
+        """Return the exit status in a shell's form; 0 while the program runs."""
         if not self.ended.done():
             return 0
         status = self.ended.result()
         return status if status >= 0 else SIGNALLED - status
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal; no effect on one that has ended."""
+        """Send a signal to the program; has no effect if it has ended."""
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number) if self._is_group else os.kill(self.pid, number)
 
     async def ended_within(self, timeout: float) -> bool:
-        """Wait for its end, at most ``timeout`` seconds; return whether it has ended."""
+        """Wait at most ``timeout`` seconds for the program's end; return whether it has ended."""
         await asyncio.wait([self.ended], timeout=timeout)
         return self.ended.done()
 
@@ -127,9 +127,9 @@ def exec_environment(
     allowlist: Sequence[str] = (),
     denylist: Sequence[str] = (),
 ) -> dict[str, str]:
-    """Return a program's environment: ours without Consul's credentials, what the lists let through, and ``custom``.
+    """Return a program's environment: ours without Consul's credentials, filtered by the lists, and ``custom``.
 
-    Patterns are of names, as a shell's; what both lists match is left out.
+    Patterns match names, with a shell's syntax; a name that both lists match is left out.
     """
     inherited = {} if pristine else child_environment(environ)
     kept = {

@@ -119,12 +119,12 @@ class _Writers:
 
 
 def _is_in_place(before: Signature | None, now: Signature | None) -> bool:
-    """Whether the same file has other content."""
+    """Return whether the same file has other content."""
     return before is not None and now is not None and before != now and before[:2] == now[:2]
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a process has the file open for writing; False where that is unknown.
+    """Return whether a process has the file open for writing; False where that is unknown.
 
     The kernel grants a read lease on a file only while no process writes it; the caller must own the file or be root.
     It ends with the descriptor. If a process opens the file meanwhile, the signal for that is an ignored one.

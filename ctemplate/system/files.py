@@ -1,4 +1,4 @@
-"""Files on disk: read the live file, stage a candidate beside it, put it in place so that no reader sees half a file.
+"""Files on disk: read the live file, stage a candidate beside it, and replace it so that no reader sees half a file.
 
 Raises plain OSErrors; the caller knows which destination to name. Must not know groups or programs.
 """
@@ -31,7 +31,7 @@ NOT_COPIED = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA,
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """The file at a path: ``content`` is None, and the rest without meaning, when there is none."""
+    """The file at a path: ``content`` is None, and the other fields have no meaning, if there is none."""
 
     path: str
     content: bytes | None = None
@@ -44,7 +44,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 def resolved(destination: Path) -> Path:
     """Return the real path behind a destination, following symbolic links, dangling ones too.
 
-    Raises OSError: ELOOP when they loop, EPERM for one that others could have put there.
+    Raises OSError: ELOOP if they form a loop, EPERM for a link that another user could have put there.
     """
     check_links(destination.absolute())
     real = Path(os.path.realpath(destination))
@@ -79,7 +79,7 @@ def candidate_path(path: Path) -> Path:
 
 
 def leftovers(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the candidates that stand beside the paths, whichever process made them; each folder is read once."""
+    """Yield the candidates that exist beside the paths, from any process; each folder is read once."""
     names: dict[Path, set[str]] = {}
     for path in paths:
         names.setdefault(path.parent, set()).add(hidden_name(path, ""))
@@ -90,7 +90,7 @@ def leftovers(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def hidden_name(path: Path, suffix: str) -> str:
-    """Return the name of a hidden file beside the path; of a name that is too long its hash."""
+    """Return the name of a hidden file beside the path; a name that is too long is replaced by its hash."""
     longest = LONGEST_NAME - len(f".{CANDIDATE}-") - 2 * TOKEN_BYTES
     is_long = len(os.fsencode(path.name)) > longest
     name = hashlib.sha256(os.fsencode(path.name)).hexdigest() if is_long else path.name
@@ -100,7 +100,7 @@ def hidden_name(path: Path, suffix: str) -> str:
 def stage(path: Path, content: bytes, *, mode: int, uid: int, gid: int) -> Path:
     """Write a durable candidate beside the path, with final owner, extended attributes and mode; return its path.
 
-    Nobody else can read it before it has its final mode. A leftover of the same name is replaced.
+    No other user can read it before it has its final mode. A leftover of the same name is replaced.
     """
     make_folder(path.parent)
     candidate = candidate_path(path)
@@ -128,14 +128,14 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 
 def set_owner(descriptor: int, uid: int, gid: int) -> None:
-    """Give the open file to the owner, unless it is theirs already."""
+    """Set the open file's owner, unless it is right already."""
     status = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) != (uid, gid):
         os.fchown(descriptor, uid, gid)
 
 
 def copy_attributes(source: Path, descriptor: int) -> None:
-    """Copy extended attributes, SELinux labels and ACLs among them, as far as system and rights allow."""
+    """Copy extended attributes, including SELinux labels and ACLs, as far as system and rights allow."""
     try:
         names = os.listxattr(source)
     except OSError:
@@ -149,7 +149,7 @@ def copy_attributes(source: Path, descriptor: int) -> None:
 
 
 def overwrite(path: Path, content: bytes, *, mode: int, uid: int, gid: int) -> None:
-    """Write into the very file, where a rename cannot work. Not atomic: only under a journal."""
+    """Write into the existing file, if a rename is impossible. Not atomic: only use under a journal."""
     descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         write_all(descriptor, content)
@@ -173,7 +173,7 @@ def set_attributes(path: Path, *, mode: int, uid: int, gid: int) -> None:
 
 
 def stands(old: Live) -> bool:
-    """Answer whether the file is what it was: content, mode and owner, or absence."""
+    """Return whether the file is unchanged: content, mode and owner, or absence."""
     now = read_live(Path(old.path))
     if old.content is None or now.content is None:
         return old.content is now.content
@@ -181,7 +181,7 @@ def stands(old: Live) -> bool:
 
 
 def restore(old: Live) -> None:
-    """Make the file what it was, absent included; one that is already stays untouched."""
+    """Bring the file back to its earlier state, or remove it if it was absent; an unchanged file is not touched."""
     if stands(old):
         return
     path = Path(old.path)
@@ -195,7 +195,7 @@ def restore(old: Live) -> None:
 
 
 def _put_back(path: Path, content: bytes, old: Live) -> None:
-    """Put the old content back by a rename; where there is no room or no rename, into the very file."""
+    """Put the old content back by a rename; without space or without renames, write into the existing file."""
     try:
         candidate = stage(path, content, mode=old.mode, uid=old.uid, gid=old.gid)
         try:
@@ -208,7 +208,7 @@ def _put_back(path: Path, content: bytes, old: Live) -> None:
 
 
 def make_folder(folder: Path, mode: int = FOLDER_MODE) -> None:
-    """Create the folder and its parents, durably, where they are missing."""
+    """Create the folder and its missing parents durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent, mode)
@@ -218,7 +218,7 @@ def make_folder(folder: Path, mode: int = FOLDER_MODE) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the folder's names durable."""
+    """Sync the folder, so that the names in it are durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

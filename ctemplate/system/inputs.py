@@ -1,7 +1,7 @@
-"""What an operator named as a file, whatever stands there: read without waiting for ever, and found behind its links.
+"""Read files that an operator named, whatever their type: without waiting for ever, and with links resolved.
 
-Pipes are read as far as they are useful, ``-catalog <(…)``: what their writer wrote by the time limit and closed. Knows
-nothing of what is in the files. Blocks: what may be a pipe is read beside the event loop.
+A pipe such as ``-catalog <(…)`` is read if its writer closes it before the time limit. Knows nothing of the files'
+content. Blocks: a path that may be a pipe must be read outside the event loop.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read_input(path: Path, *, limit_bytes: int) -> bytes:
 
 
 def read_plain_file(path: Path, *, limit_bytes: int) -> bytes:
-    """Return the content of a regular file; ``/dev/null`` is empty. Never waits, as a pipe would have it.
+    """Return the content of a regular file; ``/dev/null`` is empty. Never waits, as a pipe would require.
 
     Raises OSError with a sentence for everything else, and for more than ``limit_bytes``.
     """
@@ -54,9 +54,9 @@ def read_plain_file(path: Path, *, limit_bytes: int) -> bytes:
 
 
 def real_path(path: Path) -> Path:
-    """Return the path behind all links, relative to nothing; where links lead to each other, the one that does.
+    """Return the absolute path behind all links; for links that form a loop, return the link in the loop.
 
-    ``Path.resolve`` raises RuntimeError there, before Python 3.13.
+    ``Path.resolve`` raises RuntimeError for such links before Python 3.13.
     """
     return Path(os.path.realpath(path))
 
@@ -76,7 +76,7 @@ def _read_file(descriptor: int, path: Path, limit_bytes: int) -> bytes:
 
 
 def _device_of_pipes() -> int:
-    """Return the device that all pipes without a name belong to."""
+    """Return the device of all unnamed pipes."""
     reader, writer = os.pipe()
     try:
         return os.fstat(reader).st_dev
@@ -86,7 +86,7 @@ def _device_of_pipes() -> int:
 
 
 def _read_pipe(descriptor: int, path: Path, limit_bytes: int, seconds: float) -> bytes:
-    """Return all that the pipe's writers say until the last one closes it; it must be something."""
+    """Return everything that the pipe's writers write until the last one closes it; raises OSError if it is empty."""
     content, deadline = bytearray(), time.monotonic() + seconds
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

@@ -1,6 +1,6 @@
-"""Who could put something else at a path: owners, modes and links of all that leads there, from the root down.
+"""Determine who could replace a file: owners, modes and links of every step of its path, from the root down.
 
-Looks, never changes anything. Knows nothing of what the paths are for.
+Reads only, never changes anything. Knows nothing of the paths' purpose.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathStep:
-    """What stands at one step of a path, and the status of the folder that it stands in."""
+    """The file at one step of a path, and the status of the folder that contains it."""
 
     path: Path
     status: os.stat_result
@@ -30,19 +30,19 @@ class PathStep:
 
     @property
     def is_link(self) -> bool:
-        """Whether the step is a symbolic link."""
+        """Return whether the step is a symbolic link."""
         return stat.S_ISLNK(self.status.st_mode)
 
     @property
     def is_ours(self) -> bool:
-        """Whether it belongs to us or to root, which a user namespace may not know by its number."""
+        """Return whether it belongs to us or to root, which a user namespace may not know by its number."""
         return self.status.st_uid in {ROOT, os.geteuid(), _unmapped()}
 
 
 def path_steps(path: Path) -> Iterator[PathStep]:
-    """Yield each step of an absolute path, links and what they lead to; end where nothing stands or can be seen.
+    """Yield each step of an absolute path, including links and their targets; end where nothing exists or is visible.
 
-    Raises OSError, with ELOOP for links that lead to each other.
+    Raises OSError, with ELOOP for links that form a loop.
     """
     here, folder = Path("/"), os.lstat("/")
     rest = [*reversed(path.parts[1:])]
@@ -72,9 +72,9 @@ def path_steps(path: Path) -> Iterator[PathStep]:
 
 @cache
 def _unmapped() -> int | None:
-    """Return the number that stands for every owner without a number here; None where all have one.
+    """Return the number that stands for every owner without a number here; None if all have a number.
 
-    In a user namespace the root of the host is such an owner.
+    In a user namespace the host's root is such an owner.
     """
     try:
         first, _, count = Path("/proc/self/uid_map").read_text(encoding="ascii").split()[:3]
@@ -85,9 +85,9 @@ def _unmapped() -> int | None:
 
 
 def writers(status: os.stat_result) -> str:
-    """Return who but its owner may write into a folder, in words; nothing when nobody may.
+    """Return which users other than its owner may write to a folder, in words; empty if there are none.
 
-    A group that is one user's own, or that has no name here, has no other members.
+    A user's private group, or a group that has no name here, has no other members.
     """
     if status.st_mode & stat.S_IWOTH:
         return "everybody"
@@ -97,7 +97,7 @@ def writers(status: os.stat_result) -> str:
 
 
 def _shared_group(status: os.stat_result) -> str:
-    """Return the name of a folder's group, nothing when it has nobody in it but the folder's owner or us."""
+    """Return the name of a folder's group, empty if its only members are the folder's owner and we."""
     try:
         group = grp.getgrgid(status.st_gid)
     except KeyError:
@@ -107,7 +107,7 @@ def _shared_group(status: os.stat_result) -> str:
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user, the number of one without a name."""
+    """Return a user's name, or the number of a user without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -115,9 +115,9 @@ def user_name(uid: int) -> str:
 
 
 def weakness(path: Path) -> tuple[Path, str] | None:
-    """Return where and why others could put something else in place of a path of ours, None where nobody could.
+    """Return where and why other users could replace the file at a path of ours, None if they cannot.
 
-    In a sticky folder they cannot touch what belongs to us; so there it is the next step's owner that counts.
+    In a sticky folder other users cannot touch our files; there the owner of the next step matters.
     """
     for step in path_steps(path):
         if not step.is_ours:
@@ -129,9 +129,10 @@ def weakness(path: Path) -> tuple[Path, str] | None:
 
 
 def check_links(path: Path) -> None:
-    """Raise OSError for a link on the way that somebody put into a folder which others than its owner may write.
+    """Raise OSError for a link on the way that another user put into a folder that others may write to.
 
-    The kernel's rule for sticky folders (fs.protected_symlinks), for all folders of that kind, and without following.
+    This is the kernel's rule for sticky folders (fs.protected_symlinks), applied to all such folders, without following
+    the links.
     """
     for step in path_steps(path):
         is_owners = step.status.st_uid == step.folder.st_uid
@@ -141,7 +142,7 @@ def check_links(path: Path) -> None:
 
 
 def check_private(path: Path, status: os.stat_result) -> None:
-    """Raise OSError unless the status is that of a regular file which nobody but us or root could have written."""
+    """Raise OSError unless the status is that of a regular file that only we or root could have written."""
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     if status.st_uid not in {ROOT, os.geteuid()}:

@@ -49,10 +49,9 @@ class Completed:
 
 
 def argv_of(command: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the argument list of a command: a list as it is, a string split on spaces or, if it needs one, a shell.
+    """Return a command's argument list: a list unchanged, a string split on spaces, or a shell's if it needs one.
 
-    A string needs a shell when it holds a character that means something to one, or begins with a word that only a
-    shell knows.
+    A string needs a shell if it contains a character with a meaning for shells, or begins with a shell's own word.
     """
     if not isinstance(command, str):
         return tuple(command)
@@ -83,9 +82,9 @@ async def run_program(
 
     ``environ`` is its whole environment, by default ours without Consul's credentials.
 
-    What it leaves running in the background may keep its output open; nobody waits for that. Raises CommandFailed when
-    it cannot be started or runs longer than ``timeout`` seconds; then its whole process group gets SIGTERM, and SIGKILL
-    after a short grace. Cancelling kills the group at once.
+    Programs that it leaves running in the background may keep its output open; this function does not wait for them.
+    Raises CommandFailed when the command cannot be started or runs longer than ``timeout`` seconds; then its whole
+    process group gets SIGTERM, and SIGKILL after a short grace. Cancelling kills the group at once.
     """
     clock = asyncio.get_running_loop().time
     started = clock()
@@ -107,9 +106,9 @@ async def run_program(
 
 
 async def start_attached(argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Start a program with our own input, output and errors, in a process group of its own; raises OSError.
+    """Start a program with our own input, output and errors, in its own process group; raises OSError.
 
-    Whoever starts it waits for it with ``wait_ended``.
+    The caller waits for it with ``wait_ended``.
     """
     _awaited.starting += 1
     try:
@@ -121,7 +120,7 @@ async def start_attached(argv: Sequence[str], env: Mapping[str, str]) -> asyncio
 
 
 async def wait_ended(process: asyncio.subprocess.Process) -> int:
-    """Return the exit status of a program that was started attached, negative for the signal that ended it."""
+    """Return the exit status of a program from ``start_attached``, negative for the signal that ended it."""
     status = await process.wait()
     _awaited.pids.discard(process.pid)
     return status
@@ -129,7 +128,7 @@ async def wait_ended(process: asyncio.subprocess.Process) -> int:
 
 @dataclass(slots=True)
 class _Awaited:
-    """The processes that asyncio waits for: those being started, and those that run."""
+    """The processes that asyncio waits for: those that are starting, and those that run."""
 
     starting: int = 0
     pids: set[int] = field(default_factory=set)
@@ -139,10 +138,10 @@ _awaited = _Awaited()
 
 
 async def reap_orphans() -> None:
-    """Wait for processes that ended as our children without having been started here, until cancelled.
+    """Wait for child processes that ended but were not started here, until cancelled.
 
-    Process 1 of a container becomes the parent of whatever commands leave in the background; nobody else takes note of
-    their end.
+    Process 1 of a container becomes the parent of programs that commands leave in the background; no other process
+    waits for their end.
     """
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGCHLD, ended.set)
@@ -166,7 +165,7 @@ def _reap(pid: int) -> None:
 
 
 def _ended_child() -> int | None:
-    """Return a child that has ended and that nobody has waited for yet."""
+    """Return a child that has ended and that no code has waited for yet."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -206,9 +205,9 @@ async def _started(
 
 
 class _Output:
-    """The reading end of a command's output, read as it comes; what lies beyond the limit is dropped.
+    """The reading end of a command's output, read as it arrives; data beyond the limit is dropped.
 
-    The pipe is ours, not the process's: its end tells nothing about the end of the process.
+    The pipe is ours, not the process's: its end does not show whether the process has ended.
     """
 
     def __init__(self) -> None:
@@ -226,11 +225,11 @@ class _Output:
         os.close(self._reader)
 
     def close_writer(self) -> None:
-        """Leave the writing end to the process."""
+        """Close the writing end here; the process has its own copy."""
         os.close(self.writer)
 
     def lines(self) -> tuple[str, ...]:
-        """Take what is still in the pipe; return the lines with something in them."""
+        """Read the rest of the pipe; return the lines that are not blank."""
         self._read()
         return tuple(line for line in self._kept.decode(errors="replace").splitlines() if line.strip())
 
@@ -255,7 +254,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill the process group and reap the process; one that may not be signalled is left behind."""
+    """Kill the process group and reap the process; a process that we may not signal is left running."""
     _signal_group(process, signal.SIGKILL)
     await _wait_briefly(process)
 

@@ -1,4 +1,4 @@
-"""Which of root's rights this process has: capabilities, as the kernel shows them.
+"""The capabilities of this process, which are parts of root's rights, as the kernel reports them.
 
 https://man7.org/linux/man-pages/man7/capabilities.7.html
 """
@@ -30,7 +30,7 @@ RIGHTS_OF_NGINX = frozenset({Capability.CHOWN, Capability.DAC_OVERRIDE, Capabili
 
 
 def has_capability(capability: Capability) -> bool:
-    """Whether this process has a right; where the kernel does not say, root has all and others have none."""
+    """Return whether this process has a capability; if the kernel does not say, only root has them, and all."""
     try:
         found = _EFFECTIVE.search(STATUS.read_text())
     except OSError:
@@ -39,12 +39,12 @@ def has_capability(capability: Capability) -> bool:
 
 
 def has_rights_of_nginx() -> bool:
-    """Whether what is forbidden to us would be forbidden to a master that root starts."""
+    """Return whether what is forbidden to us would be forbidden to a master that root starts."""
     return os.geteuid() == 0 and all(has_capability(each) for each in RIGHTS_OF_NGINX)
 
 
 def may_give_to(uid: int, gid: int) -> bool:
-    """Whether we may give a file of ours to an owner and a group."""
+    """Return whether we may change the owner and group of our files to these."""
     is_ours = uid == os.geteuid() and gid in {os.getegid(), *os.getgroups()}
     return is_ours or has_capability(Capability.CHOWN)
 

@@ -6,15 +6,14 @@ https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import MutableMapping
 from typing import Self
 
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import ServiceManagerUntold
 from ctemplate.core.values import dataclass
-
-logger = logging.getLogger(__name__)
 
 SOCKET, WATCHDOG, WATCHDOG_PROCESS = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
 ABSTRACT = "@"  # begins the name of a socket that is in no folder
@@ -30,13 +29,14 @@ class ServiceManager:
 
     @classmethod
     def taken_from(cls, environ: MutableMapping[str, str]) -> Self | None:
-        """Return who is to be told, None for nobody, and take it out of the environment: it is not for our children."""
+        """Return the service manager to notify, None without one; remove it from the children's environment."""
         address = environ.pop(SOCKET, "")
         usec, pid = environ.pop(WATCHDOG, ""), environ.pop(WATCHDOG_PROCESS, "")
         if not address:
             return None
         if not address.startswith((ABSTRACT, "/")):
-            logger.warning("%s: is no path of a socket, found %r; the service manager is not told", SOCKET, address)
+            what = f"{SOCKET}: is no path of a socket, found {address!r}; the service manager is not told"
+            emit(ServiceManagerUntold(address=address, reason=what))
             return None
         is_ours = not pid or pid == str(os.getpid())
         watchdog = int(usec) / MICROSECONDS if is_ours and usec.isdecimal() and int(usec) else None
@@ -50,4 +50,5 @@ class ServiceManager:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as line:
                 line.sendto(lines.encode(), name)
         except OSError as exc:
-            logger.warning("%s: the service manager cannot be told: %s", self.address, exc.strerror or exc)
+            what = f"{self.address}: the service manager cannot be told: {exc.strerror or exc}"
+            emit(ServiceManagerUntold(address=self.address, reason=what))

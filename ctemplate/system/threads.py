@@ -1,4 +1,4 @@
-"""Disk work beside the event loop, without leaving it half done."""
+"""Run disk work outside the event loop without leaving it half done."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Moments counted since the boot, and processes that cannot be taken for later ones of the same pid.
+"""Moments counted since the boot, and processes that cannot be confused with later ones of the same pid.
 
-The clock is the one that the kernel dates the start of processes with, so that setting the wall clock changes nothing.
+The clock is the kernel's for the start of processes, so that setting the wall clock changes nothing.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     ticks: int
 
     def is_after(self, recorded: Moment) -> bool:
-        """Whether this moment, of the present boot, comes after a recorded one of this boot or an earlier one."""
+        """Return whether this moment, of the present boot, is after a recorded moment of this or an earlier boot."""
         return self.boot != recorded.boot or self.ticks > recorded.ticks
 
     def earlier(self, seconds: float) -> Moment:
-        """Return the moment so many seconds before."""
+        """Return the moment that is this many seconds earlier."""
         return Moment(boot=self.boot, ticks=self.ticks - int(seconds * TICKS))
 
 
 class RunningProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """A process; its start tells it from every other one of the same pid."""
+    """A process; its start time distinguishes it from every other process with the same pid."""
 
     pid: int
     started: Moment
@@ -44,13 +44,13 @@ def now() -> Moment:
 
 
 def at_wall_clock(seconds: float) -> Moment:
-    """Return the moment of a wall-clock time, such as a file's; right as long as the clock was not set since."""
+    """Return the moment of a wall-clock time, such as a file's; correct if the clock was not set since."""
     return now().earlier(time.time() - seconds)
 
 
 @cache
 def boot_id() -> str:
-    """Return the kernel's id of the present boot, empty where it tells none."""
+    """Return the kernel's id of the present boot, empty if the kernel reports none."""
     try:
         return BOOT_ID.read_text(encoding="utf-8").strip()
     except OSError:

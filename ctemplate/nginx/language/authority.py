@@ -1,8 +1,8 @@
-"""Where nginx connects to: the hosts in pass directives and their like, and which of them registered values choose.
+"""Where nginx connects to: the hosts in pass and similar directives, and those that registered values choose.
 
-nginx splits such a target into host and port, and looks for an upstream of the host's name; where there is none, it
-connects to the host itself. So a registered value there must name an upstream, or be an address that was judged as one.
-Pure. Who registered a value, and what follows, must not be known here.
+nginx splits such a target into host and port, and looks for an upstream with the host's name; if there is none, it
+connects to the host itself. So a registered value in a target must name an upstream, or be an address that was judged
+safe. Pure. Must not know who registered a value or what follows from a finding.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """A target that registered values, ``data`` by number, have a part in: the real one, without scheme and path.
+    """A target that contains registered values (``data`` are their numbers): the real text, without scheme and path.
 
-    ``kind`` tells whose upstreams it may name: those of ``http`` or ``stream``, of either when empty, or, with None,
-    of neither. ``has_port`` says that a port of its own follows what has to be an address.
+    ``kind`` limits the upstreams that it may name: those of ``http`` or ``stream``, of both if empty, or none if None.
+    ``has_port`` means that the template's text adds a port, so that the target must be an address.
     """
 
     directive: bytes
@@ -52,21 +52,21 @@ class Goal:
     has_port: bool = False
 
     def is_known(self, upstreams: Container[Name], addresses: Container[Origin]) -> bool:
-        """Whether nginx goes to one of the upstreams, or to an address that whoever registered the values may name."""
+        """Return whether nginx goes to one of the upstreams, or to an address that the values' registrant may name."""
         name = self.authority.lower()
         kinds = () if self.kind is None or _is_special(name) else (self.kind,) if self.kind else _KINDS
         return any((f"{kind} upstream", name) in upstreams for kind in kinds) or self.is_address(addresses)
 
     def is_address(self, addresses: Container[Origin]) -> bool:
-        """Whether nginx goes to an address that whoever registered the values may name."""
+        """Return whether nginx goes to an address that the values' registrant may name."""
         address = _PORT.sub(b"", self.authority) if self.has_port else self.authority
         return all(Origin(address, number) in addresses for number in self.data)
 
 
 class Feed(NamedTuple):
-    """A value that a variable may get: the real one, the numbers of the registered values in it, and its variables.
+    """A value that a variable may get: the real text, the numbers of the registered values in it, and its variables.
 
-    ``has_port`` is as in a goal.
+    ``has_port`` has the same meaning as in ``Goal``.
     """
 
     variable: bytes
@@ -78,9 +78,9 @@ class Feed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """Where the directives of a text go, as far as the text tells.
+    """Where the directives of a text send requests, as far as the text shows it.
 
-    ``hosts`` are those that the template's own text names, as the names that an upstream must not have. ``routed`` are
+    ``hosts`` are the hosts that the template's own text names; no upstream may have one of these names. ``routed`` are
     the variables in targets, ``composed`` those of them that are only a part of a host.
     """
 
@@ -93,10 +93,10 @@ class Routes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRoutes:
-    """What a text may rely on: upstreams in other texts, addresses that were judged, and what other files route by.
+    """What a text may rely on: upstreams of other texts, addresses judged safe, and variables that others route by.
 
-    ``addresses`` tells whether the registrant of a value may name an address, or one with its port.
-    ``variable`` is the one that the block around the text gives a value to, empty where there is none.
+    ``addresses`` returns whether a value's registrant may name an address, or an address with its port. ``variable`` is
+    the variable that the surrounding block sets, empty if there is none.
     """
 
     upstreams: Container[Name] = frozenset()
@@ -111,7 +111,7 @@ NO_ROUTES = KnownRoutes()
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Holds what one of its parts holds."""
+    """Contains every item that one of its parts contains."""
 
     parts: tuple[Container[Name], ...]
 
@@ -122,9 +122,9 @@ class AnyOf:
 def unjudged_goals(
     routes: Iterable[Routes], upstreams: Container[Name], known: KnownRoutes
 ) -> Iterator[tuple[Goal, bool]]:
-    """Yield the targets that are neither a known upstream nor a judged address, those by way of variables too.
+    """Yield the targets that are neither a known upstream nor a judged address, including targets with variables.
 
-    With each comes whether it is the same with all targets of such directives.
+    Each comes with whether all targets of such directives are the same text.
     """
     found: dict[bytes, list[tuple[Goal, bool]]] = {}
     for goal in _goals(tuple(routes), known.routed):
@@ -135,9 +135,9 @@ def unjudged_goals(
 
 
 def settled_routes(routes: Routes, addresses: Container[Origin]) -> Routes:
-    """Return the routes without the targets that are judged addresses, which need not be looked at again.
+    """Return the routes without the targets that are judged addresses, which need no second check.
 
-    Those that may be upstreams stay, since most are.
+    Targets that may be upstreams stay, since most are upstreams.
     """
     left = tuple(goal for goal in routes.goals if goal.kind is not None or not goal.is_address(addresses))
     return replace(routes, goals=left)
@@ -159,7 +159,7 @@ def _goals(routes: tuple[Routes, ...], routed: frozenset[bytes]) -> Iterator[Goa
 def reach(
     routes: Iterable[Routes], routed: frozenset[bytes] = frozenset()
 ) -> tuple[frozenset[bytes], frozenset[bytes]]:
-    """Return the variables that targets are made of, by way of other variables too, and those that are parts of one."""
+    """Return the variables that targets consist of, directly or through other variables, and the partial ones."""
     routes = tuple(routes)
     whole = routed.union(*(one.routed for one in routes))
     parts = frozenset().union(*(one.composed for one in routes))
@@ -174,7 +174,7 @@ def reach(
 
 
 def named_hosts(routes: Iterable[Routes]) -> frozenset[Name]:
-    """Return the hosts that the texts themselves name in targets, by way of variables too."""
+    """Return the hosts that the texts themselves name in targets, directly or through variables."""
     routes = tuple(routes)
     routed, _ = reach(routes)
     fed = (feed.value for one in routes for feed in one.feeds if feed.variable in routed and not feed.data)
@@ -184,9 +184,9 @@ def named_hosts(routes: Iterable[Routes]) -> frozenset[Name]:
 def routes(
     real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes = b"", variable: bytes = b""
 ) -> Routes:
-    """Return where directives go; ``marked`` are the same with a mark for each registered value.
+    """Return where directives send requests; ``marked`` are the same with placeholders for registered values.
 
-    ``variable`` is the one that the block ``inside`` gives a value to.
+    ``variable`` is the variable that the block ``inside`` sets.
     """
     reading = _RouteReading(inside, variable)
     for (depth, parent, one), (_, _, like) in zip(walk(real, inside=inside), walk(marked, inside=inside), strict=True):
@@ -201,7 +201,7 @@ def routes(
 
 
 def variable_of(block: Directive) -> bytes:
-    """Return the variable that a ``map`` or its like gives a value to; empty for any other block."""
+    """Return the variable that a ``map`` or a similar block sets; empty for any other block."""
     at = VARIABLE_OF_BLOCK.get(block.name)
     if at is None or not block.args[at:]:
         return b""
@@ -209,7 +209,7 @@ def variable_of(block: Directive) -> bytes:
 
 
 class _RouteReading:
-    """One walk over the directives of a text, with the block of servers and the variable that each stands in."""
+    """One walk over the directives of a text, with the server block and the variable around each directive."""
 
     def __init__(self, inside: bytes, variable: bytes) -> None:
         known = inside.decode("ascii", "replace")
@@ -280,18 +280,18 @@ def _goal(name: bytes, real: bytes, marked: bytes, kind: str | None) -> Goal:
 
 
 def _has_port(marked: bytes) -> bool:
-    """Whether the template itself separates host and port, so that what is before has to be an address alone."""
+    """Return whether the template's text separates host and port, so that the text before must be only an address."""
     return _ADDRESS_AND_PORT.match(_authority(marked)) is not None
 
 
 def _place(target: bytes) -> bytes:
-    """Return the part of a target that says where to go: its scheme, host and port, or the path of a socket."""
+    """Return the part of a target that determines the destination: scheme, host and port, or the path of a socket."""
     scheme = _SCHEME.match(target)
     return (scheme[0] if scheme else b"") + _authority(target)
 
 
 def _authority(target: bytes) -> bytes:
-    """Return host and port of a target as nginx splits it; ``unix:PATH`` for a socket."""
+    """Return host and port of a target in the way that nginx splits it; ``unix:PATH`` for a socket."""
     scheme = _SCHEME.match(target)
     target = target[scheme.end() :] if scheme else target
     if target[:5].lower() == b"unix:":
@@ -301,14 +301,14 @@ def _authority(target: bytes) -> bytes:
 
 
 def _is_special(name: bytes) -> bool:
-    """Whether nginx does not look for an upstream of that name: it has a port, or is in brackets, or a socket."""
+    """Return whether nginx never looks for an upstream of that name: a name with port or brackets, or a socket."""
     return b":" in name or b"[" in name or not name
 
 
 def _own_host(target: bytes, kind: str) -> frozenset[Name]:
-    """Return the host in a target if it is sure to be one: an upstream's name has no port, and no dot as a rule.
+    """Return the host in a target if it is certainly a host: an upstream's name has no port, and usually no dot.
 
-    Without a kind it is one for ``http`` and ``stream``.
+    Without a kind it is a host for ``http`` and ``stream``.
     """
     authority = _authority(target).lower()
     host = _PORT.sub(b"", authority)
@@ -324,7 +324,7 @@ def _servers(log: bytes) -> set[bytes]:
 
 
 def _is_whole(target: bytes) -> bool:
-    """Whether the variables in a target stand for a whole host each, perhaps with a scheme before it."""
+    """Return whether each variable in a target stands for a whole host, perhaps after a scheme."""
     authority = _authority(target)
     return not _variables(authority) or _WHOLE.fullmatch(_PORT.sub(b"", authority)) is not None
 

@@ -1,36 +1,36 @@
-"""What single directives of nginx's do, as far as anything here depends on it: the one table of them.
+"""The one table of facts about nginx's directives that other modules depend on.
 
-Read by the parser, the proof of values, the check's copies, the semantic diff and lint. Pure facts.
+Used by the parser, the check of values, the check's copies, the semantic diff and lint. Pure facts.
 """
 
 import re
 
 VALUE_BLOCKS = frozenset({b"map", b"geo", b"types", b"split_clients", b"charset_map"})
-"""Blocks whose entries are data, not directives; they hold no blocks of their own."""
+"""Blocks whose entries are data, not directives; they contain no blocks."""
 
 ENTRY_WORDS = frozenset(
     {b"include", b"default", b"hostnames", b"volatile", b"ranges", b"delete", b"proxy", b"proxy_recursive"}
 )
-"""First words that nginx takes as an instruction inside a value block; any other is a key, that is data."""
+"""First words that nginx reads as an instruction inside a value block; any other first word is a key, that is, data."""
 
 WITHOUT_INCLUDES = frozenset({b"split_clients", b"charset_map"})
-"""Value blocks in which ``include`` is a key like any other."""
+"""Value blocks in which ``include`` is an ordinary key."""
 
 VARIABLE_OF_BLOCK = {b"map": 1, b"split_clients": 1, b"geo": -1}
-"""Which argument of a value block names the variable that it makes."""
+"""The index of a value block's argument that names the variable that it sets."""
 
 LUA_BLOCK = b"_by_lua_block"
-"""A directive named so holds Lua source. Without the Lua module nginx refuses the name itself, so the name decides."""
+"""A directive with this name holds Lua source. Without the Lua module nginx refuses the name, so the name is enough."""
 
 HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
-"""Blocks, the top among them, whose servers and upstreams use names."""
+"""Blocks, including the top level, whose servers and upstreams use names."""
 
 LOADS = re.compile(
     rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*"
     rb"|xslt_stylesheet|geoip_(?:country|city|org)|google_perftools_profiles|(?:.*_)?ssl_conf_command",
     re.DOTALL,
 )
-"""Directives that load code or files, or choose where files come from: their arguments are a template's own text."""
+"""Directives that load code or files, or choose the source of files: only a template's own text may be an argument."""
 
 OPENS = re.compile(
     rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
@@ -50,21 +50,21 @@ PASS = re.compile(rb"[a-z0-9_]+_pass")
 """Directives whose target is the name of an upstream, or a host: ``proxy_pass``, and those of other protocols."""
 
 CONNECTS = frozenset({b"resolver", b"auth_http", b"ssl_stapling_responder", b"ssl_ocsp_responder", b"zone_sync_server"})
-"""Directives that name hosts; upstreams mean nothing to them."""
+"""Directives that name hosts and never use upstreams."""
 
 INNER = frozenset(
     {b"auth_request", b"mirror", b"post_action", b"error_page", b"try_files", b"add_before_body", b"add_after_body"}
 )
-"""Directives whose last argument is another place of the same server."""
+"""Directives whose last argument is another location of the same server."""
 
 FEEDS = re.compile(rb"set|set_.*|.*_set|js_var")
-"""Directives that give a variable its value."""
+"""Directives that set a variable."""
 
 MODIFIED = frozenset({b"location", b"if", b"try_files", b"error_page"})
-"""Directives whose arguments may begin with what says how to take them."""
+"""Directives whose arguments may begin with a modifier."""
 
 HOSTS = frozenset({b"server_name", b"valid_referers"})
-"""Directives whose arguments are names of hosts, and may be wildcards."""
+"""Directives whose arguments are host names or wildcards."""
 
 BY_TILDE = HOSTS | {b"location", b"proxy_redirect", b"proxy_cookie_domain", b"proxy_cookie_path"}
 """Directives whose arguments are regular expressions when they begin with a tilde."""

@@ -1,7 +1,7 @@
-"""The configuration as nginx reads it: a main file, and all that it includes.
+"""The whole configuration as nginx reads it: a main file and everything that it includes.
 
-Answers which files belong to it and by which include. Starting nginx, and what any other directive means, must not be
-known here.
+Determines which files belong to it, and through which include. Must not know how nginx is started, or the meaning of
+any other directive.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
 from ctemplate.system.inputs import MIB, read_plain_file, real_path
 
 MAX_FILES = 100_000
-"""Files of one configuration, ten for each of ten thousand services; nginx itself has no limit."""
+"""Maximum number of files in one configuration, ten for each of ten thousand services; nginx itself has no limit."""
 
 NGINX_FILE_LIMIT_BYTES = 64 * MIB
-"""Of one file of the configuration; nginx itself has no limit."""
+"""Maximum size of one file of the configuration; nginx itself has no limit."""
 
 MAX_INCLUDE_DEPTH = 50
-"""Includes within includes; nginx itself has no limit and dies of a circle."""
+"""Maximum depth of includes; nginx itself has no limit and crashes on a circular include."""
 
 _INCLUDE = re.compile(rb"include")
-_GLOB = frozenset("*?[")  # nginx takes any other include for the name of one file
+_GLOB = frozenset("*?[")  # nginx reads any other include as the name of one file
 _FNM_PERIOD = 4
 _LC_CTYPE_AND_COLLATE = 0b1001
 _libc = ctypes.CDLL(None)
@@ -40,7 +40,7 @@ _BYTES = _libc.newlocale(_LC_CTYPE_AND_COLLATE, b"C", None)  # nginx never leave
 
 
 class TreeError(Exception):
-    """The configuration cannot be read or copied as nginx would read it: `where` it is wrong, and `what` is wrong."""
+    """The configuration cannot be read or copied as nginx reads it; `where` is the place, `what` the reason."""
 
     def __init__(self, *, where: str, what: str) -> None:
         super().__init__(where, what)
@@ -52,11 +52,11 @@ class TreeError(Exception):
 
 
 class TooLarge(TreeError):
-    """The configuration is beyond a limit of ours; nginx may well read it."""
+    """The configuration exceeds one of our limits; nginx may be able to read it."""
 
 
 class Role(enum.Enum):
-    """What a file is to a configuration."""
+    """The role of a file in a configuration."""
 
     MAIN = "main"
     FRAGMENT = "fragment"
@@ -65,10 +65,10 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Include:
-    """One include directive: where it stands, what it says, and the files that it brings, in nginx's order.
+    """One include directive: its place, its argument, and the files that it includes, in nginx's order.
 
-    `start` and `end` are the offsets of its argument; `pattern` is the argument made absolute: relative ones count from
-    the main file's folder, wherever they stand. `inside` is the name of the block that holds the directive.
+    `start` and `end` are the offsets of its argument; `pattern` is the absolute path: relative arguments always count
+    from the main file's folder. `inside` is the name of the block that contains the directive.
     """
 
     file: Path
@@ -82,12 +82,12 @@ class Include:
 
     @property
     def is_glob(self) -> bool:
-        """Whether nginx takes the pattern for a glob; `geo` opens one file, whatever its name."""
+        """Return whether nginx reads the pattern as a glob; in `geo` it always names one file."""
         return self.inside != b"geo" and not _GLOB.isdisjoint(self.pattern)
 
     @property
     def place(self) -> str:
-        """`file:line`, for messages."""
+        """Return `file:line`, for messages."""
         return f"{self.file}:{self.line}"
 
 
@@ -95,7 +95,7 @@ class Include:
 class Tree:
     """A configuration: the bytes of its files by absolute path, in the order of reading, and its includes.
 
-    `replaced` are the candidates that it was read with, by real path.
+    `replaced` are the candidates that were read instead of live files, by real path.
     """
 
     main: Path
@@ -104,14 +104,14 @@ class Tree:
     replaced: Mapping[Path, bytes] = field(repr=False)
 
     def role(self, path: Path) -> Role:
-        """Tell what a file is to this configuration; symlinks are followed on both sides."""
+        """Return the role of a file in this configuration; symlinks are followed on both sides."""
         real = real_path(path)
         if real_path(self.main) == real:
             return Role.MAIN
         return Role.FRAGMENT if any(real_path(source) == real for source in self.sources) else Role.UNUSED
 
     def would_include(self, path: Path) -> tuple[Include, ...]:
-        """Return the includes that bring a file of this path, or would if it existed."""
+        """Return the includes that match a file of this path, whether it exists or not."""
         real = real_path(path)
         return tuple(include for include in self.includes if _brings(include, real))
 
@@ -145,7 +145,7 @@ def settled(path: Path) -> Path:
 
 
 class _TreeReading:
-    """One pass over the configuration, depth first as nginx goes."""
+    """One pass over the configuration, depth first as in nginx."""
 
     def __init__(self, main: Path, replaced: dict[Path, bytes]) -> None:
         self.main = main
@@ -179,7 +179,7 @@ class _TreeReading:
             raise error(where=str(path), what=f"cannot be read: {exc.strerror}{by}") from exc
 
     def includes_of(self, path: Path, source: bytes, inside: bytes) -> Iterator[Include]:
-        if b"include" not in source:  # no escape spells it otherwise; most big files end here
+        if b"include" not in source:  # nginx allows no other spelling; most large files end here
             return
         directives = parse_config(source, where=str(path), inside=inside, sought=_INCLUDE)
         for _, parent, directive in walk(directives, inside=inside):
@@ -212,7 +212,7 @@ def _brings(include: Include, real: Path) -> bool:
 
 
 def _expanded(pattern: str, inside: bytes, present: Collection[Path]) -> tuple[Path, ...]:
-    """Return the files that an include brings, as glob(3) sorts them; `present` are real paths taken for existing."""
+    """Return the files that an include matches, sorted as by glob(3); `present` are real paths regarded as existing."""
     if inside == b"geo" or _GLOB.isdisjoint(pattern):
         return (settled(Path(pattern)),)
     found = [Path("/")]
@@ -226,14 +226,14 @@ def _step(folder: Path, part: str, present: Collection[Path]) -> list[Path]:
         return [real_path(folder).parent]
     real = real_path(folder)
     names = {path.name for path in present if path.parent == real}
-    with contextlib.suppress(OSError):  # glob(3) passes over what it cannot list
+    with contextlib.suppress(OSError):  # glob(3) skips folders that it cannot list
         names.update(entry.name for entry in folder.iterdir())
     return [folder / name for name in names if _matches(part, name)]
 
 
 def _matches(part: str, name: str) -> bool:
-    """Match one step of a path as glob(3) does: a leading dot is matched by a dot only."""
-    before = _libc.uselocale(_BYTES)  # of this thread alone
+    """Match one step of a path in the way of glob(3): only a dot matches a leading dot."""
+    before = _libc.uselocale(_BYTES)  # of this thread only
     try:
         return bool(_libc.fnmatch(os.fsencode(part), os.fsencode(name), _FNM_PERIOD) == 0)
     finally:

@@ -1,7 +1,7 @@
-"""nginx's tokens: words, quotes, comments and what ends them, in a whole file, in one line, or in a text still growing.
+"""nginx's tokens: words, quotes, comments and terminators, in a whole file, in one line, or in an unfinished text.
 
-The one place that knows the rules of `ngx_conf_read_token` (nginx's `src/core/ngx_conf_file.c`). Must not know files,
-templates, or what becomes of words.
+The only module that knows the rules of `ngx_conf_read_token` (nginx's `src/core/ngx_conf_file.c`). Must not know files,
+templates, or how words are used.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import LUA_BLOCK
 
 TOKEN_LIMIT_BYTES = 4096
-"""nginx's read buffer: an argument or a comment that fills it is a fault."""
+"""Size of nginx's read buffer: an argument or a comment that fills it is an error."""
 
 UNKNOWN_TEXT = "\0"
-"""Stands in a growing text for a part that nobody knows yet, such as a print of a template."""
+"""Stands in an unfinished text for an unknown part, such as a value that a template prints."""
 
 _BLANK = r" \t\r\n"
 _IN_WORD = rf"(?:[^{_BLANK};{{\\$]++|\\.|\$\{{*+)"  # quotes, # and }} mean nothing within a word
@@ -41,7 +41,7 @@ _LUA = re.compile(
 
 
 class NginxSyntaxError(Exception):
-    """nginx would not read this file: `where` names it, `line` counts from 1, `what` is nginx's wording."""
+    """nginx would not accept this file: `where` names it, `line` counts from 1, `what` is nginx's message."""
 
     def __init__(self, *, where: str, line: int, what: str) -> None:
         super().__init__(where, line, what)
@@ -55,7 +55,7 @@ class NginxSyntaxError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """A name or argument as it stands in the source; the offsets include its quotes."""
+    """A name or argument as written in the source; the offsets include its quotes."""
 
     value: bytes
     start: int
@@ -64,7 +64,7 @@ class Word:
 
 
 Statement: TypeAlias = tuple[list[Word], bytes, int]
-"""A directive's words, the byte that ended it (`;`, `{`, `}`, nothing at the end of the file), the offset after it."""
+"""A directive's words, the byte that ended it (`;`, `{`, `}`, empty at the end of the file), the offset after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class TokenReader:
         match = _BARE.match(self.source, at)
         end = match.end() if match else at
         terminator = self.source[end : end + 1]
-        if terminator in b"\\":  # nothing, or a last backslash with nothing to escape
+        if terminator in b"\\":  # the end of the file, or a trailing backslash
             self._unfinished(at)
         self._refuse_long(at, end + terminator.isspace())
         return Word(value=_decoded(self.source[at:end]), start=at, end=end, quoted=False)
@@ -128,7 +128,7 @@ class TokenReader:
         raise self.syntax_error('unexpected end of file, expecting ";" or "}"', len(self.source))
 
     def _refuse_long(self, start: int, last: int, quote: bytes = b"") -> None:
-        """Refuse text from `start` when nginx still has to keep it in its buffer while it reads the byte at `last`."""
+        """Refuse text from `start` if nginx's buffer must still hold it when it reads the byte at `last`."""
         if min(last, len(self.source) - 1) - start < TOKEN_LIMIT_BYTES:
             return
         if quote:
@@ -138,11 +138,11 @@ class TokenReader:
         raise self.syntax_error(f'too long parameter "{_printable(self.source[start : start + 10])}..." started', start)
 
     def unexpected(self, at: int) -> NoReturn:
-        """Refuse the byte at an offset in nginx's words."""
+        """Refuse the byte at an offset with nginx's message."""
         raise self.syntax_error(f'unexpected "{_printable(self.source[at : at + 1])}"', at)
 
     def syntax_error(self, what: str, at: int) -> NginxSyntaxError:
-        """Return the error of an offset."""
+        """Return an error for an offset."""
         return NginxSyntaxError(where=self.where, line=self.source.count(b"\n", 0, at) + 1, what=what)
 
     def _space_end(self, at: int) -> int:
@@ -150,7 +150,7 @@ class TokenReader:
         return match.end() if match else at
 
     def lua_end(self, start: int) -> int:
-        """Return the offset of the brace that closes a Lua block; braces in Lua's strings and comments do not count."""
+        """Return the offset of the brace that closes a Lua block; skip braces in Lua strings and comments."""
         depth = 1
         for brace in filter(lambda piece: piece["brace"], _LUA.finditer(self.source, start)):
             depth += 1 if brace["brace"] == b"{" else -1
@@ -160,7 +160,7 @@ class TokenReader:
 
 
 def _decoded(raw: bytes) -> bytes:
-    """Undo nginx's escapes; a backslash before any other byte stays."""
+    """Undo nginx's escapes; a backslash before any other byte is kept."""
     if b"\\" not in raw:
         return raw
     return _ESCAPE.sub(lambda match: _CONTROLS.get(match[1], match[1]), raw)
@@ -171,18 +171,18 @@ def _printable(raw: bytes) -> str:
 
 
 def takes_quote(line: str) -> bool:
-    """Whether a quote behind this beginning of a line starts an argument, or stands within a comment."""
+    """Return whether a quote after this beginning of a line starts an argument or is inside a comment."""
     at, kind = 0, "gap"
     while at < len(line):
         found = _TOKEN_OF_LINE.match(line, at)
-        if found is None:  # within quotes, or behind a last backslash
+        if found is None:  # inside quotes, or after a trailing backslash
             return False
         at, kind = found.end(), found.lastgroup or ""
     return kind in {"gap", "comment"}
 
 
 class TextMode(enum.Enum):
-    """What nginx takes the next character for."""
+    """The meaning that the next character has for nginx."""
 
     BARE = "bare"
     COMMENT = "comment"
@@ -192,7 +192,7 @@ class TextMode(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPosition:
-    """Where in nginx's language the text has got to: the statement so far, and the names of the open blocks."""
+    """The position of a text in nginx's language: the current statement, and the names of the open blocks."""
 
     mode: TextMode = TextMode.BARE
     quote: str = ""
@@ -203,7 +203,7 @@ class TextPosition:
 
     @property
     def directive(self) -> str:
-        """The name of the statement that has begun, empty before one."""
+        """Return the name of the current statement, empty before it begins."""
         words = self.statement.split(maxsplit=1)
         return words[0] if words else ""
 
@@ -253,12 +253,12 @@ def _bare(position: TextPosition, character: str) -> TextPosition:
         mode = TextMode.LUA if block.endswith(LUA_BLOCK.decode()) else TextMode.BARE
         return replace(position, mode=mode, statement="", blocks=(*position.blocks, block), braces=mode is TextMode.LUA)
     if character == "\n" and not statement.strip(f"{UNKNOWN_TEXT} \t\r\n"):
-        return replace(position, statement="")  # a print on a line of its own: whole directives, most likely
+        return replace(position, statement="")  # a print alone on its line most likely contains whole directives
     return replace(position, statement=statement + character)
 
 
 def _begun(position: TextPosition, character: str) -> TextPosition | None:
-    """Return the position after a character that means something at the start of a token only."""
+    """Return the position after a character that has a meaning only at the start of a token."""
     if character == "#":
         return replace(position, mode=TextMode.COMMENT)
     if character == "}":

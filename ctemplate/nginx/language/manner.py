@@ -1,7 +1,7 @@
-"""How nginx takes an argument: after a modifier, as a wildcard, or as a regular expression. Pure.
+"""How nginx interprets an argument: with a modifier, as a wildcard, or as a regular expression. Pure.
 
-A registered value may be any argument's text, but must not choose how the argument is taken. Who registered it, and
-what follows, must not be known here.
+A registered value may be the text of any argument, but must not change how nginx interprets the argument. Must not know
+who registered it or what follows.
 """
 
 import re
@@ -17,9 +17,9 @@ _MATCHES = re.compile(rb"!?~\*?")
 
 
 def manner(parent: bytes, directive: Directive) -> tuple[bytes, ...]:
-    """Return what says how a directive's name and each of its arguments are taken; empty for what stands for itself.
+    """Return how nginx interprets a directive's name and each of its arguments; empty for plain texts.
 
-    In a ``map`` the name is a key; with ``hostnames`` there, one with a wildcard takes many.
+    In a ``map`` the name is a key; with ``hostnames`` there, a wildcard key matches many names.
     """
     if parent in VALUE_BLOCKS:
         key = _WILD_KEY.match(directive.name) if parent == b"map" else None
@@ -40,7 +40,7 @@ def _wildcards(host: bytes) -> bytes:
 
 
 def patterns(parent: bytes, directive: Directive) -> Iterator[bytes]:
-    """Yield those of a directive's words that are regular expressions."""
+    """Yield the words of a directive that are regular expressions."""
     name, args = directive.name, directive.args
     if parent in VALUE_BLOCKS:
         yield from (name,) if name.startswith(b"~") else ()

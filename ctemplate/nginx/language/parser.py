@@ -1,4 +1,4 @@
-"""nginx's configuration language: bytes into directives, by the rules that nginx itself reads with.
+"""nginx's configuration language: parse bytes into directives by nginx's own rules.
 
 The rules are those of `ngx_conf_parse` (nginx's `src/core/ngx_conf_file.c`), over the words of `lexer`, compared with
 nginx 1.22 by `tests/integration/test_syntax_against_nginx.py`. The module must not know files, templates, or what any
@@ -13,29 +13,29 @@ from ctemplate.nginx.language.directives import LUA_BLOCK, VALUE_BLOCKS
 from ctemplate.nginx.language.lexer import TOKEN_LIMIT_BYTES, TokenReader, Word
 
 MAX_DEPTH = 100
-"""Blocks within blocks; nginx recurses here, and no real configuration comes near."""
+"""Maximum depth of blocks; nginx recurses here, and no real configuration comes near this depth."""
 
 _GAP = rb"(?:[ \t\r\n]++|#[^\n]{0,%d}+\n)*+" % (TOKEN_LIMIT_BYTES - 2)
 _PLAIN = rb"(?:[^ \t\r\n\x0b\x0c;{}#\"'\\]++|(?:\"[^\"\\]*+\"|'[^'\\]*+')(?=[ \t\r\n;{]))"
-_STATEMENT = re.compile(  # a whole directive without escapes and ${}: most of them, read in one step
+_STATEMENT = re.compile(  # a whole directive without escapes and ${}: most directives, matched in one step
     rb"%b(?:(%b(?:[ \t\r\n]++%b)*+)[ \t\r\n]*+(?:;|(?<!\$)\{)|(\}))" % (_GAP, _PLAIN, _PLAIN)
 )
-_PLAIN_BODY = rb"(?:)"  # what stands between a block's braces, in plain statements and blocks of them, some deep
+_PLAIN_BODY = rb"(?:)"  # the content of a block: plain statements and nested blocks, to a limited depth
 for _ in range(5):
     _PLAIN_BODY = rb"(?:%b%b(?:[ \t\r\n]++%b)*+[ \t\r\n]*+(?:;|(?<!\$)\{%b\}))*+%b(?=\})" % (
         _GAP, _PLAIN, _PLAIN, _PLAIN_BODY, _GAP,
     )  # fmt: skip
 _BODY = re.compile(_PLAIN_BODY)
-_WORD = re.compile(rb"\"([^\"]*+)\"|'([^']*+)'|([^ \t\r\n]++)")  # within what _STATEMENT has matched
+_WORD = re.compile(rb"\"([^\"]*+)\"|'([^']*+)'|([^ \t\r\n]++)")  # inside text that _STATEMENT has matched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directive:
     """One directive; its name and arguments are decoded: without quotes and escapes.
 
-    `line` is where the name starts, `last_line` where its `;` or `{` stands: nginx names that one in its messages.
-    `start` and `end` are offsets into the source: the name's first byte, and the byte after the `;` or `{`.
-    `block` is None for a directive that ends in `;`. The source of a Lua block is the last argument of its directive.
+    `line` is the line of the name, `last_line` that of its `;` or `{`, which nginx names in its messages. `start` and
+    `end` are offsets into the source: the name's first byte, and the byte after the `;` or `{`. `block` is None for a
+    directive that ends in `;`. The source of a Lua block is the last argument of its directive.
     """
 
     name: bytes
@@ -50,13 +50,13 @@ class Directive:
 def parse_config(
     source: bytes, *, where: str, inside: bytes = b"", sought: re.Pattern[bytes] | None = None
 ) -> tuple[Directive, ...]:
-    """Return the directives of one file, or raise NginxSyntaxError where nginx would refuse to read on.
+    """Return the directives of one file, or raise NginxSyntaxError where nginx would stop reading.
 
-    `inside` names the block that includes this file, if any: the entries of a `map` are no directives.
-    Includes are not followed. Unknown names and wrong counts of arguments are no fault here.
+    `inside` names the block that includes this file, if any: the entries of a `map` are not directives. Includes are
+    not followed. Unknown names and wrong counts of arguments are not errors here.
 
-    With `sought`, plain blocks in which the pattern finds nothing come as if they were empty, and faults in them may go
-    unseen: for whoever looks for a few directives in a long file.
+    With `sought`, plain blocks in which the pattern matches nothing are returned empty, and errors in them may go
+    unnoticed. This serves callers that look for a few directives in a long file.
     """
     return _ConfigParser(source, where, inside, sought).directives()
 
@@ -83,7 +83,7 @@ def walk(directives: tuple[Directive, ...], *, inside: bytes = b"") -> Iterator[
 
 @dataclass(slots=True)
 class _Block:
-    """A block that is still open: its directive so far, and what it holds."""
+    """An open block: its directive so far, and its content."""
 
     name: bytes
     args: tuple[bytes, ...]
@@ -110,11 +110,11 @@ class _ConfigParser:
         self.sought = sought
         self.reader = TokenReader(source, where)
         self.inside = inside
-        self.open: list[tuple[_Block, list[Directive]]] = []  # each with what its parent held before it
+        self.open: list[tuple[_Block, list[Directive]]] = []  # each with the content of its parent before it
         self.held: list[Directive] = []
 
     def directives(self) -> tuple[Directive, ...]:
-        """Read statements until the file ends; the one loop where speed counts."""
+        """Read statements until the file ends; the only loop whose speed matters."""
         source, match = self.source, _STATEMENT.match
         at, line = 0, 1
         while True:
@@ -160,7 +160,7 @@ class _ConfigParser:
         return closing
 
     def _passed_over(self, at: int) -> int:
-        """Return the end of a block's body where nothing in it is sought; else its start, `at`."""
+        """Return the end of a block's body if the pattern matches nothing in it; else its start, `at`."""
         body = _BODY.match(self.source, at) if self.sought is not None else None
         if body is None or self.sought is None or self.sought.search(body[0]) or LUA_BLOCK in body[0]:
             return at

@@ -1,4 +1,4 @@
-"""What a configuration means to its traffic, and what changes between two of them, in nginx's terms.
+"""The meaning of a configuration for its traffic, and the changes between two of them, in nginx's terms.
 
 Pure: directives in, sentences out. Knows nothing of files, services or how a configuration was made.
 """
@@ -25,7 +25,7 @@ class Backend:
 
     @classmethod
     def from_parameters(cls, parameters: Sequence[str]) -> Backend:
-        """Read the parameters that stand behind the address."""
+        """Read the parameters after the address."""
         state = next((word for word in ("down", "backup") if word in parameters), "up")
         weights = [word.partition("=")[2] for word in parameters if word.startswith("weight=")]
         return cls(state=state, weight=weights[-1] if weights else ORDINARY_WEIGHT)
@@ -33,9 +33,9 @@ class Backend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficModel:
-    """Upstreams with their backends by address, host names served, sockets listened on, includes, and the user.
+    """Upstreams with their backends by address, served host names, listening sockets, includes, and the user.
 
-    Upstream names carry their protocol in front where it is not http: ``stream db-5432``.
+    Upstream names have a prefix with their protocol unless it is http: ``stream db-5432``.
     """
 
     upstreams: Mapping[str, Mapping[str, Backend]] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class TrafficModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendChange:
-    """One backend that comes (``old`` is None), goes (``new`` is None) or becomes another."""
+    """A backend that is added (``old`` is None), removed (``new`` is None) or changed."""
 
     upstream: str
     address: str
@@ -67,7 +67,7 @@ class BackendChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What differs between two meanings. A new or vanished upstream lists its backends too."""
+    """The differences between two meanings. A new or removed upstream lists its backends too."""
 
     backends: tuple[BackendChange, ...] = ()
     upstreams_added: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class Changes:
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """One short line for each thing that is there and would not be."""
+        """Return one short line for each thing that would be removed."""
         return (
             *(f"upstream {name}" for name in self.upstreams_removed),
             *(f"server {name}" for name in self.hosts_removed),
@@ -94,7 +94,7 @@ class Changes:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """One line for each upstream that changes, then servers, listeners, includes and the user."""
+        """Return one line for each upstream that changes, then lines for servers, listeners, includes and the user."""
         return (
             *self._upstream_sentences(),
             *_named("server", self.hosts_added, self.hosts_removed),
@@ -123,7 +123,7 @@ def _named(kind: str, added: Sequence[str], removed: Sequence[str]) -> Iterator[
 
 
 def meaning(directives: Sequence[Directive]) -> TrafficModel:
-    """Return what the directives of a main configuration, or of a fragment of one, mean to traffic."""
+    """Return what the directives of a main configuration, or of a fragment, mean for traffic."""
     upstreams: dict[str, dict[str, Backend]] = {}
     hosts: set[str] = set()
     listeners: set[str] = set()
@@ -147,7 +147,7 @@ def meaning(directives: Sequence[Directive]) -> TrafficModel:
 
 
 def _includes(directives: Sequence[Directive]) -> Iterator[str]:
-    """Yield what is included at the top and straight below http and stream, where servers come from."""
+    """Yield the includes at the top level and directly inside http and stream, where servers come from."""
     for directive in directives:
         if directive.name == b"include" and directive.args:
             yield _text(directive.args[0])
@@ -156,7 +156,7 @@ def _includes(directives: Sequence[Directive]) -> Iterator[str]:
 
 
 def changes(old: TrafficModel, new: TrafficModel) -> Changes:
-    """Return what differs, each part sorted."""
+    """Return the differences, each part sorted."""
     names = sorted({*old.upstreams, *new.upstreams})
     backends = (
         BackendChange(upstream=name, address=address, old=before.get(address), new=after.get(address))
@@ -181,7 +181,7 @@ def changes(old: TrafficModel, new: TrafficModel) -> Changes:
 
 
 def _in_protocol(directives: Sequence[Directive], protocol: bytes) -> Iterator[tuple[bytes, Directive]]:
-    """Yield upstreams and servers with their protocol; those of a fragment count as http's."""
+    """Yield upstreams and servers with their protocol; those of a fragment count as http."""
     for directive in directives:
         if directive.name in PROTOCOLS and directive.block is not None:
             yield from _in_protocol(directive.block, directive.name)

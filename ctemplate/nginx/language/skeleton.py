@@ -1,7 +1,7 @@
-"""The structure of a configuration without the values in it: what data must never change.
+"""The structure of a configuration without its values: data must never change it.
 
-A candidate's skeleton is compared with that of the same template over harmless data of the same shape. What counts as
-structure is decided here; who rendered what, and what follows from a difference, must not be known here.
+A candidate's skeleton is compared with that of the same template over harmless data of the same shape. This module
+decides what counts as structure; it must not know who rendered what, or what follows from a difference.
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from ctemplate.nginx.language.directives import BY_TILDE, ENTRY_WORDS, LOADS, VA
 from ctemplate.nginx.language.parser import Directive, walk
 
 Shape: TypeAlias = tuple[int, bytes, int | tuple[bytes, ...], bool]
-"""Depth, name, count of arguments (or the arguments themselves where they are structure), whether a block follows."""
+"""Depth, name, count of arguments (or the arguments themselves if they are structure), and whether a block follows."""
 
 
 def skeleton(directives: tuple[Directive, ...], *, inside: bytes = b"") -> Iterator[Shape]:
     """Yield the shape of every directive in the order of the file.
 
-    Values are left out, with three exceptions. The arguments of directives that load code or files stand as they are:
-    they may come from a template's own text only. An argument that becomes a regular expression by a leading `~`
-    shows in the name. Keys of a `map` and its like are left out, nginx's instructions among them are not.
+    Values are left out, with three exceptions. The arguments of directives that load code or files are included: only a
+    template's own text may set them. An argument that is a regular expression because of a leading `~` shows in the
+    name. Keys of a `map` and similar blocks are left out, but nginx's instructions among them are included.
     """
     for depth, parent, directive in walk(directives, inside=inside):
         yield _shape(depth, parent, directive)
@@ -29,9 +29,9 @@ def skeleton(directives: tuple[Directive, ...], *, inside: bytes = b"") -> Itera
 def departure(
     candidate: tuple[Directive, ...], expected: Iterator[Shape], *, inside: bytes = b""
 ) -> tuple[Directive | None, Shape | None] | None:
-    """Return where a candidate first departs from the expected skeleton: its directive and the shape expected there.
+    """Return the first difference between a candidate and the expected skeleton: its directive and the expected shape.
 
-    None means that the two are equal; one of the pair is None where that side has ended.
+    None means that the two are equal; one of the pair is None if that side has ended.
     """
     for found, wanted in zip_longest(walk(candidate, inside=inside), expected):
         if found is None or _shape(*found) != wanted:

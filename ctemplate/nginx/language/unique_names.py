@@ -1,8 +1,8 @@
-"""What a configuration may hold once only: names of upstreams, server names, ports. Pure.
+"""Names that a configuration may contain only once: upstreams, server names, ports. Pure.
 
-nginx refuses a second upstream of a name and a second stream server on a port. It passes over a second server of a name
-with a mere warning, so that whoever comes first in the file takes its requests. Who asked for what, and who
-has to go, must not be known here.
+nginx refuses a second upstream with the same name and a second stream server on a port. It ignores a second server with
+the same name, with only a warning, so that the first in the file gets all requests. Must not know who registered a
+name, or who must give way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ctemplate.nginx.language.directives import HOLDS_SERVERS
 from ctemplate.nginx.language.parser import Directive, walk
 
 Name: TypeAlias = tuple[str, bytes]
-"""What kind of name, and the name as nginx compares it: ``("http upstream", b"web")``."""
+"""The kind of name, and the name in the form that nginx compares: ``("http upstream", b"web")``."""
 
 _DEFAULT_LISTEN = Directive(name=b"listen", args=(b"80",), line=0, last_line=0, start=0, end=0)
 _DEFAULT_HOST = Directive(name=b"server_name", args=(b"",), line=0, last_line=0, start=0, end=0)
@@ -36,13 +36,13 @@ class Clash:
 
     @property
     def is_refused(self) -> bool:
-        """Whether nginx refuses the configuration for it; else it passes over all but the first use."""
+        """Return whether nginx refuses the configuration because of it; otherwise nginx ignores all later uses."""
         return self.name[0] != "server_name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:
-    """The names that directives use, each with the numbers of the marks in it; http servers share their ports."""
+    """The names that directives use, each with the numbers of the placeholders in it; http servers may share ports."""
 
     names: tuple[tuple[Name, frozenset[int]], ...]
     ports: tuple[tuple[Name, frozenset[int]], ...]
@@ -57,9 +57,9 @@ def names(directives: tuple[Directive, ...], *, inside: bytes = b"") -> frozense
 def name_clashes(
     real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes, taken: frozenset[Name]
 ) -> tuple[Clash, ...]:
-    """Return the names that a configuration uses twice, or that are ``taken`` elsewhere, with data in one of the uses.
+    """Return the names that a configuration uses twice, or that are ``taken`` elsewhere, if data is in one of the uses.
 
-    ``marked`` is the same configuration with a mark for each registered value.
+    ``marked`` is the same configuration with a placeholder for each registered value.
     """
     each: dict[Name, list[frozenset[int]]] = {}
     found = name_uses(real, marked, inside=inside)
@@ -69,8 +69,8 @@ def name_clashes(
 
 
 def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
-    """Whether the parts of one configuration may clash: False only where ``name_clashes`` would find nothing."""
-    known: dict[Name, bool] = dict.fromkeys(taken, False)  # whether there is data in it
+    """Return whether the parts of a configuration may clash: False only if ``name_clashes`` would find nothing."""
+    known: dict[Name, bool] = dict.fromkeys(taken, False)  # whether a use contains data
     shared: dict[Name, bool] = {}
     for part in parts:
         for name, data in part.names:
@@ -83,7 +83,7 @@ def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
 
 
 def name_uses(real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes) -> Uses:
-    """Return the names that directives use; ``marked`` are the same with a mark for each registered value."""
+    """Return the names that directives use; ``marked`` are the same with a placeholder for each registered value."""
     found: list[tuple[Name, frozenset[int]]] = []
     shared: dict[Name, frozenset[int]] = {}
     for (_, parent, one), (_, _, like) in zip(walk(real, inside=inside), walk(marked, inside=inside), strict=True):
@@ -122,20 +122,20 @@ def _hosts(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterato
 
 
 def _spelled_out(host: bytes) -> tuple[bytes, ...]:
-    """Return the names that a server name stands for: ``.x`` is ``x`` and ``*.x``."""
+    """Return the names that a server name stands for: ``.x`` means ``x`` and ``*.x``."""
     return (host[1:], b"*" + host) if host.startswith(b".") else (host,)
 
 
 def _arguments(
     block: tuple[Directive, ...], like: tuple[Directive, ...], default: Directive
 ) -> list[tuple[Directive, Directive]]:
-    """Return the block's directives of the default's name with arguments, each with its like; else the default."""
+    """Return the block's directives of this name that have arguments, with their marked copies; else the default."""
     both = zip(block, like, strict=True)
     return [pair for pair in both if pair[0].name == default.name and pair[0].args] or [(default, default)]
 
 
 def _listen(listen: Directive) -> bytes:
-    """Return an address as nginx compares it, as far as one spelling goes: numbers have no zeros before them."""
+    """Return an address in the form that nginx compares, as far as spelling matters: no leading zeros."""
     plain = _LEADING_ZEROS.sub(b"", listen.args[0].lower())
     return _ANY_ADDRESS.sub(b"*:", _IPV6.sub(_shortened, plain))
 
@@ -152,5 +152,5 @@ def _marks(arguments: Iterable[bytes]) -> frozenset[int]:
 
 
 def format_use(name: Name) -> str:
-    """Return a name for a sentence."""
+    """Return a name in the form for a message."""
     return f"{name[0]} {name[1].decode(errors='backslashreplace')}"

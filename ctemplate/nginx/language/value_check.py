@@ -1,8 +1,8 @@
-"""Proof after the fact that data stands in a configuration as values alone: the last line behind quoting.
+"""Check that data in a rendered configuration are only values: the last defence behind quoting.
 
-A text comes as pieces, a template's own and what somebody registered. Each registered piece has to stand where one
-harmless word in its place would stand: same directives, same blocks, same arguments. It may be no directive's name and
-no part of what makes nginx load code or files. Who registered it, and what follows, must not be known here.
+A text consists of pieces: the template's own text, and registered values. Each registered piece must stand where one
+harmless word in its place would stand: same directives, same blocks, same arguments. It may not be a directive's name,
+and no part of an argument that makes nginx load code or files. Must not know who registered it, or what follows.
 """
 
 import re
@@ -28,10 +28,10 @@ from ctemplate.nginx.language.skeleton import Shape, departure, skeleton
 from ctemplate.nginx.language.unique_names import Clash, Name, Uses, name_clashes, name_uses
 
 MAX_PART_TRIALS = 400
-"""Readings of the text to find out which pieces break it; then all that are left count as guilty."""
+"""Maximum number of parses to find the pieces that break a text; after that all remaining pieces count as misplaced."""
 
 GAP = "\x03"
-"""Begins the name of a directive that stands where parts are left out that were proven by themselves."""
+"""Prefix of the name of a directive that replaces a part that was checked separately."""
 
 _PATTERN = re.compile(rb"[][*?+(){}|^$\\]")
 _MARK = re.compile(rb"\x01(\d+)\x02")
@@ -39,7 +39,7 @@ _MARK = re.compile(rb"\x01(\d+)\x02")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A part of a text; ``data`` is the number of the registered value that it is, None for a template's own text."""
+    """A part of a text; ``data`` is the number of its registered value, None for a template's own text."""
 
     text: bytes
     data: int | None = None
@@ -47,14 +47,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MisplacedValue:
-    """A registered value that is more than a value, and why; ``data`` is its number."""
+    """A registered value that is more than a value, and the reason; ``data`` is its number."""
 
     data: int
     reason: str
     is_misplaced: bool = True
-    """Whether no value at all may stand there."""
+    """Whether no value at all is allowed in this place."""
     rests_on_others: bool = False
-    """Whether it may be a value alone once other values are there."""
+    """Whether it may be only a value once other values are present."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class ValueReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedPart:
-    """What a text tells whose values are values alone: its names, where it goes, the blocks that its gaps stand in."""
+    """The facts about a text whose values are only values: its names, its routes, and the blocks around its gaps."""
 
     uses: Uses
     routes: Routes
@@ -75,7 +75,7 @@ class CheckedPart:
 
 
 class UnreadableText(ValueError):
-    """With harmless values the text is not nginx's language: nothing can be proven of it. Says what nginx would."""
+    """Even with harmless values the text is not nginx's language: it cannot be checked. Has nginx's message."""
 
 
 def examine(
@@ -85,11 +85,11 @@ def examine(
     taken: frozenset[Name] = frozenset(),
     known: KnownRoutes = NO_ROUTES,
 ) -> ValueReport:
-    """Report every value that changes the structure, names a directive, or has nginx load, open or ask what it says.
+    """Report every value that changes the structure, names a directive, or makes nginx load, open or contact it.
 
-    ``inside`` names the block that includes this text, if any; ``taken`` are names of other files, and ``known`` tells
-    where else nginx may go. Raises Unreadable where only the real values make nginx's language of the text; where
-    nothing does there is nothing to report: nginx will refuse the text itself.
+    ``inside`` names the block that includes this text, if any; ``taken`` are names of other files, and ``known`` says
+    where else nginx may go. Raises UnreadableText if the text is valid with the real values only; if it is never valid,
+    there is nothing to report: nginx will refuse the text itself.
     """
     if all(piece.data is None for piece in pieces):
         return ValueReport()
@@ -100,17 +100,17 @@ def examine(
 
 
 def gap(number: int) -> Piece:
-    """Return the piece that stands for an omitted part of a text; ``CheckedPart.gaps`` has its text without the end."""
+    """Return the piece that replaces an omitted part of a text; ``CheckedPart.gaps`` has its text without the end."""
     return Piece(text=f"{GAP}{number};\n".encode())
 
 
 def check_part(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"") -> CheckedPart | None:
-    """Return what a text tells in which ``examine`` would find no value that is more than a value; None where in doubt.
+    """Return the facts about a text in which ``examine`` would find no misplaced value; None if that is uncertain.
 
-    Where it goes, and which names it uses, is left to whoever knows all parts.
+    The caller, which knows all parts, checks the routes and the names that the text uses.
 
-    Its gaps may stand for any texts that are sound by themselves inside the same blocks and end with a line break, so
-    that no comment goes on behind them. A gap within a comment or an argument is not among ``CheckedPart.gaps``.
+    Its gaps may stand for any texts that pass the check separately inside the same blocks and end with a line break, so
+    that no comment continues after them. A gap inside a comment or an argument is not among ``CheckedPart.gaps``.
     """
     try:
         check = _Check(pieces, inside)
@@ -130,7 +130,7 @@ def check_part(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"")
 
 
 def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[MisplacedValue]:
-    """Yield the values in a place where no value belongs, whatever it is."""
+    """Yield the values in a place where no value is allowed."""
     for _, parent, directive in walk(benign, inside=inside):
         if parent in VALUE_BLOCKS:
             continue
@@ -158,7 +158,7 @@ def _shown(name: bytes) -> str:
 
 
 class _Check:
-    """Readings of one text with some of its values real and the others harmless."""
+    """Parses of one text with some of its values real and the others harmless."""
 
     def __init__(self, pieces: Sequence[Piece], inside: bytes) -> None:
         self._pieces = pieces
@@ -177,7 +177,7 @@ class _Check:
 
     @property
     def is_intact(self) -> bool:
-        """Whether the values leave the structure as it is."""
+        """Return whether the values leave the structure unchanged."""
         return self._is_readable and not self._differs(self.real)
 
     def breaking(self) -> tuple[MisplacedValue, ...]:
@@ -189,9 +189,9 @@ class _Check:
         return tuple(MisplacedValue(data=number, reason=reason, is_misplaced=False) for number in self._among(suspects))
 
     def path_traversals(self) -> tuple[MisplacedValue, ...]:
-        """Return the values that make a step out of a file's folder, in a text whose structure is sound.
+        """Return the values that make a ``..`` step out of a file's folder, in a text whose structure is intact.
 
-        Each value by itself makes none; two of them side by side may, and so may one behind the template's own dot.
+        A single value never makes one; two of them side by side may, and so may one after the template's own dot.
         """
         if not self._is_readable or self.real is None:
             return ()
@@ -208,7 +208,7 @@ class _Check:
         )
 
     def taking(self) -> tuple[MisplacedValue, ...]:
-        """Return the values that choose how nginx takes an argument, or steer a regular expression they stand in."""
+        """Return the values that change how nginx interprets an argument, or that are part of a regular expression."""
         if not self._is_readable or self.real is None:
             return ()
         found: list[MisplacedValue] = []
@@ -225,9 +225,9 @@ class _Check:
         return tuple(replace(finding, is_misplaced=False) for finding in found)
 
     def misdirected(self, taken: frozenset[Name], known: KnownRoutes) -> tuple[MisplacedValue, ...]:
-        """Return the values that choose where nginx goes, in a text whose structure is sound.
+        """Return the values that choose where nginx goes, in a text whose structure is intact.
 
-        Where none of those that have a part in it goes where it may, no value belongs there.
+        If none of the values in a target leads to an allowed destination, no value is allowed there.
         """
         if not self._is_readable or self.real is None:
             return ()
@@ -246,7 +246,7 @@ class _Check:
         )
 
     def clashes(self, taken: frozenset[Name], known: KnownRoutes) -> tuple[Clash, ...]:
-        """Return the names that are used twice, in a text whose structure is sound."""
+        """Return the names that are used twice, in a text whose structure is intact."""
         if not self._is_readable or self.real is None:
             return ()
         found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
@@ -254,7 +254,7 @@ class _Check:
         return name_clashes(self.real, self.benign, inside=self._inside, taken=taken | hosts)
 
     def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
-        """Return those of the suspects, who break the text together, who do so alone; else those it takes for it."""
+        """Return the suspects that break the text alone; if there are none, the shortest run that breaks it."""
         if len(suspects) == 1 or self._trials > MAX_PART_TRIALS:
             return suspects
         middle = len(suspects) // 2
@@ -262,7 +262,7 @@ class _Check:
         return tuple(number for half in halves for number in self._among(half)) or self._needed(suspects)
 
     def _needed(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shortest run of the suspects that still breaks the text; they stand side by side, as a rule."""
+        """Return the shortest run of suspects that still breaks the text; they usually stand side by side."""
         spare = (
             bisect_left(range(len(suspects)), x=True, key=lambda count: not self._changes_structure(suspects[count:]))
             - 1
@@ -285,12 +285,12 @@ class _Check:
             return None
 
     def _parsed(self, real: frozenset[int] | None) -> tuple[Directive, ...]:
-        """Read the text with these values as they are, all of them for None."""
+        """Parse the text with these values real, or with all values real for None."""
         text = b"".join(self._texts(real))
         return parse_config(text, where="", inside=self._inside)
 
     def _texts(self, real: frozenset[int] | None) -> Iterator[bytes]:
-        """Yield the pieces; values side by side are one harmless word together."""
+        """Yield the pieces; adjacent values together become one harmless word."""
         follows = False
         for piece in self._pieces:
             if piece.data is None or real is None or piece.data in real:

@@ -1,1 +1,1 @@
-"""What templates may say: functions, filters, how they compile and where they load from."""
+"""The template language: functions, filters, compilation, and the folders that templates load from."""

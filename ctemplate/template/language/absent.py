@@ -1,7 +1,7 @@
-"""What stands for a value that is not there: to ask whether it is there is no use of it, anything else waits for it.
+"""The stand-in for a missing value: a template may test whether the value exists; any other use waits for it.
 
-``key(path) or "…"``, ``| default("…")``, ``is defined`` and ``if`` decide without it. Whatever else is done with it
-makes the pass wait for the value, and goes on with nothing, so that the pass finds out what else it needs.
+``key(path) or "…"``, ``| default("…")``, ``is defined`` and ``if`` work without the value. Any other use makes the pass
+wait for the value, and continues with an empty value, so that the pass discovers what else it needs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ctemplate.template.safety.render_pass import Run
 
 
 class AbsentValue(jinja2.Undefined):
-    """The value of a query that has none; it tests as false and as undefined."""
+    """The value of a query without a result; it tests as false and as undefined."""
 
     __slots__ = ("_query", "_run")
 

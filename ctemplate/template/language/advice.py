@@ -1,4 +1,4 @@
-"""What to write here for what other template languages have: consul-template's and Go's words as data. Pure.
+"""What to write here in place of words of other template languages: consul-template's and Go's words as data. Pure.
 
 Must not know environments, runs or how errors are raised.
 """
@@ -113,7 +113,7 @@ GO_FIELDS = {
     "ip": "address",
     "host": "address",
 }
-"""Fields of services and instances as Consul or others call them."""
+"""Names of service and instance fields in Consul and other programs."""
 
 _GO_FORMS = (
     (re.compile(r"\{\{-?\s*range\b"), "{% for i in service(…) %} … {% endfor %}"),
@@ -139,13 +139,13 @@ STATES = frozenset({"any", "passing", "warning", "critical", "maintenance"})
 
 
 def word_advice(name: object) -> str:
-    """Return ``; `` and what to write for a word of another language, empty for any other."""
+    """Return ``; `` and what to write in place of a word of another language, empty for any other word."""
     said = FOREIGN_WORDS.get(str(name), "") or (_unprefixed(str(name)) if str(name).startswith("sprig_") else "")
     return f"; {said}" if said else ""
 
 
 def field_advice(name: object, known: Collection[str]) -> str:
-    """Return ``; `` and which field is meant by a name that Consul or another language has for it."""
+    """Return ``; `` and the field that a name of Consul's or another language's means."""
     meant = GO_FIELDS.get(str(name), str(name).lower())
     return f"; did you mean {meant!r}?" if meant in known and meant != name else ""
 
@@ -155,9 +155,9 @@ def _unprefixed(name: str) -> str:
 
 
 def go_advice(text: str, line: int) -> str:
-    """Return what is wrong with a text that is a Go template, empty for any other: the form on that line, or the first.
+    """Return what is wrong with a text that is a Go template, at that line or the first such line; else empty.
 
-    Asked only of a text that Jinja cannot read.
+    Only called for a text that Jinja cannot parse.
     """
     lines = text.splitlines()
     near = lines[line - 1] if 0 < line <= len(lines) else ""
@@ -174,7 +174,7 @@ def _forms(text: str) -> Iterator[str]:
 
 
 def service_call(name: str) -> str | None:
-    """Return the call that means what a name in consul-template's grammar means; None for a name that is only a name.
+    """Return the call with the meaning of a name in consul-template's grammar; None for a plain name.
 
     The grammar is ``TAG.NAME?SCOPE@DC~NEAR|STATES``, each but NAME optional.
     """
@@ -196,12 +196,12 @@ def service_call(name: str) -> str | None:
 
 
 def services_call(tag: str) -> str | None:
-    """Return the call that means what ``services("@DC")`` means to consul-template; None for a plain tag."""
+    """Return the call with the meaning of consul-template's ``services("@DC")``; None for a plain tag."""
     return f"services(dc={shown(tag[1:])})" if tag.startswith("@") and len(tag) > 1 else None
 
 
 def none_of_name(name: str, known: Collection[str]) -> str:
-    """Return what to say of a service that has no instance in any state, empty for one that is known to be there."""
+    """Return a sentence about a service that has no instance in any state, empty if the service is known to exist."""
     if name in known:
         return ""
     what = "Consul knows no such service"
@@ -217,10 +217,10 @@ CONVENTION_TAGS = frozenset({"http", "tcp", "udp"})
 
 
 def none_with_tag(tag: str, known: Collection[str], *, is_optional: bool = False) -> str:
-    """Return what to say of a tag that nothing carries; ``known`` are those that something does carry.
+    """Return a sentence about a tag that nothing carries; ``known`` are the tags that something carries.
 
-    Empty for one of these, where nothing carries any, and, unless it looks like a slip, for an optional one and for
-    those of the name-port convention, which a host need not have.
+    Empty for a known tag, and if nothing carries any tag. For an optional tag, and for a tag of the name-port
+    convention, which a host need not have, also empty unless the tag looks like a typing error.
     """
     what = f"no service has the tag {shown(tag)}"
     if tag in known:
@@ -233,14 +233,14 @@ def none_with_tag(tag: str, known: Collection[str], *, is_optional: bool = False
 
 
 def near_tag(tag: str, known: Collection[str]) -> str:
-    """Return what to say of a tag that no instance of a service carries, empty unless it looks like a slip."""
+    """Return a sentence about a tag that no instance carries, empty unless it looks like a typing error."""
     near = difflib.get_close_matches(tag, known, 1)
     slip = bool(near) and tag not in known
     return f"no instance has the tag {shown(tag)}; did you mean {shown(near[0])}?" if slip else ""
 
 
 def shown(text: object) -> str:
-    """Return a text as it stands in a template."""
+    """Return a text in the form that templates write."""
     return f'"{printable(text, 100)}"'
 
 
@@ -260,7 +260,7 @@ _KINDS = {"str": "text", "Markup": "text"} | {
 
 
 def plain_sentence(said: str) -> str:
-    """Return Python's sentence about a wrong type in a template author's words; any other without our own classes."""
+    """Return Python's sentence about a wrong type in a template author's words; else omit our class names."""
     said = _OWN_CLASSES.sub(lambda found: _PYTHON_NAMES[(found.lastindex or 1) - 1], said)
     if _UNCALLED.search(said) or _UNSIZED.search(said):
         return "a function is used without a call; write parentheses behind it, such as services()"

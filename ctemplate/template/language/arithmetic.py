@@ -1,4 +1,4 @@
-"""Filters that calculate as Go does, and read numbers and booleans from texts. Pure."""
+"""Filters that calculate as Go does, and parse numbers and booleans. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FALSE = frozenset({"0", "f", "false", "n", "no", "off", ""})
 
 
 def divide(value: Any, by: Any) -> Any:
-    """Divide; whole numbers give a whole number, cut towards zero: -7 by 2 is -3, where ``//`` gives -4."""
+    """Divide; whole numbers give a whole number, truncated towards zero: -7 by 2 is -3, where ``//`` gives -4."""
     left, right = _numbers("divide", value, by)
     if isinstance(left, float) or isinstance(right, float):
         return left / right
@@ -20,7 +20,7 @@ def divide(value: Any, by: Any) -> Any:
 
 
 def modulo(value: Any, by: Any) -> Any:
-    """Return what is left of a division, with the sign of what is divided: of -7 by 2 it is -1, where ``%`` gives 1."""
+    """Return the remainder of a division, with the sign of the dividend: of -7 by 2 it is -1, where ``%`` gives 1."""
     left, right = _numbers("modulo", value, by)
     if isinstance(left, float) or isinstance(right, float):
         raise TypeError("modulo: whole numbers only; write | int")
@@ -38,7 +38,7 @@ def _numbers(name: str, value: Any, by: Any) -> tuple[Any, Any]:
 
 
 def bool_(value: Any, default: bool = False) -> bool:  # noqa: FBT001, FBT002  # templates write bool(true)
-    """Read a boolean: 1, t, true, y, yes, on and 0, f, false, n, no, off in any case; of anything else the default."""
+    """Parse a boolean: 1, t, true, y, yes, on and 0, f, false, n, no, off in any case; otherwise use the default."""
     if isinstance(value, bool | int | float):
         return bool(value)
     word = str(text_of(value)).strip().lower()

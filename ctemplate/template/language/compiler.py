@@ -1,4 +1,4 @@
-"""How templates compile: literals are trusted, every print is checked, every loop is paced.
+"""How templates compile: literals are trusted, every print is checked, and every loop checks the time limit.
 
 Must not know the domain: only Jinja's tree and the names that compiled templates call on their environment.
 """
@@ -18,7 +18,7 @@ _PACED = nodes.EnvironmentAttribute("paced")
 
 
 class Generator(CodeGenerator):
-    """Writes the Python code of a template."""
+    """Generates the Python code of a template."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -33,9 +33,10 @@ class Generator(CodeGenerator):
             super().visit_Const(node, frame)
 
     def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Write a loop whose items come paced, and whose body is cut into fragments where that can be.
+        """Write a loop over paced items, whose body is cached as fragments where possible.
 
-        A turn that breaks is told to the environment, and the loop goes on: so one pass finds all whose data break it.
+        An exception in a turn is reported to the environment, and the loop continues, so that one pass finds all
+        services whose data cause exceptions.
         """
         if not _is_paced(node.iter):
             names = names_around(node)
@@ -48,7 +49,7 @@ class Generator(CodeGenerator):
         super().visit_For(node, frame)
 
     def _cut(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> None:
-        """Write how the loop's fragments are found, and have its body written as one."""
+        """Write the lookup of the loop's fragments, and have its body written as one fragment."""
         memo = self.temporary_identifier()
         self.writeline(f"{memo} = environment.fragments.of({f'{self.name}:{memo}'!r}, (", node)
         for name in names:
@@ -58,7 +59,7 @@ class Generator(CodeGenerator):
         self._memos[id(node.body[0])] = memo, cast("nodes.Name", node.target)
 
     def visit_Scope(self, node: nodes.Scope, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Write a scope; one that is a fragment prints what was kept of it, and runs only where nothing was."""
+        """Write a scope; a fragment's scope prints its cached text, and runs only if there is none."""
         if id(node) in self._turns:
             self.writeline("try:", node)
             self.indent()
@@ -91,7 +92,7 @@ class Generator(CodeGenerator):
         self.end_write(frame)
 
     def _write_rescue(self, call: str) -> None:
-        """Write what becomes of an exception in a loop's turn."""
+        """Write the handling of an exception in a loop's turn."""
         error = self.temporary_identifier()
         self.writeline(f"except Exception as {error}:")
         self.indent()
@@ -99,7 +100,7 @@ class Generator(CodeGenerator):
         self.outdent()
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802  # Jinja's
-        """Write a call; that of ``paced`` is direct."""
+        """Write a call; a call of ``paced`` is direct."""
         if not _is_paced(node):
             super().visit_Call(node, frame, forward_caller=forward_caller)
             return
@@ -108,7 +109,7 @@ class Generator(CodeGenerator):
         self.write(")")
 
     def visit_CallBlock(self, node: nodes.CallBlock, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Write a ``call`` block; whatever it calls, the result is printed like any other."""
+        """Write a ``call`` block; its result is printed like any other value."""
         call_frame, macro_ref = self.macro_body(node, frame)
         self.writeline("caller = ")
         self.macro_def(macro_ref, call_frame)
@@ -156,14 +157,14 @@ def _is_paced(node: nodes.Node) -> bool:
 
 
 def check_jumps(tree: nodes.Template, name: str | None, filename: str | None) -> None:
-    """Raise TemplateSyntaxError for a ``break`` or ``continue`` that is in no loop."""
+    """Raise TemplateSyntaxError for a ``break`` or ``continue`` outside a loop."""
     for jump in _jumps_without_loop(tree):
         what = f"{type(jump).__name__.lower()} belongs in a loop; a macro or call block cannot leave one around it"
         raise jinja2.TemplateSyntaxError(what, jump.lineno, name, filename)
 
 
 def _jumps_without_loop(node: nodes.Node, *, is_in_loop: bool = False) -> Iterator[nodes.Break | nodes.Continue]:
-    """Yield each ``break`` and ``continue`` that no loop is around; a macro's or call's body stands for itself."""
+    """Yield each ``break`` and ``continue`` outside a loop; bodies of macros and call blocks count separately."""
     if isinstance(node, nodes.Break | nodes.Continue):
         yield from () if is_in_loop else (node,)
     elif isinstance(node, nodes.For):
@@ -178,7 +179,7 @@ def _jumps_without_loop(node: nodes.Node, *, is_in_loop: bool = False) -> Iterat
 
 
 def literal_names(tree: nodes.Template) -> Iterator[tuple[str, int]]:
-    """Yield the templates that a template includes, imports or extends by a literal name, and needs, with the line."""
+    """Yield the templates that a template needs by a literal name in include, import or extends, with the line."""
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         name = node.template  # type: ignore[attr-defined]
         optional = isinstance(node, nodes.Include) and node.ignore_missing

@@ -1,8 +1,8 @@
 """Filters that read and write JSON, YAML and TOML.
 
-What is read of a registered text is registered. A text is bounded in length, depth and, with YAML's aliases, in what it
-stands for, and its faults are ValueErrors, which cost whoever registered it and nobody else. Must not know environments
-or services.
+Values read from a registered text are registered too. A text is limited in length, in depth and, because of YAML's
+aliases, in the number of its values. Errors in it are ValueErrors, which affect only the registrant's service. Must not
+know environments or services.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ctemplate.template.safety.registered_numbers import plain_number
 from ctemplate.template.safety.tainted_text import text_of
 
 MAX_DOCUMENT = 1024 * 1024
-"""Characters of a text that is read: twice what a key of Consul's may hold."""
+"""Maximum characters of a text to parse: twice the limit of Consul's keys."""
 
 _MAX_DEPTH = 64
 MAX_NODES = 200_000
-"""Values in one text, those that aliases repeat counted each time."""
+"""Maximum number of values in one text; values that aliases repeat are counted each time."""
 
 _SHOWN = 100
 _TEXT_TAG = "tag:yaml.org,2002:str"
@@ -41,16 +41,16 @@ def json(value: Any, indent: int | None = None) -> str:
     """Return the value as JSON, keys sorted."""
     check_numbers(indent)
     text = standard_json.dumps(built(value), ensure_ascii=False, sort_keys=True, indent=indent)
-    return _readable(text)  # YAML and scripts read it as well
+    return _readable(text)  # YAML and scripts can read it as well
 
 
 def _readable(text: str) -> str:
-    """Escape what no text of JSON or YAML should hold as it is; it stands within quotes there."""
+    """Escape characters that a JSON or YAML text should not contain literally; here they stand inside quotes."""
     return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def yaml(value: Any) -> str:
-    """Return the value as YAML on one line, a text always in quotes."""
+    """Return the value as YAML on one line; texts are always quoted."""
     shown = pyyaml.dump(built(value), Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
     return _readable(shown.removesuffix("\n").removesuffix("\n..."))
 
@@ -78,17 +78,17 @@ def built(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """Return what a text of JSON stands for; of an empty text, an empty table."""
+    """Parse a JSON text; an empty text gives an empty table."""
     return _read("from_json", value, partial(standard_json.loads, parse_constant=_no_constant))
 
 
 def from_yaml(value: Any) -> Any:
-    """Return what a text of YAML stands for; dates stay texts, and ``1:30`` is no number."""
+    """Parse a YAML text; dates remain texts, and ``1:30`` is not a number."""
     return _read("from_yaml", value, _yaml)
 
 
 def from_toml(value: Any) -> Any:
-    """Return what a text of TOML stands for; dates become texts."""
+    """Parse a TOML text; dates become texts."""
     return _read("from_toml", value, tomllib.loads)
 
 
@@ -98,7 +98,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def to_yaml(value: Any) -> str:
-    """Return the value as YAML of one line for each item, keys sorted; ``yaml`` makes one line of it."""
+    """Return the value as YAML with one line for each item, keys sorted; ``yaml`` writes a single line."""
     shown: str = pyyaml.dump(
         _plain(built(value), 0, [0]),
         Dumper=_BlockDumper,
@@ -146,7 +146,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _plain(value: Any, depth: int, count: list[int]) -> Any:
-    """Return what was read as texts, numbers, lists and tables with texts for keys; raise ValueError for too much."""
+    """Return the parsed value as texts, numbers, lists and tables with text keys; raise ValueError beyond a limit."""
     count[0] += 1
     if count[0] > MAX_NODES:
         raise ValueError(f"more than {MAX_NODES} values")
@@ -170,7 +170,7 @@ def _key(key: Any) -> str:
 
 
 def _yaml(text: str) -> Any:
-    """Read YAML; its nesting is looked at before anything recurses, its aliases before anything is built."""
+    """Parse YAML; check its nesting before anything recurses, and its aliases before anything is built."""
     depth = 0
     for event in pyyaml.parse(text, Loader=_Loader):
         depth += isinstance(event, pyyaml.CollectionStartEvent) - isinstance(event, pyyaml.CollectionEndEvent)
@@ -188,7 +188,7 @@ def _yaml(text: str) -> Any:
 
 
 def _nodes(node: pyyaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node stands for; raise ValueError for too many, or one that holds itself."""
+    """Return how many values a node contains; raise ValueError for too many, or for a node that contains itself."""
     if id(node) in known:
         if not known[id(node)]:
             raise ValueError("an alias stands within what it names")
@@ -208,7 +208,7 @@ class _Loader(getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)):  # type: ignor
 
 
 class _BlockDumper(pyyaml.SafeDumper):
-    """Writes texts in double quotes but for plain words, and no aliases: what is there twice is written twice."""
+    """Writes texts except plain words in double quotes, without aliases: a repeated value is written again."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
         return True
@@ -219,7 +219,7 @@ def _word_or_quoted(dumper: pyyaml.SafeDumper, text: str) -> pyyaml.Node:
 
 
 def _style(dumper: pyyaml.SafeDumper, text: str) -> str | None:
-    """Return how a text is written: as a word, as lines, or in double quotes, as what looks like another value is."""
+    """Return the style of a text: a word, lines, or double quotes if it would be read as another type."""
     if "\n" in text and not _UNREADABLE.search(text):
         return "|"
     is_plain = _WORDS.fullmatch(text) is not None and text.lower() not in {"y", "n"}

@@ -1,6 +1,7 @@
-"""Filters that write a text in another alphabet, or sum it up: base64, hashes.
+"""Filters that encode or hash a text: base64, hashes.
 
-What they make of data is data; it prints by its alphabet, like any value. Must not know environments or services.
+The result of registered data is registered data and prints according to its characters, like any value. Must not know
+environments or services.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _URL_PADDING = 4
 
 
 def as_bytes_of(value: Any) -> bytes:
-    """Return the bytes of a value: its own, or its text in UTF-8; bytes that are no UTF-8 come out as they came in."""
+    """Return the bytes of a value: its own, or its text in UTF-8; bytes that were not UTF-8 are restored unchanged."""
     if isinstance(value, bytes):
         return value
     text = str(text_of(value))
@@ -34,17 +35,17 @@ def b64encode(value: Any) -> str:
 
 
 def b64decode(value: Any) -> str:
-    """Return the text that base64 stands for; printing what is not base64 of UTF-8 is refused."""
+    """Decode a base64 text; if the result is not UTF-8, printing it is refused."""
     return _decoded(value, lambda text: base64.b64decode(text, validate=True))
 
 
 def b64url_encode(value: Any) -> str:
-    """Return the text in the base64 of URLs, with its padding."""
+    """Return the text in URL-safe base64, with padding."""
     return base64.urlsafe_b64encode(as_bytes_of(value)).decode()
 
 
 def b64url_decode(value: Any) -> str:
-    """Return the text that the base64 of URLs stands for, with or without padding."""
+    """Decode a text in URL-safe base64, with or without padding."""
     return _decoded(value, _from_url)
 
 
@@ -64,20 +65,20 @@ def _decoded(value: Any, decode: Callable[[str], bytes]) -> str:
 
 
 def md5(value: Any) -> str:
-    """Return the MD5 sum in hexadecimal; it keeps nobody from making two texts with one sum."""
+    """Return the MD5 hash in hexadecimal; it is not collision-resistant."""
     return hashlib.md5(as_bytes_of(value), usedforsecurity=False).hexdigest()
 
 
 def sha1(value: Any) -> str:
-    """Return the SHA-1 sum in hexadecimal; it keeps nobody from making two texts with one sum."""
+    """Return the SHA-1 hash in hexadecimal; it is not collision-resistant."""
     return hashlib.sha1(as_bytes_of(value), usedforsecurity=False).hexdigest()
 
 
 def sha256(value: Any) -> str:
-    """Return the SHA-256 sum in hexadecimal."""
+    """Return the SHA-256 hash in hexadecimal."""
     return hashlib.sha256(as_bytes_of(value)).hexdigest()
 
 
 def hmac_sha256(value: Any, key: str) -> str:
-    """Return the HMAC of the text by SHA-256 with a key, in hexadecimal."""
+    """Return the text's HMAC-SHA-256 with a key, in hexadecimal."""
     return hmac.new(as_bytes_of(key), as_bytes_of(value), hashlib.sha256).hexdigest()

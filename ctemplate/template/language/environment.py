@@ -1,6 +1,6 @@
-"""Jinja, sandboxed: what templates may reach, and what happens at each print.
+"""The sandboxed Jinja environment: what templates may reach, and the check of each print.
 
-Knows the domain's values only as things with fields. Must not know Consul, files to write, or commands.
+Knows the domain's values only as objects with fields. Must not know Consul, files to write, or commands.
 """
 
 from __future__ import annotations
@@ -56,15 +56,16 @@ from ctemplate.template.safety.value_places import numbered_value as with_number
 _FIELDS_ONLY = frozenset(FIELDS) | REGISTERED_NUMBERS
 
 _FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
-"""What ends a pass wherever it is met: no service's data alone can be the reason."""
+"""Exceptions that end a pass wherever they occur: a single service's data alone cannot be their cause."""
 
 _KNOWN_TOKENS = 100_000
 
 
 class Compiled(jinja2.Template):
-    """A compiled template. As a module it is made anew in each pass where its top level reads answers.
+    """A compiled template. Its module is created again in each pass if its top level reads answers.
 
-    It is made once in a pass, yet whoever uses it depends on what it read, as if each had made it.
+    A pass creates it once, yet each importing template depends on what the module read, as if it had created the module
+    itself.
     """
 
     environment: Environment
@@ -89,7 +90,7 @@ class Compiled(jinja2.Template):
         return module
 
     def _is_constant(self, value: Any) -> bool:
-        """Whether a value that was made without reading an answer is the same whenever it is made, and stays so."""
+        """Return whether a value created without reading an answer is the same in each pass and never changes."""
         if isinstance(value, list | tuple):
             return all(map(self._is_constant, value))
         if isinstance(value, dict):
@@ -100,9 +101,9 @@ class Compiled(jinja2.Template):
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Jinja's environment for one template and what it includes.
+    """Jinja's environment for one template and the templates that it includes.
 
-    ``names`` are the names that its templates know, ``needed`` the templates that they name, with the first place.
+    ``names`` are the names that its templates know, ``needed`` the templates that they name, each with its first place.
     """
 
     code_generator_class = Generator
@@ -171,7 +172,7 @@ class Environment(ImmutableSandboxedEnvironment):
         refuse: Callable[[str, str], str],
         as_template_error: Callable[[Exception], TemplateError],
     ) -> None:
-        """Begin a pass: what it reads, what it may take, and what is made of forbidden values and of exceptions."""
+        """Begin a pass: set what it reads, its limits, and how it handles forbidden values and exceptions."""
         self.run = run
         self.meter = meter
         self.refuse = refuse
@@ -214,7 +215,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return self.refuse(text, advice if text else "is empty")
 
     def _printed_placed(self, value: Any) -> str:
-        """Print by another rule than nginx's: what may not stand just anywhere is marked, to be looked at."""
+        """Print by the rule of another format: mark a value that is not allowed everywhere, to be checked later."""
         kind = type(value)
         if kind is str and value in self._tokens:
             return value  # type: ignore[no-any-return]
@@ -231,7 +232,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return placed_value(text, number="" if self.placed is None else self._number())
 
     def _number(self) -> str:
-        """Take down where a value is printed, and return its number."""
+        """Record the place where a value is printed, and return its number."""
         assert self.placed is not None  # noqa: S101  # only asked for where they are taken down
         self.placed.append((printing_line(), self.run.owner()))
         return str(len(self.placed) - 1)
@@ -251,7 +252,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return text
 
     def _printed_shadowed(self, value: Any) -> str:
-        """Print with a shadow, and note who printed where."""
+        """Print with placeholder text, and record which value was printed where."""
         text, run = self._checked(value), self.run
         shown = str(value) if type(value) in REGISTERED_NUMBERS else value
         shadow = shadow_of(value) if text == shown else text
@@ -265,7 +266,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return with_shadow(text, whole)
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a filter before which, and in whose loops, the render's time is looked at."""
+        """Return a filter that checks the render's time limit before it runs and in its loops."""
 
         def metered(*args: Any, **kwargs: Any) -> Any:
             return self.meter.costly(function, *args, **kwargs)
@@ -273,14 +274,14 @@ class Environment(ImmutableSandboxedEnvironment):
         return wraps(function)(metered)
 
     def broke(self, exc: Exception) -> None:
-        """Take an exception in a turn of a loop for a fault of what was read last; raise it where nothing was."""
+        """Treat an exception in a loop's turn as caused by the entry read last; raise it if no entry was read."""
         owner = self.run.owner()
         if owner is None or isinstance(exc, _FATAL):
             raise exc
         self.run.break_off(owner, self.as_template_error(exc))
 
     def broke_off(self, exc: Exception) -> str:
-        """Do the same for a fragment, and return its text."""
+        """Treat the exception in the same way for a fragment, and return its text."""
         self.broke(exc)
         return self.fragments.drop()
 
@@ -289,18 +290,18 @@ class Environment(ImmutableSandboxedEnvironment):
         return self.meter.paced(items) if self._marks is None else self._read(self.meter.paced(items))
 
     def _read(self, items: Iterable[Any]) -> Iterable[Any]:
-        """Return the items of a loop, each read as it comes."""
+        """Return the items of a loop; record each item when the loop reads it."""
         for item in items:
             if isinstance(item, Service | Instance | OwnedEntry):
                 self.run.last_read = item
             yield item
 
     def read_last(self, follows_print: bool) -> str:  # noqa: FBT001  # compiled templates call it so
-        """Return a mark for who was read last, in a template that is traced."""
+        """Return a placeholder for the entry read last, in a traced template."""
         return "" if self._marks is None else Trusted(self._marks.owner(self.run.owner(), follows_print=follows_print))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return what ``obj.attribute`` means in a template: the model's fields first, since most reads are theirs."""
+        """Return the value of ``obj.attribute`` in a template; try the model's fields first, the most common case."""
         kind = type(obj)
         fields = FIELDS.get(kind)
         if fields is None:
@@ -314,7 +315,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=attribute)
 
     def _getattr_counting(self, obj: Any, attribute: str) -> Any:
-        """Read a field, and note whose it is and where."""
+        """Read a field, and record its owner and place."""
         found = Environment.getattr(self, obj, attribute)
         if isinstance(obj, Service | Instance):
             self.run.read.add((printing_line(), Owner.of(obj)))
@@ -332,7 +333,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return Missing(obj=obj, name=attribute) if is_missing else found
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return what ``obj[argument]`` means in a template; a model value has its fields only."""
+        """Return the value of ``obj[argument]`` in a template; a model value has only its fields."""
         if isinstance(argument, str) and (type(obj) in _FIELDS_ONLY or isinstance(obj, str | Variables)):
             return self.getattr(obj, str(argument))
         if isinstance(obj, dict):
@@ -340,7 +341,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call what a template calls."""
+        """Carry out a call of a template."""
         self.meter.call()
         if type(function) in PLAIN_FUNCTIONS and not hasattr(function, "jinja_pass_arg"):
             kwargs.pop("_loop_vars", None)
@@ -349,7 +350,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return super().call(context, function, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Carry out ``left operator right`` unless it would build too much."""
+        """Carry out ``left operator right`` unless the result would be too large."""
         check_binary(operator, left, right)
         return calculated(super().call_binop(context, operator, left, right), (left, right))
 

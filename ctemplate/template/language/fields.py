@@ -1,4 +1,4 @@
-"""What templates may read of the model's values, and what a name, field or key that is not there says.
+"""The fields of the model's values that templates may read, and the errors for missing names, fields and keys.
 
 Must not know environments, or where values come from.
 """
@@ -25,11 +25,11 @@ FIELDS: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
     for kind in READABLE
 }
-"""The model's types and what templates may read of them."""
+"""The model's types and the fields that templates may read."""
 
 
 class Undefined(jinja2.StrictUndefined):
-    """A missing name, field or key: any use of it is an error that says what is there instead."""
+    """A missing name, field or key: any use of it is an error that names what exists instead."""
 
     __slots__ = ()
 
@@ -53,7 +53,7 @@ class Undefined(jinja2.StrictUndefined):
 
 
 def _misused(obj: object, name: str) -> str:
-    """Return what to write where a field of a function or of a list was asked for; empty for anything else."""
+    """Return what to write when a template asks a function or a list for a field; empty for anything else."""
     if isinstance(obj, PLAIN_FUNCTIONS):
         called = f'env("{printable(name, 80)}")' if obj.__name__ == "env" else f"{obj.__name__}(…)"
         return f"{obj.__name__} is a function; write {called}"
@@ -63,7 +63,7 @@ def _misused(obj: object, name: str) -> str:
 
 
 class Missing(Undefined):
-    """A key that a mapping lacks: it tests as false, and equals and holds nothing; any other use of it is an error."""
+    """A key that a mapping lacks: it tests as false, equals nothing and contains nothing; any other use is an error."""
 
     __slots__ = ()
 

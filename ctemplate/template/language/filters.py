@@ -1,4 +1,4 @@
-"""The filters and tests of templates: Jinja's, without its own of HTML and chance, bounded; and the escapes.
+"""The filters and tests of templates: Jinja's (without its HTML and random filters), with limits; and the escapes.
 
 Must not know services.
 """
@@ -73,21 +73,21 @@ _BOUNDED = frozenset(["batch", "center", "slice", "round", "truncate", "wordwrap
 _JINJA: dict[str, Callable[..., Any]] = dict(FILTERS)
 _KEPT = "._-:/@+[]"
 HAPROXY_LONGEST = 400
-"""Characters of one value in a line of HAProxy's, which holds 2,048 bytes."""
+"""Characters of one value in an HAProxy line, which has at most 2,048 bytes."""
 
 _DERIVED = frozenset({str, list, tuple, dict})
 _CALCULATED = frozenset({int, float})
 _PICKING = frozenset({"d", "default", "first", "last", "max", "min", "random"})
-"""Filters that return one of the values that they are given, which keeps its origin."""
+"""Filters that return one of their arguments, so that the value's origin is kept."""
 
 _READING = frozenset({"from_json", "from_toml", "from_yaml"})
-"""Filters that make lists and tables with numbers of one text."""
+"""Filters that turn a text into lists and tables with numbers."""
 
 _NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
-    """Return nginx's quoting of the text, one argument. Whether it stands where one starts is seen at the end."""
+    """Return the text in nginx's quotes, as one argument. A final check tests that it starts an argument."""
     if type(value) is Trusted:
         return escaped(quoting.quote, value, dollar=dollar)
     quoted = escaped(_quote, value, dollar=dollar)
@@ -103,7 +103,7 @@ def _quote(text: str, dollar: str | None) -> str:
 
 
 def comment(value: Any) -> str:
-    """Return the text as it may stand in a comment."""
+    """Return the text in a form for comments."""
     return escaped(_comment, value)
 
 
@@ -113,12 +113,12 @@ def _comment(text: str) -> str:
 
 
 def identifier(value: Any) -> str:
-    """Return a name for nginx's own things, one for each text."""
+    """Return a name for nginx's own objects, a different one for each text."""
     return escaped(quoting.identifier, value)
 
 
 def token(value: Any) -> str:
-    """Return the text itself where it is a plain token; else made one by percent-encoding."""
+    """Return the text unchanged if it is a plain token; else percent-encode it."""
     return escaped(_token, value)
 
 
@@ -143,12 +143,12 @@ def _shell(text: str) -> str:
 
 
 def html(value: Any) -> str:
-    """Return the text as it may stand in HTML's text and in a quoted attribute."""
+    """Return the text escaped for HTML text and quoted attributes."""
     return standard_html.escape(str(text_of(value)), quote=True)
 
 
 def haproxy_quote(value: Any) -> str:
-    """Return HAProxy's quoting of the text."""
+    """Return the text in HAProxy's quotes."""
     return escaped_plainly(_haproxy_quote, value)
 
 
@@ -166,7 +166,7 @@ def _haproxy_quote(text: str) -> str:
 
 
 def escaped_plainly(escape: Callable[[str], str], value: Any) -> str:
-    """Return the value's text through an escape; or Refused when the escape cannot carry it."""
+    """Return the value's escaped text; or Refused if the escape cannot express it."""
     text = str(text_of(value))
     try:
         return escape(text)
@@ -176,14 +176,14 @@ def escaped_plainly(escape: Callable[[str], str], value: Any) -> str:
 
 @pass_environment
 def join(environment: Environment, values: Iterable[Any], separator: str = "", attribute: str | None = None) -> str:
-    """Join the values; trusted when each of them and the separator is."""
+    """Join the values; the result is trusted if each of them and the separator is trusted."""
     if attribute is not None:
         values = map(make_attrgetter(environment, attribute), values)
     return joined_text(values, separator)
 
 
 def trim(value: Any, characters: str | None = None) -> str:
-    """Strip white space, which keeps trust, or other characters, which does not."""
+    """Strip white space, which keeps trust, or other characters, which removes it."""
     text = text_of(value)
     stripped = str(text).strip(characters)
     keeps = type(text) in TRUSTED and characters is None and not stripped.endswith("\\")
@@ -191,7 +191,7 @@ def trim(value: Any, characters: str | None = None) -> str:
 
 
 def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:  # noqa: FBT001, FBT002
-    """Indent every line but the first and blank ones; trust stays. Lines end at line feeds alone."""
+    """Indent every line but the first and blank ones; trust is kept. Only line feeds end a line."""
     text = text_of(value)
     check_numbers(width)
     margin = width if isinstance(width, str) else " " * width
@@ -203,14 +203,14 @@ def indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = 
 
 
 def _indented(text: str, margin: str, *, first: bool, blank: bool) -> list[str]:
-    """Indent the lines; a template's own first line as asked."""
+    """Indent the lines, including the first of a template's own text if asked for."""
     return [
         margin + line if (number or first) and (line or blank) else line for number, line in enumerate(text.split("\n"))
     ]
 
 
 def form(value: str, *args: Any, **kwargs: Any) -> str:
-    """Return ``value % args``, as Jinja's ``format`` does."""
+    """Return ``value % args``, like Jinja's ``format``."""
     if args and kwargs:
         raise TypeError("format takes values by position or by name, not both")
     return formatted(value, kwargs or args)
@@ -232,7 +232,7 @@ def _bounded(name: str) -> Callable[..., Any]:
 
 
 def _deriving(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that makes what is trusted of what is the operator's own, and registered numbers of the rest."""
+    """Return a filter whose results are trusted for the operator's own values, and registered numbers for others."""
     skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
     kinds, reads = _DERIVED if name in _PICKING else _DERIVED | _CALCULATED, name in _READING
 
@@ -247,7 +247,7 @@ def _deriving(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def made(function: Callable[..., str]) -> Callable[..., str]:
-    """Return a filter of a format's own, what it makes of data is looked at where it stands in the whole text."""
+    """Return a format's own filter; the final check tests where its result from registered data stands."""
 
     def making(value: Any, *args: Any, **kwargs: Any) -> str:
         text = function(unmarked(value) if isinstance(value, str) else value, *args, **kwargs)
@@ -293,16 +293,16 @@ _RENAMED = {"bool_": "bool", "by_first_step": "by_key"}
 
 
 def _named(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    """Return functions by the names that they have in templates."""
+    """Return functions by their names in templates."""
     return {_RENAMED.get(function.__name__, function.__name__): function for function in functions}
 
 
 COSTLY = frozenset(_named((*_LISTS, *_TEXTS, *_DOCUMENTS)))
-"""Filters that may take a while over one long text or list, so that the render's time is looked at before each."""
+"""Filters that may be slow for one long text or list, so that the render's time limit is checked before each."""
 
 
 def filters() -> dict[str, Callable[..., Any]]:
-    """Return the filters that need to know nothing but their values, by name."""
+    """Return the filters that depend only on their arguments, by name."""
     kept: dict[str, Callable[..., Any]] = {name: function for name, function in _JINJA.items() if name not in _REMOVED}
     known = (
         kept

@@ -1,7 +1,7 @@
-"""The formats that a template's text may have: how files tell theirs, which values may stand where, and what escapes.
+"""The formats of output files: how a file's format is recognised, which values may stand where, and the escapes.
 
-Each rule denies what could leave a value's place in that format, and allows the rest. A value that is plain may stand
-anywhere; any other is looked at where it has come to stand. Must not know templates or services.
+Each rule refuses what could leave a value's place in that format, and allows the rest. A plain value may stand
+anywhere; any other value is checked at its final place. Must not know templates or services.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _NAME_ADVICE = "is no plain token; a name prints through | identifier, or throug
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """One format: the commands and files that tell of it, its rule for values, and the filters that serve it.
+    """One format: the commands and files that identify it, its rule for values, and its filters.
 
-    ``plain`` is what may stand anywhere. ``barred`` is, for each place, what would leave it there; in a place that is
-    not among them only plain values may stand. ``made`` are the places where what its own ``escapes`` return belongs.
-    ``name_advice`` is for a service's own name.
+    ``plain`` matches values that may stand anywhere. ``barred`` has, for each place, a pattern of what could leave that
+    place; in other places only plain values may stand. ``made`` are the places for results of the format's own
+    ``escapes``. ``name_advice`` is about a service's own name.
     """
 
     name: str
@@ -59,21 +59,21 @@ class Format:
 
     @property
     def is_nginx(self) -> bool:
-        """Whether values are judged by nginx's rule."""
+        """Return whether nginx's rule judges the values."""
         return self.name in {NGINX, OTHER}
 
     def is_plain(self, text: str) -> bool:
-        """Whether a value may stand anywhere in the format."""
+        """Return whether a value may stand anywhere in the format."""
         return is_token(text) if self.is_nginx else self.plain.fullmatch(text) is not None
 
     def may_stand(self, text: str) -> bool:
-        """Whether there is a place for a value that is not plain."""
+        """Return whether there is a place for a value that is not plain."""
         return CONTROL_CHARACTERS.search(text) is None and any(
             not barred.search(text) for barred in self.barred.values()
         )
 
     def fits(self, value: Placed) -> bool:
-        """Whether a value that is not plain, or what one of the format's filters made, stands where it may."""
+        """Return whether a value that is not plain, or a format filter's result, stands in an allowed place."""
         if value.is_made:
             is_line = value.place not in {COMMENT, BLOCK} or "\n" not in value.text
             return value.place == UNKNOWN or (value.place in self.made and is_line)
@@ -82,7 +82,7 @@ class Format:
 
 
 _JSON: dict[str, Callable[..., str]] = {"json": documents.json, "tojson": documents.json, "to_json": documents.to_json}
-_ANYTHING = re.compile("(?!)")  # bars nothing
+_ANYTHING = re.compile("(?!)")  # matches nothing, so everything is allowed
 _NGINX_NAMES = re.compile("nginx|openresty|tengine|angie")
 
 _TABLE = (
@@ -99,7 +99,7 @@ _TABLE = (
         plain=re.compile(r"[A-Za-z0-9_./*\[][A-Za-z0-9_./:*+=?&!~\[\]-]{0,399}"),
         scan=places.in_haproxy,
         barred={
-            DOUBLE: re.compile(rf'^$|["\\$%]|{_LONG}'),  # an empty word is as none to most of its keywords
+            DOUBLE: re.compile(rf'^$|["\\$%]|{_LONG}'),  # most of its keywords treat an empty word as missing
             SINGLE: re.compile(f"^$|['%]|{_LONG}"),
             COMMENT: re.compile(_LONG),
         },
@@ -175,9 +175,10 @@ _TEMPLATE_SUFFIX = re.compile(r"\.(?:j2|jinja2?|tmpl|tpl|ctmpl)$")
 
 
 def format_of(plan: TemplatePlan, group: GroupSection) -> str:
-    """Return the name of a file's format: the one named, else what its name, its group's program or its path tells.
+    """Return the name of a file's format: the named one, else that of its file name, its program or its path.
 
-    A destination that is only printed is judged by the template's name. Where nothing tells it is ``other``.
+    For a destination that is only printed, the template's name decides. If nothing identifies a format, it is
+    ``other``.
     """
     if plan.escape is not None:
         return plan.escape

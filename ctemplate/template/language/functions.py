@@ -1,6 +1,6 @@
-"""The values and functions that templates call by name, and what the functions of kinds of queries get of a pass.
+"""The values and functions that templates call by name, and the reader that query functions get.
 
-Reads answers from the current run; must not know how they got there or what becomes of the text.
+Reads answers from the current run; must not know how they arrived or how the text is used.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ class Variables:
 
 
 class Separator(Joiner):
-    """Jinja's joiner; the nothing before the first item is a template's own text, too."""
+    """Jinja's joiner; the empty text before the first item is a template's own text, too."""
 
     def __call__(self) -> str:
-        """Return nothing the first time, then the separator."""
+        """Return an empty text the first time, then the separator."""
         return super().__call__() or Trusted("")
 
 
 class Functions:
-    """What templates call; ``run`` is the pass that is going on.
+    """The functions that templates call; ``run`` is the current pass.
 
-    ``is_shipped`` tells by a template's name, as errors show it, whether it came with ctemplate.
+    ``is_shipped`` returns, for a template's name in errors, whether it came with ctemplate.
     """
 
     def __init__(
@@ -104,40 +104,40 @@ class Functions:
         }
 
     def ask(self, query: Query) -> Answer | None:
-        """Return the answer to a query, None while there is none; the pass waits for it."""
+        """Return the answer to a query, None if there is none yet; the pass then waits for it."""
         return self.run.answer(query)
 
     def absent(self, query: Query) -> AbsentValue:
-        """Return what stands for the value of a query that has none; to use it is to wait for the value."""
+        """Return the stand-in for a missing value; a template that uses it waits for the value."""
         return AbsentValue(self.run, query)
 
     def read_entry(self, entry: OwnedEntry) -> None:
-        """Take note that what is printed next is most likely made of the entry's texts."""
+        """Record that the next printed text most likely comes from this entry."""
         self.run.last_read = entry
 
     def own_text(self, text: str) -> OwnText:
-        """Return a text that Consul itself or the operator wrote: it is printed as it stands."""
+        """Return a text that Consul itself or the operator wrote; it is printed unchanged."""
         return OwnText(Trusted(text))
 
     def key_text(self, path: str, text: str) -> str:
-        """Return the text of a key: the operator's own below a prefix that is trusted, else a registrant's."""
+        """Return a key's text: trusted as the operator's own below a trusted prefix, else treated as a registrant's."""
         return Trusted(text) if path.startswith(self._trusted_keys) else text
 
     def name_advice(self, name: str, known: Iterable[str]) -> str:
-        """Return ``; `` and what to write for a name that nobody gives, empty where nobody can tell."""
+        """Return ``; `` and what to write in place of an undefined name, empty if there is no advice."""
         if name in self._variables.values:
             return f"; did you mean 'var.{name}'?"
         return word_advice(name) or suggestion(name, [other for other in known if other != name])
 
     def argument_advice(self, function: str, argument: str) -> str:
-        """Return the argument that may have been meant, ready to follow a sentence."""
+        """Return the argument that the author may have meant, in a form that follows a sentence."""
         called = self.table().get(function)
         return suggestion(argument, inspect.signature(called).parameters) if callable(called) else ""
 
     def instances(
         self, query: Query, tag: str | None = None, *, has_alternatives: bool = False, prefetch_only: bool = False
     ) -> tuple[Instance, ...] | None:
-        """Return the instances that a query gives, without those left out; see ``Reader.instances``."""
+        """Return a query's instances without those left out; see ``Reader.instances``."""
         run = self.run
         answer = run.answer(query, has_alternatives=has_alternatives, prefetch_only=prefetch_only)
         if answer is None:
@@ -150,11 +150,11 @@ class Functions:
         return partly.remaining(answer.value) if name in partly.services else answer.value
 
     def is_left_out(self, query: Query) -> bool:
-        """Whether the service that a query names is left out."""
+        """Return whether the service that a query names is left out."""
         return named_service(query) in self.run.excluded
 
     def listed(self, query: Query, *, has_alternatives: bool = False) -> tuple[Service, ...]:
-        """Return the services that a query gives, without those left out; none while there is no answer."""
+        """Return a query's services without those left out; none if there is no answer yet."""
         answer = self.run.answer(query, has_alternatives=has_alternatives)
         if answer is None:
             return ()
@@ -163,11 +163,11 @@ class Functions:
         return tuple(service for service in listed if service.name not in excluded)
 
     def await_all(self, queries: Iterable[Query]) -> None:
-        """Wait for queries, if the datacenters of all of them are absent."""
+        """Wait for the queries, if all their datacenters are absent."""
         self.run.await_all(queries)
 
     def explain_tag(self, queries: Iterable[Query], tag: str) -> None:
-        """Remark on a tag that no service carries; a template that came with ctemplate asks for some in case."""
+        """Report a tag that no service carries, except for optional tags of ctemplate's own templates."""
         found = [self.run.used.get(query) for query in queries]
         known = {each for answer in found if answer is not None for service in answer.value for each in service.tags}
         where = printing_line()
@@ -176,7 +176,7 @@ class Functions:
             self.run.remark(f"{where}: {said}")
 
     def explain_instances(self, queries: Sequence[Query], tag: str | None) -> None:
-        """Remark on a call that gives no instance, where its name or tag is most likely a slip."""
+        """Report a call that gives no instance if its name or tag is most likely a typing error."""
         run, name, function = self.run, str(queries[0].argument), queries[0].__struct_config__.tag
         found = [answer for query in queries if (answer := run.used.get(query)) is not None and not answer.absent]
         if len(found) < len(queries) or name in run.excluded:
@@ -194,15 +194,15 @@ class Functions:
             run.remark(f"{printing_line()}: {function}({shown(name)}): {said}")
 
     def _names_beside(self, query: Query) -> tuple[str, ...]:
-        """Return the names of all services where the query asks, as far as the template has read them."""
+        """Return the names of all services in the query's scope, as far as the template has read them."""
         answer = self.run.used.get(ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition))
         return () if answer is None else tuple(service.name for service in answer.value)
 
     def listen_port(self, service: Service | Instance | str) -> int:
-        """Return the port in the service's name and claim it, for udp where tagged so; a name without is a fault.
+        """Return the port in the service's name and claim it (for udp if tagged so); a name without a port is an error.
 
-        Who is at fault loses the protocol's tag, and so is left out of what is listed by it; if it comes here again,
-        it is left out everywhere.
+        A service with an error, or whose claim fails, loses the protocol's tag, and so is left out of what is listed by
+        it; if the template passes it here again, it is left out everywhere.
         """
         run = self.run
         name = str(service) if isinstance(service, str) else service.name
@@ -220,9 +220,10 @@ class Functions:
         return RegisteredInt(port)
 
     def claim(self, kind: str, value: str, service: Service | Instance | None = None) -> str:
-        """Return the value, and claim it for the service, or for the one read last, whatever its case.
+        """Return the value, and claim it for the service, or for the one read last; case does not matter.
 
-        No other service may have it. A ``server_name`` must be one host's name: not a pattern, nor any host below it.
+        No other service may have it. A ``server_name`` must be a single host name: neither a pattern nor all hosts
+        below a domain.
         """
         run = self.run
         owner = service or run.last_read
@@ -235,7 +236,7 @@ class Functions:
         return value
 
     def env(self, name: str, default: Any = None) -> Any:
-        """Return a variable of ctemplate's own environment; Consul's credentials are out of reach."""
+        """Return a variable of ctemplate's own environment; Consul's credentials cannot be read."""
         name = word("name", name)
         if name in SECRET_VARIABLES:
             raise PermissionError(f"env: {name} is a credential that templates cannot read")
@@ -255,7 +256,7 @@ class Functions:
     def require(self, items: Sequence[Any], n: int = 1) -> Sequence[Any]:
         """Return the items if there are at least ``n``; else refuse the render, so that the live files stay.
 
-        While answers are missing they are returned as they are.
+        While answers are missing the items are returned unchanged.
         """
         if len(items) < n and not self.run.awaited:
             raise TemplateFailed(printing_line(), f"require: found {len(items)}, needs at least {n}")
@@ -264,16 +265,16 @@ class Functions:
     def now(self, format: str = ISO_TIME) -> str:  # noqa: A002  # the agreed word
         """Return the time when the render began, in UTC, as ``strftime`` writes it; ``unix`` gives seconds since 1970.
 
-        It is the same throughout a render, and no render is caused by its change.
+        It is the same throughout a render, and its change causes no render.
         """
         moment = dt.datetime.fromtimestamp(int(self.run.read_moment()), dt.UTC)
         check_format(format)
         return Trusted(str(int(moment.timestamp())) if format == "unix" else moment.strftime(str(format)))
 
     def random(self, values: Sequence[Any], seed: str | None = None) -> Any:
-        """Return one of the values by chance; with a seed always the same one of the same values.
+        """Return one of the values at random; with a seed always the same one of the same values.
 
-        Without a seed it is another one with each render, and the same throughout a render.
+        Without a seed each render gets another value, which is the same throughout the render.
         """
         if not values:
             raise ValueError("random: there is nothing to choose from")
@@ -290,6 +291,6 @@ def port_of(name: str) -> int | None:
 
 
 def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
-    """Return ``; did you mean …?`` when a known name is near; ``prefix`` is what is written before it."""
+    """Return ``; did you mean …?`` if a known name is similar; ``prefix`` is written before it."""
     near = difflib.get_close_matches(str(name), known, 1)
     return f"; did you mean {prefix + printable(near[0])!r}?" if near else ""

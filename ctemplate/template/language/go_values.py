@@ -1,7 +1,7 @@
 """Filters that print and list values as Go does, for templates that ``ctemplate convert`` wrote.
 
-Numbers of parsed JSON are floats there, a value that is missing prints ``<no value>``, and tables go in the order of
-their keys. Pure; must not know environments.
+In Go, numbers of parsed JSON are floats, a missing value prints ``<no value>``, and tables are ordered by their keys.
+Pure; must not know environments.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHORT_CODES, _LONG_CODES = 0x80, 0x10000
 
 
 def go_text(value: Any, whole: bool = False) -> str:  # noqa: FBT001, FBT002  # templates write whole=true
-    """Print as Go prints: numbers of parsed JSON as floats; with ``whole``, of YAML, whole ones as they are."""
+    """Print in Go's form: numbers of parsed JSON as floats; with ``whole``, for YAML, whole numbers unchanged."""
     return _shown(value, whole=whole, nothing="<no value>")
 
 
@@ -43,14 +43,14 @@ def _shown(value: Any, *, whole: bool, nothing: str) -> str:
 
 
 def go_items(value: Any) -> list[tuple[Any, Any]]:
-    """Return a table's keys and values in the order of the keys, a list's numbers and items; of nothing, nothing."""
+    """Return a table's keys and values in key order, or a list's indexes and items; nothing for no value."""
     if isinstance(value, Mapping):
         return sorted(value.items(), key=lambda item: str(item[0]))
     return list(enumerate(_listed(value)))
 
 
 def go_values(value: Any) -> list[Any]:
-    """Return a table's values in the order of its keys, or the items of a list; of nothing, nothing."""
+    """Return a table's values in the order of its keys, or the items of a list; nothing for no value."""
     return [item for _, item in go_items(value)]
 
 
@@ -63,7 +63,7 @@ def _listed(value: Any) -> Iterable[Any]:
 
 
 def go_json(value: Any, indent: int | None = None) -> str:
-    """Return the value as JSON as Go writes it: without blanks, keys sorted, ``<``, ``>`` and ``&`` escaped."""
+    """Return the value as JSON in Go's form: without blanks, keys sorted, ``<``, ``>`` and ``&`` escaped."""
     separators = (",", ":") if indent is None else (",", ": ")
     text = standard_json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, separators=separators, indent=indent)
     return text.translate(_HTML)
@@ -96,12 +96,12 @@ def _quoted(char: str) -> str:
 
 
 def go_title(value: Any) -> str:
-    """Capitalise each word, and leave the rest of it as it is."""
+    """Capitalise the first letter of each word, and leave the rest unchanged."""
     return _WORD_START.sub(lambda start: start[0].upper(), str(text_of(value)))
 
 
 def go_length(value: Any) -> int:
-    """Return how many bytes a text has, or how many items anything else."""
+    """Return how many bytes a text has, or how many items any other value has."""
     return len(str(text_of(value)).encode("utf-8", "surrogatepass")) if isinstance(value, str) else len(value)
 
 

@@ -1,7 +1,7 @@
-"""Filters that sort lists into groups, and trees and texts into tables; and questions about what a list holds.
+"""Filters that sort lists into groups, and trees and texts into tables; and tests of a list's content.
 
 Groups are pairs of a key and its items, in the order of the keys; the items of a group keep their order. Keys are parts
-of what was registered, and stay so. Must not know environments, or how answers come.
+of registered values, and count as registered. Must not know environments, or how answers arrive.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def by_tag(items: Iterable[Any]) -> Groups:
 
 
 def by_meta(instances: Iterable[Any], key: str | Iterable[str], default: Any = "") -> Groups:
-    """Group instances by the value of a meta key, sorted; those without the key stand under ``default``.
+    """Group instances by the value of a meta key, sorted; instances without the key are grouped under ``default``.
 
-    With a list of keys, each group has the list of their values.
+    With a list of keys, each group's key is the list of their values.
     """
     if isinstance(key, str):
         return _groups((instance.meta.get(key, default), instance) for instance in instances)
@@ -39,14 +39,14 @@ def by_meta(instances: Iterable[Any], key: str | Iterable[str], default: Any = "
 
 
 def by_port(instances: Iterable[Any]) -> Groups:
-    """Group instances by port, in the order of the numbers."""
+    """Group instances by port, in numeric order."""
     return _groups((instance.port, instance) for instance in instances)
 
 
 def by_first_step(pairs: Iterable[Any]) -> Groups:
-    """Group pairs of a tree by the first step of their keys, sorted; each pair's key is what follows the step.
+    """Group pairs of a tree by the first step of their keys, sorted; each pair's key is the rest after the step.
 
-    Pairs without a slash in their key are left out, as they stand in no folder.
+    Pairs without a slash in their key are left out, since they are in no folder.
     """
     steps = ((str(pair.key).partition("/"), pair) for pair in pairs)
     return _groups((head, msgspec.structs.replace(pair, key=rest)) for (head, slash, rest), pair in steps if slash)
@@ -62,12 +62,12 @@ def _groups(keyed: Iterable[tuple[Any, Any]]) -> Groups:
 
 
 def _rank(key: Any) -> tuple[Any, ...]:
-    """Return where a group's key stands: numbers before texts, lists by their items."""
+    """Return the sort key of a group's key: numbers before texts, lists by their items."""
     return tuple(map(_rank, key)) if isinstance(key, tuple) else (isinstance(key, str), key)
 
 
 def merge(table: Any, other: Any, override: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002  # as templates write
-    """Merge another table into a table, with all tables in it; where both have a value, the other's is taken.
+    """Merge another table into a table, including nested tables; if both have a value, the other's is taken.
 
     With ``override=false`` the table keeps its own.
     """
@@ -84,10 +84,10 @@ def merge(table: Any, other: Any, override: bool = True) -> dict[str, Any]:  # n
 
 
 def explode(tree: Any) -> dict[str, Any]:
-    """Turn the pairs of a tree, or a table whose keys are paths, into nested tables, cut at each slash of the keys.
+    """Turn the pairs of a tree, or a table whose keys are paths, into nested tables, split at each slash of the keys.
 
-    A key that is empty or ends in a slash names a folder, and is left out. Raises ValueError where a key is a value and
-    a folder at once.
+    A key that is empty or ends in a slash names a folder, and is left out. Raises ValueError if a key is both a value
+    and a folder.
     """
     known = tree.items() if isinstance(tree, Mapping) else ((pair.key, pair.value) for pair in tree)
     root: dict[str, Any] = {}
@@ -107,27 +107,27 @@ def explode(tree: Any) -> dict[str, Any]:
 
 
 def contains_all(items: Any, wanted: Any) -> bool:
-    """Whether a list holds every one of the wanted items, or a text every one of the wanted parts."""
+    """Return whether a list contains every one of the wanted items, or a text every one of the wanted parts."""
     return all(one in items for one in _each(wanted))
 
 
 def contains_any(items: Any, wanted: Any) -> bool:
-    """Whether a list holds at least one of the wanted items; of none wanted, it does not."""
+    """Return whether a list contains at least one of the wanted items; false if no items are wanted."""
     return any(one in items for one in _each(wanted))
 
 
 def contains_none(items: Any, wanted: Any) -> bool:
-    """Whether a list holds none of the wanted items."""
+    """Return whether a list contains none of the wanted items."""
     return not contains_any(items, wanted)
 
 
 def not_contains(items: Any, wanted: Any) -> bool:
-    """Whether a list lacks the wanted item, or at least one of several."""
+    """Return whether a list lacks the wanted item, or at least one of several."""
     return not contains_all(items, wanted)
 
 
 def _each(wanted: Any) -> Iterable[Any]:
-    """Return what is wanted; a text, or a number, is one item."""
+    """Return the wanted items; a text or a number is a single item."""
     return (wanted,) if isinstance(wanted, str | int | float) else wanted
 
 
@@ -144,7 +144,7 @@ def natural_sort(
     reverse: bool = False,  # noqa: FBT001, FBT002  # templates write reverse=true, as with sort
     attribute: str | None = None,
 ) -> list[Any]:
-    """Sort so that numbers in texts count as numbers: web-2 before web-10. Equal ones keep their order."""
+    """Sort so that numbers in texts count as numbers: web-2 before web-10. Equal values keep their order."""
     shown: Callable[[Any], Any] = (
         make_attrgetter(environment, attribute) if attribute is not None else lambda item: item
     )
@@ -152,7 +152,7 @@ def natural_sort(
 
 
 def _natural(text: str) -> tuple[tuple[Any, ...], str]:
-    """Return what sorts a text by its words and numbers; texts that differ in zeros alone keep one order."""
+    """Return the sort key of a text: its words and numbers; texts that differ only in zeros have a fixed order."""
     parts: list[Any] = list(_DIGITS.split(text.casefold()))
     parts[1::2] = [(len(number), number) for digits in parts[1::2] for number in (digits.lstrip("0"),)]
     return tuple(parts), text

@@ -1,4 +1,4 @@
-"""Addresses of this host, for templates. They are the machine's own, and nobody registers them."""
+"""Addresses of this host, for templates. They are the machine's own, so no registrant chooses them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def interface_ip(name: str = "", version: int = IPV4) -> str:
     """Return the first address of an interface of this host, IPv6 in brackets; without a name, the private one.
 
     Without a name it is the first address on any interface that the internet does not route (RFC 6890). Addresses are
-    read anew with each render, and no render is caused by their change. Raises LookupError where there is none.
+    read again in each render, and their change causes no render. Raises LookupError if there is none.
     """
     if version not in {IPV4, IPV6}:
         raise ValueError(f"interface_ip: version must be {IPV4} or {IPV6}, got {version!r}")
-    adapters = pkgutil.resolve_name("ifaddr:get_adapters")()  # most templates never ask
+    adapters = pkgutil.resolve_name("ifaddr:get_adapters")()  # most templates never need it
     interfaces = [(adapter.name, ip.ip) for adapter in adapters for ip in adapter.ips]
     found = [
         address
@@ -38,13 +38,13 @@ def interface_ip(name: str = "", version: int = IPV4) -> str:
 
 
 def interfaces() -> list[dict[str, Any]]:
-    """Return all addresses of this host, each with what is to know of it, in the order of the interfaces.
+    """Return all addresses of this host with their properties, in the order of the interfaces.
 
-    ``name`` is the interface's, ``ip`` the address, ``address`` the same with IPv6 in brackets; ``network``,
-    ``prefix``, ``version``, ``is_private``, ``is_loopback`` and ``is_link_local`` are what they say. They are read anew
-    with each render, and no render is caused by their change.
+    ``name`` is the interface's, ``ip`` the address, ``address`` the same with IPv6 in brackets; further fields are
+    ``network``, ``prefix``, ``version``, ``is_private``, ``is_loopback`` and ``is_link_local``. Addresses are read
+    again in each render, and their change causes no render.
     """
-    adapters = pkgutil.resolve_name("ifaddr:get_adapters")()  # most templates never ask
+    adapters = pkgutil.resolve_name("ifaddr:get_adapters")()  # most templates never need it
     return [_facts(adapter.name, ip.ip, ip.network_prefix) for adapter in adapters for ip in adapter.ips]
 
 

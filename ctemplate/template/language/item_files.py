@@ -1,7 +1,7 @@
-"""A template that makes one file for each item of a list: its tree becomes the body of a loop, its text one of parts.
+"""A template that makes one file for each item of a list: its tree becomes a loop's body, its text a list of parts.
 
-Each part begins with a line that nobody outside of this process can write. The rest of the program sees one template
-with a loop, so that everything that holds for loops holds for the items. Must not know where files go.
+Each part begins with a line that no process but this one can produce. The rest of the program sees one template with a
+loop, so that every rule for loops applies to the items. Must not know where files go.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.tainted_text import Trusted, text_of
 
 WHOLE_NAME = "\N{INFORMATION SEPARATOR FOUR}whole"
-"""Behind the name of a template: the same text, not as the body of a loop."""
+"""Suffix of a template's name: the same text, but not as the body of a loop."""
 
 _TOKEN = secrets.token_hex(16)
 _BEGIN = re.compile(rf"\n# {_TOKEN} (\S*)\n")
@@ -30,7 +30,7 @@ SHOWN_NAME_LENGTH = 80
 
 
 class FilePart(NamedTuple):
-    """The file of one item: its name, its text, and how many lines stand before it in the text of all."""
+    """The file of one item: its name, its text, and the number of lines before it in the common text."""
 
     name: str
     text: str
@@ -38,13 +38,13 @@ class FilePart(NamedTuple):
 
 
 class _Running(Protocol):
-    """An environment whose pass is going on."""
+    """An environment with a pass in progress."""
 
     run: Run
 
 
 def parts(text: str) -> Iterator[FilePart]:
-    """Yield the files that a text is made of; of several with one name the first, and none without a name."""
+    """Yield the files in a text; of several with the same name only the first, and none without a name."""
     seen = {""}
     for part in _all_parts(text):
         if part.name not in seen:
@@ -62,13 +62,13 @@ def _all_parts(text: str) -> Iterator[FilePart]:
 
 
 def repeated_names(text: str) -> tuple[str, ...]:
-    """Return the names that more than one part of a text has, sorted."""
+    """Return the names that occur in more than one part of a text, sorted."""
     names = [part.name for part in _all_parts(text) if part.name]
     return tuple(sorted({name for name in names if names.count(name) > 1})) if len(set(names)) < len(names) else ()
 
 
 class ItemFiles:
-    """The files of one template: how its tree is wrapped, and what each of its turns begins with."""
+    """The files of one template: how its tree is wrapped, and the line that begins each turn's part."""
 
     def __init__(self, environment: _Running, name: str, each: EachFile) -> None:
         self._environment = environment
@@ -97,7 +97,7 @@ class ItemFiles:
         return result
 
     def begin(self, item: Any, *pieces: Any) -> str:
-        """Return the line that the file of an item begins with; its name is judged, and claimed for a service."""
+        """Return the first line of an item's file; check the file's name, and claim it for a service."""
         run = self._environment.run
         if isinstance(item, Service | OwnedEntry):
             run.last_read = item
@@ -110,7 +110,7 @@ class ItemFiles:
         return Trusted(f"\n# {_TOKEN} {name}\n")
 
     def _refuse(self, run: Run, item: Any, name: str) -> None:
-        """Leave out whom no file can be named after."""
+        """Leave out the owner of an item whose name cannot be a file's name."""
         what = f"gives the file name {printable(name, SHOWN_NAME_LENGTH)!r}, which may not be one ({NAME_RULE})"
         if isinstance(item, Service):
             run.add_rejection(Rejection(service=item.name, field="name", reason=f"{what}; write | identifier"))
@@ -127,7 +127,7 @@ def _expression(text: str, environment: jinja2.Environment) -> nodes.Expr:
 
 
 def _pieces(text: str, environment: jinja2.Environment) -> Iterator[nodes.Expr]:
-    """Yield the expressions that a file's name is made of."""
+    """Yield the expressions in a file's name."""
     for node in Parser(environment, text).parse().body:
         if not isinstance(node, nodes.Output):
             raise jinja2.TemplateSyntaxError("the file's name may hold expressions only", 1)

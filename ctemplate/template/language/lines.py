@@ -1,7 +1,7 @@
-"""Line breaks of templates: a line that holds nothing but block tags and comments leaves nothing.
+"""Line breaks of templates: a line that contains only block tags and comments prints nothing.
 
-Every other line stays as it is written. ``-`` and ``+`` mean what they mean to Jinja: ``-`` takes all white space on
-its side of a tag away, ``+`` keeps it. Knows Jinja's tokens only; must not know what a tag does.
+Every other line prints as it is written. ``-`` and ``+`` have their meaning in Jinja: ``-`` removes all white space on
+its side of a tag, ``+`` keeps it. Knows only Jinja's tokens; must not know what a tag does.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from jinja2.lexer import Lexer
 from ctemplate.core.shipped import SHIPPED
 
 Token = tuple[int, str, str]
-"""The line on which it begins, its kind, its text in the source."""
+"""The first line of a token, its kind, its text in the source."""
 
 Syntax = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
-"""What expressions, blocks and comments begin and end with."""
+"""The delimiters of expressions, blocks and comments."""
 
 PLAIN_SYNTAX: Syntax = (("{{", "}}"), ("{%", "%}"), ("{#", "#}"))
 
@@ -31,10 +31,10 @@ _TAGS = frozenset({"block_begin", "comment_begin", "raw_begin", "raw_end"})
 
 
 class LineLexer(Lexer):
-    """Jinja's lexer without the white space and line break of lines that hold nothing but block tags and comments.
+    """Jinja's lexer without the white space and line break of lines that contain only block tags and comments.
 
-    What it leaves out stands at the end of the tag before, as what ``-%}`` strips does, or between two tokens, as what
-    ``{%-`` strips does.
+    The removed text is at the end of the tag before, like text stripped by ``-%}``, or between two tokens, like text
+    stripped by ``{%-``.
     """
 
     def __init__(self, environment: jinja2.Environment) -> None:
@@ -52,7 +52,7 @@ class LineLexer(Lexer):
             yield from self._emptied(line) if _is_of_tags(line) else line
 
     def _emptied(self, line: list[Token]) -> Iterator[Token]:
-        """Yield a line's tokens without white space, but for that beside a ``+``."""
+        """Yield a line's tokens without white space, except beside a ``+``."""
         kept: list[Token] = []
         for token, after in zip(line, [*line[1:], None], strict=True):
             number, kind, raw = token
@@ -67,7 +67,7 @@ class LineLexer(Lexer):
 
 
 def syntax_options(syntax: Syntax) -> dict[str, Any]:
-    """Return a syntax as Jinja's environments take it."""
+    """Return a syntax as arguments of Jinja's environments."""
     kinds = ("variable", "block", "comment")
     return {
         f"{kind}_{side}_string": word
@@ -86,7 +86,7 @@ class SyntaxLexers:
             self._plain = LineLexer(jinja2.Environment(keep_trailing_newline=True))  # noqa: S701  # it only cuts texts
 
     def of(self, filename: str | None) -> LineLexer:
-        """Return the lexer of a text by the name that errors show; one without a name is no template's."""
+        """Return the lexer of a text by the name in errors; a text without a name is not a template's."""
         is_shipped = filename is not None and not Path(filename).is_absolute() and (SHIPPED / filename).is_file()
         return self._plain if filename is None or is_shipped else self._own
 
@@ -115,7 +115,7 @@ def _lines(tokens: Iterable[Token]) -> Iterator[list[Token]]:
 
 
 def _ends_line(kind: str, raw: str) -> bool:
-    """Whether a line ends with this token: text with a line break, or a tag that has stripped one behind it."""
+    """Return whether a line ends with this token: text with a line break, or a tag that stripped one after it."""
     return kind in _ENDING and "\n" in raw[len(raw.rstrip()) :]
 
 
@@ -123,7 +123,7 @@ _ENDING = frozenset({_DATA, "block_end", "variable_end", "comment_end", "raw_beg
 
 
 def _is_of_tags(line: list[Token]) -> bool:
-    """Whether nothing but block tags, comments and white space is on a line."""
+    """Return whether a line contains only block tags, comments and white space."""
     kinds = {kind for _, kind, _ in line}
     if _PRINT in kinds or kinds.isdisjoint(_TAGS):
         return False

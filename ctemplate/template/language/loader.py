@@ -1,6 +1,6 @@
-"""Where templates may come from: the template's own folder, folders given, and those that ship with ctemplate.
+"""The folders that templates load from: the template's own, configured ones, and that of the shipped templates.
 
-Must not know what is in them.
+Must not know what is in the templates.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _NONE: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 SHIPPED_PREFIX = "ctemplate"
-"""Before the name of a template it means the one that ships with ctemplate, whatever else has its name."""
+"""Before a template's name: the template that ships with ctemplate, even if another folder has the same name."""
 
 
 class FolderLoader(jinja2.BaseLoader):
-    """Loads templates by name from a fixed set of folders; nothing outside of them, not by ``..`` nor by a symlink."""
+    """Loads templates by name from a fixed set of folders; neither ``..`` nor a symlink leads out of them."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class FolderLoader(jinja2.BaseLoader):
         text: SourceText | None = None,
         known: Mapping[str, tuple[str, str]] = _NONE,
     ) -> None:
-        """Take the folders; ``known`` are texts that are not read again, with their names in errors, by their names."""
+        """Store the folders; ``known`` maps names to texts that are not read again, with their names in errors."""
         self.source = source
         self.text = text or SourceText(path=source)
         self.folders = (source.parent, *folders, *self.text.folders, SHIPPED)
@@ -50,20 +50,20 @@ class FolderLoader(jinja2.BaseLoader):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The texts that were loaded so far, in the order of their names."""
+        """Return the texts loaded so far, in the order of their names."""
         return tuple(self._found[name][0] for name in sorted(self._found))
 
     def is_shipped(self, name: str) -> bool:
-        """Whether a name that errors show is that of a template that came with ctemplate."""
+        """Return whether a name in an error is that of a template that came with ctemplate."""
         return name != str(self.source) and not Path(name).is_absolute() and (SHIPPED / name).is_file()
 
     @property
     def found(self) -> Mapping[str, tuple[str, str]]:
-        """The texts that were loaded so far, and the names that errors show for them, by their names."""
+        """Return the texts loaded so far with their names in errors, by their names."""
         return dict(self._found)
 
     def line(self, file: str, number: int) -> str:
-        """Return a line (from 1) of a text that was loaded, by the name that errors show, without space around it."""
+        """Return a line (from 1) of a loaded text, by the name in errors, without surrounding white space."""
         for text, shown in self._found.values():
             lines = text.splitlines()
             if shown == file and 0 < number <= len(lines):
@@ -71,7 +71,7 @@ class FolderLoader(jinja2.BaseLoader):
         return ""
 
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-        """Return a template's text, as it was when first asked for, and the name that errors show for it."""
+        """Return a template's text, as it was when first loaded, and its name in errors."""
         _ = environment
         if template not in self._found:
             try:
@@ -83,7 +83,7 @@ class FolderLoader(jinja2.BaseLoader):
 
     @property
     def is_current(self) -> bool:
-        """Whether every template that was asked for would be found as it was, or missed again."""
+        """Return whether loading every template again would give the same text or the same failure."""
         known = self._found | dict.fromkeys(self._missed)
         return all(self._read_if_there(template) == found for template, found in known.items())
 

@@ -1,4 +1,4 @@
-"""Regular expressions for templates, by RE2: whatever the pattern, a match takes time in proportion to the text.
+"""Regular expressions for templates, with RE2: the time of a match is proportional to the text, for every pattern.
 
 The grammar is that of Go and so of consul-template: no look-around, no back-references. Must not know environments or
 services.
@@ -16,7 +16,7 @@ from ctemplate.template.safety.limits import TIME_CHECK, check_length
 from ctemplate.template.safety.tainted_text import text_of
 
 MAX_PATTERN = 4096
-"""Characters of a pattern."""
+"""Maximum characters of a pattern."""
 
 _MEMORY_BYTES = 1024 * 1024
 _KEPT_PATTERNS = 128
@@ -25,12 +25,12 @@ _SHOWN = 100
 
 
 def regex_match(value: Any, pattern: str) -> bool:
-    """Whether the pattern is found anywhere in the text; write ``^…$`` for the whole of it."""
+    """Return whether the pattern matches anywhere in the text; write ``^…$`` to match the whole text."""
     return _compiled(str(pattern)).search(_bytes(value)) is not None
 
 
 def regex_search(value: Any, pattern: str, group: int | str = 0) -> str | None:
-    """Return the first part of the text that the pattern matches, or a group of it, by number or name; else none."""
+    """Return the first match of the pattern in the text, or a group of it by number or name; none without a match."""
     compiled = _compiled(str(pattern))
     found = compiled.search(_bytes(value))
     known = _group(compiled, str(group), str(pattern))
@@ -39,17 +39,17 @@ def regex_search(value: Any, pattern: str, group: int | str = 0) -> str | None:
 
 
 def regex_replace(value: Any, pattern: str, replacement: str) -> str:
-    """Replace all that the pattern matches; ``$1`` or ``${1}`` is a group, ``${name}`` a named one, ``$$`` a dollar."""
+    """Replace all matches of the pattern; ``$1`` or ``${1}`` is a group, ``${name}`` a named one, ``$$`` a dollar."""
     compiled, text = _compiled(str(pattern)), _bytes(value)
     parts = _replacement(str(text_of(replacement)), str(pattern))
     pieces: list[bytes] = []
     end, size = 0, len(text)
-    check_time = TIME_CHECK.get()  # every match may look at all that follows
+    check_time = TIME_CHECK.get()  # every match may scan the rest of the text
     for found in compiled.finditer(text):
         check_time()
         start, stop = found.span()
         if start == stop == end and pieces:
-            continue  # an empty match right behind another one is none, as in Go
+            continue  # an empty match directly after another match does not count, as in Go
         new = b"".join(part if isinstance(part, bytes) else found.group(part) or b"" for part in parts)
         size += len(new)
         check_length("", size)
@@ -59,7 +59,7 @@ def regex_replace(value: Any, pattern: str, replacement: str) -> str:
 
 
 def _bytes(value: Any) -> bytes:
-    """Return a text in UTF-8, with the sign for no character in place of what is none."""
+    """Return a text in UTF-8, with the replacement character for invalid ones."""
     return str(text_of(value)).encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
@@ -67,7 +67,7 @@ def _bytes(value: Any) -> bytes:
 def _compiled(pattern: str) -> Any:
     if len(pattern) > MAX_PATTERN:
         raise ValueError(f"a regular expression of more than {MAX_PATTERN} characters")
-    re2 = pkgutil.resolve_name("re2")  # most templates have no regular expression
+    re2 = pkgutil.resolve_name("re2")  # most templates use no regular expression
     options = re2.Options()
     options.max_mem, options.log_errors = _MEMORY_BYTES, False
     try:
@@ -90,7 +90,7 @@ def _group(compiled: Any, name: str, pattern: str) -> int:
 
 @lru_cache(maxsize=_KEPT_PATTERNS)
 def _replacement(text: str, pattern: str) -> tuple[bytes | int, ...]:
-    """Return a replacement cut into its own text and the numbers of groups."""
+    """Return a replacement, split into literal texts and numbers of groups."""
     parts: list[bytes | int] = []
     end = 0
     for found in _REFERENCE.finditer(text):

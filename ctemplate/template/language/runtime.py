@@ -1,7 +1,7 @@
 """The names that compiled templates import: Jinja's own, with our rule of trust in place of HTML's.
 
-What macros, ``set``, ``call`` and ``filter`` blocks capture was checked piece by piece as it was printed into them, so
-it is trusted as a whole. Must not know services or limits.
+The text that macros and ``set``, ``call`` and ``filter`` blocks capture was checked piece by piece when it was printed,
+so it is trusted as a whole. Must not know services or limits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def escape(value: object) -> str:
 
 
 class Macro(jinja.Macro):
-    """A macro, or the body of a ``call`` block: what it printed is trusted."""
+    """A macro, or the body of a ``call`` block: its printed text is trusted."""
 
     def _invoke(self, arguments: list[Any], autoescape: bool) -> str:  # noqa: ARG002, FBT001  # Jinja's signature
         return captured(self._func(*arguments))
@@ -58,7 +58,7 @@ class BlockReference(jinja.BlockReference):
 
     @property
     def super(self) -> Any:
-        """The same block of the parent template."""
+        """Return the same block of the parent template."""
         found = super().super
         return _ours(found) if isinstance(found, jinja.BlockReference) else found
 
@@ -75,7 +75,7 @@ class TemplateReference(jinja.TemplateReference):
 
 
 class TemplateContext(jinja.Context):
-    """The names of a template while it renders."""
+    """The names of a template during a render."""
 
     def super(self, name: str, current: Any) -> Any:
         """Return the block of that name in the parent template."""

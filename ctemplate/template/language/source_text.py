@@ -1,6 +1,6 @@
-"""Where a template's own text comes from: its file or the configuration, Jinja or consul-template's Go.
+"""The sources of a template's own text: a file or the configuration, in Jinja or consul-template's Go language.
 
-Must not know what includes it, or what becomes of it.
+Must not know what includes it, or how it is used.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ctemplate.system.inputs import read_input
 from ctemplate.template.language.lines import PLAIN_SYNTAX, Syntax
 
 TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
-"""Of one template."""
+"""Maximum bytes of one template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceText:
-    """A template's text; ``path`` is its file, or names it where the configuration holds the text.
+    """A template's text; ``path`` is its file, or a name for it if the configuration contains the text.
 
-    ``folders`` are searched for what it includes after its own folder, and before the templates that ship.
+    ``folders`` are searched for includes after the template's own folder, and before the shipped templates.
 
-    ``delimiters`` are those of a Go template; None for one in Jinja, which has a ``syntax``. With ``each`` it is
+    ``delimiters`` are those of a Go template; None for a Jinja template, which has a ``syntax``. With ``each`` it is
     rendered for each item.
     """
 
@@ -51,12 +51,12 @@ class SourceText:
 
     @property
     def name(self) -> str:
-        """What errors call the text whose lines they number."""
+        """Return the text's name in errors with its line numbers."""
         return str(self.path) if self.delimiters is None else f"{self.path} as converted"
 
     @property
     def file(self) -> Path | None:
-        """The file to watch."""
+        """Return the file to watch."""
         return self.path if self.contents is None else None
 
     def read(self) -> str:

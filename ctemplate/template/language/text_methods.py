@@ -1,4 +1,4 @@
-"""The methods of texts that templates may call, with their results bounded and their trust kept where it is earned.
+"""The text methods that templates may call, with limits on their results; trust is kept where it is justified.
 
 Must not know services or the environment's other rules.
 """
@@ -66,13 +66,13 @@ PLAIN = frozenset(
         "upper",
     ]
 )
-"""Methods that build no more than they are given."""
+"""Methods whose result is never longer than their input."""
 
 WIDTHS = frozenset(["center", "expandtabs", "ljust", "rjust", "zfill"])
 
 
 def method_of(text: str, name: str, environment: Environment) -> Callable[..., Any] | None:
-    """Return the text's method as templates may call it, or None for one that they may not."""
+    """Return the text's method in the form that templates may call, or None for a forbidden one."""
     if name in PLAIN:
         method: Callable[..., Any] = getattr(text, name)
         return method if name == "join" else _deriving(text, method)
@@ -88,7 +88,7 @@ def method_of(text: str, name: str, environment: Environment) -> Callable[..., A
 
 
 def _deriving(text: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the text's method: what it makes of the operator's own is trusted; any other number is registered."""
+    """Return the text's method: results of the operator's own text are trusted; other numbers count as registered."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return derived(method(*args, **kwargs), (text, *args, *kwargs.values()))
@@ -105,14 +105,14 @@ def _checked_width(method: Callable[..., str]) -> Callable[..., str]:
 
 
 def replaced(text: str, old: str, new: str, count: int = -1) -> str:
-    """Return the text with ``old`` replaced; trusted when all three are the operator's own."""
+    """Return the text with ``old`` replaced; trusted if all three texts are the operator's own."""
     found = text.count(old) if count < 0 else min(count, text.count(old))
     check_length(text, len(text) + found * len(new))
     return derived(str(text).replace(old, new, count), (text, old, new))  # type: ignore[no-any-return]
 
 
 class Formatter(SandboxedFormatter):
-    """``str.format`` for templates: attributes as the sandbox allows, widths bounded, trust kept of whole parts."""
+    """``str.format`` for templates: attributes by the sandbox's rules, widths limited, trust kept of whole parts."""
 
     def __init__(self, environment: Environment, form: str, *, shows_data: bool = True) -> None:
         super().__init__(environment)
@@ -135,7 +135,7 @@ class Formatter(SandboxedFormatter):
 
 
 def filled(text: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], environment: Environment) -> str:
-    """Return ``text.format(*args, **kwargs)``, trusted when the text is without data and each value comes out whole."""
+    """Return ``text.format(*args, **kwargs)``, trusted if the text contains no data and each value appears whole."""
     formatter = Formatter(environment, text)
     result = str(formatter.vformat(text, args, kwargs))
     if type(text) is not Trusted or not formatter.is_whole:

@@ -1,0 +1,154 @@
+"""Events of single files: what stood at a destination, backups, locks and changes that were cut off; see ``events``."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+from ctemplate.core.errors import printable
+from ctemplate.core.event_stream import Event
+from ctemplate.core.group_events import GroupEvent
+
+FOREIGN = "replaces a file that ctemplate did not write"
+LOSSES_LENGTH = 2000  # characters
+
+
+class ForeignFileReplaced(Event, frozen=True, kw_only=True):
+    """A file that ctemplate did not write is replaced: ``losses`` vanish with it, and ``unnamed`` more."""
+
+    path: str
+    losses: tuple[str, ...] = ()
+    unnamed: int = 0
+
+    @property
+    def severity(self) -> int:
+        """The level: what vanishes is a WARNING."""
+        return logging.WARNING if self.losses else logging.INFO
+
+    def __str__(self) -> str:
+        if not self.losses:
+            return f"{self.path}: {FOREIGN}"
+        more = f" and {self.unnamed} more" if self.unnamed else ""
+        return f"{self.path}: {FOREIGN}; these vanish: {printable(', '.join(self.losses), LOSSES_LENGTH)}{more}"
+
+
+class OriginalKept(Event, frozen=True, kw_only=True):
+    """A file that was there before ctemplate first wrote it is stored in a folder, for ever."""
+
+    path: str
+    folder: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: the original, which ctemplate did not write, is kept in {self.folder}"
+
+
+class OriginalLost(Event, frozen=True, kw_only=True):
+    """A file that was there before ctemplate first wrote it cannot be stored."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: the original cannot be kept: {self.reason}"
+
+
+class BackupFailed(Event, frozen=True, kw_only=True):
+    """A file's former content cannot stay beside it as ``NAME.bak``."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: cannot be made: {self.reason}; going on without"
+
+
+class WrittenInPlace(Event, frozen=True, kw_only=True):
+    """A file cannot be replaced at once and is overwritten; ``is_repeated``: it was so before."""
+
+    path: str
+    reason: str
+    is_repeated: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level: what stays the same is a WARNING once."""
+        return logging.DEBUG if self.is_repeated else logging.WARNING
+
+    def __str__(self) -> str:
+        return f"{self.path}: cannot be renamed over ({self.reason}); written in place"
+
+
+class LiveFileEdited(GroupEvent, frozen=True, kw_only=True):
+    """Another program changed or removed a live file; ``is_left``: it stays so."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    path: str
+    is_removed: bool
+    is_left: bool
+
+    def __str__(self) -> str:
+        what = "was removed by another program" if self.is_removed else "was changed by another program"
+        then = "left as it is" if self.is_left else "overwritten with the rendered file"
+        return f"{self.path}: {what}; {then}"
+
+
+class ItemFileRemoved(GroupEvent, frozen=True, kw_only=True):
+    """The file of an item that is gone was removed."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: removed, since its item is gone"
+
+
+class ItemFileLeft(Event, frozen=True, kw_only=True):
+    """The file of an item was written or changed by somebody else, and stays as it is."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class CandidateSaved(GroupEvent, frozen=True, kw_only=True):
+    """Refused candidates were stored in a folder for inspection."""
+
+    folder: str
+
+    def __str__(self) -> str:
+        return f"rejected candidate saved to {self.folder}"
+
+
+class InterruptedChangeUndone(GroupEvent, frozen=True, kw_only=True):
+    """A file has its old content again, since the process that changed it was killed meanwhile."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: an interrupted change was rolled back; its reload is pending"
+
+
+class RecoveryFailed(GroupEvent, frozen=True, kw_only=True):
+    """What a killed process left cannot be put right yet."""
+
+    LEVEL: ClassVar[int] = logging.ERROR
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; tried again with the next rendering"
+
+
+class LockUnavailable(Event, frozen=True, kw_only=True):
+    """A destination's file system has no locks."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: no lock can be had: {self.reason}; a second ctemplate would not be noticed"
