@@ -1,3 +1,4 @@
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -121,6 +122,11 @@ def test_every_page_is_in_the_navigation():
     assert sorted(listed) == PAGES
 
 
+@functools.cache
+def source_of_the_program():
+    return "\n".join(path.read_text() for path in sorted(ROOT.glob("ctemplate/**/*.py")))
+
+
 def quoted_messages():
     """The headings of the troubleshooting page that quote a message."""
     return re.findall(r"^### `(.+)`$", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
@@ -128,9 +134,8 @@ def quoted_messages():
 
 @pytest.mark.parametrize("message", quoted_messages())
 def test_a_message_of_the_troubleshooting_page_is_one_that_the_program_writes(message):
-    source = "\n".join(path.read_text() for path in sorted(ROOT.glob("ctemplate/**/*.py")))
-    parts = [part for part in message.split("…") if part.strip(" ,;")]
-    assert [part for part in parts if part not in source] == []
+    parts = [part.strip() for part in message.split("…") if part.strip(" ,;")]
+    assert [part for part in parts if part not in source_of_the_program()] == []
 
 
 def test_the_troubleshooting_page_has_the_messages_that_users_see():
