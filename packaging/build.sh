@@ -5,7 +5,7 @@
 #   packaging/build.sh zipapp         dist/ctemplate-VERSION.pyz, for all the Pythons below
 #   packaging/build.sh pages FOLDER   man pages and completions for bash, zsh and fish, from the program's own options
 #
-# The same sources give the same bytes: times are those of SOURCE_DATE_EPOCH, by default of the last commit.
+# The same sources and tools give the same bytes: times are those of SOURCE_DATE_EPOCH, by default of the last commit.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -52,6 +52,8 @@ install_for() {
         --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
         --target "$folder" -r packaging/requirements.txt
     "$bin/pip" install --quiet --no-compile --no-deps --no-index --target "$folder" --upgrade "$(our_wheel)"
+    rm -f "$folder"/ctemplate-*.dist-info/direct_url.json  # it names the folder of this build
+    sed -i '/direct_url\.json/d' "$folder"/ctemplate-*.dist-info/RECORD
     rm -rf "$folder/bin"
 }
 

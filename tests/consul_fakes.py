@@ -1,4 +1,4 @@
-"""A Consul that does what a test says: byte for byte over a real socket, or call for call without one."""
+"""A Consul whose answers the test determines: byte for byte over a real socket, or call by call without one."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What a change is recorded as: figures, a bounded diff without secrets, and the data that caused it."""
+"""The record of a change: figures, a bounded diff without secrets, and the data that caused it."""
 
 import base64
 import json

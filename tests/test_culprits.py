@@ -1,4 +1,4 @@
-"""Whose data a program refuses is found by asking it a few times."""
+"""The service whose data a program refuses is found with a few checks."""
 
 import sys
 from pathlib import Path

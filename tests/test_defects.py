@@ -1,4 +1,4 @@
-"""A defect of ours, put in at each seam: it costs one query, one turn or one part a while, and one ERROR says so."""
+"""A defect of ours at each seam costs one query, one turn or one part for a while, with one ERROR."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Edits of files, as operators, editors and Kubernetes make them."""
+"""Edits of files in the ways of operators, editors and Kubernetes."""
 
 import asyncio
 import contextlib

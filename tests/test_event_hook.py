@@ -1,4 +1,4 @@
-"""[on_event]: a command and a URL are told of events, in order, within their time, and nobody waits for them."""
+"""[on_event]: a command and a URL get the events, in order and within their time limit, and no work waits for them."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The stream of events: log lines are written from it, subscribers hear of it, and nothing that they do disturbs it."""
+"""The stream of events: it writes the log lines and calls the subscribers, which cannot disturb it."""
 
 import ast
 import contextlib

@@ -1,4 +1,4 @@
-"""The page for those who come from consul-template names all that it has, and nothing here that is not there."""
+"""The page for users of consul-template lists everything that it has, and nothing that does not exist here."""
 
 import re
 from pathlib import Path

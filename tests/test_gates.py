@@ -1,4 +1,4 @@
-"""Gates: each of them may have a change wait; what is live already waits for none."""
+"""Gates: each may make a change wait; files that are already live wait for none."""
 
 from pathlib import Path
 

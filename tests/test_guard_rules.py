@@ -1,4 +1,4 @@
-"""The guard's rules about checks that have not run, nodes that lost contact, answers that cannot be, and time."""
+"""The guard's rules about checks that have not run, nodes that lost contact, impossible answers, and time."""
 
 import math
 

@@ -1,7 +1,7 @@
 """Nothing registered can write a directive: the typed edge, the templates and nginx's grammar, end to end.
 
-Every field in every place through every filter, with known break-outs and generated ones. What reaches the output is
-judged by the grammar alone, apart from the proof that the renderer makes for itself.
+Every field in every place through every filter, with known and generated break-out attempts. The grammar alone judges
+the output, independently of the renderer's own proof.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a group keeps for a later process: read back as it was, and without it where it is damaged."""
+"""The data that a group stores for a later process: read back unchanged, and ignored if damaged."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""Folders are layers: a module imports from its own folder and from folders of lower layers, from no others.
+"""Folders are layers: a module imports only from its own folder and from folders of lower layers.
 
-The table stands here and in docs/architecture.md; a test compares the two.
+This module and docs/architecture.md have the same table; a test compares the two.
 """
 
 import ast

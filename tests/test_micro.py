@@ -1,4 +1,4 @@
-"""What go-micro writes into tags, read back; tags of anybody else are skipped, and bounded."""
+"""Reading go-micro's tags; other tags are skipped, and sizes are limited."""
 
 import json
 import zlib

@@ -1,4 +1,4 @@
-"""A group over edits and refusals: what it goes on with, and which answers it watches."""
+"""A group across edits and refusals: the templates that stay in use, and the answers that it watches."""
 
 import sys
 from pathlib import Path

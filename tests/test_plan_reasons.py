@@ -1,4 +1,4 @@
-"""Why a file would change: the keys, nodes and other entries whose texts stand in its new lines."""
+"""The reasons for a file's change: the keys, nodes and other entries whose texts are in its new lines."""
 
 import pytest
 

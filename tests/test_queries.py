@@ -1,4 +1,4 @@
-"""Kinds of queries are data: nobody outside their folder decides by a query's class."""
+"""Kinds of queries are data: no code outside their folder decides by a query's class."""
 
 import ast
 import dataclasses

@@ -1,4 +1,4 @@
-"""What the READMEs show works as shown, in both languages alike."""
+"""The examples in the READMEs work as shown, in both languages."""
 
 import re
 import shlex

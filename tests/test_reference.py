@@ -1,4 +1,4 @@
-"""The reference of the template language is complete, current, and prints what it says."""
+"""The reference of the template language is complete and current, and its examples print what it shows."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tokens show in no error, `repr`, log line or child; untrusted bytes forge no line of a log."""
+"""Tokens appear in no error, `repr`, log line or child process; untrusted bytes forge no log line."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a service manager is told, over sockets of our own; the daemon with one is in integration/test_service_unit."""
+"""Notifications to a service manager, over sockets of our own; integration/test_service_unit runs the daemon."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Services: what is wanted runs, what is not wanted any more ends, what stays is left alone."""
+"""Services: wanted ones run, unwanted ones end, unchanged ones are left alone."""
 
 import asyncio
 import contextlib

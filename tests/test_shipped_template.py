@@ -1,4 +1,4 @@
-"""The shipped nginx.conf.j2 over catalog files, read back as nginx would."""
+"""The shipped nginx.conf.j2 over catalog files, read back as nginx would read it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the soak calls a fault."""
+"""What the soak counts as a failure."""
 
 import hashlib
 

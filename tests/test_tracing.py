@@ -1,4 +1,4 @@
-"""A change of a group is one trace; and a daemon sends it."""
+"""A change of a group is one trace, and a daemon exports it."""
 
 import pytest
 from harness import wait_for

@@ -1,4 +1,4 @@
-"""A class, a public function or a public constant stands in one module only: a name means one thing."""
+"""A class, a public function or a public constant is defined in one module only, so each name has one meaning."""
 
 import ast
 from collections import defaultdict

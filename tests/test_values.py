@@ -1,4 +1,4 @@
-"""Our dataclasses behave as those of the standard library."""
+"""Our dataclasses behave like those of the standard library."""
 
 import dataclasses
 import pickle

@@ -1,4 +1,4 @@
-"""No order of answers, wishes, renders, edits and failures loses a wake-up: ``wake_model`` under a scheduler."""
+"""No order of answers, wanted queries, renders, edits and failures loses a wake-up: ``wake_model`` with a scheduler."""
 
 import random
 

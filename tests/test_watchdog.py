@@ -1,4 +1,4 @@
-"""The watchdog, in a process of its own: what it does ends the process or needs a loop that stands still."""
+"""The watchdog, in a separate process: its actions end the process or need a loop that is stuck."""
 
 import signal
 import subprocess

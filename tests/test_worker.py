@@ -1,4 +1,4 @@
-"""A group's worker: what it does about errors."""
+"""A group's worker: its reaction to errors."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
-"""Groups over a simulated source, every step of which waits for a scheduler: real catalog and workers, no time.
+"""Groups with a simulated source, whose every step waits for a scheduler: real catalog and workers, no time.
 
-The world is one number for each service. A group's live text is to say the world's numbers in the end, whatever the
-order in which answers come, renders go on, groups are edited and renders or applies fail.
+The world is one number for each service. In the end a group's live text must show the world's numbers, whatever the
+order in which answers arrive, renders proceed, groups are edited and renders or applies fail.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A site to apply to."""
+"""A site for tests of the apply step."""
 
 import pytest
 from model_program import Site

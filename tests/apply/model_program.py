@@ -1,4 +1,4 @@
-"""A program that behaves: it runs what it loaded when it started or was last told to reload."""
+"""A simulated program: it runs the files that it loaded at its start or at its last reload."""
 
 from __future__ import annotations
 

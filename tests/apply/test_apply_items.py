@@ -1,4 +1,4 @@
-"""Files that stand for items of lists: they come and go with all others, and nothing else ever goes."""
+"""Files for items of lists are added and removed together with all others, and no other file is ever removed."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, a kill at any moment included: files and program stay what the ledger says."""
+"""After any order of operations, including a kill at any moment, files and program match the ledger."""
 
 import asyncio
 import contextlib

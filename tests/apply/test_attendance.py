@@ -1,4 +1,4 @@
-"""Which process runs the files decides whether a reload is owed."""
+"""The process that runs the files decides whether a reload is owed."""
 
 import json
 import os

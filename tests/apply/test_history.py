@@ -1,4 +1,4 @@
-"""What a group was before each change, from the generations that are kept of it."""
+"""The states of a group before each change, read from its stored generations."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Generations of kept files: bounded, in order, each whole, whatever each of them holds."""
+"""Generations of stored files: bounded, in order, each complete, whatever they contain."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Options stand where operators write them, in the form in which they write them."""
+"""Options are accepted in every place and form in which operators write them."""
 
 import shlex
 

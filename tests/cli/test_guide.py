@@ -1,4 +1,4 @@
-"""`-help` names every variable that is read and every exit status that there is."""
+"""`-help` lists every environment variable that is read and every exit status."""
 
 import re
 from pathlib import Path

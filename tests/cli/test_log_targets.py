@@ -1,4 +1,4 @@
-"""Where log lines go beside stderr: a file that may be moved, syslog, and the journal's priorities."""
+"""The log's targets beside stderr: a file that may be renamed, syslog, and the journal's priorities."""
 
 import io
 import json

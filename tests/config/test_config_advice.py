@@ -1,4 +1,4 @@
-"""What other programs' configuration looks like is recognised, and the message says what to write here."""
+"""Configuration of other programs is recognised, and the message says what to write here."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`ctemplate convert` of a configuration: TOML that means the same, with the comments."""
+"""`ctemplate convert` of a configuration: TOML with the same meaning, and with the comments."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the reader of HCL takes a text for; the results are those of HashiCorp's reader, hashicorp/hcl 1.0.0."""
+"""The HCL reader gives the same results as HashiCorp's reader, hashicorp/hcl 1.0.0."""
 
 import contextlib
 

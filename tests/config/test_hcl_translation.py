@@ -1,4 +1,4 @@
-"""What consul-template's keys mean here: each mapped, or answered with its line."""
+"""Each of consul-template's keys is translated, or reported with its line."""
 
 import json
 

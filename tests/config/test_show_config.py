@@ -1,4 +1,4 @@
-"""What `-show-config` prints: the merged configuration, the place of each value, and no secret."""
+"""`-show-config` prints the merged configuration and the place of each value, and no secret."""
 
 import os
 import subprocess

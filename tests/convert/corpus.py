@@ -1,4 +1,4 @@
-"""The corpus: templates of consul-template, the catalog that they are rendered with, and what comes of them."""
+"""The corpus: templates of consul-template, the catalog that they are rendered with, and their output."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""A small evaluator of Go's templates as consul-template 0.42.1 runs them: the oracle for what is converted.
+"""A small evaluator of Go templates as consul-template 0.42.1 runs them: the oracle for converted templates.
 
-Written from the documented rules, without a look at how the converter does it. Fails with EvaluationError where
-consul-template ends with an error.
+Written from the documented rules, independently of the converter. Raises EvaluationError where consul-template ends
+with an error.
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""The functions of Go and consul-template 0.42.1 as the oracle knows them, written from the documented rules.
+"""The oracle's functions of Go and consul-template 0.42.1, written from the documented rules.
 
-Values are texts, numbers, booleans, lists, dicts (maps) and Structs. EvaluationError is where consul-template ends.
+Values are texts, numbers, booleans, lists, dicts (maps) and Structs. EvaluationError is raised where consul-template
+ends with an error.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""A strategy for whole templates of the subset that converts, right in their types, with breaks everywhere."""
+"""A strategy for whole templates of the convertible subset, with correct types and with line breaks everywhere."""
 
 from hypothesis import strategies as st
 

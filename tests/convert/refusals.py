@@ -1,4 +1,4 @@
-"""What the converter's own source says that it refuses, each with what to write instead."""
+"""The refusals in the converter's own source, each with what to write instead."""
 
 import ast
 from pathlib import Path

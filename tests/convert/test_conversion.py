@@ -1,4 +1,4 @@
-"""Converted templates print what the oracle says."""
+"""Converted templates print what the oracle prints."""
 
 import sys
 

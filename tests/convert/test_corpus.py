@@ -1,4 +1,4 @@
-"""Every template of the corpus, converted, gives the bytes that consul-template 0.42.1 gave with a real Consul."""
+"""Every converted template of the corpus gives the bytes that consul-template 0.42.1 gave with a real Consul."""
 
 import pytest
 from corpus import TEMPLATES, converted, expected_of, lacking, rendered

@@ -1,7 +1,7 @@
-"""Where consul-template is installed, it judges the recorded bytes: real Consul, the same catalog and keys.
+"""An installed consul-template confirms the recorded bytes: real Consul, the same catalog and keys.
 
-``RECORD=1`` writes what it gives beside the templates. Without it there is nothing to collect here: the recorded bytes
-are tested all the same.
+``RECORD=1`` writes its output beside the templates. Without consul-template this module has no tests: the recorded
+bytes are tested elsewhere in any case.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The oracle is judged by what consul-template gave: the recorded bytes of the corpus, and a table of traps."""
+"""The oracle agrees with consul-template: with the recorded bytes of the corpus, and with a table of special cases."""
 
 import pytest
 from corpus import CATALOG, ENVIRONMENT, KEYS, TEMPLATES, TRAPS, expected_of

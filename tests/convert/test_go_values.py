@@ -1,4 +1,4 @@
-"""The filters of converted templates print as Go does; what is expected was seen with consul-template 0.42.1."""
+"""The filters of converted templates print as Go does; the expected output comes from consul-template 0.42.1."""
 
 import jinja2
 import pytest

@@ -1,4 +1,4 @@
-"""Whatever is laid out is read by Jinja, under our line rule, as just those texts and tags."""
+"""Jinja, under our line rule, parses every laid-out text into exactly the same texts and tags."""
 
 import jinja2
 import pytest

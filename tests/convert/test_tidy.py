@@ -1,4 +1,4 @@
-"""``-tidy`` writes what reads well, and says what that prints otherwise."""
+"""``-tidy`` writes readable templates, and reports what they print differently."""
 
 import pytest
 from corpus import JINJA, TEMPLATES, converted

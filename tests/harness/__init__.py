@@ -1,6 +1,6 @@
 """Real programs for tests: Consul, nginx, ctemplate and backends, all on loopback, all ended with the test.
 
-Needs nothing of ctemplate's code: it starts the program and looks at what it does from outside.
+Imports none of ctemplate's code: it starts the program and observes it from outside.
 """
 
 from harness.backends import HttpBackend, TcpBackend, http_get, tcp_read

@@ -1,4 +1,4 @@
-"""Small servers to balance over, and clients that see which of them answered. Each answers with its name."""
+"""Small backend servers that answer with their names, and clients that record which of them answered."""
 
 import http.client
 import http.server

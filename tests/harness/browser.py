@@ -1,4 +1,4 @@
-"""A real browser without a window, that the status page is shown in."""
+"""A real headless browser that shows the status page."""
 
 import contextlib
 from pathlib import Path

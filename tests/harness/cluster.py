@@ -1,4 +1,4 @@
-"""Three Consul servers that elect a leader, each on a loopback address of its own."""
+"""Three Consul servers that elect a leader, each on its own loopback address."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

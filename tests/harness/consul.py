@@ -1,4 +1,4 @@
-"""A real Consul agent on loopback with ports of its own."""
+"""A real Consul agent on loopback with its own ports."""
 
 import functools
 import http.client

@@ -1,4 +1,4 @@
-"""What a Containerfile says, done in a clean root: no engine is needed, and its own lines are what is run."""
+"""Carry out the lines of a Containerfile in a clean root, without a container engine."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The options of consul-template 0.42, from its documentation; those of Vault and Nomad aside."""
+"""The options of consul-template 0.42, from its documentation, except those of Vault and Nomad."""
 
 CONSUL_TEMPLATE_OPTIONS = [
     "config",

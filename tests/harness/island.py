@@ -1,4 +1,4 @@
-"""A network namespace with two links to this one: clients keep theirs, the one between servers can be cut.
+"""A network namespace with two links to this one: the link of clients stays, the link between servers can be cut.
 
 Works for root only.
 """

@@ -1,4 +1,4 @@
-"""Steady clients of one port, and an honest count of what went wrong for them."""
+"""Steady clients of one port, which count every failed request."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""A server between a client and a real Consul agent that passes everything on, until it is told to meddle."""
+"""A proxy in front of a real Consul agent that changes answers when a test tells it to."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A real nginx in a folder of its own: pid file, logs and temporary files included."""
+"""A real nginx in its own folder, with its pid file, logs and temporary files."""
 
 import re
 import signal

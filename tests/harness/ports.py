@@ -1,4 +1,4 @@
-"""Loopback ports that nobody else takes between the choice and the use."""
+"""Loopback ports that no other process can take between the choice and the use."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""One program under test: its own process group, its output in files, gone at the latest when pytest is gone."""
+"""A program under test: in its own process group, with its output in files, ended at the latest with pytest."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Where the programs under test are; scripts/tools.sh holds the rule."""
+"""The paths of the programs under test, found by the rule of scripts/tools.sh."""
 
 import functools
 import subprocess

@@ -1,4 +1,4 @@
-"""Clean hosts: a fresh Debian in a folder; programs run there with processes and a network of their own. Root only."""
+"""Clean hosts: a fresh Debian in a folder; programs run there with their own processes and network. Root only."""
 
 import contextlib
 import fcntl

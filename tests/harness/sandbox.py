@@ -1,7 +1,7 @@
-"""Ctemplate with other rights than the test's: an ordinary user, or root with few of its rights. Works for root only.
+"""Run ctemplate with other rights than the test's: as an ordinary user, or as root with few capabilities.
 
-The process runs in a mount namespace of its own, in which source, packages and Python stand where everybody may read
-them, and whatever else the test binds. Nothing outside changes.
+Works for root only. The process runs in its own mount namespace, in which source, packages and Python are in places
+that every user may read, with whatever else the test binds. Nothing outside changes.
 """
 
 import os

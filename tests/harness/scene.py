@@ -1,4 +1,4 @@
-"""A ctemplate that writes what it knows of all services to one file, for looking at what it believes."""
+"""A ctemplate that writes its data about all services to one file, so that tests can read its state."""
 
 import subprocess
 import sys

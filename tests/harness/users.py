@@ -1,4 +1,4 @@
-"""Acting as a user without rights; works for root only."""
+"""Run code as a user without special rights; works for root only."""
 
 import concurrent.futures.thread  # noqa: F401 - loaded late by asyncio, from a folder that nobody may enter
 import ctypes

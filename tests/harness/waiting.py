@@ -1,4 +1,4 @@
-"""Waiting for a condition with a limit, and saying what was missing."""
+"""Wait for a condition with a time limit, and report what was missing."""
 
 import time
 from collections.abc import Callable

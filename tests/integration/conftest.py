@@ -1,4 +1,4 @@
-"""Fixtures: real programs in the test's own folder, ended with the test whatever happens to it."""
+"""Fixtures: real programs in the test's own folder, which always end with the test."""
 
 import contextlib
 from pathlib import Path

@@ -1,8 +1,9 @@
-"""Daemons born quickly, to be killed: a program that has ctemplate loaded and forks one for each line it reads.
+"""Start daemons quickly so that tests can kill them: a program with ctemplate loaded that forks one for each line.
 
     python nursery.py CONFIG CATALOG LOG
 
-A line is empty or names a step of the transaction at which the daemon kills itself. Answers each line with a pid.
+A line is empty or names a step of the transaction at which the daemon kills itself. The program answers each line with
+a pid.
 """
 
 import asyncio

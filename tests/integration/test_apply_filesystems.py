@@ -1,7 +1,7 @@
-"""Disks that are full or read-only, files that cannot be renamed over, and a user who may not: the old file stays.
+"""Full or read-only disks, files that cannot be replaced, and users without rights: the old file stays.
 
-What needs a mount runs in a mount namespace of its own. Where this machine allows none, the kernel's own file size
-limit stands in for the full disk, and a rename that answers as the kernel would for the bind mount.
+Tests that need a mount run in their own mount namespace. If this machine allows none, the kernel's file size limit
+replaces the full disk, and a rename that answers like the kernel replaces the bind mount.
 """
 
 import json

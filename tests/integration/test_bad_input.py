@@ -1,4 +1,4 @@
-"""What operators get wrong: one line that names the place, the right exit code, and nothing written."""
+"""Mistakes of operators: one line that names the place, the right exit code, and no written file."""
 
 import http.server
 import re

@@ -1,4 +1,4 @@
-"""The Consul source against a real agent: what it sees, and what it makes of trouble."""
+"""The Consul source with a real agent: the data that it reads, and its reaction to failures."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""nginx refuses the data of one: it is found and left out, on real Consul and nginx, and the others are updated."""
+"""When nginx refuses a service's data, it is found and left out, and the others are updated; real Consul and nginx."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Errors in templates show the lines around their place to people at a terminal, and to nobody else."""
+"""Errors in templates show the surrounding lines at a terminal, and nowhere else."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Exec mode on real processes: a program that starts, hears of changes and signals, and ends with ctemplate."""
+"""Exec mode on real processes: a program that starts, gets changes and signals, and ends with ctemplate."""
 
 import contextlib
 import json

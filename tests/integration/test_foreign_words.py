@@ -1,4 +1,4 @@
-"""consul-template's way of asking, on a real Consul: never silent, and names that Consul knows as such go on."""
+"""consul-template's grammar on a real Consul: always reported, and valid names in Consul still work."""
 
 import pytest
 from harness import wait_for

@@ -1,4 +1,4 @@
-"""Formats other than nginx's on the programs that read them: the examples, and hostile values on a real HAProxy."""
+"""Formats other than nginx's with the programs that read them: the examples, and hostile values on a real HAProxy."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Trouble in a real Consul never empties what ctemplate writes; what is real passes at once."""
+"""Failures of a real Consul never empty ctemplate's output; real changes take effect at once."""
 
 import contextlib
 import http.client

@@ -1,4 +1,4 @@
-"""Agents that are restarted or lose contact, and answers that cannot be: nobody who lives leaves the file."""
+"""Restarted or disconnected agents, and impossible answers: no living instance leaves the file."""
 
 import contextlib
 import json

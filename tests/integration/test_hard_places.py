@@ -1,4 +1,4 @@
-"""The whole program where files and rights are not as usual: full disks, mounts, links, no root, any program."""
+"""ctemplate with unusual files and rights: full disks, mounts, links, no root, any program."""
 
 import asyncio
 import json

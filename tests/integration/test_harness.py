@@ -1,4 +1,4 @@
-"""The harness itself, where a fault in it would make other tests lie."""
+"""The harness itself, where an error in it would make other tests pass wrongly."""
 
 import os
 import signal

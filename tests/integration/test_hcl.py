@@ -1,4 +1,4 @@
-"""A folder of consul-template's configuration runs as it is, with its Go templates, on a real Consul."""
+"""A folder of consul-template's configuration works unchanged, with its Go templates, on a real Consul."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Hostile registrations on real Consul and nginx: the one is named and left out, everybody else is served on."""
+"""Hostile registrations on real Consul and nginx: the hostile service is left out, all others are served."""
 
 import http.client
 import os

@@ -1,4 +1,4 @@
-"""Files as nobody wants them: loops, pipes, devices, half written, without room; and a log that nobody reads."""
+"""Unusual files: loops, pipes, devices, half-written files, full disks; and a log without a reader."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""`ctemplate init` on this host, and what it writes beside a hand-written site on a real nginx and Consul."""
+"""`ctemplate init` on this host, and its files beside a hand-written site on a real nginx and Consul."""
 
 import signal
 from pathlib import Path

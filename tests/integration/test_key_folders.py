@@ -1,4 +1,4 @@
-"""Many keys below one folder, on a real Consul: one long poll, and what single questions would tell."""
+"""Many keys below one folder, on a real Consul: one long poll, with the same answers as separate requests."""
 
 import asyncio
 import base64

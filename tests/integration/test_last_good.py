@@ -1,4 +1,4 @@
-"""What was good last outlives the process: data of a service that breaks, and templates before an edit."""
+"""The last good state outlives the process: data of a broken service, and templates from before an edit."""
 
 import signal
 

@@ -1,4 +1,4 @@
-"""`ctemplate lint` as people run it: what it prints, and its exit status."""
+"""`ctemplate lint` as people run it: its output and its exit status."""
 
 import json
 import re

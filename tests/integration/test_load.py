@@ -1,4 +1,4 @@
-"""Clients that keep asking while nginx is reloaded: the short form of `python -m bench.reloads`."""
+"""Clients that send requests while nginx is reloaded: the short form of `python -m bench.reloads`."""
 
 from bench.reloads import measured
 

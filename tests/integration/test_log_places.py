@@ -1,4 +1,4 @@
-"""Where a running ctemplate's log goes, and who is told of events; without Consul."""
+"""The targets of a running ctemplate's log, and the receivers of its events; without Consul."""
 
 import json
 import os

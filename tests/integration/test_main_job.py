@@ -1,4 +1,4 @@
-"""The whole job on real programs: Consul's services and their health become nginx's traffic."""
+"""The whole job on real programs: Consul's services and their health determine nginx's traffic."""
 
 import pytest
 from harness import ROOT, free_port, http_get, tcp_read, wait_for

@@ -1,4 +1,4 @@
-"""Which nginx is ours, and what it still runs: masters started, upgraded, rolled back and confused by others."""
+"""Which nginx is ours, and which files it runs: masters that other programs start, upgrade, roll back and confuse."""
 
 import contextlib
 import os

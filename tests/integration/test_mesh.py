@@ -1,4 +1,4 @@
-"""The service mesh in templates, on a real Consul: proxies and certificates; and peerings, for which it is too old."""
+"""The service mesh in templates, on a real Consul: proxies and certificates; and peerings, which it is too old for."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How ctemplate runs: once, dry, as a daemon; its configuration, signals, edits and commands, as processes."""
+"""ctemplate's modes: once, dry, as a daemon; its configuration, signals, edits and commands, as processes."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""Moving over from consul-template: its folder as it is, then converted, with three public kinds of template.
+"""Migrating from consul-template: its folder unchanged, then converted, with three public kinds of template.
 
-What consul-template 0.42.1 itself made of this folder, on a real Consul, stands here as it was.
+The module contains the output of consul-template 0.42.1 for this folder, on a real Consul.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What passes a test and yet cannot run, what cannot run at all: nginx goes on with the old, and the log says why."""
+"""Changes that pass a check but cannot run, or cannot run at all: nginx keeps the old files; the log says why."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""Candidates judged by a real nginx in their real place, without a trace of the test."""
+"""A real nginx checks candidates in their real place, and the check leaves no trace."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Reloads of a real nginx: taken, refused, impossible, and whom HUP must never reach."""
+"""Reloads of a real nginx: loaded, refused, impossible, and the processes that must never get HUP."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Each package on a clean Debian: built, installed and run as a person would, with nothing of this machine's Python.
+"""Each package on a clean Debian: built, installed and run by a person's commands, without this machine's Python.
 
 CTEMPLATE_SUITE=trixie takes Debian 13 instead of 12 (`make roots` does both).
 """

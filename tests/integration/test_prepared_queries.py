@@ -1,4 +1,4 @@
-"""Prepared queries in templates, executed again and again on a real Consul."""
+"""Prepared queries in templates, executed repeatedly on a real Consul."""
 
 import pytest
 from harness import Consul, free_port, wait_for

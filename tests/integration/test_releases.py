@@ -1,4 +1,4 @@
-"""Releases and routes on a real nginx: who answers which request, and in what shares."""
+"""Releases and routes on a real nginx: which instance answers each request, and in what shares."""
 
 import http.client
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What stood before is listed and brought back, and stays until somebody releases it; on a real nginx."""
+"""Past states are listed and restored, and stay until they are released; on a real nginx."""
 
 import pytest
 from harness.site import Site

@@ -1,4 +1,4 @@
-"""The unit that ships, as systemd reads it, and the daemon as a service manager sees it."""
+"""The shipped unit as systemd reads it, and the daemon as a service manager sees it."""
 
 import configparser
 import shutil

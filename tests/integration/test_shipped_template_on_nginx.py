@@ -1,4 +1,4 @@
-"""The shipped nginx.conf.j2 on a real nginx: accepted without a warning, and serving what it says."""
+"""The shipped nginx.conf.j2 on a real nginx: accepted without a warning, and serving the right hosts."""
 
 import http.client
 import socket

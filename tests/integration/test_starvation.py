@@ -1,4 +1,4 @@
-"""Nothing starves the event loop: while Consul leaves a question open, edits are taken and signals are obeyed."""
+"""Nothing starves the event loop: during an unanswered request to Consul, edits and signals take effect."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""The page of a running ctemplate in a real browser: live, for a keyboard and a phone, and with hostile data."""
+"""The status page in a real browser: live, usable with keyboard and phone, and safe with hostile data."""
 
 import asyncio
 import contextlib

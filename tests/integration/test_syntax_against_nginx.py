@@ -1,4 +1,4 @@
-"""Our reading of nginx's language and nginx's own, over thousands of troublesome snippets."""
+"""Our parser and nginx's own agree about thousands of difficult snippets."""
 
 import http.client
 import random

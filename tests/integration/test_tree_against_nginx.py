@@ -1,4 +1,4 @@
-"""Our reading of a configuration tree and nginx's own, and nginx's judgement of mirrored candidates."""
+"""Our reading of a configuration tree and nginx's own agree, and nginx's check of mirrored candidates."""
 
 import os
 import re

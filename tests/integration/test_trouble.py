@@ -1,4 +1,4 @@
-"""Trouble of one agent, and answers that no real Consul can be made to give: nginx's clients notice nothing.
+"""Failures of one agent, and answers that no real Consul can be made to give: nginx's clients notice nothing.
 
 Long form: `python -m bench.faults`.
 """

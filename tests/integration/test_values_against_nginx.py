@@ -1,4 +1,4 @@
-"""Honest values as people register them, printed as they are, on real nginx: what nginx takes them for."""
+"""Honest registered values, printed unchanged, on a real nginx: how nginx interprets them."""
 
 import http.client
 import re

@@ -1,4 +1,4 @@
-"""No wake-up is lost: groups that ask the same queries all come live, whatever the order of answers and renders."""
+"""No wake-up is lost: groups with the same queries are all applied, whatever the order of answers and renders."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Real nginx of root's, and a ctemplate that is not: an ordinary user, and root as the unit that ships lets it be."""
+"""An nginx of root's, and a ctemplate without full rights: an ordinary user, and root as in the shipped unit."""
 
 import asyncio
 import configparser

@@ -1,4 +1,4 @@
-"""Filters are added where nginx's printing rule wants them, and each is said."""
+"""Filters are added where nginx's printing rule requires them, and each one is reported."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Each rule on small templates: what it finds and where, and what it leaves alone."""
+"""Each rule on small templates: its findings with their places, and the texts without a finding."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""docs/lint.md: every code is there, and each example has the fault or has it not."""
+"""docs/lint.md documents every code, and its wrong examples have the finding while its right ones have not."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""All ways of reading nginx's tokens agree: a whole file, one line's beginning, a text that grows by characters."""
+"""All readers of nginx's tokens agree: for a whole file, the beginning of a line, and a text that grows."""
 
 from hypothesis import given, strategies as st
 

@@ -1,4 +1,4 @@
-"""What to do about nginx's own words, where these say it only to those who know."""
+"""Advice about nginx's messages that only experts understand."""
 
 import pytest
 

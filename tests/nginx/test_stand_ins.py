@@ -1,4 +1,4 @@
-"""What stands in for files that may not be read: a key with its certificate, and nothing that can be read."""
+"""Replacements of unreadable files: a key with its certificate, and no readable file."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A configuration is read as one: what it includes stands where it is included."""
+"""A configuration is read as a whole, with each include replaced by its content."""
 
 from ctemplate.nginx.language.semantic_diff import changes, meaning
 from ctemplate.nginx.whole import whole

@@ -1,4 +1,4 @@
-"""The datacenters that Consul knows: in which order, and how they are kept."""
+"""The datacenters that Consul knows: their order, and how they are stored."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Keys below a prefix: what ls and tree give, in order, and how they are kept."""
+"""Keys below a prefix: the results of ls and tree, their order, and how they are stored."""
 
 from pathlib import Path
 

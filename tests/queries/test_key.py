@@ -1,4 +1,4 @@
-"""Keys of the KV store: decoding, paths, what templates make of them, and how they are kept."""
+"""Keys of the KV store: decoding, paths, their values in templates, and how they are stored."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What Consul's service mesh and its peerings give: proxies, certificates, other clusters."""
+"""The answers about Consul's service mesh and its peerings: proxies, certificates, other clusters."""
 
 import base64
 import json

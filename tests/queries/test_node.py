@@ -1,4 +1,4 @@
-"""One node with its services: what node(name) gives, in order, what is left out, and how it is kept."""
+"""One node with its services: the result of node(name), its order, what is left out, and how it is stored."""
 
 import pytest
 

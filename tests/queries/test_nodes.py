@@ -1,4 +1,4 @@
-"""The nodes of a datacenter: what nodes() gives, in order, what is left out, and how they are kept."""
+"""The nodes of a datacenter: the result of nodes(), its order, what is left out, and how it is stored."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A first configuration fits the host that it was made for, and can be used as it is written."""
+"""A first configuration fits the host that it was made for, and works as it is written."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,9 +1,9 @@
 """A Consul without sockets or time: a registry with Consul's indexes, and a client that obeys the planner.
 
-Wakes what the real one wakes: the services by every registration, the checks by every check, the checks of one status
-by those that get or lose it (by every check while none has it), one service's instances by whatever concerns that
-service, one node by whatever is registered there, the list of nodes by nodes alone. A node's answer has the index of
-the whole catalog, and a long poll of one that was removed is not woken, as on Consul 1.8.7.
+A long poll ends for the same changes as in the real Consul: the services by every registration, the checks by every
+check, the checks of one status by those that get or lose it (by every check while none has it), one service's instances
+by every change of that service, one node by every registration there, the list of nodes only by nodes. A node's answer
+has the index of the whole catalog, and a long poll of a removed node does not end, as on Consul 1.8.7.
 """
 
 import heapq

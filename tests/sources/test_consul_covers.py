@@ -1,4 +1,4 @@
-"""Many keys asked as one folder: which folders, and that a template finds what single questions would tell it."""
+"""Many keys asked as one folder: the chosen folders, and the same data for templates as with separate requests."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Files of this host in templates: which may be read, what is made of them, and that edits are followed."""
+"""Files of this host in templates: which files may be read, their values, and that edits are followed."""
 
 import asyncio
 import contextlib

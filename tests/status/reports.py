@@ -1,4 +1,4 @@
-"""Reports for tests: one of a ctemplate that is well, and how it differs."""
+"""Reports for tests: that of a healthy ctemplate, and variations of it."""
 
 import msgspec
 

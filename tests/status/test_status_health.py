@@ -1,4 +1,4 @@
-"""What a report says of health, and how it reads at a terminal."""
+"""The health in a report, and its text at a terminal."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The history: bounded, newest first, kept over a restart, and services a page at a time."""
+"""The history: bounded, newest first, stored across a restart; and services, one page at a time."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Metrics: what events count, what reports show, and that the page documents each of them."""
+"""Metrics: those counted from events, those read from reports, and that the page documents each of them."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""The page's files: nothing inline, nothing from outside, no way to make markup of a text."""
+"""The page's files: nothing inline, nothing from outside, and no way for a text to become markup."""
 
 import re
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""Who may release by HTTP: who has the token, from no other site, by no other name of the address."""
+"""A release over HTTP needs the token, and is refused from another site or under another name of the address."""
 
 import asyncio
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""The HTTP server: what it answers, and that slow, greedy and hostile clients disturb nobody."""
+"""The HTTP server: its answers, and that slow, greedy and hostile clients do not disturb others."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A number made of a registered text stays registered: it prints as a value, and chooses neither host nor port."""
+"""A number made of a registered text stays registered: it prints as a value but chooses no host or port."""
 
 import pytest
 from hypothesis import given, settings, strategies as st

@@ -1,4 +1,4 @@
-"""A key whose newest value cannot be used keeps its last good one for a while, and everything else goes on."""
+"""A key with an unusable new value keeps its last good value for a while; everything else continues."""
 
 import pytest
 from hypothesis import given, settings, strategies as st

@@ -1,4 +1,4 @@
-"""Whose fault it is that somebody would be left out: an edited template's, or that of data which changed."""
+"""Whether a service would be left out because of an edited template or because of changed data."""
 
 import pytest
 from budget import examples

@@ -1,4 +1,4 @@
-"""Whatever goes wrong in a template is told in one line that names the file and the line."""
+"""Every error in a template is reported in one line that names the file and the line."""
 
 import pytest
 from rendering import load, message, render, web, world

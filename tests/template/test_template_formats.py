@@ -1,4 +1,4 @@
-"""Formats other than nginx's: how a file's is found, and that no value leaves its place where their readers read it."""
+"""Formats other than nginx's: how a file's format is found, and that no value leaves its place for their parsers."""
 
 import html
 import html.parser

@@ -1,4 +1,4 @@
-"""Fragments: what was kept of an earlier pass never shows in a text; it only saves rendering it."""
+"""Fragments: cached text of an earlier pass never changes the output; it only saves rendering."""
 
 import itertools
 

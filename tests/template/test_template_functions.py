@@ -1,4 +1,4 @@
-"""What templates call: services, service, query, listen_port, claim, var, env."""
+"""The functions of templates: services, service, query, listen_port, claim, var, env."""
 
 import pytest
 from rendering import answers, instance, load, message, render, text_of, web, world

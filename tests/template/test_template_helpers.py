@@ -1,4 +1,4 @@
-"""The helpers of the template language: groups, texts, numbers, documents, patterns; each keeps whose value it is."""
+"""The filters and tests of templates: groups, texts, numbers, documents, patterns; each keeps a value's owner."""
 
 import base64
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Over any history of answers, a renderer that saw it all gives what one gives that sees the last answers alone."""
+"""After any history of answers, a renderer gives the same result as one that only saw the last answers."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""One file for each item of a list: names, places, and what belongs to no loop."""
+"""One file for each item of a list: names, places, and output outside of any loop."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A template that asks for more than any machine has ends in an error."""
+"""A template that needs unlimited resources ends with an error."""
 
 import pytest
 from rendering import load, message, render, text_of, web, world

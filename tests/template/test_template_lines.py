@@ -1,4 +1,4 @@
-"""Line breaks around tags: a line of block tags and comments leaves nothing, every other line stays as it is."""
+"""Line breaks around tags: a line of block tags and comments prints nothing, all other lines print unchanged."""
 
 import jinja2
 import pytest

@@ -1,4 +1,4 @@
-"""Templates come from their own folder, folders given, and the package; from nowhere else."""
+"""Templates are loaded from their own folder, the configured folders and the package, and from nowhere else."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""An edited template takes the place of the old one, and nothing of that stays."""
+"""An edited template replaces the old one, and nothing of the old one stays in memory."""
 
 import gc
 import weakref

@@ -1,4 +1,4 @@
-"""A key that a mapping lacks tests as false, and using it for more is an error that says what to do."""
+"""A key that a mapping lacks tests as false; any other use of it is an error that says what to write."""
 
 import pytest
 from rendering import message, render, text_of, web, world

@@ -1,4 +1,4 @@
-"""Each line of an output can be traced to the line of the template that it came from."""
+"""Each line of an output can be traced to the line of the template that produced it."""
 
 import pytest
 from rendering import load, web, world

@@ -1,4 +1,4 @@
-"""What is left out is a service, an instance or what is listed by a tag: all three beside each other, and undone."""
+"""What is left out is a service, an instance or a service's listing by a tag: in combination, and undone again."""
 
 import pytest
 from rendering import answers, instance, load, web

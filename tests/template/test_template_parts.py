@@ -1,4 +1,4 @@
-"""A text proven part by part: whatever passes would pass as a whole, whatever was proven before."""
+"""A text proven part by part: a text that passes would also pass as a whole, whatever was proven before."""
 
 import pytest
 from budget import examples

@@ -1,4 +1,4 @@
-"""Nothing in the data can write a directive: whatever a template does with a value, nginx reads the same structure."""
+"""No data can write a directive: whatever a template does with a value, nginx reads the same structure."""
 
 import pytest
 from budget import examples

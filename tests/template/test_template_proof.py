@@ -1,4 +1,4 @@
-"""The last line behind the printing rule: a rendered text is proven to hold data as values alone."""
+"""The defence behind the printing rule: a rendered text is proven to contain data only as values."""
 
 import pytest
 from rendering import instance, world

@@ -1,4 +1,4 @@
-"""A service whose data may not be printed is left out; the others are rendered, and nobody else is blamed."""
+"""A service with unprintable data is left out; the others are rendered, and no other service is blamed."""
 
 import pytest
 from rendering import answers, instance, load, message, render, web, world

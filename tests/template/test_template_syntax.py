@@ -1,4 +1,4 @@
-"""Delimiters of a template's own: in it and in what it includes, and not in what ships with ctemplate."""
+"""A template's own delimiters: used in it and its includes, but not in the shipped templates."""
 
 from pathlib import Path
 
