@@ -138,6 +138,7 @@ OPERATIONS = (
     "({{'a': {}}} | to_yaml | from_yaml).a",
     "({{{}: 'a'}} | explode | list | join) ~ 'x'",
     "({{'a/b': {}}} | explode).a.b",
+    "({{'a': {{'b': 'x'}}}} | merge({{'a': {{'b': {}}}}})).a.b",
     "[{}, 'a'] | natural_sort | join",
     "[{}] | random(seed='a')",
     "[{}] | go_values | first",
