@@ -1,3 +1,4 @@
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -86,12 +87,27 @@ def test_a_service_may_differ_in_every_point_of_the_guard():
     assert {getattr(ServiceGuardSection(), name) for name in fields} == {None}
 
 
-@pytest.mark.parametrize("name", sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")))
+DOCS = ROOT / "docs"
+PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md"))
+TRANSLATED = [name.removeprefix("zh-CN/") for name in PAGES if name.startswith("zh-CN/")]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_links_between_documents_lead_somewhere(name):
-    text = (ROOT / name).read_text()
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
-    assert [link for link in links if link.startswith("../")] == [], "the site has docs/ alone"
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (DOCS / name).read_text())
+    places = {link: (DOCS / name).parent.joinpath(link).resolve() for link in links}
+    assert [link for link, place in places.items() if not place.exists()] == []
+    assert [link for link, place in places.items() if DOCS not in place.parents] == [], "the site has docs/ alone"
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_shows_the_same_code(name):
+    english, chinese = (
+        re.findall(r"^ *```.*?^ *```$", (DOCS / path).read_text(), re.MULTILINE | re.DOTALL)
+        for path in (name, f"zh-CN/{name}")
+    )
+    assert english == chinese
+    assert english
 
 
 def test_files_named_in_the_recipes_exist():
@@ -102,5 +118,25 @@ def test_files_named_in_the_recipes_exist():
 
 
 def test_every_page_is_in_the_navigation():
-    listed = re.findall(r"^  - .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(path.name for path in ROOT.glob("docs/*.md"))
+    listed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == PAGES
+
+
+@functools.cache
+def source_of_the_program():
+    return "\n".join(path.read_text() for path in sorted(ROOT.glob("ctemplate/**/*.py")))
+
+
+def quoted_messages():
+    """The headings of the troubleshooting page that quote a message."""
+    return re.findall(r"^### `(.+)`$", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("message", quoted_messages())
+def test_a_message_of_the_troubleshooting_page_is_one_that_the_program_writes(message):
+    parts = [part.strip() for part in message.split("…") if part.strip(" ,;")]
+    assert [part for part in parts if part not in source_of_the_program()] == []
+
+
+def test_the_troubleshooting_page_has_the_messages_that_users_see():
+    assert len(set(quoted_messages())) >= 20

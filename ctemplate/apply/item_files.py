@@ -48,7 +48,7 @@ def _is_foreign(output: Output, records: Mapping[str, Accepted], told: dict[Path
 
 
 def _gone(wanted: set[str], records: Mapping[str, Accepted], told: dict[Path, str] | None) -> Iterator[Output]:
-    """Yield the files whose items are gone; one that somebody else changed is let go of as it is."""
+    """Yield the files whose items are gone; give up a file that another program changed, and leave it unchanged."""
     for path, record in records.items():
         if not record.is_item or path in wanted:
             continue

@@ -1,4 +1,4 @@
-"""That a group was restored: its files stay as they are, over restarts too, until somebody releases them.
+"""The record that a group was restored: its files stay unchanged, also across restarts, until they are released.
 
 One small file in the group's part of the state folder.
 """

@@ -62,7 +62,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class GoToken:
-    """One token: its kind, its text as written (of text and comments, what is left after trimming), where it begins."""
+    """One token: its kind, its text as written (for text and comments: after trimming), and where it begins."""
 
     kind: TokenKind
     text: str
@@ -113,7 +113,7 @@ class GoSource:
         return Position(line, offset - self._starts[line - 1] + 1)
 
     def fail(self, offset: int, what: str) -> NoReturn:
-        """Raise an error about what stands at the offset."""
+        """Raise an error about the text at the offset."""
         at = self.position(offset)
         raise GoSyntaxError(f"{self.name}:{at.line}:{at.column}", what)
 

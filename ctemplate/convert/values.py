@@ -170,14 +170,14 @@ DOT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class GoValue:
-    """An expression: its text, its type, and how tightly it holds together.
+    """An expression: its text, its type, and its precedence.
 
-    ``constant`` is its value where that is known; ``parts`` are those of a text that is put together. ``may_lack``
-    says that it is a key that a map may lack, ``is_path`` that repeating it costs nothing, ``is_natural`` that it is
-    never negative, ``waits`` that consul-template renders nothing before it is there. ``negation`` is the text of its
-    contrary, where that reads better than ``not``. ``origin`` are the parts of the text that a variable was given,
-    as long as they can be written again in its place; ``unguarded`` is the text of a list that is not empty.
-    ``may_be_nil`` says that it may be nothing at all, which prints ``<no value>``.
+    ``constant`` is its value if that is known; ``parts`` are the parts of a concatenated text. ``may_lack`` marks a key
+    that a map may lack, ``is_path`` an expression that costs nothing to repeat, ``is_natural`` a number that is never
+    negative, ``waits`` a value without which consul-template renders nothing. ``negation`` is the text of its negation,
+    if that reads better than ``not``. ``origin`` are the parts of the text that a variable was given, as long as they
+    can be written in its place; ``unguarded`` is the text of a list that is not empty. ``may_be_nil`` marks a value
+    that may be nothing at all, which prints ``<no value>``.
     """
 
     code: str
@@ -282,7 +282,7 @@ class GoValue:
 
 
 def condition(value: GoValue) -> GoValue:
-    """Return a value as it is tested: of keys that are not there, pairs alone are an error by themselves."""
+    """Return a value in the form for a test: of missing keys, only pairs are an error by themselves."""
     return value.given() if value.type == PAIR else value
 
 

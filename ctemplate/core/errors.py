@@ -108,7 +108,7 @@ class CheckRefused(ApplyError):
 
 
 class CannotJudge(CheckRefused):
-    """The candidate cannot be checked beside the live file here; that is no fault of the candidate."""
+    """The candidate cannot be checked beside the live file here, for a reason that is not in the candidate."""
 
 
 class SwapFailed(ApplyError):

@@ -50,7 +50,7 @@ class ExecStarted(Event, frozen=True, kw_only=True):
 
 
 class ExecTold(Event, frozen=True, kw_only=True):
-    """Files of the program have changed: it got ``signal``, or is restarted where that is empty."""
+    """Files of the program have changed: it got ``signal``, or is restarted if that is empty."""
 
     command: str
     signal: str
@@ -263,7 +263,7 @@ class GuardReport(Event, frozen=True, kw_only=True):
 
     @property
     def is_warning(self) -> bool:
-        """Return whether something is held, or what was held is lost."""
+        """Return whether something is held, or held entries are lost."""
         return self.severity >= logging.WARNING
 
     def __str__(self) -> str:

@@ -104,7 +104,7 @@ class ItemFileRemoved(GroupEvent, frozen=True, kw_only=True):
 
 
 class ItemFileLeft(Event, frozen=True, kw_only=True):
-    """The file of an item was written or changed by somebody else, and stays as it is."""
+    """Another program wrote or changed the file of an item, and ctemplate leaves it unchanged."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
@@ -134,7 +134,7 @@ class InterruptedChangeUndone(GroupEvent, frozen=True, kw_only=True):
 
 
 class RecoveryFailed(GroupEvent, frozen=True, kw_only=True):
-    """What a killed process left cannot be put right yet."""
+    """The files that a killed process left behind cannot be repaired yet."""
 
     LEVEL: ClassVar[int] = logging.ERROR
     reason: str

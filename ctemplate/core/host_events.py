@@ -87,7 +87,7 @@ class ReleaseUnavailable(Event, frozen=True, kw_only=True):
 
 
 class ServiceManagerUntold(Event, frozen=True, kw_only=True):
-    """The service manager that started ctemplate, at an address, is not told what happens."""
+    """The service manager that started ctemplate, at an address, cannot be notified."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     address: str

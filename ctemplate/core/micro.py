@@ -15,18 +15,18 @@ from typing import Any
 import msgspec
 
 MAX_MICRO_TEXT = 64 * 1024
-"""Bytes of one decompressed tag; whoever registers chooses the tags."""
+"""Maximum bytes of one decompressed tag; registrants choose the tags."""
 
 MAX_MICRO_TEXTS = 256 * 1024
-"""Bytes of all decompressed tags of one instance."""
+"""Maximum bytes of all decompressed tags of one instance."""
 
 _KNOWN = 4096
 
 
 class MicroService(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What an instance of go-micro says of itself; all empty for another one.
+    """The data that an instance of go-micro registers about itself; all empty for other instances.
 
-    ``metadata`` holds ``protocol`` (``mucp`` or ``grpc``), ``transport`` and others, ``endpoints`` names such as
+    ``metadata`` contains ``protocol`` (``mucp`` or ``grpc``), ``transport`` and others, ``endpoints`` names such as
     ``Greeter.Hello``, sorted.
     """
 

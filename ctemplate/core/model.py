@@ -74,12 +74,12 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One instance of a service, already valid: printable as it stands in a ``server`` line.
+    """One instance of a service, already valid: it can be printed unchanged in a ``server`` line.
 
-    ``address`` is an IP address, IPv6 in brackets (a host name only where the operator allows it); ``port`` is 0 when
-    unset. ``weight`` is what its status earns: the passing or the warning weight, 0 to 65535. ``created`` orders
-    registrations: lower is longer registered. ``node_id`` is what a node was given when it first started, empty for
-    one that was registered by somebody else. ``ports`` are those that have names of their own, with several ports.
+    ``address`` is an IP address, IPv6 in brackets (a host name only if the operator allows it); ``port`` is 0 when
+    unset. ``weight`` is the weight for its status: the passing or the warning weight, 0 to 65535. ``created`` orders
+    registrations: lower is longer registered. ``node_id`` is the id that a node was given at its first start, empty for
+    a node that another program registered. ``ports`` are the named ports of an instance with several ports.
     """
 
     id: str
@@ -116,7 +116,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An entry of an answer that belongs to no service; whoever may write it chooses its texts."""
+    """An entry of an answer that belongs to no service; its writers choose its texts."""
 
     def owner_name(self) -> str:
         """Return whose texts these are, safe to print: ``key 'nginx/limit'``."""
@@ -127,7 +127,7 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         raise NotImplementedError
 
     def can_be_left_out(self) -> bool:
-        """Return whether templates may go without it for good; else they keep its last good state for a while alone."""
+        """Return whether templates may go without it permanently; else its last good state is used for a while."""
         return True
 
     def secrets(self) -> tuple[str, ...]:
@@ -136,10 +136,10 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """Something registered that is left out: whose it is, which field, and why. ``reason`` is safe to print.
+    """Something registered that is left out: its owner, the field, and the reason. ``reason`` is safe to print.
 
-    It is a service's or, where ``node`` is given, a node's; with ``thing`` it is that of what belongs to no service,
-    such as ``key 'nginx/limit'``.
+    The owner is a service or, if ``node`` is given, a node; with ``thing`` the data belong to no service, such as ``key
+    'nginx/limit'``.
     """
 
     service: str
@@ -164,12 +164,13 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest data for a query. ``seen_at`` is wall-clock seconds; ``index`` is 0 where a source has none.
+    """The newest data for a query. ``seen_at`` is wall-clock seconds; ``index`` is 0 if a source has none.
 
-    ``last_contact`` is the age in seconds of the data where a server reported it. ``filtered`` says that the source
-    admitted leaving out data for lack of rights. ``rejections`` names what was left out as invalid. ``session`` is
-    the moment (wall clock) since when the source has been in sight without a break. ``absent``: no answer at all, but
-    a stand-in for that of a datacenter that has been away since the start; it is one only beside others' answers.
+    ``last_contact`` is the age of the data in seconds, if a server reported it. ``filtered`` means that the source
+    admitted leaving out data for lack of rights. ``rejections`` lists the data that was left out as invalid.
+    ``session`` is the moment (wall clock) since when the source has been in contact without a break. ``absent`` marks
+    not an answer, but a stand-in for that of a datacenter that has been unreachable since the start; it only counts
+    beside others' answers.
     """
 
     query: Query
@@ -247,11 +248,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One output file: where it goes, its mode and owner. ``None`` keeps what the live file has.
+    """One output file: its path, its mode and owner. ``None`` keeps those of the live file.
 
-    With ``each`` it is one file for an item of a list; the target of a group that stands for all of these has
-    ``each.path`` as its destination. ``has_backup``: what is replaced stays beside it. ``makes_folder``: a missing
-    folder is made.
+    With ``each`` it is one file for an item of a list; the target of a group that represents all of these has
+    ``each.path`` as its destination. ``has_backup``: the replaced file stays beside it. ``makes_folder``: a missing
+    folder is created.
     """
 
     destination: Path

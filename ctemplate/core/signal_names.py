@@ -1,4 +1,4 @@
-"""Signals as operators write them: ``SIGHUP``, ``HUP``, or ``none``. Pure."""
+"""Signals in the operator's form: ``SIGHUP``, ``HUP``, or ``none``. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 NO_SIGNAL = "none"
 NOTHING_SENT = frozenset({"", "NONE", "SIGNULL"})
-"""What others write for no signal."""
+"""Words of other programs for no signal."""
 
 
 class SignalName(str):
@@ -16,12 +16,12 @@ class SignalName(str):
 
     @property
     def number(self) -> signal.Signals | None:
-        """The signal; None where none is to be sent."""
+        """Return the signal; None for no signal."""
         return None if self == NO_SIGNAL else signal.Signals[self]
 
 
 def parse_signal(value: object) -> SignalName:
-    """Return the signal of a name; raises ValueError with a sentence for the operator."""
+    """Return the signal with this name; raises ValueError with a sentence for the operator."""
     word = value.strip().upper() if isinstance(value, str) else ""
     if word in NOTHING_SENT and isinstance(value, str):
         return SignalName(NO_SIGNAL)

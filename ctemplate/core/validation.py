@@ -1,6 +1,6 @@
-"""msgspec's errors in the operator's words: which key, and what is wrong with it. Pure.
+"""Translate msgspec's errors to the operator's words: the key, and what is wrong with it. Pure.
 
-Knows no configuration and no catalog, only how msgspec writes its sentences.
+Knows no configuration and no catalog, only the form of msgspec's sentences.
 """
 
 from __future__ import annotations

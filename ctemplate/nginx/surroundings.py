@@ -41,9 +41,9 @@ class ConfigPlace:
 
 @dataclass(slots=True, kw_only=True)
 class Surroundings:
-    """The configuration around a group's files; ``command`` names the nginx, None where nobody can tell which.
+    """The configuration around a group's files; ``command`` names the nginx, None if it cannot be determined.
 
-    For files that are made for items, one that none of them has stands for all.
+    For files that are made for items, a name that no item has stands for all.
     """
 
     command: NginxCommand | None

@@ -20,9 +20,9 @@ ONLY_OF_CONNECT = "belongs to the rows of an answer to connect alone"
 
 
 class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One instance in the file; only ``address`` is needed.
+    """One instance in the file; only ``address`` is required.
 
-    ``service`` is its name in the answer of `connect`, whose instances have names of their own.
+    ``service`` is its name in the answer of `connect`, whose instances have their own names.
     """
 
     address: str
@@ -106,9 +106,9 @@ class RecordedPeering(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the file says of one datacenter, by name: all plain queries are answered from it.
+    """The data of one datacenter in the file, by name: all plain queries are answered from it.
 
-    A key whose value is no UTF-8 stands in ``kv_base64``. ``files`` are those of a host, by their paths.
+    A key whose value is not UTF-8 is in ``kv_base64``. ``files`` are those of a host, by their paths.
     """
 
     services: dict[str, ServiceEntry] = {}
@@ -139,9 +139,9 @@ class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogPage:
-    """Where an answer is read from: a datacenter's page, or with ``is_single`` the answer to this one query.
+    """The source of an answer: a datacenter's page, or with ``is_single`` the answer to this one query.
 
-    ``datacenters`` are all of the file, the one at hand first.
+    ``datacenters`` are all datacenters of the file, the current one first.
     """
 
     entry: RecordedAnswer
@@ -152,7 +152,7 @@ class CatalogPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingRules:
-    """How an answer is written: by itself or, ``known``, beside what its page already says of services.
+    """How an answer is written: separately or, with ``known``, beside the services that its page already contains.
 
     Values of meta keys that match one of the ``masks`` (``secret*``) are masked. Checks, node meta and the order of
     registration are left out unless ``is_full``.

@@ -165,7 +165,7 @@ def ask_status(path: Path) -> Report | None:
 
 
 def ask_restore(path: Path, request: RestoreRequest) -> RestoreReply | None:
-    """Have who serves a socket restore files; return how it ended, None where nobody listens.
+    """Ask the process behind a socket to restore files; return the result, None if no process listens.
 
     Raises OSError and MsgspecError.
     """

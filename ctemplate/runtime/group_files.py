@@ -1,4 +1,4 @@
-"""The files of one group as they are held and written: locks, state, check, reload, and who may hold them back.
+"""The lock, state, check and reload of one group's files, and the gates that may delay a reload.
 
 Knows nothing of templates and answers.
 """
@@ -93,7 +93,7 @@ def _live_files(
 
 
 def _recover(state: GroupState) -> None:
-    """Put right what a killed process left before any answer comes: until then nginx may be started by somebody."""
+    """Repair what a killed process left, before any answer arrives: another program may start nginx meanwhile."""
     try:
         apply.recover(state)
     except ApplyError as exc:

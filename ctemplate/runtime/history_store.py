@@ -33,7 +33,7 @@ class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def history_path(state_dir: Path, plans: Iterable[GroupPlan]) -> Path:
-    """Return the file of who writes the files of these groups."""
+    """Return the history file of the process that writes the files of these groups."""
     destinations = (template.destination for plan in plans for template in plan.templates)
     return state_dir / f"history-{writer_name(destinations)}.json"
 

@@ -193,7 +193,7 @@ async def _ticks(view: StatusView) -> AsyncIterator[bytes]:
 
 @dataclass(slots=True, kw_only=True)
 class ReleaseGate:
-    """Lets requests to release pass that carry the token, and slows down who guesses."""
+    """Accepts release requests that carry the token, and slows down clients that guess it."""
 
     section: StatusSection
     _wrong: deque[float] = field(default_factory=lambda: deque(maxlen=ATTEMPTS))

@@ -55,10 +55,10 @@ def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
 async def file_edits(
     paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None, quiet: float = SETTLE_MS / 1000
 ) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were edited, created or removed, for ever; each once its writers have ended.
+    """Yield the paths whose files were edited, created or removed, for ever; each after its writers have finished.
 
-    ``known`` are the signatures from when the files were read; what was edited since then comes first. ``quiet`` is for
-    how many seconds a file that is written in place must stay as it is.
+    ``known`` are the signatures from when the files were read; edits since then come first. ``quiet`` is for how many
+    seconds a file that is written in place must stay unchanged.
     """
     watched = frozenset(paths)
     known = signatures(watched) if known is None else known
@@ -152,7 +152,7 @@ async def poll_modified(
 ) -> AsyncIterator[frozenset[Path]]:
     """Yield the paths whose files any process wrote, created or removed since the last poll, for ever.
 
-    The paths are read anew for each poll.
+    The paths are read again for each poll.
     """
     known = signatures(paths())
     while True:

@@ -13,8 +13,8 @@ import stat
 import time
 from pathlib import Path
 
-PIPE_SECONDS = 10.0  # for all that a pipe of a shell, ``<(…)``, has to say
-NAMED_PIPE_SECONDS = 2.0  # for one that has a name; most likely nobody knows that it stands there
+PIPE_SECONDS = 10.0  # for the whole output of a shell's pipe, ``<(…)``
+NAMED_PIPE_SECONDS = 2.0  # for a named pipe; most likely the operator does not know that it exists
 CHUNK_BYTES = 1024 * 1024
 NULL_DEVICE = os.makedev(1, 3)
 MIB = 1024 * 1024

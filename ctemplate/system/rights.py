@@ -39,7 +39,7 @@ def has_capability(capability: Capability) -> bool:
 
 
 def has_rights_of_nginx() -> bool:
-    """Return whether what is forbidden to us would be forbidden to a master that root starts."""
+    """Return whether an action that is forbidden to us is also forbidden to a master that root starts."""
     return os.geteuid() == 0 and all(has_capability(each) for each in RIGHTS_OF_NGINX)
 
 
@@ -50,7 +50,7 @@ def may_give_to(uid: int, gid: int) -> bool:
 
 
 def foreign_owner(uid: int, gid: int, *, is_kept: bool) -> str:
-    """Return why a file cannot be given to an owner, nothing where it can; ``is_kept``: it is theirs already."""
+    """Return why a file cannot be given to an owner, empty if it can; ``is_kept``: the file is theirs already."""
     if may_give_to(uid, gid):
         return ""
     owner = f"user {user_name(uid)}" if uid != os.geteuid() else f"group {gid}"

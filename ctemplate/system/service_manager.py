@@ -22,7 +22,7 @@ MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceManager:
-    """The socket of a service manager; ``watchdog`` is how often it wants to hear of us, None where it does not."""
+    """The socket of a service manager; ``watchdog`` is its interval for signs of life, None without one."""
 
     address: str
     watchdog: float | None = None
@@ -43,7 +43,7 @@ class ServiceManager:
         return cls(address=address, watchdog=watchdog)
 
     def tell(self, **values: str | int) -> None:
-        """Send the values; a manager that cannot be reached is logged, and nobody waits for it."""
+        """Send the values without waiting; a manager that cannot be reached is logged."""
         lines = "\n".join(f"{name}={value}" for name, value in values.items())
         name = f"\0{self.address[1:]}" if self.address.startswith(ABSTRACT) else self.address
         try:

@@ -13,9 +13,9 @@ from ctemplate.template.safety.substitutes import Substitute
 
 @dataclass(slots=True)
 class RenderState:
-    """Who is left out of one rendering, and of whom the last good data are used; the passes that came of it.
+    """The owners that are left out of one rendering, those whose last good data are used, and the resulting passes.
 
-    ``things`` are those that belong to no service and of which the last good entries are used.
+    ``things`` are owners that are no service and whose last good entries are used.
     """
 
     held: dict[Owner, Held]

@@ -8,11 +8,11 @@ from ctemplate.core.values import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """The texts, parallel to the templates; the queries they used, those still missing, and who was left out.
+    """The texts, parallel to the templates; the queries they used, the missing queries, and the owners left out.
 
-    ``kept`` are those, keys among them, of whom the last good data were rendered instead. ``remarks`` are sentences
-    about calls that find nothing and hardly mean to. While a query is missing the texts are incomplete, or empty where
-    a template cannot do without the answer.
+    ``kept`` are the owners, keys among them, whose last good data were rendered instead. ``remarks`` are sentences
+    about calls without a result that are probably mistakes. While a query is missing the texts are incomplete, or empty
+    if a template cannot do without the answer.
     """
 
     texts: tuple[str, ...]

@@ -40,11 +40,11 @@ class FlappingRule:
 
     @property
     def is_active(self) -> bool:
-        """Whether somebody waits, or may."""
+        """Return whether an instance waits, or may have to."""
         return any(flap.ready_at is not None for flap in self._records.values())
 
     def observe(self, change: Change) -> None:
-        """Note who failed and who came back; what another rule keeps in use has not failed."""
+        """Record which instances failed and which came back; an instance that another rule holds has not failed."""
         if not change.is_news:
             return
         readd = 0.0 if change.now < self.settles_at else change.policy.readd
@@ -69,9 +69,9 @@ class FlappingRule:
             del self._records[name]
 
     def show(self, value: EntryValue, now: float) -> EntryValue:
-        """Show those that wait to come back as failing.
+        """Show instances that wait to come back as failing.
 
-        Nobody waits where nobody else is in use: a wait must not empty a service.
+        An instance does not wait if no other instance is in use: waiting must not empty a service.
         """
         waiting = {name for name, flap in self._records.items() if flap.ready_at is not None and flap.ready_at > now}
         used = [key(instance) for instance in value if is_in_use(instance)]

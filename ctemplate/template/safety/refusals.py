@@ -117,7 +117,7 @@ class Refusals:
         return frozenset(found)
 
     def add(self, refusals: Iterable[Refusal]) -> None:
-        """Take these as refused; who was being tried again has failed once more."""
+        """Record these as refused; an owner that was being tried again has failed once more."""
         for one in refusals:
             if one.owner.is_whole:
                 self.by_owner = {

@@ -1,4 +1,4 @@
-"""Every setting of the Consul source: the operator's, and what nobody needs to change, with the reason for its value.
+"""Every setting of the Consul source, including those that no operator needs to change, with the reason for its value.
 
 Plain frozen values: knows nothing of options, environment variables or configuration files. Secrets never show in a
 ``repr``.

@@ -111,7 +111,7 @@ class Covers:
 
     @property
     def lacking(self) -> frozenset[Query]:
-        """The queries that their cover's answer lacks, as long as nobody knows why; they need no long poll."""
+        """The queries that their cover's answer lacks, as long as the reason is unknown; they need no long poll."""
         return frozenset(
             query
             for cover, entries in self._entries.items()
