@@ -53,7 +53,9 @@ def _group(report: Report, group: GroupStatus) -> Iterator[str]:
     if group.restored:
         yield f"    held as restored from {printable(group.restored)}, until 'ctemplate release' or a template's change"
     if group.refused_edit:
-        yield f"    edit refused: {printable(group.refused_edit)}"
+        first, *details = group.refused_edit.splitlines()
+        yield f"    edit refused: {printable(first)}"
+        yield from (f"        {printable(line.strip())}" for line in details)
     for sentence in group.last_change:
         yield f"    {printable(sentence)}"
     if group.missing_count:

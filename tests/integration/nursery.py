@@ -55,7 +55,7 @@ class DoomedDaemon(Daemon):
     def _hold_workers(self) -> None:
         super()._hold_workers()
         for worker in self.workers:
-            worker.pipeline.sink = Watched(worker.pipeline.sink, self._observe)
+            worker.pipeline.sink.sink = Watched(worker.pipeline.sink.live, self._observe)
 
     def _observe(self, step: Step) -> None:
         if step is self.step:

@@ -29,7 +29,7 @@ ALARMS = AlarmsQuery()
 TURNS = {AlarmsQuery(status=status) for status in ("critical", "warning")}
 NODES = NodeListQuery()
 SETTLED = 16.0  # seconds after which a sweep at leisure has come round
-SWEPT = SweepPace().background + SETTLED  # the same for what nothing tells of
+SWEPT = 2 * SweepPace().background + SETTLED  # the same for what nothing tells of, batch by batch
 MENDED = 60.0  # the same after failures, with their delays
 
 
