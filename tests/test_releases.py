@@ -46,3 +46,64 @@ def test_a_page_has_its_recipes(page):
 def test_a_recipe_prints_what_the_page_says(tmp_path, page, template, text):
     printed = rendered(tmp_path, template, catalog(page))
     assert [line.rstrip() for line in printed.strip().splitlines()] == text.strip().splitlines()
+
+
+RULE = "traefik.http.routers.x.rule="
+WEB = "services: {{web: {{tags: {tags}, instances: [{{address: 10.0.0.1, port: 80}}]}}}}"
+ROUTES = """\
+{% import "ctemplate/nginx.j2" as nginx %}
+{% import "ctemplate/routes.j2" as routes %}
+{{ nginx.http_upstreams() }}
+{{ routes.servers(["example.com"]) }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("tag", "places"),
+    [
+        pytest.param("route=/a", ["= /a", "/a/"], id="path"),
+        pytest.param("route=shop.example.com", ["shop.example.com"], id="host"),
+        pytest.param("urlprefix-shop.example.com/a", ["shop.example.com", "= /a", "/a/"], id="fabio"),
+        pytest.param(f"{RULE}Host(`a.example.com`)", ["a.example.com"], id="traefik"),
+        pytest.param(
+            "traefik.http.routers.x.rule=PathPrefix(`/a`) && Host(`a.example.com`)",
+            ["a.example.com", "= /a"],
+            id="both",
+        ),
+        pytest.param("traefik.http.routers.x.rule=Path(`/a`)", [], id="another-rule"),
+        pytest.param(
+            "traefik.http.routers.x.rule=Host(`a.example.com`) && ClientIP(`10.0.0.0/8`)", [], id="restricted"
+        ),
+        pytest.param("traefik.http.routers.x.rule=Host(`a.example.com`) || Path(`/a`)", [], id="alternatives"),
+        pytest.param("urlprefix-:3306 proto=tcp", [], id="fabio-tcp"),
+        pytest.param("urlprefix-/a strip=/a", [], id="fabio-option"),
+        pytest.param("route=", [], id="empty"),
+        pytest.param("route=bank.example.org", [], id="domain-of-others"),
+    ],
+)
+def test_a_tag_that_says_more_than_host_and_path_is_no_route(tmp_path, tag, places):
+    printed = rendered(tmp_path, ROUTES, WEB.format(tags=["http", tag]))
+    assert ("proxy_pass" in printed) == bool(places)
+    assert all(f"{place} {{" in printed or f"server_name {place};" in printed for place in places)
+
+
+def test_a_route_that_two_tags_name_is_there_once(tmp_path):
+    tags = ["http", "route=/a", "urlprefix-/a", f"{RULE}PathPrefix(`/a`)"]
+    printed = rendered(tmp_path, ROUTES, WEB.format(tags=tags))
+    assert printed.count("location = /a {") == 1
+
+
+def test_what_go_micro_wrote_costs_whoever_registered_it_alone(tmp_path):
+    catalog = """
+services:
+  good: {instances: [{address: 10.0.0.3, port: 80, tags: ["v=2"]}]}
+  web:
+    instances:
+      - {address: 10.0.0.1, port: 80, tags: ["v=1; }"]}
+      - {address: 10.0.0.2, port: 80, tags: ["v=1"]}
+"""
+    each = "# {{ i.address }}\nset $v {{ i.micro.version }};\n"
+    loops = "{% for s in services() %}{% for i in service(s.name) %}\n" + each + "{% endfor %}{% endfor %}"
+    printed = rendered(tmp_path, loops, catalog)
+    assert "10.0.0.1" not in printed
+    assert "set $v 2;" in printed

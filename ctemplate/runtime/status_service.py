@@ -139,6 +139,8 @@ def page_routes(view: StatusView, section: StatusSection, workers: Workers) -> S
             wanted = msgspec.json.decode(request.body, type=ReleaseWish)
         except msgspec.MsgspecError as exc:
             return _json({"error": f"not a request to release: {exc}"}, HTTPStatus.BAD_REQUEST)
+        if not wanted.service and wanted.service is not None:
+            return _json({"error": "service: is empty; null releases everything"}, HTTPStatus.BAD_REQUEST)
         return _json(release_held(wanted.service, view.catalog, tuple(workers()), by="page"))
 
     return {**page_files(), "/services": services, "/history": history, "/stream": stream, "POST /release": release}

@@ -18,6 +18,7 @@ from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
+from ctemplate.core.micro import MicroService
 from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot
 from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
@@ -57,6 +58,9 @@ _FIELDS_ONLY = frozenset(FIELDS) | REGISTERED_NUMBERS
 
 _FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
 """Exceptions that end a pass wherever they occur: a single service's data alone cannot be their cause."""
+
+_WITHOUT_OWNER = frozenset({CheckState, MicroService})
+"""Parts of an instance, which stays the entry that was read last."""
 
 _KNOWN_TOKENS = 100_000
 
@@ -306,7 +310,7 @@ class Environment(ImmutableSandboxedEnvironment):
         fields = FIELDS.get(kind)
         if fields is None:
             return self._sandboxed(obj, attribute)
-        if kind is not CheckState:
+        if kind not in _WITHOUT_OWNER:
             self.run.last_read = obj
         if attribute in fields:
             return getattr(obj, attribute)
