@@ -25,7 +25,6 @@ DIFF_LINES = 200  # of one change
 DIFF_WIDTH = 300  # characters of a line
 CAUSES_NAMED = 20
 CONTEXT_LINES = 3
-EDITED = "no data changed: a template, the configuration or the live file was edited, or ctemplate started"
 _SERVER = re.compile(r"\s*server\s+([^\s;{]+)([^;{]*);")
 
 

@@ -229,11 +229,14 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
 
     If several instances have one address, the instance of a service named like the upstream is meant.
     """
+    changes = tuple(backends)
+    wanted = {change.address.rpartition(":")[0] for change in changes}
     known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
-    for answer in answers:
+    for answer in answers if changes else ():
         for instance in answer.value if kind_of(answer.query).losses is Losses.INSTANCES else ():
-            known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, answer
-    for change in backends:
+            if instance.address in wanted:
+                known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, answer
+    for change in changes:
         found = known.get(change.address, {})
         absent = "no longer registered" if change.new is None else "the template's own line"
         state = _state(*found.get(change.upstream, next(iter(found.values())))) if found else absent
