@@ -252,6 +252,8 @@ def test_the_page_lives_and_releases(running, page, consul, nginx):
 
     wait_for(released, LIMIT, "the release", log=daemon.log)
     daemon.wait_for_log("released by page: service 'web'", LIMIT)
+    wait_for(lambda: not page.find_element(By.ID, "release").is_displayed(), LIMIT, "the form's end", log=daemon.log)
+    assert text_of(page, "release-result").startswith("released: ")
     assert page.execute_script("return window.wasNotLoadedAgain === true")
 
     daemon.stop()
