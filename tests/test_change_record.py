@@ -11,8 +11,8 @@ from ctemplate.apply import LiveChange
 from ctemplate.core.model import Answer, CheckState, Instance, Status
 from ctemplate.queries import CaLeafQuery, KeyQuery, ServiceQuery
 from ctemplate.queries.ca_leaf import CaLeaf
-from ctemplate.queries.kind import OwnText
 from ctemplate.queries.key import KeyEntry
+from ctemplate.queries.kind import OwnText
 from ctemplate.runtime.change_record import DIFF_LINES, change_record
 from ctemplate.sinks.masks import MASKED
 
