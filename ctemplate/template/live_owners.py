@@ -6,11 +6,10 @@ a baseline is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Any
 
-from ctemplate.core.model import Instance, Query
+from ctemplate.core.model import Answer, Instance, Query
 from ctemplate.core.values import dataclass
 from ctemplate.template.baseline import Baseline
 from ctemplate.template.render_state import RenderState
@@ -18,6 +17,7 @@ from ctemplate.template.safety.quarantine import owner_of_claim
 from ctemplate.template.safety.render_pass import Claim, Owner, Run
 from ctemplate.template.template import Template
 
+_Used = Mapping[Query, Answer | None]
 _Printed = tuple[Owner, ...] | frozenset[str]
 """The owners that printed a text; if they are unknown, the names of all services whose instances were read."""
 
@@ -42,15 +42,14 @@ class LiveOwners:
     """The owners of one group's last live rendering."""
 
     templates: tuple[Template, ...]
-    _names: dict[Query, tuple[tuple[Any, ...], frozenset[str]]] = field(default_factory=dict)
+    _read: dict[int, tuple[_Used, frozenset[str]]] = field(default_factory=dict)
     _last: tuple[_Live, Baseline] | None = None
 
     def baseline(self, state: RenderState, printed: Sequence[tuple[Owner, ...] | None]) -> Baseline:
         """Return the baseline of a rendering that became live; ``printed`` are each text's owners, where known."""
-        before, self._names = self._names, {}
-        both = zip(printed, state.runs, strict=True)
+        both = enumerate(zip(printed, state.runs, strict=True))
         live = _Live(
-            printed=tuple(self._read(run, before) if owners is None else owners for owners, run in both),
+            printed=tuple(self._names(number, run) if owners is None else owners for number, (owners, run) in both),
             claims=frozenset().union(*(run.claims for run in state.runs)),
             substituted=frozenset(state.substitutes),
             held=frozenset(state.held),
@@ -59,18 +58,27 @@ class LiveOwners:
             self._last = live, Baseline.of(self.templates, live.owners())
         return self._last[1]
 
-    def _read(self, run: Run, before: dict[Query, tuple[tuple[Any, ...], frozenset[str]]]) -> frozenset[str]:
+    def _names(self, number: int, run: Run) -> frozenset[str]:
         """Return the services of which a pass read instances."""
-        now = self._names
-        for query, answer in run.used.items():
-            if answer is None or query in now:
-                continue
-            known = before.get(query)
-            if known is None or known[0] is not answer.value:
-                known = (answer.value, frozenset(one.name for one in answer.value if isinstance(one, Instance)))
-            now[query] = known
-        read = (now[query][1] for query in run.used if query in now)
-        return frozenset().union(*read) - run.excluded
+        known = self._read.get(number)
+        if known is None or not _are_alike(known[0], run.used):
+            known = (run.used, frozenset().union(*map(_services, run.used.values())))
+        self._read[number] = (run.used, known[1])
+        return known[1] - run.excluded if run.excluded else known[1]
+
+
+def _are_alike(before: _Used, now: _Used) -> bool:
+    """Whether instances of the same services were read; only answers that changed are looked through."""
+    changed = [query for query, answer in now.items() if before.get(query) is not answer]
+    return len(before) == len(now) and all(
+        query in before and _services(before[query]) == _services(now[query]) for query in changed
+    )
+
+
+def _services(answer: Answer | None) -> frozenset[str]:
+    return (
+        frozenset(one.name for one in answer.value if isinstance(one, Instance)) if answer is not None else frozenset()
+    )
 
 
 def _owners(printed: Iterable[_Printed]) -> Iterator[Owner]:
