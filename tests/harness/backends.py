@@ -8,6 +8,7 @@ import threading
 from typing import Self
 
 from harness.ports import free_port
+from harness.waiting import PATIENCE
 
 QUEUE = 128  # connections waiting to be accepted; the library's 5 drops some under a burst
 
@@ -98,7 +99,7 @@ class TcpBackend(_Backend):
         return Server((self.address, self.port), Handler)
 
 
-def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: float = 30) -> tuple[int, str]:
+def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: float = PATIENCE) -> tuple[int, str]:
     """Return status and text of a GET on 127.0.0.1; `host` is the Host header. Raises OSError when refused."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
@@ -109,7 +110,7 @@ def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: fl
         connection.close()
 
 
-def tcp_read(port: int, *, timeout: float = 30) -> str:
+def tcp_read(port: int, *, timeout: float = PATIENCE) -> str:
     """Return what a server on 127.0.0.1 sends until it closes. Raises OSError when refused or reset."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         return b"".join(iter(lambda: connection.recv(4096), b"")).decode(errors="replace").strip()
