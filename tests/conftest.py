@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from hypothesis import HealthCheck, settings
+from order import in_shares, processes
 
 # One profile for all properties: neither a slow or busy machine nor the luck of a draw fails a test. Where CI is set,
 # hypothesis draws the same examples in every run; elsewhere, and in a campaign, it looks for new ones.
@@ -29,6 +30,12 @@ def leap():
 def pytest_configure():
     """Give pytest-asyncio a loop to put back after each test; it would make one and leave it open."""
     asyncio.set_event_loop(LOOP)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    if processes() > 1:
+        items[:] = in_shares(items, processes())
 
 
 def pytest_unconfigure():
