@@ -1,6 +1,7 @@
 """Settings for every test."""
 
 import asyncio
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,8 +29,10 @@ def leap():
 
 
 def pytest_configure():
-    """Give pytest-asyncio a loop to put back after each test; it would make one and leave it open."""
+    """Give pytest-asyncio a loop to put back after each test (it would make one and leave it open), and Ctrl-C."""
     asyncio.set_event_loop(LOOP)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; what tests start would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

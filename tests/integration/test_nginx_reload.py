@@ -37,7 +37,8 @@ def configured(nginx, *, http="", stream="", main=""):
 
 
 def reload_of(nginx, **options):
-    return NginxReload(command=recognise([*nginx.arguments, "-s", "reload"]), **options)
+    """Return the reload of an nginx; a busy machine is no reason to give a proof up."""
+    return NginxReload(command=recognise([*nginx.arguments, "-s", "reload"]), **{"timeout": PATIENCE} | options)
 
 
 def listening(port, answer="old"):
