@@ -70,6 +70,12 @@ class CulpritSearch:
             self.renderer.trial(self.snapshot, self.places, (), {})
         return ()
 
+    def printed_for(self, error: ApplyError) -> str:
+        """Return for whom the line was printed that a refusal names, as a sentence; empty where that is unknown."""
+        _, owners = self._candidates(error)
+        name = printable(owners[0].service or owners[0].thing, 80) if owners else ""
+        return f"this line was printed for service {name!r}" if name and owners[0].service else ""
+
     def _suspects(self) -> tuple[tuple[Owner, ...], ...]:
         """Return the services whose data changed since the program last accepted the files, in order of suspicion.
 

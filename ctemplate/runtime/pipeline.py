@@ -311,6 +311,8 @@ class Pipeline:
         )
         found = await search.culprits(error)
         if not found:
+            if self.renderer.is_edit and (sentence := search.printed_for(error)):
+                error.output = (*error.output, sentence)
             return await self._render_before(error, snapshot, places)
         self.renderer.refusals.add(found)
         try:
