@@ -1,7 +1,7 @@
 """A Consul cluster of four hosts, two of them with nginx and ctemplate; run by `make cluster`.
 
 Kills one host after the other, with all that runs on it, while a client goes on asking. Names of hosts as arguments
-kill only those: `cluster.py node-3`. Ends after two minutes at the latest, and leaves nothing behind, on Ctrl-C as well.
+kill only those: `cluster.py node-3`. Ends after two minutes at the latest and leaves nothing behind, on Ctrl-C as well.
 """
 
 import http.client
