@@ -204,15 +204,26 @@ class Pipeline:
         return replace(rendering, used=rendering.used | snapshot.read)
 
     async def _render(self, snapshot: Snapshot, places: Places) -> Rendering:
-        """Render, and repeat that while the names in use depend on the files that the text includes."""
-        rendering = await self._render_at(snapshot, places)
-        for _ in range(TURNS - 1):
-            texts = self._including(rendering)
-            if rendering.missing or not texts or (found := await self._places(texts)) == places:
+        """Render, and repeat that while the names in use depend on the files that the text includes.
+
+        An error counts only once it is about the files that the new text includes, rather than those of the live one.
+        """
+        rendering, error = None, None
+        for _ in range(TURNS):
+            rendering, error = None, None
+            try:
+                rendering = await self._render_at(snapshot, places)
+            except TemplateError as exc:
+                error = exc
+            if rendering is not None and rendering.missing:
+                break
+            texts = self._including(self.renderer.texts)
+            if not texts or (found := await self._places(texts)) == places:
                 break
             places = found
-            rendering = await self._render_at(snapshot, places)
         self._rendered = (snapshot, places)
+        if rendering is None:
+            raise error or TemplateError(self.subject, "was not rendered")
         return rendering
 
     async def _render_at(self, snapshot: Snapshot, places: Places) -> Rendering:
@@ -232,13 +243,13 @@ class Pipeline:
             return rendering
         return replace(rendering, used=rendering.used | self._before.used)
 
-    def _including(self, rendering: Rendering) -> dict[Path, bytes]:
+    def _including(self, texts: Sequence[str]) -> dict[Path, bytes]:
         """Return the texts that include other files than the live ones do."""
-        if self._surroundings is None:
+        if self._surroundings is None or not texts:
             return {}
         return {
             output.target.destination: output.content or b""
-            for output in self._outputs(rendering)
+            for output in self._layout.outputs(texts)
             if _includes(output.content or b"") != _includes(read_live_bytes(output) or b"")
         }
 

@@ -304,7 +304,7 @@ class Renderer:
             gone = self._entries.gone(awaited, snapshot, self.last_good)
             if any(self._keep_entries(state, rejection, snapshot, now) for rejection in gone):
                 continue  # others that are gone are seen in the next pass
-            found = self._found(state) or self._prover.unproven(state.runs, self._texts, places)
+            found = self._found(state) or self._prover.unproven(state.runs, self.texts, places)
             if not found:
                 return
             verdicts = narrowed(self._without_things(state, found, snapshot, now), state.held)
@@ -375,7 +375,7 @@ class Renderer:
             before=self.baseline,
             state=state,
             snapshot=snapshot,
-            texts=self._texts,
+            texts=self.texts,
             places=places,
             live_text=self._live_text,
         ).check()
@@ -384,9 +384,9 @@ class Renderer:
         return ", ".join(str(template.source) for template in self._templates)
 
     @property
-    def _texts(self) -> tuple[str, ...]:
-        """The texts of the last passes."""
-        return tuple(self._kept[number][1] for number in range(len(self._templates)))
+    def texts(self) -> tuple[str, ...]:
+        """The texts of the last passes, also of a render that failed; none before the first one."""
+        return tuple(text for _, (_, text) in sorted(self._kept.items()))
 
     def _is_plain(self, number: int, text: str) -> bool:
         return self._templates[number].is_plain(text)
@@ -412,7 +412,7 @@ class Renderer:
         rests_on = frozenset(query for one in waiting for query in one.evidence) - used
         awaited = frozenset(query for one in waiting for query in one.awaited(snapshot)) - used
         return Rendering(
-            texts=self._texts,
+            texts=self.texts,
             used=used | rests_on,
             missing=awaited.union(*(run.awaited for run in state.runs)),
             quarantined=tuple(state.held[owner].verdict.rejection for owner in sorted(state.held)),

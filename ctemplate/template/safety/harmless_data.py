@@ -12,7 +12,7 @@ import msgspec
 
 from ctemplate.core.model import Answer, CheckState, Instance, Service, Snapshot
 
-HARMLESS = "1"
+HARMLESS_TEXT = "1"
 """A text that every format prints anywhere, and that is a number as well."""
 
 IsPlain = Callable[[str], bool]
@@ -44,13 +44,13 @@ def _is_of(item: object, services: Collection[str]) -> TypeGuard[Service | Insta
 def _harmless_item(item: Service | Instance, is_plain: IsPlain, is_all_meta: bool) -> Service | Instance:  # noqa: FBT001  # internal
     fields = {name: _plainly(getattr(item, name), is_plain) for name in item.__struct_fields__ if name != "name"}
     if is_all_meta and isinstance(item, Instance):
-        fields["meta"] = dict.fromkeys(item.meta, HARMLESS)
+        fields["meta"] = dict.fromkeys(item.meta, HARMLESS_TEXT)
     return msgspec.structs.replace(item, **fields)
 
 
 def _plainly(value: object, is_plain: IsPlain) -> object:
     if type(value) is str:
-        return value if is_plain(value) else HARMLESS
+        return value if is_plain(value) else HARMLESS_TEXT
     if isinstance(value, Mapping):
         return {key: _plainly(one, is_plain) for key, one in value.items()}
     if isinstance(value, tuple):
