@@ -99,6 +99,12 @@ def _yaml_function(name: str) -> Callable[[Any], Any]:
     return found
 
 
+def go_yaml(value: Any, whole: bool = False) -> str:  # noqa: FBT001, FBT002  # templates write whole=true
+    """Write YAML in the layout of ``toYAML``; numbers of parsed JSON are floats, unless ``whole`` is given."""
+    shown: str = pkgutil.resolve_name("ctemplate.template.language.go_yaml:go_yaml_text")(value, whole=whole)
+    return shown
+
+
 def to_toml(value: Any) -> str:
     """Return a table as TOML, in the order of its keys."""
     table = built(value)
