@@ -79,7 +79,7 @@ class Metrics:
         text = "From the arrival of a change of data to nginx's proof that it runs it."
         self._change_time = self._histogram("change_to_live_seconds", text, CHANGE_SECONDS, "group")
         self._defects = self._counter("internal_errors", "Defects of ctemplate's own, repeated ones included.")
-        self._stalls = self._counter("event_loop_stalls", "Times that the event loop stood still for two seconds.")
+        self._stalls = self._counter("event_loop_stalls", "Times that the event loop was blocked for two seconds.")
         self._lag = self._histogram("event_loop_lag_seconds", "Lateness of the event loop.", LAG_SECONDS)
 
     def _make_consul(self) -> None:
