@@ -57,13 +57,14 @@ class Backend(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, name: str, protocol: str, port: int) -> None:
+    def __init__(self, name: str, protocol: str, address: str, port: int) -> None:
         """Listen; port 0 takes any free one."""
-        super().__init__((ADDRESS, port), HttpHandler if protocol == "http" else TcpHandler)
+        super().__init__((address, port), HttpHandler if protocol == "http" else TcpHandler)
         self.name = name
+        self.address = address
         self.protocol = protocol
         self.port = self.socket.getsockname()[1]
-        self.id = f"{name}-{self.port}"
+        self.id = f"{name}-{self.port}" if address == ADDRESS else f"{name}-{address}-{self.port}"
 
 
 def _id(server: socketserver.BaseServer) -> str:
@@ -84,7 +85,7 @@ class Registration:
         service = {
             "ID": self._backend.id,
             "Name": self._backend.name,
-            "Address": ADDRESS,
+            "Address": self._backend.address,
             "Port": self._backend.port,
             "Tags": [self._backend.protocol],
             "Check": self._checks()[self._check] | {"DeregisterCriticalServiceAfter": "1m"},
@@ -92,7 +93,7 @@ class Registration:
         return self._put("/v1/agent/service/register", service)
 
     def _checks(self) -> dict[str, dict[str, str]]:
-        where = f"{ADDRESS}:{self._backend.port}"
+        where = f"{self._backend.address}:{self._backend.port}"
         return {
             "http": {"HTTP": f"http://{where}/", "Interval": f"{INTERVAL}s", "Timeout": "1s"},
             "tcp": {"TCP": where, "Interval": f"{INTERVAL}s", "Timeout": "1s"},
@@ -150,7 +151,7 @@ def main() -> None:
     options = _options()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # taken by sigtimedwait, and by no thread
     try:
-        backend = Backend(options.name, options.protocol, options.port)
+        backend = Backend(options.name, options.protocol, options.address, options.port)
     except (OSError, OverflowError) as fault:
         sys.exit(f"{options.name}: port {options.port}: {fault}")
     registration = Registration(options.consul, backend, options.check)
@@ -166,6 +167,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--protocol", choices=["http", "tcp"], default="http", help="what it speaks, and its tag")
     parser.add_argument("--check", choices=["http", "tcp", "ttl"], default="http", help="how Consul knows its health")
     parser.add_argument("--consul", default="127.0.0.1:8500", help="the agent's address")
+    parser.add_argument("--address", default=ADDRESS, help="its address, where it listens and which it registers")
     parser.add_argument("--port", type=int, default=0, help="where it listens; any free port by default")
     options = parser.parse_args()
     if (options.protocol, options.check) == ("tcp", "http"):
