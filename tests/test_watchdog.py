@@ -100,4 +100,4 @@ def test_a_signal_to_stop_ends_the_process_within_its_limit(what, tmp_path):
     process.send_signal(signal.SIGTERM)
     status, said = ended(process)
     assert status == FORCED_STATUS
-    assert "not ended 1.5s after the signal: ended by force" in said
+    assert "not ended 1.5s after the signal: exiting at once" in said

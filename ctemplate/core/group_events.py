@@ -182,7 +182,7 @@ class RetryPlanned(GroupEvent, frozen=True, kw_only=True):
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.subject}: next attempt in {format_duration(self.seconds)}"
+        return f"{self.subject}: next try in {format_duration(self.seconds)}"
 
 
 class GroupCancelled(GroupEvent, frozen=True, kw_only=True):
