@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import http.server
 import json
+import os
 import signal
 import socketserver
 import sys
@@ -20,6 +21,14 @@ from typing import Any
 
 ADDRESS = "127.0.0.1"
 INTERVAL = 1.0  # seconds between two checks, or two heartbeats of a TTL check
+CHECK = """\
+import socket, sys
+try:
+    socket.create_connection(sys.argv[1].rsplit(":", 1), 1)
+except OSError as fault:
+    print(fault)
+    sys.exit(2)  # critical; 1 is a warning
+"""
 STOP = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -92,12 +101,13 @@ class Registration:
         }
         return self._put("/v1/agent/service/register", service)
 
-    def _checks(self) -> dict[str, dict[str, str]]:
+    def _checks(self) -> dict[str, dict[str, Any]]:
         where = f"{self._backend.address}:{self._backend.port}"
         return {
             "http": {"HTTP": f"http://{where}/", "Interval": f"{INTERVAL}s", "Timeout": "1s"},
             "tcp": {"TCP": where, "Interval": f"{INTERVAL}s", "Timeout": "1s"},
             "ttl": {"TTL": f"{3 * INTERVAL}s", "Status": "passing"},
+            "script": {"Args": [sys.executable, "-c", CHECK, where], "Interval": f"{INTERVAL}s", "Timeout": "5s"},
         }
 
     def heartbeat(self) -> None:
@@ -165,8 +175,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="a server that registers itself with Consul")
     parser.add_argument("name", help="the service's name; a tcp service is called NAME-PORT")
     parser.add_argument("--protocol", choices=["http", "tcp"], default="http", help="what it speaks, and its tag")
-    parser.add_argument("--check", choices=["http", "tcp", "ttl"], default="http", help="how Consul knows its health")
-    parser.add_argument("--consul", default="127.0.0.1:8500", help="the agent's address")
+    parser.add_argument(
+        "--check", choices=["http", "tcp", "ttl", "script"], default="http", help="how Consul knows its health"
+    )
+    agent = os.environ.get("CONSUL_HTTP_ADDR", "127.0.0.1:8500")
+    parser.add_argument("--consul", default=agent, help="the agent's address [CONSUL_HTTP_ADDR]")
     parser.add_argument("--address", default=ADDRESS, help="its address, where it listens and which it registers")
     parser.add_argument("--port", type=int, default=0, help="where it listens; any free port by default")
     options = parser.parse_args()
