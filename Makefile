@@ -42,8 +42,9 @@ lint: venv ## check rules, format and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-reference: venv ## write docs/templates.md, the reference of the template language
+reference: venv ## write docs/templates.md and docs/command-line.md, the references
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/command_line.py
 
 demo: venv tools ## watch ctemplate at work between Consul, nginx and a few backends
 	$(BIN)/python examples/nginx/demo.py

@@ -21,7 +21,7 @@ class _Backend:
         self.port = port or free_port()
         self.hits = 0  # requests or connections answered, health checks not counted
         self.healthy = True
-        self._server: socketserver.TCPServer | None = None
+        self._server: socketserver.BaseServer | None = None
 
     def start(self) -> Self:
         assert not self._server, f"{self.name} runs already"
@@ -37,7 +37,7 @@ class _Backend:
             self._server.server_close()
             self._server = None
 
-    def _new_server(self) -> socketserver.TCPServer:
+    def _new_server(self) -> socketserver.BaseServer:
         raise NotImplementedError
 
 
@@ -96,6 +96,28 @@ class TcpBackend(_Backend):
             request_queue_size = QUEUE
 
         return Server((self.address, self.port), Handler)
+
+
+class UdpBackend(_Backend):
+    """Answers each datagram with `NAME PORT`."""
+
+    def _new_server(self) -> socketserver.BaseServer:
+        backend = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                backend.hits += 1
+                self.request[1].sendto(f"{backend.name} {backend.port}".encode(), self.client_address)
+
+        return socketserver.ThreadingUDPServer((self.address, self.port), Handler)
+
+
+def udp_ask(port: int, *, timeout: float = 30) -> str:
+    """Send a datagram to a port of 127.0.0.1; return the answer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(timeout)
+        client.sendto(b"?", ("127.0.0.1", port))
+        return client.recv(100).decode()
 
 
 def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: float = 30) -> tuple[int, str]:
