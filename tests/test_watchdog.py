@@ -16,6 +16,10 @@ STARTED = """
 import asyncio, logging, signal, sys, threading, time
 from ctemplate.runtime import daemon, exec_mode, watchdog
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+said = []
+class Hearer(logging.Handler):
+    def emit(self, record): said.append(record)
+logging.getLogger().addHandler(Hearer())
 def hang(): threading.Event().wait()
 def spin():
     while True: pass
@@ -42,8 +46,10 @@ def test_a_blocked_loop_is_reported_once_with_its_length():
         async def main():
             with watchdog.Watchdog():
                 await asyncio.sleep(0.5)
-                time.sleep(3.5)
-                await asyncio.sleep(0.5)
+                while not said:
+                    time.sleep(0.1)
+                while not said[1:]:
+                    await asyncio.sleep(0.1)
         asyncio.run(main())
         """)
     )

@@ -13,6 +13,7 @@ import pytest
 from harness import Ctemplate, wait_for
 from harness.site import Site, instances
 from harness.users import as_nobody, open_to_all
+from harness.waiting import PATIENCE
 
 from ctemplate.config.layers import Layer
 from ctemplate.runtime.assembly import Assembler
@@ -105,7 +106,7 @@ def once(site):
     values = {"catalog": str(site.catalog_file), "state_dir": str(site.state)}
     assembler = Assembler(paths=(site.config,), flags=Layer(where="test", values=values), environ={})
     daemon = Daemon(assembler=assembler, assembly=assembler.assemble())
-    asyncio.run(daemon.once(timeout=20))
+    asyncio.run(daemon.once(timeout=PATIENCE))
     return [str(worker.error or worker.result.outcome.value) for worker in daemon.workers]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness import Nginx, free_port, wait_for
 from harness.site import Site
+from harness.waiting import PATIENCE
 
 from ctemplate.nginx.master import parent_of
 
@@ -28,7 +29,7 @@ class Background:
         programs.callback(self._end)
 
     def start(self) -> int:
-        subprocess.run(self.arguments, check=True, timeout=20, cwd=self.nginx.prefix)
+        subprocess.run(self.arguments, check=True, timeout=PATIENCE, cwd=self.nginx.prefix)
         return self.master()
 
     def master(self, pid_file: Path | None = None) -> int:
