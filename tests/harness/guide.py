@@ -1,5 +1,6 @@
 """A guide of docs/ as its reader runs it: block after block in one shell, with what stands below each in the output."""
 
+import itertools
 import re
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from harness.waiting import PATIENCE, wait_for
 REPEATABLE = ("curl ", "for ", "consul members", "consul catalog", "ctemplate status", "nginx -t")
 VARYING = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+Z)?", "TIME"),
-    (r"\b(\d+m)?\d+(\.\d+)?s\b", "SECONDS"),
+    (r"\b(\d+m)?\d+(\.\d+)?s\b|\b\d+m\b", "SECONDS"),
     (r"\bprocess \d+", "process N"),
     (r"\bindex \d+", "index N"),
     (r"^ +\d+ web-", "N web-"),
@@ -62,19 +63,19 @@ class Reader:
         self._shell.communicate()
 
     def follow(self, step: Step) -> None:
-        """Run a step's commands, again if they only look, until everything is there that the guide shows."""
+        """Run a step's commands, again the last ones that only look, until everything is there that the guide shows."""
         begun = self._output.stat().st_size
         commands = step.commands
         for before, now in self._replaced.items():
             commands = commands.replace(before, now)
         self._run(commands)
-        may_repeat = all(line.startswith(REPEATABLE) for line in commands.splitlines())
+        only_look = list(itertools.takewhile(lambda line: line.startswith(REPEATABLE), reversed(commands.splitlines())))
 
         def is_all_there() -> bool:
             there = {_plain(line) for line in self._output.read_text()[begun:].splitlines()}
             missing = [line for line in step.shown if _plain(line) not in there]
-            if missing and may_repeat:
-                self._run(commands)
+            if missing and only_look:
+                self._run("\n".join(reversed(only_look)))
             return not missing
 
         wait_for(
