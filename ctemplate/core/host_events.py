@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
-from ctemplate.core.event_stream import UNLOGGED, Event
+from ctemplate.core.event_stream import UNLOGGED, Event, OngoingEvent
 
 
 class StatusServed(Event, frozen=True, kw_only=True):
@@ -19,32 +19,22 @@ class StatusServed(Event, frozen=True, kw_only=True):
         return f"status: served at {self.address}"
 
 
-class StatusUnavailable(Event, frozen=True, kw_only=True):
+class StatusUnavailable(OngoingEvent, frozen=True, kw_only=True):
     """Status cannot be served at its address; this is retried, and everything else continues."""
 
+    LEVEL: ClassVar[int] = logging.ERROR
     address: str
     reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: what stays the same is an ERROR once."""
-        return logging.DEBUG if self.is_repeated else logging.ERROR
 
     def __str__(self) -> str:
         return f"status: cannot be served at {self.address}: {self.reason}; it is tried again, the rest goes on"
 
 
-class ReleaseRefused(Event, frozen=True, kw_only=True):
+class ReleaseRefused(OngoingEvent, frozen=True, kw_only=True):
     """Someone asked the page to release without the right token; ``is_repeated``: it was so less than a minute ago."""
 
+    LEVEL: ClassVar[int] = logging.WARNING
     reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: many attempts are a WARNING once a minute."""
-        return logging.DEBUG if self.is_repeated else logging.WARNING
 
     def __str__(self) -> str:
         return f"status: a release was refused: {self.reason}"
@@ -126,17 +116,12 @@ class StopForced(Event, frozen=True, kw_only=True):
         return f"{after}; the next start puts right what was under way"
 
 
-class HookFailed(Event, frozen=True, kw_only=True):
+class HookFailed(OngoingEvent, frozen=True, kw_only=True):
     """The command or URL of ``[on_event]`` failed for an event; ``is_repeated``: as for the one before."""
 
+    LEVEL: ClassVar[int] = logging.WARNING
     event_name: str
     reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: what stays the same is a WARNING once."""
-        return logging.DEBUG if self.is_repeated else logging.WARNING
 
     def __str__(self) -> str:
         return f"on_event: {self.event_name}: {printable(self.reason)}; it is not tried again for this event"
