@@ -143,7 +143,7 @@ def test_a_configuration_that_cannot_be_copied_is_judged_where_it_stands(tmp_pat
     site.publish("1", a=instances(1, tags=("up", "web"), kind="backup"))
     bad = ctemplate(*site.args, "-once", name="bad")
     assert bad.wait(20) == 1
-    told = "an include with a glob before '..' cannot be mirrored; swapped to be judged where it stands"
+    told = "an include with a glob before '..' cannot be mirrored; swapped in to be checked live"
     assert told in bad.log()
     assert "nginx -t: exit status 1; every live file is rolled back" in bad.log()
     assert f'no servers in upstream "…" in {site.nginx.prefix}/conf.d/../conf.d/upstreams.conf:3' in bad.log()

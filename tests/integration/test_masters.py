@@ -123,7 +123,7 @@ def test_an_upgrade_that_is_taken_back_after_a_change_is_owed_a_reload(site, bac
     assert site.running() == "1", "the old master never read generation 2"
     touch(site, "2")
     site.wait_running("2", log=daemon.log)
-    daemon.wait_for_log(f"process {running} was never seen to take it; reloading")
+    daemon.wait_for_log(f"process {running} is not known to have loaded it; reloading")
     daemon.wait_for(lambda: proven(site)[-1:] == [running], 10, "proof by the old master")
 
 
@@ -236,5 +236,5 @@ def test_a_stuck_worker_never_brings_the_old_files_back(site, running, daemon):
         for worker in stuck:
             os.kill(worker, signal.SIGCONT)
     assert "rolled back" not in daemon.log()
-    assert "does not finish and keeps its old configuration" in daemon.log()
+    assert "does not end and keeps its old configuration" in daemon.log()
     assert all(parent_of(worker) in {running, None} for worker in stuck)

@@ -528,7 +528,7 @@ async def test_a_worker_that_does_not_finish_is_a_warning(nginx, port, caplog):
         for worker in stuck:
             os.kill(worker, signal.SIGCONT)
     for worker in stuck:
-        assert f"{nginx.conf}: worker {worker} does not finish and keeps its old configuration" in caplog.text
+        assert f"{nginx.conf}: worker {worker} does not end and keeps its old configuration" in caplog.text
 
 
 @contextlib.contextmanager
