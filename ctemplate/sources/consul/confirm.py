@@ -152,11 +152,12 @@ async def _registered(doubt: Doubt, client: Client, connection: Connection, edge
             reply = await client.read(
                 connection, resource_of(query, client.settings), consistency=Consistency.CONSISTENT
             )
+            found += kind_of(query).decode(query, reply.body, edge)[0]
         except RequestFailed as exc:
             if exc.remedy.is_shared:
                 raise
+        except Undecodable:
             continue
-        found += kind_of(query).decode(query, reply.body, edge)[0]
     return tuple(found)
 
 
