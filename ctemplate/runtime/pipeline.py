@@ -23,13 +23,13 @@ from ctemplate.core.errors import (
 )
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import (
-    DataKept,
     EditRefused,
+    LastGoodDataUsed,
     Quarantined,
     Readmitted,
-    RemarkOver,
     Rendered,
-    TemplateRemarked,
+    TemplateWarned,
+    TemplateWarningResolved,
 )
 from ctemplate.core.model import Answer, Outcome, Output, Rejection, Snapshot, Target
 from ctemplate.core.values import dataclass
@@ -363,7 +363,7 @@ class Pipeline:
                 emit(Quarantined(**self._about(rejection)))
         for rejection in rendering.kept:
             if rejection not in self.kept:
-                emit(DataKept(**self._about(rejection)))
+                emit(LastGoodDataUsed(**self._about(rejection)))
         now = {(rejection.service, rejection.thing) for rejection in (*rendering.quarantined, *rendering.kept)}
         before = {(rejection.service, rejection.thing) for rejection in (*self.quarantined, *self.kept)}
         for service, thing in sorted(before - now):
@@ -384,10 +384,10 @@ class Pipeline:
         """Report once what a template asks for in vain, and once that it exists."""
         for remark in remarks:
             if remark not in self.remarks:
-                emit(TemplateRemarked(group=self.name, text=remark))
+                emit(TemplateWarned(group=self.name, text=remark))
         for remark in self.remarks:
             if remark not in remarks:
-                emit(RemarkOver(group=self.name, text=remark))
+                emit(TemplateWarningResolved(group=self.name, text=remark))
         self.remarks = remarks
 
 

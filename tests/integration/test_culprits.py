@@ -230,7 +230,7 @@ def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_bef
     source.write_text(source.read_text().replace("{{ i.weight }}", "{{ i.meta.weigth }}"))
     running.wait_for_log("site.j2:20: no key 'weigth' here; give a default: ", LIMIT)
     running.wait_for_log("(service 'shop'); it is live, so the edit is not used", LIMIT)
-    running.wait_for_log("the templates as they were before the edit go on", LIMIT)
+    running.wait_for_log("the templates from before the edit stay in use", LIMIT)
     assert nginx.conf.read_text() == before
     consul.register("late", port=8003, tags=["http"])
     wait_upstreams(running, nginx, "late", "shop", "web")
