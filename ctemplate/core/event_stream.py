@@ -46,6 +46,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_s
         return self.LEVEL
 
 
+class OngoingEvent(Event, frozen=True, kw_only=True):
+    """What may go on unchanged; ``is_repeated``: it was reported before, so that its line has its level once only."""
+
+    is_repeated: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level of the log line: DEBUG for what stays the same."""
+        return logging.DEBUG if self.is_repeated else self.LEVEL
+
+
 class SubscriberFailed(Event, frozen=True, kw_only=True):
     """A subscriber raised an exception; it misses this event and gets the next one."""
 
