@@ -31,7 +31,7 @@ UNANSWERED = 60.0  # seconds after which a doubt whose confirmation never came b
 
 @dataclass(slots=True)
 class Inquiry:
-    """How often a query's doubt was tried to be confirmed, and when it may be tried again."""
+    """How often a query's doubt was tried to be confirmed, and when it may be retried."""
 
     tries: int = 0
     again_at: float = -math.inf

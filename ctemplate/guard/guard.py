@@ -157,7 +157,7 @@ class Guard:
         nodes: frozenset[str] | None = None,
         registered: tuple[Instance, ...] = (),
     ) -> Answer | None:
-        """Take a consistent read and judge the query's open holds by it; return what may be shown.
+        """Apply a consistent read to the query's open holds; return what may be shown.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         those that answered, as far as known. ``is_listed``: the catalog lists the service of an empty first answer.
