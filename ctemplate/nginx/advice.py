@@ -22,6 +22,11 @@ _FIXES = (
         "an upstream without instances is refused; write {% else %} server 127.0.0.1:1 down; in its loop",
     ),
     (
+        re.compile(r"host not found in upstream"),
+        "no upstream and no host has this name; if it is a service without instances, keep its upstream: "
+        "nginx.http_upstreams(placeholder=true), or {% else %} server 127.0.0.1:1 down; in its loop",
+    ),
+    (
         re.compile(r"could not build (?:the )?server_names_hash|could not build optimal server_names_hash"),
         "write server_names_hash_bucket_size 512; in http",
     ),
