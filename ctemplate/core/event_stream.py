@@ -1,7 +1,7 @@
 """The stream of typed events: every part emits what happens, and the log lines are written from it.
 
 Metrics, status and hooks subscribe. A subscriber is called at once, in the emitter's thread, and must not wait; a slow
-one has a bounded queue of its own. Knows no kind of event but the one for its own defects.
+one has its own bounded queue. Knows no kind of event but the one for its own defects.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class Guard:
         nodes: frozenset[str] | None = None,
         registered: tuple[Instance, ...] = (),
     ) -> Answer | None:
-        """Take a consistent read and judge the query's open holds by it; return what may be shown.
+        """Apply a consistent read to the query's open holds; return what may be shown.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         those that answered, as far as known. ``is_listed``: the catalog lists the service of an empty first answer.
@@ -395,9 +395,15 @@ class Guard:
         known = [state for state in found if state.unverified is None]
         dcs = {query.dc for query in wanted}
         return (
-            *(Memory(answer=each.raw, holds=tuple(_moved(hold, ahead) for hold in each.dump())) for each in known),
+            *(Memory(answer=each.raw, holds=self._holds_of(each, ahead)) for each in known),
             *(servers for servers in self._servers if servers.dc in dcs),
         )
+
+    def _holds_of(self, state: QueryState, ahead: float) -> tuple[Hold, ...]:
+        """Return a query's holds, moved; a fresh answer that nothing waits for has none."""
+        if state.is_fresh and state.raw.query not in self._active:
+            return ()
+        return tuple(_moved(hold, ahead) for hold in state.dump())
 
 
 def _in_known_order(before: Answer, new: Answer) -> Answer:

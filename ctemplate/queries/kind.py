@@ -38,7 +38,7 @@ class WatchRole(enum.Enum):
 
 
 class Losses(enum.Enum):
-    """The guard's way to judge that something is missing from an answer."""
+    """How the guard decides that something is missing from an answer."""
 
     NAMES = "names of services; none may vanish unconfirmed"
     INSTANCES = "instances of a service; a part may vanish"
@@ -58,7 +58,7 @@ class Subject(enum.Enum):
 class ReadRight:
     """A right that a token needs: to read, unless ``access`` says otherwise.
 
-    ``name`` None stands for every name. ``is_prefix``: the rule covers all names with this prefix.
+    ``name`` None means every name. ``is_prefix``: the rule covers all names with this prefix.
     """
 
     resource: str

@@ -151,7 +151,7 @@ class LossRule(Holding):
         return replace(hold, cause=cause, until=until, is_open=False, judged_at=now)
 
     def part(self, belongs: Callable[[Entry], bool]) -> None:
-        """Have the entries of open holds for which ``belongs`` holds judged apart from the others."""
+        """Check the entries of open holds for which ``belongs`` is true separately from the others."""
         parted: list[Hold] = []
         for hold in self.holds:
             inside = tuple(filter(belongs, hold.entries)) if hold.is_open else ()
