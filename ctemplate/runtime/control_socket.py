@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,6 +32,9 @@ from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.restoring import RESTORE_TIMEOUT, RestoreReply, RestoreRequest, restored_by
 from ctemplate.status.report import Report, ReportNow
 from ctemplate.system.files import make_folder
+
+# Python 3.13 removes a socket by the path given here, which by then leads nowhere, and logs that as an error.
+OWN_CLEANUP: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 CONTROL_FOLDER = "control"  # the folder of the sockets, in the state folder
 CONTROL_FOLDER_MODE = 0o700
@@ -79,7 +84,7 @@ async def serve(
         make_folder(path.parent.parent, CONTROL_FOLDER_MODE)
         make_private(path.parent)
         with _short_path(path) as short:
-            server = await asyncio.start_unix_server(answer, short, start_serving=False)
+            server = await asyncio.start_unix_server(answer, short, start_serving=False, **OWN_CLEANUP)
             os.chmod(short, PRIVATE_SOCKET)  # noqa: PTH101 - nothing of a disk, which a Path would be taken for
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()

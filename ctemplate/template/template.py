@@ -40,7 +40,8 @@ PIECES = 1000
 """Pieces of output between two checks of the limits."""
 
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
-_WRONG_ARGUMENT = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
+_WRONG_ARGUMENT = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'(?:\. Did you mean '\w+'\?)?")
+"""Python 3.13 and newer add advice of their own."""
 
 
 class _Arguments(TypedDict):
@@ -318,7 +319,9 @@ class Template:
             return said + self._functions.name_advice(unknown[1], self._environment.names)
         said = said.removeprefix(f"{Functions.__name__}.").removesuffix(".")
         wrong = _WRONG_ARGUMENT.fullmatch(said)
-        return said + self._functions.argument_advice(*wrong.groups()) if wrong else plain_sentence(said)
+        if wrong is None:
+            return plain_sentence(said)
+        return said.partition(". Did you mean")[0] + self._functions.argument_advice(*wrong.groups())
 
 
 def lowered(sentence: str) -> str:
