@@ -83,6 +83,7 @@ def printf(form, *values):
             continue
         shown = f"%{flag}{precision}{verb}" % value if verb in "xXofe" else text_of(value)
         shown = go_quoted(value) if verb == "q" else shown
+        shown = shown[: int(precision[1:] or "0")] if precision and verb == "s" else shown
         size = int(width or 0)
         parts.append(shown.ljust(size) if flag == "-" else shown.rjust(size, "0" if flag == "0" else " "))
     extra = ", ".join(f"{go_type(value)}={text_of(value)}" for value in values)
@@ -256,6 +257,11 @@ def split_to_map(outer, inner, text):
     return {key: item for key, found, item in parts if found}
 
 
+def titled(text):
+    """Each word's first letter as a capital; a point, a colon or an apostrophe between letters parts no words."""
+    return re.sub(r"[^\W\d_](?:[\w]|[.:'](?=\w))*", lambda word: word[0][0].upper() + word[0][1:], text)
+
+
 def several(question):
     return lambda needles, items: question(needle in items for needle in needles)
 
@@ -283,7 +289,7 @@ PLAIN = {
     "containsNotAll": lambda needles, items: not several(all)(needles, items),
     "regexMatch": lambda pattern, text: re.search(pattern, text) is not None,
     "regexReplaceAll": go_replaced,
-    "toTitle": lambda text: re.sub(r"(?<![\w'])\w", lambda start: start[0].upper(), text),
+    "toTitle": titled,
     "trim": lambda cutset, text: text.strip(cutset),
     "indent": lambda width, text: "\n".join(line and " " * width + line for line in text.split("\n")),
     "base64Encode": lambda text: base64.b64encode(text.encode()).decode(),
