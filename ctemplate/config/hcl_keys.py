@@ -69,6 +69,7 @@ CONSUL_KEYS = {
     "consul.ssl.cert": _to("consul.ssl_cert"),
     "consul.ssl.key": _to("consul.ssl_key"),
     "consul.ssl.ca_cert": _to("consul.ssl_ca_cert"),
+    "consul.ssl.ca_cert_bytes": _note("has no effect on Consul's connection, in consul-template neither; leave it out"),
     "consul.ssl.ca_path": _to("consul.ssl_ca_path"),
     "consul.ssl.server_name": _to("consul.ssl_server_name"),
     "consul.transport.dial_keep_alive": _note(_CONNECTIONS),

@@ -10,6 +10,7 @@ import hmac
 import json
 import math
 import re
+import urllib.parse
 from decimal import Decimal
 
 import yaml
@@ -155,6 +156,8 @@ def divide(divisor, value):
 
 def split(separator, text):
     text = text.strip()
+    if not separator:
+        return list(text)
     return text.split(separator) if text else []
 
 
@@ -262,6 +265,16 @@ def titled(text):
     return re.sub(r"[^\W\d_](?:[\w]|[.:'](?=\w))*", lambda word: word[0][0].upper() + word[0][1:], text)
 
 
+HTML = {ord(char): f"&{name};" for char, name in {"&": "amp", "<": "lt", ">": "gt", '"': "#34", "'": "#39"}.items()}
+
+
+def js_char(char):
+    """A character in a JavaScript text."""
+    if char in "\\'\"":
+        return f"\\{char}"
+    return f"\\u{ord(char):04X}" if char in "<>&=" or not char.isprintable() else char
+
+
 def several(question):
     return lambda needles, items: question(needle in items for needle in needles)
 
@@ -299,6 +312,10 @@ PLAIN = {
     "md5sum": lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
     "sha256Hex": lambda text: hashlib.sha256(text.encode()).hexdigest(),
     "hmacSHA256Hex": lambda text, key: hmac.new(key.encode(), text.encode(), "sha256").hexdigest(),
+    "html": lambda *values: printed(*values).translate(HTML),
+    "js": lambda *values: "".join(map(js_char, printed(*values))),
+    "urlquery": lambda *values: urllib.parse.quote_plus(printed(*values), safe="-_.~"),
+    "slice": lambda items, start=0, end=None: items[start:end],
     "print": printed,
     "println": lambda *values: " ".join(map(text_of, values)) + "\n",
     "printf": printf,
