@@ -79,6 +79,9 @@ def printf(form, *values):
             parts.append(f"%!{verb}(MISSING)")
             continue
         value = values.pop(0)
+        if value is NIL:
+            parts.append("<nil>".rjust(int(width or 0)) if verb == "v" else f"%!{verb}(<nil>)")
+            continue
         if not isinstance(value, FITTING[verb]) or (isinstance(value, bool) and verb not in "vt"):
             parts.append(f"%!{verb}({go_type(value)}={text_of(value)})")
             continue
@@ -109,7 +112,7 @@ def printed(*values):
     for number, value in enumerate(values):
         if number and not isinstance(value, str) and not isinstance(values[number - 1], str):
             parts.append(" ")
-        parts.append(text_of(value))
+        parts.append(text_of(value, nested=True))
     return "".join(parts)
 
 

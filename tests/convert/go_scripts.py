@@ -287,12 +287,12 @@ class Writer:
     def write_block(self, depth):
         """A template that is defined and used at once; its name is its own."""
         self.blocks += 1
-        kind = self.pick(TEXT, NUMBER)
+        name, kind = f"b{self.blocks}", self.pick(TEXT, NUMBER)
         value, known, loops = self.value(kind), self.known, self.loops
         self.known, self.loops = [], 0
         body = self.body(depth, dot=kind)
         self.known, self.loops = known, loops
-        return f"{self.tag(f'block `b{self.blocks}` {value}')}{body}{self.tag('end')}"
+        return f"{self.tag(f'block `{name}` {value}')}{body}{self.tag('end')}"
 
     def write_given(self, depth):
         """A variable that is declared in a condition, and known in all its branches."""
