@@ -11,7 +11,7 @@ import pytest
 
 from ctemplate.core.errors import CheckRefused
 from ctemplate.core.event_stream import EventStream
-from ctemplate.core.events import ConfigurationReading, Started, Stopping
+from ctemplate.core.events import ConfigurationReloading, Started, Stopping
 from ctemplate.core.model import Outcome
 from ctemplate.runtime.service_notices import status_line, telling_of
 from ctemplate.status.health import STUCK_AFTER
@@ -60,8 +60,8 @@ def test_events_become_messages_in_their_order(manager):
         events = EventStream()
         async with telling_of(ServiceManager(address=address), events, tuple):
             events.publish(Started(summary="one group"))
-            events.publish(ConfigurationReading())
-            events.publish(ConfigurationReading(is_over=True))
+            events.publish(ConfigurationReloading())
+            events.publish(ConfigurationReloading(is_over=True))
             events.publish(Stopping())
 
     asyncio.run(life())
@@ -138,4 +138,4 @@ def test_the_environment_says_whom_to_tell_and_how_often(environ, expected):
 
 def test_a_manager_that_is_gone_harms_nobody(tmp_path, caplog):
     ServiceManager(address=str(tmp_path / "none")).tell(READY=1)
-    assert "the service manager cannot be told: No such file or directory" in caplog.text
+    assert "the service manager cannot be notified: No such file or directory" in caplog.text

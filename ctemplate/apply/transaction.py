@@ -13,12 +13,12 @@ swapping      some live files are new (after each file)                   puts t
 swapped       all live files are new, durably                             puts the old ones back, owes a reload
 reloaded      the program is proven to run them                           puts the old ones back, owes a reload
 recorded      the ledger records it: this ends the transaction            nothing to do
-restoring     a failed transaction puts files back (after each file)      goes on with that, owes a reload
+restoring     a failed transaction puts files back (after each file)      continues it, owes a reload
 restored      all old files are back, the ledger does not record it yet   drops the journal
 ============  ==========================================================  ========================================
 
 So after a start every live file is complete and was in use before, and the ledger owes a reload unless the program is
-proven to run it. The next apply does that reload: with its new output when there is one, else by itself.
+proven to run it. The next apply does that reload: with its new output if there is one, else alone.
 
 Writing the ledger with the transaction's serial is the one atomic act that ends it. The journal is written when a
 reload has to be proven, more than one file changes, or a file can be checked only once it is live. One file without
@@ -46,8 +46,8 @@ from ctemplate.core.file_events import (
     CandidateSaved,
     InterruptedChangeUndone,
     ItemFileRemoved,
-    OriginalKept,
-    OriginalLost,
+    OriginalNotSaved,
+    OriginalSaved,
     WrittenInPlace,
 )
 from ctemplate.core.group_events import RolledBack
@@ -92,6 +92,7 @@ class Transaction:
         self._observe(Step.RECORDED)
         if self._survey.rewrites:
             self._state.replaced.append(self._survey.change)
+            self._state.whole.update(file.destination for file in self._survey.files)
         replaced = {file.destination: file.live.content for file in self._survey.rewrites}
         keep(self._state.backups, {path: old for path, old in replaced.items() if old is not None})
         for file in self._survey.rewrites:
@@ -126,17 +127,17 @@ class Transaction:
         keep_refused(self._survey, self._state)
 
     def _keep_originals(self) -> None:
-        """Store, for ever, the files that were there before ctemplate first wrote them."""
+        """Store permanently the files that existed before ctemplate first wrote them."""
         for file in self._survey.rewrites:
             if file.accepted is not None or file.live.content is None:
                 continue
             try:
                 kept = self._state.keep_original(file.destination, file.live.content)
             except OSError as exc:
-                emit(OriginalLost(path=str(file.destination), reason=str(exc.strerror or exc)))
+                emit(OriginalNotSaved(path=str(file.destination), reason=str(exc.strerror or exc)))
                 continue
             if kept is not None:
-                emit(OriginalKept(path=str(file.destination), folder=str(kept)))
+                emit(OriginalSaved(path=str(file.destination), folder=str(kept)))
 
     def _put_in_place(self, file: Compared) -> None:
         if not file.has_new_content:
@@ -244,7 +245,7 @@ def _as_swap_failed(where: Path, what: str = "cannot be written") -> Iterator[No
 
 
 def _leave_backup(path: Path) -> None:
-    """Let what is about to be replaced stay beside the file, as ``NAME.bak``; where that cannot be, go on."""
+    """Save the file that is about to be replaced as ``NAME.bak`` beside it; continue if that fails."""
     fresh = files.candidate_path(path.with_name(f"{path.name}.bak"))
     try:
         fresh.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Containment of defects: a defect costs a query, a turn, or a part for some time, never the whole program.
 
-A defect is an unforeseen exception in ctemplate. One ERROR line reports it, and the interrupted work is tried again.
+A defect is an unforeseen exception in ctemplate. One ERROR line reports it, and the interrupted work is retried.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from ctemplate.core.errors import CtemplateError, InternalError
 from ctemplate.core.event_stream import emit
-from ctemplate.core.events import DefectFound, DefectOver
+from ctemplate.core.events import DefectFound, DefectResolved
 from ctemplate.core.timing import Backoff
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Defects:
     def over(self, where: str) -> None:
         """Record that what a defect affected works again."""
         if self._known.pop(where, None) is not None:
-            emit(DefectOver(where=where))
+            emit(DefectResolved(where=where))
 
 
 def first_of(cause: Exception) -> Exception:

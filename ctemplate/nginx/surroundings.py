@@ -24,7 +24,7 @@ from ctemplate.system.inputs import real_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigPlace:
-    """Where one file stands: the name of the block that includes it, and the names taken by files of others.
+    """The context of a file: the name of the block that includes it, and the names used by other files.
 
     ``files`` tells which file takes a name. ``hosts`` are those that the others' pass directives name, ``routed`` the
     variables in these, and ``variable`` is the one that the block around the file gives a value to, where it is a
@@ -43,7 +43,7 @@ class ConfigPlace:
 class Surroundings:
     """The configuration around a group's files; ``command`` names the nginx, None if it cannot be determined.
 
-    For files that are made for items, a name that no item has stands for all.
+    For files that are made for items, a name that no item has represents all.
     """
 
     command: NginxCommand | None
@@ -88,7 +88,7 @@ def places(
 
 
 def _place(tree: Tree, file: Path, around: ConfigPlace) -> ConfigPlace:
-    """Return what is around a file, with the block that it stands in."""
+    """Return the surroundings of a file, with the block that includes it."""
     inside = next(_blocks(tree, file), b"")
     return replace(around, inside=inside, variable=_variable(tree, file, inside))
 

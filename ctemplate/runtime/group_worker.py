@@ -32,7 +32,7 @@ from ctemplate.core.group_events import (
     RenderFailed,
     RetryPlanned,
 )
-from ctemplate.core.model import Answer, Outcome, Query, Snapshot, reads_alike
+from ctemplate.core.model import Answer, Outcome, Query, Snapshot
 from ctemplate.core.timing import Backoff, Debounce, Wait
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.change_record import change_record
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 RETRY = Backoff(first=2.0, ceiling=60.0)  # after a refusal: the cause may have gone, such as a port in use
 CROWDED = 1.0  # seconds until a delayed reload is considered again
-SOON = 1.0  # seconds, at least, until a service that was left out is tried again without a change
+SOON = 1.0  # seconds, at least, until a service that was left out is retried without a change
 UNSETTLED = frozenset({Outcome.WAITING, Outcome.DELAYED})
 START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may have been started
 
@@ -108,18 +108,15 @@ class GroupWorker:
         if self._changed_at is None and self._has_settled and not self._read.keys().isdisjoint(changed):
             self._changed_at = now
         if not self._is_rendering:
-            self._note({query for query in changed if query in self._read and self._is_news(query)}, now)
-
-    def _is_news(self, query: Query) -> bool:
-        """Whether the newest answer differs from the one that the last render read; a dropped answer is no news."""
-        newest = self.catalog.get(query)
-        return newest is not None and not reads_alike(newest, self._read[query])
+            self._note(
+                self.catalog.news_since({query: self._read[query] for query in changed if query in self._read}), now
+            )
 
     def _note(self, news: set[Query], now: float) -> None:
         """Make the group due after news.
 
         While the last render lacks answers, arriving ones are gathered; only the last missing one makes the group due.
-        An answer that exists without the needed value may stay so for ever, so nothing waits for it.
+        An answer without the needed value may never get it, so nothing waits for it.
         """
         if not news:
             return
@@ -271,10 +268,10 @@ class GroupWorker:
 
         ``is_partial``: the render has not named all the queries that it needs.
         """
-        self._read = {query: snapshot.get(query) for query in used}
+        self._read = snapshot.answers(used)
         self._awaited = missing
         self.catalog.want(self.pipeline.name, frozenset(self._read), is_growing=is_partial)
-        self._note({query for query in self._read if self._is_news(query)}, asyncio.get_running_loop().time())
+        self._note(self.catalog.news_since(self._read), asyncio.get_running_loop().time())
 
     def _forget_dues(self) -> None:
         """Forget all reasons to be due: the snapshot that is about to be rendered covers them."""

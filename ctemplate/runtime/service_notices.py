@@ -1,7 +1,7 @@
 """What the service manager hears of the daemon: that it runs, reads its configuration again, stops, and makes progress.
 
-READY does not wait for Consul: one that is away would otherwise have the daemon killed and started for ever. STATUS
-says how far it is. The watchdog is fed by the event loop, and only while no group stands still.
+READY does not wait for Consul: otherwise the daemon would be restarted again and again during an outage. STATUS
+says how far it is. The watchdog is fed by the event loop, and only while no group is stuck.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import Event, EventStream
-from ctemplate.core.events import ConfigurationReading, Started, Stopping
+from ctemplate.core.events import ConfigurationReloading, Started, Stopping
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.status_view import group_condition
@@ -38,9 +38,9 @@ class ServiceNotices:
         """Tell of an event that the manager wants to hear of."""
         if isinstance(event, Started):
             self.manager.tell(READY=1, STATUS="started")
-        elif isinstance(event, ConfigurationReading) and not event.is_over:
+        elif isinstance(event, ConfigurationReloading) and not event.is_over:
             self.manager.tell(RELOADING=1, MONOTONIC_USEC=time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
-        elif isinstance(event, ConfigurationReading):
+        elif isinstance(event, ConfigurationReloading):
             self.manager.tell(READY=1)
         elif isinstance(event, Stopping):
             self.manager.tell(STOPPING=1, STATUS="stopping")

@@ -11,11 +11,10 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import pkgutil
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
-
-from watchfiles import awatch
 
 from ctemplate.system.inputs import real_path
 
@@ -55,7 +54,7 @@ def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
 async def file_edits(
     paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None, quiet: float = SETTLE_MS / 1000
 ) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were edited, created or removed, for ever; each after its writers have finished.
+    """Yield the paths whose files were edited, created or removed, without end; each after its writers have finished.
 
     ``known`` are the signatures from when the files were read; edits since then come first. ``quiet`` is for how many
     seconds a file that is written in place must stay unchanged.
@@ -84,7 +83,7 @@ def write_detectable(paths: Iterable[Path]) -> frozenset[Path]:
 
 
 async def closed(paths: Collection[Path]) -> None:
-    """Wait until no process has one of the files open for writing; not for ever."""
+    """Wait until no process has one of the files open for writing, for a limited time."""
     for _ in range(int(1000 * WRITING_LIMIT / SETTLE_MS)):
         if not any(map(is_being_written, paths)):
             break
@@ -150,7 +149,7 @@ def is_being_written(path: Path) -> bool:
 async def poll_modified(
     paths: Callable[[], Iterable[Path]], *, every: float = LOOK_SECONDS
 ) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files any process wrote, created or removed since the last poll, for ever.
+    """Yield the paths whose files any process wrote, created or removed since the last poll, without end.
 
     The paths are read again for each poll.
     """
@@ -167,6 +166,7 @@ async def poll_modified(
 async def _fs_events(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
     """Yield once for the past, then whenever something in one of the folders may have changed or a minute is over."""
     yield
+    awatch = pkgutil.resolve_name("watchfiles:awatch")  # a single run follows no files
     async for _ in awatch(
         *folders,
         watch_filter=None,

@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 from typing import Self
 
 from ctemplate.core.event_stream import emit
-from ctemplate.core.host_events import ServiceManagerUntold
+from ctemplate.core.host_events import ServiceManagerUnreachable
 from ctemplate.core.values import dataclass
 
 SOCKET, WATCHDOG, WATCHDOG_PROCESS = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
@@ -35,8 +35,8 @@ class ServiceManager:
         if not address:
             return None
         if not address.startswith((ABSTRACT, "/")):
-            what = f"{SOCKET}: is no path of a socket, found {address!r}; the service manager is not told"
-            emit(ServiceManagerUntold(address=address, reason=what))
+            what = f"{SOCKET}: is not a socket path, found {address!r}; the service manager gets no notifications"
+            emit(ServiceManagerUnreachable(address=address, reason=what))
             return None
         is_ours = not pid or pid == str(os.getpid())
         watchdog = int(usec) / MICROSECONDS if is_ours and usec.isdecimal() and int(usec) else None
@@ -50,5 +50,5 @@ class ServiceManager:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as line:
                 line.sendto(lines.encode(), name)
         except OSError as exc:
-            what = f"{self.address}: the service manager cannot be told: {exc.strerror or exc}"
-            emit(ServiceManagerUntold(address=self.address, reason=what))
+            what = f"{self.address}: the service manager cannot be notified: {exc.strerror or exc}"
+            emit(ServiceManagerUnreachable(address=self.address, reason=what))

@@ -105,6 +105,21 @@ async def test_good_data_after_a_refusal_is_applied(site):
     assert site.live == (b"good",)
 
 
+async def test_what_a_dead_process_left_is_removed_at_the_start_and_after_a_failure_alone(site):
+    """Between two changes that went well nothing unfinished can be there, so nothing is looked for."""
+    left = site.path.with_name(f".{site.path.name}.ctemplate-0badcafe")
+    with site.hold() as state:
+
+        async def is_left(content):
+            left.write_bytes(b"half")
+            with contextlib.suppress(CheckRefused):
+                await apply(site.outputs(content), state=state, check=site.program, reload=site.program)
+            return left.exists()
+
+        contents = (b"one", b"two", b"syntax error", b"three", b"four")
+        assert [await is_left(content) for content in contents] == [False, True, True, False, True]
+
+
 async def test_one_refused_file_keeps_the_whole_group_as_it_was(pair):
     await pair.apply(b"a1", b"b1")
     before = [fingerprint(path) for path in pair.paths]
@@ -232,7 +247,7 @@ async def test_what_ctemplate_did_not_write_is_kept_for_ever(pair, caplog):
     originals = [path for path in (pair.folder / "state").glob("*/original/**/*") if path.is_file()]
     assert [path.read_bytes() for path in originals] == [b"of the operator"]
     assert originals[0].stat().st_mode & 0o777 == 0o600
-    said = f"{first}: the original, which ctemplate did not write, is kept in {originals[0]}"
+    said = f"{first}: the original, which ctemplate did not write, is saved in {originals[0]}"
     assert caplog.text.count(said) == 1
 
 
@@ -361,7 +376,7 @@ async def test_a_failed_swap_puts_back_what_was_swapped(pair):
     assert pair.program.reloads == 1
 
 
-BLIND = "site.conf: too strange to copy; swapped to be judged where it stands, and put back at once when refused"
+BLIND = "site.conf: too strange to copy; swapped in to be checked live; a refusal restores the old file at once"
 
 
 async def test_what_cannot_be_judged_before_is_judged_once_it_is_live(pair, caplog):

@@ -126,7 +126,7 @@ class Writer:
             f'({a} | replaceAll "" "-")',
             '(executeTemplate "of text" "x")' if ("of text", TEXT) in self.callable else '"y"',
             f'(index (parseJSON `{{"a": "v", "web": "w"}}`) {a} | printf "%v")',
-            '(toJSON (parseJSON `[1e21, 1e-7, 1.5, null, "<"]`))',
+            '(toJSON (parseJSON `[1.5, null, 0.25, "<"]`))',
             "(parseYAML `{a: 1}` | toJSON)",
         )
 

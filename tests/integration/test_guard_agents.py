@@ -88,7 +88,7 @@ def test_backends_that_died_with_their_agents_restart_leave_after_the_hold(fleet
         agent.launch()
     it.told("WARNING held: service(web)")
     it.wait({"web": []})
-    it.told("the time is over, the newest answer is taken")
+    it.told("the time is over; the newest answer is accepted")
 
 
 def test_agents_that_are_restarted_together_take_nobody_out(fleet, scene, tcp_backend):
@@ -171,6 +171,26 @@ def test_a_gossip_that_is_cut_takes_nobody_out(fleet, scene, tcp_backend):
     it.stays(everything)
 
 
+def test_a_gossip_that_is_cut_takes_nobody_out_of_a_prepared_query(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port)
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    definition = {"Name": "live", "Service": {"Service": "web", "OnlyPassing": True}}
+    fleet.server.api("POST", "/v1/query", definition)
+    it = scene(fleet.server)
+    it.template("live:{% for i in query('live') %} {{ i.address }}:{{ i.port }}{% endfor %}\n")
+    it.start('query_interval = "300ms"')
+    everything = {"live": all_of(backend.port)}
+    it.wait(everything)
+    with fleet.paused(1, 2, 3):
+        fleet.wait_lost(1, 2, 3)
+        it.told("vanished from a prepared query's answer as Consul lost contact with their nodes at once")
+        it.wait(everything)
+        it.stays(everything)
+    it.told("all is back")
+    it.stays(everything)
+
+
 def test_a_gossip_that_stays_cut_is_believed_after_the_hold_and_says_so(fleet, scene, tcp_backend):
     backend = tcp_backend("web")
     fleet.register("web", backend.port)
@@ -180,7 +200,7 @@ def test_a_gossip_that_stays_cut_is_believed_after_the_hold_and_says_so(fleet, s
     with fleet.paused(1, 2, 3):
         it.told("failed as Consul lost contact with most nodes at once")
         it.wait({"web": []})
-        it.told("service(web): the time is over, the newest answer is taken")
+        it.told("service(web): the time is over; the newest answer is accepted")
 
 
 def test_a_node_that_dies_alone_leaves_at_once(fleet, scene, tcp_backend):
@@ -234,7 +254,7 @@ def test_a_hold_does_not_run_out_while_nobody_runs(start_consul, scene):
     it.start('[guard]\nhold = "8s"')
     it.told("WARNING held: ")
     assert it.services() == {"web": places(2)}
-    it.told("the time is over, the newest answer is taken")
+    it.told("the time is over; the newest answer is accepted")
     it.wait({})
 
 
@@ -353,7 +373,5 @@ def test_a_token_without_node_read_empties_nothing_and_the_right_is_picked_up(ac
     assert "service(api), service(web): listed in the catalog, and no instance is shown" in said
     assert 'its policy needs node:read, node_prefix "" { policy = "read" }' in said
     assert it.process.log().count("no instance is shown") == 1
-    began = time.monotonic()
     consul.api("PUT", f"/v1/acl/policy/{policy['ID']}", {"Name": "p", "Rules": SERVICES_AND_NODES}, token=master)
-    it.wait({"api": places(1), "web": places(1)}, 30.0)
-    assert time.monotonic() - began < 20.0, "asked again every ten seconds"
+    it.wait({"api": places(1), "web": places(1)})

@@ -227,7 +227,7 @@ async def test_a_file_outside_the_configuration_passes_and_is_named_once(site, c
         assert await check.check((staged,)) == ()
         assert await check.check((staged,)) == ()
     assert [record.getMessage() for record in caplog.records] == [
-        f"{staged.live}: is not included by {site.conf}; nginx reads it only if another directive names it"
+        f"{staged.live}: {site.conf} does not include it; nginx reads it only if another directive names it"
     ]
 
 

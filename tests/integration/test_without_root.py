@@ -113,10 +113,8 @@ def applied_by(host, run, reload, **options):
     """Apply two generations, and one that nginx refuses; look at what is served and what is said."""
     status, log = run(host, "-once", *host.args(reload), name="first", **options)
     assert status == 0, log
-    assert (
-        f"{host.nginx.prefix}/keys/site.key: may not be read by this user; candidates are judged with a stand-in" in log
-    )
-    assert "swapped to be judged where it stands" not in log
+    assert f"{host.nginx.prefix}/keys/site.key: this user may not read it; candidates are checked with a" in log
+    assert "swapped in to be checked live" not in log
     assert host.served() == "80"
     host.publish(81)
     status, log = run(host, "-once", *host.args(reload), name="second", **options)
@@ -157,7 +155,7 @@ def test_a_file_of_roots_is_named_by_the_doctor_as_one_that_cannot_be_replaced(h
     args = host.args(host.nginx.reload_command)
     status, log = run(host, "-once", *args, name="first", rights=WITH_KILL)
     assert status == 1, log
-    what = f"{host.site}: belongs to user root, and only root may give a file to somebody else"
+    what = f"{host.site}: belongs to user root, and only root may change the owner of a file"
     assert f"{what}; the live file is untouched" in log
     status, said = run(host, "doctor", *args, name="doctor", rights=WITH_KILL)
     assert (status, [line for line in said.splitlines() if line.startswith("fault")]) == (

@@ -38,7 +38,7 @@ REFUSED = "refused"
 """The field of a rejection for data that a program refused."""
 
 BROKEN = "template"
-"""The field of a fault that stands for the template's breaking."""
+"""The field of a fault that means that the template itself failed."""
 
 SIZE = "size"
 """The field of a rejection for a service that uses up a shared limit."""
@@ -83,13 +83,15 @@ class QuarantineVerdict:
 
     ``rivals`` are the services on whose answers it depends as well, None for all. ``line`` is the template's line that
     cannot print the value, since the line itself may be wrong; empty where another service's claim decides. ``passing``
-    is the evidence required of services that succeed there.
+    is the evidence required of services that succeed there. ``line_fits``: a program that refused it accepts the line
+    with other data.
     """
 
     rejection: Rejection
     rivals: frozenset[str] | None = frozenset()
     line: str = ""
     passing: Passing = Passing.PRINTS
+    line_fits: bool = False
 
     @property
     def is_about_data(self) -> bool:

@@ -1,4 +1,4 @@
-"""Services whose data a program refused: left out until their data change, or tried again later.
+"""Services whose data a program refused: left out until their data change, or retried later.
 
 Must not know the program, or how it is asked.
 """
@@ -24,8 +24,9 @@ __all__ = ["REFUSED", "Refusal", "Refusals"]
 class Refusal:
     """A refused service or instance, the reason, and its data then.
 
+    ``line`` is the template's line, where known; ``line_fits``: with other data the program accepts it.
     ``is_needed``: without the service the program refuses the texts as well. ``retry_at``, on the monotonic clock, is
-    when the cause may have disappeared by itself.
+    when the cause may have disappeared.
     """
 
     owner: Owner
@@ -33,6 +34,7 @@ class Refusal:
     line: str
     answers: Mapping[Query, Answer | None]
     entries: Mapping[Query, Service | None]
+    line_fits: bool = False
     is_needed: bool = False
     retry_at: float = float("inf")
     failures: int = 0
@@ -50,7 +52,7 @@ class Refusal:
 
     def held(self, places: tuple[ConfigPlace | None, ...]) -> Held:
         """Return it as one that is left out."""
-        verdict = QuarantineVerdict(rejection=self.rejection, line=self.line)
+        verdict = QuarantineVerdict(rejection=self.rejection, line=self.line, line_fits=self.line_fits)
         return Held(verdict=verdict, evidence=dict(self.answers), places=places, is_refused=True)
 
 
@@ -69,13 +71,13 @@ def _value(answer: Answer | None) -> object:
 
 @dataclass(slots=True)
 class Refusals:
-    """All current refusals, and those that are being tried again."""
+    """All current refusals, and those that are being retried."""
 
     by_owner: dict[Owner, Refusal] = field(default_factory=dict)
     trying: dict[Owner, Refusal] = field(default_factory=dict)
 
     def current(self, snapshot: Snapshot, now: float) -> Iterator[Refusal]:
-        """Yield those that stay refused; those with new data, or whose time has come, are tried again."""
+        """Yield those that stay refused; those with new data, or whose time has come, are retried."""
         for owner, one in list(self.by_owner.items()):
             if not one.lasts(snapshot):
                 del self.by_owner[owner]
@@ -84,14 +86,16 @@ class Refusals:
             else:
                 yield one
 
-    def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "") -> Refusal:
+    def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "", line_fits: bool = False) -> Refusal:
         """Return a new refusal."""
         rejection = Rejection(
             service=owner.service, field=REFUSED, reason="", instance=owner.instance, thing=owner.thing
         )
-        return self.made(owner, rejection, snapshot, line=line)
+        return self.made(owner, rejection, snapshot, line=line, line_fits=line_fits)
 
-    def made(self, owner: Owner, rejection: Rejection, snapshot: Snapshot, *, line: str = "") -> Refusal:
+    def made(
+        self, owner: Owner, rejection: Rejection, snapshot: Snapshot, *, line: str = "", line_fits: bool = False
+    ) -> Refusal:
         """Return the refusal of an owner's data in a snapshot."""
         answers: dict[Query, Answer | None] = {}
         entries: dict[Query, Service | None] = {}
@@ -105,7 +109,9 @@ class Refusals:
                     answers[answer.query] = answer
             elif losses is Losses.NAMES:
                 entries[answer.query] = entry(answer, owner.service)
-        return Refusal(owner=owner, rejection=rejection, line=line, answers=answers, entries=entries)
+        return Refusal(
+            owner=owner, rejection=rejection, line=line, line_fits=line_fits, answers=answers, entries=entries
+        )
 
     def widened(self, owners: Iterable[Owner], snapshot: Snapshot) -> frozenset[Owner]:
         """Return the owners; in place of all usable instances of a service, the service itself."""
@@ -117,7 +123,7 @@ class Refusals:
         return frozenset(found)
 
     def add(self, refusals: Iterable[Refusal]) -> None:
-        """Record these as refused; an owner that was being tried again has failed once more."""
+        """Record these as refused; an owner that was being retried has failed again."""
         for one in refusals:
             if one.owner.is_whole:
                 self.by_owner = {
@@ -127,9 +133,9 @@ class Refusals:
         self.trying.clear()
 
     def clear_trying(self) -> None:
-        """Let go of those that were tried again with success."""
+        """Remove those that were retried with success."""
         self.trying.clear()
 
     def dues(self) -> list[float]:
-        """Return the moments when some are to be tried again."""
+        """Return the moments when some are to be retried."""
         return [one.retry_at for one in self.by_owner.values() if one.retry_at < float("inf")]

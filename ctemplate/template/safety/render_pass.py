@@ -21,7 +21,6 @@ from ctemplate.core.model import (
     Rejection,
     Service,
     Snapshot,
-    reads_alike,
 )
 from ctemplate.core.values import dataclass
 from ctemplate.queries import Subject, kind_of
@@ -156,7 +155,7 @@ class Run:
 
     ``last_read`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
-    errors of turns of loops, by the owner of what was read last: the pass goes on with the next turn. ``prints`` are
+    errors of iterations of loops, by the owner of what was read last: the pass continues with the next. ``prints`` are
     all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow. ``awaited``
     are the queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or
     one that lacks the value that is needed.
@@ -281,7 +280,7 @@ class Run:
         """Whether a pass over that snapshot would give the same result: each answer used is equal."""
         if (excluded, partly) != (self.excluded, self.partly):
             return False
-        return all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
+        return snapshot.reads_as(self.used.items())
 
     def forget_unused(self) -> None:
         """Drop the answers that the pass did not ask for, so that a cached text holds no others in memory."""
