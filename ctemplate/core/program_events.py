@@ -63,14 +63,15 @@ class FileUnreadable(Event, frozen=True, kw_only=True):
 
 
 class FileNotIncluded(Event, frozen=True, kw_only=True):
-    """nginx's main file ``main`` does not include a file of a group."""
+    """The configuration that starts at ``main`` does not read a file of a group, so the check says nothing about it."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
     main: str
 
     def __str__(self) -> str:
-        return f"{self.path}: is not included by {self.main}; nginx reads it only if another directive names it"
+        what = f"is not read by {self.main}: no include and no other directive names it; it is not checked"
+        return f"{self.path}: {what}"
 
 
 # Reloads

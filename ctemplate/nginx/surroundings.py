@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.authority import Routes, named_hosts, reach, routes, variable_of
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
 from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
 from ctemplate.nginx.language.unique_names import Name, names
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.system.inputs import real_path
 
 
@@ -48,7 +49,10 @@ class Surroundings:
 
     command: NginxCommand | None
     files: tuple[Path, ...]
-    _installation: Installation | None = field(default=None, init=False)
+    _nginx: Lookup | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._nginx = None if self.command is None else Lookup(command=self.command)
 
     async def places(
         self, texts: Mapping[Path, bytes] | None = None, item_files: Collection[Path] = ()
@@ -57,14 +61,13 @@ class Surroundings:
 
         ``item_files`` stand for items now; they are the group's own as well.
         """
-        if self.command is None:
+        if self._nginx is None:
             return tuple(ConfigPlace() for _ in self.files)
         try:
-            if self._installation is None:
-                self._installation = await Installation.find(self.command)
+            installation = await self._nginx.installation()
         except ApplyError:
             return tuple(ConfigPlace() for _ in self.files)
-        return await asyncio.to_thread(places, self._installation.conf, self.files, texts, item_files)
+        return await asyncio.to_thread(places, installation.conf, self.files, texts, item_files)
 
 
 def places(
