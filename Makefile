@@ -14,7 +14,7 @@ UNIT_WORKERS ?= auto
 # How long the soak goes on; two minutes of it are among the tests
 SOAK_SECONDS ?= 3600
 
-.PHONY: help venv tools test test-unit lint reference demo bench promises soak deb zipapp image lock lowest roots package site pictures recordings clean
+.PHONY: help venv tools test test-unit lint reference demo cluster bench promises soak deb zipapp image lock lowest roots package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -47,6 +47,9 @@ reference: venv ## write docs/templates.md, the reference of the template langua
 
 demo: venv tools ## watch ctemplate at work between Consul, nginx and a few backends
 	$(BIN)/python examples/nginx/demo.py
+
+cluster: venv tools ## watch a Consul cluster of four hosts lose each of them, and a client that notices nothing
+	$(BIN)/python examples/cluster/cluster.py
 
 bench: venv tools ## measure speed and memory
 	$(BIN)/python -m bench

@@ -64,7 +64,6 @@ def test_the_small_template_does_what_is_said(tmp_path):
         "listen 80 default_server",
         "return 404",
         "upstream httpfront",
-        "zone httpfront 64k",
         "server 192.168.0.129:32769 weight=1",
         "server 192.168.0.130:32768 weight=1",
         "server 192.168.0.131:32768 weight=1",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange
-from ctemplate.core.errors import CheckRefused, CommandFailed
+from ctemplate.core.errors import CheckRefused, CommandFailed, ReloadRejected
 from ctemplate.core.event_stream import emit
 from ctemplate.core.model import Outcome, StagedFile
 from ctemplate.core.program_events import ReloadCommandDone
@@ -21,6 +21,7 @@ from ctemplate.system.programs import Completed, format_command, run_program
 
 CANDIDATE_WORD = "{candidate}"
 LIVE = "{live}"
+REJECTED = 1  # exit status of a reload command that proves what its program runs
 
 Command = str | Sequence[str]
 
@@ -68,18 +69,23 @@ class CommandCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReload:
-    """A command that makes a program load its new files and exits with 0 on success; ``timeout`` is seconds."""
+    """A command that makes a program load its new files and exits with 0 on success; ``timeout`` is seconds.
+
+    With ``has_proof`` an exit status of 1 says that the program runs its old files; else nothing is known of them.
+    """
 
     command: Command
     timeout: float = COMMAND_TIMEOUT
     environ: Mapping[str, str] | None = None
+    has_proof: bool = False
 
     async def reload(self, change: LiveChange) -> Outcome:
-        """Run the command once for all files; raises CommandFailed on any other exit status than 0."""
+        """Run the command once for all files; raises CommandFailed, or ReloadRejected, unless its status is 0."""
         del change  # the command knows its program
         completed = await run_program(self.command, timeout=self.timeout, environ=self.environ)
         if completed.status != 0:
-            raise CommandFailed(format_command(self.command), command_verdict(completed), output=completed.output)
+            failure = ReloadRejected if self.has_proof and completed.status == REJECTED else CommandFailed
+            raise failure(format_command(self.command), command_verdict(completed), output=completed.output)
         command = format_command(self.command)
         emit(ReloadCommandDone(command=command, seconds=completed.duration, output=completed.output))
         return Outcome.APPLIED

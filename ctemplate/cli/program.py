@@ -14,7 +14,7 @@ import click
 
 from ctemplate import __version__
 from ctemplate.cli.guide import EPILOG, examples
-from ctemplate.cli.options import EXEC_OPTIONS, LOGGING, RUNNING, SOURCE, shared_options, switch
+from ctemplate.cli.options import EXEC_OPTIONS, LOGGING, RUNNING, SOURCE, SectionedGroup, shared_options, switch
 
 VERB_FUNCTIONS = {
     "": "ctemplate.cli.run:run",
@@ -42,6 +42,7 @@ def work(verb: str) -> Callable[..., int]:
 
 
 @click.group(
+    cls=SectionedGroup,
     invoke_without_command=True,
     context_settings=CONTEXT,
     epilog=EPILOG,
@@ -63,7 +64,7 @@ def cli(context: click.Context, /, **given: object) -> None:
 @shared_options(*RUNNING)
 @click.option("-o", metavar="FILE", help="save the plan for `apply`")
 @switch("-exit-code", "exit with 4 when changes are pending")
-@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="format of the output")
 @click.pass_context
 def _plan(context: click.Context, /, **given: object) -> None:
     """Show what would change, and why; write nothing."""
@@ -84,7 +85,7 @@ def _apply(context: click.Context, /, plan_file: Path, **given: object) -> None:
 @cli.command("capture", context_settings=CONTEXT, epilog=examples("capture"))
 @shared_options(*RUNNING)
 @click.option("-o", metavar="FILE", help="file to write [standard output]")
-@click.option("-mask", metavar="PATTERN", multiple=True, help="meta keys whose values are not written; repeatable")
+@click.option("-mask", metavar="PATTERN", multiple=True, help="meta keys whose values to leave out; repeatable")
 @click.pass_context
 def _capture(context: click.Context, /, **given: object) -> None:
     """Save what the templates see as a catalog file."""
@@ -95,19 +96,19 @@ def _capture(context: click.Context, /, **given: object) -> None:
     "convert",
     context_settings=CONTEXT,
     epilog=examples("convert"),
-    short_help="Write a template or configuration of consul-template's as ours.",
+    short_help="Convert a template or configuration of consul-template.",
 )
 @click.option("-o", metavar="FILE", help="file to write [standard output]")
-@click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="what begins an action in it [{{]")
-@click.option("-right-delimiter", "right", metavar="TEXT", default="}}", help="what ends one [}}]")
-@switch("-tidy", "write what reads well instead of what prints the same, and say what differs")
-@switch("-harden", "add the filters that values in nginx's files need, and list them")
+@click.option("-left-delimiter", "left", metavar="TEXT", default="{{", help="start of an action in SOURCE [{{]")
+@click.option("-right-delimiter", "right", metavar="TEXT", default="}}", help="end of an action [}}]")
+@switch("-tidy", "prefer readable Jinja to identical output, and report each difference")
+@switch("-harden", "add the filters that nginx files need, and list them")
 @click.argument("source", metavar="SOURCE", type=Path)
 @click.pass_context
 def _convert(context: click.Context, /, source: Path, o: str | None, **given: object) -> None:
-    """Write consul-template's template SOURCE as a Jinja template that prints the same bytes.
+    """Convert consul-template's template SOURCE to a Jinja template that prints the same bytes.
 
-    A SOURCE that is *.hcl, *.json or a folder is consul-template's configuration, and is written as TOML.
+    A SOURCE that is *.hcl, *.json or a folder is a configuration of consul-template and is converted to TOML.
     """
     context.exit(work("convert")(source, o, **given))
 
@@ -123,7 +124,7 @@ def _convert(context: click.Context, /, source: Path, o: str | None, **given: ob
 @click.argument("folder", required=False, type=Path)
 @click.pass_context
 def _init(context: click.Context, /, folder: Path | None, **given: object) -> None:
-    """Look at this host and write a small configuration with templates of your own into FOLDER; show its plan.
+    """Look at this host, write a small configuration with your own templates to FOLDER, and show its plan.
 
     FOLDER is /etc/ctemplate for root, else ~/.config/ctemplate. Nothing of nginx's is written, and no configuration
     that is there is overwritten.
@@ -137,20 +138,20 @@ def _init(context: click.Context, /, folder: Path | None, **given: object) -> No
     "-format",
     type=click.Choice(["text", "json", "sarif"]),
     default="text",
-    help="text for people, json or sarif for machines",
+    help="format of the output",
 )
 @click.pass_context
 def _lint(context: click.Context, /, **given: object) -> None:
-    """Check templates and configuration, without any source."""
+    """Check templates and configuration, without Consul."""
     context.exit(work("lint")(given))
 
 
 @cli.command("doctor", context_settings=CONTEXT, epilog=examples("doctor"))
 @shared_options(*RUNNING, "-timeout", "-quiet", *LOGGING)
-@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="format of the output")
 @click.pass_context
 def _doctor(context: click.Context, /, **given: object) -> None:
-    """Check that everything ctemplate needs is here and allowed."""
+    """Check that all that ctemplate needs is there."""
     context.exit(work("doctor")(given))
 
 
@@ -181,16 +182,16 @@ def _release(context: click.Context, /, service: str | None, **given: object) ->
 @cli.command(
     "restore",
     context_settings=CONTEXT,
-    short_help="List what stood in the files before, or bring it back.",
+    short_help="List earlier states of the files, or bring one back.",
     epilog=examples("restore"),
 )
 @shared_options(*SOURCE, *RUNNING, "-quiet")
-@switch("-diff", "print what bringing it back would change, and change nothing")
+@switch("-diff", "only show what would change")
 @click.argument("which", required=False)
 @click.argument("target", required=False)
 @click.pass_context
 def _restore(context: click.Context, /, which: str | None, target: str | None, **given: object) -> None:
-    """List what stood in the files before; with WHICH, a number of the list or `original`, bring it back.
+    """List earlier states of the files; with WHICH, a number of the list or `original`, bring that one back.
 
     TARGET is a group or a file, where there are several groups. The files go through check, reload and proof as any
     change does, and are then left alone until `ctemplate release` or a change of their templates.
@@ -200,9 +201,9 @@ def _restore(context: click.Context, /, which: str | None, target: str | None, *
 
 @cli.command("status", context_settings=CONTEXT, epilog=examples("status"))
 @shared_options(*SOURCE, *EXEC_OPTIONS, "-wait", "-pid-file", "-var", "-quiet", *LOGGING)
-@switch("-watch", "show it again every two seconds")
-@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="text for people, json for machines")
+@switch("-watch", "repeat every two seconds")
+@click.option("-format", type=click.Choice(["text", "json"]), default="text", help="format of the output")
 @click.pass_context
 def _status(context: click.Context, /, **given: object) -> None:
-    """Show what a running ctemplate is doing, and whether all is well."""
+    """Show the state of the running ctemplate."""
     context.exit(work("status")(given))

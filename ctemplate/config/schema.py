@@ -90,6 +90,7 @@ class GroupSection(Section, frozen=True, kw_only=True):
     max_draining: Count = 4  # old worker generations still draining before a reload is delayed
     max_delay: Duration = Duration(60.0)  # such a delay ends here
     refuse_warnings: bool = False
+    rollback: bool = False  # for a reload that is not nginx's: a failure proves that the program runs its old files
     on_edit: Literal["repair", "report"] = "repair"
     backups: Annotated[int, Meta(ge=0, le=1000)] = 3
 

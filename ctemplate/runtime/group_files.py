@@ -73,7 +73,7 @@ def _live_files(
     group = apply.Group(
         name=settings.name,
         targets=targets,
-        rollback=has_proof,
+        rollback=has_proof or settings.rollback,
         on_edit=OnEdit(settings.on_edit),
         backups=settings.backups,
     )
@@ -82,7 +82,9 @@ def _live_files(
     check, environ = group_check(settings, nginx), environment_of(settings.env, os.environ)
     if nginx is None or not has_proof:
         reload = (
-            CommandReload(command=settings.reload, timeout=settings.timeout, environ=environ)
+            CommandReload(
+                command=settings.reload, timeout=settings.timeout, environ=environ, has_proof=settings.rollback
+            )
             if settings.reload
             else None
         )

@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import http.server
 import json
+import os
 import signal
 import socketserver
 import sys
@@ -20,6 +21,14 @@ from typing import Any
 
 ADDRESS = "127.0.0.1"
 INTERVAL = 1.0  # seconds between two checks, or two heartbeats of a TTL check
+CHECK = """\
+import socket, sys
+try:
+    socket.create_connection(sys.argv[1].rsplit(":", 1), 1)
+except OSError as fault:
+    print(fault)
+    sys.exit(2)  # critical; 1 is a warning
+"""
 STOP = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -57,13 +66,14 @@ class Backend(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, name: str, protocol: str, port: int) -> None:
+    def __init__(self, name: str, protocol: str, address: str, port: int) -> None:
         """Listen; port 0 takes any free one."""
-        super().__init__((ADDRESS, port), HttpHandler if protocol == "http" else TcpHandler)
+        super().__init__((address, port), HttpHandler if protocol == "http" else TcpHandler)
         self.name = name
+        self.address = address
         self.protocol = protocol
         self.port = self.socket.getsockname()[1]
-        self.id = f"{name}-{self.port}"
+        self.id = f"{name}-{self.port}" if address == ADDRESS else f"{name}-{address}-{self.port}"
 
 
 def _id(server: socketserver.BaseServer) -> str:
@@ -84,19 +94,20 @@ class Registration:
         service = {
             "ID": self._backend.id,
             "Name": self._backend.name,
-            "Address": ADDRESS,
+            "Address": self._backend.address,
             "Port": self._backend.port,
             "Tags": [self._backend.protocol],
             "Check": self._checks()[self._check] | {"DeregisterCriticalServiceAfter": "1m"},
         }
         return self._put("/v1/agent/service/register", service)
 
-    def _checks(self) -> dict[str, dict[str, str]]:
-        where = f"{ADDRESS}:{self._backend.port}"
+    def _checks(self) -> dict[str, dict[str, Any]]:
+        where = f"{self._backend.address}:{self._backend.port}"
         return {
             "http": {"HTTP": f"http://{where}/", "Interval": f"{INTERVAL}s", "Timeout": "1s"},
             "tcp": {"TCP": where, "Interval": f"{INTERVAL}s", "Timeout": "1s"},
             "ttl": {"TTL": f"{3 * INTERVAL}s", "Status": "passing"},
+            "script": {"Args": [sys.executable, "-c", CHECK, where], "Interval": f"{INTERVAL}s", "Timeout": "5s"},
         }
 
     def heartbeat(self) -> None:
@@ -150,7 +161,7 @@ def main() -> None:
     options = _options()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # taken by sigtimedwait, and by no thread
     try:
-        backend = Backend(options.name, options.protocol, options.port)
+        backend = Backend(options.name, options.protocol, options.address, options.port)
     except (OSError, OverflowError) as fault:
         sys.exit(f"{options.name}: port {options.port}: {fault}")
     registration = Registration(options.consul, backend, options.check)
@@ -164,8 +175,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="a server that registers itself with Consul")
     parser.add_argument("name", help="the service's name; a tcp service is called NAME-PORT")
     parser.add_argument("--protocol", choices=["http", "tcp"], default="http", help="what it speaks, and its tag")
-    parser.add_argument("--check", choices=["http", "tcp", "ttl"], default="http", help="how Consul knows its health")
-    parser.add_argument("--consul", default="127.0.0.1:8500", help="the agent's address")
+    parser.add_argument(
+        "--check", choices=["http", "tcp", "ttl", "script"], default="http", help="how Consul knows its health"
+    )
+    agent = os.environ.get("CONSUL_HTTP_ADDR", "127.0.0.1:8500")
+    parser.add_argument("--consul", default=agent, help="the agent's address [CONSUL_HTTP_ADDR]")
+    parser.add_argument("--address", default=ADDRESS, help="its address, where it listens and which it registers")
     parser.add_argument("--port", type=int, default=0, help="where it listens; any free port by default")
     options = parser.parse_args()
     if (options.protocol, options.check) == ("tcp", "http"):

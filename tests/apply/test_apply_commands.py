@@ -4,7 +4,7 @@ import pytest
 
 from ctemplate.apply import CommandCheck, CommandReload, LiveChange
 from ctemplate.apply.commands import substituted
-from ctemplate.core.errors import CheckRefused, CommandFailed
+from ctemplate.core.errors import CheckRefused, CommandFailed, ReloadRejected
 from ctemplate.core.model import Outcome, StagedFile
 
 
@@ -85,3 +85,18 @@ async def test_a_reload_that_fails_raises_and_logs_nothing(caplog):
         await CommandReload(command="echo broken; exit 7").reload(LiveChange(files=()))
     assert str(caught.value) == "echo broken; exit 7: exit status 7\n    broken"
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("command", "has_proof", "failure"),
+    [
+        pytest.param("exit 1", True, ReloadRejected, id="proof that the old files run"),
+        pytest.param("exit 1", False, CommandFailed, id="no proof"),
+        pytest.param("exit 2", True, CommandFailed, id="another status"),
+        pytest.param("kill $$", True, CommandFailed, id="killed"),
+    ],
+)
+async def test_only_status_1_of_a_command_with_proof_says_that_the_old_files_run(command, has_proof, failure):
+    with pytest.raises((CommandFailed, ReloadRejected)) as caught:
+        await CommandReload(command=command, has_proof=has_proof).reload(LiveChange(files=()))
+    assert type(caught.value) is failure

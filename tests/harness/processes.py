@@ -141,3 +141,15 @@ class Process:
 
 def _text(file: Path) -> str:
     return file.read_text(errors="replace") if file.exists() else ""
+
+
+def left_behind(folder: Path, prefix: str) -> list[Path]:
+    """Return the folders of that prefix that are still there, and the working folders of processes inside them."""
+    working_folders = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            working_folders.append((process / "cwd").readlink())
+        except OSError:
+            continue  # gone meanwhile, or another user's
+    inside = str(folder / prefix)
+    return [*folder.glob(f"{prefix}*"), *(found for found in working_folders if str(found).startswith(inside))]

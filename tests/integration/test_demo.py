@@ -6,10 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from harness import ROOT, Process, http_get, tcp_read, wait_for
+from harness.processes import left_behind
 
 LIMIT = 60  # seconds; the demo promises less
 
@@ -25,18 +25,6 @@ def demo(tmp_path, programs):
         return process.start()
 
     return start
-
-
-def left_behind(folder):
-    """Files and processes of the demo that are still there."""
-    working_folders = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            working_folders.append((process / "cwd").readlink())
-        except OSError:
-            continue  # gone meanwhile, or somebody else's
-    prefix = str(folder / "ctemplate-demo-")
-    return [*folder.glob("ctemplate-demo-*"), *(found for found in working_folders if str(found).startswith(prefix))]
 
 
 def summary_of(process):
@@ -64,7 +52,7 @@ def test_the_demo_spreads_kills_adds_and_sums_up(demo, tmp_path):
     assert added != killed
     assert process.stderr() == ""
     assert "\x1b" not in process.stdout()
-    assert left_behind(tmp_path) == []
+    assert left_behind(tmp_path, "ctemplate-demo-") == []
 
 
 def test_with_keep_everything_runs_on_until_interrupted(demo, tmp_path):
@@ -77,17 +65,17 @@ def test_with_keep_everything_runs_on_until_interrupted(demo, tmp_path):
     assert tcp_read(tcp_port).startswith("tcpfront-")
     process.signal(signal.SIGINT)
     assert process.wait(LIMIT) == 0
-    assert left_behind(tmp_path) == []
+    assert left_behind(tmp_path, "ctemplate-demo-") == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped_in_the_middle_it_cleans_up(demo, tmp_path, number, status):
     process = demo()
     process.wait_for(lambda: "starting ctemplate" in process.stdout(), LIMIT, "start of ctemplate")
-    assert left_behind(tmp_path) != []
+    assert left_behind(tmp_path, "ctemplate-demo-") != []
     process.signal(number)
     assert process.wait(LIMIT) == status
-    wait_for(lambda: left_behind(tmp_path) == [], 10, "end of a check that was under way")
+    wait_for(lambda: left_behind(tmp_path, "ctemplate-demo-") == [], 10, "end of a check that was under way")
     assert "Traceback" not in process.stderr()
 
 
@@ -97,7 +85,7 @@ def test_a_killed_demo_takes_its_programs_with_it(demo, tmp_path):
     process.signal(signal.SIGKILL)
     process.wait(LIMIT)
     (folder,) = tmp_path.glob("ctemplate-demo-*")
-    wait_for(lambda: left_behind(tmp_path) == [folder], LIMIT, "end of all programs")
+    wait_for(lambda: left_behind(tmp_path, "ctemplate-demo-") == [folder], LIMIT, "end of all programs")
 
 
 def test_a_missing_program_is_told_in_one_line(tmp_path):

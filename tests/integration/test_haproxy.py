@@ -1,0 +1,109 @@
+"""The HAProxy example: the same transaction with a real HAProxy, whose reload its master's socket proves."""
+
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+from harness import ROOT, Process, free_port, http_get, program, tcp_read, wait_for
+
+LIMIT = 60
+EXAMPLE = ROOT / "examples/haproxy"
+
+
+@pytest.fixture
+def site(tmp_path, consul, ctemplate, programs):
+    """The example beside a Consul, with its paths inside the test's folder and free ports."""
+    return Site(tmp_path, consul, ctemplate, programs)
+
+
+class Site:
+    def __init__(self, folder, consul, ctemplate, programs):
+        self.etc, self.live, self.master = folder / "etc", folder / "haproxy.cfg", folder / "master.sock"
+        shutil.copytree(EXAMPLE, self.etc)
+        config = self.etc / "ctemplate.toml"
+        text = config.read_text().replace("/etc/haproxy/haproxy.cfg", str(self.live), 2)
+        text = text.replace("/run/haproxy-master.sock", str(self.master))
+        text = text.replace("/etc/ctemplate/", f"{self.etc}/").replace('"haproxy -c', f'"{program("haproxy")} -c')
+        self.port = free_port()
+        places = f'[vars]\nlisten = "127.0.0.1"\nhttp_port = {self.port}\n[wait]\nmin = "50ms"\nmax = "200ms"\n'
+        config.write_text(text + places)
+        self.start_ctemplate = lambda: ctemplate("-config", config, "-consul-addr", consul.address)
+        self.haproxy = Process("haproxy", [program("haproxy"), "-W", "-S", self.master, "-f", self.live], folder)
+        programs.callback(self.haproxy.stop)
+
+    def start(self):
+        daemon = self.start_ctemplate()
+        daemon.wait_for_log(": applied")
+        self.haproxy.start()
+        wait_for(self.answer, LIMIT, "an answer", log=self.haproxy.output)
+        return daemon
+
+    def answer(self):
+        try:
+            status, text = http_get(self.port, host="web.example.com")
+        except OSError:
+            return ""
+        return text if status == 200 else ""
+
+
+def test_changes_reach_haproxy_and_its_reload_is_proven(site, consul, http_backend, tcp_backend):
+    one, two, queue = http_backend("one"), http_backend("two"), tcp_backend("queue")
+    consul.register("web", service_id="one", port=one.port, tags=["http"])
+    listens = free_port()
+    consul.register(f"queue-{listens}", port=queue.port, tags=["tcp"])
+    daemon = site.start()
+    assert site.answer() == f"one {one.port}"
+    assert tcp_read(listens) == f"queue {queue.port}"
+    assert http_get(site.port, host="other.example.com")[0] == 404
+    consul.register("web", service_id="two", port=two.port, tags=["http"])
+    consul.deregister("one")
+    daemon.wait_for(lambda: site.answer() == f"two {two.port}", LIMIT, "the other backend")
+    assert "ERROR" not in daemon.log()
+
+
+def test_a_reload_that_haproxy_does_not_take_is_rolled_back_and_its_cause_left_out(site, consul, http_backend):
+    one = http_backend("one")
+    consul.register("web", port=one.port, tags=["http"])
+    with socket.create_server(("127.0.0.1", 0)) as owner:  # haproxy -c binds nothing: only the reload finds out
+        daemon = site.start()
+        before = site.live.read_text()
+        taken = owner.getsockname()[1]
+        consul.register(f"queue-{taken}", port=one.port, tags=["tcp"])
+        daemon.wait_for_log("the master could not use the new configuration and goes on with the old one")
+        daemon.wait_for(lambda: site.live.read_text() == before, LIMIT, "the file as it was")
+        assert site.answer() == f"one {one.port}"
+        daemon.wait_for_log(f"service 'queue-{taken}': refused: {site.master}: the master could not use")
+    consul.deregister(f"queue-{taken}")
+    other = free_port()
+    consul.register(f"queue-{other}", port=one.port, tags=["tcp"])
+    daemon.wait_for(lambda: f":{other}" in site.live.read_text(), LIMIT, "the next change")
+    wait_for(lambda: listens(other), LIMIT, "HAProxy with the next change", log=site.haproxy.output)
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_candidate_that_haproxy_refuses_leaves_the_live_file(site, consul, http_backend):
+    consul.register("web", port=http_backend("one").port, tags=["http"])
+    daemon = site.start()
+    before = site.live.read_text()
+    template = site.etc / "haproxy.cfg.j2"
+    template.write_text(template.read_text().replace("balance roundrobin", "balance nonsense"))
+    daemon.wait_for_log("the live file is untouched")
+    assert site.live.read_text() == before
+    assert "nonsense" in daemon.log()
+    assert site.answer()
+
+
+def test_without_haproxy_there_is_nothing_to_reload(tmp_path):
+    command = [sys.executable, EXAMPLE / "reload_haproxy.py", tmp_path / "none.sock"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
+    said = f"{tmp_path}/none.sock: HAProxy does not run; it reads the file when it starts\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
