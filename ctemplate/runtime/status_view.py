@@ -28,6 +28,7 @@ from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
 from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.sinks.masks import masked_lines, secret_texts
 from ctemplate.status.health import readiness_problems
 from ctemplate.status.history import History
 from ctemplate.status.report import (
@@ -192,7 +193,7 @@ class StatusView:
             refused_edit=self._refused_edits.get(pipeline.name, ""),
             owes_reload=sink.owes_reload,
             last_applied_at=self._applied_at.get(pipeline.name),
-            last_change=sink.last_change[:ITEMS_NAMED],
+            last_change=self._masked(worker, sink.last_change[:ITEMS_NAMED]),
             missing=tuple(missing[:ITEMS_NAMED]),
             missing_count=len(missing),
             left_out=tuple(left_out[:LEFT_OUT_NAMED]),
@@ -200,6 +201,13 @@ class StatusView:
             stuck_for=worker.stuck_for,
             restored=sink.restored,
         )
+
+    def _masked(self, worker: GroupWorker, sentences: tuple[str, ...]) -> tuple[str, ...]:
+        """Return sentences about a group's files without the values of keys, as the history shows them."""
+        if not sentences or worker.result is None:
+            return sentences
+        answers = (self.catalog.get(query) for query in worker.result.rendering.used)
+        return masked_lines(sentences, secret_texts(answer for answer in answers if answer is not None))
 
 
 def group_condition(worker: GroupWorker) -> GroupCondition:

@@ -46,6 +46,11 @@ def test_a_generation_is_brought_back_and_stays_until_released(site, daemon, run
     ]
     assert f"{site.nginx.conf}: server old.example added" in said
     assert run("restore", "2")[0] == 0
+    nothing = "is as it was then; restoring it changes nothing"
+    assert run("restore", "2", "-diff") == (
+        0,
+        "".join(f"{path}: {nothing}\n" for path in (site.fragment, site.nginx.conf)),
+    )
     assert site.running() == "1"
     assert all("generation 1" in text or '"1"' in text for text in (path.read_text() for path in site.files))
     files = site.identities()

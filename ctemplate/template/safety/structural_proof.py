@@ -151,4 +151,4 @@ def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:
     if violation.owner is None:
         raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
     own = violation.owner
-    return Holder(service=own.service, node=own.node, instance=own.instance, field="value", text=text)
+    return Holder(service=own.service, node=own.node, instance=own.instance, thing=own.thing, field="value", text=text)
