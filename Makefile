@@ -14,7 +14,7 @@ UNIT_WORKERS ?= auto
 # How long the soak goes on; two minutes of it are among the tests
 SOAK_SECONDS ?= 3600
 
-.PHONY: help venv tools test test-unit lint reference demo cluster bench promises soak deb zipapp image lock lowest roots package site pictures recordings clean
+.PHONY: help venv python tools test test-unit lint reference demo cluster bench promises soak deb zipapp image lock lowest roots package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -22,13 +22,15 @@ help: ## say what the targets do
 
 venv: $(INSTALLED) ## create .venv with ctemplate and all that its tests need
 
-$(INSTALLED): pyproject.toml
-	@scripts/tools.sh python
+$(INSTALLED): pyproject.toml | python
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable ".[test]"
 	@touch $@
 
-tools: ## get python3-venv, nginx with its stream module, and Consul, where they are missing
+python:
+	@scripts/tools.sh python
+
+tools: python ## get python3-venv, nginx with its stream module, and Consul, where they are missing
 	@scripts/tools.sh
 
 test: venv tools ## run all tests, on real Consul and nginx too
@@ -42,8 +44,9 @@ lint: venv ## check rules, format and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-reference: venv ## write docs/templates.md, the reference of the template language
+reference: venv ## write docs/templates.md and docs/command-line.md, the references
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/command_line.py
 
 demo: venv tools ## watch ctemplate at work between Consul, nginx and a few backends
 	$(BIN)/python examples/nginx/demo.py

@@ -175,11 +175,11 @@ async def test_a_hold_that_ends_in_its_time_is_news():
     catalog.put(web(index=5))
     await catalog.news()
     now[0] = 3.0
-    await asyncio.wait_for(catalog.guard_due(), 1)
+    await asyncio.wait_for(catalog.guard_due(), 60)
     assert [report.is_warning for report in catalog.review()] == [True]
     assert [hold.cause for hold in catalog.holds] == [Cause.INDEX_FELL]
     now[0] = 60.0
-    await asyncio.wait_for(catalog.guard_due(), 1)
+    await asyncio.wait_for(catalog.guard_due(), 60)
     assert [report.is_warning for report in catalog.review()] == [True]
     assert await catalog.news() == {WEB}
 

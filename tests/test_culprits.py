@@ -59,6 +59,7 @@ async def searched(program, new, *, old=FIXED):
         spans=lambda: (FileSpan(path=FILE, number=0),),
         ask=program.ask,
         budget=CHECKS,
+        named_budget=CHECKS,
     )
     found = await search.culprits(error)
     return {refusal.owner for refusal in found}, program.asked

@@ -266,7 +266,7 @@ TWO_LEVELS = {
     host_events.HookFailed: "WARNING or DEBUG",
     events.OutageEnded: "INFO or DEBUG",
     events.AddressChanged: "INFO or DEBUG",
-    events.ConfigurationNoticed: "WARNING or INFO",
+    events.ConfigurationNotice: "WARNING or INFO",
     events.InputRefused: "ERROR or WARNING",
 }
 

@@ -121,6 +121,12 @@ FILTERS = (
     " | go_json",
     " | go_quote",
     " | go_title",
+    " | go_yaml",
+    " | go_yaml | from_yaml",
+    " | go_html",
+    " | go_js",
+    " | go_urlquery",
+    " | go_slice(0)",
 )
 OPERATIONS = (
     '{} ~ "x"',
@@ -139,6 +145,8 @@ OPERATIONS = (
     "({{{}: 'a'}} | explode | list | join) ~ 'x'",
     "({{'a': {{}}}} | merge({{'a': {{'b': {}}}}})).a.b",
     "({{'a/b': {}}} | explode).a.b",
+    "({{'a': {{}}}} | go_merge({{'a': {{'b': {}}}}})).a.b",
+    "([i] | go_by_meta((i.meta | list)[0]) | first)[0] ~ {}",
     "[{}, 'a'] | natural_sort | join",
     "[{}] | random(seed='a')",
     "[{}] | go_values | first",

@@ -12,7 +12,7 @@ from ctemplate.system.inputs import MIB, read_input, read_plain_file, real_path
 LIMIT = MIB
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short(monkeypatch):
     monkeypatch.setattr(inputs, "PIPE_SECONDS", 0.3)
     monkeypatch.setattr(inputs, "NAMED_PIPE_SECONDS", 0.3)
@@ -78,6 +78,7 @@ def test_a_pipe_is_read_to_its_end():
     os.close(reader)
 
 
+@pytest.mark.usefixtures("short")
 def test_a_pipe_without_an_end_is_an_error():
     reader, writer = os.pipe()
     path = Path(f"/dev/fd/{reader}")
@@ -99,6 +100,7 @@ def test_a_pipe_that_says_too_much_is_an_error():
     os.close(reader)
 
 
+@pytest.mark.usefixtures("short")
 def test_a_pipe_with_a_name_and_without_a_writer_is_an_error(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match=r"is a pipe that gave nothing within 0\.3s"):

@@ -113,7 +113,7 @@ async def test_an_edit_that_cannot_be_used_lets_the_templates_before_go_on_with_
         assert {ServicesQuery(), ServiceQuery(name="a"), ServiceQuery(name="new")} <= group.catalog.wanted
         assert group.is_due_for("a")
         assert group.is_due_for("new")
-    assert caplog.text.count("the templates as they were before the edit go on") == 1
+    assert caplog.text.count("the templates from before the edit stay in use") == 1
 
 
 @pytest.mark.parametrize("steps", [pytest.param(0, id="not-begun"), pytest.param(1, id="waits-for-answers")])

@@ -11,7 +11,7 @@ import pytest
 
 from ctemplate.core.errors import CheckRefused
 from ctemplate.core.event_stream import EventStream
-from ctemplate.core.events import ConfigurationReading, Started, Stopping
+from ctemplate.core.events import ConfigurationReloading, Started, Stopping
 from ctemplate.core.model import Outcome
 from ctemplate.runtime.service_notices import status_line, telling_of
 from ctemplate.status.health import STUCK_AFTER
@@ -60,8 +60,8 @@ def test_events_become_messages_in_their_order(manager):
         events = EventStream()
         async with telling_of(ServiceManager(address=address), events, tuple):
             events.publish(Started(summary="one group"))
-            events.publish(ConfigurationReading())
-            events.publish(ConfigurationReading(is_over=True))
+            events.publish(ConfigurationReloading())
+            events.publish(ConfigurationReloading(is_over=True))
             events.publish(Stopping())
 
     asyncio.run(life())

@@ -98,7 +98,7 @@ async def test_one_that_does_not_stop_in_time_is_cut_off_and_said(caplog):
         began = clock()
         await them.reconcile(())
         assert clock() - began == pytest.approx(20.0)
-    assert caplog.messages == ["group: cut off after 20s"]
+    assert caplog.messages == ["group: cancelled after 20s"]
     assert log[-1] == "group ends"
 
 

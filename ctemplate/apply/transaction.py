@@ -46,8 +46,8 @@ from ctemplate.core.file_events import (
     CandidateSaved,
     InterruptedChangeUndone,
     ItemFileRemoved,
-    OriginalKept,
-    OriginalLost,
+    OriginalNotSaved,
+    OriginalSaved,
     WrittenInPlace,
 )
 from ctemplate.core.group_events import RolledBack
@@ -133,10 +133,10 @@ class Transaction:
             try:
                 kept = self._state.keep_original(file.destination, file.live.content)
             except OSError as exc:
-                emit(OriginalLost(path=str(file.destination), reason=str(exc.strerror or exc)))
+                emit(OriginalNotSaved(path=str(file.destination), reason=str(exc.strerror or exc)))
                 continue
             if kept is not None:
-                emit(OriginalKept(path=str(file.destination), folder=str(kept)))
+                emit(OriginalSaved(path=str(file.destination), folder=str(kept)))
 
     def _put_in_place(self, file: Compared) -> None:
         if not file.has_new_content:

@@ -93,7 +93,7 @@ def _restored(assembly: Assembly) -> Iterator[str]:
         found = read_restoration(group_folder(assembly.state_dir, destinations))
         if found is not None:
             names = " ".join(map(str, destinations))
-            yield f"{names}: stays as restored from {found.label} until 'ctemplate release'"
+            yield f"{names}: held as restored from {found.label} until 'ctemplate release'"
 
 
 def _reviewed(worker: GroupWorker) -> GroupReview:

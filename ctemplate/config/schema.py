@@ -123,7 +123,7 @@ class ExecSection(Section, frozen=True, kw_only=True):
     """``[exec]``: a program that ctemplate runs once everything is rendered, and ends with."""
 
     command: CommandSetting | None = None
-    reload_signal: SignalName | None = None  # sent when a file has changed; by default the program is started anew
+    reload_signal: SignalName | None = None  # sent when a file has changed; by default the program is restarted
     kill_signal: SignalName = SignalName("SIGTERM")
     kill_timeout: Duration = Duration(30.0)  # from kill_signal until SIGKILL
     splay: Duration = Duration(0.0)  # a random part of it passes before the program hears of a change

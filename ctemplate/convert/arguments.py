@@ -16,7 +16,6 @@ from ctemplate.convert.values import (
     GoValue,
     Level,
     NeverRenders,
-    NotConverted,
 )
 
 _TEXTS = frozenset([STRING, SCALAR, PLAIN_VALUE, UNCONVERTED, *PARSED_KINDS])
@@ -65,13 +64,6 @@ def expect_count(arguments: CallArguments, least: int, most: int | None = None) 
     most = least if most is None else most
     if not least <= len(arguments) <= most:
         raise NeverRenders(f"{len(arguments)} arguments where {least} to {most} are expected")
-
-
-def literal_text(value: GoValue, what: str) -> str:
-    """Return the text of a literal; raises NotConverted for any other value."""
-    if not isinstance(value.constant, str):
-        raise NotConverted(f"{what} that is computed", "write it down")
-    return value.constant
 
 
 def filter_function(name: str, kind: GoType = STRING) -> GoFunction:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from ctemplate.convert.arguments import (
@@ -12,7 +11,6 @@ from ctemplate.convert.arguments import (
     expect_list,
     expect_text,
     filter_function,
-    literal_text,
 )
 from ctemplate.convert.values import (
     BOOL,
@@ -34,11 +32,9 @@ from ctemplate.convert.values import (
     Level,
     NeverRenders,
     NotConverted,
-    constant,
     groups_of,
 )
 
-_META_KEY = re.compile(r"[\w.\- ]+")
 _MEASURED = frozenset(["list", "map", "groups", "keyed pairs"])
 
 
@@ -143,14 +139,41 @@ def _loop(arguments: CallArguments) -> GoValue:
 # parsed values
 
 
-def _json(arguments: CallArguments, options: str = "") -> GoValue:
+_JSON_TYPES = frozenset([STRING, INT, FLOAT, BOOL, UNCONVERTED, *PARSED_KINDS])
+
+
+def _json(*options: str) -> GoFunction:
+    words = f"({', '.join(options)})" if options else ""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 1)
+        value = _document(arguments[0], "toJSON")
+        return GoValue(f"{value.at(Level.FILTERED)} | go_json{words}", STRING, Level.FILTERED)
+
+    return convert
+
+
+def _document(value: GoValue, name: str) -> GoValue:
+    """Return a value whose JSON or YAML can be written; raises NotConverted."""
+    if value.type.name == "record":
+        return value.as_table()
+    advice = "write its lines yourself, with | to_json for each value"
+    if value.type not in _JSON_TYPES and value.type.name not in {"list", "map"}:
+        raise NotConverted(f"{name} of a {value.type.name}", advice)
+    if value.type.item not in {None, STRING, INT, SCALAR, PARSED}:
+        raise NotConverted(f"{name} of Consul's own data", advice)
+    return value.given()
+
+
+def _yaml(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1)
-    value = arguments[0]
-    if value.type not in {STRING, INT, BOOL, UNCONVERTED, *PARSED_KINDS} and value.type.name not in {"list", "map"}:
-        raise NotConverted(f"toJSON of a {value.type.name}", "write the JSON itself, with | to_json for each value")
-    if value.type.item not in {None, STRING, INT, PARSED}:
-        raise NotConverted("toJSON of Consul's own data", "write the JSON itself, with | to_json for each value")
-    return GoValue(f"{value.given().at(Level.FILTERED)} | go_json{options}", STRING, Level.FILTERED)
+    value = _document(arguments[0], "toYAML")
+    words = "" if value.type in {PARSED, FLOAT, STRING, BOOL, STRING_MAP} else "(whole=true)"
+    return GoValue(f"{value.at(Level.FILTERED)} | go_yaml{words}", STRING, Level.FILTERED)
+
+
+def _toml(_arguments: CallArguments) -> GoValue:
+    raise NotConverted("the layout of toTOML", "print the parts, or use | to_toml")
 
 
 # groups
@@ -173,13 +196,8 @@ def _by_port(arguments: CallArguments) -> GoValue:
 def _by_meta(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 2)
     items = expect_list(arguments[1], INSTANCE, "byMeta")
-    key = literal_text(arguments[0], "byMeta of a key")
-    if not _META_KEY.fullmatch(key):
-        raise NotConverted("byMeta of several keys or of numbers", "group by one key, and sort within")
-    words = f"{constant(key).code}, {constant(f'_no_{key}_').code}"
-    return GoValue(
-        f"{items.at(Level.FILTERED)} | by_meta({words})", GoType("groups by meta", items.type), Level.FILTERED
-    )
+    code = f"{items.at(Level.FILTERED)} | go_by_meta({expect_text(arguments[0]).code})"
+    return GoValue(code, groups_of(items.type), Level.FILTERED)
 
 
 def _by_key(arguments: CallArguments) -> GoValue:
@@ -194,18 +212,49 @@ def _explode(arguments: CallArguments) -> GoValue:
     return GoValue(f"{pairs.at(Level.FILTERED)} | explode", PARSED, Level.FILTERED)
 
 
+def _explode_map(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    table = _table(arguments[0], "explodeMap")
+    return GoValue(f"{table.at(Level.FILTERED)} | explode", table.type, Level.FILTERED)
+
+
+def _table(value: GoValue, name: str) -> GoValue:
+    if value.type not in {UNCONVERTED, *PARSED_KINDS}:
+        raise NeverRenders(f"{name} of a {value.type.name}")
+    return value.given()
+
+
+def _merge(name: str, override: str) -> GoFunction:
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 2)
+        table, other = (_table(value, name) for value in arguments)
+        if {table.type, other.type} == PARSED_KINDS:
+            raise NotConverted(f"{name} of values of JSON and of YAML", "read both with parseYAML")
+        if table.is_path:
+            arguments.remark(f"consul-template's {name} changes {table.code} as well; here only the result has both")
+        code = f"{table.at(Level.FILTERED)} | go_merge({other.code}, override={override})"
+        return GoValue(code, table.type, Level.FILTERED)
+
+    return convert
+
+
+def _slice(arguments: CallArguments) -> GoValue:
+    """Convert a slice of a list or of a text; Go counts the bytes of a text."""
+    expect_count(arguments, 1, 3)
+    value, places = arguments[0].given(), arguments[1:]
+    if value.type.name != "list" and value.type not in {STRING, UNCONVERTED}:
+        raise NotConverted(f"a slice of a {value.type.name}", "use list[1:3]")
+    if any(place.type not in {INT, UNCONVERTED} for place in places):
+        raise NeverRenders("a slice at what is no whole number")
+    words = ", ".join(place.code for place in places)
+    return GoValue(f"{value.at(Level.FILTERED)} | go_slice({words})", value.type, Level.FILTERED)
+
+
 def _split_to_map(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 3)
     outer, inner, text = (expect_text(value) for value in arguments)
     code = f"{text.at(Level.FILTERED)} | split_map({outer.code}, {inner.code})"
     return GoValue(code, STRING_MAP, Level.FILTERED)
-
-
-def _to_layout(name: str) -> GoFunction:
-    def convert(_arguments: CallArguments) -> GoValue:
-        raise NotConverted(f"the layout of {name}", "print the parts, or use | to_yaml or | to_toml")
-
-    return convert
 
 
 DATA_FUNCTIONS: Mapping[str, GoFunction] = {
@@ -225,15 +274,21 @@ DATA_FUNCTIONS: Mapping[str, GoFunction] = {
     "parseBool": filter_function("bool", BOOL),
     "parseJSON": filter_function("from_json", PARSED),
     "parseYAML": filter_function("from_yaml", PARSED_YAML),
-    "toJSON": _json,
-    "toJSONPretty": lambda arguments: _json(arguments, "(indent=2)"),
-    "toYAML": _to_layout("toYAML"),
-    "toTOML": _to_layout("toTOML"),
+    "toJSON": _json(),
+    "toJSONPretty": _json("indent=2"),
+    "toUnescapedJSON": _json("html=false"),
+    "toUnescapedJSONPretty": _json("indent=2", "html=false"),
+    "toYAML": _yaml,
+    "toTOML": _toml,
     "byTag": _by_tag,
     "byPort": _by_port,
     "byMeta": _by_meta,
     "byKey": _by_key,
     "explode": _explode,
+    "explodeMap": _explode_map,
+    "mergeMap": _merge("mergeMap", "false"),
+    "mergeMapWithOverride": _merge("mergeMapWithOverride", "true"),
+    "slice": _slice,
     "splitToMap": _split_to_map,
 }
 """The functions by their names in templates."""

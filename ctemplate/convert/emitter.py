@@ -34,7 +34,7 @@ from ctemplate.convert.values import (
     widened_type,
 )
 
-_KEYED = frozenset(["map", "groups", "groups by number", "groups by meta", "keyed pairs"])
+_KEYED = frozenset(["map", "groups", "groups by number", "keyed pairs"])
 _ITERABLE = frozenset(["list", "loop", "natural loop", *_KEYED])
 _WITHOUT_TRUTH = frozenset(["nil", "loop", "natural loop"])
 _LIST_NAMES = {INSTANCE: "instances", SERVICE: "svcs"}
@@ -130,6 +130,13 @@ class Emitter:
             return converted(pipeline, self._scopes)
         except NotConverted as exc:
             return self._refuse(pipeline, go_printer.pipeline(replace(pipeline, variables=())), exc)
+
+    def _table(self, record: GoValue, pipeline: go.GoPipeline) -> GoValue:
+        """Return a record for a loop over all its values."""
+        try:
+            return record.as_table()
+        except NotConverted as exc:
+            return self._refuse(pipeline, go_printer.pipeline(pipeline), exc)
 
     # templates
 
@@ -277,6 +284,8 @@ class Emitter:
                 "a variable of 'range' in its 'else'", "it is the empty list there: use another name"
             )
             items = self._refuse(pipeline, go_printer.pipeline(pipeline), refusal)
+        if items.type.name == "record":
+            items = self._table(items, pipeline)
         if items.type == INT:
             items = GoValue(f"range({items.code})", GoType("natural loop", INT))
         if items.type.name not in _ITERABLE and items.type not in {UNCONVERTED, *PARSED_KINDS}:
@@ -347,9 +356,7 @@ class Emitter:
 
 
 def _key(kind: GoType, name: str) -> GoValue:
-    """Return the text that reads a key of the loop's list; consul-template makes names of the values of meta."""
-    if kind.name == "groups by meta":
-        return GoValue(f'{name} | regex_replace("[^A-Za-z0-9_-]", "_")', STRING, Level.FILTERED)
+    """Return the text that reads a key of the loop's list."""
     known = SCALAR if kind in PARSED_KINDS else INT if kind.name == "groups by number" else STRING
     return GoValue(name, known, is_path=True, is_natural=known != STRING)
 

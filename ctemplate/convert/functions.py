@@ -8,9 +8,16 @@ from ctemplate.convert.arguments import GoFunction
 from ctemplate.convert.data_functions import DATA_FUNCTIONS
 from ctemplate.convert.logic_functions import LOGIC_FUNCTIONS
 from ctemplate.convert.query_functions import QUERY_FUNCTIONS
+from ctemplate.convert.sprig_functions import PREFIX, SPRIG_FUNCTIONS
 from ctemplate.convert.text_functions import TEXT_FUNCTIONS
 
-FUNCTIONS: Mapping[str, GoFunction] = {**QUERY_FUNCTIONS, **TEXT_FUNCTIONS, **LOGIC_FUNCTIONS, **DATA_FUNCTIONS}
+FUNCTIONS: Mapping[str, GoFunction] = {
+    **QUERY_FUNCTIONS,
+    **TEXT_FUNCTIONS,
+    **LOGIC_FUNCTIONS,
+    **DATA_FUNCTIONS,
+    **SPRIG_FUNCTIONS,
+}
 """Converters: each takes the argument values, the piped one last, and raises NotConverted if it cannot convert them."""
 
 _VAULT = "give it as a file or a variable: env(), -var"
@@ -39,15 +46,6 @@ ADVICE: Mapping[str, str] = {
     "sockaddr": "use interface_ip(), or give the address as a variable: env(), -var",
     "writeToFile": _OWN_FILE,
     "call": "call the function itself",
-    "slice": "use text[1:3]",
-    "html": 'use | e, and escape = "html"',
-    "js": "use | json",
-    "urlquery": "use | urlencode",
-    "explodeMap": "use | explode of tree()",
-    "mergeMap": "use dict(a, **b)",
-    "mergeMapWithOverride": "use dict(a, **b)",
-    "toUnescapedJSON": "use | json",
-    "toUnescapedJSONPretty": "use | json(indent=2)",
     "spew_dump": "leave it out: it is for debugging",
     "spew_printf": "leave it out: it is for debugging",
     "spew_sdump": "leave it out: it is for debugging",
@@ -58,6 +56,6 @@ ADVICE: Mapping[str, str] = {
 
 def advice_for(name: str) -> str:
     """Return what to write instead of a function, empty if there is no advice."""
-    if name.startswith("sprig_"):
+    if name.startswith(PREFIX):
         return "use the filter of Jinja that does the same"
     return ADVICE.get(name, "")

@@ -12,6 +12,7 @@ from ctemplate.convert.values import (
     INT,
     MIXED,
     NIL,
+    PARSED,
     PARSED_KINDS,
     PLAIN_VALUE,
     SCALAR,
@@ -23,6 +24,7 @@ from ctemplate.convert.values import (
     NeverRenders,
     NotConverted,
     condition,
+    constant,
     widened_type,
 )
 
@@ -107,6 +109,8 @@ def _comparison(sign: str) -> GoFunction:
 
 def contains(item: GoValue, items: GoValue) -> GoValue:
     """Return whether a list contains an item, or a text contains a text."""
+    if PARSED in {item.type, items.type} and INT in {item.type, items.type}:
+        return constant(value=False)
     of_list = items.type.name == "list" and items.type.item == item.type
     is_unknown = {UNCONVERTED, *PARSED_KINDS} & {item.type, items.type}
     if not (of_list or items.type == item.type == STRING or is_unknown):

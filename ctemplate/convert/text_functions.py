@@ -17,6 +17,7 @@ from ctemplate.convert.values import (
     BOOL,
     GO_TEXTS,
     INT,
+    NIL,
     PARSED_KINDS,
     PLAIN_TYPES,
     SCALAR,
@@ -52,6 +53,8 @@ def _println(arguments: CallArguments) -> GoValue:
 
 
 def _printable(value: GoValue) -> GoValue:
+    if value.type == NIL:
+        return constant("<nil>")
     is_list = value.type.name == "list" and value.type.item in PLAIN_TYPES
     if value.type not in _PRINTABLE and not is_list:
         raise NotConverted(f"printing a {value.type.name}", "print its fields")
@@ -70,8 +73,6 @@ def _method(name: str) -> GoFunction:
 def _replace_all(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 3)
     old, new, text = (expect_text(value) for value in arguments)
-    if old.constant == "":
-        raise NotConverted("replaceAll of the empty text", "write the text out")
     return GoValue(f"{text.at(Level.FILTERED)} | replace({old.code}, {new.code})", STRING, Level.FILTERED)
 
 
@@ -85,9 +86,9 @@ def _split(arguments: CallArguments) -> GoValue:
     """Convert a split; an empty text after trimming gives an empty list."""
     expect_count(arguments, 2)
     separator, text = expect_text(arguments[0]), expect_text(arguments[1])
-    if separator.constant == "":
-        raise NotConverted("split by the empty text", "loop over the text itself")
     trimmed = f"({text.at(Level.FILTERED)} | trim)"
+    if separator.constant == "":
+        return GoValue(f"{trimmed} | list", STRINGS, Level.FILTERED)
     if isinstance(text.constant, str) and text.constant.strip():
         return GoValue(f"{constant(text.constant.strip()).code}.split({separator.code})", STRINGS)
     parts = f"{trimmed}.split({separator.code})"
@@ -136,6 +137,15 @@ def _hmac(arguments: CallArguments) -> GoValue:
     return GoValue(f"{message.at(Level.FILTERED)} | hmac_sha256({key.code})", STRING, Level.FILTERED)
 
 
+def _escape(ours: str) -> GoFunction:
+    """Return the conversion of one of Go's escapes: of the values as ``print`` shows them."""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        return GoValue(f"{_print(arguments).at(Level.FILTERED)} | {ours}", STRING, Level.FILTERED)
+
+    return convert
+
+
 # environment
 
 
@@ -171,6 +181,9 @@ TEXT_FUNCTIONS: Mapping[str, GoFunction] = {
     "md5sum": filter_function("md5"),
     "sha256Hex": filter_function("sha256"),
     "hmacSHA256Hex": _hmac,
+    "html": _escape("go_html"),
+    "js": _escape("go_js"),
+    "urlquery": _escape("go_urlquery"),
     "file": _file,
     "env": _environment("env", lambda _: ', ""'),
     "mustEnv": _environment("mustEnv", lambda _: ""),

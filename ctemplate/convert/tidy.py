@@ -27,11 +27,14 @@ _IDIOMS = {
     "go_quote": (" | json", "control characters are quoted as in JSON"),
     "go_title": (" | title", "words are lower-case but for their first letters"),
     "go_length": (" | length", "the length of a text counts characters"),
+    "go_yaml": (" | to_yaml", "texts in YAML are quoted by other rules"),
 }
-_GO_FILTER = re.compile(rf"({_STRING})| \| (go_[a-z]+)(\([a-z]+=\w+\))?")
+_GO_FILTER = re.compile(rf"({_STRING})| \| ({'|'.join(_IDIOMS)})\b((?:\([a-z]+=\w+(?:, [a-z]+=\w+)*\))?)")
+_GROUPING = re.compile(rf'({_STRING})| \| go_by_meta\("([\w.\- ]+)"\)')
 _DEFAULT = re.compile(rf', default=""\) or ({_STRING})(?=$| \||\))')
 _SPLIT = re.compile(r"(\()?\(([\w.]+) \| trim\)\.split\(([^()]*)\) if \(\2 \| trim\) else \[\](?(1)\))")
 _EMPTY_DEFAULT = "an empty value stays: the default is for a key that is not there"
+_GROUP_NAMES = "groups are named by the values of meta as they are, and an empty value is a group of its own"
 _UNTRIMMED = "a text is split as it is, without trimming it first"
 
 
@@ -145,7 +148,13 @@ def _tidy_code(code: str, said: dict[str, None]) -> str:
             return match[1]
         shown, difference = _IDIOMS[match[2]]
         said[difference] = None
-        return shown + (match[3] if match[3] and match[2] == "go_json" else "")
+        return shown + ("(indent=2)" if "indent=2" in match[3] and match[2] == "go_json" else "")
+
+    def grouping(match: re.Match[str]) -> str:
+        if match[1] is not None:
+            return match[1]
+        said[_GROUP_NAMES] = None
+        return f' | by_meta("{match[2]}", "_no_{match[2]}_")'
 
     def default(match: re.Match[str]) -> str:
         said[_EMPTY_DEFAULT] = None
@@ -155,7 +164,7 @@ def _tidy_code(code: str, said: dict[str, None]) -> str:
         said[_UNTRIMMED] = None
         return f"{match[2]}.split({match[3]})"
 
-    return _SPLIT.sub(split, _DEFAULT.sub(default, _GO_FILTER.sub(idiom, code)))
+    return _SPLIT.sub(split, _DEFAULT.sub(default, _GROUPING.sub(grouping, _GO_FILTER.sub(idiom, code))))
 
 
 def tidy_remarks(lines: tuple[int, ...], differences: tuple[str, ...]) -> Iterator[tuple[Position, str]]:

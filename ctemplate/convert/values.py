@@ -53,10 +53,11 @@ class Level(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class GoType:
-    """A Go type as templates see it: a name, and the type of the items of lists and maps."""
+    """A Go type as templates see it: a name, the type of the items of lists and maps, and a record's fields."""
 
     name: str
     item: GoType | None = None
+    fields: tuple[tuple[str, GoType], ...] = ()
 
 
 STRING = GoType("string")
@@ -74,6 +75,8 @@ PARSED_MAP = GoType("map", PARSED)
 PARSED_KINDS = frozenset([PARSED, PARSED_YAML])
 PLAIN_TYPES = frozenset([STRING, INT, SCALAR])
 """Types that print the same in Go and in Jinja."""
+TABLE_TYPES = frozenset([STRING, INT, FLOAT, BOOL, SCALAR, PLAIN_VALUE, PARSED_YAML])
+"""Types that a table of any values can hold."""
 UNCONVERTED = GoType("unconverted")
 STRINGS = GoType("list", STRING)
 STRING_MAP = GoType("map", STRING)
@@ -87,6 +90,8 @@ KEYED_PAIRS = GoType("keyed pairs", PAIR)
 NODE = GoType("node")
 NODE_SERVICE = GoType("service of a node")
 NODE_AND_SERVICES = GoType("node with its services")
+NUMBERED_PARTS = GoType("numbered parts", STRING)
+"""The parts of a text, which sprig stores as a map with the keys ``_0``, ``_1`` and so on."""
 
 
 def widened_type(kinds: AbstractSet[GoType]) -> GoType | None:
@@ -94,6 +99,11 @@ def widened_type(kinds: AbstractSet[GoType]) -> GoType | None:
     if kinds <= PLAIN_TYPES:
         return SCALAR
     return PLAIN_VALUE if kinds <= {BOOL, FLOAT, PLAIN_VALUE, *PLAIN_TYPES} else None
+
+
+def record_of(fields: Mapping[str, GoType]) -> GoType:
+    """Return the type of a table whose keys are known."""
+    return GoType("record", fields=tuple(fields.items()))
 
 
 def groups_of(item: GoType) -> GoType:
@@ -212,6 +222,11 @@ class GoValue:
             return replace(self, code=f"{self.at(Level.POSTFIX)}.{name}")
         if self.type.name in _KEYED or self.type in {KEYED_PAIRS, *PARSED_KINDS}:
             return self.item(constant(name))
+        if self.type.name == "record":
+            return self._field_of_record(name)
+        if self.type == NUMBERED_PARTS and name[:1] == "_" and name[1:].isdecimal():
+            part = f"{self.at(Level.POSTFIX)}[{int(name[1:])}]"
+            return GoValue(f'{part} | default("")', STRING, Level.FILTERED)
         known = VALUE_FIELDS.get(self.type, {})
         if name not in known:
             raise NotConverted(
@@ -221,8 +236,17 @@ class GoValue:
         code = f"{self.at(Level.POSTFIX)}.{ours}"
         return GoValue(code, kind, is_path=self.is_path, is_natural=kind == INT)
 
+    def _field_of_record(self, name: str) -> GoValue:
+        """Return the value of a known key; a key that is not there has none."""
+        kind = dict(self.type.fields).get(name)
+        if kind is None:
+            return GoValue("none", PARSED_YAML, is_path=True)
+        return replace(self._member(constant(name), is_map=True), type=kind)
+
     def item(self, key: GoValue) -> GoValue:
         """Return an item of the list or map; raises NotConverted."""
+        if self.type.name == "record" and isinstance(key.constant, str):
+            return self._field_of_record(key.constant)
         if self.type in PARSED_KINDS:
             return replace(self._member(key, is_map=True), type=self.type, may_lack=True)
         if self.type == KEYED_PAIRS and key.type in {STRING, SCALAR}:
@@ -249,7 +273,14 @@ class GoValue:
         code = f"{owner}.{name}" if is_plain and is_map else f"{owner}[{key.given().code}]"
         return GoValue(code, self.type, is_path=self.is_path and key.constant is not None)
 
-    def printed(self) -> tuple[LayoutPiece, ...]:
+    def as_table(self) -> GoValue:
+        """Return a record as a table of any values; raises NotConverted for values that a table cannot hold."""
+        odd = next((kind for _, kind in self.type.fields if kind not in TABLE_TYPES), None)
+        if odd is not None:
+            raise NotConverted(f"a {odd.name} in a table that is used as a whole", "use its fields")
+        return replace(self, type=PARSED_YAML)
+
+    def printed(self) -> tuple[LayoutPiece, ...]:  # noqa: PLR0911  # one for each kind
         """Return the text that prints the value; raises NotConverted."""
         if self.constant is not None or self.type == NIL:
             return (Exact("<no value>" if self.constant is None else shown_value(self.constant)),)
@@ -261,6 +292,8 @@ class GoValue:
             return (Print(f"{self.at(Level.FILTERED)} | {GO_TEXTS.get(self.type, 'go_text')}"),)
         if self.type in PLAIN_TYPES or self.type == UNCONVERTED:
             return (Print(self.given().code),)
+        if self.type.name == "record":
+            return self.as_table().printed()
         if self.type.name == "list" and self.type.item in PLAIN_TYPES:
             return Exact("["), Print(f'{self.at(Level.FILTERED)} | join(" ")'), Exact("]")
         raise NotConverted(f"printing a {self.type.name}", "print its fields")

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from ctemplate.core.errors import CtemplateError, InternalError
 from ctemplate.core.event_stream import emit
-from ctemplate.core.events import DefectFound, DefectOver
+from ctemplate.core.events import DefectFound, DefectResolved
 from ctemplate.core.timing import Backoff
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Defects:
     def over(self, where: str) -> None:
         """Record that what a defect affected works again."""
         if self._known.pop(where, None) is not None:
-            emit(DefectOver(where=where))
+            emit(DefectResolved(where=where))
 
 
 def first_of(cause: Exception) -> Exception:

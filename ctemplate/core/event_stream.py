@@ -47,7 +47,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_s
 
 
 class SubscriberFailed(Event, frozen=True, kw_only=True):
-    """A subscriber raised; it misses this event and gets the next one."""
+    """A subscriber raised an exception; it misses this event and gets the next one."""
 
     LEVEL: ClassVar[int] = logging.ERROR
     subscriber: str
@@ -61,7 +61,7 @@ Subscriber = Callable[[Event], None]
 
 
 class LinesLeftOut(Event, frozen=True, kw_only=True):
-    """Lines of an event were left out of the log, since there were too many within a minute."""
+    """More than 100 events of a kind occurred within a minute; the others are not logged."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     kind: str

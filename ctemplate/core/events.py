@@ -1,7 +1,7 @@
 """Events of ctemplate itself, of answers and of Consul, with their log lines; those of groups are in ``group_events``.
 
-Names and fields are for machines and stay stable; the sentences are for people. ``UNLOGGED`` events are only counted,
-or are a part of another event's line.
+Names and fields are stable, for programs; sentences may change. ``UNLOGGED`` events are only counted, or are a part of
+another event's line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ctemplate.core.event_stream import UNLOGGED, Event
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """The daemon runs."""
+    """The daemon is running."""
 
     summary: str
 
@@ -29,7 +29,7 @@ class Stopping(Event, frozen=True, kw_only=True):
     """The daemon received a signal to stop."""
 
     def __str__(self) -> str:
-        return "stopping, after what is under way; a second signal does not wait for that"
+        return "stopping after the current work; a second signal stops at once"
 
 
 class Stopped(Event, frozen=True, kw_only=True):
@@ -49,19 +49,19 @@ class ExecStarted(Event, frozen=True, kw_only=True):
         return f"{self.command}: started, process {self.pid}"
 
 
-class ExecTold(Event, frozen=True, kw_only=True):
-    """Files of the program have changed: it got ``signal``, or is restarted if that is empty."""
+class ExecNotified(Event, frozen=True, kw_only=True):
+    """Files of the program have changed: ctemplate sent it ``signal``, or restarts it if that is empty."""
 
     command: str
     signal: str
 
     def __str__(self) -> str:
-        what = f"sent {self.signal}" if self.signal else "it is started anew"
+        what = f"sent {self.signal}" if self.signal else "it is restarted"
         return f"{self.command}: its files have changed; {what}"
 
 
 class ExecEnded(Event, frozen=True, kw_only=True):
-    """The program ended by itself; ctemplate ends with its status."""
+    """The program ended without a request from ctemplate; ctemplate ends with its status."""
 
     command: str
     status: int
@@ -71,7 +71,7 @@ class ExecEnded(Event, frozen=True, kw_only=True):
 
 
 class ExecKilled(Event, frozen=True, kw_only=True):
-    """The program did not end in time, and was killed."""
+    """The program did not end within ``kill_timeout`` and was killed."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     command: str
@@ -82,8 +82,8 @@ class ExecKilled(Event, frozen=True, kw_only=True):
         return f"{self.command}: still running after {after}; its process group was killed"
 
 
-class ExecUnstarted(Event, frozen=True, kw_only=True):
-    """The program cannot be started any more."""
+class ExecRestartFailed(Event, frozen=True, kw_only=True):
+    """The program cannot be restarted; ctemplate ends."""
 
     LEVEL: ClassVar[int] = logging.ERROR
     command: str
@@ -94,7 +94,7 @@ class ExecUnstarted(Event, frozen=True, kw_only=True):
 
 
 class FilesEdited(Event, frozen=True, kw_only=True):
-    """Templates or modules that they read were edited."""
+    """Templates, or modules that they import, were edited."""
 
     LEVEL: ClassVar[int] = logging.DEBUG
     files: tuple[str, ...]
@@ -103,14 +103,14 @@ class FilesEdited(Event, frozen=True, kw_only=True):
         return f"edited: {', '.join(self.files)}"
 
 
-class ConfigurationReading(Event, frozen=True, kw_only=True):
-    """Reading configuration and templates again begins; with ``is_over`` it has ended, successfully or not."""
+class ConfigurationReloading(Event, frozen=True, kw_only=True):
+    """ctemplate starts to read configuration and templates again; ``is_over``: that has ended, successfully or not."""
 
     LEVEL: ClassVar[int] = UNLOGGED
     is_over: bool = False
 
 
-class ConfigurationRead(Event, frozen=True, kw_only=True):
+class ConfigurationReloaded(Event, frozen=True, kw_only=True):
     """Configuration and templates were read again and are in use."""
 
     summary: str
@@ -130,8 +130,8 @@ class ConfigurationRefused(Event, frozen=True, kw_only=True):
         return f"{self.reason}; {self.consequence}"
 
 
-class ConfigurationNoticed(Event, frozen=True, kw_only=True):
-    """A notice about the configuration; ``is_loss``: something in it has no effect."""
+class ConfigurationNotice(Event, frozen=True, kw_only=True):
+    """A notice about the configuration; ``is_loss``: a part of it has no effect."""
 
     text: str
     is_loss: bool
@@ -145,8 +145,8 @@ class ConfigurationNoticed(Event, frozen=True, kw_only=True):
         return self.text
 
 
-class GroupUnproven(Event, frozen=True, kw_only=True):
-    """A group's files look like nginx's, but nothing checks or proves them."""
+class GroupUnchecked(Event, frozen=True, kw_only=True):
+    """A group's files look like nginx configuration, but no check or reload is configured that proves them."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     warning: str
@@ -156,7 +156,7 @@ class GroupUnproven(Event, frozen=True, kw_only=True):
 
 
 class DefectFound(Event, frozen=True, kw_only=True):
-    """A defect of ctemplate's own affects something; ``is_repeated``: the same one was reported before."""
+    """A bug in ctemplate affects something; ``is_repeated``: the same one was reported before."""
 
     where: str
     what: str
@@ -164,15 +164,15 @@ class DefectFound(Event, frozen=True, kw_only=True):
 
     @property
     def severity(self) -> int:
-        """The level: what stays the same is an ERROR once."""
+        """The level: a repeated event is logged as ERROR only the first time."""
         return logging.DEBUG if self.is_repeated else logging.ERROR
 
     def __str__(self) -> str:
         return printable(f"{self.where}: {self.what}")
 
 
-class DefectOver(Event, frozen=True, kw_only=True):
-    """What a defect affected works again."""
+class DefectResolved(Event, frozen=True, kw_only=True):
+    """What a bug affected works again."""
 
     where: str
 
@@ -181,7 +181,7 @@ class DefectOver(Event, frozen=True, kw_only=True):
 
 
 class LoopStalled(Event, frozen=True, kw_only=True):
-    """The event loop is stuck."""
+    """The event loop is blocked."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     seconds: float
@@ -189,20 +189,20 @@ class LoopStalled(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         lasted = format_duration(self.seconds)
-        return f"the event loop has stood still for {lasted}, {self.where}; no change is taken meanwhile"
+        return f"the event loop has been blocked for {lasted}, {self.where}; changes wait"
 
 
 class LoopResumed(Event, frozen=True, kw_only=True):
-    """The event loop continues."""
+    """The event loop runs again."""
 
     seconds: float
 
     def __str__(self) -> str:
-        return f"the event loop goes on after {format_duration(self.seconds)}"
+        return f"the event loop runs again after {format_duration(self.seconds)}"
 
 
 class LoopMeasured(Event, frozen=True, kw_only=True):
-    """By how many seconds the event loop was late for a turn; measured once a second."""
+    """How many seconds late the event loop ran; measured once a second."""
 
     LEVEL: ClassVar[int] = UNLOGGED
     lag: float
@@ -228,12 +228,12 @@ class AnswersMissing(Event, frozen=True, kw_only=True):
     absent: str = ""
 
     def __str__(self) -> str:
-        parts = (("no answer to", self.queries), ("not there:", self.absent))
+        parts = (("no answer to", self.queries), ("missing:", self.absent))
         return f"{self.source}: still {'; '.join(f'{what} {queries}' for what, queries in parts if queries)}"
 
 
-class AnswersRecalled(Event, frozen=True, kw_only=True):
-    """The last good answers of an earlier process are in use, since the source gives none."""
+class StoredAnswersUsed(Event, frozen=True, kw_only=True):
+    """The source gives no answers; the last good answers of an earlier process are in use."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     source: str
@@ -241,17 +241,17 @@ class AnswersRecalled(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         age = format_duration(self.age)
-        return f"{self.source}: no answer yet; going on with the last good answers, up to {age} old"
+        return f"{self.source}: no answer yet; using the last good answers, up to {age} old"
 
 
-class AnswersRenewed(Event, frozen=True, kw_only=True):
-    """The source has answered all recalled queries."""
+class AnswersRefreshed(Event, frozen=True, kw_only=True):
+    """The source has answered all queries for which stored answers were in use."""
 
     source: str
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.source}: all answers are new again after {format_duration(self.seconds)}"
+        return f"{self.source}: all answers are current again after {format_duration(self.seconds)}"
 
 
 class GuardReport(Event, frozen=True, kw_only=True):
@@ -271,13 +271,13 @@ class GuardReport(Event, frozen=True, kw_only=True):
 
 
 class HoldBegan(GuardReport, frozen=True, kw_only=True):
-    """The guard keeps entries that vanished."""
+    """The guard holds entries that vanished."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
 
 class HoldEnded(GuardReport, frozen=True, kw_only=True):
-    """What the guard kept came back, or its loss is confirmed."""
+    """Held entries came back, or their loss is confirmed."""
 
 
 class HoldExpired(GuardReport, frozen=True, kw_only=True):
@@ -287,17 +287,17 @@ class HoldExpired(GuardReport, frozen=True, kw_only=True):
 
 
 class AnswerUnverified(GuardReport, frozen=True, kw_only=True):
-    """An empty first answer is not accepted, or accepted although the catalog lists the service."""
+    """An empty first answer is not accepted, or is accepted although the catalog lists the service."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
 
 class AnswerVerified(GuardReport, frozen=True, kw_only=True):
-    """A query whose first answer was empty has entries."""
+    """A query whose first answer was empty has entries now."""
 
 
 class Released(Event, frozen=True, kw_only=True):
-    """The operator ended holds; ``service`` is empty for all of them."""
+    """An operator ended holds; an empty ``service`` means all services."""
 
     by: str
     holds: int
@@ -322,7 +322,7 @@ class RequestEnded(Event, frozen=True, kw_only=True):
 
 
 class OutageBegan(Event, frozen=True, kw_only=True):
-    """Consul, or some queries, fail; ``text`` says what fails and what follows."""
+    """Consul, or some queries, fail; ``text`` says what fails and how ctemplate continues."""
 
     IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
@@ -347,7 +347,7 @@ class OutageSpread(Event, frozen=True, kw_only=True):
 
 
 class OutageEnded(Event, frozen=True, kw_only=True):
-    """All queries that failed for a cause are answered again; ``was_reported``: its beginning was logged."""
+    """All queries that failed for a cause are answered again; ``was_reported``: the beginning was logged."""
 
     IS_LIMITED: ClassVar[bool] = True
     cause: str
@@ -378,11 +378,11 @@ class AddressChanged(Event, frozen=True, kw_only=True):
         return logging.INFO if self.has_served else logging.DEBUG
 
     def __str__(self) -> str:
-        return f"Consul: {self.address} is asked now, in place of {self.before}"
+        return f"Consul: {self.address} is in use now instead of {self.before}"
 
 
 class DatacenterAbsent(Event, frozen=True, kw_only=True):
-    """A datacenter that never answered counts as absent beside others."""
+    """A datacenter that has never answered is treated as absent; the other datacenters are used."""
 
     IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
@@ -390,12 +390,12 @@ class DatacenterAbsent(Event, frozen=True, kw_only=True):
     query: str
 
     def __str__(self) -> str:
-        what = f"is away, and {printable(self.query)} was never answered; it is left out beside other datacenters"
-        return f"datacenter {printable(self.datacenter)}: {what}"
+        what = f"is unavailable and has never answered {printable(self.query)}"
+        return f"datacenter {printable(self.datacenter)}: {what}; the other datacenters are used without it"
 
 
 class DataLeftOut(Event, frozen=True, kw_only=True):
-    """Something registered is invalid and left out of an answer; ``where`` is the file or the query, if it is named."""
+    """A registered value is invalid and left out of an answer; ``where`` is the file or the query, if known."""
 
     IS_LIMITED: ClassVar[bool] = True
     LEVEL: ClassVar[int] = logging.WARNING
@@ -407,7 +407,7 @@ class DataLeftOut(Event, frozen=True, kw_only=True):
 
 
 class InputRead(Event, frozen=True, kw_only=True):
-    """A token file, TLS files or the catalog file were read again."""
+    """A token file, the TLS files or the catalog file were read again."""
 
     subject: str
 
@@ -416,7 +416,7 @@ class InputRead(Event, frozen=True, kw_only=True):
 
 
 class InputRefused(Event, frozen=True, kw_only=True):
-    """A token file, TLS files or the catalog file cannot be used; ``is_error``: a person must act."""
+    """A token file, the TLS files or the catalog file cannot be used; ``is_error``: an operator must act."""
 
     reason: str
     consequence: str

@@ -1,4 +1,4 @@
-"""Events of single files: what stood at a destination, backups, locks and changes that were cut off; see ``events``."""
+"""Events of single files: foreign files, backups, locks and interrupted changes; see ``events``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ForeignFileReplaced(Event, frozen=True, kw_only=True):
 
     @property
     def severity(self) -> int:
-        """The level: what vanishes is a WARNING."""
+        """The level: WARNING if something vanishes."""
         return logging.WARNING if self.losses else logging.INFO
 
     def __str__(self) -> str:
@@ -32,40 +32,40 @@ class ForeignFileReplaced(Event, frozen=True, kw_only=True):
         return f"{self.path}: {FOREIGN}; these vanish: {printable(', '.join(self.losses), LOSSES_LENGTH)}{more}"
 
 
-class OriginalKept(Event, frozen=True, kw_only=True):
-    """A file that was there before ctemplate first wrote it is stored in a folder, for ever."""
+class OriginalSaved(Event, frozen=True, kw_only=True):
+    """A file that existed before ctemplate first wrote it is stored in a folder and never deleted."""
 
     path: str
     folder: str
 
     def __str__(self) -> str:
-        return f"{self.path}: the original, which ctemplate did not write, is kept in {self.folder}"
+        return f"{self.path}: the original, which ctemplate did not write, is saved in {self.folder}"
 
 
-class OriginalLost(Event, frozen=True, kw_only=True):
-    """A file that was there before ctemplate first wrote it cannot be stored."""
+class OriginalNotSaved(Event, frozen=True, kw_only=True):
+    """A file that existed before ctemplate first wrote it cannot be stored."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: the original cannot be kept: {self.reason}"
+        return f"{self.path}: the original cannot be saved: {self.reason}"
 
 
 class BackupFailed(Event, frozen=True, kw_only=True):
-    """A file's former content cannot stay beside it as ``NAME.bak``."""
+    """The former content of a file cannot be saved as ``NAME.bak``."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: cannot be made: {self.reason}; going on without"
+        return f"{self.path}: cannot be made: {self.reason}; continuing without it"
 
 
 class WrittenInPlace(Event, frozen=True, kw_only=True):
-    """A file cannot be replaced at once and is overwritten; ``is_repeated``: it was so before."""
+    """A file cannot be replaced atomically and is overwritten instead, such as a bind-mounted file."""
 
     path: str
     reason: str
@@ -73,7 +73,7 @@ class WrittenInPlace(Event, frozen=True, kw_only=True):
 
     @property
     def severity(self) -> int:
-        """The level: what stays the same is a WARNING once."""
+        """The level: a repeated event is logged as WARNING only the first time."""
         return logging.DEBUG if self.is_repeated else logging.WARNING
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class WrittenInPlace(Event, frozen=True, kw_only=True):
 
 
 class LiveFileEdited(GroupEvent, frozen=True, kw_only=True):
-    """Another program changed or removed a live file; ``is_left``: it stays so."""
+    """Another program changed or removed a live file; ``is_left``: ctemplate leaves it so."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
@@ -95,7 +95,7 @@ class LiveFileEdited(GroupEvent, frozen=True, kw_only=True):
 
 
 class ItemFileRemoved(GroupEvent, frozen=True, kw_only=True):
-    """The file of an item that is gone was removed."""
+    """The file of an item was removed, since the item no longer exists."""
 
     path: str
 
@@ -104,7 +104,7 @@ class ItemFileRemoved(GroupEvent, frozen=True, kw_only=True):
 
 
 class ItemFileLeft(Event, frozen=True, kw_only=True):
-    """Another program wrote or changed the file of an item, and ctemplate leaves it unchanged."""
+    """Another program wrote or changed the file of an item; ctemplate leaves it unchanged."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
@@ -115,7 +115,7 @@ class ItemFileLeft(Event, frozen=True, kw_only=True):
 
 
 class CandidateSaved(GroupEvent, frozen=True, kw_only=True):
-    """Refused candidates were stored in a folder for inspection."""
+    """Refused candidates were saved in a folder for inspection."""
 
     folder: str
 
@@ -124,7 +124,7 @@ class CandidateSaved(GroupEvent, frozen=True, kw_only=True):
 
 
 class InterruptedChangeUndone(GroupEvent, frozen=True, kw_only=True):
-    """A file has its old content again, since the process that changed it was killed meanwhile."""
+    """A process was killed during a change; the file has its old content again."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
@@ -140,15 +140,15 @@ class RecoveryFailed(GroupEvent, frozen=True, kw_only=True):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.reason}; tried again with the next rendering"
+        return f"{self.reason}; retried with the next rendering"
 
 
 class LockUnavailable(Event, frozen=True, kw_only=True):
-    """A destination's file system has no locks."""
+    """The file system of a destination does not support locks."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: no lock can be had: {self.reason}; a second ctemplate would not be noticed"
+        return f"{self.path}: cannot be locked: {self.reason}; a second ctemplate would not be detected"

@@ -37,7 +37,7 @@ class CheckEnded(GroupEvent, frozen=True, kw_only=True):
 
 
 class ReloadEnded(GroupEvent, frozen=True, kw_only=True):
-    """A program was reloaded: ``result`` is applied, pending (none runs), rejected, unproven or failed."""
+    """A program was reloaded: ``result`` is applied, pending (it is not running), rejected, unproven or failed."""
 
     LEVEL: ClassVar[int] = UNLOGGED
     result: str
@@ -45,7 +45,7 @@ class ReloadEnded(GroupEvent, frozen=True, kw_only=True):
 
 
 class Applied(GroupEvent, frozen=True, kw_only=True):
-    """A group's files are live and, where that can be proven, its program runs them.
+    """A group's files are live and, where that can be proven, the program has loaded them.
 
     ``waited`` is how many seconds ago the first change of data in it arrived; None where no data changed. The others
     count lines, and ``server`` lines of upstreams among them; all are 0 where the live files were reloaded as they are.
@@ -75,20 +75,20 @@ class FilesReplaced(GroupEvent, frozen=True, kw_only=True):
 
 
 class ReloadOwed(GroupEvent, frozen=True, kw_only=True):
-    """A group's files are live, and no program runs to load them."""
+    """A group's files are live; the program is not running, so the reload is deferred."""
 
     def __str__(self) -> str:
         return f"{self.subject}: written; the reload is deferred until its program runs"
 
 
 class RolledBack(GroupEvent, frozen=True, kw_only=True):
-    """A group's old files were put back after a swap; the failure that follows says why."""
+    """A group's old files were restored after a swap; the following failure event says why."""
 
     LEVEL: ClassVar[int] = UNLOGGED
 
 
 class FilesRestored(GroupEvent, frozen=True, kw_only=True):
-    """An operator brought a group's files back to a past state."""
+    """An operator restored an earlier state of a group's files."""
 
     label: str
 
@@ -97,18 +97,18 @@ class FilesRestored(GroupEvent, frozen=True, kw_only=True):
 
 
 class FilesHeld(GroupEvent, frozen=True, kw_only=True):
-    """A group's files stay as they were restored."""
+    """A group's files stay as restored; nothing is applied."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     label: str
 
     def __str__(self) -> str:
         until = "until 'ctemplate release' or a change of its templates"
-        return f"{self.subject}: stays as restored from {self.label}, nothing is applied {until}"
+        return f"{self.subject}: held as restored from {self.label}; nothing is applied {until}"
 
 
 class RestorationEnded(GroupEvent, frozen=True, kw_only=True):
-    """A group's files are rendered again."""
+    """A group's files are no longer held as restored and are rendered again."""
 
     reason: str
 
@@ -120,7 +120,7 @@ class GroupRecovered(GroupEvent, frozen=True, kw_only=True):
     """A group that had failed succeeded."""
 
     def __str__(self) -> str:
-        return f"{self.subject}: in order again"
+        return f"{self.subject}: works again"
 
 
 class GroupFailed(GroupEvent, frozen=True, kw_only=True):
@@ -136,7 +136,7 @@ class GroupFailed(GroupEvent, frozen=True, kw_only=True):
 
     @property
     def severity(self) -> int:
-        """The level: what stays the same is an ERROR once."""
+        """The level: a repeated event is logged as ERROR only the first time."""
         return logging.DEBUG if self.is_repeated else logging.ERROR
 
     def __str__(self) -> str:
@@ -152,7 +152,7 @@ class CandidateRejected(GroupFailed, frozen=True, kw_only=True):
 
 
 class ReloadFailed(GroupFailed, frozen=True, kw_only=True):
-    """The program refused the files, or nothing proves that it runs them."""
+    """The program refused the files, or nothing proves that it has loaded them."""
 
 
 class FilesFailed(GroupFailed, frozen=True, kw_only=True):
@@ -160,27 +160,27 @@ class FilesFailed(GroupFailed, frozen=True, kw_only=True):
 
 
 class EditRefused(GroupEvent, frozen=True, kw_only=True):
-    """Edited templates cannot be used; those from before the edit stay in use."""
+    """Edited templates cannot be used; the previous version stays in use."""
 
     LEVEL: ClassVar[int] = logging.ERROR
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.reason}; the templates as they were before the edit go on"
+        return f"{self.reason}; the templates from before the edit stay in use"
 
 
 class TemplatesRefused(GroupEvent, frozen=True, kw_only=True):
-    """Templates cannot be used at the start; those that were live last are in use."""
+    """Templates cannot be used at the start; the version that was last live is in use."""
 
     LEVEL: ClassVar[int] = logging.ERROR
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.reason}; the templates that were live last go on until it is mended"
+        return f"{self.reason}; the templates that were last live stay in use until this is fixed"
 
 
 class RetryPlanned(GroupEvent, frozen=True, kw_only=True):
-    """A group that failed is tried again without a change."""
+    """A group that failed is retried without a change."""
 
     seconds: float
 
@@ -188,14 +188,14 @@ class RetryPlanned(GroupEvent, frozen=True, kw_only=True):
         return f"{self.subject}: next try in {format_duration(self.seconds)}"
 
 
-class GroupCutOff(GroupEvent, frozen=True, kw_only=True):
-    """A group's step did not end in time when it was stopped, and was cancelled."""
+class GroupCancelled(GroupEvent, frozen=True, kw_only=True):
+    """A step of a group did not end in time during a stop and was cancelled."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.group}: cut off after {format_duration(self.seconds)}"
+        return f"{self.group}: cancelled after {format_duration(self.seconds)}"
 
 
 class ReloadDelayed(Event, frozen=True, kw_only=True):
@@ -210,7 +210,7 @@ class ReloadDelayed(Event, frozen=True, kw_only=True):
 
 
 class ReloadForced(Event, frozen=True, kw_only=True):
-    """A reload has waited long enough for old workers."""
+    """Old workers did not end within the limit; the reload no longer waits for them."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     generations: int
@@ -235,16 +235,16 @@ class QuarantineEvent(Event, frozen=True, kw_only=True):
 
 
 class Quarantined(QuarantineEvent, frozen=True, kw_only=True):
-    """A service or instance is left out."""
+    """A service or instance is left out of the rendered file."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
     def __str__(self) -> str:
-        return f"{self.text}; left out, the rest goes on"
+        return f"{self.text}; left out; everything else continues"
 
 
-class DataKept(QuarantineEvent, frozen=True, kw_only=True):
-    """The last good data of a service, or of a key, are rendered instead of the newest."""
+class LastGoodDataUsed(QuarantineEvent, frozen=True, kw_only=True):
+    """The last good data of a service or key is rendered instead of the newest."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
@@ -253,7 +253,7 @@ class DataKept(QuarantineEvent, frozen=True, kw_only=True):
 
 
 class Readmitted(Event, frozen=True, kw_only=True):
-    """A service, or a key, is rendered as it is registered again."""
+    """A service or key is rendered as registered again."""
 
     IS_LIMITED: ClassVar[bool] = True
     group: str
@@ -266,7 +266,7 @@ class Readmitted(Event, frozen=True, kw_only=True):
         return f"service {printable(repr(self.service))}: no longer left out"
 
 
-class TemplateRemarked(Event, frozen=True, kw_only=True):
+class TemplateWarned(Event, frozen=True, kw_only=True):
     """A template asks for something that does not exist."""
 
     IS_LIMITED: ClassVar[bool] = True
@@ -278,8 +278,8 @@ class TemplateRemarked(Event, frozen=True, kw_only=True):
         return self.text
 
 
-class RemarkOver(Event, frozen=True, kw_only=True):
-    """What a template asked for in vain exists now."""
+class TemplateWarningResolved(Event, frozen=True, kw_only=True):
+    """What a template asked for exists now."""
 
     IS_LIMITED: ClassVar[bool] = True
     group: str

@@ -1,4 +1,4 @@
-"""Events of what surrounds the work: the address for status, the state folder, the log and hooks; see ``events``."""
+"""Events of the surroundings: the status address, the state folder, the log and hooks; see ``events``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ctemplate.core.event_stream import UNLOGGED, Event
 
 
 class StatusServed(Event, frozen=True, kw_only=True):
-    """Status and metrics are served at an address."""
+    """Status and metrics are served at ``address``."""
 
     address: str
 
@@ -20,7 +20,7 @@ class StatusServed(Event, frozen=True, kw_only=True):
 
 
 class StatusUnavailable(Event, frozen=True, kw_only=True):
-    """Status cannot be served at its address; this is retried, and everything else continues."""
+    """Status cannot be served at ``address``; ctemplate retries, and everything else continues."""
 
     address: str
     reason: str
@@ -28,22 +28,26 @@ class StatusUnavailable(Event, frozen=True, kw_only=True):
 
     @property
     def severity(self) -> int:
-        """The level: what stays the same is an ERROR once."""
+        """The level: a repeated event is logged as ERROR only the first time."""
         return logging.DEBUG if self.is_repeated else logging.ERROR
 
     def __str__(self) -> str:
-        return f"status: cannot be served at {self.address}: {self.reason}; it is tried again, the rest goes on"
+        what = f"status: cannot be served at {self.address}: {self.reason}"
+        return f"{what}; ctemplate retries, everything else continues"
 
 
 class ReleaseRefused(Event, frozen=True, kw_only=True):
-    """Someone asked the page to release without the right token; ``is_repeated``: it was so less than a minute ago."""
+    """A client asked the status page for a release without the right token.
+
+    ``is_repeated``: another such request was logged less than a minute ago.
+    """
 
     reason: str
     is_repeated: bool = False
 
     @property
     def severity(self) -> int:
-        """The level: many attempts are a WARNING once a minute."""
+        """The level: repeated attempts are one WARNING a minute."""
         return logging.DEBUG if self.is_repeated else logging.WARNING
 
     def __str__(self) -> str:
@@ -51,9 +55,9 @@ class ReleaseRefused(Event, frozen=True, kw_only=True):
 
 
 class StateUnusable(Event, frozen=True, kw_only=True):
-    """A file of the state folder cannot be read or written; ``consequence`` says what is done without it.
+    """A file in the state folder cannot be read or written; ``consequence`` says how ctemplate continues without it.
 
-    ``is_error``: a later start may do too much or too little.
+    ``is_error``: a later start may repeat or miss a change.
     """
 
     path: str
@@ -72,7 +76,7 @@ class StateUnusable(Event, frozen=True, kw_only=True):
 
 
 class ReleaseUnavailable(Event, frozen=True, kw_only=True):
-    """``ctemplate release`` cannot reach this process; ``is_error``: a person must act."""
+    """``ctemplate release`` cannot reach this process; ``is_error``: an operator must act."""
 
     reason: str
     is_error: bool = False
@@ -86,8 +90,8 @@ class ReleaseUnavailable(Event, frozen=True, kw_only=True):
         return f"{self.reason}; 'ctemplate release' will not work"
 
 
-class ServiceManagerUntold(Event, frozen=True, kw_only=True):
-    """The service manager that started ctemplate, at an address, cannot be notified."""
+class ServiceManagerUnreachable(Event, frozen=True, kw_only=True):
+    """The service manager that started ctemplate cannot be notified."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     address: str
@@ -98,7 +102,7 @@ class ServiceManagerUntold(Event, frozen=True, kw_only=True):
 
 
 class ExecReplaced(Event, frozen=True, kw_only=True):
-    """With ``-once``: ctemplate becomes the program of ``[exec]``."""
+    """With ``-once``: ctemplate replaces itself with the program of ``[exec]``."""
 
     command: str
 
@@ -107,27 +111,27 @@ class ExecReplaced(Event, frozen=True, kw_only=True):
 
 
 class CaptureInexact(Event, frozen=True, kw_only=True):
-    """A capture does not render to the same output as the answers that it holds."""
+    """Rendering from the capture gives a different output than the answers from which it was made."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 
     def __str__(self) -> str:
-        return "the capture does not give the same output again: a template prints more than it can hold"
+        return "rendering from the capture gives a different output: a template prints data that a capture cannot hold"
 
 
 class StopForced(Event, frozen=True, kw_only=True):
-    """ctemplate did not end in the time that it has after a signal, and ends itself by force."""
+    """ctemplate did not stop in time after a signal and exits at once; ``[on_event]`` does not run for this event."""
 
     LEVEL: ClassVar[int] = logging.ERROR
     seconds: float
 
     def __str__(self) -> str:
-        after = f"not ended {format_duration(self.seconds)} after the signal: ended by force"
-        return f"{after}; the next start puts right what was under way"
+        after = f"not ended {format_duration(self.seconds)} after the signal: exiting at once"
+        return f"{after}; the next start repairs an interrupted change"
 
 
 class HookFailed(Event, frozen=True, kw_only=True):
-    """The command or URL of ``[on_event]`` failed for an event; ``is_repeated``: as for the one before."""
+    """The command or URL of ``[on_event]`` failed for an event; ``is_repeated``: also for the previous one."""
 
     event_name: str
     reason: str
@@ -135,25 +139,25 @@ class HookFailed(Event, frozen=True, kw_only=True):
 
     @property
     def severity(self) -> int:
-        """The level: what stays the same is a WARNING once."""
+        """The level: a repeated event is logged as WARNING only the first time."""
         return logging.DEBUG if self.is_repeated else logging.WARNING
 
     def __str__(self) -> str:
-        return f"on_event: {self.event_name}: {printable(self.reason)}; it is not tried again for this event"
+        return f"on_event: {self.event_name}: {printable(self.reason)}; not retried for this event"
 
 
 class HookDropped(Event, frozen=True, kw_only=True):
-    """Events found no room in the queue of ``[on_event]``."""
+    """The queue of ``[on_event]`` was full; events were dropped."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     count: int
 
     def __str__(self) -> str:
-        return f"on_event: {self.count} events found no room in the queue and were not handed out"
+        return f"on_event: {self.count} events were dropped, since the queue was full"
 
 
 class GroupUnchanged(Event, frozen=True, kw_only=True):
-    """With ``-once``: there was nothing to do for a group."""
+    """With ``-once``: a group was up to date."""
 
     group: str
     subject: str
@@ -163,7 +167,7 @@ class GroupUnchanged(Event, frozen=True, kw_only=True):
 
 
 class RunEnded(Event, frozen=True, kw_only=True):
-    """What ``-once`` came to, in numbers of groups; of one group its own line says that."""
+    """The result of ``-once``, in numbers of groups; a single group is reported by its own event instead."""
 
     changed: int
     unchanged: int

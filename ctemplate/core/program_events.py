@@ -23,43 +23,43 @@ class CheckWarned(GroupEvent, frozen=True, kw_only=True):
 
 
 class CheckDeferred(GroupEvent, frozen=True, kw_only=True):
-    """Candidates can be checked only once they are live; a refusal puts the old files back."""
+    """Candidates can be checked only once they are live; if they are refused, the old files are restored."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.reason}; swapped to be judged where it stands, and put back at once when refused"
+        return f"{self.reason}; swapped in to be checked live; a refusal restores the old file at once"
 
 
 class MountFailed(Event, frozen=True, kw_only=True):
-    """A candidate cannot be mounted over its live file; it is checked in the ``way`` that needs no mount."""
+    """A candidate cannot be mounted over its live file; it is checked without a mount, in the way that ``way`` says."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     way: str
     output: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        what = f"mount: a candidate cannot be bound over its live file; judged {self.way}"
+        what = f"mount: a candidate cannot be mounted over its live file; checked {self.way}"
         return f"{what}{indented(self.output)}"
 
 
 class MountForbidden(Event, frozen=True, kw_only=True):
-    """This user may not mount; candidates are checked in the ``way`` that needs no mount."""
+    """This user may not mount; candidates are checked without a mount, in the way that ``way`` says."""
 
     way: str
 
     def __str__(self) -> str:
-        return f"no right to mount: candidates are judged {self.way}"
+        return f"no right to mount: candidates are checked {self.way}"
 
 
 class FileUnreadable(Event, frozen=True, kw_only=True):
-    """A file that nginx reads may not be read by this user; the check has a stand-in for it."""
+    """This user may not read a file that nginx reads; the check uses a placeholder file."""
 
     path: str
 
     def __str__(self) -> str:
-        return f"{self.path}: may not be read by this user; candidates are judged with a stand-in for it"
+        return f"{self.path}: this user may not read it; candidates are checked with a placeholder for it"
 
 
 class FileNotIncluded(Event, frozen=True, kw_only=True):
@@ -70,15 +70,16 @@ class FileNotIncluded(Event, frozen=True, kw_only=True):
     main: str
 
     def __str__(self) -> str:
-        what = f"is not read by {self.main}: no include and no other directive names it; it is not checked"
-        return f"{self.path}: {what}"
+        return (
+            f"{self.path}: {self.main} does not read it: no include and no other directive names it; it is not checked"
+        )
 
 
 # Reloads
 
 
 class ReloadCommandDone(Event, frozen=True, kw_only=True):
-    """The command that reloads a program succeeded."""
+    """The reload command of a program succeeded."""
 
     command: str
     seconds: float
@@ -89,7 +90,7 @@ class ReloadCommandDone(Event, frozen=True, kw_only=True):
 
 
 class ReloadStillOwed(GroupEvent, frozen=True, kw_only=True):
-    """New files were refused, and the reload that the live ones need failed as well."""
+    """New files were refused, and the reload that the live files still need failed as well."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     reason: str
@@ -99,7 +100,7 @@ class ReloadStillOwed(GroupEvent, frozen=True, kw_only=True):
 
 
 class ProcessProven(GroupEvent, frozen=True, kw_only=True):
-    """A process that started after a file was written runs it."""
+    """The running process started after the file was written, so it has loaded it."""
 
     path: str
     pid: int
@@ -109,17 +110,17 @@ class ProcessProven(GroupEvent, frozen=True, kw_only=True):
 
 
 class ProcessUnproven(GroupEvent, frozen=True, kw_only=True):
-    """Nothing shows that the running process has loaded a file; a reload follows."""
+    """Nothing shows that the running process has loaded the file; a reload follows."""
 
     path: str
     pid: int
 
     def __str__(self) -> str:
-        return f"{self.path}: process {self.pid} was never seen to take it; reloading"
+        return f"{self.path}: process {self.pid} is not known to have loaded it; reloading"
 
 
 class MasterFound(Event, frozen=True, kw_only=True):
-    """The master process of an nginx was found; ``how`` says by what."""
+    """The master process of an nginx was found; ``how`` says how."""
 
     main: str
     how: str
@@ -129,7 +130,7 @@ class MasterFound(Event, frozen=True, kw_only=True):
 
 
 class MasterNotFound(Event, frozen=True, kw_only=True):
-    """Processes may be the master of an nginx, and none is shown to be it."""
+    """None of the running processes can be identified as the master of an nginx."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     main: str
@@ -140,7 +141,7 @@ class MasterNotFound(Event, frozen=True, kw_only=True):
 
 
 class MasterEnded(Event, frozen=True, kw_only=True):
-    """The master process of an nginx ended before its reload."""
+    """The master process of an nginx ended before it was reloaded."""
 
     main: str
 
@@ -149,11 +150,11 @@ class MasterEnded(Event, frozen=True, kw_only=True):
 
 
 class WorkerStuck(Event, frozen=True, kw_only=True):
-    """A worker of an nginx does not end after a reload."""
+    """A worker of an nginx did not end after a reload."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     main: str
     pid: int
 
     def __str__(self) -> str:
-        return f"{self.main}: worker {self.pid} does not finish and keeps its old configuration"
+        return f"{self.main}: worker {self.pid} does not end and keeps its old configuration"

@@ -68,7 +68,7 @@ def nginx_diagnoses(facts: NginxFacts) -> Iterator[Diagnosis]:
     yield _configuration(facts)
     yield from _master(facts)
     for path in facts.unread:
-        yield warning(path, f"is not read by {facts.conf}: no include and no other directive names it", UNREAD_FIX)
+        yield warning(path, f"{facts.conf} does not read it: no include and no other directive names it", UNREAD_FIX)
     if facts.tree is not None:
         directives = tuple(_directives(facts.tree))
         yield from _shutdown(directives)

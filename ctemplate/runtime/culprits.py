@@ -20,13 +20,16 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.runtime.outputs import FileSpan
 from ctemplate.system.inputs import real_path
-from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering
+from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering, harmless_snapshot
 
 AGAIN = Backoff(first=5.0, ceiling=300.0)
 """When a refused service is tried again without new data: a port may have been freed, a name may resolve."""
 
 SINGLY = 4
 """At most so many instances of a service are identified one by one; with more, the whole service is left out."""
+
+STATEMENT = 50
+"""Lines, at most, of a directive that a program names by its last one."""
 
 _BIND = re.compile(r"\bbind\(\) to .*?:(\d+) failed")
 _PLACE = re.compile(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
@@ -39,7 +42,8 @@ Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
 class CulpritSearch:
     """One search: the refused rendering, and how often the program may be asked.
 
-    ``spans`` tells where the files are in the texts that were rendered last.
+    ``spans`` tells where the files are in the texts that were rendered last. ``named_budget`` is for questions about
+    what the program itself names, ``budget`` for all others.
     """
 
     renderer: Renderer
@@ -48,7 +52,9 @@ class CulpritSearch:
     spans: Callable[[], Sequence[FileSpan]]
     ask: Ask
     budget: int
+    named_budget: int
     _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
+    _fitting: dict[str, bool] = field(default_factory=dict)
 
     async def culprits(self, error: ApplyError) -> tuple[Refusal, ...]:
         """Return what to leave out so that the program accepts the rest; empty where no service is at fault."""
@@ -63,6 +69,12 @@ class CulpritSearch:
                 return tuple([await self._refusal(owner, found, error) for owner in sorted(found)])
             self.renderer.trial(self.snapshot, self.places, (), {})
         return ()
+
+    def printed_for(self, error: ApplyError) -> str:
+        """Return for whom the line was printed that a refusal names, as a sentence; empty where that is unknown."""
+        _, owners = self._candidates(error)
+        name = printable(owners[0].service or owners[0].thing, 80) if owners else ""
+        return f"this line was printed for service {name!r}" if name and owners[0].service else ""
 
     def _suspects(self) -> tuple[tuple[Owner, ...], ...]:
         """Return the services whose data changed since the program last accepted the files, in order of suspicion.
@@ -90,28 +102,47 @@ class CulpritSearch:
             if new.is_whole or len(before) >= SINGLY:
                 new, found = new.whole, found - before
             self._words[new] = self._words[new.whole] = (self._first_words(refusal), place)
+            if self.renderer.is_edit and place not in self._fitting:
+                self._fitting[place] = await self._fits_harmless(new, place, found)
             found = self.renderer.refusals.widened(found | {new}, self.snapshot)
-            if self.budget <= 0:
+            if self.named_budget <= 0:
                 return frozenset()
+            self.named_budget -= 1
             refusal = await self._refused(found)
         return found
+
+    async def _fits_harmless(self, owner: Owner, place: str, found: Collection[Owner]) -> bool:
+        """Whether the program accepts a template's line if the texts of the service that it names there are harmless.
+
+        A template whose line it accepts then is not at fault, however many services it refuses there.
+        """
+        self.named_budget -= 1
+        templates = self.renderer.templates
+        snapshot = harmless_snapshot(self.snapshot, {owner.service}, templates, is_all_meta=True)
+        refusal = await self._answer(found, snapshot)
+        if refusal is None:
+            return True
+        named, candidates = self._candidates(refusal)
+        return bool(candidates) and (named, candidates[0].service) != (place, owner.service)
 
     def _candidates(self, error: ApplyError) -> tuple[str, tuple[Owner, ...]]:
         """Return the template's line that a refusal names, and the owners that may have printed it."""
         spans = self.spans()
-        for line in error.output:
-            for span in spans:
-                for found in self._lines(line, span):
-                    owners = self.renderer.owners(span.number, found)
-                    if owners:
-                        return self.renderer.origin(span.number, found) or "", owners
-        return "", ()
+        found = [
+            (self.renderer.origin(span.number, line) or "", owners)
+            for words in error.output
+            for span in spans
+            for line in self._lines(words, span)
+            if (owners := self.renderer.owners(span.number, line))
+        ]
+        by_instances = (one for one in found if one[1][0].is_instance)
+        return next(by_instances, found[0] if found else ("", ()))
 
     def _lines(self, words: str, span: FileSpan) -> tuple[int, ...]:
-        """Return the lines of a text that a message is about: the one it names, or those that listen on its port."""
+        """Return the lines of a text that a message is about: those of a directive, or those that listen on a port."""
         named = place(words, span.path)
         if named is not None:
-            return (named + span.lines_before,)
+            return statement(self.renderer.text(span.number), named + span.lines_before)
         port = _BIND.search(words)
         return listening(self.renderer.text(span.number), port[1]) if port else ()
 
@@ -133,13 +164,17 @@ class CulpritSearch:
         return first | await self._among(halves[1], others | first)
 
     async def _passes(self, without: Collection[Owner]) -> bool:
+        self.budget -= 1
         return await self._refused(without) is None
 
     async def _refused(self, without: Collection[Owner]) -> ApplyError | None:
-        self.budget -= 1
+        return await self._answer(without, self.snapshot)
+
+    async def _answer(self, without: Collection[Owner], snapshot: Snapshot) -> ApplyError | None:
         try:
             lines = {owner: line for owner, (_, line) in self._words.items()}
-            rendering = await asyncio.to_thread(self.renderer.trial, self.snapshot, self.places, without, lines)
+            fitting = frozenset(line for line, fits in self._fitting.items() if fits)
+            rendering = await asyncio.to_thread(self.renderer.trial, snapshot, self.places, without, lines, fitting)
         except TemplateError as exc:
             return ApplyError(exc.where, exc.what)
         return await self.ask(rendering)
@@ -150,7 +185,9 @@ class CulpritSearch:
         rejection = Rejection(
             service=owner.service, instance=owner.instance, field=REFUSED, reason=words, thing=owner.thing
         )
-        refusal = self.renderer.refusals.made(owner, rejection, self.snapshot, line=line)
+        refusal = self.renderer.refusals.made(
+            owner, rejection, self.snapshot, line=line, line_fits=self._fitting.get(line, False)
+        )
         is_needed = False
         if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
             rendering = self.renderer.without(self.snapshot, self.places, owner)
@@ -173,6 +210,20 @@ class CulpritSearch:
 def _name(owner: Owner) -> tuple[str, str]:
     """Return the service, or the thing of no service, that an owner belongs to."""
     return owner.service, owner.thing
+
+
+def statement(text: str, last: int) -> tuple[int, ...]:
+    """Return the lines (from 1) of the directive that ends in a line of a text, last first."""
+    lines = text.split("\n")[:last]
+    found = [last]
+    for number in range(last - 1, max(last - STATEMENT, 0), -1):
+        before = lines[number - 1].strip()
+        if before.startswith("#"):
+            continue
+        if before.endswith((";", "{", "}")):
+            break
+        found.append(number)
+    return tuple(found)
 
 
 def listening(text: str, port: str) -> tuple[int, ...]:

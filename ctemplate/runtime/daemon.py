@@ -20,12 +20,12 @@ from ctemplate.core.errors import CtemplateError, SourceTimeout
 from ctemplate.core.event_stream import EventStream, emit
 from ctemplate.core.events import (
     AnswersMissing,
-    ConfigurationNoticed,
-    ConfigurationRead,
-    ConfigurationReading,
+    ConfigurationNotice,
     ConfigurationRefused,
+    ConfigurationReloaded,
+    ConfigurationReloading,
     FilesEdited,
-    GroupUnproven,
+    GroupUnchecked,
     Released,
     Started,
     Stopped,
@@ -116,9 +116,9 @@ class Daemon:
             emit(Started(summary=self.assembly.summary))
             await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
             while await self._until_edited():
-                emit(ConfigurationReading())
+                emit(ConfigurationReloading())
                 await self._reassemble(services)
-                emit(ConfigurationReading(is_over=True))
+                emit(ConfigurationReloading(is_over=True))
             emit(Stopping())
             await asyncio.gather(services.reconcile(self._lasting()), self._exec.stop())
             await services.reconcile(())
@@ -237,9 +237,9 @@ class Daemon:
 
     def _warn(self) -> None:
         for notice in self.assembly.notices:
-            emit(ConfigurationNoticed(text=str(notice), is_loss=notice.is_loss))
+            emit(ConfigurationNotice(text=str(notice), is_loss=notice.is_loss))
         for warning in self.assembly.warnings:
-            emit(GroupUnproven(warning=warning))
+            emit(GroupUnchecked(warning=warning))
 
     async def _reassemble(self, services: DaemonServices) -> None:
         """Continue with the newly read files; broken ones are reported and the running configuration stays."""
@@ -255,7 +255,7 @@ class Daemon:
         await services.reconcile(self._wanted())
         await self._exec.follow(services.tasks, self.assembly.config.exec, self.assembly.plans)
         if self.workers and self.assembly is assembly:
-            emit(ConfigurationRead(summary=self.assembly.summary))
+            emit(ConfigurationReloaded(summary=self.assembly.summary))
 
     def _take_over(self, assembly: Assembly, previous: Assembly) -> None:
         """Take the assembly's workers, else the previous assembly's; with neither, the daemon retries later."""

@@ -21,7 +21,7 @@ from ctemplate.config.schema import ExecSection
 from ctemplate.core.defects import kept_running
 from ctemplate.core.errors import CommandFailed, ConfigError
 from ctemplate.core.event_stream import emit
-from ctemplate.core.events import ExecEnded, ExecKilled, ExecStarted, ExecTold, ExecUnstarted
+from ctemplate.core.events import ExecEnded, ExecKilled, ExecNotified, ExecRestartFailed, ExecStarted
 from ctemplate.core.signal_names import NO_SIGNAL, SignalName
 from ctemplate.nginx.groups import is_proven
 from ctemplate.nginx.recognition import PROGRAMS
@@ -76,7 +76,7 @@ class ExecMode:
             while await self._run_once():
                 pass
         except CommandFailed as exc:
-            emit(ExecUnstarted(command=str(self.command), reason=exc.what))
+            emit(ExecRestartFailed(command=str(self.command), reason=exc.what))
             self.status = UNSTARTED
         finally:
             for number in FORWARDED:
@@ -116,11 +116,11 @@ class ExecMode:
                 break
             self._take_files()
             if self.section.reload_signal is None:
-                emit(ExecTold(command=str(self.command), signal=""))
+                emit(ExecNotified(command=str(self.command), signal=""))
                 return True
             if (number := self.section.reload_signal.number) is not None:
                 program.send(number)
-                emit(ExecTold(command=str(self.command), signal=number.name))
+                emit(ExecNotified(command=str(self.command), signal=number.name))
         self.status = program.status
         emit(ExecEnded(command=str(self.command), status=program.status))
         return False

@@ -13,7 +13,7 @@ from pathlib import Path
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
 from ctemplate.core.event_stream import emit
-from ctemplate.core.events import AnswersRecalled, AnswersRenewed
+from ctemplate.core.events import AnswersRefreshed, StoredAnswersUsed
 from ctemplate.core.model import Answer, ServerSet
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Memory
@@ -46,9 +46,9 @@ async def recall_late(catalog: Catalog, source_name: str) -> None:
         if not catalog.recall():
             continue
         since, age = time.monotonic(), max(time.time() - catalog.oldest(), 1.0)
-        emit(AnswersRecalled(source=source_name, age=age))
+        emit(StoredAnswersUsed(source=source_name, age=age))
         await catalog.renewed.wait()
-        emit(AnswersRenewed(source=source_name, seconds=time.monotonic() - since))
+        emit(AnswersRefreshed(source=source_name, seconds=time.monotonic() - since))
 
 
 @dataclass(slots=True)

@@ -23,13 +23,13 @@ from ctemplate.core.errors import (
 )
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import (
-    DataKept,
     EditRefused,
+    LastGoodDataUsed,
     Quarantined,
     Readmitted,
-    RemarkOver,
     Rendered,
-    TemplateRemarked,
+    TemplateWarned,
+    TemplateWarningResolved,
 )
 from ctemplate.core.model import Answer, Outcome, Output, Rejection, Snapshot, Target
 from ctemplate.core.values import dataclass
@@ -44,6 +44,7 @@ from ctemplate.template import Renderer, Rendering, Template, template_digest
 SLOW_RENDER = 0.02  # seconds; a group whose render once took longer is rendered in a thread, off the event loop
 MANY_ANSWERS = 1000  # a group with more that was never rendered is assumed to be slow
 CHECKS = 24  # that one change may take to find whose data are refused,
+NAMED_CHECKS = 100  # further ones while each check names the next culprit,
 MAX_RELOADS = 8  # or reloads, where only a reload shows it
 TURNS = 3  # renders, at most, until the files that a text includes and the names used there are known
 
@@ -91,7 +92,9 @@ class Pipeline:
         baseline = last_rendered.baseline() if last_rendered is not None and before is None else None
         if earlier and baseline is not None and baseline.template != template_digest(self.templates):
             self._before = Renderer(earlier, baseline=baseline, hold=hold)
-        self._edited = Renderer(self.templates, baseline=baseline, before=self._before, hold=hold)
+        self._edited = Renderer(
+            self.templates, baseline=baseline, before=self._before, hold=hold, live_text=self._live_text
+        )
         self.renderer: Renderer = self._edited
         if last_rendered is not None and before is None:
             self._each_renderer(lambda one: one.remember(last_rendered.services()))
@@ -113,6 +116,11 @@ class Pipeline:
         """The group's files: those that it has always, and those that stand for items now."""
         named = (target.destination for target in self.targets if target.each is None)
         return (*named, *sorted(self.sink.item_files))
+
+    def _live_text(self) -> str:
+        """Return what the group's files say now, whoever wrote them."""
+        found = (read_live_bytes(Output(target=Target(destination=path), content=None)) for path in self.files)
+        return "\n".join(content.decode(errors="replace") for content in found if content is not None)
 
     @property
     def subject(self) -> str:
@@ -196,15 +204,26 @@ class Pipeline:
         return replace(rendering, used=rendering.used | snapshot.read)
 
     async def _render(self, snapshot: Snapshot, places: Places) -> Rendering:
-        """Render, and repeat that while the names in use depend on the files that the text includes."""
-        rendering = await self._render_at(snapshot, places)
-        for _ in range(TURNS - 1):
-            texts = self._including(rendering)
-            if rendering.missing or not texts or (found := await self._places(texts)) == places:
+        """Render, and repeat that while the names in use depend on the files that the text includes.
+
+        An error counts only once it is about the files that the new text includes, rather than those of the live one.
+        """
+        rendering, error = None, None
+        for _ in range(TURNS):
+            rendering, error = None, None
+            try:
+                rendering = await self._render_at(snapshot, places)
+            except TemplateError as exc:
+                error = exc
+            if rendering is not None and rendering.missing:
+                break
+            texts = self._including(self.renderer.texts)
+            if not texts or (found := await self._places(texts)) == places:
                 break
             places = found
-            rendering = await self._render_at(snapshot, places)
         self._rendered = (snapshot, places)
+        if rendering is None:
+            raise error or TemplateError(self.subject, "was not rendered")
         return rendering
 
     async def _render_at(self, snapshot: Snapshot, places: Places) -> Rendering:
@@ -224,13 +243,13 @@ class Pipeline:
             return rendering
         return replace(rendering, used=rendering.used | self._before.used)
 
-    def _including(self, rendering: Rendering) -> dict[Path, bytes]:
+    def _including(self, texts: Sequence[str]) -> dict[Path, bytes]:
         """Return the texts that include other files than the live ones do."""
-        if self._surroundings is None:
+        if self._surroundings is None or not texts:
             return {}
         return {
             output.target.destination: output.content or b""
-            for output in self._outputs(rendering)
+            for output in self._layout.outputs(texts)
             if _includes(output.content or b"") != _includes(read_live_bytes(output) or b"")
         }
 
@@ -299,9 +318,12 @@ class Pipeline:
             spans=self._spans,
             ask=self._checked if is_check else self._reloaded,
             budget=CHECKS if is_check else MAX_RELOADS,
+            named_budget=NAMED_CHECKS if is_check else MAX_RELOADS,
         )
         found = await search.culprits(error)
         if not found:
+            if self.renderer.is_edit and (sentence := search.printed_for(error)):
+                error.output = (*error.output, sentence)
             return await self._render_before(error, snapshot, places)
         self.renderer.refusals.add(found)
         try:
@@ -341,7 +363,7 @@ class Pipeline:
                 emit(Quarantined(**self._about(rejection)))
         for rejection in rendering.kept:
             if rejection not in self.kept:
-                emit(DataKept(**self._about(rejection)))
+                emit(LastGoodDataUsed(**self._about(rejection)))
         now = {(rejection.service, rejection.thing) for rejection in (*rendering.quarantined, *rendering.kept)}
         before = {(rejection.service, rejection.thing) for rejection in (*self.quarantined, *self.kept)}
         for service, thing in sorted(before - now):
@@ -362,10 +384,10 @@ class Pipeline:
         """Report once what a template asks for in vain, and once that it exists."""
         for remark in remarks:
             if remark not in self.remarks:
-                emit(TemplateRemarked(group=self.name, text=remark))
+                emit(TemplateWarned(group=self.name, text=remark))
         for remark in self.remarks:
             if remark not in remarks:
-                emit(RemarkOver(group=self.name, text=remark))
+                emit(TemplateWarningResolved(group=self.name, text=remark))
         self.remarks = remarks
 
 

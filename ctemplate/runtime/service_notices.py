@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import Event, EventStream
-from ctemplate.core.events import ConfigurationReading, Started, Stopping
+from ctemplate.core.events import ConfigurationReloading, Started, Stopping
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.status_view import group_condition
@@ -38,9 +38,9 @@ class ServiceNotices:
         """Tell of an event that the manager wants to hear of."""
         if isinstance(event, Started):
             self.manager.tell(READY=1, STATUS="started")
-        elif isinstance(event, ConfigurationReading) and not event.is_over:
+        elif isinstance(event, ConfigurationReloading) and not event.is_over:
             self.manager.tell(RELOADING=1, MONOTONIC_USEC=time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
-        elif isinstance(event, ConfigurationReading):
+        elif isinstance(event, ConfigurationReloading):
             self.manager.tell(READY=1)
         elif isinstance(event, Stopping):
             self.manager.tell(STOPPING=1, STATUS="stopping")

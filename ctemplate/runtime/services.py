@@ -11,7 +11,7 @@ from dataclasses import field
 
 from ctemplate.core.defects import kept_running
 from ctemplate.core.event_stream import emit
-from ctemplate.core.group_events import GroupCutOff
+from ctemplate.core.group_events import GroupCancelled
 from ctemplate.core.values import dataclass
 
 STOP_LIMIT = 20.0  # seconds for a part to finish its work when it is stopped
@@ -59,7 +59,7 @@ class DaemonServices:
             tasks = {task for _, task in ending}
             _, late = await asyncio.wait(tasks, timeout=STOP_LIMIT)
             for task in late & patient:
-                emit(GroupCutOff(group=task.get_name(), seconds=STOP_LIMIT))
+                emit(GroupCancelled(group=task.get_name(), seconds=STOP_LIMIT))
                 task.cancel()
             if late:
                 await asyncio.wait(late)

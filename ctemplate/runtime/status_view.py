@@ -20,7 +20,7 @@ from ctemplate import __version__
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import Event, emit
-from ctemplate.core.events import ConfigurationRead, ConfigurationRefused, DefectFound, LoopMeasured, Started
+from ctemplate.core.events import ConfigurationRefused, ConfigurationReloaded, DefectFound, LoopMeasured, Started
 from ctemplate.core.group_events import Applied, EditRefused
 from ctemplate.core.model import Outcome, Query, Rejection
 from ctemplate.core.values import dataclass
@@ -85,7 +85,7 @@ class StatusView:
 
     def take(self, event: Event) -> None:
         """Count an event."""
-        if isinstance(event, Started | ConfigurationRead):
+        if isinstance(event, Started | ConfigurationReloaded):
             self._configuration = ConfigurationStatus(read_at=time.time(), refused="")
             self._refused_edits.clear()
         elif isinstance(event, EditRefused):

@@ -74,12 +74,12 @@ class Metrics:
         self._reloads = self._counter("reloads", "Reloads with their proof, by result.", "group", "result")
         self._reload_time = self._histogram("reload_duration_seconds", "Duration of a reload.", SECONDS, "group")
         self._applied = self._counter("applied", "Changes that went live.", "group")
-        self._rolled_back = self._counter("rollbacks", "Changes that were taken back.", "group")
+        self._rolled_back = self._counter("rollbacks", "Changes that were rolled back.", "group")
         self._failures = self._counter("failures", "Failed renders and changes of a group, by event.", "group", "event")
-        text = "From the arrival of a change of data to nginx's proof that it runs it."
+        text = "From the arrival of changed data to the proof that nginx has loaded it."
         self._change_time = self._histogram("change_to_live_seconds", text, CHANGE_SECONDS, "group")
-        self._defects = self._counter("internal_errors", "Defects of ctemplate's own, repeated ones included.")
-        self._stalls = self._counter("event_loop_stalls", "Times that the event loop stood still for two seconds.")
+        self._defects = self._counter("internal_errors", "Defects of ctemplate itself, including repeated ones.")
+        self._stalls = self._counter("event_loop_stalls", "Times that the event loop was blocked for two seconds.")
         self._lag = self._histogram("event_loop_lag_seconds", "Lateness of the event loop.", LAG_SECONDS)
 
     def _make_consul(self) -> None:
@@ -88,33 +88,39 @@ class Metrics:
         self._outages = self._counter("consul_outages", "Outages of Consul or of queries, by cause.", "cause")
         self._changes = self._counter("answer_changes", "Answers that changed, by kind of query.", "kind")
         self._connections = self._gauge("consul_connections", "Open connections to Consul.")
-        self._ongoing = self._gauge("consul_outages_ongoing", "Outages that last, by cause.", "cause")
-        text = "For how long some answer is not known to be current; 0 while Consul answers."
+        self._ongoing = self._gauge("consul_outages_ongoing", "Ongoing outages, by cause.", "cause")
+        text = "How long an answer has not been known to be current; 0 while Consul answers."
         self._data_age = self._gauge("data_age_seconds", text)
-        self._oldest = self._gauge("oldest_answer_timestamp_seconds", "When the answer read longest ago was read.")
-        self._queries = self._gauge("queries", "Wanted queries, by kind and state.", "kind", "state")
+        self._oldest = self._gauge("oldest_answer_timestamp_seconds", "When the oldest answer was read.")
+        self._queries = self._gauge("queries", "Queries in use, by kind and state.", "kind", "state")
 
     def _make_state(self) -> None:
         """Create the metrics that are read from a report."""
         info = self._gauge("build_info", "1, labelled with the version.", "version")
         info.labels(version=__version__).set(1)
         self._started = self._gauge("start_timestamp_seconds", "When ctemplate started.")
-        self._tasks = self._gauge("tasks", "Tasks of the event loop that are alive.")
-        self._is_ready = self._gauge("ready", "1 while /readyz says yes.")
+        self._tasks = self._gauge("tasks", "Active tasks of the event loop.")
+        self._is_ready = self._gauge("ready", "1 while /readyz answers 200.")
         self._is_read = self._gauge("config_last_read_successful", "0 while a changed configuration is refused.")
-        self._read_at = self._gauge("config_last_read_success_timestamp_seconds", "When what runs was read.")
+        self._read_at = self._gauge(
+            "config_last_read_success_timestamp_seconds", "When the configuration in use was read."
+        )
         self._group_state = self._gauge("group_failed", "1 while the group's last attempt failed.", "group")
-        self._edit = self._gauge("edit_refused", "1 while the templates before a refused edit go on.", "group")
-        self._owed = self._gauge("reload_owed", "1 while nobody proved that the program runs the files.", "group")
-        text = "When the group was last brought live by this process; 0 for not yet."
+        self._edit = self._gauge(
+            "edit_refused", "1 while the templates from before a refused edit are in use.", "group"
+        )
+        self._owed = self._gauge(
+            "reload_owed", "1 while it is not proven that the program has loaded the files.", "group"
+        )
+        text = "When this process last applied the group; 0 if it has not yet."
         self._applied_at = self._gauge("group_last_applied_timestamp_seconds", text, "group")
-        self._left_out = self._gauge("quarantined_services", "Services left out as a whole.", "group")
+        self._left_out = self._gauge("quarantined_services", "Services left out completely.", "group")
         self._out_instances = self._gauge("quarantined_instances", "Single instances left out.", "group")
         self._kept = self._gauge("kept_services", "Services rendered from their last good data.", "group")
-        self._draining = self._gauge("draining_workers", "Old workers that finish their connections.", "group")
-        self._holds = self._gauge("held_queries", "Queries of which the guard holds entries, by cause.", "cause")
-        self._held = self._gauge("held_entries", "Instances and services that the guard holds, by cause.", "cause")
-        self._unverified = self._gauge("unverified_queries", "Queries whose empty first answer is not taken.")
+        self._draining = self._gauge("draining_workers", "Old workers that are finishing their connections.", "group")
+        self._holds = self._gauge("held_queries", "Queries with entries held by the guard, by cause.", "cause")
+        self._held = self._gauge("held_entries", "Instances and services held by the guard, by cause.", "cause")
+        self._unverified = self._gauge("unverified_queries", "Queries whose empty first answer is not accepted.")
 
     def take(self, event: Event) -> None:
         """Count an event."""

@@ -93,7 +93,7 @@ class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigurationStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """When what runs was read, and why what was read later is not in use; empty where it is."""
+    """When the configuration in use was read, and why what was read later is not in use; empty where it is."""
 
     read_at: float
     refused: str

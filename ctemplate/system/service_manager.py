@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 from typing import Self
 
 from ctemplate.core.event_stream import emit
-from ctemplate.core.host_events import ServiceManagerUntold
+from ctemplate.core.host_events import ServiceManagerUnreachable
 from ctemplate.core.values import dataclass
 
 SOCKET, WATCHDOG, WATCHDOG_PROCESS = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
@@ -36,7 +36,7 @@ class ServiceManager:
             return None
         if not address.startswith((ABSTRACT, "/")):
             what = f"{SOCKET}: is no path of a socket, found {address!r}; the service manager is not told"
-            emit(ServiceManagerUntold(address=address, reason=what))
+            emit(ServiceManagerUnreachable(address=address, reason=what))
             return None
         is_ours = not pid or pid == str(os.getpid())
         watchdog = int(usec) / MICROSECONDS if is_ours and usec.isdecimal() and int(usec) else None
@@ -51,4 +51,4 @@ class ServiceManager:
                 line.sendto(lines.encode(), name)
         except OSError as exc:
             what = f"{self.address}: the service manager cannot be told: {exc.strerror or exc}"
-            emit(ServiceManagerUntold(address=self.address, reason=what))
+            emit(ServiceManagerUnreachable(address=self.address, reason=what))

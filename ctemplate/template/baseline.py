@@ -7,14 +7,12 @@ to blame. Pure; must not know where it is stored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
 
-from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Answer, Instance, Service
-from ctemplate.template.safety.quarantine import REFUSED, SHOWN_LENGTH, Passing, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner
 from ctemplate.template.template import Template
 
@@ -64,38 +62,3 @@ def _digest(text: str) -> str:
 @lru_cache(maxsize=_KNOWN)
 def _owner_digest(owner: Owner) -> str:
     return _digest("\0".join(owner))
-
-
-def check_edit(
-    before: Baseline | None,
-    verdicts: Mapping[Owner, QuarantineVerdict],
-    passed: Mapping[tuple[str, Passing], set[str]],
-    *,
-    where: str,
-) -> None:
-    """Raise TemplateError where an edited template, rather than a service, is the cause of what is left out.
-
-    ``passed`` are the services that succeed at each line, and at any line under "". A line at which none succeeds is
-    wrong itself; after an edit so is a new line at which half fail, and no edit may leave out a live service.
-    ``verdicts`` are those of new lines, or of what was live; ``where`` names the templates.
-    """
-    lines: dict[tuple[str, Passing], dict[str, QuarantineVerdict]] = {}
-    for owner in sorted(verdicts):
-        verdict = verdicts[owner]
-        if before is not None and before.is_live(owner):
-            raise _edit_fault(verdict, where, "; it is live, so the edit is not used")
-        if verdict.line or verdict.rejection.field == REFUSED:
-            lines.setdefault((verdict.line, verdict.passing), {}).setdefault(owner.service, verdict)
-    for line, failed in lines.items():
-        where_passed = ("", line[1]) if line[1] is Passing.ANYWHERE else line
-        others = passed.get(where_passed, set()) - failed.keys()
-        if not others or (before is not None and len(failed) >= len(others)):
-            count = f"; so it is for {len(failed)} of {len(failed) + len(others)} services"
-            raise _edit_fault(next(iter(failed.values())), where, count if len(failed) > 1 else "")
-
-
-def _edit_fault(verdict: QuarantineVerdict, where: str, besides: str) -> TemplateError:
-    rejection = verdict.rejection
-    where = verdict.line or where
-    what = rejection.reason.removeprefix(f"{where}: ")
-    return TemplateError(where, f"{what} (service {printable(rejection.service, SHOWN_LENGTH)!r}){besides}")

@@ -13,7 +13,8 @@ from itertools import chain
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Instance, Query, Rejection, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
-from ctemplate.template.baseline import Baseline, check_edit, template_digest
+from ctemplate.template.baseline import Baseline, template_digest
+from ctemplate.template.edit_check import EditCheck
 from ctemplate.template.judge import Judge
 from ctemplate.template.prover import Prover
 from ctemplate.template.render_state import RenderState
@@ -30,7 +31,7 @@ from ctemplate.template.safety.quarantine import (
     thing_error,
     widened,
 )
-from ctemplate.template.safety.refusals import REFUSED, Refusal, Refusals
+from ctemplate.template.safety.refusals import Refusal, Refusals
 from ctemplate.template.safety.render_pass import Owner, Partly, Run
 from ctemplate.template.safety.substitute_entries import EntryKeeper, EntryViews
 from ctemplate.template.safety.substitutes import KnownGood, LastGood, Substitute, Views, answers_of_all
@@ -50,7 +51,8 @@ class Renderer:
     """Renders the templates of one group together; a text whose answers did not change is reused.
 
     ``baseline`` is the last live rendering, if known; it distinguishes an edit from a change of data. ``hold`` returns
-    for how long a live service's last good data may replace data that break a template.
+    for how long a live service's last good data may replace data that break a template; ``live_text`` what the live
+    files say.
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class Renderer:
         baseline: Baseline | None = None,
         before: Renderer | None = None,
         hold: Callable[[str], float] = lambda _name: HOLD,
+        live_text: Callable[[], str] = lambda: "",
     ) -> None:
         """Take the templates; ``before`` is the renderer that these replace, after an edit."""
         self._templates = tuple(templates)
+        self._live_text = live_text
         self._hold = hold
         self._prover = Prover(self._templates)
         self._kept: dict[int, tuple[Run, str]] = {}
@@ -79,9 +83,7 @@ class Renderer:
         self.refusals = Refusals()
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
         self._has_accepted = False
-        self._accepted: tuple[set[Owner], Baseline] | None = (
-            None  # the owners of the data in the last accepted rendering
-        )
+        self._accepted: tuple[set[Owner], Baseline] | None = None  # owners of the data in the last accepted rendering
 
     def render(
         self, snapshot: Snapshot, places: Sequence[ConfigPlace | None] = (), now: float | None = None
@@ -95,7 +97,7 @@ class Renderer:
         around = tuple(places)
         state = self._still_valid(snapshot, around, now)
         self._settle(state, snapshot, around, now)
-        self._check_edit(state)
+        self._check_edit(state, snapshot, around)
         self._state = state
         if not any(run.awaited for run in state.runs):
             self._failing = {name: since for name, since in self._failing.items() if state.concerns(name)}
@@ -110,19 +112,22 @@ class Renderer:
         places: Sequence[ConfigPlace | None],
         without: Collection[Owner],
         lines: Mapping[Owner, str],
+        fitting: frozenset[str] = frozenset(),
     ) -> Rendering:
         """Return the rendering without these, or with their last good data. Changes no state.
 
-        ``lines`` are the templates' lines for which each is refused, where known. Raises TemplateError where an edit of
-        the templates would be the cause.
+        ``lines`` are the templates' lines for which each is refused, where known; ``fitting`` those that the program
+        accepts with other data. Raises TemplateError where an edit of the templates would be the cause.
         """
         now, around = time.monotonic(), tuple(places)
         state = self._still_valid(snapshot, around, now)
         for owner in without:
-            self._set_aside(state, self.refusals.trial(owner, snapshot, line=lines.get(owner, "")), snapshot, around)
+            line = lines.get(owner, "")
+            refusal = self.refusals.trial(owner, snapshot, line=line, line_fits=line in fitting)
+            self._set_aside(state, refusal, snapshot, around)
         self._settle(state, snapshot, around, now)
         if without:
-            self._check_edit(state)
+            self._check_edit(state, snapshot, around)
         return self._rendering(state, snapshot)
 
     def without(self, snapshot: Snapshot, places: Sequence[ConfigPlace | None], owner: Owner) -> Rendering:
@@ -299,7 +304,7 @@ class Renderer:
             gone = self._entries.gone(awaited, snapshot, self.last_good)
             if any(self._keep_entries(state, rejection, snapshot, now) for rejection in gone):
                 continue  # others that are gone are seen in the next pass
-            found = self._found(state) or self._prover.unproven(state.runs, self._texts, places)
+            found = self._found(state) or self._prover.unproven(state.runs, self.texts, places)
             if not found:
                 return
             verdicts = narrowed(self._without_things(state, found, snapshot, now), state.held)
@@ -360,33 +365,28 @@ class Renderer:
             return False
         return self.baseline is None or self.baseline.template != template_digest(self._templates)
 
-    def _check_edit(self, state: RenderState) -> None:
+    def _check_edit(self, state: RenderState, snapshot: Snapshot, places: Sequence[ConfigPlace | None]) -> None:
         """Raise TemplateError where an edit of the templates, or their first version, is the cause."""
         if not state.verdicts or any(run.awaited for run in state.runs) or not self.is_edit:
             return
-        before = self.baseline
-        suspects = {
-            owner: verdict
-            for owner, verdict in state.verdicts.items()
-            if (before is not None and before.is_live(owner)) or self._is_new(verdict)
-        }
-        if suspects:
-            check_edit(before, suspects, self._judge.passed(state.runs), where=self._names())
-
-    def _is_new(self, verdict: QuarantineVerdict) -> bool:
-        """Whether the line of the failure is new in the templates, or unknown."""
-        if not verdict.line:
-            return verdict.rejection.field == REFUSED
-        texts = [text for template in self._templates if (text := template.text_of_line(verdict.line))]
-        return self.baseline is None or not any(map(self.baseline.knows, texts))
+        EditCheck(
+            templates=self._templates,
+            judge=self._judge,
+            before=self.baseline,
+            state=state,
+            snapshot=snapshot,
+            texts=self.texts,
+            places=places,
+            live_text=self._live_text,
+        ).check()
 
     def _names(self) -> str:
         return ", ".join(str(template.source) for template in self._templates)
 
     @property
-    def _texts(self) -> tuple[str, ...]:
-        """The texts of the last passes."""
-        return tuple(self._kept[number][1] for number in range(len(self._templates)))
+    def texts(self) -> tuple[str, ...]:
+        """The texts of the last passes, also of a render that failed; none before the first one."""
+        return tuple(text for _, (_, text) in sorted(self._kept.items()))
 
     def _is_plain(self, number: int, text: str) -> bool:
         return self._templates[number].is_plain(text)
@@ -412,7 +412,7 @@ class Renderer:
         rests_on = frozenset(query for one in waiting for query in one.evidence) - used
         awaited = frozenset(query for one in waiting for query in one.awaited(snapshot)) - used
         return Rendering(
-            texts=self._texts,
+            texts=self.texts,
             used=used | rests_on,
             missing=awaited.union(*(run.awaited for run in state.runs)),
             quarantined=tuple(state.held[owner].verdict.rejection for owner in sorted(state.held)),

@@ -232,7 +232,7 @@ async def test_what_ctemplate_did_not_write_is_kept_for_ever(pair, caplog):
     originals = [path for path in (pair.folder / "state").glob("*/original/**/*") if path.is_file()]
     assert [path.read_bytes() for path in originals] == [b"of the operator"]
     assert originals[0].stat().st_mode & 0o777 == 0o600
-    said = f"{first}: the original, which ctemplate did not write, is kept in {originals[0]}"
+    said = f"{first}: the original, which ctemplate did not write, is saved in {originals[0]}"
     assert caplog.text.count(said) == 1
 
 
@@ -361,7 +361,7 @@ async def test_a_failed_swap_puts_back_what_was_swapped(pair):
     assert pair.program.reloads == 1
 
 
-BLIND = "site.conf: too strange to copy; swapped to be judged where it stands, and put back at once when refused"
+BLIND = "site.conf: too strange to copy; swapped in to be checked live; a refusal restores the old file at once"
 
 
 async def test_what_cannot_be_judged_before_is_judged_once_it_is_live(pair, caplog):

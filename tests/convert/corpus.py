@@ -22,6 +22,8 @@ CATALOG = msgspec.structs.replace(read_catalog(FOLDER / "catalog.yaml"), kv=KEYS
 TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
 TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
 """Templates for the oracle alone, with what the converter refuses."""
+CALLS = yaml.safe_load((FOLDER.parent / "function_calls.yaml").read_text())
+"""Calls of functions, and what consul-template printed for them."""
 ENVIRONMENT = {"CT_TEST": "set"}
 JINJA = jinja2.Environment(autoescape=True, extensions=["jinja2.ext.loopcontrols"])
 

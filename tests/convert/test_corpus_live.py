@@ -10,7 +10,7 @@ import subprocess
 import urllib.parse
 
 import pytest
-from corpus import CATALOG, ENVIRONMENT, FOLDER, KEYS, TEMPLATES, TRAPS, expected_of
+from corpus import CALLS, CATALOG, ENVIRONMENT, FOLDER, KEYS, TEMPLATES, TRAPS, expected_of
 from harness.consul import Consul
 
 CONSUL_TEMPLATE = shutil.which("consul-template")
@@ -72,3 +72,16 @@ if CONSUL_TEMPLATE is not None:
         if os.environ.get("RECORD"):
             expected_of(template).write_bytes(destination.read_bytes())
         assert destination.read_bytes() == expected_of(template).read_bytes()
+
+    def test_consul_template_prints_the_recorded_calls(consul, tmp_path):
+        argv = [CONSUL_TEMPLATE, "-once", f"-consul-addr={consul.address}"]
+        for number, call in enumerate(CALLS):
+            source = tmp_path / f"{number}.ctmpl"
+            source.write_text(call["template"])
+            argv.append(f"-template={source}:{tmp_path / str(number)}")
+        done = subprocess.run(
+            argv, capture_output=True, timeout=120, check=False, cwd=FOLDER, env=os.environ | ENVIRONMENT
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        shown = [(tmp_path / str(number)).read_bytes().decode() for number in range(len(CALLS))]
+        assert shown == [call["prints"] for call in CALLS]

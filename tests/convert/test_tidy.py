@@ -55,6 +55,19 @@ from ctemplate.convert import convert
             ],
             id="filters",
         ),
+        pytest.param(
+            '{{ range $k, $v := service "web" | byMeta "zone" }}{{ $k }}{{ end }}{{ env "A" | parseJSON | toYAML }}',
+            '{% for k, v in service("web") | by_meta("zone", "_no_zone_") %}{{ k }}{% endfor %}'
+            '{{ env("A", "") | from_json | to_yaml }}',
+            [
+                (
+                    "t:1:1: note: -tidy: groups are named by the values of meta as they are,"
+                    " and an empty value is a group of its own"
+                ),
+                "t:1:1: note: -tidy: texts in YAML are quoted by other rules",
+            ],
+            id="groups and YAML",
+        ),
         pytest.param("a {{ 1 }}\n", "a 1\n", [], id="nothing to tidy"),
     ],
 )

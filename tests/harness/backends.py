@@ -8,6 +8,7 @@ import threading
 from typing import Self
 
 from harness.ports import free_port
+from harness.waiting import PATIENCE
 
 QUEUE = 128  # connections waiting to be accepted; the library's 5 drops some under a burst
 
@@ -21,7 +22,7 @@ class _Backend:
         self.port = port or free_port()
         self.hits = 0  # requests or connections answered, health checks not counted
         self.healthy = True
-        self._server: socketserver.TCPServer | None = None
+        self._server: socketserver.BaseServer | None = None
 
     def start(self) -> Self:
         assert not self._server, f"{self.name} runs already"
@@ -37,7 +38,7 @@ class _Backend:
             self._server.server_close()
             self._server = None
 
-    def _new_server(self) -> socketserver.TCPServer:
+    def _new_server(self) -> socketserver.BaseServer:
         raise NotImplementedError
 
 
@@ -98,7 +99,29 @@ class TcpBackend(_Backend):
         return Server((self.address, self.port), Handler)
 
 
-def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: float = 30) -> tuple[int, str]:
+class UdpBackend(_Backend):
+    """Answers each datagram with `NAME PORT`."""
+
+    def _new_server(self) -> socketserver.BaseServer:
+        backend = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                backend.hits += 1
+                self.request[1].sendto(f"{backend.name} {backend.port}".encode(), self.client_address)
+
+        return socketserver.ThreadingUDPServer((self.address, self.port), Handler)
+
+
+def udp_ask(port: int, *, timeout: float = PATIENCE) -> str:
+    """Send a datagram to a port of 127.0.0.1; return the answer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(timeout)
+        client.sendto(b"?", ("127.0.0.1", port))
+        return client.recv(100).decode()
+
+
+def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: float = PATIENCE) -> tuple[int, str]:
     """Return status and text of a GET on 127.0.0.1; `host` is the Host header. Raises OSError when refused."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
@@ -109,7 +132,7 @@ def http_get(port: int, path: str = "/", *, host: str | None = None, timeout: fl
         connection.close()
 
 
-def tcp_read(port: int, *, timeout: float = 30) -> str:
+def tcp_read(port: int, *, timeout: float = PATIENCE) -> str:
     """Return what a server on 127.0.0.1 sends until it closes. Raises OSError when refused or reset."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         return b"".join(iter(lambda: connection.recv(4096), b"")).decode(errors="replace").strip()

@@ -15,7 +15,7 @@ from typing import Any, Self
 from harness.ports import free_port
 from harness.processes import Process
 from harness.programs import program
-from harness.waiting import wait_for
+from harness.waiting import PATIENCE, wait_for
 
 START_LIMIT = 30.0  # seconds until there is a leader; a busy machine takes several
 
@@ -126,7 +126,7 @@ class Consul:
 
         A body of `str` or `bytes` is sent as it is, anything else as JSON.
         """
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
         data = body if isinstance(body, str | bytes | None) else json.dumps(body)
         try:
             connection.request(method, path, data, {"X-Consul-Token": token} if token else {})
@@ -182,7 +182,7 @@ class Consul:
 
     def snapshot(self) -> bytes:
         """Return a snapshot of all that Consul knows; `restore` takes it."""
-        with urllib.request.urlopen(f"{self.url}/v1/snapshot", timeout=10) as response:  # noqa: S310  # of our own
+        with urllib.request.urlopen(f"{self.url}/v1/snapshot", timeout=PATIENCE) as response:  # noqa: S310  # of our own
             return bytes(response.read())
 
     def restore(self, snapshot: bytes) -> None:

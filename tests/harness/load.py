@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Self
 
-LIMIT = 5.0  # seconds that one answer may take
+from harness.waiting import PATIENCE
+
+LIMIT = PATIENCE  # seconds that one answer may take
 
 
 @dataclass

@@ -63,7 +63,7 @@ class Nginx:
 
     def check(self) -> subprocess.CompletedProcess[str]:
         """Run `nginx -t` on the live configuration; the words are in `stderr`."""
-        return subprocess.run([*self.arguments, "-t"], capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run([*self.arguments, "-t"], capture_output=True, text=True, check=False, timeout=PATIENCE)
 
     def start(self) -> Self:
         """Start and wait until workers run."""

@@ -1,6 +1,10 @@
 """When nginx refuses a service's data, it is found and left out, and the others are updated; real Consul and nginx."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from harness import ROOT, free_port
@@ -86,6 +90,54 @@ def test_a_service_that_was_live_keeps_its_last_good_data_when_the_new_are_refus
     consul.register("shop", port=8005, tags=["http"])
     running.wait_for(lambda: ":8005 " in nginx.conf.read_text(), LIMIT, "the other service's change")
     assert ":8001 " in nginx.conf.read_text()
+
+
+STRANGE = """
+{{% if 'strange' in i.meta %}}
+            max_fails={{{{ i.meta.strange }}}}
+{{% endif %}}
+        ;
+"""
+
+
+def first_start(tmp_path, nginx, services, template):
+    """Run ``-once`` with an empty state folder over a catalog file; return its exit code, output and upstreams."""
+    source, catalog = tmp_path / "site.j2", tmp_path / "catalog.json"
+    source.write_text(template.format(main=nginx.main, http=nginx.http, port=free_port()))
+    made = {}
+    for index, (name, metas) in enumerate(services.items()):
+        instances = [{"address": f"10.0.{index}.{n}", "port": 80, "meta": meta} for n, meta in enumerate(metas)]
+        made[name] = {"tags": ["http"], "instances": instances}
+    catalog.write_text(json.dumps({"services": made}))
+    command = [sys.executable, "-m", "ctemplate", "-once", "-catalog", catalog, "-template"]
+    environment = os.environ | {"STATE_DIRECTORY": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, f"{source}:{nginx.conf}:{nginx.reload_command}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    text = nginx.conf.read_text() if nginx.conf.exists() else ""
+    shown = [line.split()[1] for line in text.splitlines() if line.startswith("    upstream ")]
+    return done.returncode, done.stderr, shown
+
+
+def test_a_first_start_leaves_out_whom_nginx_refuses_at_a_line_that_only_they_reach(tmp_path, nginx):
+    bad = {"strange": "none"}
+    services = {"web": [{}, {}, bad], "shop": [{}], **{f"bad{number}": [bad] for number in range(4)}}
+    template = TEMPLATE.replace('{{{{ " " ~ i.meta.rate if i.meta.rate }}}};', STRANGE)
+    code, log, shown = first_start(tmp_path, nginx, services, template)
+    assert (code, shown) == (0, ["shop", "web"])
+    assert "service 'web' instance 'web-3': refused: nginx: [emerg] invalid parameter" in log
+    assert "10.0.0.1:80" in nginx.conf.read_text()
+
+
+def test_a_first_template_that_nginx_refuses_for_all_is_refused_and_the_line_has_a_service(tmp_path, nginx):
+    template = TEMPLATE.replace('{{{{ " " ~ i.meta.rate if i.meta.rate }}}};', "bogus;")
+    code, log, shown = first_start(tmp_path, nginx, {"web": [{}], "shop": [{}]}, template)
+    assert (code, shown) == (1, [])
+    assert "this line was printed for service 'shop'" in log
 
 
 def test_a_dead_service_that_a_file_of_the_operators_names_does_not_freeze_the_others(
@@ -178,7 +230,7 @@ def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_bef
     source.write_text(source.read_text().replace("{{ i.weight }}", "{{ i.meta.weigth }}"))
     running.wait_for_log("site.j2:20: no key 'weigth' here; give a default: ", LIMIT)
     running.wait_for_log("(service 'shop'); it is live, so the edit is not used", LIMIT)
-    running.wait_for_log("the templates as they were before the edit go on", LIMIT)
+    running.wait_for_log("the templates from before the edit stay in use", LIMIT)
     assert nginx.conf.read_text() == before
     consul.register("late", port=8003, tags=["http"])
     wait_upstreams(running, nginx, "late", "shop", "web")

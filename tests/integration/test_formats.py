@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 import yaml
 from harness import ROOT, Process, free_port, program, wait_for
+from harness.waiting import PATIENCE
 
 EXAMPLES = ROOT / "examples" / "formats"
 VALUES = [
@@ -68,7 +69,7 @@ def test_haproxy_answers_with_the_value_that_was_printed(tmp_path, ctemplate, pr
 
     def answer(number):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/s{number}", timeout=5) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/s{number}", timeout=PATIENCE) as reply:
                 return reply.read().decode()
         except urllib.error.HTTPError as exc:
             return exc.code

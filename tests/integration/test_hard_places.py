@@ -13,6 +13,7 @@ import pytest
 from harness import Ctemplate, wait_for
 from harness.site import Site, instances
 from harness.users import as_nobody, open_to_all
+from harness.waiting import PATIENCE
 
 from ctemplate.config.layers import Layer
 from ctemplate.runtime.assembly import Assembler
@@ -105,7 +106,7 @@ def once(site):
     values = {"catalog": str(site.catalog_file), "state_dir": str(site.state)}
     assembler = Assembler(paths=(site.config,), flags=Layer(where="test", values=values), environ={})
     daemon = Daemon(assembler=assembler, assembly=assembler.assemble())
-    asyncio.run(daemon.once(timeout=20))
+    asyncio.run(daemon.once(timeout=PATIENCE))
     return [str(worker.error or worker.result.outcome.value) for worker in daemon.workers]
 
 
@@ -142,7 +143,7 @@ def test_a_configuration_that_cannot_be_copied_is_judged_where_it_stands(tmp_pat
     site.publish("1", a=instances(1, tags=("up", "web"), kind="backup"))
     bad = ctemplate(*site.args, "-once", name="bad")
     assert bad.wait(20) == 1
-    told = "an include with a glob before '..' cannot be mirrored; swapped to be judged where it stands"
+    told = "an include with a glob before '..' cannot be mirrored; swapped in to be checked live"
     assert told in bad.log()
     assert "nginx -t: exit status 1; every live file is rolled back" in bad.log()
     assert f'no servers in upstream "…" in {site.nginx.prefix}/conf.d/../conf.d/upstreams.conf:3' in bad.log()

@@ -303,7 +303,7 @@ def test_without_room_for_a_test_the_live_file_is_judged_in_its_place(tmp_path, 
     site.publish("3")
     site.wait_running("3", log=daemon.log)
     assert "has no room for what a test writes: " in daemon.log()
-    assert "swapped to be judged where it stands, and put back at once when refused" in daemon.log()
+    assert "swapped in to be checked live; a refusal restores the old file at once" in daemon.log()
     site.publish("} nonsense")
     assert "a defect of ctemplate's own" not in daemon.log()
     assert daemon.stop(20) == 0

@@ -48,7 +48,7 @@ def test_a_key_is_rendered_and_followed(consul, run, tmp_path):
 
 def test_a_missing_key_is_named_and_waited_for(consul, run, tmp_path):
     process = run(consul, "limit {{ key('/nginx/limit') }}\n")
-    process.wait_for(lambda: "still not there: key(nginx/limit)" in process.output(), LIMIT, "the missing key's name")
+    process.wait_for(lambda: "still missing: key(nginx/limit)" in process.output(), LIMIT, "the missing key's name")
     assert not (tmp_path / "out").exists()
     put(consul, "nginx/limit", "10m")
     process.wait_for(reads(tmp_path / "out", "limit 10m\n"), LIMIT, "the key's value")
@@ -84,7 +84,7 @@ def test_a_key_that_is_deleted_keeps_its_value_for_a_while_and_is_waited_for_the
     process.wait_for(reads(tmp_path / "out", "1 -\n"), LIMIT, "the first value")
     delete(consul, "a")
     process.wait_for(lambda: "key 'a': is not there any more" in process.output(), LIMIT, "the deleted key's name")
-    process.wait_for(lambda: "still not there: key(a)" in process.output(), LIMIT, "the wait for the key")
+    process.wait_for(lambda: "still missing: key(a)" in process.output(), LIMIT, "the wait for the key")
     assert (tmp_path / "out").read_text() == "1 -\n"
     put(consul, "a", "2")
     process.wait_for(reads(tmp_path / "out", "2 -\n"), LIMIT, "the new value")

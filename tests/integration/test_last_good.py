@@ -9,7 +9,7 @@ LIMIT = 60
 LINE = "{{ s.name }}:{{ i.meta.zone }}\n"
 EACH = f'{{% for s in services(tag="t") %}}{{% for i in service(s.name) %}}{LINE}{{% endfor %}}{{% endfor %}}'
 KEPT = "its last good data stay in use for now"
-LEFT_OUT = "left out, the rest goes on"
+LEFT_OUT = "left out; everything else continues"
 
 
 @pytest.fixture

@@ -220,7 +220,7 @@ def test_refused_configuration_stays_away_and_a_mended_one_comes(tmp_path, nginx
     line = good[: good.index("WORD")].count("\n") + 1
     told = next(text for text in process.log().splitlines() if "garbage" in text)
     said = f'    nginx: [emerg] unknown directive "garbage" in {nginx.conf}:{line} (t.j2:{line + 2})'
-    assert told == f"{said}; the templates as they were before the edit go on"
+    assert told == f"{said}; the templates from before the edit stay in use"
     assert (identities(nginx.conf), nginx.conf.read_text(), nginx.workers()) == before
     template.write_text(good.replace("WORD", "third"))
     wait_for(lambda: http_get(port)[1] == "third", LIMIT, "the mended configuration", log=process.log)

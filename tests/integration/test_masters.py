@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness import Nginx, free_port, wait_for
 from harness.site import Site
+from harness.waiting import PATIENCE
 
 from ctemplate.nginx.master import parent_of
 
@@ -28,7 +29,7 @@ class Background:
         programs.callback(self._end)
 
     def start(self) -> int:
-        subprocess.run(self.arguments, check=True, timeout=20, cwd=self.nginx.prefix)
+        subprocess.run(self.arguments, check=True, timeout=PATIENCE, cwd=self.nginx.prefix)
         return self.master()
 
     def master(self, pid_file: Path | None = None) -> int:
@@ -122,7 +123,7 @@ def test_an_upgrade_that_is_taken_back_after_a_change_is_owed_a_reload(site, bac
     assert site.running() == "1", "the old master never read generation 2"
     touch(site, "2")
     site.wait_running("2", log=daemon.log)
-    daemon.wait_for_log(f"process {running} was never seen to take it; reloading")
+    daemon.wait_for_log(f"process {running} is not known to have loaded it; reloading")
     daemon.wait_for(lambda: proven(site)[-1:] == [running], 10, "proof by the old master")
 
 
@@ -235,5 +236,5 @@ def test_a_stuck_worker_never_brings_the_old_files_back(site, running, daemon):
         for worker in stuck:
             os.kill(worker, signal.SIGCONT)
     assert "rolled back" not in daemon.log()
-    assert "does not finish and keeps its old configuration" in daemon.log()
+    assert "does not end and keeps its old configuration" in daemon.log()
     assert all(parent_of(worker) in {running, None} for worker in stuck)

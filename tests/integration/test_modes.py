@@ -415,7 +415,7 @@ def test_second_stop_does_not_wait_for_a_hanging_command(folder, daemon):
     process = daemon("-template", f"names.j2:out:echo $$ > {folder}/shell; sleep 1000")
     shell = int(wait_for(lambda: text_of(folder / "shell"), 10, "command", log=process.log))
     process.terminate()
-    process.wait_for_log("stopping, after what is under way")
+    process.wait_for_log("stopping after the current work")
     process.terminate()
     assert process.wait() == 130
     assert process.log().endswith("ctemplate: interrupted\n")

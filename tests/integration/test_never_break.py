@@ -133,7 +133,7 @@ def test_an_edit_that_the_test_refuses_touches_no_live_file_and_data_go_on(site,
     text = source.read_text()
     source.write_text(text.replace("http {", "htttp {", 1))
     daemon.wait_for_log("nginx -t: exit status 1; every live file is untouched", 20)
-    daemon.wait_for_log("the templates as they were before the edit go on")
+    daemon.wait_for_log("the templates from before the edit stay in use")
     assert (site.identities(), site.leftovers(), site.nginx.reloads()) == (identities, [], reloads)
     site.publish("2")
     site.wait_running("2", log=daemon.log)

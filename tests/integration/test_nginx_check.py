@@ -227,7 +227,7 @@ async def test_a_file_outside_the_configuration_passes_and_is_named_once(site, c
         assert await check.check((staged,)) == ()
         assert await check.check((staged,)) == ()
     assert [record.getMessage() for record in caplog.records] == [
-        f"{staged.live}: is not read by {site.conf}: no include and no other directive names it; it is not checked"
+        f"{staged.live}: {site.conf} does not read it: no include and no other directive names it; it is not checked"
     ]
     assert check.unread == (staged.live,)
 

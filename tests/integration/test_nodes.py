@@ -82,7 +82,7 @@ def test_a_node_is_waited_for_and_its_services_are_followed(consul, run, tmp_pat
     text = "{% for s in node('alpha').services %}{{ s.name }} {{ s.ip }}:{{ s.port }};{% endfor %}\n"
     process = run(consul, text)
     out = tmp_path / "out"
-    process.wait_for(lambda: "still not there: node(alpha)" in process.output(), LIMIT, "the missing node's name")
+    process.wait_for(lambda: "still missing: node(alpha)" in process.output(), LIMIT, "the missing node's name")
     register(consul, "alpha", "10.0.0.1", Service={"ID": "w1", "Service": "web", "Address": "10.0.0.2", "Port": 80})
     process.wait_for(reads(out, "web 10.0.0.2:80;\n"), LIMIT, "the node")
     register(consul, "alpha", "10.0.0.1", Service={"ID": "a1", "Service": "api", "Address": "10.0.0.3", "Port": 81})

@@ -1,12 +1,11 @@
 """The example for containers: what Registrator writes into a real Consul, and where a real nginx then sends traffic."""
 
 import json
-import socket
-import threading
 
 import pytest
 import yaml
 from harness import ROOT, free_port, http_get, tcp_read, wait_for
+from harness.backends import UdpBackend, udp_ask
 
 EXAMPLE = ROOT / "examples/registrator"
 LIMIT = 60
@@ -30,36 +29,6 @@ access_log = "off"
 stream_access_log = "off"
 stream_module = "{nginx.stream_module}"
 """
-
-
-class UdpEcho:
-    """Answers each datagram with its name and port."""
-
-    def __init__(self, name):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.port = free_port()
-        self.socket.bind(("127.0.0.1", self.port))
-        self.answer = f"{name} {self.port}"
-        threading.Thread(target=self.run, name=name, daemon=True).start()
-
-    def run(self):
-        while True:
-            question, client = self.socket.recvfrom(100)
-            if question == b"end":
-                self.socket.close()
-                return
-            self.socket.sendto(self.answer.encode(), client)
-
-    def stop(self):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
-            end.sendto(b"end", ("127.0.0.1", self.port))
-
-
-def udp_ask(port):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(LIMIT)
-        client.sendto(b"?", ("127.0.0.1", port))
-        return client.recv(100).decode()
 
 
 def payloads():
@@ -112,8 +81,9 @@ def registration(key, port):
 @pytest.fixture
 def containers(http_backend, tcp_backend, programs):
     """What runs in the containers, by the id that Registrator gives to each port."""
-    udp = UdpEcho("dns-udp")
+    udp = UdpBackend("dns-udp")
     programs.callback(udp.stop)
+    udp.start()
     return {
         "host1:web-1:80": http_backend("web"),
         "host1:queue-1:15672": http_backend("ui"),

@@ -133,7 +133,7 @@ def test_the_master_in_the_pid_file_tells_the_configuration(tmp_path, nginx, cte
     daemon = ctemplate(*site.args)
     daemon.wait_for(lambda: not site.ledger()["owes_reload"], 20, "paid reload")
     keeps_every_promise(site, daemon, foreign)
-    assert "is not read by" not in daemon.log()
+    assert "does not read it" not in daemon.log()
 
 
 def test_what_no_configuration_reads_is_never_called_accepted(tmp_path, nginx, ctemplate):
@@ -144,7 +144,7 @@ def test_what_no_configuration_reads_is_never_called_accepted(tmp_path, nginx, c
     (tmp_path / "bad.j2").write_text("garbage\n")
     arguments = ["-catalog", str(site.catalog_file), "-state-dir", str(tmp_path / "s")]
     arguments += ["-template", f"{tmp_path}/bad.j2:{away}:kill -HUP $(cat {nginx.pid_file})"]
-    said = f"{away}: is not read by {nginx.conf}: no include and no other directive names it"
+    said = f"{away}: {nginx.conf} does not read it: no include and no other directive names it"
     plan = ctemplate("plan", *arguments, name="plan")
     assert plan.wait(20) == 0
     assert "check: not read:" in plan.stdout()

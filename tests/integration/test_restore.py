@@ -56,12 +56,12 @@ def test_a_generation_is_brought_back_and_stays_until_released(site, daemon, run
     files = site.identities()
     site.publish("4")
     daemon.wait_for_log("reloaded", times=2)
-    daemon.wait_for_log("stays as restored from 000002, nothing is applied until 'ctemplate release'")
+    daemon.wait_for_log("held as restored from 000002; nothing is applied until 'ctemplate release'")
     status, said = run("status")
     assert status == 4
     assert "restored from 000002, nothing is applied until 'ctemplate release'" in said
     assert "held as restored from 000002" in run("restore")[1]
-    assert f"{site.fragment} {site.nginx.conf}: stays as restored from 000002" in run("plan")[1]
+    assert f"{site.fragment} {site.nginx.conf}: held as restored from 000002" in run("plan")[1]
     assert (site.running(), site.identities()) == ("1", files)
     status, said = run("release")
     assert (status, said) == (0, f"released {site.fragment} and 1 more: as it was restored\n")
@@ -74,7 +74,7 @@ def test_the_original_is_brought_back_over_a_restart_until_a_template_changes(si
     assert (site.running(), site.nginx.conf.read_text()) == ("original", original)
     assert daemon.stop() == 0
     again = ctemplate(*site.args, name="again")
-    again.wait_for_log("stays as restored from original")
+    again.wait_for_log("held as restored from original")
     assert site.running() == "original"
     template = site.folder / "nginx.conf.j2"
     template.write_text(template.read_text() + "# edited\n")
@@ -122,7 +122,7 @@ def test_without_a_daemon_the_same_is_done_here(site, daemon, run):
     assert run("restore", "2")[0] == 0
     assert site.running() == "1"
     status, said = run("-once")
-    assert (status, "stays as restored from 000002" in said) == (0, True)
+    assert (status, "held as restored from 000002" in said) == (0, True)
     assert site.running() == "1"
     released = "".join(f"released {path}: as it was restored\n" for path in site.files[::-1])
     assert run("release") == (0, released)

@@ -59,7 +59,8 @@ def page(tmp_path_factory):
 
 
 def text_of(page, name):
-    return page.find_element(By.ID, name).text
+    """Return all that an element says, in one step: shown or hidden, and whether or not it is just drawn anew."""
+    return page.execute_script("return document.getElementById(arguments[0]).textContent", name)
 
 
 def complaints(page):
@@ -238,11 +239,11 @@ def test_the_page_lives_and_releases(running, page, consul, nginx):
 
     consul.restart(keep_data=False)
     wait_for(lambda: "ctemplate release web" in text_of(page, "held-list"), LIMIT, "the hold", log=daemon.log)
-    assert text_of(page, "verdict") == "not ready"
-    assert "held: " in text_of(page, "problem-list")
-    page.find_element(By.CSS_SELECTOR, "#release-service option[value=web]").click()
-    token = page.find_element(By.ID, "release-token")
-    token.send_keys("not the right token", Keys.ENTER)
+    wait_for(lambda: text_of(page, "verdict") == "not ready", LIMIT, "the verdict")
+    wait_for(lambda: "held: " in text_of(page, "problem-list"), LIMIT, "the problem")
+    wait_for(lambda: page.find_elements(By.CSS_SELECTOR, "#release-service option[value=web]"), LIMIT, "the choice")
+    page.execute_script("document.getElementById('release-service').value = 'web'")
+    page.find_element(By.ID, "release-token").send_keys("not the right token", Keys.ENTER)
     wait_for(lambda: text_of(page, "release-result") == "wrong token", LIMIT, "the refusal")
     daemon.wait_for_log("status: a release was refused: wrong token", LIMIT)
 

@@ -3,12 +3,13 @@
 import http.client
 import random
 import re
-import socket
 import string
 import subprocess
 import time
 
 import pytest
+from harness import free_port
+from harness.waiting import PATIENCE
 
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config
@@ -170,12 +171,6 @@ def test_both_find_the_same_mistake_in_the_structure(prefix, config):
     assert kind(ours(config)) == kind(nginx(prefix, config)) != OTHER
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def values(prefix, arguments):
     """Serve each raw argument from a location of a real nginx; return what clients receive."""
     port = free_port()
@@ -198,10 +193,10 @@ def values(prefix, arguments):
         )
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
 
 
-def served(port, place, process, deadline=20.0):
+def served(port, place, process, deadline=PATIENCE):
     until = time.monotonic() + deadline
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=deadline)

@@ -6,6 +6,7 @@ import urllib.parse
 
 import pytest
 from harness import ROOT, free_port
+from harness.waiting import PATIENCE
 
 from ctemplate.core.model import Answer, Instance, Service, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -97,7 +98,7 @@ def test_nginx_takes_an_honest_value_for_what_it_says(nginx, tmp_path):
 
 
 def asked(port, number, path, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers={"Host": f"s{number}"} | headers)
         return connection.getresponse().read().decode()

@@ -113,10 +113,8 @@ def applied_by(host, run, reload, **options):
     """Apply two generations, and one that nginx refuses; look at what is served and what is said."""
     status, log = run(host, "-once", *host.args(reload), name="first", **options)
     assert status == 0, log
-    assert (
-        f"{host.nginx.prefix}/keys/site.key: may not be read by this user; candidates are judged with a stand-in" in log
-    )
-    assert "swapped to be judged where it stands" not in log
+    assert f"{host.nginx.prefix}/keys/site.key: this user may not read it; candidates are checked with a" in log
+    assert "swapped in to be checked live" not in log
     assert host.served() == "80"
     host.publish(81)
     status, log = run(host, "-once", *host.args(reload), name="second", **options)

@@ -310,9 +310,9 @@ def test_a_line_that_is_read_is_split_as_a_shell_splits_it(text):
     if not words[0].isalpha() or any(mark in text for mark in "<>()"):
         return
     script = f"{words[0]}() {{ for word; do printf '%s\\0' \"$word\"; done; }}\n{text}"
-    ran = subprocess.run(["sh", "-c", script], capture_output=True, check=False, timeout=10, text=True)
+    ran = subprocess.run(["sh", "-c", script], capture_output=True, check=False, timeout=60, text=True)
     if ran.returncode != 0:  # a line that a shell cannot read, such as one that ends with a pipe
-        refused = subprocess.run(["sh", "-n", "-c", script], capture_output=True, check=False, timeout=10)
+        refused = subprocess.run(["sh", "-n", "-c", script], capture_output=True, check=False, timeout=60)
         assert refused.returncode != 0
         return
     assert ran.stdout.split("\0")[:-1] == words[1:]

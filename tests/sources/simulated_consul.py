@@ -57,6 +57,7 @@ class World:
         self.nodes = {}
         self.members = {}
         self.touched = Counter()
+        self.statuses = Counter()  # how many checks have each; counting the rows anew would take most of the time
         self.hidden = set()  # nodes that our token may not read, "*" for all
         self.service_index = {}
         self.catalog_index = self.checks_index = self.nodes_index = self.extinction = self.index
@@ -72,13 +73,14 @@ class World:
         self.touched.update({known.node, entry.node})
         if has_turned:
             self._touch_checks(known.status, entry.status)
-        self.services[name][key] = replace(entry, modified=self.index) if has_turned else entry
+        self._store(name, key, replace(entry, modified=self.index) if has_turned else entry)
         self.service_index[name] = self.catalog_index = self.index
 
     def deregister(self, name, key):
         entry = self.services.get(name, {}).pop(key, None)
         if entry is None:
             return
+        self.statuses[entry.status] -= 1
         self.index += 1
         self.touched[entry.node] += 1
         self.service_index[name] = self.catalog_index = self.index
@@ -94,18 +96,27 @@ class World:
             return
         self.index += 1
         self._touch_checks(entry.status, status)
-        self.services[name][key] = replace(entry, status=status, modified=self.index)
+        self._store(name, key, replace(entry, status=status, modified=self.index))
         self.service_index[name] = self.index
 
     def _touch_checks(self, *statuses):
         """Note that a check came, went or was written, which had and has these statuses."""
         self.checks_index = self.index
-        there = {row.status for row in self._rows()}
-        self.touched.update(status for status in STATUSES if status in statuses or status not in there)
+        self.touched.update(status for status in STATUSES if status in statuses or not self.statuses[status])
+
+    def _store(self, name, key, entry):
+        known = self.services[name].get(key)
+        if known is not None:
+            self.statuses[known.status] -= 1
+        self.statuses[entry.status] += 1
+        self.services[name][key] = entry
 
     def turn_node(self, node, status):
         self.index += 1
         self._touch_checks(self.nodes.get(node, ("passing", 0))[0], status)
+        if node in self.nodes:
+            self.statuses[self.nodes[node][0]] -= 1
+        self.statuses[status] += 1
         self.nodes[node] = (status, self.index)
         for name, entries in self.services.items():
             if any(entry.node == node for entry in entries.values()):

@@ -179,13 +179,18 @@ def client_of(*addresses):
         pytest.param(CLOSE, None, id="closed"),
     ],
 )
-async def test_a_knock(step, lives):
+async def test_a_knock(step, lives, leap):
     async with Agent([step]).listening() as agent:
         client = client_of(f"http://{agent.address}/sub")
-        assert await client.ping(client.connect(), limit=0.2) is lives
+        knock = asyncio.create_task(client.ping(client.connect(), limit=60.0))
+        while not agent.targets:  # noqa: ASYNC110 - what happens on a socket sets no event of ours
+            await asyncio.sleep(0.005)
+        if step is HANG:
+            leap(60.0)
+        assert await knock is lives
         assert agent.targets == ["/sub/"]
     if lives is False:
-        assert await client.ping(client.connect(), limit=0.2) is False  # refused
+        assert await client.ping(client.connect(), limit=60.0) is False  # refused
 
 
 async def test_giving_up_an_address_ends_its_requests_and_moves_on():

@@ -198,7 +198,7 @@ async def test_an_address_in_use_is_said_once_and_tried_again(tmp_path, caplog, 
     task.cancel()
     await asyncio.wait([task])
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    what = "something else than a socket is there; it is tried again, the rest goes on"
+    what = "something else than a socket is there; ctemplate retries, everything else continues"
     assert errors == [f"status: cannot be served at unix:{path}: {what}"]
 
 

@@ -1,5 +1,6 @@
 """Formats other than nginx's: how a file's format is found, and that no value leaves its place for their parsers."""
 
+import functools
 import html
 import html.parser
 import itertools
@@ -35,6 +36,12 @@ KIND = [value for value in HOSTILE if value.isprintable() and not set(value) & s
 """What may stand within any quotes."""
 
 
+@functools.cache
+def loaded(source, escape):
+    """Load a template once for all values that are printed by it, as the daemon does."""
+    return load(source, escape=escape)
+
+
 def printed(line, value, escape):
     """Return the text of a line over a service with that value; None where it is not printed.
 
@@ -43,7 +50,7 @@ def printed(line, value, escape):
     template = f'{{% for i in service("web") %}}{line}{{% endfor %}}'
     source = template.replace("V", "i.meta.v")
     try:
-        rendering = render(source, world(web(meta={"v": value})), escape=escape)
+        rendering = Renderer([loaded(source, escape)]).render(world(web(meta={"v": value})))
     except TemplateError as error:
         if not str(error).endswith("(service 'web')"):
             raise

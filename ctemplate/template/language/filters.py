@@ -30,7 +30,10 @@ from ctemplate.template.language.encodings import (
     sha1,
     sha256,
 )
+from ctemplate.template.language.go_escapes import GO_ESCAPES
+from ctemplate.template.language.go_tables import GO_TABLE_FILTERS
 from ctemplate.template.language.go_values import GO_FILTERS
+from ctemplate.template.language.go_yaml import go_yaml
 from ctemplate.template.language.grouping import (
     by_first_step,
     by_meta,
@@ -310,6 +313,9 @@ def filters() -> dict[str, Callable[..., Any]]:
         | _named((*_OWN, *_LISTS, *_TEXTS, *_NUMBERS, *_DOCUMENTS))
         | {"format": form, "tojson": json, "e": html, "escape": html}
         | GO_FILTERS
+        | GO_ESCAPES
+        | GO_TABLE_FILTERS
+        | {"go_yaml": go_yaml}
     )
     return {name: _deriving(name, function) for name, function in known.items()}
 

@@ -7,18 +7,20 @@ Pure; must not know environments.
 from __future__ import annotations
 
 import json as standard_json
-import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jinja2
 
-from ctemplate.core.go_numbers import go_float
+from ctemplate.core.go_numbers import go_float, go_json_float
 from ctemplate.template.safety.tainted_text import text_of
 
-_WORD_START = re.compile(r"(?<![\w'])\w")
+_MIDDLE = frozenset("'.:\u00b7\u2018\u2019\u2024\u2027\ufe13")
+_JOINING = frozenset(["Pc", "Cf"])
 _ESCAPED = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\\": r"\\"}
 _HTML = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"})
+_SEPARATORS = str.maketrans({"\u2028": r"\u2028", "\u2029": r"\u2029"})
 _SHORT_CODES, _LONG_CODES = 0x80, 0x10000
 
 
@@ -62,23 +64,48 @@ def _listed(value: Any) -> Iterable[Any]:
     return value  # type: ignore[no-any-return]
 
 
-def go_json(value: Any, indent: int | None = None) -> str:
+def go_json(value: Any, indent: int | None = None, html: bool = True) -> str:  # noqa: FBT001, FBT002  # templates write html=false
     """Return the value as JSON in Go's form: without blanks, keys sorted, ``<``, ``>`` and ``&`` escaped."""
-    separators = (",", ":") if indent is None else (",", ": ")
-    text = standard_json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, separators=separators, indent=indent)
-    return text.translate(_HTML)
+    return _json(value, None if indent is None else "\n", " " * (indent or 0), html=html)
 
 
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, jinja2.Undefined):
-        return None
+def _json(value: Any, line: str | None, step: str, *, html: bool) -> str:
+    """Return the value as JSON; ``line`` begins a new line of the value's own level."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        colon = ":" if line is None else ": "
+        parts = [
+            f"{_json_text(str(key), html=html)}{colon}{_json(value[key], _deeper(line, step), step, html=html)}"
+            for key in sorted(value, key=str)
+        ]
+        return _enclosed("{}", parts, line, step)
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int | float) else str(text_of(value))
+        return _enclosed("[]", [_json(item, _deeper(line, step), step, html=html) for item in value], line, step)
+    if value is None or isinstance(value, jinja2.Undefined):
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return go_json_float(value)
+    return str(value) if isinstance(value, int) else _json_text(str(text_of(value)), html=html)
+
+
+def _deeper(line: str | None, step: str) -> str | None:
+    return None if line is None else line + step
+
+
+def _enclosed(marks: str, parts: list[str], line: str | None, step: str) -> str:
+    start, end = marks[0], marks[1]
+    if not parts:
+        return marks
+    if line is None:
+        return f"{start}{','.join(parts)}{end}"
+    deeper = line + step
+    return f"{start}{deeper}{f',{deeper}'.join(parts)}{line}{end}"
+
+
+def _json_text(text: str, *, html: bool) -> str:
+    shown = standard_json.dumps(text, ensure_ascii=False)
+    return shown.translate(_HTML if html else _SEPARATORS)
 
 
 def go_quote(value: Any) -> str:
@@ -97,7 +124,20 @@ def _quoted(char: str) -> str:
 
 def go_title(value: Any) -> str:
     """Capitalise the first letter of each word, and leave the rest unchanged."""
-    return _WORD_START.sub(lambda start: start[0].upper(), str(text_of(value)))
+    shown, is_inside, was_middle = [], False, False
+    for char in str(text_of(value)):
+        is_middle = char in _MIDDLE
+        is_inside = is_inside and not (is_middle and was_middle)
+        is_cased = char.lower() != char.upper()
+        shown.append(char.title() if is_cased and not is_inside else char)
+        is_inside = is_cased or (is_inside and (is_middle or _continues(char)))
+        was_middle = is_middle
+    return "".join(shown)
+
+
+def _continues(char: str) -> bool:
+    """Return whether a character without case is part of a word: a digit, a mark, an underscore, another script."""
+    return char == "_" or unicodedata.category(char)[0] in "LMN" or unicodedata.category(char) in _JOINING
 
 
 def go_length(value: Any) -> int:

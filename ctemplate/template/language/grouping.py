@@ -24,7 +24,7 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 def by_tag(items: Iterable[Any]) -> Groups:
     """Group services or instances by tag: pairs of a tag and the items that carry it, sorted by tag."""
-    return _groups((tag, item) for item in items for tag in dict.fromkeys(item.tags))
+    return groups_by_key((tag, item) for item in items for tag in dict.fromkeys(item.tags))
 
 
 def by_meta(instances: Iterable[Any], key: str | Iterable[str], default: Any = "") -> Groups:
@@ -33,14 +33,14 @@ def by_meta(instances: Iterable[Any], key: str | Iterable[str], default: Any = "
     With a list of keys, each group's key is the list of their values.
     """
     if isinstance(key, str):
-        return _groups((instance.meta.get(key, default), instance) for instance in instances)
+        return groups_by_key((instance.meta.get(key, default), instance) for instance in instances)
     keys = tuple(key)
-    return _groups((tuple(instance.meta.get(each, default) for each in keys), instance) for instance in instances)
+    return groups_by_key((tuple(instance.meta.get(each, default) for each in keys), instance) for instance in instances)
 
 
 def by_port(instances: Iterable[Any]) -> Groups:
     """Group instances by port, in numeric order."""
-    return _groups((instance.port, instance) for instance in instances)
+    return groups_by_key((instance.port, instance) for instance in instances)
 
 
 def by_first_step(pairs: Iterable[Any]) -> Groups:
@@ -49,10 +49,13 @@ def by_first_step(pairs: Iterable[Any]) -> Groups:
     Pairs without a slash in their key are left out, since they are in no folder.
     """
     steps = ((str(pair.key).partition("/"), pair) for pair in pairs)
-    return _groups((head, msgspec.structs.replace(pair, key=rest)) for (head, slash, rest), pair in steps if slash)
+    return groups_by_key(
+        (head, msgspec.structs.replace(pair, key=rest)) for (head, slash, rest), pair in steps if slash
+    )
 
 
-def _groups(keyed: Iterable[tuple[Any, Any]]) -> Groups:
+def groups_by_key(keyed: Iterable[tuple[Any, Any]]) -> Groups:
+    """Return pairs of a key and its items, in the order of the keys; the items of a group keep their order."""
     found: dict[Any, list[Any]] = {}
     for number, (key, item) in enumerate(keyed):
         if number >= MAX_ITEMS:

@@ -83,13 +83,15 @@ class QuarantineVerdict:
 
     ``rivals`` are the services on whose answers it depends as well, None for all. ``line`` is the template's line that
     cannot print the value, since the line itself may be wrong; empty where another service's claim decides. ``passing``
-    is the evidence required of services that succeed there.
+    is the evidence required of services that succeed there. ``line_fits``: a program that refused it accepts the line
+    with other data.
     """
 
     rejection: Rejection
     rivals: frozenset[str] | None = frozenset()
     line: str = ""
     passing: Passing = Passing.PRINTS
+    line_fits: bool = False
 
     @property
     def is_about_data(self) -> bool:

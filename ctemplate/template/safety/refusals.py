@@ -24,6 +24,7 @@ __all__ = ["REFUSED", "Refusal", "Refusals"]
 class Refusal:
     """A refused service or instance, the reason, and its data then.
 
+    ``line`` is the template's line, where known; ``line_fits``: with other data the program accepts it.
     ``is_needed``: without the service the program refuses the texts as well. ``retry_at``, on the monotonic clock, is
     when the cause may have disappeared by itself.
     """
@@ -33,6 +34,7 @@ class Refusal:
     line: str
     answers: Mapping[Query, Answer | None]
     entries: Mapping[Query, Service | None]
+    line_fits: bool = False
     is_needed: bool = False
     retry_at: float = float("inf")
     failures: int = 0
@@ -50,7 +52,7 @@ class Refusal:
 
     def held(self, places: tuple[ConfigPlace | None, ...]) -> Held:
         """Return it as one that is left out."""
-        verdict = QuarantineVerdict(rejection=self.rejection, line=self.line)
+        verdict = QuarantineVerdict(rejection=self.rejection, line=self.line, line_fits=self.line_fits)
         return Held(verdict=verdict, evidence=dict(self.answers), places=places, is_refused=True)
 
 
@@ -84,14 +86,16 @@ class Refusals:
             else:
                 yield one
 
-    def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "") -> Refusal:
+    def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "", line_fits: bool = False) -> Refusal:
         """Return a new refusal."""
         rejection = Rejection(
             service=owner.service, field=REFUSED, reason="", instance=owner.instance, thing=owner.thing
         )
-        return self.made(owner, rejection, snapshot, line=line)
+        return self.made(owner, rejection, snapshot, line=line, line_fits=line_fits)
 
-    def made(self, owner: Owner, rejection: Rejection, snapshot: Snapshot, *, line: str = "") -> Refusal:
+    def made(
+        self, owner: Owner, rejection: Rejection, snapshot: Snapshot, *, line: str = "", line_fits: bool = False
+    ) -> Refusal:
         """Return the refusal of an owner's data in a snapshot."""
         answers: dict[Query, Answer | None] = {}
         entries: dict[Query, Service | None] = {}
@@ -105,7 +109,9 @@ class Refusals:
                     answers[answer.query] = answer
             elif losses is Losses.NAMES:
                 entries[answer.query] = entry(answer, owner.service)
-        return Refusal(owner=owner, rejection=rejection, line=line, answers=answers, entries=entries)
+        return Refusal(
+            owner=owner, rejection=rejection, line=line, line_fits=line_fits, answers=answers, entries=entries
+        )
 
     def widened(self, owners: Iterable[Owner], snapshot: Snapshot) -> frozenset[Owner]:
         """Return the owners; in place of all usable instances of a service, the service itself."""
