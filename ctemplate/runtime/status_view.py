@@ -135,8 +135,11 @@ class StatusView:
         return msgspec.structs.replace(report, problems=problems, is_ready=not problems)
 
     def _releasable(self, holds: Iterable[Hold], workers: Iterable[GroupWorker]) -> tuple[str, ...]:
-        kept = (name for worker in workers for name in worker.pipeline.services_kept)
-        return releasable_names(holds, self.catalog.unverified_queries, kept)[:RELEASABLE_NAMED]
+        pipelines = [worker.pipeline for worker in workers]
+        kept = (name for pipeline in pipelines for name in pipeline.services_kept)
+        restored = (str(pipeline.destinations[0]) for pipeline in pipelines if pipeline.restored_to)
+        names = releasable_names(holds, self.catalog.unverified_queries, kept)
+        return (*restored, *names)[:RELEASABLE_NAMED]
 
     def _source(self, assembly: Assembly) -> SourceStatus:
         health = assembly.source.health

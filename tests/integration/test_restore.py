@@ -1,5 +1,7 @@
 """Past states are listed and restored, and stay until they are released; on a real nginx."""
 
+import json
+
 import pytest
 from harness.site import Site
 
@@ -63,7 +65,9 @@ def test_a_generation_is_brought_back_and_stays_until_released(site, daemon, run
     assert "held as restored from 000002" in run("restore")[1]
     assert f"{site.fragment} {site.nginx.conf}: held as restored from 000002" in run("plan")[1]
     assert (site.running(), site.identities()) == ("1", files)
-    status, said = run("release")
+    report = json.loads(run("status", "-format", "json")[1])
+    assert report["releasable"] == [str(site.fragment)]
+    status, said = run("release", report["releasable"][0])
     assert (status, said) == (0, f"released {site.fragment} and 1 more: as it was restored\n")
     site.wait_running("4", log=daemon.log)
 
