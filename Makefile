@@ -80,8 +80,8 @@ lock: venv ## write packaging/requirements.txt anew: the versions that packages 
 lowest: ## run the unit tests with the oldest versions that pyproject.toml allows
 	scripts/lowest.sh
 
-roots: venv tools ## try every package on clean Debian 12 and 13; root only
-	CTEMPLATE_SUITE=bookworm $(BIN)/python -m pytest tests/integration/test_packages.py
+roots: venv tools ## try every package on clean Debian 12 and 13, and the guide on 12; root only
+	CTEMPLATE_SUITE=bookworm $(BIN)/python -m pytest tests/integration/test_packages.py tests/integration/test_getting_started.py
 	CTEMPLATE_SUITE=trixie $(BIN)/python -m pytest tests/integration/test_packages.py
 
 package: venv ## build wheel and sdist, and try both in clean environments

@@ -17,7 +17,7 @@ import msgspec
 
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import AnswerChanged
-from ctemplate.core.model import Answer, Doubt, Query, Servers, ServerSet, Snapshot, reads_alike
+from ctemplate.core.model import Answer, Doubt, Instance, Query, Servers, ServerSet, Snapshot, reads_alike
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.guard import CONFIRM_GRACE, Guard, GuardReport, Hold, Memory, Policies
@@ -31,7 +31,7 @@ UNANSWERED = 60.0  # seconds after which a doubt whose confirmation never came b
 
 @dataclass(slots=True)
 class Inquiry:
-    """How often a query's doubt was tried to be confirmed, and when it may be tried again."""
+    """How often a query's doubt was tried to be confirmed, and when it may be retried."""
 
     tries: int = 0
     again_at: float = -math.inf
@@ -207,19 +207,21 @@ class Catalog:
         servers: Servers = frozenset(),
         is_listed: bool = False,
         nodes: frozenset[str] | None = None,
+        registered: tuple[Instance, ...] = (),
     ) -> None:
         """Take a consistent read that settles a doubt.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         who answered, none where they cannot be seen. ``is_listed``: the catalog lists the service of a first answer.
-        ``nodes``: all nodes of the catalog, None where they cannot be seen.
+        ``nodes``: all nodes of the catalog, None where they cannot be seen. ``registered``: what a prepared query chose
+        from, failing instances too.
         """
         if answer.query in self._wanted:
             self._stale.discard(answer.query)
             self._settle_recall()
             now = self._clock()
             shown = self._guard.confirm(
-                answer, now, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes
+                answer, now, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes, registered=registered
             )
             self._shown(shown)
         self.unconfirmed(answer.query)

@@ -13,7 +13,7 @@ import pytest
 
 from ctemplate.cli.logs import JsonFormatter
 from ctemplate.core import events, file_events, group_events, host_events, program_events
-from ctemplate.core.event_stream import UNLOGGED, Event, EventStream, LinesLeftOut, SubscriberFailed, emit
+from ctemplate.core.event_stream import UNLOGGED, Event, EventStream, LinesLeftOut, OngoingEvent, SubscriberFailed, emit
 from ctemplate.core.events import AnswerChanged, GuardReport, InputRead, OutageEnded
 from ctemplate.core.file_events import ForeignFileReplaced, LiveFileEdited
 from ctemplate.core.group_events import Applied, GroupEvent, GroupFailed, QuarantineEvent, Readmitted, RenderFailed
@@ -23,7 +23,14 @@ PAGE = Path(__file__).parent.parent / "docs" / "events.md"
 PACKAGE = Path(events.__file__).parent.parent
 ABOVE_DEBUG = {"info", "warning", "error", "exception", "critical", "log"}
 READ = InputRead(subject="consul TLS files")
-FAMILIES = {Event, GuardReport, GroupEvent, GroupFailed, QuarantineEvent}  # what several kinds of events share
+FAMILIES = {
+    Event,
+    OngoingEvent,
+    GuardReport,
+    GroupEvent,
+    GroupFailed,
+    QuarantineEvent,
+}  # what several kinds of events share
 
 
 def kinds():

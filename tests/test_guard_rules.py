@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from ctemplate.core.model import Answer, CheckState, Doubt, Instance, Rejection, Service, Status
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
-from ctemplate.queries import ServiceQuery, ServicesQuery
+from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 
@@ -249,6 +249,59 @@ def test_what_is_deregistered_while_its_node_is_lost_is_judged_as_any_loss():
     assert it.sees(now=3.0) == [2]
     it.guard.confirm(Answer(query=WEB, value=(), index=it.index), 3.0, may_read=True)
     assert it.later(3.0) in ({"web": []}, {})
+    assert it.causes() == []
+
+
+# Prepared queries, which return no failing instances
+
+CHOSEN = PreparedQuery(name="web-here")
+
+
+def confirm_chosen(it, *registered, left=(), now=1.0):
+    """Confirm what a prepared query returns; ``registered`` is what it chose from."""
+    answer = Answer(query=CHOSEN, value=tuple(map(instance, left)))
+    return in_use(it.guard.confirm(answer, now, may_read=True, registered=registered))
+
+
+@pytest.mark.parametrize(
+    ("before", "registered", "shown"),
+    [
+        pytest.param([1, 2, 3], [lost(1), lost(2), lost(3)], [1, 2, 3], id="all nodes"),
+        pytest.param([1, 2, 3], [lost(1), lost(2)], [1, 2], id="one was deregistered"),
+        pytest.param([1, 2, 3], [lost(1), lost(2), failed(3)], [1, 2], id="one fails by itself"),
+        pytest.param([1], [lost(1)], [1], id="the only node in sight"),
+        pytest.param([1], [lost(1), 2], [], id="another node is in contact"),
+        pytest.param([1, 2, 3], [failed(1), failed(2), failed(3)], [], id="all fail by themselves"),
+        pytest.param([1, 2, 3], [], [], id="all were deregistered"),
+    ],
+)
+def test_what_a_prepared_query_loses_with_the_nodes_contact_stays_in_use(before, registered, shown):
+    it = Story()
+    it.sees(*before, query=CHOSEN, index=0)
+    it.sees(query=CHOSEN, now=1.0, index=0)
+    assert confirm_chosen(it, *(instance(each) if isinstance(each, int) else each for each in registered)) == shown
+
+
+def test_a_prepared_query_gets_back_what_left_first_and_gives_it_up_after_the_hold():
+    it = Story(hold=300.0)
+    it.sees(1, 2, 3, query=CHOSEN, index=0)
+    assert it.sees(2, 3, query=CHOSEN, now=1.0, index=0) == [2, 3]
+    it.sees(3, query=CHOSEN, now=11.0, index=0)
+    assert confirm_chosen(it, lost(1), lost(2), instance(3), left=[3], now=11.0) == [1, 2, 3]
+    (line,) = it.told(20.0)
+    assert line.startswith(
+        "held: query(web-here): 2 instances vanished from a prepared query's answer as Consul lost contact"
+    )
+    assert it.sees(3, query=CHOSEN, now=300.0, index=0) == [1, 2, 3]
+    assert it.later(312.0) == {"web-here": [3]}
+
+
+def test_what_a_prepared_query_lost_is_back_with_contact():
+    it = Story()
+    it.sees(1, 2, query=CHOSEN, index=0)
+    it.sees(query=CHOSEN, now=1.0, index=0)
+    confirm_chosen(it, lost(1), lost(2))
+    assert it.sees(1, 2, query=CHOSEN, now=11.0, index=0) == [1, 2]
     assert it.causes() == []
 
 

@@ -60,7 +60,7 @@ def _generations(folder: Path) -> list[Path]:
 
 
 def _contents(generation: Path, paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
-    """Yield the files of a generation; of one that stands for files of items, all of these."""
+    """Yield the files of a generation; of one that represents files of items, all of these."""
     named = (one for path in paths for one in (_item_files(generation, path) if has_expression(str(path)) else (path,)))
     for path in named:
         with contextlib.suppress(FileNotFoundError):

@@ -22,9 +22,9 @@ EDITED_ITEM = "its item is gone, but it was changed by somebody else; left as it
 def with_item_files(
     outputs: Iterable[Output], records: Mapping[str, Accepted], told: dict[Path, str] | None = None
 ) -> tuple[Output, ...]:
-    """Return the outputs without those for which a file of somebody else stands, and with the files that are to go.
+    """Return the outputs without those whose destination is a foreign file, and with the files to be removed.
 
-    ``records`` are the ledger's. ``told`` remembers what was logged, so that each is said once; None logs nothing.
+    ``records`` are the ledger's. ``told`` records what was logged, so that each is logged once; None logs nothing.
     Raises SwapFailed for a path that cannot be read.
     """
     outputs = tuple(outputs)
@@ -34,7 +34,7 @@ def with_item_files(
 
 
 def _is_foreign(output: Output, records: Mapping[str, Accepted], told: dict[Path, str] | None) -> bool:
-    """Whether a file stands where one is to be made for an item, and is another and none of ours."""
+    """Whether a foreign file with other content exists where a file is to be made for an item."""
     path = output.target.destination.absolute()
     if output.target.each is None or str(path) in records:
         return False

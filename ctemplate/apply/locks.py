@@ -39,7 +39,7 @@ class DestinationLocks:
         self._held: dict[Path, int] = {}
 
     def take(self, real: Path) -> None:
-        """Lock a real destination, unless we hold its lock already; lock it anew where the lock's file is gone.
+        """Lock a real destination, unless we hold its lock already; lock it again if the lock's file was removed.
 
         Raises StateError when another process holds it or another user could release it, and OSError where the lock
         cannot be made: in a folder that is missing, read-only or full, where no candidate could be made either.

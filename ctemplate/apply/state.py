@@ -7,7 +7,7 @@
         nginx.conf-HASH/                  0700, files 0600
             ledger.json                   what the program last accepted
             journal                       old files of the transaction in progress
-            original/etc/nginx/…          the destination's file before ctemplate first wrote it, kept for ever
+            original/etc/nginx/…          the destination's file before ctemplate first wrote it, never deleted
             backups/000007/etc/nginx/…    generations of replaced files
             refused/000008/etc/nginx/…    candidates that were refused
             restored.json                 that the files were restored, and stay so until released
@@ -92,7 +92,7 @@ class GroupState:
     ``edits`` records which foreign changes were reported, by destination with a fingerprint of the content, and
     ``in_place`` which files cannot be renamed over, so that each is reported once. ``written`` are the real files that
     this process put in place last, as they were then. ``locks`` are those beside the destinations. ``replaced`` has the
-    last change that was committed, until somebody takes it.
+    last change that was committed, until a caller takes it.
     """
 
     group: Group
@@ -114,7 +114,7 @@ class GroupState:
         return (*named, *sorted(self.ledger.item_files))
 
     def keep_original(self, path: Path, content: bytes) -> Path | None:
-        """Keep a file that ctemplate did not write, for ever; return where, None when one is kept already."""
+        """Store permanently a file that ctemplate did not write; return where, None if one is stored already."""
         kept = _inside(self.folder / ORIGINAL, path)
         if kept.exists():
             return None
@@ -263,7 +263,7 @@ def _check_place(path: Path) -> None:
 
 
 def _lock_beside(locks: DestinationLocks, real: Path) -> None:
-    """Lock a destination; a lock that cannot be made now is tried again before anything is written."""
+    """Lock a destination; a lock that cannot be made now is retried before anything is written."""
     try:
         locks.take(real)
     except OSError as exc:

@@ -31,8 +31,8 @@ NO_ID = 2**32 - 1  # to the kernel this means "unchanged"
 class Compared:
     """One output and the live file at its destination; mode, uid and gid are the wanted ones.
 
-    ``content`` is None for a file that is to go. ``is_left``: somebody else changed the live file, and the group leaves
-    such files alone.
+    ``content`` is None for a file to be removed. ``is_left``: another program changed the live file, and the
+    group leaves such files unchanged.
     """
 
     destination: Path
@@ -130,7 +130,7 @@ class Survey:
 
     @property
     def has_items(self) -> bool:
-        """Whether one of the files that change stands for an item of a list: that it is ours must outlive a kill."""
+        """Whether a changed file belongs to an item of a list: the record that it is ours must survive a kill."""
         return any(file.is_item for file in self.changes)
 
     @property

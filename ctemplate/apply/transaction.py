@@ -13,12 +13,12 @@ swapping      some live files are new (after each file)                   puts t
 swapped       all live files are new, durably                             puts the old ones back, owes a reload
 reloaded      the program is proven to run them                           puts the old ones back, owes a reload
 recorded      the ledger records it: this ends the transaction            nothing to do
-restoring     a failed transaction puts files back (after each file)      goes on with that, owes a reload
+restoring     a failed transaction puts files back (after each file)      continues it, owes a reload
 restored      all old files are back, the ledger does not record it yet   drops the journal
 ============  ==========================================================  ========================================
 
 So after a start every live file is complete and was in use before, and the ledger owes a reload unless the program is
-proven to run it. The next apply does that reload: with its new output when there is one, else by itself.
+proven to run it. The next apply does that reload: with its new output if there is one, else alone.
 
 Writing the ledger with the transaction's serial is the one atomic act that ends it. The journal is written when a
 reload has to be proven, more than one file changes, or a file can be checked only once it is live. One file without
@@ -126,7 +126,7 @@ class Transaction:
         keep_refused(self._survey, self._state)
 
     def _keep_originals(self) -> None:
-        """Store, for ever, the files that were there before ctemplate first wrote them."""
+        """Store permanently the files that existed before ctemplate first wrote them."""
         for file in self._survey.rewrites:
             if file.accepted is not None or file.live.content is None:
                 continue
@@ -244,7 +244,7 @@ def _as_swap_failed(where: Path, what: str = "cannot be written") -> Iterator[No
 
 
 def _leave_backup(path: Path) -> None:
-    """Let what is about to be replaced stay beside the file, as ``NAME.bak``; where that cannot be, go on."""
+    """Save the file that is about to be replaced as ``NAME.bak`` beside it; continue if that fails."""
     fresh = files.candidate_path(path.with_name(f"{path.name}.bak"))
     try:
         fresh.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ def doctor(given: Mapping[str, Any]) -> int:
     if not is_text:
         made = {"version": 1, "findings": [asdict(diagnosis) for diagnosis in found]}
         click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())
-    return 1 if any(diagnosis.mark is Severity.FAULT for diagnosis in found) else 0
+    return 1 if any(diagnosis.mark is Severity.ERROR for diagnosis in found) else 0
 
 
 async def _examined(assembly: Assembly, *, shows_progress: bool) -> list[Diagnosis]:

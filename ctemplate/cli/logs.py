@@ -70,7 +70,7 @@ def is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
 class QueuedHandler(logging.Handler):
     """Puts log lines into the writer's queue; overwrites the progress line of a terminal.
 
-    With ``waits`` each line is written before the work goes on, as long as a reader accepts it, so that it stands
+    With ``waits`` each line is written before the work continues, as long as a reader accepts it, so that it is
     before what the command prints.
     """
 

@@ -26,7 +26,7 @@ class Setting:
 
     @property
     def heading(self) -> str:
-        """Return what stands above the option in ``-help``."""
+        """Return the heading of the option in ``-help``."""
         return HEADINGS["status"] if self.flag in REPORTING else HEADINGS.get(self.path.partition(".")[0], "Options")
 
     @property

@@ -126,7 +126,7 @@ class _HclParser:
         return self.tokens[self.at]
 
     def _behind(self) -> tuple[str, ...]:
-        """Take the comment that stands on the same line as the value."""
+        """Take the comment on the same line as the value."""
         token = self.peek_on_line()
         if token.kind is not HclTokenKind.COMMENT:
             return ()

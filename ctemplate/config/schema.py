@@ -131,7 +131,7 @@ class ExecSection(Section, frozen=True, kw_only=True):
 
 
 class OnEventSection(Section, frozen=True, kw_only=True):
-    """``[on_event]``: a command or a URL that is told of events."""
+    """``[on_event]``: a command or a URL that receives events."""
 
     command: CommandSetting | None = None  # the event is JSON on its stdin
     url: str | None = None  # the event is the JSON body of a POST

@@ -384,5 +384,5 @@ def _kind_name(kind: GoType) -> str:
 
 
 def _noun(value: GoValue) -> str:
-    """Return a name for a value that dot stands for."""
+    """Return a name for the value of dot."""
     return _kind_name(value.type)

@@ -1,6 +1,6 @@
 """Containment of defects: a defect costs a query, a turn, or a part for some time, never the whole program.
 
-A defect is an unforeseen exception in ctemplate. One ERROR line reports it, and the interrupted work is tried again.
+A defect is an unforeseen exception in ctemplate. One ERROR line reports it, and the interrupted work is retried.
 """
 
 from __future__ import annotations

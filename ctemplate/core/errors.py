@@ -44,7 +44,7 @@ def indented(lines: tuple[str, ...]) -> str:
 class CtemplateError(Exception):
     """Anything that ctemplate reports in one line; ``where`` is the place in the operator's own words.
 
-    ``is_transient``: the cause may disappear by itself, so that a later try with the same data may succeed.
+    ``is_transient``: the cause may disappear, so that a later attempt with the same data may succeed.
     ``is_exhausted``: a limit shared by all services was used up.
     """
 

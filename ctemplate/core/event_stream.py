@@ -1,7 +1,7 @@
 """The stream of typed events: every part emits what happens, and the log lines are written from it.
 
 Metrics, status and hooks subscribe. A subscriber is called at once, in the emitter's thread, and must not wait; a slow
-one has a bounded queue of its own. Knows no kind of event but the one for its own defects.
+one has its own bounded queue. Knows no kind of event but the one for its own defects.
 """
 
 from __future__ import annotations
@@ -44,6 +44,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_s
     def severity(self) -> int:
         """The level of the log line, ``UNLOGGED`` for none."""
         return self.LEVEL
+
+
+class OngoingEvent(Event, frozen=True, kw_only=True):
+    """What may go on unchanged; ``is_repeated``: it was reported before, so that its line has its level once only."""
+
+    is_repeated: bool = False
+
+    @property
+    def severity(self) -> int:
+        """The level of the log line: DEBUG for what stays the same."""
+        return logging.DEBUG if self.is_repeated else self.LEVEL
 
 
 class SubscriberFailed(Event, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
-from ctemplate.core.event_stream import UNLOGGED, Event
+from ctemplate.core.event_stream import UNLOGGED, Event, OngoingEvent
 
 # ctemplate itself
 
@@ -155,17 +155,12 @@ class GroupUnchecked(Event, frozen=True, kw_only=True):
         return self.warning
 
 
-class DefectFound(Event, frozen=True, kw_only=True):
+class DefectFound(OngoingEvent, frozen=True, kw_only=True):
     """A bug in ctemplate affects something; ``is_repeated``: the same one was reported before."""
 
+    LEVEL: ClassVar[int] = logging.ERROR
     where: str
     what: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: a repeated event is logged as ERROR only the first time."""
-        return logging.DEBUG if self.is_repeated else logging.ERROR
 
     def __str__(self) -> str:
         return printable(f"{self.where}: {self.what}")

@@ -6,7 +6,7 @@ import logging
 from typing import ClassVar
 
 from ctemplate.core.errors import printable
-from ctemplate.core.event_stream import Event
+from ctemplate.core.event_stream import Event, OngoingEvent
 from ctemplate.core.group_events import GroupEvent
 
 FOREIGN = "replaces a file that ctemplate did not write"
@@ -64,17 +64,12 @@ class BackupFailed(Event, frozen=True, kw_only=True):
         return f"{self.path}: cannot be made: {self.reason}; continuing without it"
 
 
-class WrittenInPlace(Event, frozen=True, kw_only=True):
+class WrittenInPlace(OngoingEvent, frozen=True, kw_only=True):
     """A file cannot be replaced atomically and is overwritten instead, such as a bind-mounted file."""
 
+    LEVEL: ClassVar[int] = logging.WARNING
     path: str
     reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: a repeated event is logged as WARNING only the first time."""
-        return logging.DEBUG if self.is_repeated else logging.WARNING
 
     def __str__(self) -> str:
         return f"{self.path}: cannot be renamed over ({self.reason}); written in place"

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
-from ctemplate.core.event_stream import UNLOGGED, Event
+from ctemplate.core.event_stream import UNLOGGED, Event, OngoingEvent
 
 
 class StatusServed(Event, frozen=True, kw_only=True):
@@ -19,36 +19,26 @@ class StatusServed(Event, frozen=True, kw_only=True):
         return f"status: served at {self.address}"
 
 
-class StatusUnavailable(Event, frozen=True, kw_only=True):
+class StatusUnavailable(OngoingEvent, frozen=True, kw_only=True):
     """Status cannot be served at ``address``; ctemplate retries, and everything else continues."""
 
+    LEVEL: ClassVar[int] = logging.ERROR
     address: str
     reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: a repeated event is logged as ERROR only the first time."""
-        return logging.DEBUG if self.is_repeated else logging.ERROR
 
     def __str__(self) -> str:
         what = f"status: cannot be served at {self.address}: {self.reason}"
         return f"{what}; ctemplate retries, everything else continues"
 
 
-class ReleaseRefused(Event, frozen=True, kw_only=True):
+class ReleaseRefused(OngoingEvent, frozen=True, kw_only=True):
     """A client asked the status page for a release without the right token.
 
     ``is_repeated``: another such request was logged less than a minute ago.
     """
 
+    LEVEL: ClassVar[int] = logging.WARNING
     reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: repeated attempts are one WARNING a minute."""
-        return logging.DEBUG if self.is_repeated else logging.WARNING
 
     def __str__(self) -> str:
         return f"status: a release was refused: {self.reason}"
@@ -130,17 +120,12 @@ class StopForced(Event, frozen=True, kw_only=True):
         return f"{after}; the next start repairs an interrupted change"
 
 
-class HookFailed(Event, frozen=True, kw_only=True):
+class HookFailed(OngoingEvent, frozen=True, kw_only=True):
     """The command or URL of ``[on_event]`` failed for an event; ``is_repeated``: also for the previous one."""
 
+    LEVEL: ClassVar[int] = logging.WARNING
     event_name: str
     reason: str
-    is_repeated: bool = False
-
-    @property
-    def severity(self) -> int:
-        """The level: a repeated event is logged as WARNING only the first time."""
-        return logging.DEBUG if self.is_repeated else logging.WARNING
 
     def __str__(self) -> str:
         return f"on_event: {self.event_name}: {printable(self.reason)}; not retried for this event"

@@ -63,7 +63,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class CheckState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One health check of a node (``service_id`` empty) or of a service instance.
 
-    ``has_run`` is False for one that its agent runs by itself and that has no output yet.
+    ``has_run`` is False for one that its agent runs and that has no output yet.
     """
 
     id: str
@@ -131,7 +131,7 @@ class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return True
 
     def secrets(self) -> tuple[str, ...]:
-        """Return the texts that are shown nowhere but in the output."""
+        """Return the texts that may appear only in the output."""
         return ()
 
 

@@ -1,7 +1,7 @@
 """The base of every table of the configuration: a frozen value that a file, an option or the environment may set.
 
 The module that uses a setting declares it, as a field of such a table, with its default and the reason for it; the
-configuration's schema composes the tables, so that each default stands in one place.
+configuration's schema composes the tables, so that each default is in one place.
 """
 
 from __future__ import annotations

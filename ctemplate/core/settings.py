@@ -121,10 +121,10 @@ class DataLimits(Section, frozen=True, kw_only=True):
     """Of a service's name, an instance's id and a node's name each."""
 
     trusted_keys: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
-    """Prefixes of keys that nobody but the operator writes: their values are printed as they stand."""
+    """Prefixes of keys that only the operator writes: their values are printed unchanged."""
 
     file_folders: tuple[Annotated[str, Meta(pattern="^/")], ...] = ()
-    """Folders whose files templates may read by ``file(path)``; empty: none. What is in them prints as it stands."""
+    """Folders whose files templates may read by ``file(path)``; empty: none. Their content is printed unchanged."""
 
 
 class GuardPolicy(Section, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from ctemplate.core.model import Query, Rejection
 from ctemplate.core.settings import CONSUL_DEFAULTS
-from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
+from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
 from ctemplate.queries import Losses, kind_of
 from ctemplate.queries.kind import ReadRight
 from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
@@ -73,7 +73,7 @@ class ConsulFacts:
 def consul_diagnoses(facts: ConsulFacts) -> Iterator[Diagnosis]:
     """Yield a line for each thing about Consul."""
     if isinstance(facts.leader, RequestFailed) and facts.leader.kind is FailureKind.UNREACHABLE:
-        yield fault(facts.name, facts.leader.what, "start it, or correct consul.address or CONSUL_HTTP_ADDR")
+        yield error(facts.name, facts.leader.what, "start it, or correct consul.address or CONSUL_HTTP_ADDR")
         return
     yield ok(facts.name, "answers")
     yield _leader(facts)
@@ -87,9 +87,9 @@ def consul_diagnoses(facts: ConsulFacts) -> Iterator[Diagnosis]:
 def _leader(facts: ConsulFacts) -> Diagnosis:
     what = "Consul's leader"
     if isinstance(facts.leader, RequestFailed):
-        return fault(what, facts.leader.what, "look into the servers' logs; live files stay as they are meanwhile")
+        return error(what, facts.leader.what, "look into the servers' logs; live files stay as they are meanwhile")
     if not facts.leader:
-        return fault(what, "none", "look into the servers' logs; live files stay as they are meanwhile")
+        return error(what, "none", "look into the servers' logs; live files stay as they are meanwhile")
     return ok(what, facts.leader)
 
 
@@ -122,22 +122,22 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
     others = {query: failure for query, failure in facts.refused.items() if query not in denied}
     for query, failure in others.items():
         fix = "see [data] file_folders and the file's mode" if is_local(query) else "see what Consul says of it"
-        yield fault(str(query), failure.what, fix)
+        yield error(str(query), failure.what, fix)
     if denied:
-        yield fault(what, f"{_named(denied)}: {facts.refused[denied[0]].what}", _policy(denied))
+        yield error(what, f"{_named(denied)}: {facts.refused[denied[0]].what}", _policy(denied))
     if facts.filtered:
         found = f"Consul left out data of {_named(sorted(facts.filtered, key=str))}"
-        yield fault(what, found, _policy(list(facts.filtered)))
+        yield error(what, found, _policy(list(facts.filtered)))
     bare = sorted((query for query in facts.empty - facts.filtered if _lists_consul(query)), key=str)
     if bare:
         found = f"{_named(bare)} is empty, though Consul itself is always a service"
-        yield fault(what, found, _policy(bare))
+        yield error(what, found, _policy(bare))
     if facts.listed:
         found = f"{_named(sorted(facts.listed, key=str))}: listed in the catalog, and no instance is shown"
-        yield fault(what, found, NODE_RIGHT)
+        yield error(what, found, NODE_RIGHT)
     if facts.denies_by_default and not facts.has_token:
         found = "Consul denies by default, and left out data does not show"
-        yield fault(what, found, "give a token by consul.token_file or CONSUL_HTTP_TOKEN_FILE")
+        yield error(what, found, "give a token by consul.token_file or CONSUL_HTTP_TOKEN_FILE")
     elif not (facts.refused or facts.filtered or facts.listed or bare):
         rest = f", {facts.untried} more not tried" if facts.untried else ""
         yield ok(what, f"all {facts.tried} queries of the templates were answered{rest}")
@@ -197,6 +197,6 @@ def _limit(facts: ConsulFacts) -> Diagnosis:
     planned = f"{facts.connections} planned, {facts.max_connections} at most"
     if limit and facts.max_connections > limit:
         fix = f"lower -max-connections below {limit}, or raise limits.http_max_conns_per_client of the agent"
-        is_fault = facts.connections > limit
-        return (fault if is_fault else warning)(what, f"{planned}, {allowed}", fix)
+        is_error = facts.connections > limit
+        return (error if is_error else warning)(what, f"{planned}, {allowed}", fix)
     return ok(what, f"{planned}, {allowed if limit else 'no limit'}")

@@ -1,4 +1,4 @@
-"""Ask Consul for the facts that the doctor judges: facts about itself, and each query of the templates once.
+"""Ask Consul for the facts that the doctor checks: facts about itself, and each query of the templates once.
 
 The I/O edge of ``consul``; reads only, over one connection.
 """

@@ -13,7 +13,7 @@ class Severity(enum.StrEnum):
 
     OK = "ok"
     WARNING = "warn"
-    FAULT = "fault"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,6 @@ def warning(what: str, found: str, fix: str) -> Diagnosis:
     return Diagnosis(mark=Severity.WARNING, what=what, found=found, fix=fix)
 
 
-def fault(what: str, found: str, fix: str) -> Diagnosis:
+def error(what: str, found: str, fix: str) -> Diagnosis:
     """Return a line with an error that a person must fix."""
-    return Diagnosis(mark=Severity.FAULT, what=what, found=found, fix=fix)
+    return Diagnosis(mark=Severity.ERROR, what=what, found=found, fix=fix)

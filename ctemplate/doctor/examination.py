@@ -11,7 +11,7 @@ from ctemplate.config.groups import GroupPlan
 from ctemplate.core.errors import CommandFailed, TemplateError
 from ctemplate.doctor import consul, nginx, places
 from ctemplate.doctor.consul_probe import answers_of, consul_facts
-from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
+from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
 from ctemplate.doctor.host_probe import destination_facts, nginx_facts, selinux_mode, state_facts
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.groups import nginx_of, unproven_files
@@ -29,7 +29,7 @@ async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
         try:
             facts = await nginx_facts(command, plan)
         except CommandFailed as exc:
-            yield fault(exc.where, exc.what, "install nginx, or correct the reload command")
+            yield error(exc.where, exc.what, "install nginx, or correct the reload command")
             continue
         trees += [facts.tree] if facts.tree else []
         for line in nginx.nginx_diagnoses(facts):
@@ -54,7 +54,7 @@ async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
                 replace(settings, addresses=(address,)), f"Consul at {address}", assembly.templates
             )
         except TemplateError as exc:
-            yield fault(exc.where, exc.what, "correct the template; ctemplate lint says more")
+            yield error(exc.where, exc.what, "correct the template; ctemplate lint says more")
             continue
         for line in consul.consul_diagnoses(facts):
             yield line
@@ -66,7 +66,7 @@ def _catalog(assembly: Assembly, source: CatalogFile) -> Iterator[Diagnosis]:
     try:
         answers = answers_of(source, assembly.templates)
     except TemplateError as exc:
-        yield fault(exc.where, exc.what, "correct the template; ctemplate lint says more")
+        yield error(exc.where, exc.what, "correct the template; ctemplate lint says more")
         return
     yield from consul.left_out(tuple(dict.fromkeys(each for answer in answers for each in answer.rejections)))
 

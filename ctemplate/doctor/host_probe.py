@@ -201,7 +201,7 @@ def state_facts(path: Path) -> StateFacts:
     is_open = mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
     try:
         found = weakness(path.absolute())
-    except OSError:  # symbolic links that form a loop: no owner can be told
+    except OSError:  # symbolic links that form a loop: no owner can be determined
         found = None
     return StateFacts(folder=folder, is_open=is_open, weakness=f"{found[0]} {found[1]}" if found else "")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ctemplate.core.errors import CtemplateError
-from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
+from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
 from ctemplate.nginx.identity import FoundMaster
 from ctemplate.nginx.language.includes import Tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
@@ -91,7 +91,7 @@ def _stream(facts: NginxFacts) -> Diagnosis:
         return ok(what, stream.module)
     found = f"{stream.module} does not exist" if stream.module else "not built"
     if facts.wants_stream:
-        return fault(what, f"{found}, and a template writes a stream block", "install libnginx-mod-stream or its like")
+        return error(what, f"{found}, and a template writes a stream block", "install libnginx-mod-stream or its like")
     return ok(what, f"{found}, and no template needs it")
 
 
@@ -102,15 +102,15 @@ def _configuration(facts: NginxFacts) -> Diagnosis:
     words = " ".join(facts.refusal.output[:2])
     found = f"{facts.refusal.what}{': ' if words else ''}{words}"
     if LUA_TRAP in words:
-        return fault(what, found, "install libluajit2-5.1-2; the other LuaJIT lacks what the Lua module needs")
-    return fault(what, found, "correct it; every candidate is judged together with it")
+        return error(what, found, "install libluajit2-5.1-2; the other LuaJIT lacks what the Lua module needs")
+    return error(what, found, "correct it; every candidate is judged together with it")
 
 
 def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
     what = f"{facts.name}: master"
     match facts.master:
         case FoundMaster(process=process) if not facts.may_signal:
-            yield fault(what, f"runs as process {process.pid}, which this user may not signal", RIGHTS)
+            yield error(what, f"runs as process {process.pid}, which this user may not signal", RIGHTS)
         case FoundMaster(process=process, how=how) if how:
             yield warning(what, f"runs as process {process.pid}, found in the process table: {how}", PID_FILE)
         case FoundMaster(process=process):
@@ -119,8 +119,8 @@ def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
             yield warning(what, f"is not found: {absence}", ANOTHER)
         case NoMaster(reason=reason):
             yield warning(what, f"does not run: {reason}", "start it; files are written, and the reload is deferred")
-        case CtemplateError() as error:
-            yield fault(what, f"{error.where}: {error.what}", "run ctemplate as a user that may signal it")
+        case CtemplateError() as failure:
+            yield error(what, f"{failure.where}: {failure.what}", "run ctemplate as a user that may signal it")
         case None:
             pass
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctemplate.doctor.diagnosis import Diagnosis, fault, ok, warning
+from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
 
 LEAST_FREE_BYTES = 16 * 1024 * 1024
 """Bytes. With less space a candidate and the backups may not fit; a full disk keeps old files and takes no new ones."""
@@ -54,16 +54,16 @@ def judged_destination(facts: DestinationFacts) -> Iterator[Diagnosis]:
     what = str(facts.path)
     link = f", a link to {facts.real}" if facts.real != facts.path else ""
     if facts.kind not in {"file", "nothing"}:
-        yield fault(what, f"is {facts.kind}", "give a path for a file")
+        yield error(what, f"is {facts.kind}", "give a path for a file")
     elif trouble := _unusable(facts.folder):
         yield trouble
     else:
         yield ok(what, f"can be {'replaced' if facts.kind == 'file' else 'written'}{link}")
     if facts.owner_fault:
-        yield fault(what, facts.owner_fault, "correct the owner, or run ctemplate as root")
+        yield error(what, facts.owner_fault, "correct the owner, or run ctemplate as root")
     if facts.caught_by:
         fix = "narrow the pattern, such as to *.conf"
-        yield fault(what, f"its candidate would be included by {', '.join(facts.caught_by)}", fix)
+        yield error(what, f"its candidate would be included by {', '.join(facts.caught_by)}", fix)
     if facts.holder:
         yield warning(what, f"is held by another ctemplate, {facts.holder}", "a second one on it would not start")
 
@@ -72,10 +72,10 @@ def judged_state(facts: StateFacts) -> Iterator[Diagnosis]:
     """Yield the lines about the state folder."""
     what = f"state folder {facts.folder.path}"
     if facts.is_open:
-        yield fault(what, "is writable by everybody", "give it mode 0700")
+        yield error(what, "is writable by everybody", "give it mode 0700")
     elif facts.weakness:
         fix = "take that right away, or choose another state folder"
-        yield fault(what, f"others could put something else there: {facts.weakness}", fix)
+        yield error(what, f"others could put something else there: {facts.weakness}", fix)
     elif trouble := _unusable(facts.folder, what):
         yield trouble
     else:
@@ -87,11 +87,11 @@ def _unusable(facts: FolderFacts, what: str = "") -> Diagnosis | None:
     """Return why files cannot be written to a folder, or that they may not fit."""
     what = what or str(facts.path)
     if not facts.is_folder:
-        return fault(what, f"{facts.existing} is no folder", "give a path below a folder")
+        return error(what, f"{facts.existing} is no folder", "give a path below a folder")
     if not facts.is_writable:
-        return fault(what, f"no right to write into {facts.existing}", "give the user of ctemplate write access to it")
+        return error(what, f"no right to write into {facts.existing}", "give the user of ctemplate write access to it")
     if facts.free_bytes < LEAST_FREE_BYTES:
-        return fault(what, f"{facts.free_bytes // 1024} KiB free on its disk", "make room")
+        return error(what, f"{facts.free_bytes // 1024} KiB free on its disk", "make room")
     return None
 
 

@@ -41,7 +41,7 @@ from ctemplate.guard.rules.first_answer import (
 )
 from ctemplate.guard.rules.holding import CONFIRM_GRACE
 from ctemplate.guard.rules.loss import is_whole_catalog
-from ctemplate.guard.rules.unreachable import NodeHealth
+from ctemplate.guard.rules.unreachable import CutOff, NodeHealth
 from ctemplate.guard.state import QueryState
 from ctemplate.queries import Losses, ServiceQuery, kind_of, named_service
 
@@ -155,12 +155,14 @@ class Guard:
         servers: Servers = frozenset(),
         is_listed: bool = False,
         nodes: frozenset[str] | None = None,
+        registered: tuple[Instance, ...] = (),
     ) -> Answer | None:
-        """Take a consistent read and judge the query's open holds by it; return what may be shown.
+        """Apply a consistent read to the query's open holds; return what may be shown.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         those that answered, as far as known. ``is_listed``: the catalog lists the service of an empty first answer.
-        ``nodes``: all nodes in the catalog. A read that is older than the newest answer judges nothing.
+        ``nodes``: all nodes in the catalog. ``registered``: what a prepared query chose from, failing instances too,
+        which it does not return. A read that is older than the newest answer judges nothing.
         """
         self.observe_servers(ServerSet(dc=answer.query.dc, servers=servers, session=answer.session), now)
         state = self._states.get(answer.query)
@@ -173,11 +175,18 @@ class Guard:
 
         state.loss.part(lambda entry: self._has_left(entry, answer.query, nodes))
 
+        cut = CutOff(registered=registered, in_contact=self._nodes.in_contact(answer.query.dc))
+        state.loss.part(cut.has)
+
         def judged(hold: Hold) -> Cause | None:
             cause = verdict(hold, answer, self._histories, self._servers, may_read=may_read, servers=servers)
+            if cause is None and cut.explains(hold.entries):
+                return Cause.QUERY_UNREACHABLE
             return Cause.NODES_LEFT if cause is None and self._left_together(hold, nodes, now) else cause
 
         state.loss.judge(judged, limit=limit, now=now)
+        for hold in [hold for hold in state.loss.holds if hold.cause is Cause.QUERY_UNREACHABLE][:1]:
+            state.loss.take_back(cut.has, state.raw, now, like=hold)
         if any(hold.cause is Cause.NODES_LEFT for hold in state.loss.holds):
             self._take_back(answer.query.dc, nodes, now)
         state.is_shown = True

@@ -68,7 +68,7 @@ def clash_findings(source: TemplateSource, reading: Reading, text: Text) -> Iter
 
 
 def _is_repeated(printed: PrintSite, reading: Reading) -> bool:
-    """Return whether a print stands in a loop over services or instances."""
+    """Return whether a print is within a loop over services or instances."""
     repeated = (ValueKind(of=Service), ValueKind(of=Instance))
     loops = (branch.node for branch in printed.branches if isinstance(branch.node, nodes.For))
     return any(reading.kind(loop.iter).items in repeated for loop in loops)

@@ -101,7 +101,7 @@ class _TemplateParser(Parser):
 
 
 def _ignored(text: str, tokens: tuple[SourceToken, ...]) -> dict[int, frozenset[str]]:
-    """Return the codes silenced on each line: the comment's own line, or the next one if the comment stands alone."""
+    """Return the codes silenced on each line: a comment's own line, or the next one if the comment is alone."""
     ignored: dict[int, frozenset[str]] = {}
     for offset, kind, raw in tokens:
         found = _IGNORE.search(raw) if kind == "comment" else None

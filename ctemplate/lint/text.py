@@ -35,7 +35,7 @@ class PrintSite:
 class Upstream:
     """An upstream block in the template's text: the branches around it, and the loops that write its servers.
 
-    ``is_filled`` means that, as far as lint can tell, the block always has a server.
+    ``is_filled`` means that, as far as lint knows, the block always has a server.
     """
 
     offset: int

@@ -1,6 +1,6 @@
 """What a change of a group's files means to nginx's traffic: its upstreams, servers, listeners and includes.
 
-Each file is read by itself, before and after; files that were not replaced mean the same in both.
+Each file is read separately, before and after; files that were not replaced mean the same in both.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class _Scanner:
         return ShellWord(text=text, is_plain=is_plain, reads=reads[0] if len(reads) == 1 else None)
 
     def _redirection(self) -> str:
-        """Return the operator that a file descriptor's number stands before."""
+        """Return the operator after a file descriptor's number."""
         operator = self.token()
         if not isinstance(operator, str):
             raise UnreadableCommand(self._line)

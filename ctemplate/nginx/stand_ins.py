@@ -104,7 +104,7 @@ class _NamedFile:
 def _groups(tree: Tree) -> Iterator[tuple[_NamedFile, ...]]:
     """Yield what has to be replaced together: a certificate with its key, any other file alone.
 
-    Where a block has not as many keys as certificates, the rest stands elsewhere: then all such belong together.
+    If a block has fewer keys than certificates, the rest is elsewhere: then all such belong together.
     """
     rest: list[_NamedFile] = []
     for file, inside in contexts(tree).items():

@@ -26,7 +26,7 @@ from ctemplate.system.inputs import real_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigPlace:
-    """Where one file stands: the name of the block that includes it, and the names taken by files of others.
+    """The context of a file: the name of the block that includes it, and the names used by other files.
 
     ``files`` tells which file takes a name. ``hosts`` are those that the others' pass directives name, ``routed`` the
     variables in these, and ``variable`` is the one that the block around the file gives a value to, where it is a
@@ -51,7 +51,7 @@ class Surroundings:
 
     Then the configuration of this host's nginx counts for the files that it reads, and the files beside them for all
     others. ``neighbours`` are the files of other groups. It is not certain that the ``uncertain`` files are nginx's at
-    all. For files that are made for items, a name that no item has stands for all.
+    all. For files that are made for items, a name that no item has represents all.
     """
 
     command: NginxCommand | None
@@ -133,7 +133,7 @@ def places(
 
 
 def _place(tree: Tree, file: Path, around: ConfigPlace) -> ConfigPlace:
-    """Return what is around a file, with the block that it stands in."""
+    """Return the surroundings of a file, with the block that includes it."""
     inside = next(_blocks(tree, file), b"")
     return replace(around, inside=inside, variable=_variable(tree, file, inside))
 

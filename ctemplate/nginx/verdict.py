@@ -52,7 +52,7 @@ class NginxMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxVerdict:
-    """What a test came to: its exit status, nginx's lines that refuse and those that warn, safe to show."""
+    """The result of a test: its exit status, nginx's lines that refuse and those that warn, safe to show."""
 
     status: int
     refusals: tuple[str, ...]
@@ -80,7 +80,7 @@ def nginx_verdict(
 ) -> NginxVerdict:
     """Judge a test by its exit status and all its output; `ours` are the live paths of the candidates.
 
-    Quoted content of any other file is hidden: nginx repeats what stands in it, and that may be a secret. That a test
+    Quoted content of any other file is hidden: nginx repeats parts of it, which may be a secret. That a test
     without nginx's rights may not bind a port is nothing against the configuration, which was read to its end by then.
     """
     found = [safe(message, ours) for message in messages(translate(line) for line in lines)]

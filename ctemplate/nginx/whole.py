@@ -1,6 +1,6 @@
 """A configuration as one text would be: every include followed, its directives in the include's place.
 
-For whoever asks what the whole means. Must not know what any directive but ``include`` does.
+For callers that need the meaning of the whole. Must not know what any directive but ``include`` does.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ctemplate.core.model import Query
-from ctemplate.queries.kind import Decoded, Kind, Losses, Ownership, ReadRight, Subject, WatchRole, never, nothing
-from ctemplate.queries.services import EVERY_SERVICE, list_of
-from ctemplate.sources.consul.endpoints.decoding import Decoder, decode_states
-from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
+from ctemplate.queries.kind import WatchRole
+from ctemplate.queries.planning import planning_kind
+from ctemplate.sources.consul.endpoints.decoding import decode_states
+from ctemplate.sources.consul.endpoints.paths import Resource
 
 
 class AlarmsQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="alarms", omit_defaults=True):
@@ -30,33 +30,4 @@ def _request(query: AlarmsQuery, scope: Mapping[str, str | None]) -> Resource:
     return Resource.named("/v1/health/state/any", **scope, filter='Status != "passing"')
 
 
-def _decode(_: AlarmsQuery, body: bytes, __: Decoder) -> Decoded:
-    return decode_states(body), ()
-
-
-def _rights(_: AlarmsQuery) -> tuple[ReadRight, ...]:
-    return EVERY_SERVICE
-
-
-ALARMS_KIND = Kind(
-    query=AlarmsQuery,
-    role=WatchRole.SENTINEL,
-    request=_request,
-    not_found=NotFound.REFUSED,
-    decode=_decode,
-    blocks=True,
-    sentinel=list_of,
-    losses=Losses.NONE,
-    subject=Subject.NO_SERVICE,
-    service_name=nothing,
-    reads_whole_service=never,
-    keeps_order=never,
-    is_shuffled=False,
-    rights=_rights,
-    cover=None,
-    ownership=Ownership.NOT_PRINTED,
-    stored=None,
-    catalog=None,
-    functions=(),
-    readable=(),
-)
+ALARMS_KIND = planning_kind(query=AlarmsQuery, role=WatchRole.SENTINEL, request=_request, entries=decode_states)

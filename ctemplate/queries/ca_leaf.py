@@ -17,7 +17,6 @@ from ctemplate.queries.kind import (
     Decoded,
     Kind,
     Losses,
-    Ownership,
     OwnText,
     Reader,
     ReadRight,
@@ -90,10 +89,10 @@ CA_LEAF_PAGES = msgspec.json.Decoder(CaLeafPage)
 
 @template_function("ca_leaf")
 def _ca_leaf(reader: Reader, name: str, ns: str | None = None, partition: str | None = None) -> CaLeaf:
-    """Return the certificate that Consul's authority makes for a service: ``pem``, and ``private_key``.
+    """Return the certificate that Consul's certificate authority issues for a service: ``pem``, and ``private_key``.
 
-    The agent that is asked makes it, and a new one in time before it ends. Both texts print as they stand. The key
-    is shown nowhere but in the output: give that file ``perms = "0600"``.
+    The Consul agent creates it, and a new one before it expires. Both texts print unchanged. The key appears only in
+    the output: give that file ``perms = "0600"``.
     """
     query = CaLeafQuery(name=word("name", name), **scope_words(ns=ns, partition=partition))
     answer = reader.ask(query)
@@ -166,7 +165,6 @@ CA_LEAF_KIND = Kind(
     is_shuffled=False,
     rights=_rights,
     cover=None,
-    ownership=Ownership.ENTRIES,
     stored=Stored(section="ca_leaves", entry=CaLeaf),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
     functions=(_ca_leaf,),

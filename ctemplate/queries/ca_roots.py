@@ -16,7 +16,6 @@ from ctemplate.queries.kind import (
     Decoded,
     Kind,
     Losses,
-    Ownership,
     OwnText,
     Reader,
     ReadRight,
@@ -48,7 +47,7 @@ def checked_pem(text: str) -> str:
 
 
 class CaRoot(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """A root certificate; ``is_active`` marks the one that signs now, the others are still trusted.
+    """A root certificate; ``is_active`` marks the one that signs, the others are still trusted.
 
     ``not_before`` and ``not_after`` have Consul's form: ``2026-11-28T20:18:19Z``.
     """
@@ -99,9 +98,9 @@ CA_ROOTS_PAGES = msgspec.json.Decoder(CaRootsPage)
 
 @template_function("ca_roots")
 def _ca_roots(reader: Reader, dc: str | None = None) -> tuple[CaRoot, ...]:
-    """Return the root certificates of Consul's certificate authority, the one that signs now first.
+    """Return the root certificates of Consul's certificate authority, the active one first.
 
-    Their texts are Consul's own and print as they stand: ``pem`` ends with a line break.
+    Their texts come from Consul itself and print unchanged: ``pem`` ends with a line break.
     """
     answer = reader.ask(CaRootsQuery(**scope_fields(dc=dc)))
     return () if answer is None else tuple(_printable(root, reader) for root in answer.value)
@@ -179,7 +178,6 @@ CA_ROOTS_KIND = Kind(
     is_shuffled=False,
     rights=_rights,
     cover=None,
-    ownership=Ownership.ENTRIES,
     stored=Stored(section="ca_roots", entry=CaRoot),
     catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
     functions=(_ca_roots,),

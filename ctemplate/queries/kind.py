@@ -38,7 +38,7 @@ class WatchRole(enum.Enum):
 
 
 class Losses(enum.Enum):
-    """The guard's way to judge that something is missing from an answer."""
+    """How the guard decides that something is missing from an answer."""
 
     NAMES = "names of services; none may vanish unconfirmed"
     INSTANCES = "instances of a service; a part may vanish"
@@ -54,19 +54,11 @@ class Subject(enum.Enum):
     NO_SERVICE = "no service"
 
 
-class Ownership(enum.Enum):
-    """The owner of an answer's texts, for the rule about printing them."""
-
-    REGISTRANTS = "the service's or instance's that was read last, which can be left out"
-    ENTRIES = "each entry's own; none can be left out, so that a render with a forbidden one is refused"
-    NOT_PRINTED = "no template sees them"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRight:
     """A right that a token needs: to read, unless ``access`` says otherwise.
 
-    ``name`` None stands for every name. ``is_prefix``: the rule covers all names with this prefix.
+    ``name`` None means every name. ``is_prefix``: the rule covers all names with this prefix.
     """
 
     resource: str
@@ -202,7 +194,6 @@ class Kind(Generic[Q]):
     is_shuffled: bool
     rights: Callable[[Q], tuple[ReadRight, ...]]
     cover: Cover[Q] | None
-    ownership: Ownership
     stored: Stored | None
     catalog: CatalogForm[Q] | None
     functions: tuple[Callable[..., Any], ...]

@@ -6,10 +6,10 @@ import urllib.parse
 from collections.abc import Mapping
 
 from ctemplate.core.model import Query
-from ctemplate.queries.kind import Decoded, Kind, Losses, Ownership, ReadRight, Subject, WatchRole, never, nothing
-from ctemplate.queries.services import EVERY_SERVICE, list_of
-from ctemplate.sources.consul.endpoints.decoding import Decoder, decode_node_content
-from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
+from ctemplate.queries.kind import WatchRole
+from ctemplate.queries.planning import planning_kind
+from ctemplate.sources.consul.endpoints.decoding import decode_node_content
+from ctemplate.sources.consul.endpoints.paths import Resource
 
 
 class NodeContentQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="node-content", omit_defaults=True):
@@ -26,33 +26,6 @@ def _request(query: NodeContentQuery, scope: Mapping[str, str | None]) -> Resour
     return Resource.named(f"/v1/catalog/node/{urllib.parse.quote(query.name, safe='')}", **scope)
 
 
-def _decode(_: NodeContentQuery, body: bytes, __: Decoder) -> Decoded:
-    return decode_node_content(body), ()
-
-
-def _rights(_: NodeContentQuery) -> tuple[ReadRight, ...]:
-    return EVERY_SERVICE
-
-
-NODE_CONTENT_KIND = Kind(
-    query=NodeContentQuery,
-    role=WatchRole.NODE,
-    request=_request,
-    not_found=NotFound.REFUSED,
-    decode=_decode,
-    blocks=True,
-    sentinel=list_of,
-    losses=Losses.NONE,
-    subject=Subject.NO_SERVICE,
-    service_name=nothing,
-    reads_whole_service=never,
-    keeps_order=never,
-    is_shuffled=False,
-    rights=_rights,
-    cover=None,
-    ownership=Ownership.NOT_PRINTED,
-    stored=None,
-    catalog=None,
-    functions=(),
-    readable=(),
+NODE_CONTENT_KIND = planning_kind(
+    query=NodeContentQuery, role=WatchRole.NODE, request=_request, entries=decode_node_content
 )

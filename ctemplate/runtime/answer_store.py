@@ -1,4 +1,4 @@
-"""The last good answers on disk: a restart judges its first answers by them, and renders them while Consul is away.
+"""The last good answers on disk: a restart checks its first answers against them, and renders them if Consul is down.
 
 One private file in the state folder, replaced as a whole. The caller decides when to write it.
 """

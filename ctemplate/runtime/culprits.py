@@ -23,7 +23,7 @@ from ctemplate.system.inputs import real_path
 from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering, harmless_snapshot
 
 AGAIN = Backoff(first=5.0, ceiling=300.0)
-"""When a refused service is tried again without new data: a port may have been freed, a name may resolve."""
+"""When a refused service is retried without new data: a port may have been freed, a name may resolve."""
 
 SINGLY = 4
 """At most so many instances of a service are identified one by one; with more, the whole service is left out."""

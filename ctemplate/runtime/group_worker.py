@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 RETRY = Backoff(first=2.0, ceiling=60.0)  # after a refusal: the cause may have gone, such as a port in use
 CROWDED = 1.0  # seconds until a delayed reload is considered again
-SOON = 1.0  # seconds, at least, until a service that was left out is tried again without a change
+SOON = 1.0  # seconds, at least, until a service that was left out is retried without a change
 UNSETTLED = frozenset({Outcome.WAITING, Outcome.DELAYED})
 START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may have been started
 
@@ -119,7 +119,7 @@ class GroupWorker:
         """Make the group due after news.
 
         While the last render lacks answers, arriving ones are gathered; only the last missing one makes the group due.
-        An answer that exists without the needed value may stay so for ever, so nothing waits for it.
+        An answer without the needed value may never get it, so nothing waits for it.
         """
         if not news:
             return

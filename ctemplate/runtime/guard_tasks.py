@@ -62,7 +62,7 @@ class Keeper:
     _defects: Defects = field(default_factory=Defects)
 
     async def load(self, *, is_once: bool = False) -> tuple[Answer, ...]:
-        """Have the first answers judged by what an earlier process stored; return its newest answers.
+        """Compare the first answers with those that an earlier process stored; return its newest answers.
 
         Time between two daemons does not count for holds. Between runs with ``-once`` it does, or they would never end.
         """
@@ -77,7 +77,7 @@ class Keeper:
         return tuple(memory.answer for memory in memories if isinstance(memory, Memory))
 
     async def run(self) -> None:
-        """Write the answers for ever."""
+        """Write the answers until cancelled."""
         pause = KEEP_INTERVAL
         while True:
             await asyncio.sleep(pause)

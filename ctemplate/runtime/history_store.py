@@ -65,7 +65,7 @@ class HistoryKeeper:
     _has_failed: bool = field(default=False)
 
     async def run(self) -> None:
-        """Keep the history for ever, and once more at the end."""
+        """Store the history until cancelled, and once more at the end."""
         self.history.remember(await asyncio.to_thread(load_history, self.path))
         try:
             while True:

@@ -108,7 +108,7 @@ class Pipeline:
 
     @property
     def destinations(self) -> tuple[Path, ...]:
-        """Where the group's files go; what stands for files that are made for items among them."""
+        """The group's destinations, including placeholders for files that are made for items."""
         return tuple(target.destination for target in self.targets)
 
     @property
@@ -118,7 +118,7 @@ class Pipeline:
         return (*named, *sorted(self.sink.item_files))
 
     def _live_text(self) -> str:
-        """Return what the group's files say now, whoever wrote them."""
+        """Return the current content of the group's files, whichever program wrote them."""
         found = (read_live_bytes(Output(target=Target(destination=path), content=None)) for path in self.files)
         return "\n".join(content.decode(errors="replace") for content in found if content is not None)
 
@@ -174,11 +174,11 @@ class Pipeline:
             self._last_rendered.save_services(self.renderer.known_good, with_ages=True)
 
     def due_at(self) -> float | None:
-        """Return when the group is due without a change, on the monotonic clock: a left-out service is tried again."""
+        """Return when the group is due without a change, on the monotonic clock: a left-out service is retried."""
         return self.renderer.due_at()
 
     async def render(self, snapshot: Snapshot, places: Places) -> Rendering:
-        """Render the group's templates; a slow group in a thread, so that the event loop goes on.
+        """Render the group's templates; a slow group in a thread, so that the event loop continues.
 
         Unusable edited templates are reported, and the previous ones stay in use; until the edited ones are live, the
         previous ones' reads are kept up to date as well.

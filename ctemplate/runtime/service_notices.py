@@ -1,7 +1,7 @@
 """What the service manager hears of the daemon: that it runs, reads its configuration again, stops, and makes progress.
 
-READY does not wait for Consul: one that is away would otherwise have the daemon killed and started for ever. STATUS
-says how far it is. The watchdog is fed by the event loop, and only while no group stands still.
+READY does not wait for Consul: otherwise the daemon would be restarted again and again during an outage. STATUS
+says how far it is. The watchdog is fed by the event loop, and only while no group is stuck.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class StatusView:
             self._configuration = ConfigurationStatus(read_at=time.time(), refused="")
             self._refused_edits.clear()
         elif isinstance(event, EditRefused):
-            self._refused_edits[event.group] = printable(event.reason)
+            self._refused_edits[event.group] = "\n".join(map(printable, event.reason.splitlines()))
         elif isinstance(event, ConfigurationRefused):
             refused = printable(event.reason)
             self._configuration = msgspec.structs.replace(self._configuration, refused=refused)

@@ -1,7 +1,7 @@
 """Traces for OpenTelemetry: each change of a group is one, from the data's arrival to the proof that the files run.
 
-Spans are made from the events of a change when it has ended, with the times that these tell; sending is the SDK's, in a
-thread of its own with a bounded queue. Imported only where traces are asked for; needs ``ctemplate[otel]``.
+Spans are made from the events of a change when it has ended, with the times of the events; the SDK sends them in
+a separate thread with a bounded queue. Imported only if traces are enabled; needs ``ctemplate[otel]``.
 """
 
 from __future__ import annotations

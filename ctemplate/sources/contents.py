@@ -143,7 +143,7 @@ def _place(answer: Answer) -> tuple[bool, str]:
 
 
 def _joined(page: Mapping[str, dict[str, Any]], other: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the sections of two pages; where both have an entry, the second one's is taken."""
+    """Return the sections of two pages; if both have an entry, the second one's is used."""
     return {field: page.get(field, {}) | other.get(field, {}) for field in {**page, **other}}
 
 

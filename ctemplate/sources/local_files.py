@@ -78,7 +78,7 @@ class LocalFiles:
                 raise defect
 
     async def _follow(self, catalog: Catalog, queries: frozenset[Query]) -> None:
-        """Read files, and those that are edited again, for ever."""
+        """Read files, and read edited files again, until cancelled."""
         by_path = {Path(str(query.argument)): query for query in queries}
         known = signatures(by_path)
         for query in by_path.values():

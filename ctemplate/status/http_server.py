@@ -1,6 +1,6 @@
 """A small HTTP server: a few fixed paths, one request per connection, limits for everything; streams count separately.
 
-A slow, greedy or hostile client is dropped: when all 32 places are taken, the oldest incomplete request is dropped for
+A slow, greedy or hostile client is dropped: if all 32 places are in use, the oldest incomplete request is dropped for
 a new one. Knows no path's meaning. A web page of another site cannot make requests through a browser: the ``Host``
 header is compared with the address, and a request that another site caused is only answered if its method is GET.
 """

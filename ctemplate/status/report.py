@@ -54,11 +54,11 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of files. ``draining`` counts old workers of its nginx, null where nobody can tell.
+    """A group of files. ``draining`` counts old workers of its nginx, null if it is not known.
 
     ``last_change`` says in nginx's terms what the last proven reload changed. ``refused_edit`` is why the templates
-    before an edit go on. ``stuck_for`` is for how many seconds the group is at one step. ``restored`` names the past
-    state that an operator brought the files back to, and that they are held at; empty where they are rendered.
+    from before an edit stay in use. ``stuck_for`` is how many seconds the group has spent in one step. ``restored``
+    names the past state that an operator restored and at which the files are held; empty if they are rendered.
     """
 
     name: str

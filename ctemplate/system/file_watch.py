@@ -66,7 +66,7 @@ def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
 async def file_edits(
     paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None, quiet: float = SETTLE_MS / 1000
 ) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files were edited, created or removed, for ever; each after its writers have finished.
+    """Yield the paths whose files were edited, created or removed, without end; each after its writers have finished.
 
     ``known`` are the signatures from when the files were read; edits since then come first. ``quiet`` is for how many
     seconds a file that is written in place must stay unchanged.
@@ -95,7 +95,7 @@ def write_detectable(paths: Iterable[Path]) -> frozenset[Path]:
 
 
 async def closed(paths: Collection[Path]) -> None:
-    """Wait until no process has one of the files open for writing; not for ever."""
+    """Wait until no process has one of the files open for writing, for a limited time."""
     for _ in range(int(1000 * WRITING_LIMIT / SETTLE_MS)):
         if not any(map(is_being_written, paths)):
             break
@@ -161,7 +161,7 @@ def is_being_written(path: Path) -> bool:
 async def poll_modified(
     paths: Callable[[], Iterable[Path]], *, every: float = LOOK_SECONDS
 ) -> AsyncIterator[frozenset[Path]]:
-    """Yield the paths whose files any process wrote, created or removed since the last poll, for ever.
+    """Yield the paths whose files any process wrote, created or removed since the last poll, without end.
 
     The paths are read again for each poll.
     """

@@ -1,4 +1,4 @@
-"""Read files that an operator named, whatever their type: without waiting for ever, and with links resolved.
+"""Read files that an operator named, whatever their type: without waiting forever, and with links resolved.
 
 A pipe such as ``-catalog <(…)`` is read if its writer closes it before the time limit. Knows nothing of the files'
 content. Blocks: a path that may be a pipe must be read outside the event loop.

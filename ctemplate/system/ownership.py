@@ -72,7 +72,7 @@ def path_steps(path: Path) -> Iterator[PathStep]:
 
 @cache
 def _unmapped() -> int | None:
-    """Return the number that stands for every owner without a number here; None if all have a number.
+    """Return the number used for every owner without a number here; None if all have a number.
 
     In a user namespace the host's root is such an owner.
     """

@@ -197,7 +197,7 @@ class Renderer:
         return self._templates
 
     def due_at(self) -> float | None:
-        """Return when an omitted service may be judged again without a change, on the monotonic clock."""
+        """Return when an omitted service may be checked again without a change, on the monotonic clock."""
         return min([*self._state.limits(), *self.refusals.dues()], default=None)
 
     @property

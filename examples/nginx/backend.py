@@ -16,10 +16,12 @@ import signal
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 ADDRESS = "127.0.0.1"
+FULL_WEIGHT = 10
 INTERVAL = 1.0  # seconds between two checks, or two heartbeats of a TTL check
 CHECK = """\
 import socket, sys
@@ -83,20 +85,30 @@ def _id(server: socketserver.BaseServer) -> str:
 class Registration:
     """What Consul is told about a backend."""
 
-    def __init__(self, consul: str, backend: Backend, check: str) -> None:
-        """Keep what is needed to register, again and again if Consul forgets."""
+    def __init__(self, consul: str, backend: Backend, check: str, warmup: float = 0.0) -> None:
+        """Keep what is needed to register, again and again if Consul forgets; ``warmup`` is seconds."""
         self._consul = consul
         self._backend = backend
         self._check = check
+        self._warmup = warmup
+        self._began = time.monotonic()
+        self._weight = 0
+
+    def weight(self) -> int:
+        """Return the weight for the time since the start: it grows from 1 to the full one."""
+        age = time.monotonic() - self._began
+        return max(1, int(FULL_WEIGHT * age / self._warmup)) if age < self._warmup else FULL_WEIGHT
 
     def register(self) -> bool:
         """Tell Consul's agent, and answer whether it agreed; with a TTL check, say at once that all is well."""
+        self._weight = self.weight()
         service = {
             "ID": self._backend.id,
             "Name": self._backend.name,
             "Address": self._backend.address,
             "Port": self._backend.port,
             "Tags": [self._backend.protocol],
+            **({"Weights": {"Passing": self._weight, "Warning": 1}} if self._warmup else {}),
             "Check": self._checks()[self._check] | {"DeregisterCriticalServiceAfter": "1m"},
         }
         return self._put("/v1/agent/service/register", service)
@@ -111,7 +123,9 @@ class Registration:
         }
 
     def heartbeat(self) -> None:
-        """Keep a TTL check passing; register again if Consul knows the check no more. Other checks need nothing."""
+        """Keep a TTL check passing; register again if Consul knows the check no more, or the weight has grown."""
+        if self._warmup and self.weight() != self._weight:
+            self.register()
         if self._check == "ttl" and not self._put(f"/v1/agent/check/pass/service:{self._backend.id}"):
             self.register()
 
@@ -164,7 +178,7 @@ def main() -> None:
         backend = Backend(options.name, options.protocol, options.address, options.port)
     except (OSError, OverflowError) as fault:
         sys.exit(f"{options.name}: port {options.port}: {fault}")
-    registration = Registration(options.consul, backend, options.check)
+    registration = Registration(options.consul, backend, options.check, options.warmup)
     with serving(backend), registered(registration):
         print(f"{backend.id} registered", flush=True)
         while not signal.sigtimedwait(STOP, INTERVAL):
@@ -182,6 +196,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--consul", default=agent, help="the agent's address [CONSUL_HTTP_ADDR]")
     parser.add_argument("--address", default=ADDRESS, help="its address, where it listens and which it registers")
     parser.add_argument("--port", type=int, default=0, help="where it listens; any free port by default")
+    parser.add_argument("--warmup", type=float, default=0.0, help="seconds until it takes its full share of traffic")
     options = parser.parse_args()
     if (options.protocol, options.check) == ("tcp", "http"):
         parser.error("a tcp server cannot pass an http check")

@@ -50,13 +50,13 @@ def test_all_is_well():
 
 def test_an_agent_out_of_reach_is_all_there_is_to_say():
     assert lines(leader=failed("connection refused", FailureKind.UNREACHABLE)) == [
-        "fault Consul at c:8500: connection refused; start it, or correct consul.address or CONSUL_HTTP_ADDR"
+        "error Consul at c:8500: connection refused; start it, or correct consul.address or CONSUL_HTTP_ADDR"
     ]
 
 
 def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_missing():
     assert lines(empty=frozenset({WEB}), listed=frozenset({WEB}))[3] == (
-        "fault rights without a token: service(web): listed in the catalog, and no instance is shown; "
+        "error rights without a token: service(web): listed in the catalog, and no instance is shown; "
         'its policy needs node:read, node_prefix "" { policy = "read" }'
     )
 
@@ -67,7 +67,7 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
         pytest.param(
             {"leader": ""},
             1,
-            "fault Consul's leader: none; look into the servers' logs; live files stay as they are meanwhile",
+            "error Consul's leader: none; look into the servers' logs; live files stay as they are meanwhile",
             id="no leader",
         ),
         pytest.param({"agent": agent("1.15.4+ent")}, 2, "ok    Consul's version: 1.15.4+ent", id="enterprise"),
@@ -101,35 +101,35 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
         pytest.param(
             {"refused": {WEB: DENIED}, "has_token": True},
             3,
-            "fault rights of the token: service(web): status 403: Permission denied; "
+            "error rights of the token: service(web): status 403: Permission denied; "
             'its policy needs service "web" { policy = "read" } and node_prefix "" { policy = "read" }',
             id="one service denied",
         ),
         pytest.param(
             {"refused": {KeyQuery(path="nginx/limit"): DENIED, TreeQuery(prefix="lb/"): DENIED}},
             3,
-            "fault rights without a token: key(nginx/limit), tree(lb/): status 403: Permission denied; "
+            "error rights without a token: key(nginx/limit), tree(lb/): status 403: Permission denied; "
             'its policy needs key_prefix "" { policy = "read" }',
             id="keys denied",
         ),
         pytest.param(
             {"refused": {KeyQuery(path="nginx/limit"): DENIED, KeyQuery(path="nginx/lines/a"): DENIED}},
             3,
-            "fault rights without a token: key(nginx/limit), key(nginx/lines/a): status 403: Permission denied; "
+            "error rights without a token: key(nginx/limit), key(nginx/lines/a): status 403: Permission denied; "
             'its policy needs key_prefix "nginx/" { policy = "read" }',
             id="keys of a folder denied",
         ),
         pytest.param(
             {"refused": {KeyQuery(path="nginx/limit"): DENIED}},
             3,
-            "fault rights without a token: key(nginx/limit): status 403: Permission denied; "
+            "error rights without a token: key(nginx/limit): status 403: Permission denied; "
             'its policy needs key "nginx/limit" { policy = "read" }',
             id="one key denied",
         ),
         pytest.param(
             {"refused": {ConnectQuery(name="web"): DENIED, CaLeafQuery(name="web"): DENIED, PeeringsQuery(): DENIED}},
             3,
-            "fault rights without a token: connect(web), ca_leaf(web), peerings(): status 403: Permission denied; "
+            "error rights without a token: connect(web), ca_leaf(web), peerings(): status 403: Permission denied; "
             'its policy needs service_prefix "web" { policy = "read" } and node_prefix "" { policy = "read" } and '
             'service "web" { policy = "write" } and peering = "read"',
             id="mesh denied",
@@ -137,37 +137,37 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
         pytest.param(
             {"refused": {LocalFileQuery(path="/x"): failed("lies in no folder", FailureKind.REFUSED)}},
             3,
-            "fault file(/x): lies in no folder; see [data] file_folders and the file's mode",
+            "error file(/x): lies in no folder; see [data] file_folders and the file's mode",
             id="file refused",
         ),
         pytest.param(
             {"refused": {WEB: DENIED, API: DENIED}},
             3,
-            f"fault rights without a token: service(web), service(api): status 403: Permission denied; {READ_ALL}",
+            f"error rights without a token: service(web), service(api): status 403: Permission denied; {READ_ALL}",
             id="services denied",
         ),
         pytest.param(
             {"refused": {WEB: failed("status 500", FailureKind.FAILED)}},
             3,
-            "fault service(web): status 500; see what Consul says of it",
+            "error service(web): status 500; see what Consul says of it",
             id="failed",
         ),
         pytest.param(
             {"filtered": frozenset({ALL}), "empty": frozenset({ALL}), "has_token": True},
             3,
-            f"fault rights of the token: Consul left out data of services(); {READ_ALL}",
+            f"error rights of the token: Consul left out data of services(); {READ_ALL}",
             id="filtered",
         ),
         pytest.param(
             {"empty": frozenset({ALL, WEB})},
             3,
-            "fault rights without a token: services() is empty, though Consul itself is always a service; " + READ_ALL,
+            "error rights without a token: services() is empty, though Consul itself is always a service; " + READ_ALL,
             id="empty",
         ),
         pytest.param(
             {"denies_by_default": True},
             3,
-            "fault rights without a token: Consul denies by default, and left out data does not show; "
+            "error rights without a token: Consul denies by default, and left out data does not show; "
             "give a token by consul.token_file or CONSUL_HTTP_TOKEN_FILE",
             id="no token",
         ),
@@ -186,7 +186,7 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
         pytest.param(
             {"agent": agent(limit=2)},
             4,
-            "fault connections to Consul: 3 planned, 64 at most, 2 allowed; lower -max-connections below 2, "
+            "error connections to Consul: 3 planned, 64 at most, 2 allowed; lower -max-connections below 2, "
             "or raise limits.http_max_conns_per_client of the agent",
             id="limit below the plan",
         ),

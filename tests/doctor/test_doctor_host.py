@@ -72,7 +72,7 @@ LUA = CheckRefused(
         pytest.param(
             {"stream": Stream(module="/m.so")},
             1,
-            "fault nginx: stream module: /m.so does not exist, and a template writes a stream block; "
+            "error nginx: stream module: /m.so does not exist, and a template writes a stream block; "
             "install libnginx-mod-stream or its like",
             id="module missing",
         ),
@@ -85,7 +85,7 @@ LUA = CheckRefused(
         pytest.param(
             {"refusal": LUA},
             2,
-            "fault /etc/nginx.conf: nginx -t: exit status 1: nginx: [emerg] undefined symbol: lua_setexdata; "
+            "error /etc/nginx.conf: nginx -t: exit status 1: nginx: [emerg] undefined symbol: lua_setexdata; "
             "install libluajit2-5.1-2; the other LuaJIT lacks what the Lua module needs",
             id="lua",
         ),
@@ -117,14 +117,14 @@ LUA = CheckRefused(
         pytest.param(
             {"may_signal": False},
             3,
-            "fault nginx: master: runs as process 7, which this user may not signal; give ctemplate CAP_KILL, or a "
+            "error nginx: master: runs as process 7, which this user may not signal; give ctemplate CAP_KILL, or a "
             "reload command that has the right, such as sudo -n nginx -s reload",
             id="no right to signal",
         ),
         pytest.param(
             {"master": CommandFailed("/run/nginx.pid", "cannot be read: Permission denied")},
             3,
-            "fault nginx: master: /run/nginx.pid: cannot be read: Permission denied; "
+            "error nginx: master: /run/nginx.pid: cannot be read: Permission denied; "
             "run ctemplate as a user that may signal it",
             id="master out of reach",
         ),
@@ -178,27 +178,27 @@ FILE = Path("/etc/nginx/nginx.conf")
             id="link",
         ),
         pytest.param(
-            {"kind": "a folder"}, ["fault /etc/nginx/nginx.conf: is a folder; give a path for a file"], id="folder"
+            {"kind": "a folder"}, ["error /etc/nginx/nginx.conf: is a folder; give a path for a file"], id="folder"
         ),
         pytest.param(
             {"folder": folder(is_writable=False)},
-            ["fault /etc/nginx: no right to write into /etc/nginx; give the user of ctemplate write access to it"],
+            ["error /etc/nginx: no right to write into /etc/nginx; give the user of ctemplate write access to it"],
             id="no right",
         ),
         pytest.param(
             {"folder": folder(is_folder=False, existing=Path("/etc"))},
-            ["fault /etc/nginx: /etc is no folder; give a path below a folder"],
+            ["error /etc/nginx: /etc is no folder; give a path below a folder"],
             id="below a file",
         ),
         pytest.param(
-            {"folder": folder(free_bytes=2048)}, ["fault /etc/nginx: 2 KiB free on its disk; make room"], id="full"
+            {"folder": folder(free_bytes=2048)}, ["error /etc/nginx: 2 KiB free on its disk; make room"], id="full"
         ),
         pytest.param(
             {"owner_fault": "no user named 'x'", "caught_by": ("a:1: *",), "holder": "process 9"},
             [
                 "ok    /etc/nginx/nginx.conf: can be replaced",
-                "fault /etc/nginx/nginx.conf: no user named 'x'; correct the owner, or run ctemplate as root",
-                f"fault {FILE}: its candidate would be included by a:1: *; narrow the pattern, such as to *.conf",
+                "error /etc/nginx/nginx.conf: no user named 'x'; correct the owner, or run ctemplate as root",
+                f"error {FILE}: its candidate would be included by a:1: *; narrow the pattern, such as to *.conf",
                 f"warn  {FILE}: is held by another ctemplate, process 9; a second one on it would not start",
             ],
             id="several",
@@ -221,7 +221,7 @@ def test_a_destination_is_told_with_what_to_do(facts, expected):
         ),
         pytest.param(
             {"folder": folder("/s"), "is_open": True},
-            "fault state folder /s: is writable by everybody; give it mode 0700",
+            "error state folder /s: is writable by everybody; give it mode 0700",
             id="open",
         ),
     ],

@@ -114,10 +114,10 @@ def test_faults_are_told_with_what_to_do(site, ctemplate):
     site.conf.write_text("http { bogus; }\n")
     status, lines = examined(ctemplate, site, "-consul-addr", address)
     assert lines[0] == (
-        f"fault Consul at {address}: connection refused; start it, or correct consul.address or CONSUL_HTTP_ADDR"
+        f"error Consul at {address}: connection refused; start it, or correct consul.address or CONSUL_HTTP_ADDR"
     )
     assert lines[3] == (
-        f'fault {site.conf}: nginx -t: exit status 1: nginx: [emerg] unknown directive "bogus" in {site.conf}:1; '
+        f'error {site.conf}: nginx -t: exit status 1: nginx: [emerg] unknown directive "bogus" in {site.conf}:1; '
         "correct it; every candidate is judged together with it"
     )
     assert status == 1
@@ -170,8 +170,8 @@ def test_an_include_that_would_catch_a_candidate_is_a_fault(site, consul, ctempl
     process = ctemplate("doctor", "-template", template, "-consul-addr", consul.address)
     assert process.wait(60) == 1
     found = f"its candidate would be included by {site.conf}:{line}: {folder}/.a*"
-    faults = [line for line in process.stdout().splitlines() if line.startswith("fault")]
-    assert faults == [f"fault {folder}/a: {found}; narrow the pattern, such as to *.conf"]
+    faults = [line for line in process.stdout().splitlines() if line.startswith("error")]
+    assert faults == [f"error {folder}/a: {found}; narrow the pattern, such as to *.conf"]
 
 
 def test_a_token_without_rights_is_told_which_it_needs(site, start_consul, ctemplate):
@@ -186,7 +186,7 @@ def test_a_token_without_rights_is_told_which_it_needs(site, start_consul, ctemp
     version, rights = (line for line in lines if not line.startswith("ok"))
     assert version.startswith("warn  Consul's version: unknown, status 403: Permission denied")
     assert version.endswith('; agent_prefix "" { policy = "read" } lets the token read it')
-    assert rights.startswith("fault rights of the token: ")
+    assert rights.startswith("error rights of the token: ")
     assert rights.endswith(
         '; its policy needs service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }'
     )
@@ -201,8 +201,8 @@ def test_a_wrong_token_is_refused(site, start_consul, ctemplate):
     consul = start_consul(config=ACL)
     wrong = {"CONSUL_HTTP_TOKEN": "22222222-2222-2222-2222-222222222222"}
     status, lines = examined(ctemplate, site, "-consul-addr", consul.address, env=wrong)
-    (told,) = [line for line in lines if line.startswith("fault")]
-    assert told.startswith("fault rights of the token: services(): status 403: ")
+    (told,) = [line for line in lines if line.startswith("error")]
+    assert told.startswith("error rights of the token: services(): status 403: ")
     assert (status, "2222" in "".join(lines)) == (1, False)
 
 

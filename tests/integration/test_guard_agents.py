@@ -171,6 +171,26 @@ def test_a_gossip_that_is_cut_takes_nobody_out(fleet, scene, tcp_backend):
     it.stays(everything)
 
 
+def test_a_gossip_that_is_cut_takes_nobody_out_of_a_prepared_query(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port)
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    definition = {"Name": "live", "Service": {"Service": "web", "OnlyPassing": True}}
+    fleet.server.api("POST", "/v1/query", definition)
+    it = scene(fleet.server)
+    it.template("live:{% for i in query('live') %} {{ i.address }}:{{ i.port }}{% endfor %}\n")
+    it.start('query_interval = "300ms"')
+    everything = {"live": all_of(backend.port)}
+    it.wait(everything)
+    with fleet.paused(1, 2, 3):
+        fleet.wait_lost(1, 2, 3)
+        it.told("vanished from a prepared query's answer as Consul lost contact with their nodes at once")
+        it.wait(everything)
+        it.stays(everything)
+    it.told("all is back")
+    it.stays(everything)
+
+
 def test_a_gossip_that_stays_cut_is_believed_after_the_hold_and_says_so(fleet, scene, tcp_backend):
     backend = tcp_backend("web")
     fleet.register("web", backend.port)

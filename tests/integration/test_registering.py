@@ -12,7 +12,7 @@ from harness import ROOT, Consul, Process, free_port, program
 LIMIT = 60
 README = (ROOT / "examples/registering/README.md").read_text()
 BLOCKS = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-AGENT, PROGRAM, FILES, OUTSIDE = BLOCKS
+AGENT, PROGRAM, WARMING, FILES, OUTSIDE = BLOCKS
 
 
 @pytest.fixture
@@ -81,6 +81,20 @@ def test_a_program_registers_itself_with_each_kind_of_check(scene, consul, shell
     process.wait()
     shown.process.wait_for(lambda: not shown.services().get("web"), LIMIT, "none after they ended")
     assert consul.health("web") == [], "they deregister"
+
+
+def test_the_weight_of_a_new_instance_grows_with_its_age(consul, shell):
+    process = shell(WARMING.replace("--warmup 30", "--warmup 20"), "warming")
+    seen = []
+
+    def weight():
+        for entry in consul.health("fresh"):
+            if (now := entry["Service"]["Weights"]["Passing"]) not in seen:
+                seen.append(now)
+        return len(seen)
+
+    process.wait_for(lambda: weight() == 3, LIMIT, "three weights")
+    assert seen == sorted(seen)
 
 
 def test_files_of_consuls_configuration_and_a_reload(scene, consul, shell, folder):

@@ -120,6 +120,9 @@ def test_a_broken_edit_is_reported_and_counted(running, tmp_path, nginx):
     daemon.wait_for(lambda: "'nope' is undefined" in refused(asked), LIMIT, "the refusal of the renderer")
     source.write_text(text + "garbage;")
     daemon.wait_for(lambda: "garbage" in refused(asked), LIMIT, "the refusal of nginx")
+    said, below = refused(asked).split("\n", 1)
+    assert said.endswith("the live file is untouched")
+    assert below.startswith("    nginx: [emerg] ")
     assert asked.metric("edit_refused", group="edge") == 1
     assert asked.metric("checks_total", group="edge", result="refused") == 1
     daemon.wait_for(lambda: asked.get("/readyz") == (200, "ok\n"), LIMIT, "ready: the templates before the edit go on")

@@ -1,1 +1,1 @@
-"""What the rules judge by: entries, holds, policies, proofs of a loss, known servers, and what is reported."""
+"""What the rules decide by: entries, holds, policies, proofs of a loss, known servers, and what is reported."""

@@ -29,6 +29,7 @@ class Cause(enum.Enum):
     MASS_FAILURE = "%s failed as Consul came back in sight"
     CHECKS_NOT_RUN = "%s failed only for checks that have not run since their agent started"
     NODES_UNREACHABLE = "%s failed as Consul lost contact with most nodes at once"
+    QUERY_UNREACHABLE = "%s vanished from a prepared query's answer as Consul lost contact with their nodes at once"
     PANIC = "%s failed, and no instance of the service is left"
 
 

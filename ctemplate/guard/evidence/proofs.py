@@ -91,7 +91,7 @@ def verdict(
     """Judge a hold by a consistent read that lacks its entries too; return None where the loss is real.
 
     ``may_read``: whether the token has the right to read the entries, None where Consul did not say. ``servers`` are
-    those that answered, empty where they are unknown. An index of 0 stands for no index, and proves nothing.
+    those that answered, empty where they are unknown. An index of 0 means no index, and proves nothing.
     """
     dc = answer.query.dc
     are_ours = known.are_ours(dc, servers, since=hold.session) and histories.is_beyond(answer, hold.session)

@@ -1,6 +1,6 @@
 """Consul's servers as evidence of its history: whether those that answer are the ones of before.
 
-Each server is registered once, under an index of its own. Where one is seen again, the data is the same; where none of
+Each server is registered once, with its own index. Where one is seen again, the data is the same; where none of
 the earlier ones is left, another Consul answers, or one whose data was replaced. Operators exchange servers one by one,
 so "before" means those seen last. A token that may not see them gives no evidence. Pure; must not know how they are
 read.

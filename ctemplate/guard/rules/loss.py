@@ -110,15 +110,18 @@ class LossRule(Holding):
     def _believe(self, loss: Hold, now: float) -> None:
         self._believed = (*(hold for hold in self._believed if hold.until > now), loss)[-PEAKS_KEPT:]
 
-    def take_back(self, belongs: Callable[[Entry], bool], newest: Answer, now: float) -> bool:
+    def take_back(
+        self, belongs: Callable[[Entry], bool], newest: Answer, now: float, *, like: Hold | None = None
+    ) -> bool:
         """Hold again what was accepted as lost within a minute and is still missing, where ``belongs`` holds for it.
 
-        Return whether there is any.
+        With ``like`` for that hold's cause and until its end. Return whether there is any.
         """
         held = tuple(entry for hold in self.holds for entry in hold.entries)
         lately = [hold for hold in self._believed if hold.until > now]
         found = [(hold, tuple(filter(belongs, missed(hold.entries, (*newest.value, *held))))) for hold in lately]
-        back = tuple(replace(hold, entries=entries, judged_at=now) for hold, entries in found if entries)
+        terms: dict[str, Any] = {} if like is None else {"cause": like.cause, "until": like.until}
+        back = tuple(replace(hold, entries=entries, judged_at=now, **terms) for hold, entries in found if entries)
         self.holds += back
         self._believed = ()
         return bool(back)
@@ -148,7 +151,7 @@ class LossRule(Holding):
         return replace(hold, cause=cause, until=until, is_open=False, judged_at=now)
 
     def part(self, belongs: Callable[[Entry], bool]) -> None:
-        """Have the entries of open holds for which ``belongs`` holds judged apart from the others."""
+        """Check the entries of open holds for which ``belongs`` is true separately from the others."""
         parted: list[Hold] = []
         for hold in self.holds:
             inside = tuple(filter(belongs, hold.entries)) if hold.is_open else ()

@@ -40,7 +40,7 @@ class NodeHealth:
         """Take a query's answer in place of the previous one."""
         shown = self._shown.setdefault(dc, Counter())
         failed = self._failed_at.setdefault(dc, {})
-        nodes = {instance.node: _is_out_of_contact(instance) for instance in value}
+        nodes = {instance.node: is_out_of_contact(instance) for instance in value}
         nodes_before = {instance.node for instance in before}
         for node, is_out in nodes.items():
             if is_out:
@@ -61,12 +61,37 @@ class NodeHealth:
         self._vanished_at[dc] = lately
         return frozenset(lately)
 
+    def in_contact(self, dc: str | None) -> frozenset[str]:
+        """Return the nodes of a datacenter that answers show and that are in contact."""
+        return frozenset(self._shown.get(dc, ())) - self._failed_at.get(dc, {}).keys()
+
     def have_mostly_failed(self, dc: str | None, now: float, *, max_loss: float) -> bool:
         """Whether most of a datacenter's nodes that were in contact have failed within the window."""
         failed = self._failed_at.get(dc, {}).values()
         lately = sum(at + UNREACHABLE_WINDOW > now for at in failed)
         before = len(self._shown.get(dc, ())) - len(failed) + lately
         return lately == before > 0 or (lately > 1 and lately > max_loss * before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """Whether what a prepared query lost is on nodes out of contact: its answers have no failing instances.
+
+    ``registered`` are all instances of the services that lost some, ``in_contact`` the nodes seen in contact.
+    """
+
+    registered: tuple[Instance, ...]
+    in_contact: frozenset[str]
+
+    def has(self, entry: Entry) -> bool:
+        """Whether an entry is registered, and fails only because its node is out of contact."""
+        return has_lost_contact(by_key(self.registered).get(key(entry)), entry)
+
+    def explains(self, entries: Iterable[Entry]) -> bool:
+        """Whether all these are cut off, and several nodes are, or all that are in sight."""
+        failed = {one.node for one in self.registered if is_out_of_contact(one)}
+        others = {one.node for one in self.registered}.union(self.in_contact) - failed
+        return all(map(self.has, entries)) and (len(failed) > 1 or (bool(failed) and not others))
 
 
 @dataclass(slots=True)
@@ -88,7 +113,7 @@ class UnreachableRule(Holding):
         if change.is_news:
             new = by_key(change.new.value)
             self.start(change.new, change.now)
-            self.keep(lambda entry: _has_lost_contact(new.get(key(entry)), entry), change.new.value, FAILED)
+            self.keep(lambda entry: has_lost_contact(new.get(key(entry)), entry), change.new.value, FAILED)
             self._note(change, new)
             self._judge(change.now)
         change.held.update(self.held())
@@ -109,7 +134,7 @@ class UnreachableRule(Holding):
         self._lost = {
             each: (entry, self._lost.get(each, (entry, change.now))[1])
             for each, entry in candidates.items()
-            if each not in change.held and _has_lost_contact(new.get(each), entry)
+            if each not in change.held and has_lost_contact(new.get(each), entry)
         }
 
     def _judge(self, now: float) -> None:
@@ -166,15 +191,16 @@ def _number_of_nodes(instances: Iterable[Instance]) -> int:
     return len({instance.node for instance in instances})
 
 
-def _is_out_of_contact(instance: Instance) -> bool:
+def is_out_of_contact(instance: Instance) -> bool:
+    """Whether other nodes report that an instance's node is out of contact."""
     return any(check.id in NODE_CHECKS and not check.service_id for check in failing_checks(instance))
 
 
-def _has_lost_contact(instance: Instance | None, before: Entry) -> bool:
+def has_lost_contact(instance: Instance | None, before: Entry) -> bool:
     """Whether an instance that was in use fails now only for checks that prove nothing but lost contact."""
     if instance is None or instance.status is not Status.CRITICAL or not isinstance(before, Instance):
         return False
     unrun = checks_not_run(instance, before)
-    return _is_out_of_contact(instance) and all(
+    return is_out_of_contact(instance) and all(
         check.id in unrun or (check.id in NODE_CHECKS and not check.service_id) for check in failing_checks(instance)
     )

@@ -98,7 +98,7 @@ class Routes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRoutes:
-    """What a text may rely on: upstreams of other texts, addresses judged safe, and variables that others route by.
+    """What a text may rely on: upstreams of other texts, addresses known as safe, and variables that others route by.
 
     ``addresses`` returns whether a value's registrant may name an address, or an address with its port. ``variable`` is
     the variable that the surrounding block sets, empty if there is none.
@@ -334,7 +334,7 @@ def _servers(log: bytes) -> set[bytes]:
 
 
 def _is_whole(target: bytes) -> bool:
-    """Return whether each variable in a target stands for a whole host, perhaps after a scheme."""
+    """Return whether each variable in a target is a whole host, perhaps after a scheme."""
     authority = _authority(target)
     return not _variables(authority) or _WHOLE.fullmatch(_PORT.sub(b"", authority)) is not None
 

@@ -1,7 +1,7 @@
 """Convert text for nginx configuration: which text may stand unquoted, and how other text is escaped.
 
 Nothing here escapes for regular expressions: `~` at the start of a `server_name`, a `location` or the key of a `map`
-makes the value one, quoted or not. Must not know where a value stands or what it means there.
+makes the value one, quoted or not. Must not know the place of a value or its meaning there.
 """
 
 import hashlib

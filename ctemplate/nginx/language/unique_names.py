@@ -122,7 +122,7 @@ def _hosts(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterato
 
 
 def _spelled_out(host: bytes) -> tuple[bytes, ...]:
-    """Return the names that a server name stands for: ``.x`` means ``x`` and ``*.x``."""
+    """Return the names that a server name covers: ``.x`` means ``x`` and ``*.x``."""
     return (host[1:], b"*" + host) if host.startswith(b".") else (host,)
 
 

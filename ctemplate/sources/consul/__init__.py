@@ -1,1 +1,1 @@
-"""Consul as a source: blocking queries over kept connections, retried for ever."""
+"""Consul as a source: blocking queries over persistent connections, retried without end."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
-from ctemplate.core.model import Answer, Doubt, Query, Servers, ServerSet
-from ctemplate.queries import kind_of, named_service, resource_of
+from ctemplate.core.model import Answer, Doubt, Instance, Query, Servers, ServerSet
+from ctemplate.queries import ServiceQuery, Subject, kind_of, named_service, resource_of
 from ctemplate.sources.consul.endpoints.decoding import (
     Decoder,
     Undecodable,
@@ -72,7 +72,15 @@ async def _confirm_all(
                 answer = await _read(doubt, client, connection, edge, outages)
                 servers = await _servers(client, connection, doubt.query.dc)  # these gave its answer
                 nodes = None if doubt.is_first else await _nodes(doubt.query, client, connection, lists)
-                catalog.confirm(answer, may_read=may_read, servers=servers, is_listed=is_listed, nodes=nodes)
+                registered = await _registered(doubt, client, connection, edge)
+                catalog.confirm(
+                    answer,
+                    may_read=may_read,
+                    servers=servers,
+                    is_listed=is_listed,
+                    nodes=nodes,
+                    registered=registered,
+                )
             except RequestFailed as failure:
                 connection.close()
                 catalog.unconfirmed(doubt.query)
@@ -128,6 +136,29 @@ async def _read(doubt: Doubt, client: Client, connection: Connection, edge: Deco
         last_contact=reply.meta.last_contact,
         session=session,
     )
+
+
+async def _registered(doubt: Doubt, client: Client, connection: Connection, edge: Decoder) -> tuple[Instance, ...]:
+    """Return all instances of the services of which a prepared query lost some, failing ones too.
+
+    None where Consul does not say. Raises RequestFailed.
+    """
+    if kind_of(doubt.query).subject is not Subject.CHOSEN or doubt.is_first:
+        return ()
+    found: list[Instance] = []
+    for name in doubt.services:
+        query = ServiceQuery(name=name, dc=doubt.query.dc, ns=doubt.query.ns, partition=doubt.query.partition)
+        try:
+            reply = await client.read(
+                connection, resource_of(query, client.settings), consistency=Consistency.CONSISTENT
+            )
+            found += kind_of(query).decode(query, reply.body, edge)[0]
+        except RequestFailed as exc:
+            if exc.remedy.is_shared:
+                raise
+        except Undecodable:
+            continue
+    return tuple(found)
 
 
 async def _is_listed(query: Query, client: Client, connection: Connection, known: Lists) -> bool:

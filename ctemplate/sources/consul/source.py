@@ -98,7 +98,7 @@ class ConsulSource:
         return Planner(max_connections=settings.max_connections, policy=policy)
 
     async def run(self, catalog: Catalog) -> None:
-        """Answer the wanted queries until cancelled; see ``Source.run``. A restart reads everything anew."""
+        """Answer the wanted queries until cancelled; see ``Source.run``. A restart reads everything again."""
         self._planner = self._new_planner()
         self._covers = Covers()
         self._watches.clear()

@@ -250,7 +250,7 @@ def _deriving(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def made(function: Callable[..., str]) -> Callable[..., str]:
-    """Return a format's own filter; the final check tests where its result from registered data stands."""
+    """Return a format's own filter; the final check tests the places of its results from registered data."""
 
     def making(value: Any, *args: Any, **kwargs: Any) -> str:
         text = function(unmarked(value) if isinstance(value, str) else value, *args, **kwargs)

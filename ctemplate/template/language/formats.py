@@ -59,7 +59,7 @@ class Format:
 
     @property
     def is_nginx(self) -> bool:
-        """Return whether nginx's rule judges the values."""
+        """Return whether nginx's rule applies to the values."""
         return self.name in {NGINX, OTHER}
 
     def is_plain(self, text: str) -> bool:
@@ -73,7 +73,7 @@ class Format:
         )
 
     def fits(self, value: Placed) -> bool:
-        """Return whether a value that is not plain, or a format filter's result, stands in an allowed place."""
+        """Return whether a value that is not plain, or a format filter's result, is in an allowed place."""
         if value.is_made:
             is_line = value.place not in {COMMENT, BLOCK} or "\n" not in value.text
             return value.place == UNKNOWN or (value.place in self.made and is_line)

@@ -70,7 +70,7 @@ def _rank(key: Any) -> tuple[Any, ...]:
 
 
 def merge(table: Any, other: Any, override: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002  # as templates write
-    """Merge another table into a table, including nested tables; if both have a value, the other's is taken.
+    """Merge another table into a table, including nested tables; if both have a value, the other's is used.
 
     With ``override=false`` the table keeps its own.
     """

@@ -27,7 +27,7 @@ _WITH_PORT = re.compile(rb"[^:]:\d+\Z|\]:\d+\Z")
 
 
 class Addresses:
-    """The addresses of the instances that the runs read, bare and with their ports: each was judged with its node.
+    """The addresses of the instances that the runs read, bare and with their ports: each was checked with its node.
 
     A loopback address is valid where the node's own is one, so only its own service may name it. Another service's
     address is valid only with its port: without one, it would lead to an unregistered port.

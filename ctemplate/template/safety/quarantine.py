@@ -38,7 +38,7 @@ REFUSED = "refused"
 """The field of a rejection for data that a program refused."""
 
 BROKEN = "template"
-"""The field of a fault that stands for the template's breaking."""
+"""The field of a fault that means that the template itself failed."""
 
 SIZE = "size"
 """The field of a rejection for a service that uses up a shared limit."""

@@ -1,4 +1,4 @@
-"""Services whose data a program refused: left out until their data change, or tried again later.
+"""Services whose data a program refused: left out until their data change, or retried later.
 
 Must not know the program, or how it is asked.
 """
@@ -26,7 +26,7 @@ class Refusal:
 
     ``line`` is the template's line, where known; ``line_fits``: with other data the program accepts it.
     ``is_needed``: without the service the program refuses the texts as well. ``retry_at``, on the monotonic clock, is
-    when the cause may have disappeared by itself.
+    when the cause may have disappeared.
     """
 
     owner: Owner
@@ -71,13 +71,13 @@ def _value(answer: Answer | None) -> object:
 
 @dataclass(slots=True)
 class Refusals:
-    """All current refusals, and those that are being tried again."""
+    """All current refusals, and those that are being retried."""
 
     by_owner: dict[Owner, Refusal] = field(default_factory=dict)
     trying: dict[Owner, Refusal] = field(default_factory=dict)
 
     def current(self, snapshot: Snapshot, now: float) -> Iterator[Refusal]:
-        """Yield those that stay refused; those with new data, or whose time has come, are tried again."""
+        """Yield those that stay refused; those with new data, or whose time has come, are retried."""
         for owner, one in list(self.by_owner.items()):
             if not one.lasts(snapshot):
                 del self.by_owner[owner]
@@ -123,7 +123,7 @@ class Refusals:
         return frozenset(found)
 
     def add(self, refusals: Iterable[Refusal]) -> None:
-        """Record these as refused; an owner that was being tried again has failed once more."""
+        """Record these as refused; an owner that was being retried has failed again."""
         for one in refusals:
             if one.owner.is_whole:
                 self.by_owner = {
@@ -133,9 +133,9 @@ class Refusals:
         self.trying.clear()
 
     def clear_trying(self) -> None:
-        """Let go of those that were tried again with success."""
+        """Remove those that were retried with success."""
         self.trying.clear()
 
     def dues(self) -> list[float]:
-        """Return the moments when some are to be tried again."""
+        """Return the moments when some are to be retried."""
         return [one.retry_at for one in self.by_owner.values() if one.retry_at < float("inf")]

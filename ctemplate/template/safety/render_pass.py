@@ -156,7 +156,7 @@ class Run:
 
     ``last_read`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
-    errors of turns of loops, by the owner of what was read last: the pass goes on with the next turn. ``prints`` are
+    errors of iterations of loops, by the owner of what was read last: the pass continues with the next. ``prints`` are
     all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow. ``awaited``
     are the queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or
     one that lacks the value that is needed.

@@ -1,7 +1,7 @@
 """The last good entries of what belongs to no service, such as keys: in use for a while in place of newer ones.
 
 A key, or another owned entry, cannot be left out of a template that asks for it. Where its newest value cannot be used,
-the one before stands in for it, so that everything else goes on. Pure; must not know why the newer one is refused.
+the one before stands in for it, so that everything else continues. Pure; must not know why the newer one is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SubstituteEntries:
     """The last good entries of one thing, in use until a moment of the monotonic clock, and why.
 
     ``refused`` are the newest ones, by query: while they are the same, so is the verdict.
-    ``is_refused``: by a program that reads the texts; how long that lasts is not told here.
+    ``is_refused``: by a program that reads the texts; how long that lasts is not known here.
     """
 
     thing: str

@@ -41,7 +41,7 @@ CAPTURED = "\x03"
 
 _SHOWN_BYTES = 40
 MAX_EXACT = 10**18
-"""Whole numbers below this print unchanged; larger ones are judged like texts."""
+"""Whole numbers below this print unchanged; larger ones are checked like texts."""
 
 
 NO_TEXT = "that is no UTF-8 cannot be printed; use | b64encode"
@@ -158,7 +158,7 @@ def shadow_of(value: Any) -> str:
 
 
 def marked(text: str) -> str:
-    """Return what stands for one value in a shadow: as many words as the value should be, one, in quotes if it is."""
+    """Return the placeholder for one value: as many words as the value should be, one, in quotes if it is."""
     core = text.strip(" ")
     if not core:
         return text

@@ -125,7 +125,7 @@ _RAW = "raw"
 
 
 def in_html(own: Sequence[str]) -> list[str]:
-    """Return the places of values in HTML; what stands in a script or style is ``raw``."""
+    """Return the places of values in HTML; places in a script or style are ``raw``."""
     places: list[str] = []
     for found in _HTML.finditer(_STAND_IN.join(own)):
         if found["tag"] is not None:

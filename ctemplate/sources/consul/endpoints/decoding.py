@@ -175,8 +175,8 @@ class Decoder:
     ) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
         """Decode the answer of ``/v1/query/NAME/execute``: what is valid, and what is left out and why.
 
-        Sorted by node, then id, since Consul draws lots at each time it is asked; ``keep_order`` keeps its order of
-        nodes, for it draws lots among the instances of one. Raises Undecodable.
+        Sorted by node, then id, since Consul returns them in random order; ``keep_order`` keeps its order of
+        nodes, but not of the instances of one node, which is random. Raises Undecodable.
         """
         try:
             execution = EXECUTION.decode(body)
@@ -222,7 +222,7 @@ class Decoder:
         return tuple(kept), tuple(rejections + overflow)
 
     def placed_instance(self, node: NodeRow, service: ServiceRow) -> Instance | Rejection:
-        """Return an instance as it stands on its node, without checks, or why it is left out."""
+        """Return an instance as registered on its node, without checks, or why it is left out."""
         return self._instance(HealthEntry(node=node, service=service))
 
     def _capped(self, instances: list[Instance], name: str) -> tuple[list[Instance], list[Rejection]]:

@@ -27,7 +27,7 @@ class PlacedService(
     gc=False,
     rename={"id": "ID", "service": "Service", "modified": "ModifyIndex"},
 ):
-    """An instance as it stands in ``/v1/catalog/node/NODE``: only what says whether it changed."""
+    """An instance as listed in ``/v1/catalog/node/NODE``: only what says whether it changed."""
 
     id: str
     service: str

@@ -46,5 +46,5 @@ class ConsulSettings(ConsulSection, frozen=True, kw_only=True):
 
     @property
     def stale(self) -> bool:
-        """Whether any server may answer, not the leader alone: reads scale and go on without a leader."""
+        """Whether any server may answer, not only the leader: reads scale and work without a leader."""
         return self.max_stale > 0

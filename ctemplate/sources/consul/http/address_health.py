@@ -1,6 +1,6 @@
 """Whether an address still works, judged by the results of the requests sent to it.
 
-A single failing request has a cause of its own: a missing right, a query that Consul does not know. Several requests
+A single failing request has its own cause: a missing right, a query that Consul does not know. Several requests
 that fail in a row and succeeded before point to the address. Pure.
 """
 

@@ -16,7 +16,7 @@ class ConnectionBudget:
 
     @property
     def grow_at(self) -> float:
-        """When more connections may be tried again, infinity where all may be used."""
+        """When more connections may be used again, infinity if all may be used."""
         return self._grow_at if self.connections < self._limit else math.inf
 
     def halve(self, now: float) -> bool:

@@ -1,8 +1,8 @@
 """Many queries asked as one: a thousand keys below a folder are one recursive long poll of that folder.
 
-An answer of such a cover tells what is there. What it lacks is absent, or is what our token may not read: only the
-query itself can tell, so it is asked once by itself, and again whenever what was there is missing. A cover that Consul
-refuses, or that brings far more than is wanted, is given up.
+The answer of such a cover shows what exists. What it lacks is absent, or our token may not read it: only the query
+itself can decide this, so it is asked once separately, and again whenever a known entry is missing. A cover that
+Consul refuses, or that returns far more than is wanted, is given up.
 
 Pure: no await, no clock. The caller asks for what ``want`` and ``asked`` return, and hands every answer to ``answers``.
 """
@@ -73,7 +73,7 @@ class Covers:
             yield answer
 
     def give_up(self, cover: Query) -> None:
-        """Use a cover no more, nor any that is wider: those that it stands for are asked by themselves from now on."""
+        """Stop using a cover and any wider one: the queries that it covers are asked separately from now on."""
         covered = self._covered.get(cover)
         if covered:
             within = _within(next(iter(covered.values())))

@@ -12,7 +12,7 @@ import math
 from ctemplate.core.model import Query
 from ctemplate.core.timing import Backoff
 
-OUTAGE = 3  # different queries that fail in a row, with no success between, mean that the source is away
+OUTAGE = 3  # different queries that fail in a row, with no success between, mean that the source is unavailable
 
 
 class Agenda:

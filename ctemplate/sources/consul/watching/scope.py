@@ -186,7 +186,7 @@ class Scope:
     def _note_checks(self, wake: Wake, now: float) -> None:
         """Take a wake-up of the sentinel of all checks, which then rests, if others name what it would.
 
-        After a rest it stands for many changes, of which those that matter were named; what is left, such as what a
+        After a pause it covers many changes, of which those that matter were named; what is left, such as what a
         passing check said last, is looked for if the last of them was not.
         """
         is_single, has_rested = wake.was_parked or wake.index == wake.since + 1, now - self._rest_until < PARKED

@@ -16,7 +16,7 @@ from ctemplate.queries import WatchRole, kind_of
 class PollSlots:
     """The queries of one kind that have a long poll, and those that wait for one, each with its last change.
 
-    ``size`` is how many long polls this kind may have. A slot in use is never taken away for a smaller size, only
+    ``size`` is how many long polls this kind may have. A slot in use is never removed for a smaller size, only
     handed over between two rounds; see ``next_waiting``.
     """
 

@@ -1,4 +1,4 @@
-"""One query: read once, or watched for ever: requests until one fails, inside endless retries.
+"""One query: read once, or watched without end: requests until one fails, inside endless retries.
 
 Each layer is an async generator over the one inside it. Knows nothing of the catalog or of other queries.
 """
@@ -156,7 +156,7 @@ class Watch:
             raise self._narrowed(exc) from exc
 
     async def events(self, pacing: Pacing) -> AsyncGenerator[Answer | RequestFailed, None]:
-        """Yield every answer and every failure, for ever; a failure is yielded before the delay and the retry."""
+        """Yield every answer and every failure, without end; a failure is yielded before the delay and the retry."""
         clock = asyncio.get_running_loop().time
         failures, name = 0, str(self.query)
         while True:
