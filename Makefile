@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # How many test processes run side by side: integration tests mostly wait, unit tests compute and have no use for more
 # than there are cores. Each process has ports and folders of its own.
-WORKERS ?= 3
+WORKERS ?= 4
 UNIT_WORKERS ?= auto
 
 # How long the soak goes on; two minutes of it are among the tests

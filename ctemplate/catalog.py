@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -152,6 +152,12 @@ class Catalog:
     def get(self, query: Query) -> Answer | None:
         """Return the newest answer to the query, if there is one."""
         return self._answers.get(query)
+
+    def news_since(self, read: Mapping[Query, Answer | None]) -> set[Query]:
+        """Return the queries whose newest answer differs from the one that was read; a dropped answer is no news."""
+        newest = map(self._answers.get, read)
+        others = [both for both in zip(read.items(), newest, strict=True) if both[1] is not both[0][1]]
+        return {query for (query, answer), now in others if now is not None and not reads_alike(now, answer)}
 
     def missing(self) -> frozenset[Query]:
         """Return the wanted queries that have no answer yet, or an absent one."""

@@ -9,8 +9,10 @@ from hypothesis import given, strategies as st
 
 from ctemplate.apply import LiveChange
 from ctemplate.core.model import Answer, CheckState, Instance, Status
-from ctemplate.queries import KeyQuery, ServiceQuery
+from ctemplate.queries import CaLeafQuery, KeyQuery, ServiceQuery
+from ctemplate.queries.ca_leaf import CaLeaf
 from ctemplate.queries.key import KeyEntry
+from ctemplate.queries.kind import OwnText
 from ctemplate.runtime.change_record import DIFF_LINES, change_record
 from ctemplate.sinks.masks import MASKED
 
@@ -81,6 +83,18 @@ def test_the_figures_are_those_of_the_lines(before, after):
     record = recorded("\n".join(before).encode(), "\n".join(after).encode())
     assert record.lines_added - record.lines_removed == len(after) - len(before)
     assert (record.lines_added == record.lines_removed == 0) == (sorted(before) == sorted(after))
+
+
+LEAF = CaLeaf(service="web", pem=OwnText(""), private_key=OwnText("never printed"))
+
+
+@given(st.lists(st.sampled_from("aab{ü\r"), max_size=14), st.lists(st.sampled_from("aab{ü\r"), max_size=14), st.data())
+def test_contents_that_are_cut_first_give_the_same_record(before, after, data):
+    """Contents of a group with secrets are laid side by side whole, others without their equal ends."""
+    ends = st.sampled_from(["", "\n", "\n\n", "x"])
+    one, other = ("\n".join(lines) + data.draw(ends) for lines in (before, after))
+    whole = Answer(query=CaLeafQuery(name="web"), value=(LEAF,))
+    assert recorded(one.encode(), other.encode()) == recorded(one.encode(), other.encode(), [whole])
 
 
 SECRET = "s3cr3t-of-the-vault"

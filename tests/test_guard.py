@@ -493,7 +493,7 @@ def test_a_confirmation_that_never_comes_is_told_after_a_grace_and_ends_in_its_t
     (report,) = it.reports(160.0)
     assert (report.is_warning, report.text) == (
         True,
-        "no longer held after 1m: service(web): the time is over, the newest answer is taken",
+        "no longer held after 1m: service(web): the time is over; the newest answer is accepted",
     )
     assert (it.holds, it.due_at(161.0)) == ((), math.inf)
 

@@ -96,7 +96,7 @@ def test_checks_that_never_run_keep_nothing_longer_than_a_minute():
     )
     assert it.later(60.9) == {"web": [1]}
     assert it.later(61.0) == {"web": []}
-    assert it.told(61.0) == ["no longer held after 1m: service(web): the time is over, the newest answer is taken"]
+    assert it.told(61.0) == ["no longer held after 1m: service(web): the time is over; the newest answer is accepted"]
     assert it.sees(unrun(1), now=62.0) == []
 
 
@@ -422,7 +422,7 @@ def test_a_hold_that_runs_out_before_it_is_told_is_reported():
     it.sees(1, 2)
     it.sees(now=1.0)
     it.later(2.0)
-    assert it.told(2.0) == ["no longer held after 1s: service(web): the time is over, the newest answer is taken"]
+    assert it.told(2.0) == ["no longer held after 1s: service(web): the time is over; the newest answer is accepted"]
 
 
 # Answers that cannot be

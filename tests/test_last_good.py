@@ -46,6 +46,21 @@ def test_last_good_data_are_read_back_with_their_ages(tmp_path, monkeypatch, sta
     assert (found.answers, dict(found.spent)) == (KNOWN.answers, {"web": spent})
 
 
+def test_what_is_stored_already_is_not_written_again(tmp_path, template):
+    baseline, last = Baseline(template=template_digest([template])), LastRendered(folder=tmp_path)
+    assert not last.is_saved(baseline, KNOWN)
+    last.save_all(baseline, [template], [tmp_path / "out"], KNOWN)
+    assert last.is_saved(baseline, KNOWN)
+    assert not last.is_saved(baseline, KnownGood())
+    assert not last.is_saved(Baseline(template="other"), KNOWN)
+
+
+def test_what_could_not_be_written_is_not_stored(tmp_path, template):
+    baseline, last = Baseline(template=template_digest([template])), LastRendered(folder=tmp_path / "missing")
+    last.save_all(baseline, [template], [tmp_path / "out"], KnownGood())
+    assert not last.is_saved(baseline, KnownGood())
+
+
 def test_who_only_looks_writes_nothing(tmp_path, template):
     looking = LastRendered(folder=tmp_path / "state", is_written=False)
     looking.save(Baseline(template=template_digest([template])), [template], [tmp_path / "out"])

@@ -138,4 +138,4 @@ def test_the_environment_says_whom_to_tell_and_how_often(environ, expected):
 
 def test_a_manager_that_is_gone_harms_nobody(tmp_path, caplog):
     ServiceManager(address=str(tmp_path / "none")).tell(READY=1)
-    assert "the service manager cannot be told: No such file or directory" in caplog.text
+    assert "the service manager cannot be notified: No such file or directory" in caplog.text

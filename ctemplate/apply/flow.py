@@ -75,8 +75,11 @@ async def apply(
 
 
 def _recovered(outputs: tuple[Output, ...], state: GroupState, observe: Observe) -> Survey:
-    """Repair what a killed process left, then compare the outputs with the live files."""
-    recover(state, observe, tuple(output.target.destination for output in outputs))
+    """Repair what a killed process or a failed change left, then compare the outputs with the live files."""
+    destinations = {output.target.destination.absolute() for output in outputs}
+    if not destinations <= state.whole:
+        recover(state, observe, tuple(destinations))
+        state.whole.update(destinations)
     return surveyed(outputs, state)
 
 
@@ -193,6 +196,7 @@ async def _reloaded(transaction: Transaction, survey: Survey, state: GroupState,
 
 
 def _stage(survey: Survey, state: GroupState) -> None:
+    state.whole.clear()
     for file in survey.rewrites:
         is_kept = file.live.content is not None and (file.uid, file.gid) == (file.live.uid, file.live.gid)
         if fault := foreign_owner(file.uid, file.gid, is_kept=is_kept):

@@ -15,8 +15,8 @@ from ctemplate.core.file_events import ItemFileLeft
 from ctemplate.core.model import Output, Target
 from ctemplate.system.files import Live, read_live
 
-FOREIGN_ITEM = "stands there and was not written by ctemplate; left as it is; move it away or choose another name"
-EDITED_ITEM = "its item is gone, but it was changed by somebody else; left as it is, and no longer looked after"
+FOREIGN_ITEM = "already exists and was not written by ctemplate; left unchanged; move it away or choose another name"
+EDITED_ITEM = "its item is gone, but another program changed it; left unchanged and no longer managed"
 
 
 def with_item_files(

@@ -92,7 +92,8 @@ class GroupState:
     ``edits`` records which foreign changes were reported, by destination with a fingerprint of the content, and
     ``in_place`` which files cannot be renamed over, so that each is reported once. ``written`` are the real files that
     this process put in place last, as they were then. ``locks`` are those beside the destinations. ``replaced`` has the
-    last change that was committed, until a caller takes it.
+    last change that was committed, until a caller takes it. ``whole`` are destinations beside which nothing unfinished
+    is left: the last transaction of this process ended with them in place.
     """
 
     group: Group
@@ -106,6 +107,7 @@ class GroupState:
     in_place: set[Path] = field(default_factory=set)
     written: dict[Path, Signature | None] = field(default_factory=dict)
     replaced: deque[LiveChange] = field(default_factory=lambda: deque(maxlen=1))
+    whole: set[Path] = field(default_factory=set)
 
     @property
     def files(self) -> tuple[Path, ...]:

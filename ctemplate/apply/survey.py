@@ -31,8 +31,8 @@ NO_ID = 2**32 - 1  # to the kernel this means "unchanged"
 class Compared:
     """One output and the live file at its destination; mode, uid and gid are the wanted ones.
 
-    ``content`` is None for a file to be removed. ``is_left``: another program changed the live file, and the
-    group leaves such files unchanged.
+    ``content`` is None for a file to be removed, ``digest`` its fingerprint, made once. ``is_left``: another program
+    changed the live file, and the group leaves such files unchanged.
     """
 
     destination: Path
@@ -42,6 +42,7 @@ class Compared:
     uid: int
     gid: int
     accepted: Accepted | None
+    digest: str = ""
     is_item: bool = False
     is_left: bool = False
     has_backup: bool = False
@@ -69,7 +70,7 @@ class Compared:
         """Whether the ledger records this content; unrecorded content counts as accepted when it is live."""
         if self.accepted is None or self.content is None:
             return not self.has_new_content
-        return self.accepted.sha256 == fingerprint(self.content)
+        return self.accepted.sha256 == self.digest
 
     @property
     def is_edited(self) -> bool:
@@ -87,7 +88,7 @@ class Compared:
             None
             if self.content is None
             else Accepted(
-                sha256=fingerprint(self.content),
+                sha256=self.digest,
                 size=len(self.content),
                 mode=self.mode,
                 uid=self.uid,
@@ -177,6 +178,7 @@ def _compared(output: Output, ledger: Ledger) -> Compared:
         uid=uid if target.user is None else _id(destination, "user", target.user, _user_id),
         gid=gid if target.group is None else _id(destination, "group", target.group, _group_id),
         accepted=ledger.accepted(destination),
+        digest="" if output.content is None else fingerprint(output.content),
         is_item=target.each is not None or output.content is None,
         has_backup=target.has_backup,
         makes_folder=target.makes_folder,

@@ -92,6 +92,7 @@ class Transaction:
         self._observe(Step.RECORDED)
         if self._survey.rewrites:
             self._state.replaced.append(self._survey.change)
+            self._state.whole.update(file.destination for file in self._survey.files)
         replaced = {file.destination: file.live.content for file in self._survey.rewrites}
         keep(self._state.backups, {path: old for path, old in replaced.items() if old is not None})
         for file in self._survey.rewrites:

@@ -65,7 +65,7 @@ def _refuse_to_overwrite(folder: Path) -> None:
         raise ConfigError(str(folder), "is no folder")
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
         if path.suffix in SUFFIXES or path.name.endswith(".conf.j2"):
-            raise ConfigError(str(path), "is there already; nothing is written, name another folder to begin anew")
+            raise ConfigError(str(path), "exists already; nothing is written; name another folder to start again")
 
 
 def _write(path: Path, text: str) -> None:

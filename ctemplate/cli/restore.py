@@ -34,7 +34,7 @@ from ctemplate.template import template_digest
 
 SENTENCES_NAMED = 5  # sentences shown for what a past state would change
 LIVE_LIMIT_BYTES = 2**31
-RELEASE = "ctemplate leaves these files alone until 'ctemplate release' or a change of their templates"
+RELEASE = "ctemplate does not change these files until 'ctemplate release' or a change of their templates"
 
 
 def restore_verb(given: Mapping[str, Any], which: str | None, target: str | None) -> int:

@@ -15,7 +15,7 @@ _ABOVE = "it belongs above the first table of the file"
 
 KEYS = {
     "command_timeout": "write timeout",
-    "exec": "write command in [[template]], or reload in [[group]]; [exec] stands above all tables of templates",
+    "exec": "write command in [[template]], or reload in [[group]]; [exec] is a top-level table",
     "user": 'write owner = "USER:GROUP"',
     "mode": "write perms",
     "uid": 'write owner = "USER:GROUP"',
@@ -24,7 +24,7 @@ KEYS = {
     "error_on_missing_key": "a missing key is always an error; write | default(…) where it may be missing",
     "error_fatal": "a broken edit never ends ctemplate; leave it out",
     "template_error_fatal": "a broken edit never ends ctemplate; leave it out",
-    "sandbox_path": "templates read only what stands beside them; leave it out",
+    "sandbox_path": "templates read only files in the template folders; leave it out",
     "function_denylist": "templates can call nothing that reaches out of them; leave it out",
     "kill_signal": "SIGTERM and SIGINT stop ctemplate; leave it out",
     "reload_signal": "SIGHUP reads everything again; leave it out",

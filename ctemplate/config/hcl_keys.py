@@ -50,7 +50,7 @@ _CONNECTIONS = "ctemplate keeps its connections itself; max_connections in [cons
 _LOGS = "the log goes to stderr; write the option -log-file or -syslog"
 _EDITS = "a broken edit never ends ctemplate, and the last good version stays in use; leave it out"
 _FUNCTIONS = "templates can call nothing that reaches out of them; leave it out"
-_SIGNALLED = "has no effect on a command that ends by itself, in consul-template neither; leave it out"
+_SIGNALLED = "has no effect on a reload command, nor in consul-template; leave it out"
 
 CONSUL_KEYS = {
     "consul.address": _to("consul.address"),
@@ -94,7 +94,7 @@ TOP_KEYS = {
     "reload_signal": _loss("SIGHUP reads everything again, and no other signal; leave it out", "SIGHUP"),
     "kill_signal": _loss("SIGTERM and SIGINT stop ctemplate, and no other signal; leave it out", "SIGINT", "SIGTERM"),
     "template_error_fatal": _note(_EDITS),
-    "err_on_failed_lookup": _note("a query that fails is tried again and named in the log; leave it out", False),
+    "err_on_failed_lookup": _note("a query that fails is retried and logged; leave it out", False),
     "once": _note("has no effect in a file, in consul-template neither; write the option -once", False),
     "parse_only": _note("has no effect in a file, in consul-template neither; write 'ctemplate lint'", False),
     "deduplicate": _block("each ctemplate reads Consul itself, by few requests; leave it out"),
@@ -124,7 +124,7 @@ TEMPLATE_KEYS = {
     "template.create_dest_dirs": _to("template.create_dest_dirs", read.switch_value),
     "template.error_on_missing_key": _note("a converted template prints nothing for a missing key of meta", False),
     "template.error_fatal": _note(_EDITS),
-    "template.sandbox_path": _note("templates read only what stands beside them; leave it out"),
+    "template.sandbox_path": _note("templates read only files in the template folders; leave it out"),
     "template.function_denylist": _note(_FUNCTIONS),
     "template.function_blacklist": _note(_FUNCTIONS),
     "template.exec.command": _to("template.command", read.command_words),

@@ -14,7 +14,7 @@ PARSED_PRINTS = (
 TEXTUAL_PREFIX = (
     "consul-template takes a prefix without '/' at its end for the beginning of any path; here it names a folder"
 )
-KEY_WAITS = "consul-template renders nothing before this key is there; here a key that is not there counts as empty"
+KEY_WAITS = "consul-template renders nothing before this key exists; here a missing key counts as empty"
 SAID_ONCE = frozenset([PARSED_PRINTS, TEXTUAL_PREFIX])
 """The notice that only the first such place of a template gets."""
 

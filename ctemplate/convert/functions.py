@@ -22,7 +22,7 @@ FUNCTIONS: Mapping[str, GoFunction] = {
 
 _VAULT = "give it as a file or a variable: env(), -var"
 _NOMAD = "Nomad is not read; register the service in Consul, or give the value as a variable"
-_OWN_FILE = "give it a template of its own"
+_OWN_FILE = "use a separate template"
 ADVICE: Mapping[str, str] = {
     "secret": _VAULT,
     "secrets": _VAULT,

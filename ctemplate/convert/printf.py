@@ -46,7 +46,7 @@ _GO_NAMES: dict[type, str] = {str: "string", int: "int", bool: "bool", float: "f
 def printf(arguments: CallArguments) -> GoValue:
     """Return the text that a literal format produces from its values; raises NotConverted."""
     if len(arguments) == 1 and arguments[0].constant is None and arguments[0].type in {STRING, UNCONVERTED}:
-        arguments.remark(f"{arguments[0].code} is taken for a text without '%'; printf would read it as a format")
+        arguments.remark(f"{arguments[0].code} is treated as a text without '%'; printf would read it as a format")
         return arguments[0].given()
     if not arguments or not isinstance(arguments[0].constant, str):
         raise NotConverted("printf with a computed format", _INSTEAD)

@@ -106,7 +106,7 @@ def _remark_computed(arguments: CallArguments) -> None:
     first = arguments[0]
     is_known = first.constant is not None or first.parts or _NAME_FIELD.search(first.code)
     if not is_known and (not first.origin or any(_UNKNOWN.match(part.code) for part in first.origin)):
-        arguments.remark(f"{first.code} is taken for a name alone, without tag, datacenter or state in it")
+        arguments.remark(f"{first.code} is treated as a name only, without tag, datacenter or state in it")
 
 
 def _states(statuses: tuple[str, ...]) -> list[str]:

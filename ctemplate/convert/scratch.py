@@ -49,7 +49,7 @@ class Scratch:
             values = f"({code} or {{}}) | dictsort(true) | map(attribute=1) | list"
             return GoValue(values, GoType("list", kind.item or STRING), Level.FILTERED)
         if method != "Get":
-            raise NotConverted(f"scratch.{method} within an expression", "give it an action of its own")
+            raise NotConverted(f"scratch.{method} within an expression", "use a separate action")
         if key not in self.sure and kind in PLAIN_TYPES:
             return GoValue(code, kind, may_be_nil=True)
         return GoValue(code, kind)

@@ -208,7 +208,7 @@ def _number(arguments: CallArguments) -> GoValue:
     value = arguments[0]
     if value.type == INT:
         return value
-    arguments.remark(f"{value.code} is taken for a whole number or for what is none, which counts as 0")
+    arguments.remark(f"{value.code} is treated as a whole number, or as 0 if it is none")
     return filtered(expect_text(value), "int", INT)
 
 

@@ -33,8 +33,8 @@ _GO_FILTER = re.compile(rf"({_STRING})| \| ({'|'.join(_IDIOMS)})\b((?:\([a-z]+=\
 _GROUPING = re.compile(rf'({_STRING})| \| go_by_meta\("([\w.\- ]+)"\)')
 _DEFAULT = re.compile(rf', default=""\) or ({_STRING})(?=$| \||\))')
 _SPLIT = re.compile(r"(\()?\(([\w.]+) \| trim\)\.split\(([^()]*)\) if \(\2 \| trim\) else \[\](?(1)\))")
-_EMPTY_DEFAULT = "an empty value stays: the default is for a key that is not there"
-_GROUP_NAMES = "groups are named by the values of meta as they are, and an empty value is a group of its own"
+_EMPTY_DEFAULT = "an empty value stays: the default is for a missing key"
+_GROUP_NAMES = "groups are named by the values of meta as they are, and an empty value is a separate group"
 _UNTRIMMED = "a text is split as it is, without trimming it first"
 
 

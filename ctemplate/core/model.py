@@ -6,7 +6,7 @@ Must not know sources, rendering or files.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Status(enum.StrEnum):
     MAINTENANCE = "maintenance"
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
     """A service's name and the union of its instances' tags, sorted."""
 
     name: str
@@ -233,6 +233,22 @@ class Snapshot:
     def __init__(self, answers: Mapping[Query, Answer]) -> None:
         self._answers = dict(answers)
         self.read: set[Query] = set()
+
+    def reads_as(self, known: Iterable[tuple[Query, Answer | None]]) -> bool:
+        """Return whether each query has the answer that is known, or one that reads alike."""
+        answers, read = self._answers, self.read
+        for query, answer in known:
+            read.add(query)
+            now = answers.get(query)
+            if now is not answer and not reads_alike(now, answer):
+                return False
+        return True
+
+    def answers(self, queries: Iterable[Query]) -> dict[Query, Answer | None]:
+        """Return the answers to several queries, None for those that have none yet."""
+        queries = tuple(queries)
+        self.read.update(queries)
+        return dict(zip(queries, map(self._answers.get, queries), strict=True))
 
     def get(self, query: Query) -> Answer | None:
         """Return the answer to the query, or None if there is none yet."""

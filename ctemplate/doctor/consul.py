@@ -100,7 +100,7 @@ def _version(facts: ConsulFacts) -> Diagnosis:
         return warning(what, f"unknown, {why}", 'agent_prefix "" { policy = "read" } lets the token read it')
     numbers = tuple(int(part) for part in facts.agent.version.split("+")[0].split("-")[0].split(".")[:2])
     if numbers < TELLS_FILTERED_SINCE:
-        return warning(what, f"{facts.agent.version} does not tell when it leaves out data", "use 1.11 or newer")
+        return warning(what, f"{facts.agent.version} does not report that it leaves out data", "use 1.11 or newer")
     return ok(what, facts.agent.version)
 
 

@@ -74,7 +74,7 @@ def judged_state(facts: StateFacts) -> Iterator[Diagnosis]:
     if facts.is_open:
         yield error(what, "is writable by everybody", "give it mode 0700")
     elif facts.weakness:
-        fix = "take that right away, or choose another state folder"
+        fix = "remove that right, or choose another state folder"
         yield error(what, f"others could put something else there: {facts.weakness}", fix)
     elif trouble := _unusable(facts.folder, what):
         yield trouble

@@ -395,9 +395,15 @@ class Guard:
         known = [state for state in found if state.unverified is None]
         dcs = {query.dc for query in wanted}
         return (
-            *(Memory(answer=each.raw, holds=tuple(_moved(hold, ahead) for hold in each.dump())) for each in known),
+            *(Memory(answer=each.raw, holds=self._holds_of(each, ahead)) for each in known),
             *(servers for servers in self._servers if servers.dc in dcs),
         )
+
+    def _holds_of(self, state: QueryState, ahead: float) -> tuple[Hold, ...]:
+        """Return a query's holds, moved; a fresh answer that nothing waits for has none."""
+        if state.is_fresh and state.raw.query not in self._active:
+            return ()
+        return tuple(_moved(hold, ahead) for hold in state.dump())
 
 
 def _in_known_order(before: Answer, new: Answer) -> Answer:

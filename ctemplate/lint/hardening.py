@@ -80,7 +80,7 @@ def _parts(node: nodes.Expr) -> Iterator[nodes.Expr]:
             yield from _parts(node.expr2)
 
 
-_QUOTED = "{what} stands within quotes; drop the quotes and print it through | quote"
+_QUOTED = "{what} is within quotes; remove the quotes and print it through | quote"
 
 
 def _filter_for(kind: ValueKind, position: TextPosition) -> str | None:

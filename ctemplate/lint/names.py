@@ -22,7 +22,7 @@ CHANCE = frozenset({"time", "today", "timestamp", "utcnow", "shuffle", "uuid", "
 
 TEXT_METHODS = PLAIN | WIDTHS | {"replace", "format", "format_map"}
 LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith("_")) | {"depth0"}
-_CHANCE = "an output that changes by itself costs a reload with each render; here there are now() and | random alone"
+_CHANCE = "output that depends on time or chance causes a reload with each render; only now() and | random exist here"
 
 
 def unknown_names(source: TemplateSource, reading: Reading, variables: Collection[str] = ()) -> Iterator[Finding]:

@@ -97,7 +97,7 @@ def _keys(test: nodes.Node) -> Iterator[str]:
 def _wrong(kind: ValueKind, mode: TextMode) -> tuple[str, str] | None:
     """Return the code and the sentence for a print of this kind in this place."""
     if mode is TextMode.QUOTED and kind.escape == "quote":
-        return "CT402", "| quote brings its own quotes; drop those around it"
+        return "CT402", "| quote adds the quotes itself; remove those around it"
     if not kind.is_registered_text:
         return None
     what = FREE.get(kind.field, f"a registered {kind.field}")

@@ -30,7 +30,7 @@ def everything(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
             continue
         tag = _tag_asked(loop, loop.target.name)
         if tag is not None:
-            message = f"every service is looked at, and one tag is asked for inside; write services(tag={tag!r})"
+            message = f"every service is watched, but only one tag is used inside; write services(tag={tag!r})"
             yield source.finding(call, "CT601", message)
 
 

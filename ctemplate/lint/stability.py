@@ -51,7 +51,7 @@ def moving_orders(source: TemplateSource, reading: Reading) -> Iterator[Finding]
     for loop in source.tree.find_all(nodes.For):
         near = _near(loop.iter, reading)
         if near is not None:
-            message = "near= orders by round-trip times, which change by themselves; add | sort(attribute=…)"
+            message = "near= orders by round-trip time, which changes all the time; add | sort(attribute=…)"
             yield source.finding(near, "CT302", message)
         kind = reading.kind(loop.iter)
         if kind.field and (kind.of is dict or (kind.of is tuple and _is_pairs(loop.iter))):

@@ -19,7 +19,7 @@ class ReloadState(enum.Enum):
     NONE = "neither new workers nor a refusal"
     TAKEN = "new workers run and the old ones finish"
     BESIDE = "new workers run beside old ones that do not finish"
-    REFUSED = "nginx refused and its old workers go on"
+    REFUSED = "nginx refused and its old workers continue"
     BROKEN = "the old workers are gone and nginx reported a failure"
 
 

@@ -13,14 +13,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctemplate import apply
 from ctemplate.apply import StateFolder
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
-from ctemplate.config.hcl_reading import Notice
 from ctemplate.config.layers import Layer, build, environment_layer, local_layers, read_layers
 from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.core.errors import TemplateError
@@ -55,6 +54,9 @@ from ctemplate.system.inputs import real_path
 from ctemplate.template import RenderLimits, Template, template_digest
 from ctemplate.template.language.formats import format_of
 from ctemplate.template.language.source_text import SourceText
+
+if TYPE_CHECKING:
+    from ctemplate.config.hcl_reading import Notice
 
 logger = logging.getLogger(__name__)
 

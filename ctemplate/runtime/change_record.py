@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ctemplate.apply import LiveChange
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer
+from ctemplate.core.model import Answer, OwnedEntry
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.semantic_diff import Backend, BackendChange
 from ctemplate.sinks.masks import masked_lines, secret_texts
@@ -25,6 +25,7 @@ DIFF_LINES = 200  # of one change
 DIFF_WIDTH = 300  # characters of a line
 CAUSES_NAMED = 20
 CONTEXT_LINES = 3
+_PRIVATE_KEY = b"PRIVATE KEY"
 _SERVER = re.compile(r"\s*server\s+([^\s;{]+)([^;{]*);")
 
 
@@ -48,18 +49,19 @@ class ChangeRecord:
 
 def change_record(change: LiveChange, answers: Collection[Answer]) -> ChangeRecord:
     """Return what a change was; ``answers`` are those that the new files were rendered from."""
-    diff, hidden = list[str](), secrets_of(answers)
+    owned = [answer for answer in answers if answer.value and isinstance(answer.value[0], OwnedEntry)]
+    diff, hidden = list[str](), secrets_of(owned)
     added: Counter[str] = Counter()
     removed: Counter[str] = Counter()
     for path, content in change.after.items():
-        before, after = _lines(change.before.get(path), hidden), _lines(content, hidden)
-        before, after, offset = _trimmed(before, after)
+        old, new, skipped = _differing(change.before.get(path) or b"", content, hidden)
+        before, after, offset = _trimmed(_lines(old, hidden), _lines(new, hidden))
         gone, come = Counter(before), Counter(after)
         added += come - gone
         removed += gone - come
         if len(diff) < DIFF_LINES:
-            diff += _file_diff(path, before, after, offset)
-    shown = masked_lines((line[:DIFF_WIDTH] for line in _bounded_diff(diff)), secret_texts(answers))
+            diff += _file_diff(path, before, after, skipped + offset)
+    shown = masked_lines((line[:DIFF_WIDTH] for line in _bounded_diff(diff)), secret_texts(owned))
     came, went = set(_servers(added)), set(_servers(removed))
     return ChangeRecord(
         lines_added=added.total(),
@@ -71,9 +73,59 @@ def change_record(change: LiveChange, answers: Collection[Answer]) -> ChangeReco
     )
 
 
-def _lines(content: bytes | None, secrets: tuple[str, ...]) -> list[str]:
-    text = (content or b"").decode(errors="replace")
-    if secrets or "PRIVATE KEY" in text:
+def _differing(before: bytes, after: bytes, secrets: tuple[str, ...]) -> tuple[bytes, bytes, int]:
+    """Cut most equal lines off at both ends; return the rest and the number of lines cut in front.
+
+    Contents with secrets stay whole: where a secret begins and ends is found in the whole text.
+    """
+    if secrets or _PRIVATE_KEY in before or _PRIVATE_KEY in after:
+        return before, after, 0
+    front = _earlier(after, _equal(before, after))
+    limit = min(len(before), len(after)) - front
+    back = _equal_behind(before, after, limit)
+    end = _later(after, len(after) - back)
+    return before[front : len(before) - len(after) + end], after[front:end], after.count(b"\n", 0, front)
+
+
+def _equal(one: bytes, other: bytes) -> int:
+    """Return how many bytes are equal at the front, by halves, since comparing is fast and looking at each is not."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
+    return low
+
+
+def _equal_behind(one: bytes, other: bytes, limit: int) -> int:
+    """Return how many bytes are equal at the end, up to a limit."""
+    low, high, ends = 0, limit, (len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        same = one[ends[0] - middle : ends[0] - low] == other[ends[1] - middle : ends[1] - low]
+        low, high = (middle, high) if same else (low, middle - 1)
+    return low
+
+
+def _earlier(content: bytes, at: int) -> int:
+    """Return where the lines of context in front of a place begin."""
+    for _ in range(CONTEXT_LINES + 1):
+        at = content.rfind(b"\n", 0, max(at, 0))
+    return at + 1
+
+
+def _later(content: bytes, at: int) -> int:
+    """Return where the lines of context behind a place end."""
+    for _ in range(CONTEXT_LINES + 1):
+        found = content.find(b"\n", at)
+        if found < 0:
+            return len(content)
+        at = found + 1
+    return at
+
+
+def _lines(content: bytes, secrets: tuple[str, ...]) -> list[str]:
+    text = content.decode(errors="replace")
+    if secrets or _PRIVATE_KEY in content:
         text = hidden_secrets(text, secrets)
     lines = text.split("\n")
     if not lines[-1]:

@@ -327,7 +327,7 @@ class Daemon:
 
     def _late(self, after: str) -> str:
         unanswered, absent = self._missing()
-        parts = ((f"no usable answer after {after} to", unanswered), (f"not there after {after}:", absent))
+        parts = ((f"no usable answer after {after} to", unanswered), (f"still missing after {after}:", absent))
         return "; ".join(f"{what} {query_list(queries)}" for what, queries in parts if queries)
 
     def _missing(self) -> tuple[set[str], set[str]]:

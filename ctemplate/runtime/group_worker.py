@@ -32,7 +32,7 @@ from ctemplate.core.group_events import (
     RenderFailed,
     RetryPlanned,
 )
-from ctemplate.core.model import Answer, Outcome, Query, Snapshot, reads_alike
+from ctemplate.core.model import Answer, Outcome, Query, Snapshot
 from ctemplate.core.timing import Backoff, Debounce, Wait
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.change_record import change_record
@@ -108,12 +108,9 @@ class GroupWorker:
         if self._changed_at is None and self._has_settled and not self._read.keys().isdisjoint(changed):
             self._changed_at = now
         if not self._is_rendering:
-            self._note({query for query in changed if query in self._read and self._is_news(query)}, now)
-
-    def _is_news(self, query: Query) -> bool:
-        """Whether the newest answer differs from the one that the last render read; a dropped answer is no news."""
-        newest = self.catalog.get(query)
-        return newest is not None and not reads_alike(newest, self._read[query])
+            self._note(
+                self.catalog.news_since({query: self._read[query] for query in changed if query in self._read}), now
+            )
 
     def _note(self, news: set[Query], now: float) -> None:
         """Make the group due after news.
@@ -271,10 +268,10 @@ class GroupWorker:
 
         ``is_partial``: the render has not named all the queries that it needs.
         """
-        self._read = {query: snapshot.get(query) for query in used}
+        self._read = snapshot.answers(used)
         self._awaited = missing
         self.catalog.want(self.pipeline.name, frozenset(self._read), is_growing=is_partial)
-        self._note({query for query in self._read if self._is_news(query)}, asyncio.get_running_loop().time())
+        self._note(self.catalog.news_since(self._read), asyncio.get_running_loop().time())
 
     def _forget_dues(self) -> None:
         """Forget all reasons to be due: the snapshot that is about to be rendered covers them."""

@@ -69,6 +69,7 @@ class LastRendered:
     is_written: bool = True
     stands_still: bool = False
     _digest: str = ""
+    _baseline: Baseline | None = None
     _services: tuple[frozenset[str], tuple[Answer, ...]] | None = None
 
     def baseline(self) -> Baseline | None:
@@ -111,11 +112,24 @@ class LastRendered:
             kept = tuple(KeptTemplate(destination=str(path), texts=dict(each.texts)) for path, each in both)
             self._save(TEMPLATES_NAME, msgspec.json.encode(KeptTemplates(digest=baseline.template, templates=kept)))
             self._digest = baseline.template
-        self._save(BASELINE_NAME, msgspec.json.encode(baseline))
+        if self._save(BASELINE_NAME, msgspec.json.encode(baseline)):
+            self._baseline = baseline
+
+    def save_all(
+        self, baseline: Baseline, templates: Sequence[Template], destinations: Sequence[Path], known: KnownGood
+    ) -> None:
+        """Store what is not stored yet of a baseline, its templates and the last good data in use."""
+        if baseline is not self._baseline:
+            self.save(baseline, templates, destinations)
+        self.save_services(known)
+
+    def is_saved(self, baseline: Baseline, known: KnownGood) -> bool:
+        """Whether this very baseline, and these last good data in use, were stored by this process."""
+        return baseline is self._baseline and self._services == (_names(known), known.answers)
 
     def save_services(self, known: KnownGood, *, with_ages: bool = False) -> None:
         """Store the last good data in use, if they changed, or to update their ages."""
-        names = frozenset((*known.spent, *known.things))
+        names = _names(known)
         before, self._services = self._services, (names, known.answers)
         is_same = before == self._services and not (with_ages and names)
         if is_same or (before is None and not names and not (self.folder / SERVICES_NAME).exists()):
@@ -139,11 +153,18 @@ class LastRendered:
                 log.debug("%s: cannot be read: %s; %s", path, exc, consequence)
             return None
 
-    def _save(self, name: str, content: bytes) -> None:
+    def _save(self, name: str, content: bytes) -> bool:
+        """Write a file; return whether there is nothing left to write."""
         if not self.is_written:
-            return
+            return True
         try:
             write_private(self.folder / name, content, durable=False)
         except OSError as exc:
             path, reason = str(self.folder / name), f"cannot be written: {exc.strerror or exc}"
             emit(StateUnusable(path=path, reason=reason, consequence="known to this process only"))
+            return False
+        return True
+
+
+def _names(known: KnownGood) -> frozenset[str]:
+    return frozenset((*known.spent, *known.things))

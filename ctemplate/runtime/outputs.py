@@ -54,7 +54,8 @@ class GroupOutputs:
     def _files(
         self, texts: Sequence[str], refuse: Callable[[str], object] = len
     ) -> Iterator[tuple[Target, str, FileSpan]]:
-        made = {real_path(target.destination) for target in self.targets} | set(self.reserved)
+        has_items = any(target.each is not None for target in self.targets)
+        made = {real_path(target.destination) for target in self.targets if has_items} | set(self.reserved)
         for number, (target, text) in enumerate(zip(self.targets, texts, strict=True)):
             if target.each is None:
                 yield target, text, FileSpan(path=target.destination, number=number)

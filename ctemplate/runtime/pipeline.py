@@ -302,10 +302,9 @@ class Pipeline:
             self._before, self._edit_error = None, ""
         else:
             self._edited.baseline = self.renderer.baseline
-        if self._last_rendered is not None and self.renderer.baseline is not None:
-            renderer, last = self.renderer, self._last_rendered
-            await asyncio.to_thread(last.save, self.renderer.baseline, renderer.templates, self.destinations)
-            await asyncio.to_thread(last.save_services, renderer.known_good)
+        last, baseline, known = self._last_rendered, self.renderer.baseline, self.renderer.known_good
+        if last is not None and baseline is not None and not last.is_saved(baseline, known):
+            await asyncio.to_thread(last.save_all, baseline, self.renderer.templates, self.destinations, known)
 
     async def _without_culprits(self, error: ApplyError) -> Rendering:
         """Find whose data are refused and render without them; raises the error where no service's data cause it."""

@@ -101,17 +101,17 @@ def _template(name: str, folder: Path | None) -> Iterator[str]:
 def _complete(host: HostSurvey) -> Iterator[str]:
     nginx = host.nginx
     yield "[vars]"
-    yield "# A service is served as NAME.DOMAIN on port 80. More that can be set stands at the top of the complete"
+    yield "# A service is served as NAME.DOMAIN on port 80. Further settings are listed at the top of the complete"
     yield "# template, templates/nginx.conf.j2 of the source."
     yield 'domain = "example.com"'
     yield f"user = {_quoted(nginx.worker_user or '')}"
     yield f"stream_module = {_quoted(nginx.stream_module or '')}"
-    yield "# Files of your own that go on being served, in http. There can be only one default server, and the complete"
+    yield "# Your own files to keep, in http. There can be only one default server, and the complete"
     yield "# template has one: take 'default_server' away from yours first (Debian: remove sites-enabled/default)."
     for pattern in nginx.http_includes:
         yield f"# http_include = {_quoted(pattern)}"
     yield from _group(host)
-    yield "# This replaces the whole file. What stood there before is kept: ctemplate restore."
+    yield "# This replaces the whole file. The original is stored: ctemplate restore."
     yield "[[template]]"
     yield 'source = "main.conf.j2"'
     yield f"destination = {_quoted(str(nginx.conf))}"

@@ -238,10 +238,9 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
     changes = tuple(backends)
     wanted = {change.address.rpartition(":")[0] for change in changes}
     known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
-    for answer in answers if changes else ():
-        for instance in answer.value if kind_of(answer.query).losses is Losses.INSTANCES else ():
-            if instance.address in wanted:
-                known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, answer
+    about = (answer for answer in answers if kind_of(answer.query).losses is Losses.INSTANCES) if changes else ()
+    for instance, found_in in [(one, each) for each in about for one in each.value if one.address in wanted]:
+        known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, found_in
     for change in changes:
         found = known.get(change.address, {})
         absent = "no longer registered" if change.new is None else "the template's own line"

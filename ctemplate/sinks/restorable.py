@@ -39,7 +39,7 @@ class RestorableSink:
     def __post_init__(self) -> None:
         found = self.restoration = read_restoration(self._state.folder)
         if found is not None and found.templates != self.templates and self.templates and found.label != UNKNOWN_LABEL:
-            self._end("its templates are others now")
+            self._end("its templates have changed")
 
     @property
     def _state(self) -> GroupState:

@@ -5,11 +5,11 @@ Pure: text and values. ``capture`` writes this format and ``-catalog`` reads it.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
-import yaml
 
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.model import Answer, Query
@@ -40,8 +40,9 @@ class Contents(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields
 
 def parse_catalog(text: str, *, name: str) -> Contents:
     """Parse YAML, which includes JSON; raises ConfigError."""
+    yaml = _yaml()
     try:
-        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe loader
+        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -150,4 +151,10 @@ def _joined(page: Mapping[str, dict[str, Any]], other: Mapping[str, dict[str, An
 def dump(contents: Contents) -> str:
     """Return the catalog file's YAML text in a stable order; ``parse_catalog`` reads it back."""
     plain: Any = msgspec.to_builtins(contents)
-    return yaml.safe_dump(plain, sort_keys=True, default_flow_style=None, allow_unicode=True, width=120)
+    text: str = _yaml().safe_dump(plain, sort_keys=True, default_flow_style=None, allow_unicode=True, width=120)
+    return text
+
+
+def _yaml() -> Any:
+    """Return PyYAML, imported when it is needed: a process that asks Consul reads no catalog file."""
+    return pkgutil.resolve_name("yaml")

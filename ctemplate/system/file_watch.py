@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import pkgutil
 import signal
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
-
-from watchfiles import awatch
 
 from ctemplate.system.inputs import real_path
 
@@ -178,6 +177,7 @@ async def poll_modified(
 async def _fs_events(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
     """Yield once for the past, then whenever something in one of the folders may have changed or a minute is over."""
     yield
+    awatch = pkgutil.resolve_name("watchfiles:awatch")  # a single run follows no files
     async for _ in awatch(
         *folders,
         watch_filter=None,

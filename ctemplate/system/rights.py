@@ -54,4 +54,4 @@ def foreign_owner(uid: int, gid: int, *, is_kept: bool) -> str:
     if may_give_to(uid, gid):
         return ""
     owner = f"user {user_name(uid)}" if uid != os.geteuid() else f"group {gid}"
-    return f"{'belongs' if is_kept else 'is to belong'} to {owner}, and only root may give a file to somebody else"
+    return f"{'belongs' if is_kept else 'is to belong'} to {owner}, and only root may change the owner of a file"

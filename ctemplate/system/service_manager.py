@@ -35,7 +35,7 @@ class ServiceManager:
         if not address:
             return None
         if not address.startswith((ABSTRACT, "/")):
-            what = f"{SOCKET}: is no path of a socket, found {address!r}; the service manager is not told"
+            what = f"{SOCKET}: is not a socket path, found {address!r}; the service manager gets no notifications"
             emit(ServiceManagerUnreachable(address=address, reason=what))
             return None
         is_ours = not pid or pid == str(os.getpid())
@@ -50,5 +50,5 @@ class ServiceManager:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as line:
                 line.sendto(lines.encode(), name)
         except OSError as exc:
-            what = f"{self.address}: the service manager cannot be told: {exc.strerror or exc}"
+            what = f"{self.address}: the service manager cannot be notified: {exc.strerror or exc}"
             emit(ServiceManagerUnreachable(address=self.address, reason=what))

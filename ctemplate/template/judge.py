@@ -155,7 +155,8 @@ class Judge:
 def owners_of_text(run: Run) -> tuple[Owner, ...]:
     """Return the owners that printed anything in a pass with placeholders, each also as a service."""
     found = {printed.owner for _, printed in run.prints or () if printed.owner is not None}
-    return tuple(found | {owner.whole for owner in found})
+    services = {(owner.service, owner.thing) for owner in found}
+    return tuple(found.union(Owner(service, thing=thing) for service, thing in services))
 
 
 def greedy_owners(run: Run, error: TemplateError) -> dict[Owner, QuarantineVerdict]:

@@ -11,11 +11,12 @@ from dataclasses import replace
 from itertools import chain
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.model import Answer, Instance, Query, Rejection, Snapshot
+from ctemplate.core.model import Answer, Query, Rejection, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline, template_digest
 from ctemplate.template.edit_check import EditCheck
 from ctemplate.template.judge import Judge
+from ctemplate.template.live_owners import LiveOwners
 from ctemplate.template.prover import Prover
 from ctemplate.template.render_state import RenderState
 from ctemplate.template.rendering import Rendering
@@ -26,7 +27,6 @@ from ctemplate.template.safety.quarantine import (
     held_by,
     lost_claims,
     narrowed,
-    owner_of_claim,
     still_valid,
     thing_error,
     widened,
@@ -83,7 +83,7 @@ class Renderer:
         self.refusals = Refusals()
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
         self._has_accepted = False
-        self._accepted: tuple[set[Owner], Baseline] | None = None  # owners of the data in the last accepted rendering
+        self._live = LiveOwners(self._templates)
 
     def render(
         self, snapshot: Snapshot, places: Sequence[ConfigPlace | None] = (), now: float | None = None
@@ -143,13 +143,8 @@ class Renderer:
     def accept(self) -> None:
         """Record the last rendering as live."""
         state = self._state
-        kept = {name for name, _ in state.substitutes.items()}
-        owners = {owner for number in range(len(self._templates)) for owner in self._owners(number, state)}
-        owners |= {owner for run in state.runs for claim in run.claims if (owner := owner_of_claim(claim)) is not None}
-        live = {owner for owner in owners if owner.service not in kept and owner not in state.held}
-        if self._accepted is None or self._accepted[0] != live:
-            self._accepted = live, Baseline.of(self._templates, live)
-        self.baseline = self._accepted[1]
+        printed = [self._prover.owners(number, text) for number, text in enumerate(self.texts)]
+        self.baseline = self._live.baseline(state, printed)
         self._has_accepted = True
         self.refusals.clear_trying()
         used: dict[Query, Answer | None] = {}
@@ -430,20 +425,6 @@ class Renderer:
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
             found |= self._judge.broken(number, run, state.held) | self._judge.violators(number, run)
         return found or lost_claims(state.runs)
-
-    def _owners(self, number: int, state: RenderState) -> tuple[Owner, ...]:
-        """Return the owners of a text's data: those that printed it, or if unknown all whose instances were read."""
-        owners = self._prover.owners(number, self._kept[number][1])
-        if owners is not None:
-            return owners
-        run = state.runs[number]
-        read = {
-            item.name
-            for answer in run.used.values()
-            for item in (answer.value if answer is not None else ())
-            if isinstance(item, Instance)
-        }
-        return tuple(Owner(name) for name in read - run.excluded)
 
 
 def _is_momentary(error: TemplateError | None) -> bool:

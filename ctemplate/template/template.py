@@ -33,7 +33,7 @@ from ctemplate.template.safety.value_places import BEGIN, Placed, Scan, placed, 
 PLACEHOLDER = "_"
 """Replaces a forbidden value until the pass is repeated without its owner."""
 
-MISPLACED = "comes from a filter that brings its own quotes, and stands within others; drop those around it"
+MISPLACED = "comes from a filter that adds quotes, and is within other quotes; remove those around it"
 SHOWN_VALUE_LENGTH = 80
 
 PIECES = 1000

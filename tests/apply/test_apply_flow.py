@@ -105,6 +105,21 @@ async def test_good_data_after_a_refusal_is_applied(site):
     assert site.live == (b"good",)
 
 
+async def test_what_a_dead_process_left_is_removed_at_the_start_and_after_a_failure_alone(site):
+    """Between two changes that went well nothing unfinished can be there, so nothing is looked for."""
+    left = site.path.with_name(f".{site.path.name}.ctemplate-0badcafe")
+    with site.hold() as state:
+
+        async def is_left(content):
+            left.write_bytes(b"half")
+            with contextlib.suppress(CheckRefused):
+                await apply(site.outputs(content), state=state, check=site.program, reload=site.program)
+            return left.exists()
+
+        contents = (b"one", b"two", b"syntax error", b"three", b"four")
+        assert [await is_left(content) for content in contents] == [False, True, True, False, True]
+
+
 async def test_one_refused_file_keeps_the_whole_group_as_it_was(pair):
     await pair.apply(b"a1", b"b1")
     before = [fingerprint(path) for path in pair.paths]

@@ -155,7 +155,7 @@ async def test_a_file_that_somebody_changed_stays_when_its_item_goes(items, capl
     (items.sites / "a.conf").write_bytes(b"by hand")
     await items.put(b"1", {"b": b"b1"})
     assert items.everything == (b"1", {"a": b"by hand", "b": b"b1"})
-    assert "a.conf: its item is gone, but it was changed by somebody else; left as it is" in caplog.text
+    assert "a.conf: its item is gone, but another program changed it; left unchanged" in caplog.text
     assert await items.put(b"1", {"b": b"b1"}) is Outcome.UNCHANGED
 
 

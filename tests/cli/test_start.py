@@ -62,12 +62,36 @@ def test_a_mistake_on_the_command_line_imports_nothing_that_works():
     assert imported("-no-such-option", status=2) & WORKING == set()
 
 
-def test_a_dry_run_imports_no_other_verb(tmp_path):
-    (tmp_path / "a.j2").write_text("x")
+OTHER_VERBS = ("ctemplate.convert", "ctemplate.doctor", "ctemplate.lint", "ctemplate.cli.plan", "ctemplate.cli.capture")
+SELDOM = ("ctemplate.config.hcl_lexer", "httpx", "ifaddr", "prometheus_client", "re2", "statistics", "tomli_w")
+UNNEEDED = {
+    "-once with Consul": (
+        ["-consul-addr", "127.0.0.1:1", "-timeout", "1ms", "-once", "-state-dir", "{0}/state"],
+        (*OTHER_VERBS, *SELDOM, "multiprocessing", "watchfiles", "yaml"),
+        3,  # nobody answers
+    ),
+    "-dry with a catalog": (
+        ["-catalog", "{0}/catalog.yaml", "-dry"],
+        (*OTHER_VERBS, *SELDOM),
+        0,
+    ),
+    "the daemon with a catalog": (
+        ["-catalog", "{0}/catalog.yaml", "-state-dir", "{0}/state", "-exec", "true"],  # it ends with its program
+        (*OTHER_VERBS, *SELDOM),
+        0,
+    ),
+}
+"""For each way to run ctemplate the options, what it must not import, and the exit status."""
+
+
+@pytest.mark.parametrize(("options", "unneeded", "status"), UNNEEDED.values(), ids=UNNEEDED)
+def test_a_run_imports_what_it_needs(tmp_path, options, unneeded, status):
+    (tmp_path / "a.j2").write_text('{% for i in service("web") %}{% endfor %}x')
     (tmp_path / "catalog.yaml").write_text("services: {}\n")
-    modules = imported("-catalog", str(tmp_path / "catalog.yaml"), "-template", str(tmp_path / "a.j2"), "-dry")
-    others = ("ctemplate.convert", "ctemplate.doctor", "ctemplate.lint", "ctemplate.cli.plan", "ctemplate.cli.capture")
-    assert {name for name in modules if name.startswith(others)} == set()
+    template = f"{tmp_path}/a.j2:{tmp_path}/a"
+    modules = imported("-template", template, *(each.format(tmp_path) for each in options), status=status)
+    below = tuple(f"{name}." for name in unneeded)
+    assert {name for name in modules if name in unneeded or name.startswith(below)} == set()
 
 
 def test_convert_imports_no_daemon(tmp_path):

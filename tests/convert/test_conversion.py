@@ -149,8 +149,8 @@ def test_what_cannot_be_converted_is_named_and_marked(source, finding, text):
         pytest.param(
             '{{ with key "a" }}{{ . }}{{ else }}b{{ end }}{{ or (key "a") "b" }}{{ if key "a" }}c{{ end }}',
             [
-                f"t.ctmpl:1:{column}: note: consul-template renders nothing before this key is there;"
-                " here a key that is not there counts as empty"
+                f"t.ctmpl:1:{column}: note: consul-template renders nothing before this key exists;"
+                " here a missing key counts as empty"
                 for column in (9, 49, 74)
             ],
             id="a key that waits where a default is meant",
@@ -167,7 +167,7 @@ def test_what_cannot_be_converted_is_named_and_marked(source, finding, text):
         ),
         pytest.param(
             '{{ range service (env "A") }}{{ end }}',
-            ['t.ctmpl:1:10: note: env("A", "") is taken for a name alone, without tag, datacenter or state in it'],
+            ['t.ctmpl:1:10: note: env("A", "") is treated as a name only, without tag, datacenter or state in it'],
             id="a whole query that is computed",
         ),
         pytest.param(

@@ -57,9 +57,7 @@ def test_what_is_not_converted_is_named_and_lint_finds_it(tmp_path):
 def test_what_may_not_be_meant_is_said_and_no_fault(tmp_path):
     (tmp_path / "t.ctmpl").write_text('{{ with key "a" }}{{ . }}{{ else }}b{{ end }}\n')
     done = run(tmp_path, "-o", "t.j2", "t.ctmpl")
-    note = (
-        "note: consul-template renders nothing before this key is there; here a key that is not there counts as empty"
-    )
+    note = "note: consul-template renders nothing before this key exists; here a missing key counts as empty"
     assert (done.returncode, done.stderr) == (0, f"t.ctmpl:1:9: {note}\n")
 
 

@@ -24,7 +24,7 @@ from ctemplate.convert import convert
         pytest.param(
             '{{ keyOrDefault "a" "b" }}',
             '{{ key("a", default="b") }}',
-            ["t:1:1: note: -tidy: an empty value stays: the default is for a key that is not there"],
+            ["t:1:1: note: -tidy: an empty value stays: the default is for a missing key"],
             id="default",
         ),
         pytest.param(
@@ -62,7 +62,7 @@ from ctemplate.convert import convert
             [
                 (
                     "t:1:1: note: -tidy: groups are named by the values of meta as they are,"
-                    " and an empty value is a group of its own"
+                    " and an empty value is a separate group"
                 ),
                 "t:1:1: note: -tidy: texts in YAML are quoted by other rules",
             ],

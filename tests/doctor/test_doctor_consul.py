@@ -75,7 +75,7 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
         pytest.param(
             {"agent": agent("1.10.9")},
             2,
-            "warn  Consul's version: 1.10.9 does not tell when it leaves out data; use 1.11 or newer",
+            "warn  Consul's version: 1.10.9 does not report that it leaves out data; use 1.11 or newer",
             id="old",
         ),
         pytest.param(

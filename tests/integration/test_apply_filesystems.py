@@ -182,6 +182,6 @@ def test_without_privileges_an_owner_that_cannot_be_given_leaves_the_old_file(si
     live = site / "etc" / "n.conf"
     owner = os.geteuid() + 1
     ended = run([*unprivileged(), *driver(site, "new\n", user=str(owner))])
-    said = f"is to belong to user {pwd.getpwuid(owner).pw_name}, and only root may give a file to somebody else"
+    said = f"is to belong to user {pwd.getpwuid(owner).pw_name}, and only root may change the owner of a file"
     assert ended.stdout == f"ready\n{live}: {said}; the live file is untouched\n"
     assert (live.read_text(), [path.name for path in live.parent.iterdir()]) == ("old\n", ["n.conf"])

@@ -79,7 +79,7 @@ def version(nginx):
 def version_line(consul):
     found = consul.api("GET", "/v1/agent/self", token=ROOT_TOKEN)["Config"]["Version"]
     if tuple(map(int, re.findall(r"\d+", found)[:2])) < (1, 11):
-        return f"warn  Consul's version: {found} does not tell when it leaves out data; use 1.11 or newer"
+        return f"warn  Consul's version: {found} does not report that it leaves out data; use 1.11 or newer"
     return f"ok    Consul's version: {found}"
 
 

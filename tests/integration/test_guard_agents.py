@@ -88,7 +88,7 @@ def test_backends_that_died_with_their_agents_restart_leave_after_the_hold(fleet
         agent.launch()
     it.told("WARNING held: service(web)")
     it.wait({"web": []})
-    it.told("the time is over, the newest answer is taken")
+    it.told("the time is over; the newest answer is accepted")
 
 
 def test_agents_that_are_restarted_together_take_nobody_out(fleet, scene, tcp_backend):
@@ -200,7 +200,7 @@ def test_a_gossip_that_stays_cut_is_believed_after_the_hold_and_says_so(fleet, s
     with fleet.paused(1, 2, 3):
         it.told("failed as Consul lost contact with most nodes at once")
         it.wait({"web": []})
-        it.told("service(web): the time is over, the newest answer is taken")
+        it.told("service(web): the time is over; the newest answer is accepted")
 
 
 def test_a_node_that_dies_alone_leaves_at_once(fleet, scene, tcp_backend):
@@ -254,7 +254,7 @@ def test_a_hold_does_not_run_out_while_nobody_runs(start_consul, scene):
     it.start('[guard]\nhold = "8s"')
     it.told("WARNING held: ")
     assert it.services() == {"web": places(2)}
-    it.told("the time is over, the newest answer is taken")
+    it.told("the time is over; the newest answer is accepted")
     it.wait({})
 
 

@@ -98,7 +98,7 @@ def test_a_candidate_that_haproxy_refuses_leaves_the_live_file(site, consul, htt
     template.write_text(template.read_text().replace("balance roundrobin", "balance nonsense"))
     daemon.wait_for_log("the live file is untouched")
     assert site.live.read_text() == before
-    assert "nonsense" in daemon.log()
+    assert "balance only supports 'roundrobin'" in daemon.log(), "in HAProxy's own words"
     assert site.answer()
 
 

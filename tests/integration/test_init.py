@@ -101,7 +101,7 @@ def test_init_writes_its_own_folder_and_nothing_of_nginx_s(tmp_path, ctemplate):
     texts = {path: path.read_bytes() for path in folder.iterdir()}
     again = ctemplate("init", folder, name="again")
     assert again.wait() == 2
-    assert "ctemplate.toml: is there already; nothing is written" in again.stderr()
+    assert "ctemplate.toml: exists already; nothing is written" in again.stderr()
     assert {path: path.read_bytes() for path in folder.iterdir()} == texts
 
 

@@ -57,7 +57,7 @@ def test_a_missing_key_is_named_and_waited_for(consul, run, tmp_path):
 def test_once_says_which_key_is_missing(consul, run, tmp_path):
     process = run(consul, "{{ key('nginx/limit') }}", "-once", "-timeout", "2s")
     assert process.wait(LIMIT) == 3
-    assert f"Consul at {consul.address}: not there after 2s: key(nginx/limit)" in process.output()
+    assert f"Consul at {consul.address}: still missing after 2s: key(nginx/limit)" in process.output()
     assert not (tmp_path / "out").exists()
 
 
@@ -83,7 +83,7 @@ def test_a_key_that_is_deleted_keeps_its_value_for_a_while_and_is_waited_for_the
     process = run(consul, "{{ key('a') }} {{ key('b', default='-') }}\n", config="[guard]\nhold = '1s'\n")
     process.wait_for(reads(tmp_path / "out", "1 -\n"), LIMIT, "the first value")
     delete(consul, "a")
-    process.wait_for(lambda: "key 'a': is not there any more" in process.output(), LIMIT, "the deleted key's name")
+    process.wait_for(lambda: "key 'a': no longer exists" in process.output(), LIMIT, "the deleted key's name")
     process.wait_for(lambda: "still missing: key(a)" in process.output(), LIMIT, "the wait for the key")
     assert (tmp_path / "out").read_text() == "1 -\n"
     put(consul, "a", "2")

@@ -82,7 +82,7 @@ def test_the_original_is_brought_back_over_a_restart_until_a_template_changes(si
     assert site.running() == "original"
     template = site.folder / "nginx.conf.j2"
     template.write_text(template.read_text() + "# edited\n")
-    again.wait_for_log("no longer held as restored: its templates are others now")
+    again.wait_for_log("no longer held as restored: its templates have changed")
     site.wait_running("2", log=again.log)
 
 

@@ -155,7 +155,7 @@ def test_a_file_of_roots_is_named_by_the_doctor_as_one_that_cannot_be_replaced(h
     args = host.args(host.nginx.reload_command)
     status, log = run(host, "-once", *args, name="first", rights=WITH_KILL)
     assert status == 1, log
-    what = f"{host.site}: belongs to user root, and only root may give a file to somebody else"
+    what = f"{host.site}: belongs to user root, and only root may change the owner of a file"
     assert f"{what}; the live file is untouched" in log
     status, said = run(host, "doctor", *args, name="doctor", rights=WITH_KILL)
     assert (status, [line for line in said.splitlines() if line.startswith("fault")]) == (

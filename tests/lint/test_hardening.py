@@ -39,7 +39,7 @@ def loop(body):
         pytest.param(
             'set $x "{{ i.meta.a }}";',
             'set $x "{{ i.meta.a }}";',
-            "a meta value stands within quotes; drop the quotes and print it through | quote",
+            "a meta value is within quotes; remove the quotes and print it through | quote",
             id="quotes are for a person to drop",
         ),
     ],

@@ -66,7 +66,7 @@ def test_a_deleted_key_keeps_its_value_for_a_while_and_is_waited_for_then():
     renderer = live(KEY + SERVICES, snapshot(limit="1m"))
     rendering = renderer.render(snapshot(limit="", services=("api", "web")), now=100.0)
     assert rendering.texts == ("size 1m;\napi 1;\nweb 1;\n",)
-    assert kept(rendering) == ["key 'limit': is not there any more"]
+    assert kept(rendering) == ["key 'limit': no longer exists"]
     assert not rendering.missing
     assert renderer.render(snapshot(limit=""), now=100.0 + HOLD).missing == {LIMIT}
     assert renderer.render(snapshot(limit="2m"), now=100.0 + HOLD + 1).texts == ("size 2m;\nweb 1;\n",)

@@ -280,7 +280,7 @@ def test_a_filter_that_brings_its_own_quotes_within_others_is_the_templates_faul
     with pytest.raises(TemplateError) as error:
         printed(f"\n{line}", "a b", escape)
     assert message(error).startswith("t.j2:2: ")
-    assert "brings its own quotes, and stands within others" in message(error)
+    assert "adds quotes, and is within other quotes" in message(error)
 
 
 @pytest.mark.parametrize("escape", [name for name in CHOICES if name not in {"none", "lines"}])

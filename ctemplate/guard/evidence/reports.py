@@ -12,11 +12,11 @@ from ctemplate.core.model import Query
 from ctemplate.guard.evidence.hold import Cause, Hold
 from ctemplate.queries import Losses, kind_of
 
-EXPIRED = "the time is over, the newest answer is taken"
+EXPIRED = "the time is over; the newest answer is accepted"
 BACK = "all is back"
 CONFIRMED = "the loss is confirmed"
 RELEASED = "released by the operator"
-UNWANTED = "nobody needs it any more"
+UNWANTED = "no template needs it any more"
 EMPTY = (
     "the first answer is empty, as for a token without rights; it is not taken before something can be seen; "
     "give a token with service:read and node:read, or run 'ctemplate release' where Consul is really empty"

@@ -60,6 +60,7 @@ class ConsulSource:
         self._files = LocalFiles(settings.limits.file_folders)
         self._watches: dict[Query, Watch] = {}
         self._polls: dict[tuple[Query, Pacing], asyncio.Task[None]] = {}
+        self._laid_out: tuple[frozenset[Query], frozenset[Query]] | None = None  # the planned polls that run
         self._absent: set[str | None] = set()  # the datacenters reported as absent, until they answer
         self._readers = 0
         self._readers_wanted = 0
@@ -116,6 +117,7 @@ class ConsulSource:
             raise failures.exceptions[0] from None
         finally:
             self._polls.clear()
+            self._laid_out = None
             self._readers = 0
 
     def _keep(self, group: asyncio.TaskGroup, name: str, part: Callable[[], Awaitable[None]]) -> None:
@@ -172,6 +174,22 @@ class ConsulSource:
             self._ask(catalog)
         now = _now()
         plan = self._planner.plan(now)
+        if self._laid_out != (plan.polls, plan.sentinels):
+            await self._lay_out(plan, catalog, group)
+        self._readers_wanted = plan.readers
+        while self._readers < plan.readers:
+            self._readers += 1
+            group.create_task(self._read_on(catalog), name="consul reader")
+        if self._readers > plan.readers:  # one that is idle leaves, and has us look again
+            self._notify()
+        if plan.wake_at > now:
+            return plan.wake_at
+        self._notify()
+        return math.inf
+
+    async def _lay_out(self, plan: WatchPlan, catalog: Catalog, group: asyncio.TaskGroup) -> None:
+        """Start and end long polls, so that those of the plan run."""
+        self._laid_out = (plan.polls, plan.sentinels)
         wanted = {(query, self._pacing(query, plan)) for query in plan.polls}
         over = {poll for poll, task in self._polls.items() if task.done()}
         ended = self._polls.keys() - (wanted - over)
@@ -185,17 +203,13 @@ class ConsulSource:
             self._watches.pop(query, None)  # if it is wanted again, its first answer is news
         for query, pacing in wanted - self._polls.keys():
             polling = self._poll(query, self._watch(query), pacing, catalog)
-            self._polls[query, pacing] = group.create_task(polling, name=f"consul {query}")
-        self._readers_wanted = plan.readers
-        while self._readers < plan.readers:
-            self._readers += 1
-            group.create_task(self._read_on(catalog), name="consul reader")
-        if self._readers > plan.readers:  # one that is idle leaves, and has us look again
-            self._notify()
-        if plan.wake_at > now:
-            return plan.wake_at
-        self._notify()
-        return math.inf
+            task = self._polls[query, pacing] = group.create_task(polling, name=f"consul {query}")
+            task.add_done_callback(self._note_ended)
+
+    def _note_ended(self, _: asyncio.Task[None]) -> None:
+        """Have the long polls laid out anew, since one has ended."""
+        self._laid_out = None
+        self._stirred.set()
 
     def _notify(self) -> None:
         """Wake one idle reader, since there is something to read."""

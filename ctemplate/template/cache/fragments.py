@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import field
 from typing import Any
 
-from ctemplate.core.model import CheckState, Instance, Service, reads_alike
+from ctemplate.core.model import CheckState, Instance, Service
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.registered_numbers import RegisteredInt
 from ctemplate.template.safety.render_pass import Checkpoint, Partly, Recorded, Run
@@ -36,14 +36,6 @@ class Fragment:
     text: str
     traces: Recorded
 
-    def is_current(self, run: Run) -> bool:
-        """Whether each answer that was read still reads the same."""
-        for query, answer in self.traces.reads:  # all() takes twice as long for one read or two
-            now = run.snapshot.get(query)
-            if now is not answer and not reads_alike(now, answer):
-                return False
-        return True
-
 
 @dataclass(slots=True)
 class Memo:
@@ -56,7 +48,7 @@ class Memo:
     def find(self, item: Any, run: Run) -> Fragment | None:
         """Return the item's fragment, if it is as it would be rendered now."""
         found = self.now.get(item) or self.before.get(item)
-        if found is None or not found.is_current(run):
+        if found is None or not run.snapshot.reads_as(found.traces.reads):
             return None
         self.now[item] = found
         return found
@@ -146,7 +138,7 @@ class Fragments:
             run.last_read = None
         if kind is not Service and kind is not str:
             memo = None
-        if memo is not None and (found := memo.find(item, run)) is not None:
+        elif memo is not None and (found := memo.find(item, run)) is not None:
             run.repeat(found.traces)
             return found.text
         self._open.append(PendingFragment(memo, item, run.marks()))

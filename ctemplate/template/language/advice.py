@@ -151,7 +151,7 @@ def field_advice(name: object, known: Collection[str]) -> str:
 
 
 def _unprefixed(name: str) -> str:
-    return FOREIGN_WORDS.get(name.removeprefix("sprig_"), "Sprig's functions are not there; Jinja's filters are")
+    return FOREIGN_WORDS.get(name.removeprefix("sprig_"), "Sprig's functions do not exist here; use Jinja's filters")
 
 
 def go_advice(text: str, line: int) -> str:

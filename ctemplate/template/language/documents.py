@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import yaml as pyyaml
 
 from ctemplate.core.errors import printable
 from ctemplate.template.safety.limits import check_numbers
@@ -27,14 +26,14 @@ from ctemplate.template.safety.tainted_text import text_of
 MAX_DOCUMENT = 1024 * 1024
 """Maximum characters of a text to parse: twice the limit of Consul's keys."""
 
-_MAX_DEPTH = 64
+MAX_LEVELS = 64
+"""Maximum nesting of the values in one text."""
+
 MAX_NODES = 200_000
 """Maximum number of values in one text; values that aliases repeat are counted each time."""
 
 _SHOWN = 100
-_TEXT_TAG = "tag:yaml.org,2002:str"
-_WORDS = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.:@ -]*[A-Za-z0-9_/.]|[A-Za-z]")
-_UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+NOT_LITERAL = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def json(value: Any, indent: int | None = None) -> str:
@@ -46,20 +45,12 @@ def json(value: Any, indent: int | None = None) -> str:
 
 def _readable(text: str) -> str:
     """Escape characters that a JSON or YAML text should not contain literally; here they stand inside quotes."""
-    return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return NOT_LITERAL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def yaml(value: Any) -> str:
     """Return the value as YAML on one line; texts are always quoted."""
-    shown = pyyaml.dump(built(value), Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
-    return _readable(shown.removesuffix("\n").removesuffix("\n..."))
-
-
-class _Dumper(pyyaml.SafeDumper):
-    """Writes texts in double quotes."""
-
-
-_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+    return _readable(_yaml_function("yaml_line")(built(value)))
 
 
 def built(value: Any) -> Any:
@@ -84,7 +75,7 @@ def from_json(value: Any) -> Any:
 
 def from_yaml(value: Any) -> Any:
     """Parse a YAML text; dates remain texts, and ``1:30`` is not a number."""
-    return _read("from_yaml", value, _yaml)
+    return _read("from_yaml", value, _yaml_function("parsed_yaml"))
 
 
 def from_toml(value: Any) -> Any:
@@ -99,14 +90,19 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 def to_yaml(value: Any) -> str:
     """Return the value as YAML with one line for each item, keys sorted; ``yaml`` writes a single line."""
-    shown: str = pyyaml.dump(
-        _plain(built(value), 0, [0]),
-        Dumper=_BlockDumper,
-        default_flow_style=False,
-        width=float("inf"),
-        allow_unicode=True,
-    )
-    return _readable(shown.removesuffix("\n").removesuffix("\n..."))
+    return _readable(_yaml_function("yaml_block")(_plain(built(value), 0, [0])))
+
+
+def _yaml_function(name: str) -> Callable[[Any], Any]:
+    """Return a function of ``yaml_documents``; most processes never need it."""
+    found: Callable[[Any], Any] = pkgutil.resolve_name(f"ctemplate.template.language.yaml_documents:{name}")
+    return found
+
+
+def go_yaml(value: Any, whole: bool = False) -> str:  # noqa: FBT001, FBT002  # templates write whole=true
+    """Write YAML in the layout of ``toYAML``; numbers of parsed JSON are floats, unless ``whole`` is given."""
+    shown: str = pkgutil.resolve_name("ctemplate.template.language.go_yaml:go_yaml_text")(value, whole=whole)
+    return shown
 
 
 def to_toml(value: Any) -> str:
@@ -130,15 +126,13 @@ def _read(name: str, value: Any, parse: Callable[[str], Any]) -> Any:
     try:
         return _plain(parse(text), 0, [0])
     except RecursionError:
-        raise ValueError(f"{name}: more than {_MAX_DEPTH} levels") from None
-    except (ValueError, pyyaml.YAMLError) as exc:
+        raise ValueError(f"{name}: more than {MAX_LEVELS} levels") from None
+    except ValueError as exc:
         raise ValueError(f"{name}: {_first_line(exc)}") from None
 
 
 def _first_line(exc: Exception) -> str:
-    mark = getattr(exc, "problem_mark", None)
-    said = getattr(exc, "problem", None) or str(exc)
-    return printable(said if mark is None else f"{said}: line {mark.line + 1} column {mark.column + 1}", _SHOWN)
+    return printable(str(exc), _SHOWN)
 
 
 def _no_constant(name: str) -> Any:
@@ -150,8 +144,8 @@ def _plain(value: Any, depth: int, count: list[int]) -> Any:
     count[0] += 1
     if count[0] > MAX_NODES:
         raise ValueError(f"more than {MAX_NODES} values")
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"more than {_MAX_DEPTH} levels")
+    if depth > MAX_LEVELS:
+        raise ValueError(f"more than {MAX_LEVELS} levels")
     if isinstance(value, dict):
         return {_key(key): _plain(item, depth + 1, count) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
@@ -167,77 +161,3 @@ def _key(key: Any) -> str:
     if isinstance(key, str):
         return str(key)
     return standard_json.dumps(key) if key is None or isinstance(key, int | float) else str(key)
-
-
-def _yaml(text: str) -> Any:
-    """Parse YAML; check its nesting before anything recurses, and its aliases before anything is built."""
-    depth = 0
-    for event in pyyaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, pyyaml.CollectionStartEvent) - isinstance(event, pyyaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"more than {_MAX_DEPTH} levels")
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return {}
-        _nodes(node, {})
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _nodes(node: pyyaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node contains; raise ValueError for too many, or for a node that contains itself."""
-    if id(node) in known:
-        if not known[id(node)]:
-            raise ValueError("an alias stands within what it names")
-        return known[id(node)]
-    known[id(node)] = 0
-    parts = node.value if isinstance(node, pyyaml.CollectionNode) else ()
-    flat = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
-    count = 1 + sum(_nodes(one, known) for one in flat)
-    if count > MAX_NODES:
-        raise ValueError(f"more than {MAX_NODES} values")
-    known[id(node)] = count
-    return count
-
-
-class _Loader(getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader with numbers as in JSON and TOML, and without dates."""
-
-
-class _BlockDumper(pyyaml.SafeDumper):
-    """Writes texts except plain words in double quotes, without aliases: a repeated value is written again."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
-        return True
-
-
-def _word_or_quoted(dumper: pyyaml.SafeDumper, text: str) -> pyyaml.Node:
-    return dumper.represent_scalar(_TEXT_TAG, text, style=_style(dumper, text))
-
-
-def _style(dumper: pyyaml.SafeDumper, text: str) -> str | None:
-    """Return the style of a text: a word, lines, or double quotes if it would be read as another type."""
-    if "\n" in text and not _UNREADABLE.search(text):
-        return "|"
-    is_plain = _WORDS.fullmatch(text) is not None and text.lower() not in {"y", "n"}
-    is_text = dumper.resolve(pyyaml.ScalarNode, text, (True, False)) == _TEXT_TAG  # type: ignore[no-untyped-call]
-    return None if is_plain and is_text else '"'
-
-
-_BlockDumper.add_representer(str, _word_or_quoted)
-_DROPPED = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag not in _DROPPED]
-    for first, found in pyyaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)\.[0-9]*(?:[eE][-+]?[0-9]+)?|(?:0|[1-9][0-9]*)[eE][-+]?[0-9]+)$"),
-    list("-+0123456789"),
-)

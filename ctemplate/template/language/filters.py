@@ -19,7 +19,17 @@ from jinja2.tests import TESTS
 
 from ctemplate.nginx.language import quoting
 from ctemplate.template.language.arithmetic import bool_, divide, modulo
-from ctemplate.template.language.documents import from_json, from_toml, from_yaml, json, to_json, to_toml, to_yaml, yaml
+from ctemplate.template.language.documents import (
+    from_json,
+    from_toml,
+    from_yaml,
+    go_yaml,
+    json,
+    to_json,
+    to_toml,
+    to_yaml,
+    yaml,
+)
 from ctemplate.template.language.encodings import (
     b64decode,
     b64encode,
@@ -33,7 +43,6 @@ from ctemplate.template.language.encodings import (
 from ctemplate.template.language.go_escapes import GO_ESCAPES
 from ctemplate.template.language.go_tables import GO_TABLE_FILTERS
 from ctemplate.template.language.go_values import GO_FILTERS
-from ctemplate.template.language.go_yaml import go_yaml
 from ctemplate.template.language.grouping import (
     by_first_step,
     by_meta,

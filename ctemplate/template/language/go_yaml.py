@@ -38,7 +38,7 @@ _RUN = re.compile("[0-9]*")
 _TRAILING = re.compile("[0-9]+$")
 
 
-def go_yaml(value: Any, whole: bool = False) -> str:  # noqa: FBT001, FBT002  # templates write whole=true
+def go_yaml_text(value: Any, *, whole: bool) -> str:
     """Write YAML in the layout of ``toYAML``; numbers of parsed JSON are floats, unless ``whole`` is given."""
     events = (
         pyyaml.StreamStartEvent(),

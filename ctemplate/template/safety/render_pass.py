@@ -21,7 +21,6 @@ from ctemplate.core.model import (
     Rejection,
     Service,
     Snapshot,
-    reads_alike,
 )
 from ctemplate.core.values import dataclass
 from ctemplate.queries import Subject, kind_of
@@ -281,7 +280,7 @@ class Run:
         """Whether a pass over that snapshot would give the same result: each answer used is equal."""
         if (excluded, partly) != (self.excluded, self.partly):
             return False
-        return all(map(reads_alike, map(snapshot.get, self.used), self.used.values()))
+        return snapshot.reads_as(self.used.items())
 
     def forget_unused(self) -> None:
         """Drop the answers that the pass did not ask for, so that a cached text holds no others in memory."""

@@ -18,7 +18,7 @@ from ctemplate.core.values import dataclass
 
 Entries = tuple[OwnedEntry, ...]
 
-GONE = "is not there any more"
+GONE = "no longer exists"
 """Why the last good value of a key is in use that a template waits for."""
 
 

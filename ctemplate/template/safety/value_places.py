@@ -6,11 +6,10 @@ of each value. Pure; must not know templates, or which values are permitted wher
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
-
-import yaml
+from typing import Any, NamedTuple
 
 BEGIN, DATA, MADE, END = "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4"
 """Noncharacters around a value: its number if it has one, then whether it is data or what a filter made, its text."""
@@ -138,15 +137,15 @@ def in_html(own: Sequence[str]) -> list[str]:
 
 _STYLES = {'"': DOUBLE, "'": SINGLE, "|": BLOCK, ">": BLOCK, None: BARE, "": BARE}
 _YAML_STAND_IN = re.compile(f"{_STAND_IN}([0-9]+){_STAND_IN_END}")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def in_yaml(own: Sequence[str]) -> list[str]:
     """Return the places of values in YAML, as its scanner finds them; unknown all of them where it finds a fault."""
     text = own[0] + "".join(f"{_STAND_IN}{number}{_STAND_IN_END}{after}" for number, after in enumerate(own[1:]))
     places = [COMMENT] * (len(own) - 1)
+    yaml: Any = pkgutil.resolve_name("yaml")  # most processes write no YAML
     try:
-        for token in yaml.scan(text, Loader=_LOADER):
+        for token in yaml.scan(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             value, style = getattr(token, "value", ""), getattr(token, "style", None)
             for number in _YAML_STAND_IN.findall(str(value)):
                 is_whole = value == f"{_STAND_IN}{number}{_STAND_IN_END}" and not style

@@ -12,9 +12,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import field
 from time import monotonic
-from typing import cast
 
-import httpx
 import msgspec
 
 from ctemplate.core.errors import ConfigError
@@ -37,10 +35,17 @@ from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.http.address import Address, parse_address
 from ctemplate.sources.consul.http.address_health import AddressHealth, FailoverLimiter
 from ctemplate.sources.consul.http.credentials import Credentials
-from ctemplate.sources.consul.http.transport import BodyTooLarge, Connection, Contact
+from ctemplate.sources.consul.http.transport import (
+    AnswerLost,
+    BodyTooLarge,
+    Connection,
+    Contact,
+    HttpMessage,
+    HttpRequest,
+    TimedOut,
+)
 
 DIGEST_BYTES = 16
-NO_CONTENT = httpx.ByteStream(b"")
 
 
 class ConsulReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -60,15 +65,14 @@ class ConsulReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class AgentAddress:
     """What all requests to an address share, made once."""
 
-    url: httpx.URL
-    headers: httpx.Headers = field(repr=False)
+    headers: bytes = field(repr=False)
     credentials: dict[str, str] = field(repr=False)
 
     @classmethod
     def of(cls, address: Address, credentials: dict[str, str]) -> AgentAddress:
         """Prepare an address."""
-        url = httpx.URL(f"http{'s' * address.is_tls}://{address.authority}/")
-        return cls(url, httpx.Headers({"Host": address.authority, **credentials}), credentials)
+        headers = {"Host": address.authority, **credentials}
+        return cls("".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("ascii"), credentials)
 
 
 class Client:
@@ -153,7 +157,7 @@ class Client:
         self.switch(address)
         for connection in tuple(self._connections):
             if connection.address == address:
-                connection.fail(httpx.ReadTimeout(what))
+                connection.fail(TimedOut(what))
 
     async def ping(self, connection: Connection, *, limit: float) -> bool | None:
         """Request the agent's front page, which it serves by itself; return whether it is alive, None for unknown.
@@ -162,9 +166,9 @@ class Client:
         """
         request = self._request(connection.address, f"{connection.address.prefix}/", limit)
         try:
-            await connection.handle_async_request(request)
-        except httpx.HTTPError as exc:
-            is_silent = isinstance(exc, httpx.TimeoutException) or isinstance(exc.__cause__, ConnectionRefusedError)
+            await connection.ask(request)
+        except AnswerLost as exc:
+            is_silent = isinstance(exc, TimedOut) or isinstance(exc.__cause__, ConnectionRefusedError)
             return False if is_silent else None
         return True
 
@@ -205,12 +209,11 @@ class Client:
         connection.context = self._credentials.context()
         request, began = self._request(connection.address, target, limit), monotonic()
         try:
-            response = await connection.handle_async_request(request)
-        except httpx.HTTPError as exc:
+            message = await connection.ask(request)
+        except AnswerLost as exc:
             kind = FailureKind.GARBLED if isinstance(exc, BodyTooLarge) else FailureKind.UNREACHABLE
             raise RequestFailed(str(connection.address), resource.path, str(exc), kind) from exc
-        body = await _body(response)
-        return _accepted(response, body, monotonic() - began, connection, resource)
+        return _accepted(message, monotonic() - began, connection, resource)
 
     async def allows(self, connection: Connection, rights: Sequence[Right], *, dc: str | None = None) -> bool | None:
         """Ask whether the token has all of these rights (64 at most); None where Consul does not say.
@@ -219,26 +222,28 @@ class Client:
         Raises RequestFailed.
         """
         resource = Resource.named("/v1/internal/acl/authorize", dc=dc or self.settings.datacenter)
-        request = self._request(
-            connection.address, connection.address.prefix + resource.target(), self.settings.read_timeout
-        )
         body = msgspec.json.encode(rights)
-        headers = httpx.Headers(request.headers)
-        headers.update({"Content-Type": "application/json", "Content-Length": str(len(body))})
-        post = httpx.Request(
-            "POST", request.url, headers=headers, stream=httpx.ByteStream(body), extensions=request.extensions
+        request = HttpRequest(
+            head=b"POST %b HTTP/1.1\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % (
+                (connection.address.prefix + resource.target()).encode("ascii"),
+                self._place(connection.address).headers,
+                len(body),
+            ),
+            body=body,
+            connect_timeout=self.settings.connect_timeout,
+            read_timeout=self.settings.read_timeout,
+            is_repeatable=False,
         )
         try:
-            response = await connection.handle_async_request(post)
-        except httpx.HTTPError as exc:
+            message = await connection.ask(request)
+        except AnswerLost as exc:
             raise RequestFailed(str(connection.address), resource.path, str(exc), FailureKind.UNREACHABLE) from exc
-        return granted(response.status_code, await _body(response), asked=len(rights))
+        return granted(message.status, message.body, asked=len(rights))
 
-    def _request(self, address: Address, target: str, limit: float) -> httpx.Request:
-        place = self._place(address)
-        timeout = {"connect": self.settings.connect_timeout, "read": limit}
-        extensions = {"target": target.encode("ascii"), "timeout": timeout}
-        return httpx.Request("GET", place.url, headers=place.headers, stream=NO_CONTENT, extensions=extensions)
+    def _request(self, address: Address, target: str, limit: float) -> HttpRequest:
+        head = b"GET %b HTTP/1.1\r\n%b\r\n" % (target.encode("ascii"), self._place(address).headers)
+        return HttpRequest(head=head, connect_timeout=self.settings.connect_timeout, read_timeout=limit)
 
     def _place(self, address: Address) -> AgentAddress:
         """Return the prepared address, with the current credentials."""
@@ -248,18 +253,12 @@ class Client:
         return place
 
 
-async def _body(response: httpx.Response) -> bytes:
-    """Return the received bytes, whatever encoding the headers claim."""
-    return b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)])
-
-
-def _accepted(
-    response: httpx.Response, body: bytes, waited: float, connection: Connection, resource: Resource
-) -> ConsulReply:
-    headers = tuple(response.headers.raw)
-    meta = Meta.of(headers)
-    location = response.headers.get("location", "") if response.status_code != STATUS_OK else ""
-    if wrong := diagnose(response.status_code, meta, body, location, not_found=resource.not_found):
+def _accepted(message: HttpMessage, waited: float, connection: Connection, resource: Resource) -> ConsulReply:
+    headers, body = tuple(message.headers), message.body
+    meta, location = Meta.of(headers), ""
+    if message.status != STATUS_OK:
+        location = next((value.decode("latin-1") for name, value in headers if name.lower() == b"location"), "")
+    if wrong := diagnose(message.status, meta, body, location, not_found=resource.not_found):
         kind, what = wrong
         raise RequestFailed(str(connection.address), resource.path, what, kind)
     digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()

@@ -1,8 +1,7 @@
-"""An httpx transport made for long polls: one kept connection, no pool, whole bodies with a limit.
+"""HTTP made for long polls: one kept connection, no pool, whole bodies with a limit.
 
 A pool walks all its connections at each step; a thousand long polls make that quadratic. Here each poll owns its
 connection. Speaks plain HTTP/1.1 over TCP, TLS or a unix socket; knows nothing of Consul's API, proxies or redirects.
-Errors are httpx's own exception types.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ import math
 import os
 import socket
 import ssl
-from collections.abc import Mapping
 from dataclasses import field
 from typing import cast
 
 import httptools
-import httpx
 
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.http.address import Address
@@ -29,11 +26,44 @@ KEEPALIVE_OPTIONS = (  # a dead peer is noticed after 90 s, even where the long 
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
 HEAD_LIMIT_BYTES = 64 * 1024
-FALLBACK_TIMEOUT = 5.0
 
 
-class BodyTooLarge(httpx.RemoteProtocolError):
+class AnswerLost(Exception):
+    """No whole answer came to a request; the text says why."""
+
+
+class TimedOut(AnswerLost):
+    """The agent did not accept a connection, or did not answer, in time."""
+
+
+class NotConnected(AnswerLost):
+    """No connection could be opened."""
+
+
+class ConnectionLost(AnswerLost):
+    """The connection ended before the answer did."""
+
+
+class NotHttp(AnswerLost):
+    """What came is no HTTP answer to the request."""
+
+
+class BodyTooLarge(NotHttp):
     """The answer is larger than the limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request as it is sent: ``head`` with the empty line that ends it, then ``body``.
+
+    ``read_timeout`` is for the whole answer. A request that is not ``is_repeatable`` is sent only once.
+    """
+
+    head: bytes = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    connect_timeout: float
+    read_timeout: float
+    is_repeatable: bool = True
 
 
 @dataclass(slots=True)
@@ -47,6 +77,11 @@ class HttpMessage:
     head_size: int = 0
     has_head: bool = False
     is_complete: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """The received bytes, whatever encoding the headers claim."""
+        return b"".join(self.chunks)
 
 
 @dataclass(slots=True)
@@ -67,7 +102,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._message = HttpMessage()
         self._waiter: asyncio.Future[HttpMessage] | None = None
-        self._failure: httpx.TransportError | None = None
+        self._failure: AnswerLost | None = None
         self.served = 0
         self.is_open = False
         self.has_answered_partly = False
@@ -75,7 +110,7 @@ class HttpConnection(asyncio.Protocol):
     async def exchange(self, request: bytes, timeout: float) -> HttpMessage:
         """Send the request and return the whole response; ``timeout`` seconds are for all of it.
 
-        Raises httpx.TransportError. Leaving early, by cancellation or by the time limit, closes the connection.
+        Raises AnswerLost. Leaving early, by cancellation or by the time limit, closes the connection.
         """
         if self._failure is not None:
             raise self._failure
@@ -104,9 +139,9 @@ class HttpConnection(asyncio.Protocol):
         return message
 
     def _expire(self, timeout: float) -> None:
-        self.fail(httpx.ReadTimeout(f"read timed out after {timeout:.1f}s"))
+        self.fail(TimedOut(f"read timed out after {timeout:.1f}s"))
 
-    def fail(self, failure: httpx.TransportError) -> None:
+    def fail(self, failure: AnswerLost) -> None:
         """Close the connection at once; an exchange that is under way raises the failure."""
         self.is_open = False
         self._failure = self._failure or failure
@@ -147,7 +182,7 @@ class HttpConnection(asyncio.Protocol):
         self.has_answered_partly = self._message.head_size > 0
         verb = "reset" if isinstance(exc, ConnectionResetError) else "closed"
         when = "in the middle of an answer" if self.has_answered_partly else "without an answer"
-        self.fail(httpx.ReadError(f"connection {verb} {when}"))
+        self.fail(ConnectionLost(f"connection {verb} {when}"))
 
     def _ends_with_connection(self) -> bool:
         names = {name.lower() for name, _ in self._message.headers}
@@ -158,7 +193,7 @@ class HttpConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Refuse a second response to one request."""
         if self._message.is_complete:
-            raise httpx.RemoteProtocolError("the server sent data without a request")
+            raise NotHttp("the server sent data without a request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
@@ -190,14 +225,14 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
 
-def _broken(exc: Exception) -> httpx.TransportError:
+def _broken(exc: Exception) -> AnswerLost:
     cause = exc.__cause__ or exc.__context__
-    if isinstance(cause, httpx.TransportError):
+    if isinstance(cause, AnswerLost):
         return cause
-    return httpx.RemoteProtocolError("the answer is not HTTP")
+    return NotHttp("the answer is not HTTP")
 
 
-class Connection(httpx.AsyncBaseTransport):
+class Connection:
     """One kept connection to an agent, opened when first needed and again when it was lost.
 
     One request at a time: a second one meanwhile is a mistake and raises RuntimeError. Assigning ``context`` affects
@@ -231,49 +266,40 @@ class Connection(httpx.AsyncBaseTransport):
         """Whether a request is under way."""
         return self._busy
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request over the kept connection; the response's body is complete when this returns.
+    async def ask(self, request: HttpRequest) -> HttpMessage:
+        """Send the request over the kept connection; return the whole answer. Raises AnswerLost.
 
-        The extensions ``target`` (raw path and query) and ``timeout`` (``connect``; ``read`` for the whole answer) are
-        httpx's own. A kept connection that turns out to be closed is replaced once, silently, for a GET.
+        A kept connection that turns out to be closed is replaced once, silently, for a request that may be repeated.
         """
         if self._busy:
             raise RuntimeError("one request at a time on a kept connection")
         self._busy = True
         try:
-            message = await self._exchange(request)
-        except httpx.RequestError as exc:
-            exc.request = request
-            raise
+            return await self._exchange(request)
         finally:
             self._busy = False
-        stream = httpx.ByteStream(b"".join(message.chunks))
-        return httpx.Response(message.status, headers=message.headers, stream=stream, request=request)
 
-    async def _exchange(self, request: httpx.Request) -> HttpMessage:
-        timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
-        connect, read = (timeouts.get(name) or FALLBACK_TIMEOUT for name in ("connect", "read"))
-        content = _head(request) if request.method == "GET" else _head(request) + await request.aread()
-        kept = self._wire
+    async def _exchange(self, request: HttpRequest) -> HttpMessage:
+        content, kept = request.head + request.body, self._wire
         if kept is not None and kept.is_open:
             try:
-                return await kept.exchange(content, read)
-            except httpx.ReadError:
-                if request.method != "GET" or kept.has_answered_partly:
+                return await kept.exchange(content, request.read_timeout)
+            except ConnectionLost:
+                if not request.is_repeatable or kept.has_answered_partly:
                     raise
-        self._wire = await self._open(connect)
-        return await self._wire.exchange(content, read)
+        self._wire = await self._open(request.connect_timeout)
+        return await self._wire.exchange(content, request.read_timeout)
 
     async def _open(self, timeout: float) -> HttpConnection:
         try:
             async with asyncio.timeout(timeout):
                 return await self._connect()
         except TimeoutError as exc:
-            raise httpx.ConnectTimeout(f"connecting timed out after {timeout:.1f}s") from exc
+            raise TimedOut(f"connecting timed out after {timeout:.1f}s") from exc
         except ssl.SSLError as exc:
-            raise httpx.ConnectError(f"tls: {_tls_reason(exc)}") from exc
+            raise NotConnected(f"tls: {_tls_reason(exc)}") from exc
         except OSError as exc:
-            raise httpx.ConnectError(_connect_reason(exc)) from exc
+            raise NotConnected(_connect_reason(exc)) from exc
 
     async def _connect(self) -> HttpConnection:
         loop = asyncio.get_running_loop()
@@ -295,7 +321,7 @@ class Connection(httpx.AsyncBaseTransport):
     def _new_wire(self) -> HttpConnection:
         return HttpConnection(self._limit_bytes, self._contact)
 
-    def fail(self, failure: httpx.TransportError) -> None:
+    def fail(self, failure: AnswerLost) -> None:
         """End the request that is under way with this failure; one that still connects has its own limit."""
         if self._wire is not None:
             self._wire.fail(failure)
@@ -305,16 +331,6 @@ class Connection(httpx.AsyncBaseTransport):
         if self._wire is not None:
             self._wire.abort()
             self._wire = None
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        self.close()
-
-
-def _head(request: httpx.Request) -> bytes:
-    target = request.extensions.get("target") or request.url.raw_path
-    lines = b"".join(b"%b: %b\r\n" % header for header in request.headers.raw)
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode("ascii"), target, lines)
 
 
 def _tls_reason(exc: ssl.SSLError) -> str:
