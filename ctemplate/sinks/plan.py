@@ -233,7 +233,7 @@ def review(
 def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Iterator[str]:
     """Yield for each backend that changes its service, instance, state and index.
 
-    If several instances have one address, the instance of a service named like the upstream is meant.
+    If several services have one address, the one named like the upstream is meant, or all where none is.
     """
     changes = tuple(backends)
     wanted = {change.address.rpartition(":")[0] for change in changes}
@@ -244,7 +244,8 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
     for change in changes:
         found = known.get(change.address, {})
         absent = "no longer registered" if change.new is None else "the template's own line"
-        state = _state(*found.get(change.upstream, next(iter(found.values())))) if found else absent
+        meant = {change.upstream: found[change.upstream]} if change.upstream in found else found
+        state = "; ".join(_state(*meant[name]) for name in sorted(meant)) if meant else absent
         yield f"{change.upstream} {change.address}: {state}"
 
 
