@@ -2,8 +2,10 @@
 
 import pytest
 
-from ctemplate.core.model import Answer
-from ctemplate.queries import CatalogNode, KeyEntry, KeyQuery, NodesQuery, TreeQuery
+from ctemplate.core.model import Answer, Instance
+from ctemplate.nginx.language.semantic_diff import Backend, BackendChange
+from ctemplate.queries import CatalogNode, KeyEntry, KeyQuery, NodesQuery, ServiceQuery, TreeQuery
+from ctemplate.sinks import plan
 from ctemplate.sinks.plan import OWNED_REASONS, FileReview, owned_reasons
 
 
@@ -50,3 +52,16 @@ def test_many_are_counted():
     found = reasons([], [f"v{n}" for n in range(many)], keys)
     assert len(found) == OWNED_REASONS + 1
     assert found[-1] == "and 5 more"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "services"),
+    [("web", ["web"]), ("pool", ["api", "web"])],
+    ids=["named like one of them", "named like none"],
+)
+def test_an_address_that_services_share_is_that_of_the_one_meant_or_of_all(upstream, services):
+    fields = {"id": "1", "node": "n", "address": "10.0.0.1", "port": 80, "created": 1}
+    answers = [Answer(query=ServiceQuery(name=name), value=(Instance(name=name, **fields),)) for name in ("web", "api")]
+    new = Backend(state="up")
+    (reason,) = plan.reasons([BackendChange(upstream=upstream, address="10.0.0.1:80", old=None, new=new)], answers)
+    assert [name for name in ("api", "web") if f"service {name}, instance 1 on n: passing" in reason] == services

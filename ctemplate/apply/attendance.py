@@ -53,7 +53,8 @@ async def attended(state: GroupState, program: Program | None) -> bool:
     process, reads_since = found
     about = {"group": state.group.name, "subject": state.group.subject, "path": str(state.group.destinations[0])}
     if all(reads_since.is_after(moment) for moment in _written(state)):
-        emit(ProcessProven(**about, pid=process.pid))
+        if any(destination.exists() for destination in state.files):
+            emit(ProcessProven(**about, pid=process.pid))
         await run_uncancellable(_settle, state, process)
         return True
     if not page.owes_reload:

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator
 _STREAM = (
     "install nginx's stream module, libnginx-mod-stream, and write load_module modules/ngx_stream_module.so; at the top"
 )
+_NO_UPSTREAM = (
+    "no upstream and no host has this name; if it is a service without instances, keep its upstream: "
+    "nginx.http_upstreams(placeholder=true), or {% else %} server 127.0.0.1:1 down; in its loop"
+)
 _FIXES = (
     (
         re.compile(r'unknown directive "stream"'),
@@ -20,6 +24,10 @@ _FIXES = (
     (
         re.compile(r"no servers are inside upstream"),
         "an upstream without instances is refused; write {% else %} server 127.0.0.1:1 down; in its loop",
+    ),
+    (
+        re.compile(r"host not found in upstream"),
+        _NO_UPSTREAM,
     ),
     (
         re.compile(r"could not build (?:the )?server_names_hash|could not build optimal server_names_hash"),

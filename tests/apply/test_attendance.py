@@ -167,3 +167,10 @@ def test_moments_of_another_boot_are_earlier_ones():
     assert not now().is_after(now().earlier(-1))
     assert now().is_after(now().earlier(1))
     assert abs(at_wall_clock(time.time() - 50).ticks - now().earlier(50).ticks) < 100
+
+
+async def test_no_process_is_said_to_run_a_file_that_does_not_exist(apply, caplog):
+    caplog.set_level("INFO")
+    with pytest.raises(Exception, match="exit status 1"):
+        await apply(b"syntax")
+    assert "runs it" not in caplog.text

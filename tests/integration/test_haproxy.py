@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from harness import ROOT, Process, free_port, http_get, program, tcp_read, wait_for
+from harness.waiting import PATIENCE
 
 LIMIT = 60
 EXAMPLE = ROOT / "examples/haproxy"
@@ -84,7 +85,7 @@ def test_a_reload_that_haproxy_does_not_take_is_rolled_back_and_its_cause_left_o
 
 def listens(port):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
     except OSError:
         return False
     return True

@@ -4,6 +4,7 @@ import http.client
 from collections import Counter
 
 from harness import free_port, http_get
+from harness.waiting import PATIENCE
 
 CLIENTS = 1000
 TEMPLATE = """\
@@ -28,7 +29,7 @@ http {{
 
 def answers(port, paths, **headers):
     """Count the answers over one kept connection, by the name of the backend."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     counts = Counter()
     for path in paths:
         connection.request("GET", path, headers={"Host": "web.example.com"} | headers)

@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 from harness import free_port, wait_for
+from harness.waiting import PATIENCE
 from prometheus_client.parser import text_string_to_metric_families
 
 LIMIT = 60.0
@@ -36,7 +37,7 @@ class Asked:
     def get(self, path):
         """Return status code and text; 0 while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as exc:
             return exc.code, exc.read().decode()
@@ -162,7 +163,7 @@ def test_hostile_clients_disturb_nothing(running, consul):
     lines = []
     for number in range(100):
         line = socket.socket()
-        line.settimeout(5)
+        line.settimeout(PATIENCE)
         line.connect(("127.0.0.1", asked.port))
         line.sendall(
             [b"", b"GET /status HT", b"\x00" * 100, b"GET /status HTTP/1.1\r\n" + b"A: b\r\n" * 10][number % 4]

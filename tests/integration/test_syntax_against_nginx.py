@@ -46,7 +46,7 @@ def nginx(prefix, config):
     path = prefix / "nginx.conf"
     path.write_bytes(config)
     command = ["nginx", "-t", "-q", "-p", f"{prefix}/", "-c", str(path), "-e", "stderr", "-g", f"pid {prefix}/pid;"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
     output = done.stderr.decode(errors="backslashreplace")
     found = re.search(r"\[emerg\] \d+#\d+: (.*?) in \S*nginx\.conf:(\d+)$", output, re.MULTILINE | re.DOTALL)
     if found and found[1].startswith(GRAMMAR):

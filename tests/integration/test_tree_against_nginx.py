@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from harness.waiting import PATIENCE
 
 from ctemplate.nginx.language.includes import load_tree
 from ctemplate.nginx.mirror import mirror
@@ -39,7 +40,7 @@ def judge(tmp_path):
     def run(main, *options):
         prefix = tmp_path / "prefix"
         command = ["nginx", "-p", f"{prefix}/", "-c", str(main), "-e", "stderr", "-g", f"pid {prefix}/pid;", *options]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=30)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
         return done.returncode, (done.stdout + done.stderr).decode(errors="surrogateescape")
 
     return run

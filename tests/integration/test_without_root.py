@@ -16,6 +16,7 @@ from harness import free_port
 from harness.nginx import Nginx
 from harness.programs import ROOT
 from harness.sandbox import Sandboxed
+from harness.waiting import PATIENCE
 
 from ctemplate.nginx.check import can_mount
 
@@ -73,7 +74,7 @@ class Host:
         """Return what nginx says over TLS."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with socket.create_connection(("127.0.0.1", self.port), 30) as plain, context.wrap_socket(plain) as line:
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain, context.wrap_socket(plain) as line:
             line.sendall(b"GET / HTTP/1.0\r\n\r\n")
             with line.makefile("rb") as reply:
                 return reply.read().decode().rpartition("\r\n\r\n")[2]
@@ -125,7 +126,7 @@ def applied_by(host, run, reload, **options):
     assert host.served() == "81"
     host.publish(81)
     status, said = run(host, "doctor", *host.args(reload), name="doctor", **options)
-    assert (status, [line for line in said.splitlines() if line.startswith("fault")]) == (0, []), said
+    assert (status, [line for line in said.splitlines() if line.startswith("error")]) == (0, []), said
     assert f"ok    {host.nginx.conf}: nginx accepts it" in said
 
 
@@ -146,7 +147,7 @@ def test_an_ordinary_user_without_any_right_reloads_by_a_line_in_sudoers(host, r
     assert status == 0, log
     assert host.served() == "80", log
     status, said = run(host, "doctor", *host.args(reload), name="doctor", **options)
-    assert (status, [line for line in said.splitlines() if line.startswith("fault")]) == (0, []), said
+    assert (status, [line for line in said.splitlines() if line.startswith("error")]) == (0, []), said
 
 
 def test_a_file_of_roots_is_named_by_the_doctor_as_one_that_cannot_be_replaced(host, run):
@@ -158,9 +159,9 @@ def test_a_file_of_roots_is_named_by_the_doctor_as_one_that_cannot_be_replaced(h
     what = f"{host.site}: belongs to user root, and only root may change the owner of a file"
     assert f"{what}; the live file is untouched" in log
     status, said = run(host, "doctor", *args, name="doctor", rights=WITH_KILL)
-    assert (status, [line for line in said.splitlines() if line.startswith("fault")]) == (
+    assert (status, [line for line in said.splitlines() if line.startswith("error")]) == (
         1,
-        [f"fault {what}; correct the owner, or run ctemplate as root"],
+        [f"error {what}; correct the owner, or run ctemplate as root"],
     )
 
 
@@ -181,4 +182,4 @@ def test_root_with_the_rights_of_the_unit_that_ships(host, run):
     assert host.served() == "80"
     host.publish(80)
     status, said = run(host, "doctor", *host.args(host.nginx.reload_command), name="doctor", **options)
-    assert (status, [line for line in said.splitlines() if line.startswith("fault")]) == (0, []), said
+    assert (status, [line for line in said.splitlines() if line.startswith("error")]) == (0, []), said

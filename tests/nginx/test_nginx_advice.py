@@ -14,6 +14,10 @@ from ctemplate.nginx.advice import advice
         ),
         ('nginx: [emerg] invalid port in upstream "127.0.0.1:0" in /n.conf:2', "an instance is registered without"),
         ("nginx: [emerg] no servers are inside upstream in /n.conf:2", "an upstream without instances is refused"),
+        (
+            'nginx: [emerg] host not found in upstream "web" in /n.conf:2',
+            "no upstream and no host has this name; if it is",
+        ),
     ],
 )
 def test_words_that_a_newcomer_cannot_act_on_get_a_line(line, start):
