@@ -7,7 +7,7 @@ import pytest
 
 from ctemplate.core.errors import CheckRefused
 from ctemplate.core.model import Snapshot
-from ctemplate.runtime.culprits import CulpritSearch, listening, place
+from ctemplate.runtime.culprits import CulpritSearch, holding, listening, place
 from ctemplate.runtime.outputs import FileSpan
 from ctemplate.template import Owner, Renderer
 
@@ -119,3 +119,7 @@ def test_a_place_is_found_in_words(text, line):
 def test_lines_that_listen_on_a_port_are_found():
     text = "listen 80;\n  listen 127.0.0.1:5432;\nlisten [::]:5432 udp;\nlisten 15432;\nreturn 5432;\n"
     assert listening(text, "5432") == (2, 3)
+
+
+def test_lines_that_hold_a_quoted_word_are_found():
+    assert holding("server_name web.x;\nserver_name a..b.x;\n", "a..b.x") == (2,)

@@ -114,3 +114,13 @@ async def test_other_threads_may_emit(tmp_path):
 
 def test_nothing_runs_where_nothing_is_configured():
     assert hook_services(EventStream(), OnEventSection()) == ()
+
+
+@pytest.mark.parametrize("text", ["ü" * 120_000, "x" * 300_000, "€" + "ü" * 60_000])
+async def test_a_long_event_reaches_the_command_cut_to_what_the_kernel_takes(tmp_path, text):
+    async with hooked(command=writing(tmp_path / "out")):
+        emit(HoldBegan(text="short", queries=(text,)))
+    first, document = (tmp_path / "out").read_text().splitlines()
+    assert first == "hold_began warning"
+    assert document.startswith('{"event":"hold_began"')
+    assert len(document.encode()) <= event_hook.VARIABLE_LENGTH_BYTES

@@ -1,6 +1,8 @@
 """The page for users of consul-template lists everything that it has, and nothing that does not exist here."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -169,3 +171,14 @@ def test_filters_tests_and_functions_of_ours_exist():
     assert {name for text in texts for name in re.findall(r" is (\w+)", text)} - language.tests().keys() == set()
     calls = {name for text in texts if "|" not in text and " is " not in text for name in re.findall(r"^(\w+)\(", text)}
     assert calls - Functions({}, {}).table().keys() == set()
+
+
+CONSUL_TEMPLATE = shutil.which("consul-template")
+
+if CONSUL_TEMPLATE is not None:
+
+    def test_every_flag_of_the_installed_consul_template_is_there():
+        done = subprocess.run([CONSUL_TEMPLATE, "-h"], capture_output=True, text=True, timeout=60, check=True)
+        flags = set(re.findall(r"^ +-([a-z0-9-]+)", done.stdout, re.MULTILINE))
+        assert "consul-addr" in flags
+        assert {flag for flag in flags if not flag.startswith(("vault-", "nomad-"))} - set(OPTIONS) == set()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Snapshot
 from ctemplate.sources import contents
 from ctemplate.template import Renderer, Template
@@ -107,3 +108,56 @@ services:
     printed = rendered(tmp_path, loops, catalog)
     assert "10.0.0.1" not in printed
     assert "set $v 2;" in printed
+
+
+SPLIT = """\
+{% import "ctemplate/nginx.j2" as nginx %}
+{% import "ctemplate/releases.j2" as releases %}
+http {
+{{- releases.split("shop", {"2.0": 10}) }}
+{% for svc in services(tag="http") if svc.name != "shop" %}
+{{- nginx.upstream("http", svc, svc.name | identifier, service(svc.name)) }}
+{%- endfor %}
+}
+"""
+SHOP = "{tags: [http], instances: [{address: 10.0.0.1, port: 80, created: 50, meta: {version: '2.0'}}]}"
+FOREIGN = "{tags: [http, tcp, udp], instances: [{address: 10.6.6.6, port: 80, created: 1}]}"
+TAKEN = ["shop-2.0", "shop_2.0", "shop_2.0-074a672946e831df", "shop//2.0"]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_no_older_service_takes_the_upstream_of_a_release(tmp_path, name):
+    printed = rendered(tmp_path, SPLIT, f'services: {{shop: {SHOP}, "{name}": {FOREIGN}}}')
+    (own,) = re.findall(r"10% (\S+);", printed)
+    block = printed[printed.index(f"upstream {own} {{") :].partition("}")[0]
+    assert "10.0.0.1:80" in block
+    assert "10.6.6.6" not in block
+
+
+@pytest.mark.parametrize("name", ["dns-udp", "dns_udp", "dns//udp"])
+def test_no_older_service_takes_the_upstream_of_a_udp_service(tmp_path, name):
+    text = '{% import "ctemplate/nginx.j2" as nginx %}\nstream {\n{{- nginx.stream_upstreams() }}\n}\n'
+    dns = "{tags: [udp], instances: [{address: 10.0.0.1, port: 53, created: 50}]}"
+    printed = rendered(tmp_path, text, f'services: {{dns: {dns}, "{name}": {FOREIGN.replace("http, ", "")}}}')
+    assert "10.0.0.1:53" in printed
+
+
+def test_each_service_has_its_own_variable(tmp_path):
+    names = ["web", "web-a", "web.a", "web_a", "web--a", "web_da", "web_share", "web_cookie", "webda"]
+    calls = "".join(f"{{{{ releases.variable({name!r}) }}}}\n" for name in names)
+    text = f'{{% import "ctemplate/releases.j2" as releases %}}\n{calls}'
+    made = [line for line in rendered(tmp_path, text, "services: {}").split("\n") if line]
+    assert len(set(made) | {"$release_web_share", "$release_web_cookie"}) == len(names) + 2
+
+
+@pytest.mark.parametrize("share", ['"abc"', '"nan" | float', "-5", "101", "1.234", "none", '"10"', '"inf" | float'])
+def test_a_share_that_is_no_percentage_is_refused(tmp_path, share):
+    text = SPLIT.replace("10}", f"{share}}}")
+    with pytest.raises(TemplateError, match=r"share of shop's release 2\.0 must be a number from 0 to 100"):
+        rendered(tmp_path, text, f"services: {{shop: {SHOP}}}")
+
+
+@pytest.mark.parametrize(("share", "printed"), [("0", None), ("100", "100%"), ("33.33", "33.33%"), ('"7" | int', "7%")])
+def test_a_share_that_is_a_percentage_is_printed(tmp_path, share, printed):
+    text = rendered(tmp_path, SPLIT.replace("10}", f"{share}}}"), f"services: {{shop: {SHOP}}}")
+    assert (f"{printed} shop_2.0" in text) is (printed is not None)

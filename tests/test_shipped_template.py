@@ -160,9 +160,12 @@ def test_tcp_and_udp_of_one_name_are_two_upstreams_and_two_listeners():
     """)
     assert upstreams(block(conf, "stream")) == {
         name: [f"zone stream-{name} 64k", "least_conn", f"server {address}:53 max_fails=3 fail_timeout=5s weight=1"]
-        for name, address in [("dns-53", "10.0.0.1"), ("dns-53-udp", "10.0.0.2")]
+        for name, address in [("dns-53", "10.0.0.1"), ("dns-53_udp-b3285980c18e1a00", "10.0.0.2")]
     }
-    assert listeners(conf) == [("listen 53", "proxy_pass dns-53"), ("listen 53 udp reuseport", "proxy_pass dns-53-udp")]
+    assert listeners(conf) == [
+        ("listen 53", "proxy_pass dns-53"),
+        ("listen 53 udp reuseport", "proxy_pass dns-53_udp-b3285980c18e1a00"),
+    ]
 
 
 def service(name, tag="http", created=0):

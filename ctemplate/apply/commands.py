@@ -40,6 +40,14 @@ class CommandCheck:
     destination: Path | None = None
     environ: Mapping[str, str] | None = None
 
+    @property
+    def unread(self) -> tuple[Path, ...]:
+        """Return no files: what a command reads is not known."""
+        return ()
+
+    async def look(self, files: tuple[Path, ...]) -> None:
+        """Do nothing: what a command reads is not known."""
+
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Run the command for the candidates; raises CheckRefused on any other exit status than 0."""
         mine = tuple(file for file in files if self.destination in (None, file.live))

@@ -19,6 +19,15 @@ from ctemplate.system.uptime import Moment, RunningProcess
 class CandidateCheck(Protocol):
     """Checks candidates before any live byte changes."""
 
+    @property
+    def unread(self) -> tuple[Path, ...]:
+        """The files of the last check, or look, that the program does not read: the check says nothing about them."""
+        ...
+
+    async def look(self, files: tuple[Path, ...]) -> None:
+        """Note and report which of the live files the program does not read."""
+        ...
+
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Check the changed files of a group together and return warnings, or raise CheckRefused or CommandFailed.
 

@@ -18,7 +18,7 @@ async def reported_check(check: CandidateCheck, files: tuple[StagedFile, ...], g
     began, result = time.monotonic(), "failed"
     try:
         warnings = await check.check(files)
-        result = "accepted"
+        result = "unread" if {file.live for file in files}.issubset(check.unread) else "accepted"
     except CannotJudge:
         result = "impossible"
         raise

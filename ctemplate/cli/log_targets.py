@@ -8,11 +8,15 @@ lines say.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import queue
 import threading
+from io import TextIOWrapper
 from logging.handlers import QueueHandler, QueueListener, SysLogHandler, WatchedFileHandler
 from pathlib import Path
+from typing import cast
 
 from ctemplate.core.errors import ConfigError
 
@@ -29,13 +33,26 @@ class LogFile(WatchedFileHandler):
         try:
             super().__init__(path, encoding="utf-8", errors="backslashreplace")
         except OSError as exc:
-            raise ConfigError("log_file", f"{path}: cannot be opened: {(exc.strerror or str(exc)).lower()}") from exc
+            reason = "nothing reads this pipe" if exc.errno == errno.ENXIO else (exc.strerror or str(exc)).lower()
+            raise ConfigError("log_file", f"{path}: cannot be opened: {reason}") from exc
+
+    def _open(self) -> TextIOWrapper:
+        """Open the file without waiting: a pipe has to have a reader."""
+        stream = open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_opened_at_once)  # noqa: SIM115
+        return cast("TextIOWrapper", stream)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's signature
         """Report once on stderr that lines are lost; a lost line is not retried, but each later line is attempted."""
         if not self._has_failed:
             self._has_failed = True
             logging.getLogger("ctemplate").warning("%s: the log cannot be written there", self.baseFilename)
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """Open a file for appending; raises OSError for a pipe without a reader. Its writes wait as usual."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 class Syslog(SysLogHandler):

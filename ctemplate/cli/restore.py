@@ -165,7 +165,8 @@ def _meaning(past: PastState, main: Path | None) -> Iterator[str]:
 
 def _diff(past: PastState) -> Iterator[str]:
     for path, content in past.files.items():
-        yield from map(printable, _changed_lines(path, _live(path), content))
+        lines = list(_changed_lines(path, _live(path), content))
+        yield from map(printable, lines or [f"{path}: is as it was then; restoring it changes nothing"])
 
 
 def _changed_lines(path: Path, live: bytes, content: bytes) -> Iterator[str]:

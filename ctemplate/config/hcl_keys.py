@@ -47,7 +47,7 @@ def _block(answer: str, *, is_loss: bool = False) -> KeyRule:
 
 _RETRIES = "retries never end; leave it out"
 _CONNECTIONS = "ctemplate keeps its connections itself; max_connections in [consul] limits their number"
-_LOGS = "the log goes to stderr; write the option -log-file or -syslog"
+_ROTATION = "ctemplate does not rotate its log; let logrotate do it: the file is opened anew by itself"
 _EDITS = "a broken edit never ends ctemplate, and the last good version stays in use; leave it out"
 _FUNCTIONS = "templates can call nothing that reaches out of them; leave it out"
 _SIGNALLED = "has no effect on a reload command, nor in consul-template; leave it out"
@@ -69,6 +69,7 @@ CONSUL_KEYS = {
     "consul.ssl.cert": _to("consul.ssl_cert"),
     "consul.ssl.key": _to("consul.ssl_key"),
     "consul.ssl.ca_cert": _to("consul.ssl_ca_cert"),
+    "consul.ssl.ca_cert_bytes": _note("has no effect on Consul's connection, in consul-template neither; leave it out"),
     "consul.ssl.ca_path": _to("consul.ssl_ca_path"),
     "consul.ssl.server_name": _to("consul.ssl_server_name"),
     "consul.transport.dial_keep_alive": _note(_CONNECTIONS),
@@ -98,8 +99,13 @@ TOP_KEYS = {
     "once": _note("has no effect in a file, in consul-template neither; write the option -once", False),
     "parse_only": _note("has no effect in a file, in consul-template neither; write 'ctemplate lint'", False),
     "deduplicate": _block("each ctemplate reads Consul itself, by few requests; leave it out"),
-    "syslog": _block(_LOGS, is_loss=True),
-    "log_file": _block(_LOGS, is_loss=True),
+    "syslog.enabled": _to("syslog", read.switch_value),
+    "syslog.facility": _to("syslog_facility"),
+    "syslog.name": _to("syslog_name"),
+    "log_file.path": _to("log_file"),
+    "log_file.log_rotate_bytes": _loss(_ROTATION, 0),
+    "log_file.log_rotate_duration": _loss(_ROTATION),
+    "log_file.log_rotate_max_files": _loss(_ROTATION, 0),
     "vault": _block("Vault is not read; let vault agent write the secret to a file; leave it out", is_loss=True),
     "nomad": _block("Nomad is not read; services that it registers in Consul are; leave it out", is_loss=True),
 }

@@ -24,7 +24,9 @@ from ctemplate.core.durations import format_duration, parse_duration
 from ctemplate.core.values import dataclass
 
 WAIT_FACTOR = 4  # consul-template's default for a wait's max, as a multiple of its min
-COMBINED = frozenset({"consul.auth", "consul.ssl", "wait", "template.left_delimiter", "template.right_delimiter"})
+COMBINED = frozenset(
+    {"consul.auth", "consul.ssl", "syslog", "wait", "template.left_delimiter", "template.right_delimiter"}
+)
 """Our keys that several of consul-template's keys, or its templates, determine."""
 ENV_KEYS = (
     ("pristine", "pristine"),
@@ -108,8 +110,9 @@ class _Result:
             elif ours not in COMBINED:
                 self.put(ours, value, path)
         self._credentials()
-        if any(path.startswith("consul.ssl.") for path in self.table.values):
-            self.put("consul.ssl", self.table.values.get("consul.ssl.enabled", True), "consul.ssl")
+        for block in ("consul.ssl", "syslog"):
+            if any(path.startswith(f"{block}.") for path in self.table.values):
+                self.put(block, self.table.values.get(f"{block}.enabled", True), block)
         self._wait("wait")
         if "exec" in self.table.items and not self.table.values.get("exec.command"):
             self.note("exec", "has no command, so that nothing is run unless -exec says what")

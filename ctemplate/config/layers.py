@@ -162,7 +162,10 @@ def _parsed_hcl(text: str, path: Path) -> Translated | dict[str, Any]:
 
 def _parsed_text(text: str, path: Path, *, is_json: bool = False) -> Any:
     try:
-        values = json.loads(text) if is_json or path.suffix == ".json" else tomllib.loads(text)
+        is_json = is_json or path.suffix == ".json"
+        values = json.loads(text, object_pairs_hook=_table) if is_json else tomllib.loads(text)
+    except RepeatedKey as exc:
+        raise ConfigError(str(path), f"holds the key {exc} twice; write it once") from None
     except json.JSONDecodeError as exc:
         raise ConfigError(f"{path}:{exc.lineno}:{exc.colno}", f"is not JSON: {exc.msg.lower()}") from exc
     except tomllib.TOMLDecodeError as exc:
@@ -178,6 +181,19 @@ def _parsed_text(text: str, path: Path, *, is_json: bool = False) -> Any:
         raise ConfigError(str(path), f"must hold a table, got {type(values).__name__}")
     is_theirs = path.suffix == ".json" and _hcl("is_consul_templates")(values)
     return _translated("read_hcl_json", values, path) if is_theirs else values
+
+
+class RepeatedKey(ValueError):
+    """A table in JSON has a key twice."""
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a table of JSON; JSON itself would keep the last of two equal keys and drop the other in silence."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKey(repr(next(key for key in keys if keys.count(key) > 1)))
+    return table
 
 
 def _translated(function: str, given: object, path: Path) -> Translated:

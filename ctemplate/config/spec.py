@@ -33,8 +33,10 @@ def parse_template(text: str) -> dict[str, str]:
 
 
 def parse_variable(text: str) -> tuple[str, str]:
-    """Return ``(name, value)`` of ``NAME=VALUE``; raises ConfigError."""
+    """Return ``(name, value)`` of ``NAME=VALUE``; raises ConfigError, which never names what may be a secret value."""
     name, equals, value = text.partition("=")
-    if not equals or _NAME.fullmatch(name) is None:
-        raise ConfigError("-var", f"must be NAME=VALUE with a plain name, got {printable(text)!r}")
+    if not equals:
+        raise ConfigError("-var", f"must be NAME=VALUE, got {len(text)} character{'s' * (len(text) != 1)} without '='")
+    if _NAME.fullmatch(name) is None:
+        raise ConfigError("-var", f"must be NAME=VALUE with a plain name, got the name {printable(name, 40)!r}")
     return name, value

@@ -9,15 +9,17 @@ from ctemplate.convert.arguments import CallArguments
 from ctemplate.convert.values import (
     BOOL,
     FLOAT,
-    GO_TEXTS,
     INT,
+    PARSED,
     PARSED_KINDS,
+    PARSED_MAP,
     PLAIN_TYPES,
+    PLAIN_VALUE,
     SCALAR,
     STRING,
+    STRING_MAP,
     UNCONVERTED,
     Constant,
-    GoType,
     GoValue,
     Level,
     NotConverted,
@@ -28,17 +30,23 @@ from ctemplate.convert.values import (
 _VERB = re.compile(r"%(?:%|([-+ #0]*)(\d*)((?:\.\d*)?)([a-zA-Z]))|%")
 _INSTEAD = "join the parts with ~"
 _FITTING = {
-    "s": {STRING, *PARSED_KINDS},
-    "q": {STRING, *PARSED_KINDS},
+    "s": {STRING},
+    "q": {STRING},
     "d": {INT},
     "x": {INT},
     "X": {INT},
     "o": {INT},
     "t": {BOOL},
-    "f": {FLOAT, *PARSED_KINDS},
-    "e": {FLOAT, *PARSED_KINDS},
-    "v": {BOOL, *PLAIN_TYPES, *GO_TEXTS},
+    "f": {FLOAT},
+    "e": {FLOAT},
+    "v": {BOOL, *PLAIN_TYPES, FLOAT},
 }
+"""The types for which Jinja itself formats like Go."""
+_RUN_TIME = frozenset([STRING, INT, FLOAT, BOOL, SCALAR, PLAIN_VALUE, STRING_MAP, PARSED_MAP, *PARSED_KINDS])
+"""The types of values that ``go_printf`` can format by any verb."""
+_UNKNOWN = frozenset("TOpw")
+"""Verbs that ask for Go's own types."""
+_WITHOUT_WHOLE = frozenset([STRING, FLOAT, BOOL, PARSED, PARSED_MAP, STRING_MAP])
 _KEYS = {"d": "the number of an item", "s": "the key of a table"}
 _GO_NAMES: dict[type, str] = {str: "string", int: "int", bool: "bool", float: "float64"}
 
@@ -95,36 +103,54 @@ def _formatted(match: re.Match[str], value: GoValue, arguments: CallArguments) -
     """Return one value formatted by one verb."""
     flags, width, precision, verb = match.groups()
     kind = value.type
-    if verb not in _FITTING:
-        raise NotConverted(f"printf's {match[0]!r}", _INSTEAD)
     is_plain = not (flags or width or precision)
-    is_list = kind.name == "list" and kind.item in PLAIN_TYPES and verb in "sv" and is_plain
+    is_list = kind.name == "list" and kind.item in PLAIN_TYPES
     if kind == SCALAR and verb in _KEYS and value.is_natural:
         arguments.remark(f"{value.code} is taken for {_KEYS[verb]}; of anything else printf makes %!{verb}(…)")
         kind = INT if verb == "d" else STRING
         value = replace(value, type=kind, is_natural=verb == "d")
-    if kind != UNCONVERTED and kind not in _FITTING[verb] and not is_list:
-        return [_mistake(arguments, f"%!{verb}({_go_name(value)}="), value.given(), constant(")")]
-    if is_plain and verb in "sdvt":
+    if is_list and verb in "sv" and is_plain and (verb == "v" or kind.item == STRING):
         return [value.given()]
-    if is_plain and verb == "q":
-        return [GoValue(f"{value.given().at(Level.FILTERED)} | go_quote", STRING, Level.FILTERED)]
-    _refuse_form(match, value)
-    python = {"v": "s" if kind == STRING else "d"}.get(verb, verb)
-    form = f"%{flags}{width}{precision}{python}"
-    return [GoValue(f'"{form}" | format({value.given().code})', STRING, Level.FILTERED)]
+    if kind == UNCONVERTED or (kind in _FITTING.get(verb, ()) and not value.may_be_nil):
+        if is_plain and verb in "sdvt":
+            return [value.given()]
+        if is_plain and verb == "q":
+            return [GoValue(f"{value.given().at(Level.FILTERED)} | go_quote", STRING, Level.FILTERED)]
+        if not _differs(match, value):
+            python = {"v": "s" if kind == STRING else "d"}.get(verb, verb)
+            form = f"%{flags}{width}{precision}{python}"
+            return [GoValue(f'"{form}" | format({value.given().code})', STRING, Level.FILTERED)]
+    if value.constant is not None and is_plain and kind not in _FITTING.get(verb, {kind}) and verb not in "xXqcUbT":
+        return [_mistake(arguments, f"%!{verb}({_go_name(value)}="), value.given(), constant(")")]
+    return [_at_run_time(match[0], value, arguments)]
 
 
-def _refuse_form(match: re.Match[str], value: GoValue) -> None:
-    """Raise NotConverted for a verb whose flags mean something else in Python."""
+def _at_run_time(form: str, value: GoValue, arguments: CallArguments) -> GoValue:
+    """Return a value that is formatted by Go's rules when the template is rendered."""
+    kind = value.type
+    if form[-1] in _UNKNOWN:
+        raise NotConverted(f"printf's {form!r}", _INSTEAD)
+    if kind not in _RUN_TIME and not (kind.name == "list" and kind.item in PLAIN_TYPES):
+        raise NotConverted(f"printf's {form!r} of a {kind.name}", "print its fields")
+    if "0" in form.partition(".")[0].rstrip("123456789") and kind == STRING:
+        raise NotConverted(f"printf's {form!r} of a string", _INSTEAD)
+    if kind in {STRING, INT, FLOAT, BOOL} and kind not in _FITTING.get(form[-1], {kind}) and form[-1] not in "xX":
+        arguments.remark(f"printf prints %!{form[-1]}({kind.name}=… here, as consul-template does")
+    words = constant(form).code + ("" if kind in _WITHOUT_WHOLE else ", whole=true")
+    given = value.given() if not value.may_be_nil else value
+    return GoValue(f"{given.at(Level.FILTERED)} | go_printf({words})", STRING, Level.FILTERED)
+
+
+def _differs(match: re.Match[str], value: GoValue) -> bool:
+    """Return whether a verb's flags mean something else in Python."""
     flags, verb, kind = match[1], match[4], value.type
-    is_number = kind in {INT, FLOAT, *PARSED_KINDS}
-    is_padded_text = "0" in flags and not (is_number and "-" not in flags)
+    is_padded_text = "0" in flags and not (kind in {INT, FLOAT} and "-" not in flags)
     is_signed = verb in "xXo" and not value.is_natural
     is_odd = verb in "qt" or "#" in flags or (verb == "v" and kind not in {STRING, INT}) or (match[3] and kind == INT)
-    if is_padded_text or is_signed or is_odd:
-        raise NotConverted(f"printf's {match[0]!r} of a {_described(kind)}", _INSTEAD)
+    return bool(is_padded_text or is_signed or is_odd)
 
 
-def _described(kind: GoType) -> str:
-    return "number that may be negative" if kind == INT else kind.name
+def printed_text(value: GoValue) -> GoValue:
+    """Return what ``print`` shows of a parsed value, or of one that may be nothing: ``<nil>`` where it is missing."""
+    words = '"%v"' if value.type in _WITHOUT_WHOLE else '"%v", whole=true'
+    return GoValue(f"{value.at(Level.FILTERED)} | go_printf({words})", STRING, Level.FILTERED)

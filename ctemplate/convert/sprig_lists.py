@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_text
+from ctemplate.convert.printf import printed_text
 from ctemplate.convert.values import (
     BOOL,
     PARSED_KINDS,
@@ -30,6 +31,8 @@ def shown_text(value: GoValue) -> GoValue:
     """Return what a value prints, as sprig's ``toString`` does."""
     if value.may_be_nil:
         raise NotConverted("a value that may be nothing where sprig expects a text", "test it with if before")
+    if value.type in PARSED_KINDS:
+        return printed_text(value)
     return expect_text(value) if value.type in {STRING, UNCONVERTED} else value.as_text()
 
 

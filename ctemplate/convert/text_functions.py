@@ -12,7 +12,7 @@ from ctemplate.convert.arguments import (
     expect_text,
     filter_function,
 )
-from ctemplate.convert.printf import printf
+from ctemplate.convert.printf import printed_text, printf
 from ctemplate.convert.values import (
     BOOL,
     GO_TEXTS,
@@ -39,7 +39,8 @@ def _print(arguments: CallArguments) -> GoValue:
     """Put a space between two values of which neither is a text, as Go does."""
     parts: list[GoValue] = []
     for number, value in enumerate(arguments):
-        if number and {SCALAR, *PARSED_KINDS} & {value.type, arguments[number - 1].type}:
+        kinds = {value.type, arguments[number - 1].type}
+        if number and STRING not in kinds and {SCALAR, *PARSED_KINDS} & kinds:
             raise NotConverted("print of what may be a text or a number beside another value", "join them with ~")
         if number and value.type != STRING and arguments[number - 1].type != STRING:
             parts.append(constant(" "))
@@ -55,6 +56,8 @@ def _println(arguments: CallArguments) -> GoValue:
 def _printable(value: GoValue) -> GoValue:
     if value.type == NIL:
         return constant("<nil>")
+    if value.type in PARSED_KINDS or value.may_be_nil:
+        return printed_text(value)
     is_list = value.type.name == "list" and value.type.item in PLAIN_TYPES
     if value.type not in _PRINTABLE and not is_list:
         raise NotConverted(f"printing a {value.type.name}", "print its fields")

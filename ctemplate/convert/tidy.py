@@ -27,10 +27,12 @@ _IDIOMS = {
     "go_quote": (" | json", "control characters are quoted as in JSON"),
     "go_title": (" | title", "words are lower-case but for their first letters"),
     "go_length": (" | length", "the length of a text counts characters"),
+    "go_merge": (" | merge", "an empty value of the first table stays where tables are merged"),
     "go_yaml": (" | to_yaml", "texts in YAML are quoted by other rules"),
 }
 _GO_FILTER = re.compile(rf"({_STRING})| \| ({'|'.join(_IDIOMS)})\b((?:\([a-z]+=\w+(?:, [a-z]+=\w+)*\))?)")
 _GROUPING = re.compile(rf'({_STRING})| \| go_by_meta\("([\w.\- ]+)"\)')
+_PRINTED = re.compile(rf'({_STRING})| \| go_printf\("%[sv]"(?:, whole=true)?\)')
 _DEFAULT = re.compile(rf', default=""\) or ({_STRING})(?=$| \||\))')
 _SPLIT = re.compile(r"(\()?\(([\w.]+) \| trim\)\.split\(([^()]*)\) if \(\2 \| trim\) else \[\](?(1)\))")
 _EMPTY_DEFAULT = "an empty value stays: the default is for a missing key"
@@ -156,6 +158,12 @@ def _tidy_code(code: str, said: dict[str, None]) -> str:
         said[_GROUP_NAMES] = None
         return f' | by_meta("{match[2]}", "_no_{match[2]}_")'
 
+    def printed(match: re.Match[str]) -> str:
+        if match[1] is not None:
+            return match[1]
+        said[_IDIOMS["go_text"][1]] = None
+        return ""
+
     def default(match: re.Match[str]) -> str:
         said[_EMPTY_DEFAULT] = None
         return f", default={match[1]})"
@@ -164,7 +172,9 @@ def _tidy_code(code: str, said: dict[str, None]) -> str:
         said[_UNTRIMMED] = None
         return f"{match[2]}.split({match[3]})"
 
-    return _SPLIT.sub(split, _DEFAULT.sub(default, _GROUPING.sub(grouping, _GO_FILTER.sub(idiom, code))))
+    return _SPLIT.sub(
+        split, _DEFAULT.sub(default, _GROUPING.sub(grouping, _PRINTED.sub(printed, _GO_FILTER.sub(idiom, code))))
+    )
 
 
 def tidy_remarks(lines: tuple[int, ...], differences: tuple[str, ...]) -> Iterator[tuple[Position, str]]:

@@ -26,7 +26,10 @@ class Rendered(GroupEvent, frozen=True, kw_only=True):
 
 
 class CheckEnded(GroupEvent, frozen=True, kw_only=True):
-    """Candidates were checked: ``result`` is accepted, refused, impossible (they cannot be checked) or failed."""
+    """Candidates were checked: ``result`` is accepted, unread, refused, impossible or failed.
+
+    Unread means that the program reads none of the files, impossible that they cannot be checked before they are live.
+    """
 
     LEVEL: ClassVar[int] = UNLOGGED
     result: str

@@ -63,14 +63,16 @@ class FileUnreadable(Event, frozen=True, kw_only=True):
 
 
 class FileNotIncluded(Event, frozen=True, kw_only=True):
-    """The main file ``main`` of nginx does not include a file of a group."""
+    """The configuration that starts at ``main`` does not read a file of a group, so the check says nothing about it."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     path: str
     main: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.main} does not include it; nginx reads it only if another directive names it"
+        return (
+            f"{self.path}: {self.main} does not read it: no include and no other directive names it; it is not checked"
+        )
 
 
 # Reloads

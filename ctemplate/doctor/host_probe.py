@@ -27,10 +27,12 @@ from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
 from ctemplate.nginx.groups import is_proven
 from ctemplate.nginx.identity import FoundMaster, find_master
-from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
+from ctemplate.nginx.language.includes import Role, Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.master import NoMaster, Process
 from ctemplate.nginx.settings import settings
+from ctemplate.nginx.unread import unread_files
 from ctemplate.system.files import candidate_path
 from ctemplate.system.inputs import read_input
 from ctemplate.system.ownership import weakness
@@ -45,7 +47,7 @@ _STREAM_BLOCK = re.compile(rb"^\s*stream\s*\{", re.MULTILINE)
 
 async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
     """Return the facts about one nginx and its live configuration; raises CommandFailed when it cannot be run."""
-    installation = await Installation.find(command)
+    installation = await Lookup(command=command).installation()
     tree = await asyncio.to_thread(_tree, installation)
     refusal, warnings = await _checked(command, installation.conf, tree)
     master = _master(tree, installation) if isinstance(tree, Tree) and is_proven(plan.settings) else None
@@ -58,9 +60,21 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
         tree=tree if isinstance(tree, Tree) else None,
         refusal=refusal,
         warnings=warnings,
+        unread=await asyncio.to_thread(_unread, tree, installation, plan) if isinstance(tree, Tree) else (),
         master=master,
         may_signal=command.announce is not None or not isinstance(master, FoundMaster) or may_signal(master.process),
     )
+
+
+def _unread(tree: Tree, installation: Installation, plan: GroupPlan) -> tuple[str, ...]:
+    """Return the destinations that a configuration does not read.
+
+    A file that does not exist yet is left out if the group also writes a file that is read: that one may name it then.
+    """
+    files = [one.destination.absolute() if one.each is None else one.each.stand_in for one in plan.templates]
+    found = unread_files(tree, installation, [file for file in files if file.name != str(STDOUT)])
+    may_be_named = any(tree.role(file) is not Role.UNUSED for file in files)
+    return tuple(str(file) for file in found if file.exists() or not may_be_named)
 
 
 def _tree(installation: Installation) -> Tree | CtemplateError | None:

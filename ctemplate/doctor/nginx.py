@@ -19,6 +19,7 @@ STREAM_MODULE = "ngx_stream_module.so"
 LUA_TRAP = "lua_setexdata"
 RIGHTS = "give ctemplate CAP_KILL, or a reload command that has the right, such as sudo -n nginx -s reload"
 PID_FILE = "correct the pid file; nginx's own -s and most init scripts need it"
+UNREAD_FIX = "write it where an include finds it, or name the configuration that reads it in the group's nginx key"
 ANOTHER = "name the configuration in the reload command or in the group's nginx key, or start nginx with it"
 
 
@@ -42,8 +43,9 @@ class NginxFacts:
     """The facts about one nginx: the program, the state of its live configuration, and its master process.
 
     ``refusal`` is the reason why its live configuration cannot run, ``warnings`` are nginx's warnings about a valid
-    one. ``tree`` is None if there is no configuration yet. ``may_signal``: this user has the right to send the reload
-    signal. ``wants_stream``: a template writes a stream block.
+    one. ``tree`` is None if there is no configuration yet; it does not read the destinations in ``unread``.
+    ``may_signal``: this user has the right to send the reload signal. ``wants_stream``: a template writes a stream
+    block.
     """
 
     name: str
@@ -56,6 +58,7 @@ class NginxFacts:
     warnings: tuple[str, ...] = ()
     master: FoundMaster | NoMaster | CtemplateError | None = None
     may_signal: bool = True
+    unread: tuple[str, ...] = ()
 
 
 def nginx_diagnoses(facts: NginxFacts) -> Iterator[Diagnosis]:
@@ -64,6 +67,8 @@ def nginx_diagnoses(facts: NginxFacts) -> Iterator[Diagnosis]:
     yield _stream(facts)
     yield _configuration(facts)
     yield from _master(facts)
+    for path in facts.unread:
+        yield warning(path, f"{facts.conf} does not read it: no include and no other directive names it", UNREAD_FIX)
     if facts.tree is not None:
         directives = tuple(_directives(facts.tree))
         yield from _shutdown(directives)

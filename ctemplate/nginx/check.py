@@ -21,18 +21,20 @@ from dataclasses import field
 from functools import cache
 from pathlib import Path
 
-from ctemplate.core.errors import CannotJudge, CheckRefused
+from ctemplate.core.errors import ApplyError, CannotJudge, CheckRefused
 from ctemplate.core.event_stream import emit
 from ctemplate.core.model import StagedFile
 from ctemplate.core.program_events import FileNotIncluded, FileUnreadable, MountFailed, MountForbidden
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.advice import advice
-from ctemplate.nginx.command import Installation, Lookup, NginxCommand
-from ctemplate.nginx.language.includes import Role, TooLarge, Tree, TreeError, load_tree
+from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.language.includes import TooLarge, Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.mirror import mirror
 from ctemplate.nginx.settings import exists, redirect_side_effects, settings
 from ctemplate.nginx.stand_ins import STAND_IN, StandIns, stand_ins
+from ctemplate.nginx.unread import unread_files, unread_live_files
 from ctemplate.nginx.verdict import NginxVerdict, nginx_verdict
 from ctemplate.system.inputs import real_path
 from ctemplate.system.programs import Completed, run_program
@@ -74,7 +76,8 @@ def check_time_limit(size_bytes: int) -> float:
 class NginxCheck:
     """Checks candidates with `nginx -t` and the arguments of the reload command.
 
-    `warnings_refuse` makes nginx's warnings refusals; `timeout` is seconds, by default according to size.
+    `warnings_refuse` makes nginx's warnings refusals; `timeout` is seconds, by default according to size. The
+    configuration does not read the files in ``unread``: the last check says nothing about them.
     """
 
     command: NginxCommand
@@ -82,7 +85,8 @@ class NginxCheck:
     timeout: float | None = None
     _nginx: Lookup = field(init=False)
     _can_mount: bool | None = field(default=None, init=False)
-    _strangers: set[Path] = field(default_factory=set, init=False)
+    unread: tuple[Path, ...] = field(default=(), init=False)
+    _reported: set[Path] = field(default_factory=set, init=False)
     _unreadable: set[Path] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +121,15 @@ class NginxCheck:
             raise CannotJudge(refused.where, what)
         return (f"{refused.where}: {what}; the reload alone decides", *found.warnings)
 
+    async def look(self, files: tuple[Path, ...]) -> None:
+        """Note and report which live files the configuration does not read; nothing where that cannot be known."""
+        try:
+            installation = await self._nginx.installation()
+        except ApplyError:
+            return
+        self.unread = await asyncio.to_thread(unread_live_files, installation, files)
+        self._report_unread(installation.conf)
+
     async def _judged(self, test: _Test, *, may_mount: bool) -> NginxVerdict:
         plan = await asyncio.to_thread(test.plan, may_mount=may_mount)
         self._report(plan, test.installation.conf)
@@ -143,9 +156,14 @@ class NginxCheck:
             if path not in self._unreadable:
                 self._unreadable.add(path)
                 emit(FileUnreadable(path=str(path)))
-        for path in plan.strangers:
-            if path not in self._strangers:
-                self._strangers.add(path)
+        self.unread = plan.unread
+        self._report_unread(conf)
+
+    def _report_unread(self, conf: Path) -> None:
+        """Report each file once."""
+        for path in self.unread:
+            if path not in self._reported:
+                self._reported.add(path)
                 emit(FileNotIncluded(path=str(path), main=str(conf)))
 
 
@@ -181,7 +199,7 @@ class _Plan:
     argv: tuple[str, ...]
     size_bytes: int
     translate: Callable[[str], str]
-    strangers: tuple[Path, ...] = ()
+    unread: tuple[Path, ...] = ()
     unreadable: tuple[Path, ...] = ()
     new_pid_file: Path | None = None
 
@@ -222,7 +240,7 @@ class _Test:
             argv=_bound(replaced, argv, folder) if chosen is Way.BOUND else argv,
             size_bytes=sum(map(len, tree.sources.values())),
             translate=translate,
-            strangers=tuple(file.live for file in self.files if tree.role(file.live) is Role.UNUSED),
+            unread=unread_files(tree, self.installation, self._live),
             unreadable=made.unreadable,
         )
 
@@ -249,8 +267,10 @@ class _Test:
 
     def _as_it_stands(self) -> _Plan:
         """Check the live configuration; its paths cannot be redirected, so nginx creates a missing log."""
+        unread: tuple[Path, ...] = ()
         try:
-            found = settings(load_tree(self.installation.conf), self.installation)
+            tree = load_tree(self.installation.conf)
+            found, unread = settings(tree, self.installation), unread_files(tree, self.installation, self._live)
             pid_file, size_bytes = found.pid_file, found.size_bytes
         except (TreeError, NginxSyntaxError):
             pid_file, size_bytes = self.installation.default_pid_file, 0
@@ -259,6 +279,7 @@ class _Test:
             argv=self._plain_argv(),
             size_bytes=size_bytes,
             translate=_unchanged,
+            unread=unread,
             new_pid_file=None if exists(pid_file) else pid_file,
         )
 
@@ -268,6 +289,10 @@ class _Test:
             error_log=self.folder / "error.log" if self.folder is not None else Path(os.devnull),
             directives=self.installation.command.globals,
         )
+
+    @property
+    def _live(self) -> tuple[Path, ...]:
+        return tuple(file.live for file in self.files)
 
     def _candidates(self) -> dict[Path, bytes]:
         try:

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed
@@ -26,7 +25,7 @@ class NginxCommand:
     """An nginx as a reload command names it; None for nginx's defaults.
 
     ``announce`` is the command that reloads it, where a signal of our own must not do that. ``pid_file`` is the one
-    that this command reads.
+    that this command reads; ``follows`` is the same one, where only the master that it names tells the configuration.
     """
 
     program: str
@@ -36,6 +35,7 @@ class NginxCommand:
     error_log: str | None = None
     announce: str | tuple[str, ...] | None = None
     pid_file: Path | None = None
+    follows: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Installation:
 
     @classmethod
     async def find(cls, command: NginxCommand) -> Installation:
-        """Ask nginx for its build options; raises CommandFailed when it cannot be run."""
+        """Ask the program that a command names for its build options; raises CommandFailed when it cannot be run."""
         completed = await run_program([command.program, "-V"], timeout=BUILD_TIMEOUT)
         found = shutil.which(command.program)
         if completed.status or found is None:
@@ -121,29 +121,3 @@ class Installation:
         argv += ["-g", directives] if directives else []
         argv += ["-e", str(error_log)] if self.build.has_error_log_option else []
         return tuple(argv)
-
-
-@dataclass(slots=True, kw_only=True)
-class Lookup:
-    """Finds a command's nginx, and runs `nginx -V` again only when the executable has changed."""
-
-    command: NginxCommand
-    _known: Installation | None = field(default=None, init=False)
-    _identity: tuple[int, ...] = field(default=(), init=False)
-
-    async def installation(self) -> Installation:
-        """Return the installed nginx; raises CommandFailed when it cannot be run."""
-        identity = _identity(self.command.program)
-        if self._known is None or not identity or identity != self._identity:
-            self._known = await Installation.find(self.command)
-            self._identity = identity
-        return self._known
-
-
-def _identity(program: str) -> tuple[int, ...]:
-    """Return what identifies the executable at its path, nothing when it does not exist."""
-    try:
-        found = Path(shutil.which(program) or program).stat()
-    except OSError:
-        return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

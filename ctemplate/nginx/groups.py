@@ -20,11 +20,13 @@ def nginx_of(settings: GroupSection) -> NginxCommand | None:
     found, given = recognise(settings.reload), settings.nginx
     if given is None:
         return found
+    is_told = bool(given.binary or given.config or given.prefix)
     return replace(
         found or NginxCommand(program=given.binary or "nginx", announce=settings.reload),
         program=given.binary or (found.program if found else "nginx"),
         prefix=given.prefix or (found.prefix if found else None),
         conf=given.config or (found.conf if found else None),
+        follows=None if is_told or found is None else found.follows,
     )
 
 

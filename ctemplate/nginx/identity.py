@@ -28,41 +28,10 @@ from ctemplate.nginx.master import (
     uid_of,
     workers,
 )
-from ctemplate.system.inputs import MIB, read_plain_file
+from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
 
-PID_FILE_LIMIT_BYTES = MIB
 MASTERS_NAMED = 3  # of other nginxes, in one line
-_PID = re.compile(r"\s*([1-9]\d{0,9})\s*")
-_MASTER = re.compile(
-    r"[a-z][\w.-]*: master process(?: v\d\S*)?(?: #\d+)?(?: \[(?P<in>.*)\]| (?P<argv>.*))?", re.DOTALL
-)  # Angie adds version and generation
-_OPTION = re.compile(r"(?<= )-q*(?P<letter>[pcgest])(?P<value>.*?)(?= -q*[pcgestTvV]|$)", re.DOTALL)
 _TITLED = re.compile(r"[a-z][\w.-]*: ")
-_NAMESPACES = re.compile(r"^NSpid:\s*(.*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
-    """A master's arguments according to its title; ``is_cut`` where the title had no room for all of them."""
-
-    program: str
-    prefix: str | None = None
-    conf: str | None = None
-    is_cut: bool = False
-
-
-def arguments_of(title: str, *, is_cut: bool = False) -> Arguments | None:
-    """Read a master's title; None for any other process's.
-
-    nginx joins its arguments with blanks, so a value ends at what looks like the next option.
-    """
-    found = _MASTER.fullmatch(title)
-    if found is None:
-        return None
-    argv = found["in"] or found["argv"] or ""
-    options = {option["letter"]: option["value"].strip() for option in _OPTION.finditer(argv)}
-    program = argv if (first := argv.find(" -")) < 0 else argv[:first]
-    return Arguments(program=program, prefix=options.get("p"), conf=options.get("c"), is_cut=is_cut)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,16 +67,9 @@ class _MasterSearch:
 
     def named(self, pid_file: Path) -> Process | str:
         """Return the master that a pid file names, or why that process is not the master."""
-        try:
-            text = read_plain_file(pid_file, limit_bytes=PID_FILE_LIMIT_BYTES).decode(errors="replace")
-        except FileNotFoundError:
-            return f"{pid_file} does not exist"
-        except OSError as exc:
-            return f"{pid_file} cannot be read: {exc.strerror}"
-        match = _PID.fullmatch(text)
-        if match is None:
-            return f"{pid_file} holds no pid, found {printable(text, 20)!r}"
-        pid = int(match[1])
+        pid = pid_in(pid_file)
+        if isinstance(pid, str):
+            return pid
         try:
             judged = self.judged(pid, is_named=True)
         except (FileNotFoundError, ProcessLookupError):
@@ -125,10 +87,10 @@ class _MasterSearch:
         if process is None:
             return "has ended"
         title = title_of(pid, proc=self.proc)
-        arguments = arguments_of(title, is_cut=_is_cut(pid, title, self.proc))
+        arguments = arguments_of(title, is_cut=is_cut(pid, title, self.proc))
         if runs := self.other_program(pid, arguments):
             return f"runs {printable(runs)}, not {self.installation.executable}"
-        if _is_in_a_namespace(pid, self.proc):
+        if is_in_a_namespace(pid, self.proc):
             return "runs in another pid namespace"
         if arguments is None:
             return f"is no master but {title!r}" if _TITLED.match(title) else None
@@ -210,11 +172,11 @@ class _MasterSearch:
 
     def is_orphan(self, pid: int, title: str) -> bool:
         """Whether a process is a worker of our executable whose master has ended."""
-        if not is_worker_title(title) or _is_in_a_namespace(pid, self.proc) or self.other_program(pid, None):
+        if not is_worker_title(title) or is_in_a_namespace(pid, self.proc) or self.other_program(pid, None):
             return False
         parent = parent_of(pid, proc=self.proc)
         try:
-            return parent is None or _MASTER.fullmatch(title_of(parent, proc=self.proc)) is None
+            return parent is None or arguments_of(title_of(parent, proc=self.proc)) is None
         except (FileNotFoundError, ProcessLookupError):
             return True
 
@@ -234,18 +196,3 @@ def _is_program(named: str, executable: Path) -> bool:
     """Whether the name under which a master was started is the path of an executable."""
     found = shutil.which(named)
     return found is not None and Path(found).resolve() == executable
-
-
-def _is_in_a_namespace(pid: int, proc: Path) -> bool:
-    """Whether a process has its own pid in a namespace below ours: its pid file means another process then."""
-    found = _NAMESPACES.search((proc / str(pid) / "status").read_text(errors="replace"))
-    return found is not None and len(found[1].split()) > 1
-
-
-def _is_cut(pid: int, title: str, proc: Path) -> bool:
-    """Whether a title fills all the space of the arguments and environment that a process was started with."""
-    fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    if len(fields) <= 48:  # noqa: PLR2004 - man 5 proc_pid_stat: (48) arg_start … (51) env_end
-        return False
-    room = int(fields[48]) - int(fields[45])
-    return 0 < room <= len(os.fsencode(title)) + 3

@@ -23,12 +23,13 @@ SERVICE_MANAGERS = {
     "tengine": "nginx",
 }
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
-HARMLESS = frozenset({"true", ":", "echo", "printf", "sleep", "logger", "exit", "date", "test", "["})
+HARMLESS = frozenset({"true", ":", "set", "echo", "printf", "sleep", "logger", "exit", "date", "test", "["})
 READERS = frozenset({"logger", "tee", "cat", "grep", "egrep", "systemd-cat", "ts"})
 KEYWORDS = frozenset({"if", "then", "else", "fi", "{", "}"})
 RELOADS = frozenset({"reload", "force-reload", "reload-or-restart", "try-reload-or-restart", "try-reload"})
 HUPS = frozenset({"HUP", "SIGHUP", "hup", "sighup", "1"})
 _WITH_VALUE = frozenset("pcges")
+_PID_NAMES = frozenset({"master.pid", "main.pid", "pid"})  # that say nothing; the name of their folder does
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 FoundCommand = NginxCommand | bool | None
@@ -92,7 +93,7 @@ def _simple(words: Sequence[ShellWord]) -> FoundCommand:
     words = list(words)
     while words and words[0].is_plain and _ASSIGNMENT.match(words[0].text):
         words.pop(0)
-    if not words or (words[0].is_plain and PurePosixPath(words[0].text).name in HARMLESS):
+    if not words or words[0].text == "[" or (words[0].is_plain and PurePosixPath(words[0].text).name in HARMLESS):
         return True
     name = PurePosixPath(words[0].text).name
     if name == "kill":
@@ -124,6 +125,8 @@ def _program(argv: Sequence[str]) -> FoundCommand:
         return _nginx(path, texts)
     if name in SHELLS:
         return _shell(texts)
+    if name in SIGNALLERS:
+        return _by_pid_file(SIGNALLERS[name](texts))
     return _service(MANAGERS[name](texts)) if name in MANAGERS else None
 
 
@@ -186,7 +189,7 @@ def _shell(texts: Sequence[str]) -> FoundCommand:
 
 
 def _killed(words: Sequence[ShellWord]) -> FoundCommand:
-    """Judge ``kill -HUP $(cat PIDFILE)``: the pid file's name identifies the program."""
+    """Judge ``kill -HUP $(cat PIDFILE)``."""
     texts = [word.text for word in words]
     if len(texts) > 1 and texts[0] in {"-s", "-n"}:
         number, targets = texts[1], words[2:]
@@ -194,9 +197,48 @@ def _killed(words: Sequence[ShellWord]) -> FoundCommand:
         number, targets = texts[0].removeprefix("-") if texts else "", words[1:]
     if number not in HUPS or len(targets) != 1 or not (targets[0].reads):
         return None
-    pid_file = Path(targets[0].reads)
-    program = next((SERVICE_MANAGERS[name] for name in SERVICE_MANAGERS if name in pid_file.name), None)
-    return NginxCommand(program=program, pid_file=pid_file) if program else None
+    return _by_pid_file(targets[0].reads)
+
+
+def _by_pid_file(name: str | None) -> FoundCommand:
+    """Return the nginx of a pid file: the file's name identifies the program, the master in it all else."""
+    if not name:
+        return None
+    pid_file = Path(name)
+    word = pid_file.parent.name if pid_file.name in _PID_NAMES else pid_file.name
+    program = next((SERVICE_MANAGERS[each] for each in SERVICE_MANAGERS if each in word), None)
+    return NginxCommand(program=program, pid_file=pid_file, follows=pid_file) if program else None
+
+
+def _pkill(texts: Sequence[str]) -> str | None:
+    """Return the file of ``pkill -HUP -F FILE``; a pattern beside it only narrows what is signalled."""
+    rest, file, has_hup = list(texts), None, False
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option in {"-F", "--pidfile"} and rest:
+            file = rest.pop(0)
+        elif option == "--signal" and rest:
+            has_hup = rest.pop(0) in HUPS
+        elif option.removeprefix("--signal=").removeprefix("-") in HUPS:
+            has_hup = True
+        elif option not in {"-x", "--exact", "-L", "--logpidfile", "-o", "--oldest"}:
+            return None
+    return file if has_hup and len(rest) <= 1 else None
+
+
+def _start_stop_daemon(texts: Sequence[str]) -> str | None:
+    """Return the file of ``start-stop-daemon --stop --signal HUP --pidfile FILE``."""
+    given: dict[str, str] = {}
+    rest = iter(texts)
+    for text in rest:
+        name, equals, value = text.partition("=")
+        if name in _DAEMON_VALUES:
+            given[_DAEMON_VALUES[name]] = value if equals else next(rest, "")
+        elif text in {"--stop", "-K"}:
+            given["stop"] = text
+        elif text not in {"--quiet", "-q", "--oknodo", "-o"}:
+            return None
+    return given.get("pidfile") if "stop" in given and given.get("signal") in HUPS else None
 
 
 def _service(name: str | None) -> FoundCommand:
@@ -316,6 +358,20 @@ def _supervisorctl(texts: Sequence[str]) -> str | None:
     return rest[2].rpartition(":")[2] if len(rest) == 3 and rest[0] == "signal" and rest[1] in HUPS else None  # noqa: PLR2004
 
 
+_DAEMON_VALUES = {
+    "--pidfile": "pidfile",
+    "-p": "pidfile",
+    "--signal": "signal",
+    "-s": "signal",
+    "--exec": "exec",
+    "-x": "exec",
+    "--name": "name",
+    "-n": "name",
+}
+SIGNALLERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
+    "pkill": _pkill,
+    "start-stop-daemon": _start_stop_daemon,
+}
 MANAGERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
     "systemctl": _systemctl,
     "service": _two("reload", "force-reload"),

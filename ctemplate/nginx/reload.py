@@ -25,11 +25,12 @@ from ctemplate.core.model import Outcome
 from ctemplate.core.program_events import MasterEnded, MasterFound, MasterNotFound, WorkerStuck
 from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.command import Installation, Lookup, NginxCommand
+from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
-from ctemplate.nginx.identity import PID_FILE_LIMIT_BYTES, FoundMaster, find_master, has_workers
+from ctemplate.nginx.identity import FoundMaster, find_master, has_workers
 from ctemplate.nginx.language.includes import TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.master import (
     PROC,
     DrainingWorker,
@@ -43,8 +44,8 @@ from ctemplate.nginx.master import (
 )
 from ctemplate.nginx.settings import Settings, settings
 from ctemplate.nginx.signs import ReloadState, active, sign
+from ctemplate.nginx.titles import pid_in
 from ctemplate.nginx.verdict import NginxMessage, safe
-from ctemplate.system.inputs import read_plain_file
 from ctemplate.system.programs import format_command, run_program
 from ctemplate.system.uptime import Moment, RunningProcess
 
@@ -338,9 +339,8 @@ class _Attempt:
 
 def _verify(pid_file: Path, master: Process) -> None:
     """Raise CommandFailed unless the pid file that a command signals names the master."""
-    try:
-        named = read_plain_file(pid_file, limit_bytes=PID_FILE_LIMIT_BYTES).decode(errors="replace").strip()
-    except OSError as exc:
-        raise CommandFailed(str(pid_file), f"cannot be read: {exc.strerror}; no signal was sent") from exc
-    if named != str(master.pid):
+    named = pid_in(pid_file)
+    if isinstance(named, str):
+        raise CommandFailed(str(pid_file), f"{named.removeprefix(f'{pid_file} ')}; no signal was sent")
+    if named != master.pid:
         raise CommandFailed(str(pid_file), f"does not name the master, process {master.pid}; no signal was sent")

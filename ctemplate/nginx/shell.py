@@ -19,7 +19,7 @@ _FILE = re.compile(r"\s*(?:cat\s+|<\s*)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'[\
 class ShellWord:
     """A word as the command gets it; ``is_plain``: a shell expands nothing in it.
 
-    ``reads`` is the file whose content is all of it: ``$(cat FILE)``.
+    ``reads`` is the file whose content is all of it: ``$(cat FILE)``, quoted or not.
     """
 
     text: str
@@ -128,7 +128,8 @@ class _Scanner:
         if char == "'":
             return self._until("'"), True, None
         if char == '"':
-            return (*self._double_quoted(), None)
+            quoted, is_plain = self._double_quoted()
+            return quoted, is_plain, None if is_plain else _substituted_file(quoted)
         if char == "\\":
             if self._at + 1 >= len(self._line):
                 raise UnreadableCommand(self._line)
@@ -178,6 +179,13 @@ class _Scanner:
                 self._at = at + 1
                 return self._line[start:at]
         raise UnreadableCommand(self._line)
+
+
+def _substituted_file(quoted: str) -> str | None:
+    """Return the file that a quoted substitution reads, when the quotes hold nothing else."""
+    if quoted.startswith("$(") and quoted.endswith(")"):
+        return _file(quoted[2:-1])
+    return _file(quoted[1:-1]) if quoted.startswith("`") and quoted.endswith("`") else None
 
 
 def _file(inner: str) -> str | None:

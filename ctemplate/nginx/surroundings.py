@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.beside import FilesBeside
+from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.authority import Routes, named_hosts, reach, routes, variable_of
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
-from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
+from ctemplate.nginx.language.includes import Role, Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
 from ctemplate.nginx.language.unique_names import Name, names
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.system.inputs import real_path
 
 
@@ -28,7 +30,8 @@ class ConfigPlace:
 
     ``files`` tells which file takes a name. ``hosts`` are those that the others' pass directives name, ``routed`` the
     variables in these, and ``variable`` is the one that the block around the file gives a value to, where it is a
-    ``map`` or its like.
+    ``map`` or its like. ``upstreams`` are those of files that may belong to the same configuration, of which
+    some do not exist yet if it ``is_open``. Where it is not ``is_certain`` that a file is nginx's, its text decides.
     """
 
     inside: bytes = b""
@@ -36,6 +39,9 @@ class ConfigPlace:
     hosts: frozenset[Name] = frozenset()
     routed: frozenset[bytes] = frozenset()
     variable: bytes = b""
+    upstreams: frozenset[Name] = frozenset()
+    is_open: bool = False
+    is_certain: bool = True
     files: Mapping[Name, Path] = field(default_factory=dict, compare=False)
 
 
@@ -43,12 +49,21 @@ class ConfigPlace:
 class Surroundings:
     """The configuration around a group's files; ``command`` names the nginx, None if it cannot be determined.
 
-    For files that are made for items, a name that no item has represents all.
+    Then the configuration of this host's nginx counts for the files that it reads, and the files beside them for all
+    others. ``neighbours`` are the files of other groups. It is not certain that the ``uncertain`` files are nginx's at
+    all. For files that are made for items, a name that no item has represents all.
     """
 
     command: NginxCommand | None
     files: tuple[Path, ...]
-    _installation: Installation | None = field(default=None, init=False)
+    neighbours: tuple[Path, ...] = ()
+    uncertain: frozenset[Path] = frozenset()
+    _nginx: Lookup = field(init=False)
+    _has_nginx: bool = field(default=True, init=False)
+    _beside: FilesBeside = field(default_factory=FilesBeside, init=False)
+
+    def __post_init__(self) -> None:
+        self._nginx = Lookup(command=self.command or NginxCommand(program="nginx"))
 
     async def places(
         self, texts: Mapping[Path, bytes] | None = None, item_files: Collection[Path] = ()
@@ -57,14 +72,44 @@ class Surroundings:
 
         ``item_files`` stand for items now; they are the group's own as well.
         """
+        conf = await self._conf()
         if self.command is None:
+            return await asyncio.to_thread(self._guessed, conf, texts, item_files)
+        if conf is None:
             return tuple(ConfigPlace() for _ in self.files)
+        return await asyncio.to_thread(places, conf, self.files, texts, item_files)
+
+    async def _conf(self) -> Path | None:
+        """Return the main file; None if nginx cannot be run, which is tried once if no command names it."""
+        if not self._has_nginx:
+            return None
         try:
-            if self._installation is None:
-                self._installation = await Installation.find(self.command)
+            return (await self._nginx.installation()).conf
         except ApplyError:
-            return tuple(ConfigPlace() for _ in self.files)
-        return await asyncio.to_thread(places, self._installation.conf, self.files, texts, item_files)
+            self._has_nginx = self.command is not None
+            return None
+
+    def _guessed(
+        self, conf: Path | None, texts: Mapping[Path, bytes] | None, item_files: Collection[Path]
+    ) -> tuple[ConfigPlace, ...]:
+        """Return the places of files of which no command says to which configuration they belong."""
+        read = _read_by(conf, self.files) if conf is not None else frozenset()
+        known = dict(zip(self.files, places(conf, self.files, texts, item_files), strict=True)) if conf and read else {}
+        own = {real_path(file) for file in (*self.files, *item_files, *(texts or {}))}
+        beside = self._beside.upstreams((file for file in self.files if file not in read), own)
+        absent = {file.parent for file in self.neighbours if not file.exists()}
+        alone = {file: ConfigPlace(upstreams=beside, is_open=file.parent in absent) for file in self.files}
+        found = ((file, known[file] if file in read else alone[file]) for file in self.files)
+        return tuple(replace(place, is_certain=file not in self.uncertain) for file, place in found)
+
+
+def _read_by(conf: Path, files: Sequence[Path]) -> frozenset[Path]:
+    """Return the files that a configuration reads, or would read if they existed."""
+    try:
+        tree = load_tree(conf)
+    except (TreeError, NginxSyntaxError):
+        return frozenset()
+    return frozenset(file for file in files if tree.role(file) is not Role.UNUSED or tree.would_include(file))
 
 
 def places(

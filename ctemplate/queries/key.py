@@ -135,7 +135,7 @@ def key_path(function: str, path: object) -> str:
 def usable_value(reader: Reader, entry: KeyEntry) -> KeyText | bytes:
     """Return a key's value in the form that templates use: text, or bytes if it is not UTF-8."""
     text = entry.text()
-    return entry.data if text is None else KeyText(reader.key_text(entry.path, text))
+    return reader.key_bytes(entry.path, entry.data) if text is None else KeyText(reader.key_text(entry.path, text))
 
 
 def scope_fields(**given: str | None) -> dict[str, str]:

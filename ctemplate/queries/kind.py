@@ -144,6 +144,9 @@ class Reader(Protocol):
     def key_text(self, path: str, text: str) -> str:
         """Return a key's text: trusted as the operator's own below a trusted prefix, else treated as a registrant's."""
 
+    def key_bytes(self, path: str, data: bytes) -> bytes:
+        """Return a key's value that is no text: the numbers in it are registered, except below a trusted prefix."""
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 

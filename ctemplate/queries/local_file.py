@@ -32,10 +32,11 @@ SHOWN_FILE_LENGTH = 200
 
 
 class LocalFile(OwnedEntry, frozen=True, kw_only=True, gc=False):
-    """A file with its content, as bytes."""
+    """A file with its content, as bytes; ``refusal`` is the reason if it exists and cannot be read."""
 
     path: str
     data: bytes = b""
+    refusal: str = ""
 
     def text(self) -> str | None:
         """Return the content as text, None if it is not UTF-8."""
@@ -66,13 +67,16 @@ def _file(reader: Reader, path: str, default: Any = REQUIRED) -> OwnText:
     The file must be in a folder of ``[data] file_folders`` after all links are followed; a relative path counts from
     the folder in which ctemplate runs. Its text is the operator's own and prints unchanged. The template waits for a
     file that does not exist, unless the call has a ``default`` or only tests whether the file exists: ``file(path) or
-    "…"``.
+    "…"``. A path that may not be read, or that no file can have, is an error: a service whose name leads there is left
+    out.
     """
     query = LocalFileQuery(path=_checked_path(path))
     answer = reader.ask(query)
     if answer is None or not answer.value:
         return reader.absent(query) if default is REQUIRED or answer is None else default  # type: ignore[no-any-return]
     entry: LocalFile = answer.value[0]
+    if entry.refusal:
+        raise ValueError(f"file: {printable(entry.path, SHOWN_FILE_LENGTH)!r}: {entry.refusal}")
     text = entry.text()
     return entry.data if text is None else reader.own_text(text)  # type: ignore[return-value]  # bytes are the exception
 
@@ -123,6 +127,8 @@ def _recorded(entries: Iterable[LocalFile], rules: RecordingRules) -> RecordedAn
     texts: dict[str, str] = {}
     others: dict[str, bytes] = {}
     for entry in entries:
+        if entry.refusal:
+            continue
         text = rules.masked(entry.path.rpartition("/")[2], entry.text() or "")
         if text or not entry.data:
             texts[entry.path] = text

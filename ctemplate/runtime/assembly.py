@@ -172,12 +172,21 @@ class Assembly:
             templates=templates,
             targets=targets,
             sink=sink,
-            surroundings=_surroundings(plan.settings, targets),
+            surroundings=_surroundings(plan.settings, targets, templates, self._neighbours(plan)),
             last_rendered=last_rendered,
             before=before.get(destinations),
             earlier=() if destinations in before else self._earlier(plan, last_rendered),
             hold=self._hold,
             reserved=frozenset(map(real_path, _destinations(other for other in self.plans if other is not plan))),
+        )
+
+    def _neighbours(self, plan: GroupPlan) -> tuple[Path, ...]:
+        """Return the files of the other groups for which nginx's rule for values applies."""
+        return tuple(
+            template.destination
+            for other, loaded in zip(self.plans, self.templates, strict=True)
+            for template, one in zip(other.templates, loaded, strict=True)
+            if other is not plan and template.each is None and one.is_for_nginx
         )
 
     def _last_rendered(self, destinations: tuple[Path, ...]) -> LastRendered:
@@ -225,12 +234,21 @@ def _considered(settings: GroupSection, state_dir: Path, items: Mapping[Path, ap
     return PlanSink(check_with=check, commands=commands, command=nginx, written=written, items=items)
 
 
-def _surroundings(settings: GroupSection, targets: tuple[Target, ...]) -> Surroundings | None:
-    """Return the configuration around nginx's files, recognised by their commands or paths; None for other files."""
+def _surroundings(
+    settings: GroupSection, targets: tuple[Target, ...], templates: tuple[Template, ...], neighbours: tuple[Path, ...]
+) -> Surroundings | None:
+    """Return the configuration around files to which nginx's rule for values applies; None if there are none.
+
+    It is certain for files of a group whose command or paths name nginx, and for those whose own format is nginx's.
+    """
     files = tuple(target.destination if target.each is None else target.each.stand_in for target in targets)
     command = nginx_of(settings)
+    if not any(template.is_for_nginx for template in templates):
+        return None
     is_nginx = command is not None or looks_like_nginx(settings, files)
-    return Surroundings(command=command, files=files) if is_nginx else None
+    both = zip(files, templates, strict=True)
+    uncertain = frozenset(file for file, template in both if not is_nginx and not template.is_surely_nginx)
+    return Surroundings(command=command, files=files, neighbours=neighbours, uncertain=uncertain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ STATEMENT = 50
 """Lines, at most, of a directive that a program names by its last one."""
 
 _BIND = re.compile(r"\bbind\(\) to .*?:(\d+) failed")
+_ELSEWHERE = re.compile(r" in /\S+:\d+")
+_QUOTED_WORD = re.compile(r'"([^"\s]+)"')
 _PLACE = re.compile(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
 
 Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
@@ -139,12 +141,15 @@ class CulpritSearch:
         return next(by_instances, found[0] if found else ("", ()))
 
     def _lines(self, words: str, span: FileSpan) -> tuple[int, ...]:
-        """Return the lines of a text that a message is about: those of a directive, or those that listen on a port."""
+        """Return the lines of a text that a message is about: those of a directive, or those with its port or word."""
         named = place(words, span.path)
         if named is not None:
             return statement(self.renderer.text(span.number), named + span.lines_before)
         port = _BIND.search(words)
-        return listening(self.renderer.text(span.number), port[1]) if port else ()
+        if port:
+            return listening(self.renderer.text(span.number), port[1])
+        word = None if _ELSEWHERE.search(words) else _QUOTED_WORD.search(words)
+        return holding(self.renderer.text(span.number), word[1]) if word else ()
 
     async def _halved(self, suspects: tuple[Owner, ...]) -> frozenset[Owner]:
         """Bisect the suspects; return those without whom the files pass, none where others would have to go as well."""
@@ -224,6 +229,11 @@ def statement(text: str, last: int) -> tuple[int, ...]:
             break
         found.append(number)
     return tuple(found)
+
+
+def holding(text: str, word: str) -> tuple[int, ...]:
+    """Return the lines (from 1) of a text that hold a word that a program quotes."""
+    return tuple(number for number, line in enumerate(text.split("\n"), 1) if word in line)
 
 
 def listening(text: str, port: str) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from ctemplate.status.history import level_word
 from ctemplate.system.programs import format_command, run_program
 
 QUEUED_EVENTS = 1000
-VARIABLE_LENGTH = 100_000  # bytes of one environment variable; the kernel takes 128 KiB
+VARIABLE_LENGTH_BYTES = 100_000  # of one environment variable; the kernel takes 128 KiB
 
 
 def hook_services(events: EventStream, section: OnEventSection) -> tuple[DaemonService, ...]:
@@ -105,7 +105,7 @@ class EventHook:
         command, environ = self.section.command or (), environment_of(self.section.env, self.environ)
         given = {"": event_json(event).decode(), "_NAME": event.name, "_LEVEL": level_word(event.severity)}
         given["_TEXT"] = printable(event, 4000)
-        variables = {f"CTEMPLATE_EVENT{name}": text[:VARIABLE_LENGTH] for name, text in given.items()}
+        variables = {f"CTEMPLATE_EVENT{name}": _shortened(text) for name, text in given.items()}
         try:
             ended = await run_program(command, timeout=self.section.timeout, environ={**environ, **variables})
         except CommandFailed as exc:
@@ -124,6 +124,11 @@ class EventHook:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
             return f"the URL cannot be reached: {type(exc).__name__}"
         return "" if reply.is_success else f"the URL answered with status {reply.status_code}"
+
+
+def _shortened(text: str) -> str:
+    """Return a text in as many bytes as one environment variable may have, without a part of a character."""
+    return text.encode(errors="replace")[:VARIABLE_LENGTH_BYTES].decode(errors="ignore")
 
 
 def event_json(event: Event) -> bytes:

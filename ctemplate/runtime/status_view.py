@@ -28,6 +28,7 @@ from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
 from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.sinks.masks import masked_lines, secret_texts
 from ctemplate.status.health import readiness_problems
 from ctemplate.status.history import History
 from ctemplate.status.report import (
@@ -134,8 +135,11 @@ class StatusView:
         return msgspec.structs.replace(report, problems=problems, is_ready=not problems)
 
     def _releasable(self, holds: Iterable[Hold], workers: Iterable[GroupWorker]) -> tuple[str, ...]:
-        kept = (name for worker in workers for name in worker.pipeline.services_kept)
-        return releasable_names(holds, self.catalog.unverified_queries, kept)[:RELEASABLE_NAMED]
+        pipelines = [worker.pipeline for worker in workers]
+        kept = (name for pipeline in pipelines for name in pipeline.services_kept)
+        restored = (str(pipeline.destinations[0]) for pipeline in pipelines if pipeline.restored_to)
+        names = releasable_names(holds, self.catalog.unverified_queries, kept)
+        return (*restored, *names)[:RELEASABLE_NAMED]
 
     def _source(self, assembly: Assembly) -> SourceStatus:
         health = assembly.source.health
@@ -192,7 +196,7 @@ class StatusView:
             refused_edit=self._refused_edits.get(pipeline.name, ""),
             owes_reload=sink.owes_reload,
             last_applied_at=self._applied_at.get(pipeline.name),
-            last_change=sink.last_change[:ITEMS_NAMED],
+            last_change=self._masked(worker, sink.last_change[:ITEMS_NAMED]),
             missing=tuple(missing[:ITEMS_NAMED]),
             missing_count=len(missing),
             left_out=tuple(left_out[:LEFT_OUT_NAMED]),
@@ -200,6 +204,13 @@ class StatusView:
             stuck_for=worker.stuck_for,
             restored=sink.restored,
         )
+
+    def _masked(self, worker: GroupWorker, sentences: tuple[str, ...]) -> tuple[str, ...]:
+        """Return sentences about a group's files without the values of keys, as the history shows them."""
+        if not sentences or worker.result is None:
+            return sentences
+        answers = (self.catalog.get(query) for query in worker.result.rendering.used)
+        return masked_lines(sentences, secret_texts(answer for answer in answers if answer is not None))
 
 
 def group_condition(worker: GroupWorker) -> GroupCondition:

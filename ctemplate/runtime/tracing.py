@@ -39,7 +39,7 @@ ANSWERS_SHOWN = 50  # in one trace
 SECOND = 1_000_000_000  # in nanoseconds
 EARLY = SECOND // 20  # by how much an answer may have come before its group heard of it
 SHUTDOWN_LIMIT = 5.0  # seconds for the last spans
-GOOD_RESULTS = {"ok", "accepted", "applied", "pending", "waiting", "impossible"}
+GOOD_RESULTS = {"ok", "accepted", "unread", "applied", "pending", "waiting", "impossible"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

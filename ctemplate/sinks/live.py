@@ -86,6 +86,7 @@ class LiveSink:
     program: apply.Program | None = None
     gates: tuple[Gate, ...] = ()
     _applied: tuple[Output, ...] | None = field(default=None)
+    _has_looked: bool = False
     _change_sentences: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
 
     @property
@@ -104,9 +105,13 @@ class LiveSink:
     async def apply_now(self, outputs: tuple[Output, ...]) -> Outcome:
         """Write the outputs to the live files without asking the gates."""
         self._applied = None
-        return await apply.apply(
+        outcome = await apply.apply(
             outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
         )
+        if self.check_with is not None and not self._has_looked:
+            self._has_looked = True  # files that were not changed were not checked
+            await self.check_with.look(tuple(output.target.destination.absolute() for output in outputs))
+        return outcome
 
     async def _should_wait(self) -> bool:
         """Ask every gate, even after one said to wait, so that each measures how long the change has waited."""

@@ -48,7 +48,8 @@ class FileReview(msgspec.Struct, frozen=True, kw_only=True):
 class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
     """One group: its files, why they change, what the check said, and what would run afterwards.
 
-    ``verdict`` is ``accepted``, ``refused``, ``not checked`` or ``unchanged``; ``output`` the check's own words.
+    ``verdict`` is ``accepted``, ``refused``, ``not checked``, ``not read`` (by the configuration that was checked) or
+    ``unchanged``; ``output`` the check's own words.
     """
 
     name: str
@@ -93,7 +94,10 @@ class PlanSink:
         outputs = with_item_files(outputs, {str(path): record for path, record in self.items.items()}, {})
         self.outputs = outputs
         self.verdict, self.output = "unchanged", ()
-        if all(read_live_bytes(output) == output.content for output in outputs):
+        changed = {one.target.destination.absolute() for one in outputs if read_live_bytes(one) != one.content}
+        if not changed:
+            if self.check_with is not None:
+                await self.check_with.look(tuple(output.target.destination.absolute() for output in outputs))
             return Outcome.UNCHANGED
         self.main = await main_file(self.command)
         self.verdict = "not checked"
@@ -104,7 +108,8 @@ class PlanSink:
             except ApplyError as exc:
                 self.output = (exc.what, *exc.output)
                 raise
-            self.verdict = "accepted"
+            self.verdict = "not read" if changed.issubset(self.check_with.unread) else "accepted"
+            self.output += tuple(f"{path}: {UNREAD}" for path in sorted(changed & set(self.check_with.unread)))
         return Outcome.UNCHANGED
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
@@ -188,6 +193,7 @@ class SavedPlanSink:
 
 
 OWNED_REASONS = 20
+UNREAD = "is not read by the configuration that was checked; it is not checked"
 WORDS = re.compile(r"[^\s;{}\"'=,]+")
 KEPT_FOR_NOW = "its last good data stay in use for now"
 

@@ -16,11 +16,12 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.file_events import ForeignFileReplaced
 from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, TreeError
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.semantic_diff import Changes, changes, meaning
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.whole import whole
 from ctemplate.sinks.sink import Sink, SinkStatus
 from ctemplate.system.inputs import read_plain_file
@@ -33,7 +34,7 @@ async def main_file(command: NginxCommand | None) -> Path | None:
     if command is None:
         return None
     try:
-        return (await Installation.find(command)).conf
+        return (await Lookup(command=command).installation()).conf
     except ApplyError:
         return None
 

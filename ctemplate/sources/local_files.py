@@ -88,16 +88,22 @@ class LocalFiles:
                 await self._read(catalog, by_path[path])
 
     async def _read(self, catalog: Catalog, query: Query) -> None:
-        """Read a file; one that cannot be used is named once, and what it said last stays in use."""
+        """Read a file; one that can no longer be used is named once, and its last content stays in use.
+
+        Without such content the answer is the refusal: it concerns only what the path was made from.
+        """
         try:
             value = await asyncio.to_thread(read_local, query, self._folders)
         except OSError as exc:
-            reason = f"file {printable(query.argument)}: {(exc.strerror or str(exc)).lower()}"
-            if self._refused.get(query) != reason:
-                self._refused[query] = reason
-                is_known = catalog.get(query) is not None
-                then = "its last content stays in use" if is_known else "what prints it waits"
-                emit(InputRefused(reason=reason, consequence=then, is_error=True))
+            refusal = (exc.strerror or str(exc)).lower()
+            known = catalog.get(query)
+            if known is None or all(one.refusal for one in known.value):
+                refused = LocalFile(path=str(query.argument), refusal=refusal)
+                catalog.put(Answer(query=query, value=(refused,), seen_at=time.time()))
+            elif self._refused.get(query) != refusal:
+                self._refused[query] = refusal
+                reason = f"file {printable(query.argument)}: {refusal}"
+                emit(InputRefused(reason=reason, consequence="its last content stays in use", is_error=True))
             return
         self._refused.pop(query, None)
         catalog.put(Answer(query=query, value=value, seen_at=time.time()))

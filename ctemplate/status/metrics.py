@@ -37,7 +37,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CHANGE_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 LAG_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 RENDER_RESULTS = ("ok", "waiting", "failed")
-CHECK_RESULTS = ("accepted", "refused", "impossible", "failed")
+CHECK_RESULTS = ("accepted", "unread", "refused", "impossible", "failed")
 RELOAD_RESULTS_COUNTED = ("applied", "pending", "rejected", "unproven", "failed")
 FAILURE_EVENTS = ("render_failed", "candidate_rejected", "reload_failed", "files_failed")
 

@@ -103,7 +103,8 @@ class ConfigurationStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Everything. ``problems`` say why it is not ready, one sentence each; without any it is.
 
-    ``releasable`` are the services of which something is held. ``can_release``: the page takes a token for that.
+    ``releasable`` are the services of which something is held, and a file of each group that was restored.
+    ``can_release``: the page takes a token for that.
     """
 
     version: int = 1

@@ -13,6 +13,7 @@ import fcntl
 import os
 import pkgutil
 import signal
+import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -29,9 +30,17 @@ def signature(path: Path) -> Signature | None:
     """Return what identifies the file's present content (device, inode, size, time), or None when it does not exist."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _mode(path: Path, *, is_link: bool = False) -> int:
+    """Return a file's mode, of a link itself with ``is_link``; 0 for a path that leads nowhere or cannot be one."""
+    try:
+        return path.stat(follow_symlinks=not is_link).st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
@@ -42,8 +51,10 @@ def watched_folders(paths: Iterable[Path]) -> frozenset[Path]:
     absolutes = [path.absolute() for path in paths]
     folders = {absolute.parent for absolute in absolutes}
     folders |= {real_path(folder) for folder in folders}
-    folders |= {real_path(absolute).parent for absolute in absolutes if absolute.is_symlink()}
-    return frozenset(next(each for each in (folder, *folder.parents) if each.is_dir()) for folder in folders)
+    folders |= {real_path(absolute).parent for absolute in absolutes if stat.S_ISLNK(_mode(absolute, is_link=True))}
+    return frozenset(
+        next(each for each in (folder, *folder.parents) if stat.S_ISDIR(_mode(each))) for folder in folders
+    )
 
 
 def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
@@ -79,7 +90,7 @@ async def file_edits(
 
 def write_detectable(paths: Iterable[Path]) -> frozenset[Path]:
     """Return the files whose writers can be detected, except those that seem to be written now."""
-    return frozenset(path for path in paths if path.is_file() and not is_being_written(path))
+    return frozenset(path for path in paths if stat.S_ISREG(_mode(path)) and not is_being_written(path))
 
 
 async def closed(paths: Collection[Path]) -> None:
@@ -128,7 +139,7 @@ def is_being_written(path: Path) -> bool:
     The kernel grants a read lease on a file only while no process writes it; the caller must own the file or be root.
     It ends with the descriptor. If a process opens the file meanwhile, the signal for that is an ignored one.
     """
-    if not path.is_file():
+    if not stat.S_ISREG(_mode(path)):
         return False
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -10,6 +10,7 @@ from dataclasses import field
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.values import dataclass
+from ctemplate.nginx.language.authority import seems_routed
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.judge import greedy_owners, owners_of_text
 from ctemplate.template.safety.known_upstreams import Upstreams, known_at
@@ -53,6 +54,8 @@ class Prover:
     def _unproven(
         self, number: int, text: str, place: ConfigPlace, runs: Sequence[Run], others: Others
     ) -> dict[Owner, QuarantineVerdict]:
+        if not place.is_certain and not seems_routed(text):
+            return {}
         if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
             return {}
         template, run = self.templates[number], runs[number]

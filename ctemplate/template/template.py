@@ -17,7 +17,7 @@ import jinja2
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.template.language.advice import go_advice, plain_sentence
 from ctemplate.template.language.environment import Environment
-from ctemplate.template.language.formats import CHOICES, FORMATS
+from ctemplate.template.language.formats import CHOICES, FORMATS, NGINX
 from ctemplate.template.language.functions import Functions
 from ctemplate.template.language.item_files import FilePart, ItemFiles, parts, repeated_names
 from ctemplate.template.language.lines import PLAIN_SYNTAX
@@ -141,6 +141,11 @@ class Template:
     def is_for_nginx(self) -> bool:
         """Whether its output is nginx's language."""
         return self._environment.format.is_nginx
+
+    @property
+    def is_surely_nginx(self) -> bool:
+        """Whether something says so, rather than nothing saying what it is."""
+        return self._environment.format.name == NGINX
 
     def is_plain(self, text: str) -> bool:
         """Whether a value may be printed anywhere in the text."""

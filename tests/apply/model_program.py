@@ -13,7 +13,16 @@ from ctemplate.core.errors import CannotJudge, CheckRefused, CommandFailed, Relo
 from ctemplate.core.model import Outcome, Output, StagedFile, Target
 
 
-class Program:
+class ReadsAll:
+    """The part of a check whose program reads all files of the group."""
+
+    unread = ()
+
+    async def look(self, files: tuple[Path, ...]) -> None:
+        pass
+
+
+class Program(ReadsAll):
     """Checks and reloads in one.
 
     Content with ``syntax`` is refused by the check; ``port`` passes the check, but neither a reload nor a start takes
@@ -62,7 +71,7 @@ class Program:
         return {path: path.read_bytes() if path.exists() else None for path in self.paths}
 
 
-class BlindCheck:
+class BlindCheck(ReadsAll):
     """The program's check, which can judge nothing before it is live."""
 
     def __init__(self, program: Program) -> None:

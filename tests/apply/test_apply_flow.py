@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from model_program import BlindCheck, BrokenCommand, Killer, Site
+from model_program import BlindCheck, BrokenCommand, Killer, ReadsAll, Site
 
 from ctemplate.apply import OnEdit, Step, apply
 from ctemplate.core.errors import CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut, SwapFailed
@@ -261,7 +261,7 @@ async def test_replaced_content_is_kept_outside_the_tree(site):
 async def test_candidates_are_hidden_from_include_patterns_and_have_their_final_mode(site):
     seen = []
 
-    class Look:
+    class Look(ReadsAll):
         async def check(self, files):
             seen.extend(name for name in site.tree if fnmatch.fnmatch(name, "*.conf") or not name.startswith("."))
             seen.append(stat.S_IMODE(files[0].candidate.stat().st_mode))
@@ -274,7 +274,7 @@ async def test_candidates_are_hidden_from_include_patterns_and_have_their_final_
 
 
 async def test_warnings_of_the_check_are_logged(site, caplog):
-    class Warns:
+    class Warns(ReadsAll):
         async def check(self, files):
             del files
             return ("[warn] duplicate\x1b name",)
@@ -326,7 +326,7 @@ async def test_a_cancelled_apply_leaves_the_old_files(site, moment):
     await site.apply(b"one")
     reached = asyncio.Event()
 
-    class Stuck:
+    class Stuck(ReadsAll):
         async def check(self, files):
             del files
             reached.set()

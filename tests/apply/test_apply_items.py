@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from model_program import Killer, Program, Site
+from model_program import Killer, Program, ReadsAll, Site
 
 from ctemplate.apply import Group, Step
 from ctemplate.apply.history import history
@@ -126,7 +126,7 @@ async def test_the_check_sees_an_empty_file_in_place_of_one_that_is_to_go(items)
     await items.put(*OLD)
     seen = {}
 
-    class Check:
+    class Check(ReadsAll):
         async def check(self, files):
             seen.update((file.live.name, file.candidate.read_bytes()) for file in files)
             return ()

@@ -45,6 +45,24 @@ def test_a_file_gets_every_line_and_is_opened_anew_when_it_was_moved(tmp_path, l
     assert "two" not in moved.read_text()
 
 
+def test_a_pipe_that_nothing_reads_is_refused_at_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="cannot be opened: nothing reads this pipe"):
+        log_targets.LogFile(str(pipe))
+
+
+def test_a_pipe_that_is_read_gets_every_line(tmp_path, logged):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+        logger, target = logged(file=str(pipe))
+        logger.info("one")
+        logger.info("two")
+        target.close()
+        assert [line.split()[-1] for line in reader.read().splitlines()] == ["one", "two"]
+
+
 def wait_until(condition):
     for _ in range(6000):
         if condition():

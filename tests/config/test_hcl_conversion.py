@@ -35,7 +35,7 @@ exec {
   env { custom = ["A=b"] denylist = ["X_*"] }
 }
 # dropped
-syslog { enabled = true }
+log_file { log_rotate_max_files = 3 }
 
 template { # the first
   source = "/etc/a.ctmpl"
@@ -163,9 +163,9 @@ def converted(*args):
 
 def test_the_command_says_what_is_left_over(file, tmp_path):
     found = converted(file, "-o", tmp_path / "out.toml")
-    assert (found.exit_code, found.stdout) == (1, "")  # syslog is lost
+    assert (found.exit_code, found.stdout) == (1, "")  # rotation is lost
     assert [line.split(": ")[1] for line in found.stderr.splitlines()] == [
-        "consul.retry.attempts", "syslog"
+        "consul.retry.attempts", "log_file.log_rotate_max_files"
     ]  # fmt: skip
     assert tomllib.loads((tmp_path / "out.toml").read_text())["consul"]["address"] == "10.0.0.1:8500"
 

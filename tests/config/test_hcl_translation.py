@@ -143,8 +143,8 @@ def test_a_key_without_a_counterpart_is_answered_with_its_line(path):
 
 @pytest.mark.parametrize(
     "text",
-    ["vault { enabled = false }", "syslog { enabled = false }", "consul { retry { attempts = 0 } }", "once = false",
-     "template { error_on_missing_key = false }"],
+    ["vault { enabled = false }", "deduplicate { enabled = false }", "consul { retry { attempts = 0 } }",
+     "once = false", "template { error_on_missing_key = false }"],
 )  # fmt: skip
 def test_a_key_that_changes_nothing_needs_no_answer(text):
     assert notices(text) == []

@@ -126,6 +126,12 @@ def test_toml_and_json_of_one_folder_are_read_in_order_of_names(tmp_path):
     [
         pytest.param("c.toml", "a = ", "{path}: is not TOML: invalid value (at end of document)", id="toml"),
         pytest.param("c.json", '{"a": }', "{path}:1:7: is not JSON: expecting value", id="json"),
+        pytest.param(
+            "c.json",
+            '{"consul": {"token": "a", "wait": "1m", "token": "b"}}',
+            "{path}: holds the key 'token' twice; write it once",
+            id="json-repeated",
+        ),
         pytest.param("c.json", "[]", "{path}: must hold a table, got list", id="no-table"),
     ],
 )

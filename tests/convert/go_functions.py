@@ -10,6 +10,7 @@ import hmac
 import json
 import math
 import re
+import urllib.parse
 from decimal import Decimal
 
 import yaml
@@ -78,11 +79,15 @@ def printf(form, *values):
             parts.append(f"%!{verb}(MISSING)")
             continue
         value = values.pop(0)
+        if value is NIL:
+            parts.append("<nil>".rjust(int(width or 0)) if verb == "v" else f"%!{verb}(<nil>)")
+            continue
         if not isinstance(value, FITTING[verb]) or (isinstance(value, bool) and verb not in "vt"):
             parts.append(f"%!{verb}({go_type(value)}={text_of(value)})")
             continue
         shown = f"%{flag}{precision}{verb}" % value if verb in "xXofe" else text_of(value)
         shown = go_quoted(value) if verb == "q" else shown
+        shown = shown[: int(precision[1:] or "0")] if precision and verb == "s" else shown
         size = int(width or 0)
         parts.append(shown.ljust(size) if flag == "-" else shown.rjust(size, "0" if flag == "0" else " "))
     extra = ", ".join(f"{go_type(value)}={text_of(value)}" for value in values)
@@ -107,7 +112,7 @@ def printed(*values):
     for number, value in enumerate(values):
         if number and not isinstance(value, str) and not isinstance(values[number - 1], str):
             parts.append(" ")
-        parts.append(text_of(value))
+        parts.append(text_of(value, nested=True))
     return "".join(parts)
 
 
@@ -154,6 +159,8 @@ def divide(divisor, value):
 
 def split(separator, text):
     text = text.strip()
+    if not separator:
+        return list(text)
     return text.split(separator) if text else []
 
 
@@ -256,6 +263,21 @@ def split_to_map(outer, inner, text):
     return {key: item for key, found, item in parts if found}
 
 
+def titled(text):
+    """Each word's first letter as a capital; a point, a colon or an apostrophe between letters parts no words."""
+    return re.sub(r"[^\W\d_](?:[\w]|[.:'](?=\w))*", lambda word: word[0][0].upper() + word[0][1:], text)
+
+
+HTML = {ord(char): f"&{name};" for char, name in {"&": "amp", "<": "lt", ">": "gt", '"': "#34", "'": "#39"}.items()}
+
+
+def js_char(char):
+    """A character in a JavaScript text."""
+    if char in "\\'\"":
+        return f"\\{char}"
+    return f"\\u{ord(char):04X}" if char in "<>&=" or not char.isprintable() else char
+
+
 def several(question):
     return lambda needles, items: question(needle in items for needle in needles)
 
@@ -283,7 +305,7 @@ PLAIN = {
     "containsNotAll": lambda needles, items: not several(all)(needles, items),
     "regexMatch": lambda pattern, text: re.search(pattern, text) is not None,
     "regexReplaceAll": go_replaced,
-    "toTitle": lambda text: re.sub(r"(?<![\w'])\w", lambda start: start[0].upper(), text),
+    "toTitle": titled,
     "trim": lambda cutset, text: text.strip(cutset),
     "indent": lambda width, text: "\n".join(line and " " * width + line for line in text.split("\n")),
     "base64Encode": lambda text: base64.b64encode(text.encode()).decode(),
@@ -293,6 +315,10 @@ PLAIN = {
     "md5sum": lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
     "sha256Hex": lambda text: hashlib.sha256(text.encode()).hexdigest(),
     "hmacSHA256Hex": lambda text, key: hmac.new(key.encode(), text.encode(), "sha256").hexdigest(),
+    "html": lambda *values: printed(*values).translate(HTML),
+    "js": lambda *values: "".join(map(js_char, printed(*values))),
+    "urlquery": lambda *values: urllib.parse.quote_plus(printed(*values), safe="-_.~"),
+    "slice": lambda items, start=0, end=None: items[start:end],
     "print": printed,
     "println": lambda *values: " ".join(map(text_of, values)) + "\n",
     "printf": printf,

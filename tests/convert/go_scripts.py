@@ -2,7 +2,26 @@
 
 from hypothesis import strategies as st
 
-GAPS = ("", "", " ", "\n", "\n  ", "  \n", "x", ";\n", "{ ", "\n\n", "-", "\r\n", "\t")
+GAPS = (
+    "",
+    "",
+    " ",
+    "\n",
+    "\n  ",
+    "  \n",
+    "x",
+    ";\n",
+    "{ ",
+    "\n\n",
+    "-",
+    "\r\n",
+    "\t",
+    "{% x %}",
+    "{# n #}\n",
+    "%}",
+    "\r",
+    "\f",
+)
 TEXT, NUMBER, BOOLEAN, TEXTS, INSTANCES, SERVICES, META, PAIRS = (
     "text", "number", "boolean", "texts", "instances", "services", "meta", "pairs",
 )  # fmt: skip
@@ -37,6 +56,7 @@ class Writer:
         self.draw = draw
         self.known = []
         self.loops = 0
+        self.blocks = 0
         self.callable = ()
 
     def pick(self, *choices):
@@ -86,6 +106,28 @@ class Writer:
             f"(base64Encode {a})",
             '(key "app/name")',
             f"(keyOrDefault `app/{self.pick('name', 'empty', 'none')}` {a})",
+            *self.odd_texts(a, depth),
+        )
+
+    def odd_texts(self, a, depth):
+        """Texts out of less common functions, and out of mistakes."""
+        return (
+            f"(html {a})",
+            f"(urlquery {a} | js)",
+            f'(trimSuffix "b" {a})',
+            f'(print " " {a} "\t" | trimSpace)',
+            f'(printf "%d" {a})',
+            f'(printf "%s" {self.value(NUMBER, depth)})',
+            f'(printf "%.6s" (sha256Hex {a}))',
+            f'(envOrDefault "CT_NONE" {a})',
+            f"(base64Decode (base64Encode {a}))",
+            f'(index (splitToMap "," "=" "a=b,c") {a})',
+            f"(print {self.value(BOOLEAN, 1)} {self.value(NUMBER, depth)})",
+            f'({a} | replaceAll "" "-")',
+            '(executeTemplate "of text" "x")' if ("of text", TEXT) in self.callable else '"y"',
+            f'(index (parseJSON `{{"a": "v", "web": "w"}}`) {a} | printf "%v")',
+            '(toJSON (parseJSON `[1.5, null, 0.25, "<"]`))',
+            "(parseYAML `{a: 1}` | toJSON)",
         )
 
     def number(self, depth):
@@ -103,6 +145,10 @@ class Writer:
             f"(divide {self.pick('2', '-3')} {a})",
             f"(modulo {self.pick('2', '-3')} {a})",
             '(index (parseJSON `[7]`) 0 | printf "%.0f" | parseInt)',
+            f'(printf "%d" {a} | parseInt)',
+            '(len (service "web|any"))',
+            '(len (tree "routes/"))',
+            f"(len (slice {self.value(TEXTS, depth)} 0))",
         )
 
     def boolean(self, depth):
@@ -115,10 +161,16 @@ class Writer:
             f"(eq {x} {y} 1)", f"(contains {a} {self.value(TEXTS, depth)})", f"({a} | contains {b})", f"(gt {a} {b})",
             f"(and (eq {a} {b}) (not {x}))", f'(regexMatch "^[a-w]+$" {a})',
             f'(containsAny (parseJSON `["http"]`) {self.value(TEXTS, depth)})',
+            f"(in {self.value(TEXTS, depth)} {a})", f"(le {x} {y})", f"(ne {x} {y})", '(keyExists "app/none")',
+            f"(containsNone (parseJSON `[]`) {self.value(TEXTS, depth)})", f"(or (not {a}) (gt {x} {y}))",
+            f"(contains {x} (parseJSON `[1, 0]`))", f"(not (and {a} {b}))", '(parseBool "0")',
         )  # fmt: skip
 
     def texts(self, depth):
-        return f'(split "," {self.value(TEXT, depth)})'
+        text = self.value(TEXT, depth)
+        return self.pick(
+            f'(split "," {text})', f'(split "," {text})', f'(split "" {text})', f'(slice (split "e" {text}) 0)'
+        )
 
     def instances(self, _depth):
         return self.pick(
@@ -136,7 +188,10 @@ class Writer:
         return self.pick('(ls "lb/timeouts/")', '(tree "/routes/")', '(ls "none/")')
 
     def groups(self, _depth):
-        return self.pick('(service "web" | byTag)', '(service "batch" "any" | byTag)', '(service "none" | byTag)')
+        return self.pick(
+            '(service "web" | byTag)', '(service "batch" "any" | byTag)', '(service "none" | byTag)',
+            '(service "web|any" | byMeta "zone,weight|int")', '(service "api" | byMeta "zone")',
+        )  # fmt: skip
 
     def pairs_by_key(self, _depth):
         return self.pick('(tree "routes/" | byKey)', '(tree "none/" | byKey)')
@@ -148,6 +203,8 @@ class Writer:
             '(parseJSON `["x", 2, false, {}]`)',
             "(parseJSON ``)",
             "(parseYAML `{k: 1234567, l: [a, 0.25]}`)",
+            '(key "config/app.json" | parseJSON)',
+            '(explode (tree "routes"))',
         )
 
     def numbers(self, depth):
@@ -177,7 +234,7 @@ class Writer:
         else:
             kind = self.pick(
                 "show", "show", "declare", "assign", "if", "with", "range", "range", "note", "scratch", "template",
-                "query",
+                "query", "block", "given",
             )  # fmt: skip
         return getattr(self, f"write_{kind}")(depth - 1)
 
@@ -225,6 +282,25 @@ class Writer:
         name, kind = self.pick(*NAMES), self.pick(TEXT, NUMBER, BOOLEAN)
         text = self.tag(f"{name} := {self.value(kind)}")
         self.known.append((name, kind))
+        return text
+
+    def write_block(self, depth):
+        """A template that is defined and used at once; its name is its own."""
+        self.blocks += 1
+        name, kind = f"b{self.blocks}", self.pick(TEXT, NUMBER)
+        value, known, loops = self.value(kind), self.known, self.loops
+        self.known, self.loops = [], 0
+        body = self.body(depth, dot=kind)
+        self.known, self.loops = known, loops
+        return f"{self.tag(f'block `{name}` {value}')}{body}{self.tag('end')}"
+
+    def write_given(self, depth):
+        """A variable that is declared in a condition, and known in all its branches."""
+        name, kind = self.pick(*NAMES), self.pick(TEXT, NUMBER, TEXTS)
+        value, known = self.value(kind), list(self.known)
+        self.known.append((name, kind))
+        text = f"{self.tag(f'if {name} := {value}')}{self.body(depth)}{self.otherwise(depth)}{self.tag('end')}"
+        self.known = known
         return text
 
     def write_query(self, depth):

@@ -4,8 +4,11 @@ import pytest
 from corpus import CATALOG, ENVIRONMENT, KEYS, TEMPLATES, TRAPS, expected_of
 from go_evaluator import evaluated
 
+KNOWN = [template for template in TEMPLATES + TRAPS if not template.name.startswith("sprig_")]
+"""The oracle knows neither sprig nor what merges and writes documents."""
 
-@pytest.mark.parametrize("template", TEMPLATES + TRAPS, ids=lambda path: path.stem)
+
+@pytest.mark.parametrize("template", KNOWN, ids=lambda path: path.stem)
 def test_the_oracle_gives_consul_templates_bytes(template):
     source = template.read_bytes().decode()
     assert evaluated(source, CATALOG, ENVIRONMENT, KEYS).encode() == expected_of(template).read_bytes()

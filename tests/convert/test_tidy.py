@@ -1,5 +1,7 @@
 """``-tidy`` writes readable templates, and reports what they print differently."""
 
+import re
+
 import pytest
 from corpus import JINJA, TEMPLATES, converted
 
@@ -80,7 +82,7 @@ def test_what_tidy_changes_is_said(source, text, notices):
 def test_tidy_text_is_jinja_without_filters_of_go(template):
     result = convert(template.read_bytes().decode(), template.name, tidy=True)
     assert JINJA.parse(result.text)
-    assert "| go_" not in result.text
+    assert not re.search(r"\| go_(?!by_meta|printf)", result.text), "these have no idiom in all their forms"
 
 
 def test_where_tidy_says_nothing_it_changes_nothing():

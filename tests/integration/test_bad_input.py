@@ -124,11 +124,11 @@ GOOD_ARGS = ("-template", "good.j2:out", "-catalog", "good.yaml", "-once")
             id="number-too-small",
         ),
         pytest.param(
-            [*GOOD_ARGS, "-var", "x"], "-var: must be NAME=VALUE with a plain name, got 'x'", id="var-without-value"
+            [*GOOD_ARGS, "-var", "x"], "-var: must be NAME=VALUE, got 1 character without '='", id="var-without-value"
         ),
         pytest.param(
             [*GOOD_ARGS, "-var", "a b=x"],
-            "-var: must be NAME=VALUE with a plain name, got 'a b=x'",
+            "-var: must be NAME=VALUE with a plain name, got the name 'a b'",
             id="var-with-strange-name",
         ),
         pytest.param(

@@ -125,7 +125,7 @@ def first_start(tmp_path, nginx, services, template):
 
 def test_a_first_start_leaves_out_whom_nginx_refuses_at_a_line_that_only_they_reach(tmp_path, nginx):
     bad = {"strange": "none"}
-    services = {"web": [{}, {}, bad], "shop": [{}], **{f"bad{number}": [bad] for number in range(4)}}
+    services = {"web": [{}, {}, bad], "shop": [{}], "a..b": [{}], **{f"bad{number}": [bad] for number in range(4)}}
     template = TEMPLATE.replace('{{{{ " " ~ i.meta.rate if i.meta.rate }}}};', STRANGE)
     code, log, shown = first_start(tmp_path, nginx, services, template)
     assert (code, shown) == (0, ["shop", "web"])

@@ -9,6 +9,7 @@ from harness import wait_for
 from ctemplate.config.hcl_keys import HCL_KEYS
 
 LIMIT = 60.0
+ROTATED = "log_file.log_rotate_max_files"
 CONSUL = """
 # where Consul is
 consul {
@@ -17,7 +18,7 @@ consul {
 }
 wait { min = "50ms" max = "1s" }
 log_level = "INFO"
-syslog { enabled = true }
+log_file { log_rotate_max_files = 3 }
 """
 TEMPLATES = """
 template {
@@ -84,7 +85,7 @@ def test_each_key_without_a_counterpart_is_one_line_of_the_log(ctemplate):
     told = [line.partition(" ")[2] for line in process.log().splitlines() if "conf/consul.hcl" in line]
     assert told == [
         "INFO conf/consul.hcl:5: consul.retry.attempts: retries never end; leave it out",
-        f"WARNING conf/consul.hcl:9: syslog: {HCL_KEYS['syslog'].answer}",
+        f"WARNING conf/consul.hcl:9: {ROTATED}: {HCL_KEYS[ROTATED].answer}",
     ]
 
 

@@ -1,58 +1,19 @@
 """SIGKILL at every step and at random moments, with a real nginx: the next start converges, whatever the moment was."""
 
-import contextlib
 import hashlib
 import itertools
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from harness import ROOT, Ctemplate, free_port, wait_for
+from harness import Ctemplate, free_port, wait_for
+from harness.nursery import LAST, Nursery
 from harness.site import Site, instances
 
-NURSERY = Path(__file__).with_name("nursery.py")
 RANDOM_KILLS = int(os.environ.get("CTEMPLATE_KILLS", "200"))
 REAL_KILLS = 20
 WINDOW = 0.25  # seconds after a change in which the kill falls; a whole transaction takes about as long
-LAST = 30  # seconds that anything may take
-
-
-class Nursery:
-    """The program that forks daemons, and the daemon that lives."""
-
-    def __init__(self, site: Site, log: Path):
-        self.log = log
-        self._popen = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, NURSERY, site.config, site.catalog_file, log],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "STATE_DIRECTORY": str(site.state), "TMPDIR": str(log.parent)},
-            process_group=0,
-        )
-        self.pid = 0
-
-    def bear(self, step: str = "") -> None:
-        self._popen.stdin.write(f"{step}\n")
-        self._popen.stdin.flush()
-        self.pid = int(self._popen.stdout.readline())
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        self.wait_dead()
-
-    def wait_dead(self) -> None:
-        wait_for(lambda: not Path(f"/proc/{self.pid}").exists(), LAST, "end of the daemon", log=self.log.read_text)
-
-    def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.communicate()
 
 
 class Judge:

@@ -227,8 +227,9 @@ async def test_a_file_outside_the_configuration_passes_and_is_named_once(site, c
         assert await check.check((staged,)) == ()
         assert await check.check((staged,)) == ()
     assert [record.getMessage() for record in caplog.records] == [
-        f"{staged.live}: {site.conf} does not include it; nginx reads it only if another directive names it"
+        f"{staged.live}: {site.conf} does not read it: no include and no other directive names it; it is not checked"
     ]
+    assert check.unread == (staged.live,)
 
 
 async def test_a_warning_is_reported_and_refuses_only_when_asked(site, check_of):

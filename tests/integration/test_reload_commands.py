@@ -114,3 +114,42 @@ def test_files_that_look_like_nginx_and_are_not_checked_are_one_warning(tmp_path
         "neither checked nor proven; give its group a check or an nginx key"
     )
     assert daemon.log().count(said) == 1
+
+
+def told(site, text):
+    """Give the group another reload command; its files and its nginx stay."""
+    lines = site.config.read_text().splitlines(keepends=True)
+    site.config.write_text(
+        "".join(f"reload = {json.dumps(text)}\n" if one.startswith("reload") else one for one in lines)
+    )
+
+
+@pytest.mark.parametrize("form", ["kill -HUP $(cat {})", 'kill -s HUP "$(cat {})"'])
+def test_the_master_in_the_pid_file_tells_the_configuration(tmp_path, nginx, ctemplate, foreign, form):
+    site = Site(tmp_path, nginx)
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    nginx.start()
+    told(site, form.format(nginx.pid_file))
+    daemon = ctemplate(*site.args)
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], 20, "paid reload")
+    keeps_every_promise(site, daemon, foreign)
+    assert "does not read it" not in daemon.log()
+
+
+def test_what_no_configuration_reads_is_never_called_accepted(tmp_path, nginx, ctemplate):
+    site = Site(tmp_path, nginx)
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    nginx.start()
+    away = tmp_path / "away" / "x.conf"
+    (tmp_path / "bad.j2").write_text("garbage\n")
+    arguments = ["-catalog", str(site.catalog_file), "-state-dir", str(tmp_path / "s")]
+    arguments += ["-template", f"{tmp_path}/bad.j2:{away}:kill -HUP $(cat {nginx.pid_file})"]
+    said = f"{away}: {nginx.conf} does not read it: no include and no other directive names it"
+    plan = ctemplate("plan", *arguments, name="plan")
+    assert plan.wait(20) == 0
+    assert "check: not read:" in plan.stdout()
+    assert ctemplate(*arguments, "-once", name="once").wait(20) == 0
+    for verb in (["doctor"], ["-once"], ["plan"]):  # also once it is there, and nothing changes
+        run = ctemplate(*verb, *arguments, name=f"{verb[0]}-after")
+        run.wait(20)
+        assert said in run.output(), verb

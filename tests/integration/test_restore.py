@@ -1,5 +1,7 @@
 """Past states are listed and restored, and stay until they are released; on a real nginx."""
 
+import json
+
 import pytest
 from harness.site import Site
 
@@ -46,6 +48,11 @@ def test_a_generation_is_brought_back_and_stays_until_released(site, daemon, run
     ]
     assert f"{site.nginx.conf}: server old.example added" in said
     assert run("restore", "2")[0] == 0
+    nothing = "is as it was then; restoring it changes nothing"
+    assert run("restore", "2", "-diff") == (
+        0,
+        "".join(f"{path}: {nothing}\n" for path in (site.fragment, site.nginx.conf)),
+    )
     assert site.running() == "1"
     assert all("generation 1" in text or '"1"' in text for text in (path.read_text() for path in site.files))
     files = site.identities()
@@ -58,7 +65,9 @@ def test_a_generation_is_brought_back_and_stays_until_released(site, daemon, run
     assert "held as restored from 000002" in run("restore")[1]
     assert f"{site.fragment} {site.nginx.conf}: held as restored from 000002" in run("plan")[1]
     assert (site.running(), site.identities()) == ("1", files)
-    status, said = run("release")
+    report = json.loads(run("status", "-format", "json")[1])
+    assert report["releasable"] == [str(site.fragment)]
+    status, said = run("release", report["releasable"][0])
     assert (status, said) == (0, f"released {site.fragment} and 1 more: as it was restored\n")
     site.wait_running("4", log=daemon.log)
 

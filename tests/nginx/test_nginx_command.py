@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from ctemplate.core.errors import CommandFailed
-from ctemplate.nginx.command import Build, Installation, Lookup, NginxCommand
+from ctemplate.nginx.command import Build, Installation, NginxCommand
+from ctemplate.nginx.lookup import Lookup
 
 DEBIAN = """\
 nginx version: nginx/1.22.1

@@ -3,8 +3,9 @@ from process_table import MASTER, NGINX, WORKER, Proc
 
 from ctemplate.core.errors import CommandFailed
 from ctemplate.nginx.command import Build, Installation, NginxCommand
-from ctemplate.nginx.identity import Arguments, FoundMaster, arguments_of, find_master
+from ctemplate.nginx.identity import FoundMaster, find_master
 from ctemplate.nginx.master import NoMaster, Process
+from ctemplate.nginx.titles import Arguments, arguments_of
 
 CONF = "/etc/nginx/nginx.conf"
 
@@ -33,18 +34,18 @@ def find(proc, *pid_files, executable=NGINX, **options):
         pytest.param("nginx: master process nginx", Arguments(program="nginx"), id="none"),
         pytest.param(
             "nginx: master process /usr/sbin/nginx -g daemon on; master_process on;",
-            Arguments(program="/usr/sbin/nginx"),
+            Arguments(program="/usr/sbin/nginx", globals="daemon on; master_process on;"),
             id="globals",
         ),
         pytest.param(
             "nginx: master process nginx -p /a b/ -c n.conf -g pid x;",
-            Arguments(program="nginx", prefix="/a b/", conf="n.conf"),
+            Arguments(program="nginx", prefix="/a b/", conf="n.conf", globals="pid x;"),
             id="blanks in a value",
         ),
         pytest.param("nginx: master process nginx -c/n.conf", Arguments(program="nginx", conf="/n.conf"), id="joined"),
         pytest.param(
-            "nginx: master process nginx -g user x; -c /n.conf",
-            Arguments(program="nginx", conf="/n.conf"),
+            "nginx: master process nginx -g user x; -c /n.conf -e /e.log",
+            Arguments(program="nginx", conf="/n.conf", globals="user x;", error_log="/e.log"),
             id="behind globals",
         ),
         pytest.param(

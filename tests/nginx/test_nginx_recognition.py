@@ -151,7 +151,12 @@ def test_a_wrapped_reload_is_recognised_and_announced_as_it_was_written(command)
         ),
         pytest.param(
             "kill -HUP $(cat /run/nginx.pid)",
-            NginxCommand(program="nginx", pid_file=Path("/run/nginx.pid"), announce="kill -HUP $(cat /run/nginx.pid)"),
+            NginxCommand(
+                program="nginx",
+                pid_file=Path("/run/nginx.pid"),
+                follows=Path("/run/nginx.pid"),
+                announce="kill -HUP $(cat /run/nginx.pid)",
+            ),
             id="kill",
         ),
         pytest.param(
@@ -159,13 +164,19 @@ def test_a_wrapped_reload_is_recognised_and_announced_as_it_was_written(command)
             NginxCommand(
                 program="angie",
                 pid_file=Path("/run/angie.pid"),
+                follows=Path("/run/angie.pid"),
                 announce="sudo -n kill -s HUP `cat /run/angie.pid`",
             ),
             id="kill below a wrapper",
         ),
         pytest.param(
             "kill -1 `cat /run/angie.pid`",
-            NginxCommand(program="angie", pid_file=Path("/run/angie.pid"), announce="kill -1 `cat /run/angie.pid`"),
+            NginxCommand(
+                program="angie",
+                pid_file=Path("/run/angie.pid"),
+                follows=Path("/run/angie.pid"),
+                announce="kill -1 `cat /run/angie.pid`",
+            ),
             id="kill, backticks",
         ),
         pytest.param(
@@ -173,6 +184,7 @@ def test_a_wrapped_reload_is_recognised_and_announced_as_it_was_written(command)
             NginxCommand(
                 program="nginx",
                 pid_file=Path("/run/nginx.pid"),
+                follows=Path("/run/nginx.pid"),
                 announce='sh -c "kill -s HUP \\$(< /run/nginx.pid)"',
             ),
             id="kill in a shell",
@@ -184,8 +196,37 @@ def test_what_the_words_name_is_kept(command, expected):
 
 
 @pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ('kill -HUP "$(cat /run/nginx.pid)"', "/run/nginx.pid"),
+        ('kill -s HUP "`cat /run/nginx.pid`"', "/run/nginx.pid"),
+        ('[ -s /run/nginx.pid ] && kill -HUP "$(</run/nginx.pid)" || true', "/run/nginx.pid"),
+        ("set -e; nginx -t; kill -HUP $(cat /run/nginx.pid)", "/run/nginx.pid"),
+        ("kill -HUP $(cat /run/nginx/master.pid)", "/run/nginx/master.pid"),
+        ("pkill -HUP -F /run/nginx.pid", "/run/nginx.pid"),
+        ("sudo pkill --signal=HUP --pidfile /run/nginx.pid -x nginx", "/run/nginx.pid"),
+        ("start-stop-daemon --stop --quiet --signal HUP --pidfile /run/nginx.pid --name nginx", "/run/nginx.pid"),
+        ("start-stop-daemon -K -s 1 --pidfile=/opt/nginx/pid", "/opt/nginx/pid"),
+    ],
+)
+def test_the_pid_file_of_a_signal_is_the_one_whose_master_counts(command, file):
+    found = recognise(command)
+    assert (found.pid_file, found.follows, found.announce) == (Path(file), Path(file), command)
+
+
+@pytest.mark.parametrize(
     "command",
     [
+        "pkill -HUP nginx",
+        "pkill -F /run/nginx.pid",
+        "pkill -TERM -F /run/nginx.pid",
+        "pkill -HUP -F $FILE",
+        "pkill -HUP -P 1 -F /run/nginx.pid",
+        "start-stop-daemon --start --signal HUP --pidfile /run/nginx.pid",
+        "start-stop-daemon --stop --pidfile /run/nginx.pid",
+        "start-stop-daemon --stop --signal HUP --exec /usr/sbin/nginx",
+        "start-stop-daemon --stop --signal HUP --retry 5 --pidfile /run/nginx.pid",
+        "kill -HUP $(cat /run/haproxy/master.pid)",
         "docker exec web nginx -s reload",
         "docker kill -s HUP web",
         "kubectl exec web -- nginx -s reload",

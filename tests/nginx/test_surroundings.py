@@ -44,5 +44,43 @@ def test_what_cannot_be_read_counts_as_absent(conf, text):
     assert places(conf, (conf.parent / "x",)) == (ConfigPlace(),)
 
 
-async def test_without_a_known_nginx_nothing_is_around(conf):
-    assert await Surroundings(command=None, files=(conf, conf)).places() == (ConfigPlace(), ConfigPlace())
+@pytest.fixture
+def folder(tmp_path):
+    """A folder that no nginx of this host reads."""
+    path = tmp_path / "alone"
+    path.mkdir()
+    return path
+
+
+def upstreams(*names):
+    return frozenset((f"{kind} upstream", name) for name in names for kind in ("http", "stream"))
+
+
+async def test_without_a_known_nginx_the_upstreams_of_the_files_beside_count(folder):
+    (folder / "a.conf").write_text("upstream A { server 10.0.0.1; } server { location / { } }")
+    (folder / "b.conf").write_text("stream { upstream b { server 10.0.0.1; } }")
+    for name in ("c.conf.bak", "d.txt", ".e.conf"):
+        (folder / name).write_text("upstream other { server 10.0.0.1; }")
+    (folder / "broken.conf").write_text("upstream {")
+    (folder / "f.conf").mkdir()
+    (folder / "own.conf").write_text("upstream own { server 10.0.0.1; }")
+    (folder.parent / "nginx.conf").write_text("http { upstream main { server 10.0.0.1; } }")
+    around = Surroundings(command=None, files=(folder / "own.conf",))
+    assert await around.places() == (ConfigPlace(upstreams=upstreams(b"a", b"b", b"main")),)
+    (folder / "a.conf").write_text("upstream longer { server 10.0.0.1; }")
+    (folder / "b.conf").unlink()
+    assert await around.places() == (ConfigPlace(upstreams=upstreams(b"longer", b"main")),)
+
+
+async def test_a_place_is_open_until_the_files_of_other_groups_exist(folder, tmp_path):
+    there, away = folder / "other.conf", tmp_path / "elsewhere" / "x.conf"
+    around = Surroundings(command=None, files=(folder / "own.conf",), neighbours=(there, away))
+    assert await around.places() == (ConfigPlace(is_open=True),)
+    there.write_text("upstream web { server 10.0.0.1; }")
+    assert await around.places() == (ConfigPlace(upstreams=upstreams(b"web")),)
+
+
+async def test_of_a_file_that_nothing_says_is_nginx_the_text_decides(folder):
+    files = (folder / "a.conf", folder / "b.conf")
+    around = Surroundings(command=None, files=files, uncertain=frozenset(files[1:]))
+    assert await around.places() == (ConfigPlace(), ConfigPlace(is_certain=False))

@@ -158,6 +158,10 @@ async def test_where_no_file_is_wanted_nothing_goes_round(folder):
     assert files.count == 1
 
 
+def refusal(catalog, path):
+    return catalog.get(query(path)).value[0].refusal
+
+
 async def test_edits_are_followed_and_what_is_wanted_later_is_read(folder):
     first, second = folder / "a", folder / "later"
     async with following(folder, first) as catalog:
@@ -177,12 +181,32 @@ async def test_a_file_that_is_refused_is_named_once_and_holds_up_no_other(folder
         await until(catalog, folder / "a", b"inside")
         catalog.want("group", frozenset({query(folder / "out"), query(folder / "a"), query(folder / "sub")}))
         async with asyncio.timeout(LIMIT):
-            while "directory" not in caplog.text:  # noqa: ASYNC110 - a log line sets no event
-                await asyncio.sleep(0.01)
-        assert catalog.missing() == {query(folder / "out"), query(folder / "sub")}
+            while catalog.missing():
+                await catalog.news()
+        assert refusal(catalog, folder / "out") == "lies in no folder of data.file_folders"
+        assert refusal(catalog, folder / "sub") == "is a directory"
         (folder / "a").write_text("again")
         await until(catalog, folder / "a", b"again")
-    assert caplog.text.count("lies in no folder of data.file_folders; what prints it waits") == 1
+        (folder / "link").symlink_to("/etc/passwd")
+        (folder / "link").rename(folder / "a")
+        async with asyncio.timeout(LIMIT):
+            while "last content" not in caplog.text:  # noqa: ASYNC110 - a log line sets no event
+                await asyncio.sleep(0.01)
+        assert catalog.get(query(folder / "a")).value[0].data == b"again"
+    assert caplog.text.count("lies in no folder of data.file_folders; its last content stays in use") == 1
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "..", "../..", "a/x", "loop", "sub"])
+async def test_a_path_that_no_file_can_have_is_refused_and_stops_nothing(folder, name):
+    (folder / "loop").symlink_to("loop")
+    async with following(folder, folder / name, folder / "a") as catalog:
+        await until(catalog, folder / "a", b"inside")
+        async with asyncio.timeout(LIMIT):
+            while catalog.missing():
+                await catalog.news()
+        assert refusal(catalog, folder / name)
+        (folder / "a").write_text("again")
+        await until(catalog, folder / "a", b"again")
 
 
 async def test_what_a_catalog_file_holds_is_preferred_to_the_host(folder):

@@ -5,10 +5,12 @@ from http import HTTPStatus
 
 import pytest
 
+from ctemplate.catalog import Catalog
 from ctemplate.config.schema import StatusSection
 from ctemplate.core.event_stream import EventStream
 from ctemplate.runtime import status_service
-from ctemplate.runtime.status_service import ATTEMPTS, ReleaseGate
+from ctemplate.runtime.status_service import ATTEMPTS, ReleaseGate, page_routes
+from ctemplate.runtime.status_view import StatusView
 from ctemplate.status.address import StatusAddress
 from ctemplate.status.http_server import HostCheck, StatusRequest
 
@@ -120,3 +122,23 @@ def test_who_guesses_is_stopped_and_reported_once(monkeypatch):
 
 def test_a_token_shows_in_no_repr():
     assert TOKEN not in repr(StatusSection(token=TOKEN))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        pytest.param(b'{"service":""}', 400, "service: is empty; null releases everything", id="an empty name"),
+        pytest.param(b"{}", 400, "missing required field `service`", id="no name"),
+        pytest.param(b"", 400, "not a request to release", id="nothing"),
+        pytest.param(b'{"service":"web","all":true}', 400, "unknown field `all`", id="more"),
+        pytest.param(b'{"service":null}', 200, "", id="everything"),
+    ],
+)
+def test_a_body_without_a_name_releases_nothing(body, status, said):
+    routes = page_routes(StatusView(catalog=Catalog()), StatusSection(token=TOKEN), lambda: ())
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    reply = asyncio.run(
+        routes["POST /release"](StatusRequest(method="POST", path="/release", headers=headers, body=body))
+    )
+    assert reply.status.value == status
+    assert said in reply.body.decode()

@@ -165,3 +165,45 @@ def test_counters_and_errors_read_as_those_of_any_number():
         text_of(source, world(web(meta={"n": "1"})))
     with pytest.raises(TemplateError, match=r"int has no field 'y'"):
         text_of("{% for i in service('web') %}{{ (i.meta.n | int).y }}{% endfor %}", world(web(meta={"n": "1"})))
+
+
+BYTES = [
+    "b[3]",
+    "b[1:][2]",
+    "b | first",
+    "b | last",
+    "b | length",
+    "b | sum",
+    "b | max",
+    "(b | list)[3]",
+    "(b | reverse | list)[0]",
+    "(b | batch(2) | list)[1][1]",
+    "b.strip()[3]",
+    "b.split()[0][3]",
+    "b.count(80)",
+    "b.index(80)",
+    "(b + b)[3]",
+    "(b * 2)[3]",
+    "{'a': b}.a[3]",
+    "b[0] + 1",
+    "b | random",
+]
+
+
+def of_key(expression, line="proxy_pass http://127.0.0.1:{{ v }};"):
+    """Render a line with a value of an expression over the bytes of a key."""
+    query = KeyQuery(path="bin")
+    answer = Answer(query=query, value=(KeyEntry(path="bin", data=b"\xff\x00\x10P"),))
+    text = f"{{% set b = key('bin') %}}{{% set v = {expression} %}}server {{ location / {{ {line} }} }}"
+    return Renderer([load(text)]).render(Snapshot({query: answer}), [ConfigPlace()]).texts[0]
+
+
+@pytest.mark.parametrize("expression", BYTES)
+def test_a_byte_of_a_key_chooses_no_port_and_the_error_names_the_key(expression):
+    with pytest.raises(TemplateError, match=f"key 'bin': .* {AUTHORITY}"):
+        of_key(expression)
+
+
+def test_a_byte_of_a_key_prints_as_a_value():
+    assert "return 255;" in of_key("b[0]", "return {{ v }};")
+    assert "X 351;" in of_key("b | sum", "add_header X {{ v }};")

@@ -27,6 +27,11 @@ _WHOLE = re.compile(rb"\$(?:\{\w+\}|\w+)")
 _MARK = re.compile(rb"\x01(\d+)\x02")
 _PORT = re.compile(rb":\d+\Z")
 _ADDRESS_AND_PORT = re.compile(rb"\x01\d+\x02:")
+_SEEMS_ROUTED = re.compile(
+    r"(?:^|[{};])[ \t]*(?:\w+_pass\s|resolver\s|auth_http\s"
+    r"|(?:upstream|location|map)\s[^;{}]+\{|(?:server|http|stream)\s*\{)",
+    re.MULTILINE,
+)
 _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
 
 
@@ -198,6 +203,11 @@ def routes(
         composed=frozenset(reading.composed),
         feeds=tuple(reading.feeds),
     )
+
+
+def seems_routed(text: str) -> bool:
+    """Return whether a text of unknown format seems to hold nginx's directives that say where requests go."""
+    return _SEEMS_ROUTED.search(text) is not None
 
 
 def variable_of(block: Directive) -> bytes:

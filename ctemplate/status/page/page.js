@@ -121,6 +121,8 @@ function showHeld(report) {
     parts.push(make("article", { class: "card" }, make("h3", {}, "Empty first answers that are not taken"), list(report.unverified)));
   }
   for (const group of report.groups) {
+    if (group.restored) parts.push(make("article", { class: "card" }, make("h3", {}, "Group ", text(group.name)),
+      make("p", {}, "held as restored from ", text(group.restored), "; to render it again: ", releaseCommand([]))));
     if (!group.left_out.length) continue;
     const shown = group.left_out.slice(0, 100);
     const rows = shown.map((each) => make("li", {}, badge("warn", each.is_kept ? "last good data" : "left out"), " ", text(each.reason),
@@ -271,7 +273,7 @@ async function release(event) {
   const chosen = find("release-service").selectedOptions[0];
   const service = chosen && "all" in chosen.dataset ? null : chosen?.value;
   const result = find("release-result");
-  if (service === "" || service === undefined) { result.textContent = "choose a service"; return; }
+  if (service === "" || service === undefined) { result.textContent = "choose what to release"; return; }
   const reply = await fetch("release", {
     method: "POST",
     credentials: "omit",

@@ -41,6 +41,7 @@ from ctemplate.template.language.encodings import (
     sha256,
 )
 from ctemplate.template.language.go_escapes import GO_ESCAPES
+from ctemplate.template.language.go_printf import go_printf
 from ctemplate.template.language.go_tables import GO_TABLE_FILTERS
 from ctemplate.template.language.go_values import GO_FILTERS
 from ctemplate.template.language.grouping import (
@@ -324,7 +325,7 @@ def filters() -> dict[str, Callable[..., Any]]:
         | GO_FILTERS
         | GO_ESCAPES
         | GO_TABLE_FILTERS
-        | {"go_yaml": go_yaml}
+        | {"go_printf": go_printf, "go_yaml": go_yaml}
     )
     return {name: _deriving(name, function) for name, function in known.items()}
 

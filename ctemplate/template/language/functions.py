@@ -35,7 +35,7 @@ from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
 from ctemplate.template.language.host import interface_ip, interfaces
 from ctemplate.template.safety.limits import bounded_range, check_format
-from ctemplate.template.safety.registered_numbers import RegisteredInt
+from ctemplate.template.safety.registered_numbers import RegisteredBytes, RegisteredInt
 from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import Trusted, text_of, trusted
@@ -122,6 +122,10 @@ class Functions:
     def key_text(self, path: str, text: str) -> str:
         """Return a key's text: trusted as the operator's own below a trusted prefix, else treated as a registrant's."""
         return Trusted(text) if path.startswith(self._trusted_keys) else text
+
+    def key_bytes(self, path: str, data: bytes) -> bytes:
+        """Return a key's value that is no text: the numbers in it are registered, except below a trusted prefix."""
+        return data if path.startswith(self._trusted_keys) else RegisteredBytes(data)
 
     def name_advice(self, name: str, known: Iterable[str]) -> str:
         """Return ``; `` and what to write in place of an undefined name, empty if there is no advice."""

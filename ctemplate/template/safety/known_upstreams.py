@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from itertools import chain
 
 from ctemplate.core.model import Answer, Instance
-from ctemplate.nginx.language.authority import KnownRoutes, Origin, reach, routes
+from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, reach, routes
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config
@@ -22,6 +22,7 @@ from ctemplate.queries import named_service
 from ctemplate.template.safety.render_pass import PrintRecord, Run
 
 _UPSTREAM = re.compile(rb"upstream")
+_BARE = re.compile(rb"[a-z_][a-z0-9_-]*")
 _WITH_PORT = re.compile(rb"[^:]:\d+\Z|\]:\d+\Z")
 
 
@@ -109,6 +110,13 @@ class Upstreams:
         return reach(routes(found, found, inside=inside) for found, inside in parsed)[0]
 
 
+class BareNames:
+    """Every name that an upstream of a file that does not exist yet may have, and that is neither address nor host."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, tuple) and _BARE.fullmatch(name[1]) is not None and name[1] != b"localhost"
+
+
 def is_loopback_target(address: bytes) -> bool:
     """Whether a printed address, perhaps with a port, is the host itself."""
     bare = address[1:].partition(b"]")[0] if address.startswith(b"[") else address.partition(b":")[0]
@@ -130,8 +138,9 @@ def _parsed(text: str, inside: bytes, sought: re.Pattern[bytes] | None = None) -
 
 def known_at(place: ConfigPlace, run: Run, runs: Sequence[Run], upstreams: Upstreams) -> KnownRoutes:
     """Return what a pass's text may rely on at its place, given the other passes of the group."""
+    others = (place.upstreams, upstreams)
     return KnownRoutes(
-        upstreams=upstreams,
+        upstreams=AnyOf((*others, BareNames()) if place.is_open else others),
         addresses=Addresses(run, runs),
         hosts=place.hosts,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),

@@ -7,8 +7,9 @@ or a port. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, SupportsIndex, overload
 
 
 class RegisteredInt(int):
@@ -49,6 +50,49 @@ class RegisteredRange(Sequence[RegisteredInt]):
         return RegisteredRange(found) if isinstance(found, range) else RegisteredInt(found)
 
 
+class RegisteredBytes(bytes):
+    """Bytes that a registrant wrote and that are no text: each of them is a registered number."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[int]:
+        return map(RegisteredInt, super().__iter__())
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> bytes: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> int | bytes:
+        return registered(super().__getitem__(at))  # type: ignore[no-any-return]
+
+    def __add__(self, other: Any) -> bytes:
+        return RegisteredBytes(super().__add__(other))
+
+    def __radd__(self, other: Any) -> bytes:
+        return RegisteredBytes(other + bytes(self))
+
+    def __mul__(self, count: SupportsIndex) -> bytes:
+        return RegisteredBytes(super().__mul__(count))
+
+    __rmul__ = __mul__
+
+
+def _registering(name: str) -> Callable[..., Any]:
+    """Return the method of bytes with every number and all bytes in its result registered."""
+    method = getattr(bytes, name)
+
+    @functools.wraps(method)
+    def call(*arguments: Any, **named: Any) -> Any:
+        return registered(method(*arguments, **named))
+
+    return call
+
+
+for _name in dir(bytes):
+    if not _name.startswith("_") and _name not in {"fromhex", "maketrans"}:
+        setattr(RegisteredBytes, _name, _registering(_name))
+
+
 def is_own_number(value: object) -> bool:
     """Whether the value is a number that no registered text has a part in."""
     return isinstance(value, int | float) and type(value) not in REGISTERED_NUMBERS
@@ -61,6 +105,8 @@ def registered(value: Any) -> Any:
         return RegisteredInt(value)
     if kind is float:
         return RegisteredFloat(value)
+    if kind is bytes:
+        return RegisteredBytes(value)
     if kind is dict:
         return {registered(key): registered(item) for key, item in value.items()}
     return kind(map(registered, value)) if kind is list or kind is tuple else value

@@ -34,17 +34,21 @@ def unproven(
 
     ``parts`` are those of the template's last text: parts that are unchanged are not proven again. ``known`` are the
     targets of nginx that are permitted besides the text's own upstreams. Raises TemplateError where a value has no
-    owner, or where nothing can be proven.
+    owner, or where nothing can be proven and the text is certainly nginx's.
     """
     shadow = shadow_of(text)
     if not isinstance(text, TaintedText) or parts.are_valid(str(text), shadow, place, known):
         return {}  # text without placeholders contains no data
     whole = pieces(str(text), shadow)
     if whole is None:
+        if not place.is_certain:
+            return {}
         raise TemplateError(source, "cannot tell values from its own text, which holds control characters")
     try:
         report = examine(as_bytes(whole), inside=place.inside, taken=place.taken, known=known)
     except UnreadableText as exc:
+        if not place.is_certain:
+            return {}  # another format, whose text resembles nginx's
         what = f"not nginx's language with plain values ({exc}); a value within quotes needs no filter quote"
         raise TemplateError(source, what) from exc
     if not report.findings and not report.clashes:
@@ -147,4 +151,4 @@ def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:
     if violation.owner is None:
         raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
     own = violation.owner
-    return Holder(service=own.service, node=own.node, instance=own.instance, field="value", text=text)
+    return Holder(service=own.service, node=own.node, instance=own.instance, thing=own.thing, field="value", text=text)

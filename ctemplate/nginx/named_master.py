@@ -1,0 +1,64 @@
+"""Take the arguments of an nginx from the running master, where a reload command names that master by its pid file.
+
+Such a command says nothing of a configuration: the master that it signals reads the one that it was started with. Must
+not know checks or reloads.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.master import DELETED, PROC, title_of, uid_of
+from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
+
+
+def named_command(command: NginxCommand, *, proc: Path = PROC) -> NginxCommand | None:
+    """Return a command with the program and arguments of the master that it names; None where these are unknown.
+
+    A title is believed of root's processes and our own: any other user could have started a process with that title
+    under a pid that a stale file holds.
+    """
+    pid = pid_in(command.follows) if command.follows is not None else ""
+    if isinstance(pid, str):
+        return None
+    try:
+        title = title_of(pid, proc=proc)
+        arguments = arguments_of(title, is_cut=is_cut(pid, title, proc))
+        if arguments is None or arguments.is_cut or is_in_a_namespace(pid, proc):
+            return None
+        if uid_of(pid, proc=proc) not in {0, os.geteuid()}:
+            return None
+        return _with(command, arguments, proc / str(pid))
+    except (OSError, ValueError):
+        return None
+
+
+def _with(command: NginxCommand, arguments: Arguments, process: Path) -> NginxCommand:
+    """Return a command with a master's arguments; raises OSError where its working folder is needed and not known."""
+    prefix = arguments.prefix
+    return replace(
+        command,
+        program=_program(arguments.program, process),
+        prefix=prefix if prefix is None or Path(prefix).is_absolute() else f"{_folder(process)}/{prefix}",
+        conf=arguments.conf,
+        globals=arguments.globals,
+        error_log=arguments.error_log,
+    )
+
+
+def _program(given: str, process: Path) -> str:
+    """Return the executable that a master runs, or the name that it was started with where that has gone."""
+    try:
+        runs = str((process / "exe").readlink())
+    except OSError:
+        runs = DELETED
+    if not runs.endswith(DELETED):
+        return runs
+    return given if given.startswith("/") or "/" not in given else f"{_folder(process)}/{given}"
+
+
+def _folder(process: Path) -> Path:
+    return (process / "cwd").readlink()

@@ -1,0 +1,91 @@
+"""A command that names a master by its pid file has that master's arguments."""
+
+import os
+from dataclasses import replace
+
+import pytest
+from process_table import NGINX, Proc
+
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.lookup import Lookup
+from ctemplate.nginx.named_master import named_command
+
+STARTED = "nginx: master process nginx -p /srv/web/ -c web.conf -g pid /run/web.pid; -e stderr"
+
+
+@pytest.fixture
+def proc(tmp_path):
+    return Proc(tmp_path / "proc")
+
+
+@pytest.fixture
+def command(tmp_path):
+    pid_file = tmp_path / "nginx.pid"
+    pid_file.write_text("10\n")
+    return NginxCommand(program="nginx", pid_file=pid_file, follows=pid_file, announce="kill -HUP $(cat nginx.pid)")
+
+
+def test_the_master_tells_program_prefix_configuration_directives_and_log(proc, command):
+    proc.add(10, STARTED)
+    assert named_command(command, proc=proc.folder) == replace(
+        command,
+        program=str(NGINX),
+        prefix="/srv/web/",
+        conf="web.conf",
+        globals="pid /run/web.pid;",
+        error_log="stderr",
+    )
+
+
+def test_relative_paths_count_from_the_masters_working_folder(proc, command):
+    proc.add(10, "nginx: master process sbin/nginx -p web", exe="/opt/sbin/nginx (deleted)")
+    (proc.folder / "10" / "cwd").symlink_to("/opt")
+    found = named_command(command, proc=proc.folder)
+    assert (found.program, found.prefix, found.conf) == ("/opt/sbin/nginx", "/opt/web", None)
+
+
+def test_an_executable_that_has_gone_is_found_by_its_name(proc, command):
+    proc.add(10, "nginx: master process nginx", exe=f"{NGINX} (deleted)")
+    assert named_command(command, proc=proc.folder).program == "nginx"
+
+
+@pytest.mark.parametrize(
+    ("title", "facts"),
+    [
+        pytest.param("nginx: worker process", {}, id="no master"),
+        pytest.param("haproxy -f x", {}, id="another program"),
+        pytest.param(STARTED, {"room": len(STARTED)}, id="a title that was cut"),
+        pytest.param(STARTED, {"nspid": "10\t7"}, id="another namespace"),
+        pytest.param(STARTED, {"uid": os.geteuid() + 4321}, id="another user"),
+        pytest.param("nginx: master process ./nginx -p web", {}, id="a working folder that cannot be known"),
+    ],
+)
+def test_a_master_that_cannot_be_believed_tells_nothing(proc, command, title, facts):
+    proc.add(10, title, **facts)
+    assert named_command(command, proc=proc.folder) is None
+
+
+@pytest.mark.parametrize("text", ["", "-1\n", "10 11\n", "99999\n", None])
+def test_a_pid_file_that_names_no_process_tells_nothing(proc, command, text):
+    proc.add(10, STARTED)
+    if text is None:
+        command.follows.unlink()
+    else:
+        command.follows.write_text(text)
+    assert named_command(command, proc=proc.folder) is None
+
+
+async def test_what_a_master_told_counts_until_another_one_runs(command, monkeypatch, tmp_path):
+    program = tmp_path / "nginx"
+    program.write_text('#!/bin/sh\necho "nginx version: nginx/1.22.1" >&2\n')
+    program.chmod(0o755)
+    told = [None, "a.conf", None, "b.conf", None]
+
+    def named(given):
+        conf = told.pop(0)
+        return replace(given, conf=conf) if conf else None
+
+    monkeypatch.setattr("ctemplate.nginx.lookup.named_command", named)
+    lookup = Lookup(command=replace(command, program=str(program)))
+    confs = [(await lookup.installation()).command.conf for _ in range(5)]
+    assert confs == [None, "a.conf", "a.conf", "b.conf", "b.conf"]
