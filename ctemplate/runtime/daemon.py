@@ -54,6 +54,7 @@ MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing
 LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
 HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between attempts to lock the groups' files again
 LINES_PER_MINUTE = 100  # of one event that data of Consul can cause any number of times
+RENDER_GRACE = 1.0  # seconds between looks at a render that is under way when the time for answers is over
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
 HURRIED_LIMIT = 10.0  # seconds after a second one
 
@@ -139,8 +140,7 @@ class Daemon:
                 await services.reconcile(self._sources())
                 settling = [tasks.create_task(worker.settle(), name=worker.pipeline.name) for worker in self.workers]
                 try:
-                    async with asyncio.timeout(timeout):
-                        await self._until_answered()
+                    await self._until_answered(timeout)
                 except TimeoutError:
                     late = SourceTimeout(self.assembly.source_name, self._late(format_duration(timeout)))
                     for task in settling:
@@ -310,9 +310,20 @@ class Daemon:
         await self._until_answered()
         self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
 
-    async def _until_answered(self) -> None:
-        for worker in self.workers:
-            await worker.answered.wait()
+    async def _until_answered(self, limit: float) -> None:
+        """Wait until every group has its answers; raise TimeoutError if one still lacks some after ``limit`` seconds.
+
+        A render that is under way then has a limit of its own and is waited for.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(limit):
+                    await asyncio.gather(*(worker.answered.wait() for worker in self.workers))
+                    return
+            except TimeoutError:
+                if any(worker.missing for worker in self.workers):
+                    raise
+                limit = RENDER_GRACE
 
     async def _name_missing(self) -> None:
         """Report what an unrendered group still waits for, at growing intervals."""

@@ -10,6 +10,7 @@ from harness.processes import Process
 from harness.programs import program
 from harness.waiting import PATIENCE, tail
 
+WORKERS = 2
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -44,7 +45,7 @@ class Nginx:
         return (
             f"{self.load_module}"
             f"pid {self.pid_file};\nerror_log {self.error_log_file} notice;\n"
-            "worker_processes 2;\nevents { worker_connections 256; }\n"
+            f"worker_processes {WORKERS};\nevents {{ worker_connections 256; }}\n"
         )
 
     @property
@@ -94,6 +95,14 @@ class Nginx:
     def workers(self) -> tuple[int, ...]:
         """Return the sorted pids of the workers that accept connections."""
         return self._children("nginx: worker process")
+
+    def settle(self) -> None:
+        """Wait until only one generation of workers accepts connections.
+
+        While a reload is under way both do for a tenth of a second: a test that has seen an answer of the new
+        configuration may still get one of the old.
+        """
+        self._wait_for(lambda: len(self.workers()) <= WORKERS, PATIENCE, "end of the workers before the reload")
 
     def old_workers(self) -> tuple[int, ...]:
         """Return the sorted pids of the workers that only finish their last connections."""

@@ -82,6 +82,7 @@ def test_sites_that_name_an_upstream_outlive_its_service(nginx, consul, ctemplat
     daemon.wait_for(lambda: f"server 127.0.0.1:{backend.port}" in stream.read_text(), 60, "the listener")
     consul.deregister("web")
     daemon.wait_for(lambda: http_get(port, "/web")[0] == 502, 60, "the service to be gone")
+    nginx.settle()
     assert http_get(port, "/")[1] == "own"
     assert nginx.check().returncode == 0
 
@@ -130,5 +131,6 @@ def test_the_layout_changes_while_it_runs(nginx, consul, ctemplate, http_backend
     config.write_text(fragments)
     daemon.signal(signal.SIGHUP)
     daemon.wait_for(lambda: http_get(port, "/web")[0] == 200, 60, "the service beside the site again")
+    nginx.settle()
     assert http_get(port)[1] == "own"
     assert "left out" not in daemon.log()

@@ -100,6 +100,7 @@ def test_calls_lead_where_the_micro_api_would_lead_them(tmp_path, consul, nginx,
     assert post(port, "/greeter/hello", "{}")[0] == 503, "critical until its first heartbeat, as go-micro registers it"
     consul.api("PUT", f"/v1/agent/check/pass/service:{payload['ID']}")
     daemon.wait_for(lambda: post(port, "/greeter/hello", "{}")[0] == 200, LIMIT, "an answer after the heartbeat")
+    nginx.settle()
     call = ["go.micro.srv.greeter", "Greeter.Hello", "Greeter.Hello", "application/json", '{"name":"x"}']
     for path in ("/greeter/hello", "/greeter/Hello", "/greeter/greeter/hello", "/greeter/Greeter/Hello"):
         status, text = post(port, path, '{"name":"x"}')

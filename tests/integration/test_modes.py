@@ -511,3 +511,11 @@ def test_files_that_cannot_be_held_again_end_nothing_and_are_tried_again(folder,
     away.rename(state)
     daemon.wait_for(reads(folder / "out", "db\nweb\n"), 60, "the output after the folder is back")
     assert daemon.stop() == 0, daemon.log()
+
+
+def test_a_slow_render_is_waited_for_after_the_time_for_answers(folder, ctemplate):
+    loop = "{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}done\n"
+    (folder / "slow.j2").write_text(loop)
+    once = ctemplate("-catalog", "catalog.yaml", "-template", "slow.j2:out", "-once", "-timeout", "1ms")
+    assert once.wait() == 0, once.log()
+    assert (folder / "out").read_text() == "done\n"
