@@ -140,7 +140,7 @@ class Daemon:
                 await services.reconcile(self._sources())
                 settling = [tasks.create_task(worker.settle(), name=worker.pipeline.name) for worker in self.workers]
                 try:
-                    await self._until_answered(timeout)
+                    await self._until_answered_within(timeout)
                 except TimeoutError:
                     late = SourceTimeout(self.assembly.source_name, self._late(format_duration(timeout)))
                     for task in settling:
@@ -310,7 +310,11 @@ class Daemon:
         await self._until_answered()
         self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
 
-    async def _until_answered(self, limit: float) -> None:
+    async def _until_answered(self) -> None:
+        for worker in self.workers:
+            await worker.answered.wait()
+
+    async def _until_answered_within(self, limit: float) -> None:
         """Wait until every group has its answers; raise TimeoutError if one still lacks some after ``limit`` seconds.
 
         A render that is under way then has a limit of its own and is waited for.
@@ -318,8 +322,7 @@ class Daemon:
         while True:
             try:
                 async with asyncio.timeout(limit):
-                    await asyncio.gather(*(worker.answered.wait() for worker in self.workers))
-                    return
+                    return await self._until_answered()
             except TimeoutError:
                 if any(worker.missing for worker in self.workers):
                     raise
