@@ -22,6 +22,15 @@ async def test_what_was_edited_since_it_was_read_comes_first(tmp_path):
     assert await first(known, known=known) == {edited, gone}
 
 
+async def test_an_edit_while_the_first_one_is_handled_is_noticed(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one")
+    async with asyncio.timeout(30), contextlib.aclosing(file_edits([path], known={path: None})) as seen:
+        assert await anext(seen) == {path}
+        path.write_text("edited at once")
+        assert await anext(seen) == {path}
+
+
 async def test_file_that_comes_into_being_is_an_edit(tmp_path):
     path = tmp_path / "late"
     waiting = asyncio.create_task(first([path]))

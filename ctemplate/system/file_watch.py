@@ -175,10 +175,12 @@ async def poll_modified(
 
 
 async def _fs_events(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
-    """Yield once for the past, then whenever something in one of the folders may have changed or a minute is over."""
-    yield
+    """Yield once for the past, then whenever something in one of the folders may have changed or a minute is over.
+
+    The watch is set up before the first yield, so that no edit falls between a look at the files and the watch.
+    """
     awatch = pkgutil.resolve_name("watchfiles:awatch")  # a single run follows no files
-    async for _ in awatch(
+    events = awatch(
         *folders,
         watch_filter=None,
         recursive=False,
@@ -186,5 +188,15 @@ async def _fs_events(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
         debounce=4 * SETTLE_MS,
         rust_timeout=60_000,
         yield_on_timeout=True,
-    ):
-        yield
+    )
+    coming = asyncio.ensure_future(anext(events))
+    try:
+        await asyncio.sleep(0)  # the first step of the iterator sets up the watch, and then waits
+        while True:
+            yield
+            await coming
+            coming = asyncio.ensure_future(anext(events))
+    finally:
+        coming.cancel()
+        await asyncio.wait([coming])
+        await events.aclose()

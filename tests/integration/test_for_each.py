@@ -96,7 +96,7 @@ def test_sites_come_and_go_with_their_services_and_nginx_runs_them(sites):
     wait_for(lambda: sites.answers("new"), LIMIT, "the new site in nginx")
     assert own.read_text() == "# by hand\n"
     assert [path.parent for path in sites.folder.rglob("*evil*.conf")] == [sites.folder_of_sites]
-    process.wait_for(lambda: "own.conf: stands there and was not written" in process.output(), LIMIT, "the warning")
+    process.wait_for(lambda: "own.conf: already exists and was not written" in process.output(), LIMIT, "the warning")
     listed = {"nginx.conf", *sites.files} - {"own.conf"}
     process.wait_for(lambda: sites.listed(port) == listed, LIMIT, "the files in the status")
     (sites.folder_of_sites / "api.conf").unlink()

@@ -466,7 +466,7 @@ def test_a_cold_start_without_consul_renders_what_was_known(start_consul, scene)
     it.wait({"web": places(3)})
     it.told("using the last good answers, up to ")
     consul.start()
-    it.told("all answers are new again")
+    it.told("all answers are current again")
     stays(it, {"web": places(3)})
 
 

@@ -140,14 +140,17 @@ def test_a_configuration_that_cannot_be_copied_is_judged_where_it_stands(tmp_pat
     site = Site(tmp_path, nginx)
     source = site.folder / "nginx.conf.j2"
     source.write_text(source.read_text().replace("include conf.d/*.conf;", "include conf.*/../conf.d/*.conf;"))
-    site.publish("1", a=instances(1, tags=("up", "web"), kind="backup"))
+    fragment = site.folder / "upstreams.conf.j2"
+    text = fragment.read_text()
+    fragment.write_text("upstream empty { }\n" + text)
     bad = ctemplate(*site.args, "-once", name="bad")
     assert bad.wait(20) == 1
     told = "an include with a glob before '..' cannot be mirrored; swapped in to be checked live"
     assert told in bad.log()
     assert "nginx -t: exit status 1; every live file is rolled back" in bad.log()
-    assert f'no servers in upstream "…" in {site.nginx.prefix}/conf.d/../conf.d/upstreams.conf:3' in bad.log()
+    assert f"no servers are inside upstream in {site.nginx.prefix}/conf.d/../conf.d/upstreams.conf:1" in bad.log()
     assert (site.contents(), site.leftovers(), nginx.pid_file.exists()) == ((None, None), [], False)
+    fragment.write_text(text)
     site.publish("2")
     good = ctemplate(*site.args, "-once", name="good")
     assert good.wait(20) == 0

@@ -68,7 +68,8 @@ def test_hangups_leave_memory_threads_and_open_files_as_they_were(folder, ctempl
     memory, threads, files = hang_up(1, 1)
     after = hang_up(2, 300)
     assert after[0] < 1.1 * memory
-    assert after[1:] == (threads, files)
+    assert after[1] <= threads
+    assert after[2] <= files
     assert daemon.stop() == 0
 
 

@@ -166,7 +166,8 @@ def test_nginx_that_is_not_there_yet_is_told_once_it_is(site, ctemplate):
 
 
 def test_a_candidate_that_is_refused_before_nginx_runs_is_not_written(site, ctemplate):
-    site.publish("2", a=up("web", kind="backup"))
+    source = site.folder / "upstreams.conf.j2"
+    source.write_text(source.read_text() + "upstream empty { }\n")
     once = ctemplate(*site.args, "-once")
     assert once.wait(20) == 1
     assert "nginx -t: exit status 1" in once.log()
