@@ -94,6 +94,18 @@ def test_a_route_that_two_tags_name_is_there_once(tmp_path):
     assert printed.count("location = /a {") == 1
 
 
+@pytest.mark.parametrize(("count", "has_routes"), [(256, True), (257, False)])
+def test_one_service_has_no_more_than_256_tags_that_name_routes(tmp_path, count, has_routes):
+    tags = ["http", "other", *(f"route=/a{number}" for number in range(count))]
+    web = WEB.format(tags=tags)
+    honest = "\n  shop: {tags: [http, route=/shop], instances: [{address: 10.0.0.2, port: 80}]}\n"
+    printed = rendered(tmp_path, ROUTES, "services:\n  " + web.removeprefix("services: {")[:-1] + honest)
+    assert printed.count("location = /a") == (count if has_routes else 0)
+    assert ("# web: more than 256 tags name routes, so it has none" in printed) == (not has_routes)
+    assert "location = /shop {" in printed
+    assert "upstream web {" in printed
+
+
 def test_what_go_micro_wrote_costs_whoever_registered_it_alone(tmp_path):
     catalog = """
 services:

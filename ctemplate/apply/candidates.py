@@ -39,4 +39,5 @@ def read_live_bytes(output: Output) -> bytes | None:
 
 def _staged(output: Output, candidate: Path) -> StagedFile:
     candidate.write_bytes(output.content or b"")
-    return StagedFile(candidate=candidate, live=output.target.destination.absolute())
+    live = output.target.destination.absolute()
+    return StagedFile(candidate=candidate, live=live, is_removed=output.content is None)

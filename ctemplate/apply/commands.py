@@ -30,9 +30,10 @@ Command = str | Sequence[str]
 class CommandCheck:
     """A command that exits with 0 when it accepts the candidates; ``timeout`` is seconds.
 
-    A command with ``{candidate}`` runs once for each changed file, with that file's candidate in its place and the
-    path of the live file in place of ``{live}``. Any other command runs once. With ``destination`` the command checks
-    that file alone, and only when it has changed. ``environ`` is the command's environment, by default ours.
+    A command with ``{candidate}`` runs once for each new or changed file, with that file's candidate in its place and
+    the path of the live file in place of ``{live}``; a file to be removed has nothing to check. Any other command runs
+    once. With ``destination`` the command checks that file alone, and only when it has changed. ``environ`` is the
+    command's environment, by default ours.
     """
 
     command: Command
@@ -51,7 +52,8 @@ class CommandCheck:
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Run the command for the candidates; raises CheckRefused on any other exit status than 0."""
         mine = tuple(file for file in files if self.destination in (None, file.live))
-        for file in mine if self._names_candidate else mine[:1]:
+        named = tuple(file for file in mine if not file.is_removed) if self._names_candidate else mine[:1]
+        for file in named:
             command = substituted(self.command, file)
             completed = await run_program(command, timeout=self.timeout, environ=self.environ)
             if completed.status != 0:

@@ -89,7 +89,10 @@ async def staged(survey: Survey, state: GroupState) -> AsyncIterator[tuple[Stage
     try:
         await run_uncancellable(_stage, survey, state)
         yield tuple(
-            StagedFile(candidate=files.candidate_path(file.path), live=file.destination) for file in survey.rewrites
+            StagedFile(
+                candidate=files.candidate_path(file.path), live=file.destination, is_removed=file.content is None
+            )
+            for file in survey.rewrites
         )
     except BaseException:
         await run_uncancellable(_unstage, survey)

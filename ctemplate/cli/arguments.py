@@ -19,8 +19,8 @@ from ctemplate.core.values import dataclass
 CLOSE_ENOUGH = 0.65  # similarity that a suggestion needs; below this it would be a random guess
 SHORTEST_SUGGESTION = 3  # characters; -h and -v are too short to suggest
 HELP, VERSION = "-help", "-version"
-VERB_WORDS = {"help": HELP, "version": VERSION, "-V": VERSION, "--V": VERSION, "--h": HELP}
-"""Words that other programs use for help and version."""
+VERB_WORDS = dict.fromkeys(("help", "-h", "--h", "--help"), HELP) | dict.fromkeys(("version", "-V", "--V"), VERSION)
+"""Words for help and version besides the two options, also those of other programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

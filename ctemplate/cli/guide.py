@@ -51,7 +51,7 @@ Long options take one dash or two, and may stand before the verb or behind it. D
 
 {_AS_IT_IS}Exit codes:
   0    done, or stopped by SIGTERM or SIGINT
-  1    a group failed; lint, doctor or test found something; release released nothing
+  1    a group failed; lint, doctor or test found something; release SERVICE released nothing
   2    the command line, the configuration, a template or the state folder cannot be used
   3    no answer from Consul within -timeout
   4    plan -exit-code: changes are pending; status: not ready

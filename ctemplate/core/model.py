@@ -290,10 +290,14 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedFile:
-    """A candidate file beside or apart from the live path that it is to replace."""
+    """A candidate file beside or apart from the live path that it is to replace.
+
+    ``is_removed``: the live file is to be removed, and the candidate is an empty file in its place.
+    """
 
     candidate: Path
     live: Path
+    is_removed: bool = False
 
 
 class Outcome(enum.Enum):

@@ -61,6 +61,9 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
         refusal=refusal,
         warnings=warnings,
         unread=await asyncio.to_thread(_unread, tree, installation, plan) if isinstance(tree, Tree) else (),
+        unwritten=tuple(
+            str(one.destination) for one in plan.templates if one.each is None and not one.destination.exists()
+        ),
         master=master,
         may_signal=command.announce is not None or not isinstance(master, FoundMaster) or may_signal(master.process),
     )

@@ -16,6 +16,7 @@ from ctemplate.nginx.master import NoMaster
 
 OLDEST_TESTED = (1, 18)
 STREAM_MODULE = "ngx_stream_module.so"
+MISSING_NAME = "host not found in upstream"
 LUA_TRAP = "lua_setexdata"
 RIGHTS = "give ctemplate CAP_KILL, or a reload command that has the right, such as sudo -n nginx -s reload"
 PID_FILE = "correct the pid file; nginx's own -s and most init scripts need it"
@@ -43,7 +44,8 @@ class NginxFacts:
     """The facts about one nginx: the program, the state of its live configuration, and its master process.
 
     ``refusal`` is the reason why its live configuration cannot run, ``warnings`` are nginx's warnings about a valid
-    one. ``tree`` is None if there is no configuration yet; it does not read the destinations in ``unread``.
+    one. ``tree`` is None if there is no configuration yet; it does not read the destinations in ``unread``. Those
+    in ``unwritten`` do not exist yet.
     ``may_signal``: this user has the right to send the reload signal. ``wants_stream``: a template writes a stream
     block.
     """
@@ -59,6 +61,7 @@ class NginxFacts:
     master: FoundMaster | NoMaster | CtemplateError | None = None
     may_signal: bool = True
     unread: tuple[str, ...] = ()
+    unwritten: tuple[str, ...] = ()
 
 
 def nginx_diagnoses(facts: NginxFacts) -> Iterator[Diagnosis]:
@@ -103,6 +106,11 @@ def _configuration(facts: NginxFacts) -> Diagnosis:
     found = f"{facts.refusal.what}{': ' if words else ''}{words}"
     if LUA_TRAP in words:
         return error(what, found, "install libluajit2-5.1-2; the other LuaJIT lacks what the Lua module needs")
+    if MISSING_NAME in words and facts.unwritten:
+        files = " or ".join(facts.unwritten)
+        return warning(
+            what, found, f"if {files}, not written yet, defines the name, all is well: ctemplate plan shows it"
+        )
     return error(what, found, "correct it; every candidate is judged together with it")
 
 

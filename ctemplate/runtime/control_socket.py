@@ -122,7 +122,8 @@ def release_held(
     kept = sorted({name for worker in workers for name in worker.release(service)})
     unrestored = [subject for worker in workers for subject in worker.unrestore(service)]
     holds_ended = len(holds) + len(seeing) + len(kept) + len(unrestored)
-    emit(Released(by=by, service=service or "", holds=holds_ended))
+    if holds_ended:
+        emit(Released(by=by, service=service or "", holds=holds_ended))
     words = [f"{hold.query}: {len(hold.entries)}" for hold in holds]
     words += [f"{query}: its empty first answer" for query in seeing]
     words += [f"service({name}): its last good data" for name in kept]

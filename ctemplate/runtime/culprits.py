@@ -31,6 +31,9 @@ SINGLY = 4
 STATEMENT = 50
 """Lines, at most, of a directive that a program names by its last one."""
 
+ASIDES = ("[NOTICE]", "[WARNING]")
+"""Lines with which HAProxy opens a message, and which give no reason."""
+
 _BIND = re.compile(r"\bbind\(\) to .*?:(\d+) failed")
 _ELSEWHERE = re.compile(r" in /\S+:\d+")
 _QUOTED_WORD = re.compile(r'"([^"\s]+)"')
@@ -205,7 +208,8 @@ class CulpritSearch:
 
     def _first_words(self, error: ApplyError) -> str:
         """Return the first decisive line of the message, with the template's line; prefer one that gives a reason."""
-        line = next(iter(error.output), error.what)
+        decisive = (line for line in error.output if not line.startswith(ASIDES))
+        line = next(decisive, next(iter(error.output), error.what))
         return printable(self._with_origin(line), 300)
 
     def _with_origin(self, line: str) -> str:

@@ -26,15 +26,20 @@ QUIET = 1.0  # seconds without a change to a file that is written in place: half
 CATALOG_LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
 
 
-def read_catalog(path: Path) -> Contents:
-    """Read the catalog file; raises ConfigError naming the file and the key's path."""
+def read_catalog(path: Path, *, is_edit: bool = False) -> Contents:
+    """Read the catalog file; raises ConfigError naming the file and the key's path.
+
+    ``/dev/null`` is an empty catalog, unless a file in use became it.
+    """
     try:
         text = read_input(path, limit_bytes=CATALOG_LIMIT_BYTES).decode()
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
-    if path.is_char_device():  # /dev/null is empty on purpose; an empty regular file is still being written
+    if path.is_char_device():  # empty on purpose; an empty regular file is still being written
+        if is_edit:
+            raise ConfigError(str(path), "cannot be read: is a device, not a file")
         return Contents()
     return parse_catalog(text, name=str(path))
 
@@ -83,7 +88,7 @@ class CatalogFile:
     async def _follow_edits(self, catalog: Catalog) -> None:
         async for _ in file_edits([self.path], known=self._known, quiet=QUIET):
             try:
-                self._contents = await asyncio.to_thread(read_catalog, self.path)
+                self._contents = await asyncio.to_thread(read_catalog, self.path, is_edit=True)
             except ConfigError as exc:
                 emit(InputRefused(reason=str(exc), consequence="keeping what was read last", is_error=True))
                 continue

@@ -16,7 +16,7 @@ def report_lines(report: Report) -> Iterator[str]:
     """Yield the lines; no content in them can forge another line."""
     yield f"ctemplate {report.ctemplate}, process {report.pid}, up {_ago(report, report.started_at)}"
     if report.is_ready:
-        yield "ready: every group is live and current"
+        yield "ready: every group is live" + ("" if report.source.outages else " and current")
     for problem in report.problems:
         yield f"not ready: {printable(problem)}"
     yield from _source(report)

@@ -33,7 +33,13 @@ def put(path: str, body: Any) -> None:
 
 def main() -> None:
     """Do what the first argument says with the file of the second."""
-    verb, entry = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    if len(sys.argv) != 3:  # noqa: PLR2004
+        sys.exit("usage: catalog.py register|passing|warning|critical|deregister FILE")
+    verb = sys.argv[1]
+    try:
+        entry = json.loads(Path(sys.argv[2]).read_text())
+    except (OSError, ValueError) as fault:
+        sys.exit(f"{sys.argv[2]}: {fault}")
     if verb == "register":
         put("/v1/catalog/register", entry)
     elif verb == "deregister":

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,16 @@ async def test_a_check_that_names_the_candidate_judges_every_file(staged):
         await check.check(staged)
     bad = staged[1]
     assert str(caught.value) == f"{bad.live}: grep -q good {bad.candidate}: exit status 1"
+
+
+async def test_a_check_that_names_the_candidate_skips_a_file_to_be_removed(staged, tmp_path):
+    removed = replace(staged[1], is_removed=True)
+    check = CommandCheck(command=f"echo {{live}} >> {tmp_path}/log; grep -q good {{candidate}}")
+    assert await check.check((staged[0], removed)) == ()
+    assert await check.check((removed,)) == ()
+    assert (tmp_path / "log").read_text() == f"{staged[0].live}\n"
+    await CommandCheck(command=f"echo whole >> {tmp_path}/log").check((removed,))
+    assert (tmp_path / "log").read_text() == f"{staged[0].live}\nwhole\n"
 
 
 async def test_a_refusal_carries_the_commands_output(staged):

@@ -24,6 +24,8 @@ from ctemplate.cli.guide import EXAMPLES
         pytest.param("release web -config c", ["release", "web", "-config", "c"], id="argument of a verb"),
         pytest.param("-o f plan", ["plan", "-o", "f"], id="the verb's own option before it"),
         pytest.param("help", ["-help"], id="help"),
+        pytest.param("--help", ["-help"], id="help with two dashes"),
+        pytest.param("plan -h", ["plan", "-help"], id="short help of a verb"),
         pytest.param("help plan", ["plan", "-help"], id="help of a verb"),
         pytest.param("version", ["-version"], id="version"),
         pytest.param("-V", ["-version"], id="capital V"),

@@ -59,12 +59,29 @@ def nginx_lines(**facts):
 LUA = CheckRefused(
     "/etc/nginx.conf", "nginx -t: exit status 1", output=("nginx: [emerg] undefined symbol: lua_setexdata",)
 )
+UNKNOWN = CheckRefused(
+    "/etc/nginx.conf", "nginx -t: exit status 1", output=('[emerg] host not found in upstream "web"',)
+)
+UNKNOWN_WORDS = '/etc/nginx.conf: nginx -t: exit status 1: [emerg] host not found in upstream "web"; '
 
 
 @pytest.mark.parametrize(
     ("facts", "number", "expected"),
     [
         pytest.param({}, 0, RUNS[0], id="well"),
+        pytest.param(
+            {"refusal": UNKNOWN},
+            2,
+            f"error {UNKNOWN_WORDS}correct it; every candidate is judged together with it",
+            id="a name that nothing defines",
+        ),
+        pytest.param(
+            {"refusal": UNKNOWN, "unwritten": ("/etc/nginx/conf.d/s.conf",)},
+            2,
+            f"warn  {UNKNOWN_WORDS}"
+            "if /etc/nginx/conf.d/s.conf, not written yet, defines the name, all is well: ctemplate plan shows it",
+            id="a name that a file of ours may define",
+        ),
         pytest.param({"version": (1, 14)}, 0, "warn  nginx: version: 1.14; 1.18 and newer are known to work", id="old"),
         pytest.param(
             {"stream": Stream(module="/m.so", exists=True)}, 1, "ok    nginx: stream module: /m.so", id="module"

@@ -92,7 +92,7 @@ async def test_a_restarted_agent_is_followed_again_without_losing_an_answer(star
         await asyncio.to_thread(consul.start)
         await asyncio.to_thread(consul.register, "web", service_id="w2", port=81)
         await until(catalog, lambda: ids(catalog) == ["w1", "w2"])
-        await told(caplog, ": over after ")
+        await told(caplog, ": outage over after ")
     lines = operator_lines(caplog)
     assert ["first for service" in line for line in lines] == [True, False]
 

@@ -187,3 +187,21 @@ def test_keys_and_nodes_have_files_as_well(consul, tmp_path, ctemplate, items, n
     assert {path.name.replace(node, "node1") for path in (tmp_path / "out").glob("*.txt")} == expected.keys() - {
         "a.txt"
     }
+
+
+def test_a_check_of_ones_own_does_not_see_a_file_to_be_removed(tmp_path, ctemplate):
+    (tmp_path / "ctemplate.toml").write_text(
+        'catalog = "catalog.json"\nstate_dir = "state"\n'
+        '[[group]]\nname = "json"\ncheck = "python3 -m json.tool {candidate} /dev/null"\nreload = "true"\n'
+        '[[template]]\nsource = "each.j2"\nfor_each = "services()"\ndestination = "out/{{ item.name }}.json"\n'
+        'group = "json"\n'
+    )
+    (tmp_path / "each.j2").write_text("[{{ service(item.name) | length }}]")
+    one = {"address": "10.0.0.1", "port": 80}
+    for number, services in enumerate(({"a": [one], "b": [one]}, {"a": [one, {**one, "port": 81}]}, {})):
+        catalog = {name: {"instances": found} for name, found in services.items()}
+        (tmp_path / "catalog.json").write_text(json.dumps({"services": catalog}))
+        process = ctemplate("-config", "ctemplate.toml", "-once", name=f"run-{number}")
+        assert process.wait(LIMIT) == 0, process.output()
+        lengths = {f"{name}.json": f"[{len(found)}]" for name, found in services.items()}
+        assert {path.name: path.read_text() for path in (tmp_path / "out").glob("[!.]*")} == lengths

@@ -26,7 +26,9 @@ class Site:
         config = self.etc / "ctemplate.toml"
         text = config.read_text().replace("/etc/haproxy/haproxy.cfg", str(self.live), 2)
         text = text.replace("/run/haproxy-master.sock", str(self.master))
-        text = text.replace("/etc/ctemplate/", f"{self.etc}/").replace('"haproxy -c', f'"{program("haproxy")} -c')
+        text = text.replace("/etc/ctemplate-haproxy/", f"{self.etc}/").replace(
+            '"haproxy -c', f'"{program("haproxy")} -c'
+        )
         self.port = free_port()
         places = f'[vars]\nlisten = "127.0.0.1"\nhttp_port = {self.port}\n[wait]\nmin = "50ms"\nmax = "200ms"\n'
         config.write_text(text + places)

@@ -182,6 +182,11 @@ def zero(path):
     path.symlink_to("/dev/zero")
 
 
+def null(path):
+    path.unlink()
+    path.symlink_to("/dev/null")
+
+
 def empty(path):
     path.write_bytes(b"")
 
@@ -194,7 +199,7 @@ def nested(path):
     path.write_text("[" * 100_000)
 
 
-@pytest.mark.parametrize("kind", [loop, fifo, zero, empty, no_text, nested])
+@pytest.mark.parametrize("kind", [loop, fifo, zero, null, empty, no_text, nested])
 def test_a_catalog_that_becomes_something_else_keeps_the_last_one(folder, ctemplate, kind):
     daemon = ctemplate("-config", "c.toml")
     wait_out(folder, "10.0.0.1:80 ", log=daemon.log)

@@ -32,7 +32,7 @@ def test_trouble_of_the_agent_is_one_line_for_all_queries(lines):
             outages.note(f"q{number}", refused(), float(now))
     for number in range(100):
         outages.over(f"q{number}", 12.5)
-    assert lines() == [BEGAN, "INFO http://a:8500: over after 12.5s"]
+    assert lines() == [BEGAN, "INFO http://a:8500: outage over after 12.5s"]
     assert outages.current == {}
 
 
@@ -56,7 +56,7 @@ def test_trouble_of_a_query_names_it_once(lines):
     assert lines() == [
         f"WARNING service(web): {began.format('web')}",
         f"WARNING service(api): {began.format('api')}",
-        "INFO Consul: queries denied: over after 17.0s",
+        "INFO Consul: queries denied: outage over after 17.0s",
     ]
 
 
@@ -101,7 +101,12 @@ def test_trouble_that_comes_back_and_lasts_is_told(lines):
     for now in range(10, 30):
         outages.note("q0", refused(), float(now))
     outages.over("q0", 30.0)
-    assert lines() == [BEGAN, "INFO http://a:8500: over after 1.0s", BEGAN, "INFO http://a:8500: over after 20.0s"]
+    assert lines() == [
+        BEGAN,
+        "INFO http://a:8500: outage over after 1.0s",
+        BEGAN,
+        "INFO http://a:8500: outage over after 20.0s",
+    ]
 
 
 def test_a_query_whose_trouble_changes_leaves_the_first_one(lines):
@@ -109,7 +114,7 @@ def test_a_query_whose_trouble_changes_leaves_the_first_one(lines):
     outages.note("q0", refused(), 0.0)
     outages.note("q0", denied(), 3.0)
     assert outages.current == {"Consul: queries denied": frozenset({"q0"})}
-    assert lines()[1] == "INFO http://a:8500: over after 3.0s"
+    assert lines()[1] == "INFO http://a:8500: outage over after 3.0s"
 
 
 def test_names_cannot_forge_a_line(lines):

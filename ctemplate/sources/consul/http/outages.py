@@ -130,7 +130,9 @@ class OutageLog:
             del self._episodes[key]
             self._ended[key] = now
             is_elsewhere = key == SHARED and at is not None and str(at) != episode.subject
-            subject = f"{at}: answers in place of {episode.subject}," if is_elsewhere else f"{episode.subject}: over"
+            subject = (
+                f"{at}: answers in place of {episode.subject}," if is_elsewhere else f"{episode.subject}: outage over"
+            )
             over = OutageEnded(
                 cause=episode.cause, subject=subject, seconds=now - episode.since, was_reported=episode.is_reported
             )
