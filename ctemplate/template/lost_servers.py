@@ -14,6 +14,7 @@ from ctemplate.template.baseline import Baseline
 from ctemplate.template.safety.render_pass import Owner, Run
 
 _WORD = re.compile(r"[\w.:\[\]-]+")
+_PART = re.compile(r"[\w-]+")
 _LONG = 4
 """Characters of a meta value, at least, that tells that an instance was printed, such as a host name or a path."""
 _SERVER = re.compile(r"\bserver\s+([^\s;{}]+:\d+)\b(?![^;\n]*\bdown\b)")
@@ -34,7 +35,7 @@ def lost_servers(
     ``known`` are the last live answers. A service that the new templates do not read was removed on purpose. Of a
     service that is listed, and whose instances nobody asked for since, the server lines of the live text tell.
     """
-    read = {name for run in runs for name in _names(run) if before.is_live(Owner(name))}
+    read = {name for run in runs for name in _names(run, texts) if before.is_live(Owner(name))}
     words, instances = frozenset(_WORD.findall(live_text)), tuple(_instances(snapshot, known))
     live = [one for one in instances if one.name in read and _is_live(one, words)]
     if live:
@@ -46,12 +47,17 @@ def lost_servers(
     return (sorted(unknown), len(addresses)) if addresses else ([], 0)
 
 
-def _names(run: Run) -> frozenset[str]:
-    """Return the services that a pass asked for, or had in a list."""
-    items = (item for answer in run.used.values() if answer is not None for item in answer.value)
-    listed = {item.name for item in items if isinstance(item, Service | Instance)}
-    asked = {name for query in run.used if (name := named_service(query)) is not None}
-    return frozenset(listed | asked) - run.excluded
+def _names(run: Run, texts: Sequence[str]) -> frozenset[str]:
+    """Return the services of which a pass asked for instances, or had them in a list and did not print the name.
+
+    Where only the name is printed, another file has the servers.
+    """
+    items = [item for answer in run.used.values() if answer is not None for item in answer.value]
+    found = {item.name for item in items if isinstance(item, Instance)}
+    found |= {name for query in run.used if (name := named_service(query)) is not None}
+    printed = frozenset(part for text in texts for part in _PART.findall(text))
+    found |= {item.name for item in items if isinstance(item, Service) and item.name not in printed}
+    return frozenset(found) - run.excluded
 
 
 def _instances(snapshot: Snapshot, known: Iterable[Answer]) -> Iterator[Instance]:

@@ -83,6 +83,11 @@ def test_an_edit_that_prints_no_live_server_is_refused(old, new, what):
         pytest.param(
             ONE, 'upstream web { {% if service("web") %}server web.service.consul:80;{% endif %} }\n', id="names-of-dns"
         ),
+        pytest.param(
+            LIST,
+            '{% for s in services(tag="http") %}location / { proxy_pass http://{{ s.name }}; }\n{% endfor %}',
+            id="upstreams-of-another-file",
+        ),
         pytest.param(ONE, ONE + "# edited\n", id="a-harmless-edit"),
     ],
 )
