@@ -1,5 +1,6 @@
 """A group across edits and refusals: the templates that stay in use, and the answers that it watches."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import CheckRefused
-from ctemplate.core.model import Answer, Outcome, Target
+from ctemplate.core.model import Answer, Outcome, Snapshot, Target
 from ctemplate.core.timing import Wait
 from ctemplate.queries import ServiceQuery, ServicesQuery
 from ctemplate.runtime.group_worker import GroupWorker
@@ -93,6 +94,15 @@ async def test_what_a_text_reads_once_somebody_is_left_out_is_watched():
     assert group.worker.error is None
     assert [rejection.service for rejection in group.worker.pipeline.quarantined] == ["web"]
     assert group.is_due_for("spare")
+
+
+@pytest.mark.parametrize(("tags", "is_in_thread"), [(1, False), (600, True)])
+async def test_a_first_render_of_many_values_leaves_the_event_loop_free(tags, is_in_thread):
+    made, turns = pipeline(EACH.format("{{ i.port }}")), []
+    snapshot = Snapshot(answers(web(tags=[f"t{number}" for number in range(tags)])))
+    asyncio.get_running_loop().call_soon(turns.append, "taken")
+    await made.render(snapshot, ())
+    assert bool(turns) == is_in_thread
 
 
 @pytest.mark.parametrize(

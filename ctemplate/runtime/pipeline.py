@@ -40,9 +40,11 @@ from ctemplate.runtime.outputs import FileSpan, GroupOutputs
 from ctemplate.sinks.restorable import RestorableSink
 from ctemplate.sinks.sink import Sink
 from ctemplate.template import Renderer, Rendering, Template, template_digest
+from ctemplate.template.safety.greed import has_more_values
 
 SLOW_RENDER = 0.02  # seconds; a group whose render once took longer is rendered in a thread, off the event loop
-MANY_ANSWERS = 1000  # a group with more that was never rendered is assumed to be slow
+MANY_ANSWERS = 1000  # a group with more is assumed to be slow,
+MANY_VALUES = 500  # as is one whose answers have more instances, tags and meta pairs
 CHECKS = 24  # that one change may take to find whose data are refused,
 NAMED_CHECKS = 100  # further ones while each check names the next culprit,
 MAX_RELOADS = 8  # or reloads, where only a reload shows it
@@ -227,7 +229,7 @@ class Pipeline:
         return rendering
 
     async def _render_at(self, snapshot: Snapshot, places: Places) -> Rendering:
-        in_thread = self._slowest > SLOW_RENDER or len(snapshot) > MANY_ANSWERS
+        in_thread = self._slowest > SLOW_RENDER or _is_large(snapshot)
         started, result = time.monotonic(), "failed"
         try:
             if in_thread:
@@ -388,6 +390,11 @@ class Pipeline:
             if remark not in remarks:
                 emit(TemplateWarningResolved(group=self.name, text=remark))
         self.remarks = remarks
+
+
+def _is_large(snapshot: Snapshot) -> bool:
+    """Whether a render may be slow, before one was: the size of the answers bounds what the templates do with them."""
+    return len(snapshot) > MANY_ANSWERS or has_more_values(snapshot, MANY_VALUES)
 
 
 def _includes(content: bytes) -> list[bytes]:

@@ -7,13 +7,13 @@ to blame. Pure; must not know where it is stored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import msgspec
 
 from ctemplate.core.model import Answer, Instance, Service
-from ctemplate.template.safety.render_pass import Owner
+from ctemplate.template.safety.render_pass import Claim, Owner
 from ctemplate.template.template import Template
 
 _KNOWN = 100_000
@@ -21,22 +21,49 @@ _DIGITS = 12
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """The last good rendering, as digests: ``lines`` of the templates' lines, ``live`` of the owners."""
+    """The last good rendering, as digests: ``lines`` of the templates' lines, ``live`` of the owners.
+
+    ``claims`` are what services had, and ``created`` when each was first registered, as far as known while it is live.
+    """
 
     template: str
     lines: frozenset[str] = frozenset()
     live: frozenset[str] = frozenset()
+    claims: frozenset[str] = frozenset()
+    created: dict[str, int] = {}
 
     @classmethod
-    def of(cls, templates: Iterable[Template], owners: Iterable[Owner]) -> Baseline:
-        """Return the baseline of a rendering that has become live."""
+    def of(
+        cls,
+        templates: Iterable[Template],
+        owners: Iterable[Owner],
+        claims: Iterable[Claim] = (),
+        created: Mapping[str, int] | None = None,
+    ) -> Baseline:
+        """Return the baseline of a rendering that has become live; ``created`` are the services' registrations."""
         templates = tuple(templates)
         lines = frozenset(_digest(line) for template in templates for line in template.lines)
-        return cls(template=template_digest(templates), lines=lines, live=frozenset(map(_owner_digest, owners)))
+        live = frozenset(map(_owner_digest, owners))
+        dated = {_owner_digest(Owner(name)): number for name, number in (created or {}).items()}
+        return cls(
+            template=template_digest(templates),
+            lines=lines,
+            live=live,
+            claims=frozenset(map(_claim_digest, claims)),
+            created={known: number for known, number in sorted(dated.items()) if known in live},
+        )
 
     def is_live(self, owner: Owner) -> bool:
         """Whether the last good rendering contained data of the owner."""
         return _owner_digest(owner) in self.live
+
+    def had(self, claim: Claim) -> bool:
+        """Whether the last good rendering contained what a service claims, as that service's own."""
+        return _claim_digest(claim) in self.claims
+
+    def since(self, service: str) -> float:
+        """Return the earliest registration of a service known while it has been live, infinity where unknown."""
+        return self.created.get(_owner_digest(Owner(service)), float("inf"))
 
     def live_part(self, answer: Answer) -> Answer:
         """Return an answer without the entries that the last good rendering did not contain."""
@@ -62,3 +89,8 @@ def _digest(text: str) -> str:
 @lru_cache(maxsize=_KNOWN)
 def _owner_digest(owner: Owner) -> str:
     return _digest("\0".join(owner))
+
+
+@lru_cache(maxsize=_KNOWN)
+def _claim_digest(claim: Claim) -> str:
+    return _digest(repr((claim.kind, claim.value, claim.service)))

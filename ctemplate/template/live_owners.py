@@ -28,6 +28,7 @@ class _Live:
     claims: frozenset[Claim]
     substituted: frozenset[str]
     held: frozenset[Owner]
+    created: Mapping[str, int]
 
     def owners(self) -> Iterator[Owner]:
         """Yield the owners of the newest data."""
@@ -43,20 +44,43 @@ class LiveOwners:
 
     templates: tuple[Template, ...]
     _read: dict[int, tuple[_Used, frozenset[str]]] = field(default_factory=dict)
+    _dated: dict[Query, tuple[Answer, Mapping[str, int]]] = field(default_factory=dict)
     _last: tuple[_Live, Baseline] | None = None
 
-    def baseline(self, state: RenderState, printed: Sequence[tuple[Owner, ...] | None]) -> Baseline:
-        """Return the baseline of a rendering that became live; ``printed`` are each text's owners, where known."""
+    def baseline(
+        self, state: RenderState, printed: Sequence[tuple[Owner, ...] | None], before: Baseline | None = None
+    ) -> Baseline:
+        """Return the baseline of a rendering that became live; ``printed`` are each text's owners, where known.
+
+        ``before`` is the baseline until now: a service that stays live is as old as its first registration.
+        """
         both = enumerate(zip(printed, state.runs, strict=True))
         live = _Live(
             printed=tuple(self._names(number, run) if owners is None else owners for number, (owners, run) in both),
             claims=frozenset().union(*(run.claims for run in state.runs)),
             substituted=frozenset(state.substitutes),
             held=frozenset(state.held),
+            created=self._created(state, before),
         )
         if self._last is None or self._last[0] != live:
-            self._last = live, Baseline.of(self.templates, live.owners())
+            self._last = live, Baseline.of(self.templates, live.owners(), live.claims, live.created)
         return self._last[1]
+
+    def _created(self, state: RenderState, before: Baseline | None) -> dict[str, int]:
+        """Return each service's earliest known registration; only answers that changed are looked through."""
+        used = {query: answer for run in state.runs for query, answer in run.used.items() if answer is not None}
+        known, self._dated = self._dated, {}
+        found: dict[str, int] = {}
+        for query, answer in used.items():
+            dated = known.get(query)
+            if dated is None or dated[0] is not answer:
+                dated = (answer, _registrations(answer))
+            self._dated[query] = dated
+            for name, number in dated[1].items():
+                found[name] = min(number, found.get(name, number))
+        if before is None:
+            return found
+        return {name: int(min(number, before.since(name))) for name, number in found.items()}
 
     def _names(self, number: int, run: Run) -> frozenset[str]:
         """Return the services of which a pass read instances."""
@@ -73,6 +97,14 @@ def _are_alike(before: _Used, now: _Used) -> bool:
     return len(before) == len(now) and all(
         query in before and _services(before[query]) == _services(now[query]) for query in changed
     )
+
+
+def _registrations(answer: Answer) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for one in answer.value:
+        if isinstance(one, Instance) and one.created:
+            found[one.name] = min(one.created, found.get(one.name, one.created))
+    return found
 
 
 def _services(answer: Answer | None) -> frozenset[str]:

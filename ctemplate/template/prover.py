@@ -14,6 +14,7 @@ from ctemplate.nginx.language.authority import seems_routed
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.judge import greedy_owners, owners_of_text
 from ctemplate.template.safety.known_upstreams import Upstreams, known_at
+from ctemplate.template.safety.precedence import LastLive
 from ctemplate.template.safety.proven_parts import Parts
 from ctemplate.template.safety.quarantine import QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner, Run
@@ -33,9 +34,16 @@ class Prover:
     _printed: dict[int, tuple[str, tuple[Owner, ...]]] = field(default_factory=dict)
 
     def unproven(
-        self, runs: Sequence[Run], texts: Sequence[str], places: Sequence[ConfigPlace | None]
+        self,
+        runs: Sequence[Run],
+        texts: Sequence[str],
+        places: Sequence[ConfigPlace | None],
+        before: LastLive | None = None,
     ) -> dict[Owner, QuarantineVerdict]:
-        """Return the owners of values that would change the structure of the complete texts."""
+        """Return the owners of values that would change the structure of the complete texts.
+
+        ``before`` is what was live; it decides who keeps a name that several services want.
+        """
         verdicts: dict[Owner, QuarantineVerdict] = {}
         if any(run.awaited for run in runs):
             return verdicts
@@ -43,7 +51,7 @@ class Prover:
         for number, (text, place) in enumerate(both):
             if place is not None:
                 others = tuple((one, at) for n, (one, at) in enumerate(both) if n != number and at is not None)
-                verdicts |= self._unproven(number, text, place, runs, others)
+                verdicts |= self._unproven(number, text, place, runs, others=others, before=before)
         return verdicts
 
     def owners(self, number: int, text: str) -> tuple[Owner, ...] | None:
@@ -52,7 +60,14 @@ class Prover:
         return owners if number in self._printed and known == text else None
 
     def _unproven(
-        self, number: int, text: str, place: ConfigPlace, runs: Sequence[Run], others: Others
+        self,
+        number: int,
+        text: str,
+        place: ConfigPlace,
+        runs: Sequence[Run],
+        *,
+        others: Others,
+        before: LastLive | None,
     ) -> dict[Owner, QuarantineVerdict]:
         if not place.is_certain and not seems_routed(text):
             return {}
@@ -70,7 +85,8 @@ class Prover:
             raise TemplateError(str(template.source), "gives another text each time it is rendered")
         upstreams, parts = Upstreams(others), self._parts.setdefault(number, Parts())
         known = known_at(place, shadowed, runs, upstreams)
-        found = unproven(again, shadowed, parts, source=str(template.source), place=place, known=known)
+        source = str(template.source)
+        found = unproven(again, shadowed, parts, source=source, place=place, known=known, before=before)
         if not found:
             self._proven[number] = (text, place, others if upstreams.were_asked else ())
             self._printed[number] = (text, owners_of_text(shadowed))

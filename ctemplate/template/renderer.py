@@ -144,7 +144,7 @@ class Renderer:
         """Record the last rendering as live."""
         state = self._state
         printed = [self._prover.owners(number, text) for number, text in enumerate(self.texts)]
-        self.baseline = self._live.baseline(state, printed)
+        self.baseline = self._live.baseline(state, printed, self.baseline)
         self._has_accepted = True
         self.refusals.clear_trying()
         used: dict[Query, Answer | None] = {}
@@ -299,7 +299,7 @@ class Renderer:
             gone = self._entries.gone(awaited, snapshot, self.last_good)
             if any(self._keep_entries(state, rejection, snapshot, now) for rejection in gone):
                 continue  # others that are gone are seen in the next pass
-            found = self._found(state) or self._prover.unproven(state.runs, self.texts, places)
+            found = self._found(state) or self._unproven(state, places)
             if not found:
                 return
             verdicts = narrowed(self._without_things(state, found, snapshot, now), state.held)
@@ -418,13 +418,17 @@ class Renderer:
             remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
         )
 
+    def _unproven(self, state: RenderState, places: tuple[ConfigPlace | None, ...]) -> dict[Owner, QuarantineVerdict]:
+        """Return the owners of values that would change the structure of the complete texts."""
+        return self._prover.unproven(state.runs, self.texts, places, self.baseline)
+
     def _found(self, state: RenderState) -> dict[Owner, QuarantineVerdict]:
         """Return what has to be left out in addition to the current omissions."""
         found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
             found |= self._judge.broken(number, run, state.held) | self._judge.violators(number, run)
-        return found or lost_claims(state.runs)
+        return found or lost_claims(state.runs, self.baseline)
 
 
 def _is_momentary(error: TemplateError | None) -> bool:

@@ -137,3 +137,23 @@ def test_a_cold_start_with_a_broken_template_is_an_error(world, tmp_path):
     (tmp_path / "t.j2").write_text("{% for %}")
     assert world().wait(LIMIT) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_deployment_that_replaces_all_instances_keeps_the_port_from_a_stranger(world, consul, tmp_path):
+    listen = "{{ s.name }} {{ s.listen_port }}\n"
+    (tmp_path / "t.j2").write_text(f'{{% for s in services(tag="tcp") %}}{listen}{{% endfor %}}')
+    runs = []
+
+    def rendered():
+        runs.append(world("-once", name=f"once{len(runs)}"))
+        assert runs[-1].wait(LIMIT) == 0
+        return text(tmp_path)
+
+    consul.register("db-5432", service_id="old", port=1, tags=["tcp"])
+    assert rendered() == "db-5432 5432\n"
+    consul.register("a-evil-5432", service_id="evil", port=2, tags=["tcp"])
+    assert rendered() == "db-5432 5432\n"
+    consul.register("db-5432", service_id="new", port=3, tags=["tcp"])
+    consul.deregister("old")
+    assert rendered() == "db-5432 5432\n"
+    assert "'a-evil-5432'" in runs[-1].log()

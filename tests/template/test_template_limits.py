@@ -6,7 +6,7 @@ from rendering import load, message, render, text_of, web, world
 from ctemplate.core.errors import TemplateError
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Renderer
-from ctemplate.template.safety.greed import greedy
+from ctemplate.template.safety.greed import greedy, has_more_values, weights
 
 BIG = "{% set big = range(100000) %}"
 
@@ -149,3 +149,11 @@ def test_where_all_have_their_share_the_template_is_at_fault():
 )
 def test_the_greedy_have_more_than_their_share(known, found):
     assert greedy(known) == found
+
+
+@pytest.mark.parametrize("services", [[web()], [web(count=3, tags=["a", "b"]), web(name="b", count=2)]])
+def test_values_are_counted_as_they_are_weighed(services):
+    read = tuple(world(*services))
+    whole = sum(weights(read).values())
+    assert has_more_values(read, whole - 1)
+    assert not has_more_values(read, whole)

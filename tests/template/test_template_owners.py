@@ -57,16 +57,16 @@ def test_an_instance_and_a_port_of_one_service_are_left_out_beside_each_other_an
     assert lines(found) == ["http web 8000 1;", "tcp a-99 99 8000;"]
 
 
-def test_the_last_good_data_of_a_service_have_no_more_right_to_a_port_than_new_ones():
+def test_a_service_whose_last_good_data_stay_in_use_keeps_its_port_before_one_that_is_older():
     renderer = Renderer([load(HTTP), load(STREAM)], hold=lambda _: 10.0)
     renderer.render(Snapshot(answers(service("b-99", "1", created=2))), now=0.0)
     renderer.accept()
     found = renderer.render(
         Snapshot(answers(service("a-99", "x", tags=("tcp",)), service("b-99", "two words", created=2))), now=1.0
     )
-    assert lines(found) == ["http b-99 8000 1;", "tcp a-99 99 8000;"]
+    assert lines(found) == ["http b-99 8000 1;", "tcp b-99 99 8000;"]
     assert [rejection.service for rejection in found.kept] == ["b-99"]
-    assert left_out(found) == [("b-99", "", "tcp port")]
+    assert left_out(found) == [("a-99", "", "tcp port")]
 
 
 def test_an_edit_that_takes_a_live_port_away_is_not_used():

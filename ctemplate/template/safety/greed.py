@@ -17,15 +17,33 @@ service with more may be left out; so may one with ``TIMES`` as many values as h
 TIMES = 10
 
 
+def has_more_values(answers: Iterable[Answer | None], limit: int) -> bool:
+    """Whether the answers have more values than the limit; what follows is not looked at."""
+    count = 0
+    for answer in answers:
+        for one in answer.value if answer is not None else ():
+            count += _weight(one)
+            if count > limit:
+                return True
+    return False
+
+
 def weights(answers: Iterable[Answer | None]) -> dict[str, int]:
     """Return the number of values of each service in the answers."""
     found: dict[str, int] = {}
     for answer in answers:
         for one in answer.value if answer is not None else ():
             if isinstance(one, Service | Instance):
-                more = len(one.meta) + len(one.ports) if isinstance(one, Instance) else 0
-                found[one.name] = found.get(one.name, 0) + 1 + len(one.tags) + more
+                found[one.name] = found.get(one.name, 0) + _weight(one)
     return found
+
+
+def _weight(one: object) -> int:
+    """Return the number of values of a service or an instance; 1 for anything else."""
+    if not isinstance(one, Service | Instance):
+        return 1
+    more = len(one.meta) + len(one.ports) if isinstance(one, Instance) else 0
+    return 1 + len(one.tags) + more
 
 
 def greedy(known: dict[str, int]) -> tuple[str, ...]:

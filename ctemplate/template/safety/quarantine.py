@@ -27,6 +27,7 @@ from ctemplate.core.model import (
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import named_service
+from ctemplate.template.safety.precedence import LastLive, rank
 from ctemplate.template.safety.render_pass import Claim, Owner, Partly, Run, Violation
 from ctemplate.template.safety.tainted_text import NO_TEXT, is_token
 
@@ -323,10 +324,11 @@ def owners(violation: Violation, known: Sequence[Holder]) -> tuple[Holder, ...]:
     return tuple(holder for holder in found if holder.service == violation.service) or found
 
 
-def lost_claims(runs: Iterable[Run]) -> dict[Owner, QuarantineVerdict]:
+def lost_claims(runs: Iterable[Run], before: LastLive | None = None) -> dict[Owner, QuarantineVerdict]:
     """Return the services to leave out because another service holds what they claim.
 
-    The service registered first holds a claim; where that is unknown the name decides.
+    The service that had it in the last good rendering keeps it; else what is live precedes what is not, and the
+    service registered first holds a claim; where that is unknown the name decides.
     """
     runs = tuple(runs)
     claims: dict[str, set[tuple[str, str]]] = {}
@@ -335,10 +337,11 @@ def lost_claims(runs: Iterable[Run]) -> dict[Owner, QuarantineVerdict]:
             claims.setdefault(claim.service, set()).add((claim.kind, claim.value))
     if len(set().union(*claims.values())) == sum(map(len, claims.values())):
         return {}
-    taken: dict[tuple[str, str], str] = {}
+    taken = _kept_claims(claims, before)
     lost_by: dict[Owner, QuarantineVerdict] = {}
-    for service in sorted(claims, key=lambda name: (_registered(runs, name), name)):
-        lost = sorted(claims[service] & taken.keys())
+    for service in sorted(claims, key=lambda name: rank(name, _registered(runs, name), before)):
+        others = (claim for claim in claims[service] & taken.keys() if taken[claim] != service)
+        lost = sorted(claim for claim in others if Owner(taken[claim]) not in lost_by)
         if lost:
             winners = frozenset(taken[claim] for claim in lost)
             lost_by[Owner(service)] = QuarantineVerdict(
@@ -347,6 +350,18 @@ def lost_claims(runs: Iterable[Run]) -> dict[Owner, QuarantineVerdict]:
         else:
             taken |= dict.fromkeys(claims[service], service)
     return lost_by
+
+
+def _kept_claims(claims: Mapping[str, set[tuple[str, str]]], before: LastLive | None) -> dict[tuple[str, str], str]:
+    """Return who keeps a claim, because the last good rendering contained it as that service's own."""
+    if before is None:
+        return {}
+    return {
+        claim: service
+        for service, own in claims.items()
+        for claim in own
+        if before.had(Claim(kind=claim[0], value=claim[1], service=service))
+    }
 
 
 def _lost(service: str, kind: str, value: str, winner: str) -> Rejection:

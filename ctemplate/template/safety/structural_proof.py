@@ -13,6 +13,7 @@ from ctemplate.nginx.language.authority import KnownRoutes
 from ctemplate.nginx.language.unique_names import Clash, format_use
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety.precedence import LastLive, Rank, rank
 from ctemplate.template.safety.proven_parts import Parts, as_bytes
 from ctemplate.template.safety.quarantine import (
     SHOWN_LENGTH,
@@ -28,13 +29,20 @@ from ctemplate.template.safety.tainted_text import TaintedText, pieces, shadow_o
 
 
 def unproven(
-    text: str, run: Run, parts: Parts, *, source: str, place: ConfigPlace, known: KnownRoutes
+    text: str,
+    run: Run,
+    parts: Parts,
+    *,
+    source: str,
+    place: ConfigPlace,
+    known: KnownRoutes,
+    before: LastLive | None = None,
 ) -> dict[Owner, QuarantineVerdict]:
     """Return the owners of values that change the structure of a pass's text, or that claim others' names.
 
     ``parts`` are those of the template's last text: parts that are unchanged are not proven again. ``known`` are the
-    targets of nginx that are permitted besides the text's own upstreams. Raises TemplateError where a value has no
-    owner, or where nothing can be proven and the text is certainly nginx's.
+    targets of nginx that are permitted besides the text's own upstreams, ``before`` is what was live. Raises
+    TemplateError where a value has no owner, or where nothing can be proven and the text is certainly nginx's.
     """
     shadow = shadow_of(text)
     if not isinstance(text, TaintedText) or parts.are_valid(str(text), shadow, place, known):
@@ -53,15 +61,16 @@ def unproven(
         raise TemplateError(source, what) from exc
     if not report.findings and not report.clashes:
         return {}
-    author = _Attribution(run)
+    author = _Attribution(run, before)
     return _misplaced_values(report.findings, author) or _name_conflicts(report.clashes, author, place)
 
 
 class _Attribution:
     """Knows the owner of the value of each print in a pass."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, before: LastLive | None) -> None:
         self.run = run
+        self._before = before
         self._prints = dict(run.prints or ())
         self._known = tuple(texts(run))
         self._holders: dict[int, Holder] = {}
@@ -77,10 +86,10 @@ class _Attribution:
             self._holders[number] = _owner(self.violation(number, ""), self._known)
         return self._holders[number]
 
-    def registered(self, service: str) -> float:
-        """Return when the service was first registered, infinity where that is unknown."""
+    def rank(self, service: str) -> Rank:
+        """Return the service's place in the order in which services get a name."""
         created = self.run.registered(service)
-        return float("inf") if created is None else created
+        return rank(service, float("inf") if created is None else created, self._before)
 
 
 def _misplaced_values(findings: Sequence[MisplacedValue], author: _Attribution) -> dict[Owner, QuarantineVerdict]:
@@ -105,14 +114,14 @@ def _passing(finding: MisplacedValue) -> Passing:
 def _name_conflicts(
     clashes: Sequence[Clash], author: _Attribution, place: ConfigPlace
 ) -> dict[Owner, QuarantineVerdict]:
-    """Return who loses a name: all to the configuration itself, else all but the longest registered service.
+    """Return who loses a name: all to the configuration itself, else all but the first: live ones precede, then age.
 
     A service that uses a name twice loses it where nginx refuses that.
     """
     verdicts: dict[Owner, QuarantineVerdict] = {}
     for clash in clashes:
         uses = [{author.holder(number).service for number in data} for data in clash.data]
-        services = sorted(set().union(*uses), key=lambda name: (author.registered(name), name))
+        services = sorted(set().union(*uses), key=author.rank)
         rivals: frozenset[str] | None = None
         why, line = _taken_by(clash, place), ""
         if all(uses) and len(services) > 1:
