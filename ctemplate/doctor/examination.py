@@ -14,7 +14,7 @@ from ctemplate.doctor.consul_probe import answers_of, consul_facts
 from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
 from ctemplate.doctor.host_probe import destination_facts, nginx_facts, selinux_mode, state_facts
 from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.groups import nginx_of, unproven_files
+from ctemplate.nginx.groups import files_of, nginx_of, unproven_files
 from ctemplate.nginx.language.includes import Tree
 from ctemplate.runtime.assembly import Assembly, consul_settings
 from ctemplate.sources.catalog_file import CatalogFile
@@ -74,7 +74,7 @@ def _catalog(assembly: Assembly, source: CatalogFile) -> Iterator[Diagnosis]:
 def _nginxes(plans: tuple[GroupPlan, ...]) -> Iterator[tuple[NginxCommand, GroupPlan]]:
     """Yield the lines about each nginx that a group reloads."""
     for plan in plans:
-        command = nginx_of(plan.settings)
+        command = nginx_of(plan.settings, files_of(plan))
         if command is not None:
             yield command, plan
 

@@ -15,8 +15,20 @@ from ctemplate.nginx.recognition import recognise
 _NGINX = re.compile(r"(?<![A-Za-z0-9_-])(?:nginx|openresty|tengine|angie|freenginx)(?![A-Za-z0-9])")
 
 
-def nginx_of(settings: GroupSection) -> NginxCommand | None:
+def nginx_of(settings: GroupSection, files: Iterable[Path] = ()) -> NginxCommand | None:
     """Return the nginx that reads a group's files; the group's nginx key overrides its reload command."""
+    found = _told(settings)
+    if found is None or found.follows is None:
+        return found
+    return replace(found, files=tuple(file.absolute() for file in files if file != STDOUT))
+
+
+def files_of(plan: GroupPlan) -> tuple[Path, ...]:
+    """Return the destinations of a group; for files that are made for items, a name that no item has."""
+    return tuple(one.destination if one.each is None else one.each.stand_in for one in plan.templates)
+
+
+def _told(settings: GroupSection) -> NginxCommand | None:
     found, given = recognise(settings.reload), settings.nginx
     if given is None:
         return found

@@ -135,8 +135,8 @@ class NginxReload:
 
     async def _known_master(self) -> Process | NoMaster:
         """Find the master by the last known pid file, without reading the configuration, else as a reload does."""
-        if self._pid_file is not None:
-            installation = await self._nginx.installation()
+        installation = await self._nginx.installation()
+        if self._pid_file is not None and self._nginx.foreign is None:
             named = await asyncio.to_thread(find_master, installation, (self._pid_file,))
             if isinstance(named, FoundMaster) and named.pid_file is not None:
                 return named.process
@@ -158,7 +158,15 @@ class NginxReload:
         A configuration that moves the pid file is not loaded yet when the reload begins.
         """
         known = (found.pid_file, self._pid_file, self.command.pid_file, installation.default_pid_file)
-        master = find_master(installation, [path for path in known if path is not None])
+        master: FoundMaster | NoMaster
+        if self._nginx.foreign is not None:
+            reason = f"{self.command.pid_file} names a master that runs with {self._nginx.foreign}"
+            what = (
+                "this configuration reads no file of the group; its master is not signalled, and the reload is pending"
+            )
+            master = NoMaster(reason=reason, suspects=(what,))
+        else:
+            master = find_master(installation, [path for path in known if path is not None])
         if isinstance(master, FoundMaster):
             self._pid_file = master.pid_file
             self._say(MasterFound(main=str(installation.conf), how=master.how), about=master.how)

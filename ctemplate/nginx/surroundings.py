@@ -73,7 +73,7 @@ class Surroundings:
         ``item_files`` stand for items now; they are the group's own as well.
         """
         conf = await self._conf()
-        if self.command is None:
+        if self.command is None or (conf is not None and conf == self._nginx.foreign):
             return await asyncio.to_thread(self._guessed, conf, texts, item_files)
         if conf is None:
             return tuple(ConfigPlace() for _ in self.files)

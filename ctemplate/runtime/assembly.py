@@ -30,7 +30,7 @@ from ctemplate.core.section import Section
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Policies
-from ctemplate.nginx.groups import looks_like_nginx, nginx_of, unproven_files
+from ctemplate.nginx.groups import files_of, looks_like_nginx, nginx_of, unproven_files
 from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
@@ -212,7 +212,7 @@ class Assembly:
         items = apply.item_records(self.state_dir, apply.Group(name=plan.settings.name, targets=targets))
         if self.mode is RunMode.DRY:
             return DryRunSink(frozenset(items))
-        return _considered(plan.settings, self.state_dir, items)
+        return _considered(plan, self.state_dir, items)
 
     def _live(
         self, plan: GroupPlan, templates: tuple[Template, ...], states: StateFolder, held: contextlib.ExitStack
@@ -226,8 +226,9 @@ def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection)
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
 
 
-def _considered(settings: GroupSection, state_dir: Path, items: Mapping[Path, apply.Accepted]) -> PlanSink:
-    nginx = nginx_of(settings)
+def _considered(plan: GroupPlan, state_dir: Path, items: Mapping[Path, apply.Accepted]) -> PlanSink:
+    settings = plan.settings
+    nginx = nginx_of(settings, files_of(plan))
     commands = (command_name(settings.reload),) if settings.reload else ()
     written = apply.written_before(state_dir)
     check = group_check(settings, nginx)
@@ -242,7 +243,7 @@ def _surroundings(
     It is certain for files of a group whose command or paths name nginx, and for those whose own format is nginx's.
     """
     files = tuple(target.destination if target.each is None else target.each.stand_in for target in targets)
-    command = nginx_of(settings)
+    command = nginx_of(settings, files)
     if not any(template.is_for_nginx for template in templates):
         return None
     is_nginx = command is not None or looks_like_nginx(settings, files)

@@ -21,7 +21,7 @@ from ctemplate.core.file_events import RecoveryFailed
 from ctemplate.core.model import Target
 from ctemplate.nginx.check import NginxCheck
 from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.groups import is_proven, nginx_of
+from ctemplate.nginx.groups import files_of, is_proven, nginx_of
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.sinks.live import DrainGate, LiveSink
 from ctemplate.sinks.plan import FileReview, SavedPlanSink
@@ -68,7 +68,7 @@ def _live_files(
     plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
 ) -> LiveSink:
     settings = plan.settings
-    nginx = nginx_of(settings)
+    nginx = nginx_of(settings, files_of(plan))
     has_proof = is_proven(settings)
     group = apply.Group(
         name=settings.name,
@@ -104,7 +104,7 @@ def _recover(state: GroupState) -> None:
 
 def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
     """Return the live files, those of nginx that ctemplate did not write being announced before they are replaced."""
-    nginx = nginx_of(plan.settings)
+    nginx = nginx_of(plan.settings, files_of(plan))
     paths = (target.destination.absolute() for target in targets)
     known = {Path(destination).absolute() for destination in live.state.ledger.page.files}
     foreign = frozenset(path for path in paths if path not in known and path.exists())

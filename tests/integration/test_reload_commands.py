@@ -5,8 +5,10 @@ import shlex
 import socket
 
 import pytest
-from harness import free_port
+from harness import Nginx, free_port
 from harness.site import Site
+
+LIMIT = 60
 
 
 def forms(nginx):
@@ -153,3 +155,57 @@ def test_what_no_configuration_reads_is_never_called_accepted(tmp_path, nginx, c
         run = ctemplate(*verb, *arguments, name=f"{verb[0]}-after")
         run.wait(20)
         assert said in run.output(), verb
+
+
+def test_a_master_that_reads_no_file_of_the_group_is_not_signalled(tmp_path, nginx, ctemplate, programs):
+    site = Site(tmp_path, nginx)
+    assert ctemplate(*site.args, "-once", name="first").wait(20) == 0
+    nginx.start()
+    other = Nginx(tmp_path, name="other")
+    programs.callback(other.stop)
+    other.conf.write_text(f"{other.main}http {{\n{other.http}}}\n")
+    other.start()
+    its_workers = set(other.workers())
+    told(site, f"kill -HUP $(cat {nginx.pid_file})")
+    right = nginx.pid_file.read_text()
+    daemon = ctemplate(*site.args)
+    site.publish("2")
+    site.wait_running("2", log=daemon.log)
+    nginx.pid_file.write_text(other.pid_file.read_text())
+    site.publish("3")
+    said = f"{nginx.pid_file} names a master that runs with {other.conf}; this configuration reads no file of the group"
+    daemon.wait_for_log(said, LIMIT)
+    daemon.wait_for(lambda: site.ledger()["owes_reload"], LIMIT, "the pending reload")
+    assert f"{other.conf} does not read it" not in daemon.log()
+    daemon.terminate()
+    daemon.wait(LIMIT)
+    site.publish("4")  # nothing is remembered now
+    again = ctemplate(*site.args, "-once", name="again")
+    assert again.wait(LIMIT) == 0
+    assert said in again.log()
+    assert site.ledger()["owes_reload"]
+    assert (set(other.workers()), site.running()) == (its_workers, "2")
+    nginx.pid_file.write_text(right)
+    assert ctemplate(*site.args, "-once", name="paid").wait(LIMIT) == 0
+    site.wait_running("4")
+
+
+def test_names_are_not_compared_with_those_of_a_configuration_that_does_not_read_the_file(tmp_path, nginx, ctemplate):
+    nginx.conf.write_text(
+        f"{nginx.main}http {{\n{nginx.http}server {{ listen 127.0.0.1:{free_port()}; server_name a.test; }}\n}}\n"
+    )
+    nginx.start()
+    (tmp_path / "site.j2").write_text(
+        "{% for s in services() %}server { listen 127.0.0.1:8; server_name {{ s.name }}.test; }\n{% endfor %}"
+    )
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps({"services": {"a": {"instances": [{"address": "10.0.0.1", "port": 80}]}}}))
+    site = tmp_path / "away" / "site.conf"
+    run = ctemplate(
+        "-catalog", str(catalog), "-state-dir", str(tmp_path / "s"), "-once",
+        "-template", f"{tmp_path}/site.j2:{site}:kill -HUP $(cat {nginx.pid_file})",
+    )  # fmt: skip
+    assert run.wait(LIMIT) == 0
+    assert "server_name a.test;" in site.read_text()
+    assert "left out" not in run.log()
+    assert "reads no file of the group" in run.log()

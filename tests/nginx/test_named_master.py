@@ -75,17 +75,36 @@ def test_a_pid_file_that_names_no_process_tells_nothing(proc, command, text):
     assert named_command(command, proc=proc.folder) is None
 
 
-async def test_what_a_master_told_counts_until_another_one_runs(command, monkeypatch, tmp_path):
+@pytest.fixture
+def told(command, monkeypatch, tmp_path):
+    """A lookup, and a function that gives what it finds while the pid file names a master with a configuration."""
     program = tmp_path / "nginx"
     program.write_text('#!/bin/sh\necho "nginx version: nginx/1.22.1" >&2\n')
     program.chmod(0o755)
-    told = [None, "a.conf", None, "b.conf", None]
+    named = []
+    monkeypatch.setattr(
+        "ctemplate.nginx.lookup.named_command", lambda given: replace(given, conf=named[-1]) if named[-1] else None
+    )
+    site = tmp_path / "site.conf"
+    lookup = Lookup(command=replace(command, program=str(program), prefix=str(tmp_path), files=(site,)))
+    for name, text in (("a", f"include {site};"), ("b", f"include {tmp_path}/*.conf;"), ("strange", "")):
+        (tmp_path / name).write_text(f"events {{}} http {{ {text} }}\n")
 
-    def named(given):
-        conf = told.pop(0)
-        return replace(given, conf=conf) if conf else None
+    async def found(conf):
+        named.append(conf)
+        installation = await lookup.installation()
+        return installation.command.conf, lookup.foreign and lookup.foreign.name
 
-    monkeypatch.setattr("ctemplate.nginx.lookup.named_command", named)
-    lookup = Lookup(command=replace(command, program=str(program)))
-    confs = [(await lookup.installation()).command.conf for _ in range(5)]
-    assert confs == [None, "a.conf", "a.conf", "b.conf", "b.conf"]
+    return found
+
+
+async def test_what_a_master_told_counts_until_another_one_that_reads_the_file_runs(told):
+    confs = [None, "a", None, "strange", None, "b", "strange", "b", "a"]
+    assert [await told(conf) for conf in confs] == [
+        (None, None), ("a", None), ("a", None), ("a", "strange"), ("a", None),
+        ("b", None), ("b", "strange"), ("b", None), ("a", None),
+    ]  # fmt: skip
+
+
+async def test_a_master_that_reads_no_file_is_not_remembered(told):
+    assert [await told(conf) for conf in ("strange", None, "a")] == [("strange", "strange"), (None, None), ("a", None)]
