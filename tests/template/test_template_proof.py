@@ -352,3 +352,47 @@ upstream {{ i.meta.pool }} { server {{ i.address }}:{{ i.port }}; }
     ]
     with pytest.raises(TemplateError, match="is there twice"):
         renderer.render(world(*map(twice, "abcde")), [ConfigPlace(inside=b"http")])
+
+
+DIRECT = """
+http {
+{% for s in services() %}{% for i in service(s.name) %}
+    upstream {{ s.name | identifier }} { server {{ i.address }}:{{ i.port }}; }
+    server { listen 80; server_name {{ i.id }}.x; location / { proxy_pass http://{{ i.address }}WITH_PORT; } }
+{% endfor %}{% endfor %}
+}
+"""
+
+
+@pytest.mark.parametrize("with_port", ["", ":{{ i.port }}"])
+@pytest.mark.parametrize("name", ["10.0.0.1", "10.9.9.9", "10.0.0.1:80", "::1"])
+def test_no_service_gives_an_upstream_the_name_of_an_address(render, name, with_port):
+    text, left_out = render(
+        DIRECT.replace("s.name | identifier", "s.name").replace("WITH_PORT", with_port),
+        **{name: {"id": "evil", "address": "10.6.6.6"}},
+    )
+    assert set(left_out) == {name}
+    assert "10.6.6.6" not in text
+    assert "upstream good " in text
+
+
+def test_the_identifier_of_an_address_is_refused_as_an_upstreams_name(tmp_path):
+    file = tmp_path / "t.j2"
+    file.write_text(DIRECT.replace("WITH_PORT", ""))
+    template = Template.load(file, variables={}, environ={})
+    evil = {"10.0.0.1": {"id": "evil", "address": "10.6.6.6"}}
+    result = Renderer([template]).render(snapshot(**evil), [ConfigPlace()])
+    (rejection,) = result.quarantined
+    assert rejection.reason == "http upstream 10.0.0.1 is an address, which may not be the name of an upstream"
+
+
+@pytest.mark.parametrize("name", ["10.0.0.1", "[::1]:80"])
+def test_the_templates_own_upstream_may_be_named_like_an_address(render, name):
+    text, left_out = render(f"http {{ upstream {name} {{ server 10.0.0.1:80; }} }}")
+    assert (name in text, left_out) == (True, {})
+
+
+@pytest.mark.parametrize("name", ["8080", "1", "10.0.0", "v1.2.3", "10.0.0.1.x", "web-10.0.0.1"])
+def test_a_name_that_is_no_address_is_an_upstreams(render, name):
+    _, left_out = render(f"http {{ {POOLS} }}", **{name: {}})
+    assert left_out == {}

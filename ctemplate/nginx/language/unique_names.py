@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import TypeAlias
 
 from ctemplate.core.values import dataclass
@@ -24,6 +24,7 @@ _DEFAULT_HOST = Directive(name=b"server_name", args=(b"",), line=0, last_line=0,
 _ANY_ADDRESS = re.compile(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
 _LEADING_ZEROS = re.compile(rb"(?<![0-9a-f])0+(?=\d)")
 _IPV6 = re.compile(rb"^\[([0-9a-f:.]+)\]")
+_WITH_PORT = re.compile(rb"([^:]+|\[.*\]):\d+")
 _MARK = re.compile(rb"\x01(\d+)\x02")
 
 
@@ -48,6 +49,22 @@ class Uses:
     ports: tuple[tuple[Name, frozenset[int]], ...]
 
 
+def is_address(name: Name) -> bool:
+    """Return whether a name is an upstream's and an IP address, perhaps with a port.
+
+    nginx prefers an upstream to the host of the same name, so it would get what is sent to that address.
+    """
+    if not name[0].endswith(" upstream"):
+        return False
+    ported = _WITH_PORT.fullmatch(name[1])
+    bare = (ported[1] if ported else name[1]).decode(errors="replace")
+    try:
+        ip_address(bare[1:-1] if bare.startswith("[") and bare.endswith("]") else bare)
+    except ValueError:
+        return False
+    return True
+
+
 def names(directives: tuple[Directive, ...], *, inside: bytes = b"") -> frozenset[Name]:
     """Return the names that a configuration uses."""
     found = name_uses(directives, directives, inside=inside)
@@ -59,12 +76,14 @@ def name_clashes(
 ) -> tuple[Clash, ...]:
     """Return the names that a configuration uses twice, or that are ``taken`` elsewhere, if data is in one of the uses.
 
+    Addresses are always taken: data may not give an upstream the name of one.
     ``marked`` is the same configuration with a placeholder for each registered value.
     """
     each: dict[Name, list[frozenset[int]]] = {}
     found = name_uses(real, marked, inside=inside)
     for name, data in found.names + found.ports:
-        each.setdefault(name, [frozenset()] if name in taken else []).append(data)
+        is_taken = name in taken or (bool(data) and is_address(name))
+        each.setdefault(name, [frozenset()] if is_taken else []).append(data)
     return tuple(Clash(name=name, data=tuple(data)) for name, data in each.items() if len(data) > 1 and any(data))
 
 
@@ -74,7 +93,7 @@ def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
     shared: dict[Name, bool] = {}
     for part in parts:
         for name, data in part.names:
-            if name in known and (data or known[name]):
+            if (name in known and (data or known[name])) or (data and is_address(name)):
                 return True
             known[name] = bool(data)
         for name, data in part.ports:

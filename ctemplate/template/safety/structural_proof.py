@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Rejection
 from ctemplate.nginx.language.authority import KnownRoutes
-from ctemplate.nginx.language.unique_names import Clash, format_use
+from ctemplate.nginx.language.unique_names import Clash, format_use, is_address
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.precedence import LastLive, Rank, rank
@@ -143,6 +143,8 @@ def _name_conflicts(
 
 
 def _taken_by(clash: Clash, place: ConfigPlace) -> str:
+    if is_address(clash.name):
+        return "is an address, which may not be the name of an upstream"
     file = place.files.get(clash.name)
     return "belongs to the configuration itself" if file is None else f"is used in {file}"
 
