@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ctemplate.core.errors import CommandFailed
+from ctemplate.system.child_program import ChildCommand
 from ctemplate.system.programs import (
     OUTPUT_LIMIT_BYTES,
     Completed,
@@ -268,3 +269,32 @@ async def test_the_status_of_commands_is_theirs_while_orphans_end():
     async with as_process_1():
         commands = [run_program(f"(sleep 0.0{number % 5} &) ; exit {number}", timeout=LIMIT) for number in range(40)]
         assert [completed.status for completed in await asyncio.gather(*commands)] == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("FOO=1 true", "FOO=1 exec true"),
+        ("A=$B C='x y' true \"$D\" '|' ", None),
+        ("A=$B C='x y' true \"$D|\" >log 2>&1", "A=$B C='x y' exec true \"$D|\" >log 2>&1"),
+        ("true; true", None),
+        ("true & true", None),
+        ("true && true", None),
+        ("true 'a\nb'", None),
+        ("true $(echo a)", None),
+        ("true 'open", None),
+        ("exec true '1'", None),
+        ("no-such-program '1'", None),
+        ("if true; then true; fi", None),
+        ("A=1", None),
+    ],
+)
+def test_a_simple_command_replaces_its_shell(command, expected):
+    given = ChildCommand(command=command, environ={"PATH": "/usr/bin:/bin"})
+    assert given.argv == ("sh", "-c", expected or command)
+    assert given.is_group == (expected is None)
+
+
+def test_a_command_without_a_shell_is_no_group():
+    assert not ChildCommand(command="true a", environ={}).is_group
+    assert not ChildCommand(command=("sh", "-c", "true; true"), environ={}).is_group

@@ -93,8 +93,11 @@ class Assembly:
     @property
     def policies(self) -> Policies | None:
         """The policies that guard the answers; None for a catalog file, which is the operator's own data."""
-        if self.config.catalog is not None:
-            return None
+        return None if self.config.catalog is not None else self._configured_policies
+
+    @property
+    def _configured_policies(self) -> Policies:
+        """The policies of the configuration, whatever the source."""
         section = self.config.guard
         return Policies(
             default=_guard_policy(section, section),
@@ -204,8 +207,8 @@ class Assembly:
             return ()
 
     def _hold(self, service: str) -> float:
-        """Return how long the last good data of a service stay in use; 0 for an operator's own data."""
-        return self.policies.of(ServiceQuery(name=service)).hold if self.policies is not None else 0.0
+        """Return how long the last good data of a service stay in use, whatever the source."""
+        return self._configured_policies.of(ServiceQuery(name=service)).hold
 
     def _spared(self, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
         """Return a sink that changes no live file."""

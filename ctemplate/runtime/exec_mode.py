@@ -105,6 +105,8 @@ class ExecMode:
             self._program = None
         if is_again:
             await self._end(program)
+        else:
+            await program.end_rest(self.section.kill_signal.number, self.section.kill_timeout)
         return is_again
 
     async def _follow(self, program: ChildProgram) -> bool:
@@ -142,6 +144,7 @@ class ExecMode:
         number = self.section.kill_signal.number
         if await program.end(number, self.section.kill_timeout):
             emit(ExecKilled(command=str(self.command), seconds=self.section.kill_timeout))
+        await program.end_rest(number, self.section.kill_timeout)
         return 0 if number is not None and program.status == SIGNALLED + number else program.status
 
     def _take_files(self) -> None:

@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import fnmatch
 import os
+import re
+import shlex
 import shutil
 import signal
 import sys
@@ -18,10 +20,24 @@ from typing import Self
 
 from ctemplate.core.errors import CommandFailed
 from ctemplate.core.values import dataclass
-from ctemplate.system.programs import argv_of, child_environment, format_command, start_attached, wait_ended
+from ctemplate.system.programs import (
+    SHELL_WORDS,
+    argv_of,
+    child_environment,
+    format_command,
+    start_attached,
+    wait_ended,
+)
 
 SIGNALLED = 128  # a shell's exit status for a program that a signal ended is this and the signal's number
 KILL_PATIENCE = 5.0  # seconds for a killed program to end; one that is stuck in the kernel is left behind
+
+REST_LOOK = 0.05  # seconds between two looks at a process group
+_SIMPLE = re.compile(
+    r"""(?P<assignments>\s*(?:[A-Za-z_]\w*=(?:[\w./+@:,=%-]|\$\w+|"[^"`\\\n]*"|'[^'\n]*')*[ \t]+)*)"""
+    r"""(?P<program>[\w./+@:-]+)(?P<arguments>(?:[ \t][^\n]*)?)"""
+)
+_REDIRECTIONS = frozenset({"<", ">", ">>", ">&", "<&"})
 
 LAUNCH = """
 import ctypes, os, signal, sys
@@ -54,7 +70,24 @@ class ChildCommand:
     @property
     def argv(self) -> tuple[str, ...]:
         """Return the program and its arguments; those of a shell for a command that needs one."""
-        return argv_of(self.command)
+        return argv_of(self.command) if self._replacing is None else ("sh", "-c", self._replacing)
+
+    @property
+    def is_group(self) -> bool:
+        """Whether a shell stays as the program's parent: then signals go to the whole process group."""
+        return isinstance(self.command, str) and argv_of(self.command)[:1] == ("sh",) and self._replacing is None
+
+    @property
+    def _replacing(self) -> str | None:
+        """Return the line with which a simple command replaces its shell; None for all others."""
+        if not isinstance(self.command, str) or argv_of(self.command)[:2] != ("sh", "-c"):
+            return None
+        found = _SIMPLE.fullmatch(self.command)
+        if found is None or found["program"] in SHELL_WORDS or _has_operators(found["arguments"]):
+            return None
+        if shutil.which(found["program"], path=self.environ.get("PATH", os.defpath)) is None:
+            return None  # a shell's own word, or it depends on the assignments
+        return f"{found['assignments']}exec {found['program']}{found['arguments']}"
 
     def check(self) -> None:
         """Raise CommandFailed if there is no such program."""
@@ -65,7 +98,7 @@ class ChildCommand:
 
 
 class ChildProgram:
-    """A running program. If a shell runs it, signals go to its whole process group, else only to the program."""
+    """A running program. If a shell stays as its parent, signals go to the whole process group."""
 
     def __init__(self, process: asyncio.subprocess.Process, *, is_group: bool) -> None:
         self.pid = process.pid
@@ -82,7 +115,7 @@ class ChildProgram:
             process = await start_attached(launch, given.environ)
         except (OSError, ValueError) as exc:
             raise CommandFailed(str(given), f"cannot be started: {getattr(exc, 'strerror', None) or exc}") from exc
-        return cls(process, is_group=isinstance(given.command, str) and given.argv[0] == "sh")
+        return cls(process, is_group=given.is_group)
 
     @property
     def status(self) -> int:
@@ -102,6 +135,19 @@ class ChildProgram:
         """Wait at most ``timeout`` seconds for the program's end; return whether it has ended."""
         await asyncio.wait([self.ended], timeout=timeout)
         return self.ended.done()
+
+    async def end_rest(self, number: signal.Signals | None, timeout: float) -> None:
+        """End what a shell that has ended left of its process group, as ``end`` does."""
+        if not self._is_group:
+            return
+        clock = asyncio.get_running_loop().time
+        until = clock() + timeout
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number or 0)
+            while clock() < until:
+                await asyncio.sleep(REST_LOOK)
+                os.killpg(self.pid, 0)
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def end(self, number: signal.Signals | None, timeout: float) -> bool:
         """End it by a signal, kill its process group after ``timeout`` seconds; return whether that was needed."""
@@ -138,6 +184,16 @@ def exec_environment(
         if (not allowlist or _matches(name, allowlist)) and not _matches(name, denylist)
     }
     return kept | dict(_pair(each) for each in custom)
+
+
+def _has_operators(arguments: str) -> bool:
+    """Whether arguments may contain more than a simple command's words and redirections."""
+    words = shlex.shlex(arguments, posix=True, punctuation_chars=True)
+    words.commenters = ""
+    try:
+        return any(set(word) <= set("();<>|&") and word not in _REDIRECTIONS for word in words)
+    except ValueError:
+        return True
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
-from ctemplate.core.model import Answer, Instance, Service
+from ctemplate.core.model import Answer, Instance, OwnedEntry, Service
 from ctemplate.template.safety.render_pass import Claim, Owner
 from ctemplate.template.template import Template
 
@@ -66,10 +66,14 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         return self.created.get(_owner_digest(Owner(service)), float("inf"))
 
     def live_part(self, answer: Answer) -> Answer:
-        """Return an answer without the entries that the last good rendering did not contain."""
+        """Return an answer without the services and instances that the last good rendering did not contain.
+
+        Entries of no service, such as keys, stay: one that could not be used was stored as good data itself.
+        """
         owners = [(item, Owner.of(item)) for item in answer.value if isinstance(item, Service | Instance)]
-        value = [item for item, owner in owners if self.is_live(owner)]
+        value: list[object] = [item for item, owner in owners if self.is_live(owner)]
         value = value or [item for item, owner in owners if self.is_live(owner.whole)]
+        value += [item for item in answer.value if isinstance(item, OwnedEntry)]
         return msgspec.structs.replace(answer, value=tuple(value))
 
     def knows(self, line: str) -> bool:

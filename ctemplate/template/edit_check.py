@@ -6,14 +6,15 @@ Judges the result of a rendering; must not know how services are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ctemplate.core.errors import TemplateError, printable
-from ctemplate.core.model import Instance, Snapshot
+from ctemplate.core.model import Answer, Instance, Snapshot
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline
 from ctemplate.template.judge import Judge
+from ctemplate.template.lost_servers import lost_servers
 from ctemplate.template.prover import Prover
 from ctemplate.template.render_state import RenderState
 from ctemplate.template.safety.harmless_data import with_harmless_texts
@@ -90,7 +91,7 @@ class EditCheck:
         line that no service passes, an edit is at fault if one sign says so, a first version if two do.
         """
         lines = self._failing_lines(self._suspects())
-        where = ", ".join(str(template.source) for template in self.templates)
+        where = self._where
         for line in lines:
             for owner, verdict in line.verdicts.items():
                 if self._is_live(owner):
@@ -98,6 +99,25 @@ class EditCheck:
         for line in lines:
             if self._is_at_fault(line):
                 raise line.fault(where)
+
+    def check_servers(self, known: Iterable[Answer]) -> None:
+        """Raise TemplateError where an edit prints no live server any more; ``known`` are the last live answers."""
+        if self.before is None:
+            return
+        live, runs = self.live_text(), self.state.runs
+        names, count = lost_servers(self.before, live, self.texts, runs=runs, snapshot=self.snapshot, known=known)
+        if not names:
+            return
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise TemplateError(
+            self._where,
+            f"prints none of the live servers ({count}) of service {printable(names[0], SHOWN_LENGTH)!r}{others}"
+            "; it is live, so the edit is not used; to remove a service, take out what reads it",
+        )
+
+    @property
+    def _where(self) -> str:
+        return ", ".join(str(template.source) for template in self.templates)
 
     def _suspects(self) -> dict[Owner, QuarantineVerdict]:
         """Return the verdicts on what was live, and those of new lines."""

@@ -12,6 +12,7 @@ from ctemplate.core.errors import TemplateError, TemplateFailed
 from ctemplate.core.model import Instance, Rejection, Service
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.greed import greedy, weights
+from ctemplate.template.safety.precedence import LastLive
 from ctemplate.template.safety.quarantine import (
     BROKEN,
     SIZE,
@@ -43,12 +44,15 @@ class Judge:
     render: Callable[[int, Run], str]
     is_plain: Callable[[int, str], bool]
 
-    def broken(self, number: int, run: Run, held: Mapping[Owner, Held]) -> dict[Owner, QuarantineVerdict]:
+    def broken(
+        self, number: int, run: Run, held: Mapping[Owner, Held], live: LastLive | None
+    ) -> dict[Owner, QuarantineVerdict]:
         """Return the services whose data made the template fail; raise the error where no service is the cause.
 
         While answers are missing no failure counts, since the template may need them. The service read last when a pass
         ended need not be the cause: without it the error has to disappear or change. Time and memory may have been
-        short by chance; then a second pass has to fail at the same service.
+        short by chance; then a second pass has to fail at the same service. ``live`` is what the last good rendering
+        contained; it decides who used up a limit.
         """
         if run.awaited:
             return {}
@@ -57,7 +61,7 @@ class Judge:
             return found
         if isinstance(run.error, TemplateFailed):
             raise run.error
-        if run.error.is_exhausted and (greedy := greedy_owners(run, run.error)):
+        if run.error.is_exhausted and (greedy := greedy_owners(run, run.error, live)):
             return greedy
         owner = run.owner()
         if owner is not None and owner.thing and not run.error.is_transient and not run.error.is_exhausted:
@@ -159,10 +163,11 @@ def owners_of_text(run: Run) -> tuple[Owner, ...]:
     return tuple(found.union(Owner(service, thing=thing) for service, thing in services))
 
 
-def greedy_owners(run: Run, error: TemplateError) -> dict[Owner, QuarantineVerdict]:
+def greedy_owners(run: Run, error: TemplateError, before: LastLive | None) -> dict[Owner, QuarantineVerdict]:
     """Return the services that used up a limit shared by all; none where all have a fair share."""
     known = {name: weight for name, weight in weights(run.used.values()).items() if name not in run.excluded}
-    reasons = {name: f"{known[name]} instances, tags and meta; {error}" for name in greedy(known)}
+    live = {name for name in known if before is not None and before.is_live(Owner(name))}
+    reasons = {name: f"{known[name]} instances, tags and meta; {error}" for name in greedy(known, live)}
     return {
         Owner(name): QuarantineVerdict(rejection=Rejection(service=name, field=SIZE, reason=reason))
         for name, reason in reasons.items()

@@ -78,7 +78,7 @@ class Prover:
         try:
             again = template.render(shadowed)
         except TemplateError as exc:
-            if exc.is_exhausted and (greedy := greedy_owners(run, exc)):
+            if exc.is_exhausted and (greedy := greedy_owners(run, exc, before)):
                 return greedy
             raise
         if again != text:

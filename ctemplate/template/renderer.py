@@ -362,9 +362,9 @@ class Renderer:
 
     def _check_edit(self, state: RenderState, snapshot: Snapshot, places: Sequence[ConfigPlace | None]) -> None:
         """Raise TemplateError where an edit of the templates, or their first version, is the cause."""
-        if not state.verdicts or any(run.awaited for run in state.runs) or not self.is_edit:
+        if any(run.awaited for run in state.runs) or not self.is_edit:
             return
-        EditCheck(
+        check = EditCheck(
             templates=self._templates,
             judge=self._judge,
             before=self.baseline,
@@ -373,7 +373,10 @@ class Renderer:
             texts=self.texts,
             places=places,
             live_text=self._live_text,
-        ).check()
+        )
+        if state.verdicts:
+            check.check()
+        check.check_servers(self.last_good.answers)
 
     def _names(self) -> str:
         return ", ".join(str(template.source) for template in self._templates)
@@ -427,7 +430,7 @@ class Renderer:
         found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
-            found |= self._judge.broken(number, run, state.held) | self._judge.violators(number, run)
+            found |= self._judge.broken(number, run, state.held, self.baseline) | self._judge.violators(number, run)
         return found or lost_claims(state.runs, self.baseline)
 
 

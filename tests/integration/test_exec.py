@@ -134,6 +134,26 @@ def test_it_gets_the_reload_signal_instead(folder, ctemplate):
     assert lives(pid)
 
 
+@pytest.mark.parametrize("command", ["FOO=1 ./child.sh", "FOO='a b' ./child.sh \"$HOME\" >log 2>&1"])
+def test_a_simple_command_replaces_the_shell_that_it_needs(folder, ctemplate, command):
+    process = ctemplate(*RUN, "-exec", command, "-exec-reload-signal", "SIGHUP")
+    pid = started(folder, process)
+    catalog(folder, "db")
+    until_told(folder, process, "start web ", "HUP")
+    process.terminate()
+    assert process.wait(LIMIT) == 0
+    assert not lives(pid)
+
+
+def test_what_a_shell_leaves_of_its_group_ends_with_it(folder, ctemplate):
+    process = ctemplate(*RUN, "-exec", "true && ./child.sh; true", "-exec-reload-signal", "SIGHUP")
+    pid = started(folder, process)
+    catalog(folder, "db")
+    assert process.wait(LIMIT) == 128 + signal.SIGHUP
+    wait_for(lambda: not lives(pid), LIMIT, "the end of the program")
+    assert told(folder)[-1] == "TERM"
+
+
 def test_signals_are_handed_on(folder, ctemplate):
     process = ctemplate(*RUN, "-exec", "./child.sh")
     started(folder, process)

@@ -1,5 +1,6 @@
 """The last good state outlives the process: data of a broken service, and templates from before an edit."""
 
+import json
 import signal
 
 import pytest
@@ -137,6 +138,42 @@ def test_a_cold_start_with_a_broken_template_is_an_error(world, tmp_path):
     (tmp_path / "t.j2").write_text("{% for %}")
     assert world().wait(LIMIT) == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("args", [(), ("-once",)], ids=["daemon", "once"])
+def test_a_key_that_broke_while_no_daemon_ran_leaves_its_last_good_value_in_use(world, consul, tmp_path, args):
+    (tmp_path / "t.j2").write_text(f'{{{{ key("op/text") }}}}\n{EACH}')
+    consul.api("PUT", "/v1/kv/op/text", "ok")
+    daemon = world()
+    wait_for((tmp_path / "out").exists, LIMIT, "the first rendering")
+    assert daemon.stop(LIMIT) == 0
+    consul.api("PUT", "/v1/kv/op/text", "x; } }")
+    consul.register("new", port=80, tags=["t"], meta={"zone": "b"})
+    again = world(*args, name="again")
+    wait_for(lambda: text(tmp_path) == "ok\napi:a\nnew:b\nweb:a\n", LIMIT, "the new service, and the last good key")
+    again.wait_for_log("key 'op/text'", LIMIT)
+    if args:
+        assert again.wait(LIMIT) == 0
+        assert world(*args, name="third").wait(LIMIT) == 0
+
+
+def test_a_daemon_with_a_catalog_file_uses_last_good_data_as_well(ctemplate, tmp_path):
+    def put(web, api):
+        instances = {"web": {"zone": web}, "api": {"zone": api}}
+        found = {
+            name: {"tags": ["t"], "instances": [{"address": "10.0.0.1", "port": 80, "meta": meta}]}
+            for name, meta in instances.items()
+        }
+        (tmp_path / "new").write_text(json.dumps({"services": found}))
+        (tmp_path / "new").replace(tmp_path / "catalog.json")
+
+    (tmp_path / "t.j2").write_text(EACH)
+    put("a", "a")
+    daemon = ctemplate("-catalog", "catalog.json", "-template", "t.j2:out", "-state-dir", "state")
+    wait_for((tmp_path / "out").exists, LIMIT, "the first rendering")
+    put("a b", "b")
+    daemon.wait_for_log(KEPT, LIMIT)
+    wait_for(lambda: text(tmp_path) == "api:b\nweb:a\n", LIMIT, "the other's change, and the last good data")
 
 
 def test_a_deployment_that_replaces_all_instances_keeps_the_port_from_a_stranger(world, consul, tmp_path):

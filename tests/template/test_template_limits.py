@@ -145,10 +145,46 @@ def test_where_all_have_their_share_the_template_is_at_fault():
         pytest.param({"a": 10, "b": 150, "c": 10, "d": 200, "e": 10}, ("d",), id="half of it"),
         pytest.param({"a": 10, "b": 30_000, "c": 30_020}, ("c",), id="many beside few"),
         pytest.param({"a": 19_000, "b": 19_001}, (), id="much, but alike"),
+        pytest.param(
+            {f"good{n}": 3 for n in range(5)} | {f"evil{n}": 2000 for n in range(6)},
+            ("evil0", "evil1", "evil2", "evil3"),
+            id="more greedy than honest",
+        ),
     ],
 )
 def test_the_greedy_have_more_than_their_share(known, found):
     assert greedy(known) == found
+
+
+@pytest.mark.parametrize(
+    ("known", "live", "found"),
+    [
+        pytest.param(
+            {"good": 3, "x": 900, "y": 900, "z": 900, "zz": 900}, {"good"}, ("x", "y", "z"), id="new majority"
+        ),
+        pytest.param({"good": 3000, "small": 3, "x": 900, "y": 2900}, {"good", "small"}, ("y", "x"), id="new first"),
+        pytest.param({"good": 900, "x": 900, "y": 1000}, {"good"}, (), id="new, but alike"),
+        pytest.param({"good": 3, "fair": 3, "grown": 900, "x": 3}, {"good", "fair", "grown"}, ("grown",), id="grown"),
+    ],
+)
+def test_new_services_have_the_share_of_live_ones_and_are_left_out_first(known, live, found):
+    assert greedy(known, live) == found
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_strangers_that_outnumber_the_others_use_up_nothing(is_running):
+    """More with a thousand tags than honest ones; three times as many where the others are live."""
+    honest = [web(name=f"web{number}", count=3) for number in range(5)]
+    evil = [
+        web(name=f"evil{number}", tags=[f"t{tag}" for tag in range(1000)]) for number in range(15 if is_running else 6)
+    ]
+    renderer = Renderer([load(TAGS, steps=2500)])
+    if is_running:
+        renderer.render(world(*honest))
+        renderer.accept()
+    rendering = renderer.render(world(*honest, *evil))
+    assert {rejection.service for rejection in rendering.quarantined} <= {name for name, _, _ in evil}
+    assert all(f"web{number}:http http http" in rendering.texts[0] for number in range(5))
 
 
 @pytest.mark.parametrize("services", [[web()], [web(count=3, tags=["a", "b"]), web(name="b", count=2)]])

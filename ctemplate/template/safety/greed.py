@@ -6,13 +6,13 @@ know limits, or the cause of any other failure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ctemplate.core.model import Answer, Instance, Service
 
 FAIR = 20_000
 """Values of one service, that is instances, tags and meta pairs: a thousand instances with nineteen tags each. A
-service with more may be left out; so may one with ``TIMES`` as many values as half of the services."""
+service with more may be left out; so may one with ``TIMES`` as many values as a quarter of the live services have."""
 
 TIMES = 10
 
@@ -46,21 +46,27 @@ def _weight(one: object) -> int:
     return 1 + len(one.tags) + more
 
 
-def greedy(known: dict[str, int]) -> tuple[str, ...]:
-    """Return the heaviest services, until half of all values are left; none within its share."""
+def greedy(known: dict[str, int], live: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the heaviest services, until half of all values are left; none within its share.
+
+    Services that were not live come first, and only live ones say what a share is, since new ones may outnumber them.
+    Before any is live, all say it: a lower quartile moves only if most services are heavy.
+    """
     if not known:
         return ()
-    share = min(FAIR, TIMES * _median(sorted(known.values())))
+    share = min(FAIR, TIMES * _lower_quartile(known[name] for name in live or known))
     left = whole = sum(known.values())
     found: list[str] = []
-    for service in sorted(known, key=lambda name: (-known[name], name)):
-        if known[service] <= share or 2 * left <= whole:
+    for service in sorted(known, key=lambda name: (name in live, -known[name], name)):
+        if 2 * left <= whole:
             break
-        found.append(service)
-        left -= known[service]
+        if known[service] > share:
+            found.append(service)
+            left -= known[service]
     return tuple(found)
 
 
-def _median(ordered: list[int]) -> float:
-    """Return the middle of sorted numbers; ``statistics`` would take a fiftieth of a start."""
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+def _lower_quartile(numbers: Iterable[int]) -> int:
+    """Return what a quarter of the numbers do not exceed; ``statistics`` would take a fiftieth of a start."""
+    ordered = sorted(numbers)
+    return ordered[(len(ordered) - 1) // 4]

@@ -96,6 +96,11 @@ class LastGood:
         return self._answers.get(query)
 
     @property
+    def answers(self) -> tuple[Answer, ...]:
+        """All answers of the last live rendering that are known."""
+        return tuple(answer for answer in self._answers.values() if answer is not None)
+
+    @property
     def _lists(self) -> tuple[Query, ...]:
         return tuple(query for query in self._answers if kind_of(query).losses is Losses.NAMES)
 

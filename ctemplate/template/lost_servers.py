@@ -1,0 +1,93 @@
+"""Find an edit that loses every live server silently: its templates read the services, and print none of them.
+
+A misspelt key or tag fails no line, so nothing is left out. Pure; judges live text against new text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status
+from ctemplate.queries import named_service
+from ctemplate.template.baseline import Baseline
+from ctemplate.template.safety.render_pass import Owner, Run
+
+_WORD = re.compile(r"[\w.:\[\]-]+")
+_PART = re.compile(r"[\w-]+")
+_LONG = 4
+"""Characters of a meta value, at least, that tells that an instance was printed, such as a host name or a path."""
+_SERVER = re.compile(r"\bserver\s+([^\s;{}]+:\d+)\b(?![^;\n]*\bdown\b)")
+_SERVER_PORT = re.compile(r"\bserver\s+[^\s;{}]*:(\d+)\b")
+
+
+def lost_servers(
+    before: Baseline,
+    live_text: str,
+    texts: Sequence[str],
+    *,
+    runs: Sequence[Run],
+    snapshot: Snapshot,
+    known: Iterable[Answer],
+) -> tuple[list[str], int]:
+    """Return the services of which an edit loses every live server, and how many servers; none if it keeps any.
+
+    ``known`` are the last live answers. A service that the new templates do not read was removed on purpose. Of a
+    service that is listed, and whose instances nobody asked for since, the server lines of the live text tell.
+    """
+    read = {name for run in runs for name in _names(run, texts) if before.is_live(Owner(name))}
+    words, instances = frozenset(_WORD.findall(live_text)), tuple(_instances(snapshot, known))
+    live = [one for one in instances if one.name in read and _is_live(one, words)]
+    if live:
+        lost = not _is_any_printed(live, texts)
+        servers = {(one.name, one.address, one.port) for one in live}
+        return (sorted({one.name for one in live}), len(servers)) if lost else ([], 0)
+    unknown = read - {one.name for one in instances} - {named_service(answer.query) for answer in snapshot}
+    addresses = set(_SERVER.findall(live_text)) if unknown and not any(map(_SERVER.search, texts)) else set()
+    return (sorted(unknown), len(addresses)) if addresses else ([], 0)
+
+
+def _names(run: Run, texts: Sequence[str]) -> frozenset[str]:
+    """Return the services of which a pass asked for instances, or had them in a list and did not print the name.
+
+    Where only the name is printed, another file has the servers.
+    """
+    items = [item for answer in run.used.values() if answer is not None for item in answer.value]
+    found = {item.name for item in items if isinstance(item, Instance)}
+    found |= {name for query in run.used if (name := named_service(query)) is not None}
+    printed = frozenset(part for text in texts for part in _PART.findall(text))
+    found |= {item.name for item in items if isinstance(item, Service) and item.name not in printed}
+    return frozenset(found) - run.excluded
+
+
+def _instances(snapshot: Snapshot, known: Iterable[Answer]) -> Iterator[Instance]:
+    """Yield the instances of the newest answers, and of those known where there are no newer ones."""
+    newest = tuple(snapshot)
+    asked = {answer.query for answer in newest}
+    for answer in (*newest, *(one for one in known if one.query not in asked)):
+        yield from (one for one in answer.value if isinstance(one, Instance))
+
+
+def _is_live(one: Instance, words: frozenset[str]) -> bool:
+    """Whether an instance passes its checks, and the live text has its address."""
+    return one.status is Status.PASSING and f"{one.address}:{one.port}" in words
+
+
+def _is_any_printed(instances: Iterable[Instance], texts: Sequence[str]) -> bool:
+    """Whether the new texts name an instance in any way: by address, node, id, host name, DNS name or port."""
+    whole = "\n".join(texts)
+    words = frozenset(_WORD.findall(whole))
+    words |= {word.rpartition(":")[0] for word in words}
+    ports = frozenset(_SERVER_PORT.findall(whole))
+    return any(
+        not words.isdisjoint(_own_words(one))
+        or str(one.port) in ports
+        or any(word.startswith(f"{one.name}.service") for word in words)
+        or any(text in whole for text in one.meta.values() if not text.isalnum() and len(text) >= _LONG)
+        for one in instances
+    )
+
+
+def _own_words(one: Instance) -> set[str]:
+    words = {one.address, one.ip, one.node_address, one.node_ip, one.node, one.id}
+    return words - {"", one.name}
