@@ -261,6 +261,7 @@ def test_the_skeleton_never_changes(source, field, place, expression, text):
     except TemplateError:
         assume(False)
     assume(is_nginx(harmless))
+    assume(shapes(harmless))  # an address names no upstream, so that even a harmless one is left out there
     one = shapes("server { } " + PLACES[place].format("x") + "\n")
     rendered = Renderer([template]).render(answers(field, text), [ConfigPlace()])
     assert shapes(rendered.texts[0]) in (one, one * 2)

@@ -154,7 +154,9 @@ async def test_a_prepared_query_that_is_unknown_is_one_warning_and_keeps_its_ans
             f"query(live): http://{agent.address}/v1/query/live/execute: no prepared query has this name or id; "
             "its last answer stays in use while it is retried"
         )
-        assert [text.partition(" after ")[0] for text in told[1:]] == ["Consul: queries not known to Consul: over"]
+        assert [text.partition(" after ")[0] for text in told[1:]] == [
+            "Consul: queries not known to Consul: outage over"
+        ]
 
 
 def test_the_cost_counts_prepared_queries():
