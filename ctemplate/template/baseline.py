@@ -44,7 +44,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         templates = tuple(templates)
         lines = frozenset(_digest(line) for template in templates for line in template.lines)
         live = frozenset(map(_owner_digest, owners))
-        dated = {_owner_digest(Owner(name)): number for name, number in (created or {}).items()}
+        dated = {_service_digest(name): number for name, number in (created or {}).items()}
         return cls(
             template=template_digest(templates),
             lines=lines,
@@ -63,7 +63,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
     def since(self, service: str) -> float:
         """Return the earliest registration of a service known while it has been live, infinity where unknown."""
-        return self.created.get(_owner_digest(Owner(service)), float("inf"))
+        return self.created.get(_service_digest(service), float("inf"))
 
     def live_part(self, answer: Answer) -> Answer:
         """Return an answer without the services and instances that the last good rendering did not contain.
@@ -93,6 +93,11 @@ def _digest(text: str) -> str:
 @lru_cache(maxsize=_KNOWN)
 def _owner_digest(owner: Owner) -> str:
     return _digest("\0".join(owner))
+
+
+@lru_cache(maxsize=_KNOWN)
+def _service_digest(name: str) -> str:
+    return _owner_digest(Owner(name))
 
 
 @lru_cache(maxsize=_KNOWN)
