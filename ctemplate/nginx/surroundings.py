@@ -14,9 +14,10 @@ from pathlib import Path
 from ctemplate.core.errors import ApplyError
 from ctemplate.nginx.beside import FilesBeside
 from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.included import IncludedFiles
 from ctemplate.nginx.language.authority import Routes, named_hosts, reach, routes, variable_of
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
-from ctemplate.nginx.language.includes import Role, Tree, TreeError, load_tree
+from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
 from ctemplate.nginx.language.unique_names import Name, names
@@ -61,6 +62,7 @@ class Surroundings:
     _nginx: Lookup = field(init=False)
     _has_nginx: bool = field(default=True, init=False)
     _beside: FilesBeside = field(default_factory=FilesBeside, init=False)
+    _included: IncludedFiles = field(default_factory=IncludedFiles, init=False)
 
     def __post_init__(self) -> None:
         self._nginx = Lookup(command=self.command or NginxCommand(program="nginx"))
@@ -93,7 +95,7 @@ class Surroundings:
         self, conf: Path | None, texts: Mapping[Path, bytes] | None, item_files: Collection[Path]
     ) -> tuple[ConfigPlace, ...]:
         """Return the places of files of which no command says to which configuration they belong."""
-        read = _read_by(conf, self.files) if conf is not None else frozenset()
+        read = self._included.among(self.files, conf) if conf is not None else frozenset()
         known = dict(zip(self.files, places(conf, self.files, texts, item_files), strict=True)) if conf and read else {}
         own = {real_path(file) for file in (*self.files, *item_files, *(texts or {}))}
         beside = self._beside.upstreams((file for file in self.files if file not in read), own)
@@ -101,15 +103,6 @@ class Surroundings:
         alone = {file: ConfigPlace(upstreams=beside, is_open=file.parent in absent) for file in self.files}
         found = ((file, known[file] if file in read else alone[file]) for file in self.files)
         return tuple(replace(place, is_certain=file not in self.uncertain) for file, place in found)
-
-
-def _read_by(conf: Path, files: Sequence[Path]) -> frozenset[Path]:
-    """Return the files that a configuration reads, or would read if they existed."""
-    try:
-        tree = load_tree(conf)
-    except (TreeError, NginxSyntaxError):
-        return frozenset()
-    return frozenset(file for file in files if tree.role(file) is not Role.UNUSED or tree.would_include(file))
 
 
 def places(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ _ANY_ADDRESS = re.compile(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
 _LEADING_ZEROS = re.compile(rb"(?<![0-9a-f])0+(?=\d)")
 _IPV6 = re.compile(rb"^\[([0-9a-f:.]+)\]")
 _WITH_PORT = re.compile(rb"([^:]+|\[.*\]):\d+")
+_KNOWN_NAMES = 100_000
 _MARK = re.compile(rb"\x01(\d+)\x02")
 
 
@@ -49,6 +51,7 @@ class Uses:
     ports: tuple[tuple[Name, frozenset[int]], ...]
 
 
+@lru_cache(maxsize=_KNOWN_NAMES)
 def is_address(name: Name) -> bool:
     """Return whether a name is an upstream's and an IP address, perhaps with a port.
 
