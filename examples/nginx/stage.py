@@ -110,7 +110,7 @@ class Stage:
     def start(self, name: str, argv: Sequence[str | Path], *, stdout: int | IO[str] | None = None) -> Running:
         """Start a program in a process group of its own, which also ends when the demo is killed."""
         log = self.folder / f"{name}.log"
-        guard = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+        guard = _ends_with(os.getpid()) if shutil.which("setpriv") else []
         with log.open("a") as words:
             popen = subprocess.Popen(
                 [*guard, *map(str, argv)],
@@ -214,6 +214,11 @@ class Stage:
         """Return the ends of all logs, for a failure's report."""
         logs = {one.log: one for one in self.running if one.log.stat().st_size}
         return "\n".join(f"{one.name} said:\n{one.last_words()}" for one in logs.values())
+
+
+def _ends_with(parent: int) -> list[str]:
+    """Return what to write before a command so that it ends with its parent, even one that died meanwhile."""
+    return ["setpriv", "--pdeathsig", "TERM", "sh", "-c", f'test "$PPID" = {parent} && exec "$@"', "sh"]
 
 
 def _environment() -> dict[str, str]:
