@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from itertools import chain
-from operator import is_
 
 from ctemplate.core.model import Answer, Instance, Query
 from ctemplate.core.values import dataclass
@@ -117,7 +116,7 @@ def _changed_queries(before: Sequence[_Used], now: Sequence[_Used]) -> set[Query
     """Return the queries whose answers changed, came or went."""
     changed: set[Query] = set()
     for old, new in zip(before, now, strict=False):
-        if len(old) == len(new) and all(map(is_, old, new)):  # the same queries in the same order, as most often
+        if [*old] == [*new]:  # the same queries in the same order, as most often
             both = zip(new, old.values(), new.values(), strict=True)
             changed |= {query for query, past, answer in both if past is not answer}
         else:
