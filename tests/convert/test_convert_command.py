@@ -1,9 +1,9 @@
 """``ctemplate convert`` as people run it."""
 
-import subprocess
-import sys
+import os
 
 import pytest
+from harness import run_ctemplate
 
 pytestmark = pytest.mark.integration
 
@@ -22,8 +22,7 @@ CONVERTED = """upstream web {
 
 
 def run(folder, *arguments):
-    argv = [sys.executable, "-m", "ctemplate", "convert", *arguments]
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return run_ctemplate("convert", *arguments, cwd=folder, env=os.environ)
 
 
 def test_a_template_is_printed(tmp_path):
@@ -47,8 +46,7 @@ def test_what_is_not_converted_is_named_and_lint_finds_it(tmp_path):
     assert (done.returncode, done.stderr) == (1, f"t.ctmpl:2:4: {message}\n")
     marked = f'a\n{{# line 2: {message} #}}\n{{{{ unconverted("timestamp") }}}}\n'
     assert (tmp_path / "t.j2").read_text() == marked
-    argv = [sys.executable, "-m", "ctemplate", "lint", "-template", "t.j2:out"]
-    lint = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    lint = run_ctemplate("lint", "-template", "t.j2:out", cwd=tmp_path, env=os.environ)
     assert lint.returncode == 1
     assert "t.j2:3:4: " in lint.stdout
     assert "'unconverted' is undefined" in lint.stdout
