@@ -112,14 +112,14 @@ def _nginx_version(reader: Reader) -> OwnText:
 
 @template_function("nginx_since")
 def _nginx_since(reader: Reader, version: str, default: bool = False) -> bool:  # noqa: FBT001, FBT002  # as templates write it
-    """Return whether that nginx has at least this version; ``default`` if its version is unknown."""
+    """Return whether the nginx that reads the file has at least this version; ``default`` if its version is unknown."""
     numbers, build = version_numbers(str(version)), _known_build(reader)
     return default if build is None else version_numbers(build.version) >= numbers
 
 
 @template_function("nginx_has")
 def _nginx_has(reader: Reader, module: str, default: bool = True) -> bool:  # noqa: FBT001, FBT002  # as above
-    """Return whether that nginx has a module of nginx's own, such as ``http_v2``; ``default`` if that is unknown.
+    """Return whether the nginx that reads the file has a module of nginx's own; ``default`` if that is unknown.
 
     A dynamic module counts if its file is in nginx's folder of modules; the configuration must still load it.
     """

@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from ctemplate.core.model import Answer, Instance, Service, Snapshot
-from ctemplate.queries import ServiceQuery, ServicesQuery
+from ctemplate.core.model import Answer, Instance, Query, Service, Snapshot
+from ctemplate.queries import NginxBuildQuery, ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer, RenderLimits, Template
 
 
@@ -22,7 +22,8 @@ def instance(name, number=0, **fields):
 def answers(*services):
     """Answers for services given as ``(name, tags, instances)``."""
     known = tuple(Service(name=name, tags=tuple(tags)) for name, tags, _ in sorted(services))
-    found = {ServicesQuery(): Answer(query=ServicesQuery(), value=known)}
+    found: dict[Query, Answer] = {ServicesQuery(): Answer(query=ServicesQuery(), value=known)}
+    found[NginxBuildQuery(path="nginx")] = Answer(query=NginxBuildQuery(path="nginx"), value=())
     for name, _, instances in services:
         query = ServiceQuery(name=name)
         found[query] = Answer(query=query, value=tuple(instances))
