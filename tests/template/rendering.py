@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from ctemplate.core.model import Answer, Instance, Query, Service, Snapshot
+from ctemplate.core.model import Answer, Instance, Service, Snapshot
 from ctemplate.queries import NginxBuildQuery, ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer, RenderLimits, Template
 
@@ -22,8 +22,7 @@ def instance(name, number=0, **fields):
 def answers(*services):
     """Answers for services given as ``(name, tags, instances)``."""
     known = tuple(Service(name=name, tags=tuple(tags)) for name, tags, _ in sorted(services))
-    found: dict[Query, Answer] = {ServicesQuery(): Answer(query=ServicesQuery(), value=known)}
-    found[NginxBuildQuery(path="nginx")] = Answer(query=NginxBuildQuery(path="nginx"), value=())
+    found = {ServicesQuery(): Answer(query=ServicesQuery(), value=known)}
     for name, _, instances in services:
         query = ServiceQuery(name=name)
         found[query] = Answer(query=query, value=tuple(instances))
@@ -31,7 +30,9 @@ def answers(*services):
 
 
 def world(*services):
-    return Snapshot(answers(*services))
+    """A snapshot of services, on a host whose nginx is unknown."""
+    nginx = NginxBuildQuery(path="nginx")
+    return Snapshot(answers(*services) | {nginx: Answer(query=nginx, value=())})
 
 
 def web(*, name="web", count=1, tags=("http",), **fields):
