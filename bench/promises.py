@@ -2,8 +2,8 @@
 
 Each row is a test on real Consul and nginx: kills, starts with two groups, agents restarted and cut off, upgrades and
 foreign masters. Prints Markdown as it goes, and exits with 1 if anything does not hold. `--quick` makes a few kills and
-starts; without it there are a thousand and two hundred (or `--kills` and `--starts`), and it takes about half an hour on
-an idle machine.
+starts; without it there are a thousand and two hundred (or `--kills` and `--starts`), and it takes about half an hour
+on an idle machine.
 """
 
 from __future__ import annotations
