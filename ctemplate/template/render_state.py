@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from ctemplate.core.values import dataclass
+from ctemplate.template.lost_servers import RemovedService
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict, partly
 from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
 from ctemplate.template.safety.substitute_entries import SubstituteEntries
@@ -15,13 +16,15 @@ from ctemplate.template.safety.substitutes import Substitute
 class RenderState:
     """The owners that are left out of one rendering, those whose last good data are used, and the resulting passes.
 
-    ``things`` are owners that are no service and whose last good entries are used.
+    ``things`` are owners that are no service and whose last good entries are used; ``removed`` are the services of
+    which an edit removes every server.
     """
 
     held: dict[Owner, Held]
     substitutes: dict[str, Substitute]
     runs: tuple[Run, ...] = ()
     things: dict[str, SubstituteEntries] = field(default_factory=dict)
+    removed: tuple[RemovedService, ...] = ()
 
     @property
     def excluded(self) -> frozenset[str]:

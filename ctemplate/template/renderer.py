@@ -376,7 +376,7 @@ class Renderer:
         )
         if state.verdicts:
             check.check()
-        check.check_servers(self.last_good.answers)
+        state.removed = check.check_servers(self.last_good.answers)
 
     def _names(self) -> str:
         return ", ".join(str(template.source) for template in self._templates)
@@ -419,6 +419,7 @@ class Renderer:
                 *(state.things[thing].rejection for thing in sorted(state.things)),
             ),
             remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
+            removed=state.removed,
         )
 
     def _unproven(self, state: RenderState, places: tuple[ConfigPlace | None, ...]) -> dict[Owner, QuarantineVerdict]:
