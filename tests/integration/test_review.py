@@ -138,7 +138,7 @@ def test_an_edit_that_removes_a_healthy_service_says_so_in_the_plan_and_once_in_
     (site.folder / "before.yaml").write_text(two)
     site.run("-once")
     (site.folder / "nginx.conf.j2").write_text(
-        TEMPLATE.replace("service(svc.name)", 'service(svc.name) if svc.name == "web"')
+        TEMPLATE.replace("service(svc.name)", 'service(svc.name, tag="" if svc.name == "web" else "x")')
     )
     plan = site.run("plan")
     title = "services that lose every server by the edit, though they are healthy:"
