@@ -211,6 +211,7 @@ class GroupWorker:
         """Run the group until it was applied once, or failed."""
         clock = asyncio.get_running_loop().time
         while not self.is_settled and await self._until_due():
+            await self.catalog.confirmed()
             await self.step()
             if not self.is_settled:
                 self._decide_next(clock())
