@@ -112,3 +112,29 @@ async def test_a_run_once_waits_for_the_confirmation_of_a_loss_and_never_for_eve
     await settling
     assert [answer.value for answer in pipeline.tried[0]] == [() if is_confirmed else (one,)]
     assert clock() == pytest.approx(1.0 if is_confirmed else CONFIRM_GRACE)
+
+
+class Surrounded(Failing):
+    """A pipeline whose files stand among others."""
+
+    quarantined = ()
+    is_new = False
+
+    async def are_surroundings_new(self):
+        return self.is_new
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("has_failed", [True, False])
+async def test_a_group_that_failed_is_due_when_the_files_around_it_have_changed(is_new, has_failed):
+    async def is_due():
+        return False
+
+    pipeline = Surrounded(TemplateError("t.j2:1", "names no upstream"))
+    pipeline.is_new, pipeline.sink = is_new, SimpleNamespace(is_due=is_due)
+    worker = worker_of(pipeline)
+    if has_failed:
+        await worker.step()
+    worker._forget_dues()
+    await worker.look()
+    assert (worker._next_due() is not None) is (is_new and has_failed)

@@ -257,6 +257,15 @@ class Pipeline:
             if _includes(output.content or b"") != _includes(read_live_bytes(output) or b"")
         }
 
+    @property
+    def is_for_nginx(self) -> bool:
+        """Whether the files may be nginx's, so that those of other groups matter to them."""
+        return self._surroundings is not None
+
+    async def are_surroundings_new(self) -> bool:
+        """Return whether the files around the group's own have changed since the last render."""
+        return self.is_for_nginx and await self.places() != self._rendered[1]
+
     async def places(self) -> Places:
         """Return each file's place in nginx's present configuration, None for a file that is no part of it."""
         return await self._places({})
