@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ctemplate.cli.output import write_output
+from ctemplate.cli.output import write_new_output
 from ctemplate.config.hcl_conversion import convert_configuration, is_configuration
 from ctemplate.config.layers import configuration_files
-from ctemplate.convert import convert
+from ctemplate.convert import Conversion, convert
 from ctemplate.core.errors import TemplateError, printable
 
 if TYPE_CHECKING:
@@ -20,35 +20,43 @@ if TYPE_CHECKING:
 
 
 def convert_source(
-    source: Path, output: str | None, *, left: str, right: str, tidy: bool = False, harden: bool = False
+    source: Path,
+    output: str | None,
+    *,
+    left: str,
+    right: str,
+    tidy: bool = False,
+    harden: bool = False,
+    force: bool = False,
 ) -> int:
     """Write the converted template or configuration to ``-o FILE`` or to the terminal.
 
-    Return 1 where a part could not be converted, else 0.
+    Return 1 where a part could not be converted, else 0. Raises ConfigError if the file exists with another content,
+    unless ``force`` is given.
     """
     if is_configuration(source):
         files = configuration_files(source) if source.is_dir() else [source]
         configuration = convert_configuration(files)
-        write_output(configuration.text, output)
+        write_new_output(configuration.text, output, may_replace=force)
         _say(configuration.notices)
         return 1 if any(notice.is_loss for notice in configuration.notices) else 0
-    return _convert_template(source, output, left=left, right=right, tidy=tidy, harden=harden)
+    result = _converted_template(source, left=left, right=right, tidy=tidy)
+    written = _hardened(output or str(source), result.text) if harden else None
+    write_new_output(written.text if written else result.text, output, may_replace=force)
+    _say((*result.findings, *result.notices))
+    for each in written.findings if written else ():
+        _say([f"{each.path}:{each.line}:{each.column}: -harden: {each.message}"])
+    return 1 if result.findings else 0
 
 
-def _convert_template(source: Path, output: str | None, *, left: str, right: str, tidy: bool, harden: bool) -> int:
+def _converted_template(source: Path, *, left: str, right: str, tidy: bool) -> Conversion:
     try:
         text = source.read_bytes().decode()
     except OSError as exc:
         raise TemplateError(str(source), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
         raise TemplateError(str(source), f"is not UTF-8 text: byte {exc.start}") from exc
-    result = convert(text, str(source), left=left, right=right, tidy=tidy)
-    written = _hardened(output or str(source), result.text) if harden else None
-    write_output(written.text if written else result.text, output)
-    _say((*result.findings, *result.notices))
-    for each in written.findings if written else ():
-        _say([f"{each.path}:{each.line}:{each.column}: -harden: {each.message}"])
-    return 1 if result.findings else 0
+    return convert(text, str(source), left=left, right=right, tidy=tidy)
 
 
 def _hardened(path: str, text: str) -> Hardened:

@@ -103,6 +103,7 @@ def _capture(context: click.Context, /, **given: object) -> None:
 @click.option("-right-delimiter", "right", metavar="TEXT", default="}}", help="end of an action [}}]")
 @switch("-tidy", "prefer readable Jinja to identical output, and report each difference")
 @switch("-harden", "add the filters that nginx files need, and list them")
+@switch("-force", "replace the file of -o even if its content is another")
 @click.argument("source", metavar="SOURCE", type=Path)
 @click.pass_context
 def _convert(context: click.Context, /, source: Path, o: str | None, **given: object) -> None:

@@ -15,7 +15,7 @@ from ctemplate.core.errors import ConfigError
 from ctemplate.core.values import dataclass
 
 LANGUAGE = {"template_language": "go"}
-LANGUAGE_COMMENT = "for as long as a template is consul-template's; ctemplate convert writes each as one of ours"
+LANGUAGE_COMMENT = "needed while the templates are consul-template's; ctemplate convert makes Jinja of each"
 RELATIVE = "is relative, and counts from the folder of this file; consul-template counts it from where it is started"
 
 

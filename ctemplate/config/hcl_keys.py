@@ -17,8 +17,8 @@ class KeyRule:
     """How one key is translated.
 
     ``ours`` is our dotted path, empty if the key has no counterpart; ``answer`` says what to do instead, unless the
-    value is one of ``quiet``, which has no effect. ``is_loss``: consul-template does something here that ctemplate does
-    not do. ``is_block``: the answer is for everything in the block.
+    value is one of ``quiet``, with which both do the same. ``is_loss``: consul-template does something here that
+    ctemplate does not do. ``is_block``: the answer is for everything in the block.
     """
 
     ours: str = ""
@@ -90,14 +90,15 @@ TOP_KEYS = {
     "wait.bool": _to("wait", read.switch_value),
     "log_level": _to("log_level", read.level),
     "pid_file": _to("pid_file"),
-    "default_delimiters.left": _to("template.left_delimiter"),
-    "default_delimiters.right": _to("template.right_delimiter"),
+    "default_delimiters.left": _to("left_delimiter"),
+    "default_delimiters.right": _to("right_delimiter"),
     "reload_signal": _loss("SIGHUP reads everything again, and no other signal; leave it out", "SIGHUP"),
     "kill_signal": _loss("SIGTERM and SIGINT stop ctemplate, and no other signal; leave it out", "SIGINT", "SIGTERM"),
     "template_error_fatal": _note(_EDITS),
     "err_on_failed_lookup": _note("a query that fails is retried and logged; leave it out", False),
     "once": _note("has no effect in a file, in consul-template neither; write the option -once", False),
     "parse_only": _note("has no effect in a file, in consul-template neither; write 'ctemplate lint'", False),
+    "parseonly": _note("has no effect in a file, in consul-template neither; write 'ctemplate lint'", False),
     "deduplicate": _block("each ctemplate reads Consul itself, by few requests; leave it out"),
     "syslog.enabled": _to("syslog", read.switch_value),
     "syslog.facility": _to("syslog_facility"),

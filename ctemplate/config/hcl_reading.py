@@ -18,6 +18,7 @@ _SECRET_PATH = re.compile(r"(?:token|auth|password)(?:\.|$)")
 """Keys whose values no error shows."""
 
 TEMPLATE = "template"
+EMPTY_VALUE = "is empty, which is the same as leaving it out"
 HCL_SECTIONS = frozenset(path.rpartition(".")[0] for path in HCL_KEYS) - {""}
 SHORT_FORMS = frozenset({"wait", "template.wait", "consul"})
 """Blocks that may be written as one text."""
@@ -25,11 +26,16 @@ SHORT_FORMS = frozenset({"wait", "template.wait", "consul"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A message about one key for the operator; ``is_loss``: consul-template does something that ctemplate does not."""
+    """A message about one key for the operator.
+
+    ``is_loss``: consul-template does something that ctemplate does not. ``is_idle``: with this value both do the same,
+    so that only a conversion, which drops the key, reports it.
+    """
 
     where: str
     what: str
     is_loss: bool = False
+    is_idle: bool = False
     line: int = 0
 
     def __str__(self) -> str:
@@ -62,9 +68,10 @@ class HclReader:
         """Return the place of a key in the file."""
         return f"{self.name}:{item.line}: {path}" if item.line else f"{self.name}: {path}"
 
-    def note(self, item: HclItem, path: str, what: str, *, is_loss: bool = False) -> None:
+    def note(self, item: HclItem, path: str, what: str, *, is_loss: bool = False, is_idle: bool = False) -> None:
         """Add the notice for a key."""
-        self.notices.append(Notice(where=self.where(item, path), what=what, is_loss=is_loss, line=item.line))
+        where = self.where(item, path)
+        self.notices.append(Notice(where=where, what=what, is_loss=is_loss, is_idle=is_idle, line=item.line))
 
     def block(self, item: HclItem, path: str) -> HclBody:
         """Return the block of an item; of a list of blocks the last one, as consul-template does."""
@@ -104,8 +111,8 @@ class HclReader:
 
     def _take(self, item: HclItem, path: str, rule: KeyRule, found: HclTable) -> None:
         if rule.answer:
-            if not is_without_effect(item.value, rule):
-                self.note(item, path, rule.answer, is_loss=rule.is_loss)
+            is_idle = is_without_effect(item.value, rule)
+            self.note(item, path, rule.answer, is_loss=rule.is_loss and not is_idle, is_idle=is_idle)
             found.items[path] = item
             return
         try:
@@ -115,9 +122,11 @@ class HclReader:
             if _SECRET_PATH.search(path) and not said.endswith((" a block", " a list")):
                 said = said.partition(", got ")[0]
             raise ConfigError(self.where(item, path), said) from exc
-        if value is not None:
-            found.values[path] = value
-            found.items[path] = item
+        if value is None:
+            self.note(item, path, EMPTY_VALUE, is_idle=True)
+            return
+        found.values[path] = value
+        found.items[path] = item
 
 
 def distinct_items(body: HclBody) -> Iterator[HclItem]:
@@ -141,7 +150,7 @@ def template_items(body: HclBody) -> Iterator[HclItem]:
 
 
 def is_without_effect(value: Any, rule: KeyRule) -> bool:
-    """Return whether a value of a key without a counterpart has no effect and so needs no notice."""
+    """Return whether both programs do the same with this value of a key without a counterpart."""
     if isinstance(value, list) and value:
         value = value[-1]
     if isinstance(value, HclBody):

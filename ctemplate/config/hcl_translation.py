@@ -24,10 +24,9 @@ from ctemplate.core.durations import format_duration, parse_duration
 from ctemplate.core.values import dataclass
 
 WAIT_FACTOR = 4  # consul-template's default for a wait's max, as a multiple of its min
-COMBINED = frozenset(
-    {"consul.auth", "consul.ssl", "syslog", "wait", "template.left_delimiter", "template.right_delimiter"}
-)
-"""Our keys that several of consul-template's keys, or its templates, determine."""
+COMBINED = frozenset({"consul.auth", "consul.ssl", "syslog", "wait"})
+"""Our keys that several of consul-template's keys determine."""
+NO_EFFECT = "has no effect here, in consul-template neither; leave it out"
 ENV_KEYS = (
     ("pristine", "pristine"),
     ("custom", "custom"),
@@ -35,7 +34,7 @@ ENV_KEYS = (
     ("denylist", "denylist", "blacklist"),
 )
 """Our names, then consul-template's."""
-SIDES = {"left": "left_delimiter", "right": "right_delimiter"}
+DELIMITERS = ("left_delimiter", "right_delimiter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +60,7 @@ def translated(body: HclBody, name: str) -> Translated:
             reader.note(item, item.key, "is there again below, and only the last counts, in consul-template as well")
     result = _Result(reader=reader, table=top)
     result.top()
-    delimiters = {ours: top.values.get(f"default_delimiters.{side}", "") for side, ours in SIDES.items()}
-    results = [_template(reader, item, number, delimiters) for number, item in enumerate(template_items(body))]
+    results = [_template(reader, item, number) for number, item in enumerate(template_items(body))]
     names, comments = dict(result.names), dict(result.comments)
     for each in results:
         names |= each.names
@@ -77,13 +75,13 @@ def translated(body: HclBody, name: str) -> Translated:
     )
 
 
-def _template(reader: HclReader, item: HclItem, number: int, delimiters: Mapping[str, str]) -> _Result:
+def _template(reader: HclReader, item: HclItem, number: int) -> _Result:
     body = reader.block(item, TEMPLATE)
     place = f"{TEMPLATE}[{number}]"
     result = _Result(reader=reader, table=reader.table(distinct_items(body), TEMPLATE), place=f"{place}.")
     result.names[place] = reader.where(item, TEMPLATE)
     result.comments[place] = (*item.comments, *body.comments)
-    result.template(delimiters)
+    result.template()
     return result
 
 
@@ -107,6 +105,7 @@ class _Result:
                 continue  # consul-template treats it as if the key were absent
             if path == "consul.retry.max_backoff" and value == "0":
                 self.note(path, "delays between retries stay bounded, by a minute where nothing else is written")
+                self.used.add(path)
             elif ours not in COMBINED:
                 self.put(ours, value, path)
         self._credentials()
@@ -116,9 +115,10 @@ class _Result:
         self._wait("wait")
         if "exec" in self.table.items and not self.table.values.get("exec.command"):
             self.note("exec", "has no command, so that nothing is run unless -exec says what")
+        self._name_idle_keys()
         self._leave_comments()
 
-    def template(self, delimiters: Mapping[str, str]) -> None:
+    def template(self) -> None:
         """Fill in one template."""
         for key in ("source", "contents", "destination"):
             self._first(key, key)
@@ -133,11 +133,10 @@ class _Result:
             if (value := self.table.values.get(f"{TEMPLATE}.{key}")) is not None:
                 self.put(key, value, f"{TEMPLATE}.{key}")
         self._owner()
-        for key, default in delimiters.items():
+        for key in DELIMITERS:
             self._first(key, key)
-            if default:
-                self.values.setdefault(key, default)
         self._wait("template.wait")
+        self._name_idle_keys()
         self._leave_comments()
 
     def put(self, ours: str, value: Any, path: str) -> None:
@@ -151,6 +150,12 @@ class _Result:
             self.names[f"{self.place}{ours}"] = self.reader.where(item, path)
             self.comments[f"{self.place}{ours}"] = item.comments
             self.used.add(path)
+
+    def _name_idle_keys(self) -> None:
+        """Report the keys whose value was neither translated nor answered, by their paths in the file."""
+        for path in self.table.values:
+            if not self.used.intersection((path, path.rpartition(".")[0])):
+                self.reader.note(self.table.items[path], path, NO_EFFECT, is_idle=True)
 
     def _leave_comments(self) -> None:
         """Keep the comments of keys and blocks that were not translated under their own names."""
@@ -174,6 +179,7 @@ class _Result:
         user, password = (self.table.values.get(f"consul.auth.{key}") for key in ("username", "password"))
         if self.table.values.get("consul.auth.enabled", True) and (user or password):
             self.put("consul.auth", f"{user or ''}:{password or ''}", "consul.auth")
+            self.used.add("consul.auth")
 
     def _time_limit(self) -> None:
         path = self._first("timeout", "exec.timeout", "command_timeout")
@@ -182,18 +188,23 @@ class _Result:
             self.note(path, "a command always has a time limit, 30s where nothing else is written")
 
     def _owner(self) -> None:
-        path = self._first("owner", "user", "uid", "group", "gid")
-        user = self.table.values.get("template.user") or self.table.values.get("template.uid") or ""
-        group = self.table.values.get("template.group") or self.table.values.get("template.gid") or ""
-        if path:
-            self.values["owner"] = f"{user}:{group}" if group else user
+        user = self._first("owner", "user", "uid")
+        group = self._first("owner", "group", "gid")
+        names = [self.table.values[path] if path else "" for path in (user, group)]
+        if group:
+            self.values["owner"] = ":".join(names)
+        elif user:
+            self.values["owner"] = names[0]
 
     def _wait(self, section: str) -> None:
         """Complete a wait as consul-template does; a disabled wait, or one without min, is dropped."""
         low, high, is_on = (self.table.values.get(f"{section}.{key}") for key in ("min", "max", "bool"))
         if is_on is False or low in {None, "0"}:
             self.values.pop("wait", None)
+            self.used -= {f"{section}.{key}" for key in ("min", "max", "bool")}
             if low is None and section in self.table.items and is_on is not False:
                 self.note(section, "has no min, so that consul-template does not wait; write min, or leave it out")
-        elif high is None:
+            return
+        self.used.add(section)
+        if high is None:
             self.values["wait"]["max"] = format_duration(WAIT_FACTOR * parse_duration(str(low)))

@@ -11,9 +11,9 @@ from ctemplate.convert.values import NIL, STRING, GoType, GoValue, NeverRenders,
 _RESERVED = frozenset(
     """
     and block break ca_leaf ca_roots call caller claim connect continue cycler datacenters dict do else elif endif
-    endfor env extends fail false file filter for from if import in include is joiner key key_exists kwargs listen_port
-    loop ls macro namespace node nodes none not now or peerings query range raw recursive require self service services
-    set super tree true unconverted var varargs with
+    endfor env exported_services extends fail false file filter for from if import imported_services in include is
+    joiner key key_exists kwargs listen_port loop ls macro namespace node nodes none not now or partitions peerings
+    query range raw recursive require self service services set super tree true unconverted var varargs with
     """.split()  # noqa: SIM905  # a list of words would be a page
 )
 _MOST_TYPES = 8

@@ -10,11 +10,18 @@ from ctemplate.convert.findings import TEXTUAL_PREFIX
 from ctemplate.convert.query_grammar import NamedQuery, QueryError, parse_query
 from ctemplate.convert.values import (
     BOOL,
+    EXPORTED_SERVICE,
+    IMPORTED_SERVICE,
     INSTANCE,
+    LEAF_CERTIFICATE,
     NODE,
     NODE_AND_SERVICES,
     PAIRS,
+    PARSED_YAML,
+    PARTITION,
+    PEERING,
     PLAIN_TYPES,
+    ROOT_CERTIFICATE,
     SERVICE,
     STRING,
     STRINGS,
@@ -144,6 +151,52 @@ def _datacenters(arguments: CallArguments) -> GoValue:
     return GoValue("datacenters()", STRINGS)
 
 
+def _ca_roots(_: CallArguments) -> GoValue:
+    """Convert a list of which consul-template keeps Consul's order, by id; the function ignores its arguments."""
+    return GoValue(f"ca_roots() | {_by('id')}", GoType("list", ROOT_CERTIFICATE), Level.FILTERED)
+
+
+def _ca_leaf(arguments: CallArguments) -> GoValue:
+    name = expect_text(arguments[0], "a name") if arguments else constant("")
+    if name.constant == "":
+        return GoValue("none", PARSED_YAML, is_path=True)
+    return GoValue(f"ca_leaf({name.code})", LEAF_CERTIFICATE)
+
+
+def _peerings(arguments: CallArguments) -> GoValue:
+    query, value = _query("peerings", arguments)
+    partition = "" if query is None or not query.partition else f"partition={value(query.partition).code}"
+    code = f"peerings({partition}) | {_by('state,partition,name')}"
+    return GoValue(code, GoType("list", PEERING), Level.FILTERED)
+
+
+def _by(fields: str) -> str:
+    return f'sort(attribute="{fields}", case_sensitive=true)'
+
+
+def _partitions(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 0)
+    return GoValue("partitions()", GoType("list", PARTITION))
+
+
+def _exported_services(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 0, 1)
+    return GoValue(f"exported_services({_partition(arguments)})", GoType("list", EXPORTED_SERVICE))
+
+
+def _imported_services(arguments: CallArguments) -> GoValue:
+    expect_count(arguments, 1)
+    if arguments[0].constant == "":
+        raise NeverRenders("importedServices without a partition")
+    return GoValue(f"imported_services({_partition(arguments)})", GoType("list", IMPORTED_SERVICE))
+
+
+def _partition(arguments: CallArguments) -> str:
+    """Return the argument for a partition that is given by its name alone."""
+    name = expect_text(arguments[0], "a name") if arguments else constant("")
+    return "" if name.constant == "" else f"partition={name.code}"
+
+
 def _key(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 1)
     query, value = _query("key", arguments)
@@ -201,6 +254,12 @@ QUERY_FUNCTIONS: Mapping[str, GoFunction] = {
     "nodes": _listing("nodes", "nodes", GoType("list", NODE)),
     "node": _node,
     "datacenters": _datacenters,
+    "caRoots": _ca_roots,
+    "caLeaf": _ca_leaf,
+    "peerings": _peerings,
+    "partitions": _partitions,
+    "exportedServices": _exported_services,
+    "importedServices": _imported_services,
     "key": _key,
     "keyExists": _key_exists,
     "keyOrDefault": _key_or_default,

@@ -21,6 +21,7 @@ _GRAMMARS = {
         rf"(?:(?P<tag>[\w=:.\-]+)\.)?(?P<name>[\w\-]+){_PARAMS}{_DC}{_NEAR}{_FILTER}",
         "tag.name?ns=…@dc~near|status",
     ),
+    "peerings": (_PARAMS, "?partition=…"),
     "services": (rf"{_PARAMS}{_DC}", "?ns=…@dc"),
     "nodes": (rf"{_PARAMS}{_DC}{_NEAR}", "?partition=…@dc~near"),
     "node": (rf"(?:(?P<name>[\w.\-]+){_PARAMS}{_DC})?", "name?partition=…@dc"),

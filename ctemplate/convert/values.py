@@ -90,6 +90,15 @@ KEYED_PAIRS = GoType("keyed pairs", PAIR)
 NODE = GoType("node")
 NODE_SERVICE = GoType("service of a node")
 NODE_AND_SERVICES = GoType("node with its services")
+ROOT_CERTIFICATE = GoType("root certificate")
+LEAF_CERTIFICATE = GoType("certificate")
+PEERING = GoType("peering")
+PEERING_STREAM = GoType("peering's stream")
+PEERING_REMOTE = GoType("peering's other side")
+PARTITION = GoType("partition")
+EXPORTED_SERVICE = GoType("exported service")
+CONSUMERS = GoType("exported service's consumers")
+IMPORTED_SERVICE = GoType("imported service")
 NUMBERED_PARTS = GoType("numbered parts", STRING)
 """The parts of a text, which sprig stores as a map with the keys ``_0``, ``_1`` and so on."""
 
@@ -150,8 +159,43 @@ VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
         "Meta": ("meta", STRING_MAP),
     },
     NODE_AND_SERVICES: {"Node": ("node", NODE), "Services": ("services", GoType("list", NODE_SERVICE))},
+    ROOT_CERTIFICATE: {
+        "ID": ("id", STRING),
+        "Name": ("name", STRING),
+        "RootCertPEM": ("pem", STRING),
+        "Active": ("is_active", BOOL),
+    },
+    LEAF_CERTIFICATE: {
+        "CertPEM": ("pem", STRING),
+        "PrivateKeyPEM": ("private_key", STRING),
+        "Service": ("service", STRING),
+        "ServiceURI": ("uri", STRING),
+        "SerialNumber": ("serial", STRING),
+    },
+    PEERING: {
+        "ID": ("id", STRING),
+        "Name": ("name", STRING),
+        "Partition": ("partition", STRING),
+        "Meta": ("meta", STRING_MAP),
+        "PeeringState": ("state", STRING),
+        "PeerID": ("peer_id", STRING),
+        "PeerServerName": ("server_name", STRING),
+        "PeerServerAddresses": ("server_addresses", STRINGS),
+        "StreamStatus": ("", PEERING_STREAM),
+        "Remote": ("", PEERING_REMOTE),
+    },
+    PEERING_STREAM: {"ImportedServices": ("imported", STRINGS), "ExportedServices": ("exported", STRINGS)},
+    PEERING_REMOTE: {"Partition": ("remote_partition", STRING), "Datacenter": ("remote_datacenter", STRING)},
+    PARTITION: {"Name": ("name", STRING), "Description": ("description", STRING)},
+    EXPORTED_SERVICE: {"Service": ("name", STRING), "Consumers": ("", CONSUMERS)},
+    CONSUMERS: {"Peers": ("peers", STRINGS), "Partitions": ("partitions", STRINGS)},
+    IMPORTED_SERVICE: {
+        "Service": ("name", STRING),
+        "Namespace": ("namespace", STRING),
+        "SourcePartition": ("source_partition", STRING),
+    },
 }
-"""The fields of Consul's data that our templates can read, with their names here."""
+"""The fields of Consul's data that our templates can read, with their names here; a record within one has no name."""
 
 GO_TEXTS: Mapping[GoType, str] = {
     FLOAT: "go_text",
@@ -174,6 +218,15 @@ DOT_NAMES = {
     NODE_SERVICE: "svc",
     NODE_AND_SERVICES: "found",
     KEYED_PAIRS: "pairs",
+    ROOT_CERTIFICATE: "root",
+    LEAF_CERTIFICATE: "leaf",
+    PEERING: "peering",
+    PEERING_STREAM: "peering",
+    PEERING_REMOTE: "peering",
+    PARTITION: "part",
+    EXPORTED_SERVICE: "exported",
+    CONSUMERS: "exported",
+    IMPORTED_SERVICE: "imported",
 }
 """The name for dot in a loop over such items."""
 
@@ -233,6 +286,8 @@ class GoValue:
                 f".{name}, which a {self.type.name} does not have", f"known: {', '.join(known) or 'nothing'}"
             )
         ours, kind = known[name]
+        if not ours:
+            return replace(self, type=kind)
         code = f"{self.at(Level.POSTFIX)}.{ours}"
         return GoValue(code, kind, is_path=self.is_path, is_natural=kind == INT)
 

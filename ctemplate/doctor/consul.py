@@ -19,7 +19,7 @@ from ctemplate.sources.local_files import is_local
 
 TELLS_FILTERED_SINCE = (1, 11)
 LARGEST_SKEW = 5.0  # seconds; the Date header has no fractions, and an answer takes time to arrive
-WHOLE_RESOURCES = frozenset({"peering"})  # resources whose rules have no name
+WHOLE_RESOURCES = frozenset({"peering", "operator", "mesh"})  # resources whose rules have no name
 RIGHTS_NAMED = 5  # how many queries with the same error a line lists
 NODE_RIGHT = 'its policy needs node:read, node_prefix "" { policy = "read" }'
 DEFAULT_LIMIT = 200  # connections per client; used if the agent's own limit cannot be read

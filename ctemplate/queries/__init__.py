@@ -15,6 +15,8 @@ from ctemplate.queries.ca_roots import CA_ROOTS_KIND, CaRootsQuery
 from ctemplate.queries.census import CENSUS_KIND, CensusQuery
 from ctemplate.queries.connect import CONNECT_KIND, ConnectQuery
 from ctemplate.queries.datacenters import DATACENTERS_KIND, DatacentersQuery
+from ctemplate.queries.exported_services import EXPORTED_SERVICES_KIND, ExportedServicesQuery
+from ctemplate.queries.imported_services import IMPORTED_SERVICES_KIND, ImportedServicesQuery
 from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery, TreeQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
 from ctemplate.queries.local_file import LOCAL_FILE_KIND, LocalFile, LocalFileQuery
@@ -22,6 +24,7 @@ from ctemplate.queries.node import NODE_KIND, NodeQuery
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
 from ctemplate.queries.nodes import NODES_KIND, CatalogNode, NodesQuery
+from ctemplate.queries.partitions import PARTITIONS_KIND, PartitionsQuery
 from ctemplate.queries.peerings import PEERINGS_KIND, PeeringsQuery
 from ctemplate.queries.prepared import PREPARED_KIND, PreparedQuery
 from ctemplate.queries.service import SERVICE_KIND, ServiceQuery
@@ -42,6 +45,8 @@ __all__ = [
     "CensusQuery",
     "ConnectQuery",
     "DatacentersQuery",
+    "ExportedServicesQuery",
+    "ImportedServicesQuery",
     "KeyEntry",
     "KeyQuery",
     "LocalFile",
@@ -51,6 +56,7 @@ __all__ = [
     "NodeListQuery",
     "NodeQuery",
     "NodesQuery",
+    "PartitionsQuery",
     "PeeringsQuery",
     "PreparedQuery",
     "ServiceQuery",
@@ -77,6 +83,9 @@ DECLARED: tuple[Kind[Any], ...] = (
     CA_ROOTS_KIND,
     CA_LEAF_KIND,
     PEERINGS_KIND,
+    PARTITIONS_KIND,
+    EXPORTED_SERVICES_KIND,
+    IMPORTED_SERVICES_KIND,
     LOCAL_FILE_KIND,
     ALARMS_KIND,
     CENSUS_KIND,

@@ -103,6 +103,38 @@ class RecordedPeering(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     meta: dict[str, str] = {}
     imported: tuple[str, ...] = ()
     exported: tuple[str, ...] = ()
+    peer_id: str = ""
+    server_name: str = ""
+    server_addresses: tuple[str, ...] = ()
+    remote_partition: str = ""
+    remote_datacenter: str = ""
+
+
+class RecordedPartition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An admin partition in the file; only ``name`` is needed."""
+
+    name: str
+    description: str = ""
+
+
+class RecordedExport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An exported service in the file; only ``name`` is needed."""
+
+    name: str
+    namespace: str = ""
+    partition: str = ""
+    peers: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+
+
+class RecordedImport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An imported service in the file; only ``name`` is needed."""
+
+    name: str
+    namespace: str = ""
+    partition: str = ""
+    peer: str = ""
+    source_partition: str = ""
 
 
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -125,7 +157,8 @@ class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_
 
     ``service`` and ``datacenter`` are what a prepared query chose; empty, they are what the question says. ``names``
     are those of nodes or datacenters, or of the agent, in the order of the answer, where that is the source's.
-    ``roots``, ``leaves`` and ``peerings`` are the answers to `ca_roots`, `ca_leaf` and `peerings`.
+    ``roots``, ``leaves``, ``peerings``, ``partitions``, ``exports`` and ``imports`` are the answers to `ca_roots`,
+    `ca_leaf`, `peerings`, `partitions`, `exported_services` and `imported_services`.
     """
 
     service: str = ""
@@ -135,6 +168,9 @@ class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_
     roots: tuple[RecordedRoot, ...] = ()
     leaves: tuple[RecordedLeaf, ...] = ()
     peerings: tuple[RecordedPeering, ...] = ()
+    partitions: tuple[RecordedPartition, ...] = ()
+    exports: tuple[RecordedExport, ...] = ()
+    imports: tuple[RecordedImport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

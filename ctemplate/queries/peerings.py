@@ -29,6 +29,7 @@ from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
 
 SHOWN_PEERING_LENGTH = 120
+_PLAIN_FIELDS = ("name", "state", "id", "partition", "peer_id", "server_name", "remote_partition", "remote_datacenter")
 
 
 class Peering(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -41,6 +42,11 @@ class Peering(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
     meta: Mapping[str, str] = {}
     imported: tuple[str, ...] = ()
     exported: tuple[str, ...] = ()
+    peer_id: str = ""
+    server_name: str = ""
+    server_addresses: tuple[str, ...] = ()
+    remote_partition: str = ""
+    remote_datacenter: str = ""
 
     def owner_name(self) -> str:
         """Return a description of the owner of these texts."""
@@ -48,9 +54,10 @@ class Peering(OwnedEntry, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
 
     def texts(self) -> tuple[tuple[str, str], ...]:
         """Return all fields that are texts."""
-        plain = (("name", self.name), ("state", self.state), ("id", self.id), ("partition", self.partition))
+        plain = ((field, getattr(self, field)) for field in _PLAIN_FIELDS)
         services = (("service", name) for name in (*self.imported, *self.exported))
-        return *plain, *table_texts("peering meta", self.meta), *services
+        addresses = (("server_addresses", address) for address in self.server_addresses)
+        return *plain, *table_texts("peering meta", self.meta), *services, *addresses
 
 
 class StreamStatusRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -58,6 +65,13 @@ class StreamStatusRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
 
     imported_services: list[str] | None = None
     exported_services: list[str] | None = None
+
+
+class RemoteRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
+    """The other side of a peering."""
+
+    partition: str = ""
+    datacenter: str = ""
 
 
 class PeeringRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -69,6 +83,10 @@ class PeeringRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     state: str = ""
     meta: dict[str, str] | None = None
     stream_status: StreamStatusRow | None = None
+    peer_id: str = msgspec.field(default="", name="PeerID")
+    peer_server_name: str = ""
+    peer_server_addresses: list[str] | None = None
+    remote: RemoteRow | None = None
 
 
 class PeeringsQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="peerings", omit_defaults=True):
@@ -98,7 +116,7 @@ def _decode(_: PeeringsQuery, body: bytes, __: Decoder) -> Decoded:
 
 
 def _peering_of(row: PeeringRow) -> Peering:
-    stream = row.stream_status or StreamStatusRow()
+    stream, remote = row.stream_status or StreamStatusRow(), row.remote or RemoteRow()
     return Peering(
         name=row.name,
         state=row.state,
@@ -107,6 +125,11 @@ def _peering_of(row: PeeringRow) -> Peering:
         meta=row.meta or {},
         imported=tuple(sorted(stream.imported_services or ())),
         exported=tuple(sorted(stream.exported_services or ())),
+        peer_id=row.peer_id,
+        server_name=row.peer_server_name,
+        server_addresses=tuple(row.peer_server_addresses or ()),
+        remote_partition=remote.partition,
+        remote_datacenter=remote.datacenter,
     )
 
 

@@ -236,7 +236,7 @@ class Daemon:
         self._generation += 1
 
     def _warn(self) -> None:
-        for notice in self.assembly.notices:
+        for notice in (each for each in self.assembly.notices if not each.is_idle):
             emit(ConfigurationNotice(text=str(notice), is_loss=notice.is_loss))
         for warning in self.assembly.warnings:
             emit(GroupUnchecked(warning=warning))

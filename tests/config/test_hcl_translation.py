@@ -99,9 +99,14 @@ def test_a_templates_key_goes_where_it_belongs(text, expected):
 
 def test_templates_add_up_and_have_the_default_delimiters():
     text = 'default_delimiters { left = "<<" }\ntemplate { source = "a" }\ntemplate = [{ left_delimiter = "[" }, {}]'
-    assert values(text) == {
-        "template": [{"source": "a", "left_delimiter": "<<"}, {"left_delimiter": "["}, {"left_delimiter": "<<"}]
-    }
+    assert values(text) == {"left_delimiter": "<<", "template": [{"source": "a"}, {"left_delimiter": "["}, {}]}
+
+
+def test_default_delimiters_hold_for_the_templates_of_all_files(tmp_path):
+    (tmp_path / "a.hcl").write_text('template { contents = "a" destination = "/a" }')
+    (tmp_path / "b.hcl").write_text('default_delimiters { left = "[[" right = "]]" }')
+    config = build(read_layers(tmp_path))
+    assert (config.left_delimiter, config.right_delimiter) == ("[[", "]]")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +151,9 @@ def test_a_key_without_a_counterpart_is_answered_with_its_line(path):
     ["vault { enabled = false }", "deduplicate { enabled = false }", "consul { retry { attempts = 0 } }",
      "once = false", "template { error_on_missing_key = false }"],
 )  # fmt: skip
-def test_a_key_that_changes_nothing_needs_no_answer(text):
-    assert notices(text) == []
+def test_a_key_that_changes_nothing_is_named_by_a_conversion_alone(text):
+    found = translated(parse_hcl(text, "c.hcl"), "c.hcl").notices
+    assert [(notice.is_idle, notice.is_loss) for notice in found] == [(True, False)]
 
 
 def test_what_is_not_done_is_told_apart_from_what_needs_no_doing():
@@ -335,7 +341,7 @@ def test_its_own_example_runs(tmp_path):
     assert (config.consul.token, config.consul.ssl, config.exec.reload_signal) == ("", False, None)
     (plan,) = group_plans(config)
     assert (plan.settings.reload, plan.settings.timeout, plan.settings.wait.max) == ("restart service foo", 60.0, 10.0)
-    assert [str(notice).split(": ")[1] for notice in layer.notices] == [
+    assert [str(notice).split(": ")[1] for notice in layer.notices if not notice.is_idle] == [
         "consul.retry.attempts",
         "consul.transport.dial_keep_alive",
         "vault",

@@ -1,9 +1,9 @@
 """``ctemplate convert`` as people run it."""
 
-import subprocess
-import sys
+import os
 
 import pytest
+from harness import run_ctemplate
 
 pytestmark = pytest.mark.integration
 
@@ -22,8 +22,7 @@ CONVERTED = """upstream web {
 
 
 def run(folder, *arguments):
-    argv = [sys.executable, "-m", "ctemplate", "convert", *arguments]
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return run_ctemplate("convert", *arguments, cwd=folder, env=os.environ)
 
 
 def test_a_template_is_printed(tmp_path):
@@ -39,6 +38,35 @@ def test_a_template_is_written(tmp_path):
     assert (tmp_path / "web.j2").read_text() == CONVERTED
 
 
+@pytest.mark.parametrize("source", ["web.ctmpl", "c.hcl"])
+def test_an_edited_file_is_only_replaced_by_force(tmp_path, source):
+    (tmp_path / "web.ctmpl").write_text(SOURCE)
+    (tmp_path / "c.hcl").write_text('log_level = "WARN"\n')
+    assert run(tmp_path, source, "-o", "out").returncode == 0
+    written = (tmp_path / "out").read_text()
+    again = run(tmp_path, source, "-o", "out")
+    assert (again.returncode, again.stderr) == (0, "")
+    (tmp_path / "out").write_text(f"{written}# mine\n")
+    refused = run(tmp_path, source, "-o", "out")
+    said = "out: exists already, with another content; nothing is written; use -force to replace it\n"
+    assert (refused.returncode, refused.stderr) == (2, said)
+    assert (tmp_path / "out").read_text() == f"{written}# mine\n"
+    assert run(tmp_path, source, "-o", "out", "-force").returncode == 0
+    assert (tmp_path / "out").read_text() == written
+
+
+def test_the_source_is_not_replaced_by_its_conversion(tmp_path):
+    (tmp_path / "web.ctmpl").write_text(SOURCE)
+    assert run(tmp_path, "web.ctmpl", "-o", "web.ctmpl").returncode == 2
+    assert (tmp_path / "web.ctmpl").read_text() == SOURCE
+
+
+def test_a_device_takes_the_conversion(tmp_path):
+    (tmp_path / "web.ctmpl").write_text(SOURCE)
+    done = run(tmp_path, "web.ctmpl", "-o", "/dev/stdout")
+    assert (done.returncode, done.stdout) == (0, CONVERTED)
+
+
 def test_what_is_not_converted_is_named_and_lint_finds_it(tmp_path):
     (tmp_path / "t.ctmpl").write_text("a\n{{ timestamp }}\n")
     done = run(tmp_path, "-o", "t.j2", "t.ctmpl")
@@ -47,8 +75,7 @@ def test_what_is_not_converted_is_named_and_lint_finds_it(tmp_path):
     assert (done.returncode, done.stderr) == (1, f"t.ctmpl:2:4: {message}\n")
     marked = f'a\n{{# line 2: {message} #}}\n{{{{ unconverted("timestamp") }}}}\n'
     assert (tmp_path / "t.j2").read_text() == marked
-    argv = [sys.executable, "-m", "ctemplate", "lint", "-template", "t.j2:out"]
-    lint = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    lint = run_ctemplate("lint", "-template", "t.j2:out", cwd=tmp_path, env=os.environ)
     assert lint.returncode == 1
     assert "t.j2:3:4: " in lint.stdout
     assert "'unconverted' is undefined" in lint.stdout

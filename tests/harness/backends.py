@@ -22,6 +22,8 @@ class _Backend:
         self.port = port or free_port()
         self.hits = 0  # requests or connections answered, health checks not counted
         self.healthy = True
+        self.answers = threading.Event()  # while it is clear, whoever asks for its health waits
+        self.answers.set()
         self._server: socketserver.BaseServer | None = None
 
     def start(self) -> Self:
@@ -37,6 +39,7 @@ class _Backend:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        self.answers.set()
 
     def _new_server(self) -> socketserver.BaseServer:
         raise NotImplementedError
@@ -54,6 +57,7 @@ class HttpBackend(_Backend):
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/health":
+                    backend.answers.wait()
                     self.answer(200 if backend.healthy else 503, "healthy" if backend.healthy else "unhealthy")
                 else:
                     backend.hits += 1

@@ -6,8 +6,9 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
+from harness.forks import Fork
 from harness.waiting import PATIENCE, T, tail, wait_for
 
 
@@ -36,22 +37,25 @@ class Process:
         self.out_file = folder / f"{name}.out"
         self.err_file = folder / f"{name}.err"
         self.death_signal = death_signal
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._popen: subprocess.Popen[bytes] | Fork | None = None
 
     def start(self) -> Self:
         assert not self.is_running, f"{self.name} runs already"
         self.out_file.parent.mkdir(parents=True, exist_ok=True)
         with self.out_file.open("ab") as out, self.err_file.open("ab") as err:
-            self._popen = subprocess.Popen(
-                ["setpriv", "--pdeathsig", self.death_signal, *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=self.env,
-                cwd=self.cwd,
-                process_group=0,
-            )
+            self._popen = self._started(out, err)
         return self
+
+    def _started(self, out: BinaryIO, err: BinaryIO) -> "subprocess.Popen[bytes] | Fork":
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", self.death_signal, *self.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=self.env,
+            cwd=self.cwd,
+            process_group=0,
+        )
 
     @property
     def pid(self) -> int:

@@ -1,10 +1,7 @@
 """A ctemplate that writes its data about all services to one file, so that tests can read its state."""
 
-import subprocess
-import sys
-
-from harness.ctemplate import _environment
-from harness.waiting import PATIENCE, wait_for
+from harness.ctemplate import run_ctemplate
+from harness.waiting import wait_for
 
 TEMPLATE = """
 {% for svc in services() if svc.name != "consul" %}
@@ -68,15 +65,7 @@ class Scene:
 
     def run(self, verb, *args, config=True):
         """Run ctemplate with this configuration to its end, beside the one that was started."""
-        return subprocess.run(
-            [sys.executable, "-m", "ctemplate", verb, *(["-config", self.config] if config else []), *args],
-            env=_environment(self.folder / "state"),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
+        return run_ctemplate(verb, *(["-config", self.config] if config else []), *args, cwd=self.folder)
 
     def stays(self, expected, seconds=2.0):
         """The file says nothing else for a while."""

@@ -16,6 +16,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.integration)
 
 
+@pytest.fixture(autouse=True)
+def by_exec(request, monkeypatch):
+    """Start ctemplate in tests with this mark by exec, not by a fork of a process that has loaded it."""
+    if request.node.get_closest_marker("by_exec"):
+        monkeypatch.setenv("CTEMPLATE_BY_EXEC", "1")
+
+
 @pytest.fixture
 def programs():
     """An exit stack that ends what was started, last started first."""

@@ -2,12 +2,13 @@
 
 import json
 import os
-import subprocess
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from harness.ctemplate import ForkedModule, run_module
 
 DRIVER = Path(__file__).with_name("apply_driver.py")
 ROOT = DRIVER.parents[2]
@@ -36,13 +37,11 @@ class Machine:
         } | options
         file = self.folder / "spec.json"
         file.write_text(json.dumps(spec))
-        return [sys.executable, str(DRIVER), str(file)]
+        return file
 
     def run(self, *rounds, **options):
-        argv = self.spec(rounds, **options)
-        ended = subprocess.run(
-            argv, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False, env=environment()
-        )
+        spec = self.spec(rounds, **options)
+        ended = run_module(DRIVER.stem, spec, cwd=DRIVER.parent, env=environment())
         assert "Traceback" not in ended.stderr, ended.stderr
         return ended
 
@@ -123,16 +122,19 @@ def test_a_kill_while_a_failed_change_is_taken_back(machine, step):
     assert not machine.ledger["owes_reload"]
 
 
-def test_kills_spread_over_many_transactions(machine):
+def test_kills_spread_over_many_transactions(machine, programs):
     number = 1
     for turn in range(30):
         rounds = [[f"a{number + i}", f"b{number + i}"] for i in range(1, 40)]
         number += 40
-        argv = machine.spec(rounds)
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()) as process:
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(turn * 0.005)  # the moment of the kill, wherever it falls
-            process.kill()
+        argv = [sys.executable, "-m", DRIVER.stem, machine.spec(rounds)]
+        name = f"driver{turn}"
+        process = ForkedModule(name, argv, machine.folder, cwd=DRIVER.parent, env=environment())
+        programs.callback(process.kill)
+        process.start().wait_for(process.stdout, 60, "readiness")
+        time.sleep(turn * 0.005)  # the moment of the kill, wherever it falls
+        process.signal(signal.SIGKILL)
+        process.wait()
         assert machine.run().stdout == "ready\n"
         first, second = (live.split("\n", 1)[0] for live in machine.live)
         assert machine.live == texts(first, second), "a torn file"

@@ -1,13 +1,10 @@
 """When nginx refuses a service's data, it is found and left out, and the others are updated; real Consul and nginx."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 
 import pytest
-from harness import ROOT, free_port
+from harness import ROOT, free_port, run_ctemplate
 
 LIMIT = 40.0
 
@@ -109,15 +106,8 @@ def first_start(tmp_path, nginx, services, template):
         instances = [{"address": f"10.0.{index}.{n}", "port": 80, "meta": meta} for n, meta in enumerate(metas)]
         made[name] = {"tags": ["http"], "instances": instances}
     catalog.write_text(json.dumps({"services": made}))
-    command = [sys.executable, "-m", "ctemplate", "-once", "-catalog", catalog, "-template"]
-    environment = os.environ | {"STATE_DIRECTORY": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, f"{source}:{nginx.conf}:{nginx.reload_command}"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    template = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    done = run_ctemplate("-once", "-catalog", catalog, "-template", template, cwd=tmp_path)
     text = nginx.conf.read_text() if nginx.conf.exists() else ""
     shown = [line.split()[1] for line in text.splitlines() if line.startswith("    upstream ")]
     return done.returncode, done.stderr, shown

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Process, free_port, http_get, tcp_read, wait_for
+from harness import ROOT, Ctemplate, Process, free_port, http_get, tcp_read, wait_for
+from harness.forks import fork_server
 
 BLOCKS = """
 http {{
@@ -133,10 +134,18 @@ def test_process_is_killed_with_its_group(tmp_path):
     wait_for(lambda: not is_alive(child), 10, "end of the child")
 
 
-def test_nothing_outlives_a_killed_pytest(tmp_path):
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param("Process('sleeper', ['sleep', '60'], here)", id="exec"),
+        pytest.param("Ctemplate(here, '-consul-addr', '127.0.0.1:9', '-template', 't.j2:out')", id="fork"),
+    ],
+)
+def test_nothing_outlives_a_killed_pytest(tmp_path, program):
+    (tmp_path / "t.j2").write_text("{{ services() }}")
     starter = (
-        "import sys, time; from pathlib import Path; from harness import Process;"
-        "print(Process('orphan', ['sleep', '60'], Path(sys.argv[1])).start().pid, flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from harness import Ctemplate, Process; here = Path(sys.argv[1]);"
+        f"print({program}.start().pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", starter, tmp_path],
@@ -147,6 +156,47 @@ def test_nothing_outlives_a_killed_pytest(tmp_path):
         assert is_alive(orphan)
         parent.kill()
     wait_for(lambda: not is_alive(orphan), 10, "end of the orphan")
+
+
+SEEN = """
+import json, os, signal, sys, threading, time
+status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+print(json.dumps({
+    "argv": sys.argv,
+    "path": sys.path,
+    "environ": dict(os.environ),
+    "cwd": os.getcwd(),
+    "streams": [os.readlink(f"/proc/self/fd/{number}") for number in range(3)],
+    "unbuffered": [sys.stdout.write_through, sys.stderr.line_buffering],
+    "descriptors": len(os.listdir("/proc/self/fd")),
+    "leads a group": os.getpgid(0) == os.getpid(),
+    "session": os.getsid(0),
+    "threads": threading.active_count(),
+    "status": [status[name] for name in ("Umask", "SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "CapEff")],
+    "handlers": [str(signal.getsignal(number)) for number in sorted(signal.valid_signals())],
+    "zone": time.tzname,
+    "module": __name__,
+}, indent=1))
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("more", [{}, {"TZ": "UTC-5", "ODD": "\udcff\n"}], ids=["plain", "zone"])
+def test_a_fork_sees_what_a_command_sees(tmp_path, more):
+    (tmp_path / "seen.py").write_text(SEEN)
+    environ = Ctemplate(tmp_path, env=more).env
+    argv = ["-a", "b c", "\udcff", ""]
+    before = os.umask(0o027)
+    try:
+        command = Process("seen", [sys.executable, "-m", "seen", *argv], tmp_path, env=environ).start()
+        assert command.wait() == 7
+        with (tmp_path / "fork.out").open("wb") as out, (tmp_path / "seen.err").open("ab") as err:
+            fork = fork_server(environ).start("seen", argv, out=out, err=err, env=environ, cwd=tmp_path)
+            assert fork.wait() == 7
+    finally:
+        os.umask(before)
+    seen = (tmp_path / "fork.out").read_text().replace("fork.out", "seen.out")
+    assert seen == command.stdout()
 
 
 def is_alive(pid):

@@ -18,6 +18,8 @@ from harness.meddler import Meddler
 from harness.programs import ROOT
 from harness.site import Site
 
+pytestmark = pytest.mark.by_exec
+
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ
 CATALOG = {"services": {"web": {"instances": [{"address": "10.0.0.1", "port": 80}]}}}
 TEMPLATE = "{% for i in service('web') %}{{ i.address }}:{{ i.port }} {% endfor %}"

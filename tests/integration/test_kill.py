@@ -172,6 +172,7 @@ def _change_until(site, generations, window):
             return generation
 
 
+@pytest.mark.by_exec
 def test_kills_of_the_real_program_under_change(site, tmp_path, programs):
     judge, draw = Judge(site), random.Random()  # noqa: S311 - a moment, not a secret
     generations, generation = (str(number) for number in itertools.count(2)), "1"

@@ -1,12 +1,9 @@
 """From fragments that the distribution's nginx.conf includes to a complete nginx.conf, and back; real nginx."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
-from harness import ROOT, free_port
+from harness import free_port, run_ctemplate
 
 SERVERS = """
 {% for svc in services(tag="http") %}
@@ -30,13 +27,11 @@ def once(tmp_path, nginx):
     """Render a text to nginx's main file with ``-once``, always with the same state folder; return code and log."""
     catalog, source = tmp_path / "catalog.json", tmp_path / "t.j2"
     catalog.write_text(json.dumps({"services": {"web": {"tags": ["http"], "instances": [INSTANCE]}}}))
-    environment = os.environ | {"STATE_DIRECTORY": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
 
     def run(http):
         source.write_text(f"{nginx.main} http {{\n{nginx.http}\n{http}\n}}\n".replace("PORT", str(free_port())))
-        command = [sys.executable, "-m", "ctemplate", "-once", "-catalog", catalog, "-template"]
-        command.append(f"{source}:{nginx.conf}:{nginx.reload_command}")
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        template = f"{source}:{nginx.conf}:{nginx.reload_command}"
+        done = run_ctemplate("-once", "-catalog", catalog, "-template", template, cwd=tmp_path)
         return done.returncode, done.stderr
 
     return run

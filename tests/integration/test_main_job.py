@@ -3,6 +3,8 @@
 import pytest
 from harness import ROOT, free_port, http_get, tcp_read, wait_for
 
+pytestmark = pytest.mark.by_exec
+
 LIMIT = 15
 INTERVAL = "200ms"  # of the backends' checks
 

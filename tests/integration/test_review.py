@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from harness import ROOT
+from harness import ROOT, run_ctemplate
 
 from ctemplate.cli.plan import Plan
 
@@ -87,15 +88,8 @@ class Site:
     def run(self, *words, catalog="before.yaml"):
         verb = [words[0]] if words and not words[0].startswith("-") else []
         options = ["-config", "ctemplate.toml", *(["-catalog", catalog] if catalog else [])]
-        return subprocess.run(
-            [sys.executable, "-m", "ctemplate", *verb, *options, *words[len(verb) :]],
-            cwd=self.folder,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT)}
+        return run_ctemplate(*verb, *options, *words[len(verb) :], cwd=self.folder, env=environ)
 
     def names(self):
         return sorted(path.name for path in self.folder.iterdir())
@@ -268,9 +262,7 @@ def stock(tmp_path):
 
 
 def run(folder, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "ctemplate", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=60
-    )
+    return run_ctemplate(*words, cwd=folder, env=os.environ)
 
 
 def test_a_plan_tells_what_vanishes_with_the_hosts_own_configuration(tmp_path, stock):

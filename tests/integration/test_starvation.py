@@ -9,6 +9,8 @@ from harness.cluster import SIZE, Cluster
 
 from ctemplate.guard.rules.holding import CONFIRM_GRACE
 
+pytestmark = pytest.mark.by_exec
+
 WEB = '{% for i in service("web") %}{{ i.port }} {% endfor %}'
 GHOST = '{% for i in service("ghost") %}{{ i.port }}{% else %}none{% endfor %}'
 PATIENT = {"performance": {"raft_multiplier": 10}}  # a follower goes on answering from what it has for ten seconds

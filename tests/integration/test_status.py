@@ -103,14 +103,14 @@ def test_a_change_is_counted_and_reported(running, nginx, consul):
 def test_an_outage_of_consul_makes_it_unready_and_is_over(running, consul):
     daemon, asked = running()
     consul.kill()
-    daemon.wait_for(lambda: asked.get("/readyz")[0] == 503, LIMIT, "not ready")
-    assert "old" in asked.get("/readyz")[1]
+    daemon.wait_for(lambda: asked.get("/readyz")[0] == 503 and " old" in asked.get("/readyz")[1], LIMIT, "not ready")
     assert asked.get("/healthz")[0] == 200
-    assert asked.metric("consul_outages_ongoing", cause="unreachable") == 1
+    daemon.wait_for(lambda: asked.metric("consul_outages_ongoing", cause="unreachable") == 1, LIMIT, "the outage")
     assert asked.metric("data_age_seconds") > 0
     consul.start()
     daemon.wait_for(lambda: not asked.report()["source"]["outages"], LIMIT, "the end of the outage")
-    assert asked.metric("consul_outages_ongoing", cause="unreachable") is None
+    gone = LIMIT, "the end of the outage among the metrics"
+    daemon.wait_for(lambda: asked.metric("consul_outages_ongoing", cause="unreachable") is None, *gone)
 
 
 def test_a_broken_edit_is_reported_and_counted(running, tmp_path, nginx):
@@ -124,7 +124,7 @@ def test_a_broken_edit_is_reported_and_counted(running, tmp_path, nginx):
     said, below = refused(asked).split("\n", 1)
     assert said.endswith("the live file is untouched")
     assert below.startswith("    nginx: [emerg] ")
-    assert asked.metric("edit_refused", group="edge") == 1
+    daemon.wait_for(lambda: asked.metric("edit_refused", group="edge") == 1, LIMIT, "the refusal among the metrics")
     assert asked.metric("checks_total", group="edge", result="refused") == 1
     daemon.wait_for(lambda: asked.get("/readyz") == (200, "ok\n"), LIMIT, "ready: the templates before the edit go on")
     source.write_text(text)
@@ -142,10 +142,11 @@ def test_a_reload_is_owed_while_nginx_does_not_run(running, nginx, consul):
     nginx.stop()
     consul.catalog("web", "a", 8001)
     daemon.wait_for(lambda: asked.metric("reload_owed", group="edge") == 1, LIMIT, "the reload owed")
-    assert asked.get("/readyz") == (503, "group edge: the reload is owed\n")
+    owed = (503, "group edge: the reload is owed\n")
+    daemon.wait_for(lambda: asked.get("/readyz") == owed, LIMIT, "that alone among the reasons")
     nginx.start()
     daemon.wait_for(lambda: asked.get("/readyz")[0] == 200, LIMIT, "ready again")
-    assert asked.metric("reload_owed", group="edge") == 0
+    daemon.wait_for(lambda: asked.metric("reload_owed", group="edge") == 0, LIMIT, "no reload owed")
 
 
 def test_the_address_can_be_changed_while_running(running, tmp_path):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from harness import Ctemplate, wait_for
 
+pytestmark = pytest.mark.by_exec
+
 STARTS = int(os.environ.get("CTEMPLATE_STARTS", "20"))  # 200 are a campaign; the fault that was there failed each start
 
 MAIN = """

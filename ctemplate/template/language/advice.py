@@ -13,7 +13,6 @@ from ctemplate.core.errors import printable
 
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
-_ADMIN = "this is not read from Consul"
 _MATHS = "write it as an operator, such as a + b"
 _COMPARE = "write it as an operator, such as a == b"
 _IN = 'write "…" in list'
@@ -29,7 +28,8 @@ FOREIGN_WORDS = {
     **dict.fromkeys(("nomadService", "nomadServices", "nomadVar", "nomadVarExists", "nomadVarList"), _NOMAD),
     "caRoots": "write ca_roots()",
     "caLeaf": 'write ca_leaf("…")',
-    **dict.fromkeys(("partitions", "exportedServices", "importedServices"), _ADMIN),
+    "exportedServices": "write exported_services()",
+    "importedServices": 'write imported_services("…")',
     "byTag": "write | by_tag",
     "byPort": "write | by_port",
     "byMeta": 'write | by_meta("NAME")',

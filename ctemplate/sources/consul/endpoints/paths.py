@@ -17,6 +17,7 @@ from ctemplate.core.values import dataclass
 STATUS_OK = 200
 STATUS_NOT_FOUND = 404
 NO_QUERY = b"query not found"
+UNKNOWN_PATH = b"invalid url path"  # older versions answer with an empty body
 
 
 class Consistency(enum.Enum):
@@ -33,7 +34,14 @@ class NotFound(enum.Enum):
     REFUSED = "Consul has no such path"
     UNKNOWN_QUERY = "no prepared query has this name or id"
     NO_PEERING = "this Consul has no cluster peering, which came with 1.13"
+    NO_PARTITIONS = "this Consul has no admin partitions, which Consul Enterprise has since 1.11"
+    NO_EXPORTS = "this Consul does not list exported services, which came with 1.17.3"
+    NO_IMPORTS = "this Consul does not list imported services, which came after exported ones"
     NOTHING = "there is nothing now; the answer, without a body, has an index to wait from"
+
+
+NEWER_PATHS = frozenset({NotFound.NO_PEERING, NotFound.NO_PARTITIONS, NotFound.NO_EXPORTS, NotFound.NO_IMPORTS})
+"""Paths that not every Consul has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +237,8 @@ def _nameless(not_found: NotFound, body: bytes) -> FailureKind | None:
     """Return the failure that status 404 means, where the resource defines it."""
     if not_found is NotFound.UNKNOWN_QUERY and body == NO_QUERY:
         return FailureKind.UNKNOWN
-    return FailureKind.REFUSED if not_found is NotFound.NO_PEERING and not body else None
+    is_unknown_path = not body or body.startswith(UNKNOWN_PATH)
+    return FailureKind.REFUSED if not_found in NEWER_PATHS and is_unknown_path else None
 
 
 def _kind(status: int, body: bytes) -> FailureKind:
