@@ -274,7 +274,10 @@ class Renderer:
     def _settle(
         self, state: RenderState, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float
     ) -> None:
-        """Render until nothing more has to be left out; of several errors that end this, the first one is raised."""
+        """Render until nothing more has to be left out; of several errors that end this, the first one is raised.
+
+        It names what was left out before it, which is then most likely its cause.
+        """
         errors: list[TemplateError] = []
         try:
             self._settle_all(state, snapshot, places, now, errors)
@@ -297,7 +300,7 @@ class Renderer:
             state.runs = tuple(
                 self._pass(number, view, excluded, some, is_proven=place is not None) for number, place in both
             )
-            errors += [run.error for run in state.runs if run.error is not None and not run.awaited]
+            errors += [state.explained(run.error) for run in state.runs if run.error is not None and not run.awaited]
             awaited = {query for run in state.runs for query in run.awaited}
             gone = self._entries.gone(awaited, snapshot, self.last_good)
             if any(self._keep_entries(state, rejection, snapshot, now) for rejection in gone):
@@ -379,7 +382,7 @@ class Renderer:
         )
         if state.verdicts:
             check.check()
-        check.check_servers(self.last_good.answers)
+        state.removed = check.check_servers(self.last_good.answers)
 
     def _names(self) -> str:
         return ", ".join(str(template.source) for template in self._templates)
@@ -424,6 +427,7 @@ class Renderer:
                 *(state.things[thing].rejection for thing in sorted(state.things)),
             ),
             remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
+            removed=state.removed,
         )
 
     def _unproven(self, state: RenderState, places: tuple[ConfigPlace | None, ...]) -> dict[Owner, QuarantineVerdict]:
