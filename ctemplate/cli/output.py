@@ -28,7 +28,7 @@ def write_new_output(text: str, path: str | None, *, may_replace: bool) -> None:
     """
     if path is not None and not may_replace:
         with _write_errors(path):
-            if Path(path).is_file() and Path(path).read_bytes() != text.encode():
+            if Path(path).is_file() and Path(path).read_bytes() not in {b"", text.encode()}:  # nothing, or the same
                 raise ConfigError(path, f"exists already, {OTHER_CONTENT}")
     write_output(text, path)
 
