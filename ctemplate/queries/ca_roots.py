@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, OwnedEntry, Query
-from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordedRoot, RecordingRules
+from ctemplate.core.model import OwnedEntry, Query
+from ctemplate.queries.catalog_entries import RecordedRoot
 from ctemplate.queries.key import scope_fields
-from ctemplate.queries.kind import (
-    CatalogForm,
-    Decoded,
-    Kind,
-    Losses,
-    OwnText,
-    Reader,
-    ReadRight,
-    Stored,
-    Subject,
-    WatchRole,
-    never,
-    nothing,
-    template_function,
-)
-from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+from ctemplate.queries.kind import OwnText, Reader, template_function
+from ctemplate.queries.listing import listing_kind
+from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 _PEM_BLOCK = re.compile(
     r"-----BEGIN (?P<label>[A-Z0-9 ]{1,40})-----\n(?:[A-Za-z0-9+/=]{1,128}\n)+-----END (?P=label)-----(?:\n|\Z)"
@@ -124,13 +109,9 @@ def _request(_: CaRootsQuery, scope: Mapping[str, str | None]) -> Resource:
     return Resource.named("/v1/connect/ca/roots", dc=scope["dc"])
 
 
-def _decode(_: CaRootsQuery, body: bytes, __: Decoder) -> Decoded:
-    try:
-        page = CA_ROOTS_PAGES.decode(body)
-        roots = [_root_of(row, page.trust_domain) for row in page.roots or ()]
-    except (*UNREADABLE, ValueError) as exc:
-        raise Undecodable(printable(exc)) from exc
-    return _sorted(roots), ()
+def _entries(body: bytes) -> Iterator[CaRoot]:
+    page = CA_ROOTS_PAGES.decode(body)
+    return (_root_of(row, page.trust_domain) for row in page.roots or ())
 
 
 def _root_of(row: CaRootRow, trust_domain: str) -> CaRoot:
@@ -146,40 +127,14 @@ def _root_of(row: CaRootRow, trust_domain: str) -> CaRoot:
     )
 
 
-def _sorted(roots: list[CaRoot]) -> tuple[CaRoot, ...]:
-    return tuple(sorted(roots, key=lambda root: (not root.is_active, root.not_before, root.id)))
-
-
-def _rights(_: CaRootsQuery) -> tuple[ReadRight, ...]:
-    return ()
-
-
-def _playback(_: CaRootsQuery, page: CatalogPage) -> Decoded:
-    return _sorted([CaRoot(**msgspec.structs.asdict(root)) for root in page.entry.roots]), ()
-
-
-def _record(answer: Answer, _: RecordingRules) -> RecordedAnswer:
-    return RecordedAnswer(roots=tuple(RecordedRoot(**msgspec.structs.asdict(root)) for root in answer.value))
-
-
-CA_ROOTS_KIND = Kind(
+CA_ROOTS_KIND = listing_kind(
     query=CaRootsQuery,
-    role=WatchRole.WANTED,
     request=_request,
     not_found=NotFound.REFUSED,
-    decode=_decode,
-    blocks=True,
-    sentinel=nothing,
-    losses=Losses.NONE,
-    subject=Subject.NO_SERVICE,
-    service_name=nothing,
-    reads_whole_service=never,
-    keeps_order=never,
-    is_shuffled=False,
-    rights=_rights,
-    cover=None,
-    stored=Stored(section="ca_roots", entry=CaRoot),
-    catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
-    functions=(_ca_roots,),
-    readable=(CaRoot,),
+    entry=CaRoot,
+    entries=_entries,
+    order=lambda root: (not root.is_active, root.not_before, root.id),
+    rights=(),
+    recorded=("roots", RecordedRoot),
+    function=_ca_roots,
 )

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, OwnedEntry, Query
-from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordedExport, RecordingRules
+from ctemplate.core.model import OwnedEntry, Query
+from ctemplate.queries.catalog_entries import RecordedExport
 from ctemplate.queries.choosing import scope_words
-from ctemplate.queries.kind import (
-    CatalogForm,
-    Decoded,
-    Kind,
-    Losses,
-    Reader,
-    ReadRight,
-    Stored,
-    Subject,
-    WatchRole,
-    never,
-    nothing,
-    template_function,
-)
-from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+from ctemplate.queries.kind import Reader, ReadRight, template_function
+from ctemplate.queries.listing import listing_kind
+from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 SHOWN_EXPORT_LENGTH = 120
 
@@ -86,12 +73,8 @@ def _request(_: ExportedServicesQuery, scope: Mapping[str, str | None]) -> Resou
     return Resource.named("/v1/exported-services", partition=scope["partition"])
 
 
-def _decode(_: ExportedServicesQuery, body: bytes, __: Decoder) -> Decoded:
-    try:
-        rows = EXPORT_ROWS.decode(body) or []
-    except UNREADABLE as exc:
-        raise Undecodable(printable(exc)) from exc
-    return _sorted(map(_service_of, rows)), ()
+def _entries(body: bytes) -> Iterator[ExportedService]:
+    return map(_service_of, EXPORT_ROWS.decode(body) or ())
 
 
 def _service_of(row: ExportRow) -> ExportedService:
@@ -105,40 +88,14 @@ def _service_of(row: ExportRow) -> ExportedService:
     )
 
 
-def _sorted(services: Iterable[ExportedService]) -> tuple[ExportedService, ...]:
-    return tuple(sorted(services, key=lambda service: (service.name, service.namespace)))
-
-
-def _rights(_: ExportedServicesQuery) -> tuple[ReadRight, ...]:
-    return (ReadRight(resource="mesh", name=None),)
-
-
-def _playback(_: ExportedServicesQuery, page: CatalogPage) -> Decoded:
-    return _sorted(ExportedService(**msgspec.structs.asdict(each)) for each in page.entry.exports), ()
-
-
-def _record(answer: Answer, _: RecordingRules) -> RecordedAnswer:
-    return RecordedAnswer(exports=tuple(RecordedExport(**msgspec.structs.asdict(each)) for each in answer.value))
-
-
-EXPORTED_SERVICES_KIND = Kind(
+EXPORTED_SERVICES_KIND = listing_kind(
     query=ExportedServicesQuery,
-    role=WatchRole.WANTED,
     request=_request,
     not_found=NotFound.NO_EXPORTS,
-    decode=_decode,
-    blocks=True,
-    sentinel=nothing,
-    losses=Losses.NONE,
-    subject=Subject.NO_SERVICE,
-    service_name=nothing,
-    reads_whole_service=never,
-    keeps_order=never,
-    is_shuffled=False,
-    rights=_rights,
-    cover=None,
-    stored=Stored(section="exported_services", entry=ExportedService),
-    catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
-    functions=(_exported_services,),
-    readable=(ExportedService,),
+    entry=ExportedService,
+    entries=_entries,
+    order=lambda service: (service.name, service.namespace),
+    rights=(ReadRight(resource="mesh", name=None),),
+    recorded=("exports", RecordedExport),
+    function=_exported_services,
 )

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, OwnedEntry, Query
-from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordedImport, RecordingRules
+from ctemplate.core.model import OwnedEntry, Query
+from ctemplate.queries.catalog_entries import RecordedImport
 from ctemplate.queries.choosing import scope_words
-from ctemplate.queries.kind import (
-    CatalogForm,
-    Decoded,
-    Kind,
-    Losses,
-    Reader,
-    ReadRight,
-    Stored,
-    Subject,
-    WatchRole,
-    never,
-    nothing,
-    template_function,
-)
-from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+from ctemplate.queries.kind import Reader, ReadRight, template_function
+from ctemplate.queries.listing import listing_kind
+from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 SHOWN_IMPORT_LENGTH = 120
 
@@ -84,13 +71,10 @@ def _request(_: ImportedServicesQuery, scope: Mapping[str, str | None]) -> Resou
     return Resource.named("/v1/imported-services", partition=scope["partition"])
 
 
-def _decode(_: ImportedServicesQuery, body: bytes, __: Decoder) -> Decoded:
-    try:
-        found = IMPORT_ROWS.decode(body)
-    except UNREADABLE as exc:
-        raise Undecodable(printable(exc)) from exc
+def _entries(body: bytes) -> Iterator[ImportedService]:
+    found = IMPORT_ROWS.decode(body)
     rows = found.imported_services if isinstance(found, ImportsPage) else found
-    return _sorted(map(_service_of, rows or ())), ()
+    return map(_service_of, rows or ())
 
 
 def _service_of(row: ImportRow) -> ImportedService:
@@ -103,43 +87,14 @@ def _service_of(row: ImportRow) -> ImportedService:
     )
 
 
-def _sorted(services: Iterable[ImportedService]) -> tuple[ImportedService, ...]:
-    """Return the services in a fixed order, by name first."""
-    return tuple(
-        sorted(services, key=lambda service: (service.name, service.namespace, service.source_partition, service.peer))
-    )
-
-
-def _rights(_: ImportedServicesQuery) -> tuple[ReadRight, ...]:
-    return (ReadRight(resource="mesh", name=None),)
-
-
-def _playback(_: ImportedServicesQuery, page: CatalogPage) -> Decoded:
-    return _sorted(ImportedService(**msgspec.structs.asdict(each)) for each in page.entry.imports), ()
-
-
-def _record(answer: Answer, _: RecordingRules) -> RecordedAnswer:
-    return RecordedAnswer(imports=tuple(RecordedImport(**msgspec.structs.asdict(each)) for each in answer.value))
-
-
-IMPORTED_SERVICES_KIND = Kind(
+IMPORTED_SERVICES_KIND = listing_kind(
     query=ImportedServicesQuery,
-    role=WatchRole.WANTED,
     request=_request,
     not_found=NotFound.NO_IMPORTS,
-    decode=_decode,
-    blocks=True,
-    sentinel=nothing,
-    losses=Losses.NONE,
-    subject=Subject.NO_SERVICE,
-    service_name=nothing,
-    reads_whole_service=never,
-    keeps_order=never,
-    is_shuffled=False,
-    rights=_rights,
-    cover=None,
-    stored=Stored(section="imported_services", entry=ImportedService),
-    catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
-    functions=(_imported_services,),
-    readable=(ImportedService,),
+    entry=ImportedService,
+    entries=_entries,
+    order=lambda service: (service.name, service.namespace, service.source_partition, service.peer),
+    rights=(ReadRight(resource="mesh", name=None),),
+    recorded=("imports", RecordedImport),
+    function=_imported_services,
 )

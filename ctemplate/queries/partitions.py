@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, OwnedEntry, Query
-from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordedPartition, RecordingRules
-from ctemplate.queries.kind import (
-    CatalogForm,
-    Decoded,
-    Kind,
-    Losses,
-    Reader,
-    ReadRight,
-    Stored,
-    Subject,
-    WatchRole,
-    never,
-    nothing,
-    template_function,
-)
-from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+from ctemplate.core.model import OwnedEntry, Query
+from ctemplate.queries.catalog_entries import RecordedPartition
+from ctemplate.queries.kind import Reader, ReadRight, template_function
+from ctemplate.queries.listing import listing_kind
+from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 SHOWN_PARTITION_LENGTH = 120
 
@@ -72,49 +59,20 @@ def _request(_: PartitionsQuery, __: Mapping[str, str | None]) -> Resource:
     return Resource.named("/v1/partitions")
 
 
-def _decode(_: PartitionsQuery, body: bytes, __: Decoder) -> Decoded:
-    try:
-        rows = PARTITION_ROWS.decode(body) or []
-    except UNREADABLE as exc:
-        raise Undecodable(printable(exc)) from exc
-    return _sorted(AdminPartition(name=row.name, description=row.description) for row in rows), ()
+def _entries(body: bytes) -> Iterator[AdminPartition]:
+    rows = PARTITION_ROWS.decode(body) or ()
+    return (AdminPartition(name=row.name, description=row.description) for row in rows)
 
 
-def _sorted(partitions: Iterable[AdminPartition]) -> tuple[AdminPartition, ...]:
-    return tuple(sorted(partitions, key=lambda partition: partition.name))
-
-
-def _rights(_: PartitionsQuery) -> tuple[ReadRight, ...]:
-    return (ReadRight(resource="operator", name=None),)
-
-
-def _playback(_: PartitionsQuery, page: CatalogPage) -> Decoded:
-    return _sorted(AdminPartition(**msgspec.structs.asdict(each)) for each in page.entry.partitions), ()
-
-
-def _record(answer: Answer, _: RecordingRules) -> RecordedAnswer:
-    found = (RecordedPartition(**msgspec.structs.asdict(partition)) for partition in answer.value)
-    return RecordedAnswer(partitions=tuple(found))
-
-
-PARTITIONS_KIND = Kind(
+PARTITIONS_KIND = listing_kind(
     query=PartitionsQuery,
-    role=WatchRole.WANTED,
     request=_request,
     not_found=NotFound.NO_PARTITIONS,
-    decode=_decode,
+    entry=AdminPartition,
+    entries=_entries,
+    order=lambda partition: partition.name,
+    rights=(ReadRight(resource="operator", name=None),),
+    recorded=("partitions", RecordedPartition),
+    function=_partitions,
     blocks=False,
-    sentinel=nothing,
-    losses=Losses.NONE,
-    subject=Subject.NO_SERVICE,
-    service_name=nothing,
-    reads_whole_service=never,
-    keeps_order=never,
-    is_shuffled=False,
-    rights=_rights,
-    cover=None,
-    stored=Stored(section="partitions", entry=AdminPartition),
-    catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
-    functions=(_partitions,),
-    readable=(AdminPartition,),
 )

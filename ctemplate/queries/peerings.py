@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, OwnedEntry, Query
-from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordedPeering, RecordingRules
+from ctemplate.core.model import OwnedEntry, Query
+from ctemplate.queries.catalog_entries import RecordedPeering, RecordingRules
 from ctemplate.queries.choosing import scope_words
-from ctemplate.queries.kind import (
-    CatalogForm,
-    Decoded,
-    Kind,
-    Losses,
-    Reader,
-    ReadRight,
-    Stored,
-    Subject,
-    WatchRole,
-    never,
-    nothing,
-    template_function,
-)
+from ctemplate.queries.kind import Reader, ReadRight, template_function
+from ctemplate.queries.listing import listing_kind
 from ctemplate.queries.nodes import table_texts
-from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
-from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
+from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 SHOWN_PEERING_LENGTH = 120
 _PLAIN_FIELDS = ("name", "state", "id", "partition", "peer_id", "server_name", "remote_partition", "remote_datacenter")
@@ -107,12 +94,8 @@ def _request(_: PeeringsQuery, scope: Mapping[str, str | None]) -> Resource:
     return Resource.named("/v1/peerings", partition=scope["partition"])
 
 
-def _decode(_: PeeringsQuery, body: bytes, __: Decoder) -> Decoded:
-    try:
-        rows = PEERING_ROWS.decode(body) or []
-    except UNREADABLE as exc:
-        raise Undecodable(printable(exc)) from exc
-    return _sorted([_peering_of(row) for row in rows]), ()
+def _entries(body: bytes) -> Iterator[Peering]:
+    return map(_peering_of, PEERING_ROWS.decode(body) or ())
 
 
 def _peering_of(row: PeeringRow) -> Peering:
@@ -133,46 +116,20 @@ def _peering_of(row: PeeringRow) -> Peering:
     )
 
 
-def _sorted(peerings: list[Peering]) -> tuple[Peering, ...]:
-    return tuple(sorted(peerings, key=lambda peering: (peering.name, peering.id)))
+def _masked(peering: Peering, rules: RecordingRules) -> Peering:
+    meta = {key: rules.masked(key, value) for key, value in sorted(peering.meta.items())}
+    return msgspec.structs.replace(peering, meta=meta)
 
 
-def _rights(_: PeeringsQuery) -> tuple[ReadRight, ...]:
-    return (ReadRight(resource="peering", name=None),)
-
-
-def _playback(_: PeeringsQuery, page: CatalogPage) -> Decoded:
-    return _sorted([Peering(**msgspec.structs.asdict(peering)) for peering in page.entry.peerings]), ()
-
-
-def _record(answer: Answer, rules: RecordingRules) -> RecordedAnswer:
-    return RecordedAnswer(peerings=tuple(_entry(peering, rules) for peering in answer.value))
-
-
-def _entry(peering: Peering, rules: RecordingRules) -> RecordedPeering:
-    entry = RecordedPeering(**msgspec.structs.asdict(peering))
-    masked = {key: rules.masked(key, value) for key, value in sorted(peering.meta.items())}
-    return msgspec.structs.replace(entry, meta=masked)
-
-
-PEERINGS_KIND = Kind(
+PEERINGS_KIND = listing_kind(
     query=PeeringsQuery,
-    role=WatchRole.WANTED,
     request=_request,
     not_found=NotFound.NO_PEERING,
-    decode=_decode,
-    blocks=True,
-    sentinel=nothing,
-    losses=Losses.NONE,
-    subject=Subject.NO_SERVICE,
-    service_name=nothing,
-    reads_whole_service=never,
-    keeps_order=never,
-    is_shuffled=False,
-    rights=_rights,
-    cover=None,
-    stored=Stored(section="peerings", entry=Peering),
-    catalog=CatalogForm(is_plain=never, playback=_playback, record=_record),
-    functions=(_peerings,),
-    readable=(Peering,),
+    entry=Peering,
+    entries=_entries,
+    order=lambda peering: (peering.name, peering.id),
+    rights=(ReadRight(resource="peering", name=None),),
+    recorded=("peerings", RecordedPeering),
+    function=_peerings,
+    mask=_masked,
 )

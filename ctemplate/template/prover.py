@@ -72,10 +72,10 @@ class Prover:
         if not place.is_certain and not seems_routed(text):
             return {}
         last = self._proven.get(number)
-        if last in {(text, place, ()), (text, place, others)}:
+        if last in ((text, place, ()), (text, place, others)):
             return {}
         self._proven.pop(number, None)
-        is_alike = last is not None and last[1] == place and last[2] in {(), others}
+        is_alike = last is not None and last[1] == place and last[2] in ((), others)
         if not is_alike or not isinstance(text, TaintedText):
             self._parts[number] = self._parts.get(number, Parts()).without_last()
         source, run, upstreams = str(self.templates[number].source), runs[number], Upstreams(others)
