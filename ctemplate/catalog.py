@@ -45,6 +45,7 @@ class Catalog:
         self._clock = clock
         self._guard_news = asyncio.Event()
         self._doubtful = asyncio.Event()
+        self._judged = asyncio.Event()
         self._inquiries: dict[Query, Inquiry] = {}
         self.changes = 0  # counts changes that a later process should know
         self._is_recalling = False
@@ -198,12 +199,24 @@ class Catalog:
                 async with asyncio.timeout(None if math.isinf(again_at) else again_at - now):
                     await self._doubtful.wait()
 
+    async def confirmed(self) -> None:
+        """Wait until no doubt is left, ``CONFIRM_GRACE`` seconds at most: a doubt may open again with the last answer.
+
+        For a run that renders only once, and would otherwise end with what is confirmed as gone a moment later.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONFIRM_GRACE):
+                while self._guard.doubts():
+                    self._judged.clear()
+                    await self._judged.wait()
+
     def unconfirmed(self, query: Query) -> None:
         """Record a failed confirmation of a query's doubt; if the doubt lasts, it is returned again later."""
         inquiry = self._inquiries.get(query)
         if inquiry is not None:
             inquiry.tries += 1
             inquiry.again_at = self._clock() + DOUBT_BACKOFF.delay(inquiry.tries)
+        self._judged.set()
 
     def confirm(
         self,

@@ -14,14 +14,17 @@ from ctemplate.queries import (
     DatacentersQuery,
     LocalFileQuery,
     Losses,
+    NginxBuildQuery,
     Subject,
     WatchRole,
     kind_of,
     resource_of,
 )
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
+from ctemplate.sources.local_files import HOST_ROLES
 
 PACKAGE = Path(ctemplate.__file__).parent
+FOR_ANY_TOKEN = {DatacentersQuery, CaRootsQuery, LocalFileQuery, NginxBuildQuery}
 CLASSES = {query.__name__ for query in KINDS}
 
 
@@ -101,16 +104,14 @@ def test_every_query_class_is_declared_once_under_its_own_tag():
 @pytest.mark.parametrize("query", KINDS)
 def test_the_facts_of_a_kind_agree_with_each_other(query):
     kind, asked = KINDS[query], example(query)
-    is_wanted = kind.role in {WatchRole.WANTED, WatchRole.LOCAL}
+    is_wanted = kind.role in {WatchRole.WANTED, *HOST_ROLES}
     assert (kind.stored is not None) == (kind.catalog is not None) == is_wanted
     assert (kind.losses is Losses.INSTANCES) == (kind.service_name(asked) is not None)
     assert (kind.losses is Losses.INSTANCES) == (kind.subject in {Subject.NAMED, Subject.CHOSEN})
     assert (kind.losses is Losses.NAMES) == (kind.subject is Subject.ALL)
     assert kind.blocks or kind.sentinel(asked) is None
-    assert (kind.rights(asked) == ()) == (query in {DatacentersQuery, CaRootsQuery, LocalFileQuery}), (
-        "any token may read those"
-    )
-    if kind.role is WatchRole.LOCAL:
+    assert (kind.rights(asked) == ()) == (query in FOR_ANY_TOKEN), "any token may read those"
+    if kind.role in HOST_ROLES:
         with pytest.raises(TypeError, match="is no question to Consul"):
             resource_of(asked, ConsulSettings())
     else:

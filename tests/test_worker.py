@@ -9,7 +9,10 @@ import pytest
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import InternalError, SwapFailed, TemplateError
+from ctemplate.core.model import Answer, Instance
 from ctemplate.core.timing import Backoff, Wait
+from ctemplate.guard import CONFIRM_GRACE, GuardPolicy, Policies
+from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.group_worker import GroupWorker
 
 
@@ -84,3 +87,54 @@ async def test_what_may_go_by_itself_is_tried_again_without_a_change(monkeypatch
     worker.stop()
     await running
     assert min(len(pipeline.tried), 2) == tries
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("is_confirmed", [True, False])
+async def test_a_run_once_waits_for_the_confirmation_of_a_loss_and_never_for_ever(is_confirmed):
+    """A doubt may open again with the last answer: what is confirmed a moment later must not go into the file."""
+    clock = asyncio.get_running_loop().time
+    query = ServiceQuery(name="web")
+    catalog = Catalog(Policies(default=GuardPolicy()), clock=clock)
+    catalog.want("g", frozenset({query}))
+    one = Instance(id="a", name="web", node="n", address="10.0.0.1", port=80)
+    catalog.put(Answer(query=query, value=(one,), index=10, session=1.0))
+    gone = Answer(query=query, value=(), index=11, session=1.0)
+    catalog.put(gone)
+    pipeline = Failing(TemplateError("t.j2:1", "ends the run"))
+    settling = asyncio.create_task(
+        GroupWorker(pipeline=pipeline, catalog=catalog, wait=Wait(min=0.0, max=0.0)).settle()
+    )
+    await asyncio.sleep(1.0)
+    assert not pipeline.tried
+    if is_confirmed:
+        catalog.confirm(gone, may_read=True)
+    await settling
+    assert [answer.value for answer in pipeline.tried[0]] == [() if is_confirmed else (one,)]
+    assert clock() == pytest.approx(1.0 if is_confirmed else CONFIRM_GRACE)
+
+
+class Surrounded(Failing):
+    """A pipeline whose files stand among others."""
+
+    quarantined = ()
+    is_new = False
+
+    async def are_surroundings_new(self):
+        return self.is_new
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("has_failed", [True, False])
+async def test_a_group_that_failed_is_due_when_the_files_around_it_have_changed(is_new, has_failed):
+    async def is_due():
+        return False
+
+    pipeline = Surrounded(TemplateError("t.j2:1", "names no upstream"))
+    pipeline.is_new, pipeline.sink = is_new, SimpleNamespace(is_due=is_due)
+    worker = worker_of(pipeline)
+    if has_failed:
+        await worker.step()
+    worker._forget_dues()
+    await worker.look()
+    assert (worker._next_due() is not None) is (is_new and has_failed)

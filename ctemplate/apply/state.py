@@ -126,7 +126,9 @@ class GroupState:
     def wrote(self, destination: Path) -> bool:
         """Whether the file at the destination is the one that this process put there, unchanged since."""
         found = signature(destination)
-        return found is not None and found == self.written.get(Path(os.path.realpath(destination)))
+        if found is None:
+            return False
+        return found == self.written.get(destination) or found == self.written.get(Path(os.path.realpath(destination)))
 
 
 class StateFolder:

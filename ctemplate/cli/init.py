@@ -15,6 +15,7 @@ from ctemplate.cli.plan import plan
 from ctemplate.cli.run import assembler
 from ctemplate.config.layers import SUFFIXES
 from ctemplate.core.errors import ConfigError, CtemplateError, printable
+from ctemplate.guard.evidence.proofs import CONSUL_SERVICE
 from ctemplate.runtime.assembly import consul_settings
 from ctemplate.setup.first_files import HTTP_TAG, STREAM_TAG, first_files
 from ctemplate.setup.survey import HostSurvey, surveyed_host
@@ -88,7 +89,8 @@ def _found(host: HostSurvey) -> Iterator[str]:
         yield f"Consul: {consul.address}: {printable(consul.trouble)}"
         return
     tags = ", ".join(f"{consul.tagged(tag)} tagged {tag}" for tag in (HTTP_TAG, STREAM_TAG))
-    yield f"Consul: {consul.address} answers: {len(consul.services)} services, {tags}"
+    count = len(consul.services.keys() - {CONSUL_SERVICE})
+    yield f"Consul: {consul.address} answers: {count} service{'' if count == 1 else 's'}, {tags}"
 
 
 def _planned(given: Mapping[str, Any], host: HostSurvey, folder: Path) -> int:

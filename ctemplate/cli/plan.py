@@ -101,9 +101,10 @@ def _reviewed(worker: GroupWorker) -> GroupReview:
     if not isinstance(sink, PlanSink):
         raise TypeError(type(sink))
     used = worker.result.rendering.used if worker.result else worker.catalog.wanted
+    removed = worker.result.rendering.removed if worker.result else ()
     answers = [answer for answer in worker.catalog.snapshot() if answer.query in used]
     pipeline = worker.pipeline
-    return review(pipeline.name, sink, pipeline.quarantined, answers, kept=pipeline.kept)
+    return review(pipeline.name, sink, pipeline.quarantined, answers, kept=pipeline.kept, removed=removed)
 
 
 def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
@@ -114,6 +115,7 @@ def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
         yield from _section("what it means", [sentence for file in group.files for sentence in file.changes])
         yield from _section("why", group.why)
         yield from _section("left out", group.left_out)
+        yield from _section("services that lose every server by the edit, though they are healthy", group.removed)
         if group.is_changed:
             yield from _section(f"check: {group.verdict}", group.output, is_always=True)
             yield from _section("then", group.commands)

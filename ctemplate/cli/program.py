@@ -176,7 +176,10 @@ def _test(context: click.Context, /, **given: object) -> None:
 @click.argument("service", required=False)
 @click.pass_context
 def _release(context: click.Context, /, service: str | None, **given: object) -> None:
-    """Accept the latest data for SERVICE, or for all, that the guard of a running ctemplate is holding back."""
+    """Accept the latest data for SERVICE, or for all, that the guard of a running ctemplate is holding back.
+
+    If none runs with this configuration, the next one accepts what the last run with -once held back.
+    """
     context.exit(work("release")(given, service))
 
 

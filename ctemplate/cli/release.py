@@ -1,4 +1,4 @@
-"""``ctemplate release``: end what the guard of a running ctemplate is holding."""
+"""``ctemplate release``: end what the guard holds, in a running ctemplate or in what the last run stored."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ctemplate.config.groups import group_plans
 from ctemplate.core.errors import ConfigError, CtemplateError, printable
 from ctemplate.runtime.control_socket import CONTROL_FOLDER, ControlReply, Request, answering, ask
 from ctemplate.runtime.restoring import unrestore_here
+from ctemplate.runtime.stored_holds import release_stored
 
 RELEASES_NAMED = 100  # how many held services an error lists
 
@@ -23,11 +24,15 @@ RELEASES_NAMED = 100  # how many held services an error lists
 def release(given: Mapping[str, Any], service: str | None) -> int:
     """Ask the ctemplate with this configuration to release a service, or all; with only a state folder, ask all in it.
 
-    If no process holds the lock of restored files, this command releases them itself. Raises CtemplateError if no
-    ctemplate runs, or if nothing is held for that service.
+    Where no process writes the files of the configuration, this command itself releases restored files, and what the
+    last run stored as held, so that the next run with ``-once`` takes the newest data. Raises CtemplateError if no
+    ctemplate runs and nothing is stored, or if nothing is held for that service.
     """
     if unrestored := _unrestored(given, service):
         click.echo("\n".join(f"released {printable(path)}: as it was restored" for path in unrestored))
+        return 0
+    if released_words := _released_stored(given, service):
+        click.echo("\n".join(f"released {printable(line)}, for the next run" for line in released_words))
         return 0
     replies = [_asked(path, service) for path in control_sockets(given, "release")]
     released = [line for reply in replies for line in reply.released]
@@ -55,6 +60,20 @@ def _unrestored(given: Mapping[str, Any], service: str | None) -> list[str]:
         if service in {None, *paths} and is_held and unrestore_here(plan, state_dir=state_dir):
             released += paths
     return released
+
+
+def _released_stored(given: Mapping[str, Any], service: str | None) -> tuple[str, ...]:
+    """Release what the last run of a configuration stored as held, unless a process runs with it."""
+    made = assembler(given)
+    config = made.config()
+    state_dir = made.state_dir(config)
+    if (
+        not config.template
+        or not state_dir.is_dir()
+        or made.control_path(config) in answering(state_dir / CONTROL_FOLDER)
+    ):
+        return ()
+    return release_stored(group_plans(config), state_dir=state_dir, service=service)
 
 
 def control_sockets(given: Mapping[str, Any], verb: str) -> list[Path]:

@@ -169,6 +169,18 @@ class EditRefused(GroupEvent, frozen=True, kw_only=True):
         return f"{self.reason}; the templates from before the edit stay in use"
 
 
+class EditRemovedServices(GroupEvent, frozen=True, kw_only=True):
+    """An edit of the templates removes every server of services that are registered and healthy."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    services: tuple[str, ...]
+    unnamed: int = 0
+
+    def __str__(self) -> str:
+        more = f" and {self.unnamed} more" if self.unnamed else ""
+        return f"{self.subject}: the edit removes every server of healthy services: {', '.join(self.services)}{more}"
+
+
 class TemplatesRefused(GroupEvent, frozen=True, kw_only=True):
     """Templates cannot be used at the start; the version that was last live is in use."""
 

@@ -37,6 +37,11 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.config.get("Version") or "")
 
     @property
+    def checks_rights(self) -> bool:
+        """Return whether the agent checks rights by tokens; True if it does not say."""
+        return self.debug.get("ACLsEnabled") is not False
+
+    @property
     def connection_limit(self) -> int | None:
         """Return how many connections one client may have: 0 for no limit, None if the agent reports none."""
         limit = self.debug.get("HTTPMaxConnsPerClient")
@@ -99,8 +104,9 @@ def _version(facts: ConsulFacts) -> Diagnosis:
         why = facts.agent.what if isinstance(facts.agent, RequestFailed) else "the agent does not say"
         return warning(what, f"unknown, {why}", 'agent_prefix "" { policy = "read" } lets the token read it')
     numbers = tuple(int(part) for part in facts.agent.version.split("+")[0].split("-")[0].split(".")[:2])
-    if numbers < TELLS_FILTERED_SINCE:
-        return warning(what, f"{facts.agent.version} does not report that it leaves out data", "use 1.11 or newer")
+    if numbers < TELLS_FILTERED_SINCE and facts.agent.checks_rights:
+        found = f"{facts.agent.version} does not report that it leaves out what a token may not read"
+        return warning(what, found, "check the token's policy yourself, or use 1.11 or newer")
     return ok(what, facts.agent.version)
 
 

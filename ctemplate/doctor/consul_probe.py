@@ -27,7 +27,8 @@ from ctemplate.sources.consul.http.transport import Connection
 from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.planner import Planner
 from ctemplate.sources.consul.watching.watch import Retries, Watch
-from ctemplate.sources.local_files import is_local, read_local
+from ctemplate.sources.local_files import answered_by_file, is_local, read_local
+from ctemplate.sources.local_nginx import nginx_build
 from ctemplate.template import Renderer, Template
 
 TRIED_AT_MOST = 500  # queries; the rights to some of thousands of services are a sufficient sample
@@ -134,7 +135,7 @@ async def _try(client: Client, connection: Connection, query: Query, tried: Trie
     except ValueError as exc:
         raise ConfigError("allowed networks", str(exc)) from exc
     if is_local(query):
-        _try_file(query, tried, client.settings.limits.file_folders)
+        await _try_host(query, tried, client.settings.limits.file_folders)
         return
     outages = OutageLog()
     watch = Watch(query, client, edge, outages, Retries(client, outages))
@@ -144,7 +145,10 @@ async def _try(client: Client, connection: Connection, query: Query, tried: Trie
         tried.refused[query] = exc
 
 
-def _try_file(query: Query, tried: Tried, folders: Iterable[str]) -> None:
+async def _try_host(query: Query, tried: Tried, folders: Iterable[str]) -> None:
+    if not answered_by_file(query):
+        tried.answers[query] = Answer(query=query, value=(await nginx_build(query)).value)
+        return
     try:
         tried.answers[query] = Answer(query=query, value=read_local(query, folders))
     except OSError as exc:

@@ -23,6 +23,12 @@ def nginx_of(settings: GroupSection, files: Iterable[Path] = ()) -> NginxCommand
     return replace(found, files=tuple(file.absolute() for file in files if file != STDOUT))
 
 
+def nginx_program(settings: GroupSection) -> str:
+    """Return the program of the nginx that reads a group's files; ``nginx`` where the group names none."""
+    command = nginx_of(settings)
+    return "nginx" if command is None else command.program
+
+
 def files_of(plan: GroupPlan) -> tuple[Path, ...]:
     """Return the destinations of a group; for files that are made for items, a name that no item has."""
     return tuple(one.destination if one.each is None else one.each.stand_in for one in plan.templates)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError
@@ -19,10 +20,13 @@ from ctemplate.nginx.language.authority import Routes, named_hosts, reach, route
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
 from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
-from ctemplate.nginx.language.parser import Directive, parse_config, walk
+from ctemplate.nginx.language.parser import parse_config, walk
 from ctemplate.nginx.language.unique_names import Name, names
 from ctemplate.nginx.lookup import Lookup
 from ctemplate.system.inputs import real_path
+
+_KNOWN_SOURCES = 1000
+"""Files of a configuration whose facts are remembered, as they were when last read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +120,12 @@ def places(
         absent = {file: b"" for file in files if not file.exists()}
         tree = load_tree(conf, replaced={**absent, **(texts or {})})
         own = {real_path(file) for file in (*files, *item_files, *(texts or {}))}
-        parsed = {path: _parsed(tree, path) for path in tree.sources if real_path(path) not in own}
+        blocks = _blocks_around(tree)
+        found = {path: _facts_of(tree, path, blocks[path]) for path in tree.sources if real_path(path) not in own}
     except (TreeError, NginxSyntaxError, OSError):
         return tuple(ConfigPlace() for _ in files)
-    taken = {name: path for path, (inside, found) in parsed.items() for name in names(found, inside=inside)}
-    others = tuple(_routes(tree, path, *found) for path, found in parsed.items())
+    taken = {name: path for path, (used, _) in found.items() for name in used}
+    others = tuple(leading for _, leading in found.values())
     around = ConfigPlace(taken=frozenset(taken), files=taken, hosts=named_hosts(others), routed=reach(others)[0])
     return tuple(_place(tree, file, around) for file in files)
 
@@ -131,14 +136,15 @@ def _place(tree: Tree, file: Path, around: ConfigPlace) -> ConfigPlace:
     return replace(around, inside=inside, variable=_variable(tree, file, inside))
 
 
-def _parsed(tree: Tree, path: Path) -> tuple[bytes, tuple[Directive, ...]]:
-    """Return a file's directives, and the block that they stand in."""
-    inside = next(_blocks(tree, path), b"")
-    return inside, parse_config(tree.sources[path], where=str(path), inside=inside)
+def _facts_of(tree: Tree, path: Path, inside: bytes) -> tuple[frozenset[Name], Routes]:
+    return _facts(tree.sources[path], str(path), inside, _variable(tree, path, inside))
 
 
-def _routes(tree: Tree, path: Path, inside: bytes, found: tuple[Directive, ...]) -> Routes:
-    return routes(found, found, inside=inside, variable=_variable(tree, path, inside))
+@lru_cache(maxsize=_KNOWN_SOURCES)
+def _facts(source: bytes, where: str, inside: bytes, variable: bytes) -> tuple[frozenset[Name], Routes]:
+    """Return the names that a file uses, and where its directives send requests."""
+    found = parse_config(source, where=where, inside=inside)
+    return names(found, inside=inside), routes(found, found, inside=inside, variable=variable)
 
 
 def _variable(tree: Tree, path: Path, inside: bytes) -> bytes:
@@ -149,6 +155,15 @@ def _variable(tree: Tree, path: Path, inside: bytes) -> bytes:
             if block.name == include.inside and any(one.last_line == include.line for one in block.block or ()):
                 return variable_of(block)
     return b""
+
+
+def _blocks_around(tree: Tree) -> dict[Path, bytes]:
+    """Return the block around each file that the configuration reads, by its path; see ``_blocks``."""
+    found: dict[Path, bytes] = {tree.main: b""}
+    for include in tree.includes:  # in the order of reading: what includes a file comes before it
+        for file in include.files:
+            found.setdefault(file, include.inside or found.get(include.file, b""))
+    return found
 
 
 def _blocks(tree: Tree, path: Path) -> Iterator[bytes]:

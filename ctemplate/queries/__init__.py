@@ -20,6 +20,7 @@ from ctemplate.queries.imported_services import IMPORTED_SERVICES_KIND, Imported
 from ctemplate.queries.key import KEY_KIND, KeyEntry, KeyQuery, TreeQuery
 from ctemplate.queries.kind import Kind, Losses, Subject, WatchRole
 from ctemplate.queries.local_file import LOCAL_FILE_KIND, LocalFile, LocalFileQuery
+from ctemplate.queries.nginx_build import NGINX_BUILD_KIND, NginxBuild, NginxBuildQuery
 from ctemplate.queries.node import NODE_KIND, NodeQuery
 from ctemplate.queries.node_content import NODE_CONTENT_KIND, NodeContentQuery
 from ctemplate.queries.node_list import NODE_LIST_KIND, NodeListQuery
@@ -52,6 +53,8 @@ __all__ = [
     "LocalFile",
     "LocalFileQuery",
     "Losses",
+    "NginxBuild",
+    "NginxBuildQuery",
     "NodeContentQuery",
     "NodeListQuery",
     "NodeQuery",
@@ -87,6 +90,7 @@ DECLARED: tuple[Kind[Any], ...] = (
     EXPORTED_SERVICES_KIND,
     IMPORTED_SERVICES_KIND,
     LOCAL_FILE_KIND,
+    NGINX_BUILD_KIND,
     ALARMS_KIND,
     CENSUS_KIND,
     NODE_LIST_KIND,

@@ -137,10 +137,19 @@ class RecordedImport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     source_partition: str = ""
 
 
+class RecordedBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An nginx in the file: its version, the modules that its build asked for, and the default ones that it lacks."""
+
+    version: Annotated[str, Meta(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){0,4}$")]
+    modules: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
 class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The data of one datacenter in the file, by name: all plain queries are answered from it.
 
-    A key whose value is not UTF-8 is in ``kv_base64``. ``files`` are those of a host, by their paths.
+    A key whose value is not UTF-8 is in ``kv_base64``. ``files`` are those of a host, by their paths, and
+    ``nginx`` its nginx, by the program's name in a reload command.
     """
 
     services: dict[str, ServiceEntry] = {}
@@ -150,6 +159,7 @@ class DatacenterEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     node_services: dict[str, tuple[PlacedEntry, ...]] = {}
     files: dict[str, str] = {}
     files_base64: dict[str, bytes] = {}
+    nginx: dict[str, RecordedBuild] = {}
 
 
 class RecordedAnswer(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

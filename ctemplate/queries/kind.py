@@ -32,6 +32,7 @@ class WatchRole(enum.Enum):
 
     WANTED = "a template asks for it"
     LOCAL = "a template asks for it, and a file of this host answers it"
+    NGINX = "a template asks for it, and this host's nginx answers it"
     SENTINEL = "its wake-ups tell of changes in the answers to others"
     NODE = "it names the services that changed on one node"
     CENSUS = "it is read at once in place of many others, and never long-polled"
@@ -137,6 +138,10 @@ class Reader(Protocol):
 
     def read_entry(self, entry: OwnedEntry) -> None:
         """Record that the next printed text most likely comes from this entry."""
+
+    @property
+    def nginx_program(self) -> str:
+        """The program of the nginx that reads the group's files, as its reload command names it."""
 
     def own_text(self, text: str) -> OwnText:
         """Return a text that Consul itself or the operator wrote; it is printed unchanged."""

@@ -30,7 +30,7 @@ from ctemplate.core.section import Section
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Policies
-from ctemplate.nginx.groups import files_of, looks_like_nginx, nginx_of, unproven_files
+from ctemplate.nginx.groups import files_of, looks_like_nginx, nginx_of, nginx_program, unproven_files
 from ctemplate.nginx.surroundings import Surroundings
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
@@ -345,6 +345,7 @@ class Assembler:
             "escape": format_of(plan, group.settings),
             "limits": _limits(config),
             "trusted_keys": config.data.trusted_keys,
+            "nginx_program": nginx_program(group.settings),
         }
         text = SourceText.of(plan)
         for template in spare:
@@ -370,6 +371,7 @@ def earlier_templates(
         text = SourceText.of(each)
         given: dict[str, Any] = {"variables": config.vars, "environ": environ, "limits": limits}
         given["trusted_keys"] = config.data.trusted_keys
+        given["nginx_program"] = nginx_program(plan.settings)
         made.append(Template.load(each.source, **given, escape=escape, text=text, texts=known))
     return tuple(made)
 

@@ -39,6 +39,7 @@ from ctemplate.runtime.event_hook import hook_services
 from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, report_holds
+from ctemplate.runtime.neighbours import follow_surroundings, rouse_others, settle_all
 from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
@@ -51,7 +52,6 @@ from ctemplate.system.file_watch import closed, file_edits, poll_modified, write
 from ctemplate.system.programs import reap_orphans
 
 MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing queries of a group are named
-LOOK = 60.0  # seconds between looks at the processes that run the files: they may be restarted by others
 HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between attempts to lock the groups' files again
 LINES_PER_MINUTE = 100  # of one event that data of Consul can cause any number of times
 RENDER_GRACE = 1.0  # seconds between looks at a render that is under way when the time for answers is over
@@ -99,7 +99,8 @@ class Daemon:
         if self.assembly.status_address is not None:
             self._view.counted()
         view = self.events.subscribed("status", self._view.take)
-        with self.events.entered(), view, only_error(), self._watched(), self._held:
+        others = self.events.subscribed("neighbours", lambda event: rouse_others(event, self.workers))
+        with self.events.entered(), view, others, only_error(), self._watched(), self._held:
             self._hold_workers()
             self._warn()
             await self._load_answers()
@@ -138,14 +139,13 @@ class Daemon:
             async with self._kept(), asyncio.TaskGroup() as tasks:
                 services = DaemonServices(tasks)
                 await services.reconcile(self._sources())
-                settling = [tasks.create_task(worker.settle(), name=worker.pipeline.name) for worker in self.workers]
+                settling = tasks.create_task(settle_all(self.workers), name="settle-groups")
                 try:
                     await self._until_answered_within(timeout)
                 except TimeoutError:
                     late = SourceTimeout(self.assembly.source_name, self._late(format_duration(timeout)))
-                    for task in settling:
-                        task.cancel()
-                await asyncio.wait(settling)
+                    settling.cancel()
+                await asyncio.wait([settling])
                 report_holds(self.catalog)
                 await services.reconcile(())
         if late is not None:
@@ -182,7 +182,7 @@ class Daemon:
             _service("keep-answers", self._keeper.run),
             _service("reap-orphans", reap_orphans),
             _service("measure-loop", measure_loop),
-            _service("follow-programs", self._follow_programs),
+            _service("follow-surroundings", lambda: follow_surroundings(lambda: self.workers)),
             _service("follow-edits", self._follow_edits, files),  # starting a watch costs threads
             *((control,) if has_socket else ()),
             *status_services(self._view, self.assembly, self._report, lambda: self.workers),
@@ -366,13 +366,6 @@ class Daemon:
                 except Exception as exc:  # noqa: BLE001 - a defect, of any kind
                     self._defects.report(str(path), exc)
                     worker.rouse(asyncio.get_running_loop().time())
-
-    async def _follow_programs(self) -> None:
-        """Have the workers check at intervals which process runs their files."""
-        while True:
-            await asyncio.sleep(LOOK)
-            for worker in self.workers:
-                await worker.look()
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration has to be read again; return False when ctemplate is stopped."""

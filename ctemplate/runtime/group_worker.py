@@ -52,7 +52,8 @@ START = Backoff(first=1.0, ceiling=10.0)  # a program that was not running may h
 class GroupWorker:
     """One group's loop: wait until it is due, run its pipeline, decide when it is due again.
 
-    ``answered`` is set once a render had every answer that it needs, or failed.
+    ``answered`` is set once a render had every answer that it needs, or failed. While it ``is_tentative``, other groups
+    may mend an error, so that it is not logged yet.
     """
 
     pipeline: Pipeline
@@ -61,6 +62,7 @@ class GroupWorker:
     min_interval: float = 0.0
     result: Result | None = None
     error: CtemplateError | None = None
+    is_tentative: bool = False
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     _read: dict[Query, Answer | None] = field(default_factory=dict)
     _awaited: frozenset[Query] = frozenset()
@@ -86,6 +88,17 @@ class GroupWorker:
     def is_settled(self) -> bool:
         """Whether the last step has ended, with or without an error, and waits for no answers or old workers."""
         return self.error is not None or (self.result is not None and self.result.outcome not in UNSETTLED)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the group failed, or left something out, which other files may mend."""
+        return self.error is not None or bool(self.pipeline.quarantined)
+
+    @property
+    def has_replaced_files(self) -> bool:
+        """Whether the last step replaced files."""
+        outcome = self.result.outcome if self.error is None and self.result is not None else None
+        return outcome in {Outcome.APPLIED, Outcome.PENDING_START}
 
     @property
     def missing(self) -> frozenset[Query]:
@@ -180,10 +193,15 @@ class GroupWorker:
         return (self.pipeline.subject,)
 
     async def look(self) -> None:
-        """Apply the group again when another process runs its files; after a failed attempt the backoff stays."""
+        """Apply the group again when another process runs its files; after a failed attempt the backoff stays.
+
+        A group that failed, or left something out, is due when the files around its own have changed.
+        """
         if await self.pipeline.sink.is_due():
             self._is_touched = True
             self._wake.set()
+        if self.is_incomplete and await self.pipeline.are_surroundings_new():
+            self.rouse(asyncio.get_running_loop().time())
 
     def stop(self) -> None:
         """Ask the worker to end after its current step."""
@@ -211,9 +229,22 @@ class GroupWorker:
         """Run the group until it was applied once, or failed."""
         clock = asyncio.get_running_loop().time
         while not self.is_settled and await self._until_due():
+            await self.catalog.confirmed()
             await self.step()
             if not self.is_settled:
                 self._decide_next(clock())
+
+    def try_again(self) -> None:
+        """Make a group that failed due once more, as if it had not run."""
+        self.result = self.error = None
+        self.rouse(asyncio.get_running_loop().time())
+
+    def report_tentative(self) -> None:
+        """Log the error that was not logged while another group could mend it."""
+        is_due, self.is_tentative = self.is_tentative and self.error is not None, False
+        if is_due and self.error is not None:
+            error, self.error = self.error, None
+            self._report(error)
 
     async def step(self) -> None:
         """Render the newest snapshot and apply it; an error of the group is logged and stored, never raised."""
@@ -337,8 +368,8 @@ class GroupWorker:
         return record.figures
 
     def _report(self, error: CtemplateError) -> None:
-        """Log an error, but only at DEBUG as long as it stays the same."""
-        is_known = self.error is not None and str(self.error) == str(error)
+        """Log an error, but only at DEBUG as long as it stays the same, or another group may mend it."""
+        is_known = self.is_tentative or (self.error is not None and str(self.error) == str(error))
         if isinstance(error, InternalError):
             emit(DefectFound(where=error.where, what=error.what, is_repeated=is_known))
         else:

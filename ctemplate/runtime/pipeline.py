@@ -24,6 +24,7 @@ from ctemplate.core.errors import (
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import (
     EditRefused,
+    EditRemovedServices,
     LastGoodDataUsed,
     Quarantined,
     Readmitted,
@@ -48,6 +49,7 @@ MANY_VALUES = 500  # as is one whose answers have more instances, tags and meta 
 CHECKS = 24  # that one change may take to find whose data are refused,
 NAMED_CHECKS = 100  # further ones while each check names the next culprit,
 MAX_RELOADS = 8  # or reloads, where only a reload shows it
+REMOVED_NAMED = 10  # services that an edit removes, in one line
 TURNS = 3  # renders, at most, until the files that a text includes and the names used there are known
 
 Places = tuple[ConfigPlace | None, ...]
@@ -255,6 +257,15 @@ class Pipeline:
             if _includes(output.content or b"") != _includes(read_live_bytes(output) or b"")
         }
 
+    @property
+    def is_for_nginx(self) -> bool:
+        """Whether the files may be nginx's, so that those of other groups matter to them."""
+        return self._surroundings is not None
+
+    async def are_surroundings_new(self) -> bool:
+        """Return whether the files around the group's own have changed since the last render."""
+        return self.is_for_nginx and await self.places() != self._rendered[1]
+
     async def places(self) -> Places:
         """Return each file's place in nginx's present configuration, None for a file that is no part of it."""
         return await self._places({})
@@ -283,6 +294,7 @@ class Pipeline:
                 return Result(outcome=Outcome.WAITING, rendering=rendering)
             outcome = await self._applied(rendering)
         if outcome not in {Outcome.DELAYED, Outcome.HELD}:
+            self._log_removed(rendering)
             await self._accept()
         return Result(outcome=outcome, rendering=rendering)
 
@@ -380,6 +392,13 @@ class Pipeline:
             "thing": rejection.thing,
         }
         return about | {"text": str(rejection)}
+
+    def _log_removed(self, rendering: Rendering) -> None:
+        """Report the services that an edit of the templates has removed."""
+        if rendering.removed:
+            named = tuple(map(str, rendering.removed[:REMOVED_NAMED]))
+            unnamed = len(rendering.removed) - len(named)
+            emit(EditRemovedServices(group=self.name, subject=self.subject, services=named, unnamed=unnamed))
 
     def _log_remarks(self, remarks: tuple[str, ...]) -> None:
         """Report once what a template asks for in vain, and once that it exists."""

@@ -49,7 +49,8 @@ class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
     """One group: its files, why they change, what the check said, and what would run afterwards.
 
     ``verdict`` is ``accepted``, ``refused``, ``not checked``, ``not read`` (by the configuration that was checked) or
-    ``unchanged``; ``output`` the check's own words.
+    ``unchanged``; ``output`` the check's own words. ``removed`` are healthy services, each with its number of servers,
+    of which an edit of the templates removes every server.
     """
 
     name: str
@@ -59,6 +60,7 @@ class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
     output: tuple[str, ...]
     commands: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
     @property
     def is_changed(self) -> bool:
@@ -209,6 +211,7 @@ def review(
     answers: Iterable[Answer],
     *,
     kept: Iterable[Rejection] = (),
+    removed: Iterable[object] = (),
 ) -> GroupReview:
     """Return the review of a group after the sink has processed its outputs; ``answers`` are those that it used.
 
@@ -227,6 +230,7 @@ def review(
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
         left_out=(*map(str, rejections), *(f"{rejection}; {KEPT_FOR_NOW}" for rejection in kept), *unusable),
+        removed=tuple(map(str, removed)),
     )
 
 

@@ -17,7 +17,7 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.events import DataLeftOut, InputRead, InputRefused
 from ctemplate.core.model import Answer, Query, Rejection
 from ctemplate.sources.contents import Contents, answer, parse_catalog
-from ctemplate.sources.local_files import LocalFiles, is_local
+from ctemplate.sources.local_files import LocalFiles, answered_by_file
 from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_input
@@ -83,7 +83,7 @@ class CatalogFile:
 
     def _left_to_host(self, queries: frozenset[Query]) -> frozenset[Query]:
         """Return the queries that files of this host answer, since the catalog file does not hold these."""
-        return frozenset(query for query in queries if is_local(query) and not self.answer(query).value)
+        return frozenset(query for query in queries if answered_by_file(query) and not self.answer(query).value)
 
     async def _follow_edits(self, catalog: Catalog) -> None:
         async for _ in file_edits([self.path], known=self._known, quiet=QUIET):

@@ -1,4 +1,4 @@
-"""Files of this host as answers: read when a template asks for them, and again when they are edited.
+"""Files and nginx of this host as answers: read when a template asks for them, and again when they change.
 
 Beside whatever source answers the other queries. Knows neither Consul nor templates.
 """
@@ -16,13 +16,20 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.events import InputRefused
 from ctemplate.core.model import Answer, Query
 from ctemplate.queries import LocalFile, WatchRole, kind_of
+from ctemplate.sources.local_nginx import follow_nginx
 from ctemplate.system.file_watch import file_edits, signatures
 from ctemplate.system.inputs import read_plain_file, real_path
 
+HOST_ROLES = frozenset({WatchRole.LOCAL, WatchRole.NGINX})
 LOCAL_FILE_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 def is_local(query: Query) -> bool:
+    """Return whether this host answers the query: one of its files, or its nginx."""
+    return kind_of(query).role in HOST_ROLES
+
+
+def answered_by_file(query: Query) -> bool:
     """Return whether a file of this host answers the query."""
     return kind_of(query).role is WatchRole.LOCAL
 
@@ -43,7 +50,7 @@ def read_local(query: Query, folders: Iterable[str]) -> tuple[LocalFile, ...]:
 
 
 class LocalFiles:
-    """Answers the queries that files answer, for as long as they are wanted."""
+    """Answers the queries that this host answers, for as long as they are wanted."""
 
     def __init__(self, folders: Iterable[str]) -> None:
         self._folders = tuple(folders)
@@ -52,7 +59,7 @@ class LocalFiles:
         self._refused: dict[Query, str] = {}
 
     def take(self, queries: frozenset[Query]) -> frozenset[Query]:
-        """Answer those of the wanted queries that files answer from now on; return the others."""
+        """Answer those of the wanted queries that this host answers from now on; return the others."""
         own = frozenset(filter(is_local, queries))
         if own != self._wanted:
             self._wanted = own
@@ -78,8 +85,17 @@ class LocalFiles:
                 raise defect
 
     async def _follow(self, catalog: Catalog, queries: frozenset[Query]) -> None:
+        """Answer from files and programs, and again when these are edited or replaced, until cancelled."""
+        files = frozenset(filter(answered_by_file, queries))
+        async with asyncio.TaskGroup() as tasks:
+            if files:
+                tasks.create_task(self._follow_files(catalog, files), name="local-files-edits")
+            for query in queries - files:
+                tasks.create_task(follow_nginx(catalog, query), name=f"local-{query}")
+
+    async def _follow_files(self, catalog: Catalog, files: frozenset[Query]) -> None:
         """Read files, and read edited files again, until cancelled."""
-        by_path = {Path(str(query.argument)): query for query in queries}
+        by_path = {Path(str(query.argument)): query for query in files}
         known = signatures(by_path)
         for query in by_path.values():
             await self._read(catalog, query)

@@ -64,7 +64,7 @@ def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
 
 async def file_edits(
     paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None, quiet: float = SETTLE_MS / 1000
-) -> AsyncIterator[frozenset[Path]]:
+) -> AsyncGenerator[frozenset[Path], None]:
     """Yield the paths whose files were edited, created or removed, without end; each after its writers have finished.
 
     ``known`` are the signatures from when the files were read; edits since then come first. ``quiet`` is for how many

@@ -50,8 +50,28 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
             lines=lines,
             live=live,
             claims=frozenset(map(_claim_digest, claims)),
-            created={known: number for known, number in sorted(dated.items()) if known in live},
+            created={known: number for known, number in dated.items() if known in live},
         )
+
+    def changed(
+        self, *, gone: Iterable[Owner], new: Iterable[Owner], claims: frozenset[Claim], created: Mapping[str, int]
+    ) -> Baseline:
+        """Return the baseline of the same templates after owners went and came; ``created`` are dates of services."""
+        live = self.live.difference(map(_owner_digest, gone)).union(map(_owner_digest, new))
+        dated = {_service_digest(name): number for name, number in created.items()}
+        now = msgspec.structs.replace(
+            self,
+            live=live,
+            claims=frozenset(map(_claim_digest, claims)),
+            created={known: number for known, number in dated.items() if known in live},
+        )
+        return now.with_dates_of(self)
+
+    def with_dates_of(self, before: Baseline) -> Baseline:
+        """Return the baseline with the earlier dates of one before it: a service that stays live keeps its date."""
+        dated = {known: number for known, number in before.created.items() if known in self.live}
+        dated |= {known: min(number, dated.get(known, number)) for known, number in self.created.items()}
+        return msgspec.structs.replace(self, created=dated)
 
     def is_live(self, owner: Owner) -> bool:
         """Whether the last good rendering contained data of the owner."""

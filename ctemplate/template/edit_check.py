@@ -6,7 +6,7 @@ Judges the result of a rendering; must not know how services are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Answer, Instance, Snapshot
@@ -14,7 +14,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline
 from ctemplate.template.judge import Judge
-from ctemplate.template.lost_servers import lost_servers
+from ctemplate.template.lost_servers import RemovedService, lost_servers, removed_services
 from ctemplate.template.prover import Prover
 from ctemplate.template.render_state import RenderState
 from ctemplate.template.safety.harmless_data import with_harmless_texts
@@ -100,14 +100,20 @@ class EditCheck:
             if self._is_at_fault(line):
                 raise line.fault(where)
 
-    def check_servers(self, known: Iterable[Answer]) -> None:
-        """Raise TemplateError where an edit prints no live server any more; ``known`` are the last live answers."""
+    def check_servers(self, known: Sequence[Answer]) -> tuple[RemovedService, ...]:
+        """Return the services of which an edit removes every live server; ``known`` are the last live answers.
+
+        Raises TemplateError where it prints no live server any more, although it reads the services.
+        """
         if self.before is None:
-            return
+            return ()
         live, runs = self.live_text(), self.state.runs
         names, count = lost_servers(self.before, live, self.texts, runs=runs, snapshot=self.snapshot, known=known)
         if not names:
-            return
+            excluded = self.state.excluded
+            return removed_services(
+                self.before, live, self.texts, excluded=excluded, snapshot=self.snapshot, known=known
+            )
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         raise TemplateError(
             self._where,

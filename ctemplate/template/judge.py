@@ -156,13 +156,6 @@ class Judge:
         raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
 
 
-def owners_of_text(run: Run) -> tuple[Owner, ...]:
-    """Return the owners that printed anything in a pass with placeholders, each also as a service."""
-    found = {printed.owner for _, printed in run.prints or () if printed.owner is not None}
-    services = {(owner.service, owner.thing) for owner in found}
-    return tuple(found.union(Owner(service, thing=thing) for service, thing in services))
-
-
 def greedy_owners(run: Run, error: TemplateError, before: LastLive | None) -> dict[Owner, QuarantineVerdict]:
     """Return the services that used up a limit shared by all; none where all have a fair share."""
     known = {name: weight for name, weight in weights(run.used.values()).items() if name not in run.excluded}

@@ -1,4 +1,4 @@
-"""Find an edit that loses every live server silently: its templates read the services, and print none of them.
+"""Find what an edit loses: every live server, though its templates read the services, or every server of a service.
 
 A misspelt key or tag fails no line, so nothing is left out. Pure; judges live text against new text.
 """
@@ -6,11 +6,14 @@ A misspelt key or tag fails no line, so nothing is left out. Pure; judges live t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from ctemplate.core.errors import printable
 from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status
+from ctemplate.core.values import dataclass
 from ctemplate.queries import named_service
 from ctemplate.template.baseline import Baseline
+from ctemplate.template.safety.quarantine import SHOWN_LENGTH
 from ctemplate.template.safety.render_pass import Owner, Run
 
 _WORD = re.compile(r"[\w.:\[\]-]+")
@@ -19,6 +22,18 @@ _LONG = 4
 """Characters of a meta value, at least, that tells that an instance was printed, such as a host name or a path."""
 _SERVER = re.compile(r"\bserver\s+([^\s;{}]+:\d+)\b(?![^;\n]*\bdown\b)")
 _SERVER_PORT = re.compile(r"\bserver\s+[^\s;{}]*:(\d+)\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedService:
+    """A service of which an edit removes every server, ``servers`` of them."""
+
+    name: str
+    servers: int
+
+    def __str__(self) -> str:
+        """Return the name and the number of servers."""
+        return f"{printable(self.name, SHOWN_LENGTH)!r} ({self.servers})"
 
 
 def lost_servers(
@@ -45,6 +60,66 @@ def lost_servers(
     unknown = read - {one.name for one in instances} - {named_service(answer.query) for answer in snapshot}
     addresses = set(_SERVER.findall(live_text)) if unknown and not any(map(_SERVER.search, texts)) else set()
     return (sorted(unknown), len(addresses)) if addresses else ([], 0)
+
+
+def removed_services(
+    before: Baseline,
+    live_text: str,
+    texts: Sequence[str],
+    *,
+    excluded: Collection[str],
+    snapshot: Snapshot,
+    known: Iterable[Answer],
+) -> tuple[RemovedService, ...]:
+    """Return the services whose healthy servers the live text has, and the new texts have none of.
+
+    A service that is known to be gone does not count, nor does one in ``excluded``, which is reported otherwise.
+    """
+    words, instances = frozenset(_WORD.findall(live_text)), tuple(_instances(snapshot, known))
+    listed = {item.name for answer in snapshot for item in answer.value if isinstance(item, Service)}
+    servers: dict[str, dict[tuple[str, int], Instance]] = {}
+    for one in instances:
+        is_there = one.name in listed or not listed
+        if is_there and one.name not in excluded and before.is_live(Owner(one.name)) and _is_live(one, words):
+            servers.setdefault(one.name, {})[one.address, one.port] = one
+    printed = _PrintedServers.of(texts, instances)
+    return tuple(
+        RemovedService(name=name, servers=len(found))
+        for name, found in sorted(servers.items())
+        if not any(map(printed.has, found.values()))
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PrintedServers:
+    """The words of new texts, and which names and addresses several services share."""
+
+    whole: str
+    words: frozenset[str]
+    dns: frozenset[str]
+    shared: frozenset[str]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], instances: Iterable[Instance]) -> _PrintedServers:
+        whole = "\n".join(texts)
+        owners: dict[str, set[str]] = {}
+        for one in instances:
+            for word in _own_words(one):
+                owners.setdefault(word, set()).add(one.name)
+        shared = frozenset(word for word, names in owners.items() if len(names) > 1)
+        words = frozenset(_WORD.findall(whole))
+        dns = frozenset(name for name, dot, _ in (word.partition(".service") for word in words) if dot)
+        return cls(whole=whole, words=words, dns=dns, shared=shared)
+
+    def has(self, one: Instance) -> bool:
+        """Whether a text names an instance: by address or name with its port, or by what only its service has."""
+        port = str(one.port)
+        names = [word for word in _own_words(one) if port in self.words or word not in self.shared]
+        return (
+            not self.words.isdisjoint([*(f"{word}:{port}" for word in _own_words(one)), *names])
+            or one.name in self.dns
+            or any(text in self.whole for text in one.meta.values() if _is_telling(text))
+        )
 
 
 def _names(run: Run, texts: Sequence[str]) -> frozenset[str]:
@@ -83,9 +158,14 @@ def _is_any_printed(instances: Iterable[Instance], texts: Sequence[str]) -> bool
         not words.isdisjoint(_own_words(one))
         or str(one.port) in ports
         or any(word.startswith(f"{one.name}.service") for word in words)
-        or any(text in whole for text in one.meta.values() if not text.isalnum() and len(text) >= _LONG)
+        or any(text in whole for text in one.meta.values() if _is_telling(text))
         for one in instances
     )
+
+
+def _is_telling(text: str) -> bool:
+    """Whether a meta value identifies an instance where it is printed."""
+    return not text.isalnum() and len(text) >= _LONG
 
 
 def _own_words(one: Instance) -> set[str]:

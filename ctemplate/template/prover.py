@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field
 
-from ctemplate.core.errors import TemplateError
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import seems_routed
 from ctemplate.nginx.surroundings import ConfigPlace
-from ctemplate.template.judge import greedy_owners, owners_of_text
-from ctemplate.template.safety.known_upstreams import Upstreams, known_at
+from ctemplate.template.safety.known_upstreams import Addresses, AnswersByService, Upstreams, known_at
 from ctemplate.template.safety.precedence import LastLive
 from ctemplate.template.safety.proven_parts import Parts
 from ctemplate.template.safety.quarantine import QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner, Run
 from ctemplate.template.safety.structural_proof import unproven
+from ctemplate.template.safety.tainted_text import TaintedText
 from ctemplate.template.template import Template
 
 Others = tuple[tuple[str, ConfigPlace], ...]
@@ -31,7 +30,8 @@ class Prover:
     templates: tuple[Template, ...]
     _parts: dict[int, Parts] = field(default_factory=dict)
     _proven: dict[int, tuple[str, ConfigPlace, Others]] = field(default_factory=dict)
-    _printed: dict[int, tuple[str, tuple[Owner, ...]]] = field(default_factory=dict)
+    _printed: dict[int, tuple[str, frozenset[Owner]]] = field(default_factory=dict)
+    _answers: AnswersByService = field(default_factory=AnswersByService)
 
     def unproven(
         self,
@@ -40,7 +40,7 @@ class Prover:
         places: Sequence[ConfigPlace | None],
         before: LastLive | None = None,
     ) -> dict[Owner, QuarantineVerdict]:
-        """Return the owners of values that would change the structure of the complete texts.
+        """Return the owners of values that would change the structure of the complete texts, which have placeholders.
 
         ``before`` is what was live; it decides who keeps a name that several services want.
         """
@@ -54,10 +54,10 @@ class Prover:
                 verdicts |= self._unproven(number, text, place, runs, others=others, before=before)
         return verdicts
 
-    def owners(self, number: int, text: str) -> tuple[Owner, ...] | None:
-        """Return the owners that printed a template's text; None where it was not proven."""
-        known, owners = self._printed.get(number, ("", ()))
-        return owners if number in self._printed and known == text else None
+    def owners(self, number: int, text: str) -> frozenset[Owner] | None:
+        """Return the owners that printed a template's text, each also as a service; None where it was not proven."""
+        known, owners = self._printed.get(number, ("", None))
+        return owners if known == text else None
 
     def _unproven(
         self,
@@ -71,23 +71,18 @@ class Prover:
     ) -> dict[Owner, QuarantineVerdict]:
         if not place.is_certain and not seems_routed(text):
             return {}
-        if self._proven.get(number) in {(text, place, ()), (text, place, others)}:
+        last = self._proven.get(number)
+        if last in {(text, place, ()), (text, place, others)}:
             return {}
-        template, run = self.templates[number], runs[number]
-        shadowed = run.again(prints=[], keeps=True)
-        try:
-            again = template.render(shadowed)
-        except TemplateError as exc:
-            if exc.is_exhausted and (greedy := greedy_owners(run, exc, before)):
-                return greedy
-            raise
-        if again != text:
-            raise TemplateError(str(template.source), "gives another text each time it is rendered")
-        upstreams, parts = Upstreams(others), self._parts.setdefault(number, Parts())
-        known = known_at(place, shadowed, runs, upstreams)
-        source = str(template.source)
-        found = unproven(again, shadowed, parts, source=source, place=place, known=known, before=before)
+        self._proven.pop(number, None)
+        is_alike = last is not None and last[1] == place and last[2] in {(), others}
+        if not is_alike or not isinstance(text, TaintedText):
+            self._parts[number] = self._parts.get(number, Parts()).without_last()
+        source, run, upstreams = str(self.templates[number].source), runs[number], Upstreams(others)
+        known = known_at(place, Addresses(run, runs, self._answers), upstreams)
+        found = unproven(text, run, self._parts[number], source=source, place=place, known=known, before=before)
         if not found:
-            self._proven[number] = (text, place, others if upstreams.were_asked else ())
-            self._printed[number] = (text, owners_of_text(shadowed))
+            were_asked = upstreams.were_asked or (is_alike and last is not None and last[2] != ())
+            self._proven[number] = (str(text), place, others if were_asked else ())
+            self._printed[number] = (str(text), frozenset(run.printed))
         return found

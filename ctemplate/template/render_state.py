@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import field
 
+from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.values import dataclass
-from ctemplate.template.safety.quarantine import Held, QuarantineVerdict, partly
+from ctemplate.template.lost_servers import RemovedService
+from ctemplate.template.safety.quarantine import SHOWN_LENGTH, Held, QuarantineVerdict, partly
 from ctemplate.template.safety.render_pass import NOBODY, Owner, Partly, Run
 from ctemplate.template.safety.substitute_entries import SubstituteEntries
 from ctemplate.template.safety.substitutes import Substitute
@@ -15,13 +18,15 @@ from ctemplate.template.safety.substitutes import Substitute
 class RenderState:
     """The owners that are left out of one rendering, those whose last good data are used, and the resulting passes.
 
-    ``things`` are owners that are no service and whose last good entries are used.
+    ``things`` are owners that are no service and whose last good entries are used; ``removed`` are the services of
+    which an edit removes every server.
     """
 
     held: dict[Owner, Held]
     substitutes: dict[str, Substitute]
     runs: tuple[Run, ...] = ()
     things: dict[str, SubstituteEntries] = field(default_factory=dict)
+    removed: tuple[RemovedService, ...] = ()
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -43,6 +48,16 @@ class RenderState:
         """Return the moments until which last good data may be in use."""
         kept = [one.until for one in self.substitutes.values()] + [one.until for one in self.things.values()]
         return [until for until in kept if until < float("inf")]
+
+    def explained(self, error: TemplateError) -> TemplateError:
+        """Return an error of a pass with what had been left out of that pass, most likely its cause."""
+        if not self.held:
+            return error
+        rejection = self.held[min(self.held)].verdict.rejection
+        shown = printable(rejection.service, SHOWN_LENGTH)
+        named = copy.copy(error)
+        named.what = f"{error.what}; before that, service {shown!r} was left out: {rejection.reason}"
+        return named
 
     def concerns(self, service: str) -> bool:
         """Whether a service, or a part of it, is left out or not rendered as registered."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, zip_longest
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Query, Rejection, Snapshot
@@ -202,7 +202,7 @@ class Renderer:
 
     def text(self, number: int) -> str:
         """Return the last rendered text of a template."""
-        return self._kept[number][1]
+        return str(self._kept[number][1])
 
     def origin(self, number: int, line: int) -> str | None:
         """Return ``file:line`` in the template for a line (from 1) of the last rendering's text, where it is known."""
@@ -274,7 +274,10 @@ class Renderer:
     def _settle(
         self, state: RenderState, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float
     ) -> None:
-        """Render until nothing more has to be left out; of several errors that end this, the first one is raised."""
+        """Render until nothing more has to be left out; of several errors that end this, the first one is raised.
+
+        It names what was left out before it, which is then most likely its cause.
+        """
         errors: list[TemplateError] = []
         try:
             self._settle_all(state, snapshot, places, now, errors)
@@ -293,8 +296,11 @@ class Renderer:
             view = self._views.of(snapshot, [one.data for one in state.substitutes.values()])
             view = self._entry_views.of(view, state.things.values())
             excluded, some = state.excluded, state.partly
-            state.runs = tuple(self._pass(number, view, excluded, some) for number in range(len(self._templates)))
-            errors += [run.error for run in state.runs if run.error is not None and not run.awaited]
+            both = zip_longest(range(len(self._templates)), places)
+            state.runs = tuple(
+                self._pass(number, view, excluded, some, is_proven=place is not None) for number, place in both
+            )
+            errors += [state.explained(run.error) for run in state.runs if run.error is not None and not run.awaited]
             awaited = {query for run in state.runs for query in run.awaited}
             gone = self._entries.gone(awaited, snapshot, self.last_good)
             if any(self._keep_entries(state, rejection, snapshot, now) for rejection in gone):
@@ -376,7 +382,7 @@ class Renderer:
         )
         if state.verdicts:
             check.check()
-        check.check_servers(self.last_good.answers)
+        state.removed = check.check_servers(self.last_good.answers)
 
     def _names(self) -> str:
         return ", ".join(str(template.source) for template in self._templates)
@@ -384,15 +390,17 @@ class Renderer:
     @property
     def texts(self) -> tuple[str, ...]:
         """The texts of the last passes, also of a render that failed; none before the first one."""
-        return tuple(text for _, (_, text) in sorted(self._kept.items()))
+        return tuple(str(text) for _, (_, text) in sorted(self._kept.items()))
 
     def _is_plain(self, number: int, text: str) -> bool:
         return self._templates[number].is_plain(text)
 
-    def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str], some: Partly) -> Run:
+    def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str], some: Partly, *, is_proven: bool) -> Run:
+        """Return the pass of one template; a text that is to be proven has placeholders for data."""
         kept = self._kept.get(number)
-        if kept is None or _is_momentary(kept[0].error) or not kept[0].is_current(snapshot, excluded, some):
-            run = Run(snapshot=snapshot, excluded=excluded, partly=some, keeps=True)
+        is_usable = kept is not None and not _is_momentary(kept[0].error)
+        if kept is None or not is_usable or not kept[0].serves(snapshot, excluded, some, is_proven=is_proven):
+            run = Run(snapshot=snapshot, excluded=excluded, partly=some, keeps=True, prints=[] if is_proven else None)
             kept = self._kept[number] = (run, self._fresh(number, run))
         return kept[0]
 
@@ -419,11 +427,13 @@ class Renderer:
                 *(state.things[thing].rejection for thing in sorted(state.things)),
             ),
             remarks=tuple(dict.fromkeys(remark for run in state.runs for remark in run.remarks)),
+            removed=state.removed,
         )
 
     def _unproven(self, state: RenderState, places: tuple[ConfigPlace | None, ...]) -> dict[Owner, QuarantineVerdict]:
         """Return the owners of values that would change the structure of the complete texts."""
-        return self._prover.unproven(state.runs, self.texts, places, self.baseline)
+        texts = tuple(text for _, (_, text) in sorted(self._kept.items()))
+        return self._prover.unproven(state.runs, texts, places, self.baseline)
 
     def _found(self, state: RenderState) -> dict[Owner, QuarantineVerdict]:
         """Return what has to be left out in addition to the current omissions."""

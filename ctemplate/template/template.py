@@ -50,6 +50,7 @@ class _Arguments(TypedDict):
     escape: str
     limits: RenderLimits
     trusted_keys: tuple[str, ...]
+    nginx_program: str
 
 
 class Template:
@@ -64,7 +65,11 @@ class Template:
         self._is_traced = marks is not None
         self._is_running = False
         self._functions = Functions(
-            arguments["variables"], arguments["environ"], loader.is_shipped, trusted_keys=arguments["trusted_keys"]
+            arguments["variables"],
+            arguments["environ"],
+            loader.is_shipped,
+            trusted_keys=arguments["trusted_keys"],
+            nginx_program=arguments["nginx_program"],
         )
         self._environment = Environment(
             self._loader,
@@ -87,6 +92,7 @@ class Template:
         escape: str = "nginx",
         limits: RenderLimits | None = None,
         trusted_keys: Sequence[str] = (),
+        nginx_program: str = "nginx",
         folders: Sequence[Path] = (),
         text: SourceText | None = None,
         texts: Mapping[str, tuple[str, str]] | None = None,
@@ -94,7 +100,8 @@ class Template:
         """Read and compile the template and everything it includes; raise TemplateError ``file:line: …``.
 
         ``escape`` is the format of the target. Keys below one of the prefixes ``trusted_keys`` hold the operator's own
-        text. ``folders`` are searched for what the template includes after its own folder, and before the templates
+        text. ``nginx_program`` is the nginx that reads the target. ``folders`` are searched for what the template
+        includes after its own folder, and before the templates
         that ship with ctemplate. ``text`` is where the template's own text comes from, the file ``source`` by default.
         ``texts`` are another template's ``texts``, used in place of what the files say.
         """
@@ -108,6 +115,7 @@ class Template:
                 "escape": escape,
                 "limits": limits or RenderLimits(),
                 "trusted_keys": tuple(trusted_keys),
+                "nginx_program": nginx_program,
             },
             loader=FolderLoader(source, folders, text, texts or {}),
         )
@@ -120,6 +128,7 @@ class Template:
         escape: str,
         limits: RenderLimits,
         trusted_keys: Sequence[str] = (),
+        nginx_program: str = "nginx",
     ) -> bool:
         """Whether loading the source with these arguments would make the same template again. Reads its files."""
         given: _Arguments = {
@@ -128,6 +137,7 @@ class Template:
             "escape": escape,
             "limits": limits,
             "trusted_keys": tuple(trusted_keys),
+            "nginx_program": nginx_program,
         }
         is_same = given == self._arguments and repr(variables) == repr(self._arguments["variables"])  # 1 equals true
         return is_same and self._loader.is_current

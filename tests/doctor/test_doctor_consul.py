@@ -21,8 +21,8 @@ def failed(what, kind):
     return RequestFailed("http://c:8500", "/v1/x", what, kind)
 
 
-def agent(version="1.18.2", limit=200):
-    return Agent(config={"Version": version}, debug={"HTTPMaxConnsPerClient": limit})
+def agent(version="1.18.2", limit=200, **debug):
+    return Agent(config={"Version": version}, debug={"HTTPMaxConnsPerClient": limit, **debug})
 
 
 def lines(**facts):
@@ -75,8 +75,19 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
         pytest.param(
             {"agent": agent("1.10.9")},
             2,
-            "warn  Consul's version: 1.10.9 does not report that it leaves out data; use 1.11 or newer",
+            "warn  Consul's version: 1.10.9 does not report that it leaves out what a token may not read; "
+            "check the token's policy yourself, or use 1.11 or newer",
             id="old",
+        ),
+        pytest.param(
+            {"agent": agent("1.8.7", ACLsEnabled=False)}, 2, "ok    Consul's version: 1.8.7", id="old without rights"
+        ),
+        pytest.param(
+            {"agent": agent("1.8.7", ACLsEnabled=True)},
+            2,
+            "warn  Consul's version: 1.8.7 does not report that it leaves out what a token may not read; "
+            "check the token's policy yourself, or use 1.11 or newer",
+            id="old with rights",
         ),
         pytest.param(
             {"agent": DENIED},

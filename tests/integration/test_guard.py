@@ -247,6 +247,27 @@ def test_once_is_guarded_as_well(start_consul, scene):
     assert it.services() == {"api": ["127.0.0.1:80"]}
 
 
+def test_release_ends_for_the_next_run_what_a_run_with_once_holds(start_consul, scene):
+    consul = start_consul()
+    register(consul, "web", 2)
+    register(consul, "db", 1)
+    it = scene(consul)
+    assert it.start("", "-once").process.wait(30) == 0
+    consul.kill()
+    consul.start()
+    assert it.start("", "-once").process.wait(30) == 0
+    assert it.services() == {"web": places(2), "db": places(1)}
+    made = it.release("web")
+    assert (made.returncode, made.stdout.splitlines()) == (
+        0,
+        ["released service(web): 2, for the next run", "released services(): 1, for the next run"],
+    )
+    assert it.start("", "-once").process.wait(30) == 0
+    assert it.services() == {"db": places(1)}
+    made = it.release("web")
+    assert (made.returncode, "no running ctemplate" in made.stderr) == (1, True)
+
+
 def test_a_plan_and_a_dry_run_are_guarded_and_keep_nothing(start_consul, scene):
     consul = start_consul()
     register(consul, "web", 3)

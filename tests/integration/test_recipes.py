@@ -164,7 +164,7 @@ def test_grpc_reaches_its_service(serve, tmp_path, programs):
     programs.callback(greeter.process.stop)
     greeter.process.start()
     assert grpc_call(greeter.port, "/direct") == "greeter /direct hi"
-    serve("gRPC", {"greeter": ("grpc", greeter.port)}, {"listen 50051": f"listen 127.0.0.1:{port}"})
+    serve("gRPC", {"greeter": ("grpc", greeter.port)}, {"http2(50051)": f"http2({port})"})
     assert grpc_call(port, "/hello.Greeter/Hello", "you") == "greeter /hello.Greeter/Hello you"
 
 

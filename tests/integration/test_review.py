@@ -127,6 +127,24 @@ def test_plan_for_machines_follows_its_schema(site):
     assert schema == json.loads(json.dumps(msgspec.json.schema(Plan)))
 
 
+def test_an_edit_that_removes_a_healthy_service_says_so_in_the_plan_and_once_in_the_log(site):
+    two = BEFORE + "  api: {tags: [http], instances: [{address: 10.0.0.5, port: 8080}]}\n"
+    two = two.replace("address:", "tags: [http], address:")
+    (site.folder / "before.yaml").write_text(two)
+    site.run("-once")
+    edited = TEMPLATE.replace(
+        "set instances =", 'set tag = "http" if svc.name == "web" else "x" %}\n{% set instances ='
+    )
+    (site.folder / "nginx.conf.j2").write_text(edited.replace("service(svc.name)", "service(svc.name, tag=tag)"))
+    plan = site.run("plan")
+    title = "services that lose every server by the edit, though they are healthy:"
+    assert f"{title}\n    'api' (1)\n" in plan.stdout
+    assert json.loads(site.run("plan", "-format", "json").stdout)["groups"][0]["removed"] == ["'api' (1)"]
+    warning = f"WARNING {site.conf}: the edit removes every server of healthy services: 'api' (1)"
+    assert warning in site.run("-once").stderr
+    assert "WARNING" not in site.run("-once").stderr
+
+
 def test_saved_plan_is_carried_out(site):
     site.run("-once")
     assert site.run("plan", "-o", "plan.json", catalog="after.yaml").returncode == 0

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from ctemplate.core.model import Answer, Instance, Service, Snapshot
-from ctemplate.queries import ServiceQuery, ServicesQuery
+from ctemplate.queries import NginxBuildQuery, ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer, RenderLimits, Template
 
 
@@ -30,7 +30,9 @@ def answers(*services):
 
 
 def world(*services):
-    return Snapshot(answers(*services))
+    """A snapshot of services, on a host whose nginx is unknown."""
+    nginx = NginxBuildQuery(path="nginx")
+    return Snapshot(answers(*services) | {nginx: Answer(query=nginx, value=())})
 
 
 def web(*, name="web", count=1, tags=("http",), **fields):

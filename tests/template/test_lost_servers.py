@@ -31,13 +31,18 @@ def services(**changed):
     return web, ("api", ("http",), (instance("api", 2, **fields),))
 
 
-def edited(old, new, before=None, after=None, places=HTTP):
-    """The text of an edit of a live template."""
+def edit(old, new, before=None, after=None, places=HTTP):
+    """An edit of a live template, and its rendering."""
     first = Renderer([load(old)])
     live = first.render(Snapshot(answers(*(before or services()))), places).texts[0]
     first.accept()
     second = Renderer([load(new)], before=first, live_text=lambda: live)
-    return second.render(Snapshot(answers(*(after or services()))), places).texts[0]
+    return second, second.render(Snapshot(answers(*(after or services()))), places)
+
+
+def edited(old, new, before=None, after=None, places=HTTP):
+    """The text of an edit of a live template."""
+    return edit(old, new, before, after, places)[1].texts[0]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,45 @@ def test_data_that_lose_their_servers_during_an_edit_pass(status):
     gone = [("web", ("http",), ()), ("api", ("http",), ())]
     assert "down" in edited(LIST, LIST + "# edited\n", after=gone)
     edited(LIST, LIST.replace(LOOP, IF), after=services(status=status))
+
+
+TWO = """\
+upstream web { {% for i in service("web") %}server {{ i.address }}:{{ i.port }}; {% endfor %}server 127.0.0.1:1 down; }
+upstream api { {% for i in service("api") %}server {{ i.address }}:{{ i.port }}; {% endfor %}server 127.0.0.1:1 down; }
+"""
+API_LOOP = 'service("api")'
+ONE_HOST = {"address": "10.0.0.9", "node": "n", "node_address": "10.0.0.9", "meta": {"host": "h-1.example"}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "removed"),
+    [
+        pytest.param(TWO, TWO.replace(WEB_LOOP, 'service("web", tag="x")'), ["'web' (2)"], id="a-tag-nobody-has"),
+        pytest.param(TWO, TWO.replace(WEB_LOOP, f'{WEB_LOOP} | rejectattr("address")'), ["'web' (2)"], id="a-filter"),
+        pytest.param(TWO, TWO.replace(WEB_LOOP, "[]"), ["'web' (2)"], id="the-call-is-taken-out"),
+        pytest.param(TWO, TWO.replace(API_LOOP, "[]").replace(WEB_LOOP, "[]"), ["'api' (1)", "'web' (2)"], id="both"),
+        pytest.param(LIST, LIST.replace(LOOP, f'{LOOP[:-2]} if s.name != "web" %'), ["'web' (2)"], id="an-if"),
+        pytest.param(TWO, TWO.replace(WEB_LOOP, f"{WEB_LOOP}[:1]"), [], id="one-server-stays"),
+        pytest.param(LIST, LIST.replace("{{ i.address }}", "{{ i.node }}"), [], id="nodes-instead"),
+        pytest.param(LIST, LIST.replace("i.address }}", "i.meta.host }}"), [], id="host-names-instead"),
+        pytest.param(TWO, TWO.replace(WEB_LOOP, "[]") + "# web.service.consul\n", [], id="names-of-dns"),
+        pytest.param(TWO, TWO + "# edited\n", [], id="a-harmless-edit"),
+    ],
+)
+@pytest.mark.parametrize("fields", [{}, ONE_HOST], ids=["hosts", "one-host"])
+def test_services_that_an_edit_removes_are_named_once(old, new, removed, fields):
+    renderer, rendering = edit(old, new, services(**fields), services(**fields), places=())
+    assert [str(one) for one in rendering.removed] == removed
+    renderer.accept()
+    assert renderer.render(Snapshot(answers(*services(**fields)))).removed == ()
+
+
+@pytest.mark.parametrize(
+    ("gone", "status"), [(True, Status.PASSING), (False, Status.CRITICAL)], ids=["deregistered", "failing"]
+)
+def test_a_service_that_is_gone_or_fails_is_not_named(gone, status):
+    after = (("web", ("http",), ()) if gone else services(status=status)[0], services()[1])
+    assert edit(TWO, TWO.replace(WEB_LOOP, 'service("web", tag="x")'), after=after)[1].removed == ()
 
 
 def listed(*names):

@@ -126,3 +126,11 @@ def test_an_edit_at_a_line_that_only_a_stranger_reaches_goes_live_without_the_st
     wrong = Renderer([load(TEXT.replace("LINE", MISSING))], before=before)
     with pytest.raises(TemplateError, match="no key 'y' here"):
         wrong.render(snapshot, HTTP)
+
+
+def test_an_error_that_follows_from_what_was_left_out_says_so():
+    text = 'server { location / { proxy_pass http://{{ service("web")[0].name }}; } }\n'
+    with pytest.raises(TemplateError) as caught:
+        Renderer([load(text)]).render(Snapshot(answers(service("web", 1, {}))), HTTP)
+    assert "tuple has no item 0; before that, service 'web' was left out: " in str(caught.value)
+    assert "names no upstream of this configuration" in str(caught.value)

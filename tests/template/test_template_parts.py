@@ -5,10 +5,12 @@ from budget import examples
 from hypothesis import given, settings, strategies as st
 
 from ctemplate.nginx.language.authority import KnownRoutes, Origin
-from ctemplate.nginx.language.value_check import ValueReport, examine
+from ctemplate.nginx.language.value_check import ValueReport, check_part, examine
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety import proven_parts
 from ctemplate.template.safety.proven_parts import Parts, as_bytes
 from ctemplate.template.safety.tainted_text import pieces
+from ctemplate.template.safety.text_parts import CutText
 
 KNOWN = KnownRoutes(
     addresses={Origin(address, number) for address in (b"a", b"b", b"c", b"80") for number in range(100)},
@@ -100,10 +102,17 @@ def texts(draw):
     values = [draw(plain) for _ in held]
     before, after = draw(st.sampled_from(AROUND))
     found = []
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.integers(1, 6))):
         number = draw(st.integers(0, len(held) - 1))
-        if draw(st.booleans()):
-            held[number] = draw(blocks)
+        match draw(st.sampled_from(("keep", "replace", "insert", "remove"))):
+            case "replace":
+                held[number] = draw(blocks)
+            case "insert":
+                held.insert(number, draw(blocks))
+                values.insert(number, draw(plain))
+            case "remove" if len(held) > 1:
+                del held[number], values[number]
+                number = 0
         values[number] = draw(plain)
         if draw(st.booleans()):
             values[number][draw(st.integers(0, 5))] = draw(st.sampled_from(BREAK_OUTS))
@@ -125,6 +134,41 @@ def test_what_is_sound_part_by_part_is_sound_as_a_whole(sources, place):
         if is_valid:
             whole = as_bytes(pieces(text, shadow))
             assert examine(whole, inside=place.inside, taken=place.taken, known=KNOWN) == ValueReport()
+
+
+@settings(max_examples=examples(300))
+@given(texts(), st.integers(0, 1))
+def test_a_change_of_a_text_gives_what_cutting_it_anew_gives(sources, depth):
+    text, shadow = text_and_shadow(*sources[0])
+    known = CutText.of(text, shadow, depth=depth)
+    for source, values in sources[1:]:
+        text, shadow = text_and_shadow(source, values)
+        anew = CutText.of(text, shadow, depth=depth)
+        if (change := known.change(text, shadow)) is None:
+            known = anew
+            continue
+        known.apply(change, text, shadow)
+        assert known == anew
+
+
+def test_only_the_part_that_changed_is_proven(monkeypatch):
+    source = "http {\n" + WHOLE[0] * 9 + "}\n"
+    values = [f"v{number}" for number in range(18)]
+    known = KnownRoutes(addresses={Origin(b"v%d" % each, number) for each in range(40) for number in range(18)})
+    parts, checked = Parts(), []
+    monkeypatch.setattr(
+        proven_parts, "check_part", lambda *given, **more: checked.append(given) or check_part(*given, **more)
+    )
+    assert parts.are_valid(*text_and_shadow(source, values), ConfigPlace(), known)
+    checked.clear()
+    for number, value in ((7, "v30"), (6, "v31"), (7, "v7")):
+        values[number] = value
+        assert parts.are_valid(*text_and_shadow(source, values), ConfigPlace(), known)
+    assert len(checked) == 3
+    values[6] = values[4]
+    assert not parts.are_valid(*text_and_shadow(source, values), ConfigPlace(), known), "one name for two upstreams"
+    values[6] = "}"
+    assert not parts.are_valid(*text_and_shadow(source, values), ConfigPlace(), known)
 
 
 @settings(max_examples=examples(100))

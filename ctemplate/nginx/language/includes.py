@@ -12,11 +12,13 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import WITHOUT_INCLUDES
+from ctemplate.nginx.language.lexer import Word
 from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
 from ctemplate.system.inputs import MIB, read_plain_file, real_path
 
@@ -30,7 +32,9 @@ MAX_INCLUDE_DEPTH = 50
 """Maximum depth of includes; nginx itself has no limit and crashes on a circular include."""
 
 _INCLUDE = re.compile(rb"include")
+_KNOWN_SOURCES = 1000  # files with includes, as they were when last read
 _GLOB = frozenset("*?[")  # nginx reads any other include as the name of one file
+_LITERAL = _GLOB | {"\\"}  # none of these is in a name that matches only itself
 _FNM_PERIOD = 4
 _LC_CTYPE_AND_COLLATE = 0b1001
 _libc = ctypes.CDLL(None)
@@ -181,25 +185,30 @@ class _TreeReading:
     def includes_of(self, path: Path, source: bytes, inside: bytes) -> Iterator[Include]:
         if b"include" not in source:  # nginx allows no other spelling; most large files end here
             return
-        directives = parse_config(source, where=str(path), inside=inside, sought=_INCLUDE)
-        for _, parent, directive in walk(directives, inside=inside):
-            if _is_include(parent, directive):
-                yield self.include(path, source, parent, directive)
+        for parent, line, word in _includes_in(source, str(path), inside):
+            argument = os.fsdecode(word.value)
+            pattern = str(self.main.parent / argument)
+            yield Include(
+                file=path,
+                line=line,
+                argument=argument,
+                start=word.start,
+                end=word.end,
+                inside=parent,
+                pattern=pattern,
+                files=_expanded(pattern, parent, self.replaced),
+            )
 
-    def include(self, path: Path, source: bytes, parent: bytes, directive: Directive) -> Include:
-        word = words(source, directive)[1]
-        argument = os.fsdecode(word.value)
-        pattern = str(self.main.parent / argument)
-        return Include(
-            file=path,
-            line=directive.last_line,
-            argument=argument,
-            start=word.start,
-            end=word.end,
-            inside=parent,
-            pattern=pattern,
-            files=_expanded(pattern, parent, self.replaced),
-        )
+
+@lru_cache(maxsize=_KNOWN_SOURCES)
+def _includes_in(source: bytes, where: str, inside: bytes) -> tuple[tuple[bytes, int, Word], ...]:
+    """Return the includes of a file: the block around each, its line, and its argument."""
+    directives = parse_config(source, where=where, inside=inside, sought=_INCLUDE)
+    return tuple(
+        (parent, directive.last_line, words(source, directive)[1])
+        for _, parent, directive in walk(directives, inside=inside)
+        if _is_include(parent, directive)
+    )
 
 
 def _is_include(parent: bytes, directive: Directive) -> bool:
@@ -224,6 +233,8 @@ def _expanded(pattern: str, inside: bytes, present: Collection[Path]) -> tuple[P
 def _step(folder: Path, part: str, present: Collection[Path]) -> list[Path]:
     if part == "..":
         return [real_path(folder).parent]
+    if _LITERAL.isdisjoint(part) and os.path.lexists(folder / part):
+        return [folder / part]  # the usual step; no folder is listed for it
     real = real_path(folder)
     names = {path.name for path in present if path.parent == real}
     with contextlib.suppress(OSError):  # glob(3) skips folders that it cannot list

@@ -266,7 +266,7 @@ class Environment(ImmutableSandboxedEnvironment):
         whole = numbered(shadow, number)
         if whole != shadow:
             printed = PrintRecord(text=text.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
-            run.prints.append((number, printed))
+            run.record_print(number, printed)
         return with_shadow(text, whole)
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -77,7 +77,9 @@ class Functions:
         is_shipped: Callable[[str], bool] = lambda _name: False,
         *,
         trusted_keys: Sequence[str] = (),
+        nginx_program: str = "nginx",
     ) -> None:
+        self.nginx_program = nginx_program
         self.run = Run(snapshot=Snapshot({}))
         self._is_shipped = is_shipped
         self._trusted_keys = tuple(trusted_keys)

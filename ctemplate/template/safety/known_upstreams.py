@@ -6,12 +6,14 @@ Both are collected on demand, since most texts need neither. Must not know where
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
 from functools import cached_property
 from ipaddress import ip_address
 from itertools import chain
 
-from ctemplate.core.model import Answer, Instance
+from ctemplate.core.model import Answer, Instance, Query
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, reach, routes
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
 from ctemplate.nginx.language.lexer import NginxSyntaxError
@@ -21,9 +23,36 @@ from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import named_service
 from ctemplate.template.safety.render_pass import PrintRecord, Run
 
+_SPARE = 2
+_SPARE_QUERIES = 100  # remembered beyond those in use, before all are forgotten
 _UPSTREAM = re.compile(rb"upstream")
 _BARE = re.compile(rb"[a-z_][a-z0-9_-]*")
 _WITH_PORT = re.compile(rb"[^:]:\d+\Z|\]:\d+\Z")
+
+
+@dataclass(slots=True)
+class AnswersByService:
+    """Which queries may have instances of a service in their answers; what was seen is not looked through again."""
+
+    _seen: set[Query] = field(default_factory=set)
+    _named: dict[str, list[Query]] = field(default_factory=dict)
+    _unnamed: list[Query] = field(default_factory=list)
+
+    def of(self, service: str, runs: Iterable[Run]) -> Iterator[Answer]:
+        """Yield the answers, used by these runs, in which instances of the service may be."""
+        for run in runs:
+            self._see(run.used)
+            queries = (*self._named.get(service, ()), *self._unnamed)
+            yield from (answer for query in queries if (answer := run.used.get(query)) is not None)
+
+    def _see(self, used: Mapping[Query, Answer | None]) -> None:
+        if len(self._seen) > _SPARE * len(used) + _SPARE_QUERIES:
+            self._seen, self._named, self._unnamed = set(), {}, []
+        new = used.keys() - self._seen
+        self._seen |= new
+        for query in new:
+            name = named_service(query)
+            (self._unnamed if name is None else self._named.setdefault(name, [])).append(query)
 
 
 class Addresses:
@@ -33,9 +62,10 @@ class Addresses:
     address is valid only with its port: without one, it would lead to an unregistered port.
     """
 
-    def __init__(self, run: Run, runs: Iterable[Run]) -> None:
+    def __init__(self, run: Run, runs: Iterable[Run], answers: AnswersByService | None = None) -> None:
         self._run = run
         self._runs = tuple(runs)
+        self._answers = answers or AnswersByService()
         self._by_service: dict[str, frozenset[bytes]] = {}
 
     def __contains__(self, origin: object) -> bool:
@@ -49,8 +79,8 @@ class Addresses:
     def _own(self, service: str) -> frozenset[bytes]:
         """Return the addresses of one service's instances."""
         if service not in self._by_service:
-            instances = (one for answer in self._answers.get(service, ()) for one in answer.value)
-            own = (_addresses(one) for one in instances if one.name == service)
+            instances = (one for answer in self._answers.of(service, self._runs) for one in answer.value)
+            own = (_addresses(one) for one in instances if isinstance(one, Instance) and one.name == service)
             self._by_service[service] = frozenset(chain.from_iterable(own))
         return self._by_service[service]
 
@@ -59,21 +89,9 @@ class Addresses:
         return dict(self._run.prints or ())
 
     @cached_property
-    def _answers(self) -> dict[str, list[Answer]]:
-        """The answers with instances by the name of their service; of prepared queries under each name in them."""
-        found: dict[str, list[Answer]] = {}
-        answers = {id(answer): answer for run in self._runs for answer in run.used.values() if answer is not None}
-        for answer in answers.values():
-            name = named_service(answer.query)
-            names = {one.name for one in answer.value if isinstance(one, Instance)} if name is None else {name}
-            for each in names:
-                found.setdefault(each, []).append(answer)
-        return found
-
-    @cached_property
     def _others(self) -> frozenset[bytes]:
-        answers = (answer for own in self._answers.values() for answer in own)
-        found = chain.from_iterable(_addresses(one) for answer in answers for one in answer.value)
+        answers = {id(answer): answer for run in self._runs for answer in run.used.values() if answer is not None}
+        found = chain.from_iterable(_addresses(one) for answer in answers.values() for one in answer.value)
         return frozenset(address for address in found if _WITH_PORT.search(address))
 
 
@@ -136,12 +154,12 @@ def _parsed(text: str, inside: bytes, sought: re.Pattern[bytes] | None = None) -
         return (), inside
 
 
-def known_at(place: ConfigPlace, run: Run, runs: Sequence[Run], upstreams: Upstreams) -> KnownRoutes:
-    """Return what a pass's text may rely on at its place, given the other passes of the group."""
+def known_at(place: ConfigPlace, addresses: Addresses, upstreams: Upstreams) -> KnownRoutes:
+    """Return what a pass's text may rely on at its place: addresses that it read, upstreams of the other texts."""
     others = (place.upstreams, upstreams)
     return KnownRoutes(
         upstreams=AnyOf((*others, BareNames()) if place.is_open else others),
-        addresses=Addresses(run, runs),
+        addresses=addresses,
         hosts=place.hosts,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
         variable=place.variable,

@@ -1,41 +1,28 @@
 """Parts of a text that were proven to contain data only as values: unchanged parts stay proven.
 
 A text of many services is long, and a change affects a few lines. So the text is cut after closed blocks; each part is
-proven once, and then the rest of the text with gaps in place of the parts. In case of doubt the text counts as unproven
-here, and is examined as a whole. Must not know templates, or the owners of data.
+proven once, and then the rest of the text with gaps in place of the parts. Of the next text only the parts that changed
+are proven, as long as the rest stays the same. In case of doubt the text counts as unproven here, and is examined as a
+whole. Must not know templates, or the owners of data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import field, replace
 from itertools import groupby
 from typing import NamedTuple
 
-from ctemplate.nginx.language.authority import (
-    NO_ROUTES,
-    AnyOf,
-    KnownRoutes,
-    Routes,
-    named_hosts,
-    settled_routes,
-    unjudged_goals,
-)
+from ctemplate.core.values import dataclass
+from ctemplate.nginx.language.authority import NO_ROUTES, KnownRoutes, settled_routes
 from ctemplate.nginx.language.directives import HOLDS_SERVERS
-from ctemplate.nginx.language.unique_names import Uses, may_clash
 from ctemplate.nginx.language.value_check import GAP, CheckedPart, Piece, check_part, gap
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template.safety.shared_names import SharedNames
 from ctemplate.template.safety.tainted_text import pieces
+from ctemplate.template.safety.text_parts import CLOSED, CutText, Part, TextChange
 
-_CLOSED = "}\n"
-
-
-class Part(NamedTuple):
-    """A section of a text and of its placeholder text; whether it seems to close all blocks that it opens."""
-
-    text: str
-    shadow: str
-    is_balanced: bool
+_OUTLINE = -1
 
 
 class Proven(NamedTuple):
@@ -45,81 +32,128 @@ class Proven(NamedTuple):
     checked: CheckedPart | None
 
 
+@dataclass(slots=True, kw_only=True)
+class _LastProof:
+    """A text that was proven, part by part.
+
+    ``gaps`` has the gap that stood for each part, ``_OUTLINE`` for a part of the rest; ``insides`` the block around
+    each gap, and ``proofs`` what was found of each part.
+    """
+
+    cut: CutText
+    gaps: list[int]
+    insides: Sequence[bytes]
+    proofs: list[CheckedPart | None]
+    names: SharedNames
+    rest: CheckedPart
+
+    @property
+    def checked(self) -> list[CheckedPart]:
+        """What was found of the rest and of the parts."""
+        return [self.rest, *(proof for proof in self.proofs if proof is not None)]
+
+
+@dataclass(slots=True)
 class Parts:
     """The parts of one template's text, from one proof to the next."""
 
-    def __init__(self) -> None:
-        self._before: dict[Part, Proven] = {}
-        self._now: dict[Part, Proven] = {}
+    _proven: dict[Part, Proven] = field(default_factory=dict)
+    _last: _LastProof | None = None
+
+    def without_last(self) -> Parts:
+        """Return the parts for a text at a place that permits other things than that of the last one."""
+        return Parts(self._proven)
 
     def are_valid(self, text: str, shadow: str, place: ConfigPlace, known: KnownRoutes = NO_ROUTES) -> bool:
-        """Whether the text contains data only as values, without a name conflict; False where in doubt."""
-        if GAP in text or text.count(_CLOSED) != shadow.count(_CLOSED):
-            return False
-        self._before, self._now = self._now, {}
-        try:
-            return self._are_valid(_cut(text, shadow, depth=0 if place.inside else 1), place, known)
-        finally:
-            self._before = {}
+        """Whether the text contains data only as values, without a name conflict; False where in doubt.
 
-    def _are_valid(self, parts: Iterable[Part], place: ConfigPlace, known: KnownRoutes) -> bool:
+        The place and what is known have to permit what they permitted for the last text.
+        """
+        last, self._last = self._last, None
+        if last is not None and self._follows(last, text, shadow, place, known):
+            self._last = last
+            return True
+        if GAP in text or text.count(CLOSED) != shadow.count(CLOSED):
+            return False
+        before, self._proven = self._proven, {}
+        self._last = self._whole(CutText.of(text, shadow, depth=0 if place.inside else 1), before, place, known)
+        return self._last is not None
+
+    def _follows(self, last: _LastProof, text: str, shadow: str, place: ConfigPlace, known: KnownRoutes) -> bool:
+        """Whether the text is valid since its changed parts are; the last proof then is that of this text."""
+        change = last.cut.change(text, shadow)
+        number = None if change is None else _gap_of(change, last)
+        if change is None or number is None:
+            return False
+        span = slice(change.start, change.end)
+        found = [self._proof(part, last.insides[number], known).checked for part in change.parts]
+        before = [proof for proof in last.proofs[span] if proof is not None]
+        now = [proof for proof in found if proof is not None]
+        if len(now) != len(found) or any(GAP in part.text for part in change.parts):
+            return False
+        for part in last.cut.parts[span]:
+            self._proven.pop(part, None)
+        for part, proof in zip(change.parts, now, strict=True):
+            self._proven[part] = Proven(last.insides[number], proof)
+        last.cut.apply(change, text, shadow)
+        last.proofs[span], last.gaps[span] = now, [number] * len(now)
+        if last.names.take(before, now, place, known):
+            return True
+        last.names = SharedNames(last.checked, place, known)
+        return last.names.fit
+
+    def _whole(
+        self, cut: CutText, before: dict[Part, Proven], place: ConfigPlace, known: KnownRoutes
+    ) -> _LastProof | None:
+        """Return the proof of a text of which only single parts may be known."""
         outline: list[Piece] = []
         left_out: list[list[Part]] = []
+        gaps: list[int] = []
         around = place.inside or b"http"
-        for is_valid, run in groupby(parts, lambda part: self._proven(part, around, known).checked is not None):
+        for part in cut.parts:
+            self._proven[part] = before.get(part) or self._proof(part, around, known)
+        for is_valid, run in groupby(cut.parts, lambda part: self._proven[part].checked is not None):
+            parts = list(run)
+            gaps += [len(left_out) if is_valid else _OUTLINE] * len(parts)
             if is_valid:
                 outline.append(gap(len(left_out)))
-                left_out.append(list(run))
+                left_out.append(parts)
                 continue
-            for part in run:
+            for part in parts:
                 own = pieces(part.text, part.shadow)
                 if own is None:
-                    return False
+                    return None
                 outline += as_bytes(own)
         rest = check_part(outline, inside=place.inside, variable=known.variable)
         if rest is None or len(rest.gaps) != len(left_out) or not HOLDS_SERVERS.issuperset(rest.gaps.values()):
-            return False
-        found = [rest]
-        for inside, proven in zip(rest.gaps.values(), left_out, strict=True):
-            for part in proven:
-                proof = self._proven(part, inside, known, again=True).checked
-                if proof is None:
-                    return False
-                found.append(proof)
-        return _fit_together([one.uses for one in found], [one.routes for one in found], place, known)
+            return None
+        insides = tuple(rest.gaps.values())
+        proofs: list[CheckedPart | None] = []
+        for number, part in zip(gaps, cut.parts, strict=True):
+            proof = None if number == _OUTLINE else self._proof(part, insides[number], known).checked
+            if proof is None and number != _OUTLINE:
+                return None
+            proofs.append(proof)
+        names = SharedNames([rest, *(proof for proof in proofs if proof is not None)], place, known)
+        found = _LastProof(cut=cut, gaps=gaps, insides=insides, proofs=proofs, names=names, rest=rest)
+        return found if names.fit else None
 
-    def _proven(self, part: Part, inside: bytes, known: KnownRoutes, *, again: bool = False) -> Proven:
-        """Return the proof of a part; with ``again`` it has to be for this block."""
-        if not part.is_balanced:
-            return Proven(inside, None)
-        proven = self._now.get(part) or self._before.get(part)
-        if proven is None or (again and proven.inside != inside):
-            proven = Proven(inside, _checked(part, inside, known))
-        self._now[part] = proven
+    def _proof(self, part: Part, inside: bytes, known: KnownRoutes) -> Proven:
+        """Return the proof of a part for this block."""
+        proven = self._proven.get(part)
+        if proven is None or proven.inside != inside:
+            proven = Proven(inside, _checked(part, inside, known) if part.is_balanced else None)
+        self._proven[part] = proven
         return proven
 
 
-def _cut(text: str, shadow: str, *, depth: int) -> Iterator[Part]:
-    """Cut a text after closed blocks, at most ``depth`` deep in other blocks, by counting braces.
-
-    Only a template's own braces count, whatever they mean: the proof detects a wrong cut.
-    """
-    texts, shadows = text.split(_CLOSED), shadow.split(_CLOSED)
-    start = begun = now = 0
-    for number, own in enumerate(shadows):
-        now += own.count("{") - own.count("}") - 1
-        if now <= depth and number < len(shadows) - 1:
-            yield _part(texts, shadows, start, number + 1, is_balanced=now == begun)
-            start, begun = number + 1, now
-    yield Part(_CLOSED.join(texts[start:]), _CLOSED.join(shadows[start:]), is_balanced=False)
-
-
-def _part(texts: Sequence[str], shadows: Sequence[str], start: int, end: int, *, is_balanced: bool) -> Part:
-    return Part(_joined(texts[start:end]), _joined(shadows[start:end]), is_balanced)
-
-
-def _joined(lines: Sequence[str]) -> str:
-    return _CLOSED.join(lines) + _CLOSED
+def _gap_of(change: TextChange, last: _LastProof) -> int | None:
+    """Return the gap that held all parts that changed, and still holds some; None where the rest changed as well."""
+    gaps, numbers = last.gaps, set(last.gaps[change.start : change.end])
+    around = {gaps[at] for at in (change.start - 1, change.end) if 0 <= at < len(gaps)}
+    numbers = numbers or around
+    number = next(iter(numbers)) if len(numbers) == 1 else _OUTLINE
+    return number if number != _OUTLINE and (change.parts or number in around) else None
 
 
 def _checked(part: Part, inside: bytes, known: KnownRoutes) -> CheckedPart | None:
@@ -130,14 +164,6 @@ def _checked(part: Part, inside: bytes, known: KnownRoutes) -> CheckedPart | Non
     own = pieces(part.text, part.shadow)
     found = None if own is None else check_part(as_bytes(own), inside=inside)
     return None if found is None else replace(found, routes=settled_routes(found.routes, known.addresses))
-
-
-def _fit_together(uses: Sequence[Uses], routes: Sequence[Routes], place: ConfigPlace, known: KnownRoutes) -> bool:
-    """Whether the parts of one text use no name twice, and lead only to permitted targets."""
-    if may_clash(uses, taken=place.taken | known.hosts | named_hosts(routes)):
-        return False
-    own = {name for one in uses for name, _ in one.names}
-    return next(unjudged_goals(routes, AnyOf((own, place.taken, known.upstreams)), known), None) is None
 
 
 def as_bytes(cut: Iterable[tuple[str, int | None]]) -> list[Piece]:

@@ -140,11 +140,15 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What a section of a pass recorded in its run, in order, and what was read last in it."""
+    """What a section of a pass recorded in its run, in order, and what was read last in it.
+
+    ``printed`` are the owners of its prints, each also as a service.
+    """
 
     reads: tuple[tuple[Query, Answer | None], ...]
     claims: tuple[Claim, ...]
     prints: tuple[tuple[int, PrintRecord], ...]
+    printed: frozenset[Owner]
     problem_count: int
     last_read: Service | Instance | OwnedEntry | None
 
@@ -156,9 +160,10 @@ class Run:
     ``last_read`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
     errors of iterations of loops, by the owner of what was read last: the pass continues with the next. ``prints`` are
-    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow. ``awaited``
-    are the queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or
-    one that lacks the value that is needed.
+    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow, and
+    ``printed`` are the owners of the data in it, each also as a service. ``awaited`` are the queries that the pass
+    cannot do without: they have no answer, an absent one with no other's beside it, or one that lacks the value that is
+    needed.
     ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` record in order
     what was read, claimed and printed, repetitions included; ``problem_count`` counts the problems found.
     ``remarks`` are sentences for the operator, in order, about calls that find nothing, most likely by mistake.
@@ -178,6 +183,7 @@ class Run:
     read: set[tuple[str, Owner]] = field(default_factory=set)
     broken: dict[Owner, TemplateError] = field(default_factory=dict)
     prints: list[tuple[int, PrintRecord]] | None = None
+    printed: set[Owner] = field(default_factory=set)
     keeps: bool = False
     reads: list[tuple[Query, Answer | None]] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
@@ -251,16 +257,24 @@ class Run:
         self.broken.setdefault(owner, error)
         self.problem_count += 1
 
+    def record_print(self, number: int, printed: PrintRecord) -> None:
+        """Record a print of data, where prints are wanted."""
+        if self.prints is not None:
+            self.prints.append((number, printed))
+            self.printed |= _each_owner((printed,))
+
     def marks(self) -> Checkpoint:
         """Return the pass's progress."""
         return Checkpoint(len(self.reads), len(self.claimed), len(self.prints or ()), self.problem_count)
 
     def since(self, marks: Checkpoint) -> Recorded:
         """Return what the pass recorded since a checkpoint."""
+        prints = tuple(self.prints[marks.prints :]) if self.prints is not None else ()
         return Recorded(
             reads=tuple(self.reads[marks.reads :]),
             claims=tuple(self.claimed[marks.claims :]),
-            prints=tuple(self.prints[marks.prints :]) if self.prints is not None else (),
+            prints=prints,
+            printed=_each_owner(printed for _, printed in prints),
             problem_count=self.problem_count - marks.problem_count,
             last_read=self.last_read,
         )
@@ -273,8 +287,13 @@ class Run:
             self.claim(claim)
         if self.prints is not None:
             self.prints += traces.prints
+            self.printed |= traces.printed
         self.problem_count += traces.problem_count
         self.last_read = traces.last_read
+
+    def serves(self, snapshot: Snapshot, excluded: frozenset[str], partly: Partly, *, is_proven: bool) -> bool:
+        """Whether the pass has what another pass over that snapshot would have, and placeholders where needed."""
+        return (self.prints is not None or not is_proven) and self.is_current(snapshot, excluded, partly)
 
     def is_current(self, snapshot: Snapshot, excluded: frozenset[str], partly: Partly = NOBODY) -> bool:
         """Whether a pass over that snapshot would give the same result: each answer used is equal."""
@@ -305,6 +324,12 @@ class Run:
     def owner(self) -> Owner | None:
         """Return the owner of what was read last."""
         return None if self.last_read is None else Owner.of(self.last_read)
+
+
+def _each_owner(prints: Iterable[PrintRecord]) -> frozenset[Owner]:
+    """Return the owners of prints, each also as a service."""
+    owners = {printed.owner for printed in prints if printed.owner is not None}
+    return frozenset(owners.union(owner.whole for owner in owners))
 
 
 def _may_tell_of(query: Query, service: str) -> bool:

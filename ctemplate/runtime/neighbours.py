@@ -1,0 +1,63 @@
+"""Groups whose files need each other's: one names an upstream, say, that another one defines.
+
+What such a group is allowed to print, and what nginx accepts, changes with the files around it and without any new
+answer. Must not know what files contain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from ctemplate.core.event_stream import Event
+from ctemplate.core.group_events import Applied, ReloadOwed
+from ctemplate.runtime.group_worker import GroupWorker
+
+LOOK = 60.0  # seconds between looks at the processes that run the files, and at the files around them
+
+
+async def follow_surroundings(workers: Callable[[], Iterable[GroupWorker]]) -> None:
+    """Have the workers check at intervals which process runs their files, and what stands around them."""
+    while True:
+        await asyncio.sleep(LOOK)
+        for worker in workers():
+            await worker.look()
+
+
+def rouse_others(event: Event, workers: Iterable[GroupWorker]) -> None:
+    """Give the groups that failed, or left something out, another turn when the files of another group change."""
+    if not isinstance(event, Applied | ReloadOwed):
+        return
+    now = asyncio.get_running_loop().time()
+    for worker in workers:
+        if worker.pipeline.name != event.group and worker.is_incomplete:
+            worker.rouse(now)
+
+
+async def settle_all(workers: Sequence[GroupWorker]) -> None:
+    """Run each group until it was applied once, or failed; those that failed again as long as others make progress.
+
+    Errors are logged once no other group can mend them; also if this is cancelled.
+    """
+    linked = [worker for worker in workers if worker.pipeline.is_for_nginx]
+    for worker in linked:
+        worker.is_tentative = len(linked) > 1
+    try:
+        await _settle_each(workers)
+        settled = linked
+        while failed := [worker for worker in linked if worker.is_tentative and worker.error is not None]:
+            if not any(worker.has_replaced_files for worker in settled):
+                return
+            for worker in failed:
+                worker.try_again()
+            await _settle_each(failed)
+            settled = failed
+    finally:
+        for worker in linked:
+            worker.report_tentative()
+
+
+async def _settle_each(workers: Sequence[GroupWorker]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for worker in workers:
+            tasks.create_task(worker.settle(), name=worker.pipeline.name)
