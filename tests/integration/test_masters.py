@@ -62,7 +62,9 @@ class Background:
 
 
 def _text(path):
-    return path.read_text().strip() if path.exists() else ""
+    with contextlib.suppress(FileNotFoundError):  # nginx renames its pid file at any moment
+        return path.read_text().strip()
+    return ""
 
 
 def alive(pid):
