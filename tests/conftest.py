@@ -1,7 +1,11 @@
 """Settings for every test."""
 
 import asyncio
+import hashlib
+import os
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +18,12 @@ settings.register_profile("ctemplate", deadline=None, suppress_health_check=BY_L
 settings.load_profile("ctemplate")
 
 LOOP = asyncio.new_event_loop()
+
+# Folders of tests stand below one for each checkout: pytest closes the folder above them to other users whenever it
+# starts, and with it would close those of a run for another checkout, whose tests let another user in.
+ABOVE = Path(tempfile.gettempdir()) / f"ct-{os.geteuid()}-{hashlib.sha256(__file__.encode()).hexdigest()[:4]}"
+ABOVE.mkdir(mode=0o755, exist_ok=True)
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(ABOVE))
 
 
 @pytest.fixture

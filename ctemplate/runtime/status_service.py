@@ -34,7 +34,7 @@ from ctemplate.runtime.services import DaemonService
 from ctemplate.runtime.status_view import StatusView
 from ctemplate.status.health import stuck_groups
 from ctemplate.status.http_server import JSON_TYPE, Reply, StatusRequest, StatusRoutes, serve_status
-from ctemplate.status.report import ReportNow
+from ctemplate.status.report import Report, ReportNow
 from ctemplate.status.services import ServicesPage, services_page
 from ctemplate.system.inputs import read_input
 
@@ -70,7 +70,7 @@ def status_services(
     if address is None:
         return ()
     path = history_path(assembly.state_dir, assembly.plans)
-    routes = {**status_routes(view.counted(), report), **page_routes(view, section, workers)}
+    routes = {**status_routes(view.counted(), report), **page_routes(view, section, workers, report)}
     keeper = HistoryKeeper(history=view.history, path=path)
     return (
         DaemonService(
@@ -112,7 +112,7 @@ def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Reply:
     return Reply(body=msgspec.json.encode(value) + b"\n", content_type=JSON_TYPE, status=status)
 
 
-def page_routes(view: StatusView, section: StatusSection, workers: Workers) -> StatusRoutes:
+def page_routes(view: StatusView, section: StatusSection, workers: Workers, report: ReportNow) -> StatusRoutes:
     """Return the page and what it asks for: ``/services``, ``/history``, ``/stream`` and ``POST /release``."""
     gate = ReleaseGate(section=section)
 
@@ -129,7 +129,7 @@ def page_routes(view: StatusView, section: StatusSection, workers: Workers) -> S
         return _json([msgspec.structs.replace(each, diff=()) for each in entries])
 
     async def stream(_: StatusRequest) -> Reply:
-        return Reply(body=b"retry: 3000\n\n", content_type="text/event-stream", stream=_ticks(view))
+        return Reply(body=b"retry: 3000\n\n", content_type="text/event-stream", stream=_ticks(view, report))
 
     async def release(request: StatusRequest) -> Reply:
         refusal = await gate.refusal(request)
@@ -179,18 +179,29 @@ def _services(snapshot: Snapshot, held: Mapping[str, frozenset[str]], search: st
     return services_page(found, held, search=search, offset=offset)
 
 
-async def _ticks(view: StatusView) -> AsyncIterator[bytes]:
-    """Yield an event whenever something changed, at most once a second; what changed is asked for then."""
-    clock, sent = time.monotonic, -1
+async def _ticks(view: StatusView, report: ReportNow) -> AsyncIterator[bytes]:
+    """Yield an event whenever something changed, at most once a second; what changed is asked for then.
+
+    The report is compared as well: it may follow an event later, and time alone may change it.
+    """
+    clock, sent = time.monotonic, None
     began = spoke = clock()
     while clock() - began < STREAM_LIFETIME:
-        if view.history.version != sent:
-            sent, spoke = view.history.version, clock()
-            yield f"event: change\ndata: {sent}\n\n".encode()
+        now = (view.history.version, _verdicts(await report()))
+        if now != sent:
+            sent, spoke = now, clock()
+            yield f"event: change\ndata: {view.history.version}\n\n".encode()
         elif clock() - spoke >= HEARTBEAT:
             spoke = clock()
             yield b": nothing new\n\n"
         await asyncio.sleep(STREAM_INTERVAL)
+
+
+def _verdicts(report: Report) -> tuple[object, ...]:
+    """Return what a report says but for ages, which change all the time."""
+    groups = tuple(msgspec.structs.replace(group, stuck_for=0.0) for group in report.groups)
+    counts = (len(report.problems), len(report.holds), len(report.source.outages))
+    return (report.is_ready, counts, report.configuration, groups, report.unverified)
 
 
 @dataclass(slots=True, kw_only=True)

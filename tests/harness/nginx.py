@@ -67,10 +67,15 @@ class Nginx:
         return subprocess.run([*self.arguments, "-t"], capture_output=True, text=True, check=False, timeout=PATIENCE)
 
     def start(self) -> Self:
-        """Start and wait until workers run."""
+        """Start and wait until all workers run."""
         self.process.start()
-        self._wait_for(self.workers, 10, "nginx worker")
+        self._wait_for(lambda: len(self.workers()) >= self._wanted(), 10, "nginx workers")
         return self
+
+    def _wanted(self) -> int:
+        """Return how many workers the configuration asks for."""
+        found = re.search(r"^worker_processes (\d+);", self.conf.read_text(errors="replace"), re.MULTILINE)
+        return int(found[1]) if found else 1
 
     def stop(self) -> None:
         """End master and workers at once (SIGTERM)."""
@@ -82,11 +87,14 @@ class Nginx:
 
     def reload(self, timeout: float = PATIENCE, *, exactly: bool = False) -> None:
         """Send HUP and wait until all current workers are new ones; `exactly` so long where these may not come."""
-        before = set(self.workers())
+        before, wanted = set(self.workers()), self._wanted()
         self.process.signal(signal.SIGHUP)
-        self._wait_for(
-            lambda: self.workers() and not before & set(self.workers()), timeout, "new nginx worker", exactly=exactly
-        )
+
+        def are_new() -> bool:
+            now = self.workers()
+            return len(now) >= wanted and not before & set(now)
+
+        self._wait_for(are_new, timeout, "new nginx workers", exactly=exactly)
 
     @property
     def master_pid(self) -> int:

@@ -253,7 +253,7 @@ def counted(tmp_path, consul, ctemplate):
 
 def test_one_command_of_two_templates_runs_once_per_burst(tmp_path, consul, counted):
     start, count = counted
-    process = start("-wait", "1s:20s")
+    process = start("-wait", "2s:20s")
     for number in range(5):
         consul.register("web", service_id=f"web{number}")
     wait_for(lambda: (tmp_path / "two").read_text() == "5", LIMIT, "five instances", log=process.log)
@@ -266,7 +266,7 @@ def test_one_command_of_two_templates_runs_once_per_burst(tmp_path, consul, coun
 def test_change_that_reverts_within_the_window_does_nothing(tmp_path, consul, counted):
     start, count = counted
     (tmp_path / "end.j2").write_text("{{ service('end') | length }}")
-    process = start("-wait", "500ms:20s", "-template", "end.j2:end")
+    process = start("-wait", "2s:20s", "-template", "end.j2:end")
     before = identities(tmp_path / "one", tmp_path / "two")
     consul.register("web")
     consul.deregister("web")

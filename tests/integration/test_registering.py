@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Consul, Process, free_port, program
+from harness import ROOT, Consul, Process, free_port, program, wait_for
 
 LIMIT = 60
 README = (ROOT / "examples/registering/README.md").read_text()
@@ -80,7 +80,7 @@ def test_a_program_registers_itself_with_each_kind_of_check(scene, consul, shell
     os.killpg(process.pid, signal.SIGTERM)
     process.wait()
     shown.process.wait_for(lambda: not shown.services().get("web"), LIMIT, "none after they ended")
-    assert consul.health("web") == [], "they deregister"
+    wait_for(lambda: consul.health("web") == [], LIMIT, "the end of their registrations")
 
 
 def test_the_weight_of_a_new_instance_grows_with_its_age(consul, shell):

@@ -135,7 +135,7 @@ def test_a_token_shows_in_no_repr():
     ],
 )
 def test_a_body_without_a_name_releases_nothing(body, status, said):
-    routes = page_routes(StatusView(catalog=Catalog()), StatusSection(token=TOKEN), lambda: ())
+    routes = page_routes(StatusView(catalog=Catalog()), StatusSection(token=TOKEN), lambda: (), None)
     headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
     reply = asyncio.run(
         routes["POST /release"](StatusRequest(method="POST", path="/release", headers=headers, body=body))
