@@ -72,16 +72,18 @@ class Reader:
         only_look = list(itertools.takewhile(lambda line: line.startswith(REPEATABLE), reversed(commands.splitlines())))
 
         def is_all_there() -> bool:
-            there = {_plain(line) for line in self._output.read_text()[begun:].splitlines()}
+            there = {_plain(line) for line in self._since(begun).splitlines()}
             missing = [line for line in step.shown if _plain(line) not in there]
             if missing and only_look:
                 self._run("\n".join(reversed(only_look)))
             return not missing
 
-        wait_for(
-            is_all_there, PATIENCE, f"{step.shown}\nafter {commands}", log=lambda: self._output.read_text()[begun:]
-        )
-        self._learn_number(step, self._output.read_text()[begun:])
+        wait_for(is_all_there, PATIENCE, f"{step.shown}\nafter {commands}", log=lambda: self._since(begun))
+        self._learn_number(step, self._since(begun))
+
+    def _since(self, begun: int) -> str:
+        """Return the output from a size of the file on; its bytes, since a character may be several."""
+        return self._output.read_bytes()[begun:].decode(errors="replace")
 
     def _run(self, commands: str) -> None:
         self._count += 1
