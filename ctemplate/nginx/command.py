@@ -26,7 +26,8 @@ class NginxCommand:
 
     ``announce`` is the command that reloads it, where a signal of our own must not do that. ``pid_file`` is the one
     that this command reads; ``follows`` is the same one, where only the master that it names tells the configuration.
-    ``files`` are then those of the group: a master whose configuration reads none of them is another group's.
+    For a command that ``is_service``, only the running master of the service does. ``files`` are then those of the
+    group: a master whose configuration reads none of them is another group's.
     """
 
     program: str
@@ -37,6 +38,7 @@ class NginxCommand:
     announce: str | tuple[str, ...] | None = None
     pid_file: Path | None = None
     follows: Path | None = None
+    is_service: bool = False
     files: tuple[Path, ...] = ()
 
 
