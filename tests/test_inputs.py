@@ -49,9 +49,9 @@ def test_files_without_a_size_are_read():
 def test_a_file_that_would_be_waited_for_is_an_error(tmp_path):
     """As `/proc/kmsg`, which seems to be a regular file; a test that read it would take its lines from the system."""
     reader, writer = os.pipe2(os.O_NONBLOCK)
-    with os.fdopen(reader, "rb") as file, os.fdopen(writer, "wb"):
-        with pytest.raises(OSError, match="gives nothing without waiting"):
-            inputs._chunk(file, tmp_path, 10)
+    unread = pytest.raises(OSError, match="gives nothing without waiting")
+    with os.fdopen(reader, "rb") as file, os.fdopen(writer, "wb"), unread:
+        inputs._chunk(file, tmp_path, 10)
 
 
 def test_a_plain_file_is_never_waited_for(tmp_path):
