@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ CLASSES = {query.__name__ for query in KINDS}
 def example(query):
     """Return a query of a class, with its required fields filled."""
     return query(**{field: "x" for field in query.__struct_fields__ if field in ARGUMENTS})
+
+
+def test_every_kind_of_a_module_is_declared():
+    sources = "\n".join(file.read_text("utf-8") for file in (PACKAGE / "queries").glob("*.py"))
+    assert len(re.findall(r"^[A-Z_]+_KIND = ", sources, re.MULTILINE)) == len(KINDS)
 
 
 def class_decisions(source):
