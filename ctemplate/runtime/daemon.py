@@ -113,9 +113,10 @@ class Daemon:
         """Run all services, replace them after edits, until ctemplate is stopped."""
         async with asyncio.TaskGroup() as tasks:
             services = DaemonServices(tasks)
-            await services.reconcile(self._wanted())
+            await services.reconcile(self._lasting())
             await asyncio.sleep(0)  # until those that want to hear of it have begun
             emit(Started(summary=self.assembly.summary))
+            await services.reconcile(self._wanted())
             await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
             while await self._until_edited():
                 emit(ConfigurationReloading())
@@ -252,10 +253,10 @@ class Daemon:
         self._take_over(assembly, previous)
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
+        if self.workers and self.assembly is assembly:  # said before its groups can say what they did
+            emit(ConfigurationReloaded(summary=self.assembly.summary))
         await services.reconcile(self._wanted())
         await self._exec.follow(services.tasks, self.assembly.config.exec, self.assembly.plans)
-        if self.workers and self.assembly is assembly:
-            emit(ConfigurationReloaded(summary=self.assembly.summary))
 
     def _take_over(self, assembly: Assembly, previous: Assembly) -> None:
         """Take the assembly's workers, else the previous assembly's; with neither, the daemon retries later."""
