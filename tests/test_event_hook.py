@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 
 import pytest
 
@@ -11,7 +12,7 @@ from ctemplate.core.event_stream import EventStream, emit
 from ctemplate.core.events import HoldBegan, InputRead, Stopped
 from ctemplate.core.section import Seconds
 from ctemplate.runtime import event_hook
-from ctemplate.runtime.event_hook import EventHook, hook_services
+from ctemplate.runtime.event_hook import EventHook
 
 HELD = HoldBegan(text="2 of 3 vanished", queries=("service(web)",))
 
@@ -22,12 +23,8 @@ async def hooked(**section):
     stream = EventStream()
     hook = EventHook(events=stream, section=OnEventSection(**section))
     with stream.entered():
-        task = asyncio.create_task(hook.run())
-        await asyncio.sleep(0)
-        yield stream
-        hook.stop()
-        async with asyncio.timeout(60):
-            await task
+        async with hook.serving(lambda: None):
+            yield stream
 
 
 def writing(file):
@@ -112,8 +109,50 @@ async def test_other_threads_may_emit(tmp_path):
     assert (tmp_path / "out").read_text().startswith("hold_began ")
 
 
-def test_nothing_runs_where_nothing_is_configured():
-    assert hook_services(EventStream(), OnEventSection()) == ()
+async def test_without_a_command_and_a_url_nothing_is_queued(caplog):
+    async with hooked(level="debug"):
+        emit(HELD)
+    assert caplog.messages == [str(HELD)]
+
+
+async def test_another_section_applies_to_the_next_event(tmp_path):
+    stream = EventStream()
+    hook = EventHook(events=stream, section=OnEventSection(command=writing(tmp_path / "out")))
+    with stream.entered():
+        async with hook.serving(lambda: None):
+            emit(Stopped())
+            hook.section = OnEventSection(command=writing(tmp_path / "out"), level="info")
+            emit(Stopped())
+    assert (tmp_path / "out").read_text().count("stopped info") == 1
+
+
+@pytest.mark.parametrize("remaining", [0.0, event_hook.EXIT_SECONDS, event_hook.EXIT_SECONDS + 0.2])
+async def test_the_end_waits_no_longer_than_the_process_may(tmp_path, caplog, remaining):
+    stream = EventStream()
+    section = OnEventSection(command=("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 600"), timeout=Seconds(600))
+    with stream.entered():
+        async with asyncio.timeout(60), EventHook(events=stream, section=section).serving(lambda: remaining):
+            emit(HELD)
+            emit(HELD)
+            while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.02)
+    assert (
+        "on_event: 2 events were dropped, since there was no time left for them when ctemplate stopped"
+        in caplog.messages
+    )
+    assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}")  # noqa: ASYNC240, PTH110
+
+
+@pytest.mark.parametrize(("error", "is_handed_out"), [(ValueError, True), (asyncio.CancelledError, False)])
+async def test_an_error_is_handed_out_too_but_a_cancellation_leaves_at_once(tmp_path, error, is_handed_out):
+    async def end():
+        async with hooked(command=writing(tmp_path / "out")):
+            emit(HELD)
+            raise error
+
+    with pytest.raises(error):
+        await end()
+    assert (tmp_path / "out").exists() is is_handed_out
 
 
 @pytest.mark.parametrize("text", ["ü" * 120_000, "x" * 300_000, "€" + "ü" * 60_000])

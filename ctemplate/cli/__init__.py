@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import sys
+from pathlib import Path
 
 import click
 
@@ -56,15 +57,26 @@ def _exit_status() -> int:
         say(str(exc))
         return next(status for kind, status in STATUSES.items() if isinstance(exc, kind))
     except OSError as exc:
-        return _unprinted(exc)
+        return _system_error(exc)
     except (KeyboardInterrupt, click.Abort):
         say("ctemplate: interrupted")
         return INTERRUPTED_STATUS
     return result if isinstance(result, int) else 0
 
 
-def _unprinted(error: OSError) -> int:
-    """Return the status for a write to stdout that failed; raise any other error again."""
+def _has_current_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _system_error(error: OSError) -> int:
+    """Return the status for a current folder that was removed, or a failed write to stdout; raise any other error."""
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        say("ctemplate: the current folder does not exist any more; change to another one")
+        return USAGE_STATUS
     if error.filename is not None or error.errno not in UNPRINTABLE:
         raise error
     if error.errno != errno.EPIPE:

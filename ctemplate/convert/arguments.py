@@ -66,12 +66,27 @@ def expect_count(arguments: CallArguments, least: int, most: int | None = None) 
         raise NeverRenders(f"{len(arguments)} arguments where {least} to {most} are expected")
 
 
+def filtered(value: GoValue, code: str, kind: GoType = STRING) -> GoValue:
+    """Return a value behind a filter."""
+    return GoValue(f"{value.at(Level.FILTERED)} | {code}", kind, Level.FILTERED)
+
+
+def text_method(name: str, kind: GoType = STRING) -> GoFunction:
+    """Return the conversion of a Go function of a part and its text, which comes last, to a method of the text."""
+
+    def convert(arguments: CallArguments) -> GoValue:
+        expect_count(arguments, 2)
+        text = expect_text(arguments[1])
+        return GoValue(f"{text.at(Level.POSTFIX)}.{name}({expect_text(arguments[0]).code})", kind)
+
+    return convert
+
+
 def filter_function(name: str, kind: GoType = STRING) -> GoFunction:
     """Return the conversion of a Go function of one text to one of our filters."""
 
     def convert(arguments: CallArguments) -> GoValue:
         expect_count(arguments, 1)
-        code = f"{expect_text(arguments[0]).at(Level.FILTERED)} | {name}"
-        return GoValue(code, kind, Level.FILTERED)
+        return filtered(expect_text(arguments[0]), name, kind)
 
     return convert

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_text, filter_function
+from ctemplate.convert.arguments import (
+    CallArguments,
+    GoFunction,
+    expect_count,
+    expect_text,
+    filter_function,
+    filtered,
+    text_method,
+)
 from ctemplate.convert.data_functions import DATA_FUNCTIONS
 from ctemplate.convert.logic_functions import LOGIC_FUNCTIONS
-from ctemplate.convert.sprig_lists import SPRIG_LISTS, filtered, shown_text
+from ctemplate.convert.sprig_lists import SPRIG_LISTS, shown_text
 from ctemplate.convert.text_functions import TEXT_FUNCTIONS
 from ctemplate.convert.values import (
     BOOL,
@@ -71,17 +79,6 @@ def _indented(*, on_new_line: bool) -> GoFunction:
             raise NeverRenders(f"indent by a {width.type.name}")
         indented = filtered(text, f"indent({width.code}, first=true, blank=true)")
         return joined([constant("\n"), indented]) if on_new_line else indented
-
-    return convert
-
-
-def _part(code: Callable[[str], str], kind: GoType = BOOL) -> GoFunction:
-    """Return the conversion of a question about a text and a part of it, which comes first."""
-
-    def convert(arguments: CallArguments) -> GoValue:
-        expect_count(arguments, 2)
-        text = expect_text(arguments[1])
-        return GoValue(f"{text.at(Level.POSTFIX)}.{code(expect_text(arguments[0]).code)}", kind)
 
     return convert
 
@@ -260,8 +257,8 @@ _SPRIG: Mapping[str, GoFunction] = {
     "substr": _substring,
     "replace": TEXT_FUNCTIONS["replaceAll"],
     "contains": _swapped(LOGIC_FUNCTIONS["contains"], 0, 1),
-    "hasPrefix": _part(lambda part: f"startswith({part})"),
-    "hasSuffix": _part(lambda part: f"endswith({part})"),
+    "hasPrefix": text_method("startswith", BOOL),
+    "hasSuffix": text_method("endswith", BOOL),
     "quote": _quoted(""),
     "squote": _quoted("'"),
     "cat": _cat,

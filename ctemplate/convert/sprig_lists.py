@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_text
+from ctemplate.convert.arguments import CallArguments, GoFunction, expect_count, expect_text, filtered
 from ctemplate.convert.printf import printed_text
 from ctemplate.convert.values import (
     BOOL,
@@ -34,11 +34,6 @@ def shown_text(value: GoValue) -> GoValue:
     if value.type in PARSED_KINDS:
         return printed_text(value)
     return expect_text(value) if value.type in {STRING, UNCONVERTED} else value.as_text()
-
-
-def filtered(value: GoValue, code: str, kind: GoType = STRING) -> GoValue:
-    """Return a value behind a filter."""
-    return GoValue(f"{value.at(Level.FILTERED)} | {code}", kind, Level.FILTERED)
 
 
 # lists and tables

@@ -11,6 +11,8 @@ from ctemplate.convert.arguments import (
     expect_list,
     expect_text,
     filter_function,
+    filtered,
+    text_method,
 )
 from ctemplate.convert.printf import printed_text, printf
 from ctemplate.convert.values import (
@@ -64,25 +66,16 @@ def _printable(value: GoValue) -> GoValue:
     return value
 
 
-def _method(name: str) -> GoFunction:
-    def convert(arguments: CallArguments) -> GoValue:
-        expect_count(arguments, 2)
-        subject = expect_text(arguments[1])
-        return GoValue(f"{subject.at(Level.POSTFIX)}.{name}({expect_text(arguments[0]).code})", STRING)
-
-    return convert
-
-
 def _replace_all(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 3)
     old, new, text = (expect_text(value) for value in arguments)
-    return GoValue(f"{text.at(Level.FILTERED)} | replace({old.code}, {new.code})", STRING, Level.FILTERED)
+    return filtered(text, f"replace({old.code}, {new.code})")
 
 
 def _join(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 2)
     items = expect_list(arguments[1], STRING, "join")
-    return GoValue(f"{items.at(Level.FILTERED)} | join({expect_text(arguments[0]).code})", STRING, Level.FILTERED)
+    return filtered(items, f"join({expect_text(arguments[0]).code})")
 
 
 def _split(arguments: CallArguments) -> GoValue:
@@ -98,19 +91,12 @@ def _split(arguments: CallArguments) -> GoValue:
     return GoValue(f"{parts} if {trimmed} else []", STRINGS, Level.CHOICE, unguarded=parts)
 
 
-def _trim(arguments: CallArguments) -> GoValue:
-    """Convert a trim: strip a set of characters from both ends."""
-    expect_count(arguments, 2)
-    subject = expect_text(arguments[1])
-    return GoValue(f"{subject.at(Level.POSTFIX)}.strip({expect_text(arguments[0]).code})", STRING)
-
-
 def _indent(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 2)
     width, text = arguments[0], expect_text(arguments[1])
     if width.type not in {INT, UNCONVERTED, *PARSED_KINDS}:
         raise NeverRenders(f"indent by a {width.type.name}")
-    return GoValue(f"{text.at(Level.FILTERED)} | indent({width.code}, first=true)", STRING, Level.FILTERED)
+    return filtered(text, f"indent({width.code}, first=true)")
 
 
 def _file(arguments: CallArguments) -> GoValue:
@@ -130,21 +116,20 @@ def _regex_match(arguments: CallArguments) -> GoValue:
 def _regex_replace(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 3)
     pattern, replacement, text = (expect_text(value) for value in arguments)
-    code = f"{text.at(Level.FILTERED)} | regex_replace({pattern.code}, {replacement.code})"
-    return GoValue(code, STRING, Level.FILTERED)
+    return filtered(text, f"regex_replace({pattern.code}, {replacement.code})")
 
 
 def _hmac(arguments: CallArguments) -> GoValue:
     expect_count(arguments, 2)
     message, key = expect_text(arguments[0]), expect_text(arguments[1])
-    return GoValue(f"{message.at(Level.FILTERED)} | hmac_sha256({key.code})", STRING, Level.FILTERED)
+    return filtered(message, f"hmac_sha256({key.code})")
 
 
 def _escape(ours: str) -> GoFunction:
     """Return the conversion of one of Go's escapes: of the values as ``print`` shows them."""
 
     def convert(arguments: CallArguments) -> GoValue:
-        return GoValue(f"{_print(arguments).at(Level.FILTERED)} | {ours}", STRING, Level.FILTERED)
+        return filtered(_print(arguments), ours)
 
     return convert
 
@@ -167,10 +152,10 @@ TEXT_FUNCTIONS: Mapping[str, GoFunction] = {
     "toLower": filter_function("lower"),
     "toUpper": filter_function("upper"),
     "toTitle": filter_function("go_title"),
-    "trim": _trim,
+    "trim": text_method("strip"),  # of a set of characters
     "trimSpace": filter_function("trim"),
-    "trimPrefix": _method("removeprefix"),
-    "trimSuffix": _method("removesuffix"),
+    "trimPrefix": text_method("removeprefix"),
+    "trimSuffix": text_method("removesuffix"),
     "replaceAll": _replace_all,
     "join": _join,
     "split": _split,

@@ -132,13 +132,15 @@ class HookFailed(OngoingEvent, frozen=True, kw_only=True):
 
 
 class HookDropped(Event, frozen=True, kw_only=True):
-    """The queue of ``[on_event]`` was full; events were dropped."""
+    """Events were dropped: the queue of ``[on_event]`` was full, or ctemplate had to stop, as ``reason`` says."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     count: int
+    reason: str = "the queue was full"
 
     def __str__(self) -> str:
-        return f"on_event: {self.count} events were dropped, since the queue was full"
+        what = "1 event was" if self.count == 1 else f"{self.count} events were"
+        return f"on_event: {what} dropped, since {self.reason}"
 
 
 class GroupUnchanged(Event, frozen=True, kw_only=True):

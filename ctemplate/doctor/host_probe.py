@@ -24,7 +24,7 @@ from ctemplate.core.model import StagedFile
 from ctemplate.doctor.nginx import STREAM_MODULE, NginxFacts, Stream, stream_of
 from ctemplate.doctor.places import DestinationFacts, FolderFacts, StateFacts
 from ctemplate.nginx.check import NginxCheck
-from ctemplate.nginx.command import BUILD_TIMEOUT, Installation, NginxCommand
+from ctemplate.nginx.command import Installation, NginxCommand
 from ctemplate.nginx.groups import is_proven
 from ctemplate.nginx.identity import FoundMaster, find_master
 from ctemplate.nginx.language.includes import Role, Tree, TreeError, load_tree
@@ -36,7 +36,6 @@ from ctemplate.nginx.unread import unread_files
 from ctemplate.system.files import candidate_path
 from ctemplate.system.inputs import read_input
 from ctemplate.system.ownership import weakness
-from ctemplate.system.programs import run_program
 from ctemplate.system.rights import foreign_owner
 from ctemplate.template.language.source_text import TEMPLATE_LIMIT_BYTES as TEMPLATE_LIMIT
 
@@ -55,7 +54,7 @@ async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
         name=command.program,
         version=installation.build.version,
         conf=str(installation.conf),
-        stream=await stream_facts(installation),
+        stream=stream_facts(installation),
         wants_stream=any(_has_stream(template) for template in plan.templates),
         tree=tree if isinstance(tree, Tree) else None,
         refusal=refusal,
@@ -126,10 +125,9 @@ def may_signal(process: Process) -> bool:
     return True
 
 
-async def stream_facts(installation: Installation) -> Stream:
-    """Return whether an nginx has the stream module; raises CommandFailed."""
-    completed = await run_program([installation.command.program, "-V"], timeout=BUILD_TIMEOUT)
-    is_built_in, is_module = stream_of(" ".join(completed.output))
+def stream_facts(installation: Installation) -> Stream:
+    """Return whether an nginx has the stream module."""
+    is_built_in, is_module = stream_of(installation.build.arguments)
     folder = installation.build.options.get("modules-path", "modules")
     module = installation.resolved(folder) / STREAM_MODULE
     return Stream(is_built_in=is_built_in, module=str(module) if is_module else None, exists=module.exists())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ctemplate.core.errors import CtemplateError
@@ -33,10 +32,9 @@ class Stream:
     exists: bool = False
 
 
-def stream_of(output: str) -> tuple[bool, bool]:
-    """Return from `nginx -V` whether the stream module is built in, and whether it is a separate module."""
-    found = re.search(r"--with-stream(=dynamic)?(?=\s|$)", output)
-    return found is not None and not found[1], found is not None and bool(found[1])
+def stream_of(arguments: Collection[str]) -> tuple[bool, bool]:
+    """Return from configure arguments whether the stream module is built in, and whether it is a separate module."""
+    return "--with-stream" in arguments, "--with-stream=dynamic" in arguments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

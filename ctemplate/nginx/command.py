@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed
 from ctemplate.core.values import dataclass
-from ctemplate.system.programs import run_program
+from ctemplate.system.programs import Completed, run_program
 
 BUILD_TIMEOUT = 10.0
 ERROR_LOG_OPTION_SINCE = (1, 19, 5)
@@ -26,7 +26,8 @@ class NginxCommand:
 
     ``announce`` is the command that reloads it, where a signal of our own must not do that. ``pid_file`` is the one
     that this command reads; ``follows`` is the same one, where only the master that it names tells the configuration.
-    ``files`` are then those of the group: a master whose configuration reads none of them is another group's.
+    For a command that ``is_service``, only the running master of the service does. ``files`` are then those of the
+    group: a master whose configuration reads none of them is another group's.
     """
 
     program: str
@@ -37,15 +38,17 @@ class NginxCommand:
     announce: str | tuple[str, ...] | None = None
     pid_file: Path | None = None
     follows: Path | None = None
+    is_service: bool = False
     files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What `nginx -V` says: the version and the values of `--name=value` configure options."""
+    """What `nginx -V` says: the version, the configure arguments, and the values of those with `--name=value`."""
 
     version: tuple[int, ...]
     options: Mapping[str, str]
+    arguments: tuple[str, ...] = ()
 
     @classmethod
     def from_output(cls, text: str) -> Build:
@@ -57,12 +60,18 @@ class Build:
         return cls(
             version=tuple(int(part) for part in version[1].split(".")) if version else (),
             options={name: value for name, _, value in named if value},
+            arguments=tuple(given),
         )
 
     @property
     def has_error_log_option(self) -> bool:
         """Whether this nginx knows `-e`."""
         return self.version >= ERROR_LOG_OPTION_SINCE
+
+
+async def ask_build(program: str) -> Completed:
+    """Ask a program for its build with `-V`; raises CommandFailed when it cannot be run."""
+    return await run_program([program, "-V"], timeout=BUILD_TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +85,7 @@ class Installation:
     @classmethod
     async def find(cls, command: NginxCommand) -> Installation:
         """Ask the program that a command names for its build options; raises CommandFailed when it cannot be run."""
-        completed = await run_program([command.program, "-V"], timeout=BUILD_TIMEOUT)
+        completed = await ask_build(command.program)
         found = shutil.which(command.program)
         if completed.status or found is None:
             what = f"exit status {completed.status}; its build cannot be known"

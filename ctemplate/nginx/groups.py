@@ -18,7 +18,7 @@ _NGINX = re.compile(r"(?<![A-Za-z0-9_-])(?:nginx|openresty|tengine|angie|freengi
 def nginx_of(settings: GroupSection, files: Iterable[Path] = ()) -> NginxCommand | None:
     """Return the nginx that reads a group's files; the group's nginx key overrides its reload command."""
     found = _told(settings)
-    if found is None or found.follows is None:
+    if found is None or (found.follows is None and not found.is_service):
         return found
     return replace(found, files=tuple(file.absolute() for file in files if file != STDOUT))
 
@@ -45,6 +45,7 @@ def _told(settings: GroupSection) -> NginxCommand | None:
         prefix=given.prefix or (found.prefix if found else None),
         conf=given.config or (found.conf if found else None),
         follows=None if is_told or found is None else found.follows,
+        is_service=found is not None and found.is_service and not is_told,
     )
 
 

@@ -6,14 +6,19 @@ Must not know checks, masters' workers or logs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from dataclasses import field
 from pathlib import Path
 
+from ctemplate.core.errors import ApplyError
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, NginxCommand
-from ctemplate.nginx.named_master import named_command
+from ctemplate.nginx.master import Process, process_of
+from ctemplate.nginx.named_master import named_command, service_commands
 from ctemplate.nginx.unread import unread_live_files
+
+SCAN_INTERVAL = 5.0  # seconds between two searches for the master of a service
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,16 +28,22 @@ class Lookup:
     A command that names a master by its pid file has that master's arguments, if its configuration reads a file of the
     group: those of the last such master stay while none is named, and the defaults of the build count before the first
     one. ``foreign`` is the configuration of the named master if it reads none of these files: that master is not ours.
+    Likewise for a command that names a service, with the only running master that reads a file of the group.
     """
 
     command: NginxCommand
     foreign: Path | None = field(default=None, init=False)
     _reader: NginxCommand | None = field(default=None, init=False)
+    _master: Process | None = field(default=None, init=False)
+    _scan_at: float = field(default=0.0, init=False)
     _known: Installation | None = field(default=None, init=False)
     _identity: tuple[int, ...] = field(default=(), init=False)
 
     async def installation(self) -> Installation:
         """Return the installed nginx; raises CommandFailed when it cannot be run."""
+        if self.command.is_service:
+            await self._follow_service()
+            return await self._found(self._reader or self.command)
         if self.command.follows is None:
             return await self._found(self.command)
         named = await asyncio.to_thread(named_command, self.command)
@@ -45,6 +56,19 @@ class Lookup:
                 self.foreign = found.conf
                 return found if self._reader is None else await self._found(self._reader)
         return await self._found(self._reader or self.command)
+
+    async def _follow_service(self) -> None:
+        """Take the arguments of the service's master; the process table is searched while none is known to run."""
+        now = asyncio.get_running_loop().time()
+        if now < self._scan_at or (self._master is not None and process_of(self._master.pid) == self._master):
+            return
+        self._scan_at, readers = now + SCAN_INTERVAL, []
+        for master, command in await asyncio.to_thread(service_commands, self.command):
+            with contextlib.suppress(ApplyError):
+                if await asyncio.to_thread(_reads, await Installation.find(command), self.command.files):
+                    readers.append((master, command))
+        if len({command for _, command in readers}) == 1:
+            self._master, self._reader = readers[-1]
 
     async def _found(self, command: NginxCommand) -> Installation:
         identity = _identity(command.program)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 from ctemplate.core.values import dataclass
@@ -33,10 +32,8 @@ class Modules:
     def from_output(cls, text: str) -> Modules:
         """Read the output of `nginx -V`."""
         build = Build.from_output(text)
-        arguments = re.search(r"^configure arguments:(.*)$", text, re.MULTILINE)
-        given = shlex.split(arguments[1]) if arguments else []
-        requested = [found for each in given if (found := _WITH.fullmatch(each)) is not None]
-        removed = (found[1] for each in given if (found := _WITHOUT.fullmatch(each)) is not None)
+        requested = [found for each in build.arguments if (found := _WITH.fullmatch(each)) is not None]
+        removed = (found[1] for each in build.arguments if (found := _WITHOUT.fullmatch(each)) is not None)
         folder = Path(build.options.get("prefix", "/usr/local/nginx")) / build.options.get("modules-path", "modules")
         itself = _NGINX_ITSELF.search(text)
         return cls(

@@ -1,4 +1,4 @@
-"""Take the arguments of an nginx from the running master, where a reload command names that master by its pid file.
+"""Take the arguments of an nginx from the running master, where a reload command names a pid file or a service.
 
 Such a command says nothing of a configuration: the master that it signals reads the one that it was started with. Must
 not know checks or reloads.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.master import DELETED, PROC, title_of, uid_of
+from ctemplate.nginx.master import DELETED, PROC, Process, process_of, title_of, uid_of
 from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
 
 
@@ -22,8 +22,20 @@ def named_command(command: NginxCommand, *, proc: Path = PROC) -> NginxCommand |
     under a pid that a stale file holds.
     """
     pid = pid_in(command.follows) if command.follows is not None else ""
-    if isinstance(pid, str):
-        return None
+    return None if isinstance(pid, str) else _command_of(pid, command, proc)
+
+
+def service_commands(command: NginxCommand, *, proc: Path = PROC) -> list[tuple[Process, NginxCommand]]:
+    """Return the running masters of a service's program, each with the command as that master was started."""
+    found = []
+    for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal()):
+        process, started = process_of(pid, proc=proc), _command_of(pid, command, proc)
+        if process is not None and started is not None and PurePosixPath(started.program).name == command.program:
+            found.append((process, started))
+    return found
+
+
+def _command_of(pid: int, command: NginxCommand, proc: Path) -> NginxCommand | None:
     try:
         title = title_of(pid, proc=proc)
         arguments = arguments_of(title, is_cut=is_cut(pid, title, proc))

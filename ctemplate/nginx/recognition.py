@@ -242,9 +242,9 @@ def _start_stop_daemon(texts: Sequence[str]) -> str | None:
 
 
 def _service(name: str | None) -> FoundCommand:
-    """Return the nginx of a service, by its name; it is assumed to run with the defaults of its build."""
+    """Return the nginx of a service, by its name; the defaults of its build count until its master is seen to run."""
     program = SERVICE_MANAGERS.get((name or "").removesuffix(".service"))
-    return NginxCommand(program=program) if program else None
+    return NginxCommand(program=program, is_service=True) if program else None
 
 
 def _after_options(texts: Sequence[str], *, flags: str = "", values: str = "", words: Sequence[str] = ()) -> list[str]:

@@ -7,7 +7,7 @@ templates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +16,15 @@ from ctemplate.core.errors import ApplyError
 from ctemplate.nginx.beside import FilesBeside
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.included import IncludedFiles
-from ctemplate.nginx.language.authority import Routes, named_hosts, reach, routes, variable_of
+from ctemplate.nginx.language.authority import Routes, file_variables, named_hosts, reach, routes, variable_of
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
+from ctemplate.nginx.language.file_paths import NO_PATHS, PathVariables
 from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config, walk
 from ctemplate.nginx.language.unique_names import Name, names
 from ctemplate.nginx.lookup import Lookup
+from ctemplate.nginx.settings import contexts
 from ctemplate.system.inputs import real_path
 
 _KNOWN_SOURCES = 1000
@@ -34,15 +36,17 @@ class ConfigPlace:
     """The context of a file: the name of the block that includes it, and the names used by other files.
 
     ``files`` tells which file takes a name. ``hosts`` are those that the others' pass directives name, ``routed`` the
-    variables in these, and ``variable`` is the one that the block around the file gives a value to, where it is a
-    ``map`` or its like. ``upstreams`` are those of files that may belong to the same configuration, of which
-    some do not exist yet if it ``is_open``. Where it is not ``is_certain`` that a file is nginx's, its text decides.
+    variables in these, ``paths`` those in paths of files, and ``variable`` is the one that the block around the file
+    gives a value to, where it is a ``map`` or its like. ``upstreams`` are those of files that may belong to the same
+    configuration, of which some do not exist yet if it ``is_open``. Where it is not ``is_certain`` that a file is
+    nginx's, its text decides.
     """
 
     inside: bytes = b""
     taken: frozenset[Name] = frozenset()
     hosts: frozenset[Name] = frozenset()
     routed: frozenset[bytes] = frozenset()
+    paths: PathVariables = NO_PATHS
     variable: bytes = b""
     upstreams: frozenset[Name] = frozenset()
     is_open: bool = False
@@ -120,19 +124,25 @@ def places(
         absent = {file: b"" for file in files if not file.exists()}
         tree = load_tree(conf, replaced={**absent, **(texts or {})})
         own = {real_path(file) for file in (*files, *item_files, *(texts or {}))}
-        blocks = _blocks_around(tree)
+        blocks = contexts(tree)
         found = {path: _facts_of(tree, path, blocks[path]) for path in tree.sources if real_path(path) not in own}
     except (TreeError, NginxSyntaxError, OSError):
         return tuple(ConfigPlace() for _ in files)
     taken = {name: path for path, (used, _) in found.items() for name in used}
     others = tuple(leading for _, leading in found.values())
-    around = ConfigPlace(taken=frozenset(taken), files=taken, hosts=named_hosts(others), routed=reach(others)[0])
-    return tuple(_place(tree, file, around) for file in files)
+    around = ConfigPlace(
+        taken=frozenset(taken),
+        files=taken,
+        hosts=named_hosts(others),
+        routed=reach(others)[0],
+        paths=file_variables(others),
+    )
+    return tuple(_place(tree, file, blocks, around) for file in files)
 
 
-def _place(tree: Tree, file: Path, around: ConfigPlace) -> ConfigPlace:
-    """Return the surroundings of a file, with the block that includes it."""
-    inside = next(_blocks(tree, file), b"")
+def _place(tree: Tree, file: Path, blocks: Mapping[Path, bytes], around: ConfigPlace) -> ConfigPlace:
+    """Return the surroundings of a file, with the block that includes it, or would if the file were there."""
+    inside = next((include.inside or blocks[include.file] for include in tree.would_include(file)), b"")
     return replace(around, inside=inside, variable=_variable(tree, file, inside))
 
 
@@ -155,18 +165,3 @@ def _variable(tree: Tree, path: Path, inside: bytes) -> bytes:
             if block.name == include.inside and any(one.last_line == include.line for one in block.block or ()):
                 return variable_of(block)
     return b""
-
-
-def _blocks_around(tree: Tree) -> dict[Path, bytes]:
-    """Return the block around each file that the configuration reads, by its path; see ``_blocks``."""
-    found: dict[Path, bytes] = {tree.main: b""}
-    for include in tree.includes:  # in the order of reading: what includes a file comes before it
-        for file in include.files:
-            found.setdefault(file, include.inside or found.get(include.file, b""))
-    return found
-
-
-def _blocks(tree: Tree, path: Path) -> Iterator[bytes]:
-    """Yield the block around each include of the file; an include at the top of an included file passes its own on."""
-    for include in tree.would_include(path):
-        yield include.inside or (b"" if include.file == tree.main else next(_blocks(tree, include.file), b""))

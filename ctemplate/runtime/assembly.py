@@ -23,7 +23,6 @@ from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group
 from ctemplate.config.layers import Layer, build, environment_layer, local_layers, read_layers
 from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
 from ctemplate.core.errors import TemplateError
-from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import TemplatesRefused
 from ctemplate.core.model import Target
 from ctemplate.core.section import Section
@@ -89,6 +88,7 @@ class Assembly:
     is_daemon: bool = False
     planned: Mapping[str, FileReview] | None = None
     notices: tuple[Notice, ...] = ()
+    refused: tuple[TemplatesRefused, ...] = ()  # at the start
 
     @property
     def policies(self) -> Policies | None:
@@ -299,8 +299,8 @@ class Assembler:
             check_exec(config.exec, self.environ)
         plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
-        is_start = self.is_daemon and previous is None
-        templates = tuple(self._templates(group, config, spare, is_start=is_start) for group in plans)
+        refused: list[TemplatesRefused] | None = [] if self.is_daemon and previous is None else None
+        templates = tuple(self._templates(group, config, spare, refused) for group in plans)
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
         return Assembly(
             config=config,
@@ -315,16 +315,17 @@ class Assembler:
             is_daemon=self.is_daemon,
             planned=self.planned,
             notices=tuple(notice for layer in layers for notice in layer.notices),
+            refused=tuple(refused or ()),
         )
 
     def _templates(
-        self, plan: GroupPlan, config: Config, spare: list[Template], *, is_start: bool
+        self, plan: GroupPlan, config: Config, spare: list[Template], refused: list[TemplatesRefused] | None
     ) -> tuple[Template, ...]:
-        """Load a group's templates; a daemon that starts with broken ones continues with those that were live last."""
+        """Load a group's templates; where ``refused`` collects it, broken ones are replaced by those last live."""
         try:
             return tuple(self._load(each, plan, config, spare) for each in plan.templates)
         except TemplateError as exc:
-            if not is_start:
+            if refused is None:
                 raise
             destinations = (each.destination for each in plan.templates)
             last = LastRendered(folder=apply.group_folder(self.state_dir(config), destinations), is_written=False)
@@ -334,7 +335,7 @@ class Assembler:
                 raise exc from None
             if not found:
                 raise
-            emit(TemplatesRefused(group=plan.settings.name, reason=str(exc)))
+            refused.append(TemplatesRefused(group=plan.settings.name, reason=str(exc)))
             return found
 
     def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:

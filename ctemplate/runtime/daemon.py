@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ctemplate.catalog import Catalog
+from ctemplate.config.schema import OnEventSection
 from ctemplate.core.defects import Defects, only_error
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import CtemplateError, SourceTimeout
@@ -35,7 +36,7 @@ from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
-from ctemplate.runtime.event_hook import hook_services
+from ctemplate.runtime.event_hook import EventHook
 from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, report_holds
@@ -81,12 +82,14 @@ class Daemon:
     _keeper: Keeper = field(init=False)
     _view: StatusView = field(init=False)
     _exec: ExecHost = field(init=False)
+    _hook: EventHook = field(init=False)
 
     def __post_init__(self) -> None:
         self.catalog = Catalog(self.assembly.policies)
         self._keeper = Keeper(self.catalog, self.assembly.memory_path)
         self._view = StatusView(catalog=self.catalog)
         self._exec = ExecHost(self.assembler.environ, lambda: self.workers, self._stop)
+        self._hook = EventHook(events=self.events, section=OnEventSection())
 
     @property
     def exit_status(self) -> int:
@@ -100,21 +103,22 @@ class Daemon:
             self._view.counted()
         view = self.events.subscribed("status", self._view.take)
         others = self.events.subscribed("neighbours", lambda event: rouse_others(event, self.workers))
-        with self.events.entered(), view, others, only_error(), self._watched(), self._held:
-            self._hold_workers()
-            self._warn()
-            await self._load_answers()
-            with pid_file(self.assembly.config.pid_file):
-                async with self._kept():
-                    await self._run()
-            emit(Stopped())
+        with self.events.entered(), view, others, only_error(), self._watched() as watchdog, self._held:
+            self._hook.section = self.assembly.config.on_event
+            async with self._hook.serving(lambda: watchdog.remaining):
+                self._hold_workers()
+                self._warn()
+                await self._load_answers()
+                with pid_file(self.assembly.config.pid_file):
+                    async with self._kept():
+                        await self._run()
+                emit(Stopped())
 
     async def _run(self) -> None:
         """Run all services, replace them after edits, until ctemplate is stopped."""
         async with asyncio.TaskGroup() as tasks:
             services = DaemonServices(tasks)
             await services.reconcile(self._wanted())
-            await asyncio.sleep(0)  # until those that want to hear of it have begun
             emit(Started(summary=self.assembly.summary))
             await self._exec.follow(tasks, self.assembly.config.exec, self.assembly.plans)
             while await self._until_edited():
@@ -186,7 +190,6 @@ class Daemon:
             _service("follow-edits", self._follow_edits, files),  # starting a watch costs threads
             *((control,) if has_socket else ()),
             *status_services(self._view, self.assembly, self._report, lambda: self.workers),
-            *hook_services(self.events, self.assembly.config.on_event),
             *tracing_services(self.events, is_on=self.assembly.config.tracing),
         )
 
@@ -240,6 +243,8 @@ class Daemon:
             emit(ConfigurationNotice(text=str(notice), is_loss=notice.is_loss))
         for warning in self.assembly.warnings:
             emit(GroupUnchecked(warning=warning))
+        for refused in self.assembly.refused:
+            emit(refused)
 
     async def _reassemble(self, services: DaemonServices) -> None:
         """Continue with the newly read files; broken ones are reported and the running configuration stays."""
@@ -270,6 +275,7 @@ class Daemon:
                 self._report_unusable(exc, consequence)
             else:
                 self._hold_failures = 0
+                self._hook.section = self.assembly.config.on_event
                 return
         self._hold_failures += 1
 
@@ -378,7 +384,7 @@ class Daemon:
         return False
 
     @contextlib.contextmanager
-    def _watched(self, *, is_patient: bool = True) -> Iterator[None]:
+    def _watched(self, *, is_patient: bool = True) -> Iterator[Watchdog]:
         """Handle signals, run the watchdog, and report errors that the event loop cannot deliver to a task."""
         loop = asyncio.get_running_loop()
 
@@ -389,7 +395,7 @@ class Daemon:
         loop.set_exception_handler(report)
         with Watchdog() as watchdog, self._signals(watchdog, is_patient=is_patient):
             try:
-                yield
+                yield watchdog
             finally:
                 loop.set_exception_handler(None)
 

@@ -1,17 +1,18 @@
 """Tells a command or a URL of events, as ``[on_event]`` says: one after another, each within its time limit.
 
-Nobody waits for it: the queue is bounded, and what finds no room is counted and reported. Events of the hook itself are
-not handed to it.
+No work waits for it: the queue is bounded, and what finds no room is counted and reported. Events of the hook itself
+are not handed to it. It starts before everything else and ends after it, within what is left of the time to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import pkgutil
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -19,11 +20,12 @@ import msgspec
 
 from ctemplate.config.command_env import environment_of
 from ctemplate.config.schema import OnEventSection
+from ctemplate.core.defects import kept_running
 from ctemplate.core.errors import CommandFailed, printable
 from ctemplate.core.event_stream import Event, EventStream, emit
 from ctemplate.core.host_events import HookDropped, HookFailed
 from ctemplate.core.values import dataclass
-from ctemplate.runtime.services import DaemonService
+from ctemplate.runtime.services import STOP_LIMIT
 from ctemplate.status.history import level_word
 from ctemplate.system.programs import format_command, run_program
 
@@ -31,17 +33,15 @@ QUEUED_EVENTS = 1000
 VARIABLE_LENGTH_BYTES = 100_000  # of one environment variable; the kernel takes 128 KiB
 
 
-def hook_services(events: EventStream, section: OnEventSection) -> tuple[DaemonService, ...]:
-    """Return what tells of events, where a command or a URL is configured for that."""
-    if not section.command and not section.url:
-        return ()
-    hook = EventHook(events=events, section=section)
-    return (DaemonService(key=("on-event", section), name="on-event", run=hook.run, stop=hook.stop),)
+EXIT_SECONDS = 2.0  # that remain for the process to exit, of the time to stop
 
 
 @dataclass(slots=True, kw_only=True)
 class EventHook:
-    """A bounded queue of events and the task that hands them out; ``stop`` ends it once the queue is empty."""
+    """A bounded queue of events and the task that hands them out; ``stop`` ends it once the queue is empty.
+
+    ``section`` says which events it takes and who gets them; it may be replaced at any time.
+    """
 
     events: EventStream
     section: OnEventSection
@@ -51,6 +51,7 @@ class EventHook:
     _loop: asyncio.AbstractEventLoop | None = None
     _dropped: int = 0
     _is_stopping: bool = False
+    _is_busy: bool = False
     _failure: str = ""
 
     def stop(self) -> None:
@@ -70,23 +71,62 @@ class EventHook:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def _is_wanted(self, event: Event) -> bool:
+        if not self.section.command and not self.section.url:
+            return False
         if self.section.events:
             return event.name in self.section.events
         return event.severity >= logging.getLevelNamesMapping()[self.section.level.upper()]
 
+    @contextlib.asynccontextmanager
+    async def serving(self, remaining: Callable[[], float | None]) -> AsyncIterator[None]:
+        """Hand out the events until left, and then those that are queued; cancellation leaves at once.
+
+        Leaving takes ``STOP_LIMIT`` seconds at most, and fewer if ``remaining``, the seconds until the process is ended
+        by force, are fewer.
+        """
+        with self.events.subscribed("on_event", self.take):
+            task = asyncio.create_task(kept_running("on-event", self.run), name="on-event")
+            try:
+                yield
+            except asyncio.CancelledError:
+                await self._cancel(task)
+                raise
+            except BaseException:
+                await self._end(task, remaining())
+                raise
+            await self._end(task, remaining())
+
+    async def _end(self, task: asyncio.Task[None], remaining: float | None) -> None:
+        """Wait until the queued events are handed out, or the time for that is over."""
+        self.stop()
+        limit = STOP_LIMIT if remaining is None else min(STOP_LIMIT, remaining - EXIT_SECONDS)
+        try:
+            await asyncio.wait((task,), timeout=max(limit, 0.0))
+        finally:
+            await self._cancel(task)
+
+    async def _cancel(self, task: asyncio.Task[None]) -> None:
+        """End the task at once, if it has not ended; report the events that are not handed out then."""
+        lost = len(self._queue) + self._is_busy
+        task.cancel()
+        await asyncio.wait((task,))
+        if lost:
+            emit(HookDropped(count=lost, reason="there was no time left for them when ctemplate stopped"))
+
     async def run(self) -> None:
         """Hand out events until stopped."""
         self._loop = asyncio.get_running_loop()
-        with self.events.subscribed("on_event", self.take):
-            while self._queue or not self._is_stopping:
-                if not self._queue:
-                    self._wake.clear()
-                    await self._wake.wait()
-                    continue
-                await self._hand_out(self._queue.popleft())
-                if self._dropped:
-                    dropped, self._dropped = self._dropped, 0
-                    emit(HookDropped(count=dropped))
+        while self._queue or not self._is_stopping:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            self._is_busy = True
+            await self._hand_out(self._queue.popleft())
+            self._is_busy = False
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                emit(HookDropped(count=dropped))
 
     async def _hand_out(self, event: Event) -> None:
         """Run the command and ask the URL; what fails is reported, once while it stays the same, and not retried."""

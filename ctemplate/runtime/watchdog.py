@@ -56,6 +56,11 @@ class Watchdog:
         if self._ends_at is None or ends_at < self._ends_at:
             self._limit, self._ends_at = limit, ends_at
 
+    @property
+    def remaining(self) -> float | None:
+        """The seconds until the process is ended; None before it is due to end."""
+        return None if self._ends_at is None else max(self._ends_at - time.monotonic(), 0.0)
+
     def _watch(self) -> None:
         """Check the loop at each tick; runs in its own thread."""
         late = 0.0

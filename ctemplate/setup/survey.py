@@ -108,7 +108,7 @@ async def _nginx() -> NginxFound:
         http_folder=included_folder(tree, b"http"),
         stream_folder=included_folder(tree, b"stream"),
         http_includes=tuple(each.pattern for each in _includes(tree, b"http") if each.is_glob),
-        stream_module=await _stream_module(installation),
+        stream_module=_stream_module(installation),
         worker_user=next(iter(traffic.users), None),
         hosts=tuple(sorted(traffic.hosts)),
     )
@@ -128,9 +128,9 @@ def included_folder(tree: Tree, block: bytes) -> Path | None:
     return next((path.parent for path in patterns if path.name == "*.conf" and "*" not in str(path.parent)), None)
 
 
-async def _stream_module(installation: Installation) -> str | None:
+def _stream_module(installation: Installation) -> str | None:
     """Return the stream module's file; empty if it is built in, None if there is none."""
-    found = await stream_facts(installation)
+    found = stream_facts(installation)
     if found.is_built_in:
         return ""
     return found.module if found.exists else None

@@ -14,11 +14,10 @@ from ctemplate.catalog import Catalog
 from ctemplate.core.errors import CommandFailed
 from ctemplate.core.model import Answer, Query
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.command import BUILD_TIMEOUT
+from ctemplate.nginx.command import ask_build
 from ctemplate.nginx.modules import Modules
 from ctemplate.queries import NginxBuild
 from ctemplate.system.file_watch import Signature, file_edits, signatures
-from ctemplate.system.programs import run_program
 
 USUAL_FOLDER = Path("/usr/sbin")
 
@@ -39,7 +38,7 @@ async def nginx_build(query: Query) -> FoundBuild:
     program = Path(shutil.which(name) or USUAL_FOLDER / name)
     known = signatures([program])
     try:
-        completed = await run_program([name, "-V"], timeout=BUILD_TIMEOUT)
+        completed = await ask_build(name)
     except CommandFailed as exc:
         logger.debug("%s; templates do not know its version", exc)
         return FoundBuild(value=(), files=known)

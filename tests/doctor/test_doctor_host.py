@@ -35,7 +35,7 @@ RUNS = [
     ],
 )
 def test_the_build_tells_of_the_stream_module(output, expected):
-    assert stream_of(output) == expected
+    assert stream_of(output.split()) == expected
 
 
 OLD_STAY = (

@@ -5,7 +5,7 @@ Imports none of ctemplate's code: it starts the program and observes it from out
 
 from harness.backends import HttpBackend, TcpBackend, http_get, tcp_read
 from harness.consul import Consul
-from harness.ctemplate import Ctemplate, run_ctemplate
+from harness.ctemplate import Ctemplate, once_that_says, run_ctemplate
 from harness.nginx import Nginx
 from harness.ports import free_port
 from harness.processes import Process
@@ -22,6 +22,7 @@ __all__ = [
     "TcpBackend",
     "free_port",
     "http_get",
+    "once_that_says",
     "program",
     "run_ctemplate",
     "tcp_read",

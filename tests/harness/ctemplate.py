@@ -5,16 +5,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from harness.forks import Fork, fork_server
 from harness.processes import Process
 from harness.programs import ROOT
-from harness.waiting import PATIENCE
+from harness.waiting import PATIENCE, tail
 
 COMMAND = (sys.executable, "-m", "ctemplate")
+ONCE_TIMEOUTS = ("2s", "10s", "60s")
 
 
 class ForkedModule(Process):
@@ -44,6 +45,19 @@ class Ctemplate(ForkedModule):
             folder,
             env=_environment(folder / "state") | dict(env or {}),
         )
+
+
+def once_that_says(text: str, start: Callable[..., Ctemplate]) -> tuple[Ctemplate, str]:
+    """Return the run of `start("-once", "-timeout", timeout)` that says the text and gives up, and its timeout.
+
+    How far a run comes before its timeout depends on the machine: one that says too little is followed by a longer one.
+    """
+    for timeout in ONCE_TIMEOUTS:
+        process = start("-once", "-timeout", timeout)
+        assert process.wait() == 3, process.output()
+        if text in process.output():
+            return process, timeout
+    raise AssertionError(f"no {text!r} within {timeout}\n{tail(process.output())}")
 
 
 def run_ctemplate(

@@ -250,29 +250,32 @@ def test_what_fails_in_the_first_minute_after_a_start_is_believed_at_once(consul
 def test_a_hold_does_not_run_out_while_nobody_runs(start_consul, scene):
     consul = start_consul()
     register(consul, "web", 2)
-    it = scene(consul).start('[guard]\nhold = "8s"')
+    it = scene(consul).start('[guard]\nhold = "1h"')
     it.wait({"web": places(2)})
     consul.kill()
     consul.start()
     it.told("WARNING held: ")
-    it.process.stop()
-    (path,) = it.folder.glob("state/answers-*.json")
-    path.write_text(json.dumps(an_hour_ago(json.loads(path.read_text()))))
-    it.start('[guard]\nhold = "8s"')
+    stored_earlier(it, 7200.0)
+    it.start('[guard]\nhold = "1h"')
     it.told("WARNING held: ")
     assert it.services() == {"web": places(2)}
+    stored_earlier(it, 7200.0, left=3.0)
+    it.start('[guard]\nhold = "1h"')
     it.told("the time is over; the newest answer is accepted")
     it.wait({})
 
 
-def an_hour_ago(page):
-    """Return what was kept as if it had been an hour ago, by a clock that has been set since."""
-    page["written_at"] -= 3600.0
+def stored_earlier(it, seconds, left=None):
+    """Stop and change the stored answers as if that had been so many seconds ago, with so many left of each hold."""
+    it.process.stop()
+    (path,) = it.folder.glob("state/answers-*.json")
+    page = json.loads(path.read_text())
+    page["written_at"] -= seconds
     for answer in page["instances"] + page["services"]:
         for hold in answer.get("holds", ()):
-            hold["since"] -= 3600.0
-            hold["until"] -= 3600.0
-    return page
+            hold["since"] -= seconds
+            hold["until"] = hold["until"] - seconds if left is None else page["written_at"] + left
+    path.write_text(json.dumps(page))
 
 
 # Answers that cannot be

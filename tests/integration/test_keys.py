@@ -1,8 +1,10 @@
 """Keys of Consul's KV store in templates, on a real Consul."""
 
 import re
+from functools import partial
 
 import pytest
+from harness import once_that_says
 
 LIMIT = 60
 
@@ -55,9 +57,8 @@ def test_a_missing_key_is_named_and_waited_for(consul, run, tmp_path):
 
 
 def test_once_says_which_key_is_missing(consul, run, tmp_path):
-    process = run(consul, "{{ key('nginx/limit') }}", "-once", "-timeout", "2s")
-    assert process.wait(LIMIT) == 3
-    assert f"Consul at {consul.address}: still missing after 2s: key(nginx/limit)" in process.output()
+    process, timeout = once_that_says("still missing after", partial(run, consul, "{{ key('nginx/limit') }}"))
+    assert f"Consul at {consul.address}: still missing after {timeout}: key(nginx/limit)" in process.output()
     assert not (tmp_path / "out").exists()
 
 

@@ -38,8 +38,20 @@ def test_a_daemon_writes_a_file_that_may_be_moved_and_tells_a_command(tmp_path, 
     wait_for(lambda: "applied, +1 -1 lines" in read(log), LIMIT, "a new file", log=daemon.log)
     daemon.stop()
     names = [json.loads(line)["event"] for line in told.read_text().splitlines()]
-    assert names[:3] == ["started", "applied", "applied"]
+    assert names == ["started", "applied", "applied", "stopped"]
     assert log.read_text().splitlines()[-1].endswith("INFO stopped")
+
+
+def test_a_start_with_a_broken_template_is_told_too(tmp_path, ctemplate):
+    told = tmp_path / "told"
+    command = json.dumps(["sh", "-c", f'echo "$CTEMPLATE_EVENT_NAME" >> {told}'])
+    config = site(tmp_path, f'[on_event]\ncommand = {command}\nevents = ["templates_refused"]\n')
+    daemon = ctemplate("-config", config)
+    wait_for(lambda: "applied" in daemon.log(), LIMIT, "the first file", log=daemon.log)
+    daemon.stop()
+    (tmp_path / "t.j2").write_text("{% if")
+    daemon = ctemplate("-config", config)
+    wait_for(lambda: "templates_refused" in read(told), LIMIT, "the event", log=daemon.log)
 
 
 def run_once(folder, *more, **environ):

@@ -174,8 +174,10 @@ def test_burst_of_registrations_costs_few_reloads(consul, balancer, http_backend
     backend = http_backend("all")
     balance = balancer(consul)
     before = balance.nginx.reloads()
+    balance.process.pause()
     for number in range(20):
         consul.register(f"web{number}", port=backend.port, tags=["http"])
+    balance.process.resume()
     for number in range(20):
         balance.wait(lambda name=f"web{number}": balance.get(name)[0] == 200, f"web{number}")
     assert 1 <= balance.nginx.reloads() - before <= 4
@@ -254,8 +256,10 @@ def counted(tmp_path, consul, ctemplate):
 def test_one_command_of_two_templates_runs_once_per_burst(tmp_path, consul, counted):
     start, count = counted
     process = start("-wait", "2s:20s")
+    process.pause()  # so all of them fall into one window, however long this takes
     for number in range(5):
         consul.register("web", service_id=f"web{number}")
+    process.resume()
     wait_for(lambda: (tmp_path / "two").read_text() == "5", LIMIT, "five instances", log=process.log)
     wait_for(lambda: count() == 2, LIMIT, "second run of the command", log=process.log)
     consul.register("web", service_id="last")
@@ -267,11 +271,15 @@ def test_change_that_reverts_within_the_window_does_nothing(tmp_path, consul, co
     start, count = counted
     (tmp_path / "end.j2").write_text("{{ service('end') | length }}")
     process = start("-wait", "2s:20s", "-template", "end.j2:end")
+    end = tmp_path / "end"
+    wait_for(lambda: end.exists() and end.read_text() == "0", LIMIT, "all files", log=process.log)
     before = identities(tmp_path / "one", tmp_path / "two")
+    process.pause()  # so all of this falls into one window, however long it takes
     consul.register("web")
     consul.deregister("web")
     consul.register("end")
-    wait_for(lambda: (tmp_path / "end").read_text() == "1", LIMIT, "the end of the window", log=process.log)
+    process.resume()
+    wait_for(lambda: end.read_text() == "1", LIMIT, "the end of the window", log=process.log)
     assert (identities(tmp_path / "one", tmp_path / "two"), count()) == (before, 1)
     consul.register("web")
     wait_for(lambda: (tmp_path / "two").read_text() == "1", LIMIT, "the change that stays", log=process.log)

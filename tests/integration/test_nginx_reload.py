@@ -300,8 +300,9 @@ async def test_draining_workers_are_told_with_age_and_memory(nginx, port):
         for _ in range(2):
             connection = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")  # an unfinished request keeps its worker
-            await asyncio.to_thread(time.sleep, 0.7)
+            await asyncio.to_thread(time.sleep, 0.7)  # generations are told apart by the age of their workers
             assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
+        await asyncio.to_thread(wait_for, lambda: len(nginx.old_workers()) == 2, PATIENCE, "end of the idle workers")
         old = await reload.draining()
         assert [worker.process.pid for worker in old] == list(nginx.old_workers())
         assert all(worker.age > 0.5 and worker.memory_bytes > 0 for worker in old)

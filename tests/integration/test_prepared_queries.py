@@ -1,7 +1,9 @@
 """Prepared queries in templates, executed repeatedly on a real Consul."""
 
+from functools import partial
+
 import pytest
-from harness import Consul, free_port, wait_for
+from harness import Consul, free_port, once_that_says, wait_for
 
 LIMIT = 15
 INTERVAL = "300ms"
@@ -135,9 +137,7 @@ def test_a_template_waits_for_a_query_until_somebody_defines_it(consul, run, tmp
 
 
 def test_once_ends_in_time_where_nobody_knows_the_query(consul, run):
-    process = run(consul, "-once", "-timeout", "2s")
-    assert process.wait() == 3
-    assert "no prepared query has this name or id" in process.log()
+    once_that_says("no prepared query has this name or id", partial(run, consul))
 
 
 def test_a_capture_gives_the_same_again(consul, ctemplate, tmp_path):

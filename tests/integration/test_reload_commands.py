@@ -1,6 +1,7 @@
 """Reload commands as operators write them: the command reloads, and check and proof are ours."""
 
 import json
+import os
 import shlex
 import socket
 
@@ -209,3 +210,30 @@ def test_names_are_not_compared_with_those_of_a_configuration_that_does_not_read
     assert "server_name a.test;" in site.read_text()
     assert "left out" not in run.log()
     assert "reads no file of the group" in run.log()
+
+
+@pytest.fixture
+def service(tmp_path, nginx):
+    """A folder for PATH with a program that reloads nginx as a service manager does, without naming a configuration."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "systemctl"
+    program.write_text(f"#!/bin/sh\nkill -HUP $(cat {nginx.pid_file})\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_the_running_master_of_a_service_tells_the_configuration(tmp_path, nginx, ctemplate, service):
+    site = Site(tmp_path, nginx)
+    assert ctemplate(*site.args, "-once", name="first").wait(LIMIT) == 0
+    nginx.start()
+    told(site, "systemctl reload nginx")
+    daemon = ctemplate(*site.args, env=service)
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], LIMIT, "paid reload")
+    site.publish("2")
+    site.wait_running("2", log=daemon.log)
+    assert "does not read it" not in daemon.log()
+    contents, source = site.contents(), site.folder / "nginx.conf.j2"
+    source.write_text(source.read_text().replace("http {", "htttp {", 1))
+    daemon.wait_for_log("nginx -t: exit status 1; every live file is untouched", LIMIT)
+    assert site.contents() == contents

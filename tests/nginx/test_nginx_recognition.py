@@ -92,6 +92,8 @@ WRAPPED = [
     "su - root -c 'nginx -s reload'",
     "flock /run/lock/n nginx -s reload",
     "exec nginx -s reload",
+]
+SERVICES = [
     "systemctl reload nginx",
     "systemctl reload nginx.service",
     "systemctl --no-block reload-or-restart nginx",
@@ -116,6 +118,11 @@ WRAPPED = [
 @pytest.mark.parametrize("command", WRAPPED)
 def test_a_wrapped_reload_is_recognised_and_announced_as_it_was_written(command):
     assert recognise(command) == NginxCommand(program="nginx", announce=command)
+
+
+@pytest.mark.parametrize("command", SERVICES)
+def test_a_service_is_recognised_as_one_whose_running_master_tells_the_configuration(command):
+    assert recognise(command) == NginxCommand(program="nginx", announce=command, is_service=True)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,7 @@ def test_a_wrapped_reload_is_recognised_and_announced_as_it_was_written(command)
         pytest.param("angie -s reload", NginxCommand(program="angie"), id="angie"),
         pytest.param(
             "systemctl reload openresty",
-            NginxCommand(program="openresty", announce="systemctl reload openresty"),
+            NginxCommand(program="openresty", announce="systemctl reload openresty", is_service=True),
             id="openresty's unit",
         ),
         pytest.param(

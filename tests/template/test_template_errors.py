@@ -71,7 +71,25 @@ def test_faults_show_when_a_template_is_loaded(text, sentence):
             "t.j2:1: no key 'zoen' here; did you mean 'zone'? else give a default: | default(\"…\")",
             id="key",
         ),
-        pytest.param("{{ service('api')[7].id }}", "t.j2:1: tuple has no item 7", id="item"),
+        pytest.param(
+            "{{ service('api')[7].id }}", 't.j2:1: service("api") has 1 item, so no item 7', id="item of a short list"
+        ),
+        pytest.param(
+            "{{ service('api', tag='none')[0].id }}",
+            't.j2:1: service("api", tag="none") is empty, so it has no item 0; '
+            "test it with if, or use | first | default(…)",
+            id="item of an empty list",
+        ),
+        pytest.param(
+            "{% set found = service('api', tag='none') %}{{ found[-1].id }}",
+            "t.j2:1: found is empty, so it has no item -1; test it with if, or use | first | default(…)",
+            id="item of a variable",
+        ),
+        pytest.param(
+            "{{ (service('api') | list)[2] }}",
+            "t.j2:1: the list has 1 item, so no item 2",
+            id="item of a computed list",
+        ),
         pytest.param("{{ service(1) }}", "t.j2:1: name must be a text, got 1", id="wrong type"),
         pytest.param(
             "{{ service('api', nod='x') }}", "t.j2:1: service() got an unexpected keyword argument 'nod'", id="argument"

@@ -16,11 +16,13 @@ from ctemplate.nginx.language.authority import (
     AnyOf,
     KnownRoutes,
     Routes,
+    misplaced_paths,
     named_hosts,
     routes,
     unjudged_goals,
 )
 from ctemplate.nginx.language.directives import INNER, LOADS, OPENS, VALUE_BLOCKS
+from ctemplate.nginx.language.file_paths import climbs, is_file_parameter, opened_arguments
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.manner import manner, patterns
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
@@ -141,12 +143,11 @@ def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Misplac
                 yield from _found(argument, f"would choose what {_shown(name)!r} loads")
         elif OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
             yield MisplacedValue(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
+        elif is_file_parameter(directive) and (start := _MARK.match(directive.args[1])):
+            reason = f"would choose the file of {_shown(directive.args[0])!r}"
+            yield MisplacedValue(data=int(start[1]), reason=reason)
         elif name in INNER and directive.args and (start := _MARK.match(directive.args[-1])):
             yield MisplacedValue(data=int(start[1]), reason=f"would choose where {_shown(name)!r} goes")
-
-
-def _steps_out(path: bytes) -> int:
-    return path.split(b"/").count(b"..")
 
 
 def _found(text: bytes, reason: str) -> Iterator[MisplacedValue]:
@@ -199,12 +200,13 @@ class _Check:
         return tuple(
             MisplacedValue(
                 data=int(mark[1]),
-                reason=f"would leave the folder of the file that {_shown(name)!r} opens",
+                reason=f"would leave the folder of the file that {_shown(like.name)!r} opens",
                 is_misplaced=False,
             )
             for (_, parent, one), (_, _, like) in both
-            if parent not in VALUE_BLOCKS and OPENS.fullmatch(name := like.name) and like.args
-            if (mark := _MARK.search(like.args[0])) and _steps_out(one.args[0]) > _steps_out(like.args[0])
+            if parent not in VALUE_BLOCKS
+            for index, _ in opened_arguments(like)
+            if (mark := _MARK.search(like.args[index])) and climbs(one.args[index], like.args[index])
         )
 
     def taking(self) -> tuple[MisplacedValue, ...]:
@@ -233,8 +235,12 @@ class _Check:
             return ()
         found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
         own = {name for name, _ in name_uses(self.real, self.benign, inside=self._inside).names}
+        files = tuple(
+            MisplacedValue(data=number, reason=f"would choose a file through '${_shown(variable)}'", is_misplaced=False)
+            for variable, number in misplaced_paths((found,), known)
+        )
         reason = "would choose where {!r} goes, and names no upstream of this configuration and no instance's address"
-        return tuple(
+        return files or tuple(
             MisplacedValue(
                 data=number,
                 reason=reason.format(_shown(goal.directive)),

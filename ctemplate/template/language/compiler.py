@@ -12,8 +12,10 @@ import jinja2
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 
+from ctemplate.core.errors import printable
 from ctemplate.template.cache.loops import names_around
 
+SHOWN_TEXT_LENGTH = 80
 _PACED = nodes.EnvironmentAttribute("paced")
 
 
@@ -108,6 +110,19 @@ class Generator(CodeGenerator):
         self.visit(node.args[0], frame)
         self.write(")")
 
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+        """Tell how the template calls the list, for the error that reports an item that it lacks."""
+        is_key = isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
+        called = "" if is_key or isinstance(node.arg, nodes.Slice) else expression_text(node.node)
+        if not called:
+            super().visit_Getitem(node, frame)
+            return
+        self.write("environment.item_of(")
+        self.visit(node.node, frame)
+        self.write(", ")
+        self.visit(node.arg, frame)
+        self.write(f", {called!r})")
+
     def visit_CallBlock(self, node: nodes.CallBlock, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a ``call`` block; its result is printed like any other value."""
         call_frame, macro_ref = self.macro_body(node, frame)
@@ -150,6 +165,35 @@ class Generator(CodeGenerator):
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ARG002  # Jinja's signature
         self.write(")")
+
+
+def expression_text(node: nodes.Expr) -> str:
+    """Return an expression as a template writes it; empty if it is not made of names, fields, literals and calls."""
+    match node:
+        case nodes.Name():
+            return node.name
+        case nodes.Const():
+            return _literal_text(node.value)
+        case nodes.Getattr():
+            owner = expression_text(node.node)
+            return f"{owner}.{node.attr}" if owner else ""
+        case nodes.Call(dyn_args=None, dyn_kwargs=None):
+            return _call_text(node)
+        case _:
+            return ""
+
+
+def _literal_text(value: object) -> str:
+    return f'"{printable(value, SHOWN_TEXT_LENGTH)}"' if isinstance(value, str) else str(value).lower()
+
+
+def _call_text(call: nodes.Call) -> str:
+    called = expression_text(call.node)
+    words = [expression_text(each) for each in call.args]
+    named = [(each.key, expression_text(each.value)) for each in call.kwargs]
+    if not called or not all((*words, *(text for _, text in named))):
+        return ""
+    return f"{called}({', '.join([*words, *(f'{key}={text}' for key, text in named)])})"
 
 
 def _is_paced(node: nodes.Node) -> bool:

@@ -24,7 +24,7 @@ from ctemplate.template.cache.fragments import SCALARS, Fragments
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import word_advice
 from ctemplate.template.language.compiler import Generator, check_jumps, literal_names
-from ctemplate.template.language.fields import FIELDS, PLAIN_FUNCTIONS, Missing, Undefined
+from ctemplate.template.language.fields import FIELDS, PLAIN_FUNCTIONS, Missing, Undefined, lacking_item
 from ctemplate.template.language.filters import COSTLY, filters, made, tests
 from ctemplate.template.language.formats import FORMATS, NONE
 from ctemplate.template.language.functions import Functions, Variables, suggestion
@@ -343,6 +343,13 @@ class Environment(ImmutableSandboxedEnvironment):
         if isinstance(obj, dict):
             return obj[argument] if argument in obj else Missing(obj=obj, name=argument)
         return super().getitem(obj, argument)
+
+    def item_of(self, obj: Any, argument: Any, called: str) -> Any:
+        """Return ``obj[argument]``; if a list has no such item, the error names the list as the template does."""
+        found = self.getitem(obj, argument)
+        if type(found) is Undefined and isinstance(obj, tuple | list):
+            return Undefined(lacking_item(called, len(obj), argument), obj=obj, name=argument)
+        return found
 
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Carry out a call of a template."""

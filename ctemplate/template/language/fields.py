@@ -28,6 +28,13 @@ FIELDS: dict[type, frozenset[str]] = {
 """The model's types and the fields that templates may read."""
 
 
+def lacking_item(called: str, count: int, argument: object) -> str:
+    """Return the message for an item that a list does not have; ``called`` is the list in the template's words."""
+    if count:
+        return f"{called} has {count} item{'s' * (count != 1)}, so no item {argument!r}"
+    return f"{called} is empty, so it has no item {argument!r}; test it with if, or use | first | default(…)"
+
+
 class Undefined(jinja2.StrictUndefined):
     """A missing name, field or key: any use of it is an error that names what exists instead."""
 
@@ -40,7 +47,7 @@ class Undefined(jinja2.StrictUndefined):
             return super()._undefined_message
         if isinstance(obj, Variables):
             return f"'var.{name}' is undefined{suggestion(name, obj.values, 'var.')}"
-        if isinstance(name, str) and (misused := _misused(obj, name)):
+        if misused := _misused(obj, name):
             return misused
         kind = "text" if isinstance(obj, str) else type(plain_number(obj)).__name__.lower()
         if not isinstance(name, str):
@@ -52,12 +59,14 @@ class Undefined(jinja2.StrictUndefined):
         return f"{kind} has no field {name!r}{advice or suggestion(name, known)}"
 
 
-def _misused(obj: object, name: str) -> str:
-    """Return what to write when a template asks a function or a list for a field; empty for anything else."""
-    if isinstance(obj, PLAIN_FUNCTIONS):
+def _misused(obj: object, name: object) -> str:
+    """Return the message for a function or a list that is asked for a field or an item; empty for anything else."""
+    if isinstance(obj, PLAIN_FUNCTIONS) and isinstance(name, str):
         called = f'env("{printable(name, 80)}")' if obj.__name__ == "env" else f"{obj.__name__}(…)"
         return f"{obj.__name__} is a function; write {called}"
     if isinstance(obj, tuple | list):
+        if not isinstance(name, str):
+            return lacking_item("the list", len(obj), name)
         return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
     return ""
 

@@ -10,7 +10,8 @@ import re
 import shlex
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import cache, wraps
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, pass_environment
@@ -325,8 +326,9 @@ COSTLY = frozenset(_named((*_LISTS, *_TEXTS, *_DOCUMENTS)))
 """Filters that may be slow for one long text or list, so that the render's time limit is checked before each."""
 
 
-def filters() -> dict[str, Callable[..., Any]]:
-    """Return the filters that depend only on their arguments, by name."""
+@cache
+def filters() -> Mapping[str, Callable[..., Any]]:
+    """Return the filters that depend only on their arguments, by name; they are the same for all templates."""
     kept: dict[str, Callable[..., Any]] = {name: function for name, function in _JINJA.items() if name not in _REMOVED}
     known = (
         kept
@@ -338,7 +340,7 @@ def filters() -> dict[str, Callable[..., Any]]:
         | GO_TABLE_FILTERS
         | {"go_printf": go_printf, "go_yaml": go_yaml}
     )
-    return {name: _deriving(name, function) for name, function in known.items()}
+    return MappingProxyType({name: _deriving(name, function) for name, function in known.items()})
 
 
 def tests() -> dict[str, Callable[..., Any]]:

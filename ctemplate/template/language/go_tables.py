@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from ctemplate.template.language.grouping import Groups, groups_by_key
+from ctemplate.template.language.grouping import Groups, groups_by_key, merged_tables
 from ctemplate.template.safety.tainted_text import text_of
 
 _NO_NAME = re.compile("[^a-zA-Z0-9_-]")
@@ -38,16 +38,11 @@ def _meta_part(meta: Mapping[str, Any], key: str) -> str:
 
 def go_merge(table: Any, other: Any, override: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  # as templates write
     """Merge another table into a table as ``mergeMap`` does, where empty values count as absent."""
-    if not (isinstance(table, Mapping) and isinstance(other, Mapping)):
-        raise TypeError("go_merge: only tables can be merged")
-    merged = dict(table)
-    for key, value in other.items():
-        own = merged.get(key)
-        if isinstance(own, Mapping) and isinstance(value, Mapping):
-            merged[key] = go_merge(own, value, override)
-        elif override or (value is not None and not own):
-            merged[key] = value
-    return merged
+
+    def is_replaced(own: Mapping[Any, Any], key: Any, value: Any) -> bool:
+        return override or (value is not None and not own.get(key))
+
+    return merged_tables("go_merge", table, other, is_replaced)
 
 
 def go_slice(value: Any, start: int = 0, end: int | None = None) -> Any:

@@ -74,14 +74,24 @@ def merge(table: Any, other: Any, override: bool = True) -> dict[str, Any]:  # n
 
     With ``override=false`` the table keeps its own.
     """
+    return merged_tables("merge", table, other, lambda own, key, _: override or key not in own)
+
+
+def merged_tables(
+    name: str, table: Any, other: Any, is_replaced: Callable[[Mapping[Any, Any], Any, Any], bool]
+) -> dict[str, Any]:
+    """Merge another table into a table, including nested tables; the other's value counts where ``is_replaced``.
+
+    That takes the table, the key and the other's value. ``name`` is the filter's, for errors.
+    """
     if not (isinstance(table, Mapping) and isinstance(other, Mapping)):
-        raise TypeError("merge: only tables can be merged")
+        raise TypeError(f"{name}: only tables can be merged")
     merged = dict(table)
     for key, value in other.items():
         own = merged.get(key)
         if isinstance(own, Mapping) and isinstance(value, Mapping):
-            merged[key] = merge(own, value, override)
-        elif override or key not in merged:
+            merged[key] = merged_tables(name, own, value, is_replaced)
+        elif is_replaced(merged, key, value):
             merged[key] = value
     return merged
 

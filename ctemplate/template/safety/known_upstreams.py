@@ -14,8 +14,9 @@ from itertools import chain
 
 from ctemplate.core.model import Answer, Instance, Query
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, reach, routes
+from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, Routes, file_variables, reach, routes
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
+from ctemplate.nginx.language.file_paths import PathVariables
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config
 from ctemplate.nginx.language.unique_names import Name, names
@@ -123,9 +124,18 @@ class Upstreams:
     @cached_property
     def routed(self) -> frozenset[bytes]:
         """The variables that the other texts' targets are made of."""
+        return reach(self._routes)[0]
+
+    @cached_property
+    def paths(self) -> PathVariables:
+        """The variables in paths of files that the other texts open."""
+        return file_variables(self._routes)
+
+    @cached_property
+    def _routes(self) -> tuple[Routes, ...]:
         self.were_asked = True
         parsed = (_parsed(text, place.inside) for text, place in self._others)
-        return reach(routes(found, found, inside=inside) for found, inside in parsed)[0]
+        return tuple(routes(found, found, inside=inside) for found, inside in parsed)
 
 
 class BareNames:
@@ -161,6 +171,7 @@ def known_at(place: ConfigPlace, addresses: Addresses, upstreams: Upstreams) -> 
         upstreams=AnyOf((*others, BareNames()) if place.is_open else others),
         addresses=addresses,
         hosts=place.hosts,
+        paths=place.paths.joined(upstreams.paths) if place.inside in VALUE_BLOCKS else place.paths,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
         variable=place.variable,
     )
