@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import json as standard_json
 import pkgutil
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.template.safety.limits import check_numbers
 from ctemplate.template.safety.registered_numbers import plain_number
 from ctemplate.template.safety.tainted_text import text_of
@@ -34,7 +34,7 @@ MAX_NODES = 200_000
 
 _SHOWN = 100
 _PACKAGE = "ctemplate.template.language"
-NOT_LITERAL = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+NOT_LITERAL = lazy_pattern("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def json(value: Any, indent: int | None = None) -> str:

@@ -6,7 +6,6 @@ Must not know services.
 from __future__ import annotations
 
 import html as standard_html
-import re
 import shlex
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from jinja2 import Environment, pass_environment
 from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.tests import TESTS
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.language import quoting
 from ctemplate.template.language.arithmetic import bool_, divide, modulo
 from ctemplate.template.language.documents import (
@@ -98,7 +98,7 @@ _PICKING = frozenset({"d", "default", "first", "last", "max", "min", "random"})
 _READING = frozenset({"from_json", "from_toml", "from_yaml", "go_from_yaml"})
 """Filters that turn a text into lists and tables with numbers."""
 
-_NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_NO_TEXT = lazy_pattern("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
