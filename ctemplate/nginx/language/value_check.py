@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import (
@@ -181,6 +182,12 @@ class _Check:
         """Return whether the values leave the structure unchanged."""
         return self._is_readable and not self._differs(self.real)
 
+    @cached_property
+    def _both(self) -> list[tuple[bytes, Directive, Directive]]:
+        """Each directive with the block that holds it and its like with harmless values; only of an intact text."""
+        both = zip(walk(self.real or (), inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
+        return [(parent, one, like) for (_, parent, one), (_, _, like) in both]
+
     def breaking(self) -> tuple[MisplacedValue, ...]:
         """Return the values that change the structure."""
         if not self._is_readable or self.is_intact:
@@ -196,14 +203,13 @@ class _Check:
         """
         if not self._is_readable or self.real is None:
             return ()
-        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
         return tuple(
             MisplacedValue(
                 data=int(mark[1]),
                 reason=f"would leave the folder of the file that {_shown(like.name)!r} opens",
                 is_misplaced=False,
             )
-            for (_, parent, one), (_, _, like) in both
+            for parent, one, like in self._both
             if parent not in VALUE_BLOCKS
             for index, _ in opened_arguments(like)
             if (mark := _MARK.search(like.args[index])) and climbs(one.args[index], like.args[index])
@@ -215,8 +221,7 @@ class _Check:
             return ()
         found: list[MisplacedValue] = []
         special = {piece.data: piece.text for piece in self._pieces if _PATTERN.search(piece.text)}
-        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
-        for (_, parent, one), (_, _, like) in both:
+        for parent, one, like in self._both:
             if (taken := manner(parent, one)) != (expected := manner(parent, like)):
                 words = zip((like.name, *like.args), taken, expected, strict=True)
                 reason = f"would choose how {_shown(parent if parent in VALUE_BLOCKS else like.name)!r} takes it"
