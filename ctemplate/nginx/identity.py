@@ -105,7 +105,7 @@ class _MasterSearch:
         """Return which other program a process runs, nothing where it is ours.
 
         An executable moved aside for an upgrade stays ours. Where its link is unreadable (another user's process),
-        the title of a master of root or of our own user is believed: no other user can start one.
+        the title of a process of root or of our own user is believed: no other user can start one.
         """
         ours = self.installation.executable
         try:
@@ -113,7 +113,9 @@ class _MasterSearch:
         except PermissionError:
             if uid_of(pid, proc=self.proc) not in {0, os.geteuid()}:
                 raise
-            return "" if arguments is None or _is_program(arguments.program, ours) else arguments.program
+            title = title_of(pid, proc=self.proc)
+            named = arguments.program if arguments else "" if _TITLED.match(title) else title.partition(" ")[0]
+            return "" if not named or _is_program(named, ours) else named
         is_aside = runs.parent == ours.parent and runs.name.startswith(ours.name) and arguments is not None
         is_ours = runs == ours or (is_aside and arguments is not None and _is_program(arguments.program, ours))
         return "" if is_ours else str(runs)

@@ -243,3 +243,28 @@ def test_a_title_that_was_cut_is_named_as_cut(proc, tmp_path):
     cut = "nginx: master process nginx -c /etc/ngi"
     proc.add(10, cut, room=len(cut) + 1)
     assert find(proc, tmp_path / "none").suspects == (f"process 10 runs {NGINX} with /etc/ngi…",)
+
+
+@pytest.fixture
+def hidden_executables(monkeypatch):
+    """Have the kernel refuse which program a process runs, as it does for other users' processes."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.readlink", refuse)
+
+
+@pytest.mark.usefixtures("hidden_executables")
+def test_another_program_whose_executable_is_hidden_is_no_nginx(proc, pid_file):
+    proc.add(10, "/sbin/init splash", exe="/sbin/init")
+    assert find(proc, pid_file).reason == f"{pid_file} names process 10, which runs /sbin/init, not {NGINX}"
+
+
+@pytest.mark.usefixtures("hidden_executables")
+def test_the_master_beside_a_hidden_program_of_a_stale_pid_file_is_found(proc, pid_file):
+    proc.add(10, "/sbin/init splash", exe="/sbin/init")
+    proc.add(20, f"nginx: master process {NGINX} -c {CONF}")
+    found = find(proc, pid_file)
+    assert isinstance(found, FoundMaster)
+    assert found.process.pid == 20
