@@ -11,6 +11,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ctemplate.core.model import Snapshot
 from ctemplate.core.shipped import SHIPPED
 from ctemplate.lint.names import LOOP_FIELDS
 from ctemplate.sources.catalog_file import read_catalog
-from ctemplate.sources.contents import answer
+from ctemplate.sources.contents import Contents, answer
 from ctemplate.template import Renderer, Template
 from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.fields import FIELDS
@@ -44,9 +45,15 @@ def environment() -> Environment:
     return Environment(FolderLoader(ROOT / "page.j2", ()), escape=NGINX, functions=Functions(VARIABLES, ENVIRON))
 
 
+@cache
+def catalog() -> Contents:
+    """Return the content of the catalog of the examples."""
+    return read_catalog(CATALOG)
+
+
 def rendered(text: str, escape: str = "none") -> str:
     """Return what an example prints over the catalog of the examples."""
-    contents, answers = read_catalog(CATALOG), {}
+    contents, answers = catalog(), {}
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "example.j2"
         source.write_text(text)

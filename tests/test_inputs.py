@@ -46,6 +46,14 @@ def test_files_without_a_size_are_read():
     assert read_input(Path("/dev/null"), limit_bytes=LIMIT) == b""
 
 
+def test_a_file_that_would_be_waited_for_is_an_error(tmp_path):
+    """As `/proc/kmsg`, which seems to be a regular file; a test that read it would take its lines from the system."""
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    unread = pytest.raises(OSError, match="gives nothing without waiting")
+    with os.fdopen(reader, "rb") as file, os.fdopen(writer, "wb"), unread:
+        inputs._chunk(file, tmp_path, 10)
+
+
 def test_a_plain_file_is_never_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="is a pipe, not a file"):

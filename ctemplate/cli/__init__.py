@@ -6,9 +6,11 @@ Every verb loads what this module imports, and so do ``-help`` and ``-version``.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import re
 import sys
+from pathlib import Path
 
 import click
 
@@ -37,6 +39,7 @@ _ADVISED = re.compile(r"\?$|^no such (option|command) [^;]*: ")
 
 def main() -> None:
     """Run the command line and exit with its status; every error is reported here, in one line."""
+    gc.freeze()  # what is imported stays: the collector need not look through it, not even at the end
     open_closed_streams()
     sys.exit(_exit_status())
 
@@ -56,15 +59,26 @@ def _exit_status() -> int:
         say(str(exc))
         return next(status for kind, status in STATUSES.items() if isinstance(exc, kind))
     except OSError as exc:
-        return _unprinted(exc)
+        return _system_error(exc)
     except (KeyboardInterrupt, click.Abort):
         say("ctemplate: interrupted")
         return INTERRUPTED_STATUS
     return result if isinstance(result, int) else 0
 
 
-def _unprinted(error: OSError) -> int:
-    """Return the status for a write to stdout that failed; raise any other error again."""
+def _has_current_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _system_error(error: OSError) -> int:
+    """Return the status for a current folder that was removed, or a failed write to stdout; raise any other error."""
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        say("ctemplate: the current folder does not exist any more; change to another one")
+        return USAGE_STATUS
     if error.filename is not None or error.errno not in UNPRINTABLE:
         raise error
     if error.errno != errno.EPIPE:

@@ -6,6 +6,7 @@ what its verb needs. Must not import the modules that do the work.
 
 from __future__ import annotations
 
+import gc
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,12 @@ CONTEXT = {"help_option_names": ["-help", "-h"], "max_content_width": 110}
 
 def work(verb: str) -> Callable[..., int]:
     """Import and return the function that does a verb's work; it takes the options and returns the exit status."""
-    found: Callable[..., int] = pkgutil.resolve_name(VERB_FUNCTIONS[verb])
+    gc.disable()  # the collector would look for garbage among modules, which all stay
+    try:
+        found: Callable[..., int] = pkgutil.resolve_name(VERB_FUNCTIONS[verb])
+    finally:
+        gc.freeze()  # nor does it look there later
+        gc.enable()
     return found
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.validation import is_hcl
 
-SINGLE = re.compile(r"template|group")
-_YAML = re.compile(r"^(?:---|[A-Za-z_]\w*:(?:\s|$)|- )", re.MULTILINE)
-_OCTAL = re.compile(r"""^\s*perms\s*=\s*(0[0-7]+)\s*(?:#.*)?$""", re.MULTILINE)
+SINGLE = lazy_pattern(r"template|group")
+_YAML = lazy_pattern(r"^(?:---|[A-Za-z_]\w*:(?:\s|$)|- )", re.MULTILINE)
+_OCTAL = lazy_pattern(r"""^\s*perms\s*=\s*(0[0-7]+)\s*(?:#.*)?$""", re.MULTILINE)
 _SIZE_OF_SAMPLE = 65536  # how many characters are examined
 _ABOVE = "it belongs above the first table of the file"
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from ctemplate.config.keys import as_written
 from ctemplate.config.layers import APPENDED, SECRET_KEYS, Layer, build
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.section import Section
 
 SHOWN_INSTEAD = "(masked)"
 DEFAULT_PLACE = "default"
 PLACE_COLUMN = 56  # characters before the comment with a value's place
-SECRET_NAMES = re.compile(r"pass|secret|token|credential|private|api_?key", re.IGNORECASE)
+SECRET_NAMES = lazy_pattern(r"pass|secret|token|credential|private|api_?key", re.IGNORECASE)
 """Names of the operator's own variables whose values are masked."""
 
 NOTHING: tuple[object, ...] = (None, "", ())
@@ -26,8 +27,8 @@ NOTHING: tuple[object, ...] = (None, "", ())
 
 _Step = str | int
 _Path = tuple[_Step, ...]
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_USER = re.compile(r"(?<=://)[^/@]*(?=@)")
+_BARE = lazy_pattern(r"[A-Za-z0-9_-]+")
+_USER = lazy_pattern(r"(?<=://)[^/@]*(?=@)")
 
 
 def shown_config(layers: Sequence[Layer]) -> Iterator[str]:

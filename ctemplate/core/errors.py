@@ -30,9 +30,11 @@ def printable(text: object, limit: int = 500) -> str:
 
     Text longer than ``limit`` characters is cut and marked with ``…``.
     """
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in str(text)
-    )
+    shown = str(text)
+    if not shown.isprintable():
+        shown = "".join(
+            char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in shown
+        )
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 
 TYPE_WORDS = {
     "str": "text",
@@ -28,12 +29,12 @@ ANY_ENTRY = "[...]"
 ENTRY_KINDS = 2  # of a mapping: its keys' type and its values'
 NO_VALUE = object()
 
-_HCL = re.compile(r"""^\s*(?:[A-Za-z_]+\s+(?:"[^"\n]*"\s*)?\{|//|/\*)""", re.MULTILINE)
-_PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`$")
-_MISSING = re.compile(r"Object missing required field `(?P<key>.*)`$")
-_EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]*)`(?: (?P<bound><=|>=) (?P<limit>\d+))?(?:, got `.*`)?$")
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+_HCL = lazy_pattern(r"""^\s*(?:[A-Za-z_]+\s+(?:"[^"\n]*"\s*)?\{|//|/\*)""", re.MULTILINE)
+_PLACE = lazy_pattern(r" - at `(?:key in )?\$(?P<path>.*)`$")
+_UNKNOWN = lazy_pattern(r"Object contains unknown field `(?P<key>.*)`$")
+_MISSING = lazy_pattern(r"Object missing required field `(?P<key>.*)`$")
+_EXPECTED = lazy_pattern(r"Expected `(?P<kinds>[^`]*)`(?: (?P<bound><=|>=) (?P<limit>\d+))?(?:, got `.*`)?$")
+_STEP = lazy_pattern(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def is_hcl(text: str, name: str) -> bool:

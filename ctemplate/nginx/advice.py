@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
+
+from ctemplate.core.lazy_pattern import lazy_pattern
 
 _STREAM = (
     "install nginx's stream module, libnginx-mod-stream, and write load_module modules/ngx_stream_module.so; at the top"
@@ -14,23 +15,23 @@ _NO_UPSTREAM = (
 )
 _FIXES = (
     (
-        re.compile(r'unknown directive "stream"'),
+        lazy_pattern(r'unknown directive "stream"'),
         _STREAM,
     ),
     (
-        re.compile(r"no port in upstream|invalid port in upstream"),
+        lazy_pattern(r"no port in upstream|invalid port in upstream"),
         "an instance is registered without a port; write {% if i.port %} around its server line",
     ),
     (
-        re.compile(r"no servers are inside upstream"),
+        lazy_pattern(r"no servers are inside upstream"),
         "an upstream without instances is refused; write {% else %} server 127.0.0.1:1 down; in its loop",
     ),
     (
-        re.compile(r"host not found in upstream"),
+        lazy_pattern(r"host not found in upstream"),
         _NO_UPSTREAM,
     ),
     (
-        re.compile(r"could not build (?:the )?server_names_hash|could not build optimal server_names_hash"),
+        lazy_pattern(r"could not build (?:the )?server_names_hash|could not build optimal server_names_hash"),
         "write server_names_hash_bucket_size 512; in http",
     ),
 )

@@ -6,16 +6,16 @@ Must not know what a reload is.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.verdict import REFUSING, NginxMessage, messages
 
 LOG_LIMIT_BYTES = 4 * 2**20
-_LINE = re.compile(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[([a-z]+)\] (\d+)#\d+: ")
+_LINE = lazy_pattern(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[([a-z]+)\] (\d+)#\d+: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,14 +5,13 @@ Parts that only a shell could expand are marked, or make the line unreadable. Kn
 
 from __future__ import annotations
 
-import re
-
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 
 OPERATORS = ("&&", "||", ";;", "|&", "&>>", "&>", ">>", ">&", "<&", "<<", ">|", "<>", ";", "|", "&", "(", ")", "<", ">")
 REDIRECTIONS = frozenset({"&>>", "&>", ">>", ">&", "<&", ">|", "<>", "<", ">"})
 JOINTS = frozenset({"&&", "||", ";", "|", "|&"})
-_FILE = re.compile(r"\s*(?:cat\s+|<\s*)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'[\w./+@: -]+')\s*")
+_FILE = lazy_pattern(r"\s*(?:cat\s+|<\s*)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'[\w./+@: -]+')\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Collection
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.master import NginxWorker, Process
 from ctemplate.nginx.verdict import NginxMessage
 
-_RETRIED = re.compile(r"bind\(\) to .* failed ")
-_EXITED = re.compile(r"worker process (\d+) exited on signal ")
+_RETRIED = lazy_pattern(r"bind\(\) to .* failed ")
+_EXITED = lazy_pattern(r"worker process (\d+) exited on signal ")
 
 
 class ReloadState(enum.Enum):

@@ -8,11 +8,11 @@ replaced. Starting nginx, and what its words mean, must not be known here.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.includes import Tree
 from ctemplate.nginx.language.parser import Directive, parse_config, words
@@ -23,16 +23,16 @@ STAND_IN = "stand-in"  # begins the names of the files
 TICKET_KEY_BYTES = 80
 PAIRED = ("certificate", "key")
 SECRET_FILES = {
-    "certificate": re.compile(rb"(?:[a-z]+_)?ssl_certificate"),
-    "key": re.compile(rb"(?:[a-z]+_)?ssl_certificate_key"),
-    "trusted": re.compile(rb"(?:[a-z]+_)?ssl_(?:client_certificate|trusted_certificate)"),
-    "password": re.compile(rb"(?:[a-z]+_)?ssl_password_file"),
-    "ticket": re.compile(rb"ssl_session_ticket_key"),
+    "certificate": lazy_pattern(rb"(?:[a-z]+_)?ssl_certificate"),
+    "key": lazy_pattern(rb"(?:[a-z]+_)?ssl_certificate_key"),
+    "trusted": lazy_pattern(rb"(?:[a-z]+_)?ssl_(?:client_certificate|trusted_certificate)"),
+    "password": lazy_pattern(rb"(?:[a-z]+_)?ssl_password_file"),
+    "ticket": lazy_pattern(rb"ssl_session_ticket_key"),
 }
 """Directives that name a file by what it is for."""
 
 NO_PATH = (b"data:", b"engine:", b"store:")
-_SOUGHT = re.compile(rb"ssl_(?:certificate|client_|trusted_|password_|session_ticket_key)")
+_SOUGHT = lazy_pattern(rb"ssl_(?:certificate|client_|trusted_|password_|session_ticket_key)")
 
 # Made for this alone, and public: it protects nothing.
 KEY_PAIR = b"""\

@@ -16,8 +16,9 @@ from ctemplate.core.errors import ApplyError
 from ctemplate.nginx.beside import FilesBeside
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.included import IncludedFiles
-from ctemplate.nginx.language.authority import Routes, named_hosts, reach, routes, variable_of
+from ctemplate.nginx.language.authority import Routes, file_variables, named_hosts, reach, routes, variable_of
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
+from ctemplate.nginx.language.file_paths import NO_PATHS, PathVariables
 from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config, walk
@@ -35,15 +36,17 @@ class ConfigPlace:
     """The context of a file: the name of the block that includes it, and the names used by other files.
 
     ``files`` tells which file takes a name. ``hosts`` are those that the others' pass directives name, ``routed`` the
-    variables in these, and ``variable`` is the one that the block around the file gives a value to, where it is a
-    ``map`` or its like. ``upstreams`` are those of files that may belong to the same configuration, of which
-    some do not exist yet if it ``is_open``. Where it is not ``is_certain`` that a file is nginx's, its text decides.
+    variables in these, ``paths`` those in paths of files, and ``variable`` is the one that the block around the file
+    gives a value to, where it is a ``map`` or its like. ``upstreams`` are those of files that may belong to the same
+    configuration, of which some do not exist yet if it ``is_open``. Where it is not ``is_certain`` that a file is
+    nginx's, its text decides.
     """
 
     inside: bytes = b""
     taken: frozenset[Name] = frozenset()
     hosts: frozenset[Name] = frozenset()
     routed: frozenset[bytes] = frozenset()
+    paths: PathVariables = NO_PATHS
     variable: bytes = b""
     upstreams: frozenset[Name] = frozenset()
     is_open: bool = False
@@ -127,7 +130,13 @@ def places(
         return tuple(ConfigPlace() for _ in files)
     taken = {name: path for path, (used, _) in found.items() for name in used}
     others = tuple(leading for _, leading in found.values())
-    around = ConfigPlace(taken=frozenset(taken), files=taken, hosts=named_hosts(others), routed=reach(others)[0])
+    around = ConfigPlace(
+        taken=frozenset(taken),
+        files=taken,
+        hosts=named_hosts(others),
+        routed=reach(others)[0],
+        paths=file_variables(others),
+    )
     return tuple(_place(tree, file, blocks, around) for file in files)
 
 

@@ -10,16 +10,17 @@ import re
 from pathlib import Path
 
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import MIB, read_plain_file
 
 PID_FILE_LIMIT_BYTES = MIB
-_PID = re.compile(r"\s*([1-9]\d{0,9})\s*")
-_MASTER = re.compile(
+_PID = lazy_pattern(r"\s*([1-9]\d{0,9})\s*")
+_MASTER = lazy_pattern(
     r"[a-z][\w.-]*: master process(?: v\d\S*)?(?: #\d+)?(?: \[(?P<in>.*)\]| (?P<argv>.*))?", re.DOTALL
 )  # Angie adds version and generation
-_OPTION = re.compile(r"(?<= )-q*(?P<letter>[pcgest])(?P<value>.*?)(?= -q*[pcgestTvV]|$)", re.DOTALL)
-_NAMESPACES = re.compile(r"^NSpid:\s*(.*)$", re.MULTILINE)
+_OPTION = lazy_pattern(r"(?<= )-q*(?P<letter>[pcgest])(?P<value>.*?)(?= -q*[pcgestTvV]|$)", re.DOTALL)
+_NAMESPACES = lazy_pattern(r"^NSpid:\s*(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,25 +9,26 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 
 REFUSING = frozenset({"emerg", "alert", "crit"})
 HIDDEN = '"…"'
-_MESSAGE = re.compile(
+_MESSAGE = lazy_pattern(
     r"(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )\[(?P<level>[a-z]+)\] (?:\d+#\d+: )?(?:\*\d+ )?(?P<text>.*)", re.DOTALL
 )
-_CLOSING = re.compile(r"nginx: (?:the )?configuration file .* (?:syntax is ok|test is successful|test failed)$")
-_PLACE = re.compile(r" in (?P<file>/.*):(?P<line>\d+)$", re.DOTALL)
-_TELLING = re.compile(
+_CLOSING = lazy_pattern(r"nginx: (?:the )?configuration file .* (?:syntax is ok|test is successful|test failed)$")
+_PLACE = lazy_pattern(r" in (?P<file>/.*):(?P<line>\d+)$", re.DOTALL)
+_TELLING = lazy_pattern(
     r'(?:[^"]*(?:\(\)|\b(?:certificate|certificate key|zone)) "[^"\s]+"'  # what was opened or allocated
     r'|host not found in (?:resolver|upstream) "[\w.:-]+"'  # a name that does not resolve
     r'|[^"]*(?<!directive )"[a-z0-9_]+"(?= directive\b))*'  # a directive that nginx knows
 )
-_QUOTED = re.compile(r'".*"', re.DOTALL)
-_QUOTED_TO_THE_END = re.compile(r'".*', re.DOTALL)
+_QUOTED = lazy_pattern(r'".*"', re.DOTALL)
+_QUOTED_TO_THE_END = lazy_pattern(r'".*', re.DOTALL)
 _UNCUT = 1500  # nginx cuts a message at 2,048 bytes, and with it the place that says whose content it repeats
-_FORBIDDEN = re.compile(r"\b(?:Permission denied|Operation not permitted|Read-only file system)\b")
-_FORBIDDEN_BIND = re.compile(r"bind\(\) to .* failed \((?:1|13|30): ")  # EPERM, EACCES, EROFS
+_FORBIDDEN = lazy_pattern(r"\b(?:Permission denied|Operation not permitted|Read-only file system)\b")
+_FORBIDDEN_BIND = lazy_pattern(r"bind\(\) to .* failed \((?:1|13|30): ")  # EPERM, EACCES, EROFS
 _UNPRIVILEGED = 'the "user" directive makes sense only if the master process runs with super-user privileges'
 
 

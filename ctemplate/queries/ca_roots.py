@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import OwnedEntry, Query
 from ctemplate.queries.catalog_entries import RecordedRoot
 from ctemplate.queries.key import scope_fields
@@ -14,7 +14,7 @@ from ctemplate.queries.kind import OwnText, Reader, template_function
 from ctemplate.queries.listing import listing_kind
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
-_PEM_BLOCK = re.compile(
+_PEM_BLOCK = lazy_pattern(
     r"-----BEGIN (?P<label>[A-Z0-9 ]{1,40})-----\n(?:[A-Za-z0-9+/=]{1,128}\n)+-----END (?P=label)-----(?:\n|\Z)"
 )
 

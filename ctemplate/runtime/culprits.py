@@ -14,6 +14,7 @@ from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError, TemplateError, printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Rejection, Snapshot
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
@@ -34,10 +35,10 @@ STATEMENT = 50
 ASIDES = ("[NOTICE]", "[WARNING]")
 """Lines with which HAProxy opens a message, and which give no reason."""
 
-_BIND = re.compile(r"\bbind\(\) to .*?:(\d+) failed")
-_ELSEWHERE = re.compile(r" in /\S+:\d+")
-_QUOTED_WORD = re.compile(r'"([^"\s]+)"')
-_PLACE = re.compile(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
+_BIND = lazy_pattern(r"\bbind\(\) to .*?:(\d+) failed")
+_ELSEWHERE = lazy_pattern(r" in /\S+:\d+")
+_QUOTED_WORD = lazy_pattern(r'"([^"\s]+)"')
+_PLACE = lazy_pattern(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
 
 Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
 """Have the program check a rendering; return its refusal, None when it accepts the files."""

@@ -65,7 +65,8 @@ class GroupWorker:
     is_tentative: bool = False
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     _read: dict[Query, Answer | None] = field(default_factory=dict)
-    _awaited: frozenset[Query] = frozenset()
+    _awaited: set[Query] = field(default_factory=set)
+    _unanswered: set[Query] = field(default_factory=set)
     _changed_at: float | None = None
     _rendered_change_at: float | None = None
     _has_settled: bool = False
@@ -103,7 +104,7 @@ class GroupWorker:
     @property
     def missing(self) -> frozenset[Query]:
         """The queries whose answers the group still waits for."""
-        return self._awaited
+        return frozenset(self._awaited)
 
     @property
     def stuck_for(self) -> float:
@@ -133,11 +134,11 @@ class GroupWorker:
         """
         if not news:
             return
-        unanswered = {query for query in self._awaited if self._read.get(query) is None}
-        if unanswered:
-            gathered = news & unanswered
+        if self._unanswered:
+            gathered = news & self._unanswered
             self._awaited -= gathered
-            if unanswered == gathered:
+            self._unanswered -= gathered
+            if not self._unanswered:
                 self._due = now
             elif news == gathered:
                 return
@@ -178,7 +179,7 @@ class GroupWorker:
     async def _restore(self, past: PastState, ended: asyncio.Future[Outcome]) -> None:
         try:
             outcome = await self.pipeline.restore(past)
-        except Exception as exc:  # noqa: BLE001 - whoever asked is told
+        except Exception as exc:  # noqa: BLE001 - the caller gets it
             if not ended.done():
                 ended.set_exception(exc)
         else:
@@ -300,7 +301,8 @@ class GroupWorker:
         ``is_partial``: the render has not named all the queries that it needs.
         """
         self._read = snapshot.answers(used)
-        self._awaited = missing
+        self._awaited = set(missing)
+        self._unanswered = {query for query in missing if self._read.get(query) is None}
         self.catalog.want(self.pipeline.name, frozenset(self._read), is_growing=is_partial)
         self._note(self.catalog.news_since(self._read), asyncio.get_running_loop().time())
 

@@ -10,13 +10,14 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, OwnedEntry
 
 MASKED = "(masked)"
 SHORTEST_VALUE = 4  # characters; masking a shorter value, such as a number or a switch, hides nothing
 SHORTEST_WORD = 8  # characters; also masked alone, since a template may print a part of a value
-_WORD = re.compile(r"[^\s\"'=:,;{}\[\]()<>]+")
-_NAMED = re.compile(
+_WORD = lazy_pattern(r"[^\s\"'=:,;{}\[\]()<>]+")
+_NAMED = lazy_pattern(
     r"(?i)((?:passw(?:or)?d|passphrase|secret|(?<!server_)token|credential|api[_-]?key|authorization|auth_pass)\w*"
     r"[\"']?[ \t]*[=:]?[ \t]*)(?=[^\s;{])[^\n]*?(;?\s*)$"
 )

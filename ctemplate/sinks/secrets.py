@@ -7,13 +7,15 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-_PRIVATE_KEY = re.compile(
+from ctemplate.core.lazy_pattern import lazy_pattern
+
+_PRIVATE_KEY = lazy_pattern(
     r"(?P<begin>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)(?P<body>.*?)(?P<end>-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
 DIGEST_LENGTH = 8
 LEAST_LENGTH = 16  # shorter lines of a secret are not searched for separately
-LETTERS = re.compile(r"[A-Za-z0-9+/=]+")
+LETTERS = lazy_pattern(r"[A-Za-z0-9+/=]+")
 
 
 def hidden_secrets(text: str, secrets: Iterable[str] = ()) -> str:

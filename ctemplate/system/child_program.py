@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import fnmatch
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -19,6 +18,7 @@ from dataclasses import field
 from typing import Self
 
 from ctemplate.core.errors import CommandFailed
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.system.programs import (
     SHELL_WORDS,
@@ -33,7 +33,7 @@ SIGNALLED = 128  # a shell's exit status for a program that a signal ended is th
 KILL_PATIENCE = 5.0  # seconds for a killed program to end; one that is stuck in the kernel is left behind
 
 REST_LOOK = 0.05  # seconds between two looks at a process group
-_SIMPLE = re.compile(
+_SIMPLE = lazy_pattern(
     r"""(?P<assignments>\s*(?:[A-Za-z_]\w*=(?:[\w./+@:,=%-]|\$\w+|"[^"`\\\n]*"|'[^'\n]*')*[ \t]+)*)"""
     r"""(?P<program>[\w./+@:-]+)(?P<arguments>(?:[ \t][^\n]*)?)"""
 )

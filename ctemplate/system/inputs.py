@@ -12,6 +12,7 @@ import select
 import stat
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 PIPE_SECONDS = 10.0  # for the whole output of a shell's pipe, ``<(…)``
 NAMED_PIPE_SECONDS = 2.0  # for a named pipe; most likely the operator does not know that it exists
@@ -66,13 +67,21 @@ def _read_file(descriptor: int, path: Path, limit_bytes: int) -> bytes:
     if size > limit_bytes:
         raise _too_large(path, limit_bytes)
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        content = file.read(size + 1)
+        content = _chunk(file, path, size + 1)
         while len(content) > size and len(content) <= limit_bytes:  # it grew, or tells no size
             size = len(content)
-            content += file.read(CHUNK_BYTES)
+            content += _chunk(file, path, CHUNK_BYTES)
     if len(content) > limit_bytes:
         raise _too_large(path, limit_bytes)
     return content
+
+
+def _chunk(file: BinaryIO, path: Path, size_bytes: int) -> bytes:
+    """Return the next bytes; raises OSError for a file of the kernel's in which reading would wait."""
+    chunk: bytes | None = file.read(size_bytes)
+    if chunk is None:
+        raise _unfit(path, "is a file of the kernel's that gives nothing without waiting")
+    return chunk
 
 
 def _device_of_pipes() -> int:

@@ -121,3 +121,15 @@ def test_every_verb_has_its_work():
 def test_lint_offers_every_format_of_its_report():
     choices = [option.type.choices for option in cli.commands["lint"].params if isinstance(option.type, click.Choice)]
     assert list(map(tuple, choices)) == [REPORT_FORMATS]
+
+
+def test_a_start_in_a_removed_folder_says_so(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = 'cd "$0" && rmdir "$0" && exec "$@"'
+    command = [sys.executable, "-m", "ctemplate", "-dry", "-catalog", "/dev/null", "-template", "../t.j2"]
+    found = subprocess.run(
+        ["/bin/sh", "-c", line, gone, *command], capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    assert found.stderr == "ctemplate: the current folder does not exist any more; change to another one\n"
+    assert found.returncode == 2

@@ -3,6 +3,7 @@ from itertools import chain
 import pytest
 
 from ctemplate.nginx.language.authority import KnownRoutes, Origin
+from ctemplate.nginx.language.file_paths import PathVariables
 from ctemplate.nginx.language.unique_names import Clash
 from ctemplate.nginx.language.value_check import MisplacedValue, Piece, UnreadableText, ValueReport, examine
 
@@ -191,6 +192,59 @@ def test_entries_of_a_file_within_a_map_may_not_choose_either():
     assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known).findings
     known = KnownRoutes(routed=frozenset({b"b"}), variable=b"c")
     assert report(b"x @0;", b"10.9.9.9", inside=b"map", known=known) == ValueReport()
+
+
+@pytest.mark.parametrize(
+    ("source", "values"),
+    [
+        pytest.param(b"set $r @0; root $r;", (b"/etc",), id="root"),
+        pytest.param(b"map $host $r { a @0; } server { alias $r; }", (b"etc",), id="alias, by map"),
+        pytest.param(b"set $r @0; set $s $r/www; root ${s};", (b"/etc",), id="by way of another"),
+        pytest.param(b"set $R @0; access_log $r;", (b"/etc/cron.d/x",), id="a log"),
+        pytest.param(b"set $r /c/@0; ssl_certificate $r;", (b"x/../../k",), id="a step out"),
+        pytest.param(b"set $r @0; ssl_certificate /c/$r;", (b"../k",), id="a step out of the operator's folder"),
+        pytest.param(b"set $r @0; access_log /l/$r$r/x;", (b".",), id="half a step out"),
+        pytest.param(b"set $r @0; try_files /$r =404;", (b"../../etc/passwd",), id="a URI below the root"),
+        pytest.param(b"set $theirs @0;", (b"/etc",), id="another file's variable"),
+    ],
+)
+def test_values_may_not_choose_a_file_through_variables(source, values):
+    known = KnownRoutes(paths=PathVariables(starts=frozenset({b"theirs"})))
+    found = report(source, *values, inside=b"http", known=known).findings
+    assert [finding.data for finding in found] == [0]
+    assert "would choose a file through '$" in found[0].reason
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"set $r @0; root /srv/$r;",
+        b"set $r @0; access_log /var/log/$r.log;",
+        b"set $r /srv/@0; root $r;",
+        b"set $r @0; add_header X-Root $r;",
+        b"set $r /@0/x; try_files $r $uri =404;",
+        b"fastcgi_param SCRIPT_FILENAME /srv/@0/index.php; fastcgi_param SERVICE @0;",
+    ],
+)
+def test_values_may_be_a_part_of_a_path_through_variables(source):
+    assert report(source, b"shop.v2", inside=b"http") == ValueReport()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [b"try_files @0 =404;", b"index a @0;", b"rewrite ^ @0 break;", b"fastcgi_param SCRIPT_FILENAME /srv@0;"],
+)
+def test_values_may_not_step_out_of_the_root(source):
+    (found,) = report(source, b"/x/../etc/passwd").findings
+    name = source.split()[0].decode()
+    assert found.reason == f"would leave the folder of the file that {name!r} opens"
+    assert report(source, b"/a/b") == ValueReport()
+
+
+@pytest.mark.parametrize("name", ["SCRIPT_FILENAME", "PHP_VALUE"])
+def test_values_may_not_begin_the_file_that_an_application_server_runs(name):
+    (found,) = report(f"fastcgi_param {name} @0;".encode(), b"/tmp/x.php").findings
+    assert found.reason == f"would choose the file of {name!r}"
 
 
 @pytest.mark.parametrize("source", [b"auth_request @0;", b"mirror @0;", b"error_page 404 = @0;", b"post_action @0;"])

@@ -132,5 +132,6 @@ def test_an_error_that_follows_from_what_was_left_out_says_so():
     text = 'server { location / { proxy_pass http://{{ service("web")[0].name }}; } }\n'
     with pytest.raises(TemplateError) as caught:
         Renderer([load(text)]).render(Snapshot(answers(service("web", 1, {}))), HTTP)
-    assert "tuple has no item 0; before that, service 'web' was left out: " in str(caught.value)
+    assert 'service("web") is empty, so it has no item 0; ' in str(caught.value)
+    assert "; before that, service 'web' was left out: " in str(caught.value)
     assert "names no upstream of this configuration" in str(caught.value)

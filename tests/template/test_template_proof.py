@@ -59,6 +59,8 @@ IF, FI = "{% if i.meta.d is defined %}", "{% endif %}"
         pytest.param('alias {{ "/a/" ~ i.meta.d ~ "/" }};', {"meta": {"d": "b"}}, id="joined into alias"),
         pytest.param("{% set x %}load_module {{ i.meta.d }};{% endset %}{{ x }}", {"meta": {"d": "m.so"}}, id="set"),
         pytest.param("access_log {{ i.meta.d }};", {"meta": {"d": "/etc/cron.d/x"}}, id="a whole log file"),
+        pytest.param("set $r {{ i.meta.d }}; root $r;", {"meta": {"d": "/etc"}}, id="root by a variable"),
+        pytest.param("try_files {{ i.meta.d | quote }} =404;", {"meta": {"d": "/../../etc/x"}}, id="out of the root"),
         pytest.param(
             "access_log /var/log/{{ i.meta.d }}.{{ i.meta.e }};", {"meta": {"d": "/", "e": "./auth"}}, id="glued dots"
         ),

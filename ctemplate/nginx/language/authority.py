@@ -10,10 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
+from functools import reduce
 from typing import NamedTuple
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import CONNECTS, FEEDS, LOGS, PASS, VALUE_BLOCKS, VARIABLE_OF_BLOCK
+from ctemplate.nginx.language.file_paths import (
+    NO_PATHS,
+    PathValue,
+    PathVariables,
+    path_variables,
+    reached_paths,
+    unsafe_paths,
+)
 from ctemplate.nginx.language.parser import Directive, walk
 from ctemplate.nginx.language.unique_names import Name
 
@@ -86,7 +95,8 @@ class Routes:
     """Where the directives of a text send requests, as far as the text shows it.
 
     ``hosts`` are the hosts that the template's own text names; no upstream may have one of these names. ``routed`` are
-    the variables in targets, ``composed`` those of them that are only a part of a host.
+    the variables in targets, ``composed`` those of them that are only a part of a host. ``paths`` are the variables in
+    paths of files, and ``path_values`` the texts that variables get.
     """
 
     goals: tuple[Goal, ...] = ()
@@ -94,6 +104,8 @@ class Routes:
     routed: frozenset[bytes] = frozenset()
     composed: frozenset[bytes] = frozenset()
     feeds: tuple[Feed, ...] = ()
+    paths: PathVariables = NO_PATHS
+    path_values: tuple[PathValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +113,15 @@ class KnownRoutes:
     """What a text may rely on: upstreams of other texts, addresses known as safe, and variables that others route by.
 
     ``addresses`` returns whether a value's registrant may name an address, or an address with its port. ``variable`` is
-    the variable that the surrounding block sets, empty if there is none.
+    the variable that the surrounding block sets, empty if there is none. ``paths`` are the variables in paths of files
+    that other texts open.
     """
 
     upstreams: Container[Name] = frozenset()
     addresses: Container[Origin] = frozenset()
     hosts: frozenset[Name] = frozenset()
     routed: frozenset[bytes] = frozenset()
+    paths: PathVariables = NO_PATHS
     variable: bytes = b""
 
 
@@ -202,7 +216,23 @@ def routes(
         routed=frozenset(reading.routed),
         composed=frozenset(reading.composed),
         feeds=tuple(reading.feeds),
+        paths=reading.paths,
+        path_values=tuple(reading.path_values),
     )
+
+
+def file_variables(routes: Iterable[Routes]) -> PathVariables:
+    """Return the variables in the paths of files that texts open, directly or through other variables."""
+    routes = tuple(routes)
+    opened = reduce(PathVariables.joined, (one.paths for one in routes), NO_PATHS)
+    return reached_paths((value for one in routes for value in one.path_values), opened)
+
+
+def misplaced_paths(routes: Iterable[Routes], known: KnownRoutes) -> Iterator[tuple[bytes, int]]:
+    """Yield each variable through which a registered value chooses a file, with the number of the value."""
+    routes = tuple(routes)
+    opened = reduce(PathVariables.joined, (one.paths for one in routes), known.paths)
+    return unsafe_paths((value for one in routes for value in one.path_values), opened)
 
 
 def seems_routed(text: str) -> bool:
@@ -230,6 +260,8 @@ class _RouteReading:
         self.routed: set[bytes] = set()
         self.composed: set[bytes] = set()
         self.feeds: list[Feed] = []
+        self.paths = NO_PATHS
+        self.path_values: list[PathValue] = []
 
     def read(self, depth: int, parent: bytes, one: Directive, like: Directive) -> None:
         del self._kinds[depth + 1 :]
@@ -246,6 +278,8 @@ class _RouteReading:
         self._directive(parent, one, like, kind)
 
     def _directive(self, parent: bytes, one: Directive, like: Directive, kind: str) -> None:
+        if (paths := path_variables(one)) != NO_PATHS:
+            self.paths = self.paths.joined(paths)
         if PASS.fullmatch(one.name):
             self._target(one.name, one.args[0], like.args[0], kind)
         elif one.name in CONNECTS or (one.name == b"server" and parent == b"upstream"):
@@ -282,6 +316,7 @@ class _RouteReading:
     def _feed(self, variable: bytes, real: bytes, marked: bytes) -> None:
         feed = Feed(variable, real, _marks(marked), _has_port(marked), _variables(_place(real)))
         self.feeds.append(feed)
+        self.path_values.append(PathValue.of(variable, real, marked))
 
 
 def _goal(name: bytes, real: bytes, marked: bytes, kind: str | None) -> Goal:

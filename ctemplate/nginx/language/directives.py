@@ -57,6 +57,15 @@ INNER = frozenset(
 )
 """Directives whose last argument is another location of the same server."""
 
+URIS = frozenset({b"try_files", b"index"})
+"""Directives whose arguments are URIs that nginx appends to the root without resolving their ``..`` steps, as it does
+with those of ``rewrite`` and of the directives in ``INNER``."""
+
+FILE_PARAMETERS = frozenset(
+    {b"SCRIPT_FILENAME", b"DOCUMENT_ROOT", b"PATH_TRANSLATED", b"PHP_VALUE", b"PHP_ADMIN_VALUE"}
+)
+"""Parameters of application servers that name the file to run, or settings of PHP that can name one."""
+
 FEEDS = re.compile(rb"set|set_.*|.*_set|js_var")
 """Directives that set a variable."""
 

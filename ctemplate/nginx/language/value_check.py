@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import (
@@ -16,11 +17,13 @@ from ctemplate.nginx.language.authority import (
     AnyOf,
     KnownRoutes,
     Routes,
+    misplaced_paths,
     named_hosts,
     routes,
     unjudged_goals,
 )
 from ctemplate.nginx.language.directives import INNER, LOADS, OPENS, VALUE_BLOCKS
+from ctemplate.nginx.language.file_paths import climbs, is_file_parameter, opened_arguments
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.manner import manner, patterns
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
@@ -141,12 +144,11 @@ def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[Misplac
                 yield from _found(argument, f"would choose what {_shown(name)!r} loads")
         elif OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
             yield MisplacedValue(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
+        elif is_file_parameter(directive) and (start := _MARK.match(directive.args[1])):
+            reason = f"would choose the file of {_shown(directive.args[0])!r}"
+            yield MisplacedValue(data=int(start[1]), reason=reason)
         elif name in INNER and directive.args and (start := _MARK.match(directive.args[-1])):
             yield MisplacedValue(data=int(start[1]), reason=f"would choose where {_shown(name)!r} goes")
-
-
-def _steps_out(path: bytes) -> int:
-    return path.split(b"/").count(b"..")
 
 
 def _found(text: bytes, reason: str) -> Iterator[MisplacedValue]:
@@ -180,6 +182,12 @@ class _Check:
         """Return whether the values leave the structure unchanged."""
         return self._is_readable and not self._differs(self.real)
 
+    @cached_property
+    def _both(self) -> list[tuple[bytes, Directive, Directive]]:
+        """Each directive with the block that holds it and its like with harmless values; only of an intact text."""
+        both = zip(walk(self.real or (), inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
+        return [(parent, one, like) for (_, parent, one), (_, _, like) in both]
+
     def breaking(self) -> tuple[MisplacedValue, ...]:
         """Return the values that change the structure."""
         if not self._is_readable or self.is_intact:
@@ -195,16 +203,16 @@ class _Check:
         """
         if not self._is_readable or self.real is None:
             return ()
-        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
         return tuple(
             MisplacedValue(
                 data=int(mark[1]),
-                reason=f"would leave the folder of the file that {_shown(name)!r} opens",
+                reason=f"would leave the folder of the file that {_shown(like.name)!r} opens",
                 is_misplaced=False,
             )
-            for (_, parent, one), (_, _, like) in both
-            if parent not in VALUE_BLOCKS and OPENS.fullmatch(name := like.name) and like.args
-            if (mark := _MARK.search(like.args[0])) and _steps_out(one.args[0]) > _steps_out(like.args[0])
+            for parent, one, like in self._both
+            if parent not in VALUE_BLOCKS
+            for index, _ in opened_arguments(like)
+            if (mark := _MARK.search(like.args[index])) and climbs(one.args[index], like.args[index])
         )
 
     def taking(self) -> tuple[MisplacedValue, ...]:
@@ -213,8 +221,7 @@ class _Check:
             return ()
         found: list[MisplacedValue] = []
         special = {piece.data: piece.text for piece in self._pieces if _PATTERN.search(piece.text)}
-        both = zip(walk(self.real, inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
-        for (_, parent, one), (_, _, like) in both:
+        for parent, one, like in self._both:
             if (taken := manner(parent, one)) != (expected := manner(parent, like)):
                 words = zip((like.name, *like.args), taken, expected, strict=True)
                 reason = f"would choose how {_shown(parent if parent in VALUE_BLOCKS else like.name)!r} takes it"
@@ -233,8 +240,12 @@ class _Check:
             return ()
         found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
         own = {name for name, _ in name_uses(self.real, self.benign, inside=self._inside).names}
+        files = tuple(
+            MisplacedValue(data=number, reason=f"would choose a file through '${_shown(variable)}'", is_misplaced=False)
+            for variable, number in misplaced_paths((found,), known)
+        )
         reason = "would choose where {!r} goes, and names no upstream of this configuration and no instance's address"
-        return tuple(
+        return files or tuple(
             MisplacedValue(
                 data=number,
                 reason=reason.format(_shown(goal.directive)),

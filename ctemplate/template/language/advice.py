@@ -6,10 +6,10 @@ Must not know environments, runs or how errors are raised.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Iterator
 
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
@@ -116,20 +116,20 @@ GO_FIELDS = {
 """Names of service and instance fields in Consul and other programs."""
 
 _GO_FORMS = (
-    (re.compile(r"\{\{-?\s*range\b"), "{% for i in service(…) %} … {% endfor %}"),
-    (re.compile(r"\{\{-?\s*if\b"), "{% if … %} … {% endif %}"),
-    (re.compile(r"\{\{-?\s*else\b"), "{% else %}"),
-    (re.compile(r"\{\{-?\s*end\b"), "{% endfor %} or {% endif %}"),
-    (re.compile(r"\{\{-?\s*with\b"), "{% set x = … %}"),
-    (re.compile(r"\{\{-?\s*(?:define|template|block)\b"), "{% macro … %} or {% include … %}"),
-    (re.compile(r"\{\{-?\s*\$\w*\s*:?="), "{% set x = … %}"),
-    (re.compile(r"\{\{-?\s*\.[A-Za-z]"), "{{ i.address }}, the loop's variable with a field in lower case"),
-    (re.compile(r"\{\{-?\s*\$"), "{{ x }}, without a dollar sign"),
-    (re.compile(r"\{\{-?\s*/\*"), "{# … #}"),
-    (re.compile(r"""\{\{-?\s*(?!not\b)[a-z]\w*\s+["$.`]"""), '{{ f("…") }}, with parentheses'),
+    (lazy_pattern(r"\{\{-?\s*range\b"), "{% for i in service(…) %} … {% endfor %}"),
+    (lazy_pattern(r"\{\{-?\s*if\b"), "{% if … %} … {% endif %}"),
+    (lazy_pattern(r"\{\{-?\s*else\b"), "{% else %}"),
+    (lazy_pattern(r"\{\{-?\s*end\b"), "{% endfor %} or {% endif %}"),
+    (lazy_pattern(r"\{\{-?\s*with\b"), "{% set x = … %}"),
+    (lazy_pattern(r"\{\{-?\s*(?:define|template|block)\b"), "{% macro … %} or {% include … %}"),
+    (lazy_pattern(r"\{\{-?\s*\$\w*\s*:?="), "{% set x = … %}"),
+    (lazy_pattern(r"\{\{-?\s*\.[A-Za-z]"), "{{ i.address }}, the loop's variable with a field in lower case"),
+    (lazy_pattern(r"\{\{-?\s*\$"), "{{ x }}, without a dollar sign"),
+    (lazy_pattern(r"\{\{-?\s*/\*"), "{# … #}"),
+    (lazy_pattern(r"""\{\{-?\s*(?!not\b)[a-z]\w*\s+["$.`]"""), '{{ f("…") }}, with parentheses'),
 )
 
-_QUERY = re.compile(
+_QUERY = lazy_pattern(
     r"(?:(?P<tag>[\w=:.-]+)\.)?(?P<name>[\w-]+)(?:\?(?P<scope>[\w=&-]*))?(?:@(?P<dc>[\w.-]+))?(?:~(?P<near>[\w.-]+))?"
     r"(?:\|(?P<status>[\w,]+))?"
 )
@@ -244,11 +244,11 @@ def shown(text: object) -> str:
     return f'"{printable(text, 100)}"'
 
 
-_UNCALLED = re.compile(r"'(?:builtin_function_or_)?(?:method|function)' object is not (?:iterable|subscriptable)")
-_UNSIZED = re.compile(r"object of type '(?:builtin_function_or_)?(?:method|function)' has no len\(\)")
-_OPERANDS = re.compile(r"unsupported operand type\(s\) for (?P<sign>\S+): '(?P<left>\w+)' and '(?P<right>\w+)'")
-_CONCATENATED = re.compile(r"can only concatenate (?P<left>\w+) \(not \"(?P<right>\w+)\"\) to \w+")
-_OWN_CLASSES = re.compile(r"'(?:(Trusted|TaintedText|Refused)|(RegisteredInt)|(RegisteredFloat))'")
+_UNCALLED = lazy_pattern(r"'(?:builtin_function_or_)?(?:method|function)' object is not (?:iterable|subscriptable)")
+_UNSIZED = lazy_pattern(r"object of type '(?:builtin_function_or_)?(?:method|function)' has no len\(\)")
+_OPERANDS = lazy_pattern(r"unsupported operand type\(s\) for (?P<sign>\S+): '(?P<left>\w+)' and '(?P<right>\w+)'")
+_CONCATENATED = lazy_pattern(r"can only concatenate (?P<left>\w+) \(not \"(?P<right>\w+)\"\) to \w+")
+_OWN_CLASSES = lazy_pattern(r"'(?:(Trusted|TaintedText|Refused)|(RegisteredInt)|(RegisteredFloat))'")
 _PYTHON_NAMES = ("'str'", "'int'", "'float'")
 _KINDS = {"str": "text", "Markup": "text"} | {
     "int": "number",

@@ -6,23 +6,25 @@ Must not know services.
 from __future__ import annotations
 
 import html as standard_html
-import re
 import shlex
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import cache, wraps
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, pass_environment
 from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.tests import TESTS
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.language import quoting
 from ctemplate.template.language.arithmetic import bool_, divide, modulo
 from ctemplate.template.language.documents import (
     from_json,
     from_toml,
     from_yaml,
+    go_from_yaml,
     go_yaml,
     json,
     to_json,
@@ -93,10 +95,10 @@ _CALCULATED = frozenset({int, float})
 _PICKING = frozenset({"d", "default", "first", "last", "max", "min", "random"})
 """Filters that return one of their arguments, so that the value's origin is kept."""
 
-_READING = frozenset({"from_json", "from_toml", "from_yaml"})
+_READING = frozenset({"from_json", "from_toml", "from_yaml", "go_from_yaml"})
 """Filters that turn a text into lists and tables with numbers."""
 
-_NO_TEXT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_NO_TEXT = lazy_pattern("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def quote(value: Any, dollar: str | None = None) -> str:
@@ -300,7 +302,17 @@ _TEXTS: tuple[Callable[..., Any], ...] = (
     split_map,
 )
 _NUMBERS: tuple[Callable[..., Any], ...] = (bool_, divide, modulo)
-_DOCUMENTS: tuple[Callable[..., Any], ...] = (from_json, from_toml, from_yaml, json, to_json, to_toml, to_yaml, yaml)
+_DOCUMENTS: tuple[Callable[..., Any], ...] = (
+    from_json,
+    from_toml,
+    from_yaml,
+    go_from_yaml,
+    json,
+    to_json,
+    to_toml,
+    to_yaml,
+    yaml,
+)
 
 _RENAMED = {"bool_": "bool", "by_first_step": "by_key"}
 
@@ -314,8 +326,9 @@ COSTLY = frozenset(_named((*_LISTS, *_TEXTS, *_DOCUMENTS)))
 """Filters that may be slow for one long text or list, so that the render's time limit is checked before each."""
 
 
-def filters() -> dict[str, Callable[..., Any]]:
-    """Return the filters that depend only on their arguments, by name."""
+@cache
+def filters() -> Mapping[str, Callable[..., Any]]:
+    """Return the filters that depend only on their arguments, by name; they are the same for all templates."""
     kept: dict[str, Callable[..., Any]] = {name: function for name, function in _JINJA.items() if name not in _REMOVED}
     known = (
         kept
@@ -327,7 +340,7 @@ def filters() -> dict[str, Callable[..., Any]]:
         | GO_TABLE_FILTERS
         | {"go_printf": go_printf, "go_yaml": go_yaml}
     )
-    return {name: _deriving(name, function) for name, function in known.items()}
+    return MappingProxyType({name: _deriving(name, function) for name, function in known.items()})
 
 
 def tests() -> dict[str, Callable[..., Any]]:

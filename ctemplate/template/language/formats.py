@@ -12,6 +12,7 @@ from dataclasses import field
 
 from ctemplate.config.groups import STDOUT, TemplatePlan
 from ctemplate.config.schema import GroupSection
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.template.language import documents, filters
 from ctemplate.template.safety import value_places as places
@@ -32,7 +33,7 @@ from ctemplate.template.safety.value_places import (
 
 NGINX, OTHER, NONE = "nginx", "other", "none"
 _LONG = f".{{{filters.HAPROXY_LONGEST + 1}}}"
-_NEVER = re.compile("(?!)")
+_NEVER = lazy_pattern("(?!)")
 _OTHER_RULE = "escape chooses another rule"
 _NAME_ADVICE = "is no plain token; a name prints through | identifier, or through | quote, | comment or | token"
 
@@ -82,8 +83,8 @@ class Format:
 
 
 _JSON: dict[str, Callable[..., str]] = {"json": documents.json, "tojson": documents.json, "to_json": documents.to_json}
-_ANYTHING = re.compile("(?!)")  # matches nothing, so everything is allowed
-_NGINX_NAMES = re.compile("nginx|openresty|tengine|angie")
+_ANYTHING = lazy_pattern("(?!)")  # matches nothing, so everything is allowed
+_NGINX_NAMES = lazy_pattern("nginx|openresty|tengine|angie")
 
 _TABLE = (
     Format(
@@ -95,13 +96,13 @@ _TABLE = (
     Format(
         name="haproxy",
         advice=f"may not stand there in HAProxy's configuration; print it through | quote; {_OTHER_RULE}",
-        programs=re.compile("haproxy"),
-        plain=re.compile(r"[A-Za-z0-9_./*\[][A-Za-z0-9_./:*+=?&!~\[\]-]{0,399}"),
+        programs=lazy_pattern("haproxy"),
+        plain=lazy_pattern(r"[A-Za-z0-9_./*\[][A-Za-z0-9_./:*+=?&!~\[\]-]{0,399}"),
         scan=places.in_haproxy,
         barred={
-            DOUBLE: re.compile(rf'^$|["\\$%]|{_LONG}'),  # most of its keywords treat an empty word as missing
-            SINGLE: re.compile(f"^$|['%]|{_LONG}"),
-            COMMENT: re.compile(_LONG),
+            DOUBLE: lazy_pattern(rf'^$|["\\$%]|{_LONG}'),  # most of its keywords treat an empty word as missing
+            SINGLE: lazy_pattern(f"^$|['%]|{_LONG}"),
+            COMMENT: lazy_pattern(_LONG),
         },
         made=frozenset({BARE, COMMENT}),
         escapes={"quote": filters.haproxy_quote},
@@ -109,23 +110,23 @@ _TABLE = (
     Format(
         name="json",
         advice=f"may not stand there in JSON; print it through | json, without quotes around it; {_OTHER_RULE}",
-        files=re.compile(r"\.json$"),
-        plain=re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null"),
+        files=lazy_pattern(r"\.json$"),
+        plain=lazy_pattern(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null"),
         scan=places.in_json,
-        barred={DOUBLE: re.compile(r'["\\]')},
+        barred={DOUBLE: lazy_pattern(r'["\\]')},
         made=frozenset({BARE}),
         escapes=_JSON,
     ),
     Format(
         name="yaml",
         advice=f"may not stand there in YAML; print it through | yaml, without quotes around it; {_OTHER_RULE}",
-        files=re.compile(r"\.ya?ml$"),
-        plain=re.compile(r"(?!\.\.)[A-Za-z0-9_./](?:[A-Za-z0-9_./@+=%~-]|:(?=[A-Za-z0-9_./@+=%~-]))*"),
+        files=lazy_pattern(r"\.ya?ml$"),
+        plain=lazy_pattern(r"(?!\.\.)[A-Za-z0-9_./](?:[A-Za-z0-9_./@+=%~-]|:(?=[A-Za-z0-9_./@+=%~-]))*"),
         scan=places.in_yaml,
         barred={
-            DOUBLE: re.compile(r'["\\]'),
-            SINGLE: re.compile("'"),
-            BLOCK: re.compile(r"^\s"),
+            DOUBLE: lazy_pattern(r'["\\]'),
+            SINGLE: lazy_pattern("'"),
+            BLOCK: lazy_pattern(r"^\s"),
             COMMENT: _ANYTHING,
         },
         made=frozenset({WHOLE, BLOCK, COMMENT}),
@@ -134,30 +135,35 @@ _TABLE = (
     Format(
         name="shell",
         advice=f"may not stand there in shell; print it through | shell, without quotes around it; {_OTHER_RULE}",
-        files=re.compile(
+        files=lazy_pattern(
             r"\.(?:sh|bash|env)$|(?:^|/)\.env(?:\.[\w-]+)?$|^/etc/environment$|^/etc/(?:default|sysconfig)/"
         ),
-        plain=re.compile(r"[A-Za-z0-9_@%+=:,./-]+"),
+        plain=lazy_pattern(r"[A-Za-z0-9_@%+=:,./-]+"),
         scan=places.in_shell,
-        barred={DOUBLE: re.compile(r'["\\$`]'), SINGLE: re.compile("'"), COMMENT: _ANYTHING},
+        barred={DOUBLE: lazy_pattern(r'["\\$`]'), SINGLE: lazy_pattern("'"), COMMENT: _ANYTHING},
         made=frozenset({BARE, COMMENT}),
         escapes={"shell": filters.shell},
     ),
     Format(
         name="html",
         advice=f"may not stand there in HTML; print it through | e, in text or a quoted attribute; {_OTHER_RULE}",
-        files=re.compile(r"\.x?html?$"),
-        plain=re.compile(r"[A-Za-z0-9._-]+"),
+        files=lazy_pattern(r"\.x?html?$"),
+        plain=lazy_pattern(r"[A-Za-z0-9._-]+"),
         scan=places.in_html,
-        barred={TEXT: re.compile("<"), DOUBLE: re.compile('"'), SINGLE: re.compile("'"), COMMENT: re.compile("-|>")},
+        barred={
+            TEXT: lazy_pattern("<"),
+            DOUBLE: lazy_pattern('"'),
+            SINGLE: lazy_pattern("'"),
+            COMMENT: lazy_pattern("-|>"),
+        },
         made=frozenset({TEXT, DOUBLE, SINGLE, COMMENT}),
         escapes={"html": filters.html, "e": filters.html, "escape": filters.html},
     ),
     Format(
         name="lines",
         advice=f"holds a line break or a control character; print it through | token; {_OTHER_RULE}",
-        files=re.compile(r"^/etc/hosts(?:\.[\w-]+)?$"),
-        plain=re.compile(f"[^{CONTROL_CHARACTERS.pattern[1:-1]}]*"),
+        files=lazy_pattern(r"^/etc/hosts(?:\.[\w-]+)?$"),
+        plain=lazy_pattern(f"[^{CONTROL_CHARACTERS.pattern[1:-1]}]*"),
     ),
     Format(name=NONE, advice=""),
     Format(
@@ -170,8 +176,8 @@ FORMATS = {one.name: one for one in _TABLE}
 CHOICES = tuple(name for name in FORMATS if name != OTHER)
 """The formats that ``escape`` may name."""
 
-_PLAIN_LISTS = re.compile(r"(?:^|/)hosts(?:\.[\w-]+)?$|\.(?:hosts|zone|txt|list|lst|map)$")
-_TEMPLATE_SUFFIX = re.compile(r"\.(?:j2|jinja2?|tmpl|tpl|ctmpl)$")
+_PLAIN_LISTS = lazy_pattern(r"(?:^|/)hosts(?:\.[\w-]+)?$|\.(?:hosts|zone|txt|list|lst|map)$")
+_TEMPLATE_SUFFIX = lazy_pattern(r"\.(?:j2|jinja2?|tmpl|tpl|ctmpl)$")
 
 
 def format_of(plan: TemplatePlan, group: GroupSection) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from ctemplate.core.errors import TemplateFailed, printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import (
     MAX_PORT,
     Answer,
@@ -43,8 +44,8 @@ from ctemplate.template.safety.tainted_text import Trusted, text_of, trusted
 PORT_PROTOCOLS = ("tcp", "udp")
 ISO_TIME = "%Y-%m-%dT%H:%M:%SZ"
 NO_PORT = "the name does not end in a dash and a port from 1 to 65535"
-_NO_HOST = re.compile(r"^$|^[~.]|\.\.|[*\s]")
-_PORT = re.compile(r".+-([1-9][0-9]{0,4})", re.DOTALL)
+_NO_HOST = lazy_pattern(r"^$|^[~.]|\.\.|[*\s]")
+_PORT = lazy_pattern(r".+-([1-9][0-9]{0,4})", re.DOTALL)
 
 
 class Variables:

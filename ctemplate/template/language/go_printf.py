@@ -6,18 +6,18 @@ A value that does not fit its verb prints as in Go: ``%!d(string=x)``. Pure; mus
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import jinja2
 
 from ctemplate.core.go_numbers import go_float
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.template.language.go_values import go_quote
 from ctemplate.template.safety.limits import check_numbers
 from ctemplate.template.safety.tainted_text import text_of
 
-_FORM = re.compile(r"%([-+ #0]*)([0-9]*)((?:\.[0-9]*)?)([a-zA-Z])")
+_FORM = lazy_pattern(r"%([-+ #0]*)([0-9]*)((?:\.[0-9]*)?)([a-zA-Z])")
 _BASES = {"b": "b", "o": "o", "x": "x", "X": "X"}
 _MARKS = {"b": "0b", "o": "0", "x": "0x", "X": "0X"}
 

@@ -6,16 +6,18 @@ Both are collected on demand, since most texts need neither. Must not know where
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
 from ipaddress import ip_address
 from itertools import chain
+from typing import NamedTuple
 
 from ctemplate.core.model import Answer, Instance, Query
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, reach, routes
+from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, Routes, file_variables, reach, routes
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
+from ctemplate.nginx.language.file_paths import PathVariables
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config
 from ctemplate.nginx.language.unique_names import Name, names
@@ -30,29 +32,56 @@ _BARE = re.compile(rb"[a-z_][a-z0-9_-]*")
 _WITH_PORT = re.compile(rb"[^:]:\d+\Z|\]:\d+\Z")
 
 
+class _Sorted(NamedTuple):
+    """The instances of an answer, by their service."""
+
+    answer: Answer
+    by_name: Mapping[str, Sequence[Instance]]
+
+
 @dataclass(slots=True)
 class AnswersByService:
-    """Which queries may have instances of a service in their answers; what was seen is not looked through again."""
+    """Which answers hold instances of a service; an answer that was seen is not looked through again."""
 
     _seen: set[Query] = field(default_factory=set)
     _named: dict[str, list[Query]] = field(default_factory=dict)
-    _unnamed: list[Query] = field(default_factory=list)
+    _unnamed: dict[Query, _Sorted | None] = field(default_factory=dict)
 
-    def of(self, service: str, runs: Iterable[Run]) -> Iterator[Answer]:
-        """Yield the answers, used by these runs, in which instances of the service may be."""
+    def see(self, runs: Iterable[Run]) -> None:
+        """Sort what these runs used, which is over; needed before their instances are asked for."""
         for run in runs:
             self._see(run.used)
-            queries = (*self._named.get(service, ()), *self._unnamed)
-            yield from (answer for query in queries if (answer := run.used.get(query)) is not None)
+
+    def instances(self, service: str, runs: Iterable[Run]) -> Iterator[Instance]:
+        """Yield a service's instances in the answers that these runs used."""
+        for run in runs:
+            for query in self._named.get(service, ()):
+                if (answer := run.used.get(query)) is not None:
+                    yield from (one for one in answer.value if isinstance(one, Instance) and one.name == service)
+            for query in self._unnamed:
+                if (answer := run.used.get(query)) is not None:
+                    yield from self._by_name(query, answer).get(service, ())
+
+    def _by_name(self, query: Query, answer: Answer) -> Mapping[str, Sequence[Instance]]:
+        found = self._unnamed[query]
+        if found is None or found.answer is not answer:
+            by_name: dict[str, list[Instance]] = {}
+            for one in answer.value:
+                if isinstance(one, Instance):
+                    by_name.setdefault(one.name, []).append(one)
+            found = self._unnamed[query] = _Sorted(answer, by_name)
+        return found.by_name
 
     def _see(self, used: Mapping[Query, Answer | None]) -> None:
         if len(self._seen) > _SPARE * len(used) + _SPARE_QUERIES:
-            self._seen, self._named, self._unnamed = set(), {}, []
+            self._seen, self._named, self._unnamed = set(), {}, {}
         new = used.keys() - self._seen
         self._seen |= new
         for query in new:
-            name = named_service(query)
-            (self._unnamed if name is None else self._named.setdefault(name, [])).append(query)
+            if (name := named_service(query)) is None:
+                self._unnamed[query] = None
+            else:
+                self._named.setdefault(name, []).append(query)
 
 
 class Addresses:
@@ -79,10 +108,14 @@ class Addresses:
     def _own(self, service: str) -> frozenset[bytes]:
         """Return the addresses of one service's instances."""
         if service not in self._by_service:
-            instances = (one for answer in self._answers.of(service, self._runs) for one in answer.value)
-            own = (_addresses(one) for one in instances if isinstance(one, Instance) and one.name == service)
+            own = map(_addresses, self._known.instances(service, self._runs))
             self._by_service[service] = frozenset(chain.from_iterable(own))
         return self._by_service[service]
+
+    @cached_property
+    def _known(self) -> AnswersByService:
+        self._answers.see(self._runs)
+        return self._answers
 
     @cached_property
     def _prints(self) -> dict[int, PrintRecord]:
@@ -123,9 +156,18 @@ class Upstreams:
     @cached_property
     def routed(self) -> frozenset[bytes]:
         """The variables that the other texts' targets are made of."""
+        return reach(self._routes)[0]
+
+    @cached_property
+    def paths(self) -> PathVariables:
+        """The variables in paths of files that the other texts open."""
+        return file_variables(self._routes)
+
+    @cached_property
+    def _routes(self) -> tuple[Routes, ...]:
         self.were_asked = True
         parsed = (_parsed(text, place.inside) for text, place in self._others)
-        return reach(routes(found, found, inside=inside) for found, inside in parsed)[0]
+        return tuple(routes(found, found, inside=inside) for found, inside in parsed)
 
 
 class BareNames:
@@ -161,6 +203,7 @@ def known_at(place: ConfigPlace, addresses: Addresses, upstreams: Upstreams) -> 
         upstreams=AnyOf((*others, BareNames()) if place.is_open else others),
         addresses=addresses,
         hosts=place.hosts,
+        paths=place.paths.joined(upstreams.paths) if place.inside in VALUE_BLOCKS else place.paths,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
         variable=place.variable,
     )

@@ -12,7 +12,15 @@ from itertools import chain
 from typing import NamedTuple
 
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, Routes, named_hosts, unjudged_goals
+from ctemplate.nginx.language.authority import (
+    AnyOf,
+    KnownRoutes,
+    Origin,
+    Routes,
+    misplaced_paths,
+    named_hosts,
+    unjudged_goals,
+)
 from ctemplate.nginx.language.unique_names import Name, is_address, may_clash
 from ctemplate.nginx.language.value_check import CheckedPart
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -81,6 +89,7 @@ class SharedNames:
         self.fit = (
             not may_clash([part.uses for part in parts], taken=taken)
             and next(unjudged_goals(routes, upstreams, known), None) is None
+            and next(misplaced_paths(routes, known), None) is None
         )
         self._counts = _Counts(
             Counter(chain.from_iterable(map(_uses, parts))), Counter(chain.from_iterable(map(_targets, parts))), taken

@@ -9,6 +9,7 @@ import ipaddress
 import re
 
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.settings import DataLimits
 from ctemplate.core.values import dataclass
 
@@ -18,9 +19,9 @@ LOOPBACK_FIX = "; data.allow_loopback allows them"
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z)({LABEL}\.)*[a-z]([a-z0-9_-]{{0,61}}[a-z0-9])?\.?", re.IGNORECASE)
+HOSTNAME = lazy_pattern(rf"(?=.{{1,253}}\Z)({LABEL}\.)*[a-z]([a-z0-9_-]{{0,61}}[a-z0-9])?\.?", re.IGNORECASE)
 OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-ORDINARY = re.compile(rf"(?!(0|127|169|22[4-9]|2[3-5][0-9])\.){OCTET}(\.{OCTET}){{3}}")
+ORDINARY = lazy_pattern(rf"(?!(0|127|169|22[4-9]|2[3-5][0-9])\.){OCTET}(\.{OCTET}){{3}}")
 """IPv4 addresses that print unchanged: not unspecified, loopback, link-local or multicast."""
 LOCAL_NAMES = frozenset({"localhost", "localdomain"})
 THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
