@@ -98,7 +98,7 @@ package: venv ## build wheel and sdist, and try both in clean environments
 
 site: venv ## build the documentation as a site in build/site; broken links are refused
 	$(BIN)/pip install --quiet --editable ".[docs]"
-	$(BIN)/mkdocs build --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 
 clean: ## remove all that was made here, fetched programs included
 	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

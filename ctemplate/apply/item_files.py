@@ -20,20 +20,20 @@ EDITED_ITEM = "its item is gone, but another program changed it; left unchanged 
 
 
 def with_item_files(
-    outputs: Iterable[Output], records: Mapping[str, Accepted], told: dict[Path, str] | None = None
+    outputs: Iterable[Output], records: Mapping[str, Accepted], reported: dict[Path, str] | None = None
 ) -> tuple[Output, ...]:
     """Return the outputs without those whose destination is a foreign file, and with the files to be removed.
 
-    ``records`` are the ledger's. ``told`` records what was logged, so that each is logged once; None logs nothing.
+    ``records`` are the ledger's. ``reported`` records what was logged, so that each is logged once; None logs nothing.
     Raises SwapFailed for a path that cannot be read.
     """
     outputs = tuple(outputs)
     wanted = {str(output.target.destination.absolute()) for output in outputs}
-    kept = tuple(output for output in outputs if not _is_foreign(output, records, told))
-    return (*kept, *_gone(wanted, records, told))
+    kept = tuple(output for output in outputs if not _is_foreign(output, records, reported))
+    return (*kept, *_gone(wanted, records, reported))
 
 
-def _is_foreign(output: Output, records: Mapping[str, Accepted], told: dict[Path, str] | None) -> bool:
+def _is_foreign(output: Output, records: Mapping[str, Accepted], reported: dict[Path, str] | None) -> bool:
     """Whether a foreign file with other content exists where a file is to be made for an item."""
     path = output.target.destination.absolute()
     if output.target.each is None or str(path) in records:
@@ -41,13 +41,13 @@ def _is_foreign(output: Output, records: Mapping[str, Accepted], told: dict[Path
     live = _live(path)
     is_foreign = path.is_symlink() or live.content not in {None, output.content}
     if is_foreign:
-        _tell(path, FOREIGN_ITEM, told)
-    elif told is not None:
-        told.pop(path, None)
+        _report(path, FOREIGN_ITEM, reported)
+    elif reported is not None:
+        reported.pop(path, None)
     return is_foreign
 
 
-def _gone(wanted: set[str], records: Mapping[str, Accepted], told: dict[Path, str] | None) -> Iterator[Output]:
+def _gone(wanted: set[str], records: Mapping[str, Accepted], reported: dict[Path, str] | None) -> Iterator[Output]:
     """Yield the files whose items are gone; give up a file that another program changed, and leave it unchanged."""
     for path, record in records.items():
         if not record.is_item or path in wanted:
@@ -59,7 +59,7 @@ def _gone(wanted: set[str], records: Mapping[str, Accepted], told: dict[Path, st
         else:
             yield Output(target=Target(destination=Path(path)), content=live.content)
             if live.content is not None:
-                _tell(Path(path), EDITED_ITEM, told)
+                _report(Path(path), EDITED_ITEM, reported)
 
 
 def _live(path: Path) -> Live:
@@ -69,7 +69,7 @@ def _live(path: Path) -> Live:
         raise SwapFailed(str(path), f"cannot be read: {exc.strerror or exc}") from exc
 
 
-def _tell(path: Path, what: str, told: dict[Path, str] | None) -> None:
-    if told is not None and told.get(path) != what:
-        told[path] = what
+def _report(path: Path, what: str, reported: dict[Path, str] | None) -> None:
+    if reported is not None and reported.get(path) != what:
+        reported[path] = what
         emit(ItemFileLeft(path=str(path), reason=what))

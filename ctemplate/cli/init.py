@@ -86,7 +86,7 @@ def _found(host: HostSurvey) -> Iterator[str]:
     included = ", ".join(f"{block}: {folder or 'none'}" for block, folder in places)
     yield f"nginx: {nginx.version}, {nginx.conf}; folders of *.conf that it includes: {included}"
     if consul.services is None:
-        yield f"Consul: {consul.address}: {printable(consul.trouble)}"
+        yield f"Consul: {consul.address}: {printable(consul.failure)}"
         return
     tags = ", ".join(f"{consul.tagged(tag)} tagged {tag}" for tag in (HTTP_TAG, STREAM_TAG))
     count = len(consul.services.keys() - {CONSUL_SERVICE})
@@ -99,9 +99,9 @@ def _planned(given: Mapping[str, Any], host: HostSurvey, folder: Path) -> int:
         click.echo(f"no plan, since Consul does not answer; later: ctemplate plan -config {folder}")
         return 0
     click.echo(f"\nwhat it would do now, as ctemplate plan -config {folder} says at any time:\n")
-    told = {**given, **PLAN_OPTIONS, "config": (str(folder),), "timeout": given["timeout"] or PLAN_TIMEOUT}
+    options = {**given, **PLAN_OPTIONS, "config": (str(folder),), "timeout": given["timeout"] or PLAN_TIMEOUT}
     try:
-        return plan(told)
+        return plan(options)
     except CtemplateError as exc:
         click.echo(str(exc))
         return 1

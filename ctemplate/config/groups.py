@@ -180,8 +180,8 @@ def _check_delimiters(pairs: Iterable[Delimiters], where: str) -> None:
     if any(not word.strip() or word != word.strip() for pair in pairs for word in pair):
         raise ConfigError(where, "a delimiter is empty or has white space around it")
     if len({left for left, _ in pairs}) < len(pairs):
-        told = ", ".join(repr(left) for left, _ in pairs)
-        raise ConfigError(where, f"expressions, blocks and comments must begin differently, got {told}")
+        found = ", ".join(repr(left) for left, _ in pairs)
+        raise ConfigError(where, f"expressions, blocks and comments must begin differently, got {found}")
 
 
 def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path, Path]]:

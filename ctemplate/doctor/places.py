@@ -55,8 +55,8 @@ def judged_destination(facts: DestinationFacts) -> Iterator[Diagnosis]:
     link = f", a link to {facts.real}" if facts.real != facts.path else ""
     if facts.kind not in {"file", "nothing"}:
         yield error(what, f"is {facts.kind}", "give a path for a file")
-    elif trouble := _unusable(facts.folder):
-        yield trouble
+    elif diagnosis := _unusable(facts.folder):
+        yield diagnosis
     else:
         yield ok(what, f"can be {'replaced' if facts.kind == 'file' else 'written'}{link}")
     if facts.owner_fault:
@@ -76,8 +76,8 @@ def judged_state(facts: StateFacts) -> Iterator[Diagnosis]:
     elif facts.weakness:
         fix = "remove that right, or choose another state folder"
         yield error(what, f"others could put something else there: {facts.weakness}", fix)
-    elif trouble := _unusable(facts.folder, what):
-        yield trouble
+    elif diagnosis := _unusable(facts.folder, what):
+        yield diagnosis
     else:
         is_there = facts.folder.existing == facts.folder.path
         yield ok(what, "can be used" if is_there else "does not exist yet and can be made")

@@ -131,8 +131,8 @@ class EventHook:
     async def _hand_out(self, event: Event) -> None:
         """Run the command and ask the URL; what fails is reported, once while it stays the same, and not retried."""
         failures = [
-            await told(event)
-            for told, is_set in ((self._run_command, self.section.command), (self._post, self.section.url))
+            await deliver(event)
+            for deliver, is_set in ((self._run_command, self.section.command), (self._post, self.section.url))
             if is_set
         ]
         failure = "; ".join(each for each in failures if each)

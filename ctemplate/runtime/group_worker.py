@@ -179,7 +179,7 @@ class GroupWorker:
     async def _restore(self, past: PastState, ended: asyncio.Future[Outcome]) -> None:
         try:
             outcome = await self.pipeline.restore(past)
-        except Exception as exc:  # noqa: BLE001 - whoever asked is told
+        except Exception as exc:  # noqa: BLE001 - the caller gets it
             if not ended.done():
                 ended.set_exception(exc)
         else:

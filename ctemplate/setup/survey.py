@@ -55,7 +55,7 @@ class ConsulFound:
 
     address: str
     services: dict[str, list[str]] | None = None
-    trouble: str = ""
+    failure: str = ""
 
     def tagged(self, tag: str) -> int:
         """Return how many services have a tag."""
@@ -145,8 +145,8 @@ async def _consul(settings: ConsulSettings) -> ConsulFound:
         reply = await client.read(connection, SERVICES)
         return ConsulFound(address=address, services=msgspec.json.decode(reply.body, type=dict[str, list[str]]))
     except RequestFailed as exc:
-        return ConsulFound(address=address, trouble=exc.what)
+        return ConsulFound(address=address, failure=exc.what)
     except msgspec.MsgspecError as exc:
-        return ConsulFound(address=address, trouble=f"no list of services: {exc}")
+        return ConsulFound(address=address, failure=f"no list of services: {exc}")
     finally:
         connection.close()

@@ -103,7 +103,7 @@ def test_the_whole_nginx_conf_has_the_host_s_user_and_module(tmp_path):
     ],
 )
 def test_services_without_tags_are_taken_all(tmp_path, services, tag):
-    consul = ConsulFound(address="a:1", services=services, trouble="" if services else "connection refused")
+    consul = ConsulFound(address="a:1", services=services, failure="" if services else "connection refused")
     config, _ = written(first_files(replace(DEBIAN, consul=consul), tmp_path, is_complete=False), tmp_path)
     assert config.vars["http_tag"] == tag
 

@@ -142,7 +142,7 @@ class ConsulSource:
         asked, failed = self._covers.asked(), set[Query]()
         for query in asked:
             watch = self._watch(query)
-            watch.untold = UNCOVERED if self._covers.is_spare(query) else frozenset()
+            watch.unreported = UNCOVERED if self._covers.is_spare(query) else frozenset()
             if watch.answer is not None and catalog.get(query) is None:
                 try:
                     self._take_answer(watch.answer, catalog)  # known: a sentinel's, or dropped and wanted again

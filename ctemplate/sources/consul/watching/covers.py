@@ -100,10 +100,10 @@ class Covers:
             self.give_up(cover)
 
     def _of_covered(self, answer: Answer) -> Iterator[Answer]:
-        """Yield an answer of what its cover's lacks, which tells whether it is absent."""
+        """Yield an answer of what its cover's lacks, which shows whether it is absent."""
         query = answer.query
         if _cover(query).name(query) in self._entries.get(self._cover_of[query], {}):
-            return  # its cover has told of it meanwhile, and tells of the next change
+            return  # its cover has reported it meanwhile, and reports the next change
         if not answer.value:
             self._absent.add(query)
             self.has_changed = True

@@ -115,7 +115,7 @@ class Watch:
     """One query, its newest answer, and what is needed to keep it new.
 
     ``is_news``: the newest answer's value differs from the previous one. ``waited``: the seconds that it took.
-    ``away_since``: since when its datacenter has been unreachable, on the loop's clock. ``untold`` are the failures
+    ``away_since``: since when its datacenter has been unreachable, on the loop's clock. ``unreported`` are the failures
     that are not logged, since something else is asked then.
     """
 
@@ -128,7 +128,7 @@ class Watch:
     is_news: bool = False
     waited: float = 0.0
     away_since: float | None = None
-    untold: frozenset[FailureKind] = frozenset()
+    unreported: frozenset[FailureKind] = frozenset()
     _resource: Resource = field(init=False)
     _position: IndexPosition = field(default_factory=IndexPosition)
     _address: Address | None = None
@@ -183,7 +183,7 @@ class Watch:
 
     def note(self, failure: RequestFailed, now: float) -> None:
         """Have a failure logged, unless something else is asked in place of the query then."""
-        if failure.kind not in self.untold:
+        if failure.kind not in self.unreported:
             self.outages.note(str(self.query), failure, now, is_answered=self.answer is not None)
 
     def _use_address(self, address: Address) -> None:
